@@ -1,0 +1,250 @@
+//! The data types of the wire (MQTT 5.0, 1.5): a [`Reader`] takes them from the body of one packet,
+//! a [`Sink`] takes them from us. Integers are big endian.
+//!
+//! A packet is written twice: first into a [`Length`], which only counts, then into the buffer. So
+//! the length is known before the first byte, and no length function stands beside each encoder.
+
+use crate::{DecodeError, PacketIdentifier};
+
+/// What is left of the body of one packet. No field can reach beyond it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Succeeds if the packet ends here.
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::LeftoverBytes)
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (head, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (head, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn variable_byte_integer(&mut self) -> Result<u32, DecodeError> {
+        let (value, length) = variable_byte_integer(self.rest)?.ok_or(DecodeError::Truncated)?;
+        self.bytes(length)?;
+        Ok(value)
+    }
+
+    pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.u16()?;
+        self.bytes(length.into())
+    }
+
+    /// A UTF-8 string without U+0000 [MQTT-1.5.4-1, MQTT-1.5.4-2]. U+FEFF stays where it is
+    /// [MQTT-1.5.4-3].
+    pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
+        let bytes = self.binary()?;
+        let string = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
+        if bytes.contains(&0) {
+            return Err(DecodeError::InvalidUtf8);
+        }
+        Ok(string)
+    }
+
+    pub(crate) fn packet_identifier(&mut self) -> Result<PacketIdentifier, DecodeError> {
+        // [MQTT-2.2.1-3]
+        PacketIdentifier::new(self.u16()?).ok_or(DecodeError::PacketIdentifierZero)
+    }
+}
+
+/// The integer at the start of `bytes` and its length in bytes; `None` if it is not complete.
+///
+/// Padded forms such as `80 00` are refused in every version: MQTT 5.0 forbids them
+/// [MQTT-1.5.5-1] and no known sender of 3.1.1 makes them.
+pub(crate) fn variable_byte_integer(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
+    let mut value = 0;
+    for (index, &byte) in bytes.iter().take(4).enumerate() {
+        value |= u32::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            if byte == 0 && index > 0 {
+                return Err(DecodeError::VariableByteInteger);
+            }
+            return Ok(Some((value, index + 1)));
+        }
+    }
+    if bytes.len() >= 4 {
+        return Err(DecodeError::VariableByteInteger);
+    }
+    Ok(None)
+}
+
+/// Where an encoder writes: a buffer, or a counter.
+pub(crate) trait Sink {
+    fn put(&mut self, bytes: &[u8]);
+
+    /// A field turned out not to fit its length prefix, or to hold U+0000.
+    fn refuse(&mut self);
+
+    fn put_u8(&mut self, value: u8) {
+        self.put(&[value]);
+    }
+
+    fn put_u16(&mut self, value: u16) {
+        self.put(&value.to_be_bytes());
+    }
+
+    fn put_u32(&mut self, value: u32) {
+        self.put(&value.to_be_bytes());
+    }
+
+    fn put_variable_byte_integer(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.put_u8((value & 0x7F) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.put_u8(value as u8);
+    }
+
+    fn put_binary(&mut self, bytes: &[u8]) {
+        match u16::try_from(bytes.len()) {
+            Ok(length) => {
+                self.put_u16(length);
+                self.put(bytes);
+            }
+            Err(_) => self.refuse(),
+        }
+    }
+
+    fn put_string(&mut self, string: &str) {
+        if string.as_bytes().contains(&0) {
+            self.refuse();
+        }
+        self.put_binary(string.as_bytes());
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn refuse(&mut self) {} // the count came first, and refused
+}
+
+/// Counts what would be written.
+#[derive(Debug, Default)]
+pub(crate) struct Length {
+    pub(crate) bytes: usize,
+    pub(crate) refused: bool,
+}
+
+impl Sink for Length {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+    }
+
+    fn refuse(&mut self) {
+        self.refused = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_byte_integers_at_their_limits() {
+        let table: [(u32, &[u8]); 9] = [
+            (0, &[0x00]),
+            (127, &[0x7F]),
+            (128, &[0x80, 0x01]),
+            (16_383, &[0xFF, 0x7F]),
+            (16_384, &[0x80, 0x80, 0x01]),
+            (2_097_151, &[0xFF, 0xFF, 0x7F]),
+            (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+            (268_435_454, &[0xFE, 0xFF, 0xFF, 0x7F]),
+            (268_435_455, &[0xFF, 0xFF, 0xFF, 0x7F]),
+        ];
+        for (value, bytes) in table {
+            let mut written = Vec::new();
+            written.put_variable_byte_integer(value);
+            assert_eq!(written, bytes);
+            assert_eq!(variable_byte_integer(bytes), Ok(Some((value, bytes.len()))));
+            for cut in 0..bytes.len() {
+                assert_eq!(variable_byte_integer(&bytes[..cut]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn longer_forms_of_variable_byte_integers_are_refused() {
+        for bytes in [
+            &[0x80, 0x00][..],
+            &[0xFF, 0x80, 0x00],
+            &[0xFF, 0xFF, 0xFF, 0xFF],
+        ] {
+            assert_eq!(
+                variable_byte_integer(bytes),
+                Err(DecodeError::VariableByteInteger)
+            );
+        }
+    }
+
+    #[test]
+    fn strings_keep_the_byte_order_mark_and_refuse_what_is_not_utf8() {
+        let string = |bytes: &[u8]| {
+            let mut field = vec![0, bytes.len() as u8];
+            field.extend_from_slice(bytes);
+            Reader::new(&field).string().map(str::to_owned)
+        };
+        assert_eq!(
+            string("\u{FEFF}a\u{FEFF}".as_bytes()).as_deref(),
+            Ok("\u{FEFF}a\u{FEFF}")
+        );
+        for bad in [
+            &[0xC0, 0x80][..],
+            &[0xED, 0xA0, 0x80],
+            &[0],
+            &[0x80],
+            &[0xF4, 0x90, 0x80, 0x80],
+        ] {
+            assert_eq!(string(bad), Err(DecodeError::InvalidUtf8), "{bad:x?}");
+        }
+    }
+}

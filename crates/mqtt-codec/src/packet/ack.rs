@@ -1,0 +1,90 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, 3.4 to 3.7): four packets with one layout.
+
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::{
+    DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role, UserProperty,
+};
+
+/// The content of a PUBACK, PUBREC, PUBREL or PUBCOMP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// The exchange that it belongs to.
+    pub packet_identifier: PacketIdentifier,
+    /// How it went; always success in 3.1 and 3.1.1.
+    pub reason_code: ReasonCode,
+    /// Properties of 5.0.
+    pub properties: AckProperties,
+}
+
+properties! {
+    /// The properties of PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK and UNSUBACK.
+    AckProperties {
+        /// An explanation for people.
+        0x1F reason_string: Option<String>,
+        /// What the application added.
+        0x26 user_properties: Vec<UserProperty>,
+    }
+}
+
+impl Ack {
+    /// One without properties.
+    pub fn new(packet_identifier: PacketIdentifier, reason_code: ReasonCode) -> Self {
+        Self {
+            packet_identifier,
+            reason_code,
+            properties: AckProperties::default(),
+        }
+    }
+
+    pub(crate) fn decode(
+        packet_type: PacketType,
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+        sender: Role,
+    ) -> Result<Self, DecodeError> {
+        let mut ack = Self::new(reader.packet_identifier()?, ReasonCode::Success);
+        if version == ProtocolVersion::V5_0 && !reader.is_empty() {
+            ack.reason_code = decode_reason_code(reader, packet_type, sender)?;
+            if !reader.is_empty() {
+                ack.properties = property::decode(reader)?;
+            }
+        }
+        Ok(ack)
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_u16(self.packet_identifier.get());
+        if version == ProtocolVersion::V5_0 {
+            encode_optional(self.reason_code, &self.properties, out);
+        }
+    }
+}
+
+/// A reason code that the sender may put into this packet.
+pub(crate) fn decode_reason_code(
+    reader: &mut Reader<'_>,
+    packet_type: PacketType,
+    sender: Role,
+) -> Result<ReasonCode, DecodeError> {
+    let value = reader.u8()?;
+    ReasonCode::from_value(value)
+        .filter(|code| code.is_allowed(packet_type, sender))
+        .ok_or(DecodeError::ReasonCode(value))
+}
+
+/// Reason code and properties at the end of a packet, where what has its default is left out.
+pub(crate) fn encode_optional<'a>(
+    reason_code: ReasonCode,
+    properties: &impl property::Properties<'a>,
+    out: &mut impl Sink,
+) {
+    let no_properties = property::are_absent(properties);
+    if no_properties && reason_code == ReasonCode::Success {
+        return;
+    }
+    out.put_u8(reason_code.value());
+    if !no_properties {
+        property::encode(properties, out);
+    }
+}

@@ -1,0 +1,103 @@
+//! CONNACK (MQTT 5.0, 3.2): the server's answer to CONNECT.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+
+use super::ack::decode_reason_code;
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::{DecodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Role, UserProperty};
+
+/// A CONNACK packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connack {
+    /// Whether the server goes on with a session it had; always false in 3.1.
+    pub session_present: bool,
+    /// Whether the connection is accepted; in 3.1 and 3.1.1 the return code.
+    pub reason_code: ReasonCode,
+    /// Properties of 5.0.
+    pub properties: ConnackProperties,
+}
+
+// In mosquitto's order, so that tools that compare bytes see no difference.
+properties! {
+    /// The properties of CONNACK.
+    ConnackProperties {
+        /// The highest topic alias that the server takes; none if absent.
+        0x22 topic_alias_maximum: Option<u16>,
+        /// Seconds that the session outlives the connection, if not what CONNECT asked for.
+        0x11 session_expiry_interval: Option<u32>,
+        /// The client identifier that the server chose.
+        0x12 assigned_client_identifier: Option<String>,
+        /// Seconds that replace the client's keep alive; 0 is off.
+        0x13 server_keep_alive: Option<u16>,
+        /// The method of extended authentication.
+        0x15 authentication_method: Option<String>,
+        /// Data of the method.
+        0x16 authentication_data: Option<Bytes>,
+        /// What to build response topics from.
+        0x1A response_information: Option<String>,
+        /// Another server to use.
+        0x1C server_reference: Option<String>,
+        /// An explanation for people.
+        0x1F reason_string: Option<String>,
+        /// The highest QoS that the server takes, if not 2.
+        0x24 maximum_qos: Option<QoS>,
+        /// Whether the server keeps retained messages; yes if absent.
+        0x25 retain_available: Option<bool>,
+        /// What the application added.
+        0x26 user_properties: Vec<UserProperty>,
+        /// The largest packet in bytes that the server takes.
+        0x27 maximum_packet_size: Option<NonZeroU32>,
+        /// Whether wildcards are possible; yes if absent.
+        0x28 wildcard_subscription_available: Option<bool>,
+        /// Whether subscription identifiers are possible; yes if absent.
+        0x29 subscription_identifiers_available: Option<bool>,
+        /// Whether shared subscriptions are possible; yes if absent.
+        0x2A shared_subscription_available: Option<bool>,
+        /// How many messages of QoS 1 and 2 the server takes at a time; 65535 if absent.
+        0x21 receive_maximum: Option<NonZeroU16>,
+    }
+}
+
+impl Connack {
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let flags = reader.u8()?;
+        if version != ProtocolVersion::V3_1 && flags > 1 {
+            return Err(DecodeError::ConnectFlags); // [MQTT-3.2.2-1]
+        }
+        let session_present = version != ProtocolVersion::V3_1 && flags == 1;
+        // A server that does not know 5.0 answers with a return code and nothing behind it.
+        if version != ProtocolVersion::V5_0 || reader.rest().len() == 1 {
+            let value = reader.u8()?;
+            let reason_code = ReasonCode::from_connect_return_code(value)
+                .ok_or(DecodeError::ReasonCode(value))?;
+            let properties = ConnackProperties::default();
+            return Ok(Self {
+                session_present,
+                reason_code,
+                properties,
+            });
+        }
+        let reason_code = decode_reason_code(reader, PacketType::Connack, Role::Server)?;
+        Ok(Self {
+            session_present,
+            reason_code,
+            properties: property::decode(reader)?,
+        })
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_u8((self.session_present && version != ProtocolVersion::V3_1).into());
+        if version == ProtocolVersion::V5_0 {
+            out.put_u8(self.reason_code.value());
+            property::encode(&self.properties, out);
+        } else {
+            out.put_u8(self.reason_code.connect_return_code());
+        }
+    }
+}

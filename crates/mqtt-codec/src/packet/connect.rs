@@ -1,0 +1,305 @@
+//! CONNECT (MQTT 5.0, 3.1), which tells the version of all packets behind it, and the will in it.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::topic::is_valid_name;
+use crate::{
+    DecodeError, Message, MessageProperties, ProtocolVersion, QoS, TopicName, UserProperty,
+};
+
+/// A CONNECT packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// The version of this and all later packets.
+    pub protocol_version: ProtocolVersion,
+    /// Whether an earlier session ends. Clean Session in 3.1 and 3.1.1, where the new session also
+    /// ends with its connection then.
+    pub clean_start: bool,
+    /// Seconds; the client sends at least one packet in this time. 0 is off.
+    pub keep_alive: u16,
+    /// Whose session it is; empty if the server is to choose one.
+    pub client_identifier: String,
+    /// What the server publishes if the connection ends without DISCONNECT.
+    pub will: Option<Will>,
+    /// The user name.
+    pub user_name: Option<String>,
+    /// The password; any bytes. 3.1 and 3.1.1 allow it with a user name only.
+    pub password: Option<Bytes>,
+    /// Properties of 5.0.
+    pub properties: ConnectProperties,
+}
+
+/// The will: a message for the case that its client dies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// The message.
+    pub message: Message,
+    /// The QoS to publish it with.
+    pub qos: QoS,
+    /// Seconds that the server waits first.
+    pub will_delay_interval: Option<u32>,
+}
+
+properties! {
+    /// The properties of CONNECT.
+    ConnectProperties {
+        /// Seconds that the session outlives the connection; 0xFFFFFFFF is for ever.
+        0x11 session_expiry_interval: Option<u32>,
+        /// The method of extended authentication.
+        0x15 authentication_method: Option<String>,
+        /// Data of the method.
+        0x16 authentication_data: Option<Bytes>,
+        /// Whether reason strings and user properties are wanted; yes if absent.
+        0x17 request_problem_information: Option<bool>,
+        /// Whether response information is wanted.
+        0x19 request_response_information: Option<bool>,
+        /// How many messages of QoS 1 and 2 the client takes at a time; 65535 if absent.
+        0x21 receive_maximum: Option<NonZeroU16>,
+        /// The highest topic alias that the client takes; none if absent.
+        0x22 topic_alias_maximum: Option<u16>,
+        /// What the application added.
+        0x26 user_properties: Vec<UserProperty>,
+        /// The largest packet in bytes that the client takes.
+        0x27 maximum_packet_size: Option<NonZeroU32>,
+    }
+}
+
+properties! {
+    /// The properties of a will, on the wire.
+    WillProperties {
+        0x01 payload_format_indicator: Option<bool>,
+        0x02 message_expiry_interval: Option<u32>,
+        0x03 content_type: Option<String>,
+        0x08 response_topic: Option<String>,
+        0x09 correlation_data: Option<Bytes>,
+        0x18 will_delay_interval: Option<u32>,
+        0x26 user_properties: Vec<UserProperty>,
+    }
+}
+
+mod flag {
+    pub(super) const CLEAN_START: u8 = 1 << 1;
+    pub(super) const WILL: u8 = 1 << 2;
+    pub(super) const WILL_RETAIN: u8 = 1 << 5;
+    pub(super) const PASSWORD: u8 = 1 << 6;
+    pub(super) const USER_NAME: u8 = 1 << 7;
+}
+
+impl Connect {
+    /// A clean start without will, credentials and properties; keep alive 60 s.
+    pub fn new(protocol_version: ProtocolVersion, client_identifier: impl Into<String>) -> Self {
+        Self {
+            protocol_version,
+            clean_start: true,
+            keep_alive: 60,
+            client_identifier: client_identifier.into(),
+            will: None,
+            user_name: None,
+            password: None,
+            properties: ConnectProperties::default(),
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let version = decode_version(reader)?;
+        let flags = reader.u8()?;
+        check_flags(flags, version)?;
+        let keep_alive = reader.u16()?;
+        let properties = match version {
+            ProtocolVersion::V5_0 => property::decode(reader)?,
+            _ => ConnectProperties::default(),
+        };
+        if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
+            return Err(DecodeError::PropertyValue); // MQTT 5.0, 3.1.2.11.10
+        }
+        let client_identifier = reader.string()?.to_owned();
+        let will = match flags & flag::WILL {
+            0 => None,
+            _ => Some(Will::decode(flags, reader, version)?),
+        };
+        // 3.1: a flag whose field is missing is no error, Remaining Length decides.
+        let lenient = version == ProtocolVersion::V3_1;
+        let present =
+            |flag, reader: &Reader<'_>| flags & flag != 0 && !(lenient && reader.is_empty());
+        let user_name = match present(flag::USER_NAME, reader) {
+            true => Some(reader.string()?.to_owned()),
+            false => None,
+        };
+        let password = match present(flag::PASSWORD, reader) {
+            true => Some(Bytes::copy_from_slice(reader.binary()?)),
+            false => None,
+        };
+        reader.finish()?;
+        Ok(Self {
+            protocol_version: version,
+            clean_start: flags & flag::CLEAN_START != 0,
+            keep_alive,
+            client_identifier,
+            will,
+            user_name,
+            password,
+            properties,
+        })
+    }
+
+    pub(crate) fn encode(&self, out: &mut impl Sink) {
+        let version = self.protocol_version;
+        out.put_string(if version == ProtocolVersion::V3_1 {
+            "MQIsdp"
+        } else {
+            "MQTT"
+        });
+        out.put_u8(version.level());
+        out.put_u8(self.flags());
+        out.put_u16(self.keep_alive);
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&self.properties, out);
+        }
+        out.put_string(&self.client_identifier);
+        if let Some(will) = &self.will {
+            will.encode(version, out);
+        }
+        if let Some(user_name) = &self.user_name {
+            out.put_string(user_name);
+        }
+        if let Some(password) = &self.password {
+            if self.user_name.is_none() && version != ProtocolVersion::V5_0 {
+                out.refuse(); // [MQTT-3.1.2-22 of 3.1.1]
+            }
+            out.put_binary(password);
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        let mut flags = 0;
+        if self.clean_start {
+            flags |= flag::CLEAN_START;
+        }
+        if let Some(will) = &self.will {
+            flags |= flag::WILL | (will.qos as u8) << 3;
+            if will.message.retain {
+                flags |= flag::WILL_RETAIN;
+            }
+        }
+        if self.user_name.is_some() {
+            flags |= flag::USER_NAME;
+        }
+        if self.password.is_some() {
+            flags |= flag::PASSWORD;
+        }
+        flags
+    }
+}
+
+impl Will {
+    /// A will without delay.
+    pub fn new(message: Message, qos: QoS) -> Self {
+        Self {
+            message,
+            qos,
+            will_delay_interval: None,
+        }
+    }
+
+    fn decode(
+        flags: u8,
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let properties: WillProperties = match version {
+            ProtocolVersion::V5_0 => property::decode(reader)?,
+            _ => WillProperties::default(),
+        };
+        if properties
+            .response_topic
+            .as_deref()
+            .is_some_and(|topic| !is_valid_name(topic))
+        {
+            return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
+        }
+        let topic_name = TopicName::new(reader.string()?).map_err(|_| DecodeError::TopicName)?;
+        let payload = Bytes::copy_from_slice(reader.binary()?);
+        let will_delay_interval = properties.will_delay_interval;
+        let message = Message {
+            topic_name,
+            payload,
+            retain: flags & flag::WILL_RETAIN != 0,
+            properties: properties.into_message_properties(),
+        };
+        let qos = QoS::from_value(flags >> 3 & 3).ok_or(DecodeError::QoS)?;
+        Ok(Self {
+            message,
+            qos,
+            will_delay_interval,
+        })
+    }
+
+    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&WillProperties::of(self), out);
+        }
+        out.put_string(&self.message.topic_name);
+        out.put_binary(&self.message.payload);
+    }
+}
+
+impl WillProperties {
+    fn of(will: &Will) -> Self {
+        let properties = will
+            .message
+            .properties
+            .as_deref()
+            .cloned()
+            .unwrap_or_default();
+        Self {
+            payload_format_indicator: properties.payload_format_indicator,
+            message_expiry_interval: properties.message_expiry_interval,
+            content_type: properties.content_type,
+            response_topic: properties.response_topic,
+            correlation_data: properties.correlation_data,
+            will_delay_interval: will.will_delay_interval,
+            user_properties: properties.user_properties,
+        }
+    }
+
+    fn into_message_properties(self) -> Option<Box<MessageProperties>> {
+        let properties = MessageProperties {
+            payload_format_indicator: self.payload_format_indicator,
+            message_expiry_interval: self.message_expiry_interval,
+            content_type: self.content_type,
+            response_topic: self.response_topic,
+            correlation_data: self.correlation_data,
+            user_properties: self.user_properties,
+        };
+        (properties != MessageProperties::default()).then(|| Box::new(properties))
+    }
+}
+
+/// Protocol name and level. The bit that marks bridges (0x80) is not ours to give.
+fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
+    let name = reader.binary()?;
+    let level = reader.u8()?;
+    match (name, level) {
+        (b"MQIsdp", 3) => Ok(ProtocolVersion::V3_1),
+        (b"MQTT", 4) => Ok(ProtocolVersion::V3_1_1),
+        (b"MQTT", 5) => Ok(ProtocolVersion::V5_0),
+        (b"MQIsdp" | b"MQTT", _) => Err(DecodeError::UnsupportedProtocolVersion(level)),
+        _ => Err(DecodeError::ProtocolName),
+    }
+}
+
+fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
+    let set = |flag: u8| flags & flag != 0;
+    let invalid = version != ProtocolVersion::V3_1
+        && (set(1) || !set(flag::WILL) && set(flag::WILL_RETAIN | 3 << 3))
+        || set(flag::PASSWORD) && !set(flag::USER_NAME) && version != ProtocolVersion::V5_0;
+    if invalid {
+        Err(DecodeError::ConnectFlags)
+    } else {
+        Ok(())
+    }
+}

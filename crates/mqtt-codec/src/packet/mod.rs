@@ -1,0 +1,397 @@
+//! The fifteen packets. Here is what they share: type, first byte, dispatch; each file beside this
+//! one has the layout and the properties of its packets.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use crate::field::{Length, Reader, Sink};
+use crate::{
+    Ack, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, MAXIMUM_PACKET_SIZE,
+    Publish, Role, Suback, Subscribe, Unsubscribe,
+};
+
+pub(crate) mod ack;
+pub(crate) mod auth;
+pub(crate) mod connack;
+pub(crate) mod connect;
+pub(crate) mod disconnect;
+pub(crate) mod publish;
+pub(crate) mod suback;
+pub(crate) mod subscribe;
+pub(crate) mod unsubscribe;
+
+/// A packet of any version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant has the name of its packet
+pub enum Packet<'a> {
+    Connect(Box<Connect>),
+    Connack(Box<Connack>),
+    Publish(Publish<'a>),
+    Puback(Ack),
+    Pubrec(Ack),
+    Pubrel(Ack),
+    Pubcomp(Ack),
+    Subscribe(Subscribe),
+    Suback(Suback),
+    Unsubscribe(Unsubscribe),
+    Unsuback(Suback),
+    Pingreq,
+    Pingresp,
+    Disconnect(Box<Disconnect>),
+    Auth(Box<Auth>),
+}
+
+impl<'a> Packet<'a> {
+    /// Appends the packet to `out`.
+    ///
+    /// Reason string and user properties of an acknowledgement, DISCONNECT or AUTH are left out if
+    /// the packet would be larger than `maximum_packet_size` with them [MQTT-3.4.2-2, MQTT-3.4.2-3].
+    ///
+    /// # Errors
+    /// If it would be larger than `maximum_packet_size` bytes all the same, if a field does not fit
+    /// its length prefix, or if the version has no such packet. Then nothing is appended.
+    pub fn encode(
+        &self,
+        version: ProtocolVersion,
+        maximum_packet_size: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
+        let length = self.body_length(version)?;
+        if packet_length(length) > limit {
+            let smaller = self.without_diagnostics();
+            let length = match &smaller {
+                Some(smaller) => smaller.body_length(version)?,
+                None => length,
+            };
+            return match smaller {
+                Some(smaller) if packet_length(length) <= limit => {
+                    smaller.write(version, length, out);
+                    Ok(())
+                }
+                _ => Err(EncodeError::PacketTooLarge(packet_length(length))),
+            };
+        }
+        self.write(version, length, out);
+        Ok(())
+    }
+
+    /// The length of the whole packet in bytes.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], but for the size.
+    pub fn encoded_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        self.body_length(version).map(packet_length)
+    }
+
+    /// What kind of packet it is.
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::Connack(_) => PacketType::Connack,
+            Self::Publish(_) => PacketType::Publish,
+            Self::Puback(_) => PacketType::Puback,
+            Self::Pubrec(_) => PacketType::Pubrec,
+            Self::Pubrel(_) => PacketType::Pubrel,
+            Self::Pubcomp(_) => PacketType::Pubcomp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::Suback(_) => PacketType::Suback,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::Unsuback(_) => PacketType::Unsuback,
+            Self::Pingreq => PacketType::Pingreq,
+            Self::Pingresp => PacketType::Pingresp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
+
+    pub(crate) fn decode(
+        packet_type: PacketType,
+        flags: u8,
+        mut reader: Reader<'a>,
+        version: Option<ProtocolVersion>,
+        sender: Role,
+    ) -> Result<Self, DecodeError> {
+        let reader = &mut reader;
+        if packet_type == PacketType::Connect {
+            return Connect::decode(reader).map(|connect| Self::Connect(Box::new(connect)));
+        }
+        let version = version.ok_or(DecodeError::UnexpectedPacket)?;
+        let ack = |reader| Ack::decode(packet_type, reader, version, sender);
+        let packet = match packet_type {
+            PacketType::Publish => {
+                return Publish::decode(flags, reader, version, sender).map(Self::Publish);
+            }
+            PacketType::Connect => return Err(DecodeError::UnexpectedPacket),
+            PacketType::Connack => Self::Connack(Box::new(Connack::decode(reader, version)?)),
+            PacketType::Puback => Self::Puback(ack(reader)?),
+            PacketType::Pubrec => Self::Pubrec(ack(reader)?),
+            PacketType::Pubrel => Self::Pubrel(ack(reader)?),
+            PacketType::Pubcomp => Self::Pubcomp(ack(reader)?),
+            PacketType::Subscribe => Self::Subscribe(Subscribe::decode(reader, version)?),
+            PacketType::Suback => Self::Suback(Suback::decode_suback(reader, version)?),
+            PacketType::Unsubscribe => Self::Unsubscribe(Unsubscribe::decode(reader, version)?),
+            PacketType::Unsuback => Self::Unsuback(Suback::decode_unsuback(reader, version)?),
+            PacketType::Pingreq => Self::Pingreq,
+            PacketType::Pingresp => Self::Pingresp,
+            PacketType::Disconnect => {
+                Self::Disconnect(Box::new(Disconnect::decode(reader, version, sender)?))
+            }
+            PacketType::Auth => Self::Auth(Box::new(Auth::decode(reader, sender)?)),
+        };
+        reader.finish()?;
+        Ok(packet)
+    }
+
+    fn body_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let mut length = Length::default();
+        self.encode_body(version, &mut length)?;
+        if length.refused {
+            Err(EncodeError::Field)
+        } else {
+            Ok(length.bytes)
+        }
+    }
+
+    fn write(&self, version: ProtocolVersion, length: usize, out: &mut Vec<u8>) {
+        out.reserve(packet_length(length));
+        out.put_u8(self.first_byte());
+        out.put_variable_byte_integer(length as u32);
+        // Cannot fail: its length was found by the same function.
+        let _ = self.encode_body(version, out);
+    }
+
+    fn first_byte(&self) -> u8 {
+        let packet_type = self.packet_type();
+        let flags = match self {
+            Self::Publish(publish) => publish.flags(),
+            _ => packet_type.flags().unwrap_or_default(),
+        };
+        (packet_type as u8) << 4 | flags
+    }
+
+    fn encode_body(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl Sink,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(connect) => connect.encode(out),
+            Self::Connack(connack) => connack.encode(version, out),
+            Self::Publish(publish) => publish.encode(version, out),
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                ack.encode(version, out);
+            }
+            Self::Subscribe(subscribe) => subscribe.encode(version, out),
+            Self::Suback(suback) => suback.encode_suback(version, out),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
+            Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
+            Self::Pingreq | Self::Pingresp => {}
+            Self::Disconnect(disconnect) => disconnect.encode(version, out),
+            Self::Auth(_) if version != ProtocolVersion::V5_0 => {
+                return Err(EncodeError::UnsupportedPacket);
+            }
+            Self::Auth(auth) => auth.encode(out),
+        }
+        Ok(())
+    }
+
+    /// The packet without what only helps people to find a fault; `None` if it has no such part.
+    fn without_diagnostics(&self) -> Option<Self> {
+        let mut packet = self.clone();
+        match &mut packet {
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                ack.properties = Default::default();
+            }
+            Self::Connack(connack) => {
+                connack.properties.reason_string = None;
+                connack.properties.user_properties.clear();
+            }
+            Self::Suback(suback) | Self::Unsuback(suback) => {
+                suback.properties = Default::default();
+            }
+            Self::Disconnect(disconnect) => {
+                disconnect.properties.reason_string = None;
+                disconnect.properties.user_properties.clear();
+            }
+            Self::Auth(auth) => {
+                auth.properties.reason_string = None;
+                auth.properties.user_properties.clear();
+            }
+            _ => return None,
+        }
+        Some(packet)
+    }
+}
+
+fn packet_length(body: usize) -> usize {
+    let length_size = match body {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    };
+    1 + length_size + body
+}
+
+/// The types of packets, with their values on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)] // each variant has the name of its packet
+pub enum PacketType {
+    Connect = 1,
+    Connack,
+    Publish,
+    Puback,
+    Pubrec,
+    Pubrel,
+    Pubcomp,
+    Subscribe,
+    Suback,
+    Unsubscribe,
+    Unsuback,
+    Pingreq,
+    Pingresp,
+    Disconnect,
+    Auth,
+}
+
+impl PacketType {
+    const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::Connack,
+        Self::Publish,
+        Self::Puback,
+        Self::Pubrec,
+        Self::Pubrel,
+        Self::Pubcomp,
+        Self::Subscribe,
+        Self::Suback,
+        Self::Unsubscribe,
+        Self::Unsuback,
+        Self::Pingreq,
+        Self::Pingresp,
+        Self::Disconnect,
+        Self::Auth,
+    ];
+
+    /// The type with this value; `None` for 0, which is reserved, and above 15.
+    pub fn from_value(value: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(value).checked_sub(1)?).copied()
+    }
+
+    /// Whether this end may send such a packet in some version.
+    pub fn is_sent_by(self, role: Role) -> bool {
+        match self {
+            Self::Connect | Self::Subscribe | Self::Unsubscribe | Self::Pingreq => {
+                role == Role::Client
+            }
+            Self::Connack | Self::Suback | Self::Unsuback | Self::Pingresp => role == Role::Server,
+            _ => true,
+        }
+    }
+
+    /// The flags of the fixed header; `None` for PUBLISH, where they have a meaning.
+    pub(crate) fn flags(self) -> Option<u8> {
+        match self {
+            Self::Publish => None,
+            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
+            _ => Some(0),
+        }
+    }
+}
+
+/// The name of the packet in capitals, as the standard writes it.
+impl fmt::Display for PacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_uppercase())
+    }
+}
+
+/// The versions of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ProtocolVersion {
+    /// MQTT 3.1, the `MQIsdp` protocol.
+    V3_1 = 3,
+    /// MQTT 3.1.1.
+    V3_1_1 = 4,
+    /// MQTT 5.0.
+    V5_0 = 5,
+}
+
+impl ProtocolVersion {
+    /// The protocol level in CONNECT: 3, 4 or 5.
+    pub fn level(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3_1 => "3.1",
+            Self::V3_1_1 => "3.1.1",
+            Self::V5_0 => "5.0",
+        })
+    }
+}
+
+/// How often a message may arrive (MQTT 5.0, 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub enum QoS {
+    /// QoS 0: once or not at all.
+    #[default]
+    AtMostOnce,
+    /// QoS 1: once or more.
+    AtLeastOnce,
+    /// QoS 2: once.
+    ExactlyOnce,
+}
+
+impl QoS {
+    /// `None` above 2.
+    pub fn from_value(value: u8) -> Option<Self> {
+        [Self::AtMostOnce, Self::AtLeastOnce, Self::ExactlyOnce]
+            .get(usize::from(value))
+            .copied()
+    }
+}
+
+impl fmt::Display for QoS {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (*self as u8).fmt(f)
+    }
+}
+
+/// The number of an exchange that needs an answer; never zero [MQTT-2.2.1-3].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketIdentifier(NonZeroU16);
+
+impl PacketIdentifier {
+    /// The first one.
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
+
+    /// `None` for zero.
+    pub fn new(value: u16) -> Option<Self> {
+        NonZeroU16::new(value).map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+
+    /// The one behind it; behind 65535 comes 1.
+    #[must_use]
+    pub fn next(self) -> Self {
+        self.0.checked_add(1).map_or(Self::FIRST, Self)
+    }
+}
+
+impl fmt::Display for PacketIdentifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

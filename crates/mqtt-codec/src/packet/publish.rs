@@ -1,0 +1,201 @@
+//! PUBLISH (MQTT 5.0, 3.3): a message on its way. It borrows from the bytes it was read from.
+
+use bytes::Bytes;
+
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::topic::is_valid_name;
+use crate::{
+    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion, QoS, Role,
+    SubscriptionIdentifiers, TopicAlias, TopicName, UserProperties,
+};
+
+/// A PUBLISH packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// The QoS, and what goes with it.
+    pub delivery: Delivery,
+    /// To the server: keep this message. From the server: it was kept.
+    pub retain: bool,
+    /// Where it goes. In 5.0 empty if the topic alias says it.
+    pub topic_name: &'a str,
+    /// The content; any bytes.
+    pub payload: &'a [u8],
+    /// Properties of 5.0.
+    pub properties: PublishProperties<'a>,
+}
+
+/// The QoS of a PUBLISH, and what goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// QoS 0.
+    AtMostOnce,
+    /// QoS 1.
+    AtLeastOnce {
+        /// The exchange.
+        packet_identifier: PacketIdentifier,
+        /// Whether it was perhaps sent before.
+        dup: bool,
+    },
+    /// QoS 2.
+    ExactlyOnce {
+        /// The exchange.
+        packet_identifier: PacketIdentifier,
+        /// Whether it was perhaps sent before. Says nothing to the receiver.
+        dup: bool,
+    },
+}
+
+properties! {
+    /// The properties of PUBLISH, borrowed.
+    PublishProperties<'a> {
+        /// Whether the payload is text in UTF-8.
+        0x01 payload_format_indicator: Option<bool>,
+        /// Seconds until it is no longer to be delivered.
+        0x02 message_expiry_interval: Option<u32>,
+        /// What the payload is; a MIME type by habit.
+        0x03 content_type: Option<&'a str>,
+        /// Where an answer is expected.
+        0x08 response_topic: Option<&'a str>,
+        /// What the answer has to repeat.
+        0x09 correlation_data: Option<&'a [u8]>,
+        /// The subscriptions it was sent for. Server only.
+        0x0B subscription_identifiers: SubscriptionIdentifiers<'a>,
+        /// A number for the topic name, for this connection and direction.
+        0x23 topic_alias: Option<TopicAlias>,
+        /// What the application added.
+        0x26 user_properties: UserProperties<'a>,
+    }
+}
+
+impl Delivery {
+    /// The QoS.
+    pub fn qos(self) -> QoS {
+        match self {
+            Self::AtMostOnce => QoS::AtMostOnce,
+            Self::AtLeastOnce { .. } => QoS::AtLeastOnce,
+            Self::ExactlyOnce { .. } => QoS::ExactlyOnce,
+        }
+    }
+
+    /// The packet identifier, which QoS 0 has not [MQTT-2.2.1-2].
+    pub fn packet_identifier(self) -> Option<PacketIdentifier> {
+        match self {
+            Self::AtMostOnce => None,
+            Self::AtLeastOnce {
+                packet_identifier, ..
+            }
+            | Self::ExactlyOnce {
+                packet_identifier, ..
+            } => Some(packet_identifier),
+        }
+    }
+
+    /// The DUP flag, which is not set for QoS 0 [MQTT-3.3.1-2].
+    pub fn dup(self) -> bool {
+        match self {
+            Self::AtMostOnce => false,
+            Self::AtLeastOnce { dup, .. } | Self::ExactlyOnce { dup, .. } => dup,
+        }
+    }
+}
+
+impl<'a> Publish<'a> {
+    /// The message alone, owned: copies topic name and payload.
+    ///
+    /// # Errors
+    /// If the topic name is empty because a topic alias stands for it.
+    pub fn to_message(&self) -> Result<Message, crate::InvalidTopic> {
+        let properties = MessageProperties::from(&self.properties);
+        Ok(Message {
+            topic_name: TopicName::new(self.topic_name)?,
+            payload: Bytes::copy_from_slice(self.payload),
+            retain: self.retain,
+            properties: (properties != MessageProperties::default()).then(|| Box::new(properties)),
+        })
+    }
+
+    pub(crate) fn decode(
+        flags: u8,
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+        sender: Role,
+    ) -> Result<Self, DecodeError> {
+        let dup = flags & 0b1000 != 0;
+        let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?; // [MQTT-3.3.1-4]
+        if qos == QoS::AtMostOnce && dup {
+            return Err(DecodeError::QoS); // [MQTT-3.3.1-2]
+        }
+        let topic_name = reader.string()?;
+        if !topic_name.is_empty() && !is_valid_name(topic_name) {
+            return Err(DecodeError::TopicName); // [MQTT-3.3.2-2]
+        }
+        let delivery = match qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce {
+                packet_identifier: reader.packet_identifier()?,
+                dup,
+            },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce {
+                packet_identifier: reader.packet_identifier()?,
+                dup,
+            },
+        };
+        let properties = match version {
+            ProtocolVersion::V5_0 => decode_properties(reader, sender)?,
+            _ => PublishProperties::default(),
+        };
+        if topic_name.is_empty() && properties.topic_alias.is_none() {
+            return Err(match version {
+                ProtocolVersion::V5_0 => DecodeError::PropertyValue, // MQTT 5.0, 3.3.2.1
+                _ => DecodeError::TopicName,
+            });
+        }
+        let retain = flags & 1 != 0;
+        Ok(Self {
+            delivery,
+            retain,
+            topic_name,
+            payload: reader.rest(),
+            properties,
+        })
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_string(self.topic_name);
+        if let Some(packet_identifier) = self.delivery.packet_identifier() {
+            out.put_u16(packet_identifier.get());
+        }
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&self.properties, out);
+        }
+        out.put(self.payload);
+    }
+
+    pub(crate) fn flags(&self) -> u8 {
+        u8::from(self.delivery.dup()) << 3
+            | (self.delivery.qos() as u8) << 1
+            | u8::from(self.retain)
+    }
+}
+
+fn decode_properties<'a>(
+    reader: &mut Reader<'a>,
+    sender: Role,
+) -> Result<PublishProperties<'a>, DecodeError> {
+    if reader.rest().first() == Some(&0) {
+        reader.u8()?;
+        return Ok(PublishProperties::default());
+    }
+    let properties: PublishProperties<'a> = property::decode(reader)?;
+    if sender == Role::Client && !properties.subscription_identifiers.is_empty() {
+        return Err(DecodeError::PropertyValue); // [MQTT-3.3.4-6]
+    }
+    if properties
+        .response_topic
+        .is_some_and(|topic| !is_valid_name(topic))
+    {
+        return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
+    }
+    Ok(properties)
+}

@@ -1,0 +1,100 @@
+//! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11): a reason code for each topic filter, in order.
+
+use super::ack::decode_reason_code;
+use crate::field::{Reader, Sink};
+use crate::property;
+use crate::{
+    AckProperties, DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role,
+};
+
+/// A SUBACK or an UNSUBACK packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suback {
+    /// The exchange.
+    pub packet_identifier: PacketIdentifier,
+    /// One for each topic filter. An UNSUBACK of 3.1 and 3.1.1 has none.
+    pub reason_codes: Vec<ReasonCode>,
+    /// Properties of 5.0.
+    pub properties: AckProperties,
+}
+
+impl Suback {
+    /// One without properties.
+    pub fn new(packet_identifier: PacketIdentifier, reason_codes: Vec<ReasonCode>) -> Self {
+        Self {
+            packet_identifier,
+            reason_codes,
+            properties: AckProperties::default(),
+        }
+    }
+
+    pub(crate) fn decode_suback(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let suback = Self::decode(reader, version, PacketType::Suback)?;
+        if version != ProtocolVersion::V5_0 {
+            // 0x00, 0x01, 0x02 and 0x80 [MQTT-3.9.3-2 of 3.1.1]
+            let invalid = suback
+                .reason_codes
+                .iter()
+                .find(|code| code.is_error() && **code != ReasonCode::UnspecifiedError);
+            if let Some(code) = invalid {
+                return Err(DecodeError::ReasonCode(code.value()));
+            }
+        }
+        Ok(suback)
+    }
+
+    pub(crate) fn decode_unsuback(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        if version != ProtocolVersion::V5_0 {
+            return Ok(Self::new(reader.packet_identifier()?, Vec::new()));
+        }
+        Self::decode(reader, version, PacketType::Unsuback)
+    }
+
+    fn decode(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+        packet_type: PacketType,
+    ) -> Result<Self, DecodeError> {
+        let mut suback = Self::new(reader.packet_identifier()?, Vec::new());
+        if version == ProtocolVersion::V5_0 {
+            suback.properties = property::decode(reader)?;
+        }
+        while !reader.is_empty() {
+            suback
+                .reason_codes
+                .push(decode_reason_code(reader, packet_type, Role::Server)?);
+        }
+        if suback.reason_codes.is_empty() {
+            return Err(DecodeError::NothingListed); // U5-24
+        }
+        Ok(suback)
+    }
+
+    pub(crate) fn encode_suback(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_u16(self.packet_identifier.get());
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&self.properties, out);
+        }
+        for &code in &self.reason_codes {
+            out.put_u8(match version {
+                ProtocolVersion::V5_0 => code.value(),
+                _ if code.is_error() => ReasonCode::UnspecifiedError.value(),
+                _ => code.value(),
+            });
+        }
+    }
+
+    pub(crate) fn encode_unsuback(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        if version == ProtocolVersion::V5_0 {
+            self.encode_suback(version, out);
+        } else {
+            out.put_u16(self.packet_identifier.get());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! SUBSCRIBE (MQTT 5.0, 3.8).
+
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::{
+    DecodeError, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, TopicFilter,
+    UserProperty,
+};
+
+/// A SUBSCRIBE packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The exchange.
+    pub packet_identifier: PacketIdentifier,
+    /// What is asked for; at least one.
+    pub subscriptions: Vec<Subscription>,
+    /// Properties of 5.0.
+    pub properties: SubscribeProperties,
+}
+
+/// One topic filter with its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Which messages.
+    pub topic_filter: TopicFilter,
+    /// In which way.
+    pub options: SubscriptionOptions,
+}
+
+/// The options of a subscription. 3.1 and 3.1.1 carry the QoS only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SubscriptionOptions {
+    /// The highest QoS of the messages sent. Requested QoS in 3.1 and 3.1.1.
+    pub qos: QoS,
+    /// Whether the client's own messages are left out.
+    pub no_local: bool,
+    /// Whether the retain flag stays as it was published.
+    pub retain_as_published: bool,
+    /// Which retained messages are sent.
+    pub retain_handling: RetainHandling,
+}
+
+/// Which retained messages a subscription is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum RetainHandling {
+    /// All that match, each time. 3.1 and 3.1.1 know only this.
+    #[default]
+    SendAtSubscribe,
+    /// Those of a subscription that did not exist.
+    SendIfNew,
+    /// None.
+    DoNotSend,
+}
+
+properties! {
+    /// The properties of SUBSCRIBE.
+    SubscribeProperties {
+        /// The number that messages for these subscriptions carry.
+        0x0B subscription_identifier: Option<SubscriptionIdentifier>,
+        /// What the application added.
+        0x26 user_properties: Vec<UserProperty>,
+    }
+}
+
+impl SubscriptionOptions {
+    /// This QoS, all else as in 3.1.1.
+    pub fn new(qos: QoS) -> Self {
+        Self {
+            qos,
+            ..Self::default()
+        }
+    }
+
+    fn decode(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let reserved = if version == ProtocolVersion::V5_0 {
+            0b1100_0000
+        } else {
+            0b1111_1100
+        };
+        if byte & reserved != 0 && version != ProtocolVersion::V3_1 {
+            return Err(DecodeError::SubscriptionOptions); // [MQTT-3.8.3-5]
+        }
+        let qos = QoS::from_value(byte & 3).ok_or(match version {
+            ProtocolVersion::V5_0 => DecodeError::PropertyValue,
+            _ => DecodeError::QoS, // [MQTT-3.8.3-4 of 3.1.1]
+        })?;
+        if version != ProtocolVersion::V5_0 {
+            return Ok(Self::new(qos));
+        }
+        Ok(Self {
+            qos,
+            no_local: byte & 1 << 2 != 0,
+            retain_as_published: byte & 1 << 3 != 0,
+            retain_handling: match byte >> 4 & 3 {
+                0 => RetainHandling::SendAtSubscribe,
+                1 => RetainHandling::SendIfNew,
+                2 => RetainHandling::DoNotSend,
+                _ => return Err(DecodeError::PropertyValue),
+            },
+        })
+    }
+
+    /// The byte on the wire.
+    pub fn byte(self, version: ProtocolVersion) -> u8 {
+        let qos = self.qos as u8;
+        if version != ProtocolVersion::V5_0 {
+            return qos;
+        }
+        qos | u8::from(self.no_local) << 2
+            | u8::from(self.retain_as_published) << 3
+            | (self.retain_handling as u8) << 4
+    }
+}
+
+impl Subscribe {
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let packet_identifier = reader.packet_identifier()?;
+        let properties = match version {
+            ProtocolVersion::V5_0 => property::decode(reader)?,
+            _ => SubscribeProperties::default(),
+        };
+        let mut subscriptions = Vec::new();
+        while !reader.is_empty() {
+            let topic_filter = decode_topic_filter(reader)?;
+            let options = SubscriptionOptions::decode(reader.u8()?, version)?;
+            if options.no_local && topic_filter.share_name().is_some() {
+                return Err(DecodeError::PropertyValue); // [MQTT-3.8.3-4]
+            }
+            subscriptions.push(Subscription {
+                topic_filter,
+                options,
+            });
+        }
+        if subscriptions.is_empty() {
+            return Err(DecodeError::NothingListed); // [MQTT-3.8.3-2]
+        }
+        Ok(Self {
+            packet_identifier,
+            subscriptions,
+            properties,
+        })
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_u16(self.packet_identifier.get());
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&self.properties, out);
+        }
+        for subscription in &self.subscriptions {
+            out.put_string(&subscription.topic_filter);
+            out.put_u8(subscription.options.byte(version));
+        }
+    }
+}
+
+pub(crate) fn decode_topic_filter(reader: &mut Reader<'_>) -> Result<TopicFilter, DecodeError> {
+    TopicFilter::new(reader.string()?).map_err(|_| DecodeError::TopicFilter)
+}

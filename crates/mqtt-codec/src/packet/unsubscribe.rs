@@ -1,0 +1,60 @@
+//! UNSUBSCRIBE (MQTT 5.0, 3.10).
+
+use super::subscribe::decode_topic_filter;
+use crate::field::{Reader, Sink};
+use crate::property::{self, properties};
+use crate::{DecodeError, PacketIdentifier, ProtocolVersion, TopicFilter, UserProperty};
+
+/// An UNSUBSCRIBE packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// The exchange.
+    pub packet_identifier: PacketIdentifier,
+    /// What is no longer wanted; at least one.
+    pub topic_filters: Vec<TopicFilter>,
+    /// Properties of 5.0.
+    pub properties: UnsubscribeProperties,
+}
+
+properties! {
+    /// The properties of UNSUBSCRIBE.
+    UnsubscribeProperties {
+        /// What the application added.
+        0x26 user_properties: Vec<UserProperty>,
+    }
+}
+
+impl Unsubscribe {
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let packet_identifier = reader.packet_identifier()?;
+        let properties = match version {
+            ProtocolVersion::V5_0 => property::decode(reader)?,
+            _ => UnsubscribeProperties::default(),
+        };
+        let mut topic_filters = Vec::new();
+        while !reader.is_empty() {
+            topic_filters.push(decode_topic_filter(reader)?);
+        }
+        if topic_filters.is_empty() {
+            return Err(DecodeError::NothingListed); // [MQTT-3.10.3-2]
+        }
+        Ok(Self {
+            packet_identifier,
+            topic_filters,
+            properties,
+        })
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        out.put_u16(self.packet_identifier.get());
+        if version == ProtocolVersion::V5_0 {
+            property::encode(&self.properties, out);
+        }
+        for topic_filter in &self.topic_filters {
+            out.put_string(topic_filter);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Properties of MQTT 5.0 (2.2.2): each packet has a table of its own, so that a property which a
+//! packet may not have cannot be stored at all.
+//!
+//! In a table an `Option` may be there once, a `Vec` any number of times; the type says which values
+//! are refused (`NonZeroU16`, `bool`). User properties and subscription identifiers of a PUBLISH
+//! stay in the bytes they came in and are read when asked for.
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+
+use crate::field::{Length, Reader, Sink};
+use crate::packet::publish::PublishProperties;
+use crate::{DecodeError, MAXIMUM_REMAINING_LENGTH, QoS};
+
+/// The properties of one packet.
+pub(crate) trait Properties<'a>: Default {
+    /// Reads the value of one property; `None` if this packet has no such property.
+    fn read(
+        &mut self,
+        identifier: u32,
+        value: &mut Reader<'a>,
+        all: &'a [u8],
+    ) -> Option<Result<(), DecodeError>>;
+
+    /// Writes identifiers and values, without the length before them.
+    fn write(&self, out: &mut impl Sink);
+}
+
+/// Makes the struct of a packet's properties, and how it is read and written.
+macro_rules! properties {
+    (@impl [$($lifetime:lifetime)?] $name:ty { $($identifier:literal $field:ident,)* }) => {
+        impl<'a> $crate::property::Properties<'a> for $name {
+            fn read(
+                &mut self,
+                identifier: u32,
+                value: &mut $crate::field::Reader<'a>,
+                all: &'a [u8],
+            ) -> Option<Result<(), $crate::DecodeError>> {
+                match identifier {
+                    $($identifier => Some($crate::property::Slot::read(&mut self.$field, value, all)),)*
+                    _ => None,
+                }
+            }
+
+            fn write(&self, out: &mut impl $crate::field::Sink) {
+                $($crate::property::Slot::write(&self.$field, $identifier, out);)*
+            }
+        }
+    };
+    ($(#[$meta:meta])* $name:ident<'a> { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name<'a> { $($(#[$doc])* pub $field: $type,)* }
+
+        properties!(@impl ['a] $name<'a> { $($identifier $field,)* });
+    };
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[allow(unreachable_pub)] // the will's is not exported
+        pub struct $name { $($(#[$doc])* pub $field: $type,)* }
+
+        properties!(@impl [] $name { $($identifier $field,)* });
+    };
+}
+pub(crate) use properties;
+
+/// Reads Property Length and the properties behind it.
+pub(crate) fn decode<'a, P: Properties<'a>>(reader: &mut Reader<'a>) -> Result<P, DecodeError> {
+    let length = reader.variable_byte_integer()?;
+    let all = reader.bytes(length as usize)?;
+    let mut properties = P::default();
+    let mut block = Reader::new(all);
+    while !block.is_empty() {
+        let identifier = block.variable_byte_integer()?;
+        match properties.read(identifier, &mut block, all) {
+            Some(result) => result?,
+            None if is_known(identifier) => return Err(DecodeError::PropertyNotAllowed),
+            None => return Err(DecodeError::UnknownProperty),
+        }
+    }
+    Ok(properties)
+}
+
+/// Writes Property Length and the properties behind it.
+pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl Sink) {
+    let mut length = Length::default();
+    properties.write(&mut length);
+    if length.refused {
+        out.refuse();
+    }
+    out.put_variable_byte_integer(u32::try_from(length.bytes).unwrap_or(u32::MAX));
+    properties.write(out);
+}
+
+/// Whether there is nothing to write.
+pub(crate) fn are_absent<'a>(properties: &impl Properties<'a>) -> bool {
+    let mut length = Length::default();
+    properties.write(&mut length);
+    length.bytes == 0 && !length.refused
+}
+
+fn is_known(identifier: u32) -> bool {
+    matches!(identifier, 0x01..=0x03 | 0x08 | 0x09 | 0x0B | 0x11..=0x13 | 0x15..=0x1A | 0x1C | 0x1F | 0x21..=0x2A)
+}
+
+/// The place of one property in its struct.
+pub(crate) trait Slot<'a> {
+    fn read(&mut self, value: &mut Reader<'a>, all: &'a [u8]) -> Result<(), DecodeError>;
+    fn write(&self, identifier: u8, out: &mut impl Sink);
+}
+
+impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
+    fn read(&mut self, value: &mut Reader<'a>, _: &'a [u8]) -> Result<(), DecodeError> {
+        let first = self.replace(T::read(value)?).is_none();
+        if first {
+            Ok(())
+        } else {
+            Err(DecodeError::DuplicateProperty)
+        }
+    }
+
+    fn write(&self, identifier: u8, out: &mut impl Sink) {
+        if let Some(value) = self {
+            out.put_u8(identifier);
+            value.write(out);
+        }
+    }
+}
+
+impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
+    fn read(&mut self, value: &mut Reader<'a>, _: &'a [u8]) -> Result<(), DecodeError> {
+        self.push(T::read(value)?);
+        Ok(())
+    }
+
+    fn write(&self, identifier: u8, out: &mut impl Sink) {
+        for value in self {
+            out.put_u8(identifier);
+            value.write(out);
+        }
+    }
+}
+
+/// The value of one property.
+pub(crate) trait Value<'a>: Sized {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
+    fn write(&self, out: &mut impl Sink);
+}
+
+/// `value!(type, read, write)`: a property value that is one field.
+macro_rules! value {
+    ($type:ty, $read:expr, $write:expr) => {
+        impl<'a> Value<'a> for $type {
+            fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+                let read: fn(&mut Reader<'a>) -> Result<Self, DecodeError> = $read;
+                read(reader)
+            }
+
+            fn write(&self, out: &mut impl Sink) {
+                fn with<S: Sink>(write: impl FnOnce(&mut S), out: &mut S) {
+                    write(out);
+                }
+                with(|out| $write(self, out), out);
+            }
+        }
+    };
+}
+
+value!(bool, flag, |value: &bool, out: &mut _| Sink::put_u8(
+    out,
+    (*value).into()
+));
+value!(u16, |reader| reader.u16(), |value: &u16, out: &mut _| {
+    Sink::put_u16(out, *value)
+});
+value!(u32, |reader| reader.u32(), |value: &u32, out: &mut _| {
+    Sink::put_u32(out, *value)
+});
+value!(
+    NonZeroU16,
+    |reader| Self::new(reader.u16()?).ok_or(DecodeError::PropertyValue),
+    |value: &NonZeroU16, out: &mut _| Sink::put_u16(out, value.get())
+);
+value!(
+    NonZeroU32,
+    |reader| Self::new(reader.u32()?).ok_or(DecodeError::PropertyValue),
+    |value: &NonZeroU32, out: &mut _| Sink::put_u32(out, value.get())
+);
+value!(
+    &'a str,
+    |reader| reader.string(),
+    |value: &&str, out: &mut _| Sink::put_string(out, value)
+);
+value!(
+    &'a [u8],
+    |reader| reader.binary(),
+    |value: &&[u8], out: &mut _| Sink::put_binary(out, value)
+);
+value!(
+    String,
+    |reader| reader.string().map(str::to_owned),
+    |value: &String, out: &mut _| Sink::put_string(out, value)
+);
+value!(
+    Bytes,
+    |reader| reader.binary().map(Self::copy_from_slice),
+    |value: &Bytes, out: &mut _| Sink::put_binary(out, value)
+);
+// Maximum QoS, which is 0 or 1: 2 is said by leaving it out [MQTT 5.0, 3.2.2.3.4].
+value!(
+    QoS,
+    |reader| Ok(if flag(reader)? {
+        Self::AtLeastOnce
+    } else {
+        Self::AtMostOnce
+    }),
+    |value: &QoS, out: &mut _| Sink::put_u8(out, (*value).min(QoS::AtLeastOnce) as u8)
+);
+value!(
+    SubscriptionIdentifier,
+    |reader| Self::new(reader.variable_byte_integer()?).ok_or(DecodeError::PropertyValue),
+    |value: &SubscriptionIdentifier, out: &mut _| Sink::put_variable_byte_integer(out, value.get())
+);
+value!(
+    TopicAlias,
+    |reader| Self::new(reader.u16()?).ok_or(DecodeError::TopicAlias), // [MQTT-3.3.2-8]
+    |value: &TopicAlias, out: &mut _| Sink::put_u16(out, value.get())
+);
+value!(
+    UserProperty,
+    |reader| Ok(Self {
+        name: reader.string()?.to_owned(),
+        value: reader.string()?.to_owned()
+    }),
+    |value: &UserProperty, out: &mut _| write_pair((&value.name, &value.value), out)
+);
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::PropertyValue),
+    }
+}
+
+fn write_pair((name, value): (&str, &str), out: &mut impl Sink) {
+    out.put_string(name);
+    out.put_string(value);
+}
+
+/// A name and a value that have a meaning for the application only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserProperty {
+    /// Its name; the same one may be there more than once.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// The number that a client gave to a subscription: 1 to 268435455.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SubscriptionIdentifier(NonZeroU32);
+
+impl SubscriptionIdentifier {
+    /// `None` for zero and above 268435455.
+    pub fn new(value: u32) -> Option<Self> {
+        NonZeroU32::new(value)
+            .filter(|value| value.get() <= MAXIMUM_REMAINING_LENGTH)
+            .map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// A number that stands for a topic name on one connection, in one direction; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicAlias(NonZeroU16);
+
+impl TopicAlias {
+    /// `None` for zero.
+    pub fn new(value: u16) -> Option<Self> {
+        NonZeroU16::new(value).map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// Values of a property that may be repeated, borrowed: from the bytes they came in, or from a list.
+pub struct Repeated<'a, T>(Source<'a, T>);
+
+/// The user properties of a message.
+pub type UserProperties<'a> = Repeated<'a, UserProperty>;
+
+/// The identifiers of the subscriptions that a message was sent for.
+pub type SubscriptionIdentifiers<'a> = Repeated<'a, SubscriptionIdentifier>;
+
+enum Source<'a, T> {
+    /// All properties of the PUBLISH; they were read once and are valid.
+    Wire(&'a [u8]),
+    List(&'a [T]),
+}
+
+/// A property that may be repeated.
+pub trait Element: Sized {
+    /// One value, borrowed.
+    type Item<'a>: PartialEq + fmt::Debug
+    where
+        Self: 'a;
+
+    #[doc(hidden)]
+    const IDENTIFIER: u8;
+
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn read<'a>(value: &mut Reader<'a>) -> Result<Self::Item<'a>, DecodeError>;
+
+    #[doc(hidden)]
+    fn item(&self) -> Self::Item<'_>;
+
+    #[doc(hidden)]
+    #[allow(private_bounds)]
+    fn write(item: Self::Item<'_>, out: &mut impl Sink);
+}
+
+#[allow(private_interfaces, private_bounds)]
+impl Element for UserProperty {
+    type Item<'a> = (&'a str, &'a str);
+
+    const IDENTIFIER: u8 = 0x26;
+
+    fn read<'a>(value: &mut Reader<'a>) -> Result<Self::Item<'a>, DecodeError> {
+        Ok((value.string()?, value.string()?))
+    }
+
+    fn item(&self) -> Self::Item<'_> {
+        (&self.name, &self.value)
+    }
+
+    fn write(item: Self::Item<'_>, out: &mut impl Sink) {
+        write_pair(item, out);
+    }
+}
+
+#[allow(private_interfaces, private_bounds)]
+impl Element for SubscriptionIdentifier {
+    type Item<'a> = Self;
+
+    const IDENTIFIER: u8 = 0x0B;
+
+    fn read<'a>(value: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Value::read(value)
+    }
+
+    fn item(&self) -> Self {
+        *self
+    }
+
+    fn write(item: Self, out: &mut impl Sink) {
+        Value::write(&item, out);
+    }
+}
+
+impl<'a, T: Element> Repeated<'a, T> {
+    /// Those of a list.
+    pub fn new(list: &'a [T]) -> Self {
+        Self(Source::List(list))
+    }
+
+    /// In the order in which they were sent [MQTT-3.3.2-18].
+    pub fn iter(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
+        let (wire, list) = match self.0 {
+            Source::Wire(all) => (all, &[][..]),
+            Source::List(list) => (&[][..], list),
+        };
+        each(wire, T::IDENTIFIER)
+            .filter_map(|mut value| T::read(&mut value).ok())
+            .chain(list.iter().map(T::item))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// Properties of a PUBLISH block that have this identifier, each as a reader at its value.
+fn each(all: &[u8], wanted: u8) -> impl Iterator<Item = Reader<'_>> {
+    let mut block = Reader::new(all);
+    std::iter::from_fn(move || {
+        while !block.is_empty() {
+            let identifier = block.variable_byte_integer().ok()?;
+            let value = block;
+            // The one table of a PUBLISH's properties also tells how long a value is.
+            PublishProperties::default()
+                .read(identifier, &mut block, all)?
+                .ok()?;
+            if identifier == u32::from(wanted) {
+                return Some(value);
+            }
+        }
+        None
+    })
+}
+
+impl<'a, T: Element> Slot<'a> for Repeated<'a, T> {
+    fn read(&mut self, value: &mut Reader<'a>, all: &'a [u8]) -> Result<(), DecodeError> {
+        self.0 = Source::Wire(all);
+        T::read(value).map(drop)
+    }
+
+    fn write(&self, identifier: u8, out: &mut impl Sink) {
+        for item in self.iter() {
+            out.put_u8(identifier);
+            T::write(item, out);
+        }
+    }
+}
+
+impl<T> Clone for Repeated<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Repeated<'_, T> {}
+
+impl<T> Clone for Source<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Source<'_, T> {}
+
+impl<T: Element> Default for Repeated<'_, T> {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl<T: Element> PartialEq for Repeated<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Element> Eq for Repeated<'_, T> {}
+
+impl<T: Element> fmt::Debug for Repeated<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,830 @@
+//! Packets of every type in bytes: read whole and byte by byte, compared, and written back; and
+//! bytes that have to be refused.
+
+use std::num::NonZeroU16;
+
+use bytes::Bytes;
+use mqtt_codec::*;
+
+use ProtocolVersion::{V3_1, V3_1_1, V5_0};
+
+const NO_LIMIT: u32 = MAXIMUM_PACKET_SIZE;
+
+fn hex(text: &str) -> Vec<u8> {
+    text.split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
+}
+
+/// A decoder of this end in this version; a server's has seen its CONNECT.
+fn decoder(version: ProtocolVersion, role: Role) -> Decoder {
+    if role == Role::Client {
+        return Decoder::client(version, NO_LIMIT);
+    }
+    let mut decoder = Decoder::server(NO_LIMIT);
+    let mut connect = Vec::new();
+    Packet::Connect(Box::new(Connect::new(version, "c")))
+        .encode(version, NO_LIMIT, &mut connect)
+        .unwrap();
+    decoder.decode(&mut &connect[..]).unwrap().unwrap();
+    decoder
+}
+
+/// Reads, compares, reads again byte by byte, writes.
+fn check(mut decoder: Decoder, version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+    let bytes = hex(text);
+    let mut bytewise = decoder.clone();
+    let mut input = &bytes[..];
+    assert_eq!(
+        decoder.decode(&mut input).as_ref(),
+        Ok(&Some(expected.clone())),
+        "{text}"
+    );
+    assert!(input.is_empty());
+    for end in 0..bytes.len() {
+        assert_eq!(
+            bytewise.decode(&mut &bytes[..end]),
+            Ok(None),
+            "{text} at {end}"
+        );
+    }
+    assert_eq!(
+        bytewise.decode(&mut &bytes[..]).as_ref(),
+        Ok(&Some(expected.clone()))
+    );
+
+    let mut written = Vec::new();
+    expected.encode(version, NO_LIMIT, &mut written).unwrap();
+    assert_eq!(expected.encoded_length(version), Ok(written.len()));
+    assert_eq!(written, bytes, "{text}");
+}
+
+fn from_client(version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+    check(decoder(version, Role::Server), version, text, expected);
+}
+
+fn from_server(version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+    check(decoder(version, Role::Client), version, text, expected);
+}
+
+fn first(version: ProtocolVersion, text: &str, expected: Connect) {
+    check(
+        Decoder::server(NO_LIMIT),
+        version,
+        text,
+        &Packet::Connect(Box::new(expected)),
+    );
+}
+
+fn identifier(value: u16) -> PacketIdentifier {
+    PacketIdentifier::new(value).unwrap()
+}
+
+fn message(topic_name: &str, payload: &'static str) -> Message {
+    Message::new(TopicName::new(topic_name).unwrap(), payload)
+}
+
+fn connack(session_present: bool, reason_code: ReasonCode) -> Connack {
+    Connack {
+        session_present,
+        reason_code,
+        properties: ConnackProperties::default(),
+    }
+}
+
+#[test]
+fn connect_of_3_1_and_3_1_1() {
+    first(
+        V3_1,
+        "10 0F 00 06 4D 51 49 73 64 70 03 02 00 3C 00 01 63",
+        Connect::new(V3_1, "c"),
+    );
+    first(
+        V3_1_1,
+        "10 0D 00 04 4D 51 54 54 04 02 00 3C 00 01 63",
+        Connect::new(V3_1_1, "c"),
+    );
+    let will = Message {
+        retain: true,
+        ..message("w", "x")
+    };
+    let connect = Connect {
+        will: Some(Will::new(will, QoS::AtLeastOnce)),
+        user_name: Some("u".into()),
+        password: Some("p".into()),
+        ..Connect::new(V3_1_1, "c")
+    };
+    first(
+        V3_1_1,
+        "10 19 00 04 4D 51 54 54 04 EE 00 3C 00 01 63 00 01 77 00 01 78 00 01 75 00 01 70",
+        connect,
+    );
+}
+
+#[test]
+fn connect_of_5_0() {
+    let properties = ConnectProperties {
+        receive_maximum: NonZeroU16::new(20),
+        ..ConnectProperties::default()
+    };
+    first(
+        V5_0,
+        "10 11 00 04 4D 51 54 54 05 02 00 3C 03 21 00 14 00 01 63",
+        Connect {
+            properties,
+            ..Connect::new(V5_0, "c")
+        },
+    );
+    let connect = Connect {
+        clean_start: false,
+        keep_alive: 10,
+        will: Some(Will {
+            message: message("w", "x"),
+            qos: QoS::ExactlyOnce,
+            will_delay_interval: Some(5),
+        }),
+        properties: ConnectProperties {
+            session_expiry_interval: Some(3600),
+            ..ConnectProperties::default()
+        },
+        ..Connect::new(V5_0, "")
+    };
+    first(
+        V5_0,
+        "10 1E 00 04 4D 51 54 54 05 14 00 0A 05 11 00 00 0E 10 00 00 05 18 00 00 00 05 00 01 77 00 01 78",
+        connect,
+    );
+}
+
+#[test]
+fn connack_of_each_version() {
+    let packet = |connack| Packet::Connack(Box::new(connack));
+    from_server(
+        V3_1_1,
+        "20 02 00 00",
+        &packet(connack(false, ReasonCode::Success)),
+    );
+    from_server(
+        V3_1_1,
+        "20 02 00 04",
+        &packet(connack(false, ReasonCode::BadUserNameOrPassword)),
+    );
+    from_server(
+        V5_0,
+        "20 03 01 00 00",
+        &packet(connack(true, ReasonCode::Success)),
+    );
+    let properties = ConnackProperties {
+        topic_alias_maximum: Some(10),
+        receive_maximum: NonZeroU16::new(20),
+        ..ConnackProperties::default()
+    };
+    from_server(
+        V5_0,
+        "20 09 00 00 06 22 00 0A 21 00 14",
+        &packet(Connack {
+            properties,
+            ..connack(false, ReasonCode::Success)
+        }),
+    );
+    from_server(
+        V5_0,
+        "20 03 00 84 00",
+        &packet(connack(false, ReasonCode::UnsupportedProtocolVersion)),
+    );
+    // The answer of a server that knows nothing of 5.0.
+    let mut decoder = decoder(V5_0, Role::Client);
+    let expected = packet(connack(false, ReasonCode::UnsupportedProtocolVersion));
+    assert_eq!(
+        decoder.decode(&mut &hex("20 02 00 01")[..]),
+        Ok(Some(expected))
+    );
+}
+
+#[test]
+fn publish_of_3_1_1() {
+    let plain = message("a", "xy");
+    from_client(
+        V3_1_1,
+        "30 05 00 01 61 78 79",
+        &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
+    );
+    let retained = Message {
+        retain: true,
+        ..message("a/b", "")
+    };
+    let delivery = Delivery::AtLeastOnce {
+        packet_identifier: identifier(10),
+        dup: true,
+    };
+    from_client(
+        V3_1_1,
+        "3B 07 00 03 61 2F 62 00 0A",
+        &Packet::Publish(retained.publish(delivery)),
+    );
+}
+
+#[test]
+fn publish_of_5_0() {
+    let plain = message("a", "xy");
+    from_client(
+        V5_0,
+        "30 06 00 01 61 00 78 79",
+        &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
+    );
+    let user_properties = [UserProperty {
+        name: "k".into(),
+        value: "v".into(),
+    }];
+    let delivery = Delivery::ExactlyOnce {
+        packet_identifier: identifier(10),
+        dup: false,
+    };
+    let mut publish = plain.publish(delivery);
+    publish.properties.topic_alias = TopicAlias::new(1);
+    publish.properties.user_properties = UserProperties::new(&user_properties);
+    from_client(
+        V5_0,
+        "34 12 00 01 61 00 0A 0A 23 00 01 26 00 01 6B 00 01 76 78 79",
+        &Packet::Publish(publish),
+    );
+    let mut alias = plain.publish(Delivery::AtMostOnce);
+    alias.topic_name = "";
+    alias.properties.topic_alias = TopicAlias::new(1);
+    from_client(
+        V5_0,
+        "30 08 00 00 03 23 00 01 78 79",
+        &Packet::Publish(alias),
+    );
+    let identifiers = [1, 200].map(|value| SubscriptionIdentifier::new(value).unwrap());
+    let empty = message("a", "");
+    let mut publish = empty.publish(Delivery::AtMostOnce);
+    publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
+    from_server(
+        V5_0,
+        "30 09 00 01 61 05 0B 01 0B C8 01",
+        &Packet::Publish(publish),
+    );
+}
+
+#[test]
+fn acknowledgements() {
+    let ack = |code| Ack::new(identifier(10), code);
+    for version in [V3_1, V3_1_1, V5_0] {
+        from_client(
+            version,
+            "40 02 00 0A",
+            &Packet::Puback(ack(ReasonCode::Success)),
+        );
+        from_server(
+            version,
+            "50 02 00 0A",
+            &Packet::Pubrec(ack(ReasonCode::Success)),
+        );
+        from_client(
+            version,
+            "62 02 00 0A",
+            &Packet::Pubrel(ack(ReasonCode::Success)),
+        );
+        from_server(
+            version,
+            "70 02 00 0A",
+            &Packet::Pubcomp(ack(ReasonCode::Success)),
+        );
+    }
+    from_server(
+        V5_0,
+        "40 03 00 0A 10",
+        &Packet::Puback(ack(ReasonCode::NoMatchingSubscribers)),
+    );
+    let properties = AckProperties {
+        reason_string: Some("no".into()),
+        ..AckProperties::default()
+    };
+    from_server(
+        V5_0,
+        "50 09 00 0A 87 05 1F 00 02 6E 6F",
+        &Packet::Pubrec(Ack {
+            properties,
+            ..ack(ReasonCode::NotAuthorized)
+        }),
+    );
+    from_client(
+        V5_0,
+        "70 03 00 0A 92",
+        &Packet::Pubcomp(ack(ReasonCode::PacketIdentifierNotFound)),
+    );
+}
+
+#[test]
+fn subscribe_and_unsubscribe() {
+    let topic_filter = TopicFilter::new("a/#").unwrap();
+    let subscribe = |options, properties| {
+        Packet::Subscribe(Subscribe {
+            packet_identifier: identifier(1),
+            subscriptions: vec![Subscription {
+                topic_filter: topic_filter.clone(),
+                options,
+            }],
+            properties,
+        })
+    };
+    from_client(
+        V3_1_1,
+        "82 08 00 01 00 03 61 2F 23 01",
+        &subscribe(
+            SubscriptionOptions::new(QoS::AtLeastOnce),
+            SubscribeProperties::default(),
+        ),
+    );
+    let options = SubscriptionOptions {
+        qos: QoS::ExactlyOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: RetainHandling::SendIfNew,
+    };
+    let properties = SubscribeProperties {
+        subscription_identifier: SubscriptionIdentifier::new(200),
+        ..SubscribeProperties::default()
+    };
+    from_client(
+        V5_0,
+        "82 0C 00 01 03 0B C8 01 00 03 61 2F 23 1E",
+        &subscribe(options, properties),
+    );
+    let unsubscribe = Packet::Unsubscribe(Unsubscribe {
+        packet_identifier: identifier(2),
+        topic_filters: vec![topic_filter.clone()],
+        properties: UnsubscribeProperties::default(),
+    });
+    from_client(V3_1_1, "A2 07 00 02 00 03 61 2F 23", &unsubscribe);
+    from_client(V5_0, "A2 08 00 02 00 00 03 61 2F 23", &unsubscribe);
+}
+
+#[test]
+fn suback_and_unsuback() {
+    let suback = |code| {
+        Packet::Suback(Suback::new(
+            identifier(1),
+            vec![ReasonCode::GrantedQoS1, code],
+        ))
+    };
+    from_server(
+        V3_1_1,
+        "90 04 00 01 01 80",
+        &suback(ReasonCode::UnspecifiedError),
+    );
+    from_server(
+        V5_0,
+        "90 05 00 01 00 01 8F",
+        &suback(ReasonCode::TopicFilterInvalid),
+    );
+    let unsuback = |codes| Packet::Unsuback(Suback::new(identifier(2), codes));
+    from_server(V3_1_1, "B0 02 00 02", &unsuback(vec![]));
+    from_server(
+        V5_0,
+        "B0 04 00 02 00 11",
+        &unsuback(vec![ReasonCode::NoSubscriptionExisted]),
+    );
+}
+
+#[test]
+fn pings_disconnect_and_auth() {
+    for version in [V3_1, V3_1_1, V5_0] {
+        from_client(version, "C0 00", &Packet::Pingreq);
+        from_server(version, "D0 00", &Packet::Pingresp);
+        let disconnect = Disconnect::new(ReasonCode::Success);
+        from_client(version, "E0 00", &Packet::Disconnect(Box::new(disconnect)));
+    }
+    let disconnect = |code| Packet::Disconnect(Box::new(Disconnect::new(code)));
+    from_client(
+        V5_0,
+        "E0 01 04",
+        &disconnect(ReasonCode::DisconnectWithWillMessage),
+    );
+    from_server(V5_0, "E0 01 8E", &disconnect(ReasonCode::SessionTakenOver));
+    let properties = DisconnectProperties {
+        session_expiry_interval: Some(0),
+        ..DisconnectProperties::default()
+    };
+    let ending = Disconnect {
+        properties,
+        ..Disconnect::new(ReasonCode::Success)
+    };
+    from_client(
+        V5_0,
+        "E0 07 00 05 11 00 00 00 00",
+        &Packet::Disconnect(Box::new(ending)),
+    );
+    let auth = Auth {
+        reason_code: ReasonCode::ContinueAuthentication,
+        properties: AuthProperties {
+            authentication_method: Some("M".into()),
+            authentication_data: Some(Bytes::from_static(&[1, 2])),
+            ..AuthProperties::default()
+        },
+    };
+    from_client(
+        V5_0,
+        "F0 0B 18 09 15 00 01 4D 16 00 02 01 02",
+        &Packet::Auth(Box::new(auth)),
+    );
+}
+
+/// Every string of the table, in every version it is wrong in, at the end that may get such a
+/// packet; then once more byte by byte: the error is the same and nothing follows it.
+#[test]
+fn what_must_be_refused() {
+    use DecodeError::*;
+    let all = [V3_1, V3_1_1, V5_0];
+    let table: &[(&str, Role, &[ProtocolVersion], DecodeError)] = &[
+        ("C0 80 00", Role::Server, &all, VariableByteInteger),
+        ("C0 01 00", Role::Server, &all, LeftoverBytes),
+        ("C1 00", Role::Server, &[V3_1_1, V5_0], FixedHeaderFlags),
+        ("36 05 00 01 61 00 01", Role::Server, &all, QoS),
+        ("38 03 00 01 61", Role::Server, &all, QoS),
+        ("30 02 00 00", Role::Server, &[V3_1, V3_1_1], TopicName),
+        ("30 03 00 00 00", Role::Server, &[V5_0], PropertyValue),
+        ("30 04 00 02 61 00", Role::Server, &all, InvalidUtf8),
+        ("30 05 00 03 ED A0 80", Role::Server, &all, InvalidUtf8),
+        ("30 04 00 02 C0 80", Role::Server, &all, InvalidUtf8),
+        ("30 03 00 01 2B", Role::Server, &all, TopicName),
+        ("30 03 00 02 61", Role::Server, &all, Truncated),
+        (
+            "32 05 00 01 61 00 00",
+            Role::Server,
+            &all,
+            PacketIdentifierZero,
+        ),
+        ("82 02 00 01", Role::Server, &[V3_1, V3_1_1], NothingListed),
+        ("82 06 00 01 00 01 61 03", Role::Server, &[V3_1_1], QoS),
+        (
+            "80 06 00 01 00 01 61 00",
+            Role::Server,
+            &[V3_1_1, V5_0],
+            FixedHeaderFlags,
+        ),
+        (
+            "60 02 00 01",
+            Role::Server,
+            &[V3_1_1, V5_0],
+            FixedHeaderFlags,
+        ),
+        (
+            "40 03 00 01 00",
+            Role::Server,
+            &[V3_1, V3_1_1],
+            LeftoverBytes,
+        ),
+        (
+            "30 09 00 01 61 05 23 00 01 23 00",
+            Role::Server,
+            &[V5_0],
+            Truncated,
+        ),
+        (
+            "30 0A 00 01 61 06 23 00 01 23 00 01",
+            Role::Server,
+            &[V5_0],
+            DuplicateProperty,
+        ),
+        (
+            "30 06 00 01 61 02 01 02",
+            Role::Server,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "30 07 00 01 61 03 23 00 00",
+            Role::Server,
+            &[V5_0],
+            TopicAlias,
+        ),
+        (
+            "30 06 00 01 61 02 80 01",
+            Role::Server,
+            &[V5_0],
+            UnknownProperty,
+        ),
+        ("E0 05 00 03 11 00 00", Role::Server, &[V5_0], Truncated),
+        // Beyond the table: directions, senders, places, lists, ranges.
+        ("20 02 00 00", Role::Server, &all, UnexpectedPacket),
+        (
+            "82 06 00 01 00 01 61 00",
+            Role::Client,
+            &all,
+            UnexpectedPacket,
+        ),
+        ("10 00", Role::Server, &all, UnexpectedPacket),
+        ("00 00", Role::Server, &all, UnexpectedPacket),
+        ("F0 00", Role::Server, &[V3_1, V3_1_1], UnexpectedPacket),
+        ("E0 00", Role::Client, &[V3_1, V3_1_1], UnexpectedPacket),
+        ("F0 00", Role::Server, &[V5_0], PropertyValue),
+        (
+            "30 06 00 01 61 02 0B 01",
+            Role::Server,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "30 06 00 01 61 02 0B 00",
+            Role::Client,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "30 09 00 01 61 05 11 00 00 00 00",
+            Role::Server,
+            &[V5_0],
+            PropertyNotAllowed,
+        ),
+        (
+            "30 08 00 01 61 04 08 00 01 2B",
+            Role::Server,
+            &[V5_0],
+            PropertyValue,
+        ),
+        ("30 05 00 01 61 7F 00", Role::Server, &[V5_0], Truncated),
+        ("E0 01 8E", Role::Server, &[V5_0], ReasonCode(0x8E)),
+        (
+            "E0 07 00 05 11 00 00 00 00",
+            Role::Client,
+            &[V5_0],
+            PropertyValue,
+        ),
+        ("40 03 00 01 92", Role::Client, &[V5_0], ReasonCode(0x92)),
+        ("90 03 00 01 00", Role::Client, &[V5_0], NothingListed),
+        ("90 02 00 01", Role::Client, &[V3_1_1], NothingListed),
+        ("90 03 00 01 03", Role::Client, &[V3_1_1], ReasonCode(3)),
+        ("20 02 02 00", Role::Client, &[V3_1_1], ConnectFlags),
+        ("20 02 00 06", Role::Client, &[V3_1_1], ReasonCode(6)),
+        (
+            "20 06 00 00 03 21 00 00",
+            Role::Client,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "20 08 00 00 05 27 00 00 00 00",
+            Role::Client,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "82 07 00 01 00 00 01 61 40",
+            Role::Server,
+            &[V5_0],
+            SubscriptionOptions,
+        ),
+        (
+            "82 07 00 01 00 00 01 61 30",
+            Role::Server,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "82 10 00 01 00 00 0A 24 73 68 61 72 65 2F 67 2F 61 04",
+            Role::Server,
+            &[V5_0],
+            PropertyValue,
+        ),
+        (
+            "82 07 00 01 00 02 61 23 00",
+            Role::Server,
+            &[V3_1_1],
+            TopicFilter,
+        ),
+        (
+            "A2 06 00 02 00 02 61 23",
+            Role::Server,
+            &[V3_1_1],
+            TopicFilter,
+        ),
+    ];
+    for (text, role, versions, expected) in table {
+        for version in *versions {
+            let bytes = hex(text);
+            let mut whole = decoder(*version, *role);
+            assert_eq!(
+                whole.decode(&mut &bytes[..]),
+                Err(*expected),
+                "{text} {version}"
+            );
+            let mut bytewise = decoder(*version, *role);
+            let error = (1..=bytes.len()).find_map(|end| bytewise.decode(&mut &bytes[..end]).err());
+            assert_eq!(error, Some(*expected), "{text} {version}");
+            // Not even something valid is read behind an error.
+            assert_eq!(bytewise.decode(&mut &[0xE0, 0][..]), Err(*expected));
+        }
+    }
+}
+
+#[test]
+fn what_must_be_refused_as_the_first_packet() {
+    use DecodeError::*;
+    let table = [
+        ("10 FF FF FF FF 7F", VariableByteInteger),
+        ("30", UnexpectedPacket),
+        ("C0 00", UnexpectedPacket),
+        ("11", FixedHeaderFlags),
+        ("10 0D 00 04 4D 51 54 58 04 02 00 3C 00 01 63", ProtocolName),
+        (
+            "10 0D 00 04 4D 51 54 54 06 02 00 3C 00 01 63",
+            UnsupportedProtocolVersion(6),
+        ),
+        (
+            "10 0D 00 04 4D 51 54 54 84 02 00 3C 00 01 63",
+            UnsupportedProtocolVersion(0x84),
+        ),
+        ("10 0D 00 04 4D 51 54 54 04 03 00 3C 00 01 63", ConnectFlags),
+        ("10 0D 00 04 4D 51 54 54 04 22 00 3C 00 01 63", ConnectFlags),
+        (
+            "10 10 00 04 4D 51 54 54 04 42 00 3C 00 01 63 00 01 70",
+            ConnectFlags,
+        ),
+        (
+            "10 0E 00 04 4D 51 54 54 04 02 00 3C 00 01 63 00",
+            LeftoverBytes,
+        ),
+        (
+            "10 11 00 04 4D 51 54 54 05 02 00 3C 03 21 00 00 00 01 63",
+            PropertyValue,
+        ),
+        (
+            "10 12 00 04 4D 51 54 54 05 02 00 3C 04 16 00 01 00 00 01 63",
+            PropertyValue,
+        ),
+        (
+            "10 12 00 04 4D 51 54 54 04 06 00 3C 00 01 63 00 00 00 01 78",
+            TopicName,
+        ),
+        ("10 FF FF FF 7F", PacketTooLarge),
+    ];
+    for (text, expected) in table {
+        let mut decoder = Decoder::server(NO_LIMIT);
+        assert_eq!(decoder.decode(&mut &hex(text)[..]), Err(expected), "{text}");
+    }
+}
+
+/// 3.1 gives the flags of the fixed header no meaning, but for PUBLISH, and ignores other bits.
+#[test]
+fn what_3_1_tolerates() {
+    for text in [
+        "6A 02 00 01",
+        "60 02 00 01",
+        "8A 06 00 01 00 01 61 00",
+        "AA 05 00 01 00 01 61",
+    ] {
+        let mut decoder = decoder(V3_1, Role::Server);
+        assert!(
+            matches!(decoder.decode(&mut &hex(text)[..]), Ok(Some(_))),
+            "{text}"
+        );
+    }
+    for text in [
+        "10 0F 00 06 4D 51 49 73 64 70 03 03 00 3C 00 01 63", // the reserved connect flag
+        "10 0F 00 06 4D 51 49 73 64 70 03 C2 00 3C 00 01 63", // user name and password missing
+    ] {
+        let mut decoder = Decoder::server(NO_LIMIT);
+        assert!(
+            matches!(decoder.decode(&mut &hex(text)[..]), Ok(Some(_))),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_packet_over_the_limit_is_refused_at_its_fixed_header() {
+    let mut decoder = Decoder::client(V3_1_1, 128);
+    assert_eq!(
+        decoder.decode(&mut &hex("30 7E")[..]),
+        Ok(None),
+        "128 bytes are in the limit"
+    );
+    let error = Decoder::client(V3_1_1, 127)
+        .decode(&mut &[0x30, 0x7E][..])
+        .err();
+    assert_eq!(error, Some(DecodeError::PacketTooLarge));
+    let mut largest = Decoder::client(V3_1_1, NO_LIMIT);
+    assert_eq!(largest.decode(&mut &hex("30 FF FF FF 7F")[..]), Ok(None));
+}
+
+#[test]
+fn encoding_stays_within_the_limit_of_the_peer() {
+    let properties = AckProperties {
+        reason_string: Some("because".into()),
+        ..Default::default()
+    };
+    let ack = Packet::Puback(Ack {
+        packet_identifier: identifier(1),
+        reason_code: ReasonCode::QuotaExceeded,
+        properties,
+    });
+    let mut out = Vec::new();
+    ack.encode(V5_0, 5, &mut out).unwrap();
+    assert_eq!(out, hex("40 03 00 01 97"), "the explanation is left out");
+    assert_eq!(
+        ack.encode(V5_0, 4, &mut out),
+        Err(EncodeError::PacketTooLarge(5))
+    );
+    assert_eq!(out.len(), 5, "nothing is written on an error");
+
+    let large = message("a", "xy");
+    let publish = Packet::Publish(large.publish(Delivery::AtMostOnce));
+    assert_eq!(
+        publish.encode(V3_1_1, 6, &mut out),
+        Err(EncodeError::PacketTooLarge(7))
+    );
+    let mut connect = Connect::new(V3_1_1, "a".repeat(65536));
+    let encode = |connect: &Connect| {
+        Packet::Connect(Box::new(connect.clone())).encode(V3_1_1, NO_LIMIT, &mut Vec::new())
+    };
+    assert_eq!(encode(&connect), Err(EncodeError::Field));
+    connect.client_identifier = "a\0".into();
+    assert_eq!(encode(&connect), Err(EncodeError::Field));
+    connect.client_identifier = "a".into();
+    connect.password = Some("without user name".into());
+    assert_eq!(encode(&connect), Err(EncodeError::Field));
+    connect.user_name = Some("u".into());
+    assert_eq!(encode(&connect), Ok(()));
+}
+
+#[test]
+fn u_plus_feff_is_kept_everywhere() {
+    let text = "\u{FEFF}a\u{FEFF}";
+    let mut decoder = decoder(V5_0, Role::Server);
+    let message = Message {
+        properties: Some(Box::new(MessageProperties {
+            user_properties: vec![UserProperty {
+                name: text.into(),
+                value: text.into(),
+            }],
+            ..Default::default()
+        })),
+        ..message(text, "")
+    };
+    let mut out = Vec::new();
+    Packet::Publish(message.publish(Delivery::AtMostOnce))
+        .encode(V5_0, NO_LIMIT, &mut out)
+        .unwrap();
+    let mut input = &out[..];
+    let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut input) else {
+        panic!()
+    };
+    assert_eq!(publish.to_message(), Ok(message));
+}
+
+/// With the packets above, each of the 27 properties is read and written somewhere.
+#[test]
+fn all_properties_of_the_servers_packets() {
+    let text = || Some("t".to_owned());
+    let user_properties = vec![
+        UserProperty {
+            name: "k".into(),
+            value: "1".into(),
+        },
+        UserProperty::default(),
+    ];
+    let connack = Packet::Connack(Box::new(Connack {
+        session_present: false,
+        reason_code: ReasonCode::UseAnotherServer,
+        properties: ConnackProperties {
+            topic_alias_maximum: Some(10),
+            session_expiry_interval: Some(u32::MAX),
+            assigned_client_identifier: text(),
+            server_keep_alive: Some(0),
+            authentication_method: text(),
+            authentication_data: Some(Bytes::from_static(&[0, 0xFF])),
+            response_information: text(),
+            server_reference: text(),
+            reason_string: text(),
+            maximum_qos: Some(QoS::AtLeastOnce),
+            retain_available: Some(false),
+            user_properties: user_properties.clone(),
+            maximum_packet_size: std::num::NonZeroU32::new(2_000_000),
+            wildcard_subscription_available: Some(true),
+            subscription_identifiers_available: Some(false),
+            shared_subscription_available: Some(false),
+            receive_maximum: NonZeroU16::new(20),
+        },
+    }));
+    let disconnect = Packet::Disconnect(Box::new(Disconnect {
+        reason_code: ReasonCode::ServerMoved,
+        properties: DisconnectProperties {
+            session_expiry_interval: None,
+            reason_string: text(),
+            user_properties: user_properties.clone(),
+            server_reference: text(),
+        },
+    }));
+    for packet in [connack, disconnect] {
+        let mut bytes = Vec::new();
+        packet.encode(V5_0, NO_LIMIT, &mut bytes).unwrap();
+        let mut input = &bytes[..];
+        assert_eq!(
+            decoder(V5_0, Role::Client).decode(&mut input),
+            Ok(Some(packet))
+        );
+        assert!(input.is_empty());
+    }
+}
