@@ -1,1 +1,49 @@
-//! .
+//! One MQTT connection, and the session that outlives it. The same machine serves client, broker,
+//! tests and simulator; it knows no socket, clock, file or random source.
+//!
+//! ```text
+//!  bytes in ──> Connection::handle_input ──> Event ──> application ──┐
+//!                                                                    │ publish, acknowledge,
+//!  bytes out <── Connection::output <── Connection <─────────────────┘ subscribe, …
+//! ```
+//!
+//! One turn of every program: *read* what the socket has, *handle* it until there is no event left,
+//! *commit* what has to be durable, *write* [`Connection::output`]. Two rules hold:
+//!
+//! 1. Commit once, after the last event and before the first byte is written. The acknowledgements
+//!    of a turn are all in the output then, so none can leave before what it promises is true.
+//! 2. What changes the session also works on a connection that has ended; only its bytes go
+//!    nowhere. [`Connection::acknowledge`] records the identifier even if the socket closed in the
+//!    same turn.
+//!
+//! An event borrows from the bytes it came in, not from the connection: a message is received
+//! without a copy, and the application may call the connection while it looks at the message.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+mod commands;
+mod connection;
+mod delivery;
+mod error;
+mod event;
+mod handshake;
+mod incoming;
+mod keep_alive;
+mod output;
+mod packet_log;
+mod session;
+
+pub use connection::{Config, Connection};
+pub use delivery::Outgoing;
+pub use error::{CloseReason, PublishError};
+pub use event::Event;
+pub use packet_log::{PACKETS, Printable};
+pub use session::Session;

@@ -1,0 +1,189 @@
+//! What the application tells a connection to do: publish, acknowledge, subscribe, end.
+
+use std::time::Instant;
+
+use mqtt_codec::{
+    Ack, Delivery, Disconnect, Packet, PacketIdentifier, ProtocolVersion, Publish, QoS, ReasonCode,
+    Role, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter, Unsubscribe,
+    UnsubscribeProperties,
+};
+
+use crate::connection::{Connection, Request, State};
+use crate::{Outgoing, PublishError};
+
+impl Connection {
+    /// Sends a message of QoS 0, which nobody keeps.
+    ///
+    /// # Errors
+    /// If the message cannot be sent to this peer, or the connection is not there.
+    pub fn publish_at_most_once(
+        &mut self,
+        now: Instant,
+        publish: &Publish<'_>,
+    ) -> Result<(), PublishError> {
+        let publish = Publish {
+            delivery: Delivery::AtMostOnce,
+            ..*publish
+        };
+        self.check_publish(&publish)?;
+        self.try_send(now, &Packet::Publish(publish))?;
+        Ok(())
+    }
+
+    /// Sends a message and keeps it until the peer has it. `None` for QoS 0, which is only sent.
+    ///
+    /// # Errors
+    /// If the message cannot be sent to this peer, or not now: then it is still the caller's.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        outgoing: Outgoing,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        if outgoing.qos == QoS::AtMostOnce {
+            self.publish_at_most_once(now, &outgoing.publish(Delivery::AtMostOnce, now))?;
+            return Ok(None);
+        }
+        if !self.has_room() {
+            return Err(match self.state {
+                State::Connected => PublishError::QuotaUsedUp,
+                _ => PublishError::NotConnected,
+            });
+        }
+        let packet_identifier = self.next_identifier()?;
+        let publish = outgoing.publish(outgoing.delivery(packet_identifier, false), now);
+        self.check_publish(&publish)?;
+        self.try_send(now, &Packet::Publish(publish))?;
+        self.session.sender.sent(packet_identifier, outgoing);
+        Ok(Some(packet_identifier))
+    }
+
+    /// The application has taken a message of QoS 1 or 2 over, or refuses it (0x80 and above, which
+    /// 3.1 and 3.1.1 cannot say: there it counts as taken over). PUBACK or PUBREC goes out.
+    pub fn acknowledge(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+    ) {
+        let ack = Ack::new(packet_identifier, reason_code);
+        let refused = reason_code.is_error() && self.version == ProtocolVersion::V5_0;
+        match self
+            .session
+            .receiver
+            .acknowledge(packet_identifier, refused)
+        {
+            Some(true) => self.send(now, &Packet::Pubrec(ack)),
+            Some(false) => self.send(now, &Packet::Puback(ack)),
+            None => {}
+        }
+    }
+
+    /// Client: asks for messages. The answer is [`Event::Subscribed`] with the same identifier.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        subscriptions: Vec<Subscription>,
+        properties: SubscribeProperties,
+    ) -> Result<PacketIdentifier, PublishError> {
+        let count = subscriptions.len();
+        self.request(now, count, |packet_identifier| {
+            Packet::Subscribe(Subscribe {
+                packet_identifier,
+                subscriptions,
+                properties,
+            })
+        })
+    }
+
+    /// Client: asks for no more messages. The answer is [`Event::Unsubscribed`].
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn unsubscribe(
+        &mut self,
+        now: Instant,
+        topic_filters: Vec<TopicFilter>,
+    ) -> Result<PacketIdentifier, PublishError> {
+        let count = topic_filters.len();
+        let properties = UnsubscribeProperties::default();
+        self.request(now, count, |packet_identifier| {
+            Packet::Unsubscribe(Unsubscribe {
+                packet_identifier,
+                topic_filters,
+                properties,
+            })
+        })
+    }
+
+    /// Server: the answer to [`Event::Subscribe`].
+    pub fn suback(&mut self, now: Instant, suback: Suback) {
+        self.send(now, &Packet::Suback(suback));
+    }
+
+    /// Server: the answer to [`Event::Unsubscribe`].
+    pub fn unsuback(&mut self, now: Instant, unsuback: Suback) {
+        self.send(now, &Packet::Unsuback(unsuback));
+    }
+
+    /// Ends the connection, with DISCONNECT where the version and the moment allow one. No event
+    /// follows.
+    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
+        if self.state == State::Connected
+            && (self.role == Role::Client || self.version == ProtocolVersion::V5_0)
+        {
+            self.send(now, &Packet::Disconnect(Box::new(disconnect)));
+        }
+        self.state = State::Ended;
+        self.pending.clear();
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        count: usize,
+        packet: impl FnOnce(PacketIdentifier) -> Packet<'static>,
+    ) -> Result<PacketIdentifier, PublishError> {
+        if self.state != State::Connected {
+            return Err(PublishError::NotConnected);
+        }
+        let packet_identifier = self.next_identifier()?;
+        self.try_send(now, &packet(packet_identifier))?;
+        self.session.sender.take_identifier(packet_identifier);
+        self.requests.push_back(Request {
+            packet_identifier,
+            count,
+        });
+        Ok(packet_identifier)
+    }
+
+    fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
+        let oldest_request = self
+            .requests
+            .front()
+            .map(|request| request.packet_identifier);
+        self.session
+            .sender
+            .next_identifier(oldest_request)
+            .ok_or(PublishError::QuotaUsedUp)
+    }
+
+    pub(crate) fn window(&self) -> u16 {
+        self.config.maximum_in_flight.min(self.peer.receive_maximum)
+    }
+
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), PublishError> {
+        if self.state != State::Connected {
+            return Err(PublishError::NotConnected);
+        }
+        if publish.delivery.qos() > self.peer.maximum_qos {
+            return Err(PublishError::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !self.peer.retain_available {
+            return Err(PublishError::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        Ok(())
+    }
+}

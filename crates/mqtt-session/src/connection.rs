@@ -1,0 +1,402 @@
+//! [`Connection`]: its states, bytes in and out, time, and the end.
+//!
+//! CONNECT and CONNACK are in `handshake.rs`, all other packets of the peer in `incoming.rs`, what
+//! the application wants in `commands.rs`, QoS 1 and 2 in `delivery/`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Ack, Connect, DecodeError, Decoder, Disconnect, EncodeError, Packet, PacketIdentifier,
+    PacketType, ProtocolVersion, QoS, ReasonCode, Role,
+};
+
+use crate::delivery::Repeat;
+use crate::keep_alive::{Action, KeepAlive};
+use crate::output::Output;
+use crate::packet_log::{self, Direction};
+use crate::{CloseReason, Event, Session};
+
+/// Limits of this end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
+    pub maximum_packet_size: u32,
+    /// How many messages of QoS 1 and 2 may come at a time. Holds for peers of 5.0, which know it.
+    pub receive_maximum: u16,
+    /// How many messages of QoS 1 and 2 are sent at a time, if the peer allows as many.
+    pub maximum_in_flight: u16,
+    /// How long CONNECT (at a server) or CONNACK (at a client) may take.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Config {
+    /// No limits but the protocol's, and ten seconds for the handshake.
+    fn default() -> Self {
+        Self {
+            maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
+            receive_maximum: u16::MAX,
+            maximum_in_flight: u16::MAX,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// One end of one connection, from CONNECT to its end.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) role: Role,
+    pub(crate) state: State,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) client_identifier: String,
+    pub(crate) session: Session,
+    pub(crate) peer: PeerLimits,
+    pub(crate) keep_alive: KeepAlive,
+    /// Client: what its CONNECT asked for, and whether it has a session to go on with.
+    pub(crate) clean_start: bool,
+    pub(crate) has_state: bool,
+    pub(crate) config: Config,
+    handshake_deadline: Instant,
+    decoder: Decoder,
+    pub(crate) output: Output,
+    /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
+    pub(crate) requests: VecDeque<Request>,
+    /// Events that did not come from input.
+    pub(crate) pending: VecDeque<Event<'static>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Server: CONNECT has not come. Client: CONNACK has not come.
+    Handshake,
+    /// Server: the application has not answered CONNECT.
+    Answering,
+    Connected,
+    Ended,
+}
+
+/// What the peer accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerLimits {
+    pub(crate) maximum_packet_size: u32,
+    pub(crate) receive_maximum: u16,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) retain_available: bool,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            maximum_packet_size: u32::MAX,
+            receive_maximum: u16::MAX,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) packet_identifier: PacketIdentifier,
+    /// How many topic filters it has, and so reason codes its answer.
+    pub(crate) count: usize,
+}
+
+impl Connection {
+    /// The client's end. CONNECT is in the output at once.
+    ///
+    /// `session` is what an earlier connection left, or an empty one if the application knows that
+    /// all of it was finished. Without one the client has no state: a server that claims to go on
+    /// with a session is refused [MQTT-3.2.2-4].
+    ///
+    /// # Errors
+    /// If a field of `connect` does not fit into the packet.
+    pub fn client(
+        connect: &Connect,
+        session: Option<Session>,
+        config: Config,
+        now: Instant,
+    ) -> Result<Self, EncodeError> {
+        let version = connect.protocol_version;
+        let decoder = Decoder::client(version, config.maximum_packet_size);
+        let interval = Duration::from_secs(connect.keep_alive.into());
+        let mut connection = Self {
+            clean_start: connect.clean_start,
+            has_state: session.is_some(),
+            client_identifier: connect.client_identifier.clone(),
+            session: session.unwrap_or_default(),
+            keep_alive: KeepAlive::new(Role::Client, interval, now),
+            ..Self::new(Role::Client, version, decoder, config, now)
+        };
+        let packet = Packet::Connect(Box::new(connect.clone()));
+        connection.output.push(&packet, version, u32::MAX)?;
+        connection.log(Direction::Sending, &packet);
+        Ok(connection)
+    }
+
+    /// The server's end, which waits for CONNECT.
+    pub fn server(config: Config, now: Instant) -> Self {
+        let decoder = Decoder::server(config.maximum_packet_size);
+        Self::new(Role::Server, ProtocolVersion::V3_1_1, decoder, config, now)
+    }
+
+    fn new(
+        role: Role,
+        version: ProtocolVersion,
+        decoder: Decoder,
+        config: Config,
+        now: Instant,
+    ) -> Self {
+        Self {
+            role,
+            state: State::Handshake,
+            version,
+            client_identifier: String::new(),
+            session: Session::default(),
+            peer: PeerLimits::default(),
+            keep_alive: KeepAlive::new(role, Duration::ZERO, now),
+            clean_start: false,
+            has_state: false,
+            handshake_deadline: now + config.handshake_timeout,
+            config,
+            decoder,
+            output: Output::default(),
+            requests: VecDeque::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Takes packets from the front of `input` until one is an event. `None`: what is left in
+    /// `input` is the start of a packet, or belongs to a client that was not answered yet; come back
+    /// with it and more behind it. The event borrows from `input` alone.
+    pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+            match self.state {
+                State::Ended => {
+                    *input = &[];
+                    return None;
+                }
+                State::Answering => return None,
+                State::Handshake | State::Connected => {}
+            }
+            let packet = match self.decoder.decode(input) {
+                Ok(packet) => packet?,
+                Err(error) => return self.end(now, CloseReason::Decode(error)),
+            };
+            self.keep_alive.received(now);
+            if let Some(event) = self.handle_packet(now, packet) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Time has passed: pings, or ends the connection. Events are given by `handle_input`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let event = match self.state {
+            State::Handshake | State::Answering if now >= self.handshake_deadline => {
+                self.end(now, CloseReason::HandshakeTimeout)
+            }
+            State::Connected => match self.keep_alive.handle_timeout(now) {
+                Action::Nothing => None,
+                Action::Ping => {
+                    self.send(now, &Packet::Pingreq);
+                    None
+                }
+                Action::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
+            },
+            _ => None,
+        };
+        self.pending.extend(event);
+    }
+
+    /// The socket is gone.
+    pub fn handle_close(&mut self) {
+        if self.state != State::Ended {
+            self.state = State::Ended;
+            self.pending
+                .push_back(Event::Closed(CloseReason::ConnectionLost));
+        }
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Handshake | State::Answering => Some(self.handshake_deadline),
+            State::Connected => self.keep_alive.deadline(),
+            State::Ended => None,
+        }
+    }
+
+    /// The bytes to write to the socket next.
+    pub fn output(&self) -> &[u8] {
+        self.output.pending()
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub fn consume_output(&mut self, count: usize) {
+        self.output.consume(count);
+    }
+
+    /// What outlives the connection.
+    pub fn into_session(mut self) -> Session {
+        self.session.receiver.end_connection();
+        self.session
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// Whether it is over; the output may still hold bytes.
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Whether a message of QoS 1 or 2 can be sent now.
+    pub fn has_room(&self) -> bool {
+        self.state == State::Connected && self.session.sender.has_room(self.window())
+    }
+
+    /// Messages of QoS 1 and 2 that were sent and are not finished.
+    pub fn unfinished_sent(&self) -> usize {
+        self.session.unfinished_sent()
+    }
+
+    /// Messages of QoS 1 and 2 that came and are not finished.
+    pub fn unfinished_received(&self) -> usize {
+        self.session.unfinished_received()
+    }
+
+    /// The protocol version; a server knows it after CONNECT.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The client identifier, as far as it is known.
+    pub fn client_identifier(&self) -> &str {
+        &self.client_identifier
+    }
+
+    /// The connection is accepted: goes on where the session stopped.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.session.receiver.end_connection();
+        self.session.sender.resume();
+        self.repeat(now);
+    }
+
+    /// Sends again what the window has room for.
+    pub(crate) fn repeat(&mut self, now: Instant) {
+        while let Some(repeat) = self.session.sender.next_repeat(self.window()) {
+            let (packet_identifier, outgoing) = match repeat {
+                Repeat::Pubrel(packet_identifier) => {
+                    let ack = Ack::new(packet_identifier, ReasonCode::Success);
+                    self.send(now, &Packet::Pubrel(ack));
+                    continue;
+                }
+                Repeat::Publish(packet_identifier, outgoing) => (packet_identifier, outgoing),
+            };
+            let delivery = outgoing.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
+            let packet = Packet::Publish(outgoing.publish(delivery, now));
+            if self.try_send(now, &packet).is_err() {
+                // Larger than the peer accepts now: as if it were delivered [MQTT-3.1.2-25].
+                self.session.sender.drop_exchange(packet_identifier);
+                self.pending.push_back(Event::Delivered {
+                    packet_identifier,
+                    reason_code: ReasonCode::PacketTooLarge,
+                    reason_string: None,
+                });
+            }
+        }
+    }
+
+    /// Sends a packet of ours that needs no answer of the caller's. One that is too large even
+    /// without its explanations cannot be sent, and is not.
+    pub(crate) fn send(&mut self, now: Instant, packet: &Packet<'_>) {
+        let _ = self.try_send(now, packet);
+    }
+
+    pub(crate) fn try_send(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+    ) -> Result<(), EncodeError> {
+        if self.state == State::Ended {
+            return Ok(()); // rule 2: its bytes go nowhere
+        }
+        self.output
+            .push(packet, self.version, self.peer.maximum_packet_size)?;
+        self.keep_alive.sent(now);
+        self.log(Direction::Sending, packet);
+        Ok(())
+    }
+
+    pub(crate) fn protocol_error<'a>(
+        &mut self,
+        now: Instant,
+        reason_code: ReasonCode,
+        what: &'static str,
+    ) -> Option<Event<'a>> {
+        self.end(now, CloseReason::Protocol(reason_code, what))
+    }
+
+    /// Ends the connection because of the peer, and tells a peer of 5.0 why.
+    pub(crate) fn end<'a>(&mut self, now: Instant, reason: CloseReason) -> Option<Event<'a>> {
+        self.tell_why(now, &reason);
+        self.state = State::Ended;
+        Some(Event::Closed(reason))
+    }
+
+    fn tell_why(&mut self, now: Instant, reason: &CloseReason) {
+        let Some(reason_code) = reason.reason_code() else {
+            return;
+        };
+        // A client may say fewer things than a server.
+        let sayable = |code: ReasonCode| code.is_allowed(PacketType::Disconnect, self.role);
+        let reason_code = if sayable(reason_code) {
+            reason_code
+        } else {
+            ReasonCode::ProtocolError
+        };
+        match (self.state, self.role) {
+            (State::Connected, _) if self.version == ProtocolVersion::V5_0 => {
+                self.send(
+                    now,
+                    &Packet::Disconnect(Box::new(Disconnect::new(reason_code))),
+                );
+            }
+            // A client that asks for a version this server does not speak is told so in the words
+            // of that version (wire format, section 4); otherwise silence is the answer.
+            (State::Handshake, Role::Server) => self.refuse_version(now, reason),
+            _ => {}
+        }
+    }
+
+    fn refuse_version(&mut self, now: Instant, reason: &CloseReason) {
+        if let CloseReason::Decode(DecodeError::UnsupportedProtocolVersion(level)) = reason {
+            self.version = match level {
+                0..=4 | 0x80.. => ProtocolVersion::V3_1_1,
+                5..0x80 => ProtocolVersion::V5_0,
+            };
+            self.state = State::Answering;
+            self.refuse(
+                now,
+                ReasonCode::UnsupportedProtocolVersion,
+                Default::default(),
+            );
+        }
+    }
+
+    pub(crate) fn log(&self, direction: Direction, packet: &Packet<'_>) {
+        packet_log::log(
+            self.role,
+            direction,
+            &self.client_identifier,
+            self.version,
+            packet,
+        );
+    }
+}

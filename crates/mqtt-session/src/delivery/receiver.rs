@@ -1,0 +1,200 @@
+//! The receiver's half of QoS 1 and 2: which identifiers are open, and what a repeat is.
+//!
+//! DUP plays no part: a message whose identifier is held is a repeat, any other is new
+//! [MQTT-4.3.3-10].
+
+use mqtt_codec::{Delivery, PacketIdentifier};
+
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    /// Sorted; mostly few, mostly added at the end.
+    open: Vec<(PacketIdentifier, State)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// QoS 1: the application has it and has not acknowledged it.
+    Unacknowledged1,
+    /// QoS 2: the same.
+    Unacknowledged2,
+    /// QoS 2: acknowledged; waits for PUBREL.
+    Held,
+}
+
+/// What to do with a PUBLISH of QoS 1 or 2.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// Hand it on.
+    New,
+    /// Answer with PUBREC and hand nothing on.
+    Repeat,
+    /// The application still has the first one; its answer will do for both.
+    Waiting,
+    /// The identifier is in use for another QoS.
+    InUse,
+    /// More are open than this end announced [MQTT-3.3.4-7].
+    TooMany,
+}
+
+impl Receiver {
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn handle_publish(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        delivery: Delivery,
+        receive_maximum: u16,
+    ) -> Incoming {
+        let state = match delivery {
+            Delivery::ExactlyOnce { .. } => State::Unacknowledged2,
+            Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => State::Unacknowledged1,
+        };
+        match self.find(packet_identifier) {
+            Ok((_, open)) => match (open, state) {
+                (State::Held, State::Unacknowledged2) => Incoming::Repeat,
+                (open, state) if open == state => Incoming::Waiting,
+                _ => Incoming::InUse,
+            },
+            Err(_) if self.open.len() >= usize::from(receive_maximum) => Incoming::TooMany,
+            Err(index) => {
+                self.open.insert(index, (packet_identifier, state));
+                Incoming::New
+            }
+        }
+    }
+
+    /// The application has taken the message over, or refused it. Says which packet is the answer:
+    /// `Some(true)` PUBREC, `Some(false)` PUBACK, `None` if it waits for none.
+    pub(crate) fn acknowledge(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        refused: bool,
+    ) -> Option<bool> {
+        let (index, state) = self.find(packet_identifier).ok()?;
+        match state {
+            State::Held => None,
+            State::Unacknowledged1 => {
+                self.open.remove(index);
+                Some(false)
+            }
+            State::Unacknowledged2 if refused => {
+                self.open.remove(index);
+                Some(true)
+            }
+            State::Unacknowledged2 => {
+                self.open.get_mut(index)?.1 = State::Held;
+                Some(true)
+            }
+        }
+    }
+
+    /// PUBREL: whether the identifier was held; it is free now. `None` if it may not be released,
+    /// because PUBREC was not sent.
+    pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> Option<bool> {
+        match self.find(packet_identifier) {
+            Err(_) => Some(false),
+            Ok((index, State::Held)) => {
+                self.open.remove(index);
+                Some(true)
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// The connection is gone: what was not taken over is the sender's to repeat.
+    pub(crate) fn end_connection(&mut self) {
+        self.open.retain(|(_, state)| *state == State::Held);
+    }
+
+    /// The state of an open identifier and its place, or the place where it would be.
+    fn find(&self, packet_identifier: PacketIdentifier) -> Result<(usize, State), usize> {
+        let index = self
+            .open
+            .binary_search_by_key(&packet_identifier, |(open, _)| *open)?;
+        self.open
+            .get(index)
+            .map(|(_, state)| (index, *state))
+            .ok_or(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identifier(value: u16) -> PacketIdentifier {
+        PacketIdentifier::new(value).unwrap()
+    }
+
+    fn publish(receiver: &mut Receiver, value: u16, qos: u8, dup: bool) -> Incoming {
+        let packet_identifier = identifier(value);
+        let delivery = match qos {
+            1 => Delivery::AtLeastOnce {
+                packet_identifier,
+                dup,
+            },
+            _ => Delivery::ExactlyOnce {
+                packet_identifier,
+                dup,
+            },
+        };
+        receiver.handle_publish(packet_identifier, delivery, 2)
+    }
+
+    /// [MQTT-4.3.3-10]
+    #[test]
+    fn a_repeat_is_told_by_its_identifier_whatever_dup_says() {
+        let mut receiver = Receiver::default();
+        assert_eq!(publish(&mut receiver, 7, 2, true), Incoming::New);
+        assert_eq!(publish(&mut receiver, 7, 2, false), Incoming::Waiting);
+        assert_eq!(receiver.acknowledge(identifier(7), false), Some(true));
+        for dup in [false, true, false] {
+            assert_eq!(publish(&mut receiver, 7, 2, dup), Incoming::Repeat);
+        }
+        assert_eq!(receiver.handle_pubrel(identifier(7)), Some(true));
+        assert_eq!(receiver.handle_pubrel(identifier(7)), Some(false));
+        assert_eq!(publish(&mut receiver, 7, 2, true), Incoming::New);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_held() {
+        let mut receiver = Receiver::default();
+        publish(&mut receiver, 7, 2, false);
+        assert_eq!(receiver.acknowledge(identifier(7), true), Some(true));
+        assert_eq!(publish(&mut receiver, 7, 2, false), Incoming::New);
+    }
+
+    /// [MQTT-3.3.4-7]
+    #[test]
+    fn a_repeat_does_not_count_towards_the_receive_maximum() {
+        let mut receiver = Receiver::default();
+        publish(&mut receiver, 1, 2, false);
+        publish(&mut receiver, 2, 1, false);
+        assert_eq!(publish(&mut receiver, 3, 1, false), Incoming::TooMany);
+        receiver.acknowledge(identifier(1), false);
+        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::Repeat);
+        assert_eq!(receiver.acknowledge(identifier(2), false), Some(false));
+        assert_eq!(publish(&mut receiver, 3, 1, false), Incoming::New);
+    }
+
+    #[test]
+    fn only_what_was_acknowledged_survives_the_connection() {
+        let mut receiver = Receiver::default();
+        publish(&mut receiver, 1, 2, false);
+        publish(&mut receiver, 2, 2, false);
+        receiver.acknowledge(identifier(2), false);
+        receiver.end_connection();
+        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::New);
+        assert_eq!(publish(&mut receiver, 2, 2, true), Incoming::Repeat);
+    }
+
+    #[test]
+    fn an_identifier_cannot_be_open_for_both_qos() {
+        let mut receiver = Receiver::default();
+        publish(&mut receiver, 1, 1, false);
+        assert_eq!(publish(&mut receiver, 1, 2, false), Incoming::InUse);
+        assert_eq!(receiver.handle_pubrel(identifier(1)), None);
+    }
+}

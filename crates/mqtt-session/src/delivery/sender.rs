@@ -1,0 +1,407 @@
+//! The sender's half of QoS 1 and 2: what was sent, in order, until the peer has answered for it.
+//!
+//! Identifiers are given out in a circle and never overtake the oldest open one. So none is used
+//! twice while it is open [MQTT-2.2.1-4], and the list is sorted by age: looking one up is a binary
+//! search.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{
+    Delivery, Message, PacketIdentifier, Publish, QoS, SubscriptionIdentifier,
+    SubscriptionIdentifiers,
+};
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The message; shared, as it may go to many.
+    pub message: Arc<Message>,
+    /// The QoS of this delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of this delivery.
+    pub retain: bool,
+    /// The subscriptions it is sent for. Server only.
+    pub subscription_identifiers: Vec<SubscriptionIdentifier>,
+    /// When it stops to be of use: the message expiry interval sent is the time left until then
+    /// [MQTT-3.3.2-6]. `None` sends the interval of the message as it is.
+    pub expires: Option<Instant>,
+}
+
+impl Outgoing {
+    /// The message as its application made it.
+    pub fn new(message: Arc<Message>, qos: QoS) -> Self {
+        let retain = message.retain;
+        Self {
+            message,
+            qos,
+            retain,
+            subscription_identifiers: Vec::new(),
+            expires: None,
+        }
+    }
+
+    /// The packet of this delivery.
+    pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> Publish<'_> {
+        let mut publish = self.message.publish(delivery);
+        publish.retain = self.retain;
+        publish.properties.subscription_identifiers =
+            SubscriptionIdentifiers::new(&self.subscription_identifiers);
+        if let Some(expires) = self.expires {
+            let left = expires.saturating_duration_since(now).as_secs();
+            publish.properties.message_expiry_interval =
+                Some(u32::try_from(left).unwrap_or(u32::MAX));
+        }
+        publish
+    }
+
+    pub(crate) fn delivery(&self, packet_identifier: PacketIdentifier, dup: bool) -> Delivery {
+        match self.qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce {
+                packet_identifier,
+                dup,
+            },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce {
+                packet_identifier,
+                dup,
+            },
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sender {
+    /// Oldest first.
+    exchanges: VecDeque<Exchange>,
+    /// How many of them were sent, or sent again, on this connection.
+    in_flight: usize,
+    last: Option<PacketIdentifier>,
+}
+
+#[derive(Debug)]
+struct Exchange {
+    packet_identifier: PacketIdentifier,
+    state: State,
+    /// Whether this connection has seen it; false for what a session brings along.
+    sent: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waits for PUBACK (QoS 1) or PUBREC (QoS 2).
+    Published(Outgoing),
+    /// Waits for PUBCOMP.
+    Released,
+}
+
+/// What an acknowledgement means for the exchange it names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The exchange is over and its identifier free.
+    Finished,
+    /// PUBREL is to be sent.
+    Release,
+    /// There is no such exchange.
+    Unknown,
+    /// The wrong packet for the QoS, or for this step.
+    Wrong,
+}
+
+/// What has to be sent again after a break.
+#[derive(Debug)]
+pub(crate) enum Repeat {
+    Publish(PacketIdentifier, Outgoing),
+    Pubrel(PacketIdentifier),
+}
+
+impl Sender {
+    pub(crate) fn len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Whether a window of this size has room for a new message. Old ones go first.
+    pub(crate) fn has_room(&self, window: u16) -> bool {
+        self.in_flight < usize::from(window) && self.in_flight == self.exchanges.len()
+    }
+
+    /// The next free identifier; `other` is the oldest one that is in use for something else.
+    /// `None` if all are in use between the oldest open one and the newest.
+    pub(crate) fn next_identifier(
+        &self,
+        other: Option<PacketIdentifier>,
+    ) -> Option<PacketIdentifier> {
+        let next = self
+            .last
+            .map_or(PacketIdentifier::FIRST, PacketIdentifier::next);
+        let oldest = self
+            .exchanges
+            .front()
+            .map(|exchange| exchange.packet_identifier);
+        (Some(next) != oldest && Some(next) != other).then_some(next)
+    }
+
+    /// The identifier that `next_identifier` gave is in use now.
+    pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
+        self.last = Some(packet_identifier);
+    }
+
+    /// A new message was sent.
+    pub(crate) fn sent(&mut self, packet_identifier: PacketIdentifier, outgoing: Outgoing) {
+        self.take_identifier(packet_identifier);
+        self.in_flight += 1;
+        let state = State::Published(outgoing);
+        self.exchanges.push_back(Exchange {
+            packet_identifier,
+            state,
+            sent: true,
+        });
+    }
+
+    pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> Answer {
+        let Some(index) = self.find(packet_identifier) else {
+            return Answer::Unknown;
+        };
+        match self.exchanges.get(index).map(|exchange| &exchange.state) {
+            Some(State::Published(outgoing)) if outgoing.qos == QoS::AtLeastOnce => {
+                self.finish(index)
+            }
+            _ => Answer::Wrong,
+        }
+    }
+
+    pub(crate) fn handle_pubrec(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        refused: bool,
+    ) -> Answer {
+        let Some(index) = self.find(packet_identifier) else {
+            return Answer::Unknown;
+        };
+        let Some(exchange) = self.exchanges.get_mut(index) else {
+            return Answer::Unknown;
+        };
+        match &exchange.state {
+            State::Published(outgoing) if outgoing.qos != QoS::ExactlyOnce => Answer::Wrong,
+            State::Published(_) if refused => self.finish(index), // [MQTT-4.3.3-4]
+            State::Published(_) => {
+                // From here on the message must not be sent again [MQTT-4.3.3-6].
+                exchange.state = State::Released;
+                Answer::Release
+            }
+            State::Released => Answer::Release,
+        }
+    }
+
+    pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> Answer {
+        let Some(index) = self.find(packet_identifier) else {
+            return Answer::Unknown;
+        };
+        match self.exchanges.get(index).map(|exchange| &exchange.state) {
+            Some(State::Released) => self.finish(index),
+            _ => Answer::Wrong,
+        }
+    }
+
+    /// A new connection goes on with this session: everything has to be sent again.
+    pub(crate) fn resume(&mut self) {
+        self.in_flight = 0;
+        for exchange in &mut self.exchanges {
+            exchange.sent = false;
+        }
+    }
+
+    /// The next thing to send again, in the order of the first time [MQTT-4.6.0-1]. A PUBREL never
+    /// waits for room in the window.
+    pub(crate) fn next_repeat(&mut self, window: u16) -> Option<Repeat> {
+        if self.in_flight == self.exchanges.len() {
+            return None;
+        }
+        let room = self.in_flight < usize::from(window);
+        let exchange = self.exchanges.iter_mut().find(|exchange| {
+            !exchange.sent && (room || matches!(exchange.state, State::Released))
+        })?;
+        exchange.sent = true;
+        self.in_flight += 1;
+        Some(match &exchange.state {
+            State::Published(outgoing) => {
+                Repeat::Publish(exchange.packet_identifier, outgoing.clone())
+            }
+            State::Released => Repeat::Pubrel(exchange.packet_identifier),
+        })
+    }
+
+    /// Gives up one exchange, as if the peer had finished it.
+    pub(crate) fn drop_exchange(&mut self, packet_identifier: PacketIdentifier) {
+        if let Some(index) = self.find(packet_identifier) {
+            self.finish(index);
+        }
+    }
+
+    /// Ends the session: what the peer has not taken over, in order.
+    pub(crate) fn take_unfinished(&mut self) -> Vec<Outgoing> {
+        let exchanges = std::mem::take(self).exchanges;
+        let published = exchanges
+            .into_iter()
+            .filter_map(|exchange| match exchange.state {
+                State::Published(outgoing) => Some(outgoing),
+                State::Released => None, // PUBREC said that it is the peer's
+            });
+        published.collect()
+    }
+
+    fn find(&self, packet_identifier: PacketIdentifier) -> Option<usize> {
+        let oldest = self.exchanges.front()?.packet_identifier;
+        let age = |identifier: PacketIdentifier| {
+            let distance = i32::from(identifier.get()) - i32::from(oldest.get());
+            distance.rem_euclid(i32::from(u16::MAX))
+        };
+        self.exchanges
+            .binary_search_by_key(&age(packet_identifier), |exchange| {
+                age(exchange.packet_identifier)
+            })
+            .ok()
+    }
+
+    fn finish(&mut self, index: usize) -> Answer {
+        if self
+            .exchanges
+            .remove(index)
+            .is_some_and(|exchange| exchange.sent)
+        {
+            self.in_flight -= 1;
+        }
+        Answer::Finished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::TopicName;
+    use proptest::prelude::*;
+
+    fn outgoing(qos: QoS) -> Outgoing {
+        let message = Message::new(TopicName::new("t").unwrap(), "x");
+        Outgoing::new(Arc::new(message), qos)
+    }
+
+    fn send(sender: &mut Sender, qos: QoS) -> Option<PacketIdentifier> {
+        let identifier = sender.next_identifier(None)?;
+        sender.sent(identifier, outgoing(qos));
+        Some(identifier)
+    }
+
+    /// [MQTT-2.2.1-3, MQTT-2.2.1-4]
+    #[test]
+    fn all_65535_identifiers_are_used_and_none_twice() {
+        let mut sender = Sender::default();
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(identifier) = send(&mut sender, QoS::AtLeastOnce) {
+            assert!(seen.insert(identifier));
+        }
+        assert_eq!(seen.len(), 65535);
+        assert_eq!(
+            sender.handle_puback(PacketIdentifier::FIRST),
+            Answer::Finished
+        );
+        assert_eq!(
+            send(&mut sender, QoS::AtLeastOnce),
+            Some(PacketIdentifier::FIRST)
+        );
+        assert_eq!(send(&mut sender, QoS::AtLeastOnce), None);
+    }
+
+    #[test]
+    fn an_identifier_of_a_subscription_is_not_overtaken() {
+        let mut sender = Sender::default();
+        let subscription = sender.next_identifier(None).unwrap();
+        sender.take_identifier(subscription);
+        let mut count = 0;
+        while let Some(identifier) = sender.next_identifier(Some(subscription)) {
+            sender.sent(identifier, outgoing(QoS::AtLeastOnce));
+            sender.handle_puback(identifier);
+            count += 1;
+        }
+        assert_eq!(count, 65534);
+    }
+
+    #[test]
+    fn acknowledgements_of_the_wrong_kind_or_for_nothing_are_told_apart() {
+        let mut sender = Sender::default();
+        let one = send(&mut sender, QoS::AtLeastOnce).unwrap();
+        let two = send(&mut sender, QoS::ExactlyOnce).unwrap();
+        let unknown = PacketIdentifier::new(9).unwrap();
+        assert_eq!(sender.handle_pubrec(one, false), Answer::Wrong);
+        assert_eq!(sender.handle_pubcomp(one), Answer::Wrong);
+        assert_eq!(sender.handle_puback(two), Answer::Wrong);
+        assert_eq!(sender.handle_pubcomp(two), Answer::Wrong);
+        assert_eq!(sender.handle_puback(unknown), Answer::Unknown);
+        assert_eq!(sender.handle_pubrec(unknown, false), Answer::Unknown);
+        assert_eq!(sender.handle_pubcomp(unknown), Answer::Unknown);
+        assert_eq!(sender.in_flight, 2);
+        assert_eq!(sender.handle_pubrec(two, false), Answer::Release);
+        assert_eq!(sender.handle_pubrec(two, false), Answer::Release);
+        assert_eq!(sender.handle_pubcomp(two), Answer::Finished);
+        assert_eq!(sender.handle_puback(one), Answer::Finished);
+        assert_eq!(sender.in_flight, 0);
+    }
+
+    /// [MQTT-4.4.0-1, MQTT-4.6.0-1]: order, identifiers, PUBREL instead of PUBLISH after PUBREC.
+    #[test]
+    fn after_a_break_everything_open_is_sent_again_within_the_window() {
+        let mut sender = Sender::default();
+        let identifiers: Vec<_> = (0..4)
+            .map(|_| send(&mut sender, QoS::ExactlyOnce).unwrap())
+            .collect();
+        sender.handle_pubrec(identifiers[2], false);
+        sender.resume();
+        assert!(!sender.has_room(20), "new messages wait for the old ones");
+        let repeats = |sender: &mut Sender, window| {
+            let mut sent = Vec::new();
+            while let Some(repeat) = sender.next_repeat(window) {
+                sent.push(match repeat {
+                    Repeat::Publish(identifier, _) => ("PUBLISH", identifier),
+                    Repeat::Pubrel(identifier) => ("PUBREL", identifier),
+                });
+            }
+            sent
+        };
+        assert_eq!(
+            repeats(&mut sender, 1),
+            [("PUBLISH", identifiers[0]), ("PUBREL", identifiers[2])]
+        );
+        assert_eq!(sender.handle_pubcomp(identifiers[2]), Answer::Finished);
+        assert_eq!(repeats(&mut sender, 1), []);
+        sender.handle_pubrec(identifiers[0], false);
+        sender.handle_pubcomp(identifiers[0]);
+        assert_eq!(repeats(&mut sender, 1), [("PUBLISH", identifiers[1])]);
+        assert_eq!(repeats(&mut sender, 20), [("PUBLISH", identifiers[3])]);
+        assert!(sender.has_room(20));
+    }
+
+    proptest! {
+        /// Whatever order the acknowledgements come in, an open identifier is found and not reused.
+        #[test]
+        fn open_identifiers_are_found_and_never_reused(
+            start in 1..=u16::MAX,
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
+        ) {
+            let mut sender = Sender { last: PacketIdentifier::new(start), ..Sender::default() };
+            let mut open = Vec::new();
+            for (publish, index) in steps {
+                if publish {
+                    let identifier = send(&mut sender, QoS::AtLeastOnce).unwrap();
+                    prop_assert!(!open.contains(&identifier));
+                    open.push(identifier);
+                } else if !open.is_empty() {
+                    let identifier = open.remove(index.index(open.len()));
+                    prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+                    prop_assert_eq!(sender.handle_puback(identifier), Answer::Unknown);
+                }
+                prop_assert_eq!(sender.in_flight, open.len());
+            }
+        }
+    }
+}

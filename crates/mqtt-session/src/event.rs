@@ -1,0 +1,43 @@
+//! What a connection tells its application.
+
+use mqtt_codec::{
+    Connack, Connect, PacketIdentifier, Publish, ReasonCode, Suback, Subscribe, Unsubscribe,
+};
+
+use crate::{CloseReason, Outgoing};
+
+/// Something that the application has to know, or to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// The connection has ended. The last event; the output may still hold bytes worth writing.
+    Closed(CloseReason),
+    /// Server: a client asks. Answer with `accept` or `refuse`; nothing else is read before.
+    Connect(Box<Connect>),
+    /// Client: the server accepted.
+    Connected {
+        /// What it said.
+        connack: Box<Connack>,
+        /// Messages that the session before it did not finish, where the server does not go on with
+        /// that session: the application's, to be published again as new ones [MQTT-3.2.2-5].
+        unfinished: Vec<Outgoing>,
+    },
+    /// A message of QoS 1 or 2 has arrived at the peer, or was refused by it (0x80 and above).
+    Delivered {
+        /// The exchange; its identifier is free again.
+        packet_identifier: PacketIdentifier,
+        /// How it went.
+        reason_code: ReasonCode,
+        /// What the peer said about it.
+        reason_string: Option<String>,
+    },
+    /// A message came. With QoS 1 and 2 it is the peer's until `acknowledge` is called.
+    Message(Publish<'a>),
+    /// Server: answer with `suback`.
+    Subscribe(Subscribe),
+    /// Client: the answer to `subscribe`; as many codes as there were topic filters.
+    Subscribed(Suback),
+    /// Server: answer with `unsuback`.
+    Unsubscribe(Unsubscribe),
+    /// Client: the answer to `unsubscribe`.
+    Unsubscribed(Suback),
+}

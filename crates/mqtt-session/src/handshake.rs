@@ -1,0 +1,141 @@
+//! CONNECT and CONNACK (MQTT 5.0, 3.1 and 3.2), at both ends: how a connection gets its limits and
+//! its session.
+
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
+
+use crate::connection::{Connection, PeerLimits, State};
+use crate::keep_alive::KeepAlive;
+use crate::{CloseReason, Event, Session};
+
+impl Connection {
+    /// Server: the answer to [`Event::Connect`]. With a session the client goes on with it; without
+    /// one it starts afresh, and the CONNACK says which [MQTT-3.2.2-2, MQTT-3.2.2-3].
+    ///
+    /// If the connection has ended in the meantime the session is kept all the same, for
+    /// [`Connection::into_session`].
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        session: Option<Session>,
+        properties: ConnackProperties,
+    ) {
+        let session_present = session.is_some();
+        self.session = session.unwrap_or_default();
+        if self.state != State::Answering {
+            return;
+        }
+        if let Some(identifier) = &properties.assigned_client_identifier {
+            self.client_identifier.clone_from(identifier);
+        }
+        if let Some(seconds) = properties.server_keep_alive {
+            self.set_keep_alive(now, seconds);
+        }
+        let reason_code = ReasonCode::Success;
+        self.state = State::Connected;
+        self.send(
+            now,
+            &Packet::Connack(Box::new(Connack {
+                session_present,
+                reason_code,
+                properties,
+            })),
+        );
+        self.resume(now);
+    }
+
+    /// Server: the other answer to [`Event::Connect`]. The connection ends [MQTT-3.2.2-7].
+    pub fn refuse(&mut self, now: Instant, reason_code: ReasonCode, properties: ConnackProperties) {
+        if self.state == State::Answering {
+            let session_present = false; // [MQTT-3.2.2-6]
+            self.send(
+                now,
+                &Packet::Connack(Box::new(Connack {
+                    session_present,
+                    reason_code,
+                    properties,
+                })),
+            );
+            self.state = State::Ended;
+        }
+    }
+
+    /// Server: CONNECT came.
+    pub(crate) fn handle_connect(&mut self, now: Instant, connect: Box<Connect>) -> Event<'static> {
+        self.version = connect.protocol_version;
+        self.client_identifier
+            .clone_from(&connect.client_identifier);
+        self.peer = PeerLimits::of_client(&connect);
+        self.set_keep_alive(now, connect.keep_alive);
+        self.state = State::Answering;
+        Event::Connect(connect)
+    }
+
+    /// Client: CONNACK came.
+    pub(crate) fn handle_connack(
+        &mut self,
+        now: Instant,
+        connack: Box<Connack>,
+    ) -> Option<Event<'static>> {
+        if connack.reason_code.is_error() || connack.reason_code != ReasonCode::Success {
+            return self.end(now, CloseReason::Refused(connack));
+        }
+        if connack.session_present && (self.clean_start || !self.has_state) {
+            let what = "the server goes on with a session that this client does not have";
+            return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-3.2.2-4]
+        }
+        if let Some(identifier) = &connack.properties.assigned_client_identifier {
+            self.client_identifier.clone_from(identifier);
+        }
+        if let Some(seconds) = connack.properties.server_keep_alive {
+            self.set_keep_alive(now, seconds); // [MQTT-3.1.2-21]
+        }
+        self.peer = PeerLimits::of_server(&connack.properties);
+        self.state = State::Connected;
+        // 3.1 does not tell: there the server has the session unless it was told to start afresh.
+        let goes_on = match self.version {
+            ProtocolVersion::V3_1 => !self.clean_start,
+            _ => connack.session_present,
+        };
+        let unfinished = if goes_on {
+            self.resume(now);
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.session).sender.take_unfinished()
+        };
+        Some(Event::Connected {
+            connack,
+            unfinished,
+        })
+    }
+
+    fn set_keep_alive(&mut self, now: Instant, seconds: u16) {
+        self.keep_alive = KeepAlive::new(self.role, Duration::from_secs(seconds.into()), now);
+    }
+}
+
+impl PeerLimits {
+    fn of_client(connect: &Connect) -> Self {
+        Self {
+            maximum_packet_size: connect
+                .properties
+                .maximum_packet_size
+                .map_or(u32::MAX, Into::into),
+            receive_maximum: connect
+                .properties
+                .receive_maximum
+                .map_or(u16::MAX, Into::into),
+            ..Self::default()
+        }
+    }
+
+    fn of_server(connack: &ConnackProperties) -> Self {
+        Self {
+            maximum_packet_size: connack.maximum_packet_size.map_or(u32::MAX, Into::into),
+            receive_maximum: connack.receive_maximum.map_or(u16::MAX, Into::into),
+            maximum_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
+            retain_available: connack.retain_available.unwrap_or(true),
+        }
+    }
+}

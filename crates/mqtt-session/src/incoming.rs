@@ -1,0 +1,187 @@
+//! What each packet of the peer means, once the connection is accepted.
+
+use std::time::Instant;
+
+use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
+
+use crate::connection::{Connection, State};
+use crate::delivery::{Answer, Incoming};
+use crate::packet_log::Direction;
+use crate::{CloseReason, Event};
+
+impl Connection {
+    pub(crate) fn handle_packet<'a>(
+        &mut self,
+        now: Instant,
+        packet: Packet<'a>,
+    ) -> Option<Event<'a>> {
+        self.log(Direction::Received, &packet);
+        if self.state == State::Handshake {
+            return match packet {
+                Packet::Connect(connect) => Some(self.handle_connect(now, connect)),
+                Packet::Connack(connack) => self.handle_connack(now, connack),
+                // MQTT 5.0, 3.2: nothing comes before CONNACK [MQTT-3.2.0-1].
+                _ => self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first"),
+            };
+        }
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(now, publish),
+            Packet::Puback(ack) => {
+                let answer = self.session.sender.handle_puback(ack.packet_identifier);
+                self.answered(now, ack, answer)
+            }
+            Packet::Pubrec(ack) => {
+                let refused = ack.reason_code.is_error();
+                let answer = self
+                    .session
+                    .sender
+                    .handle_pubrec(ack.packet_identifier, refused);
+                self.pubrec_answered(now, ack, answer)
+            }
+            Packet::Pubrel(ack) => self.handle_pubrel(now, &ack),
+            Packet::Pubcomp(ack) => {
+                let answer = self.session.sender.handle_pubcomp(ack.packet_identifier);
+                self.answered(now, ack, answer)
+            }
+            Packet::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
+            Packet::Suback(suback) => self.request_answered(now, suback, Event::Subscribed),
+            Packet::Unsuback(unsuback) => self.request_answered(now, unsuback, Event::Unsubscribed),
+            Packet::Pingreq => {
+                self.send(now, &Packet::Pingresp); // [MQTT-3.12.4-1]
+                None
+            }
+            Packet::Pingresp => None,
+            Packet::Disconnect(disconnect) => {
+                self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
+            }
+            Packet::Connect(_) | Packet::Connack(_) => self.protocol_error(
+                now,
+                ReasonCode::ProtocolError,
+                "a second CONNECT or CONNACK",
+            ),
+            Packet::Auth(_) => {
+                let what = "AUTH without an authentication method in CONNECT";
+                self.protocol_error(now, ReasonCode::ProtocolError, what)
+            }
+        }
+    }
+
+    fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {
+        if publish.properties.topic_alias.is_some() {
+            // This end announces no topic aliases [MQTT-3.3.2-9].
+            let what = "a topic alias above the maximum";
+            return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
+        }
+        let Some(packet_identifier) = publish.delivery.packet_identifier() else {
+            return Some(Event::Message(publish));
+        };
+        let receive_maximum = match self.version {
+            ProtocolVersion::V5_0 => self.config.receive_maximum,
+            _ => u16::MAX,
+        };
+        let receiver = &mut self.session.receiver;
+        match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
+            Incoming::New => Some(Event::Message(publish)),
+            Incoming::Repeat => {
+                let ack = Ack::new(packet_identifier, ReasonCode::Success);
+                self.send(now, &Packet::Pubrec(ack));
+                None
+            }
+            Incoming::Waiting => None,
+            Incoming::InUse => {
+                let what = "a packet identifier that is in use for another QoS";
+                self.protocol_error(now, ReasonCode::ProtocolError, what)
+            }
+            Incoming::TooMany => {
+                let what = "more messages than the receive maximum";
+                self.protocol_error(now, ReasonCode::ReceiveMaximumExceeded, what)
+            }
+        }
+    }
+
+    fn handle_pubrel(&mut self, now: Instant, ack: &Ack) -> Option<Event<'static>> {
+        let reason_code = match self.session.receiver.handle_pubrel(ack.packet_identifier) {
+            Some(true) => ReasonCode::Success,
+            Some(false) => ReasonCode::PacketIdentifierNotFound,
+            None => {
+                let what = "PUBREL before PUBREC";
+                return self.protocol_error(now, ReasonCode::ProtocolError, what);
+            }
+        };
+        self.send(
+            now,
+            &Packet::Pubcomp(Ack::new(ack.packet_identifier, reason_code)),
+        );
+        None
+    }
+
+    /// PUBACK or PUBCOMP came.
+    fn answered(&mut self, now: Instant, ack: Ack, answer: Answer) -> Option<Event<'static>> {
+        match answer {
+            Answer::Finished => {
+                self.repeat(now);
+                let Ack {
+                    packet_identifier,
+                    reason_code,
+                    properties,
+                } = ack;
+                // That the peer had forgotten the exchange already does no harm.
+                let reason_code = match reason_code {
+                    ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
+                    code => code,
+                };
+                let reason_string = properties.reason_string;
+                Some(Event::Delivered {
+                    packet_identifier,
+                    reason_code,
+                    reason_string,
+                })
+            }
+            Answer::Unknown | Answer::Release => None,
+            Answer::Wrong => {
+                let what = "an acknowledgement of the wrong kind";
+                self.protocol_error(now, ReasonCode::ProtocolError, what)
+            }
+        }
+    }
+
+    fn pubrec_answered(
+        &mut self,
+        now: Instant,
+        ack: Ack,
+        answer: Answer,
+    ) -> Option<Event<'static>> {
+        let reason_code = match answer {
+            Answer::Release => ReasonCode::Success,
+            // So that the peer can finish what this end has forgotten.
+            Answer::Unknown if !ack.reason_code.is_error() => ReasonCode::PacketIdentifierNotFound,
+            answer => return self.answered(now, ack, answer),
+        };
+        self.send(
+            now,
+            &Packet::Pubrel(Ack::new(ack.packet_identifier, reason_code)),
+        );
+        None
+    }
+
+    fn request_answered(
+        &mut self,
+        now: Instant,
+        suback: Suback,
+        event: fn(Suback) -> Event<'static>,
+    ) -> Option<Event<'static>> {
+        let index = self
+            .requests
+            .iter()
+            .position(|request| request.packet_identifier == suback.packet_identifier)?;
+        let request = self.requests.remove(index)?;
+        let codes = suback.reason_codes.len();
+        let none_is_right = self.version != ProtocolVersion::V5_0 && codes == 0; // UNSUBACK
+        if codes != request.count && !none_is_right {
+            let what = "another number of reason codes than of topic filters";
+            return self.protocol_error(now, ReasonCode::ProtocolError, what);
+        }
+        Some(event(suback))
+    }
+}

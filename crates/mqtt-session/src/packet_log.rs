@@ -1,0 +1,359 @@
+//! One line for each packet, for people who want to watch: `-d` of the clients, `-v` of the broker.
+//! The lines are mosquitto's. They go to the log under the target [`PACKETS`] at level debug.
+
+use std::fmt;
+
+use mqtt_codec::{Ack, Packet, PacketType, ProtocolVersion, Publish, Role};
+
+/// The log target of the packet lines.
+pub const PACKETS: &str = "mqtt::packets";
+
+/// Text of the peer's, made harmless: control characters come out as escapes.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for character in self.0.chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which way a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Received,
+    Sending,
+}
+
+/// Writes the lines of one packet. `peer_name` is the client identifier, at both ends.
+pub(crate) fn log(
+    role: Role,
+    direction: Direction,
+    client_identifier: &str,
+    version: ProtocolVersion,
+    packet: &Packet<'_>,
+) {
+    if log::log_enabled!(target: PACKETS, log::Level::Debug) {
+        let line = Line {
+            role,
+            direction,
+            client_identifier,
+            version,
+            packet,
+        };
+        for text in line.to_string().lines() {
+            log::debug!(target: PACKETS, "{text}");
+        }
+    }
+}
+
+struct Line<'a> {
+    role: Role,
+    direction: Direction,
+    client_identifier: &'a str,
+    version: ProtocolVersion,
+    packet: &'a Packet<'a>,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.role, self.packet) {
+            (Role::Server, Packet::Connect(_)) => Ok(()), // the broker says more about it
+            (Role::Client, Packet::Subscribe(subscribe)) => {
+                for subscription in &subscribe.subscriptions {
+                    let options = subscription.options;
+                    self.start(f)?;
+                    writeln!(
+                        f,
+                        " (Mid: {}, Topic: {}, QoS: {}, Options: {:#04x})",
+                        subscribe.packet_identifier,
+                        Printable(&subscription.topic_filter),
+                        options.qos,
+                        options.byte(self.version) & !3,
+                    )?;
+                }
+                Ok(())
+            }
+            (Role::Client, Packet::Unsubscribe(unsubscribe)) => {
+                for topic_filter in &unsubscribe.topic_filters {
+                    self.start(f)?;
+                    let identifier = unsubscribe.packet_identifier;
+                    writeln!(
+                        f,
+                        " (Mid: {identifier}, Topic: {})",
+                        Printable(topic_filter)
+                    )?;
+                }
+                Ok(())
+            }
+            (Role::Client, Packet::Disconnect(disconnect))
+                if self.direction == Direction::Received =>
+            {
+                write!(
+                    f,
+                    "Received DISCONNECT ({})",
+                    disconnect.reason_code.value()
+                )
+            }
+            _ => {
+                self.start(f)?;
+                self.details(f)
+            }
+        }
+    }
+}
+
+impl Line<'_> {
+    fn start(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let packet_type = self.packet.packet_type();
+        let name = match (self.client_identifier, packet_type, self.role) {
+            ("", PacketType::Connack, Role::Client) => "(null)",
+            ("", _, _) => "null",
+            (name, _, _) => name,
+        };
+        let name = Printable(name);
+        match (self.role, self.direction) {
+            (Role::Client, Direction::Received) => {
+                write!(f, "Client {name} received {packet_type}")
+            }
+            (Role::Client, Direction::Sending) => write!(f, "Client {name} sending {packet_type}"),
+            (Role::Server, Direction::Received) => write!(f, "Received {packet_type} from {name}"),
+            (Role::Server, Direction::Sending) => write!(f, "Sending {packet_type} to {name}"),
+        }
+    }
+
+    fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.packet {
+            Packet::Connack(connack) => {
+                let code = match self.version {
+                    ProtocolVersion::V5_0 => connack.reason_code.value(),
+                    _ => connack.reason_code.connect_return_code(),
+                };
+                match self.role {
+                    Role::Client => write!(f, " ({code})"),
+                    Role::Server => write!(f, " ({}, {code})", u8::from(connack.session_present)),
+                }
+            }
+            Packet::Publish(publish) => Self::publish(f, publish),
+            Packet::Puback(ack) => self.ack(f, ack, true, true),
+            Packet::Pubrec(ack) => self.ack(f, ack, true, false),
+            Packet::Pubrel(ack) => self.ack(f, ack, false, false),
+            Packet::Pubcomp(ack) => self.ack(f, ack, false, true),
+            Packet::Subscribe(subscribe) => {
+                for subscription in &subscribe.subscriptions {
+                    let qos = subscription.options.qos;
+                    write!(
+                        f,
+                        "\n\t{} (QoS {qos})",
+                        Printable(&subscription.topic_filter)
+                    )?;
+                }
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                for topic_filter in &unsubscribe.topic_filters {
+                    write!(f, "\n\t{}", Printable(topic_filter))?;
+                }
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) if disconnect.reason_code.value() != 0 => {
+                write!(f, " ({})", disconnect.reason_code.value())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn publish(f: &mut fmt::Formatter<'_>, publish: &Publish<'_>) -> fmt::Result {
+        let delivery = publish.delivery;
+        write!(
+            f,
+            " (d{}, q{}, r{}, m{}, '{}', ... ({} bytes))",
+            u8::from(delivery.dup()),
+            delivery.qos(),
+            u8::from(publish.retain),
+            delivery
+                .packet_identifier()
+                .map_or(0, |identifier| identifier.get()),
+            Printable(publish.topic_name),
+            publish.payload.len(),
+        )
+    }
+
+    /// Which of the lines name the reason code is mosquitto's choice.
+    fn ack(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        ack: &Ack,
+        code_when_sent: bool,
+        code_when_received: bool,
+    ) -> fmt::Result {
+        let code = ack.reason_code.value();
+        let identifier = ack.packet_identifier;
+        match self.direction {
+            Direction::Sending if code_when_sent => write!(f, " (m{identifier}, rc{code})"),
+            Direction::Sending => write!(f, " (m{identifier})"),
+            Direction::Received if code_when_received => {
+                write!(f, " (Mid: {identifier}, RC:{code})")
+            }
+            Direction::Received => write!(f, " (Mid: {identifier})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::*;
+
+    fn line(role: Role, direction: Direction, name: &str, packet: &Packet<'_>) -> String {
+        let version = ProtocolVersion::V5_0;
+        Line {
+            role,
+            direction,
+            client_identifier: name,
+            version,
+            packet,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn lines_are_mosquittos() {
+        use Direction::*;
+        use Role::*;
+        let one = PacketIdentifier::FIRST;
+        let ack = || Ack::new(one, ReasonCode::Success);
+        let message = Message::new(TopicName::new("m1").unwrap(), "x");
+        let delivery = Delivery::ExactlyOnce {
+            packet_identifier: one,
+            dup: false,
+        };
+        let publish = Packet::Publish(message.publish(delivery));
+        let connect = Packet::Connect(Box::new(Connect::new(ProtocolVersion::V5_0, "")));
+        let connack = Packet::Connack(Box::new(Connack {
+            session_present: true,
+            reason_code: ReasonCode::Success,
+            properties: ConnackProperties::default(),
+        }));
+        let subscribe = Packet::Subscribe(Subscribe {
+            packet_identifier: one,
+            subscriptions: ["a", "b\n"]
+                .map(|filter| Subscription {
+                    topic_filter: TopicFilter::new(filter).unwrap(),
+                    options: SubscriptionOptions {
+                        retain_as_published: true,
+                        ..SubscriptionOptions::new(QoS::ExactlyOnce)
+                    },
+                })
+                .into(),
+            properties: SubscribeProperties::default(),
+        });
+        let end = Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::ServerShuttingDown)));
+        let table: &[(Role, Direction, &str, &Packet<'_>, &str)] = &[
+            (Client, Sending, "", &connect, "Client null sending CONNECT"),
+            (
+                Client,
+                Received,
+                "",
+                &connack,
+                "Client (null) received CONNACK (0)",
+            ),
+            (
+                Client,
+                Sending,
+                "id",
+                &publish,
+                "Client id sending PUBLISH (d0, q2, r0, m1, 'm1', ... (1 bytes))",
+            ),
+            (
+                Client,
+                Received,
+                "id",
+                &Packet::Pubrec(ack()),
+                "Client id received PUBREC (Mid: 1)",
+            ),
+            (
+                Client,
+                Sending,
+                "id",
+                &Packet::Pubrel(ack()),
+                "Client id sending PUBREL (m1)",
+            ),
+            (
+                Client,
+                Received,
+                "id",
+                &Packet::Pubcomp(ack()),
+                "Client id received PUBCOMP (Mid: 1, RC:0)",
+            ),
+            (
+                Client,
+                Sending,
+                "id",
+                &Packet::Puback(ack()),
+                "Client id sending PUBACK (m1, rc0)",
+            ),
+            (
+                Client,
+                Sending,
+                "id",
+                &subscribe,
+                "Client id sending SUBSCRIBE (Mid: 1, Topic: a, QoS: 2, Options: 0x08)\nClient id sending SUBSCRIBE (Mid: 1, Topic: b\\n, QoS: 2, Options: 0x08)\n",
+            ),
+            (Client, Received, "id", &end, "Received DISCONNECT (139)"),
+            (
+                Server,
+                Sending,
+                "id",
+                &connack,
+                "Sending CONNACK to id (1, 0)",
+            ),
+            (
+                Server,
+                Received,
+                "id",
+                &publish,
+                "Received PUBLISH from id (d0, q2, r0, m1, 'm1', ... (1 bytes))",
+            ),
+            (
+                Server,
+                Sending,
+                "id",
+                &Packet::Pubrec(ack()),
+                "Sending PUBREC to id (m1, rc0)",
+            ),
+            (
+                Server,
+                Received,
+                "id",
+                &Packet::Pubrel(ack()),
+                "Received PUBREL from id (Mid: 1)",
+            ),
+            (
+                Server,
+                Sending,
+                "id",
+                &Packet::Pubcomp(ack()),
+                "Sending PUBCOMP to id (m1)",
+            ),
+            (
+                Server,
+                Received,
+                "id",
+                &subscribe,
+                "Received SUBSCRIBE from id\n\ta (QoS 2)\n\tb\\n (QoS 2)",
+            ),
+        ];
+        for (role, direction, name, packet, expected) in table {
+            assert_eq!(line(*role, *direction, name, packet), *expected);
+        }
+    }
+}

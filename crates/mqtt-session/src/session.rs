@@ -1,0 +1,23 @@
+//! What outlives a connection (MQTT 5.0, 4.1): messages sent and not finished, identifiers of
+//! messages received and not finished. Subscriptions and waiting messages are the broker's.
+
+use crate::delivery::{Receiver, Sender};
+
+/// The state of both directions that has to survive a connection. The same for client and server.
+#[derive(Debug, Default)]
+pub struct Session {
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+}
+
+impl Session {
+    /// Messages of QoS 1 and 2 that were sent and are not finished.
+    pub fn unfinished_sent(&self) -> usize {
+        self.sender.len()
+    }
+
+    /// Identifiers of messages of QoS 2 that were received and are not finished.
+    pub fn unfinished_received(&self) -> usize {
+        self.receiver.len()
+    }
+}
