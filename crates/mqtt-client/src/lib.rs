@@ -1,1 +1,57 @@
-//! .
+//! A small blocking MQTT client.
+//!
+//! [`Client`] is for programs that publish, or receive, and do nothing else meanwhile:
+//!
+//! ```no_run
+//! use mqtt_client::{Client, Options, QoS};
+//!
+//! fn main() -> Result<(), mqtt_client::ClientError> {
+//!     let mut client = Client::connect(Options::new("localhost", 1883))?;
+//!     for reading in ["21.5", "21.7", "22.0"] {
+//!         client.publish("kitchen/temperature", reading, QoS::ExactlyOnce)?;
+//!     }
+//!     client.disconnect() // returns when the broker has all of them
+//! }
+//! ```
+//!
+//! ```no_run
+//! use mqtt_client::{Client, Options, QoS};
+//!
+//! fn main() -> Result<(), mqtt_client::ClientError> {
+//!     let mut client = Client::connect(Options::new("localhost", 1883))?;
+//!     client.subscribe("kitchen/#", QoS::AtLeastOnce)?;
+//!     while let Some(message) = client.receive(None)? {
+//!         println!("{}: {:?}", message.topic_name, message.payload);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Driver`] is what they are made of, for programs that have other input, deadlines or signals to
+//! wait for: one call does one turn of the loop, and hands each event to the program.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+mod backoff;
+mod client;
+mod driver;
+mod error;
+mod link;
+mod options;
+
+pub use backoff::Backoff;
+pub use client::Client;
+pub use driver::{Driver, Wake};
+pub use error::ClientError;
+pub use options::{Options, Reconnect};
+
+pub use mqtt_codec::{Message, QoS};
+pub use mqtt_session as session;

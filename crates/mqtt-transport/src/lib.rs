@@ -1,1 +1,27 @@
-//! .
+//! The only code that reads and writes sockets. It knows no MQTT: bytes come out as they came in.
+//!
+//! Nothing here blocks but [`resolve`], which has a deadline. A [`Connector`] tries the addresses of
+//! a name one after the other, a [`Listener`] accepts, both give a [`Stream`]; a [`ReadBuffer`] keeps
+//! what was read until its reader has understood it.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+mod address;
+mod connector;
+mod listener;
+mod read_buffer;
+mod stream;
+
+pub use address::{Resolver, resolve};
+pub use connector::{Connecting, Connector};
+pub use listener::Listener;
+pub use read_buffer::ReadBuffer;
+pub use stream::{ReadStatus, Stream};

@@ -1,0 +1,47 @@
+//! How long to wait before the next attempt to connect.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Doubles from one second to thirty, each time off by up to a quarter, so that many clients of one
+/// broker do not come back together.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The next wait; `random` makes the jitter.
+    pub fn next(&mut self, random: u32) -> Duration {
+        let wait = FIRST.saturating_mul(1 << self.attempts.min(5)).min(LONGEST);
+        self.attempts += 1;
+        let jitter = f64::from(random) / f64::from(u32::MAX) / 2.0 - 0.25;
+        wait.mul_f64(1.0 + jitter)
+    }
+
+    /// The connection is there.
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_thirty_seconds_and_start_again_after_success() {
+        let mut backoff = Backoff::default();
+        let middle = u32::MAX / 2 + 1;
+        let waits: Vec<_> = (0..7)
+            .map(|_| backoff.next(middle).as_secs_f64().round())
+            .collect();
+        assert_eq!(waits, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        backoff.reset();
+        assert_eq!(backoff.next(0), Duration::from_millis(750));
+        backoff.reset();
+        assert_eq!(backoff.next(u32::MAX), Duration::from_millis(1250));
+    }
+}

@@ -1,0 +1,234 @@
+//! [`Client`]: publish, subscribe, receive, each a call that returns when it is done.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mqtt_codec::{
+    Delivery, Disconnect, Message, PacketIdentifier, QoS, ReasonCode, SubscribeProperties,
+    Subscription, SubscriptionOptions, TopicFilter, TopicName,
+};
+use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError};
+
+use crate::{ClientError, Driver, Options, Wake};
+
+/// Messages that wait to be received. More are left to the network.
+const MAXIMUM_RECEIVED: usize = 1000;
+
+/// How long a good-bye may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client whose calls block. A lost connection is made again as the options say, and the
+/// subscriptions with it.
+#[derive(Debug)]
+pub struct Client {
+    driver: Driver,
+    inbox: Inbox,
+    subscriptions: Vec<Subscription>,
+}
+
+/// What came while a call waited for something else.
+#[derive(Debug, Default)]
+struct Inbox {
+    messages: VecDeque<(Message, Delivery)>,
+    /// The message that the program has, and will have dealt with when it asks for the next.
+    in_hand: Option<PacketIdentifier>,
+    subscribed: Option<(PacketIdentifier, ReasonCode)>,
+    refused: Option<ReasonCode>,
+}
+
+impl Client {
+    /// Connects, and waits until the server accepts.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses.
+    pub fn connect(options: Options) -> Result<Self, ClientError> {
+        let has_session = !options.connect.clean_start;
+        let driver = Driver::new(options, has_session.then(Default::default))?;
+        let mut client = Self {
+            driver,
+            inbox: Inbox::default(),
+            subscriptions: Vec::new(),
+        };
+        while !client.driver.is_connected() {
+            client.turn(None)?;
+        }
+        Ok(client)
+    }
+
+    /// Publishes a message. Returns when it is on its way: with QoS 1 and 2 it is kept until the
+    /// server has it, and this waits while too many are.
+    ///
+    /// # Errors
+    /// If the topic name is not valid, the message cannot be sent to this server, the server refused
+    /// an earlier one, or the connection is gone for good.
+    pub fn publish(
+        &mut self,
+        topic_name: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+    ) -> Result<(), ClientError> {
+        self.publish_message(Message::new(TopicName::new(topic_name)?, payload), qos)
+    }
+
+    /// The same, for a message with properties, or one that is to be retained.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn publish_message(&mut self, message: Message, qos: QoS) -> Result<(), ClientError> {
+        let outgoing = Outgoing::new(Arc::new(message), qos);
+        loop {
+            match self.driver.publish(outgoing.clone()) {
+                Ok(_) => return self.check_refused(),
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
+                    self.turn(None)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Subscribes, and waits for the answer: the granted QoS.
+    ///
+    /// # Errors
+    /// If the topic filter is not valid, the server refuses it, or the connection is gone for good.
+    pub fn subscribe(&mut self, topic_filter: &str, qos: QoS) -> Result<QoS, ClientError> {
+        let subscription = Subscription {
+            topic_filter: TopicFilter::new(topic_filter)?,
+            options: SubscriptionOptions::new(qos),
+        };
+        self.inbox.subscribed = None;
+        self.subscriptions.push(subscription.clone());
+        if let Some(connection) = self.driver.connection() {
+            connection.subscribe(
+                Instant::now(),
+                vec![subscription],
+                SubscribeProperties::default(),
+            )?;
+        }
+        loop {
+            if let Some((_, reason_code)) = self.inbox.subscribed.take() {
+                return QoS::from_value(reason_code.value()).ok_or_else(|| {
+                    let what = "the server refused the subscription";
+                    ClientError::Closed(CloseReason::Protocol(reason_code, what))
+                });
+            }
+            self.turn(None)?;
+        }
+    }
+
+    /// The next message; `None` if there is none before `timeout` has passed.
+    ///
+    /// A message of QoS 1 is acknowledged when the next one is asked for: if the program fails with
+    /// it the server still has it. One of QoS 2 is acknowledged when it is handed out.
+    ///
+    /// # Errors
+    /// If the connection is gone for good.
+    pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, ClientError> {
+        self.acknowledge();
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            if let Some((message, delivery)) = self.inbox.messages.pop_front() {
+                self.inbox.in_hand = delivery.packet_identifier();
+                if delivery.qos() == QoS::ExactlyOnce {
+                    self.acknowledge(); // or it would come again if the connection broke now
+                }
+                return Ok(Some(message));
+            }
+            if let Wake::Deadline = self.turn(deadline)? {
+                if self.inbox.messages.is_empty() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Waits until the server has everything that was published, and ends the connection.
+    ///
+    /// # Errors
+    /// If it refuses a message, or the connection is gone for good before.
+    pub fn disconnect(mut self) -> Result<(), ClientError> {
+        self.acknowledge();
+        while self.driver.unfinished() > 0 {
+            self.turn(None)?;
+        }
+        self.check_refused()?;
+        self.driver
+            .disconnect(Disconnect::new(ReasonCode::Success), DISCONNECT_TIMEOUT)
+    }
+
+    fn acknowledge(&mut self) {
+        if let (Some(packet_identifier), Some(connection)) =
+            (self.inbox.in_hand.take(), self.driver.connection())
+        {
+            connection.acknowledge(Instant::now(), packet_identifier, ReasonCode::Success);
+        }
+    }
+
+    fn check_refused(&mut self) -> Result<(), ClientError> {
+        match self.inbox.refused.take() {
+            None => Ok(()),
+            Some(reason_code) => {
+                let what = "the server refused a message";
+                Err(ClientError::Closed(CloseReason::Protocol(
+                    reason_code,
+                    what,
+                )))
+            }
+        }
+    }
+
+    fn turn(&mut self, deadline: Option<Instant>) -> Result<Wake, ClientError> {
+        let (inbox, subscriptions) = (&mut self.inbox, &self.subscriptions);
+        let wake = self.driver.turn(deadline, |connection, event| {
+            inbox.handle(connection, event, subscriptions)
+        })?;
+        if let Wake::Disconnected(..) = wake {
+            // What was not acknowledged comes again.
+            self.inbox
+                .messages
+                .retain(|(_, delivery)| *delivery == Delivery::AtMostOnce);
+            self.inbox.in_hand = None;
+        }
+        Ok(wake)
+    }
+}
+
+impl Inbox {
+    fn handle(
+        &mut self,
+        connection: &mut Connection,
+        event: Event<'_>,
+        subscriptions: &[Subscription],
+    ) -> ControlFlow<()> {
+        match event {
+            Event::Connected { connack, .. }
+                if !connack.session_present && !subscriptions.is_empty() =>
+            {
+                // Cannot fail but for the connection, and then it is made again.
+                let properties = SubscribeProperties::default();
+                let _ = connection.subscribe(Instant::now(), subscriptions.to_vec(), properties);
+            }
+            Event::Message(publish) => {
+                if let Ok(message) = publish.to_message() {
+                    self.messages.push_back((message, publish.delivery));
+                }
+            }
+            Event::Delivered { reason_code, .. } if reason_code.is_error() => {
+                self.refused = Some(reason_code);
+            }
+            Event::Subscribed(suback) => {
+                let code = suback.reason_codes.last().copied();
+                self.subscribed = code.map(|code| (suback.packet_identifier, code));
+            }
+            _ => {}
+        }
+        if self.messages.len() < MAXIMUM_RECEIVED {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}

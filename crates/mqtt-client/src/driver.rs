@@ -1,0 +1,401 @@
+//! One loop for network, deadlines, and whatever else the program waits for.
+//!
+//! ```text
+//!  turn:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
+//!                                                                   which commits
+//! ```
+//!
+//! What the program promised with an acknowledgement can be made true after the turn, once for all
+//! its events: the bytes leave at the start of the next one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Token, Waker};
+use mqtt_codec::{Disconnect, PacketIdentifier};
+use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+use mqtt_transport::{ReadBuffer, ReadStatus};
+
+use crate::link::Link;
+use crate::{Backoff, ClientError, Options, Reconnect};
+
+const STREAM: Token = Token(0);
+const WAKER: Token = Token(1);
+/// The program's own sources.
+const FIRST_SOURCE: usize = 2;
+
+/// While so many bytes wait for the socket nothing is read: a server that takes no acknowledgements
+/// gets no more of them.
+const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+
+/// A client that is driven by its program, one turn at a time.
+#[derive(Debug)]
+pub struct Driver {
+    options: Options,
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    link: Link,
+    /// While the link is up.
+    connection: Option<Connection>,
+    /// What the next connection goes on with.
+    session: Option<Session>,
+    buffer: ReadBuffer,
+    /// Whether the socket may have more to read.
+    readable: bool,
+    /// Whether the program stopped before all of the buffer was handled.
+    stopped: bool,
+    /// What a lost session did not finish: sent again as new, before anything else.
+    backlog: VecDeque<Outgoing>,
+    backoff: Backoff,
+    /// Since when a connection is gone that was there before.
+    lost_since: Option<Instant>,
+    was_reached: bool,
+    was_connected: bool,
+    sources: usize,
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub enum Wake {
+    /// The deadline of the caller has passed.
+    Deadline,
+    /// The connection is gone; the next attempt is made after this time.
+    Disconnected(ClientError, Duration),
+    /// Something happened; perhaps there were events.
+    Progress,
+}
+
+impl Driver {
+    /// A client that has not done anything yet. With a session it goes on with that; see
+    /// [`Connection::client`].
+    ///
+    /// # Errors
+    /// If the system has no room for another poll.
+    pub fn new(options: Options, session: Option<Session>) -> Result<Self, ClientError> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            options,
+            poll,
+            events: Events::with_capacity(16),
+            waker,
+            link: Link::Waiting(Instant::now()),
+            connection: None,
+            session,
+            buffer: ReadBuffer::default(),
+            readable: false,
+            stopped: false,
+            backlog: VecDeque::new(),
+            backoff: Backoff::default(),
+            lost_since: None,
+            was_reached: false,
+            was_connected: false,
+            sources: 0,
+        })
+    }
+
+    /// Ends a wait from any thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Readiness to read of `source` ends a wait too.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn register(&mut self, source: &mut impl Source) -> io::Result<()> {
+        let token = Token(FIRST_SOURCE + self.sources);
+        self.sources += 1;
+        self.poll
+            .registry()
+            .register(source, token, Interest::READABLE)
+    }
+
+    /// One turn, which may wait until `deadline`. Each event is given to `handle` with the
+    /// connection; after [`ControlFlow::Break`] the turn handles no more, and what was read is kept
+    /// for the next one.
+    ///
+    /// # Errors
+    /// If the connection has ended and is not made again. All further turns fail.
+    pub fn turn(
+        &mut self,
+        deadline: Option<Instant>,
+        mut handle: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Wake, ClientError> {
+        match self.try_turn(deadline, &mut handle) {
+            Ok(()) => match deadline {
+                Some(deadline) if Instant::now() >= deadline => Ok(Wake::Deadline),
+                _ => Ok(Wake::Progress),
+            },
+            Err(error) => self.lost(error),
+        }
+    }
+
+    fn try_turn(
+        &mut self,
+        deadline: Option<Instant>,
+        handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        self.write()?;
+        self.wait(deadline)?;
+        let now = Instant::now();
+        let registry = self.poll.registry();
+        if self
+            .link
+            .advance(&self.options, registry, STREAM, &self.waker, now)?
+        {
+            self.link_is_up(now)?;
+        }
+        if self.readable && self.unwritten() < MAXIMUM_UNWRITTEN {
+            self.read()?;
+        }
+        self.handle_events(now, handle)?;
+        self.send_backlog(now)
+    }
+
+    /// Sends a message, or says why not; see [`Connection::publish`].
+    ///
+    /// # Errors
+    /// As there; also if messages of a lost session have to go first.
+    pub fn publish(
+        &mut self,
+        outgoing: Outgoing,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        if !self.backlog.is_empty() {
+            return Err(PublishError::QuotaUsedUp);
+        }
+        match &mut self.connection {
+            Some(connection) => connection.publish(Instant::now(), outgoing),
+            None => Err(PublishError::NotConnected),
+        }
+    }
+
+    /// Whether a message of QoS 1 or 2 can be sent now.
+    pub fn has_room(&self) -> bool {
+        self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
+    }
+
+    /// The connection, while there is one.
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// Whether the server has accepted the connection and it is not lost.
+    pub fn is_connected(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(Connection::is_connected)
+    }
+
+    /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
+    pub fn unfinished(&self) -> usize {
+        let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
+        let sent = self
+            .connection
+            .as_ref()
+            .map_or(session, Connection::unfinished_sent);
+        sent + self.backlog.len()
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn unwritten(&self) -> usize {
+        self.connection
+            .as_ref()
+            .map_or(0, |connection| connection.output().len())
+    }
+
+    /// Ends the connection and waits until the bytes are written, for at most `timeout`.
+    ///
+    /// # Errors
+    /// If the bytes cannot be written; the connection is over in any case.
+    pub fn disconnect(
+        &mut self,
+        disconnect: Disconnect,
+        timeout: Duration,
+    ) -> Result<(), ClientError> {
+        let now = Instant::now();
+        if let Some(connection) = &mut self.connection {
+            connection.disconnect(now, disconnect);
+        }
+        let result = self.drain(now + timeout);
+        self.link = Link::Down;
+        result
+    }
+
+    fn drain(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        loop {
+            self.write()?;
+            if self.unwritten() == 0 {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ClientError::Io(io::ErrorKind::TimedOut.into()));
+            }
+            self.poll_for(Some(left))?;
+        }
+    }
+
+    /// Writes what is due, as far as the socket takes it.
+    fn write(&mut self) -> Result<(), ClientError> {
+        let (Link::Up(stream), Some(connection)) = (&mut self.link, &mut self.connection) else {
+            return Ok(());
+        };
+        if !connection.output().is_empty() {
+            let written = stream.write(connection.output()).map_err(connection_lost)?;
+            connection.consume_output(written);
+        }
+        Ok(())
+    }
+
+    /// Waits for the first thing to do.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
+        let busy = self.stopped || self.readable && self.unwritten() < MAXIMUM_UNWRITTEN;
+        if busy {
+            return self.poll_for(Some(Duration::ZERO));
+        }
+        let own = self.link.poll_timeout();
+        let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
+        let first = [deadline, own, connection].into_iter().flatten().min();
+        self.poll_for(first.map(|first| first.saturating_duration_since(Instant::now())))
+    }
+
+    fn poll_for(&mut self, timeout: Option<Duration>) -> Result<(), ClientError> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        for event in self.events.iter().filter(|event| event.token() == STREAM) {
+            if let Link::Up(stream) = &mut self.link {
+                stream.handle_event(event);
+            }
+            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        }
+        Ok(())
+    }
+
+    fn link_is_up(&mut self, now: Instant) -> Result<(), ClientError> {
+        let connect = self.options.connect_packet();
+        let limits = self.options.limits.clone();
+        self.connection = Some(Connection::client(
+            &connect,
+            self.session.take(),
+            limits,
+            now,
+        )?);
+        self.buffer.clear();
+        self.readable = true;
+        self.stopped = false;
+        self.was_reached = true;
+        self.write()
+    }
+
+    fn read(&mut self) -> Result<(), ClientError> {
+        if let Link::Up(stream) = &mut self.link {
+            match self.buffer.fill(stream).map_err(connection_lost)? {
+                ReadStatus::More => {}
+                ReadStatus::Drained => self.readable = false,
+                ReadStatus::Closed => {
+                    self.readable = false;
+                    if let Some(connection) = &mut self.connection {
+                        connection.handle_close();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_events(
+        &mut self,
+        now: Instant,
+        handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        connection.handle_timeout(now);
+        self.stopped = false;
+        let mut input = self.buffer.unread();
+        let available = input.len();
+        while let Some(event) = connection.handle_input(now, &mut input) {
+            match &event {
+                Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
+                Event::Connected { unfinished, .. } => {
+                    self.backlog.extend(unfinished.iter().cloned());
+                    self.was_connected = true;
+                    self.lost_since = None;
+                    self.backoff.reset();
+                }
+                _ => {}
+            }
+            if handle(connection, event).is_break() {
+                self.stopped = true;
+                break;
+            }
+        }
+        self.buffer.consume(available - input.len());
+        Ok(())
+    }
+
+    fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
+        while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
+        {
+            match connection.publish(now, outgoing.clone()) {
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
+                result => result?,
+            };
+            self.backlog.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The connection is gone, or was not reached: tries again, or gives up.
+    fn lost(&mut self, error: ClientError) -> Result<Wake, ClientError> {
+        // What explains the end to the server may still be in the output; a courtesy.
+        let _ = self.write();
+        if let Some(connection) = self.connection.take() {
+            self.session = Some(connection.into_session());
+        }
+        let now = Instant::now();
+        let lost_since = *self.lost_since.get_or_insert(now);
+        if !self.may_retry(&error, now - lost_since) {
+            self.link = Link::Down;
+            return Err(error);
+        }
+        let mut random = [0; 4];
+        let _ = getrandom::fill(&mut random); // without it the waits are only less spread
+        let wait = self.backoff.next(u32::from_ne_bytes(random));
+        self.link = Link::Waiting(now + wait);
+        Ok(Wake::Disconnected(error, wait))
+    }
+
+    fn may_retry(&self, error: &ClientError, gone_for: Duration) -> bool {
+        let passing = match error {
+            ClientError::Connect(_) | ClientError::Lookup(_) => true,
+            ClientError::Closed(reason) => matches!(
+                reason,
+                CloseReason::ConnectionLost
+                    | CloseReason::Disconnected(_)
+                    | CloseReason::HandshakeTimeout
+                    | CloseReason::KeepAliveTimeout
+            ),
+            _ => false,
+        };
+        passing
+            && match self.options.reconnect {
+                Reconnect::Never => false,
+                Reconnect::For(limit) => self.was_connected && gone_for < limit,
+                Reconnect::Always => self.was_reached,
+            }
+    }
+}
+
+fn connection_lost(_: io::Error) -> ClientError {
+    ClientError::Closed(CloseReason::ConnectionLost)
+}

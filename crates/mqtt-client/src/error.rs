@@ -1,0 +1,76 @@
+//! Why a client cannot go on.
+
+use std::{fmt, io};
+
+use mqtt_codec::{EncodeError, InvalidTopic};
+use mqtt_session::{CloseReason, PublishError};
+
+/// Why a client cannot go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The connection ended, and is not made again.
+    Closed(CloseReason),
+    /// No address of the server could be reached.
+    Connect(io::Error),
+    /// A field of CONNECT does not fit into the packet.
+    Encode(EncodeError),
+    /// The system refused something else.
+    Io(io::Error),
+    /// The name of the server has no address.
+    Lookup(io::Error),
+    /// The message cannot be sent to this server.
+    Publish(PublishError),
+    /// A topic name or topic filter is not valid.
+    Topic(InvalidTopic),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(reason) => reason.fmt(f),
+            Self::Connect(error) => write!(f, "cannot reach the server: {error}"),
+            Self::Encode(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Lookup(error) => write!(f, "cannot look up the server: {error}"),
+            Self::Publish(error) => error.fmt(f),
+            Self::Topic(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Connect(error) | Self::Io(error) | Self::Lookup(error) => Some(error),
+            Self::Closed(error) => Some(error),
+            Self::Encode(error) => Some(error),
+            Self::Publish(error) => Some(error),
+            Self::Topic(error) => Some(error),
+        }
+    }
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<EncodeError> for ClientError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl From<PublishError> for ClientError {
+    fn from(error: PublishError) -> Self {
+        Self::Publish(error)
+    }
+}
+
+impl From<InvalidTopic> for ClientError {
+    fn from(error: InvalidTopic) -> Self {
+        Self::Topic(error)
+    }
+}

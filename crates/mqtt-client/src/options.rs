@@ -1,0 +1,72 @@
+//! What a client has to know before it starts.
+
+use std::time::Duration;
+
+use mqtt_codec::{Connect, ProtocolVersion};
+use mqtt_session::Config;
+
+/// Where to connect, as whom, and within which limits.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
+    pub connect: Connect,
+    /// Limits of packets and messages under way. Those that a server of 5.0 has to know are copied
+    /// into CONNECT.
+    pub limits: Config,
+    /// How long looking up the name and reaching an address may take together.
+    pub connect_timeout: Duration,
+    /// Whether a connection that was there and got lost is made again.
+    pub reconnect: Reconnect,
+}
+
+/// What happens when the connection gets lost. A server that refuses is not asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnect {
+    /// The client gives up.
+    Never,
+    /// Again and again, with growing waits, for this long.
+    For(Duration),
+    /// Again and again, with growing waits.
+    Always,
+}
+
+impl Options {
+    /// MQTT 3.1.1 without credentials; the server chooses the client identifier. At most 20 messages
+    /// of QoS 1 and 2 are under way, 30 s are given to the network and 30 s to the server's answer,
+    /// and a lost connection is made again.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            connect: Connect::new(ProtocolVersion::V3_1_1, ""),
+            limits: Config {
+                maximum_in_flight: 20,
+                receive_maximum: u16::MAX,
+                handshake_timeout: Duration::from_secs(30),
+                ..Config::default()
+            },
+            connect_timeout: Duration::from_secs(30),
+            reconnect: Reconnect::Always,
+        }
+    }
+
+    /// The CONNECT packet, with the limits in it.
+    pub(crate) fn connect_packet(&self) -> Connect {
+        let mut connect = self.connect.clone();
+        if connect.protocol_version == ProtocolVersion::V5_0 {
+            if self.limits.receive_maximum < u16::MAX {
+                connect.properties.receive_maximum =
+                    std::num::NonZeroU16::new(self.limits.receive_maximum.max(1));
+            }
+            if self.limits.maximum_packet_size < mqtt_codec::MAXIMUM_PACKET_SIZE {
+                connect.properties.maximum_packet_size =
+                    std::num::NonZeroU32::new(self.limits.maximum_packet_size.max(1));
+            }
+        }
+        connect
+    }
+}

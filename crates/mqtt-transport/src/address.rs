@@ -1,0 +1,97 @@
+//! From a name to addresses. The system's resolver blocks and knows no deadline, so it gets a
+//! thread of its own; addresses that need no resolver do not.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A look-up that is under way.
+#[derive(Debug)]
+pub struct Resolver {
+    answer: Receiver<io::Result<Vec<SocketAddr>>>,
+}
+
+impl Resolver {
+    /// Starts to look `host` up: a name, an IPv4 or an IPv6 address (with or without brackets).
+    /// `wake` is called from another thread when the answer is there, or at once.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(host: &str, port: u16, wake: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (sender, answer) = sync_channel(1);
+        let unbracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = unbracketed.unwrap_or(host).to_owned();
+        if let Ok(address) = host.parse::<IpAddr>() {
+            let _ = sender.send(Ok(vec![SocketAddr::new(address, port)]));
+            wake();
+        } else {
+            thread::Builder::new()
+                .name("resolver".into())
+                .spawn(move || {
+                    let addresses = (host.as_str(), port).to_socket_addrs();
+                    let _ = sender.send(addresses.map(Iterator::collect));
+                    wake();
+                })?;
+        }
+        Ok(Self { answer })
+    }
+
+    /// The addresses, in the resolver's order; `None` if it is not done.
+    pub fn poll(&self) -> Option<io::Result<Vec<SocketAddr>>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Some(answer.and_then(not_empty)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+/// Looks `host` up and waits for the answer, at most `timeout`.
+///
+/// # Errors
+/// If the name has no address, or the resolver does not answer in time.
+pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+    let resolver = Resolver::start(host, port, || {})?;
+    let deadline = Instant::now() + timeout;
+    match resolver
+        .answer
+        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        Ok(answer) => answer.and_then(not_empty),
+        Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+        Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn not_empty(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    if addresses.is_empty() {
+        Err(io::ErrorKind::NotFound.into())
+    } else {
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_need_no_resolver() {
+        let timeout = Duration::from_secs(10);
+        for (host, expected) in [
+            ("127.0.0.1", "127.0.0.1:7"),
+            ("::1", "[::1]:7"),
+            ("[::1]", "[::1]:7"),
+        ] {
+            assert_eq!(
+                resolve(host, 7, timeout).unwrap(),
+                [expected.parse().unwrap()]
+            );
+        }
+        assert!(resolve("no.such.host.invalid", 7, timeout).is_err());
+    }
+}

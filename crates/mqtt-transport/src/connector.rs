@@ -1,0 +1,139 @@
+//! Reaches one of several addresses, each in its share of the time that is left.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::Stream;
+
+/// An address is given at least this long, if there is as much.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// Tries addresses in order until one answers.
+#[derive(Debug)]
+pub struct Connector {
+    addresses: VecDeque<SocketAddr>,
+    attempt: Option<Stream>,
+    attempt_deadline: Instant,
+    deadline: Instant,
+    last_error: Option<io::Error>,
+}
+
+/// How far a [`Connector`] is.
+#[derive(Debug)]
+pub enum Connecting {
+    /// Call `poll` again on readiness, or at [`Connector::poll_timeout`].
+    Pending,
+    /// The stream, registered for reading and writing.
+    Connected(Stream),
+    /// No address answered; the error of the last one.
+    Failed(io::Error),
+}
+
+impl Connector {
+    /// For these addresses, until `deadline`. Nothing happens before `poll`.
+    pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
+        Self {
+            addresses: addresses.into(),
+            attempt: None,
+            attempt_deadline: now,
+            deadline,
+            last_error: None,
+        }
+    }
+
+    /// Goes on as far as possible without waiting.
+    pub fn poll(&mut self, registry: &Registry, token: Token, now: Instant) -> Connecting {
+        loop {
+            if let Some(stream) = self.attempt.take() {
+                match stream.is_connected() {
+                    Ok(true) => return Connecting::Connected(stream),
+                    Ok(false) if now < self.attempt_deadline => {
+                        self.attempt = Some(stream);
+                        return Connecting::Pending;
+                    }
+                    Ok(false) => self.last_error = Some(io::ErrorKind::TimedOut.into()),
+                    Err(error) => self.last_error = Some(error),
+                }
+            }
+            let Some(address) = self.addresses.pop_front().filter(|_| now < self.deadline) else {
+                let timed_out = || io::ErrorKind::TimedOut.into();
+                return Connecting::Failed(self.last_error.take().unwrap_or_else(timed_out));
+            };
+            match self.start(address, registry, token, now) {
+                Ok(stream) => self.attempt = Some(stream),
+                Err(error) => self.last_error = Some(error),
+            }
+        }
+    }
+
+    /// When `poll` wants to be called without readiness.
+    pub fn poll_timeout(&self) -> Instant {
+        self.attempt_deadline
+    }
+
+    fn start(
+        &mut self,
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> io::Result<Stream> {
+        let left = self.deadline.saturating_duration_since(now);
+        let share = left / (self.addresses.len() as u32 + 1);
+        self.attempt_deadline = now + share.max(SHORTEST_ATTEMPT).min(left);
+        let mut stream = Stream::new(TcpStream::connect(address)?);
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn connect(addresses: Vec<SocketAddr>) -> io::Result<SocketAddr> {
+        let mut poll = mio::Poll::new()?;
+        let mut events = mio::Events::with_capacity(8);
+        let start = Instant::now();
+        let mut connector = Connector::new(addresses, start, start + Duration::from_secs(20));
+        loop {
+            match connector.poll(poll.registry(), Token(0), Instant::now()) {
+                Connecting::Connected(stream) => return stream.peer_address(),
+                Connecting::Failed(error) => return Err(error),
+                Connecting::Pending => {
+                    let wait = connector
+                        .poll_timeout()
+                        .saturating_duration_since(Instant::now());
+                    poll.poll(&mut events, Some(wait))?;
+                }
+            }
+        }
+    }
+
+    /// An address where nobody listens: the port was given back.
+    fn closed() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_next_address_is_tried_when_one_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        assert_eq!(connect(vec![closed(), open]).unwrap(), open);
+    }
+
+    #[test]
+    fn the_last_error_is_told_when_no_address_answers() {
+        let error = connect(vec![closed(), closed()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

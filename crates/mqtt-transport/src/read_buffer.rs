@@ -1,0 +1,75 @@
+//! What was read and not understood yet.
+
+use std::cell::Cell;
+use std::io;
+
+use crate::{ReadStatus, Stream};
+
+/// How much is read at a time, in bytes.
+const READ_SIZE: usize = 64 * 1024;
+
+/// A buffer between a stream and its reader, who takes whole packets and leaves the rest.
+///
+/// It grows with what arrives, never with what a peer announces: a reader that refuses large
+/// packets at their first bytes keeps it small.
+#[derive(Debug, Default)]
+pub struct ReadBuffer {
+    bytes: Vec<u8>,
+    /// Moves on while a reader still looks at what it took.
+    start: Cell<usize>,
+    end: usize,
+}
+
+impl ReadBuffer {
+    /// Reads once from `stream` behind what is there.
+    ///
+    /// # Errors
+    /// Those of [`Stream::read`].
+    pub fn fill(&mut self, stream: &mut Stream) -> io::Result<ReadStatus> {
+        self.make_room();
+        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let (count, status) = stream.read(room)?;
+        self.end += count;
+        Ok(status)
+    }
+
+    /// What is there.
+    pub fn unread(&self) -> &[u8] {
+        self.bytes
+            .get(self.start.get()..self.end)
+            .unwrap_or_default()
+    }
+
+    /// The first `count` bytes are taken.
+    pub fn consume(&self, count: usize) {
+        self.start.set((self.start.get() + count).min(self.end));
+    }
+
+    /// Whether all is taken.
+    pub fn is_empty(&self) -> bool {
+        self.start.get() >= self.end
+    }
+
+    /// Throws away what is there, but not the memory.
+    pub fn clear(&mut self) {
+        self.start.set(0);
+        self.end = 0;
+    }
+
+    fn make_room(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+        let start = self.start.get();
+        if start > 0 && self.bytes.len() - self.end < READ_SIZE / 2 {
+            self.bytes.copy_within(start..self.end, 0);
+            self.end -= start;
+            self.start.set(0);
+        }
+        if self.bytes.len() - self.end < READ_SIZE / 2 {
+            // Doubling keeps the cost of a large packet in proportion to its size.
+            let size = (2 * self.end).max(READ_SIZE);
+            self.bytes.resize(size, 0);
+        }
+    }
+}
