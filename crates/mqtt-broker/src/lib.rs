@@ -1,1 +1,39 @@
-//! .
+//! A minimal MQTT broker.
+//!
+//! [`Broker`] is the core: clients, sessions, subscriptions, retained messages, wills. It knows no
+//! socket, thread, clock, file or random source; bytes and times come in as arguments, bytes go out.
+//! [`Server`] is the loop around it: listeners, sockets, one turn after the other. [`Settings`] is
+//! what mosquitto's configuration language says about both.
+//!
+//! ```text
+//!  read ─> Broker::handle_input ─> routing ─> the subscribers' connections ─> write
+//!          └───────────────────── one turn for all connections ────────────────────┘
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+mod broker;
+mod client;
+mod connect;
+mod retained;
+mod routing;
+mod server;
+mod settings;
+mod subscribing;
+mod timers;
+mod topic_tree;
+
+pub use broker::{Broker, ConnectionId};
+pub use server::{Server, ServerError};
+pub use settings::{Limits, ListenerSettings, Settings, SettingsError};
+
+/// The log target of what concerns people: connections, subscriptions, losses.
+pub const EVENTS: &str = "mqtt::broker";

@@ -359,8 +359,8 @@ impl Driver {
     fn lost(&mut self, error: ClientError) -> Result<Wake, ClientError> {
         // What explains the end to the server may still be in the output; a courtesy.
         let _ = self.write();
-        if let Some(connection) = self.connection.take() {
-            self.session = Some(connection.into_session());
+        if let Some(mut connection) = self.connection.take() {
+            self.session = Some(connection.take_session());
         }
         let now = Instant::now();
         let lost_since = *self.lost_since.get_or_insert(now);

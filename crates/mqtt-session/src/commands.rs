@@ -43,11 +43,11 @@ impl Connection {
             self.publish_at_most_once(now, &outgoing.publish(Delivery::AtMostOnce, now))?;
             return Ok(None);
         }
+        if self.state != State::Connected {
+            return Err(PublishError::NotConnected);
+        }
         if !self.has_room() {
-            return Err(match self.state {
-                State::Connected => PublishError::QuotaUsedUp,
-                _ => PublishError::NotConnected,
-            });
+            return Err(PublishError::QuotaUsedUp);
         }
         let packet_identifier = self.next_identifier()?;
         let publish = outgoing.publish(outgoing.delivery(packet_identifier, false), now);
@@ -159,7 +159,7 @@ impl Connection {
         Ok(packet_identifier)
     }
 
-    fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
+    pub(crate) fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let oldest_request = self
             .requests
             .front()

@@ -240,10 +240,12 @@ impl Connection {
         self.output.consume(count);
     }
 
-    /// What outlives the connection.
-    pub fn into_session(mut self) -> Session {
-        self.session.receiver.end_connection();
-        self.session
+    /// Takes what outlives the connection. What the application did not take over is not in it: the
+    /// peer sends that again. The output stays.
+    pub fn take_session(&mut self) -> Session {
+        let mut session = std::mem::take(&mut self.session);
+        session.receiver.end_connection();
+        session
     }
 
     /// Whether messages can be sent.
@@ -258,7 +260,9 @@ impl Connection {
 
     /// Whether a message of QoS 1 or 2 can be sent now.
     pub fn has_room(&self) -> bool {
-        self.state == State::Connected && self.session.sender.has_room(self.window())
+        self.state == State::Connected
+            && self.session.sender.has_room(self.window())
+            && self.next_identifier().is_ok()
     }
 
     /// Messages of QoS 1 and 2 that were sent and are not finished.

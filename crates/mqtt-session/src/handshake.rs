@@ -14,7 +14,7 @@ impl Connection {
     /// one it starts afresh, and the CONNACK says which [MQTT-3.2.2-2, MQTT-3.2.2-3].
     ///
     /// If the connection has ended in the meantime the session is kept all the same, for
-    /// [`Connection::into_session`].
+    /// [`Connection::take_session`].
     pub fn accept(
         &mut self,
         now: Instant,

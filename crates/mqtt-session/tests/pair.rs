@@ -145,16 +145,16 @@ impl Pair {
     fn reconnect(&mut self, server_keeps_session: bool) {
         self.now += Duration::from_secs(1);
         let fresh = Connection::server(self.config.clone(), self.now);
-        let old = std::mem::replace(&mut self.server.connection, fresh);
+        let mut old = std::mem::replace(&mut self.server.connection, fresh);
         let connected = old.is_connected() || old.unfinished_received() > 0;
         if connected && server_keeps_session {
-            self.server.session = Some(old.into_session());
+            self.server.session = Some(old.take_session());
         }
         let next = Connection::server(self.config.clone(), self.now);
-        let old = std::mem::replace(&mut self.client.connection, next);
+        let mut old = std::mem::replace(&mut self.client.connection, next);
         self.client.connection = Connection::client(
             &self.connect,
-            Some(old.into_session()),
+            Some(old.take_session()),
             self.config.clone(),
             self.now,
         )

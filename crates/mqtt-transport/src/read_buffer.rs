@@ -50,6 +50,11 @@ impl ReadBuffer {
         self.start.get() >= self.end
     }
 
+    /// Whether it has memory; a new one has none.
+    pub fn is_allocated(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     /// Throws away what is there, but not the memory.
     pub fn clear(&mut self) {
         self.start.set(0);

@@ -78,6 +78,14 @@ impl Stream {
         Ok(written)
     }
 
+    /// Tells the peer that nothing more comes. What it still sends can be read.
+    ///
+    /// # Errors
+    /// If the connection is gone already.
+    pub fn shut_down_writing(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
     /// Whether the connection is there; an error if it failed.
     ///
     /// # Errors

@@ -1,0 +1,365 @@
+//! [`Broker`]: connections, their events, and their end.
+//!
+//! CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in `routing.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
+use mqtt_session::{CloseReason, Config, Connection, Event, Printable};
+use slotmap::{SlotMap, new_key_type};
+
+use crate::client::{Client, ClientKey, Expiry};
+use crate::retained::RetainedMessages;
+use crate::routing::Subscriber;
+use crate::timers::Timers;
+use crate::topic_tree::TopicTree;
+use crate::{EVENTS, Limits};
+
+new_key_type! {
+    /// A connection. Never used again, so a late event of an old connection finds nothing.
+    pub struct ConnectionId;
+}
+
+/// The broker without its sockets.
+pub struct Broker {
+    pub(crate) limits: Limits,
+    pub(crate) connections: SlotMap<ConnectionId, Link>,
+    pub(crate) clients: SlotMap<ClientKey, Client>,
+    pub(crate) by_identifier: BTreeMap<String, ClientKey>,
+    pub(crate) subscriptions: TopicTree<Vec<Subscriber>>,
+    pub(crate) retained: RetainedMessages,
+    pub(crate) timers: Timers<TimerKey>,
+    /// Connections that may have bytes to write, or have ended.
+    changed: Vec<ConnectionId>,
+    pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
+    /// Used again by each message.
+    pub(crate) matched: Vec<Subscriber>,
+}
+
+/// One connection.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(crate) client: Option<ClientKey>,
+    /// The peer's address, for people.
+    pub(crate) peer: String,
+    pub(crate) allow_anonymous: bool,
+    scheduled: Option<Instant>,
+    is_changed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TimerKey {
+    Connection(ConnectionId),
+    Client(ClientKey),
+}
+
+impl Broker {
+    /// A broker without clients. `random` is used for the identifiers it chooses.
+    pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
+        Self {
+            limits,
+            connections: SlotMap::with_key(),
+            clients: SlotMap::with_key(),
+            by_identifier: BTreeMap::new(),
+            subscriptions: TopicTree::default(),
+            retained: RetainedMessages::default(),
+            timers: Timers::new(),
+            changed: Vec::new(),
+            random,
+            matched: Vec::new(),
+        }
+    }
+
+    /// A peer has connected. Its CONNECT has to come in time.
+    pub fn open(&mut self, now: Instant, peer: String, allow_anonymous: bool) -> ConnectionId {
+        let config = Config {
+            maximum_packet_size: self.limits.maximum_packet_size,
+            receive_maximum: self.limits.receive_maximum,
+            maximum_in_flight: self.limits.maximum_in_flight,
+            ..Config::default()
+        };
+        let id = self.connections.insert(Link {
+            connection: Connection::server(config, now),
+            client: None,
+            peer,
+            allow_anonymous,
+            scheduled: None,
+            is_changed: false,
+        });
+        self.schedule_connection(id);
+        id
+    }
+
+    /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.
+    pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut &[u8]) {
+        while let Some(link) = self.connections.get_mut(id) {
+            let Some(event) = link.connection.handle_input(now, input) else {
+                break;
+            };
+            self.handle_event(now, id, event);
+        }
+        self.mark_changed(id);
+        self.schedule_connection(id);
+    }
+
+    /// The socket is gone, without DISCONNECT.
+    pub fn handle_close(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.connection.handle_close();
+            self.handle_input(now, id, &mut &[][..]);
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((deadline, key)) = self.timers.pop(now) {
+            match key {
+                TimerKey::Connection(id) => {
+                    let Some(link) = self.connections.get_mut(id) else {
+                        continue;
+                    };
+                    if link.scheduled == Some(deadline) {
+                        link.scheduled = None;
+                        link.connection.handle_timeout(now);
+                        self.handle_input(now, id, &mut &[][..]);
+                    }
+                }
+                TimerKey::Client(key) => {
+                    let Some(client) = self.clients.get_mut(key) else {
+                        continue;
+                    };
+                    if client.scheduled == Some(deadline) {
+                        client.scheduled = None;
+                        self.handle_client_timeout(now, key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first()
+    }
+
+    /// The next connection that may have bytes to write, or has ended.
+    pub fn poll_changed(&mut self) -> Option<ConnectionId> {
+        let id = self.changed.pop()?;
+        if let Some(link) = self.connections.get_mut(id) {
+            link.is_changed = false;
+        }
+        Some(id)
+    }
+
+    /// The bytes to write to this connection next.
+    pub fn output(&self, id: ConnectionId) -> &[u8] {
+        self.connections
+            .get(id)
+            .map_or(&[], |link| link.connection.output())
+    }
+
+    /// The first `count` bytes of its output were written.
+    pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.connection.consume_output(count);
+            if let Some(key) = link.client {
+                self.send_queue(now, key);
+            }
+        }
+    }
+
+    /// Whether the connection is over: the socket is to be closed once the output is written, or
+    /// cannot be.
+    pub fn has_ended(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(id)
+            .is_none_or(|link| link.connection.has_ended())
+    }
+
+    /// The socket is closed, and nobody will ask for this connection again.
+    pub fn remove(&mut self, now: Instant, id: ConnectionId) {
+        self.handle_close(now, id);
+        self.connections.remove(id);
+    }
+
+    /// Ends every connection: the server shuts down.
+    pub fn shut_down(&mut self, now: Instant) {
+        let ids: Vec<_> = self.connections.keys().collect();
+        for id in ids {
+            if let Some(link) = self.connections.get_mut(id) {
+                // Wills are held back: the clients are not to blame. Without a store they are lost.
+                link.connection
+                    .disconnect(now, Disconnect::new(ReasonCode::ServerShuttingDown));
+                self.mark_changed(id);
+            }
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn handle_event(&mut self, now: Instant, id: ConnectionId, event: Event<'_>) {
+        let client = self.connections.get(id).and_then(|link| link.client);
+        match (event, client) {
+            (Event::Connect(connect), _) => self.handle_connect(now, id, *connect),
+            (Event::Closed(reason), _) => self.handle_closed(now, id, &reason),
+            (Event::Message(publish), Some(key)) => self.handle_message(now, id, key, &publish),
+            (Event::Delivered { .. }, Some(key)) => self.send_queue(now, key),
+            (Event::Subscribe(subscribe), Some(key)) => {
+                self.handle_subscribe(now, id, key, subscribe);
+            }
+            (Event::Unsubscribe(unsubscribe), Some(key)) => {
+                self.handle_unsubscribe(now, id, key, &unsubscribe);
+            }
+            _ => {} // events of a client's end
+        }
+    }
+
+    /// Ends a connection for a reason of the broker's.
+    pub(crate) fn end_connection(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
+        link.connection.disconnect(now, Disconnect::new(reason));
+        self.mark_changed(id);
+        let what = "ended by the broker";
+        self.handle_closed(now, id, &CloseReason::Protocol(reason, what));
+    }
+
+    /// The connection has ended, whoever ended it: what becomes of session and will.
+    fn handle_closed(&mut self, now: Instant, id: ConnectionId, reason: &CloseReason) {
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(key) = link.client.take() else {
+            log::info!(target: EVENTS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
+            return;
+        };
+        let session = link.connection.take_session();
+        let peer = &link.peer;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let name = Printable(&client.identifier);
+        log::info!(target: EVENTS, "Client {name} [{peer}] disconnected{}.", Why(reason));
+        client.connection = None;
+        client.session = Some(session);
+        if let CloseReason::Disconnected(disconnect) = reason {
+            if disconnect.reason_code == ReasonCode::Success {
+                client.will = None; // [MQTT-3.14.4-3]
+            }
+            match disconnect.properties.session_expiry_interval {
+                // MQTT 5.0, 3.14.2.2.2: a session that ends with its connection cannot be kept.
+                Some(seconds) if client.expiry != Expiry::WithConnection => {
+                    client.expiry = Expiry::of_interval(seconds);
+                }
+                _ => {}
+            }
+        }
+        self.client_is_gone(now, key);
+    }
+
+    /// Starts the times of will and session, or ends them at once.
+    fn client_is_gone(&mut self, now: Instant, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.session_ends = match client.expiry {
+            Expiry::WithConnection => Some(now),
+            Expiry::After(time) => Some(now + time),
+            Expiry::Never => None,
+        };
+        client.will_due = client.will.as_ref().map(|will| {
+            let delay = will.will_delay_interval.unwrap_or(0);
+            now + std::time::Duration::from_secs(delay.into())
+        });
+        self.handle_client_timeout(now, key);
+    }
+
+    /// Publishes the will and ends the session, if their time has come; else waits for it.
+    pub(crate) fn handle_client_timeout(&mut self, now: Instant, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        let session_has_ended = is_due(client.session_ends);
+        if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
+            client.will_due = None;
+            if let Some(will) = client.will.take() {
+                self.publish_will(now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
+            }
+        }
+        if session_has_ended {
+            self.remove_client(key);
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            let deadline = client.deadline();
+            self.timers
+                .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);
+        }
+    }
+
+    /// Ends a session: subscriptions and waiting messages are gone.
+    pub(crate) fn remove_client(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.remove(key) {
+            self.by_identifier.remove(&client.identifier);
+            for topic_filter in client.subscriptions.keys() {
+                self.remove_subscriber(topic_filter, key);
+            }
+        }
+    }
+
+    pub(crate) fn mark_changed(&mut self, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            if !link.is_changed {
+                link.is_changed = true;
+                self.changed.push(id);
+            }
+        }
+    }
+
+    fn schedule_connection(&mut self, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            let deadline = link.connection.poll_timeout();
+            self.timers
+                .schedule(TimerKey::Connection(id), deadline, &mut link.scheduled);
+        }
+    }
+}
+
+/// Why a client was disconnected, in mosquitto's words.
+struct Why<'a>(&'a CloseReason);
+
+impl std::fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            CloseReason::Disconnected(disconnect) => match disconnect.reason_code {
+                ReasonCode::Success => Ok(()),
+                code => write!(f, ": {code}"),
+            },
+            CloseReason::ConnectionLost => f.write_str(": connection closed by client"),
+            CloseReason::KeepAliveTimeout => f.write_str(": exceeded timeout"),
+            CloseReason::Protocol(ReasonCode::SessionTakenOver, _) => {
+                f.write_str(": session taken over")
+            }
+            CloseReason::Decode(mqtt_codec::DecodeError::PacketTooLarge) => {
+                f.write_str(": oversize packet")
+            }
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("connections", &self.connections.len())
+            .field("clients", &self.clients.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! What the broker knows of a client, connected or not.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Connect, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions, TopicFilter, Will,
+};
+use mqtt_session::{Outgoing, Session};
+use slotmap::new_key_type;
+
+use crate::broker::ConnectionId;
+
+new_key_type! {
+    /// A client, from its first CONNECT to the end of its session. Never used again.
+    pub(crate) struct ClientKey;
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) identifier: String,
+    pub(crate) connection: Option<ConnectionId>,
+    /// While it is not connected.
+    pub(crate) session: Option<Session>,
+    pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionState>,
+    /// Messages that wait for room in the window, or for the client.
+    pub(crate) queue: VecDeque<Outgoing>,
+    /// Whether the loss of messages was told since the queue was last empty.
+    pub(crate) overflow_told: bool,
+    pub(crate) will: Option<Will>,
+    /// When the will is due, while the client is not connected.
+    pub(crate) will_due: Option<Instant>,
+    pub(crate) expiry: Expiry,
+    /// When the session ends, while the client is not connected.
+    pub(crate) session_ends: Option<Instant>,
+    /// The timer entry that counts.
+    pub(crate) scheduled: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SubscriptionState {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<SubscriptionIdentifier>,
+}
+
+/// How long a session outlives its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    WithConnection,
+    After(Duration),
+    Never,
+}
+
+impl Expiry {
+    pub(crate) fn of_connect(connect: &Connect) -> Self {
+        match connect.protocol_version {
+            ProtocolVersion::V5_0 => {
+                Self::of_interval(connect.properties.session_expiry_interval.unwrap_or(0))
+            }
+            // Clean Session 1 ends with the connection, 0 is without end.
+            _ if connect.clean_start => Self::WithConnection,
+            _ => Self::Never,
+        }
+    }
+
+    pub(crate) fn of_interval(seconds: u32) -> Self {
+        match seconds {
+            0 => Self::WithConnection,
+            u32::MAX => Self::Never,
+            seconds => Self::After(Duration::from_secs(seconds.into())),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(identifier: String) -> Self {
+        Self {
+            identifier,
+            connection: None,
+            session: None,
+            subscriptions: BTreeMap::new(),
+            queue: VecDeque::new(),
+            overflow_told: false,
+            will: None,
+            will_due: None,
+            expiry: Expiry::WithConnection,
+            session_ends: None,
+            scheduled: None,
+        }
+    }
+
+    /// The first thing that time brings.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.will_due, self.session_ends]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,58 @@
+//! Retained messages (MQTT 5.0, 3.3.1.3): the last one of each topic.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::Message;
+
+use crate::topic_tree::TopicTree;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Retained {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: mqtt_codec::QoS,
+    /// When it is no longer of use [MQTT-3.3.2-5].
+    pub(crate) expires: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RetainedMessages {
+    tree: TopicTree<Option<Retained>>,
+    count: usize,
+}
+
+impl RetainedMessages {
+    /// Replaces the message of its topic [MQTT-3.3.1-5].
+    pub(crate) fn store(&mut self, retained: Retained) {
+        let topic_name = retained.message.topic_name.clone();
+        let before = self.tree.entry(&topic_name).replace(retained);
+        self.count += usize::from(before.is_none());
+    }
+
+    /// An empty payload removes it [MQTT-3.3.1-6].
+    pub(crate) fn remove(&mut self, topic_name: &str) {
+        let mut removed = false;
+        self.tree.update(topic_name, |value| {
+            removed = value.take().is_some();
+            true
+        });
+        self.count -= usize::from(removed);
+    }
+
+    /// Those that a filter matches and that have not expired.
+    pub(crate) fn matching(&self, topic_filter: &str, now: Instant) -> Vec<Retained> {
+        let mut found = Vec::new();
+        self.tree.each_name_matched_by(topic_filter, |value| {
+            if let Some(retained) = value {
+                if retained.expires.is_none_or(|expires| now < expires) {
+                    found.push(retained.clone());
+                }
+            }
+        });
+        found
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}

@@ -1,0 +1,295 @@
+//! A message's way: from its publisher to everyone who subscribed to its topic.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Delivery, Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIdentifiers, Will,
+};
+use mqtt_session::{Outgoing, Printable, PublishError};
+
+use crate::EVENTS;
+use crate::broker::{Broker, ConnectionId};
+use crate::client::{ClientKey, SubscriptionState};
+use crate::retained::Retained;
+
+/// Levels of a topic name or filter, as mosquitto limits them.
+pub(crate) const MAXIMUM_LEVELS: usize = 200;
+
+/// While so many bytes wait for a client's socket it gets no more messages of QoS 0: those of now
+/// are dropped, retained ones wait.
+const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+
+/// A subscription at its topic filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) client: ClientKey,
+    pub(crate) state: SubscriptionState,
+}
+
+/// A message that is being routed, and its owned form, made when the first client needs to keep it.
+struct Routed<'a> {
+    publish: Publish<'a>,
+    expires: Option<Instant>,
+    owned: Option<Arc<Message>>,
+}
+
+impl<'a> Routed<'a> {
+    fn new(publish: Publish<'a>, now: Instant) -> Self {
+        let interval = publish.properties.message_expiry_interval;
+        let expires = interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        Self {
+            publish,
+            expires,
+            owned: None,
+        }
+    }
+
+    /// `None` for a message without topic name, which does not come here.
+    fn owned(&mut self) -> Option<Arc<Message>> {
+        if self.owned.is_none() {
+            self.owned = self.publish.to_message().ok().map(Arc::new);
+        }
+        self.owned.clone()
+    }
+}
+
+/// The delivery of a message to one client.
+struct Copy {
+    qos: QoS,
+    retain: bool,
+    subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
+}
+
+impl Broker {
+    /// A client has published.
+    pub(crate) fn handle_message(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        publisher: ClientKey,
+        publish: &Publish<'_>,
+    ) {
+        if !is_publishable(publish.topic_name) {
+            return self.end_connection(now, id, ReasonCode::TopicNameInvalid);
+        }
+        let reserved = ["$SYS/", "$CONTROL/", "$share/"];
+        let ignored = reserved
+            .iter()
+            .any(|prefix| publish.topic_name.starts_with(prefix));
+        let reached = !ignored && self.publish(now, Some(publisher), publish);
+        let reason_code = match reached {
+            true => ReasonCode::Success,
+            false => ReasonCode::NoMatchingSubscribers,
+        };
+        if let (Some(packet_identifier), Some(link)) = (
+            publish.delivery.packet_identifier(),
+            self.connections.get_mut(id),
+        ) {
+            // Every subscriber has it, or its queue has: the broker has taken it over.
+            let reason_code = match link.connection.version() {
+                ProtocolVersion::V5_0 => reason_code,
+                _ => ReasonCode::Success,
+            };
+            link.connection
+                .acknowledge(now, packet_identifier, reason_code);
+        }
+    }
+
+    pub(crate) fn publish_will(&mut self, now: Instant, client: ClientKey, will: &Will) {
+        if let Some(client) = self.clients.get(client) {
+            log::debug!(target: EVENTS, "Sending will of {}", Printable(&client.identifier));
+        }
+        // The packet identifier is nobody's: only the QoS counts here.
+        let packet_identifier = mqtt_codec::PacketIdentifier::FIRST;
+        let delivery = match will.qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce {
+                packet_identifier,
+                dup: false,
+            },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce {
+                packet_identifier,
+                dup: false,
+            },
+        };
+        self.publish(now, None, &will.message.publish(delivery));
+    }
+
+    /// Keeps the message if it is to be retained and hands it to its subscribers. Says whether there
+    /// was one.
+    fn publish(&mut self, now: Instant, from: Option<ClientKey>, publish: &Publish<'_>) -> bool {
+        let mut routed = Routed::new(*publish, now);
+        if publish.retain {
+            self.retain(&mut routed);
+        }
+        let mut matched = std::mem::take(&mut self.matched);
+        matched.clear();
+        self.subscriptions
+            .each_filter_matching(publish.topic_name, |subscribers| {
+                matched.extend(subscribers.iter().filter(|subscriber| {
+                    // [MQTT-3.8.3-3]
+                    !(subscriber.state.options.no_local && Some(subscriber.client) == from)
+                }));
+            });
+        // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3].
+        matched.sort_by_key(|subscriber| subscriber.client);
+        for of_client in matched.chunk_by(|a, b| a.client == b.client) {
+            if let Some(first) = of_client.first() {
+                let copy = Copy::new(of_client, publish);
+                self.deliver(now, first.client, &mut routed, copy);
+            }
+        }
+        let reached = !matched.is_empty();
+        self.matched = matched;
+        reached
+    }
+
+    fn retain(&mut self, routed: &mut Routed<'_>) {
+        if routed.publish.payload.is_empty() {
+            self.retained.remove(routed.publish.topic_name);
+        } else if let Some(message) = routed.owned() {
+            let (qos, expires) = (routed.publish.delivery.qos(), routed.expires);
+            self.retained.store(Retained {
+                message,
+                qos,
+                expires,
+            });
+        }
+    }
+
+    /// Sends the message to a client, or puts it into the client's queue.
+    fn deliver(&mut self, now: Instant, key: ClientKey, routed: &mut Routed<'_>, copy: Copy) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let link = client
+            .connection
+            .and_then(|id| self.connections.get_mut(id));
+        if copy.qos == QoS::AtMostOnce {
+            if let Some(link) = link {
+                if link.connection.output().len() < MAXIMUM_UNWRITTEN {
+                    let mut publish = routed.publish;
+                    publish.retain = copy.retain;
+                    publish.properties.topic_alias = None;
+                    publish.properties.subscription_identifiers =
+                        SubscriptionIdentifiers::new(&copy.subscription_identifiers);
+                    // Too large for this client, or the client is gone: not delivered.
+                    let _ = link.connection.publish_at_most_once(now, &publish);
+                    client
+                        .connection
+                        .into_iter()
+                        .for_each(|id| self.mark_changed(id));
+                } else {
+                    self.tell_overflow(key);
+                }
+            }
+            return;
+        }
+        let Some(message) = routed.owned() else {
+            return;
+        };
+        if client.queue.len() >= self.limits.maximum_queued {
+            return self.tell_overflow(key);
+        }
+        client.queue.push_back(Outgoing {
+            message,
+            qos: copy.qos,
+            retain: copy.retain,
+            subscription_identifiers: copy.subscription_identifiers,
+            expires: routed.expires,
+        });
+        self.send_queue(now, key);
+    }
+
+    /// Sends what waits for a client, as far as its window and its socket have room.
+    pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(id) = client.connection else {
+            return;
+        };
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let mut sent = false;
+        while let Some(outgoing) = client.queue.pop_front() {
+            if outgoing.expires.is_some_and(|expires| expires <= now) {
+                continue; // [MQTT-3.3.2-5]
+            }
+            let room = match outgoing.qos {
+                QoS::AtMostOnce => link.connection.output().len() < MAXIMUM_UNWRITTEN,
+                _ => link.connection.has_room(),
+            };
+            if !room || !link.connection.is_connected() {
+                client.queue.push_front(outgoing);
+                break;
+            }
+            match link.connection.publish(now, outgoing) {
+                Ok(_) => sent = true,
+                // Too large for this client: as if it were delivered [MQTT-3.1.2-25].
+                Err(PublishError::Encode(error)) => {
+                    let name = Printable(&client.identifier);
+                    log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+                }
+                Err(_) => {}
+            }
+        }
+        if client.queue.is_empty() {
+            client.overflow_told = false;
+        }
+        if sent {
+            self.mark_changed(id);
+        }
+    }
+
+    fn tell_overflow(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            if !client.overflow_told {
+                client.overflow_told = true;
+                let name = Printable(&client.identifier);
+                log::warn!(
+                    target: EVENTS,
+                    "Outgoing messages are being dropped for client {name}."
+                );
+            }
+        }
+    }
+}
+
+impl Copy {
+    fn new(of_client: &[Subscriber], publish: &Publish<'_>) -> Self {
+        let options = of_client.iter().map(|subscriber| subscriber.state.options);
+        let highest = options
+            .clone()
+            .map(|options| options.qos)
+            .max()
+            .unwrap_or_default();
+        let keep_retain = options.clone().any(|options| options.retain_as_published);
+        let identifiers = of_client
+            .iter()
+            .filter_map(|subscriber| subscriber.state.identifier);
+        Self {
+            qos: highest.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
+            retain: publish.retain && keep_retain,    // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+            subscription_identifiers: identifiers.collect(),
+        }
+    }
+}
+
+/// Whether a client may publish to this topic: not too deep, and without the control characters
+/// that strict clients refuse.
+pub(crate) fn is_publishable(topic_name: &str) -> bool {
+    let is_noncharacter = |c: char| {
+        let code = u32::from(c);
+        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    mqtt_codec::levels(topic_name)
+        .take(MAXIMUM_LEVELS + 1)
+        .count()
+        <= MAXIMUM_LEVELS
+        && !topic_name
+            .chars()
+            .any(|c| c.is_control() || is_noncharacter(c))
+}

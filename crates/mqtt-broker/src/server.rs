@@ -1,0 +1,520 @@
+//! The loop: wait, read, handle, write. It decides nothing about MQTT.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use mio::event::{Event, Source};
+use mio::{Events, Interest, Poll, Token};
+use mqtt_transport::{Listener, ReadBuffer, ReadStatus, Stream};
+use slotmap::SecondaryMap;
+
+use crate::{Broker, ConnectionId, EVENTS, ListenerSettings, Settings};
+
+const STOP: Token = Token(usize::MAX - 1);
+
+/// How long a connection that was ended is kept, so that the peer gets the last bytes: closing a
+/// socket with unread bytes takes them back.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long after a failure, such as too many open files, connections are accepted again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// While so many bytes wait for a peer, nothing is read from it.
+const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+
+/// How long the end of the server may take.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A broker with its sockets.
+#[derive(Debug)]
+pub struct Server {
+    poll: Poll,
+    listeners: Vec<BoundListener>,
+    broker: Broker,
+    peers: Peers,
+    /// Peers that may have more to read.
+    ready: Vec<usize>,
+    /// One buffer serves all peers that do not hold the start of a packet.
+    spare_buffer: ReadBuffer,
+    lingering: Vec<(Instant, usize)>,
+    retry_accept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct BoundListener {
+    listener: Listener,
+    address: SocketAddr,
+    allow_anonymous: bool,
+}
+
+/// The sockets, by token.
+#[derive(Debug, Default)]
+struct Peers {
+    entries: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    by_connection: SecondaryMap<ConnectionId, usize>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    stream: Stream,
+    buffer: ReadBuffer,
+    /// `None` once the broker is done with it.
+    connection: Option<ConnectionId>,
+    is_ready: bool,
+}
+
+/// Why a server cannot start or go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// It cannot listen at this address.
+    Listen(String, io::Error),
+    /// The system refused something else.
+    Io(io::Error),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
+            Self::Io(_) => f.write_str("the system refused to go on"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::Io(error) => Some(error),
+        }
+    }
+}
+
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Server {
+    /// Opens the listeners of the settings. Without any it listens at `default_ports` of this machine
+    /// only, and lets everyone in.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened: there is no half start.
+    pub fn new(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
+        let poll = Poll::new()?;
+        let mut listeners = Vec::new();
+        let local_only = settings.listeners.is_empty();
+        let allow_anonymous = settings.allow_anonymous.unwrap_or(local_only);
+        if local_only {
+            for port in default_ports {
+                let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                listeners.extend(listen(&hosts, *port)?);
+            }
+        }
+        for listener in &settings.listeners {
+            listeners.extend(listen(&hosts(listener)?, listener.port)?);
+        }
+        let mut bound = Vec::new();
+        for (index, mut listener) in listeners.into_iter().enumerate() {
+            poll.registry()
+                .register(&mut listener, Token(index), Interest::READABLE)?;
+            let address = listener.local_address()?;
+            bound.push(BoundListener {
+                listener,
+                address,
+                allow_anonymous,
+            });
+        }
+        let broker = Broker::new(settings.limits, Box::new(random));
+        let server = Self {
+            poll,
+            listeners: bound,
+            broker,
+            peers: Peers::default(),
+            ready: Vec::new(),
+            spare_buffer: ReadBuffer::default(),
+            lingering: Vec::new(),
+            retry_accept: None,
+        };
+        server.announce(local_only, allow_anonymous);
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address)
+    }
+
+    /// Readiness of `source` to be read ends `run`.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn stop_on(&mut self, source: &mut impl Source) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(source, STOP, Interest::READABLE)
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// If the system does not let it wait.
+    pub fn run(&mut self) -> Result<(), ServerError> {
+        let mut events = Events::with_capacity(1024);
+        while !self.turn(&mut events)? {}
+        self.shut_down(&mut events)
+    }
+
+    /// Says in a line who can reach this broker, and how that is changed.
+    fn announce(&self, local_only: bool, allow_anonymous: bool) {
+        for listener in &self.listeners {
+            log::info!(target: EVENTS, "Listening on {}.", listener.address);
+        }
+        let everyone_on = "everyone who can reach this machine";
+        let who = match (local_only, allow_anonymous) {
+            (true, _) => {
+                "Starting in local only mode: only programs on this machine can connect, without \
+                 password. To let others in, start with -c and a file with the lines 'listener 1883' \
+                 and 'allow_anonymous true'."
+            }
+            (false, true) => &format!("Open to {everyone_on}, without password."),
+            (false, false) => {
+                "Nobody can connect: clients without a user name are not allowed, and there is no \
+                 list of users. The line 'allow_anonymous true' lets everyone in."
+            }
+        };
+        log::info!(target: EVENTS, "{who}");
+    }
+
+    /// One turn; says whether to stop.
+    fn turn(&mut self, events: &mut Events) -> Result<bool, ServerError> {
+        self.wait(events)?;
+        let now = Instant::now();
+        let mut stop = false;
+        for event in events.iter() {
+            match event.token() {
+                STOP => stop = true,
+                Token(index) if index < self.listeners.len() => self.accept(now, index),
+                Token(token) => self.peer_is_ready(now, token - self.listeners.len(), event),
+            }
+        }
+        if self.retry_accept.is_some_and(|retry_at| retry_at <= now) {
+            self.retry_accept = None;
+            (0..self.listeners.len()).for_each(|index| self.accept(now, index));
+        }
+        for index in std::mem::take(&mut self.ready) {
+            self.read(now, index);
+        }
+        self.broker.handle_timeout(now);
+        self.write(now);
+        self.end_lingering(now);
+        Ok(stop)
+    }
+
+    fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {
+        let lingering = self.lingering.first().map(|(until, _)| *until);
+        let deadlines = [self.broker.poll_timeout(), lingering, self.retry_accept];
+        let timeout = match self.ready.is_empty() {
+            false => Some(Duration::ZERO),
+            true => {
+                let first = deadlines.into_iter().flatten().min();
+                first.map(|first| first.saturating_duration_since(Instant::now()))
+            }
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn accept(&mut self, now: Instant, index: usize) {
+        let Some(bound) = self.listeners.get(index) else {
+            return;
+        };
+        loop {
+            let (mut stream, address) = match bound.listener.accept() {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(error) => {
+                    // Those who are connected are served on; the others wait in the backlog.
+                    log::warn!(target: EVENTS, "Cannot accept a connection: {error}.");
+                    self.retry_accept = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            };
+            let slot = self.peers.next_index();
+            let token = Token(self.listeners.len() + slot);
+            let interests = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.registry().register(&mut stream, token, interests) {
+                log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
+                continue;
+            }
+            let port = bound.address.port();
+            log::info!(target: EVENTS, "New connection from {address} on port {port}.");
+            let id = self
+                .broker
+                .open(now, address.to_string(), bound.allow_anonymous);
+            self.peers.insert(slot, stream, id);
+        }
+    }
+
+    fn peer_is_ready(&mut self, now: Instant, index: usize, event: &Event) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        peer.stream.handle_event(event);
+        if (event.is_readable() || event.is_read_closed() || event.is_error()) && !peer.is_ready {
+            peer.is_ready = true;
+            self.ready.push(index);
+        }
+        if event.is_writable() {
+            if let Some(id) = peer.connection {
+                self.write_to(now, id);
+            }
+        }
+    }
+
+    /// Reads once from a peer and hands the bytes to the broker.
+    fn read(&mut self, now: Instant, index: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        peer.is_ready = false;
+        if !peer.buffer.is_allocated() {
+            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
+        }
+        let blocked = peer
+            .connection
+            .is_some_and(|id| self.broker.output(id).len() >= MAXIMUM_UNWRITTEN);
+        let status = match blocked {
+            true => Ok(ReadStatus::More),
+            false => peer.buffer.fill(&mut peer.stream),
+        };
+        match peer.connection {
+            Some(id) => {
+                let mut input = peer.buffer.unread();
+                let available = input.len();
+                self.broker.handle_input(now, id, &mut input);
+                peer.buffer.consume(available - input.len());
+            }
+            None => peer.buffer.clear(),
+        }
+        if peer.buffer.is_empty() {
+            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
+            peer.buffer = ReadBuffer::default();
+        }
+        match (status, peer.connection) {
+            // Tried again when something was written.
+            (Ok(ReadStatus::More), _) if blocked => {}
+            (Ok(ReadStatus::More), _) => {
+                peer.is_ready = true;
+                self.ready.push(index);
+            }
+            (Ok(ReadStatus::Drained), _) => {}
+            (Ok(ReadStatus::Closed) | Err(_), Some(id)) => {
+                self.broker.handle_close(now, id);
+                self.close(now, id, index);
+            }
+            (Ok(ReadStatus::Closed) | Err(_), None) => self.peers.remove(index),
+        }
+    }
+
+    fn write(&mut self, now: Instant) {
+        while let Some(id) = self.broker.poll_changed() {
+            self.write_to(now, id);
+        }
+    }
+
+    fn write_to(&mut self, now: Instant, id: ConnectionId) {
+        let Some(index) = self.peers.index_of(id) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let output = self.broker.output(id);
+        let was_blocked = output.len() >= MAXIMUM_UNWRITTEN;
+        match peer.stream.write(output) {
+            Ok(0) => {}
+            Ok(count) => {
+                self.broker.consume_output(now, id, count);
+                if was_blocked && !peer.is_ready {
+                    peer.is_ready = true;
+                    self.ready.push(index);
+                }
+            }
+            Err(_) => {
+                self.broker.handle_close(now, id);
+                return self.close(now, id, index);
+            }
+        }
+        if self.broker.has_ended(id) {
+            self.linger(now, id, index);
+        }
+    }
+
+    /// The broker is done with a connection that the peer still has open.
+    fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
+        self.broker.remove(now, id);
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        peer.connection = None;
+        peer.buffer = ReadBuffer::default();
+        if peer.stream.shut_down_writing().is_err() {
+            return self.peers.remove(index);
+        }
+        if !peer.is_ready {
+            peer.is_ready = true;
+            self.ready.push(index);
+        }
+        self.lingering.push((now + LINGER, index));
+    }
+
+    fn end_lingering(&mut self, now: Instant) {
+        let due = self
+            .lingering
+            .iter()
+            .take_while(|(until, _)| *until <= now)
+            .count();
+        for (_, index) in self.lingering.drain(..due) {
+            // The place may have been given to another peer, which the broker knows.
+            if self
+                .peers
+                .get_mut(index)
+                .is_some_and(|peer| peer.connection.is_none())
+            {
+                self.peers.remove(index);
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant, id: ConnectionId, index: usize) {
+        self.broker.remove(now, id);
+        self.peers.remove(index);
+    }
+
+    /// Tells the clients, and waits a little for those who read.
+    fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
+        log::info!(target: EVENTS, "Shutting down.");
+        self.listeners.clear();
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        self.broker.shut_down(Instant::now());
+        loop {
+            let now = Instant::now();
+            self.write(now);
+            if self.broker.connection_count() == 0 || now >= deadline {
+                return Ok(());
+            }
+            self.poll.poll(events, Some(deadline - now))?;
+        }
+    }
+}
+
+impl Peers {
+    fn next_index(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.entries.len())
+    }
+
+    fn insert(&mut self, index: usize, stream: Stream, id: ConnectionId) {
+        let buffer = ReadBuffer::default();
+        let peer = Peer {
+            stream,
+            buffer,
+            connection: Some(id),
+            is_ready: false,
+        };
+        self.by_connection.insert(id, index);
+        match self.entries.get_mut(index) {
+            Some(entry) => {
+                self.free.pop();
+                *entry = Some(peer);
+            }
+            None => self.entries.push(Some(peer)),
+        }
+    }
+
+    /// Closes the socket: dropping it also ends its registration.
+    fn remove(&mut self, index: usize) {
+        if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
+            self.free.push(index);
+            if let Some(id) = peer.connection {
+                self.by_connection.remove(id);
+            }
+        }
+    }
+
+    fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {
+        self.entries.get_mut(index)?.as_mut()
+    }
+
+    fn index_of(&self, id: ConnectionId) -> Option<usize> {
+        self.by_connection.get(id).copied()
+    }
+}
+
+/// The addresses that a `listener` line names: all of this machine, or those of a host.
+fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {
+    if let Some(address) = listener.address() {
+        return Ok(vec![address]);
+    }
+    let Some(host) = &listener.host else {
+        return Ok(vec![
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv6Addr::UNSPECIFIED.into(),
+        ]);
+    };
+    let addresses = mqtt_transport::resolve(host, listener.port, Duration::from_secs(10));
+    let addresses = addresses.map_err(|error| ServerError::Listen(host.clone(), error))?;
+    Ok(addresses.iter().map(SocketAddr::ip).collect())
+}
+
+/// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its
+/// addresses' fault as long as one is left.
+fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ServerError> {
+    let mut port = port;
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for host in hosts {
+        let address = SocketAddr::new(*host, port);
+        match Listener::bind(address) {
+            Ok(listener) => {
+                port = listener.local_address()?.port(); // the same for the others
+                listeners.push(listener);
+            }
+            Err(error) if hosts.len() > 1 && is_missing_family(&error) => {
+                missing = Some((address, error));
+            }
+            Err(error) => return Err(ServerError::Listen(address.to_string(), error)),
+        }
+    }
+    match missing {
+        Some((address, error)) if listeners.is_empty() => {
+            Err(ServerError::Listen(address.to_string(), error))
+        }
+        _ => Ok(listeners),
+    }
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    const EAFNOSUPPORT: i32 = 97; // Linux; elsewhere the kinds above
+    matches!(error.kind(), AddrNotAvailable | Unsupported)
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Identifiers only have to differ, so that the clock would do if the system had no random bytes.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        let since = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default();
+        return since.as_nanos();
+    }
+    u128::from_ne_bytes(bytes)
+}

@@ -1,0 +1,171 @@
+//! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10), and the retained messages that
+//! answer a subscription.
+
+use std::time::Instant;
+
+use mqtt_codec::{
+    PacketIdentifier, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, TopicFilter,
+    Unsubscribe,
+};
+use mqtt_session::{Outgoing, Printable};
+
+use crate::EVENTS;
+use crate::broker::{Broker, ConnectionId};
+use crate::client::{ClientKey, SubscriptionState};
+use crate::routing::{MAXIMUM_LEVELS, Subscriber};
+
+/// Subscriptions that a client may have.
+const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
+
+impl Broker {
+    pub(crate) fn handle_subscribe(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: ClientKey,
+        subscribe: Subscribe,
+    ) {
+        let identifier = subscribe.properties.subscription_identifier;
+        let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
+        let mut granted = Vec::new();
+        for subscription in subscribe.subscriptions {
+            let state = SubscriptionState {
+                options: subscription.options,
+                identifier,
+            };
+            let result = self.add_subscription(key, &subscription, state);
+            reason_codes.push(match result {
+                Ok(_) => ReasonCode::granted(subscription.options.qos),
+                Err(reason_code) => reason_code,
+            });
+            if let Ok(is_new) = result {
+                granted.push((subscription.topic_filter, state, is_new));
+            }
+        }
+        self.answer(now, id, subscribe.packet_identifier, reason_codes);
+        for (topic_filter, state, is_new) in granted {
+            self.send_retained(now, key, &topic_filter, state, is_new);
+        }
+    }
+
+    pub(crate) fn handle_unsubscribe(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: ClientKey,
+        unsubscribe: &Unsubscribe,
+    ) {
+        let mut reason_codes = Vec::with_capacity(unsubscribe.topic_filters.len());
+        for topic_filter in &unsubscribe.topic_filters {
+            let client = self.clients.get_mut(key);
+            let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
+            self.remove_subscriber(topic_filter, key);
+            reason_codes.push(match removed {
+                Some(_) => ReasonCode::Success,
+                None => ReasonCode::NoSubscriptionExisted,
+            });
+        }
+        if let Some(link) = self.connections.get_mut(id) {
+            link.connection.unsuback(
+                now,
+                Suback::new(unsubscribe.packet_identifier, reason_codes),
+            );
+        }
+    }
+
+    pub(crate) fn remove_subscriber(&mut self, topic_filter: &TopicFilter, key: ClientKey) {
+        self.subscriptions.update(topic_filter, |subscribers| {
+            subscribers.retain(|subscriber| subscriber.client != key);
+            subscribers.is_empty()
+        });
+    }
+
+    fn answer(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        packet_identifier: PacketIdentifier,
+        reason_codes: Vec<ReasonCode>,
+    ) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.connection
+                .suback(now, Suback::new(packet_identifier, reason_codes));
+        }
+    }
+
+    /// Adds a subscription or replaces the one with the same filter [MQTT-3.8.4-3]. Says whether it
+    /// is new, or why it is refused.
+    fn add_subscription(
+        &mut self,
+        key: ClientKey,
+        subscription: &Subscription,
+        state: SubscriptionState,
+    ) -> Result<bool, ReasonCode> {
+        let filter = &subscription.topic_filter;
+        let client = self
+            .clients
+            .get_mut(key)
+            .ok_or(ReasonCode::UnspecifiedError)?;
+        if filter.share_name().is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if mqtt_codec::levels(filter).take(MAXIMUM_LEVELS + 1).count() > MAXIMUM_LEVELS {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let is_new = !client.subscriptions.contains_key(filter);
+        if is_new && client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        client.subscriptions.insert(filter.clone(), state);
+        let qos = state.options.qos;
+        let name = Printable(&client.identifier);
+        log::debug!(target: EVENTS, "{name} {qos} {}", Printable(filter));
+        let subscribers = self.subscriptions.entry(filter);
+        match subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.client == key)
+        {
+            Some(subscriber) => subscriber.state = state,
+            None => subscribers.push(Subscriber { client: key, state }),
+        }
+        Ok(is_new)
+    }
+
+    /// Queues the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11].
+    /// The limit of the queue is not for them: the broker keeps them anyway, so they cost it little.
+    fn send_retained(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        topic_filter: &TopicFilter,
+        state: SubscriptionState,
+        is_new: bool,
+    ) {
+        let wanted = match state.options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        let limit = self
+            .limits
+            .maximum_queued
+            .saturating_add(self.retained.len());
+        let Some(client) = self.clients.get_mut(key).filter(|_| wanted) else {
+            return;
+        };
+        for retained in self.retained.matching(topic_filter, now) {
+            // Only a client that subscribes again and again without reading gets there.
+            if client.queue.len() >= limit {
+                break;
+            }
+            client.queue.push_back(Outgoing {
+                qos: retained.qos.min(state.options.qos),
+                retain: true, // [MQTT-3.3.1-8]
+                subscription_identifiers: state.identifier.into_iter().collect(),
+                expires: retained.expires,
+                message: retained.message,
+            });
+        }
+        self.send_queue(now, key);
+    }
+}
