@@ -1,1 +1,46 @@
-//! .
+//! `rpub`, `rsub` and `rbroker`: what is typed, what it means, and how it ends.
+//!
+//! For each program there is an `Args`, what was typed, and a `Plan`, what will be done: all that
+//! can fail without the network fails between the two. The programs are functions here, so that
+//! tests can call them.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod exit;
+mod input;
+mod logger;
+mod options;
+mod outcome;
+pub mod rbroker;
+pub mod rpub;
+pub mod rsub;
+mod signal;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use exit::{Failure, Status};
+
+/// Runs one of the programs: its errors go to standard error in one line, its status to the shell.
+pub fn main(run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match run(&arguments) {
+        Ok(status) => status.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// The name a program was called by, without folder and extension.
+pub(crate) fn called_name(arguments: &[OsString]) -> String {
+    let name = arguments
+        .first()
+        .and_then(|name| Path::new(name).file_stem());
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Whether it was called by a name of mosquitto's, through a link: then `-d` writes where theirs do.
+pub(crate) fn is_called_as_mosquitto(arguments: &[OsString]) -> bool {
+    called_name(arguments).starts_with("mosquitto_")
+}

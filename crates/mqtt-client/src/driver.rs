@@ -209,7 +209,15 @@ impl Driver {
             .map_or(0, |connection| connection.output().len())
     }
 
-    /// Ends the connection and waits until the bytes are written, for at most `timeout`.
+    /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
+    /// program that stops because too much waits calls this first: only then a turn is sure to wake
+    /// when there is room.
+    pub fn flush(&mut self) {
+        let _ = self.write();
+    }
+
+    /// Ends the connection and waits until the bytes are written. The socket may refuse to take any
+    /// for at most `timeout` at a time.
     ///
     /// # Errors
     /// If the bytes cannot be written; the connection is over in any case.
@@ -222,22 +230,28 @@ impl Driver {
         if let Some(connection) = &mut self.connection {
             connection.disconnect(now, disconnect);
         }
-        let result = self.drain(now + timeout);
+        let result = self.drain(timeout);
         self.link = Link::Down;
         result
     }
 
-    fn drain(&mut self, deadline: Instant) -> Result<(), ClientError> {
+    fn drain(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        let mut deadline = Instant::now() + timeout;
+        let mut unwritten = self.unwritten();
         loop {
             self.write()?;
             if self.unwritten() == 0 {
                 return Ok(());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            if self.unwritten() < unwritten {
+                deadline = now + timeout;
+                unwritten = self.unwritten();
+            }
+            if now >= deadline {
                 return Err(ClientError::Io(io::ErrorKind::TimedOut.into()));
             }
-            self.poll_for(Some(left))?;
+            self.poll_for(Some(deadline - now))?;
         }
     }
 

@@ -813,7 +813,7 @@ fn all_properties_of_the_servers_packets() {
         properties: DisconnectProperties {
             session_expiry_interval: None,
             reason_string: text(),
-            user_properties: user_properties.clone(),
+            user_properties,
             server_reference: text(),
         },
     }));

@@ -270,7 +270,7 @@ impl Connection {
         self.session.unfinished_sent()
     }
 
-    /// Messages of QoS 1 and 2 that came and are not finished.
+    /// Messages of QoS 2 that were taken over and not released by the peer yet.
     pub fn unfinished_received(&self) -> usize {
         self.session.unfinished_received()
     }

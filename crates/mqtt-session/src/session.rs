@@ -16,8 +16,8 @@ impl Session {
         self.sender.len()
     }
 
-    /// Identifiers of messages of QoS 2 that were received and are not finished.
+    /// Messages of QoS 2 that were taken over and not released by their sender yet.
     pub fn unfinished_received(&self) -> usize {
-        self.receiver.len()
+        self.receiver.held()
     }
 }

@@ -37,8 +37,12 @@ pub(crate) enum Incoming {
 }
 
 impl Receiver {
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
+    /// How many identifiers are held.
+    pub(crate) fn held(&self) -> usize {
+        self.open
+            .iter()
+            .filter(|(_, state)| *state == State::Held)
+            .count()
     }
 
     pub(crate) fn handle_publish(

@@ -1,0 +1,8 @@
+//! `rbroker`: see `rbroker --help`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mqtt_cli::main(mqtt_cli::rbroker::run)
+}

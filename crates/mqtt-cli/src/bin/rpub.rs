@@ -1,0 +1,8 @@
+//! `rpub`: see `rpub --help`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mqtt_cli::main(mqtt_cli::rpub::run)
+}

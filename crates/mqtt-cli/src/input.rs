@@ -1,0 +1,175 @@
+//! Standard input, in lines, without blocking the program that also has a network to serve.
+//!
+//! A thread reads large blocks into a bounded channel and wakes the program. Lines are slices of the
+//! blocks: any bytes, without the newline.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread;
+
+use bytes::{Bytes, BytesMut};
+use mio::Waker;
+
+const BLOCK_SIZE: usize = 64 * 1024;
+
+/// Blocks that are read ahead.
+const BLOCKS: usize = 4;
+
+/// The longest line, the longest payload: 256 MiB less a byte.
+pub(crate) const MAXIMUM_LENGTH: usize = mqtt_codec::MAXIMUM_REMAINING_LENGTH as usize;
+
+/// Lines that come from another thread.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    blocks: Receiver<io::Result<Bytes>>,
+    block: Bytes,
+    /// The start of a line that goes on in the next block.
+    partial: BytesMut,
+    ended: bool,
+}
+
+/// What there is.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Line(Bytes),
+    /// Nothing now; the waker is called when there is.
+    Pending,
+    /// The input has ended; all lines were given.
+    End,
+    /// It cannot be read on.
+    Failed(io::Error),
+}
+
+impl Lines {
+    /// Starts to read. The thread ends with the input, or when nobody takes its blocks any more.
+    pub(crate) fn start(
+        mut input: impl Read + Send + 'static,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
+        let (sender, blocks) = sync_channel(BLOCKS);
+        thread::Builder::new().name("input".into()).spawn(move || {
+            loop {
+                let mut block = vec![0; BLOCK_SIZE];
+                let result = match input.read(&mut block) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    result => result,
+                };
+                let is_last = !matches!(result, Ok(1..));
+                let item = result.map(|length| {
+                    block.truncate(length);
+                    Bytes::from(block)
+                });
+                if sender.send(item).is_err() || waker.wake().is_err() || is_last {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self {
+            blocks,
+            block: Bytes::new(),
+            partial: BytesMut::new(),
+            ended: false,
+        })
+    }
+
+    pub(crate) fn next(&mut self) -> Next {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.block) {
+                let mut line = self.block.split_to(end + 1);
+                line.truncate(end);
+                return Next::Line(self.with_partial(line));
+            }
+            let rest = std::mem::take(&mut self.block);
+            if self.partial.len() + rest.len() > MAXIMUM_LENGTH {
+                self.ended = true;
+                self.partial.clear();
+                let text = "a line is longer than 268435455 bytes";
+                return Next::Failed(io::Error::other(text));
+            }
+            self.partial.extend_from_slice(&rest);
+            if self.ended {
+                return Next::End;
+            }
+            match self.blocks.try_recv() {
+                Ok(Ok(block)) if block.is_empty() => self.ended = true,
+                Ok(Ok(block)) => self.block = block,
+                Ok(Err(error)) => {
+                    self.ended = true;
+                    return Next::Failed(error);
+                }
+                Err(TryRecvError::Empty) => return Next::Pending,
+                Err(TryRecvError::Disconnected) => self.ended = true,
+            }
+            if self.ended && !self.partial.is_empty() {
+                return Next::Line(self.with_partial(Bytes::new())); // without newline, and a line
+            }
+        }
+    }
+
+    fn with_partial(&mut self, line: Bytes) -> Bytes {
+        if self.partial.is_empty() {
+            return line;
+        }
+        self.partial.extend_from_slice(&line);
+        self.partial.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+
+    /// Gives its content in pieces.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0);
+            buffer[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    fn lines(pieces: &[&'static [u8]]) -> Vec<Vec<u8>> {
+        let mut poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut input = Lines::start(Pieces(pieces.to_vec()), waker).unwrap();
+        let mut lines = Vec::new();
+        loop {
+            match input.next() {
+                Next::Line(line) => lines.push(line.to_vec()),
+                Next::Pending => poll.poll(&mut Events::with_capacity(1), None).unwrap(),
+                Next::End => return lines,
+                Next::Failed(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn lines_come_whole_whatever_the_pieces() {
+        assert_eq!(
+            lines(&[b"a\nb", b"c\n\n", b"d", b"e", b"f\n"]),
+            [&b"a"[..], b"bc", b"", b"def"]
+        );
+    }
+
+    #[test]
+    fn a_last_line_without_newline_counts_and_nothing_is_no_line() {
+        assert_eq!(lines(&[b"a\nb"]), [b"a", b"b"]);
+        assert_eq!(lines(&[b"\n"]), [b""]);
+        assert_eq!(lines(&[]), [b""; 0]);
+    }
+
+    #[test]
+    fn every_byte_passes() {
+        assert_eq!(
+            lines(&[b"a\0b\r\n\xFF\xFE\n\r"]),
+            [&b"a\0b\r"[..], b"\xFF\xFE", b"\r"]
+        );
+    }
+}

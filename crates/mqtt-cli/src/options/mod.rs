@@ -1,0 +1,5 @@
+//! Options that the programs share.
+
+mod connection;
+
+pub(crate) use connection::{ConnectionOptions, qos};

@@ -1,0 +1,92 @@
+//! What the end of a connection means for the exit status, and in words.
+
+use mqtt_client::ClientError;
+use mqtt_client::session::{CloseReason, Printable};
+use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
+
+use crate::exit::{Failure, Status, system_text};
+
+/// The failure that a program ends with because of this.
+pub(crate) fn failure(error: ClientError, version: ProtocolVersion, target: &str) -> Failure {
+    let status = status(&error, version);
+    let words = words(&error, version, target);
+    Failure::new(status, anyhow::anyhow!(words))
+}
+
+fn status(error: &ClientError, version: ProtocolVersion) -> Status {
+    match error {
+        ClientError::Closed(reason) => match reason {
+            CloseReason::Refused(connack) => Status::of_connack(connack, version),
+            CloseReason::Decode(mqtt_codec::DecodeError::ReasonCode(code)) => {
+                Status::Refused(*code) // of a CONNACK; mosquitto passes any code on
+            }
+            CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
+            CloseReason::Disconnected(_) => Status::Disconnected,
+            CloseReason::KeepAliveTimeout => Status::KeepAlive,
+            _ => Status::ConnectionLost,
+        },
+        ClientError::Publish(_) => Status::ConnectionLost,
+        _ => Status::Failed,
+    }
+}
+
+/// The first words of each line are mosquitto's.
+pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String {
+    match error {
+        ClientError::Lookup(error) => {
+            format!(
+                "Unable to connect (Lookup error). Cannot find {target}: {}.",
+                system_text(error)
+            )
+        }
+        ClientError::Connect(error) => {
+            format!("{}. Is there a broker on {target}?", system_text(error))
+        }
+        ClientError::Closed(reason) => match reason {
+            CloseReason::Refused(connack) => refusal(connack, version),
+            CloseReason::ConnectionLost => format!("The connection was lost ({target})."),
+            CloseReason::HandshakeTimeout => {
+                format!("The connection was lost: no answer from {target} in time.")
+            }
+            CloseReason::KeepAliveTimeout => {
+                format!("Keepalive exceeded: {target} did not answer in time.")
+            }
+            CloseReason::Disconnected(disconnect) => {
+                let mut text = format!(
+                    "The server ended the connection: {}",
+                    disconnect.reason_code
+                );
+                if let Some(reason) = &disconnect.properties.reason_string {
+                    text += &format!(" ({})", Printable(reason));
+                }
+                text + "."
+            }
+            reason => format!(
+                "A network protocol error occurred when communicating with the broker: {reason}."
+            ),
+        },
+        error => format!("{error}."),
+    }
+}
+
+fn refusal(connack: &Connack, version: ProtocolVersion) -> String {
+    let code = connack.reason_code;
+    if version != ProtocolVersion::V5_0 {
+        let text = match code.connect_return_code() {
+            1 => "unacceptable protocol version",
+            2 => "identifier rejected",
+            3 => "broker unavailable",
+            4 => "bad user name or password",
+            _ => "not authorised",
+        };
+        return format!("Connection error: Connection Refused: {text}.");
+    }
+    let mut text = format!("Connection error: {code}");
+    if code == ReasonCode::UnsupportedProtocolVersion {
+        text += ". Try connecting to an MQTT v5 broker, or use MQTT v3.x mode";
+    }
+    if let Some(reason) = &connack.properties.reason_string {
+        text += &format!(" ({})", Printable(reason));
+    }
+    text + "."
+}

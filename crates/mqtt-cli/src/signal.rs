@@ -1,0 +1,66 @@
+//! SIGINT and SIGTERM as something to wait for. The first one asks a program to end, a second one
+//! ends it at once.
+
+#[cfg(unix)]
+pub(crate) use unix::Interrupts;
+
+#[cfg(unix)]
+mod unix {
+    use std::io;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    /// Whether the program was asked to end.
+    #[derive(Debug)]
+    pub(crate) struct Interrupts {
+        asked: Arc<AtomicBool>,
+        /// Becomes readable with the first signal.
+        pub(crate) source: mio::net::UnixStream,
+    }
+
+    impl Interrupts {
+        pub(crate) fn listen() -> io::Result<Self> {
+            let asked = Arc::new(AtomicBool::new(false));
+            let (source, end) = UnixStream::pair()?;
+            source.set_nonblocking(true)?;
+            for signal in [SIGINT, SIGTERM] {
+                // In this order: the flag is not set yet when the first signal comes.
+                let status = 128 + signal;
+                signal_hook::flag::register_conditional_shutdown(
+                    signal,
+                    status,
+                    Arc::clone(&asked),
+                )?;
+                signal_hook::flag::register(signal, Arc::clone(&asked))?;
+                signal_hook::low_level::pipe::register(signal, end.try_clone()?)?;
+            }
+            Ok(Self {
+                asked,
+                source: mio::net::UnixStream::from_std(source),
+            })
+        }
+
+        pub(crate) fn was_asked(&self) -> bool {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+}
+
+/// Elsewhere the system ends the program.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct Interrupts;
+
+#[cfg(not(unix))]
+impl Interrupts {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) fn was_asked(&self) -> bool {
+        false
+    }
+}
