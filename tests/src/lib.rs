@@ -1,1 +1,87 @@
-//! .
+//! What the tests of whole programs share: brokers on free ports, programs with a deadline, raw
+//! connections. Nothing here sleeps: everything waits for a condition, and gives up with a message.
+
+mod broker;
+mod program;
+mod raw;
+
+pub use broker::{Broker, Kind};
+pub use program::{Finished, Program, Running};
+pub use raw::{FakeServer, RawClient, Script};
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder with `rpub`, `rsub` and `rbroker`, built from the sources as they are.
+pub fn programs() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "mqtt-cli", "--bins"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let status = build.status().expect("cargo runs");
+        assert!(status.success(), "the programs can be built");
+        let test = std::env::current_exe().expect("a test knows its file");
+        test.ancestors()
+            .nth(2)
+            .expect("tests are in target/PROFILE/deps")
+            .to_owned()
+    })
+}
+
+/// A program of other people's, if it is installed.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Whether Debian's mosquitto is there; if not, says that the test is skipped.
+pub fn has_mosquitto(test: &str) -> bool {
+    let there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
+        .iter()
+        .all(|name| find(name).is_some());
+    if !there {
+        skip(test, "mosquitto and mosquitto-clients are not installed");
+    }
+    there
+}
+
+/// A Python that has paho-mqtt: the one that `RPUBSUB_PAHO_PYTHON` names, or `python3`.
+pub fn paho_python(test: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("RPUBSUB_PAHO_PYTHON").map(PathBuf::from);
+    let python = named.or_else(|| find("python3"));
+    let has_paho = |python: &PathBuf| {
+        let check = Command::new(python)
+            .args(["-c", "import paho.mqtt.client"])
+            .output();
+        check.is_ok_and(|output| output.status.success())
+    };
+    let python = python.filter(has_paho);
+    if python.is_none() {
+        skip(test, "Python with paho-mqtt is not installed");
+    }
+    python
+}
+
+/// Says that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
+fn skip(test: &str, reason: &str) {
+    println!("skipped: {test}: {reason}");
+    if let Some(path) = std::env::var_os("RPUBSUB_SKIPPED") {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path);
+        let _ = file.and_then(|mut file| writeln!(file, "{test}: {reason}"));
+    }
+}

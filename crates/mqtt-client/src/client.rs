@@ -17,6 +17,9 @@ use crate::{ClientError, Driver, Options, Wake};
 /// Messages that wait to be received. More are left to the network.
 const MAXIMUM_RECEIVED: usize = 1000;
 
+/// While so many bytes wait for the socket, publishing waits too.
+const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
+
 /// How long a good-bye may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -80,8 +83,16 @@ impl Client {
     pub fn publish_message(&mut self, message: Message, qos: QoS) -> Result<(), ClientError> {
         let outgoing = Outgoing::new(Arc::new(message), qos);
         loop {
+            self.driver.flush();
+            if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {
+                self.turn(None)?;
+                continue;
+            }
             match self.driver.publish(outgoing.clone()) {
-                Ok(_) => return self.check_refused(),
+                Ok(_) => {
+                    self.driver.flush();
+                    return self.check_refused();
+                }
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
                     self.turn(None)?;
                 }

@@ -164,7 +164,9 @@ impl Line<'_> {
                 }
                 Ok(())
             }
-            Packet::Disconnect(disconnect) if disconnect.reason_code.value() != 0 => {
+            Packet::Disconnect(disconnect)
+                if self.role == Role::Server && disconnect.reason_code.value() != 0 =>
+            {
                 write!(f, " ({})", disconnect.reason_code.value())
             }
             _ => Ok(()),

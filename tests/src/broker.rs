@@ -1,0 +1,145 @@
+//! Brokers that tests start: ours and mosquitto, each on a free port of the loopback.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+
+use tempfile::NamedTempFile;
+
+use crate::{Program, Running};
+
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `rbroker -v`.
+    Rbroker,
+    /// Debian's mosquitto, with `-v`.
+    Mosquitto,
+}
+
+/// A broker that runs; killed when dropped.
+#[derive(Debug)]
+pub struct Broker {
+    /// Its process.
+    pub running: Running,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    kind: Kind,
+    settings: String,
+    verbose: bool,
+    _config: NamedTempFile,
+}
+
+impl Broker {
+    /// `rbroker` that lets everyone in, with these further lines of configuration.
+    pub fn start(settings: &str) -> Self {
+        Self::start_kind(Kind::Rbroker, settings)
+    }
+
+    /// A broker of this kind that lets everyone in, with these further lines of configuration.
+    pub fn start_kind(kind: Kind, settings: &str) -> Self {
+        Self::start_with(kind, settings, true)
+    }
+
+    /// The same without `-v`: its log does not tell of packets.
+    pub fn start_silent(kind: Kind, settings: &str) -> Self {
+        Self::start_with(kind, settings, false)
+    }
+
+    fn start_with(kind: Kind, settings: &str, verbose: bool) -> Self {
+        match kind {
+            Kind::Rbroker => Self::start_rbroker(0, settings, verbose),
+            Kind::Mosquitto => {
+                // It does not take port 0; a port that was free may be taken before it starts.
+                let start = |_| Self::start_mosquitto(settings, verbose);
+                (0..10).find_map(start).expect("mosquitto starts")
+            }
+        }
+    }
+
+    /// Ends it as a power cut would, and starts it again at the same port.
+    pub fn restart(mut self) -> Self {
+        self.running.kill();
+        assert_eq!(self.kind, Kind::Rbroker, "only ours is restarted");
+        Self::start_rbroker(self.port, &self.settings, self.verbose)
+    }
+
+    /// The options that make a client find it.
+    pub fn options(&self) -> String {
+        format!("-h 127.0.0.1 -p {}", self.port)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Waits until its log contains this text.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        self.running.wait_for_error(text)
+    }
+
+    fn start_rbroker(port: u16, settings: &str, verbose: bool) -> Self {
+        let config = config(port, settings);
+        let command = Program::new("rbroker").args(if verbose { "-v" } else { "" });
+        let running = command.arg("-c").arg(config.path()).start();
+        let log = running.wait_for_error("running.");
+        let (_, rest) = log
+            .split_once("Listening on 127.0.0.1:")
+            .expect("it says where it listens");
+        let port = rest
+            .split_once('.')
+            .expect("a full stop")
+            .0
+            .parse()
+            .expect("a port");
+        let settings = settings.to_owned();
+        Self {
+            running,
+            port,
+            kind: Kind::Rbroker,
+            settings,
+            verbose,
+            _config: config,
+        }
+    }
+
+    fn start_mosquitto(settings: &str, verbose: bool) -> Option<Self> {
+        let port = free_port();
+        let config = config(port, settings);
+        let command = Program::new("mosquitto").args(if verbose { "-v" } else { "" });
+        let running = command.arg("-c").arg(config.path()).start();
+        // It runs, or has said why not and ends.
+        if !running.says("running") {
+            return None;
+        }
+        let settings = settings.to_owned();
+        Some(Self {
+            running,
+            port,
+            kind: Kind::Mosquitto,
+            settings,
+            verbose,
+            _config: config,
+        })
+    }
+}
+
+/// A port where nobody listens just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn config(port: u16, settings: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("temporary files can be made");
+    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{settings}\n");
+    file.write_all(text.as_bytes()).expect("and written");
+    // mosquitto reads it as another user if it was started by root.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let readable = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(file.path(), readable).expect("it is ours");
+    }
+    file
+}

@@ -1,0 +1,292 @@
+//! Programs that run with a deadline, and are ended with the test.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use crate::{PATIENCE, find, programs};
+
+/// A program and its arguments.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+    name: String,
+    input: Vec<u8>,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status; 128 and the signal if a signal ended it.
+    pub status: i32,
+    /// What it printed.
+    pub output: Vec<u8>,
+    /// What it said on standard error.
+    pub errors: String,
+}
+
+/// A program that runs. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    output: Arc<Collected>,
+    errors: Arc<Collected>,
+}
+
+/// What a program has written so far.
+#[derive(Debug, Default)]
+struct Collected {
+    state: Mutex<(Vec<u8>, bool)>,
+    changed: Condvar,
+}
+
+impl Program {
+    /// One of ours, or one of other people's that is installed.
+    pub fn new(name: &str) -> Self {
+        let own = programs().join(name);
+        let path = if own.is_file() {
+            own
+        } else {
+            find(name).unwrap_or_else(|| PathBuf::from(name))
+        };
+        Self::at(path)
+    }
+
+    /// The program in this file.
+    pub fn at(path: PathBuf) -> Self {
+        let name = path.display().to_string();
+        let mut command = Command::new(path);
+        command.env_remove("RUST_BACKTRACE").env("NO_COLOR", "");
+        Self {
+            command,
+            name,
+            input: Vec::new(),
+        }
+    }
+
+    /// Adds arguments, separated by blanks.
+    pub fn args(mut self, arguments: &str) -> Self {
+        self.command.args(arguments.split_whitespace());
+        self
+    }
+
+    /// Adds one argument as it is.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from standard input.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Finished {
+        self.start().wait()
+    }
+
+    /// Starts it; standard input ends behind what was given.
+    pub fn start(mut self) -> Running {
+        let input = std::mem::take(&mut self.input);
+        let (running, mut stdin) = self.start_with_input();
+        // A program that does not read must not hold the test.
+        thread::spawn(move || {
+            let _ = stdin.write_all(&input);
+        });
+        running
+    }
+
+    /// Starts it; the test writes its standard input.
+    pub fn start_with_input(mut self) -> (Running, std::process::ChildStdin) {
+        let all = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = match all.spawn() {
+            Ok(child) => child,
+            Err(error) => panic!("{} does not start: {error}", self.name),
+        };
+        let output = collect(child.stdout.take().expect("piped"));
+        let errors = collect(child.stderr.take().expect("piped"));
+        let stdin = child.stdin.take().expect("piped");
+        (
+            Running {
+                name: self.name,
+                child,
+                output,
+                errors,
+            },
+            stdin,
+        )
+    }
+}
+
+impl Running {
+    /// Waits for its end.
+    pub fn wait(mut self) -> Finished {
+        let (sender, receiver) = channel();
+        let collected = (Arc::clone(&self.output), Arc::clone(&self.errors));
+        thread::spawn(move || {
+            collected.0.wait_for_end();
+            collected.1.wait_for_end();
+            let _ = sender.send(());
+        });
+        self.wait_for(&receiver);
+        let status = self.child.wait().expect("a child can be waited for");
+        Finished {
+            status: exit_status(status),
+            output: self.output.bytes(),
+            errors: String::from_utf8_lossy(&self.errors.bytes()).into_owned(),
+        }
+    }
+
+    fn wait_for(&self, ended: &Receiver<()>) {
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PATIENCE) {
+            panic!(
+                "{} does not end; it printed {:?} and said {:?}",
+                self.name,
+                String::from_utf8_lossy(&self.output.bytes()),
+                String::from_utf8_lossy(&self.errors.bytes()),
+            );
+        }
+    }
+
+    /// Waits until its standard error contains this text; gives what it has said.
+    pub fn wait_for_error(&self, text: &str) -> String {
+        self.errors
+            .wait_for(text)
+            .unwrap_or_else(|so_far| panic!("{} does not say {text:?}, but {so_far:?}", self.name))
+    }
+
+    /// Whether its standard error contains this text, now or before it ends.
+    pub fn says(&self, text: &str) -> bool {
+        self.errors.wait_for(text).is_ok()
+    }
+
+    /// Waits until its standard output contains this text; gives what it has printed.
+    pub fn wait_for_output(&self, text: &str) -> String {
+        self.output.wait_for(text).unwrap_or_else(|so_far| {
+            panic!("{} does not print {text:?}, but {so_far:?}", self.name)
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Finished {
+    /// What it printed, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// Fails the test if it did not end well.
+    pub fn success(self) -> Self {
+        assert_eq!(self.status, 0, "it said {:?}", self.errors);
+        self
+    }
+}
+
+impl Collected {
+    fn bytes(&self) -> Vec<u8> {
+        self.state.lock().expect("no panic while locked").0.clone()
+    }
+
+    fn wait_for_end(&self) {
+        let state = self.state.lock().expect("no panic while locked");
+        drop(self.changed.wait_while(state, |(_, ended)| !*ended));
+    }
+
+    /// What was written up to now, with the text in it; or without, if it cannot come any more.
+    fn wait_for(&self, text: &str) -> Result<String, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock().expect("no panic while locked");
+        loop {
+            let so_far = String::from_utf8_lossy(&state.0).into_owned();
+            if so_far.contains(text) {
+                return Ok(so_far);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.1 || left.is_zero() {
+                return Err(so_far);
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .expect("no panic while locked")
+                .0;
+        }
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Arc<Collected> {
+    let collected = Arc::new(Collected::default());
+    let shared = Arc::clone(&collected);
+    thread::spawn(move || {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let length = {
+                let block = stream.fill_buf().unwrap_or_default();
+                let mut state = shared.state.lock().expect("no panic while locked");
+                state.0.extend_from_slice(block);
+                state.1 = block.is_empty();
+                shared.changed.notify_all();
+                block.len()
+            };
+            if length == 0 {
+                return;
+            }
+            stream.consume(length);
+        }
+    });
+    collected
+}
+
+fn exit_status(status: std::process::ExitStatus) -> i32 {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal))
+            .expect("it has ended")
+    }
+    #[cfg(not(unix))]
+    status.code().expect("it has ended")
+}

@@ -1,0 +1,140 @@
+//! Bytes to and from a socket: clients and servers that break the rules.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use crate::PATIENCE;
+
+/// A client that sends whatever bytes it is told.
+#[derive(Debug)]
+pub struct RawClient {
+    stream: TcpStream,
+}
+
+impl RawClient {
+    /// A connection without a byte sent.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the broker listens");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
+        Self { stream }
+    }
+
+    /// A connection that the broker has accepted, in this version, with this identifier.
+    pub fn connect(address: SocketAddr, version: u8, identifier: &str) -> Self {
+        let mut client = Self::open(address);
+        let mut body = b"\x00\x04MQTT".to_vec();
+        body.extend([version, 2, 0, 60]);
+        if version == 5 {
+            body.push(0);
+        }
+        body.extend([0, identifier.len() as u8]);
+        body.extend(identifier.as_bytes());
+        client.send(&[&[0x10, body.len() as u8], &body[..]].concat());
+        let header = client.read(2);
+        assert_eq!(header[0], 0x20);
+        client.read(header[1].into());
+        client
+    }
+
+    /// Sends these bytes. That the peer has closed is found out when reading.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Reads so many bytes.
+    pub fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream
+            .read_exact(&mut bytes)
+            .expect("the peer sends as much");
+        bytes
+    }
+
+    /// Reads to the end of the connection, which the peer has to close.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it is not closed"),
+            _ => bytes,
+        }
+    }
+
+    /// Sends PINGREQ and waits for the answer: the connection is alive and all before is handled.
+    pub fn ping(&mut self) {
+        self.send(&[0xC0, 0]);
+        assert_eq!(self.read(2), [0xD0, 0]);
+    }
+}
+
+/// What a [`FakeServer`] does with a connection: reads so many bytes, sends these, and so on; then it
+/// closes, or waits for the client to close.
+pub type Script<'a> = &'a [(usize, &'a [u8])];
+
+/// A server that follows a script, for one connection after the other.
+#[derive(Debug)]
+pub struct FakeServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    thread: Option<JoinHandle<Vec<Vec<u8>>>>,
+}
+
+impl FakeServer {
+    /// Serves as many connections as there are scripts. At its end a connection is closed if
+    /// `closes`, or else read until the client closes it.
+    pub fn start(scripts: &[Script<'_>], closes: bool) -> Self {
+        let owned = |script: &Script<'_>| script.iter().map(|(n, b)| (*n, b.to_vec())).collect();
+        let scripts: Vec<Vec<(usize, Vec<u8>)>> = scripts.iter().map(owned).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let thread = thread::spawn(move || {
+            scripts
+                .into_iter()
+                .map(|script| serve(&listener, script, closes))
+                .collect()
+        });
+        Self {
+            address,
+            thread: Some(thread),
+        }
+    }
+
+    /// The options that make a client find it.
+    pub fn options(&self) -> String {
+        format!("-h 127.0.0.1 -p {}", self.address.port())
+    }
+
+    /// What each connection has sent, once all are over.
+    pub fn received(mut self) -> Vec<Vec<u8>> {
+        self.thread
+            .take()
+            .expect("only taken here")
+            .join()
+            .expect("the script could be followed")
+    }
+}
+
+fn serve(listener: &TcpListener, script: Vec<(usize, Vec<u8>)>, closes: bool) -> Vec<u8> {
+    let (mut stream, _) = listener.accept().expect("a client comes");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout can be set");
+    let mut received = Vec::new();
+    for (count, answer) in script {
+        let mut bytes = vec![0; count];
+        stream
+            .read_exact(&mut bytes)
+            .expect("the client sends as much");
+        received.extend(bytes);
+        stream.write_all(&answer).expect("the client is there");
+    }
+    if !closes {
+        let _ = stream.read_to_end(&mut received);
+    }
+    received
+}

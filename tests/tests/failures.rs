@@ -1,0 +1,341 @@
+//! What goes wrong on the way: refusals, lost connections, brokers that come back. Scripts must not
+//! hang, and must see the status.
+
+use tests::{Broker, FakeServer, Program};
+
+const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
+
+fn run(program: &str, server: &FakeServer, arguments: &str) -> tests::Finished {
+    Program::new(program)
+        .args(&server.options())
+        .args(arguments)
+        .run()
+}
+
+#[test]
+fn a_refusal_is_told_and_its_code_is_the_status() {
+    let table: [(&[u8], i32, &str); 6] = [
+        (
+            &[0x20, 2, 0, 1],
+            1,
+            "Connection Refused: unacceptable protocol version",
+        ),
+        (
+            &[0x20, 2, 0, 2],
+            2,
+            "Connection Refused: identifier rejected",
+        ),
+        (
+            &[0x20, 2, 0, 3],
+            3,
+            "Connection Refused: broker unavailable",
+        ),
+        (
+            &[0x20, 2, 0, 4],
+            4,
+            "Connection Refused: bad user name or password",
+        ),
+        (&[0x20, 2, 0, 5], 5, "Connection Refused: not authorised"),
+        (&[0x20, 2, 0, 200], 200, "invalid reason code 200"),
+    ];
+    for (connack, status, text) in table {
+        for (program, arguments) in [("rpub", "-t a -m x"), ("rpub", "-t a -l"), ("rsub", "-t a")] {
+            let script: tests::Script<'_> = &[(CONNECT, connack)];
+            let server = FakeServer::start(&[script], false);
+            let finished = run(program, &server, arguments);
+            assert_eq!(
+                finished.status, status,
+                "{program} {connack:?} {finished:?}"
+            );
+            assert!(finished.errors.contains(text), "{program} {finished:?}");
+            assert_eq!(finished.errors.lines().count(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_of_5_0_is_told_with_its_reason() {
+    let connack = b"\x20\x0E\x00\x87\x0B\x1F\x00\x08go\x1B away";
+    let server = FakeServer::start(&[&[(18, connack)]], false);
+    let finished = run("rpub", &server, "-t a -m x -V 5");
+    assert_eq!(finished.status, 135, "{finished:?}");
+    assert_eq!(
+        finished.errors,
+        "Error: Connection error: Not authorized (go\\u{1b} away).\n"
+    );
+    let server = FakeServer::start(&[&[(18, &[0x20, 2, 0, 1])]], false);
+    let finished = run("rpub", &server, "-t a -m x -V 5");
+    assert_eq!(finished.status, 132, "{finished:?}");
+    assert!(
+        finished.errors.contains("Unsupported Protocol Version"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_closed_port_is_told_at_once() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for (program, arguments) in [("rpub", "-t a -m x"), ("rpub", "-t a -l"), ("rsub", "-t a")] {
+        let target = format!("-h 127.0.0.1 -p {port}");
+        let finished = Program::new(program).args(&target).args(arguments).run();
+        let expected =
+            format!("Error: Connection refused. Is there a broker on 127.0.0.1:{port}?\n");
+        assert_eq!((finished.status, finished.errors), (1, expected));
+    }
+    let finished = Program::new("rpub")
+        .args("-h no.such.host.invalid -t a -m x")
+        .run();
+    assert_eq!(finished.status, 1);
+    assert!(
+        finished
+            .errors
+            .starts_with("Error: Unable to connect (Lookup error).")
+    );
+}
+
+#[test]
+fn quiet_keeps_the_status_and_says_nothing() {
+    let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 0, 5])]], false);
+    let finished = run("rpub", &server, "-t a -m x --quiet");
+    assert_eq!((finished.status, finished.errors.as_str()), (5, ""));
+}
+
+#[test]
+fn rpub_with_one_message_fails_when_the_connection_is_lost() {
+    let scripts: [tests::Script<'_>; 2] = [&[(CONNECT, b"")], &[(CONNECT, ACCEPT), (8, b"")]];
+    for script in scripts {
+        let server = FakeServer::start(&[script], true);
+        let finished = run("rpub", &server, "-t a -m x -q 1");
+        assert_eq!(finished.status, 7, "{finished:?}");
+        assert!(
+            finished
+                .errors
+                .starts_with("Error: The connection was lost"),
+            "{finished:?}"
+        );
+    }
+    // The server did not answer at all: `-l` does not try for ever either.
+    let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
+    assert_eq!(run("rpub", &server, "-t a -l").status, 7);
+}
+
+#[test]
+fn lines_are_sent_again_when_the_connection_breaks() {
+    // The first connection breaks with both lines on their way, the second takes them.
+    let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (16, b"\x40\x02\x00\x01\x40\x02\x00\x02")];
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (16, b"")], second], true);
+    let finished = Program::new("rpub")
+        .args(&server.options())
+        .args("-t a -l -q 1")
+        .input("1\n2\n")
+        .run()
+        .success();
+    assert!(
+        finished
+            .errors
+            .contains("2 messages without acknowledgement are sent again")
+    );
+    let received = server.received();
+    // New messages for a server without a session: DUP is not set.
+    assert_eq!(
+        received[1][CONNECT..],
+        *b"\x32\x06\x00\x01a\x00\x011\x32\x06\x00\x01a\x00\x022"
+    );
+}
+
+#[test]
+fn a_session_is_gone_on_with_when_the_connection_breaks() {
+    // With a session the same identifier and DUP; after PUBREC not the message but PUBREL.
+    let first: tests::Script<'_> = &[(15, ACCEPT), (16, b"\x50\x02\x00\x01")];
+    let rest = b"\x70\x02\x00\x01\x50\x02\x00\x02\x70\x02\x00\x02";
+    let second: tests::Script<'_> = &[(15, &[0x20, 2, 1, 0]), (12, rest)];
+    let server = FakeServer::start(&[first, second], true);
+    let publisher = Program::new("rpub")
+        .args(&server.options())
+        .args("-t a -l -q 2 -c -i c");
+    publisher.input("1\n2\n").run().success();
+    let received = server.received();
+    assert_eq!(
+        received[1][15..],
+        *b"\x62\x02\x00\x01\x3C\x06\x00\x01a\x00\x022"
+    );
+}
+
+/// The broker dies in the middle of the input and comes back.
+#[test]
+fn lines_survive_a_broker_that_is_killed_and_started_again() {
+    let broker = Broker::start("max_queued_messages 0");
+    let (publisher, mut input) = Program::new("rpub")
+        .args(&broker.options())
+        .args("-t l -l -q 1 -i pub -d")
+        .start_with_input();
+    use std::io::Write;
+    input.write_all(b"before\n").unwrap();
+    publisher.wait_for_error("received PUBACK");
+    let broker = broker.restart();
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-i s -t l -q 1 -C 2")
+        .start();
+    broker.wait_for_log("Sending SUBACK to s");
+    input.write_all(b"after 1\nafter 2\n").unwrap();
+    drop(input);
+    let finished = publisher.wait().success();
+    assert!(finished.errors.contains("Trying again in"), "{finished:?}");
+    assert_eq!(subscriber.wait().success().text(), "after 1\nafter 2\n");
+}
+
+#[test]
+fn rsub_comes_back_and_subscribes_again() {
+    let broker = Broker::start("");
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-i s -t x -C 1 -d")
+        .start();
+    subscriber.wait_for_error("Subscribed");
+    let broker = broker.restart();
+    broker.wait_for_log("Sending SUBACK to s");
+    Program::new("rpub")
+        .args(&broker.options())
+        .args("-t x -m back")
+        .run()
+        .success();
+    let finished = subscriber.wait().success();
+    assert_eq!(finished.text(), "back\n");
+    assert!(
+        finished.errors.contains("Warning: The connection was lost"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_time_limit_ends_rsub_wherever_it_is() {
+    let broker = Broker::start("");
+    let finished = Program::new("rsub")
+        .args(&broker.options())
+        .args("-t x -W 1")
+        .run();
+    assert_eq!(
+        (finished.status, finished.errors.as_str()),
+        (27, "Error: Timed out\n")
+    );
+    // Before the server has answered.
+    let server = FakeServer::start(&[&[]], false);
+    assert_eq!(run("rsub", &server, "-t x -W 500ms --quiet").status, 27);
+}
+
+#[test]
+#[cfg(unix)]
+fn rsub_ends_well_on_a_signal() {
+    let broker = Broker::start("");
+    for name in ["INT", "TERM"] {
+        let subscriber = Program::new("rsub")
+            .args(&broker.options())
+            .args("-t x -d")
+            .start();
+        subscriber.wait_for_error("Subscribed");
+        subscriber.signal(name);
+        let finished = subscriber.wait().success();
+        assert!(
+            finished.errors.ends_with("sending DISCONNECT\n"),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refused_message_is_told_and_is_the_status() {
+    let script: tests::Script<'_> = &[(18, b"\x20\x03\x00\x00\x00"), (9, b"\x40\x03\x00\x01\x97")];
+    let server = FakeServer::start(&[script], false);
+    let finished = run("rpub", &server, "-t a -m x -q 1 -V 5");
+    assert_eq!(finished.status, 151, "{finished:?}");
+    assert_eq!(
+        finished.errors,
+        "Warning: Publish 1 failed: Quota exceeded.\n"
+    );
+}
+
+#[test]
+fn denied_subscriptions_are_told_and_are_the_status() {
+    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x80")];
+    let server = FakeServer::start(&[script], false);
+    let finished = run("rsub", &server, "-t a");
+    assert_eq!(finished.status, 128, "{finished:?}");
+    assert!(
+        finished
+            .errors
+            .contains("All subscription requests were denied.")
+    );
+    let script: tests::Script<'_> = &[
+        (CONNECT, ACCEPT),
+        (12, b"\x90\x04\x00\x01\x00\x80\x30\x04\x00\x01a1"),
+    ];
+    let server = FakeServer::start(&[script], false);
+    let finished = run("rsub", &server, "-t a -t b -C 1").success();
+    assert_eq!(finished.text(), "1\n");
+    assert!(
+        finished.errors.contains("Subscription to 'b' was denied"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_server_that_breaks_the_rules_is_left() {
+    let cases: [&[u8]; 3] = [
+        &[0x30, 5, 0, 3, 0xED, 0xA0, 0x80], // not UTF-8
+        &[0x36, 5, 0, 1, b'a', 0, 1],       // QoS 3
+        &[0x82, 6, 0, 1, 0, 1, b'a', 0],    // SUBSCRIBE to a client
+    ];
+    for bytes in cases {
+        let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, bytes)];
+        let server = FakeServer::start(&[script], false);
+        let finished = run("rsub", &server, "-t a");
+        assert_eq!(finished.status, 2, "{finished:?}");
+        assert!(
+            finished
+                .errors
+                .contains("A network protocol error occurred"),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_fails_and_a_closed_pipe_does_not() {
+    use std::process::{Command, Stdio};
+    let broker = Broker::start("");
+    for (output, status) in [("/dev/full", 1), ("", 0)] {
+        let mut command = Command::new(tests::programs().join("rsub"));
+        command
+            .args(broker.options().split(' '))
+            .args(["-i", "o", "-t", "o", "-q", "1"]);
+        let mut child = match output {
+            "" => {
+                let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+                drop(child.stdout.take()); // the reader is gone
+                child
+            }
+            path => {
+                let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+                command.stdout(file).stderr(Stdio::null()).spawn().unwrap()
+            }
+        };
+        broker.wait_for_log("Sending SUBACK to o");
+        // Both subscribers have the same name; the second one's SUBACK is waited for by publishing
+        // until it ends.
+        while child.try_wait().unwrap().is_none() {
+            Program::new("rpub")
+                .args(&broker.options())
+                .args("-t o -m x -q 1")
+                .run()
+                .success();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{output:?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! What is wrong on a command line is told in one line that names it, with mosquitto's status, and
+//! before any connection is made.
+
+use std::net::TcpListener;
+
+use tests::Program;
+
+/// Runs a program against a listener that must not see a connection.
+fn refused(program: &str, arguments: &[&str], status: i32, expected: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut command = Program::new(program);
+    if program != "rbroker" {
+        command = command.args("-h 127.0.0.1 -p").arg(&port);
+    }
+    for argument in arguments {
+        command = command.arg(argument);
+    }
+    let finished = command.run();
+    let what = format!("{program} {arguments:?}: {:?}", finished.errors);
+    assert_eq!(finished.status, status, "{what}");
+    assert!(
+        finished.errors.starts_with(&format!("Error: {expected}")),
+        "{what}"
+    );
+    assert_eq!(finished.errors.lines().count(), 1, "{what}");
+    assert_eq!(finished.output, b"", "{what}");
+    let connection = listener.accept();
+    assert_eq!(
+        connection.unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "{what}"
+    );
+}
+
+#[test]
+fn rpub_refuses_what_it_cannot_do() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &["-t", "a", "-m", "x", "--nonsense"],
+            "Unknown option '--nonsense'.",
+        ),
+        (&["-t", "a", "-m", "x", "-C", "1"], "Unknown option '-C'."),
+        (&["-t", "a", "-m", "x", "word"], "Unknown option 'word'."),
+        (
+            &["-t", "a", "-m", "x", "-q", "3"],
+            "Invalid QoS given: 3 (option --qos).",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-q", "two"],
+            "Invalid QoS given: two (option --qos).",
+        ),
+        (
+            &["-t", "a/+", "-m", "x"],
+            "Invalid publish topic 'a/+', does it contain '+' or '#'? (option -t)",
+        ),
+        (&["-t", "#", "-m", "x"], "Invalid publish topic '#'"),
+        (&["-t", "", "-m", "x"], "Invalid publish topic ''"),
+        (
+            &["-t", "a", "-m", "x", "-n"],
+            "Only one type of message can be sent at once",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-m", "y"],
+            "Only one type of message can be sent at once",
+        ),
+        (
+            &["-t", "a", "-l", "-s"],
+            "Only one type of message can be sent at once",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-p", "65536"],
+            "Invalid port given: 65536 (option --port).",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-p", "0"],
+            "Invalid port given: 0 (option --port).",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-p", "-1"],
+            "Invalid port given: -1 (option --port).",
+        ),
+        (
+            &["-t", "a", "-f", "/no/such/file"],
+            "Unable to read file \"/no/such/file\": No such file or directory (option -f).",
+        ),
+        (
+            &["-t", "a", "-f", "/"],
+            "Unable to read file \"/\": Is a directory (option -f).",
+        ),
+        (&["-t", "a", "-s"], "Zero length input."),
+        (&["-t", "a"], "Both topic and message must be supplied."),
+        (&["-m", "x"], "Both topic and message must be supplied."),
+        (&["-t"], "--topic argument given but no topic specified."),
+        (
+            &["-t", "a", "-m", "x", "-k", "4"],
+            "Invalid keepalive given, it must be between 5 and 65535 inclusive: 4 (option --keepalive).",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-k", "20h"],
+            "Invalid keepalive given",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-M", "0"],
+            "Maximum inflight messages must be greater than 0",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-V", "4"],
+            "Invalid protocol version argument given: 4",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-c"],
+            "You must provide a client id",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-c", "-V", "5"],
+            "You must provide a client id",
+        ),
+        (&["-t", "a", "-m", "x", "-i", ""], "Invalid id."),
+        (
+            &["-t", "a", "-m", "x", "-i", "a", "-I", "b"],
+            "-i and -I argument cannot be used together.",
+        ),
+        (
+            &["-t", "a", "-m", "x", "-P", "p"],
+            "Problem setting username and/or password.",
+        ),
+        (
+            &["-t", "a", "-m", "x", "--will-payload", "w"],
+            "Will payload given (--will-payload), but no will topic given",
+        ),
+        (
+            &["-t", "a", "-m", "x", "--will-retain"],
+            "Will retain given (--will-retain), but no will topic given",
+        ),
+        (
+            &["-t", "a", "-m", "x", "--will-topic", "w/#"],
+            "Invalid will topic 'w/#'",
+        ),
+        (
+            &["-t", "a", "-m", "x", "--will-topic", "w", "--will-qos", "3"],
+            "Invalid will QoS: 3",
+        ),
+    ];
+    for (arguments, expected) in table {
+        refused("rpub", arguments, 1, expected);
+    }
+}
+
+#[test]
+fn rsub_refuses_what_it_cannot_do() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[],
+            "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
+        ),
+        (&["-t", "a", "-m", "x"], "Unknown option '-m'."),
+        (
+            &["-t", "a#"],
+            "Invalid subscription topic 'a#', are all '+' and '#' wildcards correct? (option -t)",
+        ),
+        (&["-t", "$share/g"], "Invalid subscription topic '$share/g'"),
+        (&["-t", "a", "-T", "b/#/c"], "Invalid filter topic 'b/#/c'"),
+        (&["-U", "+a"], "Invalid unsubscribe topic '+a'"),
+        (&["-t", "a", "-C", "0"], "Invalid message count: 0"),
+        (&["-t", "a", "-C", "-5"], "Invalid message count: -5"),
+        (&["-t", "a", "-W", "0"], "Invalid timeout: 0"),
+        (
+            &["-t", "a", "-W", "soon"],
+            "Invalid timeout: soon (option -W).",
+        ),
+        (&["-t", "a", "-q", "-1"], "Invalid QoS given: -1"),
+    ];
+    for (arguments, expected) in table {
+        refused("rsub", arguments, 1, expected);
+    }
+}
+
+#[test]
+fn rbroker_refuses_what_it_cannot_do() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--nonsense"], "Unknown option '--nonsense'."),
+        (&["-p", "65536"], "Invalid port specified: 65536"),
+        (
+            &["-c", "/no/such/file"],
+            "Unable to open config file '/no/such/file': No such file",
+        ),
+    ];
+    for (arguments, expected) in table {
+        refused("rbroker", arguments, 3, expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.conf");
+    std::fs::write(
+        &file,
+        "# mine\nlistener 0 127.0.0.1\nallow_anonymous perhaps\n",
+    )
+    .unwrap();
+    let finished = Program::new("rbroker").arg("-c").arg(&file).run();
+    let expected = format!(
+        "Error: Invalid 'allow_anonymous' value (perhaps). Error found at {}:3.\n",
+        file.display()
+    );
+    assert_eq!((finished.status, finished.errors), (3, expected));
+}
+
+#[test]
+fn rbroker_says_when_a_port_is_taken_and_does_not_start_half() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let finished = Program::new("rbroker").arg("-q").arg("-p").arg(&port).run();
+    assert_eq!(finished.status, 1);
+    assert!(
+        finished
+            .errors
+            .contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{finished:?}"
+    );
+    assert!(finished.errors.contains("in use"), "{finished:?}");
+}
+
+#[test]
+fn help_and_version_are_told_on_standard_output_with_success() {
+    for program in ["rpub", "rsub", "rbroker"] {
+        let help = Program::new(program).arg("--help").run().success();
+        assert!(
+            help.text().contains(&format!("Usage: {program}")),
+            "{}",
+            help.text()
+        );
+        let version = Program::new(program).arg("--version").run().success();
+        assert_eq!(
+            version.text(),
+            format!("{program} {}\n", env!("CARGO_PKG_VERSION"))
+        );
+    }
+}
