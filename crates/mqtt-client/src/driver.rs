@@ -8,7 +8,6 @@
 //! What the program promised with an acknowledgement can be made true after the turn, once for all
 //! its events: the bytes leave at the start of the next one.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Sessi
 use mqtt_transport::{ReadBuffer, ReadStatus};
 
 use crate::link::Link;
-use crate::{Backoff, ClientError, Options, Reconnect};
+use crate::{ClientCore, ClientError, Options};
 
 const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -36,26 +35,16 @@ const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Driver {
     options: Options,
+    core: ClientCore,
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
     link: Link,
-    /// While the link is up.
-    connection: Option<Connection>,
-    /// What the next connection goes on with.
-    session: Option<Session>,
     buffer: ReadBuffer,
     /// Whether the socket may have more to read.
     readable: bool,
     /// Whether the program stopped before all of the buffer was handled.
     stopped: bool,
-    /// What a lost session did not finish: sent again as new, before anything else.
-    backlog: VecDeque<Outgoing>,
-    backoff: Backoff,
-    /// Since when a connection is gone that was there before.
-    lost_since: Option<Instant>,
-    was_reached: bool,
-    was_connected: bool,
     sources: usize,
 }
 
@@ -80,21 +69,15 @@ impl Driver {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
+            core: ClientCore::new(options.clone(), session),
             options,
             poll,
             events: Events::with_capacity(16),
             waker,
             link: Link::Waiting(Instant::now()),
-            connection: None,
-            session,
             buffer: ReadBuffer::default(),
             readable: false,
             stopped: false,
-            backlog: VecDeque::new(),
-            backoff: Backoff::default(),
-            lost_since: None,
-            was_reached: false,
-            was_connected: false,
             sources: 0,
         })
     }
@@ -154,8 +137,13 @@ impl Driver {
         if self.readable && self.unwritten() < MAXIMUM_UNWRITTEN {
             self.read()?;
         }
-        self.handle_events(now, handle)?;
-        self.send_backlog(now)
+        self.core.handle_timeout(now);
+        let mut input = self.buffer.unread();
+        let available = input.len();
+        let flow = self.core.handle_input(now, &mut input, handle);
+        self.buffer.consume(available - input.len());
+        self.stopped = flow?.is_break();
+        Ok(())
     }
 
     /// Sends a message, or says why not; see [`Connection::publish`].
@@ -166,47 +154,32 @@ impl Driver {
         &mut self,
         outgoing: Outgoing,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
-        if !self.backlog.is_empty() {
-            return Err(PublishError::QuotaUsedUp);
-        }
-        match &mut self.connection {
-            Some(connection) => connection.publish(Instant::now(), outgoing),
-            None => Err(PublishError::NotConnected),
-        }
+        self.core.publish(Instant::now(), outgoing)
     }
 
     /// Whether a message of QoS 1 or 2 can be sent now.
     pub fn has_room(&self) -> bool {
-        self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
+        self.core.has_room()
     }
 
     /// The connection, while there is one.
     pub fn connection(&mut self) -> Option<&mut Connection> {
-        self.connection.as_mut()
+        self.core.connection()
     }
 
     /// Whether the server has accepted the connection and it is not lost.
     pub fn is_connected(&self) -> bool {
-        self.connection
-            .as_ref()
-            .is_some_and(Connection::is_connected)
+        self.core.is_connected()
     }
 
     /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
     pub fn unfinished(&self) -> usize {
-        let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
-        let sent = self
-            .connection
-            .as_ref()
-            .map_or(session, Connection::unfinished_sent);
-        sent + self.backlog.len()
+        self.core.unfinished()
     }
 
     /// Bytes that wait for the socket.
     pub fn unwritten(&self) -> usize {
-        self.connection
-            .as_ref()
-            .map_or(0, |connection| connection.output().len())
+        self.core.output().len()
     }
 
     /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
@@ -226,10 +199,7 @@ impl Driver {
         disconnect: Disconnect,
         timeout: Duration,
     ) -> Result<(), ClientError> {
-        let now = Instant::now();
-        if let Some(connection) = &mut self.connection {
-            connection.disconnect(now, disconnect);
-        }
+        self.core.disconnect(Instant::now(), disconnect);
         let result = self.drain(timeout);
         self.link = Link::Down;
         result
@@ -257,12 +227,9 @@ impl Driver {
 
     /// Writes what is due, as far as the socket takes it.
     fn write(&mut self) -> Result<(), ClientError> {
-        let (Link::Up(stream), Some(connection)) = (&mut self.link, &mut self.connection) else {
-            return Ok(());
-        };
-        if !connection.output().is_empty() {
-            let written = stream.write(connection.output()).map_err(connection_lost)?;
-            connection.consume_output(written);
+        if let (Link::Up(stream), false) = (&mut self.link, self.core.output().is_empty()) {
+            let written = stream.write(self.core.output()).map_err(connection_lost)?;
+            self.core.consume_output(written);
         }
         Ok(())
     }
@@ -274,8 +241,10 @@ impl Driver {
             return self.poll_for(Some(Duration::ZERO));
         }
         let own = self.link.poll_timeout();
-        let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
-        let first = [deadline, own, connection].into_iter().flatten().min();
+        let first = [deadline, own, self.core.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min();
         self.poll_for(first.map(|first| first.saturating_duration_since(Instant::now())))
     }
 
@@ -294,18 +263,10 @@ impl Driver {
     }
 
     fn link_is_up(&mut self, now: Instant) -> Result<(), ClientError> {
-        let connect = self.options.connect_packet();
-        let limits = self.options.limits.clone();
-        self.connection = Some(Connection::client(
-            &connect,
-            self.session.take(),
-            limits,
-            now,
-        )?);
+        self.core.handle_reached(now)?;
         self.buffer.clear();
         self.readable = true;
         self.stopped = false;
-        self.was_reached = true;
         self.write()
     }
 
@@ -316,55 +277,9 @@ impl Driver {
                 ReadStatus::Drained => self.readable = false,
                 ReadStatus::Closed => {
                     self.readable = false;
-                    if let Some(connection) = &mut self.connection {
-                        connection.handle_close();
-                    }
+                    self.core.handle_close();
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn handle_events(
-        &mut self,
-        now: Instant,
-        handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
-        };
-        connection.handle_timeout(now);
-        self.stopped = false;
-        let mut input = self.buffer.unread();
-        let available = input.len();
-        while let Some(event) = connection.handle_input(now, &mut input) {
-            match &event {
-                Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
-                Event::Connected { unfinished, .. } => {
-                    self.backlog.extend(unfinished.iter().cloned());
-                    self.was_connected = true;
-                    self.lost_since = None;
-                    self.backoff.reset();
-                }
-                _ => {}
-            }
-            if handle(connection, event).is_break() {
-                self.stopped = true;
-                break;
-            }
-        }
-        self.buffer.consume(available - input.len());
-        Ok(())
-    }
-
-    fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
-        while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
-        {
-            match connection.publish(now, outgoing.clone()) {
-                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
-                result => result?,
-            };
-            self.backlog.pop_front();
         }
         Ok(())
     }
@@ -373,40 +288,22 @@ impl Driver {
     fn lost(&mut self, error: ClientError) -> Result<Wake, ClientError> {
         // What explains the end to the server may still be in the output; a courtesy.
         let _ = self.write();
-        if let Some(mut connection) = self.connection.take() {
-            self.session = Some(connection.take_session());
-        }
-        let now = Instant::now();
-        let lost_since = *self.lost_since.get_or_insert(now);
-        if !self.may_retry(&error, now - lost_since) {
-            self.link = Link::Down;
-            return Err(error);
-        }
         let mut random = [0; 4];
         let _ = getrandom::fill(&mut random); // without it the waits are only less spread
-        let wait = self.backoff.next(u32::from_ne_bytes(random));
-        self.link = Link::Waiting(now + wait);
-        Ok(Wake::Disconnected(error, wait))
-    }
-
-    fn may_retry(&self, error: &ClientError, gone_for: Duration) -> bool {
-        let passing = match error {
-            ClientError::Connect(_) | ClientError::Lookup(_) => true,
-            ClientError::Closed(reason) => matches!(
-                reason,
-                CloseReason::ConnectionLost
-                    | CloseReason::Disconnected(_)
-                    | CloseReason::HandshakeTimeout
-                    | CloseReason::KeepAliveTimeout
-            ),
-            _ => false,
-        };
-        passing
-            && match self.options.reconnect {
-                Reconnect::Never => false,
-                Reconnect::For(limit) => self.was_connected && gone_for < limit,
-                Reconnect::Always => self.was_reached,
+        let now = Instant::now();
+        match self
+            .core
+            .handle_lost(now, error, u32::from_ne_bytes(random))
+        {
+            Ok((error, wait)) => {
+                self.link = Link::Waiting(now + wait);
+                Ok(Wake::Disconnected(error, wait))
             }
+            Err(error) => {
+                self.link = Link::Down;
+                Err(error)
+            }
+        }
     }
 }
 

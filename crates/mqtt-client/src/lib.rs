@@ -42,11 +42,13 @@
 
 mod backoff;
 mod client;
+mod core;
 mod driver;
 mod error;
 mod link;
 mod options;
 
+pub use self::core::ClientCore;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use driver::{Driver, Wake};

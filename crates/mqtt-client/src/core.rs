@@ -1,0 +1,238 @@
+//! The client without sockets and clock: what is done with a connection that comes and goes.
+//!
+//! [`Driver`](crate::Driver) gives it a socket, the simulator a link of its own.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Disconnect, PacketIdentifier};
+use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+
+use crate::{Backoff, ClientError, Options, Reconnect};
+
+/// One client, through all its connections.
+#[derive(Debug)]
+pub struct ClientCore {
+    options: Options,
+    /// While a stream is up.
+    connection: Option<Connection>,
+    /// What the next connection goes on with.
+    session: Option<Session>,
+    /// What a lost session did not finish: sent again as new, before anything else.
+    backlog: VecDeque<Outgoing>,
+    backoff: Backoff,
+    /// Since when a connection is gone that was there before.
+    lost_since: Option<Instant>,
+    was_reached: bool,
+    was_connected: bool,
+}
+
+impl ClientCore {
+    /// A client without a connection. With a session it goes on with that; see
+    /// [`Connection::client`].
+    pub fn new(options: Options, session: Option<Session>) -> Self {
+        Self {
+            options,
+            connection: None,
+            session,
+            backlog: VecDeque::new(),
+            backoff: Backoff::default(),
+            lost_since: None,
+            was_reached: false,
+            was_connected: false,
+        }
+    }
+
+    /// A stream to the server is up: CONNECT is in the output.
+    ///
+    /// # Errors
+    /// If a field of CONNECT does not fit into the packet.
+    pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
+        let connect = self.options.connect_packet();
+        let limits = self.options.limits.clone();
+        self.connection = Some(Connection::client(
+            &connect,
+            self.session.take(),
+            limits,
+            now,
+        )?);
+        self.was_reached = true;
+        Ok(())
+    }
+
+    /// Takes whole packets from the front of `input` and gives each event to `handle`, until there
+    /// is none left or it breaks; says whether it broke.
+    ///
+    /// # Errors
+    /// If the connection has ended: `handle_lost` says what follows.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut &[u8],
+        handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let mut flow = ControlFlow::Continue(());
+        while let Some(event) = connection.handle_input(now, input) {
+            match &event {
+                Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
+                Event::Connected { unfinished, .. } => {
+                    // Those of the session that was lost now are older than what waits.
+                    for outgoing in unfinished.iter().rev() {
+                        self.backlog.push_front(outgoing.clone());
+                    }
+                    self.was_connected = true;
+                    self.lost_since = None;
+                    self.backoff.reset();
+                }
+                _ => {}
+            }
+            flow = handle(connection, event);
+            if flow.is_break() {
+                break;
+            }
+        }
+        self.send_backlog(now)?;
+        Ok(flow)
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_timeout(now);
+        }
+    }
+
+    /// The peer has closed the stream.
+    pub fn handle_close(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_close();
+        }
+    }
+
+    /// The stream is gone, or was not reached. Gives the time to wait before the next attempt;
+    /// `random` spreads it.
+    ///
+    /// # Errors
+    /// The error, if there is no next attempt.
+    pub fn handle_lost(
+        &mut self,
+        now: Instant,
+        error: ClientError,
+        random: u32,
+    ) -> Result<(ClientError, Duration), ClientError> {
+        if let Some(mut connection) = self.connection.take() {
+            self.session = Some(connection.take_session());
+        }
+        let lost_since = *self.lost_since.get_or_insert(now);
+        if self.may_retry(&error, now - lost_since) {
+            Ok((error, self.backoff.next(random)))
+        } else {
+            Err(error)
+        }
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.as_ref().and_then(Connection::poll_timeout)
+    }
+
+    /// The bytes to write next.
+    pub fn output(&self) -> &[u8] {
+        self.connection.as_ref().map_or(&[], Connection::output)
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub fn consume_output(&mut self, count: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.consume_output(count);
+        }
+    }
+
+    /// Sends a message, or says why not; see [`Connection::publish`].
+    ///
+    /// # Errors
+    /// As there; also if messages of a lost session have to go first.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        outgoing: Outgoing,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        if !self.backlog.is_empty() {
+            return Err(PublishError::QuotaUsedUp);
+        }
+        match &mut self.connection {
+            Some(connection) => connection.publish(now, outgoing),
+            None => Err(PublishError::NotConnected),
+        }
+    }
+
+    /// Ends the connection with DISCONNECT.
+    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
+        if let Some(connection) = &mut self.connection {
+            connection.disconnect(now, disconnect);
+        }
+    }
+
+    /// Whether a message of QoS 1 or 2 can be sent now.
+    pub fn has_room(&self) -> bool {
+        self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
+    }
+
+    /// The connection, while there is one.
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// Whether the server has accepted the connection and it is not lost.
+    pub fn is_connected(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(Connection::is_connected)
+    }
+
+    /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
+    pub fn unfinished(&self) -> usize {
+        let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
+        let sent = self
+            .connection
+            .as_ref()
+            .map_or(session, Connection::unfinished_sent);
+        sent + self.backlog.len()
+    }
+
+    fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
+        while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
+        {
+            match connection.publish(now, outgoing.clone()) {
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
+                result => result?,
+            };
+            self.backlog.pop_front();
+        }
+        Ok(())
+    }
+
+    fn may_retry(&self, error: &ClientError, gone_for: Duration) -> bool {
+        let passing = match error {
+            ClientError::Connect(_) | ClientError::Lookup(_) => true,
+            ClientError::Closed(reason) => matches!(
+                reason,
+                CloseReason::ConnectionLost
+                    | CloseReason::Disconnected(_)
+                    | CloseReason::HandshakeTimeout
+                    | CloseReason::KeepAliveTimeout
+            ),
+            _ => false,
+        };
+        passing
+            && match self.options.reconnect {
+                Reconnect::Never => false,
+                Reconnect::For(limit) => self.was_connected && gone_for < limit,
+                Reconnect::Always => self.was_reached,
+            }
+    }
+}
