@@ -175,6 +175,8 @@ impl Client {
             (self.inbox.in_hand.take(), self.driver.connection())
         {
             connection.acknowledge(Instant::now(), packet_identifier, ReasonCode::Success);
+            // The next message may be here already, and the program may take its time with it.
+            self.driver.flush();
         }
     }
 
