@@ -1,0 +1,172 @@
+//! What was published, and what each application got of it (I1 to I5).
+
+use std::collections::BTreeMap;
+
+use crate::Violation;
+
+/// A message: who published it, and as which one of its QoS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The publisher.
+    pub publisher: usize,
+    /// The QoS it was published with.
+    pub qos: u8,
+    /// Its number, of this publisher and QoS.
+    pub number: u64,
+}
+
+impl Key {
+    /// The payload that carries the key, with filler and a checksum.
+    pub fn payload(self, filler: usize) -> Vec<u8> {
+        let mut payload = format!(
+            "{}:{}:{}:{}",
+            self.publisher,
+            self.qos,
+            self.number,
+            "x".repeat(filler)
+        )
+        .into_bytes();
+        let sum = crate::wire::hash(&payload, 7) as u8;
+        payload.push(sum);
+        payload
+    }
+
+    /// The key in a payload; `None` if it was altered.
+    pub fn of_payload(payload: &[u8]) -> Option<Self> {
+        let (sum, text) = payload.split_last()?;
+        if crate::wire::hash(text, 7) as u8 != *sum {
+            return None;
+        }
+        let mut parts = std::str::from_utf8(text).ok()?.split(':');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        Some(Self {
+            publisher: number()? as usize,
+            qos: number()? as u8,
+            number: number()?,
+        })
+    }
+}
+
+/// What a publisher and a subscriber promise each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// The publisher keeps its session.
+    pub publisher_lasts: bool,
+    /// The subscriber keeps its session, and had its subscription before the storm.
+    pub subscriber_lasts: bool,
+    /// The QoS that was granted.
+    pub granted: u8,
+}
+
+/// Everything that was published and delivered.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accepted: Vec<Key>,
+    deliveries: BTreeMap<(usize, Key), u64>,
+    /// The newest first delivery, by subscriber, publisher and QoS.
+    newest: BTreeMap<(usize, usize, u8), u64>,
+}
+
+impl Ledger {
+    /// The client took the message.
+    pub fn accepted(&mut self, key: Key) {
+        self.accepted.push(key);
+    }
+
+    /// An application got a message.
+    ///
+    /// # Errors
+    /// If it should not have got this, now, or again.
+    pub fn delivered(
+        &mut self,
+        subscriber: usize,
+        topic_name: &str,
+        payload: &[u8],
+        qos: u8,
+        promise: impl FnOnce(Key) -> Promise,
+    ) -> Result<(), Violation> {
+        let Some(key) = Key::of_payload(payload) else {
+            return Err(Violation::new(
+                "I3",
+                format!("a payload that nobody published: {payload:02x?}"),
+            ));
+        };
+        let promise = promise(key);
+        let altered = topic_name != format!("t/{}", key.publisher);
+        if altered || qos != key.qos.min(promise.granted) {
+            return Err(Violation::new(
+                "I3",
+                format!("{key:?} came as {topic_name} at QoS {qos}"),
+            ));
+        }
+        let count = self.deliveries.entry((subscriber, key)).or_default();
+        *count += 1;
+        if *count > 1 {
+            if key.qos == 0 {
+                return Err(Violation::new(
+                    "I5",
+                    format!("{key:?} came {count} times to {subscriber}"),
+                ));
+            }
+            if is_exactly_once(key, promise) {
+                return Err(Violation::new(
+                    "I2",
+                    format!("{key:?} came {count} times to {subscriber}"),
+                ));
+            }
+            return Ok(());
+        }
+        // A publisher without a session sends again as new, behind what it sent meanwhile. And of a
+        // message that was repeated to the broker a subscriber at QoS 0 may miss the first delivery.
+        let keeps_order = promise.publisher_lasts
+            && promise.subscriber_lasts
+            && (key.qos == 0 || promise.granted > 0);
+        let newest = self
+            .newest
+            .entry((subscriber, key.publisher, key.qos))
+            .or_default();
+        if key.number < *newest && keeps_order {
+            return Err(Violation::new(
+                "I4",
+                format!("{key:?} came to {subscriber} after {newest}"),
+            ));
+        }
+        *newest = key.number;
+        Ok(())
+    }
+
+    /// All is quiet: nothing may be missing.
+    ///
+    /// # Errors
+    /// If something is.
+    pub fn check_complete(
+        &self,
+        subscribers: impl Iterator<Item = usize> + Clone,
+        promise: impl Fn(usize, Key) -> Promise,
+    ) -> Result<(), Violation> {
+        for key in self.accepted.iter().filter(|key| key.qos > 0) {
+            for subscriber in subscribers.clone() {
+                let promise = promise(subscriber, *key);
+                if !promise.subscriber_lasts || promise.granted == 0 {
+                    continue;
+                }
+                if !self.deliveries.contains_key(&(subscriber, *key)) {
+                    return Err(Violation::new(
+                        "I1",
+                        format!("{key:?} did not come to {subscriber}"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many deliveries there were, repeats included.
+    pub fn count(&self) -> u64 {
+        self.deliveries.values().sum()
+    }
+}
+
+fn is_exactly_once(key: Key, promise: Promise) -> bool {
+    key.qos == 2 && promise.granted == 2 && promise.publisher_lasts && promise.subscriber_lasts
+}

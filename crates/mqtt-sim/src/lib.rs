@@ -1,0 +1,61 @@
+//! Deterministic simulation: the real client, the real broker, and a network between them that cuts,
+//! stalls and delays as one 64-bit seed says. Time is virtual.
+//!
+//! A run has a stormy phase with faults and a calm phase without. At every step the bytes that each
+//! end sends are read by a strict checker of its own ([`checker`]), and what the applications get is
+//! compared with a [`ledger`] of what was published. The first invariant that is broken ends the run
+//! and names itself; the same seed gives the same run, to the byte.
+#![forbid(unsafe_code)]
+
+pub mod checker;
+pub mod ledger;
+mod link;
+mod plan;
+mod run;
+pub mod wire;
+mod world;
+
+pub use plan::{Plan, Reduction};
+pub use run::{Report, Shrunk, run_seed, run_with, shrink};
+pub use world::{Outcome, World};
+
+/// An invariant that does not hold: its number in the list below, and what was seen.
+///
+/// | Number | What has to hold |
+/// | --- | --- |
+/// | I1 | a message of QoS 1 or 2 that was accepted reaches every lasting subscriber |
+/// | I2 | QoS 2 between sessions that last is delivered exactly once |
+/// | I3 | what is delivered was published, unaltered |
+/// | I4 | first deliveries of one publisher and QoS keep their order |
+/// | I5 | QoS 0 is delivered at most once |
+/// | I7 | identifiers: none is used twice while open, none is open when all is quiet |
+/// | I9 | never more exchanges under way than the receiver or the sender allows |
+/// | I11 | every packet is legal where it stands: DUP, PUBREL, the first and the last packet |
+/// | I12 | Session Present, and wills, are as a small model says |
+/// | I13 | when faults stop everything is finished within a bound |
+/// | I14 | nothing spins |
+/// | I16 | the same seed gives the same run |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Such as `I2`.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            invariant,
+            what: what.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+impl std::error::Error for Violation {}

@@ -1,0 +1,63 @@
+//! A connection on its way: two queues of bytes. Bytes are neither reordered nor lost, as TCP
+//! promises, until the link is cut; then each direction loses its own end.
+
+use std::collections::VecDeque;
+
+use mqtt_broker::ConnectionId;
+
+use crate::wire::Reader;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) client: usize,
+    /// To the broker.
+    pub(crate) up: VecDeque<u8>,
+    /// To the client.
+    pub(crate) down: VecDeque<u8>,
+    /// Nothing is added any more; what is in the queues may still arrive.
+    pub(crate) is_cut: bool,
+    /// The client's end is still there.
+    pub(crate) client_is_open: bool,
+    /// The broker's end, while it is there.
+    pub(crate) connection: Option<ConnectionId>,
+    /// What the broker has read and not understood yet.
+    pub(crate) broker_input: Vec<u8>,
+    /// The checkers: what each end has sent, and what has reached it.
+    pub(crate) client_sent: Reader,
+    pub(crate) client_got: Reader,
+    pub(crate) broker_sent: Reader,
+    pub(crate) broker_got: Reader,
+    /// DISCONNECT was seen from the client, from the broker.
+    pub(crate) client_said_goodbye: bool,
+    pub(crate) broker_said_goodbye: bool,
+    pub(crate) connack_seen: bool,
+    /// Nothing moves before this step.
+    pub(crate) stalled_until: u64,
+}
+
+impl Link {
+    pub(crate) fn new(client: usize, connection: ConnectionId, version: u8) -> Self {
+        Self {
+            client,
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            is_cut: false,
+            client_is_open: true,
+            connection: Some(connection),
+            broker_input: Vec::new(),
+            client_sent: Reader::new(version),
+            client_got: Reader::new(version),
+            broker_sent: Reader::new(version),
+            broker_got: Reader::new(version),
+            client_said_goodbye: false,
+            broker_said_goodbye: false,
+            connack_seen: false,
+            stalled_until: 0,
+        }
+    }
+
+    /// Nobody has this link any more.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.client_is_open && self.connection.is_none()
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs of seeds, and the search for the smallest run that still fails.
+
+use fastrand::Rng;
+
+use crate::{Outcome, Plan, Reduction, Violation, World};
+
+/// What many runs have shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Runs.
+    pub runs: u64,
+    /// The sum of what they have shown.
+    pub total: Outcome,
+}
+
+impl Report {
+    /// Adds a run.
+    pub fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.total.handshakes += outcome.handshakes;
+        self.total.faulted += outcome.faulted;
+        self.total.cuts += outcome.cuts;
+        self.total.deliveries += outcome.deliveries;
+        self.total.trace ^= outcome.trace.rotate_left((self.runs % 64) as u32);
+    }
+}
+
+/// A run that fails and from which nothing more can be left out.
+#[derive(Debug, Clone)]
+pub struct Shrunk {
+    /// What is left out.
+    pub reduction: Reduction,
+    /// What is broken.
+    pub violation: Violation,
+}
+
+/// The run of a seed.
+///
+/// # Errors
+/// The first invariant that is broken.
+pub fn run_seed(seed: u64) -> Result<Outcome, Violation> {
+    run_with(seed, Reduction::default(), false).0
+}
+
+/// The run of a seed with something left out, and its trace if that is wanted.
+pub fn run_with(
+    seed: u64,
+    reduction: Reduction,
+    traced: bool,
+) -> (Result<Outcome, Violation>, Vec<String>) {
+    let mut rng = Rng::with_seed(seed);
+    let plan = Plan::new(&mut rng).reduced(reduction);
+    let mut world = World::new(plan, rng, traced);
+    let result = world.run();
+    (result, world.trace().to_vec())
+}
+
+/// Leaves out of a failing run what can be left out.
+pub fn shrink(seed: u64, violation: Violation) -> Shrunk {
+    let mut shrunk = Shrunk {
+        reduction: Reduction::default(),
+        violation,
+    };
+    let mut try_with = |change: &dyn Fn(&mut Reduction)| {
+        let mut reduction = shrunk.reduction;
+        change(&mut reduction);
+        if let (Err(violation), _) = run_with(seed, reduction, false) {
+            shrunk = Shrunk {
+                reduction,
+                violation,
+            };
+        }
+    };
+    try_with(&|reduction| reduction.no_stalls = true);
+    try_with(&|reduction| reduction.no_tiny_pieces = true);
+    try_with(&|reduction| reduction.no_late_closes = true);
+    for clients in (1..4).rev() {
+        try_with(&|reduction| reduction.clients = Some(clients));
+    }
+    for messages in [30, 20, 10, 5, 3, 2, 1] {
+        try_with(&|reduction| reduction.messages = Some(messages));
+    }
+    let mut steps = 3000;
+    while steps > 10 {
+        try_with(&|reduction| reduction.steps = Some(steps));
+        steps = steps * 2 / 3;
+    }
+    shrunk
+}

@@ -1,0 +1,154 @@
+//! A reader of the wire that shares no code with `mqtt-codec`: it understands only what the checker
+//! asks about, and refuses everything that is not in order.
+
+use crate::Violation;
+
+/// What the checker wants to know of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The packet type, 1 to 15.
+    pub kind: u8,
+    /// PUBLISH: DUP.
+    pub dup: bool,
+    /// PUBLISH: QoS.
+    pub qos: u8,
+    /// The packet identifier; 0 if there is none.
+    pub identifier: u16,
+    /// The reason code, or the return code of CONNACK.
+    pub reason: u8,
+    /// CONNACK: Session Present.
+    pub session_present: bool,
+    /// PUBLISH: a hash of topic and payload.
+    pub content: u64,
+}
+
+/// Reads packets of one direction of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    bytes: Vec<u8>,
+    version: u8,
+}
+
+impl Reader {
+    /// For a connection of this protocol level: 3, 4 or 5.
+    pub(crate) fn new(version: u8) -> Self {
+        Self {
+            bytes: Vec::new(),
+            version,
+        }
+    }
+
+    /// Takes bytes, and gives the packets that are complete.
+    ///
+    /// # Errors
+    /// If they are no packets.
+    pub(crate) fn read(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(Seen) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        self.bytes.extend_from_slice(bytes);
+        let all = std::mem::take(&mut self.bytes);
+        let mut rest = &all[..];
+        while let Some((first, body, behind)) = cut(rest)? {
+            each(seen(first, body, self.version).ok_or_else(|| {
+                Violation::new(
+                    "I11",
+                    format!("a packet that is not in order: {first:02x} {body:02x?}"),
+                )
+            })?)?;
+            rest = behind;
+        }
+        self.bytes = rest.to_vec();
+        Ok(())
+    }
+}
+
+/// A packet and what is behind it: first byte, body, rest.
+type Cut<'a> = (u8, &'a [u8], &'a [u8]);
+
+/// The first packet of a stream.
+fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
+    let Some((&first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let mut length = 0;
+    for index in 0..4 {
+        let Some(&byte) = rest.get(index) else {
+            return Ok(None);
+        };
+        length += (usize::from(byte) & 127) << (7 * index);
+        if byte < 128 {
+            let rest = &rest[index + 1..];
+            return Ok((rest.len() >= length).then(|| (first, &rest[..length], &rest[length..])));
+        }
+    }
+    Err(Violation::new("I11", "a Remaining Length of five bytes"))
+}
+
+fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
+    let mut seen = Seen {
+        kind: first >> 4,
+        dup: false,
+        qos: 0,
+        identifier: 0,
+        reason: 0,
+        session_present: false,
+        content: 0,
+    };
+    let number = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
+    let flags = first & 15;
+    let flags_are_right = match seen.kind {
+        3 => true,
+        6 | 8 | 10 => flags == 2,
+        _ => flags == 0,
+    };
+    if !flags_are_right {
+        return None;
+    }
+    match seen.kind {
+        2 => {
+            seen.session_present = *body.first()? == 1;
+            seen.reason = *body.get(1)?;
+        }
+        3 => {
+            (seen.dup, seen.qos) = (flags & 8 != 0, flags >> 1 & 3);
+            let topic_end = 2 + usize::from(number(0)?);
+            let mut payload_at = topic_end;
+            if seen.qos > 0 {
+                seen.identifier = number(topic_end)?;
+                payload_at += 2;
+            }
+            if version == 5 {
+                // Properties are shorter than 128 bytes here.
+                payload_at += 1 + usize::from(*body.get(payload_at)?);
+            }
+            seen.content = hash(body.get(2..topic_end)?, hash(body.get(payload_at..)?, 0));
+            let legal = seen.qos < 3
+                && (seen.qos > 0) == (seen.identifier > 0)
+                && !(seen.dup && seen.qos == 0);
+            return legal.then_some(seen);
+        }
+        4..=7 => {
+            seen.identifier = number(0)?;
+            seen.reason = body.get(2).copied().unwrap_or(0);
+            return (seen.identifier > 0 && (version == 5 || body.len() == 2)).then_some(seen);
+        }
+        8..=11 => {
+            seen.identifier = number(0)?;
+            return (seen.identifier > 0).then_some(seen);
+        }
+        14 => seen.reason = body.first().copied().unwrap_or(0),
+        1 | 12 | 13 => {}
+        _ => return None,
+    }
+    Some(seen)
+}
+
+/// FNV-1a, which is enough to tell messages and traces apart.
+pub(crate) fn hash(bytes: &[u8], start: u64) -> u64 {
+    let start = start ^ 0xcbf2_9ce4_8422_2325;
+    bytes.iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
