@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
-use mqtt_session::{CloseReason, Config, Connection, Event, Printable};
+use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Printable};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::client::{Client, ClientKey, Expiry};
@@ -44,6 +44,9 @@ pub(crate) struct Link {
     /// The peer's address, for people.
     pub(crate) peer: String,
     pub(crate) allow_anonymous: bool,
+    /// For [`Defect::LateCloseTakesSession`] alone.
+    #[cfg(feature = "planted-defects")]
+    former_client: Option<ClientKey>,
     scheduled: Option<Instant>,
     is_changed: bool,
 }
@@ -84,6 +87,8 @@ impl Broker {
             client: None,
             peer,
             allow_anonymous,
+            #[cfg(feature = "planted-defects")]
+            former_client: None,
             scheduled: None,
             is_changed: false,
         });
@@ -162,7 +167,7 @@ impl Broker {
     /// The first `count` bytes of its output were written.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(link) = self.connections.get_mut(id) {
-            link.connection.consume_output(count);
+            link.connection.consume_output(now, count);
             if let Some(key) = link.client {
                 self.send_queue(now, key);
             }
@@ -180,7 +185,14 @@ impl Broker {
     /// The socket is closed, and nobody will ask for this connection again.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         self.handle_close(now, id);
-        self.connections.remove(id);
+        #[cfg_attr(not(feature = "planted-defects"), expect(unused_variables))]
+        let link = self.connections.remove(id);
+        #[cfg(feature = "planted-defects")]
+        if Defect::LateCloseTakesSession.is_planted() {
+            if let Some(client) = link.and_then(|link| self.clients.get_mut(link.former_client?)) {
+                client.connection = None;
+            }
+        }
     }
 
     /// Ends every connection: the server shuts down.
@@ -235,6 +247,10 @@ impl Broker {
         let Some(link) = self.connections.get_mut(id) else {
             return;
         };
+        #[cfg(feature = "planted-defects")]
+        if Defect::LateCloseTakesSession.is_planted() {
+            link.former_client = link.client;
+        }
         let Some(key) = link.client.take() else {
             log::info!(target: EVENTS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
             return;
@@ -291,9 +307,12 @@ impl Broker {
             client.will_due = None;
             if let Some(will) = client.will.take() {
                 self.publish_will(now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
+                if Defect::WillTwice.is_planted() {
+                    self.publish_will(now, key, &will);
+                }
             }
         }
-        if session_has_ended {
+        if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
             self.remove_client(key);
             return;
         }

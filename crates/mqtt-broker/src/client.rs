@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionState>,
     /// Messages that wait for room in the window, or for the client.
     pub(crate) queue: VecDeque<Outgoing>,
+    /// How many of them are retained messages.
+    pub(crate) retained_waiting: usize,
     /// Whether the loss of messages was told since the queue was last empty.
     pub(crate) overflow_told: bool,
     pub(crate) will: Option<Will>,
@@ -80,6 +82,7 @@ impl Client {
             session: None,
             subscriptions: BTreeMap::new(),
             queue: VecDeque::new(),
+            retained_waiting: 0,
             overflow_told: false,
             will: None,
             will_due: None,

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Instant;
 
 use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, ReasonCode};
-use mqtt_session::{Printable, Session};
+use mqtt_session::{Defect, Printable, Session};
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry};
@@ -30,7 +30,9 @@ impl Broker {
             client.connection = Some(id);
             client.expiry = Expiry::of_connect(&connect);
             client.session_ends = None;
-            client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
+            if !Defect::WillNotCancelled.is_planted() {
+                client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
+            }
             client.will = connect.will;
         }
         let properties = self.connack_properties(assigned.then_some(identifier));

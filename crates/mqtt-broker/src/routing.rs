@@ -73,11 +73,7 @@ impl Broker {
         if !is_publishable(publish.topic_name) {
             return self.end_connection(now, id, ReasonCode::TopicNameInvalid);
         }
-        let reserved = ["$SYS/", "$CONTROL/", "$share/"];
-        let ignored = reserved
-            .iter()
-            .any(|prefix| publish.topic_name.starts_with(prefix));
-        let reached = !ignored && self.publish(now, Some(publisher), publish);
+        let reached = self.publish(now, Some(publisher), publish);
         let reason_code = match reached {
             true => ReasonCode::Success,
             false => ReasonCode::NoMatchingSubscribers,
@@ -119,6 +115,14 @@ impl Broker {
     /// Keeps the message if it is to be retained and hands it to its subscribers. Says whether there
     /// was one.
     fn publish(&mut self, now: Instant, from: Option<ClientKey>, publish: &Publish<'_>) -> bool {
+        // The broker's own: from clients they are acknowledged and ignored.
+        let reserved = ["$SYS/", "$CONTROL/", "$share/"];
+        if reserved
+            .iter()
+            .any(|prefix| publish.topic_name.starts_with(prefix))
+        {
+            return false;
+        }
         let mut routed = Routed::new(*publish, now);
         if publish.retain {
             self.retain(&mut routed);
@@ -163,28 +167,15 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let link = client
-            .connection
-            .and_then(|id| self.connections.get_mut(id));
         if copy.qos == QoS::AtMostOnce {
-            if let Some(link) = link {
-                if link.connection.output().len() < MAXIMUM_UNWRITTEN {
-                    let mut publish = routed.publish;
-                    publish.retain = copy.retain;
-                    publish.properties.topic_alias = None;
-                    publish.properties.subscription_identifiers =
-                        SubscriptionIdentifiers::new(&copy.subscription_identifiers);
-                    // Too large for this client, or the client is gone: not delivered.
-                    let _ = link.connection.publish_at_most_once(now, &publish);
-                    client
-                        .connection
-                        .into_iter()
-                        .for_each(|id| self.mark_changed(id));
-                } else {
-                    self.tell_overflow(key);
-                }
+            if client.connection.is_none() {
+                return;
             }
-            return;
+            // Behind retained messages that wait it must wait too, or the older one would be the
+            // last that the client gets of its topic.
+            if client.retained_waiting == 0 {
+                return self.deliver_at_once(now, key, &routed.publish, &copy);
+            }
         }
         let Some(message) = routed.owned() else {
             return;
@@ -192,6 +183,7 @@ impl Broker {
         if client.queue.len() >= self.limits.maximum_queued {
             return self.tell_overflow(key);
         }
+        client.retained_waiting += usize::from(copy.retain);
         client.queue.push_back(Outgoing {
             message,
             qos: copy.qos,
@@ -200,6 +192,31 @@ impl Broker {
             expires: routed.expires,
         });
         self.send_queue(now, key);
+    }
+
+    /// Sends a message of QoS 0 straight from the publisher's bytes.
+    fn deliver_at_once(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        publish: &Publish<'_>,
+        copy: &Copy,
+    ) {
+        let id = self.clients.get(key).and_then(|client| client.connection);
+        let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
+            return;
+        };
+        if link.connection.output().len() >= MAXIMUM_UNWRITTEN {
+            return self.tell_overflow(key);
+        }
+        let mut publish = *publish;
+        publish.retain = copy.retain;
+        publish.properties.topic_alias = None;
+        publish.properties.subscription_identifiers =
+            SubscriptionIdentifiers::new(&copy.subscription_identifiers);
+        // Too large for this client, or the client is gone: not delivered.
+        let _ = link.connection.publish_at_most_once(now, &publish);
+        self.mark_changed(id);
     }
 
     /// Sends what waits for a client, as far as its window and its socket have room.
@@ -215,7 +232,9 @@ impl Broker {
         };
         let mut sent = false;
         while let Some(outgoing) = client.queue.pop_front() {
+            let is_retained = usize::from(outgoing.retain);
             if outgoing.expires.is_some_and(|expires| expires <= now) {
+                client.retained_waiting -= is_retained;
                 continue; // [MQTT-3.3.2-5]
             }
             let room = match outgoing.qos {
@@ -226,6 +245,7 @@ impl Broker {
                 client.queue.push_front(outgoing);
                 break;
             }
+            client.retained_waiting -= is_retained;
             match link.connection.publish(now, outgoing) {
                 Ok(_) => sent = true,
                 // Too large for this client: as if it were delivered [MQTT-3.1.2-25].

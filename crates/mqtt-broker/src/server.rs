@@ -63,6 +63,8 @@ struct Peer {
     /// `None` once the broker is done with it.
     connection: Option<ConnectionId>,
     is_ready: bool,
+    /// The broker has ended it; it is in the list of those that linger.
+    is_ending: bool,
 }
 
 /// Why a server cannot start or go on.
@@ -176,13 +178,13 @@ impl Server {
         }
         let everyone_on = "everyone who can reach this machine";
         let who = match (local_only, allow_anonymous) {
-            (true, _) => {
+            (true, true) => {
                 "Starting in local only mode: only programs on this machine can connect, without \
                  password. To let others in, start with -c and a file with the lines 'listener 1883' \
                  and 'allow_anonymous true'."
             }
             (false, true) => &format!("Open to {everyone_on}, without password."),
-            (false, false) => {
+            (_, false) => {
                 "Nobody can connect: clients without a user name are not allowed, and there is no \
                  list of users. The line 'allow_anonymous true' lets everyone in."
             }
@@ -304,6 +306,7 @@ impl Server {
             None => peer.buffer.clear(),
         }
         if peer.buffer.is_empty() {
+            peer.buffer.clear();
             std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
             peer.buffer = ReadBuffer::default();
         }
@@ -353,13 +356,29 @@ impl Server {
             }
         }
         if self.broker.has_ended(id) {
+            self.end_peer(now, id, index);
+        }
+    }
+
+    /// The broker has ended a connection: its last bytes are written, for a while, and then what the
+    /// peer still sends is read.
+    fn end_peer(&mut self, now: Instant, id: ConnectionId, index: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if !peer.is_ending {
+            peer.is_ending = true;
+            self.lingering.push((now + LINGER, index));
+        }
+        if self.broker.output(id).is_empty() {
             self.linger(now, id, index);
         }
     }
 
-    /// The broker is done with a connection that the peer still has open.
+    /// The last bytes are written; the peer still has the connection open.
     fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
+        self.peers.by_connection.remove(id);
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -372,7 +391,6 @@ impl Server {
             peer.is_ready = true;
             self.ready.push(index);
         }
-        self.lingering.push((now + LINGER, index));
     }
 
     fn end_lingering(&mut self, now: Instant) {
@@ -381,14 +399,15 @@ impl Server {
             .iter()
             .take_while(|(until, _)| *until <= now)
             .count();
-        for (_, index) in self.lingering.drain(..due) {
-            // The place may have been given to another peer, which the broker knows.
-            if self
-                .peers
-                .get_mut(index)
-                .is_some_and(|peer| peer.connection.is_none())
-            {
-                self.peers.remove(index);
+        let due: Vec<_> = self.lingering.drain(..due).collect();
+        for (_, index) in due {
+            // The place may have been given to another peer, which is not ending.
+            let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.is_ending) else {
+                continue;
+            };
+            match peer.connection {
+                Some(id) => self.close(now, id, index),
+                None => self.peers.remove(index),
             }
         }
     }
@@ -401,16 +420,28 @@ impl Server {
     /// Tells the clients, and waits a little for those who read.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
-        self.listeners.clear();
+        // Nobody else comes in.
+        for bound in &mut self.listeners {
+            self.poll.registry().deregister(&mut bound.listener)?;
+        }
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         self.broker.shut_down(Instant::now());
         loop {
             let now = Instant::now();
             self.write(now);
-            if self.broker.connection_count() == 0 || now >= deadline {
+            for index in std::mem::take(&mut self.ready) {
+                self.read(now, index);
+            }
+            self.end_lingering(now);
+            if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
                 return Ok(());
             }
-            self.poll.poll(events, Some(deadline - now))?;
+            self.wait(events)?;
+            for event in events.iter() {
+                if let Some(index) = event.token().0.checked_sub(self.listeners.len()) {
+                    self.peer_is_ready(now, index, event);
+                }
+            }
         }
     }
 }
@@ -427,6 +458,7 @@ impl Peers {
             buffer,
             connection: Some(id),
             is_ready: false,
+            is_ending: false,
         };
         self.by_connection.insert(id, index);
         match self.entries.get_mut(index) {

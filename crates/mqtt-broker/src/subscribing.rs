@@ -158,6 +158,7 @@ impl Broker {
             if client.queue.len() >= limit {
                 break;
             }
+            client.retained_waiting += 1;
             client.queue.push_back(Outgoing {
                 qos: retained.qos.min(state.options.qos),
                 retain: true, // [MQTT-3.3.1-8]

@@ -1,6 +1,7 @@
 //! From words to options: clap reads them, its errors come out as one line each in mosquitto's words.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -30,7 +31,8 @@ pub(crate) fn parse<T: CommandFactory + FromArgMatches>(
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             ) =>
         {
-            print!("{}", error.render());
+            // A reader that has seen enough is no failure.
+            let _ = write!(std::io::stdout(), "{}", error.render());
             Ok(Parsed::Told)
         }
         Err(error) => Err(Failure::usage(format!(

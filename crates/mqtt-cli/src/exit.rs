@@ -1,6 +1,6 @@
 //! How programs end: every exit status with its meaning, and the one line that explains a failure.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use colored::Colorize;
@@ -123,7 +123,8 @@ pub(crate) fn warn(message: &str) {
 /// A line on standard error, coloured on a terminal if NO_COLOR does not forbid it.
 fn say(kind: &str, color: colored::Color, message: &str) {
     colored::control::set_override(is_colorful());
-    eprintln!("{} {message}", kind.color(color).bold());
+    // Nobody hears it: the exit status still says what happened.
+    let _ = writeln!(std::io::stderr(), "{} {message}", kind.color(color).bold());
 }
 
 fn is_colorful() -> bool {

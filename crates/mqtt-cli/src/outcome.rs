@@ -17,8 +17,8 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     match error {
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => Status::of_connack(connack, version),
-            CloseReason::Decode(mqtt_codec::DecodeError::ReasonCode(code)) => {
-                Status::Refused(*code) // of a CONNACK; mosquitto passes any code on
+            CloseReason::Decode(mqtt_codec::DecodeError::ConnackCode(code)) => {
+                Status::Refused(*code) // mosquitto passes any code on
             }
             CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
             CloseReason::Disconnected(_) => Status::Disconnected,

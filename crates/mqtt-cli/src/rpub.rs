@@ -27,7 +27,7 @@ const RECONNECT_FOR: Duration = Duration::from_secs(120);
 /// How long the last bytes may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// While so many bytes wait for the socket no message of QoS 0 is added.
+/// While so many bytes wait for the socket no message is added.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
 /// Publish MQTT messages: one, or one for each line of standard input.
@@ -311,13 +311,11 @@ impl Publisher {
     }
 
     fn has_room(&mut self) -> bool {
-        if self.plan.qos != QoS::AtMostOnce {
-            return self.driver.has_room();
-        }
         if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {
             self.driver.flush();
         }
         self.driver.unwritten() < MAXIMUM_UNWRITTEN
+            && (self.plan.qos == QoS::AtMostOnce || self.driver.has_room())
     }
 
     fn next_message(&mut self) -> Option<Arc<Message>> {

@@ -158,7 +158,9 @@ impl TryFrom<Args> for Plan {
             verbose: args.verbose,
             newline: !args.no_newline,
             count: args.count,
-            deadline: args.timeout.map(|timeout| Instant::now() + timeout),
+            deadline: args
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
             no_retained: args.no_retained,
             debug: connection.debug,
             quiet: connection.quiet,
@@ -260,9 +262,11 @@ impl Subscriber {
                 Ok(()) => {}
                 // The reader has seen enough. What it did not get is not acknowledged.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.driver.abandon();
                     return Ok(Status::Success);
                 }
                 Err(error) => {
+                    self.driver.abandon();
                     let text = system_text(&error);
                     return Err(Failure::usage(format!(
                         "Cannot write the messages: {text}."

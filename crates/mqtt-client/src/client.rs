@@ -14,7 +14,7 @@ use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError};
 
 use crate::{ClientError, Driver, Options, Wake};
 
-/// Messages that wait to be received. More are left to the network.
+/// Messages that wait to be received. Beyond it those of QoS 0 are dropped.
 const MAXIMUM_RECEIVED: usize = 1000;
 
 /// While so many bytes wait for the socket, publishing waits too.
@@ -30,6 +30,7 @@ pub struct Client {
     driver: Driver,
     inbox: Inbox,
     subscriptions: Vec<Subscription>,
+    has_session: bool,
 }
 
 /// What came while a call waited for something else.
@@ -54,6 +55,7 @@ impl Client {
             driver,
             inbox: Inbox::default(),
             subscriptions: Vec::new(),
+            has_session,
         };
         while !client.driver.is_connected() {
             client.turn(None)?;
@@ -113,11 +115,12 @@ impl Client {
         self.inbox.subscribed = None;
         self.subscriptions.push(subscription.clone());
         if let Some(connection) = self.driver.connection() {
-            connection.subscribe(
-                Instant::now(),
-                vec![subscription],
-                SubscribeProperties::default(),
-            )?;
+            let properties = SubscribeProperties::default();
+            match connection.subscribe(Instant::now(), vec![subscription], properties) {
+                // It goes out with the others when the connection is there.
+                Ok(_) | Err(PublishError::NotConnected) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         loop {
             if let Some((_, reason_code)) = self.inbox.subscribed.take() {
@@ -139,7 +142,7 @@ impl Client {
     /// If the connection is gone for good.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, ClientError> {
         self.acknowledge();
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             if let Some((message, delivery)) = self.inbox.messages.pop_front() {
                 self.inbox.in_hand = delivery.packet_identifier();
@@ -199,11 +202,7 @@ impl Client {
             inbox.handle(connection, event, subscriptions)
         })?;
         if let Wake::Disconnected(..) = wake {
-            // What was not acknowledged comes again.
-            self.inbox
-                .messages
-                .retain(|(_, delivery)| *delivery == Delivery::AtMostOnce);
-            self.inbox.in_hand = None;
+            self.inbox.connection_lost(self.has_session);
         }
         Ok(wake)
     }
@@ -217,13 +216,16 @@ impl Inbox {
         subscriptions: &[Subscription],
     ) -> ControlFlow<()> {
         match event {
-            Event::Connected { connack, .. }
-                if !connack.session_present && !subscriptions.is_empty() =>
-            {
+            Event::Connected { .. } if !subscriptions.is_empty() => {
+                // Whether or not the server knows the session: one may not have been answered.
                 // Cannot fail but for the connection, and then it is made again.
                 let properties = SubscribeProperties::default();
                 let _ = connection.subscribe(Instant::now(), subscriptions.to_vec(), properties);
             }
+            // The server holds those of QoS 1 and 2 back when its window is full.
+            Event::Message(publish)
+                if publish.delivery == Delivery::AtMostOnce
+                    && self.messages.len() >= MAXIMUM_RECEIVED => {}
             Event::Message(publish) => {
                 if let Ok(message) = publish.to_message() {
                     self.messages.push_back((message, publish.delivery));
@@ -238,10 +240,19 @@ impl Inbox {
             }
             _ => {}
         }
-        if self.messages.len() < MAXIMUM_RECEIVED {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
+        ControlFlow::Continue(())
+    }
+
+    /// With a session, what was not acknowledged comes again; without one it does not, and is given
+    /// to the program all the same. Its identifiers mean nothing any more.
+    fn connection_lost(&mut self, has_session: bool) {
+        self.in_hand = None;
+        if has_session {
+            self.messages
+                .retain(|(_, delivery)| *delivery == Delivery::AtMostOnce);
+        }
+        for (_, delivery) in &mut self.messages {
+            *delivery = Delivery::AtMostOnce;
         }
     }
 }

@@ -26,7 +26,14 @@ pub struct ClientCore {
     lost_since: Option<Instant>,
     was_reached: bool,
     was_connected: bool,
+    /// Since when this connection is accepted.
+    connected_since: Option<Instant>,
 }
+
+/// A connection that lived as long, or on which a message was delivered, was a good one: the waits
+/// and the time of trying begin anew. Accepting alone is no progress: a server may close again and
+/// again because of what comes next.
+const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 impl ClientCore {
     /// A client without a connection. With a session it goes on with that; see
@@ -41,6 +48,7 @@ impl ClientCore {
             lost_since: None,
             was_reached: false,
             was_connected: false,
+            connected_since: None,
         }
     }
 
@@ -79,12 +87,25 @@ impl ClientCore {
         while let Some(event) = connection.handle_input(now, input) {
             match &event {
                 Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
-                Event::Connected { unfinished, .. } => {
+                Event::Connected {
+                    connack,
+                    unfinished,
+                } => {
+                    // Assigned once, it is the client's own (MQTT 5.0, 3.2.2.3.7).
+                    if let Some(identifier) = &connack.properties.assigned_client_identifier {
+                        self.options
+                            .connect
+                            .client_identifier
+                            .clone_from(identifier);
+                    }
                     // Those of the session that was lost now are older than what waits.
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
                     }
                     self.was_connected = true;
+                    self.connected_since = Some(now);
+                }
+                Event::Delivered { .. } => {
                     self.lost_since = None;
                     self.backoff.reset();
                 }
@@ -127,6 +148,14 @@ impl ClientCore {
         if let Some(mut connection) = self.connection.take() {
             self.session = Some(connection.take_session());
         }
+        let lived = self
+            .connected_since
+            .take()
+            .map_or(Duration::ZERO, |since| now - since);
+        if lived >= GOOD_CONNECTION {
+            self.lost_since = None;
+            self.backoff.reset();
+        }
         let lost_since = *self.lost_since.get_or_insert(now);
         if self.may_retry(&error, now - lost_since) {
             Ok((error, self.backoff.next(random)))
@@ -146,9 +175,9 @@ impl ClientCore {
     }
 
     /// The first `count` bytes of the output were written.
-    pub fn consume_output(&mut self, count: usize) {
+    pub fn consume_output(&mut self, now: Instant, count: usize) {
         if let Some(connection) = &mut self.connection {
-            connection.consume_output(count);
+            connection.consume_output(now, count);
         }
     }
 

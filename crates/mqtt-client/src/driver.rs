@@ -45,6 +45,16 @@ pub struct Driver {
     readable: bool,
     /// Whether the program stopped before all of the buffer was handled.
     stopped: bool,
+    /// The stream takes nothing any more. What the server said before is read still.
+    unwritable: bool,
+    /// All was read that there is.
+    is_closed: bool,
+    /// The server has closed its side, perhaps while the stream came up.
+    peer_closed: bool,
+    /// What the server is to be told at the very end; a courtesy.
+    farewell: Vec<u8>,
+    /// The stream that it goes to.
+    ending: Option<Link>,
     sources: usize,
 }
 
@@ -78,6 +88,11 @@ impl Driver {
             buffer: ReadBuffer::default(),
             readable: false,
             stopped: false,
+            unwritable: false,
+            is_closed: false,
+            peer_closed: false,
+            farewell: Vec::new(),
+            ending: None,
             sources: 0,
         })
     }
@@ -124,7 +139,10 @@ impl Driver {
         deadline: Option<Instant>,
         handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
-        self.write()?;
+        if let Link::Down = self.link {
+            return Err(ClientError::Closed(CloseReason::ConnectionLost));
+        }
+        self.write();
         self.wait(deadline)?;
         let now = Instant::now();
         let registry = self.poll.registry();
@@ -134,8 +152,8 @@ impl Driver {
         {
             self.link_is_up(now)?;
         }
-        if self.readable && self.unwritten() < MAXIMUM_UNWRITTEN {
-            self.read()?;
+        if self.readable && !self.stopped && self.may_read() {
+            self.read();
         }
         self.core.handle_timeout(now);
         let mut input = self.buffer.unread();
@@ -143,6 +161,11 @@ impl Driver {
         let flow = self.core.handle_input(now, &mut input, handle);
         self.buffer.consume(available - input.len());
         self.stopped = flow?.is_break();
+        if self.is_closed && !self.stopped {
+            // All that came before the end is handled.
+            self.core.handle_close();
+            let _ = self.core.handle_input(now, &mut &[][..], handle)?;
+        }
         Ok(())
     }
 
@@ -186,7 +209,14 @@ impl Driver {
     /// program that stops because too much waits calls this first: only then a turn is sure to wake
     /// when there is room.
     pub fn flush(&mut self) {
-        let _ = self.write();
+        self.write();
+    }
+
+    /// Drops everything that waits for the socket, acknowledgements included: what they promise
+    /// could not be made true. The connection is over without DISCONNECT.
+    pub fn abandon(&mut self) {
+        self.farewell.clear();
+        self.link = Link::Down;
     }
 
     /// Ends the connection and waits until the bytes are written. The socket may refuse to take any
@@ -209,9 +239,12 @@ impl Driver {
         let mut deadline = Instant::now() + timeout;
         let mut unwritten = self.unwritten();
         loop {
-            self.write()?;
+            self.write();
             if self.unwritten() == 0 {
                 return Ok(());
+            }
+            if self.unwritable {
+                return Err(ClientError::Closed(CloseReason::ConnectionLost));
             }
             let now = Instant::now();
             if self.unwritten() < unwritten {
@@ -225,18 +258,28 @@ impl Driver {
         }
     }
 
-    /// Writes what is due, as far as the socket takes it.
-    fn write(&mut self) -> Result<(), ClientError> {
-        if let (Link::Up(stream), false) = (&mut self.link, self.core.output().is_empty()) {
-            let written = stream.write(self.core.output()).map_err(connection_lost)?;
-            self.core.consume_output(written);
+    /// Writes what is due, as far as the socket takes it. That it takes nothing is no end yet: the
+    /// server may have said why.
+    fn write(&mut self) {
+        if self.unwritable || self.core.output().is_empty() {
+            return;
         }
-        Ok(())
+        if let Link::Up(stream) = &mut self.link {
+            match stream.write(self.core.output()) {
+                Ok(written) => self.core.consume_output(Instant::now(), written),
+                Err(_) => (self.unwritable, self.readable) = (true, true),
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.unwritable || self.unwritten() < MAXIMUM_UNWRITTEN
     }
 
     /// Waits for the first thing to do.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
-        let busy = self.stopped || self.readable && self.unwritten() < MAXIMUM_UNWRITTEN;
+        let is_up = matches!(self.link, Link::Up(_));
+        let busy = is_up && (self.stopped || self.readable && self.may_read());
         if busy {
             return self.poll_for(Some(Duration::ZERO));
         }
@@ -254,10 +297,9 @@ impl Driver {
             _ => {}
         }
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
-            if let Link::Up(stream) = &mut self.link {
-                stream.handle_event(event);
-            }
-            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            // Some events come only once, also while the stream comes up.
+            self.peer_closed |= event.is_read_closed() || event.is_error();
+            self.readable |= event.is_readable() || self.peer_closed;
         }
         Ok(())
     }
@@ -267,27 +309,34 @@ impl Driver {
         self.buffer.clear();
         self.readable = true;
         self.stopped = false;
-        self.write()
+        (self.unwritable, self.is_closed) = (false, false);
+        self.write();
+        Ok(())
     }
 
-    fn read(&mut self) -> Result<(), ClientError> {
-        if let Link::Up(stream) = &mut self.link {
-            match self.buffer.fill(stream).map_err(connection_lost)? {
-                ReadStatus::More => {}
-                ReadStatus::Drained => self.readable = false,
-                ReadStatus::Closed => {
-                    self.readable = false;
-                    self.core.handle_close();
-                }
+    fn read(&mut self) {
+        let Link::Up(stream) = &mut self.link else {
+            return;
+        };
+        if self.peer_closed {
+            stream.expect_end();
+        }
+        match self.buffer.fill(stream) {
+            Ok(ReadStatus::More) => {}
+            Ok(ReadStatus::Drained) if !self.unwritable => self.readable = false,
+            Ok(ReadStatus::Drained | ReadStatus::Closed) | Err(_) => {
+                self.readable = false;
+                self.is_closed = true;
             }
         }
-        Ok(())
     }
 
     /// The connection is gone, or was not reached: tries again, or gives up.
     fn lost(&mut self, error: ClientError) -> Result<Wake, ClientError> {
-        // What explains the end to the server may still be in the output; a courtesy.
-        let _ = self.write();
+        // What explains the end is behind acknowledgements of this turn, which the program has not
+        // made true yet: it leaves when the program is done.
+        self.farewell = self.core.output().to_vec();
+        self.peer_closed = false;
         let mut random = [0; 4];
         let _ = getrandom::fill(&mut random); // without it the waits are only less spread
         let now = Instant::now();
@@ -296,17 +345,23 @@ impl Driver {
             .handle_lost(now, error, u32::from_ne_bytes(random))
         {
             Ok((error, wait)) => {
+                self.farewell.clear(); // there is nothing to explain
                 self.link = Link::Waiting(now + wait);
                 Ok(Wake::Disconnected(error, wait))
             }
             Err(error) => {
-                self.link = Link::Down;
+                let link = std::mem::replace(&mut self.link, Link::Down);
+                self.ending = Some(link);
                 Err(error)
             }
         }
     }
 }
 
-fn connection_lost(_: io::Error) -> ClientError {
-    ClientError::Closed(CloseReason::ConnectionLost)
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(Link::Up(stream)) = &mut self.ending {
+            let _ = stream.write(&self.farewell);
+        }
+    }
 }

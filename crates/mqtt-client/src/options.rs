@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqtt_codec::{Connect, ProtocolVersion};
+use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 use mqtt_session::Config;
 
 /// Where to connect, as whom, and within which limits.
@@ -44,6 +44,7 @@ impl Options {
             port,
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),
             limits: Config {
+                first_identifier: random_identifier(),
                 maximum_in_flight: 20,
                 receive_maximum: u16::MAX,
                 handshake_timeout: Duration::from_secs(30),
@@ -69,4 +70,11 @@ impl Options {
         }
         connect
     }
+}
+
+/// Where a session of which this client knows nothing begins; see [`Config::first_identifier`].
+fn random_identifier() -> PacketIdentifier {
+    let mut random = [0; 2];
+    let _ = getrandom::fill(&mut random); // without it the chance of a clash is higher
+    PacketIdentifier::new(u16::from_ne_bytes(random)).unwrap_or(PacketIdentifier::FIRST)
 }

@@ -11,6 +11,8 @@ use crate::ReasonCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
+    /// A CONNACK with a code that no version defines for it.
+    ConnackCode(u8),
     /// A CONNECT with flags that exclude each other, or with the reserved flag set.
     ConnectFlags,
     /// A property that may be there once was there twice.
@@ -71,7 +73,8 @@ impl DecodeError {
             | Self::Truncated
             | Self::UnknownProperty
             | Self::VariableByteInteger => ReasonCode::MalformedPacket,
-            Self::DuplicateProperty
+            Self::ConnackCode(_)
+            | Self::DuplicateProperty
             | Self::NothingListed
             | Self::PacketIdentifierZero
             | Self::PropertyValue
@@ -91,6 +94,7 @@ impl DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ConnackCode(code) => write!(f, "invalid reason code {code} in CONNACK"),
             Self::ConnectFlags => f.write_str("invalid connect flags"),
             Self::DuplicateProperty => f.write_str("a property is there twice"),
             Self::FixedHeaderFlags => f.write_str("invalid flags in the fixed header"),

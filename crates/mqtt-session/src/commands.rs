@@ -9,7 +9,7 @@ use mqtt_codec::{
 };
 
 use crate::connection::{Connection, Request, State};
-use crate::{Outgoing, PublishError};
+use crate::{Outgoing, PublishError, defect};
 
 impl Connection {
     /// Sends a message of QoS 0, which nobody keeps.
@@ -50,7 +50,8 @@ impl Connection {
             return Err(PublishError::QuotaUsedUp);
         }
         let packet_identifier = self.next_identifier()?;
-        let publish = outgoing.publish(outgoing.delivery(packet_identifier, false), now);
+        let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
+        let publish = outgoing.publish(outgoing.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
         self.try_send(now, &Packet::Publish(publish))?;
         self.session.sender.sent(packet_identifier, outgoing);

@@ -15,7 +15,7 @@ use crate::delivery::Repeat;
 use crate::keep_alive::{Action, KeepAlive};
 use crate::output::Output;
 use crate::packet_log::{self, Direction};
-use crate::{CloseReason, Event, Session};
+use crate::{CloseReason, Defect, Event, Session};
 
 /// Limits of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Config {
     pub receive_maximum: u16,
     /// How many messages of QoS 1 and 2 are sent at a time, if the peer allows as many.
     pub maximum_in_flight: u16,
+    /// Client: the identifier to begin with if it goes on with a session whose state it does not
+    /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
+    pub first_identifier: PacketIdentifier,
     /// How long CONNECT (at a server) or CONNACK (at a client) may take.
     pub handshake_timeout: Duration,
 }
@@ -37,6 +40,7 @@ impl Default for Config {
             maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
             receive_maximum: u16::MAX,
             maximum_in_flight: u16::MAX,
+            first_identifier: PacketIdentifier::FIRST,
             handshake_timeout: Duration::from_secs(10),
         }
     }
@@ -55,6 +59,8 @@ pub struct Connection {
     /// Client: what its CONNECT asked for, and whether it has a session to go on with.
     pub(crate) clean_start: bool,
     pub(crate) has_state: bool,
+    /// Server: whether CONNECT asked for a session that ends with its connection.
+    pub(crate) session_ends_with_connection: bool,
     pub(crate) config: Config,
     handshake_deadline: Instant,
     decoder: Decoder,
@@ -63,7 +69,14 @@ pub struct Connection {
     pub(crate) requests: VecDeque<Request>,
     /// Events that did not come from input.
     pub(crate) pending: VecDeque<Event<'static>>,
+    /// How much of a packet that is not complete was there the last time that counted.
+    partial: usize,
+    /// How many bytes stand before the end of a PINGREQ that is not written yet.
+    ping_unwritten: usize,
 }
+
+/// So many more bytes of a packet that takes long show that the peer is there, as in mosquitto.
+const PROGRESS: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -157,12 +170,15 @@ impl Connection {
             keep_alive: KeepAlive::new(role, Duration::ZERO, now),
             clean_start: false,
             has_state: false,
+            session_ends_with_connection: false,
             handshake_deadline: now + config.handshake_timeout,
             config,
             decoder,
             output: Output::default(),
             requests: VecDeque::new(),
             pending: VecDeque::new(),
+            partial: 0,
+            ping_unwritten: 0,
         }
     }
 
@@ -183,9 +199,14 @@ impl Connection {
                 State::Handshake | State::Connected => {}
             }
             let packet = match self.decoder.decode(input) {
-                Ok(packet) => packet?,
+                Ok(Some(packet)) => packet,
+                Ok(None) => {
+                    self.note_progress(now, input.len());
+                    return None;
+                }
                 Err(error) => return self.end(now, CloseReason::Decode(error)),
             };
+            self.partial = 0;
             self.keep_alive.received(now);
             if let Some(event) = self.handle_packet(now, packet) {
                 return Some(event);
@@ -203,6 +224,7 @@ impl Connection {
                 Action::Nothing => None,
                 Action::Ping => {
                     self.send(now, &Packet::Pingreq);
+                    self.ping_unwritten = self.output.pending().len();
                     None
                 }
                 Action::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
@@ -236,8 +258,13 @@ impl Connection {
     }
 
     /// The first `count` bytes of the output were written.
-    pub fn consume_output(&mut self, count: usize) {
+    pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
+        if self.ping_unwritten > 0 {
+            // A PINGREQ behind a large packet: its answer is awaited from when it has left.
+            self.ping_unwritten = self.ping_unwritten.saturating_sub(count);
+            self.keep_alive.ping_left(now);
+        }
     }
 
     /// Takes what outlives the connection. What the application did not take over is not in it: the
@@ -245,6 +272,9 @@ impl Connection {
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
         session.receiver.end_connection();
+        if Defect::HeldForgotten.is_planted() {
+            session.receiver = Default::default();
+        }
         session
     }
 
@@ -283,6 +313,14 @@ impl Connection {
     /// The client identifier, as far as it is known.
     pub fn client_identifier(&self) -> &str {
         &self.client_identifier
+    }
+
+    /// A packet that takes longer than keep alive is no silence [MQTT 5.0, 3.1.2.10].
+    fn note_progress(&mut self, now: Instant, available: usize) {
+        if available >= self.partial + PROGRESS {
+            self.partial = available;
+            self.keep_alive.received(now);
+        }
     }
 
     /// The connection is accepted: goes on where the session stopped.

@@ -68,6 +68,8 @@ impl Connection {
             .clone_from(&connect.client_identifier);
         self.peer = PeerLimits::of_client(&connect);
         self.set_keep_alive(now, connect.keep_alive);
+        self.session_ends_with_connection =
+            connect.properties.session_expiry_interval.unwrap_or(0) == 0;
         self.state = State::Answering;
         Event::Connect(connect)
     }
@@ -99,6 +101,7 @@ impl Connection {
             _ => connack.session_present,
         };
         let unfinished = if goes_on {
+            self.session.sender.begin_at(self.config.first_identifier);
             self.resume(now);
             Vec::new()
         } else {

@@ -7,7 +7,7 @@ use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
 use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
 use crate::packet_log::Direction;
-use crate::{CloseReason, Event};
+use crate::{CloseReason, Event, defect};
 
 impl Connection {
     pub(crate) fn handle_packet<'a>(
@@ -52,6 +52,13 @@ impl Connection {
                 None
             }
             Packet::Pingresp => None,
+            Packet::Disconnect(disconnect)
+                if self.session_ends_with_connection
+                    && disconnect.properties.session_expiry_interval.unwrap_or(0) > 0 =>
+            {
+                let what = "a session that ends with its connection cannot be prolonged";
+                self.protocol_error(now, ReasonCode::ProtocolError, what) // U5-14
+            }
             Packet::Disconnect(disconnect) => {
                 self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
             }
@@ -80,6 +87,7 @@ impl Connection {
             ProtocolVersion::V5_0 => self.config.receive_maximum,
             _ => u16::MAX,
         };
+        defect::note_dup(publish.delivery.dup());
         let receiver = &mut self.session.receiver;
         match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
             Incoming::New => Some(Event::Message(publish)),

@@ -1,5 +1,6 @@
 //! Keep alive (MQTT 5.0, 3.1.2.10): when the client has to say something, and when silence means
-//! that the peer is gone. Only whole packets count.
+//! that the peer is gone. Whole packets count, and large
+//! parts of one that takes long.
 
 use std::time::{Duration, Instant};
 
@@ -39,10 +40,15 @@ impl KeepAlive {
         self.last_sent = now;
     }
 
-    /// A whole packet came. Any packet shows that the peer is there, not only PINGRESP.
+    /// A whole packet came, or a good part of one. Any packet shows that the peer is there, not only PINGRESP.
     pub(crate) fn received(&mut self, now: Instant) {
         self.last_received = now;
         self.ping_sent = None;
+    }
+
+    /// The PINGREQ, or what stands before it, has left.
+    pub(crate) fn ping_left(&mut self, now: Instant) {
+        self.ping_sent = self.ping_sent.map(|_| now);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -31,6 +31,7 @@
 
 mod commands;
 mod connection;
+mod defect;
 mod delivery;
 mod error;
 mod event;
@@ -42,6 +43,9 @@ mod packet_log;
 mod session;
 
 pub use connection::{Config, Connection};
+pub use defect::Defect;
+#[cfg(feature = "planted-defects")]
+pub use defect::plant;
 pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
 pub use event::Event;

@@ -29,6 +29,10 @@ impl Output {
         self.written += count;
         if self.written >= self.bytes.len() {
             self.clear();
+        } else if self.written > self.bytes.len() / 2 {
+            // A peer that always has something to come must not make the buffer grow for ever.
+            self.bytes.drain(..self.written);
+            self.written = 0;
         }
     }
 
@@ -39,5 +43,29 @@ impl Output {
         } else {
             self.bytes.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_is_never_empty_does_not_grow() {
+        let mut output = Output::default();
+        let push = |output: &mut Output| {
+            output
+                .push(&Packet::Pingreq, ProtocolVersion::V3_1_1, u32::MAX)
+                .unwrap();
+        };
+        (0..1000).for_each(|_| push(&mut output));
+        for _ in 0..1_000_000 {
+            push(&mut output);
+            output.consume(2);
+            assert_eq!(output.pending().len(), 2000);
+        }
+        assert!(output.bytes.capacity() < 10_000);
+        output.consume(2000);
+        assert!(output.pending().is_empty());
     }
 }

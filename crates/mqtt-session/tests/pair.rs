@@ -84,7 +84,7 @@ impl End {
     fn take_output(&mut self, limit: usize) -> Vec<u8> {
         let pending = self.connection.output();
         let bytes = pending[..pending.len().min(limit)].to_vec();
-        self.connection.consume_output(bytes.len());
+        self.connection.consume_output(Instant::now(), bytes.len());
         bytes
     }
 }

@@ -2,6 +2,7 @@
 //! promises, until the link is cut; then each direction loses its own end.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use mqtt_broker::ConnectionId;
 
@@ -31,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) client_said_goodbye: bool,
     pub(crate) broker_said_goodbye: bool,
     pub(crate) connack_seen: bool,
+    /// When the broker answered CONNECT; its bytes may leave later.
+    pub(crate) answered_at: Option<Instant>,
     /// Nothing moves before this step.
     pub(crate) stalled_until: u64,
 }
@@ -52,6 +55,7 @@ impl Link {
             client_said_goodbye: false,
             broker_said_goodbye: false,
             connack_seen: false,
+            answered_at: None,
             stalled_until: 0,
         }
     }

@@ -34,6 +34,8 @@ pub struct ClientPlan {
     pub version: ProtocolVersion,
     /// Whether it keeps its session.
     pub lasts: bool,
+    /// Whether it starts anew with each connection.
+    pub clean_start: bool,
     /// The QoS of its subscription.
     pub subscribed: u8,
     /// What it lets the broker send at a time (5.0).
@@ -115,14 +117,17 @@ impl Plan {
 impl ClientPlan {
     fn new(rng: &mut Rng) -> Self {
         use ProtocolVersion::{V3_1, V3_1_1, V5_0};
+        let version = [V3_1, V3_1_1, V3_1_1, V5_0, V5_0, V5_0][rng.usize(0..6)];
+        let lasts = rng.u8(0..5) > 0;
         Self {
-            version: [V3_1, V3_1_1, V3_1_1, V5_0, V5_0, V5_0][rng.usize(0..6)],
-            lasts: rng.u8(0..5) > 0,
+            version,
+            lasts,
+            clean_start: !lasts && (version != V5_0 || rng.bool()),
             subscribed: [0, 1, 2, 2][rng.usize(0..4)],
             receive_maximum: rng.u16(1..=20),
             window: rng.u16(1..=20),
             keep_alive: [0, 5, 10, 60][rng.usize(0..4)],
-            will_delay: [None, Some(0), Some(1_000_000)][rng.usize(0..3)],
+            will_delay: [None, Some(0), Some(5)][rng.usize(0..3)],
             expiry: [0, 2, 30][rng.usize(0..3)],
         }
     }

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use mqtt_broker::{Broker, Limits};
 use mqtt_client::{ClientCore, ClientError, Message, Options, QoS, Reconnect};
 use mqtt_codec::{
-    Connect, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription, SubscriptionOptions,
-    TopicFilter, TopicName, Will,
+    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
+    SubscriptionOptions, TopicFilter, TopicName, Will,
 };
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
@@ -59,7 +59,9 @@ struct SimClient {
     /// What the client sends, and what the broker sends to it.
     up: Direction,
     down: Direction,
-    broker_side_ends: u64,
+    /// Wills that were to be published up to now, and when the next one is.
+    wills_due: u64,
+    will_due: Option<Instant>,
     failure: Option<Violation>,
 }
 
@@ -255,15 +257,9 @@ impl World {
         self.ledger
             .check_complete(lasting, |subscriber, key| self.promise(subscriber, key))?;
         for (index, count) in &self.wills {
-            let client = &self.clients[*index];
-            let delayed = client.plan.will_delay.unwrap_or(0) > 0;
-            if delayed && client.plan.lasts && client.plan.version == ProtocolVersion::V5_0 {
-                let what = format!("the will of {index} came although its delay is not over");
-                return Err(Violation::new("I12", what));
-            }
-            if *count > client.broker_side_ends {
-                let ends = client.broker_side_ends;
-                let what = format!("{count} wills of {index} for {ends} ends of a connection");
+            let due = self.clients[*index].wills_due_at(self.now);
+            if *count > due {
+                let what = format!("{count} wills of {index}, where {due} were due");
                 return Err(Violation::new("I12", what));
             }
         }
@@ -345,7 +341,7 @@ impl World {
             return Ok(());
         }
         let bytes = output[..count].to_vec();
-        client.core.consume_output(count);
+        client.core.consume_output(self.now, count);
         link.up.extend(&bytes);
         let goodbye = &mut link.client_said_goodbye;
         let up = &mut client.up;
@@ -392,11 +388,11 @@ impl World {
     }
 
     fn check_broker_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
-        let now = self.now;
         let link = &mut self.links[index];
+        let now = link.answered_at.unwrap_or(self.now);
         let client = &mut self.clients[link.client];
         let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
-        let windows = (self.plan.broker_window, self.plan.broker_receive_maximum);
+        let broker_window = self.plan.broker_window;
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
@@ -404,7 +400,12 @@ impl World {
             match packet.kind {
                 2 => {
                     *connack_seen = true;
-                    client.check_connack(packet.session_present, packet.reason, windows, now)?;
+                    client.check_connack(
+                        packet.session_present,
+                        packet.reason,
+                        broker_window,
+                        now,
+                    )?;
                 }
                 14 => {
                     *goodbye = true;
@@ -454,7 +455,11 @@ impl World {
         let input = std::mem::take(&mut link.broker_input);
         let mut rest = &input[..];
         self.broker.handle_input(self.now, id, &mut rest);
-        self.links[index].broker_input = rest.to_vec();
+        let link = &mut self.links[index];
+        link.broker_input = rest.to_vec();
+        if link.answered_at.is_none() && !self.broker.output(id).is_empty() {
+            link.answered_at = Some(self.now);
+        }
         self.record(3, &bytes);
         self.ended_connections_send()
     }
@@ -477,8 +482,12 @@ impl World {
             return Ok(());
         }
         let bytes: Vec<u8> = link.down.drain(..count).collect();
+        let broker_receive_maximum = self.plan.broker_receive_maximum;
         let client = &mut self.clients[client_index];
         link.client_got.read(&bytes, |packet| {
+            if packet.kind == 2 {
+                client.sees_connack(packet.session_present, broker_receive_maximum);
+            }
             client.up.answered(&packet);
             Ok(())
         })?;
@@ -587,16 +596,16 @@ impl World {
         link.broker_input.clear();
         let client = link.client;
         self.broker.remove(self.now, id);
-        self.clients[client].broker_side_ends += 1;
+        if !self.links[index].connack_seen {
+            return; // nothing came of it
+        }
         // A newer connection of the client has the session now, and its own end.
         let is_newest = self
             .links
             .iter()
             .skip(index + 1)
             .all(|other| other.client != client || !other.connack_seen);
-        if is_newest && self.links[index].connack_seen {
-            self.clients[client].session_ends(self.now);
-        }
+        self.clients[client].connection_ends(self.now, is_newest);
     }
 
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are
@@ -737,8 +746,9 @@ impl SimClient {
         options.reconnect = Reconnect::Always;
         options.limits.maximum_in_flight = plan.window;
         options.limits.receive_maximum = plan.receive_maximum;
+        options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
         let mut connect = Connect::new(plan.version, format!("client{index}"));
-        connect.clean_start = !plan.lasts;
+        connect.clean_start = plan.clean_start;
         connect.keep_alive = plan.keep_alive;
         if plan.version == ProtocolVersion::V5_0 {
             let expiry = if plan.lasts { u32::MAX } else { plan.expiry };
@@ -766,7 +776,8 @@ impl SimClient {
             model: SessionModel::default(),
             up: Direction::default(),
             down: Direction::default(),
-            broker_side_ends: 0,
+            wills_due: 0,
+            will_due: None,
             failure: None,
         }
     }
@@ -776,15 +787,16 @@ impl SimClient {
         &mut self,
         session_present: bool,
         reason: u8,
-        (broker_window, broker_receive_maximum): (u16, u16),
+        broker_window: u16,
         now: Instant,
     ) -> Result<(), Violation> {
         if reason != 0 {
             return Err(Violation::new("I12", format!("refused with {reason}")));
         }
-        let v5 = self.plan.version == ProtocolVersion::V5_0;
         let lives = self.model.exists && self.model.ends.is_none_or(|ends| now < ends);
-        let expected = lives && self.plan.lasts;
+        let expected = lives && !self.plan.clean_start;
+        let due = |due: Instant| due <= now || self.plan.clean_start;
+        self.wills_due += u64::from(self.will_due.take().is_some_and(due));
         if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
             let what = format!("Session Present is {session_present}, not {expected}");
             return Err(Violation::new("I12", what));
@@ -793,29 +805,58 @@ impl SimClient {
             exists: true,
             ends: None,
         };
-        let to_broker = if v5 {
-            self.plan.window.min(broker_receive_maximum)
-        } else {
-            self.plan.window
-        };
-        let to_client = if v5 {
+        let v5 = self.plan.version == ProtocolVersion::V5_0;
+        let window = if v5 {
             broker_window.min(self.plan.receive_maximum)
         } else {
             broker_window
         };
-        self.up.begin(expected, to_broker);
-        self.down.begin(expected, to_client);
+        self.down.begin(expected, window);
         Ok(())
     }
 
-    fn session_ends(&mut self, now: Instant) {
-        let after = match self.plan.version {
-            ProtocolVersion::V5_0 if self.plan.lasts => None,
-            ProtocolVersion::V5_0 => Some(self.plan.expiry),
+    /// The CONNACK has reached the client, which begins what it sends anew, or goes on.
+    fn sees_connack(&mut self, session_present: bool, broker_receive_maximum: u16) {
+        let goes_on = match self.plan.version {
+            ProtocolVersion::V3_1 => !self.plan.clean_start, // there it is not told
+            _ => session_present,
+        };
+        let window = match self.plan.version {
+            ProtocolVersion::V5_0 => self.plan.window.min(broker_receive_maximum),
+            _ => self.plan.window,
+        };
+        self.up.begin(goes_on, window);
+    }
+
+    /// The broker has seen the end of a connection that it had accepted.
+    fn connection_ends(&mut self, now: Instant, is_newest: bool) {
+        let expiry = match self.plan.version {
+            ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
+            ProtocolVersion::V5_0 => None,
             _ if self.plan.lasts => None,
             _ => Some(0),
         };
-        self.model.ends = after.map(|seconds| now + Duration::from_secs(seconds.into()));
+        if is_newest {
+            self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+        }
+        let Some(delay) = self.plan.will_delay else {
+            return;
+        };
+        // The will waits for its delay or the end of the session, whichever is first.
+        let delay = match self.plan.version {
+            ProtocolVersion::V5_0 => delay.min(expiry.unwrap_or(u32::MAX)),
+            _ => 0,
+        };
+        // A clean start ends the session at once.
+        if delay == 0 || !is_newest && self.plan.clean_start {
+            self.wills_due += 1;
+        } else if is_newest {
+            self.will_due = Some(now + Duration::from_secs(delay.into()));
+        }
+    }
+
+    fn wills_due_at(&self, now: Instant) -> u64 {
+        self.wills_due + u64::from(self.will_due.is_some_and(|due| due <= now))
     }
 
     fn state(&self) -> String {

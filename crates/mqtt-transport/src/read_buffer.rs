@@ -55,10 +55,13 @@ impl ReadBuffer {
         !self.bytes.is_empty()
     }
 
-    /// Throws away what is there, but not the memory.
+    /// Throws away what is there, and the memory that a large packet needed.
     pub fn clear(&mut self) {
         self.start.set(0);
         self.end = 0;
+        if self.bytes.len() > READ_SIZE {
+            self.bytes = Vec::new();
+        }
     }
 
     fn make_room(&mut self) {

@@ -41,6 +41,11 @@ impl Stream {
         self.peer_closed |= event.is_read_closed() || event.is_error();
     }
 
+    /// The peer has closed its side: a short read is not taken for all there is.
+    pub fn expect_end(&mut self) {
+        self.peer_closed = true;
+    }
+
     /// Reads once into `buffer`, which is not empty; says how many bytes came.
     ///
     /// # Errors

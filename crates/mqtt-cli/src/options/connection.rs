@@ -169,9 +169,7 @@ impl ConnectionOptions {
             (Some(id), _) => id.clone(),
             (_, Some(prefix)) => format!("{prefix}{}", std::process::id()),
             // 3.1 knows no empty identifier.
-            _ if self.protocol_version == ProtocolVersion::V3_1 => {
-                format!("rpubsub-{}", std::process::id())
-            }
+            _ if self.protocol_version == ProtocolVersion::V3_1 => random_identifier(),
             _ => String::new(),
         })
     }
@@ -247,4 +245,14 @@ fn in_flight(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
         "Maximum inflight messages must be greater than 0 and at most 65535".to_owned()
     })
+}
+
+/// Sixteen random characters: 3.1 allows 23 in all.
+fn random_identifier() -> String {
+    let mut random = [0; 8];
+    // Without random bytes the process number at least differs on this machine.
+    if getrandom::fill(&mut random).is_err() {
+        random = u64::from(std::process::id()).to_ne_bytes();
+    }
+    format!("rpub-{:016x}", u64::from_ne_bytes(random))
 }

@@ -72,22 +72,26 @@ impl Connack {
         }
         let session_present = version != ProtocolVersion::V3_1 && flags == 1;
         // A server that does not know 5.0 answers with a return code and nothing behind it.
-        if version != ProtocolVersion::V5_0 || reader.rest().len() == 1 {
-            let value = reader.u8()?;
-            let reason_code = ReasonCode::from_connect_return_code(value)
-                .ok_or(DecodeError::ReasonCode(value))?;
-            let properties = ConnackProperties::default();
+        let is_old = version != ProtocolVersion::V5_0 || reader.rest().len() == 1;
+        if !is_old {
+            let reason_code = decode_reason_code(reader, PacketType::Connack, Role::Server)
+                .map_err(connack_code)?;
             return Ok(Self {
                 session_present,
                 reason_code,
-                properties,
+                properties: property::decode(reader)?,
             });
         }
-        let reason_code = decode_reason_code(reader, PacketType::Connack, Role::Server)?;
+        let value = reader.u8()?;
+        let reason_code = match value {
+            0 if version == ProtocolVersion::V5_0 => ReasonCode::UnsupportedProtocolVersion,
+            _ => ReasonCode::from_connect_return_code(value)
+                .ok_or(DecodeError::ConnackCode(value))?,
+        };
         Ok(Self {
             session_present,
             reason_code,
-            properties: property::decode(reader)?,
+            properties: ConnackProperties::default(),
         })
     }
 
@@ -99,5 +103,13 @@ impl Connack {
         } else {
             out.put_u8(self.reason_code.connect_return_code());
         }
+    }
+}
+
+/// Tells a wrong code of CONNACK from those of other packets: it is what programs end with.
+fn connack_code(error: DecodeError) -> DecodeError {
+    match error {
+        DecodeError::ReasonCode(code) => DecodeError::ConnackCode(code),
+        error => error,
     }
 }

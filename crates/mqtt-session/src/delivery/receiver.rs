@@ -5,6 +5,8 @@
 
 use mqtt_codec::{Delivery, PacketIdentifier};
 
+use crate::Defect;
+
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Sorted; mostly few, mostly added at the end.
@@ -55,13 +57,30 @@ impl Receiver {
             Delivery::ExactlyOnce { .. } => State::Unacknowledged2,
             Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => State::Unacknowledged1,
         };
+        let is_full = self.open.len() >= usize::from(receive_maximum);
+        if is_full && Defect::RepeatCounts.is_planted() {
+            return Incoming::TooMany;
+        }
+        if state == State::Unacknowledged2 && Defect::RepeatByDup.is_planted() {
+            if delivery.dup() {
+                return Incoming::Repeat;
+            }
+            self.open.retain(|(open, _)| *open != packet_identifier);
+        }
         match self.find(packet_identifier) {
-            Ok((_, open)) => match (open, state) {
+            Ok((index, open)) => match (open, state) {
                 (State::Held, State::Unacknowledged2) => Incoming::Repeat,
+                // The sender has lost its state and begins anew; it will never release this one.
+                (State::Held, State::Unacknowledged1) => {
+                    if let Some(entry) = self.open.get_mut(index) {
+                        entry.1 = state;
+                    }
+                    Incoming::New
+                }
                 (open, state) if open == state => Incoming::Waiting,
                 _ => Incoming::InUse,
             },
-            Err(_) if self.open.len() >= usize::from(receive_maximum) => Incoming::TooMany,
+            Err(_) if is_full => Incoming::TooMany,
             Err(index) => {
                 self.open.insert(index, (packet_identifier, state));
                 Incoming::New
@@ -192,6 +211,16 @@ mod tests {
         receiver.end_connection();
         assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::New);
         assert_eq!(publish(&mut receiver, 2, 2, true), Incoming::Repeat);
+    }
+
+    #[test]
+    fn a_sender_without_its_state_is_not_locked_out() {
+        let mut receiver = Receiver::default();
+        publish(&mut receiver, 1, 2, false);
+        receiver.acknowledge(identifier(1), false);
+        assert_eq!(publish(&mut receiver, 1, 1, false), Incoming::New);
+        assert_eq!(receiver.acknowledge(identifier(1), false), Some(false));
+        assert_eq!(receiver.handle_pubrel(identifier(1)), Some(false));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use mqtt_codec::{
     SubscriptionIdentifiers,
 };
 
+use crate::Defect;
+
 /// A message on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
@@ -123,7 +125,9 @@ impl Sender {
 
     /// Whether a window of this size has room for a new message. Old ones go first.
     pub(crate) fn has_room(&self, window: u16) -> bool {
-        self.in_flight < usize::from(window) && self.in_flight == self.exchanges.len()
+        let old_first = self.in_flight == self.exchanges.len();
+        self.in_flight < usize::from(window)
+            && (old_first || Defect::NewBeforeRepeated.is_planted())
     }
 
     /// The next free identifier; `other` is the oldest one that is in use for something else.
@@ -135,11 +139,21 @@ impl Sender {
         let next = self
             .last
             .map_or(PacketIdentifier::FIRST, PacketIdentifier::next);
+        if Defect::IdentifiersReused.is_planted() {
+            return PacketIdentifier::new(next.get() % 16 + 1);
+        }
         let oldest = self
             .exchanges
             .front()
             .map(|exchange| exchange.packet_identifier);
         (Some(next) != oldest && Some(next) != other).then_some(next)
+    }
+
+    /// Begins with this identifier, if none was given out yet.
+    pub(crate) fn begin_at(&mut self, first: PacketIdentifier) {
+        if self.last.is_none() && first != PacketIdentifier::FIRST {
+            self.last = PacketIdentifier::new(first.get() - 1);
+        }
     }
 
     /// The identifier that `next_identifier` gave is in use now.
@@ -185,6 +199,11 @@ impl Sender {
         match &exchange.state {
             State::Published(outgoing) if outgoing.qos != QoS::ExactlyOnce => Answer::Wrong,
             State::Published(_) if refused => self.finish(index), // [MQTT-4.3.3-4]
+            State::Published(_) if Defect::PublishAfterPubrec.is_planted() => Answer::Release,
+            State::Published(_) if Defect::FreedAtPubrec.is_planted() => {
+                self.finish(index);
+                Answer::Release
+            }
             State::Published(_) => {
                 // From here on the message must not be sent again [MQTT-4.3.3-6].
                 exchange.state = State::Released;
@@ -200,13 +219,18 @@ impl Sender {
         };
         match self.exchanges.get(index).map(|exchange| &exchange.state) {
             Some(State::Released) => self.finish(index),
+            Some(State::Published(_)) if Defect::PublishAfterPubrec.is_planted() => {
+                self.finish(index)
+            }
             _ => Answer::Wrong,
         }
     }
 
     /// A new connection goes on with this session: everything has to be sent again.
     pub(crate) fn resume(&mut self) {
-        self.in_flight = 0;
+        if !Defect::WindowKept.is_planted() {
+            self.in_flight = 0;
+        }
         for exchange in &mut self.exchanges {
             exchange.sent = false;
         }
@@ -219,9 +243,14 @@ impl Sender {
             return None;
         }
         let room = self.in_flight < usize::from(window);
-        let exchange = self.exchanges.iter_mut().find(|exchange| {
+        let is_due = |exchange: &&mut Exchange| {
             !exchange.sent && (room || matches!(exchange.state, State::Released))
-        })?;
+        };
+        let mut exchanges = self.exchanges.iter_mut();
+        let exchange = match Defect::RepeatedOutOfOrder.is_planted() {
+            false => exchanges.find(is_due)?,
+            true => exchanges.rev().find(is_due)?,
+        };
         exchange.sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {

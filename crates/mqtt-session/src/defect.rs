@@ -1,0 +1,94 @@
+//! Defects that can be planted, to show that the simulation finds them. Without the feature
+//! `planted-defects` nothing of this is compiled into a program: [`Defect::is_planted`] is `false`.
+
+/// A defect; the numbers are those of the list in `docs/simulation.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// M3: the identifiers that are held are forgotten when the connection breaks.
+    HeldForgotten,
+    /// M4: a repeat is told by DUP.
+    RepeatByDup,
+    /// M5: the message is sent again after PUBREC.
+    PublishAfterPubrec,
+    /// M6: an identifier is free at PUBREC.
+    FreedAtPubrec,
+    /// M7: identifiers are given out without looking whether they are in use.
+    IdentifiersReused,
+    /// M8: what is sent again is sent in another order.
+    RepeatedOutOfOrder,
+    /// M9: new messages go before what has to be sent again.
+    NewBeforeRepeated,
+    /// M10: the window is not empty after a reconnect.
+    WindowKept,
+    /// M13: the late close of an old connection takes the session from the new one.
+    LateCloseTakesSession,
+    /// M14: a will is not cancelled when its client comes back.
+    WillNotCancelled,
+    /// M15: a will is published twice.
+    WillTwice,
+    /// M16: DUP is copied from the publisher.
+    DupCopied,
+    /// M23: a session is gone on with after its expiry.
+    SessionAfterExpiry,
+    /// M24: a repeat counts towards the receive maximum.
+    RepeatCounts,
+}
+
+impl Defect {
+    /// All of them, with their numbers.
+    pub const ALL: [(&str, Self); 14] = [
+        ("M3", Self::HeldForgotten),
+        ("M4", Self::RepeatByDup),
+        ("M5", Self::PublishAfterPubrec),
+        ("M6", Self::FreedAtPubrec),
+        ("M7", Self::IdentifiersReused),
+        ("M8", Self::RepeatedOutOfOrder),
+        ("M9", Self::NewBeforeRepeated),
+        ("M10", Self::WindowKept),
+        ("M13", Self::LateCloseTakesSession),
+        ("M14", Self::WillNotCancelled),
+        ("M15", Self::WillTwice),
+        ("M16", Self::DupCopied),
+        ("M23", Self::SessionAfterExpiry),
+        ("M24", Self::RepeatCounts),
+    ];
+
+    /// Whether this thread runs with the defect.
+    #[cfg(not(feature = "planted-defects"))]
+    #[inline(always)]
+    pub const fn is_planted(self) -> bool {
+        false
+    }
+
+    /// Whether this thread runs with the defect.
+    #[cfg(feature = "planted-defects")]
+    pub fn is_planted(self) -> bool {
+        PLANTED.get() == Some(self)
+    }
+}
+
+#[cfg(feature = "planted-defects")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Defect>> = const { std::cell::Cell::new(None) };
+    static LAST_DUP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// The DUP flag of a message that came, for [`Defect::DupCopied`].
+pub(crate) fn note_dup(_dup: bool) {
+    #[cfg(feature = "planted-defects")]
+    LAST_DUP.set(_dup);
+}
+
+/// The DUP flag of the next new message: not set, unless it is copied.
+pub(crate) fn dup_of_new_message() -> bool {
+    #[cfg(feature = "planted-defects")]
+    return Defect::DupCopied.is_planted() && LAST_DUP.get();
+    #[cfg(not(feature = "planted-defects"))]
+    false
+}
+
+/// From now on this thread runs with the defect, or with none.
+#[cfg(feature = "planted-defects")]
+pub fn plant(defect: Option<Defect>) {
+    PLANTED.set(defect);
+}
