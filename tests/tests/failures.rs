@@ -291,6 +291,7 @@ fn a_server_that_breaks_the_rules_is_left() {
         &[0x36, 5, 0, 1, b'a', 0, 1],       // QoS 3
         &[0x82, 6, 0, 1, 0, 1, b'a', 0],    // SUBSCRIBE to a client
     ];
+    let cases = cases.into_iter().chain([&b"\x90\x03\x00\x01\x03"[..]]); // a code that is none
     for bytes in cases {
         let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, bytes)];
         let server = FakeServer::start(&[script], false);
@@ -303,6 +304,30 @@ fn a_server_that_breaks_the_rules_is_left() {
             "{finished:?}"
         );
     }
+}
+
+/// The message came with the packet that ended the connection; it was not printed.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_message_that_cannot_be_printed_is_not_acknowledged() {
+    use std::process::{Command, Stdio};
+    let bytes = b"\x90\x03\x00\x01\x01\x32\x06\x00\x01a\x00\x07x\x30\x02\x00\x00";
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (8, bytes)]], false);
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = Command::new(tests::programs().join("rsub"));
+    command
+        .args(server.options().split(' '))
+        .args(["-t", "a", "-q", "1"]);
+    let status = command.stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(
+        server.received()[0].len(),
+        CONNECT + 8,
+        "CONNECT and SUBSCRIBE, no PUBACK"
+    );
 }
 
 #[test]

@@ -100,3 +100,17 @@ fn a_server_that_is_not_there_is_an_error_at_once() {
         Err(ClientError::Connect(_))
     ));
 }
+
+/// After the last error nothing waits for what cannot come.
+#[test]
+fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
+    let broker = Broker::start("");
+    let mut options = options(&broker, "c");
+    options.reconnect = Reconnect::Never;
+    let mut client = Client::connect(options).unwrap();
+    drop(broker);
+    assert!(matches!(client.receive(None), Err(ClientError::Closed(_))));
+    assert!(client.receive(None).is_err());
+    assert!(client.subscribe("a", QoS::AtLeastOnce).is_err());
+    assert!(client.publish("a", "x", QoS::AtLeastOnce).is_err());
+}

@@ -221,6 +221,31 @@ fn rbroker_says_when_a_port_is_taken_and_does_not_start_half() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_or_closed_output_changes_no_status_and_is_no_panic() {
+    use std::process::{Command, Stdio};
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let rpub = || Command::new(tests::programs().join("rpub"));
+    let failed = rpub().arg("--nonsense").stderr(full()).status().unwrap();
+    assert_eq!(failed.code(), Some(1));
+    let help = rpub()
+        .arg("--help")
+        .stdout(full())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(help.code(), Some(0));
+    // A time beyond all clocks is no limit.
+    let arguments = "-h 127.0.0.1 -p 1 -t a -W 1e19";
+    assert_eq!(Program::new("rsub").args(arguments).run().status, 1);
+}
+
+#[test]
 fn help_and_version_are_told_on_standard_output_with_success() {
     for program in ["rpub", "rsub", "rbroker"] {
         let help = Program::new(program).arg("--help").run().success();

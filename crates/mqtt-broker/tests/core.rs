@@ -635,6 +635,84 @@ fn dollar_topics_are_hidden_from_wildcards_and_not_the_clients() {
     assert_eq!(client.messages(&mut world), ["$x/x seen q0"]);
 }
 
+/// U5-14: it is no valid DISCONNECT, so the will is published.
+#[test]
+fn an_expiry_interval_from_nothing_is_a_protocol_error() {
+    let mut world = World::new();
+    let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
+    witness.subscribe(&mut world, "will", qos(0));
+    let mut asking = connect(V5_0, "c");
+    asking.will = Some(Will::new(message("will", "x"), QoS::AtMostOnce));
+    let (mut peer, _) = world.connect(&asking);
+    let properties = DisconnectProperties {
+        session_expiry_interval: Some(100),
+        ..DisconnectProperties::default()
+    };
+    let disconnect = Disconnect {
+        properties,
+        ..normal()
+    };
+    peer.send(&mut world, &Packet::Disconnect(Box::new(disconnect)));
+    let Some(Packet::Disconnect(answer)) = peer.next(&mut world) else {
+        panic!()
+    };
+    assert_eq!(answer.reason_code, ReasonCode::ProtocolError);
+    assert_eq!(witness.messages(&mut world), ["will x q0"]);
+}
+
+#[test]
+fn a_will_cannot_reach_the_topics_of_the_broker() {
+    let mut world = World::new();
+    let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
+    witness.subscribe(&mut world, "$SYS/#", qos(0));
+    let mut dying = connect(V3_1_1, "c");
+    dying.will = Some(Will::new(
+        retained("$SYS/broker/version", "forged"),
+        QoS::AtMostOnce,
+    ));
+    world.connect(&dying).0.die(&mut world);
+    assert_eq!(witness.messages(&mut world), [""; 0]);
+    witness.subscribe(&mut world, "$SYS/#", qos(0));
+    assert_eq!(witness.messages(&mut world), [""; 0]);
+}
+
+/// [MQTT-4.6.0-5]: the last message of a topic that a client gets is the newest.
+#[test]
+fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
+    let limits = Limits {
+        maximum_in_flight: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    for topic_name in ["r/1", "r/2", "r/3"] {
+        publisher.publish(&mut world, &retained(topic_name, "."), QoS::AtLeastOnce);
+    }
+    publisher.publish(&mut world, &retained("r/z", "old"), QoS::AtMostOnce);
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    sub.send(
+        &mut world,
+        &Packet::Subscribe(Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            subscriptions: vec![Subscription {
+                topic_filter: TopicFilter::new("r/#").unwrap(),
+                options: qos(1),
+            }],
+            properties: SubscribeProperties::default(),
+        }),
+    );
+    publisher.publish(&mut world, &message("r/z", "new"), QoS::AtMostOnce);
+    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    let messages = sub.messages(&mut world);
+    assert_eq!(messages[3..], ["r/z old q0 retained", "r/z new q0"]);
+    publisher.publish(&mut world, &message("r/z", "later"), QoS::AtMostOnce);
+    assert_eq!(
+        sub.messages(&mut world),
+        ["r/z later q0"],
+        "nothing waits any more"
+    );
+}
+
 #[test]
 fn topics_that_would_hurt_strict_clients_are_refused() {
     for topic_name in ["a\u{1}", "a\u{FFFF}", "a\u{7F}", &"/".repeat(200)] {
