@@ -1,7 +1,8 @@
-//! Tasks of this workspace: `cargo xtask demo` and `cargo xtask test`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test` and `sim`. No shell, no set-up by hand.
 
 mod demo;
 mod setup;
+mod sim;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ Usage: cargo xtask TASK
 
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
+  sim    simulate clients, broker and network: --quick, --seed N [--trace], or --handshakes N
 ";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["sim", ref options @ ..] => sim::run(options),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

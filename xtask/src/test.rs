@@ -1,8 +1,11 @@
 //! `cargo xtask test`: all tests, with what they need.
 
-use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
-use crate::{cargo, run as run_command, setup, target};
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, setup, target};
 
 pub(crate) fn run() -> Result<()> {
     setup::mosquitto();
@@ -11,15 +14,56 @@ pub(crate) fn run() -> Result<()> {
     let skipped = folder.join("skipped-tests");
     let _ = std::fs::remove_file(&skipped);
     let mut command = cargo("test --workspace --locked --no-fail-fast");
-    command.env("RPUBSUB_SKIPPED", &skipped);
+    command
+        .env("RPUBSUB_SKIPPED", &skipped)
+        .stdout(Stdio::piped());
     if let Some(python) = setup::paho_python() {
         command.env("RPUBSUB_PAHO_PYTHON", python);
     }
-    let result = run_command(&mut command);
-    let list = std::fs::read_to_string(&skipped).unwrap_or_default();
-    match list.lines().count() {
-        0 => println!("No test was skipped."),
-        count => println!("{count} tests were skipped, wholly or in part:\n{list}"),
+    let mut tests = command.spawn().context("cannot run the tests")?;
+    let mut counts = Counts::default();
+    let output = tests.stdout.take().context("piped")?;
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        println!("{line}");
+        counts.add(&line);
     }
-    result
+    let status = tests.wait()?;
+    let list = std::fs::read_to_string(&skipped).unwrap_or_default();
+    let skipped = list.lines().count();
+    if skipped > 0 {
+        println!("Skipped, wholly or in part:\n{list}");
+    }
+    println!(
+        "{} passed, {} failed, {skipped} skipped",
+        counts.passed, counts.failed
+    );
+    if !status.success() {
+        bail!("not all tests passed");
+    }
+    Ok(())
+}
+
+/// The sums of the lines `test result: ok. 3 passed; 0 failed; …`.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+impl Counts {
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let number = |word: &str| {
+            let before = result.split_once(word).map_or("", |(before, _)| before);
+            before
+                .split_whitespace()
+                .last()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0)
+        };
+        self.passed += number(" passed");
+        self.failed += number(" failed");
+    }
 }

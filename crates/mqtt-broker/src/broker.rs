@@ -317,6 +317,8 @@ impl Broker {
             return;
         }
         if let Some(client) = self.clients.get_mut(key) {
+            // (A session whose end has come gets here with a planted defect only.)
+            client.session_ends = client.session_ends.filter(|_| !session_has_ended);
             let deadline = client.deadline();
             self.timers
                 .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);

@@ -327,7 +327,9 @@ impl Connection {
     pub(crate) fn resume(&mut self, now: Instant) {
         self.session.receiver.end_connection();
         self.session.sender.resume();
-        self.repeat(now);
+        if !Defect::NewBeforeRepeated.is_planted() {
+            self.repeat(now);
+        }
     }
 
     /// Sends again what the window has room for.

@@ -31,6 +31,7 @@ fn run() -> Result<()> {
             "--first" => first = number()?,
             "--handshakes" => handshakes = number()?,
             "--trace" => traced = true,
+            "--defects" => return find_defects(),
             _ => bail!("unknown option {argument}"),
         }
     }
@@ -76,6 +77,53 @@ fn run_many(first: u64, handshakes: u64) -> Result<()> {
         total.faulted as f64 / seconds,
     );
     Ok(())
+}
+
+/// How many seeds a planted defect may take.
+#[cfg(feature = "planted-defects")]
+const MAXIMUM_SEEDS: u64 = 10_000;
+
+/// Plants each defect and counts the seeds until it is found, eleven times.
+#[cfg(feature = "planted-defects")]
+fn find_defects() -> Result<()> {
+    use mqtt_session::{Defect, plant};
+    println!("| Defect | | Found by | Median of seeds | Most |\n| --- | --- | --- | ---: | ---: |");
+    for (number, defect) in Defect::ALL {
+        plant(Some(defect));
+        let mut counts = Vec::new();
+        let mut found_by = std::collections::BTreeSet::new();
+        for trial in 0..11 {
+            let first = trial * MAXIMUM_SEEDS;
+            let found = (first..first + MAXIMUM_SEEDS).find_map(|seed| {
+                run_seed(seed)
+                    .err()
+                    .map(|violation| (seed - first + 1, violation))
+            });
+            let Some((count, violation)) = found else {
+                bail!("{number} {defect:?} is not found in {MAXIMUM_SEEDS} seeds from {first}");
+            };
+            counts.push(count);
+            found_by.insert(violation.invariant);
+        }
+        plant(None);
+        counts.sort_unstable();
+        let found_by: Vec<_> = found_by.into_iter().collect();
+        let (median, most) = (counts[counts.len() / 2], counts[counts.len() - 1]);
+        println!(
+            "| {number} | {defect:?} | {} | {median} | {most} |",
+            found_by.join(", ")
+        );
+    }
+    println!(
+        "{} planted defects, each found 11 times of 11.",
+        Defect::ALL.len()
+    );
+    Ok(())
+}
+
+#[cfg(not(feature = "planted-defects"))]
+fn find_defects() -> Result<()> {
+    bail!("this build has no planted defects: build it with the feature planted-defects")
 }
 
 fn fail<T>(seed: u64, violation: mqtt_sim::Violation) -> Result<T> {
