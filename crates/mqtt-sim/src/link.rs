@@ -32,6 +32,10 @@ pub(crate) struct Link {
     pub(crate) client_said_goodbye: bool,
     pub(crate) broker_said_goodbye: bool,
     pub(crate) connack_seen: bool,
+    /// In which order the broker accepted it: the CONNECT of an old link may arrive last.
+    pub(crate) accepted: u64,
+    /// The model knows that the broker's end is over.
+    pub(crate) end_is_counted: bool,
     /// When the broker answered CONNECT; its bytes may leave later.
     pub(crate) answered_at: Option<Instant>,
     /// Nothing moves before this step.
@@ -55,6 +59,8 @@ impl Link {
             client_said_goodbye: false,
             broker_said_goodbye: false,
             connack_seen: false,
+            accepted: 0,
+            end_is_counted: false,
             answered_at: None,
             stalled_until: 0,
         }

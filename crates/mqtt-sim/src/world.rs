@@ -43,6 +43,8 @@ pub struct World {
     trace: Option<Vec<String>>,
     is_calm: bool,
     cuts: u64,
+    /// How many connections the broker has accepted.
+    accepted: u64,
 }
 
 struct SimClient {
@@ -120,6 +122,7 @@ impl World {
             trace: traced.then(Vec::new),
             is_calm: true,
             cuts: 0,
+            accepted: 0,
             plan,
         }
     }
@@ -459,6 +462,8 @@ impl World {
         link.broker_input = rest.to_vec();
         if link.answered_at.is_none() && !self.broker.output(id).is_empty() {
             link.answered_at = Some(self.now);
+            self.accepted += 1;
+            link.accepted = self.accepted;
         }
         self.record(3, &bytes);
         self.ended_connections_send()
@@ -594,17 +599,22 @@ impl World {
             return;
         };
         link.broker_input.clear();
-        let client = link.client;
         self.broker.remove(self.now, id);
-        if !self.links[index].connack_seen {
-            return; // nothing came of it
+        self.connection_has_ended(index);
+    }
+
+    /// The model follows the broker: a connection that it had accepted is over.
+    fn connection_has_ended(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if !link.connack_seen || std::mem::replace(&mut link.end_is_counted, true) {
+            return;
         }
+        let client = link.client;
         // A newer connection of the client has the session now, and its own end.
-        let is_newest = self
-            .links
-            .iter()
-            .skip(index + 1)
-            .all(|other| other.client != client || !other.connack_seen);
+        let accepted = link.accepted;
+        let is_newest = self.links.iter().all(|other| {
+            other.client != client || !other.connack_seen || other.accepted <= accepted
+        });
         self.clients[client].connection_ends(self.now, is_newest);
     }
 
@@ -616,6 +626,8 @@ impl World {
             let connection = self.links[index].connection;
             if connection.is_some_and(|id| self.broker.has_ended(id)) {
                 self.broker_sends(index)?;
+                // Its bytes may wait for room in the link; what it means for the session does not.
+                self.connection_has_ended(index);
             }
         }
         Ok(())
