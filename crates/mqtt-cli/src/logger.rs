@@ -1,5 +1,6 @@
 //! Where the lines of `-d` and of the broker's log go.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
@@ -18,6 +19,16 @@ struct Logger {
     /// Seconds since 1970 stand before each line, as in mosquitto's log.
     timestamps: bool,
     dim: bool,
+}
+
+/// Starts to write the lines of `-d`: to standard error, but where mosquitto's tools write them if
+/// the program was called by a name of theirs.
+pub(crate) fn start_for_client(arguments: &[OsString]) {
+    let destination = match crate::is_called_as_mosquitto(arguments) {
+        true => Destination::StandardOutput,
+        false => Destination::StandardError,
+    };
+    start(destination, LevelFilter::Debug, false);
 }
 
 /// Starts to write lines up to this level.

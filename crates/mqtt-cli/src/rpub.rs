@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{ArgAction, Parser};
-use log::LevelFilter;
 use mqtt_client::session::{Event, Outgoing, Printable, PublishError, Session};
 use mqtt_client::{ClientError, Driver, Options, Reconnect, Wake};
 use mqtt_codec::{Disconnect, Message, QoS, ReasonCode, TopicName};
@@ -17,7 +16,7 @@ use mqtt_codec::{Disconnect, Message, QoS, ReasonCode, TopicName};
 use crate::arguments::{self, Parsed};
 use crate::exit::{Failure, Status, system_text, warn};
 use crate::input::{Lines, MAXIMUM_LENGTH, Next};
-use crate::logger::{self, Destination};
+use crate::logger;
 use crate::options::{ConnectionOptions, qos};
 use crate::outcome;
 
@@ -105,11 +104,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         Parsed::Told => return Ok(Status::Success),
     };
     if args.connection.debug {
-        let destination = match crate::is_called_as_mosquitto(arguments) {
-            true => Destination::StandardOutput,
-            false => Destination::StandardError,
-        };
-        logger::start(destination, LevelFilter::Debug, false);
+        logger::start_for_client(arguments);
     }
     let plan = Plan::try_from(args)?;
     let (quiet, version) = (plan.quiet, plan.options.connect.protocol_version);

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use log::LevelFilter;
 use mqtt_client::session::{Connection, Event, Printable, PublishError, Session};
 use mqtt_client::{ClientError, Driver, Options, Reconnect, Wake};
 use mqtt_codec::{
@@ -16,7 +15,7 @@ use mqtt_codec::{
 
 use crate::arguments::{self, Parsed};
 use crate::exit::{Failure, Status, system_text, warn};
-use crate::logger::{self, Destination};
+use crate::logger;
 use crate::options::{ConnectionOptions, qos};
 use crate::outcome;
 use crate::signal::Interrupts;
@@ -111,11 +110,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         Parsed::Told => return Ok(Status::Success),
     };
     if args.connection.debug {
-        let destination = match crate::is_called_as_mosquitto(arguments) {
-            true => Destination::StandardOutput,
-            false => Destination::StandardError,
-        };
-        logger::start(destination, LevelFilter::Debug, false);
+        logger::start_for_client(arguments);
     }
     let plan = Plan::try_from(args)?;
     let quiet = plan.quiet;

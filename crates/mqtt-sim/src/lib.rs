@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod checker;
+mod client;
 pub mod ledger;
 mod link;
 mod plan;
 mod run;
+mod traffic;
 pub mod wire;
 mod world;
 

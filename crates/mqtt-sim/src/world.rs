@@ -1,77 +1,44 @@
 //! The world of one run: clients, broker, links, virtual time, and one source of chance.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use mqtt_broker::{Broker, Limits};
-use mqtt_client::{ClientCore, ClientError, Message, Options, QoS, Reconnect};
-use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
-    SubscriptionOptions, TopicFilter, TopicName, Will,
-};
-use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+use mqtt_client::{Message, QoS};
+use mqtt_codec::TopicName;
+use mqtt_session::{Outgoing, PublishError};
 
 use crate::Violation;
 use crate::checker::Direction;
+use crate::client::SimClient;
 use crate::ledger::{Key, Ledger, Promise};
 use crate::link::Link;
-use crate::plan::{ClientPlan, Plan};
+use crate::plan::Plan;
 use crate::wire::hash;
 
 /// The calm phase has to be over after so many steps (I13).
 const CALM_STEPS: u64 = 200_000;
 
-/// What a link holds in each direction; the ends wait when it is full.
-const LINK_CAPACITY: usize = 4096;
-
 /// One run.
 pub struct World {
-    rng: Rng,
-    plan: Plan,
-    now: Instant,
-    start: Instant,
-    step: u64,
-    broker: Broker,
-    clients: Vec<SimClient>,
-    links: Vec<Link>,
-    ledger: Ledger,
-    wills: BTreeMap<usize, u64>,
-    trace_hash: u64,
-    trace: Option<Vec<String>>,
-    is_calm: bool,
-    cuts: u64,
+    pub(crate) rng: Rng,
+    pub(crate) plan: Plan,
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
+    pub(crate) step: u64,
+    pub(crate) broker: Broker,
+    pub(crate) clients: Vec<SimClient>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) ledger: Ledger,
+    pub(crate) wills: BTreeMap<usize, u64>,
+    pub(crate) trace_hash: u64,
+    pub(crate) trace: Option<Vec<String>>,
+    pub(crate) is_calm: bool,
+    pub(crate) cuts: u64,
     /// How many connections the broker has accepted.
-    accepted: u64,
-}
-
-struct SimClient {
-    plan: ClientPlan,
-    core: ClientCore,
-    link: Option<usize>,
-    retry_at: Instant,
-    input: Vec<u8>,
-    published: [u64; 3],
-    to_publish: u64,
-    subscribed: bool,
-    /// What the broker should know of the session.
-    model: SessionModel,
-    /// What the client sends, and what the broker sends to it.
-    up: Direction,
-    down: Direction,
-    /// Wills that were to be published up to now, and when the next one is.
-    wills_due: u64,
-    will_due: Option<Instant>,
-    failure: Option<Violation>,
-}
-
-/// Whether the broker has a session of this client, and until when.
-#[derive(Debug, Clone, Copy, Default)]
-struct SessionModel {
-    exists: bool,
-    ends: Option<Instant>,
+    pub(crate) accepted: u64,
 }
 
 /// What a run without a violation has shown.
@@ -330,309 +297,6 @@ impl World {
         Ok(())
     }
 
-    /// Moves output of the client into its link.
-    fn client_sends(&mut self, index: usize) -> Result<(), Violation> {
-        let link = &mut self.links[index];
-        if !link.client_is_open || link.is_cut {
-            return Ok(());
-        }
-        let client = &mut self.clients[link.client];
-        let room = LINK_CAPACITY.saturating_sub(link.up.len());
-        let output = client.core.output();
-        let count = output.len().min(room);
-        if count == 0 {
-            return Ok(());
-        }
-        let bytes = output[..count].to_vec();
-        client.core.consume_output(self.now, count);
-        link.up.extend(&bytes);
-        let goodbye = &mut link.client_said_goodbye;
-        let up = &mut client.up;
-        link.client_sent.read(&bytes, |packet| {
-            if *goodbye {
-                return Err(Violation::new(
-                    "I11",
-                    format!("a packet behind DISCONNECT: {packet:?}"),
-                ));
-            }
-            *goodbye = packet.kind == 14;
-            up.sends(&packet)
-        })?;
-        self.record(1, &bytes);
-        Ok(())
-    }
-
-    /// Moves output of the broker into the link.
-    fn broker_sends(&mut self, index: usize) -> Result<(), Violation> {
-        let Some(id) = self.links[index].connection else {
-            return Ok(());
-        };
-        let has_ended = self.broker.has_ended(id);
-        let link = &mut self.links[index];
-        let room = if link.is_cut {
-            usize::MAX
-        } else {
-            LINK_CAPACITY.saturating_sub(link.down.len())
-        };
-        let output = self.broker.output(id);
-        let bytes = output[..output.len().min(room)].to_vec();
-        self.broker.consume_output(self.now, id, bytes.len());
-        if !link.is_cut {
-            link.down.extend(&bytes);
-        }
-        self.check_broker_bytes(index, &bytes)?;
-        if has_ended && self.broker.output(id).is_empty() {
-            self.broker_end_is_gone(index);
-        }
-        if !bytes.is_empty() {
-            self.record(2, &bytes);
-        }
-        Ok(())
-    }
-
-    fn check_broker_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
-        let link = &mut self.links[index];
-        let now = link.answered_at.unwrap_or(self.now);
-        let client = &mut self.clients[link.client];
-        let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
-        let broker_window = self.plan.broker_window;
-        link.broker_sent.read(bytes, |packet| {
-            if *goodbye || (packet.kind == 2) == *connack_seen {
-                return Err(Violation::new("I11", format!("out of place: {packet:?}")));
-            }
-            match packet.kind {
-                2 => {
-                    *connack_seen = true;
-                    client.check_connack(
-                        packet.session_present,
-                        packet.reason,
-                        broker_window,
-                        now,
-                    )?;
-                }
-                14 => {
-                    *goodbye = true;
-                    // Taken over, or silent for too long; anything else blames an honest client.
-                    if ![0x8D, 0x8E].contains(&packet.reason) {
-                        let what = format!("the broker blames a client: {packet:?}");
-                        return Err(Violation::new("I11", what));
-                    }
-                }
-                _ => {}
-            }
-            client.down.sends(&packet)
-        })
-    }
-
-    /// Some bytes reach the broker, or the end of the stream does.
-    fn broker_reads(&mut self, index: usize) -> Result<(), Violation> {
-        let count = self.piece(self.links[index].up.len());
-        let link = &mut self.links[index];
-        let Some(id) = link.connection else {
-            link.up.clear();
-            return Ok(());
-        };
-        if link.stalled_until > self.step {
-            return Ok(());
-        }
-        if count == 0 {
-            let closed = !link.client_is_open || link.is_cut;
-            let late = !self.is_calm && self.plan.late_closes && self.rng.u8(0..8) > 0;
-            if closed && link.up.is_empty() && !late {
-                self.note(|| format!("broker notices the end of link {index}"));
-                // What it gave to the socket counts as sent: it cannot know better.
-                self.links[index].is_cut = true;
-                self.broker_sends(index)?;
-                self.broker.handle_close(self.now, id);
-                self.broker_end_is_gone(index);
-            }
-            return Ok(());
-        }
-        let bytes: Vec<u8> = link.up.drain(..count).collect();
-        let down = &mut self.clients[link.client].down;
-        link.broker_got.read(&bytes, |packet| {
-            down.answered(&packet);
-            Ok(())
-        })?;
-        link.broker_input.extend(&bytes);
-        let input = std::mem::take(&mut link.broker_input);
-        let mut rest = &input[..];
-        self.broker.handle_input(self.now, id, &mut rest);
-        let link = &mut self.links[index];
-        link.broker_input = rest.to_vec();
-        if link.answered_at.is_none() && !self.broker.output(id).is_empty() {
-            link.answered_at = Some(self.now);
-            self.accepted += 1;
-            link.accepted = self.accepted;
-        }
-        self.record(3, &bytes);
-        self.ended_connections_send()
-    }
-
-    /// Some bytes reach the client, or the end of the stream does.
-    fn client_reads(&mut self, index: usize) -> Result<(), Violation> {
-        let count = self.piece(self.links[index].down.len());
-        let link = &mut self.links[index];
-        if !link.client_is_open || link.stalled_until > self.step {
-            return Ok(());
-        }
-        let client_index = link.client;
-        if count == 0 {
-            let closed = link.connection.is_none() || link.is_cut;
-            if closed && link.down.is_empty() {
-                self.clients[client_index].core.handle_close();
-                self.note(|| format!("client {client_index} notices the end of link {index}"));
-                self.client_handles(client_index)?;
-            }
-            return Ok(());
-        }
-        let bytes: Vec<u8> = link.down.drain(..count).collect();
-        let broker_receive_maximum = self.plan.broker_receive_maximum;
-        let client = &mut self.clients[client_index];
-        link.client_got.read(&bytes, |packet| {
-            if packet.kind == 2 {
-                client.sees_connack(packet.session_present, broker_receive_maximum);
-            }
-            client.up.answered(&packet);
-            Ok(())
-        })?;
-        client.input.extend(&bytes);
-        self.record(4, &bytes);
-        self.client_handles(client_index)
-    }
-
-    fn client_handles(&mut self, index: usize) -> Result<(), Violation> {
-        let now = self.now;
-        let mut got = Vec::new();
-        let client = &mut self.clients[index];
-        let buffer = std::mem::take(&mut client.input);
-        let mut input = &buffer[..];
-        let (subscribed, plan) = (&mut client.subscribed, &client.plan);
-        let result = client
-            .core
-            .handle_input(now, &mut input, &mut |connection, event| {
-                handle_event(now, plan, subscribed, &mut got, connection, &event);
-                ControlFlow::Continue(())
-            });
-        client.input = input.to_vec();
-        for (topic_name, payload, qos) in got {
-            self.deliver(index, &topic_name, &payload, qos)?;
-        }
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) => self.client_lost(index, error),
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        index: usize,
-        topic_name: &str,
-        payload: &[u8],
-        qos: u8,
-    ) -> Result<(), Violation> {
-        if let Some(publisher) = topic_name.strip_prefix("w/") {
-            let publisher = publisher
-                .parse()
-                .map_err(|_| Violation::new("I3", topic_name))?;
-            // Each subscriber gets a will; one of them counts.
-            if index == 0 {
-                *self.wills.entry(publisher).or_default() += 1;
-            }
-            return Ok(());
-        }
-        let promises: Vec<_> = self
-            .clients
-            .iter()
-            .map(|client| client.plan.lasts)
-            .collect();
-        let plan = &self.clients[index].plan;
-        let (subscriber_lasts, granted) = (plan.lasts, plan.subscribed);
-        self.ledger
-            .delivered(index, topic_name, payload, qos, |key| Promise {
-                publisher_lasts: promises.get(key.publisher).copied().unwrap_or(false),
-                subscriber_lasts,
-                granted,
-            })
-    }
-
-    fn client_lost(&mut self, index: usize, error: ClientError) -> Result<(), Violation> {
-        let passing = matches!(
-            &error,
-            ClientError::Closed(
-                CloseReason::ConnectionLost
-                    | CloseReason::HandshakeTimeout
-                    | CloseReason::KeepAliveTimeout
-                    | CloseReason::Disconnected(_)
-            )
-        );
-        if !passing {
-            return Err(Violation::new(
-                "I11",
-                format!("client {index} blames the broker: {error}"),
-            ));
-        }
-        let random = self.rng.u32(..);
-        let client = &mut self.clients[index];
-        if let Some(link) = client.link.take() {
-            let link = &mut self.links[link];
-            link.client_is_open = false;
-            // What it gave to the socket counts as sent: it cannot know better.
-            let up = &mut client.up;
-            link.client_sent
-                .read(client.core.output(), |packet| up.sends(&packet))?;
-        }
-        client.up.fault();
-        client.down.fault();
-        let (_, wait) = client
-            .core
-            .handle_lost(self.now, error, random)
-            .map_err(|error| Violation::new("I13", format!("client {index} gives up: {error}")))?;
-        client.retry_at = self.now + wait;
-        Ok(())
-    }
-
-    /// The broker has no connection at this end any more.
-    fn broker_end_is_gone(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        let Some(id) = link.connection.take() else {
-            return;
-        };
-        link.broker_input.clear();
-        self.broker.remove(self.now, id);
-        self.connection_has_ended(index);
-    }
-
-    /// The model follows the broker: a connection that it had accepted is over.
-    fn connection_has_ended(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        if !link.connack_seen || std::mem::replace(&mut link.end_is_counted, true) {
-            return;
-        }
-        let client = link.client;
-        // A newer connection of the client has the session now, and its own end.
-        let accepted = link.accepted;
-        let is_newest = self.links.iter().all(|other| {
-            other.client != client || !other.connack_seen || other.accepted <= accepted
-        });
-        self.clients[client].connection_ends(self.now, is_newest);
-    }
-
-    /// Connections that the broker has ended, perhaps because of another one: their last bytes are
-    /// on their way before anything that follows from it.
-    fn ended_connections_send(&mut self) -> Result<(), Violation> {
-        while self.broker.poll_changed().is_some() {}
-        for index in 0..self.links.len() {
-            let connection = self.links[index].connection;
-            if connection.is_some_and(|id| self.broker.has_ended(id)) {
-                self.broker_sends(index)?;
-                // Its bytes may wait for room in the link; what it means for the session does not.
-                self.connection_has_ended(index);
-            }
-        }
-        Ok(())
-    }
-
     fn cut(&mut self) {
         if self.links.is_empty() {
             return;
@@ -669,7 +333,7 @@ impl World {
     }
 
     /// How many of the bytes that are there arrive together.
-    fn piece(&mut self, there: usize) -> usize {
+    pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
             0 => 0,
             _ if self.plan.tiny_pieces && self.rng.u8(0..4) > 0 => self.rng.usize(1..=there.min(7)),
@@ -678,7 +342,7 @@ impl World {
         }
     }
 
-    fn pass_time(&mut self, time: Duration) {
+    pub(crate) fn pass_time(&mut self, time: Duration) {
         self.now += time;
         self.fire_timers();
     }
@@ -730,7 +394,7 @@ impl World {
         }
     }
 
-    fn record(&mut self, what: u8, bytes: &[u8]) {
+    pub(crate) fn record(&mut self, what: u8, bytes: &[u8]) {
         self.trace_hash = hash(bytes, hash(&[what], self.trace_hash));
         self.note(|| {
             let who = [
@@ -744,173 +408,10 @@ impl World {
         });
     }
 
-    fn note(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let time = (self.now - self.start).as_secs_f64();
             trace.push(format!("{:6} {time:9.3}  {}", self.step, text()));
         }
-    }
-}
-
-impl SimClient {
-    fn new(index: usize, plan: ClientPlan, now: Instant) -> Self {
-        let mut options = Options::new("broker", 1883);
-        options.reconnect = Reconnect::Always;
-        options.limits.maximum_in_flight = plan.window;
-        options.limits.receive_maximum = plan.receive_maximum;
-        options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
-        let mut connect = Connect::new(plan.version, format!("client{index}"));
-        connect.clean_start = plan.clean_start;
-        connect.keep_alive = plan.keep_alive;
-        if plan.version == ProtocolVersion::V5_0 {
-            let expiry = if plan.lasts { u32::MAX } else { plan.expiry };
-            connect.properties.session_expiry_interval = Some(expiry);
-        }
-        connect.will = plan.will_delay.map(|delay| {
-            let topic_name = TopicName::new(&format!("w/{index}")).expect("valid");
-            let will_delay_interval = (plan.version == ProtocolVersion::V5_0).then_some(delay);
-            Will {
-                will_delay_interval,
-                ..Will::new(Message::new(topic_name, "will"), QoS::AtMostOnce)
-            }
-        });
-        options.connect = connect;
-        let session = plan.lasts.then(Session::default);
-        Self {
-            core: ClientCore::new(options, session),
-            plan,
-            link: None,
-            retry_at: now,
-            input: Vec::new(),
-            published: [0; 3],
-            to_publish: 0,
-            subscribed: false,
-            model: SessionModel::default(),
-            up: Direction::default(),
-            down: Direction::default(),
-            wills_due: 0,
-            will_due: None,
-            failure: None,
-        }
-    }
-
-    /// A CONNACK of the broker's: is Session Present what it should be (I12)?
-    fn check_connack(
-        &mut self,
-        session_present: bool,
-        reason: u8,
-        broker_window: u16,
-        now: Instant,
-    ) -> Result<(), Violation> {
-        if reason != 0 {
-            return Err(Violation::new("I12", format!("refused with {reason}")));
-        }
-        let lives = self.model.exists && self.model.ends.is_none_or(|ends| now < ends);
-        let expected = lives && !self.plan.clean_start;
-        let due = |due: Instant| due <= now || self.plan.clean_start;
-        self.wills_due += u64::from(self.will_due.take().is_some_and(due));
-        if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
-            let what = format!("Session Present is {session_present}, not {expected}");
-            return Err(Violation::new("I12", what));
-        }
-        self.model = SessionModel {
-            exists: true,
-            ends: None,
-        };
-        let v5 = self.plan.version == ProtocolVersion::V5_0;
-        let window = if v5 {
-            broker_window.min(self.plan.receive_maximum)
-        } else {
-            broker_window
-        };
-        self.down.begin(expected, window);
-        Ok(())
-    }
-
-    /// The CONNACK has reached the client, which begins what it sends anew, or goes on.
-    fn sees_connack(&mut self, session_present: bool, broker_receive_maximum: u16) {
-        let goes_on = match self.plan.version {
-            ProtocolVersion::V3_1 => !self.plan.clean_start, // there it is not told
-            _ => session_present,
-        };
-        let window = match self.plan.version {
-            ProtocolVersion::V5_0 => self.plan.window.min(broker_receive_maximum),
-            _ => self.plan.window,
-        };
-        self.up.begin(goes_on, window);
-    }
-
-    /// The broker has seen the end of a connection that it had accepted.
-    fn connection_ends(&mut self, now: Instant, is_newest: bool) {
-        let expiry = match self.plan.version {
-            ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
-            ProtocolVersion::V5_0 => None,
-            _ if self.plan.lasts => None,
-            _ => Some(0),
-        };
-        if is_newest {
-            self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
-        }
-        let Some(delay) = self.plan.will_delay else {
-            return;
-        };
-        // The will waits for its delay or the end of the session, whichever is first.
-        let delay = match self.plan.version {
-            ProtocolVersion::V5_0 => delay.min(expiry.unwrap_or(u32::MAX)),
-            _ => 0,
-        };
-        // A clean start ends the session at once.
-        if delay == 0 || !is_newest && self.plan.clean_start {
-            self.wills_due += 1;
-        } else if is_newest {
-            self.will_due = Some(now + Duration::from_secs(delay.into()));
-        }
-    }
-
-    fn wills_due_at(&self, now: Instant) -> u64 {
-        self.wills_due + u64::from(self.will_due.is_some_and(|due| due <= now))
-    }
-
-    fn state(&self) -> String {
-        format!(
-            "connected {} unfinished {} to publish {} open {} and {}",
-            self.core.is_connected(),
-            self.core.unfinished(),
-            self.to_publish,
-            self.up.open(),
-            self.down.open()
-        )
-    }
-}
-
-/// What the application of a client does: it subscribes, and takes messages over.
-fn handle_event(
-    now: Instant,
-    plan: &ClientPlan,
-    subscribed: &mut bool,
-    got: &mut Vec<(String, Vec<u8>, u8)>,
-    connection: &mut Connection,
-    event: &Event<'_>,
-) {
-    match event {
-        Event::Connected { .. } => {
-            let qos = QoS::from_value(plan.subscribed).expect("below 3");
-            let subscription = |filter| Subscription {
-                topic_filter: TopicFilter::new(filter).expect("valid"),
-                options: SubscriptionOptions::new(qos),
-            };
-            let subscriptions = vec![subscription("t/+"), subscription("w/#")];
-            // Cannot fail but for the connection, and then it is made again.
-            let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
-        }
-        Event::Subscribed(_) => *subscribed = true,
-        Event::Message(publish) => {
-            let qos = publish.delivery.qos() as u8;
-            got.push((publish.topic_name.to_owned(), publish.payload.to_vec(), qos));
-            if let Some(packet_identifier) = publish.delivery.packet_identifier() {
-                connection.acknowledge(now, packet_identifier, ReasonCode::Success);
-            }
-        }
-        _ => {}
     }
 }

@@ -1,0 +1,204 @@
+//! A client of the simulation: the real core, its application, and what the broker should know of it.
+
+use std::time::{Duration, Instant};
+
+use mqtt_client::{ClientCore, Message, Options, QoS, Reconnect};
+use mqtt_codec::{
+    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
+    SubscriptionOptions, TopicFilter, TopicName, Will,
+};
+use mqtt_session::{Connection, Event, Session};
+
+use crate::Violation;
+use crate::checker::Direction;
+use crate::plan::ClientPlan;
+
+pub(crate) struct SimClient {
+    pub(crate) plan: ClientPlan,
+    pub(crate) core: ClientCore,
+    pub(crate) link: Option<usize>,
+    pub(crate) retry_at: Instant,
+    pub(crate) input: Vec<u8>,
+    pub(crate) published: [u64; 3],
+    pub(crate) to_publish: u64,
+    pub(crate) subscribed: bool,
+    /// What the broker should know of the session.
+    pub(crate) model: SessionModel,
+    /// What the client sends, and what the broker sends to it.
+    pub(crate) up: Direction,
+    pub(crate) down: Direction,
+    /// Wills that were to be published up to now, and when the next one is.
+    pub(crate) wills_due: u64,
+    pub(crate) will_due: Option<Instant>,
+    pub(crate) failure: Option<Violation>,
+}
+
+/// Whether the broker has a session of this client, and until when.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SessionModel {
+    exists: bool,
+    ends: Option<Instant>,
+}
+
+impl SimClient {
+    pub(crate) fn new(index: usize, plan: ClientPlan, now: Instant) -> Self {
+        let mut options = Options::new("broker", 1883);
+        options.reconnect = Reconnect::Always;
+        options.limits.maximum_in_flight = plan.window;
+        options.limits.receive_maximum = plan.receive_maximum;
+        options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
+        let mut connect = Connect::new(plan.version, format!("client{index}"));
+        connect.clean_start = plan.clean_start;
+        connect.keep_alive = plan.keep_alive;
+        if plan.version == ProtocolVersion::V5_0 {
+            let expiry = if plan.lasts { u32::MAX } else { plan.expiry };
+            connect.properties.session_expiry_interval = Some(expiry);
+        }
+        connect.will = plan.will_delay.map(|delay| {
+            let topic_name = TopicName::new(&format!("w/{index}")).expect("valid");
+            let will_delay_interval = (plan.version == ProtocolVersion::V5_0).then_some(delay);
+            Will {
+                will_delay_interval,
+                ..Will::new(Message::new(topic_name, "will"), QoS::AtMostOnce)
+            }
+        });
+        options.connect = connect;
+        let session = plan.lasts.then(Session::default);
+        Self {
+            core: ClientCore::new(options, session),
+            plan,
+            link: None,
+            retry_at: now,
+            input: Vec::new(),
+            published: [0; 3],
+            to_publish: 0,
+            subscribed: false,
+            model: SessionModel::default(),
+            up: Direction::default(),
+            down: Direction::default(),
+            wills_due: 0,
+            will_due: None,
+            failure: None,
+        }
+    }
+
+    /// A CONNACK of the broker's: is Session Present what it should be (I12)?
+    pub(crate) fn check_connack(
+        &mut self,
+        session_present: bool,
+        reason: u8,
+        broker_window: u16,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        if reason != 0 {
+            return Err(Violation::new("I12", format!("refused with {reason}")));
+        }
+        let lives = self.model.exists && self.model.ends.is_none_or(|ends| now < ends);
+        let expected = lives && !self.plan.clean_start;
+        let due = |due: Instant| due <= now || self.plan.clean_start;
+        self.wills_due += u64::from(self.will_due.take().is_some_and(due));
+        if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
+            let what = format!("Session Present is {session_present}, not {expected}");
+            return Err(Violation::new("I12", what));
+        }
+        self.model = SessionModel {
+            exists: true,
+            ends: None,
+        };
+        let v5 = self.plan.version == ProtocolVersion::V5_0;
+        let window = if v5 {
+            broker_window.min(self.plan.receive_maximum)
+        } else {
+            broker_window
+        };
+        self.down.begin(expected, window);
+        Ok(())
+    }
+
+    /// The CONNACK has reached the client, which begins what it sends anew, or goes on.
+    pub(crate) fn sees_connack(&mut self, session_present: bool, broker_receive_maximum: u16) {
+        let goes_on = match self.plan.version {
+            ProtocolVersion::V3_1 => !self.plan.clean_start, // there it is not told
+            _ => session_present,
+        };
+        let window = match self.plan.version {
+            ProtocolVersion::V5_0 => self.plan.window.min(broker_receive_maximum),
+            _ => self.plan.window,
+        };
+        self.up.begin(goes_on, window);
+    }
+
+    /// The broker has seen the end of a connection that it had accepted.
+    pub(crate) fn connection_ends(&mut self, now: Instant, is_newest: bool) {
+        let expiry = match self.plan.version {
+            ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
+            ProtocolVersion::V5_0 => None,
+            _ if self.plan.lasts => None,
+            _ => Some(0),
+        };
+        if is_newest {
+            self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+        }
+        let Some(delay) = self.plan.will_delay else {
+            return;
+        };
+        // The will waits for its delay or the end of the session, whichever is first.
+        let delay = match self.plan.version {
+            ProtocolVersion::V5_0 => delay.min(expiry.unwrap_or(u32::MAX)),
+            _ => 0,
+        };
+        // A clean start ends the session at once.
+        if delay == 0 || !is_newest && self.plan.clean_start {
+            self.wills_due += 1;
+        } else if is_newest {
+            self.will_due = Some(now + Duration::from_secs(delay.into()));
+        }
+    }
+
+    pub(crate) fn wills_due_at(&self, now: Instant) -> u64 {
+        self.wills_due + u64::from(self.will_due.is_some_and(|due| due <= now))
+    }
+
+    pub(crate) fn state(&self) -> String {
+        format!(
+            "connected {} unfinished {} to publish {} open {} and {}",
+            self.core.is_connected(),
+            self.core.unfinished(),
+            self.to_publish,
+            self.up.open(),
+            self.down.open()
+        )
+    }
+}
+
+/// What the application of a client does: it subscribes, and takes messages over.
+pub(crate) fn handle_event(
+    now: Instant,
+    plan: &ClientPlan,
+    subscribed: &mut bool,
+    got: &mut Vec<(String, Vec<u8>, u8)>,
+    connection: &mut Connection,
+    event: &Event<'_>,
+) {
+    match event {
+        Event::Connected { .. } => {
+            let qos = QoS::from_value(plan.subscribed).expect("below 3");
+            let subscription = |filter| Subscription {
+                topic_filter: TopicFilter::new(filter).expect("valid"),
+                options: SubscriptionOptions::new(qos),
+            };
+            let subscriptions = vec![subscription("t/+"), subscription("w/#")];
+            // Cannot fail but for the connection, and then it is made again.
+            let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
+        }
+        Event::Subscribed(_) => *subscribed = true,
+        Event::Message(publish) => {
+            let qos = publish.delivery.qos() as u8;
+            got.push((publish.topic_name.to_owned(), publish.payload.to_vec(), qos));
+            if let Some(packet_identifier) = publish.delivery.packet_identifier() {
+                connection.acknowledge(now, packet_identifier, ReasonCode::Success);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,320 @@
+//! Bytes on their way between client and broker, in the pieces that chance makes, past the checkers;
+//! and the ends of connections, which the two sides notice at different times.
+
+use std::ops::ControlFlow;
+
+use mqtt_client::ClientError;
+use mqtt_session::CloseReason;
+
+use crate::Violation;
+use crate::client::handle_event;
+use crate::ledger::Promise;
+use crate::world::World;
+
+/// What a link holds in each direction; the ends wait when it is full.
+const LINK_CAPACITY: usize = 4096;
+
+impl World {
+    /// Moves output of the client into its link.
+    pub(crate) fn client_sends(&mut self, index: usize) -> Result<(), Violation> {
+        let link = &mut self.links[index];
+        if !link.client_is_open || link.is_cut {
+            return Ok(());
+        }
+        let client = &mut self.clients[link.client];
+        let room = LINK_CAPACITY.saturating_sub(link.up.len());
+        let output = client.core.output();
+        let count = output.len().min(room);
+        if count == 0 {
+            return Ok(());
+        }
+        let bytes = output[..count].to_vec();
+        client.core.consume_output(self.now, count);
+        link.up.extend(&bytes);
+        let goodbye = &mut link.client_said_goodbye;
+        let up = &mut client.up;
+        link.client_sent.read(&bytes, |packet| {
+            if *goodbye {
+                return Err(Violation::new(
+                    "I11",
+                    format!("a packet behind DISCONNECT: {packet:?}"),
+                ));
+            }
+            *goodbye = packet.kind == 14;
+            up.sends(&packet)
+        })?;
+        self.record(1, &bytes);
+        Ok(())
+    }
+
+    /// Moves output of the broker into the link.
+    pub(crate) fn broker_sends(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(id) = self.links[index].connection else {
+            return Ok(());
+        };
+        let has_ended = self.broker.has_ended(id);
+        let link = &mut self.links[index];
+        let room = if link.is_cut {
+            usize::MAX
+        } else {
+            LINK_CAPACITY.saturating_sub(link.down.len())
+        };
+        let output = self.broker.output(id);
+        let bytes = output[..output.len().min(room)].to_vec();
+        self.broker.consume_output(self.now, id, bytes.len());
+        if !link.is_cut {
+            link.down.extend(&bytes);
+        }
+        self.check_broker_bytes(index, &bytes)?;
+        if has_ended && self.broker.output(id).is_empty() {
+            self.broker_end_is_gone(index);
+        }
+        if !bytes.is_empty() {
+            self.record(2, &bytes);
+        }
+        Ok(())
+    }
+
+    fn check_broker_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
+        let link = &mut self.links[index];
+        let now = link.answered_at.unwrap_or(self.now);
+        let client = &mut self.clients[link.client];
+        let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
+        let broker_window = self.plan.broker_window;
+        link.broker_sent.read(bytes, |packet| {
+            if *goodbye || (packet.kind == 2) == *connack_seen {
+                return Err(Violation::new("I11", format!("out of place: {packet:?}")));
+            }
+            match packet.kind {
+                2 => {
+                    *connack_seen = true;
+                    client.check_connack(
+                        packet.session_present,
+                        packet.reason,
+                        broker_window,
+                        now,
+                    )?;
+                }
+                14 => {
+                    *goodbye = true;
+                    // Taken over, or silent for too long; anything else blames an honest client.
+                    if ![0x8D, 0x8E].contains(&packet.reason) {
+                        let what = format!("the broker blames a client: {packet:?}");
+                        return Err(Violation::new("I11", what));
+                    }
+                }
+                _ => {}
+            }
+            client.down.sends(&packet)
+        })
+    }
+
+    /// Some bytes reach the broker, or the end of the stream does.
+    pub(crate) fn broker_reads(&mut self, index: usize) -> Result<(), Violation> {
+        let count = self.piece(self.links[index].up.len());
+        let link = &mut self.links[index];
+        let Some(id) = link.connection else {
+            link.up.clear();
+            return Ok(());
+        };
+        if link.stalled_until > self.step {
+            return Ok(());
+        }
+        if count == 0 {
+            let closed = !link.client_is_open || link.is_cut;
+            let late = !self.is_calm && self.plan.late_closes && self.rng.u8(0..8) > 0;
+            if closed && link.up.is_empty() && !late {
+                self.note(|| format!("broker notices the end of link {index}"));
+                // What it gave to the socket counts as sent: it cannot know better.
+                self.links[index].is_cut = true;
+                self.broker_sends(index)?;
+                self.broker.handle_close(self.now, id);
+                self.broker_end_is_gone(index);
+            }
+            return Ok(());
+        }
+        let bytes: Vec<u8> = link.up.drain(..count).collect();
+        let down = &mut self.clients[link.client].down;
+        link.broker_got.read(&bytes, |packet| {
+            down.answered(&packet);
+            Ok(())
+        })?;
+        link.broker_input.extend(&bytes);
+        let input = std::mem::take(&mut link.broker_input);
+        let mut rest = &input[..];
+        self.broker.handle_input(self.now, id, &mut rest);
+        let link = &mut self.links[index];
+        link.broker_input = rest.to_vec();
+        if link.answered_at.is_none() && !self.broker.output(id).is_empty() {
+            link.answered_at = Some(self.now);
+            self.accepted += 1;
+            link.accepted = self.accepted;
+        }
+        self.record(3, &bytes);
+        self.ended_connections_send()
+    }
+
+    /// Some bytes reach the client, or the end of the stream does.
+    pub(crate) fn client_reads(&mut self, index: usize) -> Result<(), Violation> {
+        let count = self.piece(self.links[index].down.len());
+        let link = &mut self.links[index];
+        if !link.client_is_open || link.stalled_until > self.step {
+            return Ok(());
+        }
+        let client_index = link.client;
+        if count == 0 {
+            let closed = link.connection.is_none() || link.is_cut;
+            if closed && link.down.is_empty() {
+                self.clients[client_index].core.handle_close();
+                self.note(|| format!("client {client_index} notices the end of link {index}"));
+                self.client_handles(client_index)?;
+            }
+            return Ok(());
+        }
+        let bytes: Vec<u8> = link.down.drain(..count).collect();
+        let broker_receive_maximum = self.plan.broker_receive_maximum;
+        let client = &mut self.clients[client_index];
+        link.client_got.read(&bytes, |packet| {
+            if packet.kind == 2 {
+                client.sees_connack(packet.session_present, broker_receive_maximum);
+            }
+            client.up.answered(&packet);
+            Ok(())
+        })?;
+        client.input.extend(&bytes);
+        self.record(4, &bytes);
+        self.client_handles(client_index)
+    }
+
+    pub(crate) fn client_handles(&mut self, index: usize) -> Result<(), Violation> {
+        let now = self.now;
+        let mut got = Vec::new();
+        let client = &mut self.clients[index];
+        let buffer = std::mem::take(&mut client.input);
+        let mut input = &buffer[..];
+        let (subscribed, plan) = (&mut client.subscribed, &client.plan);
+        let result = client
+            .core
+            .handle_input(now, &mut input, &mut |connection, event| {
+                handle_event(now, plan, subscribed, &mut got, connection, &event);
+                ControlFlow::Continue(())
+            });
+        client.input = input.to_vec();
+        for (topic_name, payload, qos) in got {
+            self.deliver(index, &topic_name, &payload, qos)?;
+        }
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => self.client_lost(index, error),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        index: usize,
+        topic_name: &str,
+        payload: &[u8],
+        qos: u8,
+    ) -> Result<(), Violation> {
+        if let Some(publisher) = topic_name.strip_prefix("w/") {
+            let publisher = publisher
+                .parse()
+                .map_err(|_| Violation::new("I3", topic_name))?;
+            // Each subscriber gets a will; one of them counts.
+            if index == 0 {
+                *self.wills.entry(publisher).or_default() += 1;
+            }
+            return Ok(());
+        }
+        let promises: Vec<_> = self
+            .clients
+            .iter()
+            .map(|client| client.plan.lasts)
+            .collect();
+        let plan = &self.clients[index].plan;
+        let (subscriber_lasts, granted) = (plan.lasts, plan.subscribed);
+        self.ledger
+            .delivered(index, topic_name, payload, qos, |key| Promise {
+                publisher_lasts: promises.get(key.publisher).copied().unwrap_or(false),
+                subscriber_lasts,
+                granted,
+            })
+    }
+
+    fn client_lost(&mut self, index: usize, error: ClientError) -> Result<(), Violation> {
+        let passing = matches!(
+            &error,
+            ClientError::Closed(
+                CloseReason::ConnectionLost
+                    | CloseReason::HandshakeTimeout
+                    | CloseReason::KeepAliveTimeout
+                    | CloseReason::Disconnected(_)
+            )
+        );
+        if !passing {
+            return Err(Violation::new(
+                "I11",
+                format!("client {index} blames the broker: {error}"),
+            ));
+        }
+        let random = self.rng.u32(..);
+        let client = &mut self.clients[index];
+        if let Some(link) = client.link.take() {
+            let link = &mut self.links[link];
+            link.client_is_open = false;
+            // What it gave to the socket counts as sent: it cannot know better.
+            let up = &mut client.up;
+            link.client_sent
+                .read(client.core.output(), |packet| up.sends(&packet))?;
+        }
+        client.up.fault();
+        client.down.fault();
+        let (_, wait) = client
+            .core
+            .handle_lost(self.now, error, random)
+            .map_err(|error| Violation::new("I13", format!("client {index} gives up: {error}")))?;
+        client.retry_at = self.now + wait;
+        Ok(())
+    }
+
+    /// The broker has no connection at this end any more.
+    fn broker_end_is_gone(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let Some(id) = link.connection.take() else {
+            return;
+        };
+        link.broker_input.clear();
+        self.broker.remove(self.now, id);
+        self.connection_has_ended(index);
+    }
+
+    /// The model follows the broker: a connection that it had accepted is over.
+    fn connection_has_ended(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if !link.connack_seen || std::mem::replace(&mut link.end_is_counted, true) {
+            return;
+        }
+        let client = link.client;
+        // A newer connection of the client has the session now, and its own end.
+        let accepted = link.accepted;
+        let is_newest = self.links.iter().all(|other| {
+            other.client != client || !other.connack_seen || other.accepted <= accepted
+        });
+        self.clients[client].connection_ends(self.now, is_newest);
+    }
+
+    /// Connections that the broker has ended, perhaps because of another one: their last bytes are
+    /// on their way before anything that follows from it.
+    pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
+        while self.broker.poll_changed().is_some() {}
+        for index in 0..self.links.len() {
+            let connection = self.links[index].connection;
+            if connection.is_some_and(|id| self.broker.has_ended(id)) {
+                self.broker_sends(index)?;
+                // Its bytes may wait for room in the link; what it means for the session does not.
+                self.connection_has_ended(index);
+            }
+        }
+        Ok(())
+    }
+}
