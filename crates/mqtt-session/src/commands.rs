@@ -79,7 +79,8 @@ impl Connection {
         }
     }
 
-    /// Client: asks for messages. The answer is [`Event::Subscribed`] with the same identifier.
+    /// Client: asks for messages. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with
+    /// the same identifier.
     ///
     /// # Errors
     /// As `publish`.
@@ -99,7 +100,8 @@ impl Connection {
         })
     }
 
-    /// Client: asks for no more messages. The answer is [`Event::Unsubscribed`].
+    /// Client: asks for no more messages. The answer is
+    /// [`Event::Unsubscribed`](crate::Event::Unsubscribed).
     ///
     /// # Errors
     /// As `publish`.
@@ -119,12 +121,12 @@ impl Connection {
         })
     }
 
-    /// Server: the answer to [`Event::Subscribe`].
+    /// Server: the answer to [`Event::Subscribe`](crate::Event::Subscribe).
     pub fn suback(&mut self, now: Instant, suback: Suback) {
         self.send(now, &Packet::Suback(suback));
     }
 
-    /// Server: the answer to [`Event::Unsubscribe`].
+    /// Server: the answer to [`Event::Unsubscribe`](crate::Event::Unsubscribe).
     pub fn unsuback(&mut self, now: Instant, unsuback: Suback) {
         self.send(now, &Packet::Unsuback(unsuback));
     }

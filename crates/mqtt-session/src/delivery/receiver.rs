@@ -10,7 +10,17 @@ use crate::Defect;
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Sorted; mostly few, mostly added at the end.
-    open: Vec<(PacketIdentifier, State)>,
+    open: Vec<Open>,
+    /// How many of them this connection has seen: those that the receive maximum is about. What is
+    /// held from before may be of a session that the sender has lost.
+    under_way: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    packet_identifier: PacketIdentifier,
+    state: State,
+    is_under_way: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +53,7 @@ impl Receiver {
     pub(crate) fn held(&self) -> usize {
         self.open
             .iter()
-            .filter(|(_, state)| *state == State::Held)
+            .filter(|open| open.state == State::Held)
             .count()
     }
 
@@ -57,7 +67,7 @@ impl Receiver {
             Delivery::ExactlyOnce { .. } => State::Unacknowledged2,
             Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => State::Unacknowledged1,
         };
-        let is_full = self.open.len() >= usize::from(receive_maximum);
+        let is_full = self.under_way >= usize::from(receive_maximum);
         if is_full && Defect::RepeatCounts.is_planted() {
             return Incoming::TooMany;
         }
@@ -65,26 +75,46 @@ impl Receiver {
             if delivery.dup() {
                 return Incoming::Repeat;
             }
-            self.open.retain(|(open, _)| *open != packet_identifier);
+            if let Ok((index, _)) = self.find(packet_identifier) {
+                self.remove(index);
+            }
         }
         match self.find(packet_identifier) {
-            Ok((index, open)) => match (open, state) {
-                (State::Held, State::Unacknowledged2) => Incoming::Repeat,
-                // The sender has lost its state and begins anew; it will never release this one.
-                (State::Held, State::Unacknowledged1) => {
-                    if let Some(entry) = self.open.get_mut(index) {
-                        entry.1 = state;
-                    }
-                    Incoming::New
-                }
-                (open, state) if open == state => Incoming::Waiting,
-                _ => Incoming::InUse,
-            },
+            Ok((index, open)) => self.handle_again(index, open, state),
             Err(_) if is_full => Incoming::TooMany,
             Err(index) => {
-                self.open.insert(index, (packet_identifier, state));
+                self.under_way += 1;
+                self.open.insert(
+                    index,
+                    Open {
+                        packet_identifier,
+                        state,
+                        is_under_way: true,
+                    },
+                );
                 Incoming::New
             }
+        }
+    }
+
+    /// The identifier of a PUBLISH is open already.
+    fn handle_again(&mut self, index: usize, open: State, state: State) -> Incoming {
+        let Some(entry) = self.open.get_mut(index) else {
+            return Incoming::InUse;
+        };
+        if !entry.is_under_way {
+            entry.is_under_way = true;
+            self.under_way += 1;
+        }
+        match (open, state) {
+            (State::Held, State::Unacknowledged2) => Incoming::Repeat,
+            // The sender has lost its state and begins anew; it will never release this one.
+            (State::Held, State::Unacknowledged1) => {
+                entry.state = state;
+                Incoming::New
+            }
+            (open, state) if open == state => Incoming::Waiting,
+            _ => Incoming::InUse,
         }
     }
 
@@ -99,15 +129,15 @@ impl Receiver {
         match state {
             State::Held => None,
             State::Unacknowledged1 => {
-                self.open.remove(index);
+                self.remove(index);
                 Some(false)
             }
             State::Unacknowledged2 if refused => {
-                self.open.remove(index);
+                self.remove(index);
                 Some(true)
             }
             State::Unacknowledged2 => {
-                self.open.get_mut(index)?.1 = State::Held;
+                self.open.get_mut(index)?.state = State::Held;
                 Some(true)
             }
         }
@@ -119,7 +149,7 @@ impl Receiver {
         match self.find(packet_identifier) {
             Err(_) => Some(false),
             Ok((index, State::Held)) => {
-                self.open.remove(index);
+                self.remove(index);
                 Some(true)
             }
             Ok(_) => None,
@@ -128,17 +158,26 @@ impl Receiver {
 
     /// The connection is gone: what was not taken over is the sender's to repeat.
     pub(crate) fn end_connection(&mut self) {
-        self.open.retain(|(_, state)| *state == State::Held);
+        self.open.retain(|open| open.state == State::Held);
+        self.open
+            .iter_mut()
+            .for_each(|open| open.is_under_way = false);
+        self.under_way = 0;
+    }
+
+    fn remove(&mut self, index: usize) {
+        if self.open.remove(index).is_under_way {
+            self.under_way -= 1;
+        }
     }
 
     /// The state of an open identifier and its place, or the place where it would be.
     fn find(&self, packet_identifier: PacketIdentifier) -> Result<(usize, State), usize> {
-        let index = self
-            .open
-            .binary_search_by_key(&packet_identifier, |(open, _)| *open)?;
+        let key = |open: &Open| open.packet_identifier;
+        let index = self.open.binary_search_by_key(&packet_identifier, key)?;
         self.open
             .get(index)
-            .map(|(_, state)| (index, *state))
+            .map(|open| (index, open.state))
             .ok_or(index)
     }
 }
@@ -200,6 +239,22 @@ mod tests {
         assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::Repeat);
         assert_eq!(receiver.acknowledge(identifier(2), false), Some(false));
         assert_eq!(publish(&mut receiver, 3, 1, false), Incoming::New);
+    }
+
+    /// The sender may have lost its session meanwhile, and counts only what it sends now.
+    #[test]
+    fn what_is_held_from_an_older_connection_does_not_count() {
+        let mut receiver = Receiver::default();
+        for value in [1, 2] {
+            publish(&mut receiver, value, 2, false);
+            receiver.acknowledge(identifier(value), false);
+        }
+        receiver.end_connection();
+        assert_eq!(publish(&mut receiver, 3, 2, false), Incoming::New);
+        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::Repeat);
+        assert_eq!(publish(&mut receiver, 4, 2, false), Incoming::TooMany);
+        assert_eq!(receiver.handle_pubrel(identifier(1)), Some(true));
+        assert_eq!(publish(&mut receiver, 4, 2, false), Incoming::New);
     }
 
     #[test]
