@@ -30,7 +30,7 @@ pub enum Defect {
     DupCopied,
     /// M23: a session is gone on with after its expiry.
     SessionAfterExpiry,
-    /// M24: a repeat counts towards the receive maximum.
+    /// M24: a repeat counts twice towards the receive maximum.
     RepeatCounts,
 }
 

@@ -68,9 +68,6 @@ impl Receiver {
             Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => State::Unacknowledged1,
         };
         let is_full = self.under_way >= usize::from(receive_maximum);
-        if is_full && Defect::RepeatCounts.is_planted() {
-            return Incoming::TooMany;
-        }
         if state == State::Unacknowledged2 && Defect::RepeatByDup.is_planted() {
             if delivery.dup() {
                 return Incoming::Repeat;
@@ -104,7 +101,11 @@ impl Receiver {
         };
         if !entry.is_under_way {
             entry.is_under_way = true;
-            self.under_way += 1;
+            self.under_way += if Defect::RepeatCounts.is_planted() {
+                2
+            } else {
+                1
+            };
         }
         match (open, state) {
             (State::Held, State::Unacknowledged2) => Incoming::Repeat,
