@@ -318,7 +318,7 @@ impl Driver {
         let Link::Up(stream) = &mut self.link else {
             return;
         };
-        if self.peer_closed {
+        if std::mem::take(&mut self.peer_closed) {
             stream.expect_end();
         }
         match self.buffer.fill(stream) {

@@ -59,7 +59,11 @@ impl Stream {
                 // A short read means that the socket is empty: no second call to find that out.
                 Ok(count) => Ok((count, ReadStatus::Drained)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((0, ReadStatus::Drained)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // Not closed after all: the event was of an address that was tried before.
+                    self.peer_closed = false;
+                    Ok((0, ReadStatus::Drained))
+                }
                 Err(error) => Err(error),
             };
         }
