@@ -11,7 +11,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::client::{Client, ClientKey, Expiry};
 use crate::retained::RetainedMessages;
-use crate::routing::Subscriber;
+use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
 use crate::{EVENTS, Limits};
@@ -27,7 +27,7 @@ pub struct Broker {
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<String, ClientKey>,
-    pub(crate) subscriptions: TopicTree<Vec<Subscriber>>,
+    pub(crate) subscriptions: TopicTree<Subscribers>,
     pub(crate) retained: RetainedMessages,
     pub(crate) timers: Timers<TimerKey>,
     /// Connections that may have bytes to write, or have ended.
@@ -80,6 +80,8 @@ impl Broker {
             maximum_packet_size: self.limits.maximum_packet_size,
             receive_maximum: self.limits.receive_maximum,
             maximum_in_flight: self.limits.maximum_in_flight,
+            topic_alias_maximum: self.limits.topic_alias_maximum,
+            topic_aliases: self.limits.topic_aliases,
             ..Config::default()
         };
         let id = self.connections.insert(Link {
@@ -218,7 +220,9 @@ impl Broker {
         match (event, client) {
             (Event::Connect(connect), _) => self.handle_connect(now, id, *connect),
             (Event::Closed(reason), _) => self.handle_closed(now, id, &reason),
-            (Event::Message(publish), Some(key)) => self.handle_message(now, id, key, &publish),
+            (Event::Message(received), Some(key)) => {
+                self.handle_message(now, id, key, &received.publish());
+            }
             (Event::Delivered { .. }, Some(key)) => self.send_queue(now, key),
             (Event::Subscribe(subscribe), Some(key)) => {
                 self.handle_subscribe(now, id, key, subscribe);

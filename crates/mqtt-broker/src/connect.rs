@@ -91,12 +91,13 @@ impl Broker {
 
     fn connack_properties(&self, assigned_client_identifier: Option<String>) -> ConnackProperties {
         ConnackProperties {
+            topic_alias_maximum: Some(self.limits.topic_alias_maximum)
+                .filter(|maximum| *maximum > 0),
             assigned_client_identifier,
             maximum_packet_size: NonZeroU32::new(self.limits.maximum_packet_size)
                 .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
             receive_maximum: NonZeroU16::new(self.limits.receive_maximum)
                 .filter(|maximum| maximum.get() < u16::MAX),
-            shared_subscription_available: Some(false),
             ..ConnackProperties::default()
         }
     }

@@ -27,6 +27,7 @@ mod retained;
 mod routing;
 mod server;
 mod settings;
+mod subscribers;
 mod subscribing;
 mod timers;
 mod topic_tree;

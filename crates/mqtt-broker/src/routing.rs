@@ -10,8 +10,9 @@ use mqtt_session::{Outgoing, Printable, PublishError};
 
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
-use crate::client::{ClientKey, SubscriptionState};
+use crate::client::ClientKey;
 use crate::retained::Retained;
+use crate::subscribers::{Fitness, Share, Subscriber};
 
 /// Levels of a topic name or filter, as mosquitto limits them.
 pub(crate) const MAXIMUM_LEVELS: usize = 200;
@@ -19,13 +20,6 @@ pub(crate) const MAXIMUM_LEVELS: usize = 200;
 /// While so many bytes wait for a client's socket it gets no more messages of QoS 0: those of now
 /// are dropped, retained ones wait.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
-
-/// A subscription at its topic filter.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Subscriber {
-    pub(crate) client: ClientKey,
-    pub(crate) state: SubscriptionState,
-}
 
 /// A message that is being routed, and its owned form, made when the first client needs to keep it.
 struct Routed<'a> {
@@ -129,24 +123,44 @@ impl Broker {
         }
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
+        let mut chosen = Vec::new();
         self.subscriptions
             .each_filter_matching(publish.topic_name, |subscribers| {
-                matched.extend(subscribers.iter().filter(|subscriber| {
+                matched.extend(subscribers.plain.iter().filter(|subscriber| {
                     // [MQTT-3.8.3-3]
                     !(subscriber.state.options.no_local && Some(subscriber.client) == from)
                 }));
+                for share in &subscribers.shares {
+                    chosen.extend(self.choose(share, publish.delivery.qos()));
+                }
             });
-        // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3].
+        // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
+        // shared one is always a delivery of its own.
         matched.sort_by_key(|subscriber| subscriber.client);
-        for of_client in matched.chunk_by(|a, b| a.client == b.client) {
+        let of_clients = matched.chunk_by(|a, b| a.client == b.client);
+        for of_client in of_clients.chain(chosen.chunks(1)) {
             if let Some(first) = of_client.first() {
                 let copy = Copy::new(of_client, publish);
                 self.deliver(now, first.client, &mut routed, copy);
             }
         }
-        let reached = !matched.is_empty();
+        let reached = !matched.is_empty() || !chosen.is_empty();
         self.matched = matched;
         reached
+    }
+
+    /// The member of a share that gets this message. Who is away gets none of QoS 0, and who has a
+    /// full queue none at all.
+    fn choose(&self, share: &Share, qos: QoS) -> Option<Subscriber> {
+        share.choose(|member| {
+            let granted = member.state.options.qos.min(qos);
+            match self.clients.get(member.client) {
+                Some(client) if client.queue.len() >= self.limits.maximum_queued => Fitness::Unable,
+                Some(client) if client.connection.is_some() => Fitness::Present,
+                Some(_) if granted > QoS::AtMostOnce => Fitness::Away,
+                _ => Fitness::Unable,
+            }
+        })
     }
 
     fn retain(&mut self, routed: &mut Routed<'_>) {

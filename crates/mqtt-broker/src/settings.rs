@@ -38,6 +38,10 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// `max_inflight_messages`: messages of QoS 1 and 2 that are sent to a client at a time.
     pub maximum_in_flight: u16,
+    /// `max_topic_alias`: topic aliases that a client of 5.0 may use.
+    pub topic_alias_maximum: u16,
+    /// `max_topic_alias_broker`: topic aliases used towards a client of 5.0, if it takes as many.
+    pub topic_aliases: u16,
     /// `max_queued_messages`: messages of QoS 1 and 2 that wait for a client. The newest are dropped.
     pub maximum_queued: usize,
 }
@@ -48,6 +52,8 @@ impl Default for Limits {
             maximum_packet_size: 2_000_000,
             receive_maximum: 20,
             maximum_in_flight: 20,
+            topic_alias_maximum: 10,
+            topic_aliases: 10,
             maximum_queued: 1000,
         }
     }
@@ -100,6 +106,14 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let bytes =
             std::fs::read(path).map_err(|error| SettingsError::Read(path.to_owned(), error))?;
+        Self::parse(path, &bytes)
+    }
+
+    /// Understands the bytes of a configuration file; `path` is its name in errors.
+    ///
+    /// # Errors
+    /// If a line is wrong.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SettingsError> {
         let mut settings = Self::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what| SettingsError::Line(path.to_owned(), index + 1, what);
@@ -141,6 +155,13 @@ impl Settings {
                 let limit = if limit == 0 { u16::MAX } else { limit };
                 self.limits.receive_maximum = limit;
                 self.limits.maximum_in_flight = limit;
+            }
+            "max_topic_alias" => {
+                let limit = number(name, value, 0, u16::MAX.into())? as u16;
+                self.limits.topic_alias_maximum = limit;
+            }
+            "max_topic_alias_broker" => {
+                self.limits.topic_aliases = number(name, value, 0, u16::MAX.into())? as u16;
             }
             "max_packet_size" => {
                 let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
@@ -234,8 +255,6 @@ const MOSQUITTOS: &[&str] = &[
     "max_keepalive",
     "max_qos",
     "max_queued_bytes",
-    "max_topic_alias",
-    "max_topic_alias_broker",
     "memory_limit",
     "message_size_limit",
     "mount_point",
@@ -285,7 +304,8 @@ mod tests {
     fn listeners_and_limits_are_read() {
         let settings = parse(
             "# a comment\n\nlistener 1883\n  listener   0  127.0.0.1 \nallow_anonymous true\n\
-             max_queued_messages 0\nmax_inflight_messages 7\nmax_packet_size 100\npersistence false",
+             max_queued_messages 0\nmax_inflight_messages 7\nmax_packet_size 100\npersistence false\n\
+             max_topic_alias 5\nmax_topic_alias_broker 0",
         )
         .unwrap();
         assert_eq!(
@@ -304,6 +324,8 @@ mod tests {
             maximum_packet_size: 100,
             receive_maximum: 7,
             maximum_in_flight: 7,
+            topic_alias_maximum: 5,
+            topic_aliases: 0,
             maximum_queued: usize::MAX,
         };
         assert_eq!(settings.limits, limits);

@@ -12,7 +12,8 @@ use mqtt_session::{Outgoing, Printable};
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, SubscriptionState};
-use crate::routing::{MAXIMUM_LEVELS, Subscriber};
+use crate::routing::MAXIMUM_LEVELS;
+use crate::subscribers::Subscriber;
 
 /// Subscriptions that a client may have.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
@@ -74,10 +75,9 @@ impl Broker {
     }
 
     pub(crate) fn remove_subscriber(&mut self, topic_filter: &TopicFilter, key: ClientKey) {
-        self.subscriptions.update(topic_filter, |subscribers| {
-            subscribers.retain(|subscriber| subscriber.client != key);
-            subscribers.is_empty()
-        });
+        let plain = topic_filter.without_share();
+        self.subscriptions
+            .update(plain, |subscribers| subscribers.remove(topic_filter, key));
     }
 
     fn answer(
@@ -106,9 +106,6 @@ impl Broker {
             .clients
             .get_mut(key)
             .ok_or(ReasonCode::UnspecifiedError)?;
-        if filter.share_name().is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
         if mqtt_codec::levels(filter).take(MAXIMUM_LEVELS + 1).count() > MAXIMUM_LEVELS {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -120,14 +117,8 @@ impl Broker {
         let qos = state.options.qos;
         let name = Printable(&client.identifier);
         log::debug!(target: EVENTS, "{name} {qos} {}", Printable(filter));
-        let subscribers = self.subscriptions.entry(filter);
-        match subscribers
-            .iter_mut()
-            .find(|subscriber| subscriber.client == key)
-        {
-            Some(subscriber) => subscriber.state = state,
-            None => subscribers.push(Subscriber { client: key, state }),
-        }
+        let subscribers = self.subscriptions.entry(filter.without_share());
+        subscribers.add(filter, Subscriber { client: key, state });
         Ok(is_new)
     }
 
@@ -142,6 +133,7 @@ impl Broker {
         is_new: bool,
     ) {
         let wanted = match state.options.retain_handling {
+            _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
             RetainHandling::SendAtSubscribe => true,
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,

@@ -747,11 +747,7 @@ fn what_is_not_offered_is_refused_with_its_code() {
         &mut world,
         &Packet::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
-            subscriptions: vec![
-                subscription("$share/g/a"),
-                subscription("a"),
-                subscription(&deep),
-            ],
+            subscriptions: vec![subscription("a"), subscription(&deep)],
             properties: SubscribeProperties::default(),
         }),
     );
@@ -760,11 +756,7 @@ fn what_is_not_offered_is_refused_with_its_code() {
     };
     assert_eq!(
         suback.reason_codes,
-        [
-            ReasonCode::SharedSubscriptionsNotSupported,
-            ReasonCode::GrantedQoS1,
-            ReasonCode::TopicFilterInvalid
-        ]
+        [ReasonCode::GrantedQoS1, ReasonCode::TopicFilterInvalid]
     );
 }
 

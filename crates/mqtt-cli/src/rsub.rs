@@ -329,8 +329,9 @@ impl Printer {
         match event {
             Event::Connected { .. } => self.subscribe(connection),
             Event::Subscribed(suback) => self.handle_suback(suback),
-            Event::Message(publish) if !self.is_complete() => {
-                self.handle_message(publish);
+            Event::Message(received) if !self.is_complete() => {
+                let publish = received.publish();
+                self.handle_message(&publish);
                 if let Some(packet_identifier) = publish.delivery.packet_identifier() {
                     // Leaves in the next turn, when the message is printed.
                     acknowledge(connection, packet_identifier);

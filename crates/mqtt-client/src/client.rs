@@ -223,10 +223,11 @@ impl Inbox {
                 let _ = connection.subscribe(Instant::now(), subscriptions.to_vec(), properties);
             }
             // The server holds those of QoS 1 and 2 back when its window is full.
-            Event::Message(publish)
-                if publish.delivery == Delivery::AtMostOnce
+            Event::Message(received)
+                if received.publish().delivery == Delivery::AtMostOnce
                     && self.messages.len() >= MAXIMUM_RECEIVED => {}
-            Event::Message(publish) => {
+            Event::Message(received) => {
+                let publish = received.publish();
                 if let Ok(message) = publish.to_message() {
                     self.messages.push_back((message, publish.delivery));
                 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Disconnect, PacketIdentifier};
+use mqtt_codec::{Connack, Connect, Disconnect, PacketIdentifier, ProtocolVersion};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
 use crate::{Backoff, ClientError, Options, Reconnect};
@@ -28,6 +28,13 @@ pub struct ClientCore {
     was_connected: bool,
     /// Since when this connection is accepted.
     connected_since: Option<Instant>,
+    /// When the server, having accepted a connection, was last heard.
+    last_heard: Option<Instant>,
+    /// How long it keeps the session then; `None` without end.
+    session_expiry: Option<Duration>,
+    /// The session may have expired at the server and been made anew by a CONNECT whose CONNACK was
+    /// lost. Session Present would say nothing about the old one then, so the next CONNECT is clean.
+    is_doubtful: bool,
 }
 
 /// A connection that lived as long, or on which a message was delivered, was a good one: the waits
@@ -49,6 +56,9 @@ impl ClientCore {
             was_reached: false,
             was_connected: false,
             connected_since: None,
+            last_heard: None,
+            session_expiry: None,
+            is_doubtful: false,
         }
     }
 
@@ -57,7 +67,8 @@ impl ClientCore {
     /// # Errors
     /// If a field of CONNECT does not fit into the packet.
     pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
-        let connect = self.options.connect_packet();
+        let mut connect = self.options.connect_packet();
+        connect.clean_start |= self.is_doubtful;
         let limits = self.options.limits.clone();
         self.connection = Some(Connection::client(
             &connect,
@@ -84,6 +95,9 @@ impl ClientCore {
             return Ok(ControlFlow::Continue(()));
         };
         let mut flow = ControlFlow::Continue(());
+        if connection.is_connected() && !input.is_empty() {
+            self.last_heard = Some(now);
+        }
         while let Some(event) = connection.handle_input(now, input) {
             match &event {
                 Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
@@ -104,6 +118,9 @@ impl ClientCore {
                     }
                     self.was_connected = true;
                     self.connected_since = Some(now);
+                    self.last_heard = Some(now);
+                    self.session_expiry = session_expiry(&self.options.connect, connack);
+                    self.is_doubtful = false;
                 }
                 Event::Delivered { .. } => {
                     self.lost_since = None;
@@ -147,6 +164,10 @@ impl ClientCore {
     ) -> Result<(ClientError, Duration), ClientError> {
         if let Some(mut connection) = self.connection.take() {
             self.session = Some(connection.take_session());
+            let expired = |heard| self.session_expiry.is_some_and(|time| now - heard >= time);
+            if self.connected_since.is_none() && self.last_heard.is_some_and(expired) {
+                self.is_doubtful = true;
+            }
         }
         let lived = self
             .connected_since
@@ -263,5 +284,51 @@ impl ClientCore {
                 Reconnect::For(limit) => self.was_connected && gone_for < limit,
                 Reconnect::Always => self.was_reached,
             }
+    }
+}
+
+/// How long the server keeps the session without a connection; `None` without end.
+fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
+    let asked = connect.properties.session_expiry_interval.unwrap_or(0);
+    let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);
+    let ends = connect.protocol_version == ProtocolVersion::V5_0 && seconds != u32::MAX;
+    ends.then(|| Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CONNECTs as a clean start or not, on connections that are accepted or lost before CONNACK.
+    fn clean_starts(script: &[(u64, bool)]) -> Vec<bool> {
+        let mut options = Options::new("server", 1883);
+        options.connect = Connect::new(ProtocolVersion::V5_0, "c");
+        options.connect.clean_start = false;
+        options.connect.properties.session_expiry_interval = Some(10);
+        let mut core = ClientCore::new(options, Some(Session::default()));
+        let mut now = Instant::now();
+        let mut seen = Vec::new();
+        for (wait, accepted) in script {
+            now += Duration::from_secs(*wait);
+            core.handle_reached(now).unwrap();
+            seen.push(core.output()[9] & 2 != 0);
+            if *accepted {
+                let mut connack = &[0x20, 3, 0, 0, 0][..];
+                let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+                let flow = core.handle_input(now, &mut connack, &mut ignore);
+                assert_eq!(flow.unwrap(), ControlFlow::Continue(()));
+            }
+            let lost = ClientError::Closed(CloseReason::ConnectionLost);
+            core.handle_lost(now, lost, 0).unwrap();
+        }
+        seen
+    }
+
+    #[test]
+    fn a_session_that_may_have_been_made_anew_unheard_is_not_gone_on_with() {
+        let lost_in_time = clean_starts(&[(0, true), (5, false), (1, true), (1, true)]);
+        assert_eq!(lost_in_time, [false; 4]);
+        let late = clean_starts(&[(0, true), (10, false), (1, false), (1, true), (1, true)]);
+        assert_eq!(late, [false, false, true, true, false]);
     }
 }

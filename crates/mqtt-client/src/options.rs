@@ -63,6 +63,9 @@ impl Options {
                 connect.properties.receive_maximum =
                     std::num::NonZeroU16::new(self.limits.receive_maximum.max(1));
             }
+            if self.limits.topic_alias_maximum > 0 {
+                connect.properties.topic_alias_maximum = Some(self.limits.topic_alias_maximum);
+            }
             if self.limits.maximum_packet_size < mqtt_codec::MAXIMUM_PACKET_SIZE {
                 connect.properties.maximum_packet_size =
                     std::num::NonZeroU32::new(self.limits.maximum_packet_size.max(1));

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Delivery, Disconnect, Packet, PacketIdentifier, ProtocolVersion, Publish, QoS, ReasonCode,
-    Role, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter, Unsubscribe,
-    UnsubscribeProperties,
+    Ack, Delivery, Disconnect, EncodeError, Packet, PacketIdentifier, ProtocolVersion, Publish,
+    QoS, ReasonCode, Role, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter,
+    Unsubscribe, UnsubscribeProperties,
 };
 
 use crate::connection::{Connection, Request, State};
+use crate::topic_alias::Written;
 use crate::{Outgoing, PublishError, defect};
 
 impl Connection {
@@ -26,7 +27,7 @@ impl Connection {
             ..*publish
         };
         self.check_publish(&publish)?;
-        self.try_send(now, &Packet::Publish(publish))?;
+        self.send_publish(now, publish)?;
         Ok(())
     }
 
@@ -53,7 +54,7 @@ impl Connection {
         let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
         let publish = outgoing.publish(outgoing.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
-        self.try_send(now, &Packet::Publish(publish))?;
+        self.send_publish(now, publish)?;
         self.session.sender.sent(packet_identifier, outgoing);
         Ok(Some(packet_identifier))
     }
@@ -66,13 +67,14 @@ impl Connection {
         packet_identifier: PacketIdentifier,
         reason_code: ReasonCode,
     ) {
-        let ack = Ack::new(packet_identifier, reason_code);
-        let refused = reason_code.is_error() && self.version == ProtocolVersion::V5_0;
-        match self
-            .session
-            .receiver
-            .acknowledge(packet_identifier, refused)
-        {
+        self.acknowledge_with(now, Ack::new(packet_identifier, reason_code));
+    }
+
+    /// As `acknowledge`, with properties. They are left out where they do not fit, or are not wanted.
+    pub fn acknowledge_with(&mut self, now: Instant, ack: Ack) {
+        let refused = ack.reason_code.is_error() && self.version == ProtocolVersion::V5_0;
+        let receiver = &mut self.session.receiver;
+        match receiver.acknowledge(ack.packet_identifier, refused) {
             Some(true) => self.send(now, &Packet::Pubrec(ack)),
             Some(false) => self.send(now, &Packet::Puback(ack)),
             None => {}
@@ -141,6 +143,29 @@ impl Connection {
         }
         self.state = State::Ended;
         self.pending.clear();
+    }
+
+    /// Sends a new message, with a topic alias where the peer takes one.
+    fn send_publish(&mut self, now: Instant, mut publish: Publish<'_>) -> Result<(), EncodeError> {
+        let topic_name = publish.topic_name;
+        match self.sent_aliases.find(topic_name) {
+            Written::Plain => return self.try_send(now, &Packet::Publish(publish)),
+            Written::As(alias) => {
+                publish.topic_name = "";
+                publish.properties.topic_alias = Some(alias);
+                return self.try_send(now, &Packet::Publish(publish));
+            }
+            Written::WithNew(alias) => {
+                publish.properties.topic_alias = Some(alias);
+                if self.try_send(now, &Packet::Publish(publish)).is_ok() {
+                    self.sent_aliases.set(topic_name, alias);
+                    return Ok(());
+                }
+            }
+        }
+        // The alias may have been what made it too large.
+        publish.properties.topic_alias = None;
+        self.try_send(now, &Packet::Publish(publish))
     }
 
     fn request(

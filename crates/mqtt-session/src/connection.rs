@@ -11,10 +11,12 @@ use mqtt_codec::{
     PacketType, ProtocolVersion, QoS, ReasonCode, Role,
 };
 
+use crate::authentication::Authentication;
 use crate::delivery::Repeat;
 use crate::keep_alive::{Action, KeepAlive};
 use crate::output::Output;
 use crate::packet_log::{self, Direction};
+use crate::topic_alias::{ReceivedAliases, SentAliases};
 use crate::{CloseReason, Defect, Event, Session};
 
 /// Limits of this end.
@@ -26,6 +28,10 @@ pub struct Config {
     pub receive_maximum: u16,
     /// How many messages of QoS 1 and 2 are sent at a time, if the peer allows as many.
     pub maximum_in_flight: u16,
+    /// The highest topic alias that is accepted. An end of 5.0 has to announce it.
+    pub topic_alias_maximum: u16,
+    /// How many topic names get an alias in what is sent, if the peer allows as many.
+    pub topic_aliases: u16,
     /// Client: the identifier to begin with if it goes on with a session whose state it does not
     /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
     pub first_identifier: PacketIdentifier,
@@ -34,12 +40,14 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// No limits but the protocol's, and ten seconds for the handshake.
+    /// No limits but the protocol's, ten seconds for the handshake, no topic aliases.
     fn default() -> Self {
         Self {
             maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
             receive_maximum: u16::MAX,
             maximum_in_flight: u16::MAX,
+            topic_alias_maximum: 0,
+            topic_aliases: 0,
             first_identifier: PacketIdentifier::FIRST,
             handshake_timeout: Duration::from_secs(10),
         }
@@ -56,9 +64,13 @@ pub struct Connection {
     pub(crate) session: Session,
     pub(crate) peer: PeerLimits,
     pub(crate) keep_alive: KeepAlive,
+    pub(crate) sent_aliases: SentAliases,
+    pub(crate) received_aliases: ReceivedAliases,
+    pub(crate) authentication: Authentication,
     /// Client: what its CONNECT asked for, and whether it has a session to go on with.
     pub(crate) clean_start: bool,
     pub(crate) has_state: bool,
+    pub(crate) problem_information: bool,
     /// Server: whether CONNECT asked for a session that ends with its connection.
     pub(crate) session_ends_with_connection: bool,
     pub(crate) config: Config,
@@ -82,6 +94,8 @@ const PROGRESS: usize = 1000;
 pub(crate) enum State {
     /// Server: CONNECT has not come. Client: CONNACK has not come.
     Handshake,
+    /// Server: CONNECT has come, and the application waits for another AUTH.
+    Authenticating,
     /// Server: the application has not answered CONNECT.
     Answering,
     Connected,
@@ -95,6 +109,9 @@ pub(crate) struct PeerLimits {
     pub(crate) receive_maximum: u16,
     pub(crate) maximum_qos: QoS,
     pub(crate) retain_available: bool,
+    pub(crate) topic_alias_maximum: u16,
+    /// Whether it wants reason strings and user properties with every packet.
+    pub(crate) problem_information: bool,
 }
 
 impl Default for PeerLimits {
@@ -104,6 +121,8 @@ impl Default for PeerLimits {
             receive_maximum: u16::MAX,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
+            topic_alias_maximum: 0,
+            problem_information: true,
         }
     }
 }
@@ -139,6 +158,11 @@ impl Connection {
             client_identifier: connect.client_identifier.clone(),
             session: session.unwrap_or_default(),
             keep_alive: KeepAlive::new(Role::Client, interval, now),
+            authentication: Authentication::of_connect(connect),
+            problem_information: connect
+                .properties
+                .request_problem_information
+                .unwrap_or(true),
             ..Self::new(Role::Client, version, decoder, config, now)
         };
         let packet = Packet::Connect(Box::new(connect.clone()));
@@ -168,6 +192,10 @@ impl Connection {
             session: Session::default(),
             peer: PeerLimits::default(),
             keep_alive: KeepAlive::new(role, Duration::ZERO, now),
+            sent_aliases: SentAliases::default(),
+            received_aliases: ReceivedAliases::new(config.topic_alias_maximum),
+            authentication: Authentication::default(),
+            problem_information: true,
             clean_start: false,
             has_state: false,
             session_ends_with_connection: false,
@@ -196,7 +224,7 @@ impl Connection {
                     return None;
                 }
                 State::Answering => return None,
-                State::Handshake | State::Connected => {}
+                State::Handshake | State::Authenticating | State::Connected => {}
             }
             let packet = match self.decoder.decode(input) {
                 Ok(Some(packet)) => packet,
@@ -217,7 +245,9 @@ impl Connection {
     /// Time has passed: pings, or ends the connection. Events are given by `handle_input`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let event = match self.state {
-            State::Handshake | State::Answering if now >= self.handshake_deadline => {
+            State::Handshake | State::Authenticating | State::Answering
+                if now >= self.handshake_deadline =>
+            {
                 self.end(now, CloseReason::HandshakeTimeout)
             }
             State::Connected => match self.keep_alive.handle_timeout(now) {
@@ -246,7 +276,9 @@ impl Connection {
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Handshake | State::Answering => Some(self.handshake_deadline),
+            State::Handshake | State::Authenticating | State::Answering => {
+                Some(self.handshake_deadline)
+            }
             State::Connected => self.keep_alive.deadline(),
             State::Ended => None,
         }
@@ -371,6 +403,11 @@ impl Connection {
         if self.state == State::Ended {
             return Ok(()); // rule 2: its bytes go nowhere
         }
+        let plain = match self.peer.problem_information {
+            true => None,
+            false => packet.without_problem_information(), // [MQTT-3.1.2-29]
+        };
+        let packet = plain.as_ref().unwrap_or(packet);
         self.output
             .push(packet, self.version, self.peer.maximum_packet_size)?;
         self.keep_alive.sent(now);

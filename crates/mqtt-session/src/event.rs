@@ -1,7 +1,8 @@
 //! What a connection tells its application.
 
 use mqtt_codec::{
-    Connack, Connect, PacketIdentifier, Publish, ReasonCode, Suback, Subscribe, Unsubscribe,
+    Auth, Connack, Connect, PacketIdentifier, Publish, ReasonCode, Suback, Subscribe, TopicName,
+    Unsubscribe,
 };
 
 use crate::{CloseReason, Outgoing};
@@ -9,6 +10,8 @@ use crate::{CloseReason, Outgoing};
 /// Something that the application has to know, or to answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
+    /// A step of an extended authentication; see [`Connection::authenticate`](crate::Connection::authenticate).
+    Auth(Box<Auth>),
     /// The connection has ended. The last event; the output may still hold bytes worth writing.
     Closed(CloseReason),
     /// Server: a client asks. Answer with `accept` or `refuse`; nothing else is read before.
@@ -31,7 +34,7 @@ pub enum Event<'a> {
         reason_string: Option<String>,
     },
     /// A message came. With QoS 1 and 2 it is the peer's until `acknowledge` is called.
-    Message(Publish<'a>),
+    Message(Received<'a>),
     /// Server: answer with `suback`.
     Subscribe(Subscribe),
     /// Client: the answer to `subscribe`; as many codes as there were topic filters.
@@ -40,4 +43,31 @@ pub enum Event<'a> {
     Unsubscribe(Unsubscribe),
     /// Client: the answer to `unsubscribe`.
     Unsubscribed(Suback),
+}
+
+/// A message that came, borrowed from the bytes it came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received<'a> {
+    publish: Publish<'a>,
+    /// What its topic alias stands for, if that is all it has.
+    topic_name: Option<TopicName>,
+}
+
+impl<'a> Received<'a> {
+    pub(crate) fn new(publish: Publish<'a>, topic_name: Option<TopicName>) -> Self {
+        Self {
+            publish,
+            topic_name,
+        }
+    }
+
+    /// The message, always with its topic name and never with a topic alias.
+    pub fn publish(&self) -> Publish<'_> {
+        let mut publish = self.publish;
+        publish.properties.topic_alias = None;
+        if let Some(topic_name) = &self.topic_name {
+            publish.topic_name = topic_name;
+        }
+        publish
+    }
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
 
+use crate::authentication::Authentication;
 use crate::connection::{Connection, PeerLimits, State};
 use crate::keep_alive::KeepAlive;
+use crate::topic_alias::SentAliases;
 use crate::{CloseReason, Event, Session};
 
 impl Connection {
@@ -22,6 +24,8 @@ impl Connection {
         properties: ConnackProperties,
     ) {
         let session_present = session.is_some();
+        let mut properties = properties;
+        self.authentication.answer(&mut properties);
         self.session = session.unwrap_or_default();
         if self.state != State::Answering {
             return;
@@ -67,6 +71,8 @@ impl Connection {
         self.client_identifier
             .clone_from(&connect.client_identifier);
         self.peer = PeerLimits::of_client(&connect);
+        self.begin_sent_aliases();
+        self.authentication = Authentication::of_connect(&connect);
         self.set_keep_alive(now, connect.keep_alive);
         self.session_ends_with_connection =
             connect.properties.session_expiry_interval.unwrap_or(0) == 0;
@@ -83,6 +89,13 @@ impl Connection {
         if connack.reason_code.is_error() || connack.reason_code != ReasonCode::Success {
             return self.end(now, CloseReason::Refused(connack));
         }
+        if !self
+            .authentication
+            .is_method(&connack.properties.authentication_method)
+        {
+            let what = "another authentication method than the one in CONNECT";
+            return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-4.12.0-5]
+        }
         if connack.session_present && (self.clean_start || !self.has_state) {
             let what = "the server goes on with a session that this client does not have";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-3.2.2-4]
@@ -94,6 +107,8 @@ impl Connection {
             self.set_keep_alive(now, seconds); // [MQTT-3.1.2-21]
         }
         self.peer = PeerLimits::of_server(&connack.properties);
+        self.begin_sent_aliases();
+        self.authentication.finish();
         self.state = State::Connected;
         // 3.1 does not tell: there the server has the session unless it was told to start afresh.
         let goes_on = match self.version {
@@ -113,6 +128,11 @@ impl Connection {
         })
     }
 
+    fn begin_sent_aliases(&mut self) {
+        let maximum = self.peer.topic_alias_maximum.min(self.config.topic_aliases);
+        self.sent_aliases = SentAliases::new(maximum); // [MQTT-3.1.2-26, MQTT-3.2.2-17]
+    }
+
     fn set_keep_alive(&mut self, now: Instant, seconds: u16) {
         self.keep_alive = KeepAlive::new(self.role, Duration::from_secs(seconds.into()), now);
     }
@@ -129,6 +149,11 @@ impl PeerLimits {
                 .properties
                 .receive_maximum
                 .map_or(u16::MAX, Into::into),
+            topic_alias_maximum: connect.properties.topic_alias_maximum.unwrap_or(0),
+            problem_information: connect
+                .properties
+                .request_problem_information
+                .unwrap_or(true),
             ..Self::default()
         }
     }
@@ -139,6 +164,8 @@ impl PeerLimits {
             receive_maximum: connack.receive_maximum.map_or(u16::MAX, Into::into),
             maximum_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
             retain_available: connack.retain_available.unwrap_or(true),
+            topic_alias_maximum: connack.topic_alias_maximum.unwrap_or(0),
+            problem_information: true,
         }
     }
 }

@@ -7,7 +7,8 @@ use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
 use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
 use crate::packet_log::Direction;
-use crate::{CloseReason, Event, defect};
+use crate::topic_alias::AliasError;
+use crate::{CloseReason, Event, Received, defect};
 
 impl Connection {
     pub(crate) fn handle_packet<'a>(
@@ -16,15 +17,29 @@ impl Connection {
         packet: Packet<'a>,
     ) -> Option<Event<'a>> {
         self.log(Direction::Received, &packet);
+        if !self.problem_information && packet.without_problem_information().is_some() {
+            let what = "a reason string or user property that was not asked for";
+            return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-23
+        }
         if self.state == State::Handshake {
             return match packet {
                 Packet::Connect(connect) => Some(self.handle_connect(now, connect)),
                 Packet::Connack(connack) => self.handle_connack(now, connack),
+                Packet::Auth(auth) => self.handle_auth(now, auth),
                 // MQTT 5.0, 3.2: nothing comes before CONNACK [MQTT-3.2.0-1].
                 _ => self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first"),
             };
         }
         match packet {
+            Packet::Auth(auth) => self.handle_auth(now, auth),
+            _ if self.state == State::Authenticating => {
+                // [MQTT-3.1.2-30]; DISCONNECT is no error, and ends it too.
+                if let Packet::Disconnect(disconnect) = packet {
+                    return self.end(now, CloseReason::Disconnected(disconnect));
+                }
+                let what = "another packet than AUTH before CONNACK";
+                self.protocol_error(now, ReasonCode::ProtocolError, what)
+            }
             Packet::Publish(publish) => self.handle_publish(now, publish),
             Packet::Puback(ack) => {
                 let answer = self.session.sender.handle_puback(ack.packet_identifier);
@@ -67,21 +82,27 @@ impl Connection {
                 ReasonCode::ProtocolError,
                 "a second CONNECT or CONNACK",
             ),
-            Packet::Auth(_) => {
-                let what = "AUTH without an authentication method in CONNECT";
-                self.protocol_error(now, ReasonCode::ProtocolError, what)
-            }
         }
     }
 
     fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {
-        if publish.properties.topic_alias.is_some() {
-            // This end announces no topic aliases [MQTT-3.3.2-9].
-            let what = "a topic alias above the maximum";
-            return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
-        }
+        let resolved = match publish.properties.topic_alias {
+            Some(alias) => self.received_aliases.resolve(alias, publish.topic_name),
+            None => Ok(None),
+        };
+        let received = match resolved {
+            Ok(topic_name) => Received::new(publish, topic_name),
+            Err(AliasError::AboveMaximum) => {
+                let what = "a topic alias above the maximum"; // U5-07
+                return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
+            }
+            Err(AliasError::Unknown) => {
+                let what = "a topic alias that stands for nothing"; // U5-08
+                return self.protocol_error(now, ReasonCode::ProtocolError, what);
+            }
+        };
         let Some(packet_identifier) = publish.delivery.packet_identifier() else {
-            return Some(Event::Message(publish));
+            return Some(Event::Message(received));
         };
         let receive_maximum = match self.version {
             ProtocolVersion::V5_0 => self.config.receive_maximum,
@@ -90,7 +111,7 @@ impl Connection {
         defect::note_dup(publish.delivery.dup());
         let receiver = &mut self.session.receiver;
         match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
-            Incoming::New => Some(Event::Message(publish)),
+            Incoming::New => Some(Event::Message(received)),
             Incoming::Repeat => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
                 self.send(now, &Packet::Pubrec(ack));

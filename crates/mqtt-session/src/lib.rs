@@ -29,6 +29,7 @@
     )
 )]
 
+mod authentication;
 mod commands;
 mod connection;
 mod defect;
@@ -41,6 +42,7 @@ mod keep_alive;
 mod output;
 mod packet_log;
 mod session;
+mod topic_alias;
 
 pub use connection::{Config, Connection};
 pub use defect::Defect;
@@ -48,6 +50,6 @@ pub use defect::Defect;
 pub use defect::plant;
 pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
-pub use event::Event;
+pub use event::{Event, Received};
 pub use packet_log::{PACKETS, Printable};
 pub use session::Session;

@@ -52,7 +52,8 @@ impl End {
                         .accept(now, session, ConnackProperties::default());
                 }
                 Event::Connected { unfinished, .. } => self.unfinished.extend(unfinished),
-                Event::Message(publish) => {
+                Event::Message(received) => {
+                    let publish = received.publish();
                     self.messages.push(publish.payload.to_vec());
                     if let Some(identifier) = publish.delivery.packet_identifier() {
                         if self.auto_acknowledge {

@@ -22,6 +22,9 @@ pub(crate) struct SimClient {
     pub(crate) published: [u64; 3],
     pub(crate) to_publish: u64,
     pub(crate) subscribed: bool,
+    /// Whether the newest CONNECT that the broker has seen asked for a clean start. Besides the plan
+    /// a client decides so if it cannot trust what the broker has.
+    pub(crate) clean_start: bool,
     /// What the broker should know of the session.
     pub(crate) model: SessionModel,
     /// What the client sends, and what the broker sends to it.
@@ -73,6 +76,7 @@ impl SimClient {
             published: [0; 3],
             to_publish: 0,
             subscribed: false,
+            clean_start: false,
             model: SessionModel::default(),
             up: Direction::default(),
             down: Direction::default(),
@@ -87,6 +91,7 @@ impl SimClient {
         &mut self,
         session_present: bool,
         reason: u8,
+        clean_start: bool,
         broker_window: u16,
         now: Instant,
     ) -> Result<(), Violation> {
@@ -94,8 +99,8 @@ impl SimClient {
             return Err(Violation::new("I12", format!("refused with {reason}")));
         }
         let lives = self.model.exists && self.model.ends.is_none_or(|ends| now < ends);
-        let expected = lives && !self.plan.clean_start;
-        let due = |due: Instant| due <= now || self.plan.clean_start;
+        let expected = lives && !clean_start;
+        let due = |due: Instant| due <= now || clean_start;
         self.wills_due += u64::from(self.will_due.take().is_some_and(due));
         if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
             let what = format!("Session Present is {session_present}, not {expected}");
@@ -148,7 +153,7 @@ impl SimClient {
             _ => 0,
         };
         // A clean start ends the session at once.
-        if delay == 0 || !is_newest && self.plan.clean_start {
+        if delay == 0 || !is_newest && self.clean_start {
             self.wills_due += 1;
         } else if is_newest {
             self.will_due = Some(now + Duration::from_secs(delay.into()));
@@ -192,7 +197,8 @@ pub(crate) fn handle_event(
             let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
         }
         Event::Subscribed(_) => *subscribed = true,
-        Event::Message(publish) => {
+        Event::Message(received) => {
+            let publish = received.publish();
             let qos = publish.delivery.qos() as u8;
             got.push((publish.topic_name.to_owned(), publish.payload.to_vec(), qos));
             if let Some(packet_identifier) = publish.delivery.packet_identifier() {

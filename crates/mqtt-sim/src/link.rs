@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) client_said_goodbye: bool,
     pub(crate) broker_said_goodbye: bool,
     pub(crate) connack_seen: bool,
+    /// Whether its CONNECT asked for a clean start.
+    pub(crate) clean_start: bool,
     /// In which order the broker accepted it: the CONNECT of an old link may arrive last.
     pub(crate) accepted: u64,
     /// The model knows that the broker's end is over.
@@ -59,6 +61,7 @@ impl Link {
             client_said_goodbye: false,
             broker_said_goodbye: false,
             connack_seen: false,
+            clean_start: false,
             accepted: 0,
             end_is_counted: false,
             answered_at: None,

@@ -80,7 +80,7 @@ impl World {
         let now = link.answered_at.unwrap_or(self.now);
         let client = &mut self.clients[link.client];
         let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
-        let broker_window = self.plan.broker_window;
+        let (clean_start, broker_window) = (link.clean_start, self.plan.broker_window);
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
@@ -91,6 +91,7 @@ impl World {
                     client.check_connack(
                         packet.session_present,
                         packet.reason,
+                        clean_start,
                         broker_window,
                         now,
                     )?;
@@ -134,9 +135,13 @@ impl World {
             return Ok(());
         }
         let bytes: Vec<u8> = link.up.drain(..count).collect();
-        let down = &mut self.clients[link.client].down;
+        let client = &mut self.clients[link.client];
         link.broker_got.read(&bytes, |packet| {
-            down.answered(&packet);
+            if packet.kind == 1 {
+                link.clean_start = packet.clean_start;
+                client.clean_start = packet.clean_start;
+            }
+            client.down.answered(&packet);
             Ok(())
         })?;
         link.broker_input.extend(&bytes);

@@ -16,6 +16,8 @@ pub struct Seen {
     pub identifier: u16,
     /// The reason code, or the return code of CONNACK.
     pub reason: u8,
+    /// CONNECT: Clean Start.
+    pub clean_start: bool,
     /// CONNACK: Session Present.
     pub session_present: bool,
     /// PUBLISH: a hash of topic and payload.
@@ -24,14 +26,14 @@ pub struct Seen {
 
 /// Reads packets of one direction of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Reader {
+pub struct Reader {
     bytes: Vec<u8>,
     version: u8,
 }
 
 impl Reader {
     /// For a connection of this protocol level: 3, 4 or 5.
-    pub(crate) fn new(version: u8) -> Self {
+    pub fn new(version: u8) -> Self {
         Self {
             bytes: Vec::new(),
             version,
@@ -42,7 +44,7 @@ impl Reader {
     ///
     /// # Errors
     /// If they are no packets.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         bytes: &[u8],
         mut each: impl FnMut(Seen) -> Result<(), Violation>,
@@ -72,18 +74,26 @@ fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    let mut length = 0;
-    for index in 0..4 {
-        let Some(&byte) = rest.get(index) else {
-            return Ok(None);
-        };
-        length += (usize::from(byte) & 127) << (7 * index);
-        if byte < 128 {
-            let rest = &rest[index + 1..];
-            return Ok((rest.len() >= length).then(|| (first, &rest[..length], &rest[length..])));
+    match variable_length(rest) {
+        Some((length, size)) => {
+            let rest = rest.get(size..).unwrap_or_default();
+            Ok((rest.len() >= length).then(|| (first, &rest[..length], &rest[length..])))
+        }
+        None if rest.len() < 4 => Ok(None),
+        None => Err(Violation::new("I11", "a Remaining Length of five bytes")),
+    }
+}
+
+/// A variable byte integer, and how many bytes it takes; `None` if there is no end to it.
+fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value += (usize::from(*byte) & 127) << (7 * index);
+        if *byte < 128 {
+            return Some((value, index + 1));
         }
     }
-    Err(Violation::new("I11", "a Remaining Length of five bytes"))
+    None
 }
 
 fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
@@ -93,6 +103,7 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
         qos: 0,
         identifier: 0,
         reason: 0,
+        clean_start: false,
         session_present: false,
         content: 0,
     };
@@ -120,8 +131,8 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
                 payload_at += 2;
             }
             if version == 5 {
-                // Properties are shorter than 128 bytes here.
-                payload_at += 1 + usize::from(*body.get(payload_at)?);
+                let (length, size) = variable_length(body.get(payload_at..)?)?;
+                payload_at += size + length;
             }
             seen.content = hash(body.get(2..topic_end)?, hash(body.get(payload_at..)?, 0));
             let legal = seen.qos < 3
@@ -139,7 +150,12 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
             return (seen.identifier > 0).then_some(seen);
         }
         14 => seen.reason = body.first().copied().unwrap_or(0),
-        1 | 12 | 13 => {}
+        1 => {
+            // Behind the protocol name and its level.
+            let flags = body.get(3 + usize::from(number(0)?))?;
+            seen.clean_start = flags & 2 != 0;
+        }
+        12 | 13 => {}
         _ => return None,
     }
     Some(seen)

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use crate::field::{Length, Reader, Sink};
 use crate::{
     Ack, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, MAXIMUM_PACKET_SIZE,
-    Publish, Role, Suback, Subscribe, Unsubscribe,
+    Publish, Role, Suback, Subscribe, Unsubscribe, UserProperty,
 };
 
 pub(crate) mod ack;
@@ -194,6 +194,32 @@ impl<'a> Packet<'a> {
             Self::Auth(auth) => auth.encode(out),
         }
         Ok(())
+    }
+
+    /// The packet without reason string and user properties, if it has some and is one from which a
+    /// client can ask to leave them out: any but PUBLISH, CONNACK and DISCONNECT [MQTT-3.1.2-29].
+    pub fn without_problem_information(&self) -> Option<Self> {
+        let has_some = |reason_string: &Option<String>, user_properties: &Vec<UserProperty>| {
+            reason_string.is_some() || !user_properties.is_empty()
+        };
+        let affected = match self {
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                has_some(
+                    &ack.properties.reason_string,
+                    &ack.properties.user_properties,
+                )
+            }
+            Self::Suback(suback) | Self::Unsuback(suback) => {
+                let properties = &suback.properties;
+                has_some(&properties.reason_string, &properties.user_properties)
+            }
+            Self::Auth(auth) => has_some(
+                &auth.properties.reason_string,
+                &auth.properties.user_properties,
+            ),
+            _ => false,
+        };
+        affected.then(|| self.without_diagnostics()).flatten()
     }
 
     /// The packet without what only helps people to find a fault; `None` if it has no such part.

@@ -1,0 +1,135 @@
+//! Topic aliases (MQTT 5.0, 3.3.2.3.4): numbers that stand for topic names on one connection, each
+//! direction with its own. They are never carried to another connection [MQTT-3.3.2-7].
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use mqtt_codec::{TopicAlias, TopicName};
+
+/// The aliases that this end has given to topic names.
+#[derive(Debug, Default)]
+pub(crate) struct SentAliases {
+    /// How many there may be: the peer's maximum, or our own.
+    maximum: u16,
+    aliases: BTreeMap<Box<str>, TopicAlias>,
+}
+
+/// How to write a topic name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// In full.
+    Plain,
+    /// In full, with the alias that stands for it from now on.
+    WithNew(TopicAlias),
+    /// As the alias alone.
+    As(TopicAlias),
+}
+
+impl SentAliases {
+    pub(crate) fn new(maximum: u16) -> Self {
+        Self {
+            maximum,
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    /// The first topics that are used get an alias, and keep it.
+    pub(crate) fn find(&self, topic_name: &str) -> Written {
+        if self.maximum == 0 {
+            return Written::Plain;
+        }
+        if let Some(alias) = self.aliases.get(topic_name) {
+            return Written::As(*alias);
+        }
+        let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
+        match NonZeroU16::new(count.saturating_add(1)).and_then(|next| TopicAlias::new(next.get()))
+        {
+            Some(next) if count < self.maximum => Written::WithNew(next), // [MQTT-3.3.2-9]
+            _ => Written::Plain,
+        }
+    }
+
+    /// The peer has been told.
+    pub(crate) fn set(&mut self, topic_name: &str, alias: TopicAlias) {
+        self.aliases.insert(topic_name.into(), alias);
+    }
+}
+
+/// What the peer's aliases stand for.
+#[derive(Debug, Default)]
+pub(crate) struct ReceivedAliases {
+    /// What this end has announced.
+    maximum: u16,
+    topic_names: BTreeMap<u16, TopicName>,
+}
+
+/// What is wrong with an alias of the peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AliasError {
+    AboveMaximum,
+    Unknown,
+}
+
+impl ReceivedAliases {
+    pub(crate) fn new(maximum: u16) -> Self {
+        Self {
+            maximum,
+            topic_names: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the meaning of an alias from a packet that has both, or gives it to one that has the
+    /// alias alone: then it is what the packet means.
+    pub(crate) fn resolve(
+        &mut self,
+        alias: TopicAlias,
+        topic_name: &str,
+    ) -> Result<Option<TopicName>, AliasError> {
+        if alias.get() > self.maximum {
+            return Err(AliasError::AboveMaximum);
+        }
+        if topic_name.is_empty() {
+            let known = self.topic_names.get(&alias.get());
+            return known.cloned().map(Some).ok_or(AliasError::Unknown);
+        }
+        let topic_name = TopicName::new(topic_name).map_err(|_| AliasError::Unknown)?;
+        self.topic_names.insert(alias.get(), topic_name);
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alias(value: u16) -> TopicAlias {
+        TopicAlias::new(value).unwrap()
+    }
+
+    #[test]
+    fn the_first_topics_get_an_alias_and_keep_it() {
+        let mut sent = SentAliases::new(2);
+        assert_eq!(sent.find("a"), Written::WithNew(alias(1)));
+        assert_eq!(sent.find("a"), Written::WithNew(alias(1)), "not told yet");
+        sent.set("a", alias(1));
+        sent.set("b", alias(2));
+        assert_eq!(sent.find("a"), Written::As(alias(1)));
+        assert_eq!(sent.find("c"), Written::Plain);
+        assert_eq!(SentAliases::new(0).find("a"), Written::Plain);
+    }
+
+    #[test]
+    fn an_alias_means_what_it_was_last_sent_with() {
+        let mut received = ReceivedAliases::new(2);
+        assert_eq!(received.resolve(alias(2), ""), Err(AliasError::Unknown));
+        assert_eq!(
+            received.resolve(alias(3), "a"),
+            Err(AliasError::AboveMaximum)
+        );
+        for name in ["a", "b"] {
+            assert_eq!(received.resolve(alias(2), name), Ok(None));
+            let known = received.resolve(alias(2), "").unwrap();
+            assert_eq!(known.as_deref(), Some(name));
+        }
+    }
+}
