@@ -1,0 +1,180 @@
+//! The core of the broker among several peers that do anything: what it sends is legal, and when
+//! all are gone nothing is left of them.
+
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_sim::wire::Reader;
+
+use crate::shape::{ConnectShape, Shape};
+
+#[derive(Debug, Arbitrary)]
+enum Step<'a> {
+    Open {
+        version: u8,
+        connect: ConnectShape,
+    },
+    /// A peer whose first bytes are anything.
+    OpenWith(Shape<'a>),
+    Send {
+        connection: u8,
+        shape: Shape<'a>,
+        cut: Option<u8>,
+    },
+    Write {
+        connection: u8,
+        bytes: u8,
+    },
+    Close {
+        connection: u8,
+    },
+    Wait {
+        seconds: u16,
+    },
+}
+
+/// Steps.
+///
+/// # Panics
+/// If the broker sends what it may not, or keeps what has no end.
+pub fn broker(input: &[u8]) {
+    let Ok(steps) = Vec::<Step<'_>>::arbitrary_take_rest(Unstructured::new(input)) else {
+        return;
+    };
+    let now = Instant::now();
+    let limits = Limits {
+        maximum_queued: 10,
+        maximum_in_flight: 3,
+        ..Limits::default()
+    };
+    let mut world = World {
+        broker: Broker::new(limits, Box::new(|| 7)),
+        now,
+        peers: Vec::new(),
+    };
+    for step in &steps {
+        world.step(step);
+    }
+    world.end();
+}
+
+struct World {
+    broker: Broker,
+    now: Instant,
+    peers: Vec<Peer>,
+}
+
+struct Peer {
+    id: ConnectionId,
+    version: u8,
+    /// What was sent and is no whole packet yet.
+    input: Vec<u8>,
+    /// Reads what the broker sends, if the version is known.
+    wire: Option<Reader>,
+    written: u64,
+}
+
+impl World {
+    fn step(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Open { version, connect } => {
+                let version = 3 + version % 3;
+                self.open(version, Some(Reader::new(version)));
+                let shape = Shape::Connect(connect.clone());
+                self.send(self.peers.len() - 1, &shape.bytes(version));
+            }
+            Step::OpenWith(shape) => {
+                self.open(5, None);
+                self.send(self.peers.len() - 1, &shape.bytes(5));
+            }
+            Step::Send {
+                connection,
+                shape,
+                cut,
+            } => {
+                if let Some(index) = self.index(*connection) {
+                    let mut bytes = shape.bytes(self.peers[index].version);
+                    if let Some(cut) = cut {
+                        bytes.truncate(usize::from(*cut));
+                    }
+                    self.send(index, &bytes);
+                }
+            }
+            Step::Write { connection, bytes } => {
+                if let Some(index) = self.index(*connection) {
+                    self.write(index, (*bytes).into());
+                }
+            }
+            Step::Close { connection } => {
+                if let Some(index) = self.index(*connection) {
+                    let peer = self.peers.remove(index);
+                    self.broker.remove(self.now, peer.id);
+                }
+            }
+            Step::Wait { seconds } => self.wait((*seconds).into()),
+        }
+    }
+
+    fn index(&self, connection: u8) -> Option<usize> {
+        usize::from(connection).checked_rem(self.peers.len())
+    }
+
+    fn open(&mut self, version: u8, wire: Option<Reader>) {
+        let id = self.broker.open(self.now, "peer".into(), true);
+        self.peers.push(Peer {
+            id,
+            version,
+            input: Vec::new(),
+            wire,
+            written: 0,
+        });
+    }
+
+    fn send(&mut self, index: usize, bytes: &[u8]) {
+        let peer = &mut self.peers[index];
+        peer.input.extend(bytes);
+        let mut rest = &peer.input[..];
+        self.broker.handle_input(self.now, peer.id, &mut rest);
+        peer.input = rest.to_vec();
+    }
+
+    fn write(&mut self, index: usize, count: usize) {
+        let peer = &mut self.peers[index];
+        let output = self.broker.output(peer.id);
+        let count = count.min(output.len());
+        let bytes = output[..count].to_vec();
+        self.broker.consume_output(self.now, peer.id, count);
+        peer.written += count as u64;
+        if let Some(wire) = &mut peer.wire {
+            wire.read(&bytes, |_| Ok(()))
+                .unwrap_or_else(|violation| panic!("{violation}"));
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        let mut steps = 0;
+        while let Some(next) = self.broker.poll_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.broker.handle_timeout(self.now);
+            steps += 1;
+            assert!(steps < 10_000, "timers that do not end");
+        }
+        self.now = end;
+    }
+
+    fn end(mut self) {
+        while !self.peers.is_empty() {
+            while !self.broker.output(self.peers[0].id).is_empty() {
+                self.write(0, usize::MAX);
+            }
+            let peer = self.peers.remove(0);
+            self.broker.remove(self.now, peer.id);
+        }
+        // All that may end has ended after the longest interval there is.
+        self.wait(u64::from(u32::MAX) + 1);
+        assert_eq!(self.broker.connection_count(), 0);
+        assert_eq!(self.broker.poll_timeout(), None, "a deadline of nobody");
+    }
+}

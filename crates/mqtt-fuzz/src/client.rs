@@ -1,0 +1,237 @@
+//! The client's end of a connection: what it sends is legal, whatever the server does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use mqtt_codec::{
+    Connect, Disconnect, Message, PacketIdentifier, ProtocolVersion, QoS, ReasonCode,
+    SubscribeProperties, Subscription, SubscriptionOptions, TopicFilter, TopicName,
+};
+use mqtt_session::{Config, Connection, Event, Outgoing, Session};
+use mqtt_sim::checker::Direction;
+use mqtt_sim::wire::Reader;
+
+use crate::shape::Shape;
+
+#[derive(Debug, Arbitrary)]
+struct Script<'a> {
+    version: u8,
+    lasts: bool,
+    keep_alive: u8,
+    /// Messages of QoS 1 and 2 that it takes, and sends, at a time.
+    receive_maximum: u8,
+    window: u8,
+    steps: Vec<Step<'a>>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Step<'a> {
+    Server(Shape<'a>),
+    /// The CONNACK that the checker understands.
+    Accept {
+        session_present: bool,
+    },
+    Publish {
+        qos: u8,
+        length: u8,
+    },
+    Subscribe,
+    /// The application takes the oldest message over, or refuses it.
+    Acknowledge {
+        refuse: bool,
+    },
+    Wait {
+        seconds: u8,
+    },
+    Written {
+        bytes: u8,
+    },
+    Reconnect,
+    Disconnect,
+}
+
+/// A script.
+///
+/// # Panics
+/// If the client sends what it may not.
+pub fn client(input: &[u8]) {
+    if let Ok(script) = Script::arbitrary_take_rest(Unstructured::new(input)) {
+        let mut world = World::new(&script);
+        for step in &script.steps {
+            world.step(step);
+        }
+    }
+}
+
+struct World {
+    connection: Connection,
+    connect: Connect,
+    config: Config,
+    lasts: bool,
+    now: Instant,
+    /// Messages that the application has not answered for.
+    open: VecDeque<PacketIdentifier>,
+    sent: Direction,
+    wire: Reader,
+    server: Option<Reader>,
+}
+
+impl World {
+    fn new(script: &Script<'_>) -> Self {
+        use ProtocolVersion::{V3_1, V3_1_1, V5_0};
+        let version = [V3_1, V3_1_1, V5_0][usize::from(script.version % 3)];
+        let mut connect = Connect::new(version, "c");
+        connect.clean_start = !script.lasts;
+        connect.keep_alive = script.keep_alive.into();
+        let config = Config {
+            receive_maximum: u16::from(script.receive_maximum).max(1),
+            maximum_in_flight: u16::from(script.window % 8) + 1,
+            ..Config::default()
+        };
+        let now = Instant::now();
+        let session = script.lasts.then(Session::default);
+        let connection =
+            Connection::client(&connect, session, config.clone(), now).expect("short fields");
+        Self {
+            connection,
+            connect,
+            config,
+            lasts: script.lasts,
+            now,
+            open: VecDeque::new(),
+            sent: Direction::default(),
+            wire: Reader::new(version.level()),
+            server: Some(Reader::new(version.level())),
+        }
+    }
+
+    fn step(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Server(shape) => {
+                let bytes = shape.bytes(self.connect.protocol_version.level());
+                self.server_sends(&bytes);
+            }
+            Step::Accept { session_present } => {
+                let present = u8::from(*session_present);
+                match self.connect.protocol_version {
+                    ProtocolVersion::V5_0 => self.server_sends(&[0x20, 3, present, 0, 0]),
+                    _ => self.server_sends(&[0x20, 2, present, 0]),
+                }
+            }
+            Step::Publish { qos, length } => {
+                let message = Message::new(
+                    TopicName::new("t").expect("valid"),
+                    vec![b'x'; usize::from(*length)],
+                );
+                let qos = QoS::from_value(qos % 3).expect("below 3");
+                let _ = self
+                    .connection
+                    .publish(self.now, Outgoing::new(Arc::new(message), qos));
+            }
+            Step::Subscribe => {
+                let subscription = Subscription {
+                    topic_filter: TopicFilter::new("#").expect("valid"),
+                    options: SubscriptionOptions::new(QoS::ExactlyOnce),
+                };
+                let properties = SubscribeProperties::default();
+                let _ = self
+                    .connection
+                    .subscribe(self.now, vec![subscription], properties);
+            }
+            Step::Acknowledge { refuse } => {
+                if let Some(packet_identifier) = self.open.pop_front() {
+                    let code = if *refuse {
+                        ReasonCode::QuotaExceeded
+                    } else {
+                        ReasonCode::Success
+                    };
+                    self.connection
+                        .acknowledge(self.now, packet_identifier, code);
+                }
+            }
+            Step::Wait { seconds } => {
+                self.now += Duration::from_secs((*seconds).into());
+                self.connection.handle_timeout(self.now);
+                self.handle(&[]);
+            }
+            Step::Written { bytes } => self.write(usize::from(*bytes)),
+            Step::Reconnect => self.reconnect(),
+            Step::Disconnect => {
+                self.connection
+                    .disconnect(self.now, Disconnect::new(ReasonCode::Success));
+            }
+        }
+    }
+
+    fn server_sends(&mut self, bytes: &[u8]) {
+        // Everything that the client has said is on its way before what the server says now.
+        self.write(usize::MAX);
+        if self.connection.has_ended() {
+            return;
+        }
+        let was_connected = self.connection.is_connected();
+        let waiting = self.handle(bytes);
+        let is_connected = self.connection.is_connected();
+        let (sent, window) = (&mut self.sent, self.config.maximum_in_flight);
+        let version = self.connect.protocol_version;
+        let lasts = self.lasts;
+        if let Some(mut server) = self.server.take() {
+            // The checker follows as long as it understands the server.
+            let understood = server.read(bytes, |packet| {
+                if packet.kind == 2 && is_connected && !was_connected {
+                    let goes_on = match version {
+                        ProtocolVersion::V3_1 => lasts,
+                        _ => packet.session_present,
+                    };
+                    sent.begin(goes_on, window);
+                }
+                sent.answered(&packet);
+                Ok(())
+            });
+            let follows = waiting == 0 && (is_connected || !was_connected);
+            self.server = understood.ok().map(|()| server).filter(|_| follows);
+        }
+        self.write(usize::MAX);
+    }
+
+    /// Says how many bytes are left.
+    fn handle(&mut self, bytes: &[u8]) -> usize {
+        let mut input = bytes;
+        while let Some(event) = self.connection.handle_input(self.now, &mut input) {
+            if let Event::Message(received) = event {
+                self.open
+                    .extend(received.publish().delivery.packet_identifier());
+            }
+        }
+        input.len()
+    }
+
+    fn write(&mut self, count: usize) {
+        let output = self.connection.output();
+        let count = count.min(output.len());
+        let bytes = output[..count].to_vec();
+        self.connection.consume_output(self.now, count);
+        let (sent, understood) = (&mut self.sent, self.server.is_some());
+        self.wire
+            .read(&bytes, |packet| match understood {
+                true => sent.sends(&packet),
+                false => Ok(()),
+            })
+            .unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    fn reconnect(&mut self) {
+        self.write(usize::MAX);
+        let session = self.lasts.then(|| self.connection.take_session());
+        self.open.clear();
+        let config = self.config.clone();
+        self.connection =
+            Connection::client(&self.connect, session, config, self.now).expect("short fields");
+        let level = self.connect.protocol_version.level();
+        self.wire = Reader::new(level);
+        // What was not understood may have changed anything; from then on only the form counts.
+        self.server = self.server.take().map(|_| Reader::new(level));
+    }
+}

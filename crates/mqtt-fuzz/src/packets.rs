@@ -1,0 +1,104 @@
+//! A stream of packets: whatever is read can be written and read again, and how the stream was cut
+//! does not matter.
+
+use mqtt_codec::{Connect, DecodeError, Decoder, Packet, ProtocolVersion};
+
+/// The first byte says which end of which version reads (bits 0 to 2), the second how the rest of
+/// the input is cut.
+///
+/// # Panics
+/// If reading depends on the cuts, or what was read is written as something else.
+pub fn packets(input: &[u8]) {
+    let &[reader, cut, ref bytes @ ..] = input else {
+        return;
+    };
+    let (mut whole, version) = decoder(reader);
+    let mut in_pieces = whole.clone();
+    let mut rest = bytes;
+    let mut read = Vec::new();
+    let end = loop {
+        let before = rest.len();
+        match whole.decode(&mut rest) {
+            Ok(Some(packet)) => {
+                assert!(rest.len() < before, "a packet without bytes");
+                read.push(packet);
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    check_pieces(&mut in_pieces, bytes, usize::from(cut), &read, end);
+    for packet in &read {
+        check_round_trip(packet, reader, version.or_else(|| whole.version()));
+    }
+}
+
+fn decoder(reader: u8) -> (Decoder, Option<ProtocolVersion>) {
+    use ProtocolVersion::{V3_1, V3_1_1, V5_0};
+    let version = [V3_1, V3_1_1, V5_0][usize::from(reader & 3).min(2)];
+    match reader >> 2 & 3 {
+        0 => (Decoder::client(version, 100_000), Some(version)),
+        1 => (Decoder::server(100_000), None),
+        _ => (accepted(version), Some(version)),
+    }
+}
+
+/// A server's decoder that has seen its CONNECT.
+fn accepted(version: ProtocolVersion) -> Decoder {
+    let mut decoder = Decoder::server(100_000);
+    let mut bytes = Vec::new();
+    Packet::Connect(Box::new(Connect::new(version, "c")))
+        .encode(version, u32::MAX, &mut bytes)
+        .expect("fits");
+    decoder.decode(&mut &bytes[..]).expect("valid");
+    decoder
+}
+
+/// The same bytes, of which there are at first a few and then a few more.
+fn check_pieces(
+    decoder: &mut Decoder,
+    bytes: &[u8],
+    piece: usize,
+    expected: &[Packet<'_>],
+    end: Option<DecodeError>,
+) {
+    let piece = piece.max(1);
+    let mut expected = expected.iter();
+    let (mut start, mut there) = (0, 0);
+    loop {
+        let mut input = &bytes[start..there];
+        let result = decoder.decode(&mut input);
+        start = there - input.len();
+        match result {
+            Ok(Some(packet)) => assert_eq!(Some(&packet), expected.next()),
+            Ok(None) if there == bytes.len() => {
+                assert_eq!(end, None);
+                break;
+            }
+            Ok(None) => there = (there + piece).min(bytes.len()),
+            Err(error) => {
+                assert_eq!(end, Some(error));
+                break;
+            }
+        }
+    }
+    assert_eq!(expected.next(), None);
+}
+
+fn check_round_trip(packet: &Packet<'_>, reader: u8, version: Option<ProtocolVersion>) {
+    let Some(version) = version else { return };
+    let mut bytes = Vec::new();
+    packet
+        .encode(version, u32::MAX, &mut bytes)
+        .expect("what was read fits");
+    assert_eq!(packet.encoded_length(version), Ok(bytes.len()));
+    let mut decoder = match (packet, reader >> 2 & 3) {
+        (_, 0) => Decoder::client(version, u32::MAX),
+        (Packet::Connect(_), _) => Decoder::server(u32::MAX),
+        _ => accepted(version),
+    };
+    let mut input = &bytes[..];
+    let again = decoder.decode(&mut input);
+    assert_eq!(again.as_ref(), Ok(&Some(packet.clone())));
+    assert!(input.is_empty());
+}

@@ -1,0 +1,176 @@
+//! Who gets a message: the broker's tree of subscriptions and retained messages against lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use arbitrary::{Arbitrary, Unstructured};
+use mqtt_broker::{Broker, ConnectionId, Limits};
+
+use crate::shape::{packet, text};
+use crate::topics::matches;
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    Subscribe(bool, Levels),
+    Unsubscribe(bool, Levels),
+    Publish(Levels),
+    Retain(Levels, bool),
+}
+
+/// A topic or filter of levels that are likely to meet.
+#[derive(Debug, Arbitrary)]
+struct Levels(Vec<u8>);
+
+impl Levels {
+    fn text(&self, wildcards: bool) -> String {
+        const LEVELS: [&str; 7] = ["a", "b", "", "$x", "ab", "+", "#"];
+        let count = if wildcards { 7 } else { 5 };
+        let levels = self.0.iter().take(6);
+        let levels: Vec<_> = levels
+            .map(|level| LEVELS[usize::from(*level) % count])
+            .collect();
+        levels.join("/")
+    }
+}
+
+/// A list of steps.
+///
+/// # Panics
+/// If the broker delivers something else than the lists say.
+pub fn subscriptions(input: &[u8]) {
+    let Ok(steps) = Vec::<Step>::arbitrary_take_rest(Unstructured::new(input)) else {
+        return;
+    };
+    let mut world = World::new();
+    for step in &steps {
+        world.step(step);
+    }
+}
+
+struct World {
+    broker: Broker,
+    now: Instant,
+    /// Two subscribers and a publisher.
+    connections: [ConnectionId; 3],
+    filters: [BTreeSet<String>; 2],
+    retained: BTreeMap<String, ()>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut broker = Broker::new(Limits::default(), Box::new(|| 7));
+        let connections = [0, 1, 2].map(|_| broker.open(now, "peer".into(), true));
+        let mut world = Self {
+            broker,
+            now,
+            connections,
+            filters: Default::default(),
+            retained: BTreeMap::new(),
+        };
+        for (index, id) in connections.into_iter().enumerate() {
+            let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0];
+            text(&index.to_string(), &mut body);
+            world.send(id, &packet(0x10, &body));
+            assert_eq!(world.take(id), [0x20, 2, 0, 0]);
+        }
+        world
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Subscribe(who, levels) => self.subscribe((*who).into(), &levels.text(true)),
+            Step::Unsubscribe(who, levels) => {
+                let (who, filter) = (usize::from(*who), levels.text(true));
+                if mqtt_codec::TopicFilter::new(&filter).is_ok() {
+                    let mut body = vec![0, 1];
+                    text(&filter, &mut body);
+                    self.send(self.connections[who], &packet(0xA2, &body));
+                    self.filters[who].remove(&filter);
+                    assert_eq!(self.take(self.connections[who]), [0xB0, 2, 0, 1]);
+                }
+            }
+            Step::Publish(levels) => self.publish(&levels.text(false), 0x30, b"p"),
+            Step::Retain(levels, keep) => {
+                let topic = levels.text(false);
+                if !topic.is_empty() {
+                    self.publish(&topic, 0x31, if *keep { b"p" } else { b"" });
+                    match keep {
+                        true => self.retained.insert(topic, ()),
+                        false => self.retained.remove(&topic),
+                    };
+                }
+            }
+        }
+    }
+
+    fn subscribe(&mut self, who: usize, filter: &str) {
+        if mqtt_codec::TopicFilter::new(filter).is_err() {
+            return;
+        }
+        let mut body = vec![0, 1];
+        text(filter, &mut body);
+        body.push(0);
+        self.send(self.connections[who], &packet(0x82, &body));
+        self.filters[who].insert(filter.to_owned());
+        let mut got = self.take(self.connections[who]);
+        assert_eq!(got.drain(..5).as_slice(), [0x90, 3, 0, 1, 0]);
+        let expected = self.retained.keys().filter(|topic| matches(filter, topic));
+        let mut expected: Vec<_> = expected.map(|topic| message(0x31, topic, b"p")).collect();
+        expected.sort();
+        assert_eq!(split(&got), expected, "retained messages of {filter:?}");
+    }
+
+    fn publish(&mut self, topic: &str, first: u8, payload: &[u8]) {
+        if topic.is_empty() {
+            return;
+        }
+        self.send(self.connections[2], &message(first, topic, payload));
+        for who in 0..2 {
+            let wanted = self.filters[who]
+                .iter()
+                .any(|filter| matches(filter, topic));
+            let expected = wanted.then(|| message(0x30, topic, payload));
+            let got = self.take(self.connections[who]);
+            assert_eq!(
+                got,
+                expected.unwrap_or_default(),
+                "{topic:?} {:?}",
+                self.filters[who]
+            );
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.broker.handle_input(self.now, id, &mut &bytes[..]);
+    }
+
+    fn take(&mut self, id: ConnectionId) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !self.broker.output(id).is_empty() {
+            let bytes = self.broker.output(id).to_vec();
+            self.broker.consume_output(self.now, id, bytes.len());
+            all.extend(bytes);
+        }
+        all
+    }
+}
+
+fn message(first: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(topic, &mut body);
+    body.extend(payload);
+    packet(first, &body)
+}
+
+/// Short packets, sorted.
+fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    while let [_, length, ..] = *bytes {
+        let (packet, rest) = bytes.split_at(2 + usize::from(length));
+        packets.push(packet.to_vec());
+        bytes = rest;
+    }
+    packets.sort();
+    packets
+}

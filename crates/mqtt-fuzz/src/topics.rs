@@ -1,0 +1,82 @@
+//! Topic filters and topic names, against the definition in MQTT 5.0, 4.7 and 4.8.
+
+use mqtt_codec::{TopicFilter, TopicName};
+
+/// A filter, a line feed, a name.
+///
+/// # Panics
+/// If validity or matching is not that of the definition.
+pub fn topics(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let (filter, name) = text.split_once('\n').unwrap_or((text, ""));
+    let valid_filter = TopicFilter::new(filter);
+    let valid_name = TopicName::new(name);
+    assert_eq!(valid_filter.is_ok(), is_filter(filter), "{filter:?}");
+    let plain = !name.contains(['+', '#', '\0']);
+    let fits = !name.is_empty() && name.len() <= 65535;
+    assert_eq!(valid_name.is_ok(), plain && fits, "{name:?}");
+    if let (Ok(valid), Ok(_)) = (&valid_filter, &valid_name) {
+        assert_eq!(
+            valid.matches(name),
+            matches(filter, name),
+            "{filter:?} {name:?}"
+        );
+        assert_eq!(valid.without_share(), unshared(filter).unwrap_or(filter));
+    }
+}
+
+/// What is behind `$share/NAME/`, if that is how it starts.
+fn unshared(filter: &str) -> Option<&str> {
+    let rest = filter.strip_prefix("$share/")?;
+    rest.find('/').map(|slash| &rest[slash + 1..])
+}
+
+fn is_filter(filter: &str) -> bool {
+    if filter.len() > 65535 {
+        return false;
+    }
+    if filter == "$share" {
+        return false;
+    }
+    let Some(rest) = filter.strip_prefix("$share/") else {
+        return is_plain_filter(filter);
+    };
+    let Some(slash) = rest.find('/') else {
+        return false;
+    };
+    let share_name = &rest[..slash];
+    !share_name.is_empty()
+        && !share_name.contains(['+', '#', '\0'])
+        && is_plain_filter(&rest[slash + 1..])
+}
+
+fn is_plain_filter(filter: &str) -> bool {
+    let levels: Vec<_> = filter.split('/').collect();
+    let last = levels.len() - 1;
+    let valid = |(index, level): (usize, &&str)| match *level {
+        "+" => true,
+        "#" => index == last,
+        level => !level.contains(['+', '#', '\0']),
+    };
+    !filter.is_empty() && levels.iter().enumerate().all(valid)
+}
+
+pub(crate) fn matches(filter: &str, name: &str) -> bool {
+    let filter = unshared(filter).unwrap_or(filter);
+    let hidden = name.starts_with('$') && filter.starts_with(['+', '#']);
+    let filter: Vec<_> = filter.split('/').collect();
+    let name: Vec<_> = name.split('/').collect();
+    let mut same = 0;
+    for level in &filter {
+        if *level == "#" {
+            return !hidden;
+        }
+        match name.get(same) {
+            Some(other) if *level == "+" || level == other => same += 1,
+            _ => return false,
+        }
+    }
+    same == name.len() && !hidden
+}
