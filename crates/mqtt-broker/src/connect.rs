@@ -140,6 +140,9 @@ fn refusal(connect: &Connect, allow_anonymous: bool) -> Option<ReasonCode> {
         // Without a password file nobody has a name that could be checked.
         return Some(ReasonCode::NotAuthorized);
     }
+    if !routing::is_plain_text(&connect.client_identifier) {
+        return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+    }
     let unnamed = connect.client_identifier.is_empty();
     let must_be_named = match connect.protocol_version {
         ProtocolVersion::V3_1 => true,

@@ -315,15 +315,18 @@ impl Copy {
 /// Whether a client may publish to this topic: not too deep, and without the control characters
 /// that strict clients refuse.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
-    let is_noncharacter = |c: char| {
-        let code = u32::from(c);
-        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
-    };
     mqtt_codec::levels(topic_name)
         .take(MAXIMUM_LEVELS + 1)
         .count()
         <= MAXIMUM_LEVELS
-        && !topic_name
-            .chars()
-            .any(|c| c.is_control() || is_noncharacter(c))
+        && is_plain_text(topic_name)
+}
+
+/// Whether a text is without the control characters and non-characters that strict peers refuse.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    let is_noncharacter = |c: char| {
+        let code = u32::from(c);
+        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    !text.chars().any(|c| c.is_control() || is_noncharacter(c))
 }

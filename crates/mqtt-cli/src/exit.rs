@@ -53,7 +53,7 @@ impl Status {
     pub(crate) fn of_connack(connack: &Connack, version: ProtocolVersion) -> Self {
         Self::Refused(match version {
             ProtocolVersion::V5_0 => connack.reason_code.value(),
-            _ => connack.reason_code.connect_return_code(),
+            _ => connack.reason_code.connect_return_code().unwrap_or(3),
         })
     }
 

@@ -72,7 +72,7 @@ pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str)
 fn refusal(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {
-        let text = match code.connect_return_code() {
+        let text = match code.connect_return_code().unwrap_or(3) {
             1 => "unacceptable protocol version",
             2 => "identifier rejected",
             3 => "broker unavailable",

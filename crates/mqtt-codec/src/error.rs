@@ -144,7 +144,9 @@ impl fmt::Display for EncodeError {
                 f.write_str("a field is longer than 65535 bytes or contains a NUL character")
             }
             Self::PacketTooLarge(length) => write!(f, "a packet of {length} bytes is too large"),
-            Self::UnsupportedPacket => f.write_str("this protocol version has no such packet"),
+            Self::UnsupportedPacket => {
+                f.write_str("this protocol version has no such packet, or no such code in it")
+            }
         }
     }
 }

@@ -93,16 +93,23 @@ impl ReasonCode {
         }
     }
 
-    /// The return code of a 3.1 or 3.1.1 CONNACK that says the same; 0 for success.
-    pub fn connect_return_code(self) -> u8 {
-        match self {
+    /// The return code of a 3.1 or 3.1.1 CONNACK that says the same, 0 for success; `None` if there is
+    /// none, and the connection is closed without a word [MQTT-3.2.2-6 of 3.1.1].
+    pub fn connect_return_code(self) -> Option<u8> {
+        Some(match self {
             Self::Success => 0,
             Self::UnsupportedProtocolVersion => 1,
             Self::ClientIdentifierNotValid => 2,
+            Self::ServerUnavailable
+            | Self::ServerBusy
+            | Self::QuotaExceeded
+            | Self::UseAnotherServer
+            | Self::ServerMoved
+            | Self::ConnectionRateExceeded => 3,
             Self::BadUserNameOrPassword => 4,
             Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
-            _ => 3,
-        }
+            _ => return None,
+        })
     }
 
     /// The meaning of a return code of a 3.1 or 3.1.1 CONNACK; `None` above 5.
@@ -218,7 +225,7 @@ mod tests {
     fn return_codes_of_3_1_1_survive_the_way_through_reason_codes() {
         for value in 0..=5 {
             let code = ReasonCode::from_connect_return_code(value).unwrap();
-            assert_eq!(code.connect_return_code(), value);
+            assert_eq!(code.connect_return_code(), Some(value));
         }
         assert_eq!(ReasonCode::from_connect_return_code(6), None);
     }

@@ -93,6 +93,12 @@ impl Connection {
         properties: SubscribeProperties,
     ) -> Result<PacketIdentifier, PublishError> {
         let count = subscriptions.len();
+        let is_wrong = |subscription: &Subscription| {
+            subscription.options.no_local && subscription.topic_filter.share_name().is_some()
+        };
+        if subscriptions.iter().any(is_wrong) {
+            return Err(PublishError::NoLocalShared);
+        }
         self.request(now, count, |packet_identifier| {
             Packet::Subscribe(Subscribe {
                 packet_identifier,

@@ -64,6 +64,8 @@ impl std::error::Error for CloseReason {}
 pub enum PublishError {
     /// The packet cannot be written, or is larger than the peer accepts.
     Encode(EncodeError),
+    /// No Local was asked for with a shared subscription, which is a protocol error [MQTT-3.8.3-4].
+    NoLocalShared,
     /// There is no connection now, or it is not accepted yet.
     NotConnected,
     /// The server does not accept messages of this QoS.
@@ -85,6 +87,9 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Encode(error) => error.fmt(f),
+            Self::NoLocalShared => {
+                f.write_str("a shared subscription cannot leave out the client's own messages")
+            }
             Self::NotConnected => f.write_str("not connected"),
             Self::QoSNotSupported => f.write_str("the server does not support this QoS"),
             Self::QuotaUsedUp => f.write_str("too many messages are not acknowledged yet"),

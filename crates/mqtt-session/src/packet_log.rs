@@ -135,7 +135,7 @@ impl Line<'_> {
             Packet::Connack(connack) => {
                 let code = match self.version {
                     ProtocolVersion::V5_0 => connack.reason_code.value(),
-                    _ => connack.reason_code.connect_return_code(),
+                    _ => connack.reason_code.connect_return_code().unwrap_or(3),
                 };
                 match self.role {
                     Role::Client => write!(f, " ({code})"),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::ack::decode_reason_code;
 use crate::field::{Reader, Sink};
 use crate::property::{self, properties};
-use crate::{DecodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Role, UserProperty};
+use crate::{
+    DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Role, UserProperty,
+};
 
 /// A CONNACK packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +78,16 @@ impl Connack {
         if !is_old {
             let reason_code = decode_reason_code(reader, PacketType::Connack, Role::Server)
                 .map_err(connack_code)?;
+            let properties: ConnackProperties = property::decode(reader)?;
+            if properties.authentication_data.is_some()
+                && properties.authentication_method.is_none()
+            {
+                return Err(DecodeError::PropertyValue); // MQTT 5.0, 3.2.2.3.18
+            }
             return Ok(Self {
                 session_present,
                 reason_code,
-                properties: property::decode(reader)?,
+                properties,
             });
         }
         let value = reader.u8()?;
@@ -95,14 +103,22 @@ impl Connack {
         })
     }
 
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    /// # Errors
+    /// If the version has no code that says the same.
+    pub(crate) fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl Sink,
+    ) -> Result<(), EncodeError> {
         out.put_u8((self.session_present && version != ProtocolVersion::V3_1).into());
         if version == ProtocolVersion::V5_0 {
             out.put_u8(self.reason_code.value());
             property::encode(&self.properties, out);
         } else {
-            out.put_u8(self.reason_code.connect_return_code());
+            let code = self.reason_code.connect_return_code();
+            out.put_u8(code.ok_or(EncodeError::UnsupportedPacket)?);
         }
+        Ok(())
     }
 }
 

@@ -177,7 +177,7 @@ impl<'a> Packet<'a> {
     ) -> Result<(), EncodeError> {
         match self {
             Self::Connect(connect) => connect.encode(out),
-            Self::Connack(connack) => connack.encode(version, out),
+            Self::Connack(connack) => connack.encode(version, out)?,
             Self::Publish(publish) => publish.encode(version, out),
             Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
                 ack.encode(version, out);
