@@ -1,5 +1,6 @@
 //! Tasks of this workspace: `cargo xtask demo`, `test` and `sim`. No shell, no set-up by hand.
 
+mod conformance;
 mod demo;
 mod setup;
 mod sim;
@@ -13,6 +14,8 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 Usage: cargo xtask TASK
 
+  conformance
+         run the tests that name statements of the standard and write docs/conformance.md; --check
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   sim    simulate clients, broker and network: --quick, --seed N [--trace], or --handshakes N
@@ -21,6 +24,7 @@ Usage: cargo xtask TASK
 fn main() -> ExitCode {
     let tasks: Vec<_> = std::env::args().skip(1).collect();
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["conformance", ref options @ ..] => conformance::run(options),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
         ["sim", ref options @ ..] => sim::run(options),

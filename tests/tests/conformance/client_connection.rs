@@ -1,0 +1,371 @@
+//! CONNECT as the client writes it, what CONNACK does to it, keep alive, DISCONNECT.
+
+use mqtt_codec::{Message, MessageProperties, QoS, ReasonCode, TopicName, UserProperty, Will};
+
+use crate::bytes::*;
+use crate::client::{Client, options};
+use crate::record::End;
+
+/// A will whose properties are all set.
+fn will(version: u8, qos: QoS, retain: bool) -> Will {
+    let mut message = Message::new(TopicName::new("w").unwrap(), "gone");
+    message.retain = retain;
+    if version == 5 {
+        message.properties = Some(Box::new(MessageProperties {
+            content_type: Some("text".into()),
+            user_properties: vec![UserProperty {
+                name: "n".into(),
+                value: "v".into(),
+            }],
+            ..MessageProperties::default()
+        }));
+    }
+    Will {
+        will_delay_interval: (version == 5).then_some(5),
+        ..Will::new(message, qos)
+    }
+}
+
+#[test]
+fn connect_is_first_and_has_the_fields_that_its_flags_name_in_order() {
+    for version in [4, 5] {
+        let mut plain = options(version);
+        plain.connect.clean_start = true;
+        plain.connect.properties.session_expiry_interval = None;
+        let mut client = Client::new(plain.clone());
+        client.shows(
+            "3.1.1:MQTT-3.1.0-1 3.1.1:MQTT-3.1.3-3 3.1.1:MQTT-3.1.3-4 3.1.1:MQTT-3.1.2-11 \
+             3.1.1:MQTT-3.1.2-13 3.1.1:MQTT-3.1.2-15 3.1.1:MQTT-3.1.2-18 3.1.1:MQTT-3.1.2-20 \
+             3.1.1:MQTT-3.1.2-22 5.0:MQTT-3.1.0-1 5.0:MQTT-3.1.2-1 5.0:MQTT-3.1.3-3 5.0:MQTT-3.1.3-4 \
+             5.0:MQTT-3.1.2-11 5.0:MQTT-3.1.2-13 5.0:MQTT-3.1.2-16 5.0:MQTT-3.1.2-18 \
+             5.0:MQTT-2.2.2-1 3.1.1:MQTT-1.5.3-1 5.0:MQTT-1.5.4-1",
+            &[connect(version, "c")],
+        );
+        for (qos, value) in [
+            (QoS::AtMostOnce, 0),
+            (QoS::AtLeastOnce, 1),
+            (QoS::ExactlyOnce, 2),
+        ] {
+            for retain in [false, true] {
+                let mut full = plain.clone();
+                full.connect.will = Some(will(version, qos, retain));
+                full.connect.user_name = Some("user".into());
+                full.connect.password = Some("pass".into());
+                let mut client = Client::new(full);
+                let properties = [
+                    text_property(0x03, "text"),
+                    four(0x18, 5),
+                    user_property("n", "v"),
+                ]
+                .concat();
+                let expected = connect(version, "c")
+                    .will_with("w", "gone", value << 3 | u8::from(retain) << 5, &properties)
+                    .flags(0xC0)
+                    .more(&[text("user"), text("pass")].concat());
+                client.shows(
+                    "3.1.1:MQTT-3.1.3-1 3.1.1:MQTT-3.1.2-9 3.1.1:MQTT-3.1.2-14 3.1.1:MQTT-3.1.2-19 \
+                     3.1.1:MQTT-3.1.2-21 3.1.1:MQTT-3.1.3-10 3.1.1:MQTT-3.1.3-11 5.0:MQTT-3.1.3-1 \
+                     5.0:MQTT-3.1.2-9 5.0:MQTT-3.1.2-12 5.0:MQTT-3.1.2-17 5.0:MQTT-3.1.2-19 \
+                     5.0:MQTT-3.1.3-11 5.0:MQTT-3.1.3-12",
+                    &[expected],
+                );
+            }
+        }
+        let mut no_user = plain;
+        no_user.connect.password = Some("pass".into());
+        let mut core = mqtt_client::ClientCore::new(no_user.clone(), None);
+        let is_refused = core.handle_reached(std::time::Instant::now()).is_err();
+        if version == 4 {
+            // 3.1.1 cannot carry it.
+            crate::record::proves(End::Client, 4, "3.1.1:MQTT-3.1.2-22", is_refused, true);
+        } else {
+            Client::new(no_user).shows(
+                "5.0:MQTT-3.1.2-19 5.0:MQTT-3.1.2-16",
+                &[connect(5, "c").flags(0x40).more(&text("pass"))],
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_client_identifier_goes_with_a_clean_session() {
+    let mut options = options(4);
+    options.connect.client_identifier = String::new();
+    options.connect.clean_start = true;
+    let mut client = Client::new(options);
+    client.shows("3.1.1:MQTT-3.1.3-7", &[connect(4, "")]);
+}
+
+#[test]
+fn session_present_is_believed_only_by_a_client_with_a_session() {
+    for version in [4, 5] {
+        let mut clean = options(version);
+        clean.connect.clean_start = true;
+        let mut client = Client::new(clean);
+        client.take();
+        client.receive(connack(version, true, 0));
+        client.shows_closed("5.0:MQTT-3.2.2-4", &[]);
+    }
+}
+
+#[test]
+fn a_client_whose_session_is_lost_begins_anew() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.publish("a", "x", 1).unwrap();
+        client.publish("a", "y", 2).unwrap();
+        client.take();
+        client.receive(publish(version, "a", "z").qos(2, 7));
+        client.take();
+        client.reconnect();
+        client.accept(false);
+        // The messages are sent as new ones, under identifiers that begin again; DUP is not set.
+        client.shows(
+            "3.1.1:MQTT-3.1.2-6 5.0:MQTT-3.2.2-5",
+            &[
+                publish(version, "a", "x").qos(1, 1),
+                publish(version, "a", "y").qos(2, 2),
+            ],
+        );
+        // And the identifier that was received before means a new message.
+        client.receive(publish(version, "a", "new").qos(2, 7));
+        client.shows("5.0:MQTT-3.2.2-5", &[ack(PUBREC, 7)]);
+        let messages = client
+            .events
+            .iter()
+            .filter(|event| event.starts_with("a "))
+            .count();
+        client.proves("3.1.1:MQTT-3.1.2-6 5.0:MQTT-3.2.2-5", messages, 2);
+    }
+}
+
+#[test]
+fn a_clean_client_keeps_nothing_of_an_earlier_connection() {
+    for version in [4, 5] {
+        let mut clean = options(version);
+        clean.connect.clean_start = true;
+        clean.connect.properties.session_expiry_interval = None;
+        let mut client = Client::connected(clean);
+        client.receive(publish(version, "a", "x").qos(2, 7));
+        client.take();
+        client.reconnect();
+        client.accept(false);
+        client.receive(publish(version, "a", "y").qos(2, 7));
+        client.shows("3.1.1:MQTT-3.1.2-6 5.0:MQTT-3.1.2-4", &[ack(PUBREC, 7)]);
+        let messages: Vec<_> = client
+            .events
+            .iter()
+            .filter(|event| event.starts_with("a "))
+            .cloned()
+            .collect();
+        client.proves(
+            "3.1.1:MQTT-3.1.2-6 5.0:MQTT-3.1.2-4",
+            messages,
+            vec!["a x 2".to_owned(), "a y 2".to_owned()],
+        );
+    }
+}
+
+#[test]
+fn a_client_without_clean_start_keeps_its_session() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.publish("a", "x", 1).unwrap();
+        client.take();
+        client.wait(1_000_000.0);
+        client.proves(
+            "3.1.1:MQTT-4.1.0-1 3.1.1:MQTT-4.1.0-2 5.0:MQTT-4.1.0-1",
+            client.core.unfinished(),
+            1,
+        );
+        client.reconnect();
+        client.accept(true);
+        client.shows(
+            "3.1.1:MQTT-3.1.2-4 3.1.1:MQTT-4.1.0-1 3.1.1:MQTT-3.1.3-2 5.0:MQTT-3.1.2-23 \
+             5.0:MQTT-4.1.0-1 5.0:MQTT-3.1.3-2",
+            &[publish(version, "a", "x").qos(1, 1).dup()],
+        );
+    }
+}
+
+#[test]
+fn an_assigned_client_identifier_is_used_again() {
+    let mut options = options(5);
+    options.connect.client_identifier = String::new();
+    let mut client = Client::new(options);
+    client.take();
+    client.receive(connack_with(5, false, 0, &text_property(0x12, "assigned")));
+    client.reconnect();
+    client.receive(vec![]);
+    let _ = client
+        .core
+        .connection()
+        .map(|connection| connection.client_identifier().to_owned());
+    let name = client
+        .core
+        .connection()
+        .unwrap()
+        .client_identifier()
+        .to_owned();
+    client.proves("5.0:MQTT-3.1.3-2", name, "assigned".to_owned());
+}
+
+#[test]
+fn a_client_sends_pingreq_within_keep_alive() {
+    for version in [4, 5] {
+        let mut pinging = options(version);
+        pinging.connect.keep_alive = 10;
+        let mut client = Client::connected(pinging);
+        client.wait(9.9);
+        client.shows::<Vec<u8>>("", &[]);
+        client.wait(0.1);
+        client.shows("3.1.1:MQTT-3.1.2-23 5.0:MQTT-3.1.2-20", &[pingreq()]);
+        client.receive(pingresp());
+        client.wait(10.0);
+        client.shows("3.1.1:MQTT-3.1.2-23 5.0:MQTT-3.1.2-20", &[pingreq()]);
+        // No answer: the connection is given up.
+        client.wait(10.0);
+        client.shows_closed("3.1.1:U3-06", &goodbye(version, 0x82));
+    }
+}
+
+#[test]
+fn server_keep_alive_replaces_the_clients() {
+    let mut slow = options(5);
+    slow.connect.keep_alive = 60;
+    let mut client = Client::new(slow.clone());
+    client.take();
+    client.receive(connack_with(5, false, 0, &two(0x13, 10)));
+    client.wait(10.0);
+    client.shows("5.0:MQTT-3.1.2-21 5.0:MQTT-3.2.2-21", &[pingreq()]);
+    let mut client = Client::new(slow);
+    client.take();
+    client.receive(connack_with(5, false, 0, &two(0x13, 0)));
+    client.wait(1_000_000.0);
+    client.shows::<Vec<u8>>("5.0:U5-27 5.0:MQTT-3.2.2-21", &[]);
+}
+
+#[test]
+fn a_client_that_gets_no_connack_in_time_gives_up() {
+    for version in [4, 5] {
+        let mut client = Client::new(options(version));
+        client.take();
+        client.wait(60.0);
+        client.shows_closed("3.1.1:U3-07", &[]);
+    }
+}
+
+#[test]
+fn nothing_follows_disconnect() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.disconnect();
+        let _ = client.publish("a", "x", 0);
+        client.receive(publish(version, "a", "x").qos(1, 1));
+        client.shows_closed(
+            "3.1.1:MQTT-3.14.4-1 3.1.1:MQTT-3.14.4-2 5.0:MQTT-3.14.4-1 5.0:MQTT-3.14.4-2 \
+             5.0:MQTT-3.14.2-1",
+            &disconnect(),
+        );
+    }
+}
+
+#[test]
+fn a_reason_code_of_an_error_ends_the_connection() {
+    for code in [0x80, 0x82, 0x87, 0x8E, 0x98] {
+        let mut client = Client::connected(options(5));
+        client.receive(disconnect_code(code));
+        client.shows_closed("5.0:MQTT-4.13.2-1", &[]);
+    }
+    for code in [0x80, 0x86, 0x87, 0x8C, 0x9F] {
+        let mut client = Client::new(options(5));
+        client.take();
+        client.receive(connack(5, false, code));
+        client.shows_closed("5.0:MQTT-4.13.2-1", &[]);
+    }
+    // A client that finds an error says so.
+    let mut client = Client::connected(options(5));
+    client.receive(pingreq());
+    client.shows_closed(
+        "5.0:MQTT-4.13.2-1 5.0:MQTT-3.14.2-1",
+        &disconnect_code(0x82),
+    );
+}
+
+#[test]
+fn a_connack_of_an_older_server_is_understood() {
+    for code in [0, 1] {
+        let mut client = Client::new(options(5));
+        client.take();
+        client.receive(vec![0x20, 2, 0, code]);
+        client.shows_closed("5.0:U5-29", &[]);
+    }
+}
+
+/// What the server can and cannot do is respected before anything is sent.
+#[test]
+fn a_client_does_not_send_what_the_server_does_not_take() {
+    let limits = [vec![0x24, 1], vec![0x25, 0], four(0x27, 20)].concat();
+    let mut client = Client::new(options(5));
+    client.take();
+    client.receive(connack_with(5, false, 0, &limits));
+    let refused = client.publish("a", "x", 2).is_err();
+    client.proves("5.0:MQTT-3.2.2-11 5.0:U5-18", refused, true);
+    let mut message = Message::new(TopicName::new("a").unwrap(), "x");
+    message.retain = true;
+    let outgoing = mqtt_session::Outgoing::new(std::sync::Arc::new(message), QoS::AtMostOnce);
+    let refused = client.publish_message(outgoing).is_err();
+    client.proves("5.0:MQTT-3.2.2-14 5.0:U5-19", refused, true);
+    // 1 + 1 + 3 + 2 + 1 + 12 = 20 bytes are allowed, 21 are not.
+    let refused = client.publish("a", "0123456789abc", 1).is_err();
+    client.proves("5.0:MQTT-3.2.2-15", refused, true);
+    client.publish("a", "0123456789ab", 1).unwrap();
+    client.shows(
+        "5.0:MQTT-3.2.2-11 5.0:MQTT-3.2.2-14 5.0:MQTT-3.2.2-15",
+        &[publish(5, "a", "0123456789ab").qos(1, 1)],
+    );
+}
+
+#[test]
+fn a_client_uses_topic_aliases_only_as_the_server_allows() {
+    for (announced, statements) in [
+        (None, "5.0:MQTT-3.2.2-18"),
+        (Some(0), "5.0:MQTT-3.2.2-18 5.0:MQTT-3.3.2-8"),
+        (
+            Some(1),
+            "5.0:MQTT-3.2.2-17 5.0:MQTT-3.3.2-9 5.0:MQTT-3.3.2-8",
+        ),
+    ] {
+        let mut with_aliases = options(5);
+        with_aliases.limits.topic_aliases = 10;
+        let mut client = Client::new(with_aliases);
+        client.take();
+        let property = announced
+            .map(|maximum| two(0x22, maximum))
+            .unwrap_or_default();
+        client.receive(connack_with(5, false, 0, &property));
+        for topic in ["a", "b", "a"] {
+            client.publish(topic, "x", 0).unwrap();
+        }
+        let expected = match announced {
+            Some(1) => [
+                publish(5, "a", "x").property(&two(0x23, 1)),
+                publish(5, "b", "x"),
+                publish(5, "", "x").property(&two(0x23, 1)),
+            ],
+            _ => ["a", "b", "a"].map(|topic| publish(5, topic, "x")),
+        };
+        client.shows(statements, &expected);
+    }
+}
+
+/// For the sake of the codes: a client may say fewer things than a server.
+#[test]
+fn a_client_says_only_what_a_client_may() {
+    let mut client = Client::connected(options(5));
+    client.receive(publish(5, "+", "x"));
+    client.shows_closed(
+        "5.0:MQTT-3.14.2-1",
+        &disconnect_code(ReasonCode::TopicNameInvalid.value()),
+    );
+}

@@ -1,0 +1,446 @@
+//! Messages at the client: QoS, identifiers, order, windows, topic aliases, subscriptions.
+
+use mqtt_codec::{ReasonCode, TopicFilter, TopicName};
+use mqtt_session::PublishError;
+
+use crate::bytes::*;
+use crate::client::{Client, options};
+
+#[test]
+fn a_message_is_sent_as_its_qos_says() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        for qos in 0..=2 {
+            client.publish("a", "x", qos).unwrap();
+        }
+        client.shows(
+            "3.1.1:MQTT-2.3.1-1 3.1.1:MQTT-2.3.1-2 3.1.1:MQTT-2.3.1-5 3.1.1:MQTT-3.3.1-2 \
+             3.1.1:MQTT-3.3.2-1 3.1.1:MQTT-4.3.1-1 3.1.1:MQTT-4.3.2-1 3.1.1:MQTT-4.3.3-1 \
+             3.1.1:MQTT-2.2.2-1 5.0:MQTT-2.2.1-2 5.0:MQTT-2.2.1-3 5.0:MQTT-3.3.1-2 5.0:MQTT-3.3.1-3 \
+             5.0:MQTT-3.3.2-1 5.0:MQTT-4.3.1-1 5.0:MQTT-4.3.2-1 5.0:MQTT-4.3.2-2 5.0:MQTT-4.3.3-1 \
+             5.0:MQTT-4.3.3-2 5.0:MQTT-3.3.4-6 5.0:MQTT-2.2.2-1",
+            &[
+                publish(version, "a", "x"),
+                publish(version, "a", "x").qos(1, 1),
+                publish(version, "a", "x").qos(2, 2),
+            ],
+        );
+        client.receive(ack(PUBREC, 2));
+        client.shows(
+            "3.1.1:MQTT-4.3.3-1 3.1.1:MQTT-2.3.1-6 3.1.1:MQTT-3.6.1-1 5.0:MQTT-4.3.3-4 \
+             5.0:MQTT-2.2.1-5 5.0:MQTT-3.6.1-1 5.0:MQTT-3.6.2-1",
+            &[ack(PUBREL, 2)],
+        );
+        client.receive([ack(PUBACK, 1), ack(PUBCOMP, 2)].concat());
+        let expected = [
+            "connected, 0 unfinished",
+            "delivered 1 0x00",
+            "delivered 2 0x00",
+        ];
+        client.proves(
+            "3.1.1:MQTT-4.3.2-1 5.0:MQTT-4.3.2-3 5.0:MQTT-4.3.3-3 5.0:MQTT-4.3.3-5",
+            client.events.clone(),
+            expected.map(String::from).to_vec(),
+        );
+    }
+}
+
+#[test]
+fn a_message_that_comes_is_answered_as_its_qos_says_wanted_or_not() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.receive(publish(version, "never/asked/for", "0"));
+        client.receive(publish(version, "never/asked/for", "1").qos(1, 258));
+        client.receive(publish(version, "never/asked/for", "2").qos(2, 259));
+        client.receive(ack(PUBREL, 259));
+        client.shows(
+            "3.1.1:MQTT-3.3.4-1 3.1.1:MQTT-4.5.0-2 3.1.1:MQTT-2.3.1-6 3.1.1:MQTT-4.3.2-2 \
+             3.1.1:MQTT-4.3.3-2 5.0:MQTT-3.3.4-1 5.0:MQTT-4.5.0-2 5.0:MQTT-2.2.1-5 5.0:MQTT-4.3.2-4 \
+             5.0:MQTT-4.3.3-8 5.0:MQTT-4.3.3-11 5.0:MQTT-3.4.2-1 5.0:MQTT-3.5.2-1 5.0:MQTT-3.7.2-1",
+            &[ack(PUBACK, 258), ack(PUBREC, 259), ack(PUBCOMP, 259)],
+        );
+    }
+}
+
+/// Nothing is acknowledged that the application has not taken over.
+#[test]
+fn acknowledgements_wait_for_the_application() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.acknowledges = false;
+        client.receive(publish(version, "a", "1").qos(1, 1));
+        client.receive(publish(version, "a", "2").qos(2, 2));
+        client.shows::<Vec<u8>>("", &[]);
+        client.acknowledge(1, ReasonCode::Success);
+        client.shows("3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-4", &[ack(PUBACK, 1)]);
+        client.acknowledge(2, ReasonCode::Success);
+        client.shows("3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-8", &[ack(PUBREC, 2)]);
+    }
+}
+
+#[test]
+fn a_repeat_of_qos_2_is_answered_and_not_handed_on() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.receive(publish(version, "a", "1").qos(2, 7));
+        client.receive(publish(version, "a", "1").qos(2, 7).dup());
+        client.receive(publish(version, "a", "1").qos(2, 7));
+        client.receive(ack(PUBREL, 7));
+        client.receive(publish(version, "a", "2").qos(2, 7).dup());
+        client.shows(
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-10 5.0:MQTT-4.3.3-12",
+            &[
+                ack(PUBREC, 7),
+                ack(PUBREC, 7),
+                ack(PUBREC, 7),
+                ack(PUBCOMP, 7),
+                ack(PUBREC, 7),
+            ],
+        );
+        let expected = ["connected, 0 unfinished", "a 1 2", "a 2 2"];
+        client.proves(
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-10 5.0:MQTT-4.3.3-12",
+            client.events.clone(),
+            expected.map(String::from).to_vec(),
+        );
+        // QoS 1: the identifier is free with PUBACK.
+        client.receive(publish(version, "a", "3").qos(1, 9));
+        client.receive(publish(version, "a", "4").qos(1, 9).dup());
+        client.shows(
+            "3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-5",
+            &[ack(PUBACK, 9), ack(PUBACK, 9)],
+        );
+        let last = client.events[client.events.len() - 2..].to_vec();
+        client.proves(
+            "3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-5",
+            last,
+            vec!["a 3 1".to_owned(), "a 4 1".to_owned()],
+        );
+    }
+}
+
+#[test]
+fn after_a_refusal_the_identifier_means_a_new_message() {
+    let mut client = Client::connected(options(5));
+    client.acknowledges = false;
+    client.receive(publish(5, "a", "1").qos(2, 7));
+    client.acknowledge(7, ReasonCode::QuotaExceeded);
+    client.receive(publish(5, "a", "2").qos(2, 7));
+    client.shows(
+        "5.0:MQTT-4.3.3-9 5.0:MQTT-3.5.2-1",
+        &[ack_code(PUBREC, 7, 0x97)],
+    );
+    let last = client.events.last().cloned();
+    client.proves("5.0:MQTT-4.3.3-9", last, Some("a 2 2".to_owned()));
+}
+
+#[test]
+fn everything_open_is_sent_again_in_order_on_the_next_connection_only() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        for (number, qos) in [(1, 1), (2, 2), (3, 2), (4, 1), (5, 2)] {
+            client.publish("a", &number.to_string(), qos).unwrap();
+        }
+        client.take();
+        client.receive([ack(PUBREC, 3), ack(PUBACK, 4)].concat());
+        client.take();
+        client.wait(1_000_000.0);
+        client.shows::<Vec<u8>>("5.0:MQTT-4.4.0-1", &[]);
+        client.reconnect();
+        client.accept(true);
+        client.shows(
+            "3.1.1:MQTT-4.4.0-1 3.1.1:MQTT-4.6.0-1 3.1.1:MQTT-3.3.1-1 3.1.1:MQTT-2.3.1-3 \
+             3.1.1:MQTT-4.3.2-1 3.1.1:MQTT-4.3.3-1 5.0:MQTT-4.4.0-1 5.0:MQTT-4.6.0-1 \
+             5.0:MQTT-3.3.1-1 5.0:MQTT-4.3.2-3 5.0:MQTT-4.3.3-3 5.0:MQTT-4.3.3-5 5.0:MQTT-4.3.3-6 \
+             5.0:MQTT-4.4.0-2",
+            &[
+                publish(version, "a", "1").qos(1, 1).dup().into(),
+                publish(version, "a", "2").qos(2, 2).dup().into(),
+                ack(PUBREL, 3),
+                publish(version, "a", "5").qos(2, 5).dup().into(),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_refused_message_is_not_sent_again() {
+    let mut client = Client::connected(options(5));
+    client.publish("a", "1", 1).unwrap();
+    client.publish("a", "2", 2).unwrap();
+    client.take();
+    client.receive([ack_code(PUBACK, 1, 0x87), ack_code(PUBREC, 2, 0x87)].concat());
+    client.shows::<Vec<u8>>("5.0:MQTT-4.3.3-4", &[]);
+    client.reconnect();
+    client.accept(true);
+    client.shows::<Vec<u8>>("5.0:MQTT-4.4.0-2", &[]);
+}
+
+#[test]
+fn acknowledgements_go_out_in_the_order_the_messages_came_in() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        for identifier in [5, 3, 9] {
+            client.receive(publish(version, "a", "x").qos(1, identifier));
+        }
+        client.shows(
+            "3.1.1:MQTT-4.6.0-2 5.0:MQTT-4.6.0-2",
+            &[ack(PUBACK, 5), ack(PUBACK, 3), ack(PUBACK, 9)],
+        );
+        for identifier in [5, 3, 9] {
+            client.receive(publish(version, "a", "x").qos(2, identifier));
+        }
+        client.shows(
+            "3.1.1:MQTT-4.6.0-3 5.0:MQTT-4.6.0-3",
+            &[ack(PUBREC, 5), ack(PUBREC, 3), ack(PUBREC, 9)],
+        );
+        for _ in 0..3 {
+            client.publish("a", "x", 2).unwrap();
+        }
+        client.take();
+        for identifier in [2, 1, 3] {
+            client.receive(ack(PUBREC, identifier));
+        }
+        client.shows(
+            "3.1.1:MQTT-4.6.0-4 5.0:MQTT-4.6.0-4",
+            &[ack(PUBREL, 2), ack(PUBREL, 1), ack(PUBREL, 3)],
+        );
+    }
+}
+
+#[test]
+fn an_open_identifier_is_not_given_out_again() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.publish("a", "x", 2).unwrap();
+        client.subscribe(&["a"]).unwrap();
+        client.unsubscribe(&["b"]);
+        client.shows(
+            "3.1.1:MQTT-2.3.1-1 3.1.1:MQTT-2.3.1-2 5.0:MQTT-2.2.1-3",
+            &[
+                publish(version, "a", "x").qos(2, 1).into(),
+                subscribe(version, 2, &[("a", 2)]),
+                unsubscribe(version, 3, &["b"]),
+            ],
+        );
+        // The two requests are answered, the message is not: it keeps its identifier.
+        client.receive([suback(version, 2, &[2]), unsuback(version, 3, &[0])].concat());
+        for number in 4..=65535_u16 {
+            client.publish("a", "x", 1).unwrap();
+            client.receive(ack(PUBACK, number));
+        }
+        client.take();
+        let stopped = client.publish("a", "x", 1);
+        client.proves(
+            "3.1.1:MQTT-2.3.1-2 3.1.1:MQTT-2.3.1-3 5.0:MQTT-2.2.1-3 5.0:MQTT-4.3.2-1",
+            stopped,
+            Err(PublishError::QuotaUsedUp),
+        );
+        // PUBREC does not free it, PUBCOMP does.
+        client.receive(ack(PUBREC, 1));
+        let stopped = client.publish("a", "x", 1);
+        client.proves(
+            "3.1.1:MQTT-2.3.1-3",
+            stopped,
+            Err(PublishError::QuotaUsedUp),
+        );
+        client.receive(ack(PUBCOMP, 1));
+        client.take();
+        client.publish("a", "x", 1).unwrap();
+        client.shows(
+            "3.1.1:MQTT-2.3.1-3 5.0:MQTT-2.2.1-3",
+            &[publish(version, "a", "x").qos(1, 1)],
+        );
+    }
+}
+
+#[test]
+fn the_receive_maximum_of_the_server_holds_for_publish_alone() {
+    let mut client = Client::new(options(5));
+    client.take();
+    client.receive(connack_with(5, false, 0, &two(0x21, 2)));
+    client.publish("a", "1", 1).unwrap();
+    client.publish("a", "2", 2).unwrap();
+    let full = client.publish("a", "3", 1);
+    client.proves(
+        "5.0:MQTT-3.3.4-7 5.0:MQTT-4.9.0-1 5.0:MQTT-4.9.0-2",
+        full,
+        Err(PublishError::QuotaUsedUp),
+    );
+    client.take();
+    client.publish("a", "0", 0).unwrap();
+    client.subscribe(&["a"]).unwrap();
+    client.receive(publish(5, "a", "x").qos(1, 7));
+    client.receive(ack(PUBREC, 2));
+    client.shows(
+        "5.0:MQTT-3.3.4-8 5.0:MQTT-4.9.0-3",
+        &[
+            publish(5, "a", "0").into(),
+            subscribe(5, 3, &[("a", 2)]),
+            ack(PUBACK, 7),
+            ack(PUBREL, 2),
+        ],
+    );
+    // An acknowledgement for nothing gives nothing back; the end of an exchange does.
+    client.receive([ack(PUBACK, 99), ack(PUBCOMP, 98)].concat());
+    let full = client.publish("a", "3", 1);
+    client.proves("5.0:MQTT-3.3.4-7", full, Err(PublishError::QuotaUsedUp));
+    client.receive(ack(PUBACK, 1));
+    client.publish("a", "3", 1).unwrap();
+    let full = client.publish("a", "4", 1);
+    client.proves("5.0:MQTT-4.9.0-2", full, Err(PublishError::QuotaUsedUp));
+}
+
+/// With a smaller window than what is open, repeats wait too.
+#[test]
+fn repeats_stay_within_a_smaller_window() {
+    let mut client = Client::connected(options(5));
+    for number in 1..=3 {
+        client.publish("a", &number.to_string(), 1).unwrap();
+    }
+    client.reconnect();
+    client.receive(connack_with(5, true, 0, &two(0x21, 1)));
+    client.shows(
+        "5.0:MQTT-4.9.0-2 5.0:MQTT-3.3.4-7",
+        &[publish(5, "a", "1").qos(1, 1).dup()],
+    );
+    client.receive(ack(PUBACK, 1));
+    client.shows("5.0:MQTT-4.9.0-2", &[publish(5, "a", "2").qos(1, 2).dup()]);
+}
+
+#[test]
+fn a_client_takes_topic_aliases_up_to_its_maximum_on_each_connection() {
+    let mut taking = options(5);
+    taking.limits.topic_alias_maximum = 3;
+    let mut client = Client::connected(taking);
+    for alias in 1..=3 {
+        client.receive(publish(5, &format!("t/{alias}"), "x").property(&two(0x23, alias)));
+    }
+    for alias in [3, 1, 2] {
+        client.receive(publish(5, "", "y").property(&two(0x23, alias)));
+    }
+    let expected = [
+        "connected, 0 unfinished",
+        "t/1 x 0",
+        "t/2 x 0",
+        "t/3 x 0",
+        "t/3 y 0",
+        "t/1 y 0",
+        "t/2 y 0",
+    ];
+    let expected = expected.map(String::from).to_vec();
+    client.proves("5.0:MQTT-3.3.2-10", client.events.clone(), expected);
+    client.reconnect();
+    client.accept(true);
+    client.receive(publish(5, "", "y").property(&two(0x23, 1)));
+    client.shows_closed("5.0:MQTT-3.3.2-7", &disconnect_code(0x82));
+}
+
+#[test]
+fn topic_aliases_sent_begin_anew_with_each_connection() {
+    let mut giving = options(5);
+    giving.limits.topic_aliases = 3;
+    let mut client = Client::new(giving);
+    client.take();
+    let property = two(0x22, 3);
+    client.receive(connack_with(5, false, 0, &property));
+    client.publish("a", "1", 1).unwrap();
+    client.publish("a", "2", 1).unwrap();
+    client.shows(
+        "",
+        &[
+            publish(5, "a", "1").qos(1, 1).property(&two(0x23, 1)),
+            publish(5, "", "2").qos(1, 2).property(&two(0x23, 1)),
+        ],
+    );
+    client.reconnect();
+    client.receive(connack_with(5, true, 0, &property));
+    client.publish("a", "3", 1).unwrap();
+    client.shows(
+        "5.0:MQTT-3.3.2-7",
+        &[
+            publish(5, "a", "1").qos(1, 1).dup(),
+            publish(5, "a", "2").qos(1, 2).dup(),
+            publish(5, "a", "3").qos(1, 3).property(&two(0x23, 1)),
+        ],
+    );
+}
+
+#[test]
+fn requests_carry_their_filters() {
+    for version in [4, 5] {
+        let mut client = Client::connected(options(version));
+        client.subscribe(&["a/#", "\u{e9}"]).unwrap();
+        client.unsubscribe(&["a/#", "b"]);
+        client.shows(
+            "3.1.1:MQTT-3.8.1-1 3.1.1:MQTT-3.8.3-1 3.1.1:MQTT-3.8.3-3 3.1.1:MQTT-3.10.1-1 \
+             3.1.1:MQTT-3.10.3-1 3.1.1:MQTT-3.10.3-2 5.0:MQTT-3.8.1-1 5.0:MQTT-3.8.3-1 \
+             5.0:MQTT-3.8.3-2 5.0:MQTT-3.10.1-1 5.0:MQTT-3.10.3-1 5.0:MQTT-3.10.3-2",
+            &[
+                subscribe(version, 1, &[("a/#", 2), ("\u{e9}", 2)]),
+                unsubscribe(version, 2, &["a/#", "b"]),
+            ],
+        );
+    }
+}
+
+/// What is not valid cannot be sent: there is no such topic.
+#[test]
+fn a_client_has_no_way_to_send_an_invalid_topic() {
+    for version in [4, 5] {
+        let client = Client::connected(options(version));
+        let names = ["", "+", "a/#", "a\0"].map(|name| TopicName::new(name).is_err());
+        client.proves(
+            "3.1.1:MQTT-4.7.1-1 3.1.1:MQTT-4.7.3-1 3.1.1:MQTT-4.7.3-2 3.1.1:MQTT-3.3.2-2 \
+             5.0:MQTT-4.7.0-1 5.0:MQTT-4.7.3-1 5.0:MQTT-4.7.3-2 5.0:MQTT-3.3.2-2",
+            names,
+            [true; 4],
+        );
+        let filters = ["a#", "#/a", "a+", "+a"].map(|filter| TopicFilter::new(filter).is_err());
+        client.proves(
+            "3.1.1:MQTT-4.7.1-2 3.1.1:MQTT-4.7.1-3 5.0:MQTT-4.7.1-1 5.0:MQTT-4.7.1-2",
+            filters,
+            [true; 4],
+        );
+    }
+    let client = Client::connected(options(5));
+    let shared = [
+        "$share",
+        "$share/g",
+        "$share//a",
+        "$share/+/a",
+        "$share/#/a",
+        "$share/g/",
+    ];
+    let shared = shared.map(|filter| TopicFilter::new(filter).is_err());
+    client.proves("5.0:MQTT-4.8.2-1 5.0:MQTT-4.8.2-2", shared, [true; 6]);
+}
+
+/// An exchange is finished whether or not the message has expired in the meantime.
+#[test]
+fn an_expired_message_is_still_finished() {
+    let mut client = Client::connected(options(5));
+    let message = mqtt_codec::Message {
+        properties: Some(Box::new(mqtt_codec::MessageProperties {
+            message_expiry_interval: Some(10),
+            ..Default::default()
+        })),
+        ..mqtt_codec::Message::new(TopicName::new("a").unwrap(), "x")
+    };
+    let qos = mqtt_codec::QoS::ExactlyOnce;
+    let outgoing = mqtt_session::Outgoing::new(std::sync::Arc::new(message), qos);
+    client.publish_message(outgoing).unwrap();
+    client.take();
+    client.wait(1000.0);
+    client.reconnect();
+    client.accept(true);
+    let again = publish(5, "a", "x")
+        .qos(2, 1)
+        .dup()
+        .property(&four(0x02, 10));
+    client.shows("5.0:MQTT-4.3.3-7", &[again]);
+    // And one that comes with nothing left is taken to its end.
+    client.receive(publish(5, "a", "y").qos(2, 7).property(&four(0x02, 0)));
+    client.receive(ack(PUBREL, 7));
+    client.shows("5.0:MQTT-4.3.3-13", &[ack(PUBREC, 7), ack(PUBCOMP, 7)]);
+}

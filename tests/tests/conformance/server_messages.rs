@@ -1,0 +1,453 @@
+//! PUBLISH at the server: QoS, order, windows, topic aliases, properties, expiry.
+
+use crate::bytes::*;
+use crate::server::World;
+
+/// Each QoS has its answer, and the identifiers are echoed.
+#[test]
+fn a_message_is_answered_as_its_qos_says() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
+        let peer = world.connect(connect(version, "c"));
+        world.send(peer, publish(version, "a", "0"));
+        world.shows::<Vec<u8>>(peer, "3.1.1:MQTT-3.3.4-1 5.0:MQTT-3.3.4-1", &[]);
+        world.send(peer, publish(version, "a", "1").qos(1, 258));
+        world.shows(
+            peer,
+            "3.1.1:MQTT-3.3.4-1 5.0:MQTT-3.3.4-1 3.1.1:MQTT-2.3.1-6 5.0:MQTT-2.2.1-5 \
+             3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-4 5.0:MQTT-3.4.2-1",
+            &[ack(PUBACK, 258)],
+        );
+        world.send(peer, publish(version, "a", "2").qos(2, 259));
+        world.shows(
+            peer,
+            "3.1.1:MQTT-3.3.4-1 5.0:MQTT-3.3.4-1 3.1.1:MQTT-2.3.1-6 5.0:MQTT-2.2.1-5 \
+             5.0:MQTT-4.3.3-8 5.0:MQTT-3.5.2-1",
+            &[ack(PUBREC, 259)],
+        );
+        world.send(peer, ack(PUBREL, 259));
+        world.shows(
+            peer,
+            "5.0:MQTT-4.3.3-11 5.0:MQTT-2.2.1-5 3.1.1:MQTT-4.3.3-2 5.0:MQTT-3.7.2-1",
+            &[ack(PUBCOMP, 259)],
+        );
+        // The subscriber has all three, first sends: DUP 0, an identifier of its own only above QoS 0.
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-2.3.1-5 5.0:MQTT-2.2.1-2 3.1.1:MQTT-4.3.1-1 5.0:MQTT-4.3.1-1 \
+             3.1.1:MQTT-4.3.2-1 5.0:MQTT-4.3.2-1 5.0:MQTT-4.3.2-2 3.1.1:MQTT-4.3.3-1 5.0:MQTT-4.3.3-1 \
+             5.0:MQTT-4.3.3-2 3.1.1:MQTT-2.3.1-1 3.1.1:MQTT-2.3.1-4 5.0:MQTT-2.2.1-4 3.1.1:MQTT-3.3.1-2 \
+             5.0:MQTT-3.3.1-2 5.0:MQTT-2.2.2-1 3.1.1:MQTT-4.5.0-1 5.0:MQTT-4.5.0-1",
+            &[
+                publish(version, "a", "0"),
+                publish(version, "a", "1").qos(1, 1),
+                publish(version, "a", "2").qos(2, 2),
+            ],
+        );
+    }
+}
+
+#[test]
+fn after_puback_the_identifier_means_a_new_message_whatever_dup_says() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let watcher = world.subscriber(connect(version, "watcher"), &[("a", 0)]);
+        let peer = world.connect(connect(version, "c"));
+        world.send(peer, publish(version, "a", "1").qos(1, 1));
+        world.send(peer, publish(version, "a", "2").qos(1, 1).dup());
+        world.shows(
+            peer,
+            "3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-5",
+            &[ack(PUBACK, 1), ack(PUBACK, 1)],
+        );
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-4.3.2-2 5.0:MQTT-4.3.2-5 3.1.1:MQTT-3.3.1-3 5.0:MQTT-3.3.1-3",
+            &[publish(version, "a", "1"), publish(version, "a", "2")],
+        );
+    }
+}
+
+#[test]
+fn a_message_of_qos_2_is_delivered_once_however_often_it_comes() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
+        let peer = world.connect(connect(version, "c"));
+        world.send(peer, publish(version, "a", "x").qos(2, 7).dup()); // DUP does not make it a repeat
+        for repeat in 0..10 {
+            let again = publish(version, "a", "x").qos(2, 7);
+            world.send(peer, if repeat % 2 == 0 { again.dup() } else { again });
+        }
+        world.shows(
+            peer,
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-10",
+            &vec![ack(PUBREC, 7); 11],
+        );
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-10 3.1.1:MQTT-3.3.1-3 5.0:MQTT-3.3.1-3",
+            &[publish(version, "a", "x").qos(2, 1)],
+        );
+        world.send(peer, ack(PUBREL, 7));
+        world.send(peer, publish(version, "a", "y").qos(2, 7));
+        world.shows(
+            peer,
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-12",
+            &[ack(PUBCOMP, 7), ack(PUBREC, 7)],
+        );
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-12",
+            &[publish(version, "a", "y").qos(2, 2)],
+        );
+        // A PUBREL for nothing is answered, so that the peer can finish.
+        world.send(peer, ack(PUBREL, 9));
+        let unknown = if version == 5 {
+            ack_code(PUBCOMP, 9, 0x92)
+        } else {
+            ack(PUBCOMP, 9)
+        };
+        world.shows(peer, "5.0:MQTT-3.7.2-1 5.0:MQTT-4.3.3-11", &[unknown]);
+    }
+}
+
+#[test]
+fn the_sender_of_qos_2_says_pubrel_after_pubrec() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let peer = world.subscriber(connect(version, "c"), &[("a", 2)]);
+        world.send(peer, publish(version, "a", "x").qos(1, 1));
+        world.send(peer, publish(version, "a", "y").qos(2, 2));
+        world.take(peer);
+        world.send(peer, ack(PUBREC, 2));
+        world.shows(
+            peer,
+            "3.1.1:MQTT-4.3.3-1 5.0:MQTT-4.3.3-4 3.1.1:MQTT-2.3.1-6 5.0:MQTT-2.2.1-5 5.0:MQTT-3.6.2-1 \
+             3.1.1:MQTT-3.6.1-1 5.0:MQTT-3.6.1-1 3.1.1:MQTT-2.2.2-1",
+            &[ack(PUBREL, 2)],
+        );
+        // Again for each PUBREC; and with its own code where there is no such message.
+        world.send(peer, ack(PUBREC, 2));
+        world.send(peer, ack(PUBCOMP, 2));
+        world.send(peer, ack(PUBREC, 2));
+        let unknown = if version == 5 {
+            ack_code(PUBREL, 2, 0x92)
+        } else {
+            ack(PUBREL, 2)
+        };
+        world.shows(
+            peer,
+            "5.0:MQTT-4.3.3-4 5.0:MQTT-3.6.2-1",
+            &[ack(PUBREL, 2), unknown],
+        );
+    }
+}
+
+#[test]
+fn messages_keep_their_order() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
+        let peer = world.connect(connect(version, "c"));
+        let numbers = 1..=9;
+        for number in numbers.clone() {
+            world.send(
+                peer,
+                publish(version, "a", &number.to_string()).qos(1, number),
+            );
+        }
+        let answers: Vec<_> = numbers.clone().map(|number| ack(PUBACK, number)).collect();
+        world.shows(peer, "", &answers);
+        let expected: Vec<_> = numbers
+            .map(|number| publish(version, "a", &number.to_string()).qos(1, number))
+            .collect();
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-4.6.0-5 3.1.1:MQTT-4.6.0-6 5.0:MQTT-4.6.0-5 5.0:MQTT-4.6.0-6",
+            &expected,
+        );
+    }
+}
+
+/// Identifiers that are open are not used again, however many messages go by.
+#[test]
+fn an_open_identifier_is_not_used_again() {
+    let mut world = World::new();
+    let peer = world.subscriber(connect(5, "c"), &[("a", 1)]);
+    let sender = world.connect(connect(5, "sender"));
+    world.send(sender, publish(5, "a", "0").qos(1, 1));
+    world.shows(peer, "", &[publish(5, "a", "0").qos(1, 1)]);
+    for number in 2..=65535_u16 {
+        world.send(sender, publish(5, "a", "x").qos(1, 1));
+        world.shows(
+            peer,
+            if number == 65535 {
+                "5.0:MQTT-2.2.1-4 5.0:MQTT-4.3.2-1"
+            } else {
+                ""
+            },
+            &[publish(5, "a", "x").qos(1, number)],
+        );
+        world.send(peer, ack(PUBACK, number));
+    }
+    // 1 is open still: the next message waits for it.
+    world.send(sender, publish(5, "a", "x").qos(1, 1));
+    world.shows::<Vec<u8>>(peer, "5.0:MQTT-2.2.1-4", &[]);
+    world.send(peer, ack(PUBACK, 1));
+    world.shows(peer, "5.0:MQTT-2.2.1-4", &[publish(5, "a", "x").qos(1, 1)]);
+}
+
+/// The window of the client: no more than Receive Maximum, and nothing else waits.
+#[test]
+fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
+    let mut world = World::new();
+    let peer = world.subscriber(connect(5, "c").property(&two(0x21, 2)), &[("a", 2)]);
+    let sender = world.connect(connect(5, "sender"));
+    for number in 1..=4 {
+        world.send(sender, publish(5, "a", &number.to_string()).qos(2, number));
+    }
+    world.shows(
+        peer,
+        "5.0:MQTT-3.3.4-9 5.0:MQTT-4.9.0-1 5.0:MQTT-4.9.0-2",
+        &[
+            publish(5, "a", "1").qos(2, 1),
+            publish(5, "a", "2").qos(2, 2),
+        ],
+    );
+    // QoS 0, and all other packets.
+    world.send(sender, publish(5, "a", "now"));
+    world.send(
+        peer,
+        [pingreq(), subscribe(5, 7, &[("b", 0)]), ack(PUBREC, 1)].concat(),
+    );
+    world.shows(
+        peer,
+        "5.0:MQTT-3.3.4-10 5.0:MQTT-4.9.0-3",
+        &[
+            publish(5, "a", "now").into(),
+            pingresp(),
+            suback(5, 7, &[0]),
+            ack(PUBREL, 1),
+        ],
+    );
+    // PUBCOMP, and a PUBREC that refuses, give one back each; one for nothing does not.
+    world.send(peer, ack(PUBCOMP, 9));
+    world.send(peer, ack(PUBACK, 9));
+    world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.9.0-2", &[]);
+    world.send(peer, ack(PUBCOMP, 1));
+    world.shows(peer, "5.0:MQTT-4.9.0-2", &[publish(5, "a", "3").qos(2, 3)]);
+    world.send(peer, ack_code(PUBREC, 2, 0x83));
+    world.shows(
+        peer,
+        "5.0:MQTT-4.9.0-2 5.0:MQTT-3.3.4-9",
+        &[publish(5, "a", "4").qos(2, 4)],
+    );
+}
+
+#[test]
+fn a_client_that_sends_more_than_the_receive_maximum_is_told_so() {
+    let mut world = World::new();
+    let peer = world.connect(connect(5, "c"));
+    for number in 1..=20 {
+        world.send(peer, publish(5, "a", "x").qos(2, number));
+    }
+    world.take(peer);
+    world.send(peer, publish(5, "a", "x").qos(2, 20).dup()); // a repeat is not one more
+    world.shows(peer, "", &[ack(PUBREC, 20)]);
+    world.send(peer, publish(5, "a", "x").qos(2, 21));
+    world.shows_closed(peer, "5.0:U5-16 5.0:MQTT-4.13.1-1", &disconnect_code(0x93));
+}
+
+#[test]
+fn a_client_may_use_topic_aliases_up_to_the_maximum() {
+    let mut world = World::new();
+    let watcher = world.subscriber(connect(5, "watcher"), &[("#", 0)]);
+    let peer = world.connect(connect(5, "c"));
+    for alias in 1..=10 {
+        let topic = format!("t/{alias}");
+        world.send(peer, publish(5, &topic, "x").property(&two(0x23, alias)));
+        world.send(peer, publish(5, "", "y").property(&two(0x23, alias)));
+        world.shows(
+            watcher,
+            "5.0:MQTT-3.3.2-12",
+            &[publish(5, &topic, "x"), publish(5, &topic, "y")],
+        );
+    }
+    world.send(peer, publish(5, "new", "x").property(&two(0x23, 1)));
+    world.send(peer, publish(5, "", "y").property(&two(0x23, 1)));
+    world.shows(
+        watcher,
+        "5.0:MQTT-3.3.2-12",
+        &[publish(5, "new", "x"), publish(5, "new", "y")],
+    );
+    world.send(peer, publish(5, "t", "x").property(&two(0x23, 11)));
+    world.shows_closed(peer, "5.0:U5-07", &disconnect_code(0x94));
+}
+
+#[test]
+fn the_server_uses_topic_aliases_only_as_the_client_allows() {
+    let mut world = World::new();
+    let none = world.subscriber(connect(5, "none"), &[("#", 0)]);
+    let zero = world.subscriber(connect(5, "zero").property(&two(0x22, 0)), &[("#", 0)]);
+    let one = world.subscriber(connect(5, "one").property(&two(0x22, 1)), &[("#", 0)]);
+    for topic in ["a", "b", "a"] {
+        world.send(none, publish(5, topic, "x"));
+    }
+    let plain = ["a", "b", "a"].map(|topic| publish(5, topic, "x"));
+    world.shows(none, "5.0:MQTT-3.1.2-27", &plain);
+    world.shows(zero, "5.0:MQTT-3.1.2-27 5.0:MQTT-3.3.2-8", &plain);
+    world.shows(
+        one,
+        "5.0:MQTT-3.1.2-26 5.0:MQTT-3.3.2-11 5.0:MQTT-3.3.2-8",
+        &[
+            publish(5, "a", "x").property(&two(0x23, 1)),
+            publish(5, "b", "x"),
+            publish(5, "", "x").property(&two(0x23, 1)),
+        ],
+    );
+}
+
+#[test]
+fn properties_of_a_message_are_passed_on_unaltered_and_in_order() {
+    let mut world = World::new();
+    let watcher = world.subscriber(connect(5, "watcher"), &[("a", 0)]);
+    let peer = world.connect(connect(5, "c"));
+    let all = [
+        vec![0x01, 1],
+        text_property(0x03, "text/plain"),
+        text_property(0x08, "answers"),
+        text_property(0x09, [0, 255, 7]),
+        user_property("b", "1"),
+        user_property("a", "2"),
+        user_property("b", "1"),
+    ]
+    .concat();
+    world.send(peer, publish(5, "a", "x").property(&all));
+    world.shows(
+        watcher,
+        "5.0:MQTT-3.3.2-4 5.0:MQTT-3.3.2-15 5.0:MQTT-3.3.2-16 5.0:MQTT-3.3.2-17 5.0:MQTT-3.3.2-18 \
+         5.0:MQTT-3.3.2-20",
+        &[publish(5, "a", "x").property(&all)],
+    );
+}
+
+#[test]
+fn a_message_that_waits_too_long_is_not_delivered_and_the_time_left_is_told() {
+    let mut world = World::new();
+    let lasting = connect(5, "c").lasting();
+    let peer = world.subscriber(lasting.clone(), &[("a", 1)]);
+    world.lose(peer);
+    let sender = world.connect(connect(5, "sender"));
+    world.send(
+        sender,
+        publish(5, "a", "short").property(&four(0x02, 10)).qos(1, 1),
+    );
+    world.send(
+        sender,
+        publish(5, "a", "long").property(&four(0x02, 100)).qos(1, 2),
+    );
+    world.send(sender, publish(5, "a", "kept").qos(1, 3));
+    world.wait(30.0);
+    let peer = world.try_connect(lasting);
+    world.shows(
+        peer,
+        "5.0:MQTT-3.3.2-5 5.0:MQTT-3.3.2-6",
+        &[
+            accepted(5, true),
+            publish(5, "a", "long")
+                .qos(1, 1)
+                .property(&four(0x02, 70))
+                .into(),
+            publish(5, "a", "kept").qos(1, 2).into(),
+        ],
+    );
+}
+
+/// Once PUBLISH was sent the exchange is finished, expired or not.
+#[test]
+fn an_exchange_under_way_does_not_expire() {
+    let mut world = World::new();
+    let lasting = connect(5, "c").lasting();
+    let peer = world.subscriber(lasting.clone(), &[("a", 2)]);
+    let sender = world.connect(connect(5, "sender"));
+    for number in 1..=2 {
+        world.send(
+            sender,
+            publish(5, "a", "x")
+                .property(&four(0x02, 10))
+                .qos(2, number),
+        );
+    }
+    world.take(peer);
+    world.send(peer, ack(PUBREC, 2));
+    world.take(peer);
+    world.lose(peer);
+    world.wait(1000.0);
+    let peer = world.try_connect(lasting);
+    world.shows(
+        peer,
+        "5.0:MQTT-4.3.3-7",
+        &[
+            accepted(5, true),
+            publish(5, "a", "x")
+                .qos(2, 1)
+                .dup()
+                .property(&four(0x02, 0))
+                .into(),
+            ack(PUBREL, 2),
+        ],
+    );
+    // And at the receiver's end: what has expired when it comes is answered all the same.
+    world.send(
+        sender,
+        publish(5, "a", "y").property(&four(0x02, 0)).qos(2, 9),
+    );
+    world.send(sender, ack(PUBREL, 9));
+    let answers = world.take(sender);
+    let last = answers[answers.len() - 8..].to_vec();
+    let expected = [ack(PUBREC, 9), ack(PUBCOMP, 9)].concat();
+    world.proves(sender, "5.0:MQTT-4.3.3-13", last, expected);
+}
+
+/// With and without the subscription there is a code that says so.
+#[test]
+fn a_message_that_nobody_wants_is_acknowledged_with_its_code() {
+    let mut world = World::new();
+    let peer = world.connect(connect(5, "c"));
+    world.send(peer, publish(5, "a", "x").qos(1, 1));
+    world.send(peer, publish(5, "a", "x").qos(2, 2));
+    world.shows(
+        peer,
+        "5.0:MQTT-3.4.2-1 5.0:MQTT-3.5.2-1",
+        &[ack_code(PUBACK, 1, 0x10), ack_code(PUBREC, 2, 0x10)],
+    );
+}
+
+/// DUP of the publisher says nothing about what the server sends.
+#[test]
+fn dup_is_not_copied() {
+    for version in [4, 5] {
+        let mut world = World::new();
+        let watcher = world.subscriber(connect(version, "watcher"), &[("a", 1)]);
+        let peer = world.connect(connect(version, "c"));
+        world.send(peer, publish(version, "a", "x").qos(1, 1).dup());
+        world.shows(
+            watcher,
+            "3.1.1:MQTT-3.3.1-3 5.0:MQTT-3.3.1-3",
+            &[publish(version, "a", "x").qos(1, 1)],
+        );
+    }
+}
+
+/// 3.1.1 cannot say that a message is refused: it is acknowledged, or the connection is closed.
+#[test]
+fn a_topic_that_may_not_be_published_to_is_acknowledged_and_dropped() {
+    let mut world = World::new();
+    let watcher = world.subscriber(connect(4, "watcher"), &[("$SYS/#", 0)]);
+    let peer = world.connect(connect(4, "c"));
+    world.send(peer, publish(4, "$SYS/x", "x").qos(1, 1));
+    world.shows(peer, "3.1.1:MQTT-3.3.5-2", &[ack(PUBACK, 1)]);
+    world.shows::<Vec<u8>>(watcher, "", &[]);
+}
