@@ -247,7 +247,7 @@ impl Broker {
         let mut sent = false;
         while let Some(outgoing) = client.queue.pop_front() {
             let is_retained = usize::from(outgoing.retain);
-            if outgoing.expires.is_some_and(|expires| expires <= now) {
+            if outgoing.has_expired(now) {
                 client.retained_waiting -= is_retained;
                 continue; // [MQTT-3.3.2-5]
             }

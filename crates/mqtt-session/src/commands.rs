@@ -54,7 +54,10 @@ impl Connection {
         let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
         let publish = outgoing.publish(outgoing.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
-        self.send_publish(now, publish)?;
+        if let Err(error) = self.send_publish(now, publish) {
+            self.session.sender.note_oversized();
+            return Err(error.into());
+        }
         self.session.sender.sent(packet_identifier, outgoing);
         Ok(Some(packet_identifier))
     }

@@ -304,6 +304,10 @@ impl Connection {
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
         session.receiver.end_connection();
+        #[cfg(feature = "planted-defects")]
+        if Defect::AliasesKept.is_planted() {
+            session.aliases = Some(std::mem::take(&mut self.sent_aliases));
+        }
         if Defect::HeldForgotten.is_planted() {
             session.receiver = Default::default();
         }
@@ -349,7 +353,11 @@ impl Connection {
 
     /// A packet that takes longer than keep alive is no silence [MQTT 5.0, 3.1.2.10].
     fn note_progress(&mut self, now: Instant, available: usize) {
-        if available >= self.partial + PROGRESS {
+        let progress = match Defect::BytesAreActivity.is_planted() {
+            true => 1,
+            false => PROGRESS,
+        };
+        if available >= self.partial + progress {
             self.partial = available;
             self.keep_alive.received(now);
         }
@@ -359,6 +367,10 @@ impl Connection {
     pub(crate) fn resume(&mut self, now: Instant) {
         self.session.receiver.end_connection();
         self.session.sender.resume();
+        #[cfg(feature = "planted-defects")]
+        if let Some(aliases) = self.session.aliases.take() {
+            self.sent_aliases = aliases;
+        }
         if !Defect::NewBeforeRepeated.is_planted() {
             self.repeat(now);
         }
@@ -375,6 +387,10 @@ impl Connection {
                 }
                 Repeat::Publish(packet_identifier, outgoing) => (packet_identifier, outgoing),
             };
+            if Defect::ExpiryUnderWay.is_planted() && outgoing.has_expired(now) {
+                self.session.sender.drop_exchange(packet_identifier);
+                continue;
+            }
             let delivery = outgoing.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
             let packet = Packet::Publish(outgoing.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {

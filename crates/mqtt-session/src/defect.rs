@@ -20,6 +20,10 @@ pub enum Defect {
     NewBeforeRepeated,
     /// M10: the window is not empty after a reconnect.
     WindowKept,
+    /// M11: an acknowledgement of nothing gives room in the window.
+    UnknownGivesRoom,
+    /// M12: a message that is too large keeps its place in the window.
+    OversizedKeepsRoom,
     /// M13: the late close of an old connection takes the session from the new one.
     LateCloseTakesSession,
     /// M14: a will is not cancelled when its client comes back.
@@ -28,6 +32,14 @@ pub enum Defect {
     WillTwice,
     /// M16: DUP is copied from the publisher.
     DupCopied,
+    /// M17: topic aliases are kept over a reconnect.
+    AliasesKept,
+    /// M18: a message is acknowledged before the application has it.
+    AcknowledgedTooEarly,
+    /// M19: an exchange that is under way expires with its message.
+    ExpiryUnderWay,
+    /// M22: each byte of a packet that is not complete counts as a sign of life.
+    BytesAreActivity,
     /// M23: a session is gone on with after its expiry.
     SessionAfterExpiry,
     /// M24: a repeat counts twice towards the receive maximum.
@@ -36,7 +48,7 @@ pub enum Defect {
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 14] = [
+    pub const ALL: [(&str, Self); 20] = [
         ("M3", Self::HeldForgotten),
         ("M4", Self::RepeatByDup),
         ("M5", Self::PublishAfterPubrec),
@@ -45,10 +57,16 @@ impl Defect {
         ("M8", Self::RepeatedOutOfOrder),
         ("M9", Self::NewBeforeRepeated),
         ("M10", Self::WindowKept),
+        ("M11", Self::UnknownGivesRoom),
+        ("M12", Self::OversizedKeepsRoom),
         ("M13", Self::LateCloseTakesSession),
         ("M14", Self::WillNotCancelled),
         ("M15", Self::WillTwice),
         ("M16", Self::DupCopied),
+        ("M17", Self::AliasesKept),
+        ("M18", Self::AcknowledgedTooEarly),
+        ("M19", Self::ExpiryUnderWay),
+        ("M22", Self::BytesAreActivity),
         ("M23", Self::SessionAfterExpiry),
         ("M24", Self::RepeatCounts),
     ];

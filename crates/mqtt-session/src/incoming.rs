@@ -8,7 +8,7 @@ use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
 use crate::packet_log::Direction;
 use crate::topic_alias::AliasError;
-use crate::{CloseReason, Event, Received, defect};
+use crate::{CloseReason, Defect, Event, Received, defect};
 
 impl Connection {
     pub(crate) fn handle_packet<'a>(
@@ -111,6 +111,10 @@ impl Connection {
         defect::note_dup(publish.delivery.dup());
         let receiver = &mut self.session.receiver;
         match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
+            Incoming::New if Defect::AcknowledgedTooEarly.is_planted() => {
+                self.acknowledge(now, packet_identifier, ReasonCode::Success);
+                Some(Event::Message(received))
+            }
             Incoming::New => Some(Event::Message(received)),
             Incoming::Repeat => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);

@@ -8,6 +8,9 @@ use crate::delivery::{Receiver, Sender};
 pub struct Session {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
+    /// For [`Defect::AliasesKept`](crate::Defect::AliasesKept) alone.
+    #[cfg(feature = "planted-defects")]
+    pub(crate) aliases: Option<crate::topic_alias::SentAliases>,
 }
 
 impl Session {

@@ -1,5 +1,6 @@
 //! A client of the simulation: the real core, its application, and what the broker should know of it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mqtt_client::{ClientCore, Message, Options, QoS, Reconnect};
@@ -21,7 +22,7 @@ pub(crate) struct SimClient {
     pub(crate) input: Vec<u8>,
     pub(crate) published: [u64; 3],
     pub(crate) to_publish: u64,
-    pub(crate) subscribed: bool,
+    pub(crate) application: Application,
     /// Whether the newest CONNECT that the broker has seen asked for a clean start. Besides the plan
     /// a client decides so if it cannot trust what the broker has.
     pub(crate) clean_start: bool,
@@ -45,27 +46,7 @@ pub(crate) struct SessionModel {
 
 impl SimClient {
     pub(crate) fn new(index: usize, plan: ClientPlan, now: Instant) -> Self {
-        let mut options = Options::new("broker", 1883);
-        options.reconnect = Reconnect::Always;
-        options.limits.maximum_in_flight = plan.window;
-        options.limits.receive_maximum = plan.receive_maximum;
-        options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
-        let mut connect = Connect::new(plan.version, format!("client{index}"));
-        connect.clean_start = plan.clean_start;
-        connect.keep_alive = plan.keep_alive;
-        if plan.version == ProtocolVersion::V5_0 {
-            let expiry = if plan.lasts { u32::MAX } else { plan.expiry };
-            connect.properties.session_expiry_interval = Some(expiry);
-        }
-        connect.will = plan.will_delay.map(|delay| {
-            let topic_name = TopicName::new(&format!("w/{index}")).expect("valid");
-            let will_delay_interval = (plan.version == ProtocolVersion::V5_0).then_some(delay);
-            Will {
-                will_delay_interval,
-                ..Will::new(Message::new(topic_name, "will"), QoS::AtMostOnce)
-            }
-        });
-        options.connect = connect;
+        let options = options(index, &plan);
         let session = plan.lasts.then(Session::default);
         Self {
             core: ClientCore::new(options, session),
@@ -75,7 +56,7 @@ impl SimClient {
             input: Vec::new(),
             published: [0; 3],
             to_publish: 0,
-            subscribed: false,
+            application: Application::default(),
             clean_start: false,
             model: SessionModel::default(),
             up: Direction::default(),
@@ -84,6 +65,13 @@ impl SimClient {
             will_due: None,
             failure: None,
         }
+    }
+
+    /// The process dies and is started again. It publishes nothing, so that nothing else is lost.
+    pub(crate) fn crash(&mut self, index: usize) {
+        self.core = ClientCore::new(options(index, &self.plan), Some(Session::default()));
+        self.input.clear();
+        self.application.pending.clear();
     }
 
     /// A CONNACK of the broker's: is Session Present what it should be (I12)?
@@ -176,35 +164,98 @@ impl SimClient {
     }
 }
 
-/// What the application of a client does: it subscribes, and takes messages over.
-pub(crate) fn handle_event(
-    now: Instant,
-    plan: &ClientPlan,
-    subscribed: &mut bool,
-    got: &mut Vec<(String, Vec<u8>, u8)>,
-    connection: &mut Connection,
-    event: &Event<'_>,
-) {
-    match event {
-        Event::Connected { .. } => {
-            let qos = QoS::from_value(plan.subscribed).expect("below 3");
-            let subscription = |filter| Subscription {
-                topic_filter: TopicFilter::new(filter).expect("valid"),
-                options: SubscriptionOptions::new(qos),
-            };
-            let subscriptions = vec![subscription("t/+"), subscription("w/#")];
-            // Cannot fail but for the connection, and then it is made again.
-            let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
+fn options(index: usize, plan: &ClientPlan) -> Options {
+    let mut options = Options::new("broker", 1883);
+    options.reconnect = Reconnect::Always;
+    options.limits.maximum_in_flight = plan.window;
+    options.limits.receive_maximum = plan.receive_maximum;
+    options.limits.topic_alias_maximum = plan.topic_alias_maximum;
+    options.limits.topic_aliases = plan.topic_aliases;
+    if let Some(maximum) = plan.maximum_packet_size {
+        options.limits.maximum_packet_size = maximum;
+    }
+    options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
+    let mut connect = Connect::new(plan.version, format!("client{index}"));
+    connect.clean_start = plan.clean_start;
+    connect.keep_alive = plan.keep_alive;
+    if plan.version == ProtocolVersion::V5_0 {
+        let expiry = if plan.lasts { u32::MAX } else { plan.expiry };
+        connect.properties.session_expiry_interval = Some(expiry);
+    }
+    connect.will = plan.will_delay.map(|delay| {
+        let topic_name = TopicName::new(&format!("w/{index}")).expect("valid");
+        let will_delay_interval = (plan.version == ProtocolVersion::V5_0).then_some(delay);
+        Will {
+            will_delay_interval,
+            ..Will::new(Message::new(topic_name, "will"), QoS::AtMostOnce)
         }
-        Event::Subscribed(_) => *subscribed = true,
-        Event::Message(received) => {
-            let publish = received.publish();
-            let qos = publish.delivery.qos() as u8;
-            got.push((publish.topic_name.to_owned(), publish.payload.to_vec(), qos));
-            if let Some(packet_identifier) = publish.delivery.packet_identifier() {
-                connection.acknowledge(now, packet_identifier, ReasonCode::Success);
+    });
+    options.connect = connect;
+    options
+}
+
+/// The program above a client: it subscribes, and takes messages over, at once or when it likes.
+#[derive(Debug, Default)]
+pub(crate) struct Application {
+    pub(crate) subscribed: bool,
+    /// Messages that it has and has not taken over.
+    pub(crate) pending: VecDeque<Taken>,
+    /// Messages that it took over just now.
+    pub(crate) got: Vec<Taken>,
+}
+
+/// A message.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) packet_identifier: Option<PacketIdentifier>,
+    pub(crate) topic_name: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+}
+
+impl Application {
+    pub(crate) fn handle_event(
+        &mut self,
+        now: Instant,
+        plan: &ClientPlan,
+        connection: &mut Connection,
+        event: &Event<'_>,
+    ) {
+        match event {
+            Event::Connected { .. } => {
+                let qos = QoS::from_value(plan.subscribed).expect("below 3");
+                let subscription = |filter| Subscription {
+                    topic_filter: TopicFilter::new(filter).expect("valid"),
+                    options: SubscriptionOptions::new(qos),
+                };
+                let filter = if plan.is_shared {
+                    "$share/g/t/+"
+                } else {
+                    "t/+"
+                };
+                let subscriptions = vec![subscription(filter), subscription("w/#")];
+                // Cannot fail but for the connection, and then it is made again.
+                let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
             }
+            Event::Subscribed(_) => self.subscribed = true,
+            Event::Message(received) => {
+                let publish = received.publish();
+                let taken = Taken {
+                    packet_identifier: publish.delivery.packet_identifier(),
+                    topic_name: publish.topic_name.to_owned(),
+                    payload: publish.payload.to_vec(),
+                    qos: publish.delivery.qos() as u8,
+                };
+                match taken.packet_identifier {
+                    Some(_) if plan.is_slow => self.pending.push_back(taken),
+                    Some(packet_identifier) => {
+                        self.got.push(taken);
+                        connection.acknowledge(now, packet_identifier, ReasonCode::Success);
+                    }
+                    None => self.got.push(taken),
+                }
+            }
+            _ => {}
         }
-        _ => {}
     }
 }

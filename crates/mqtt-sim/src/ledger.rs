@@ -47,6 +47,15 @@ impl Key {
     }
 }
 
+/// What may keep a message from arriving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// It is longer than some clients take.
+    pub is_long: bool,
+    /// It expires.
+    pub expires: bool,
+}
+
 /// What a publisher and a subscriber promise each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
@@ -54,6 +63,12 @@ pub struct Promise {
     pub publisher_lasts: bool,
     /// The subscriber keeps its session, and had its subscription before the storm.
     pub subscriber_lasts: bool,
+    /// The subscriber never loses its state, so that it can tell repeats.
+    pub knows_repeats: bool,
+    /// All messages go the same way, so that they keep their order.
+    pub keeps_order: bool,
+    /// Whether it takes long messages.
+    pub takes_long: bool,
     /// The QoS that was granted.
     pub granted: u8,
 }
@@ -61,7 +76,7 @@ pub struct Promise {
 /// Everything that was published and delivered.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    accepted: Vec<Key>,
+    accepted: BTreeMap<Key, Traits>,
     deliveries: BTreeMap<(usize, Key), u64>,
     /// The newest first delivery, by subscriber, publisher and QoS.
     newest: BTreeMap<(usize, usize, u8), u64>,
@@ -69,8 +84,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// The client took the message.
-    pub fn accepted(&mut self, key: Key) {
-        self.accepted.push(key);
+    pub fn accepted(&mut self, key: Key, traits: Traits) {
+        self.accepted.insert(key, traits);
     }
 
     /// An application got a message.
@@ -118,7 +133,11 @@ impl Ledger {
         }
         // A publisher without a session sends again as new, behind what it sent meanwhile. And of a
         // message that was repeated to the broker a subscriber at QoS 0 may miss the first delivery.
-        let keeps_order = promise.publisher_lasts
+        // One that expired in the broker may come later, when its publisher sends it again.
+        let expires = self.accepted.get(&key).is_some_and(|traits| traits.expires);
+        let keeps_order = promise.keeps_order
+            && !expires
+            && promise.publisher_lasts
             && promise.subscriber_lasts
             && (key.qos == 0 || promise.granted > 0);
         let newest = self
@@ -144,10 +163,12 @@ impl Ledger {
         subscribers: impl Iterator<Item = usize> + Clone,
         promise: impl Fn(usize, Key) -> Promise,
     ) -> Result<(), Violation> {
-        for key in self.accepted.iter().filter(|key| key.qos > 0) {
+        let promised = |(key, traits): &(&Key, &Traits)| key.qos > 0 && !traits.expires;
+        for (key, traits) in self.accepted.iter().filter(promised) {
             for subscriber in subscribers.clone() {
                 let promise = promise(subscriber, *key);
-                if !promise.subscriber_lasts || promise.granted == 0 {
+                let too_long = traits.is_long && !promise.takes_long;
+                if !promise.subscriber_lasts || promise.granted == 0 || too_long {
                     continue;
                 }
                 if !self.deliveries.contains_key(&(subscriber, *key)) {
@@ -168,5 +189,9 @@ impl Ledger {
 }
 
 fn is_exactly_once(key: Key, promise: Promise) -> bool {
-    key.qos == 2 && promise.granted == 2 && promise.publisher_lasts && promise.subscriber_lasts
+    key.qos == 2
+        && promise.granted == 2
+        && promise.publisher_lasts
+        && promise.subscriber_lasts
+        && promise.knows_repeats
 }

@@ -9,10 +9,12 @@
 
 pub mod checker;
 mod client;
+mod hostile;
 pub mod ledger;
 mod link;
 mod plan;
 mod run;
+mod storm;
 mod traffic;
 pub mod wire;
 mod world;
@@ -30,13 +32,17 @@ pub use world::{Outcome, World};
 /// | I3 | what is delivered was published, unaltered |
 /// | I4 | first deliveries of one publisher and QoS keep their order |
 /// | I5 | QoS 0 is delivered at most once |
+/// | I6 | what was acknowledged is where it survives: a client that dies loses only what it has not taken over |
 /// | I7 | identifiers: none is used twice while open, none is open when all is quiet |
+/// | I8 | what waits is bounded: messages with the application, bytes of each connection |
 /// | I9 | never more exchanges under way than the receiver or the sender allows |
+/// | I10 | no packet is larger than its receiver takes, no topic alias above its maximum |
 /// | I11 | every packet is legal where it stands: DUP, PUBREL, the first and the last packet |
 /// | I12 | Session Present, and wills, are as a small model says |
 /// | I13 | when faults stop everything is finished within a bound |
 /// | I14 | nothing spins |
 /// | I16 | the same seed gives the same run |
+/// | I17 | peers that break the rules change nothing for the others, and hold nothing by saying nothing |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Such as `I2`.

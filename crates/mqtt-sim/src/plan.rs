@@ -4,6 +4,9 @@
 use fastrand::Rng;
 use mqtt_codec::ProtocolVersion;
 
+/// What a client takes that takes little: short messages fit, long ones do not.
+pub(crate) const SMALL_PACKET: u32 = 120;
+
 /// The parts of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -23,6 +26,14 @@ pub struct Plan {
     pub late_closes: bool,
     /// Whether bytes often arrive one by one.
     pub tiny_pieces: bool,
+    /// Topic aliases that the broker gives to a client, if it takes as many.
+    pub topic_aliases: u16,
+    /// Chance that acknowledgements of nothing are mixed into what an end sends, in 1/100.
+    pub spurious: u8,
+    /// Peers that break the rules.
+    pub hostile_peers: usize,
+    /// Chance of a crash of a client that can crash, for each step, in 1/10000.
+    pub crashes: u32,
     /// Steps of the stormy phase at most.
     pub steps: u64,
 }
@@ -46,6 +57,20 @@ pub struct ClientPlan {
     pub keep_alive: u16,
     /// Whether it has a will, and its delay in seconds.
     pub will_delay: Option<u32>,
+    /// The largest packet it takes (5.0), if it says so; longer messages are not for it.
+    pub maximum_packet_size: Option<u32>,
+    /// Topic aliases that it takes, and gives.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases that it gives, if the broker takes as many.
+    pub topic_aliases: u16,
+    /// Whether its subscription is a shared one: one of all that share gets each message.
+    pub is_shared: bool,
+    /// Whether its application takes its time before it takes a message over.
+    pub is_slow: bool,
+    /// Whether its process may die, and is started again with nothing but its name.
+    pub may_crash: bool,
+    /// Whether some of its messages expire.
+    pub expiring: bool,
     /// Seconds that a session of 5.0 that does not last is kept.
     pub expiry: u32,
 }
@@ -65,13 +90,16 @@ pub struct Reduction {
     pub no_tiny_pieces: bool,
     /// No late closes.
     pub no_late_closes: bool,
+    /// No crashes, no spurious acknowledgements, no hostile peers.
+    pub no_strangers: bool,
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn new(rng: &mut Rng) -> Self {
+        let kinds = Kinds::new(rng);
         let clients = (0..rng.usize(2..=4))
-            .map(|_| ClientPlan::new(rng))
+            .map(|_| ClientPlan::new(rng, &kinds))
             .collect();
         // A tenth of the runs have no fault, a tenth very many.
         let (cuts, stalls) = match rng.u8(0..10) {
@@ -91,6 +119,14 @@ impl Plan {
             stalls,
             late_closes: rng.bool(),
             tiny_pieces: rng.bool(),
+            topic_aliases: [0, 1, 3][rng.usize(0..3)],
+            spurious: if kinds.spurious { rng.u8(1..20) } else { 0 },
+            hostile_peers: if kinds.hostile { rng.usize(1..=2) } else { 0 },
+            crashes: if kinds.crashes && cuts > 0 {
+                rng.u32(5..50)
+            } else {
+                0
+            },
             steps: 6000,
         }
     }
@@ -110,20 +146,62 @@ impl Plan {
         }
         self.tiny_pieces &= !reduction.no_tiny_pieces;
         self.late_closes &= !reduction.no_late_closes;
+        if reduction.no_strangers {
+            (self.spurious, self.hostile_peers, self.crashes) = (0, 0, 0);
+        }
         self
     }
 }
 
-impl ClientPlan {
+/// Kinds of features and faults, of which each run has some.
+struct Kinds {
+    small_packets: bool,
+    aliases: bool,
+    shared: Option<u8>,
+    slow: bool,
+    crashes: bool,
+    expiring: bool,
+    spurious: bool,
+    hostile: bool,
+}
+
+impl Kinds {
     fn new(rng: &mut Rng) -> Self {
+        Self {
+            small_packets: rng.u8(0..4) == 0,
+            aliases: rng.bool(),
+            // The QoS of all shared subscriptions.
+            shared: (rng.u8(0..4) == 0).then(|| rng.u8(0..3)),
+            slow: rng.u8(0..3) == 0,
+            crashes: rng.u8(0..4) == 0,
+            expiring: rng.u8(0..4) == 0,
+            spurious: rng.u8(0..4) == 0,
+            hostile: rng.u8(0..4) == 0,
+        }
+    }
+}
+
+impl ClientPlan {
+    fn new(rng: &mut Rng, kinds: &Kinds) -> Self {
         use ProtocolVersion::{V3_1, V3_1_1, V5_0};
         let version = [V3_1, V3_1_1, V3_1_1, V5_0, V5_0, V5_0][rng.usize(0..6)];
-        let lasts = rng.u8(0..5) > 0;
+        let shared = kinds.shared.filter(|_| rng.bool());
+        let lasts = shared.is_some() || rng.u8(0..5) > 0;
+        let is_v5 = version == V5_0;
+        let may_crash = kinds.crashes && lasts && shared.is_none() && rng.bool();
         Self {
             version,
             lasts,
             clean_start: !lasts && (version != V5_0 || rng.bool()),
-            subscribed: [0, 1, 2, 2][rng.usize(0..4)],
+            subscribed: shared.unwrap_or_else(|| [0, 1, 2, 2][rng.usize(0..4)]),
+            maximum_packet_size: (kinds.small_packets && is_v5 && shared.is_none() && rng.bool())
+                .then_some(SMALL_PACKET),
+            topic_alias_maximum: if kinds.aliases { rng.u16(0..4) } else { 0 },
+            topic_aliases: if kinds.aliases { rng.u16(0..4) } else { 0 },
+            is_shared: shared.is_some(),
+            is_slow: kinds.slow && rng.bool(),
+            may_crash,
+            expiring: kinds.expiring && is_v5 && rng.bool(),
             receive_maximum: rng.u16(1..=20),
             window: rng.u16(1..=20),
             keep_alive: [0, 5, 10, 60][rng.usize(0..4)],

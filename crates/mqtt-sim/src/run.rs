@@ -74,6 +74,7 @@ pub fn shrink(seed: u64, violation: Violation) -> Shrunk {
     try_with(&|reduction| reduction.no_stalls = true);
     try_with(&|reduction| reduction.no_tiny_pieces = true);
     try_with(&|reduction| reduction.no_late_closes = true);
+    try_with(&|reduction| reduction.no_strangers = true);
     for clients in (1..4).rev() {
         try_with(&|reduction| reduction.clients = Some(clients));
     }

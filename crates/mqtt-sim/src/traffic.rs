@@ -7,12 +7,23 @@ use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
 
 use crate::Violation;
-use crate::client::handle_event;
-use crate::ledger::Promise;
-use crate::world::World;
+use crate::client::Taken;
+use crate::world::{GROUP, World};
 
 /// What a link holds in each direction; the ends wait when it is full.
 const LINK_CAPACITY: usize = 4096;
+
+/// What the broker's default limits let a client use.
+const BROKER_ALIASES: u16 = 10;
+
+/// More bytes than this never wait at an end: messages are short, and few at a time (I8).
+const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
+
+/// An acknowledgement of nothing.
+fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
+    let first = [0x40, 0x50, 0x70][rng.usize(0..3)];
+    [first, 2, 0xFF, 0xFE]
+}
 
 impl World {
     /// Moves output of the client into its link.
@@ -41,8 +52,18 @@ impl World {
                 ));
             }
             *goodbye = packet.kind == 14;
+            if packet.topic_alias > BROKER_ALIASES {
+                return Err(Violation::new(
+                    "I10",
+                    format!("an alias too high: {packet:?}"),
+                ));
+            }
             up.sends(&packet)
         })?;
+        let open = client.core.is_connected() && !*goodbye && link.client_sent.is_between_packets();
+        if open && self.rng.u8(0..100) < self.plan.spurious {
+            link.up.extend(spurious(&mut self.rng));
+        }
         self.record(1, &bytes);
         Ok(())
     }
@@ -60,12 +81,24 @@ impl World {
             LINK_CAPACITY.saturating_sub(link.down.len())
         };
         let output = self.broker.output(id);
+        if output.len() > MAXIMUM_UNWRITTEN {
+            let what = format!("{} bytes wait for client {}", output.len(), link.client);
+            return Err(Violation::new("I8", what));
+        }
         let bytes = output[..output.len().min(room)].to_vec();
         self.broker.consume_output(self.now, id, bytes.len());
         if !link.is_cut {
             link.down.extend(&bytes);
         }
         self.check_broker_bytes(index, &bytes)?;
+        let link = &mut self.links[index];
+        let open = link.connack_seen
+            && !link.broker_said_goodbye
+            && !link.is_cut
+            && link.broker_sent.is_between_packets();
+        if open && self.rng.u8(0..100) < self.plan.spurious {
+            link.down.extend(spurious(&mut self.rng));
+        }
         if has_ended && self.broker.output(id).is_empty() {
             self.broker_end_is_gone(index);
         }
@@ -84,6 +117,14 @@ impl World {
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
+            }
+            let plan = &client.plan;
+            let too_large = |maximum: u32| packet.size > maximum as usize;
+            if plan.maximum_packet_size.is_some_and(too_large)
+                || packet.topic_alias > plan.topic_alias_maximum
+            {
+                let what = format!("more than client {} takes: {packet:?}", link.client);
+                return Err(Violation::new("I10", what));
             }
             match packet.kind {
                 2 => {
@@ -193,20 +234,25 @@ impl World {
 
     pub(crate) fn client_handles(&mut self, index: usize) -> Result<(), Violation> {
         let now = self.now;
-        let mut got = Vec::new();
         let client = &mut self.clients[index];
         let buffer = std::mem::take(&mut client.input);
         let mut input = &buffer[..];
-        let (subscribed, plan) = (&mut client.subscribed, &client.plan);
+        let (application, plan) = (&mut client.application, &client.plan);
         let result = client
             .core
             .handle_input(now, &mut input, &mut |connection, event| {
-                handle_event(now, plan, subscribed, &mut got, connection, &event);
+                application.handle_event(now, plan, connection, &event);
                 ControlFlow::Continue(())
             });
         client.input = input.to_vec();
-        for (topic_name, payload, qos) in got {
-            self.deliver(index, &topic_name, &payload, qos)?;
+        let got = std::mem::take(&mut application.got);
+        let (waiting, unwritten) = (application.pending.len(), client.core.output().len());
+        if waiting > usize::from(self.plan.broker_window) || unwritten > MAXIMUM_UNWRITTEN {
+            let what = format!("{waiting} messages and {unwritten} bytes wait at client {index}");
+            return Err(Violation::new("I8", what));
+        }
+        for taken in &got {
+            self.deliver(index, taken)?;
         }
         match result {
             Ok(_) => Ok(()),
@@ -214,13 +260,9 @@ impl World {
         }
     }
 
-    fn deliver(
-        &mut self,
-        index: usize,
-        topic_name: &str,
-        payload: &[u8],
-        qos: u8,
-    ) -> Result<(), Violation> {
+    /// The application has taken a message over.
+    pub(crate) fn deliver(&mut self, index: usize, taken: &Taken) -> Result<(), Violation> {
+        let topic_name = &taken.topic_name[..];
         if let Some(publisher) = topic_name.strip_prefix("w/") {
             let publisher = publisher
                 .parse()
@@ -231,19 +273,16 @@ impl World {
             }
             return Ok(());
         }
-        let promises: Vec<_> = self
-            .clients
-            .iter()
-            .map(|client| client.plan.lasts)
-            .collect();
-        let plan = &self.clients[index].plan;
-        let (subscriber_lasts, granted) = (plan.lasts, plan.subscribed);
-        self.ledger
-            .delivered(index, topic_name, payload, qos, |key| Promise {
-                publisher_lasts: promises.get(key.publisher).copied().unwrap_or(false),
-                subscriber_lasts,
-                granted,
-            })
+        let subscriber = if self.clients[index].plan.is_shared {
+            GROUP
+        } else {
+            index
+        };
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let promise = |key| self.promise(subscriber, key);
+        let result = ledger.delivered(subscriber, topic_name, &taken.payload, taken.qos, promise);
+        self.ledger = ledger;
+        result
     }
 
     fn client_lost(&mut self, index: usize, error: ClientError) -> Result<(), Violation> {
@@ -274,6 +313,7 @@ impl World {
         }
         client.up.fault();
         client.down.fault();
+        client.application.pending.clear(); // the broker sends them again
         let (_, wait) = client
             .core
             .handle_lost(self.now, error, random)

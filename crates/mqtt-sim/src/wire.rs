@@ -1,6 +1,8 @@
 //! A reader of the wire that shares no code with `mqtt-codec`: it understands only what the checker
 //! asks about, and refuses everything that is not in order.
 
+use std::collections::BTreeMap;
+
 use crate::Violation;
 
 /// What the checker wants to know of a packet.
@@ -22,6 +24,10 @@ pub struct Seen {
     pub session_present: bool,
     /// PUBLISH: a hash of topic and payload.
     pub content: u64,
+    /// PUBLISH: its topic alias; 0 if there is none.
+    pub topic_alias: u16,
+    /// How many bytes the packet has.
+    pub size: usize,
 }
 
 /// Reads packets of one direction of one connection.
@@ -29,14 +35,16 @@ pub struct Seen {
 pub struct Reader {
     bytes: Vec<u8>,
     version: u8,
+    /// What the topic aliases of this direction stand for.
+    aliases: BTreeMap<u16, Vec<u8>>,
 }
 
 impl Reader {
     /// For a connection of this protocol level: 3, 4 or 5.
     pub fn new(version: u8) -> Self {
         Self {
-            bytes: Vec::new(),
             version,
+            ..Self::default()
         }
     }
 
@@ -53,16 +61,23 @@ impl Reader {
         let all = std::mem::take(&mut self.bytes);
         let mut rest = &all[..];
         while let Some((first, body, behind)) = cut(rest)? {
-            each(seen(first, body, self.version).ok_or_else(|| {
+            let mut seen = seen(first, body, self.version, &mut self.aliases).ok_or_else(|| {
                 Violation::new(
                     "I11",
                     format!("a packet that is not in order: {first:02x} {body:02x?}"),
                 )
-            })?)?;
+            })?;
+            seen.size = rest.len() - behind.len();
+            each(seen)?;
             rest = behind;
         }
         self.bytes = rest.to_vec();
         Ok(())
+    }
+
+    /// Whether the last packet is complete.
+    pub fn is_between_packets(&self) -> bool {
+        self.bytes.is_empty()
     }
 }
 
@@ -96,7 +111,7 @@ fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
+fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>>) -> Option<Seen> {
     let mut seen = Seen {
         kind: first >> 4,
         dup: false,
@@ -106,6 +121,8 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
         clean_start: false,
         session_present: false,
         content: 0,
+        topic_alias: 0,
+        size: 0,
     };
     let number = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
     let flags = first & 15;
@@ -132,10 +149,19 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
             }
             if version == 5 {
                 let (length, size) = variable_length(body.get(payload_at..)?)?;
+                let properties = body.get(payload_at + size..payload_at + size + length)?;
+                seen.topic_alias = topic_alias(properties)?;
                 payload_at += size + length;
             }
-            seen.content = hash(body.get(2..topic_end)?, hash(body.get(payload_at..)?, 0));
-            let legal = seen.qos < 3
+            let mut topic = body.get(2..topic_end)?;
+            if seen.topic_alias > 0 && topic.is_empty() {
+                topic = aliases.get(&seen.topic_alias)?;
+            } else if seen.topic_alias > 0 {
+                aliases.insert(seen.topic_alias, topic.to_vec());
+            }
+            seen.content = hash(topic, hash(body.get(payload_at..)?, 0));
+            let legal = !topic.is_empty()
+                && seen.qos < 3
                 && (seen.qos > 0) == (seen.identifier > 0)
                 && !(seen.dup && seen.qos == 0);
             return legal.then_some(seen);
@@ -159,6 +185,35 @@ fn seen(first: u8, body: &[u8], version: u8) -> Option<Seen> {
         _ => return None,
     }
     Some(seen)
+}
+
+/// The topic alias among the properties of a PUBLISH, 0 if there is none; `None` if they are not in
+/// order.
+fn topic_alias(mut properties: &[u8]) -> Option<u16> {
+    let mut alias = 0;
+    while let Some((identifier, rest)) = properties.split_first() {
+        let text = |at: usize| {
+            let length = rest.get(at..at + 2)?;
+            Some(at + 2 + usize::from(u16::from_be_bytes([length[0], length[1]])))
+        };
+        let size = match identifier {
+            0x01 => 1,
+            0x02 => 4,
+            0x03 | 0x08 | 0x09 => text(0)?,
+            0x0B => variable_length(rest)?.1,
+            0x23 if alias == 0 => {
+                alias = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
+                if alias == 0 {
+                    return None;
+                }
+                2
+            }
+            0x26 => text(text(0)?)?,
+            _ => return None,
+        };
+        properties = rest.get(size..)?;
+    }
+    Some(alias)
 }
 
 /// FNV-1a, which is enough to tell messages and traces apart.

@@ -7,19 +7,23 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use mqtt_broker::{Broker, Limits};
 use mqtt_client::{Message, QoS};
-use mqtt_codec::TopicName;
+use mqtt_codec::{MessageProperties, ReasonCode, TopicName};
 use mqtt_session::{Outgoing, PublishError};
 
 use crate::Violation;
 use crate::checker::Direction;
 use crate::client::SimClient;
-use crate::ledger::{Key, Ledger, Promise};
+use crate::hostile::HostilePeer;
+use crate::ledger::{Key, Ledger, Promise, Traits};
 use crate::link::Link;
-use crate::plan::Plan;
+use crate::plan::{Plan, SMALL_PACKET};
 use crate::wire::hash;
 
 /// The calm phase has to be over after so many steps (I13).
 const CALM_STEPS: u64 = 200_000;
+
+/// The number of the subscriber that all members of a shared subscription are together.
+pub(crate) const GROUP: usize = usize::MAX;
 
 /// One run.
 pub struct World {
@@ -31,6 +35,7 @@ pub struct World {
     pub(crate) broker: Broker,
     pub(crate) clients: Vec<SimClient>,
     pub(crate) links: Vec<Link>,
+    pub(crate) hostile_peers: Vec<HostilePeer>,
     pub(crate) ledger: Ledger,
     pub(crate) wills: BTreeMap<usize, u64>,
     pub(crate) trace_hash: u64,
@@ -64,6 +69,7 @@ impl World {
             maximum_in_flight: plan.broker_window,
             receive_maximum: plan.broker_receive_maximum,
             maximum_queued: usize::MAX,
+            topic_aliases: plan.topic_aliases,
             ..Limits::default()
         };
         let mut identifiers = 0;
@@ -83,6 +89,7 @@ impl World {
             broker: Broker::new(limits, Box::new(random)),
             clients,
             links: Vec::new(),
+            hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
             ledger: Ledger::default(),
             wills: BTreeMap::new(),
             trace_hash: 0,
@@ -100,10 +107,17 @@ impl World {
     /// The first invariant that is broken.
     pub fn run(&mut self) -> Result<Outcome, Violation> {
         // Everyone subscribes before the storm.
-        self.settle(|world| world.clients.iter().all(|client| client.subscribed))?;
+        self.settle(|world| {
+            world
+                .clients
+                .iter()
+                .all(|client| client.application.subscribed)
+        })?;
         self.is_calm = false;
         for client in &mut self.clients {
-            client.to_publish = self.plan.messages;
+            if !client.plan.may_crash {
+                client.to_publish = self.plan.messages;
+            }
         }
         for _ in 0..self.plan.steps {
             self.storm_step()?;
@@ -133,20 +147,16 @@ impl World {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    fn storm_step(&mut self) -> Result<(), Violation> {
-        if self.rng.u32(0..10_000) < self.plan.cuts {
-            self.cut();
-        }
-        if self.rng.u32(0..10_000) < self.plan.stalls {
-            self.stall();
-        }
-        self.work()
-    }
-
     /// One thing that happens without a fault, at a random place.
-    fn work(&mut self) -> Result<(), Violation> {
+    pub(crate) fn work(&mut self) -> Result<(), Violation> {
         self.step += 1;
         let index = self.rng.usize(0..self.clients.len());
+        if !self.hostile_peers.is_empty() && self.rng.u8(0..8) == 0 {
+            let peer = self.rng.usize(0..self.hostile_peers.len());
+            let peer = &mut self.hostile_peers[peer];
+            peer.step(&mut self.broker, self.now, &mut self.rng)?;
+            return self.ended_connections_send();
+        }
         match self.rng.u8(0..10) {
             0..=1 => self.application(index),
             2 => {
@@ -210,6 +220,7 @@ impl World {
                 && client.core.is_connected()
                 && client.core.unfinished() == 0
                 && client.core.output().is_empty()
+                && client.application.pending.is_empty()
                 && client.up.open() == 0
                 && client.down.open() == 0
         }) && self.links.iter().all(|link| {
@@ -223,7 +234,10 @@ impl World {
     }
 
     fn check_end(&self) -> Result<(), Violation> {
-        let lasting = (0..self.clients.len()).filter(|index| self.clients[*index].plan.lasts);
+        let keeps = |client: &SimClient| client.plan.lasts && !client.plan.is_shared;
+        let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
+        let shares = self.clients.iter().any(|client| client.plan.is_shared);
+        let lasting = lasting.chain(shares.then_some(GROUP));
         self.ledger
             .check_complete(lasting, |subscriber, key| self.promise(subscriber, key))?;
         for (index, count) in &self.wills {
@@ -236,18 +250,37 @@ impl World {
         Ok(())
     }
 
-    fn promise(&self, subscriber: usize, key: Key) -> Promise {
+    pub(crate) fn promise(&self, subscriber: usize, key: Key) -> Promise {
+        let publisher = self.clients.get(key.publisher);
+        let publisher_lasts = publisher.is_some_and(|client| client.plan.lasts);
+        let mut members = self.clients.iter().filter(|client| client.plan.is_shared);
+        let client = match subscriber {
+            GROUP => members.next(),
+            index => self.clients.get(index),
+        };
+        let plan = &client.unwrap_or(&self.clients[0]).plan;
         Promise {
-            publisher_lasts: self.clients[key.publisher].plan.lasts,
-            subscriber_lasts: self.clients[subscriber].plan.lasts,
-            granted: self.clients[subscriber].plan.subscribed,
+            publisher_lasts,
+            subscriber_lasts: plan.lasts,
+            knows_repeats: !plan.may_crash,
+            keeps_order: subscriber != GROUP,
+            takes_long: plan.maximum_packet_size.is_none(),
+            granted: plan.subscribed,
         }
     }
 
-    /// The application publishes.
+    /// The application takes a message over, or publishes one.
     fn application(&mut self, index: usize) -> Result<(), Violation> {
         let client = &mut self.clients[index];
-        if client.to_publish == 0 || !client.core.is_connected() || !client.subscribed {
+        if let Some(taken) = client.application.pending.pop_front() {
+            self.deliver(index, &taken)?;
+            let connection = self.clients[index].core.connection();
+            if let (Some(connection), Some(identifier)) = (connection, taken.packet_identifier) {
+                connection.acknowledge(self.now, identifier, ReasonCode::Success);
+            }
+            return Ok(());
+        }
+        if client.to_publish == 0 || !client.core.is_connected() || !client.application.subscribed {
             return Ok(());
         }
         let qos = self.rng.u8(0..3);
@@ -256,18 +289,18 @@ impl World {
             qos,
             number: client.published[usize::from(qos)],
         };
-        let topic_name = TopicName::new(&format!("t/{index}")).expect("valid");
-        let message = Message::new(topic_name, key.payload(self.rng.usize(0..30)));
-        let qos = QoS::from_value(qos).expect("below 3");
-        match client
-            .core
-            .publish(self.now, Outgoing::new(Arc::new(message), qos))
-        {
+        let traits = Traits {
+            is_long: self.rng.u8(0..8) == 0,
+            expires: client.plan.expiring && self.rng.u8(0..3) == 0,
+        };
+        let outgoing = self.message(key, traits);
+        let client = &mut self.clients[index];
+        match client.core.publish(self.now, outgoing) {
             Ok(_) => {
                 client.published[usize::from(key.qos)] += 1;
                 client.to_publish -= 1;
-                self.ledger.accepted(key);
-                self.note(|| format!("client {index} publishes {key:?}"));
+                self.ledger.accepted(key, traits);
+                self.note(|| format!("client {index} publishes {key:?} {traits:?}"));
                 Ok(())
             }
             Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => Ok(()),
@@ -276,6 +309,23 @@ impl World {
                 format!("client {index} cannot publish: {error}"),
             )),
         }
+    }
+
+    fn message(&mut self, key: Key, traits: Traits) -> Outgoing {
+        let topic_name = TopicName::new(&format!("t/{}", key.publisher)).expect("valid");
+        let filler = match traits.is_long {
+            true => SMALL_PACKET as usize,
+            false => self.rng.usize(0..30),
+        };
+        let mut message = Message::new(topic_name, key.payload(filler));
+        if traits.expires {
+            message.properties = Some(Box::new(MessageProperties {
+                message_expiry_interval: Some(self.rng.u32(0..5)),
+                ..MessageProperties::default()
+            }));
+        }
+        let qos = QoS::from_value(key.qos).expect("below 3");
+        Outgoing::new(Arc::new(message), qos)
     }
 
     fn connect(&mut self, index: usize) -> Result<(), Violation> {
@@ -297,41 +347,6 @@ impl World {
         Ok(())
     }
 
-    fn cut(&mut self) {
-        if self.links.is_empty() {
-            return;
-        }
-        let index = self.rng.usize(0..self.links.len());
-        let (keep_up, keep_down) = (
-            self.rng.usize(0..=self.links[index].up.len()),
-            self.rng.usize(0..=self.links[index].down.len()),
-        );
-        let link = &mut self.links[index];
-        if link.is_cut {
-            return;
-        }
-        link.is_cut = true;
-        link.up.truncate(keep_up);
-        link.down.truncate(keep_down);
-        let client = &mut self.clients[link.client];
-        client.up.fault();
-        client.down.fault();
-        self.cuts += 1;
-        self.note(|| format!("link {index} is cut, {keep_up} and {keep_down} bytes arrive"));
-    }
-
-    /// Nothing moves on a link while much time passes.
-    fn stall(&mut self) {
-        if self.links.is_empty() {
-            return;
-        }
-        let index = self.rng.usize(0..self.links.len());
-        self.links[index].stalled_until = self.step + 200;
-        let time = Duration::from_secs(self.rng.u64(1..30));
-        self.note(|| format!("link {index} stalls, {time:?} pass"));
-        self.pass_time(time);
-    }
-
     /// How many of the bytes that are there arrive together.
     pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
@@ -340,47 +355,6 @@ impl World {
             _ if self.rng.bool() => there,
             _ => self.rng.usize(1..=there),
         }
-    }
-
-    pub(crate) fn pass_time(&mut self, time: Duration) {
-        self.now += time;
-        self.fire_timers();
-    }
-
-    fn pass_to_next_deadline(&mut self) {
-        let own = self.clients.iter().map(|client| match client.link {
-            Some(_) => client.core.poll_timeout(),
-            None => Some(client.retry_at),
-        });
-        let next = own.chain([self.broker.poll_timeout()]).flatten().min();
-        if let Some(next) = next {
-            self.now = self.now.max(next);
-            self.fire_timers();
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        let now = self.now;
-        self.broker.handle_timeout(now);
-        for index in 0..self.clients.len() {
-            if self.clients[index].link.is_some() {
-                self.clients[index].core.handle_timeout(now);
-                if let Err(violation) = self.client_handles(index) {
-                    self.clients[index].failure.get_or_insert(violation);
-                }
-            }
-        }
-        if let Err(violation) = self.ended_connections_send() {
-            self.clients[0].failure.get_or_insert(violation);
-        }
-    }
-
-    /// What broke while timers fired.
-    fn check_failures(&mut self) -> Result<(), Violation> {
-        self.clients
-            .iter_mut()
-            .find_map(|client| client.failure.take())
-            .map_or(Ok(()), Err)
     }
 
     fn remove_if_over(&mut self, index: usize) {

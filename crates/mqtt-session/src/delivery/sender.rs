@@ -58,6 +58,11 @@ impl Outgoing {
         publish
     }
 
+    /// Whether its time is over. What was sent is finished all the same [MQTT-4.3.3-7].
+    pub fn has_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     pub(crate) fn delivery(&self, packet_identifier: PacketIdentifier, dup: bool) -> Delivery {
         match self.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
@@ -175,6 +180,9 @@ impl Sender {
 
     pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> Answer {
         let Some(index) = self.find(packet_identifier) else {
+            if Defect::UnknownGivesRoom.is_planted() {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
             return Answer::Unknown;
         };
         match self.exchanges.get(index).map(|exchange| &exchange.state) {
@@ -259,6 +267,13 @@ impl Sender {
             }
             State::Released => Repeat::Pubrel(exchange.packet_identifier),
         })
+    }
+
+    /// For [`Defect::OversizedKeepsRoom`] alone.
+    pub(crate) fn note_oversized(&mut self) {
+        if Defect::OversizedKeepsRoom.is_planted() {
+            self.in_flight += 1;
+        }
     }
 
     /// Gives up one exchange, as if the peer had finished it.

@@ -1,0 +1,163 @@
+//! Peers of the broker that break the rules, or keep them only just. What is promised to the honest
+//! clients has to hold all the same, and nobody may hold a connection by saying nothing (I17).
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use mqtt_broker::{Broker, ConnectionId};
+
+use crate::Violation;
+use crate::wire::Reader;
+
+pub(crate) struct HostilePeer {
+    name: String,
+    connection: Option<Held>,
+}
+
+struct Held {
+    id: ConnectionId,
+    kind: Kind,
+    /// What the broker has not taken yet.
+    input: Vec<u8>,
+    /// When the broker must have ended the connection; `None` while it need not.
+    deadline: Option<Instant>,
+    sent: Reader,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Says nothing, or the start of a CONNECT.
+    Mute,
+    /// Sends a long packet byte by byte.
+    Dribbler,
+    /// Sends packets that mean nothing.
+    Babbler,
+    /// Subscribes to everything and does not read.
+    Deaf,
+}
+
+const KEEP_ALIVE: u8 = 5;
+
+impl HostilePeer {
+    pub(crate) fn new(index: usize) -> Self {
+        Self {
+            name: format!("hostile{index}"),
+            connection: None,
+        }
+    }
+
+    /// Does one thing.
+    pub(crate) fn step(
+        &mut self,
+        broker: &mut Broker,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Result<(), Violation> {
+        let Some(mut held) = self.connection.take() else {
+            self.connection = Some(self.connect(broker, now, rng));
+            return Ok(());
+        };
+        if broker.has_ended(held.id) {
+            held.read(broker, now, usize::MAX)?;
+            broker.remove(now, held.id);
+            return Ok(());
+        }
+        if held.deadline.is_some_and(|deadline| now > deadline) {
+            let what = "a peer without a whole packet holds its connection";
+            return Err(Violation::new("I17", what));
+        }
+        match held.kind {
+            Kind::Mute => {}
+            Kind::Dribbler => held.send(broker, now, b"x"),
+            Kind::Deaf => {
+                let ping = rng.u8(0..50) == 0;
+                held.send(broker, now, if ping { &[0xC0, 0] } else { &[] });
+            }
+            Kind::Babbler => {
+                let packet = babble(rng);
+                held.send(broker, now, &packet);
+                held.read(broker, now, rng.usize(0..200))?;
+            }
+        }
+        if rng.u8(0..100) == 0 {
+            broker.remove(now, held.id); // gone without a word
+        } else {
+            self.connection = Some(held);
+        }
+        Ok(())
+    }
+
+    fn connect(&self, broker: &mut Broker, now: Instant, rng: &mut Rng) -> Held {
+        use Kind::{Babbler, Deaf, Dribbler, Mute};
+        let kind = [Mute, Dribbler, Babbler, Deaf][rng.usize(0..4)];
+        let id = broker.open(now, self.name.clone(), true);
+        let mut held = Held {
+            id,
+            kind,
+            input: Vec::new(),
+            deadline: None,
+            sent: Reader::new(4),
+        };
+        let mut connect = vec![0x10, 12 + self.name.len() as u8, 0, 4];
+        connect.extend(b"MQTT\x04\x02");
+        connect.extend([0, KEEP_ALIVE, 0, self.name.len() as u8]);
+        connect.extend(self.name.as_bytes());
+        match kind {
+            Mute => {
+                held.deadline = Some(now + Duration::from_secs(10));
+                connect.truncate(rng.usize(0..connect.len()));
+                held.send(broker, now, &connect);
+            }
+            Dribbler => {
+                held.deadline = Some(now + Duration::from_millis(u64::from(KEEP_ALIVE) * 1500));
+                held.send(broker, now, &connect);
+                // The start of a PUBLISH of 100000 bytes.
+                held.send(broker, now, &[0x30, 0xA0, 0x8D, 0x06, 0, 3, b'h', b'/']);
+            }
+            Babbler | Deaf => {
+                held.send(broker, now, &connect);
+                held.send(broker, now, b"\x82\x06\x00\x01\x00\x01#\x02");
+            }
+        }
+        held
+    }
+}
+
+impl Held {
+    fn send(&mut self, broker: &mut Broker, now: Instant, bytes: &[u8]) {
+        self.input.extend(bytes);
+        let mut rest = &self.input[..];
+        broker.handle_input(now, self.id, &mut rest);
+        self.input = rest.to_vec();
+    }
+
+    fn read(&mut self, broker: &mut Broker, now: Instant, most: usize) -> Result<(), Violation> {
+        let output = broker.output(self.id);
+        let bytes = output[..output.len().min(most)].to_vec();
+        broker.consume_output(now, self.id, bytes.len());
+        self.sent.read(&bytes, |_| Ok(()))
+    }
+}
+
+/// A packet that is right in its form, mostly, and means nothing.
+fn babble(rng: &mut Rng) -> Vec<u8> {
+    let identifier = rng.u8(0..5);
+    match rng.u8(0..12) {
+        0..=3 => {
+            let first = [0x40, 0x50, 0x62, 0x70][rng.usize(0..4)];
+            vec![first, 2, 0, identifier]
+        }
+        4..=7 => {
+            let qos = rng.u8(1..=2);
+            let dup = rng.u8(0..2) << 3;
+            let mut packet = vec![0x30 | qos << 1 | dup, 8, 0, 3];
+            packet.extend(b"h/x");
+            packet.extend([0, identifier, b'x']);
+            packet
+        }
+        8 => vec![0xC0, 0],
+        9 => vec![0xA2, 5, 0, 1, 0, 1, b'#'],
+        10 => vec![0x82, 6, 0, 2, 0, 1, b'#', rng.u8(0..4)],
+        _ => vec![rng.u8(..), rng.u8(..), rng.u8(..)],
+    }
+}

@@ -1,0 +1,118 @@
+//! What goes wrong in a run, and how time passes in it.
+
+use std::time::Duration;
+
+use crate::Violation;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn storm_step(&mut self) -> Result<(), Violation> {
+        if self.rng.u32(0..10_000) < self.plan.cuts {
+            self.cut();
+        }
+        if self.rng.u32(0..10_000) < self.plan.stalls {
+            self.stall();
+        }
+        if self.rng.u32(0..10_000) < self.plan.crashes {
+            self.crash()?;
+        }
+        self.work()
+    }
+
+    fn cut(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        let index = self.rng.usize(0..self.links.len());
+        let (keep_up, keep_down) = (
+            self.rng.usize(0..=self.links[index].up.len()),
+            self.rng.usize(0..=self.links[index].down.len()),
+        );
+        let link = &mut self.links[index];
+        if link.is_cut {
+            return;
+        }
+        link.is_cut = true;
+        link.up.truncate(keep_up);
+        link.down.truncate(keep_down);
+        let client = &mut self.clients[link.client];
+        client.up.fault();
+        client.down.fault();
+        self.cuts += 1;
+        self.note(|| format!("link {index} is cut, {keep_up} and {keep_down} bytes arrive"));
+    }
+
+    /// Nothing moves on a link while much time passes.
+    fn stall(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        let index = self.rng.usize(0..self.links.len());
+        self.links[index].stalled_until = self.step + 200;
+        let time = Duration::from_secs(self.rng.u64(1..30));
+        self.note(|| format!("link {index} stalls, {time:?} pass"));
+        self.pass_time(time);
+    }
+
+    /// The process of a client that may die dies.
+    fn crash(&mut self) -> Result<(), Violation> {
+        let index = self.rng.usize(0..self.clients.len());
+        let client = &mut self.clients[index];
+        if !client.plan.may_crash {
+            return Ok(());
+        }
+        if let Some(link) = client.link.take() {
+            let link = &mut self.links[link];
+            link.client_is_open = false;
+            link.down.clear();
+        }
+        client.up.fault();
+        client.down.fault();
+        client.crash(index);
+        client.retry_at = self.now;
+        self.cuts += 1;
+        self.note(|| format!("client {index} dies"));
+        Ok(())
+    }
+
+    pub(crate) fn pass_time(&mut self, time: Duration) {
+        self.now += time;
+        self.fire_timers();
+    }
+
+    pub(crate) fn pass_to_next_deadline(&mut self) {
+        let own = self.clients.iter().map(|client| match client.link {
+            Some(_) => client.core.poll_timeout(),
+            None => Some(client.retry_at),
+        });
+        let next = own.chain([self.broker.poll_timeout()]).flatten().min();
+        if let Some(next) = next {
+            self.now = self.now.max(next);
+            self.fire_timers();
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.now;
+        self.broker.handle_timeout(now);
+        for index in 0..self.clients.len() {
+            if self.clients[index].link.is_some() {
+                self.clients[index].core.handle_timeout(now);
+                if let Err(violation) = self.client_handles(index) {
+                    self.clients[index].failure.get_or_insert(violation);
+                }
+            }
+        }
+        if let Err(violation) = self.ended_connections_send() {
+            self.clients[0].failure.get_or_insert(violation);
+        }
+    }
+
+    /// What broke while timers fired.
+    pub(crate) fn check_failures(&mut self) -> Result<(), Violation> {
+        self.clients
+            .iter_mut()
+            .find_map(|client| client.failure.take())
+            .map_or(Ok(()), Err)
+    }
+}
