@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use mqtt_session::Printable;
+
 /// What a broker is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -116,7 +118,10 @@ impl Settings {
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SettingsError> {
         let mut settings = Self::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let error = |what| SettingsError::Line(path.to_owned(), index + 1, what);
+            let error = |what: String| {
+                let what = Printable(&what).to_string();
+                SettingsError::Line(path.to_owned(), index + 1, what)
+            };
             let line = std::str::from_utf8(line)
                 .map_err(|_| error("The line is not valid UTF-8.".to_owned()))?;
             settings.line(line).map_err(error)?;

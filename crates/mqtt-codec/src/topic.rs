@@ -46,7 +46,7 @@ impl TopicFilter {
             None => filter,
             Some(rest) => {
                 let (share_name, plain) = rest.split_once('/').ok_or(InvalidTopic)?;
-                if share_name.is_empty() || share_name.contains(['+', '#']) {
+                if share_name.is_empty() || share_name.contains(['+', '#', '\0']) {
                     return Err(InvalidTopic);
                 }
                 plain
@@ -242,6 +242,7 @@ mod tests {
             "$share//x",
             "$share/+/x",
             "$share/#/x",
+            "$share/\0/x",
             "$share/g/a#",
         ] {
             assert!(TopicFilter::new(filter).is_err(), "{filter}");
