@@ -3,6 +3,7 @@
 //! CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in `routing.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
@@ -10,6 +11,7 @@ use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Printable};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::client::{Client, ClientKey, Expiry};
+use crate::record::Record;
 use crate::retained::RetainedMessages;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
@@ -26,7 +28,9 @@ pub struct Broker {
     pub(crate) limits: Limits,
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
-    pub(crate) by_identifier: BTreeMap<String, ClientKey>,
+    pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
+    /// What has changed and is not durable yet, if that is wanted.
+    pub(crate) records: Option<Vec<Record>>,
     pub(crate) subscriptions: TopicTree<Subscribers>,
     pub(crate) retained: RetainedMessages,
     pub(crate) timers: Timers<TimerKey>,
@@ -65,6 +69,7 @@ impl Broker {
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
+            records: None,
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),
             timers: Timers::new(),
@@ -82,6 +87,7 @@ impl Broker {
             maximum_in_flight: self.limits.maximum_in_flight,
             topic_alias_maximum: self.limits.topic_alias_maximum,
             topic_aliases: self.limits.topic_aliases,
+            records_changes: self.records.is_some(),
             ..Config::default()
         };
         let id = self.connections.insert(Link {
@@ -106,6 +112,7 @@ impl Broker {
             };
             self.handle_event(now, id, event);
         }
+        self.note_changes(id);
         self.mark_changed(id);
         self.schedule_connection(id);
     }
@@ -248,6 +255,7 @@ impl Broker {
 
     /// The connection has ended, whoever ended it: what becomes of session and will.
     fn handle_closed(&mut self, now: Instant, id: ConnectionId, reason: &CloseReason) {
+        self.note_changes(id);
         let Some(link) = self.connections.get_mut(id) else {
             return;
         };
@@ -284,7 +292,7 @@ impl Broker {
     }
 
     /// Starts the times of will and session, or ends them at once.
-    fn client_is_gone(&mut self, now: Instant, key: ClientKey) {
+    pub(crate) fn client_is_gone(&mut self, now: Instant, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -297,6 +305,7 @@ impl Broker {
             let delay = will.will_delay_interval.unwrap_or(0);
             now + std::time::Duration::from_secs(delay.into())
         });
+        self.note_client(key);
         self.handle_client_timeout(now, key);
     }
 
@@ -314,6 +323,7 @@ impl Broker {
                 if Defect::WillTwice.is_planted() {
                     self.publish_will(now, key, &will);
                 }
+                self.note_client(key);
             }
         }
         if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
@@ -333,6 +343,9 @@ impl Broker {
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.by_identifier.remove(&client.identifier);
+            if client.expiry != Expiry::WithConnection {
+                self.note_gone(&client.identifier);
+            }
             for topic_filter in client.subscriptions.keys() {
                 self.remove_subscriber(topic_filter, key);
             }

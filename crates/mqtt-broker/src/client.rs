@@ -1,10 +1,12 @@
 //! What the broker knows of a client, connected or not.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connect, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions, TopicFilter, Will,
+    Connect, PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions,
+    TopicFilter, Will,
 };
 use mqtt_session::{Outgoing, Session};
 use slotmap::new_key_type;
@@ -18,13 +20,17 @@ new_key_type! {
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) identifier: String,
+    pub(crate) identifier: Arc<str>,
     pub(crate) connection: Option<ConnectionId>,
     /// While it is not connected.
     pub(crate) session: Option<Session>,
     pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionState>,
     /// Messages that wait for room in the window, or for the client.
-    pub(crate) queue: VecDeque<Outgoing>,
+    pub(crate) queue: VecDeque<Queued>,
+    /// The numbers of the messages that are sent and not finished, if the client is stored.
+    pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
+    /// The number of the next message.
+    pub(crate) next_number: u64,
     /// How many of them are retained messages.
     pub(crate) retained_waiting: usize,
     /// Whether the loss of messages was told since the queue was last empty.
@@ -39,17 +45,30 @@ pub(crate) struct Client {
     pub(crate) scheduled: Option<Instant>,
 }
 
+/// A message that waits.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) number: u64,
+    pub(crate) outgoing: Outgoing,
+}
+
+/// What a subscription asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SubscriptionState {
-    pub(crate) options: SubscriptionOptions,
-    pub(crate) identifier: Option<SubscriptionIdentifier>,
+pub struct SubscriptionState {
+    /// The options, with the QoS that was granted.
+    pub options: SubscriptionOptions,
+    /// The identifier that goes with its messages.
+    pub identifier: Option<SubscriptionIdentifier>,
 }
 
 /// How long a session outlives its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expiry {
+pub enum Expiry {
+    /// Not at all.
     WithConnection,
+    /// So long.
     After(Duration),
+    /// Without end.
     Never,
 }
 
@@ -75,13 +94,15 @@ impl Expiry {
 }
 
 impl Client {
-    pub(crate) fn new(identifier: String) -> Self {
+    pub(crate) fn new(identifier: Arc<str>) -> Self {
         Self {
             identifier,
             connection: None,
             session: None,
             subscriptions: BTreeMap::new(),
             queue: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            next_number: 0,
             retained_waiting: 0,
             overflow_told: false,
             will: None,
@@ -90,6 +111,15 @@ impl Client {
             session_ends: None,
             scheduled: None,
         }
+    }
+
+    /// A message waits; gives its number.
+    pub(crate) fn enqueue(&mut self, outgoing: Outgoing) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.retained_waiting += usize::from(outgoing.retain);
+        self.queue.push_back(Queued { number, outgoing });
+        number
     }
 
     /// The first thing that time brings.

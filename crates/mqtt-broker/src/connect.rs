@@ -2,6 +2,7 @@
 //! of a connection that had it before.
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, ReasonCode};
@@ -26,15 +27,23 @@ impl Broker {
         let (identifier, assigned) = self.client_identifier(&connect);
         let (key, session) = self.find_session(now, &identifier, connect.clean_start);
         self.log_connect(id, &identifier, &connect);
+        let mut was_stored = None;
         if let Some(client) = self.clients.get_mut(key) {
             client.connection = Some(id);
-            client.expiry = Expiry::of_connect(&connect);
+            let expiry = Expiry::of_connect(&connect);
+            let ends = expiry == Expiry::WithConnection && client.expiry != expiry;
+            was_stored = ends.then(|| Arc::clone(&client.identifier));
+            client.expiry = expiry;
             client.session_ends = None;
             if !Defect::WillNotCancelled.is_planted() {
                 client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
             }
             client.will = connect.will;
         }
+        if let Some(client) = was_stored {
+            self.note_gone(&client);
+        }
+        self.note_client(key);
         let properties = self.connack_properties(assigned.then_some(identifier));
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);
@@ -82,8 +91,9 @@ impl Broker {
                 (key, session)
             }
             None => {
-                let key = self.clients.insert(Client::new(identifier.to_owned()));
-                self.by_identifier.insert(identifier.to_owned(), key);
+                let identifier: Arc<str> = identifier.into();
+                let key = self.clients.insert(Client::new(Arc::clone(&identifier)));
+                self.by_identifier.insert(identifier, key);
                 (key, None)
             }
         }

@@ -23,6 +23,7 @@
 mod broker;
 mod client;
 mod connect;
+mod record;
 mod retained;
 mod routing;
 mod server;
@@ -33,6 +34,9 @@ mod timers;
 mod topic_tree;
 
 pub use broker::{Broker, ConnectionId};
+pub use client::{Expiry, SubscriptionState};
+pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
+pub use retained::Retained;
 pub use server::{Server, ServerError};
 pub use settings::{Limits, ListenerSettings, Settings, SettingsError};
 

@@ -7,12 +7,15 @@ use mqtt_codec::Message;
 
 use crate::topic_tree::TopicTree;
 
-#[derive(Debug, Clone)]
-pub(crate) struct Retained {
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: mqtt_codec::QoS,
+/// The retained message of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The QoS it was published with.
+    pub qos: mqtt_codec::QoS,
     /// When it is no longer of use [MQTT-3.3.2-5].
-    pub(crate) expires: Option<Instant>,
+    pub expires: Option<Instant>,
 }
 
 #[derive(Debug, Default)]

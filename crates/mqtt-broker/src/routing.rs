@@ -10,7 +10,8 @@ use mqtt_session::{Outgoing, Printable, PublishError};
 
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
-use crate::client::ClientKey;
+use crate::client::{ClientKey, Queued};
+use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Fitness, Share, Subscriber};
 
@@ -164,14 +165,24 @@ impl Broker {
     }
 
     fn retain(&mut self, routed: &mut Routed<'_>) {
-        if routed.publish.payload.is_empty() {
-            self.retained.remove(routed.publish.topic_name);
-        } else if let Some(message) = routed.owned() {
-            let (qos, expires) = (routed.publish.delivery.qos(), routed.expires);
-            self.retained.store(Retained {
-                message,
-                qos,
-                expires,
+        let Some(message) = routed.owned() else {
+            return;
+        };
+        let topic_name = message.topic_name.clone();
+        let (qos, expires) = (routed.publish.delivery.qos(), routed.expires);
+        let retained = (!message.payload.is_empty()).then_some(Retained {
+            message,
+            qos,
+            expires,
+        });
+        match &retained {
+            Some(retained) => self.retained.store(retained.clone()),
+            None => self.retained.remove(&topic_name),
+        }
+        if let Some(records) = &mut self.records {
+            records.push(Record::Retained {
+                topic_name,
+                retained,
             });
         }
     }
@@ -197,14 +208,14 @@ impl Broker {
         if client.queue.len() >= self.limits.maximum_queued {
             return self.tell_overflow(key);
         }
-        client.retained_waiting += usize::from(copy.retain);
-        client.queue.push_back(Outgoing {
+        let outgoing = Outgoing {
             message,
             qos: copy.qos,
             retain: copy.retain,
             subscription_identifiers: copy.subscription_identifiers,
             expires: routed.expires,
-        });
+        };
+        self.enqueue(key, outgoing);
         self.send_queue(now, key);
     }
 
@@ -245,10 +256,13 @@ impl Broker {
             return;
         };
         let mut sent = false;
-        while let Some(outgoing) = client.queue.pop_front() {
+        let mut done = Vec::new();
+        let is_recorded = self.records.is_some();
+        while let Some(Queued { number, outgoing }) = client.queue.pop_front() {
             let is_retained = usize::from(outgoing.retain);
             if outgoing.has_expired(now) {
                 client.retained_waiting -= is_retained;
+                done.push(number);
                 continue; // [MQTT-3.3.2-5]
             }
             let room = match outgoing.qos {
@@ -256,25 +270,55 @@ impl Broker {
                 _ => link.connection.has_room(),
             };
             if !room || !link.connection.is_connected() {
-                client.queue.push_front(outgoing);
+                client.queue.push_front(Queued { number, outgoing });
                 break;
             }
             client.retained_waiting -= is_retained;
             match link.connection.publish(now, outgoing) {
-                Ok(_) => sent = true,
+                Ok(packet_identifier) => {
+                    sent = true;
+                    if let Some(packet_identifier) = packet_identifier.filter(|_| is_recorded) {
+                        client.in_flight.insert(packet_identifier, number);
+                    }
+                }
                 // Too large for this client: as if it were delivered [MQTT-3.1.2-25].
                 Err(PublishError::Encode(error)) => {
                     let name = Printable(&client.identifier);
                     log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+                    done.push(number);
                 }
-                Err(_) => {}
+                Err(_) => done.push(number),
             }
         }
         if client.queue.is_empty() {
             client.overflow_told = false;
         }
+        for number in done {
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number,
+            });
+        }
         if sent {
+            self.note_changes(id);
             self.mark_changed(id);
+        }
+    }
+
+    /// A message waits for a client.
+    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: Outgoing) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let is_kept = self.records.is_some() && outgoing.qos > QoS::AtMostOnce;
+        let kept = is_kept.then(|| outgoing.clone());
+        let number = client.enqueue(outgoing);
+        if let Some(outgoing) = kept {
+            self.note(key, |client| Record::Queued {
+                client: Arc::clone(&client.identifier),
+                number,
+                outgoing,
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10), and the retained messages that
 //! answer a subscription.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
@@ -12,6 +13,7 @@ use mqtt_session::{Outgoing, Printable};
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, SubscriptionState};
+use crate::record::Record;
 use crate::routing::MAXIMUM_LEVELS;
 use crate::subscribers::Subscriber;
 
@@ -61,6 +63,12 @@ impl Broker {
             let client = self.clients.get_mut(key);
             let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
             self.remove_subscriber(topic_filter, key);
+            if removed.is_some() {
+                self.note(key, |client| Record::Unsubscribed {
+                    client: Arc::clone(&client.identifier),
+                    topic_filter: topic_filter.clone(),
+                });
+            }
             reason_codes.push(match removed {
                 Some(_) => ReasonCode::Success,
                 None => ReasonCode::NoSubscriptionExisted,
@@ -119,6 +127,11 @@ impl Broker {
         log::debug!(target: EVENTS, "{name} {qos} {}", Printable(filter));
         let subscribers = self.subscriptions.entry(filter.without_share());
         subscribers.add(filter, Subscriber { client: key, state });
+        self.note(key, |client| Record::Subscribed {
+            client: Arc::clone(&client.identifier),
+            topic_filter: filter.clone(),
+            state,
+        });
         Ok(is_new)
     }
 
@@ -142,22 +155,23 @@ impl Broker {
             .limits
             .maximum_queued
             .saturating_add(self.retained.len());
-        let Some(client) = self.clients.get_mut(key).filter(|_| wanted) else {
+        if !wanted {
             return;
-        };
+        }
         for retained in self.retained.matching(topic_filter, now) {
             // Only a client that subscribes again and again without reading gets there.
-            if client.queue.len() >= limit {
+            let waiting = self.clients.get(key).map_or(0, |client| client.queue.len());
+            if waiting >= limit {
                 break;
             }
-            client.retained_waiting += 1;
-            client.queue.push_back(Outgoing {
+            let outgoing = Outgoing {
                 qos: retained.qos.min(state.options.qos),
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_identifiers: state.identifier.into_iter().collect(),
                 expires: retained.expires,
                 message: retained.message,
-            });
+            };
+            self.enqueue(key, outgoing);
         }
         self.send_queue(now, key);
     }

@@ -10,7 +10,7 @@ use mqtt_codec::{
 
 use crate::connection::{Connection, Request, State};
 use crate::topic_alias::Written;
-use crate::{Outgoing, PublishError, defect};
+use crate::{Change, Outgoing, PublishError, defect};
 
 impl Connection {
     /// Sends a message of QoS 0, which nobody keeps.
@@ -58,6 +58,7 @@ impl Connection {
             self.session.sender.note_oversized();
             return Err(error.into());
         }
+        self.session.note(Change::Sent(packet_identifier));
         self.session.sender.sent(packet_identifier, outgoing);
         Ok(Some(packet_identifier))
     }
@@ -78,7 +79,12 @@ impl Connection {
         let refused = ack.reason_code.is_error() && self.version == ProtocolVersion::V5_0;
         let receiver = &mut self.session.receiver;
         match receiver.acknowledge(ack.packet_identifier, refused) {
-            Some(true) => self.send(now, &Packet::Pubrec(ack)),
+            Some(true) => {
+                if !refused {
+                    self.session.note(Change::Held(ack.packet_identifier));
+                }
+                self.send(now, &Packet::Pubrec(ack));
+            }
             Some(false) => self.send(now, &Packet::Puback(ack)),
             None => {}
         }

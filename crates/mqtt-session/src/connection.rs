@@ -17,7 +17,7 @@ use crate::keep_alive::{Action, KeepAlive};
 use crate::output::Output;
 use crate::packet_log::{self, Direction};
 use crate::topic_alias::{ReceivedAliases, SentAliases};
-use crate::{CloseReason, Defect, Event, Session};
+use crate::{Change, CloseReason, Defect, Event, Session};
 
 /// Limits of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Config {
     /// Client: the identifier to begin with if it goes on with a session whose state it does not
     /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
     pub first_identifier: PacketIdentifier,
+    /// Whether changes of the session are recorded, for [`Connection::take_changes`].
+    pub records_changes: bool,
     /// How long CONNECT (at a server) or CONNACK (at a client) may take.
     pub handshake_timeout: Duration,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             topic_alias_maximum: 0,
             topic_aliases: 0,
             first_identifier: PacketIdentifier::FIRST,
+            records_changes: false,
             handshake_timeout: Duration::from_secs(10),
         }
     }
@@ -165,6 +168,7 @@ impl Connection {
                 .unwrap_or(true),
             ..Self::new(Role::Client, version, decoder, config, now)
         };
+        connection.begin_recording();
         let packet = Packet::Connect(Box::new(connect.clone()));
         connection.output.push(&packet, version, u32::MAX)?;
         connection.log(Direction::Sending, &packet);
@@ -299,6 +303,12 @@ impl Connection {
         }
     }
 
+    /// Takes what has changed in the session since the last time; nothing, unless
+    /// [`Config::records_changes`] is set. Make it durable before the output is written.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        self.session.take_changes()
+    }
+
     /// Takes what outlives the connection. What the application did not take over is not in it: the
     /// peer sends that again. The output stays.
     pub fn take_session(&mut self) -> Session {
@@ -363,6 +373,12 @@ impl Connection {
         }
     }
 
+    pub(crate) fn begin_recording(&mut self) {
+        if self.config.records_changes {
+            self.session.record_changes();
+        }
+    }
+
     /// The connection is accepted: goes on where the session stopped.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.session.receiver.end_connection();
@@ -388,6 +404,7 @@ impl Connection {
                 Repeat::Publish(packet_identifier, outgoing) => (packet_identifier, outgoing),
             };
             if Defect::ExpiryUnderWay.is_planted() && outgoing.has_expired(now) {
+                self.session.note(Change::Finished(packet_identifier));
                 self.session.sender.drop_exchange(packet_identifier);
                 continue;
             }
@@ -395,6 +412,7 @@ impl Connection {
             let packet = Packet::Publish(outgoing.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {
                 // Larger than the peer accepts now: as if it were delivered [MQTT-3.1.2-25].
+                self.session.note(Change::Finished(packet_identifier));
                 self.session.sender.drop_exchange(packet_identifier);
                 self.pending.push_back(Event::Delivered {
                     packet_identifier,

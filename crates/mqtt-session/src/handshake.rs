@@ -27,6 +27,7 @@ impl Connection {
         let mut properties = properties;
         self.authentication.answer(&mut properties);
         self.session = session.unwrap_or_default();
+        self.begin_recording();
         if self.state != State::Answering {
             return;
         }
@@ -120,7 +121,9 @@ impl Connection {
             self.resume(now);
             Vec::new()
         } else {
-            std::mem::take(&mut self.session).sender.take_unfinished()
+            let mut lost = std::mem::take(&mut self.session);
+            self.begin_recording();
+            lost.sender.take_unfinished()
         };
         Some(Event::Connected {
             connack,

@@ -8,7 +8,7 @@ use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
 use crate::packet_log::Direction;
 use crate::topic_alias::AliasError;
-use crate::{CloseReason, Defect, Event, Received, defect};
+use crate::{Change, CloseReason, Defect, Event, Received, defect};
 
 impl Connection {
     pub(crate) fn handle_packet<'a>(
@@ -115,6 +115,10 @@ impl Connection {
                 self.acknowledge(now, packet_identifier, ReasonCode::Success);
                 Some(Event::Message(received))
             }
+            Incoming::Anew => {
+                self.session.note(Change::Unheld(packet_identifier));
+                Some(Event::Message(received))
+            }
             Incoming::New => Some(Event::Message(received)),
             Incoming::Repeat => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
@@ -135,7 +139,10 @@ impl Connection {
 
     fn handle_pubrel(&mut self, now: Instant, ack: &Ack) -> Option<Event<'static>> {
         let reason_code = match self.session.receiver.handle_pubrel(ack.packet_identifier) {
-            Some(true) => ReasonCode::Success,
+            Some(true) => {
+                self.session.note(Change::Unheld(ack.packet_identifier));
+                ReasonCode::Success
+            }
             Some(false) => ReasonCode::PacketIdentifierNotFound,
             None => {
                 let what = "PUBREL before PUBREC";
@@ -153,6 +160,7 @@ impl Connection {
     fn answered(&mut self, now: Instant, ack: Ack, answer: Answer) -> Option<Event<'static>> {
         match answer {
             Answer::Finished => {
+                self.session.note(Change::Finished(ack.packet_identifier));
                 self.repeat(now);
                 let Ack {
                     packet_identifier,
@@ -186,7 +194,10 @@ impl Connection {
         answer: Answer,
     ) -> Option<Event<'static>> {
         let reason_code = match answer {
-            Answer::Release => ReasonCode::Success,
+            Answer::Release => {
+                self.session.note(Change::Released(ack.packet_identifier));
+                ReasonCode::Success
+            }
             // So that the peer can finish what this end has forgotten.
             Answer::Unknown if !ack.reason_code.is_error() => ReasonCode::PacketIdentifierNotFound,
             answer => return self.answered(now, ack, answer),

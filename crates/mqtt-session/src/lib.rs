@@ -52,4 +52,4 @@ pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
 pub use event::{Event, Received};
 pub use packet_log::{PACKETS, Printable};
-pub use session::Session;
+pub use session::{Change, Session};

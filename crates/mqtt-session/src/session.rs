@@ -1,19 +1,70 @@
 //! What outlives a connection (MQTT 5.0, 4.1): messages sent and not finished, identifiers of
 //! messages received and not finished. Subscriptions and waiting messages are the broker's.
 
+use mqtt_codec::PacketIdentifier;
+
+use crate::Outgoing;
 use crate::delivery::{Receiver, Sender};
+
+/// A step of an exchange that has to survive a crash. What is kept of them is enough for
+/// [`Session::restore`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A message was sent that is kept until it is released or finished.
+    Sent(PacketIdentifier),
+    /// PUBREC came: the message is the peer's, the identifier is still in use.
+    Released(PacketIdentifier),
+    /// The exchange is over.
+    Finished(PacketIdentifier),
+    /// A message of QoS 2 was taken over: repeats under its identifier are not handed on.
+    Held(PacketIdentifier),
+    /// Its sender has released it.
+    Unheld(PacketIdentifier),
+}
 
 /// The state of both directions that has to survive a connection. The same for client and server.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
+    /// What has changed, if that is recorded.
+    changes: Option<Vec<Change>>,
     /// For [`Defect::AliasesKept`](crate::Defect::AliasesKept) alone.
     #[cfg(feature = "planted-defects")]
     pub(crate) aliases: Option<crate::topic_alias::SentAliases>,
 }
 
 impl Session {
+    /// A session as it was stored: what was sent and not finished, oldest first (`None` for a message
+    /// that was released), and the identifiers that are held.
+    pub fn restore(
+        sent: impl IntoIterator<Item = (PacketIdentifier, Option<Outgoing>)>,
+        held: impl IntoIterator<Item = PacketIdentifier>,
+    ) -> Self {
+        Self {
+            sender: Sender::restore(sent),
+            receiver: Receiver::restore(held),
+            ..Self::default()
+        }
+    }
+
+    /// From now on changes are recorded.
+    pub(crate) fn record_changes(&mut self) {
+        self.changes.get_or_insert_default();
+    }
+
+    pub(crate) fn note(&mut self, change: Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(change);
+        }
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.changes
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
     /// Messages of QoS 1 and 2 that were sent and are not finished.
     pub fn unfinished_sent(&self) -> usize {
         self.sender.len()

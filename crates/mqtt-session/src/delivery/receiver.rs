@@ -38,6 +38,9 @@ enum State {
 pub(crate) enum Incoming {
     /// Hand it on.
     New,
+    /// Hand it on: its sender has lost its state and begins anew, so the identifier is not held any
+    /// more.
+    Anew,
     /// Answer with PUBREC and hand nothing on.
     Repeat,
     /// The application still has the first one; its answer will do for both.
@@ -49,6 +52,18 @@ pub(crate) enum Incoming {
 }
 
 impl Receiver {
+    /// What was held.
+    pub(crate) fn restore(held: impl IntoIterator<Item = PacketIdentifier>) -> Self {
+        let open = |packet_identifier| Open {
+            packet_identifier,
+            state: State::Held,
+            is_under_way: false,
+        };
+        let mut open: Vec<_> = held.into_iter().map(open).collect();
+        open.sort_unstable_by_key(|open| open.packet_identifier);
+        Self { open, under_way: 0 }
+    }
+
     /// How many identifiers are held.
     pub(crate) fn held(&self) -> usize {
         self.open
@@ -112,7 +127,7 @@ impl Receiver {
             // The sender has lost its state and begins anew; it will never release this one.
             (State::Held, State::Unacknowledged1) => {
                 entry.state = state;
-                Incoming::New
+                Incoming::Anew
             }
             (open, state) if open == state => Incoming::Waiting,
             _ => Incoming::InUse,
@@ -274,7 +289,7 @@ mod tests {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         receiver.acknowledge(identifier(1), false);
-        assert_eq!(publish(&mut receiver, 1, 1, false), Incoming::New);
+        assert_eq!(publish(&mut receiver, 1, 1, false), Incoming::Anew);
         assert_eq!(receiver.acknowledge(identifier(1), false), Some(false));
         assert_eq!(receiver.handle_pubrel(identifier(1)), Some(false));
     }

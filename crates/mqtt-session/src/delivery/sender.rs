@@ -124,6 +124,24 @@ pub(crate) enum Repeat {
 }
 
 impl Sender {
+    /// What was sent and not finished, oldest first; `None` for what was released.
+    pub(crate) fn restore(
+        sent: impl IntoIterator<Item = (PacketIdentifier, Option<Outgoing>)>,
+    ) -> Self {
+        let exchange =
+            |(packet_identifier, outgoing): (PacketIdentifier, Option<Outgoing>)| Exchange {
+                packet_identifier,
+                state: outgoing.map_or(State::Released, State::Published),
+                sent: false,
+            };
+        let exchanges: VecDeque<_> = sent.into_iter().map(exchange).collect();
+        Self {
+            last: exchanges.back().map(|exchange| exchange.packet_identifier),
+            exchanges,
+            in_flight: 0,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.exchanges.len()
     }

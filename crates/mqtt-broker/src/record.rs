@@ -1,0 +1,273 @@
+//! What has to survive a crash of the broker: changes, as the core makes them in a turn, and the
+//! state that they add up to. The core knows no store; who runs it makes the records of a turn durable
+//! in one step, before a byte of the turn is written (rule 1 of `mqtt-session`).
+//!
+//! Only sessions that outlive their connection are recorded, with their messages of QoS 1 and 2.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{PacketIdentifier, TopicFilter, TopicName, Will};
+use mqtt_session::{Change, Outgoing, Session};
+
+use crate::broker::{Broker, ConnectionId};
+use crate::client::{Client, ClientKey, Expiry, Queued, SubscriptionState};
+use crate::retained::Retained;
+use crate::subscribers::Subscriber;
+
+/// A change. `client` is a client identifier; `number` tells the messages of a client apart, in
+/// their order.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // the fields say the same in each
+pub enum Record {
+    /// A client has connected, or gone: this is what is known of it now.
+    Client {
+        client: Arc<str>,
+        state: ClientState,
+    },
+    /// Its session has ended, with all that belongs to it.
+    ClientGone { client: Arc<str> },
+    /// It has subscribed, perhaps again.
+    Subscribed {
+        client: Arc<str>,
+        topic_filter: TopicFilter,
+        state: SubscriptionState,
+    },
+    /// It has unsubscribed.
+    Unsubscribed {
+        client: Arc<str>,
+        topic_filter: TopicFilter,
+    },
+    /// A message waits for it.
+    Queued {
+        client: Arc<str>,
+        number: u64,
+        outgoing: Outgoing,
+    },
+    /// The message is sent, under this identifier.
+    Sent {
+        client: Arc<str>,
+        number: u64,
+        packet_identifier: PacketIdentifier,
+    },
+    /// The client has the message; the identifier is still in use.
+    Released { client: Arc<str>, number: u64 },
+    /// The message is done with.
+    Finished { client: Arc<str>, number: u64 },
+    /// A message of QoS 2 of the client's was taken over.
+    Held {
+        client: Arc<str>,
+        packet_identifier: PacketIdentifier,
+    },
+    /// The client has released it.
+    Unheld {
+        client: Arc<str>,
+        packet_identifier: PacketIdentifier,
+    },
+    /// The retained message of a topic, or that there is none.
+    Retained {
+        topic_name: TopicName,
+        retained: Option<Retained>,
+    },
+}
+
+/// What is known of a client, its messages and subscriptions apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientState {
+    /// How long its session outlives its connection.
+    pub expiry: Expiry,
+    /// When the session ends; `None` while it is connected, or without end.
+    pub session_ends: Option<Instant>,
+    /// Whether it is connected.
+    pub is_connected: bool,
+    /// Its will, if that is still to come.
+    pub will: Option<Will>,
+    /// When the will is due, once the client is gone.
+    pub will_due: Option<Instant>,
+}
+
+/// Everything that is stored.
+#[derive(Debug, Default, PartialEq)]
+pub struct Saved {
+    /// The clients with their sessions.
+    pub clients: Vec<SavedClient>,
+    /// The retained messages.
+    pub retained: Vec<Retained>,
+}
+
+/// A client as it is stored.
+#[derive(Debug, PartialEq)]
+pub struct SavedClient {
+    /// Its client identifier.
+    pub identifier: String,
+    /// What is known of it.
+    pub state: ClientState,
+    /// Its subscriptions.
+    pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
+    /// Its messages, in order.
+    pub deliveries: Vec<SavedDelivery>,
+    /// Identifiers of messages of QoS 2 that were taken over.
+    pub held: Vec<PacketIdentifier>,
+}
+
+/// A message for a client.
+#[derive(Debug, PartialEq)]
+pub struct SavedDelivery {
+    /// Its place in the order.
+    pub number: u64,
+    /// The message; `None` once it was released.
+    pub outgoing: Option<Outgoing>,
+    /// The identifier it was sent under, if it was.
+    pub sent: Option<PacketIdentifier>,
+}
+
+impl Broker {
+    /// From now on changes are recorded, for `take_records`.
+    pub fn record_changes(&mut self) {
+        self.records.get_or_insert_default();
+    }
+
+    /// What has changed since the last time. Make it durable before any output is written.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.records
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Begins with what was stored. Every client counts as having lost its connection just now, if
+    /// it had one: wills become due, sessions begin to expire.
+    pub fn restore(&mut self, now: Instant, saved: Saved) {
+        for retained in saved.retained {
+            self.retained.store(retained);
+        }
+        for client in saved.clients {
+            self.restore_client(now, client);
+        }
+    }
+
+    fn restore_client(&mut self, now: Instant, saved: SavedClient) {
+        let identifier: Arc<str> = saved.identifier.into();
+        let mut client = Client::new(Arc::clone(&identifier));
+        client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
+        let mut sent = Vec::new();
+        let mut queue = VecDeque::new();
+        for delivery in saved.deliveries {
+            match (delivery.sent, delivery.outgoing) {
+                (Some(packet_identifier), outgoing) => {
+                    client.in_flight.insert(packet_identifier, delivery.number);
+                    sent.push((packet_identifier, outgoing));
+                }
+                (None, Some(outgoing)) => {
+                    let number = delivery.number;
+                    client.retained_waiting += usize::from(outgoing.retain);
+                    queue.push_back(Queued { number, outgoing });
+                }
+                (None, None) => {}
+            }
+        }
+        client.queue = queue;
+        client.session = Some(Session::restore(sent, saved.held));
+        client.subscriptions = saved.subscriptions.into_iter().collect();
+        client.expiry = saved.state.expiry;
+        client.will = saved.state.will;
+        (client.session_ends, client.will_due) = (saved.state.session_ends, saved.state.will_due);
+        let subscriptions = client.subscriptions.clone();
+        let key = self.clients.insert(client);
+        self.by_identifier.insert(identifier, key);
+        for (topic_filter, state) in subscriptions {
+            let subscribers = self.subscriptions.entry(topic_filter.without_share());
+            subscribers.add(&topic_filter, Subscriber { client: key, state });
+        }
+        match saved.state.is_connected {
+            true => self.client_is_gone(now, key),
+            false => self.handle_client_timeout(now, key),
+        }
+    }
+
+    /// Records something of a client, if it is one that is stored.
+    pub(crate) fn note(&mut self, key: ClientKey, record: impl FnOnce(&Client) -> Record) {
+        if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
+            if client.expiry != Expiry::WithConnection {
+                records.push(record(client));
+            }
+        }
+    }
+
+    /// Records what is known of a client.
+    pub(crate) fn note_client(&mut self, key: ClientKey) {
+        self.note(key, |client| Record::Client {
+            client: Arc::clone(&client.identifier),
+            state: ClientState {
+                expiry: client.expiry,
+                session_ends: client.session_ends,
+                is_connected: client.connection.is_some(),
+                will: client.will.clone(),
+                will_due: client.will_due,
+            },
+        });
+    }
+
+    /// Records that a client's session has ended, or is none that is stored.
+    pub(crate) fn note_gone(&mut self, client: &Arc<str>) {
+        if let Some(records) = &mut self.records {
+            let client = Arc::clone(client);
+            records.push(Record::ClientGone { client });
+        }
+    }
+
+    /// Records what has changed in the exchanges of a connection.
+    pub(crate) fn note_changes(&mut self, id: ConnectionId) {
+        if self.records.is_none() {
+            return;
+        }
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let changes = link.connection.take_changes();
+        let Some(client) = link.client.and_then(|key| self.clients.get_mut(key)) else {
+            return;
+        };
+        let is_stored = client.expiry != Expiry::WithConnection;
+        for change in changes {
+            let name = Arc::clone(&client.identifier);
+            let record =
+                match change {
+                    Change::Sent(packet_identifier) => client
+                        .in_flight
+                        .get(&packet_identifier)
+                        .map(|number| Record::Sent {
+                            client: name,
+                            number: *number,
+                            packet_identifier,
+                        }),
+                    Change::Released(packet_identifier) => {
+                        let number = client.in_flight.get(&packet_identifier);
+                        number.map(|number| Record::Released {
+                            client: name,
+                            number: *number,
+                        })
+                    }
+                    Change::Finished(packet_identifier) => {
+                        let number = client.in_flight.remove(&packet_identifier);
+                        number.map(|number| Record::Finished {
+                            client: name,
+                            number,
+                        })
+                    }
+                    Change::Held(packet_identifier) => Some(Record::Held {
+                        client: name,
+                        packet_identifier,
+                    }),
+                    Change::Unheld(packet_identifier) => Some(Record::Unheld {
+                        client: name,
+                        packet_identifier,
+                    }),
+                };
+            if let (Some(records), Some(record), true) = (&mut self.records, record, is_stored) {
+                records.push(record);
+            }
+        }
+    }
+}
