@@ -2,7 +2,7 @@
 //!
 //! [`Broker`] is the core: clients, sessions, subscriptions, retained messages, wills. It knows no
 //! socket, thread, clock, file or random source; bytes and times come in as arguments, bytes go out.
-//! [`Server`] is the loop around it: listeners, sockets, one turn after the other. [`Settings`] is
+//! [`Store`] keeps what the core says has to survive. [`Server`] is the loop around it: listeners, sockets, one turn after the other. [`Settings`] is
 //! what mosquitto's configuration language says about both.
 //!
 //! ```text
@@ -28,6 +28,7 @@ mod retained;
 mod routing;
 mod server;
 mod settings;
+mod store;
 mod subscribers;
 mod subscribing;
 mod timers;
@@ -39,6 +40,7 @@ pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
 pub use retained::Retained;
 pub use server::{Server, ServerError};
 pub use settings::{Limits, ListenerSettings, Settings, SettingsError};
+pub use store::{Clock, Store, StoreError};
 
 /// The log target of what concerns people: connections, subscriptions, losses.
 pub const EVENTS: &str = "mqtt::broker";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{PacketIdentifier, TopicFilter, TopicName, Will};
-use mqtt_session::{Change, Outgoing, Session};
+use mqtt_session::{Change, Defect, Outgoing, Session};
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry, Queued, SubscriptionState};
@@ -130,10 +130,18 @@ impl Broker {
 
     /// What has changed since the last time. Make it durable before any output is written.
     pub fn take_records(&mut self) -> Vec<Record> {
-        self.records
+        let mut records = self
+            .records
             .as_mut()
             .map(std::mem::take)
-            .unwrap_or_default()
+            .unwrap_or_default();
+        if Defect::HeldInAnotherCommit.is_planted() {
+            let is_held = |record: &Record| matches!(record, Record::Held { .. });
+            let (held, others) = records.into_iter().partition(is_held);
+            records = others;
+            self.records = Some(held);
+        }
+        records
     }
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if

@@ -4,6 +4,10 @@
 /// A defect; the numbers are those of the list in `docs/simulation.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
+    /// M1: output is written before what it promises is durable.
+    WrittenBeforeCommit,
+    /// M2: a message is handed on in one commit and its identifier held in another.
+    HeldInAnotherCommit,
     /// M3: the identifiers that are held are forgotten when the connection breaks.
     HeldForgotten,
     /// M4: a repeat is told by DUP.
@@ -38,6 +42,10 @@ pub enum Defect {
     AcknowledgedTooEarly,
     /// M19: an exchange that is under way expires with its message.
     ExpiryUnderWay,
+    /// M20: an error of the store is passed over.
+    CommitErrorIgnored,
+    /// M21: a commit does not wait until it is durable.
+    CommitUnsynced,
     /// M22: each byte of a packet that is not complete counts as a sign of life.
     BytesAreActivity,
     /// M23: a session is gone on with after its expiry.
@@ -48,7 +56,9 @@ pub enum Defect {
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 20] = [
+    pub const ALL: [(&str, Self); 24] = [
+        ("M1", Self::WrittenBeforeCommit),
+        ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
         ("M4", Self::RepeatByDup),
         ("M5", Self::PublishAfterPubrec),
@@ -66,10 +76,23 @@ impl Defect {
         ("M17", Self::AliasesKept),
         ("M18", Self::AcknowledgedTooEarly),
         ("M19", Self::ExpiryUnderWay),
+        ("M20", Self::CommitErrorIgnored),
+        ("M21", Self::CommitUnsynced),
         ("M22", Self::BytesAreActivity),
         ("M23", Self::SessionAfterExpiry),
         ("M24", Self::RepeatCounts),
     ];
+
+    /// Whether it shows only where the broker has a store and dies.
+    pub const fn needs_store(self) -> bool {
+        matches!(
+            self,
+            Self::WrittenBeforeCommit
+                | Self::HeldInAnotherCommit
+                | Self::CommitErrorIgnored
+                | Self::CommitUnsynced
+        )
+    }
 
     /// Whether this thread runs with the defect.
     #[cfg(not(feature = "planted-defects"))]

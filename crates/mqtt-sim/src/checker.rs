@@ -15,7 +15,7 @@ const PUBREL: u8 = 6;
 const PUBCOMP: u8 = 7;
 
 /// One direction of a session.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,
     /// Which connection of the session it is now.
@@ -28,7 +28,7 @@ pub struct Direction {
     pub faulted: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Exchange {
     qos: u8,
     content: u64,
@@ -49,6 +49,15 @@ impl Direction {
         if !goes_on {
             self.open.clear();
         }
+    }
+
+    /// The sender has died and begins with an earlier state. What it has to finish again counts once.
+    pub fn roll_back(&mut self, earlier: Self) {
+        *self = Self {
+            finished: self.finished,
+            faulted: self.faulted,
+            ..earlier
+        };
     }
 
     /// A fault met the connection: all open exchanges are faulted.

@@ -35,6 +35,15 @@ pub(crate) struct SimClient {
     pub(crate) wills_due: u64,
     pub(crate) will_due: Option<Instant>,
     pub(crate) failure: Option<Violation>,
+    /// What the broker is known to have made durable.
+    pub(crate) durable: Durable,
+}
+
+/// The state of a client's session at the broker, as far as its store goes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Durable {
+    model: SessionModel,
+    down: Direction,
 }
 
 /// Whether the broker has a session of this client, and until when.
@@ -64,6 +73,7 @@ impl SimClient {
             wills_due: 0,
             will_due: None,
             failure: None,
+            durable: Durable::default(),
         }
     }
 
@@ -123,12 +133,7 @@ impl SimClient {
 
     /// The broker has seen the end of a connection that it had accepted.
     pub(crate) fn connection_ends(&mut self, now: Instant, is_newest: bool) {
-        let expiry = match self.plan.version {
-            ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
-            ProtocolVersion::V5_0 => None,
-            _ if self.plan.lasts => None,
-            _ => Some(0),
-        };
+        let expiry = self.expiry();
         if is_newest {
             self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         }
@@ -145,6 +150,42 @@ impl SimClient {
             self.wills_due += 1;
         } else if is_newest {
             self.will_due = Some(now + Duration::from_secs(delay.into()));
+        }
+    }
+
+    /// The broker has made durable what it knows.
+    pub(crate) fn broker_commits(&mut self) {
+        self.durable = Durable {
+            model: self.model,
+            down: self.down.clone(),
+        };
+    }
+
+    /// The broker has died and begins with what was durable: all connections are lost.
+    pub(crate) fn broker_restarts(&mut self, now: Instant) {
+        let Durable { model, down } = self.durable.clone();
+        self.down.roll_back(down);
+        self.model = model;
+        if self.model.exists && self.model.ends.is_none() {
+            let expiry = self.expiry();
+            self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+        }
+        // A session that ends with its connection is not stored.
+        self.model.exists &= self.expiry() != Some(0);
+        // A will may be published once more than is known, or not at all.
+        self.wills_due += u64::from(self.plan.will_delay.is_some());
+        self.will_due = None;
+        self.up.fault();
+        self.down.fault();
+    }
+
+    /// Seconds that the broker keeps the session; `None` without end.
+    fn expiry(&self) -> Option<u32> {
+        match self.plan.version {
+            ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
+            ProtocolVersion::V5_0 => None,
+            _ if self.plan.lasts => None,
+            _ => Some(0),
         }
     }
 

@@ -46,6 +46,11 @@ impl HostilePeer {
         }
     }
 
+    /// The broker has died.
+    pub(crate) fn lose(&mut self) {
+        self.connection = None;
+    }
+
     /// Does one thing.
     pub(crate) fn step(
         &mut self,

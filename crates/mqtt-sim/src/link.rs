@@ -38,6 +38,9 @@ pub(crate) struct Link {
     pub(crate) accepted: u64,
     /// The model knows that the broker's end is over.
     pub(crate) end_is_counted: bool,
+    /// How many bytes at the front of the broker's output are past the checker: what the promises of
+    /// is durable.
+    pub(crate) checked: usize,
     /// When the broker answered CONNECT; its bytes may leave later.
     pub(crate) answered_at: Option<Instant>,
     /// Nothing moves before this step.
@@ -64,6 +67,7 @@ impl Link {
             clean_start: false,
             accepted: 0,
             end_is_counted: false,
+            checked: 0,
             answered_at: None,
             stalled_until: 0,
         }

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (mut seed, mut first, mut handshakes, mut traced) = (None, 0, 1_000_000, false);
+    let (mut with_store, mut crashes) = (false, u64::MAX);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let text = arguments
@@ -31,48 +32,53 @@ fn run() -> Result<()> {
             "--first" => first = number()?,
             "--handshakes" => handshakes = number()?,
             "--trace" => traced = true,
+            "--store" => with_store = true,
+            "--crashes" => (with_store, handshakes, crashes) = (true, u64::MAX, number()?),
             "--defects" => return find_defects(),
             _ => bail!("unknown option {argument}"),
         }
     }
     match seed {
-        Some(seed) => replay(seed, traced),
-        None => run_many(first, handshakes),
+        Some(seed) => replay(seed, with_store, traced),
+        None => run_many(first, with_store, handshakes, crashes),
     }
 }
 
 /// One seed, twice: it has to do the same both times.
-fn replay(seed: u64, traced: bool) -> Result<()> {
-    let (result, trace) = run_with(seed, Reduction::default(), traced);
+fn replay(seed: u64, with_store: bool, traced: bool) -> Result<()> {
+    let (result, trace) = run_with(seed, with_store, Reduction::default(), traced);
     trace.iter().for_each(|line| println!("{line}"));
-    let outcome = result.or_else(|violation| fail(seed, violation))?;
+    let outcome = result.or_else(|violation| fail(seed, with_store, violation))?;
     println!("{outcome:?}");
     Ok(())
 }
 
-fn run_many(first: u64, handshakes: u64) -> Result<()> {
+fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Result<()> {
     let start = Instant::now();
     let mut report = Report::default();
     for seed in first.. {
-        let outcome = run_seed(seed).or_else(|violation| fail(seed, violation))?;
+        let outcome =
+            run_seed(seed, with_store).or_else(|violation| fail(seed, with_store, violation))?;
         // A sample of the seeds is run again: chance has one source.
-        if seed % 100 == 0 && run_seed(seed) != Ok(outcome) {
+        if seed % 100 == 0 && run_seed(seed, with_store) != Ok(outcome) {
             bail!("I16: seed {seed} does not do the same a second time");
         }
         report.add(&outcome);
-        if report.total.faulted >= handshakes {
+        if report.total.faulted >= handshakes || report.total.crashes >= crashes {
             break;
         }
     }
     let (total, seconds) = (report.total, start.elapsed().as_secs_f64());
     println!(
-        "{} faulted handshakes of {} in {} runs (seeds {first} to {}), {} cuts, {} deliveries: \
+        "{} faulted handshakes of {} in {} runs (seeds {first} to {}), {} cuts, {} crashes of the \
+         broker, {} deliveries: \
          0 violations; {:.0} faulted handshakes per second",
         total.faulted,
         total.handshakes,
         report.runs,
         first + report.runs - 1,
         total.cuts,
+        total.crashes,
         total.deliveries,
         total.faulted as f64 / seconds,
     );
@@ -95,7 +101,7 @@ fn find_defects() -> Result<()> {
         for trial in 0..11 {
             let first = trial * MAXIMUM_SEEDS;
             let found = (first..first + MAXIMUM_SEEDS).find_map(|seed| {
-                run_seed(seed)
+                run_seed(seed, defect.needs_store())
                     .err()
                     .map(|violation| (seed - first + 1, violation))
             });
@@ -126,9 +132,9 @@ fn find_defects() -> Result<()> {
     bail!("this build has no planted defects: build it with the feature planted-defects")
 }
 
-fn fail<T>(seed: u64, violation: mqtt_sim::Violation) -> Result<T> {
-    let shrunk = shrink(seed, violation);
-    let (_, trace) = run_with(seed, shrunk.reduction, true);
+fn fail<T>(seed: u64, with_store: bool, violation: mqtt_sim::Violation) -> Result<T> {
+    let shrunk = shrink(seed, with_store, violation);
+    let (_, trace) = run_with(seed, with_store, shrunk.reduction, true);
     for line in trace.iter().rev().take(60).rev() {
         eprintln!("{line}");
     }

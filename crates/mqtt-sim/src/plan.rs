@@ -32,6 +32,9 @@ pub struct Plan {
     pub spurious: u8,
     /// Peers that break the rules.
     pub hostile_peers: usize,
+    /// Whether the broker has a store, and dies now and then: chance of a crash for each step, in
+    /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
+    pub store: Option<(u32, u32)>,
     /// Chance of a crash of a client that can crash, for each step, in 1/10000.
     pub crashes: u32,
     /// Steps of the stormy phase at most.
@@ -122,6 +125,7 @@ impl Plan {
             topic_aliases: [0, 1, 3][rng.usize(0..3)],
             spurious: if kinds.spurious { rng.u8(1..20) } else { 0 },
             hostile_peers: if kinds.hostile { rng.usize(1..=2) } else { 0 },
+            store: None,
             crashes: if kinds.crashes && cuts > 0 {
                 rng.u32(5..50)
             } else {
@@ -129,6 +133,15 @@ impl Plan {
             },
             steps: 6000,
         }
+    }
+
+    /// The same with a store and crashes of the broker.
+    #[must_use]
+    pub fn with_store(mut self, rng: &mut Rng) -> Self {
+        let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
+        self.store = Some((rng.u32(5..60), faults));
+        self.messages = self.messages.min(30);
+        self
     }
 
     /// The same without what the reduction leaves out.

@@ -20,6 +20,7 @@ impl Report {
         self.total.handshakes += outcome.handshakes;
         self.total.faulted += outcome.faulted;
         self.total.cuts += outcome.cuts;
+        self.total.crashes += outcome.crashes;
         self.total.deliveries += outcome.deliveries;
         self.total.trace ^= outcome.trace.rotate_left((self.runs % 64) as u32);
     }
@@ -38,25 +39,30 @@ pub struct Shrunk {
 ///
 /// # Errors
 /// The first invariant that is broken.
-pub fn run_seed(seed: u64) -> Result<Outcome, Violation> {
-    run_with(seed, Reduction::default(), false).0
+pub fn run_seed(seed: u64, with_store: bool) -> Result<Outcome, Violation> {
+    run_with(seed, with_store, Reduction::default(), false).0
 }
 
 /// The run of a seed with something left out, and its trace if that is wanted.
 pub fn run_with(
     seed: u64,
+    with_store: bool,
     reduction: Reduction,
     traced: bool,
 ) -> (Result<Outcome, Violation>, Vec<String>) {
     let mut rng = Rng::with_seed(seed);
-    let plan = Plan::new(&mut rng).reduced(reduction);
+    let mut plan = Plan::new(&mut rng);
+    if with_store {
+        plan = plan.with_store(&mut rng);
+    }
+    let plan = plan.reduced(reduction);
     let mut world = World::new(plan, rng, traced);
     let result = world.run();
     (result, world.trace().to_vec())
 }
 
 /// Leaves out of a failing run what can be left out.
-pub fn shrink(seed: u64, violation: Violation) -> Shrunk {
+pub fn shrink(seed: u64, with_store: bool, violation: Violation) -> Shrunk {
     let mut shrunk = Shrunk {
         reduction: Reduction::default(),
         violation,
@@ -64,7 +70,7 @@ pub fn shrink(seed: u64, violation: Violation) -> Shrunk {
     let mut try_with = |change: &dyn Fn(&mut Reduction)| {
         let mut reduction = shrunk.reduction;
         change(&mut reduction);
-        if let (Err(violation), _) = run_with(seed, reduction, false) {
+        if let (Err(violation), _) = run_with(seed, with_store, reduction, false) {
             shrunk = Shrunk {
                 reduction,
                 violation,

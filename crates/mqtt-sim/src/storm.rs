@@ -16,6 +16,12 @@ impl World {
         if self.rng.u32(0..10_000) < self.plan.crashes {
             self.crash()?;
         }
+        if let Some((crashes, _)) = self.plan.store {
+            if self.rng.u32(0..10_000) < crashes {
+                let power_loss = self.rng.bool();
+                self.broker_dies(power_loss)?;
+            }
+        }
         self.work()
     }
 

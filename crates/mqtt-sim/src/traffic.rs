@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use mqtt_client::ClientError;
-use mqtt_session::CloseReason;
+use mqtt_session::{CloseReason, Defect};
 
 use crate::Violation;
 use crate::client::Taken;
@@ -70,9 +70,15 @@ impl World {
 
     /// Moves output of the broker into the link.
     pub(crate) fn broker_sends(&mut self, index: usize) -> Result<(), Violation> {
+        if !Defect::WrittenBeforeCommit.is_planted() || self.rng.u8(0..4) == 0 {
+            self.commit()?;
+        }
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
+        if self.plan.store.is_none() || Defect::WrittenBeforeCommit.is_planted() {
+            self.check_output(index)?;
+        }
         let has_ended = self.broker.has_ended(id);
         let link = &mut self.links[index];
         let room = if link.is_cut {
@@ -80,21 +86,17 @@ impl World {
         } else {
             LINK_CAPACITY.saturating_sub(link.down.len())
         };
-        let output = self.broker.output(id);
-        if output.len() > MAXIMUM_UNWRITTEN {
-            let what = format!("{} bytes wait for client {}", output.len(), link.client);
-            return Err(Violation::new("I8", what));
-        }
-        let bytes = output[..output.len().min(room)].to_vec();
-        self.broker.consume_output(self.now, id, bytes.len());
+        let count = link.checked.min(room);
+        let bytes = self.broker.output(id)[..count].to_vec();
+        link.checked -= count;
+        self.broker.consume_output(self.now, id, count);
         if !link.is_cut {
             link.down.extend(&bytes);
         }
-        self.check_broker_bytes(index, &bytes)?;
-        let link = &mut self.links[index];
         let open = link.connack_seen
             && !link.broker_said_goodbye
             && !link.is_cut
+            && link.checked == 0
             && link.broker_sent.is_between_packets();
         if open && self.rng.u8(0..100) < self.plan.spurious {
             link.down.extend(spurious(&mut self.rng));
@@ -106,6 +108,22 @@ impl World {
             self.record(2, &bytes);
         }
         Ok(())
+    }
+
+    /// Looks at what the broker has to say on a link and has not said before.
+    pub(crate) fn check_output(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(id) = self.links[index].connection else {
+            return Ok(());
+        };
+        let (output, checked) = (self.broker.output(id), self.links[index].checked);
+        if output.len() > MAXIMUM_UNWRITTEN {
+            let client = self.links[index].client;
+            let what = format!("{} bytes wait for client {client}", output.len());
+            return Err(Violation::new("I8", what));
+        }
+        let bytes = output[checked..].to_vec();
+        self.links[index].checked = output.len();
+        self.check_broker_bytes(index, &bytes)
     }
 
     fn check_broker_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
@@ -334,7 +352,7 @@ impl World {
     }
 
     /// The model follows the broker: a connection that it had accepted is over.
-    fn connection_has_ended(&mut self, index: usize) {
+    pub(crate) fn connection_has_ended(&mut self, index: usize) {
         let link = &mut self.links[index];
         if !link.connack_seen || std::mem::replace(&mut link.end_is_counted, true) {
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use mqtt_broker::{Broker, Limits};
+use mqtt_broker::Broker;
 use mqtt_client::{Message, QoS};
 use mqtt_codec::{MessageProperties, ReasonCode, TopicName};
 use mqtt_session::{Outgoing, PublishError};
@@ -17,6 +17,7 @@ use crate::hostile::HostilePeer;
 use crate::ledger::{Key, Ledger, Promise, Traits};
 use crate::link::Link;
 use crate::plan::{Plan, SMALL_PACKET};
+use crate::restart::{SimStore, new_broker};
 use crate::wire::hash;
 
 /// The calm phase has to be over after so many steps (I13).
@@ -36,12 +37,15 @@ pub struct World {
     pub(crate) clients: Vec<SimClient>,
     pub(crate) links: Vec<Link>,
     pub(crate) hostile_peers: Vec<HostilePeer>,
+    pub(crate) store: Option<SimStore>,
     pub(crate) ledger: Ledger,
     pub(crate) wills: BTreeMap<usize, u64>,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) is_calm: bool,
     pub(crate) cuts: u64,
+    /// Deaths of the broker.
+    pub(crate) crashes: u64,
     /// How many connections the broker has accepted.
     pub(crate) accepted: u64,
 }
@@ -55,6 +59,8 @@ pub struct Outcome {
     pub faulted: u64,
     /// Cuts.
     pub cuts: u64,
+    /// Deaths of the broker.
+    pub crashes: u64,
     /// Messages that applications got.
     pub deliveries: u64,
     /// A hash of everything that happened.
@@ -65,18 +71,7 @@ impl World {
     /// A world as the plan says, with the rest of the chance.
     pub fn new(plan: Plan, rng: Rng, traced: bool) -> Self {
         let now = Instant::now();
-        let limits = Limits {
-            maximum_in_flight: plan.broker_window,
-            receive_maximum: plan.broker_receive_maximum,
-            maximum_queued: usize::MAX,
-            topic_aliases: plan.topic_aliases,
-            ..Limits::default()
-        };
-        let mut identifiers = 0;
-        let random = move || {
-            identifiers += 1;
-            identifiers
-        };
+        let (broker, store) = new_broker(&plan, now);
         let clients = plan.clients.iter().enumerate();
         let clients = clients
             .map(|(index, plan)| SimClient::new(index, plan.clone(), now))
@@ -86,7 +81,8 @@ impl World {
             now,
             start: now,
             step: 0,
-            broker: Broker::new(limits, Box::new(random)),
+            broker,
+            store,
             clients,
             links: Vec::new(),
             hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
@@ -96,6 +92,7 @@ impl World {
             trace: traced.then(Vec::new),
             is_calm: true,
             cuts: 0,
+            crashes: 0,
             accepted: 0,
             plan,
         }
@@ -137,6 +134,7 @@ impl World {
             handshakes: sum(|direction| direction.finished),
             faulted: sum(|direction| direction.faulted),
             cuts: self.cuts,
+            crashes: self.crashes,
             deliveries: self.ledger.count(),
             trace: self.trace_hash,
         })

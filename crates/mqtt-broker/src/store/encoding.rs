@@ -1,0 +1,234 @@
+//! The values in the store. Messages are PUBLISH packets of 5.0, with what does not fit into one in
+//! front; all numbers are big endian.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, Packet, PacketIdentifier, ProtocolVersion,
+    QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
+    Will,
+};
+use mqtt_session::Outgoing;
+
+use super::{Clock, StoreError};
+use crate::{ClientState, Expiry, Retained, SubscriptionState};
+
+/// Writes one value.
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+    clock: Clock,
+}
+
+impl Writer {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            bytes: Vec::new(),
+            clock,
+        }
+    }
+
+    pub(super) fn client(mut self, state: &ClientState) -> Vec<u8> {
+        let expiry = match state.expiry {
+            Expiry::WithConnection => 0,
+            Expiry::After(time) => u32::try_from(time.as_secs()).unwrap_or(u32::MAX - 1),
+            Expiry::Never => u32::MAX,
+        };
+        self.bytes.extend(expiry.to_be_bytes());
+        self.bytes.push(state.is_connected.into());
+        self.time(state.session_ends);
+        self.time(state.will_due);
+        match &state.will {
+            None => self.bytes.push(0),
+            Some(will) => {
+                self.bytes.push(1);
+                let delay = will.will_delay_interval.unwrap_or(0);
+                self.bytes.extend(delay.to_be_bytes());
+                self.message(&will.message, will.qos, will.message.retain, &[]);
+            }
+        }
+        self.bytes
+    }
+
+    pub(super) fn subscription(mut self, state: &SubscriptionState) -> Vec<u8> {
+        let options = state.options;
+        let handling = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => 0,
+            RetainHandling::SendIfNew => 1,
+            RetainHandling::DoNotSend => 2,
+        };
+        self.bytes.push(
+            options.qos as u8
+                | u8::from(options.no_local) << 2
+                | u8::from(options.retain_as_published) << 3
+                | handling << 4,
+        );
+        let identifier = state.identifier.map_or(0, SubscriptionIdentifier::get);
+        self.bytes.extend(identifier.to_be_bytes());
+        self.bytes
+    }
+
+    pub(super) fn outgoing(mut self, outgoing: &Outgoing) -> Vec<u8> {
+        self.time(outgoing.expires);
+        let identifiers = &outgoing.subscription_identifiers;
+        self.message(
+            &outgoing.message,
+            outgoing.qos,
+            outgoing.retain,
+            identifiers,
+        );
+        self.bytes
+    }
+
+    pub(super) fn retained(mut self, retained: &Retained) -> Vec<u8> {
+        self.time(retained.expires);
+        self.message(&retained.message, retained.qos, true, &[]);
+        self.bytes
+    }
+
+    /// 0 is none.
+    fn time(&mut self, time: Option<Instant>) {
+        let time = time.map_or(0, |time| self.clock.wall_of(time).max(1));
+        self.bytes.extend(time.to_be_bytes());
+    }
+
+    fn message(
+        &mut self,
+        message: &Message,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[SubscriptionIdentifier],
+    ) {
+        let mut publish = message.publish(delivery(qos));
+        publish.retain = retain;
+        publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(identifiers);
+        // Cannot fail: what the broker has was read from a packet, or is as long.
+        let _ = Packet::Publish(publish).encode(
+            ProtocolVersion::V5_0,
+            MAXIMUM_PACKET_SIZE,
+            &mut self.bytes,
+        );
+    }
+}
+
+/// Reads one value.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    clock: Clock,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8], clock: Clock) -> Self {
+        Self { bytes, clock }
+    }
+
+    pub(super) fn client(mut self) -> Result<ClientState, StoreError> {
+        let expiry = match u32::from_be_bytes(self.take()?) {
+            0 => Expiry::WithConnection,
+            u32::MAX => Expiry::Never,
+            seconds => Expiry::After(Duration::from_secs(seconds.into())),
+        };
+        let [is_connected] = self.take()?;
+        let session_ends = self.time()?;
+        let will_due = self.time()?;
+        let will = match self.take()? {
+            [0] => None,
+            [_] => {
+                let delay = u32::from_be_bytes(self.take()?);
+                let (message, qos, ..) = self.message()?;
+                Some(Will {
+                    will_delay_interval: (delay > 0).then_some(delay),
+                    ..Will::new(message, qos)
+                })
+            }
+        };
+        Ok(ClientState {
+            expiry,
+            session_ends,
+            is_connected: is_connected != 0,
+            will,
+            will_due,
+        })
+    }
+
+    pub(super) fn subscription(mut self) -> Result<SubscriptionState, StoreError> {
+        let [byte] = self.take()?;
+        let qos = QoS::from_value(byte & 3).ok_or(StoreError::Damaged("a subscription"))?;
+        let mut options = SubscriptionOptions::new(qos);
+        options.no_local = byte & 1 << 2 != 0;
+        options.retain_as_published = byte & 1 << 3 != 0;
+        options.retain_handling = match byte >> 4 & 3 {
+            0 => RetainHandling::SendAtSubscribe,
+            1 => RetainHandling::SendIfNew,
+            _ => RetainHandling::DoNotSend,
+        };
+        let identifier = u32::from_be_bytes(self.take()?);
+        Ok(SubscriptionState {
+            options,
+            identifier: SubscriptionIdentifier::new(identifier),
+        })
+    }
+
+    pub(super) fn outgoing(mut self) -> Result<Outgoing, StoreError> {
+        let expires = self.time()?;
+        let (message, qos, retain, subscription_identifiers) = self.message()?;
+        Ok(Outgoing {
+            message: Arc::new(message),
+            qos,
+            retain,
+            subscription_identifiers,
+            expires,
+        })
+    }
+
+    pub(super) fn retained(mut self) -> Result<Retained, StoreError> {
+        let expires = self.time()?;
+        let (message, qos, ..) = self.message()?;
+        Ok(Retained {
+            message: Arc::new(message),
+            qos,
+            expires,
+        })
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        let (first, rest) = self
+            .bytes
+            .split_first_chunk()
+            .ok_or(StoreError::Damaged("a value that is too short"))?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    fn time(&mut self) -> Result<Option<Instant>, StoreError> {
+        let time = u64::from_be_bytes(self.take()?);
+        Ok((time > 0).then(|| self.clock.instant_of(time)))
+    }
+
+    fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
+        let damaged = StoreError::Damaged("a message");
+        let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
+        let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut self.bytes) else {
+            return Err(damaged);
+        };
+        let identifiers = publish.properties.subscription_identifiers.iter().collect();
+        let message = publish.to_message().map_err(|_| damaged)?;
+        Ok((message, publish.delivery.qos(), publish.retain, identifiers))
+    }
+}
+
+/// The packet identifier is nobody's: only the QoS counts here.
+fn delivery(qos: QoS) -> Delivery {
+    let packet_identifier = PacketIdentifier::FIRST;
+    match qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce {
+            packet_identifier,
+            dup: false,
+        },
+        QoS::ExactlyOnce => Delivery::ExactlyOnce {
+            packet_identifier,
+            dup: false,
+        },
+    }
+}

@@ -1,0 +1,383 @@
+//! [`Store`]: what survives the broker, in one file. The records of a turn are one commit: either all
+//! of them are there after a crash, or none.
+//!
+//! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
+//! commit is a checksummed switch behind a sync. What the values look like is in `encoding.rs`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use mqtt_session::Defect;
+use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
+
+use self::encoding::{Reader, Writer};
+use crate::{Record, Saved, SavedClient, SavedDelivery};
+
+mod encoding;
+
+type Name = &'static str;
+type Bytes = &'static [u8];
+
+const META: TableDefinition<'_, Name, u64> = TableDefinition::new("meta");
+const CLIENTS: TableDefinition<'_, Name, Bytes> = TableDefinition::new("clients");
+const SUBSCRIPTIONS: TableDefinition<'_, (Name, Name), Bytes> =
+    TableDefinition::new("subscriptions");
+const MESSAGES: TableDefinition<'_, (Name, u64), Bytes> = TableDefinition::new("messages");
+/// Messages that were sent: their identifiers.
+const SENT: TableDefinition<'_, (Name, u64), u16> = TableDefinition::new("sent");
+const HELD: TableDefinition<'_, (Name, u16), ()> = TableDefinition::new("held");
+const RETAINED: TableDefinition<'_, Name, Bytes> = TableDefinition::new("retained");
+
+/// The format of the values; another one is refused.
+const FORMAT: u64 = 1;
+
+/// Memory for pages, in bytes.
+const CACHE: usize = 4 * 1024 * 1024;
+
+/// The store of a broker.
+pub struct Store {
+    database: Database,
+}
+
+/// A moment on both clocks: the file has wall time, the core knows only intervals.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// The core's time.
+    pub now: Instant,
+    /// The same moment for people.
+    pub wall: SystemTime,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file cannot be opened, is no store, or another broker has it.
+    Open(PathBuf, Box<redb::Error>),
+    /// What it holds is not what this broker writes.
+    Damaged(&'static str),
+    /// It cannot be read or written. What was to be written is not durable.
+    Access(Box<redb::Error>),
+}
+
+impl Store {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// If it cannot be opened, is no store, or is in use.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create(path)
+            .map_err(|error| StoreError::Open(path.to_owned(), Box::new(error.into())))?;
+        Self::new(database)
+    }
+
+    /// A store on something else than a file.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create_with_backend(backend)
+            .map_err(access)?;
+        Self::new(database)
+    }
+
+    fn new(database: Database) -> Result<Self, StoreError> {
+        let transaction = database.begin_write().map_err(access)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(access)?;
+            let format = meta
+                .get("format")
+                .map_err(access)?
+                .map(|format| format.value());
+            match format {
+                None => {
+                    meta.insert("format", FORMAT).map_err(access)?;
+                }
+                Some(FORMAT) => {}
+                Some(_) => return Err(StoreError::Damaged("another format")),
+            }
+            transaction.open_table(CLIENTS).map_err(access)?;
+            transaction.open_table(SUBSCRIPTIONS).map_err(access)?;
+            transaction.open_table(MESSAGES).map_err(access)?;
+            transaction.open_table(SENT).map_err(access)?;
+            transaction.open_table(HELD).map_err(access)?;
+            transaction.open_table(RETAINED).map_err(access)?;
+        }
+        transaction.commit().map_err(access)?;
+        Ok(Self { database })
+    }
+
+    /// Makes the records of a turn durable, all or none.
+    ///
+    /// # Errors
+    /// If it cannot be done: then nothing may be acknowledged, and the broker has to end.
+    pub fn commit(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
+        match self.write(records, clock) {
+            Err(_) if Defect::CommitErrorIgnored.is_planted() => Ok(()),
+            result => result.map_err(|error| StoreError::Access(Box::new(error))),
+        }
+    }
+
+    #[expect(clippy::result_large_err)] // boxed by its only caller
+    fn write(&self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        if Defect::CommitUnsynced.is_planted() {
+            transaction.set_durability(redb::Durability::None);
+        }
+        {
+            let mut clients = transaction.open_table(CLIENTS)?;
+            let mut subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
+            let mut messages = transaction.open_table(MESSAGES)?;
+            let mut sent = transaction.open_table(SENT)?;
+            let mut held = transaction.open_table(HELD)?;
+            let mut retained_messages = transaction.open_table(RETAINED)?;
+            for record in records {
+                match record {
+                    Record::Client { client, state } => {
+                        let value = Writer::new(clock).client(state);
+                        clients.insert(&**client, &value[..])?;
+                    }
+                    Record::ClientGone { client } => {
+                        clients.remove(&**client)?;
+                        let behind = &*format!("{client}\0");
+                        subscriptions.retain_in((&**client, "")..(behind, ""), |_, _| false)?;
+                        messages.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
+                        sent.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
+                        held.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
+                    }
+                    Record::Subscribed {
+                        client,
+                        topic_filter,
+                        state,
+                    } => {
+                        let value = Writer::new(clock).subscription(state);
+                        subscriptions.insert((&**client, &**topic_filter), &value[..])?;
+                    }
+                    Record::Unsubscribed {
+                        client,
+                        topic_filter,
+                    } => {
+                        subscriptions.remove((&**client, &**topic_filter))?;
+                    }
+                    Record::Queued {
+                        client,
+                        number,
+                        outgoing,
+                    } => {
+                        let value = Writer::new(clock).outgoing(outgoing);
+                        messages.insert((&**client, *number), &value[..])?;
+                    }
+                    Record::Sent {
+                        client,
+                        number,
+                        packet_identifier,
+                    } => {
+                        sent.insert((&**client, *number), packet_identifier.get())?;
+                    }
+                    Record::Released { client, number } => {
+                        messages.remove((&**client, *number))?;
+                    }
+                    Record::Finished { client, number } => {
+                        messages.remove((&**client, *number))?;
+                        sent.remove((&**client, *number))?;
+                    }
+                    Record::Held {
+                        client,
+                        packet_identifier,
+                    } => {
+                        held.insert((&**client, packet_identifier.get()), ())?;
+                    }
+                    Record::Unheld {
+                        client,
+                        packet_identifier,
+                    } => {
+                        held.remove((&**client, packet_identifier.get()))?;
+                    }
+                    Record::Retained {
+                        topic_name,
+                        retained: Some(retained),
+                    } => {
+                        let value = Writer::new(clock).retained(retained);
+                        retained_messages.insert(&**topic_name, &value[..])?;
+                    }
+                    Record::Retained {
+                        topic_name,
+                        retained: None,
+                    } => {
+                        retained_messages.remove(&**topic_name)?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Everything that is stored.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is damaged.
+    pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
+        let transaction = self.database.begin_read().map_err(access)?;
+        let clients = transaction.open_table(CLIENTS).map_err(access)?;
+        let retained = transaction.open_table(RETAINED).map_err(access)?;
+        let mut saved = Saved::default();
+        for entry in clients.iter().map_err(access)? {
+            let (identifier, value) = entry.map_err(access)?;
+            let identifier = identifier.value().to_owned();
+            let state = Reader::new(value.value(), clock).client()?;
+            saved.clients.push(SavedClient {
+                subscriptions: subscriptions(&transaction, &identifier, clock)?,
+                deliveries: deliveries(&transaction, &identifier, clock)?,
+                held: held(&transaction, &identifier)?,
+                identifier,
+                state,
+            });
+        }
+        for entry in retained.iter().map_err(access)? {
+            let (_, value) = entry.map_err(access)?;
+            saved
+                .retained
+                .push(Reader::new(value.value(), clock).retained()?);
+        }
+        Ok(saved)
+    }
+}
+
+fn subscriptions(
+    transaction: &redb::ReadTransaction,
+    client: &str,
+    clock: Clock,
+) -> Result<Vec<(mqtt_codec::TopicFilter, crate::SubscriptionState)>, StoreError> {
+    let table = transaction.open_table(SUBSCRIPTIONS).map_err(access)?;
+    let behind = &*format!("{client}\0");
+    let mut found = Vec::new();
+    for entry in table.range((client, "")..(behind, "")).map_err(access)? {
+        let (key, value) = entry.map_err(access)?;
+        let topic_filter = mqtt_codec::TopicFilter::new(key.value().1)
+            .map_err(|_| StoreError::Damaged("a topic filter"))?;
+        found.push((
+            topic_filter,
+            Reader::new(value.value(), clock).subscription()?,
+        ));
+    }
+    Ok(found)
+}
+
+fn deliveries(
+    transaction: &redb::ReadTransaction,
+    client: &str,
+    clock: Clock,
+) -> Result<Vec<SavedDelivery>, StoreError> {
+    let messages = transaction.open_table(MESSAGES).map_err(access)?;
+    let sent = transaction.open_table(SENT).map_err(access)?;
+    let behind = &*format!("{client}\0");
+    let mut found = std::collections::BTreeMap::new();
+    for entry in messages.range((client, 0)..(behind, 0)).map_err(access)? {
+        let (key, value) = entry.map_err(access)?;
+        let number = key.value().1;
+        let outgoing = Some(Reader::new(value.value(), clock).outgoing()?);
+        found.insert(
+            number,
+            SavedDelivery {
+                number,
+                outgoing,
+                sent: None,
+            },
+        );
+    }
+    for entry in sent.range((client, 0)..(behind, 0)).map_err(access)? {
+        let (key, value) = entry.map_err(access)?;
+        let number = key.value().1;
+        let identifier = mqtt_codec::PacketIdentifier::new(value.value())
+            .ok_or(StoreError::Damaged("a packet identifier"))?;
+        let released = SavedDelivery {
+            number,
+            outgoing: None,
+            sent: None,
+        };
+        found.entry(number).or_insert(released).sent = Some(identifier);
+    }
+    Ok(found.into_values().collect())
+}
+
+fn held(
+    transaction: &redb::ReadTransaction,
+    client: &str,
+) -> Result<Vec<mqtt_codec::PacketIdentifier>, StoreError> {
+    let table = transaction.open_table(HELD).map_err(access)?;
+    let behind = &*format!("{client}\0");
+    let mut found = Vec::new();
+    for entry in table.range((client, 0)..(behind, 0)).map_err(access)? {
+        let (key, _) = entry.map_err(access)?;
+        let identifier = mqtt_codec::PacketIdentifier::new(key.value().1);
+        found.push(identifier.ok_or(StoreError::Damaged("a packet identifier"))?);
+    }
+    Ok(found)
+}
+
+impl Clock {
+    /// This moment.
+    pub fn now() -> Self {
+        Self {
+            now: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Nanoseconds since 1970.
+    fn wall_of(self, instant: Instant) -> u64 {
+        let wall = match instant.checked_duration_since(self.now) {
+            Some(ahead) => self.wall.checked_add(ahead),
+            None => self.wall.checked_sub(self.now - instant),
+        };
+        let since = wall.and_then(|wall| wall.duration_since(SystemTime::UNIX_EPOCH).ok());
+        since.map_or(u64::MAX, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// What has passed counts as passing now.
+    fn instant_of(self, nanoseconds: u64) -> Instant {
+        let since = self
+            .wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let ahead = Duration::from_nanos(nanoseconds).saturating_sub(since);
+        self.now.checked_add(ahead).unwrap_or(self.now)
+    }
+}
+
+fn access(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Access(Box::new(error.into()))
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(path, _) => write!(f, "cannot open the store {}", path.display()),
+            Self::Damaged(what) => write!(f, "the store is damaged or not this broker's: {what}"),
+            Self::Access(_) => f.write_str("cannot use the store"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open(_, error) | Self::Access(error) => Some(error),
+            Self::Damaged(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}

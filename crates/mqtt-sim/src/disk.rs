@@ -1,0 +1,145 @@
+//! A disk for the store: what is written is there at once for who reads it, and for good only once it
+//! was synced. A kill of the process keeps everything, a loss of power any part of what was not
+//! synced, with the last write perhaps torn.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use fastrand::Rng;
+use redb::StorageBackend;
+
+/// What a drive writes in one piece.
+const SECTOR: usize = 512;
+
+/// A disk; clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a reader sees.
+    bytes: Vec<u8>,
+    /// What survives a loss of power for sure.
+    synced: Vec<u8>,
+    /// What was written since the last sync, in order.
+    pending: Vec<Write>,
+    /// After so many more operations every one fails.
+    fails_after: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Write {
+    Bytes(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl SimDisk {
+    /// From the `count`th operation on everything fails.
+    pub(crate) fn fail_after(&self, count: u32) {
+        self.state().fails_after = Some(count);
+    }
+
+    /// It works again.
+    pub(crate) fn mend(&self) {
+        self.state().fails_after = None;
+    }
+
+    /// The process has died; the operating system writes what it has.
+    pub(crate) fn kill(&self) {
+        let mut state = self.state();
+        state.synced = state.bytes.clone();
+        state.pending.clear();
+        state.fails_after = None;
+    }
+
+    /// The power is gone: of what was not synced some is there.
+    pub(crate) fn lose_power(&self, rng: &mut Rng) {
+        let mut state = self.state();
+        let mut bytes = std::mem::take(&mut state.synced);
+        for write in std::mem::take(&mut state.pending) {
+            match write {
+                _ if rng.bool() => {} // lost
+                Write::Bytes(at, mut piece) => {
+                    if rng.u8(0..4) == 0 {
+                        let sectors = rng.usize(0..=piece.len() / SECTOR);
+                        piece.truncate(sectors * SECTOR);
+                    }
+                    put(&mut bytes, at, &piece);
+                }
+                Write::Length(length) => bytes.resize(length, 0),
+            }
+        }
+        // A file that lost a write at its end is as long as the file system says.
+        let length = state.bytes.len().max(bytes.len());
+        bytes.resize(length, 0);
+        state.synced = bytes.clone();
+        state.bytes = bytes;
+        state.fails_after = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics while it is locked")
+    }
+
+    /// The state, if the disk works.
+    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        match &mut state.fails_after {
+            Some(0) => Err(io::Error::other("the disk has failed")),
+            Some(left) => {
+                *left -= 1;
+                Ok(state)
+            }
+            None => Ok(state),
+        }
+    }
+}
+
+impl StorageBackend for SimDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.operate()?.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let state = self.operate()?;
+        let start = offset as usize;
+        let bytes = state.bytes.get(start..start + length);
+        bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut state = self.operate()?;
+        state.bytes.resize(length as usize, 0);
+        state.pending.push(Write::Length(length as usize));
+        Ok(())
+    }
+
+    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
+        let mut state = self.operate()?;
+        for write in std::mem::take(&mut state.pending) {
+            match write {
+                Write::Bytes(at, piece) => put(&mut state.synced, at, &piece),
+                Write::Length(length) => state.synced.resize(length, 0),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.operate()?;
+        put(&mut state.bytes, offset as usize, data);
+        state
+            .pending
+            .push(Write::Bytes(offset as usize, data.to_vec()));
+        Ok(())
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, piece: &[u8]) {
+    if bytes.len() < at + piece.len() {
+        bytes.resize(at + piece.len(), 0);
+    }
+    bytes[at..at + piece.len()].copy_from_slice(piece);
+}

@@ -1,0 +1,218 @@
+//! The broker with its store: commits, and what happens when its process dies. A commit stands
+//! before everything that the broker writes; what was not committed is as if it had not happened.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mqtt_broker::{Broker, Clock, Limits, Record, Retained, Saved, Store};
+use mqtt_client::{Message, QoS};
+use mqtt_codec::TopicName;
+
+use crate::Violation;
+use crate::client::SimClient;
+use crate::disk::SimDisk;
+use crate::plan::Plan;
+use crate::world::World;
+
+/// A store on a simulated disk.
+pub(crate) struct SimStore {
+    disk: SimDisk,
+    /// `None` while the broker is down.
+    store: Option<Store>,
+    /// The number of the commit that is made next. It is stored with each commit, in a retained
+    /// message that nobody asks for: so one that has failed shows whether it was done all the same.
+    turn: u64,
+}
+
+const TURN: &str = "turn";
+
+/// A broker as the plan says, with its store if it has one.
+pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {
+    let broker = broker(plan);
+    if plan.store.is_none() {
+        return (broker, None);
+    }
+    let disk = SimDisk::default();
+    let store = Store::with_backend(disk.clone()).expect("an empty disk");
+    let mut broker = broker;
+    broker.record_changes();
+    broker.restore(now, Saved::default());
+    let (store, turn) = (Some(store), 1);
+    (broker, Some(SimStore { disk, store, turn }))
+}
+
+fn broker(plan: &Plan) -> Broker {
+    let limits = Limits {
+        maximum_in_flight: plan.broker_window,
+        receive_maximum: plan.broker_receive_maximum,
+        maximum_queued: usize::MAX,
+        topic_aliases: plan.topic_aliases,
+        ..Limits::default()
+    };
+    let mut identifiers = 0;
+    let random = move || {
+        identifiers += 1;
+        identifiers
+    };
+    Broker::new(limits, Box::new(random))
+}
+
+impl World {
+    /// Makes durable what the broker has recorded, and with it what it has to say; if there is a
+    /// store.
+    pub(crate) fn commit(&mut self) -> Result<(), Violation> {
+        let clock = self.clock();
+        let Some(sim_store) = &mut self.store else {
+            return Ok(());
+        };
+        let mut records = self.broker.take_records();
+        if !records.is_empty() {
+            records.push(turn_record(sim_store.turn));
+            let (_, faults) = self.plan.store.unwrap_or_default();
+            if !self.is_calm && self.rng.u32(0..1000) < faults {
+                sim_store.disk.fail_after(self.rng.u32(0..30));
+            }
+            let turn = sim_store.turn;
+            sim_store.turn += 1;
+            let store = sim_store.store.as_mut();
+            if store.is_none_or(|store| store.commit(&records, clock).is_err()) {
+                let power_loss = self.rng.bool();
+                self.note(|| "the store has failed".to_owned());
+                return self.broker_fails(turn, power_loss);
+            }
+        }
+        self.output_is_durable()
+    }
+
+    /// What the broker has to say may be said, and counts as said.
+    fn output_is_durable(&mut self) -> Result<(), Violation> {
+        // What a connection that has ended says comes before what follows from its end.
+        let has_ended = |world: &Self, index: usize| {
+            let connection = world.links[index].connection;
+            connection.is_some_and(|id| world.broker.has_ended(id))
+        };
+        for index in 0..self.links.len() {
+            if has_ended(self, index) {
+                self.check_output(index)?;
+                self.connection_has_ended(index);
+            }
+        }
+        for index in 0..self.links.len() {
+            self.check_output(index)?;
+        }
+        self.clients.iter_mut().for_each(SimClient::broker_commits);
+        Ok(())
+    }
+
+    /// The commit of this turn has failed, and the broker with it. Perhaps it is done all the same.
+    fn broker_fails(&mut self, turn: u64, power_loss: bool) -> Result<(), Violation> {
+        let saved = self.reopen(power_loss)?;
+        if turn_of(&saved) == Some(turn) {
+            self.output_is_durable()?;
+        }
+        self.restart(saved);
+        Ok(())
+    }
+
+    /// The process of the broker dies between two turns, or in the middle of one.
+    pub(crate) fn broker_dies(&mut self, power_loss: bool) -> Result<(), Violation> {
+        self.note(|| format!("the broker dies, power lost: {power_loss}"));
+        let saved = self.reopen(power_loss)?;
+        self.restart(saved);
+        Ok(())
+    }
+
+    /// What the store has after the end of its process (I15).
+    fn reopen(&mut self, power_loss: bool) -> Result<Saved, Violation> {
+        let Some(sim_store) = &mut self.store else {
+            return Ok(Saved::default());
+        };
+        match power_loss {
+            true => sim_store.disk.lose_power(&mut self.rng),
+            false => sim_store.disk.kill(),
+        }
+        // Some time passes before it is started again.
+        self.now += Duration::from_millis(self.rng.u64(0..3000));
+        let clock = self.clock();
+        let Some(sim_store) = &mut self.store else {
+            return Ok(Saved::default());
+        };
+        let disk = sim_store.disk.clone();
+        let open = || {
+            let store = Store::with_backend(disk.clone());
+            store.map_err(|error| Violation::new("I15", error.to_string()))
+        };
+        let load = |store: &Store| {
+            let saved = store.load(clock);
+            saved.map_err(|error| Violation::new("I15", error.to_string()))
+        };
+        // The old store must not write any more when it is dropped.
+        disk.fail_after(0);
+        sim_store.store = None;
+        disk.mend();
+        let first = load(&open()?)?;
+        let store = open()?;
+        let second = load(&store)?;
+        sim_store.store = Some(store);
+        if first != second {
+            return Err(Violation::new(
+                "I15",
+                "opened twice, the store has other content",
+            ));
+        }
+        Ok(second)
+    }
+
+    fn restart(&mut self, saved: Saved) {
+        self.crashes += 1;
+        for link in &mut self.links {
+            link.connection = None;
+            link.broker_input.clear();
+            link.up.clear();
+            link.checked = 0;
+            let kept = self.rng.usize(0..=link.down.len());
+            link.down.truncate(kept);
+        }
+        let now = self.now;
+        for client in &mut self.clients {
+            client.broker_restarts(now);
+        }
+        self.hostile_peers.iter_mut().for_each(|peer| peer.lose());
+        let mut broker = broker(&self.plan);
+        broker.record_changes();
+        broker.restore(now, saved);
+        self.broker = broker;
+    }
+
+    fn clock(&self) -> Clock {
+        // Some day in 2001.
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        Clock {
+            now: self.now,
+            wall: wall + (self.now - self.start),
+        }
+    }
+}
+
+fn turn_record(turn: u64) -> Record {
+    let topic_name = TopicName::new(TURN).expect("valid");
+    let message = Message::new(topic_name.clone(), turn.to_string());
+    let retained = Some(Retained {
+        message: Arc::new(message),
+        qos: QoS::AtMostOnce,
+        expires: None,
+    });
+    Record::Retained {
+        topic_name,
+        retained,
+    }
+}
+
+fn turn_of(saved: &Saved) -> Option<u64> {
+    let of_turn = |retained: &&Retained| &*retained.message.topic_name == TURN;
+    let retained = saved.retained.iter().find(of_turn)?;
+    std::str::from_utf8(&retained.message.payload)
+        .ok()?
+        .parse()
+        .ok()
+}
