@@ -1,6 +1,7 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -9,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use mqtt_transport::{Listener, ReadBuffer, ReadStatus, Stream};
 use slotmap::SecondaryMap;
 
-use crate::{Broker, ConnectionId, EVENTS, ListenerSettings, Settings};
+use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -32,6 +33,7 @@ pub struct Server {
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
+    store: Option<Store>,
     peers: Peers,
     /// Peers that may have more to read.
     ready: Vec<usize>,
@@ -75,6 +77,8 @@ pub enum ServerError {
     Listen(String, io::Error),
     /// The system refused something else.
     Io(io::Error),
+    /// The store cannot be used: nothing could be promised any more.
+    Store(StoreError),
 }
 
 impl fmt::Display for ServerError {
@@ -82,6 +86,7 @@ impl fmt::Display for ServerError {
         match self {
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Io(_) => f.write_str("the system refused to go on"),
+            Self::Store(error) => error.fmt(f),
         }
     }
 }
@@ -90,7 +95,14 @@ impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
+            Self::Store(error) => std::error::Error::source(error),
         }
+    }
+}
+
+impl From<StoreError> for ServerError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -131,11 +143,16 @@ impl Server {
                 allow_anonymous,
             });
         }
-        let broker = Broker::new(settings.limits, Box::new(random));
+        let store = settings.store();
+        let mut broker = Broker::new(settings.limits, Box::new(random));
+        let store = store
+            .map(|path| open_store(&path, &mut broker))
+            .transpose()?;
         let server = Self {
             poll,
             listeners: bound,
             broker,
+            store,
             peers: Peers::default(),
             ready: Vec::new(),
             spare_buffer: ReadBuffer::default(),
@@ -212,7 +229,7 @@ impl Server {
             self.read(now, index);
         }
         self.broker.handle_timeout(now);
-        self.write(now);
+        self.write(now)?;
         self.end_lingering(now);
         Ok(stop)
     }
@@ -326,10 +343,30 @@ impl Server {
         }
     }
 
-    fn write(&mut self, now: Instant) {
-        while let Some(id) = self.broker.poll_changed() {
-            self.write_to(now, id);
+    /// Writes what there is, as soon as what it promises is durable. Room in a window may give more
+    /// to write, which is another round.
+    fn write(&mut self, now: Instant) -> Result<(), ServerError> {
+        let mut changed = Vec::new();
+        loop {
+            changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
+            self.commit()?;
+            if changed.is_empty() {
+                return Ok(());
+            }
+            for id in changed.drain(..) {
+                self.write_to(now, id);
+            }
         }
+    }
+
+    fn commit(&mut self) -> Result<(), ServerError> {
+        if let Some(store) = &mut self.store {
+            let records = self.broker.take_records();
+            if !records.is_empty() {
+                store.commit(&records, Clock::now())?;
+            }
+        }
+        Ok(())
     }
 
     fn write_to(&mut self, now: Instant, id: ConnectionId) {
@@ -428,7 +465,7 @@ impl Server {
         self.broker.shut_down(Instant::now());
         loop {
             let now = Instant::now();
-            self.write(now);
+            self.write(now)?;
             for index in std::mem::take(&mut self.ready) {
                 self.read(now, index);
             }
@@ -487,6 +524,22 @@ impl Peers {
     fn index_of(&self, id: ConnectionId) -> Option<usize> {
         self.by_connection.get(id).copied()
     }
+}
+
+/// Opens the store, and lets the broker begin with what is in it.
+fn open_store(path: &Path, broker: &mut Broker) -> Result<Store, ServerError> {
+    let store = Store::open(path)?;
+    let clock = Clock::now();
+    let saved = store.load(clock)?;
+    let (clients, retained) = (saved.clients.len(), saved.retained.len());
+    log::info!(
+        target: EVENTS,
+        "Store {} opened: {clients} sessions, {retained} retained messages.",
+        path.display()
+    );
+    broker.record_changes();
+    broker.restore(clock.now, saved);
+    Ok(store)
 }
 
 /// The addresses that a `listener` line names: all of this machine, or those of a host.

@@ -19,6 +19,10 @@ pub struct Settings {
     pub allow_anonymous: Option<bool>,
     /// Limits.
     pub limits: Limits,
+    /// `persistence`: whether sessions and retained messages survive the broker.
+    pub persistence: bool,
+    /// `persistence_location`: the folder of the store; the current one if not said.
+    pub persistence_location: PathBuf,
 }
 
 /// A `listener` line.
@@ -98,7 +102,15 @@ impl Settings {
             listeners: Vec::new(),
             allow_anonymous: None,
             limits: Limits::default(),
+            persistence: false,
+            persistence_location: PathBuf::new(),
         }
+    }
+
+    /// The file of the store, if there is to be one.
+    pub fn store(&self) -> Option<PathBuf> {
+        let file = || self.persistence_location.join(STORE);
+        self.persistence.then(file)
     }
 
     /// Reads a configuration file.
@@ -172,15 +184,8 @@ impl Settings {
                 let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
                 self.limits.maximum_packet_size = number(name, value, 20, largest)?;
             }
-            "persistence" => {
-                if boolean(name, value)? {
-                    return Err(
-                        "'persistence true' is not supported: this broker keeps its state \
-                                in memory only."
-                            .to_owned(),
-                    );
-                }
-            }
+            "persistence" => self.persistence = boolean(name, value)?,
+            "persistence_location" => self.persistence_location = value.into(),
             _ if MOSQUITTOS.contains(&name) => {
                 return Err(format!("'{name}' is not supported by this broker."));
             }
@@ -218,6 +223,9 @@ fn number(name: &str, value: &str, least: u32, most: u32) -> Result<u32, String>
         .filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("Invalid '{name}' value ({value}): it is {least} to {most}."))
 }
+
+/// The name of the store: not the one of mosquitto's, which may be in the same folder.
+const STORE: &str = "rbroker.db";
 
 /// Names that are mosquitto's and that this broker does not know.
 const MOSQUITTOS: &[&str] = &[
@@ -266,7 +274,6 @@ const MOSQUITTOS: &[&str] = &[
     "password_file",
     "per_listener_settings",
     "persistence_file",
-    "persistence_location",
     "persistent_client_expiration",
     "pid_file",
     "plugin",
@@ -334,6 +341,13 @@ mod tests {
             maximum_queued: usize::MAX,
         };
         assert_eq!(settings.limits, limits);
+        assert_eq!(settings.store(), None);
+        let settings = parse("persistence true\npersistence_location /var/lib/rbroker/").unwrap();
+        let store = settings.store();
+        assert_eq!(
+            store.as_deref(),
+            Some(Path::new("/var/lib/rbroker/rbroker.db"))
+        );
     }
 
     #[test]
@@ -361,10 +375,5 @@ mod tests {
         for (line, expected) in table {
             assert_eq!(parse(line).unwrap_err(), expected);
         }
-        assert!(
-            parse("persistence true")
-                .unwrap_err()
-                .contains("memory only")
-        );
     }
 }

@@ -67,10 +67,12 @@ impl Store {
     /// # Errors
     /// If it cannot be opened, is no store, or is in use.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let error = |error| StoreError::Open(path.to_owned(), Box::new(error));
+        let file = private_file(path).map_err(|io| error(io.into()))?;
         let database = Database::builder()
             .set_cache_size(CACHE)
-            .create(path)
-            .map_err(|error| StoreError::Open(path.to_owned(), Box::new(error.into())))?;
+            .create_file(file)
+            .map_err(|database| error(database.into()))?;
         Self::new(database)
     }
 
@@ -351,6 +353,15 @@ impl Clock {
         let ahead = Duration::from_nanos(nanoseconds).saturating_sub(since);
         self.now.checked_add(ahead).unwrap_or(self.now)
     }
+}
+
+/// The file, which nobody else may read if it is new: messages and wills are in it.
+fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn access(error: impl Into<redb::Error>) -> StoreError {

@@ -1,0 +1,93 @@
+//! `persistence true`: what survives the broker, killed with -9.
+
+use tests::{Broker, Program, RawClient};
+
+/// A broker with a store in a folder of its own.
+fn start(folder: &tempfile::TempDir) -> Broker {
+    let location = folder.path().display();
+    Broker::start(&format!(
+        "persistence true\npersistence_location {location}/"
+    ))
+}
+
+fn publish(broker: &Broker, arguments: &str) {
+    let options = broker.options();
+    Program::new("rpub")
+        .args(&options)
+        .args(arguments)
+        .run()
+        .success();
+}
+
+/// What `rsub` prints until it has so many messages.
+fn receive(broker: &Broker, arguments: &str) -> String {
+    let options = broker.options();
+    let rsub = Program::new("rsub").args(&options).args(arguments);
+    rsub.args("-v").run().success().text()
+}
+
+#[test]
+fn sessions_messages_and_retained_messages_survive_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    publish(&broker, "-t kept -m retained -q 1 -r");
+    publish(&broker, "-t gone -m retained -r");
+    publish(&broker, "-t gone -n -r");
+    // A session that waits.
+    let mut session = RawClient::open(broker.address());
+    session.send(b"\x10\x13\x00\x04MQTT\x04\x00\x00\x00\x00\x07waiting");
+    assert_eq!(session.read(4), [0x20, 2, 0, 0]);
+    session.send(b"\x82\x08\x00\x01\x00\x03a/#\x02");
+    assert_eq!(session.read(5), [0x90, 3, 0, 1, 2]);
+    drop(session);
+    broker.wait_for_log("disconnected: connection closed by client");
+    for (qos, payload) in [(0, "lost"), (1, "one"), (2, "two")] {
+        publish(&broker, &format!("-t a/b -m {payload} -q {qos}"));
+    }
+    let broker = broker.restart();
+    broker.wait_for_log("1 sessions, 1 retained messages.");
+    publish(&broker, "-t a/b -m three -q 2");
+    let broker = broker.restart();
+    let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 3");
+    assert_eq!(received, "a/b one\na/b two\na/b three\n");
+    assert_eq!(receive(&broker, "-t # -C 1 -q 1"), "kept retained\n");
+    // And what was received does not come again after another kill.
+    let broker = broker.restart();
+    publish(&broker, "-t a/b -m four -q 1");
+    let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 1");
+    assert_eq!(received, "a/b four\n");
+}
+
+#[test]
+fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let _broker = start(&folder);
+    let config = folder.path().join("second.conf");
+    let location = folder.path().display();
+    let text =
+        format!("listener 0 127.0.0.1\npersistence true\npersistence_location {location}/\n");
+    std::fs::write(&config, text).unwrap();
+    let second = Program::new("rbroker").arg("-c").arg(&config).run();
+    assert_eq!(second.status, 1);
+    assert!(second.errors.contains("rbroker.db"), "{second:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = folder.path().join("rbroker.db");
+    std::fs::write(
+        &foreign,
+        "not a store, but long enough to look like one. ".repeat(200),
+    )
+    .unwrap();
+    let location = folder.path().display();
+    let text =
+        format!("listener 0 127.0.0.1\npersistence true\npersistence_location {location}/\n");
+    std::fs::write(&config, text).unwrap();
+    let refused = Program::new("rbroker").arg("-c").arg(&config).run();
+    assert_eq!(refused.status, 1);
+    assert!(refused.errors.contains("rbroker.db"), "{refused:?}");
+    assert!(
+        std::fs::read_to_string(&foreign)
+            .unwrap()
+            .starts_with("not a store")
+    );
+}
