@@ -88,6 +88,8 @@ impl World {
         let config = Config {
             receive_maximum: u16::from(script.receive_maximum).max(1),
             maximum_in_flight: u16::from(script.window % 8) + 1,
+            topic_alias_maximum: 2,
+            topic_aliases: 2,
             ..Config::default()
         };
         let now = Instant::now();

@@ -7,6 +7,7 @@
 //! | [`packets`] | bytes of one direction | reading, writing and reading again give the same; cuts do not matter |
 //! | [`topics`] | a filter and a name | validity and matching are those of the definition |
 //! | [`settings`] | a configuration file | it is understood, or refused with one line |
+//! | [`store`] | a value in the store | it is refused, or can be written and read again |
 //! | [`subscriptions`] | requests of clients | the broker delivers what a list of filters says |
 //! | [`client`] | what a server sends, what the application wants, time | what the client sends is legal |
 //! | [`broker`] | what several peers send, time | what the broker sends is legal; nothing is left behind |
@@ -17,6 +18,7 @@ mod client;
 mod packets;
 mod settings;
 mod shape;
+mod store;
 mod subscriptions;
 mod topics;
 
@@ -24,6 +26,7 @@ pub use broker::broker;
 pub use client::client;
 pub use packets::packets;
 pub use settings::settings;
+pub use store::store;
 pub use subscriptions::subscriptions;
 pub use topics::topics;
 
@@ -31,11 +34,12 @@ pub use topics::topics;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("broker", broker),
     ("client", client),
     ("packets", packets),
     ("settings", settings),
+    ("store", store),
     ("subscriptions", subscriptions),
     ("topics", topics),
 ];

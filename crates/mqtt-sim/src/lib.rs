@@ -9,6 +9,7 @@
 
 pub mod checker;
 mod client;
+mod cuts;
 mod disk;
 mod hostile;
 pub mod ledger;
@@ -21,6 +22,7 @@ mod traffic;
 pub mod wire;
 mod world;
 
+pub use cuts::{Runs, run_cuts};
 pub use plan::{Plan, Reduction};
 pub use run::{Report, Shrunk, run_seed, run_with, shrink};
 pub use world::{Outcome, World};

@@ -34,6 +34,8 @@ fn run() -> Result<()> {
             "--trace" => traced = true,
             "--store" => with_store = true,
             "--crashes" => (with_store, handshakes, crashes) = (true, u64::MAX, number()?),
+            "--cuts" => return cut_everywhere(false),
+            "--all-cuts" => return cut_everywhere(true),
             "--defects" => return find_defects(),
             _ => bail!("unknown option {argument}"),
         }
@@ -81,6 +83,21 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
         total.crashes,
         total.deliveries,
         total.faulted as f64 / seconds,
+    );
+    Ok(())
+}
+
+/// A fault at each byte of one message's way, and two.
+fn cut_everywhere(all_kinds: bool) -> Result<()> {
+    let runs = mqtt_sim::run_cuts(all_kinds).map_err(|violation| anyhow::anyhow!("{violation}"))?;
+    let kinds = if all_kinds {
+        "faults of all kinds"
+    } else {
+        "cuts"
+    };
+    println!(
+        "{} runs with one fault (cut, kill, power loss) at each byte and {} with two {kinds}: 0 violations",
+        runs.single, runs.double
     );
     Ok(())
 }

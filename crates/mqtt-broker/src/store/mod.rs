@@ -220,6 +220,22 @@ impl Store {
         Ok(())
     }
 
+    /// Reads a value of one of the tables (`clients`, `messages`, `retained`, `subscriptions`) and
+    /// writes it again: what a tool does that checks a store, value by value.
+    ///
+    /// # Errors
+    /// If it is damaged, or there is no such table.
+    pub fn rewrite_value(table: &str, value: &[u8], clock: Clock) -> Result<Vec<u8>, StoreError> {
+        let (reader, writer) = (Reader::new(value, clock), Writer::new(clock));
+        Ok(match table {
+            "clients" => writer.client(&reader.client()?),
+            "messages" => writer.outgoing(&reader.outgoing()?),
+            "retained" => writer.retained(&reader.retained()?),
+            "subscriptions" => writer.subscription(&reader.subscription()?),
+            _ => return Err(StoreError::Damaged("a table that does not exist")),
+        })
+    }
+
     /// Everything that is stored.
     ///
     /// # Errors

@@ -1,0 +1,26 @@
+//! The values in the store: one that was damaged is refused, or means something that can be written
+//! and read again.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use mqtt_broker::{Clock, Store};
+
+/// The first byte says which table, the rest is the value.
+///
+/// # Panics
+/// If a value that is read is written as another one.
+pub fn store(input: &[u8]) {
+    let Some((table, value)) = input.split_first() else {
+        return;
+    };
+    let table = ["clients", "messages", "retained", "subscriptions"][usize::from(table & 3)];
+    let clock = Clock {
+        now: Instant::now(),
+        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000),
+    };
+    let Ok(written) = Store::rewrite_value(table, value, clock) else {
+        return;
+    };
+    let again = Store::rewrite_value(table, &written, clock);
+    assert_eq!(again.expect("what was written can be read"), written);
+}

@@ -1,0 +1,363 @@
+//! One message, and a fault at each byte of each packet that carries it: a publisher, the broker, a
+//! subscriber, and every place where a connection can be cut, the broker killed, or its power lost.
+//! Nothing here is random; two faults in a row are all pairs of places.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mqtt_broker::{Broker, Clock, ConnectionId, Limits, Store};
+use mqtt_client::{ClientCore, ClientError, Message, Options, QoS, Reconnect};
+use mqtt_codec::{
+    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
+    SubscriptionOptions, TopicFilter, TopicName,
+};
+use mqtt_session::{CloseReason, Event, Outgoing, Session};
+
+use crate::Violation;
+use crate::disk::SimDisk;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The connection is cut; the session is gone on with.
+    Cut,
+    /// The process of the broker is killed.
+    Kill,
+    /// The broker's machine loses its power.
+    PowerLoss,
+}
+
+/// A fault, after so many bytes on one of the four ways: publisher to broker, broker to publisher,
+/// broker to subscriber, subscriber to broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    way: usize,
+    bytes: usize,
+    kind: Kind,
+}
+
+/// How many runs there were.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Runs {
+    /// With one fault.
+    pub single: u64,
+    /// With two.
+    pub double: u64,
+}
+
+/// Runs one fault of each kind at each place, and two: cuts only, or all kinds.
+///
+/// # Errors
+/// What is broken, and by which faults.
+pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
+    let mut runs = Runs::default();
+    for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let lengths = run(version, qos, &[])?;
+            for kind in [Kind::Cut, Kind::Kill, Kind::PowerLoss] {
+                for first in places(kind, lengths) {
+                    let lengths = run(version, qos, &[first])?;
+                    runs.single += 1;
+                    for second in [Kind::Cut, Kind::Kill, Kind::PowerLoss] {
+                        if !all_kinds && (kind != Kind::Cut || second != Kind::Cut) {
+                            continue;
+                        }
+                        for second in places(second, lengths) {
+                            run(version, qos, &[first, second])?;
+                            runs.double += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// Every place for a fault where so many bytes pass.
+fn places(kind: Kind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
+    let of_way = move |way| (0..=lengths[way]).map(move |bytes| Fault { way, bytes, kind });
+    (0..4).flat_map(of_way)
+}
+
+/// Runs to the end; gives the bytes that passed each way behind the last fault.
+fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4], Violation> {
+    let with_store = faults.iter().any(|fault| fault.kind != Kind::Cut);
+    let mut world = World::new(version, qos, with_store);
+    let failed =
+        |what: String| Violation::new("cuts", format!("{version} QoS {qos} {faults:?}: {what}"));
+    for fault in faults {
+        world.run_to(Some(*fault)).map_err(&failed)?;
+    }
+    world.run_to(None).map_err(&failed)?;
+    let got = world.got;
+    let right = match qos {
+        QoS::ExactlyOnce => got == 1,
+        _ => got >= 1,
+    };
+    if !right {
+        return Err(failed(format!("the message came {got} times")));
+    }
+    Ok(world.passed)
+}
+
+struct World {
+    now: Instant,
+    start: Instant,
+    broker: Broker,
+    store: Option<(SimDisk, Option<Store>)>,
+    /// The publisher and the subscriber.
+    ends: [End; 2],
+    qos: QoS,
+    subscribed: bool,
+    published: bool,
+    delivered: bool,
+    got: u32,
+    /// Bytes that passed each way since the last fault.
+    passed: [usize; 4],
+}
+
+struct End {
+    core: ClientCore,
+    connection: Option<ConnectionId>,
+    client_input: Vec<u8>,
+    broker_input: Vec<u8>,
+}
+
+impl World {
+    fn new(version: ProtocolVersion, qos: QoS, with_store: bool) -> Self {
+        let now = Instant::now();
+        let mut broker = new_broker();
+        let store = with_store.then(|| {
+            broker.record_changes();
+            let disk = SimDisk::default();
+            let store = Store::with_backend(disk.clone()).expect("an empty disk");
+            (disk, Some(store))
+        });
+        Self {
+            now,
+            start: now,
+            broker,
+            store,
+            ends: [End::new(version, "p"), End::new(version, "s")],
+            qos,
+            subscribed: false,
+            published: false,
+            delivered: false,
+            got: 0,
+            passed: [0; 4],
+        }
+    }
+
+    /// Runs until the fault, or until nothing moves any more.
+    fn run_to(&mut self, fault: Option<Fault>) -> Result<(), String> {
+        self.passed = [0; 4];
+        for _ in 0..200 {
+            for end in 0..2 {
+                self.connect(end)?;
+            }
+            let before = self.passed;
+            for way in 0..4 {
+                let left = match fault {
+                    Some(fault) if fault.way == way => fault.bytes - self.passed[way],
+                    _ => usize::MAX,
+                };
+                self.pass(way, left)?;
+                if let Some(fault) = fault.filter(|fault| self.passed[fault.way] == fault.bytes) {
+                    if fault.way == way {
+                        return self.fail(fault);
+                    }
+                }
+            }
+            if self.subscribed && !self.published {
+                self.publish()?;
+            } else if before == self.passed {
+                return match (fault, self.delivered && self.is_quiet()) {
+                    // Fewer bytes than the place says cannot be: the same happened before.
+                    (Some(fault), _) => Err(format!("{fault:?} was not reached")),
+                    (None, true) => Ok(()),
+                    (None, false) => Err("it does not come to its end".into()),
+                };
+            }
+        }
+        Err("it does not end".into())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.ends.iter().all(|end| end.core.unfinished() == 0)
+    }
+
+    fn publish(&mut self) -> Result<(), String> {
+        let message = Message::new(TopicName::new("t").expect("valid"), "0123456789abcdef");
+        let outgoing = Outgoing::new(Arc::new(message), self.qos);
+        let result = self.ends[0].core.publish(self.now, outgoing);
+        self.published = result.is_ok();
+        result.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn connect(&mut self, end: usize) -> Result<(), String> {
+        let end = &mut self.ends[end];
+        if end.connection.is_none() {
+            end.core
+                .handle_reached(self.now)
+                .map_err(|error| error.to_string())?;
+            end.connection = Some(self.broker.open(self.now, "peer".into(), true));
+        }
+        Ok(())
+    }
+
+    /// Moves bytes one way, as many as there are and may pass.
+    fn pass(&mut self, way: usize, most: usize) -> Result<(), String> {
+        let index = way / 2;
+        let Some(id) = self.ends[index].connection else {
+            return Ok(());
+        };
+        // The subscriber's ways are the other way round.
+        let to_broker = way == 0 || way == 3;
+        if to_broker {
+            let end = &mut self.ends[index];
+            let count = end.core.output().len().min(most);
+            end.broker_input.extend(&end.core.output()[..count]);
+            end.core.consume_output(self.now, count);
+            self.passed[way] += count;
+            let mut input = &end.broker_input[..];
+            self.broker.handle_input(self.now, id, &mut input);
+            end.broker_input = input.to_vec();
+        } else {
+            self.commit()?;
+            let count = self.broker.output(id).len().min(most);
+            let bytes = self.broker.output(id)[..count].to_vec();
+            self.broker.consume_output(self.now, id, count);
+            self.passed[way] += count;
+            self.ends[index].client_input.extend(bytes);
+            self.client_handles(index)?;
+        }
+        Ok(())
+    }
+
+    fn client_handles(&mut self, index: usize) -> Result<(), String> {
+        let end = &mut self.ends[index];
+        let (now, buffer) = (self.now, std::mem::take(&mut end.client_input));
+        let mut input = &buffer[..];
+        let (subscribed, delivered, got) =
+            (&mut self.subscribed, &mut self.delivered, &mut self.got);
+        let result = end
+            .core
+            .handle_input(now, &mut input, &mut |connection, event| {
+                match event {
+                    Event::Connected { .. } if index == 1 => {
+                        let subscription = Subscription {
+                            topic_filter: TopicFilter::new("t").expect("valid"),
+                            options: SubscriptionOptions::new(QoS::ExactlyOnce),
+                        };
+                        let properties = SubscribeProperties::default();
+                        let _ = connection.subscribe(now, vec![subscription], properties);
+                    }
+                    Event::Subscribed(_) => *subscribed = true,
+                    Event::Delivered { .. } => *delivered = true,
+                    Event::Message(received) => {
+                        *got += 1;
+                        if let Some(identifier) = received.publish().delivery.packet_identifier() {
+                            connection.acknowledge(now, identifier, ReasonCode::Success);
+                        }
+                    }
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            });
+        end.client_input = input.to_vec();
+        result.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        let clock = self.clock();
+        if let Some((_, Some(store))) = &mut self.store {
+            let records = self.broker.take_records();
+            if !records.is_empty() {
+                return store
+                    .commit(&records, clock)
+                    .map_err(|error| error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn clock(&self) -> Clock {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let now = self.now;
+        Clock {
+            now,
+            wall: wall + (now - self.start),
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> Result<(), String> {
+        let ends = match fault.kind {
+            Kind::Cut => fault.way / 2..fault.way / 2 + 1,
+            Kind::Kill | Kind::PowerLoss => 0..2,
+        };
+        for index in ends {
+            self.lose(index)?;
+        }
+        if fault.kind == Kind::Cut {
+            return Ok(());
+        }
+        let clock = self.clock();
+        let Some((disk, store)) = &mut self.store else {
+            return Ok(());
+        };
+        match fault.kind {
+            // Everything that was not synced is lost: the worst that can be.
+            Kind::PowerLoss => disk.lose_power(&mut fastrand::Rng::with_seed(0)),
+            _ => disk.kill(),
+        }
+        disk.fail_after(0);
+        *store = None;
+        disk.mend();
+        let opened = Store::with_backend(disk.clone()).map_err(|error| error.to_string())?;
+        let saved = opened.load(clock).map_err(|error| error.to_string())?;
+        *store = Some(opened);
+        self.broker = new_broker();
+        self.broker.record_changes();
+        self.broker.restore(self.now, saved);
+        Ok(())
+    }
+
+    /// The connection of a client is gone, for both.
+    fn lose(&mut self, index: usize) -> Result<(), String> {
+        let end = &mut self.ends[index];
+        end.client_input.clear();
+        end.broker_input.clear();
+        if let Some(id) = end.connection.take() {
+            self.broker.remove(self.now, id);
+        }
+        let error = ClientError::Closed(CloseReason::ConnectionLost);
+        let lost = end.core.handle_lost(self.now, error, 0);
+        lost.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+impl End {
+    fn new(version: ProtocolVersion, name: &str) -> Self {
+        let mut options = Options::new("broker", 1883);
+        options.reconnect = Reconnect::Always;
+        options.limits.first_identifier = PacketIdentifier::FIRST;
+        options.connect = Connect::new(version, name);
+        options.connect.clean_start = false;
+        options.connect.keep_alive = 0;
+        if version == ProtocolVersion::V5_0 {
+            options.connect.properties.session_expiry_interval = Some(u32::MAX);
+        }
+        Self {
+            core: ClientCore::new(options, Some(Session::default())),
+            connection: None,
+            client_input: Vec::new(),
+            broker_input: Vec::new(),
+        }
+    }
+}
+
+fn new_broker() -> Broker {
+    Broker::new(Limits::default(), Box::new(|| 7))
+}
