@@ -1,7 +1,8 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test` and `sim`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod conformance;
 mod demo;
+mod fuzz;
 mod setup;
 mod sim;
 mod test;
@@ -18,7 +19,9 @@ Usage: cargo xtask TASK
          run the tests that name statements of the standard and write docs/conformance.md; --check
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
-  sim    simulate clients, broker and network: --quick, --seed N [--trace], or --handshakes N
+  sim    simulate clients, broker and network: --quick, --seed N [--store] [--trace],
+         --handshakes N, --crashes N, --cuts, --all-cuts
+  fuzz   --seconds N [TARGET ...]: run the fuzz targets, each so long
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         ["conformance", ref options @ ..] => conformance::run(options),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["fuzz", ref options @ ..] => fuzz::run(options),
         ["sim", ref options @ ..] => sim::run(options),
         _ => {
             eprint!("{USAGE}");

@@ -4,16 +4,20 @@ use anyhow::{Result, bail};
 
 use crate::{cargo, run as run_command, target};
 
-/// `--quick` is what CI runs: a million faulted handshakes, and each planted defect found. Else one
-/// seed (`--seed N`, with `--trace` every step of it), or seeds until so many faulted handshakes are
-/// done (`--handshakes N`, from seed `--first N`).
+/// `--quick` is what CI runs: a million faulted handshakes, a cut at each byte, two thousand deaths of
+/// the broker, and each planted defect found. Else one seed (`--seed N`, with `--store` for a broker
+/// that dies, with `--trace` every step of it), seeds until so many faulted handshakes or deaths are
+/// done (`--handshakes N`, `--crashes N`, from seed `--first N`), or faults at each byte (`--cuts`,
+/// `--all-cuts`).
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     match options {
         ["--quick"] => {
             simulate("--handshakes 1000000")?;
+            simulate("--cuts")?;
+            simulate("--crashes 2000")?;
             find_defects()
         }
-        [] => bail!("say --quick, --seed N [--trace], or --handshakes N [--first N]"),
+        [] => bail!("say --quick, --seed N, --handshakes N, --crashes N, --cuts or --all-cuts"),
         _ => simulate(&options.join(" ")),
     }
 }
