@@ -12,15 +12,15 @@ fn malformed_packets_end_their_connection_with_a_reason_and_no_other() {
     let broker = Broker::start("");
     let mut bystander = bystander(&broker);
     let table: [(&[u8], u8); 9] = [
-        (&[0xC1, 0], 0x81),                            // flags
-        (&[0xC0, 1, 0], 0x81),                         // a body that may not be
-        (&[0x36, 6, 0, 1, b'a', 0, 1, 0], 0x81),       // QoS 3
-        (&[0x30, 6, 0, 3, 0xED, 0xA0, 0x80, 0], 0x81), // not UTF-8
-        (&[0x30, 4, 0, 1, b'#', 0], 0x90),             // wildcard
-        (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 1], 0x94), // topic alias
-        (&[0x32, 6, 0, 1, b'a', 0, 0, 0], 0x82),       // packet identifier zero
-        (&[0x20, 3, 0, 0, 0], 0x82),                   // a server's packet
-        (&[0x82, 7, 0, 1, 0, 0, 1, b'a', 3], 0x82),    // QoS 3 asked for
+        (&[0xC1, 0], 0x81),                             // flags
+        (&[0xC0, 1, 0], 0x81),                          // a body that may not be
+        (&[0x36, 6, 0, 1, b'a', 0, 1, 0], 0x81),        // QoS 3
+        (&[0x30, 6, 0, 3, 0xED, 0xA0, 0x80, 0], 0x81),  // not UTF-8
+        (&[0x30, 4, 0, 1, b'#', 0], 0x90),              // wildcard
+        (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 11], 0x94), // topic alias above the maximum
+        (&[0x32, 6, 0, 1, b'a', 0, 0, 0], 0x82),        // packet identifier zero
+        (&[0x20, 3, 0, 0, 0], 0x82),                    // a server's packet
+        (&[0x82, 7, 0, 1, 0, 0, 1, b'a', 3], 0x82),     // QoS 3 asked for
     ];
     for (bytes, reason) in table {
         let mut client = RawClient::connect(broker.address(), 5, "bad");

@@ -23,6 +23,8 @@
 mod broker;
 mod client;
 mod connect;
+mod listening;
+mod peers;
 mod record;
 mod retained;
 mod routing;

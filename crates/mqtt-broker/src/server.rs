@@ -1,16 +1,17 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token};
-use mqtt_transport::{Listener, ReadBuffer, ReadStatus, Stream};
-use slotmap::SecondaryMap;
+use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
 
-use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError};
+use crate::listening::{hosts, listen};
+use crate::peers::Peers;
+use crate::{Broker, Clock, ConnectionId, EVENTS, Settings, Store, StoreError};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -37,6 +38,8 @@ pub struct Server {
     peers: Peers,
     /// Peers that may have more to read.
     ready: Vec<usize>,
+    /// Connections whose sockets have room again.
+    writable: Vec<ConnectionId>,
     /// One buffer serves all peers that do not hold the start of a packet.
     spare_buffer: ReadBuffer,
     lingering: Vec<(Instant, usize)>,
@@ -48,25 +51,6 @@ struct BoundListener {
     listener: Listener,
     address: SocketAddr,
     allow_anonymous: bool,
-}
-
-/// The sockets, by token.
-#[derive(Debug, Default)]
-struct Peers {
-    entries: Vec<Option<Peer>>,
-    free: Vec<usize>,
-    by_connection: SecondaryMap<ConnectionId, usize>,
-}
-
-#[derive(Debug)]
-struct Peer {
-    stream: Stream,
-    buffer: ReadBuffer,
-    /// `None` once the broker is done with it.
-    connection: Option<ConnectionId>,
-    is_ready: bool,
-    /// The broker has ended it; it is in the list of those that linger.
-    is_ending: bool,
 }
 
 /// Why a server cannot start or go on.
@@ -155,6 +139,7 @@ impl Server {
             store,
             peers: Peers::default(),
             ready: Vec::new(),
+            writable: Vec::new(),
             spare_buffer: ReadBuffer::default(),
             lingering: Vec::new(),
             retry_accept: None,
@@ -218,7 +203,7 @@ impl Server {
             match event.token() {
                 STOP => stop = true,
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
-                Token(token) => self.peer_is_ready(now, token - self.listeners.len(), event),
+                Token(token) => self.peer_is_ready(token - self.listeners.len(), event),
             }
         }
         if self.retry_accept.is_some_and(|retry_at| retry_at <= now) {
@@ -281,7 +266,7 @@ impl Server {
         }
     }
 
-    fn peer_is_ready(&mut self, now: Instant, index: usize, event: &Event) {
+    fn peer_is_ready(&mut self, index: usize, event: &Event) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -291,9 +276,7 @@ impl Server {
             self.ready.push(index);
         }
         if event.is_writable() {
-            if let Some(id) = peer.connection {
-                self.write_to(now, id);
-            }
+            self.writable.extend(peer.connection);
         }
     }
 
@@ -343,10 +326,11 @@ impl Server {
         }
     }
 
-    /// Writes what there is, as soon as what it promises is durable. Room in a window may give more
-    /// to write, which is another round.
+    /// Writes what there is, as soon as what it promises is durable. What follows from writing (room in
+    /// a window, a socket that is gone and its client's will) is another round, with its own commit.
     fn write(&mut self, now: Instant) -> Result<(), ServerError> {
-        let mut changed = Vec::new();
+        let mut changed = std::mem::take(&mut self.writable);
+        let mut gone = Vec::new();
         loop {
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
             self.commit()?;
@@ -354,7 +338,11 @@ impl Server {
                 return Ok(());
             }
             for id in changed.drain(..) {
-                self.write_to(now, id);
+                gone.extend(self.write_to(now, id).err().map(|index| (id, index)));
+            }
+            for (id, index) in gone.drain(..) {
+                self.broker.handle_close(now, id);
+                self.close(now, id, index);
             }
         }
     }
@@ -369,12 +357,13 @@ impl Server {
         Ok(())
     }
 
-    fn write_to(&mut self, now: Instant, id: ConnectionId) {
+    /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
+    fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
         let Some(index) = self.peers.index_of(id) else {
-            return;
+            return Ok(());
         };
         let Some(peer) = self.peers.get_mut(index) else {
-            return;
+            return Ok(());
         };
         let output = self.broker.output(id);
         let was_blocked = output.len() >= MAXIMUM_UNWRITTEN;
@@ -387,14 +376,12 @@ impl Server {
                     self.ready.push(index);
                 }
             }
-            Err(_) => {
-                self.broker.handle_close(now, id);
-                return self.close(now, id, index);
-            }
+            Err(_) => return Err(index),
         }
         if self.broker.has_ended(id) {
             self.end_peer(now, id, index);
         }
+        Ok(())
     }
 
     /// The broker has ended a connection: its last bytes are written, for a while, and then what the
@@ -476,53 +463,10 @@ impl Server {
             self.wait(events)?;
             for event in events.iter() {
                 if let Some(index) = event.token().0.checked_sub(self.listeners.len()) {
-                    self.peer_is_ready(now, index, event);
+                    self.peer_is_ready(index, event);
                 }
             }
         }
-    }
-}
-
-impl Peers {
-    fn next_index(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.entries.len())
-    }
-
-    fn insert(&mut self, index: usize, stream: Stream, id: ConnectionId) {
-        let buffer = ReadBuffer::default();
-        let peer = Peer {
-            stream,
-            buffer,
-            connection: Some(id),
-            is_ready: false,
-            is_ending: false,
-        };
-        self.by_connection.insert(id, index);
-        match self.entries.get_mut(index) {
-            Some(entry) => {
-                self.free.pop();
-                *entry = Some(peer);
-            }
-            None => self.entries.push(Some(peer)),
-        }
-    }
-
-    /// Closes the socket: dropping it also ends its registration.
-    fn remove(&mut self, index: usize) {
-        if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
-            self.free.push(index);
-            if let Some(id) = peer.connection {
-                self.by_connection.remove(id);
-            }
-        }
-    }
-
-    fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {
-        self.entries.get_mut(index)?.as_mut()
-    }
-
-    fn index_of(&self, id: ConnectionId) -> Option<usize> {
-        self.by_connection.get(id).copied()
     }
 }
 
@@ -540,56 +484,6 @@ fn open_store(path: &Path, broker: &mut Broker) -> Result<Store, ServerError> {
     broker.record_changes();
     broker.restore(clock.now, saved);
     Ok(store)
-}
-
-/// The addresses that a `listener` line names: all of this machine, or those of a host.
-fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {
-    if let Some(address) = listener.address() {
-        return Ok(vec![address]);
-    }
-    let Some(host) = &listener.host else {
-        return Ok(vec![
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv6Addr::UNSPECIFIED.into(),
-        ]);
-    };
-    let addresses = mqtt_transport::resolve(host, listener.port, Duration::from_secs(10));
-    let addresses = addresses.map_err(|error| ServerError::Listen(host.clone(), error))?;
-    Ok(addresses.iter().map(SocketAddr::ip).collect())
-}
-
-/// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its
-/// addresses' fault as long as one is left.
-fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ServerError> {
-    let mut port = port;
-    let mut listeners = Vec::new();
-    let mut missing = None;
-    for host in hosts {
-        let address = SocketAddr::new(*host, port);
-        match Listener::bind(address) {
-            Ok(listener) => {
-                port = listener.local_address()?.port(); // the same for the others
-                listeners.push(listener);
-            }
-            Err(error) if hosts.len() > 1 && is_missing_family(&error) => {
-                missing = Some((address, error));
-            }
-            Err(error) => return Err(ServerError::Listen(address.to_string(), error)),
-        }
-    }
-    match missing {
-        Some((address, error)) if listeners.is_empty() => {
-            Err(ServerError::Listen(address.to_string(), error))
-        }
-        _ => Ok(listeners),
-    }
-}
-
-fn is_missing_family(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    const EAFNOSUPPORT: i32 = 97; // Linux; elsewhere the kinds above
-    matches!(error.kind(), AddrNotAvailable | Unsupported)
-        || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 /// Identifiers only have to differ, so that the clock would do if the system had no random bytes.

@@ -1,0 +1,59 @@
+//! Which addresses a `listener` line means, and the sockets that listen there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use mqtt_transport::Listener;
+
+use crate::{ListenerSettings, ServerError};
+
+/// The addresses that a `listener` line names: all of this machine, or those of a host.
+pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {
+    if let Some(address) = listener.address() {
+        return Ok(vec![address]);
+    }
+    let Some(host) = &listener.host else {
+        return Ok(vec![
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv6Addr::UNSPECIFIED.into(),
+        ]);
+    };
+    let addresses = mqtt_transport::resolve(host, listener.port, Duration::from_secs(10));
+    let addresses = addresses.map_err(|error| ServerError::Listen(host.clone(), error))?;
+    Ok(addresses.iter().map(SocketAddr::ip).collect())
+}
+
+/// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its
+/// addresses' fault as long as one is left.
+pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ServerError> {
+    let mut port = port;
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for host in hosts {
+        let address = SocketAddr::new(*host, port);
+        match Listener::bind(address) {
+            Ok(listener) => {
+                port = listener.local_address()?.port(); // the same for the others
+                listeners.push(listener);
+            }
+            Err(error) if hosts.len() > 1 && is_missing_family(&error) => {
+                missing = Some((address, error));
+            }
+            Err(error) => return Err(ServerError::Listen(address.to_string(), error)),
+        }
+    }
+    match missing {
+        Some((address, error)) if listeners.is_empty() => {
+            Err(ServerError::Listen(address.to_string(), error))
+        }
+        _ => Ok(listeners),
+    }
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    const EAFNOSUPPORT: i32 = 97; // Linux; elsewhere the kinds above
+    matches!(error.kind(), AddrNotAvailable | Unsupported)
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}

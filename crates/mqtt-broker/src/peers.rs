@@ -1,0 +1,68 @@
+//! The sockets of the connections, and what is read of each and not understood yet.
+
+use mqtt_transport::{ReadBuffer, Stream};
+use slotmap::SecondaryMap;
+
+use crate::ConnectionId;
+
+/// The sockets, by token.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    entries: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) stream: Stream,
+    pub(crate) buffer: ReadBuffer,
+    /// `None` once the broker is done with it.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) is_ready: bool,
+    /// The broker has ended it; it is in the list of those that linger.
+    pub(crate) is_ending: bool,
+}
+
+impl Peers {
+    pub(crate) fn next_index(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.entries.len())
+    }
+
+    pub(crate) fn insert(&mut self, index: usize, stream: Stream, id: ConnectionId) {
+        let buffer = ReadBuffer::default();
+        let peer = Peer {
+            stream,
+            buffer,
+            connection: Some(id),
+            is_ready: false,
+            is_ending: false,
+        };
+        self.by_connection.insert(id, index);
+        match self.entries.get_mut(index) {
+            Some(entry) => {
+                self.free.pop();
+                *entry = Some(peer);
+            }
+            None => self.entries.push(Some(peer)),
+        }
+    }
+
+    /// Closes the socket: dropping it also ends its registration.
+    pub(crate) fn remove(&mut self, index: usize) {
+        if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
+            self.free.push(index);
+            if let Some(id) = peer.connection {
+                self.by_connection.remove(id);
+            }
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {
+        self.entries.get_mut(index)?.as_mut()
+    }
+
+    pub(crate) fn index_of(&self, id: ConnectionId) -> Option<usize> {
+        self.by_connection.get(id).copied()
+    }
+}
