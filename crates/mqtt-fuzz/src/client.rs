@@ -65,6 +65,14 @@ pub fn client(input: &[u8]) {
     }
 }
 
+/// What the client did with some bytes.
+struct Handled {
+    /// How many are left.
+    waiting: usize,
+    /// Whether the connection was accepted.
+    accepted: bool,
+}
+
 struct World {
     connection: Connection,
     connect: Connect,
@@ -174,13 +182,14 @@ impl World {
             return;
         }
         let was_connected = self.connection.is_connected();
-        let waiting = self.handle(bytes);
+        let handled = self.handle(bytes);
         let is_connected = self.connection.is_connected();
         let (sent, window) = (&mut self.sent, self.config.maximum_in_flight);
         let version = self.connect.protocol_version;
         let lasts = self.lasts;
         if let Some(mut server) = self.server.take() {
-            // The checker follows as long as it understands the server.
+            // The checker follows as long as it understands the server, and the client takes all that
+            // comes or nothing of it.
             let understood = server.read(bytes, |packet| {
                 if packet.kind == 2 && is_connected && !was_connected {
                     let goes_on = match version {
@@ -189,25 +198,33 @@ impl World {
                     };
                     sent.begin(goes_on, window);
                 }
-                sent.answered(&packet);
+                if is_connected {
+                    sent.answered(&packet);
+                }
                 Ok(())
             });
-            let follows = waiting == 0 && (is_connected || !was_connected);
+            let took_nothing = !was_connected && !handled.accepted;
+            let follows = handled.waiting == 0 && (is_connected || took_nothing);
             self.server = understood.ok().map(|()| server).filter(|_| follows);
         }
         self.write(usize::MAX);
     }
 
-    /// Says how many bytes are left.
-    fn handle(&mut self, bytes: &[u8]) -> usize {
+    fn handle(&mut self, bytes: &[u8]) -> Handled {
         let mut input = bytes;
+        let mut accepted = false;
         while let Some(event) = self.connection.handle_input(self.now, &mut input) {
-            if let Event::Message(received) = event {
-                self.open
-                    .extend(received.publish().delivery.packet_identifier());
+            match event {
+                Event::Message(received) => {
+                    self.open
+                        .extend(received.publish().delivery.packet_identifier());
+                }
+                Event::Connected { .. } => accepted = true,
+                _ => {}
             }
         }
-        input.len()
+        let waiting = input.len();
+        Handled { waiting, accepted }
     }
 
     fn write(&mut self, count: usize) {
