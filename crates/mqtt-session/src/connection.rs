@@ -8,54 +8,17 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::{
     Ack, Connect, DecodeError, Decoder, Disconnect, EncodeError, Packet, PacketIdentifier,
-    PacketType, ProtocolVersion, QoS, ReasonCode, Role,
+    PacketType, ProtocolVersion, ReasonCode, Role,
 };
 
 use crate::authentication::Authentication;
 use crate::delivery::Repeat;
 use crate::keep_alive::{Action, KeepAlive};
+use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction};
 use crate::topic_alias::{ReceivedAliases, SentAliases};
-use crate::{Change, CloseReason, Defect, Event, Session};
-
-/// Limits of this end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
-    pub maximum_packet_size: u32,
-    /// How many messages of QoS 1 and 2 may come at a time. Holds for peers of 5.0, which know it.
-    pub receive_maximum: u16,
-    /// How many messages of QoS 1 and 2 are sent at a time, if the peer allows as many.
-    pub maximum_in_flight: u16,
-    /// The highest topic alias that is accepted. An end of 5.0 has to announce it.
-    pub topic_alias_maximum: u16,
-    /// How many topic names get an alias in what is sent, if the peer allows as many.
-    pub topic_aliases: u16,
-    /// Client: the identifier to begin with if it goes on with a session whose state it does not
-    /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
-    pub first_identifier: PacketIdentifier,
-    /// Whether changes of the session are recorded, for [`Connection::take_changes`].
-    pub records_changes: bool,
-    /// How long CONNECT (at a server) or CONNACK (at a client) may take.
-    pub handshake_timeout: Duration,
-}
-
-impl Default for Config {
-    /// No limits but the protocol's, ten seconds for the handshake, no topic aliases.
-    fn default() -> Self {
-        Self {
-            maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
-            receive_maximum: u16::MAX,
-            maximum_in_flight: u16::MAX,
-            topic_alias_maximum: 0,
-            topic_aliases: 0,
-            first_identifier: PacketIdentifier::FIRST,
-            records_changes: false,
-            handshake_timeout: Duration::from_secs(10),
-        }
-    }
-}
+use crate::{Change, CloseReason, Config, Defect, Event, Session};
 
 /// One end of one connection, from CONNECT to its end.
 #[derive(Debug)]
@@ -103,31 +66,6 @@ pub(crate) enum State {
     Answering,
     Connected,
     Ended,
-}
-
-/// What the peer accepts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PeerLimits {
-    pub(crate) maximum_packet_size: u32,
-    pub(crate) receive_maximum: u16,
-    pub(crate) maximum_qos: QoS,
-    pub(crate) retain_available: bool,
-    pub(crate) topic_alias_maximum: u16,
-    /// Whether it wants reason strings and user properties with every packet.
-    pub(crate) problem_information: bool,
-}
-
-impl Default for PeerLimits {
-    fn default() -> Self {
-        Self {
-            maximum_packet_size: u32::MAX,
-            receive_maximum: u16::MAX,
-            maximum_qos: QoS::ExactlyOnce,
-            retain_available: true,
-            topic_alias_maximum: 0,
-            problem_information: true,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
+use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, ReasonCode};
 
 use crate::authentication::Authentication;
-use crate::connection::{Connection, PeerLimits, State};
+use crate::connection::{Connection, State};
 use crate::keep_alive::KeepAlive;
+use crate::limits::PeerLimits;
 use crate::topic_alias::SentAliases;
 use crate::{CloseReason, Event, Session};
 
@@ -138,37 +139,5 @@ impl Connection {
 
     fn set_keep_alive(&mut self, now: Instant, seconds: u16) {
         self.keep_alive = KeepAlive::new(self.role, Duration::from_secs(seconds.into()), now);
-    }
-}
-
-impl PeerLimits {
-    fn of_client(connect: &Connect) -> Self {
-        Self {
-            maximum_packet_size: connect
-                .properties
-                .maximum_packet_size
-                .map_or(u32::MAX, Into::into),
-            receive_maximum: connect
-                .properties
-                .receive_maximum
-                .map_or(u16::MAX, Into::into),
-            topic_alias_maximum: connect.properties.topic_alias_maximum.unwrap_or(0),
-            problem_information: connect
-                .properties
-                .request_problem_information
-                .unwrap_or(true),
-            ..Self::default()
-        }
-    }
-
-    fn of_server(connack: &ConnackProperties) -> Self {
-        Self {
-            maximum_packet_size: connack.maximum_packet_size.map_or(u32::MAX, Into::into),
-            receive_maximum: connack.receive_maximum.map_or(u16::MAX, Into::into),
-            maximum_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
-            retain_available: connack.retain_available.unwrap_or(true),
-            topic_alias_maximum: connack.topic_alias_maximum.unwrap_or(0),
-            problem_information: true,
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
+use mqtt_codec::{Ack, Disconnect, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
 
 use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
@@ -21,68 +21,69 @@ impl Connection {
             let what = "a reason string or user property that was not asked for";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-23
         }
-        if self.state == State::Handshake {
-            return match packet {
-                Packet::Connect(connect) => Some(self.handle_connect(now, connect)),
-                Packet::Connack(connack) => self.handle_connack(now, connack),
-                Packet::Auth(auth) => self.handle_auth(now, auth),
-                // MQTT 5.0, 3.2: nothing comes before CONNACK [MQTT-3.2.0-1].
-                _ => self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first"),
-            };
-        }
-        match packet {
-            Packet::Auth(auth) => self.handle_auth(now, auth),
-            _ if self.state == State::Authenticating => {
-                // [MQTT-3.1.2-30]; DISCONNECT is no error, and ends it too.
-                if let Packet::Disconnect(disconnect) = packet {
-                    return self.end(now, CloseReason::Disconnected(disconnect));
-                }
-                let what = "another packet than AUTH before CONNACK";
+        match (self.state, packet) {
+            (State::Handshake, Packet::Connect(connect)) => Some(self.handle_connect(now, connect)),
+            (State::Handshake, Packet::Connack(connack)) => self.handle_connack(now, connack),
+            (_, Packet::Auth(auth)) => self.handle_auth(now, auth),
+            (State::Handshake, _) => {
+                // MQTT 5.0, 3.2: nothing but AUTH comes before CONNACK [MQTT-3.2.0-1].
+                self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first")
+            }
+            (_, Packet::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
+            (State::Authenticating, _) => {
+                let what = "another packet than AUTH before CONNACK"; // [MQTT-3.1.2-30]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
+            (_, packet) => self.handle_connected(now, packet),
+        }
+    }
+
+    /// A packet on a connection that is accepted.
+    fn handle_connected<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Event<'a>> {
+        let sender = &mut self.session.sender;
+        match packet {
             Packet::Publish(publish) => self.handle_publish(now, publish),
             Packet::Puback(ack) => {
-                let answer = self.session.sender.handle_puback(ack.packet_identifier);
+                let answer = sender.handle_puback(ack.packet_identifier);
                 self.answered(now, ack, answer)
             }
             Packet::Pubrec(ack) => {
                 let refused = ack.reason_code.is_error();
-                let answer = self
-                    .session
-                    .sender
-                    .handle_pubrec(ack.packet_identifier, refused);
+                let answer = sender.handle_pubrec(ack.packet_identifier, refused);
                 self.pubrec_answered(now, ack, answer)
             }
             Packet::Pubrel(ack) => self.handle_pubrel(now, &ack),
             Packet::Pubcomp(ack) => {
-                let answer = self.session.sender.handle_pubcomp(ack.packet_identifier);
+                let answer = sender.handle_pubcomp(ack.packet_identifier);
                 self.answered(now, ack, answer)
             }
             Packet::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
             Packet::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
             Packet::Suback(suback) => self.request_answered(now, suback, Event::Subscribed),
-            Packet::Unsuback(unsuback) => self.request_answered(now, unsuback, Event::Unsubscribed),
+            Packet::Unsuback(suback) => self.request_answered(now, suback, Event::Unsubscribed),
             Packet::Pingreq => {
                 self.send(now, &Packet::Pingresp); // [MQTT-3.12.4-1]
                 None
             }
             Packet::Pingresp => None,
-            Packet::Disconnect(disconnect)
-                if self.session_ends_with_connection
-                    && disconnect.properties.session_expiry_interval.unwrap_or(0) > 0 =>
-            {
-                let what = "a session that ends with its connection cannot be prolonged";
-                self.protocol_error(now, ReasonCode::ProtocolError, what) // U5-14
+            Packet::Connect(_) | Packet::Connack(_) | Packet::Auth(_) | Packet::Disconnect(_) => {
+                let what = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]; the others went before
+                self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
-            Packet::Disconnect(disconnect) => {
-                self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
-            }
-            Packet::Connect(_) | Packet::Connack(_) => self.protocol_error(
-                now,
-                ReasonCode::ProtocolError,
-                "a second CONNECT or CONNACK",
-            ),
         }
+    }
+
+    fn handle_disconnect(
+        &mut self,
+        now: Instant,
+        disconnect: Box<Disconnect>,
+    ) -> Option<Event<'static>> {
+        let prolongs = disconnect.properties.session_expiry_interval.unwrap_or(0) > 0;
+        if self.session_ends_with_connection && prolongs {
+            let what = "a session that ends with its connection cannot be prolonged";
+            return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-14
+        }
+        self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
     }
 
     fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {

@@ -39,17 +39,19 @@ mod event;
 mod handshake;
 mod incoming;
 mod keep_alive;
+mod limits;
 mod output;
 mod packet_log;
 mod session;
 mod topic_alias;
 
-pub use connection::{Config, Connection};
+pub use connection::Connection;
 pub use defect::Defect;
 #[cfg(feature = "planted-defects")]
 pub use defect::plant;
 pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
 pub use event::{Event, Received};
+pub use limits::Config;
 pub use packet_log::{PACKETS, Printable};
 pub use session::{Change, Session};

@@ -2,32 +2,22 @@
 //! of them are there after a crash, or none.
 //!
 //! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
-//! commit is a checksummed switch behind a sync. What the values look like is in `encoding.rs`.
+//! commit is a checksummed switch behind a sync. `tables.rs` says what is where, `encoding.rs` what the
+//! values look like.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_session::Defect;
-use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
+use redb::{Database, ReadableTable, StorageBackend};
 
 use self::encoding::{Reader, Writer};
-use crate::{Record, Saved, SavedClient, SavedDelivery};
+use self::tables::{META, Tables};
+use crate::{Record, Saved};
 
 mod encoding;
-
-type Name = &'static str;
-type Bytes = &'static [u8];
-
-const META: TableDefinition<'_, Name, u64> = TableDefinition::new("meta");
-const CLIENTS: TableDefinition<'_, Name, Bytes> = TableDefinition::new("clients");
-const SUBSCRIPTIONS: TableDefinition<'_, (Name, Name), Bytes> =
-    TableDefinition::new("subscriptions");
-const MESSAGES: TableDefinition<'_, (Name, u64), Bytes> = TableDefinition::new("messages");
-/// Messages that were sent: their identifiers.
-const SENT: TableDefinition<'_, (Name, u64), u16> = TableDefinition::new("sent");
-const HELD: TableDefinition<'_, (Name, u16), ()> = TableDefinition::new("held");
-const RETAINED: TableDefinition<'_, Name, Bytes> = TableDefinition::new("retained");
+mod tables;
 
 /// The format of the values; another one is refused.
 const FORMAT: u64 = 1;
@@ -103,12 +93,7 @@ impl Store {
                 Some(FORMAT) => {}
                 Some(_) => return Err(StoreError::Damaged("another format")),
             }
-            transaction.open_table(CLIENTS).map_err(access)?;
-            transaction.open_table(SUBSCRIPTIONS).map_err(access)?;
-            transaction.open_table(MESSAGES).map_err(access)?;
-            transaction.open_table(SENT).map_err(access)?;
-            transaction.open_table(HELD).map_err(access)?;
-            transaction.open_table(RETAINED).map_err(access)?;
+            Tables::open(&transaction).map_err(access)?;
         }
         transaction.commit().map_err(access)?;
         Ok(Self { database })
@@ -131,91 +116,11 @@ impl Store {
         if Defect::CommitUnsynced.is_planted() {
             transaction.set_durability(redb::Durability::None);
         }
-        {
-            let mut clients = transaction.open_table(CLIENTS)?;
-            let mut subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
-            let mut messages = transaction.open_table(MESSAGES)?;
-            let mut sent = transaction.open_table(SENT)?;
-            let mut held = transaction.open_table(HELD)?;
-            let mut retained_messages = transaction.open_table(RETAINED)?;
-            for record in records {
-                match record {
-                    Record::Client { client, state } => {
-                        let value = Writer::new(clock).client(state);
-                        clients.insert(&**client, &value[..])?;
-                    }
-                    Record::ClientGone { client } => {
-                        clients.remove(&**client)?;
-                        let behind = &*format!("{client}\0");
-                        subscriptions.retain_in((&**client, "")..(behind, ""), |_, _| false)?;
-                        messages.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
-                        sent.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
-                        held.retain_in((&**client, 0)..(behind, 0), |_, _| false)?;
-                    }
-                    Record::Subscribed {
-                        client,
-                        topic_filter,
-                        state,
-                    } => {
-                        let value = Writer::new(clock).subscription(state);
-                        subscriptions.insert((&**client, &**topic_filter), &value[..])?;
-                    }
-                    Record::Unsubscribed {
-                        client,
-                        topic_filter,
-                    } => {
-                        subscriptions.remove((&**client, &**topic_filter))?;
-                    }
-                    Record::Queued {
-                        client,
-                        number,
-                        outgoing,
-                    } => {
-                        let value = Writer::new(clock).outgoing(outgoing);
-                        messages.insert((&**client, *number), &value[..])?;
-                    }
-                    Record::Sent {
-                        client,
-                        number,
-                        packet_identifier,
-                    } => {
-                        sent.insert((&**client, *number), packet_identifier.get())?;
-                    }
-                    Record::Released { client, number } => {
-                        messages.remove((&**client, *number))?;
-                    }
-                    Record::Finished { client, number } => {
-                        messages.remove((&**client, *number))?;
-                        sent.remove((&**client, *number))?;
-                    }
-                    Record::Held {
-                        client,
-                        packet_identifier,
-                    } => {
-                        held.insert((&**client, packet_identifier.get()), ())?;
-                    }
-                    Record::Unheld {
-                        client,
-                        packet_identifier,
-                    } => {
-                        held.remove((&**client, packet_identifier.get()))?;
-                    }
-                    Record::Retained {
-                        topic_name,
-                        retained: Some(retained),
-                    } => {
-                        let value = Writer::new(clock).retained(retained);
-                        retained_messages.insert(&**topic_name, &value[..])?;
-                    }
-                    Record::Retained {
-                        topic_name,
-                        retained: None,
-                    } => {
-                        retained_messages.remove(&**topic_name)?;
-                    }
-                }
-            }
-        }
+        let mut tables = Tables::open(&transaction)?;
+        records
+            .iter()
+            .try_for_each(|record| tables.apply(record, clock))?;
+        drop(tables);
         transaction.commit()?;
         Ok(())
     }
@@ -242,101 +147,8 @@ impl Store {
     /// If it cannot be read, or is damaged.
     pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
-        let clients = transaction.open_table(CLIENTS).map_err(access)?;
-        let retained = transaction.open_table(RETAINED).map_err(access)?;
-        let mut saved = Saved::default();
-        for entry in clients.iter().map_err(access)? {
-            let (identifier, value) = entry.map_err(access)?;
-            let identifier = identifier.value().to_owned();
-            let state = Reader::new(value.value(), clock).client()?;
-            saved.clients.push(SavedClient {
-                subscriptions: subscriptions(&transaction, &identifier, clock)?,
-                deliveries: deliveries(&transaction, &identifier, clock)?,
-                held: held(&transaction, &identifier)?,
-                identifier,
-                state,
-            });
-        }
-        for entry in retained.iter().map_err(access)? {
-            let (_, value) = entry.map_err(access)?;
-            saved
-                .retained
-                .push(Reader::new(value.value(), clock).retained()?);
-        }
-        Ok(saved)
+        tables::load(&transaction, clock)
     }
-}
-
-fn subscriptions(
-    transaction: &redb::ReadTransaction,
-    client: &str,
-    clock: Clock,
-) -> Result<Vec<(mqtt_codec::TopicFilter, crate::SubscriptionState)>, StoreError> {
-    let table = transaction.open_table(SUBSCRIPTIONS).map_err(access)?;
-    let behind = &*format!("{client}\0");
-    let mut found = Vec::new();
-    for entry in table.range((client, "")..(behind, "")).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let topic_filter = mqtt_codec::TopicFilter::new(key.value().1)
-            .map_err(|_| StoreError::Damaged("a topic filter"))?;
-        found.push((
-            topic_filter,
-            Reader::new(value.value(), clock).subscription()?,
-        ));
-    }
-    Ok(found)
-}
-
-fn deliveries(
-    transaction: &redb::ReadTransaction,
-    client: &str,
-    clock: Clock,
-) -> Result<Vec<SavedDelivery>, StoreError> {
-    let messages = transaction.open_table(MESSAGES).map_err(access)?;
-    let sent = transaction.open_table(SENT).map_err(access)?;
-    let behind = &*format!("{client}\0");
-    let mut found = std::collections::BTreeMap::new();
-    for entry in messages.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let number = key.value().1;
-        let outgoing = Some(Reader::new(value.value(), clock).outgoing()?);
-        found.insert(
-            number,
-            SavedDelivery {
-                number,
-                outgoing,
-                sent: None,
-            },
-        );
-    }
-    for entry in sent.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let number = key.value().1;
-        let identifier = mqtt_codec::PacketIdentifier::new(value.value())
-            .ok_or(StoreError::Damaged("a packet identifier"))?;
-        let released = SavedDelivery {
-            number,
-            outgoing: None,
-            sent: None,
-        };
-        found.entry(number).or_insert(released).sent = Some(identifier);
-    }
-    Ok(found.into_values().collect())
-}
-
-fn held(
-    transaction: &redb::ReadTransaction,
-    client: &str,
-) -> Result<Vec<mqtt_codec::PacketIdentifier>, StoreError> {
-    let table = transaction.open_table(HELD).map_err(access)?;
-    let behind = &*format!("{client}\0");
-    let mut found = Vec::new();
-    for entry in table.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, _) = entry.map_err(access)?;
-        let identifier = mqtt_codec::PacketIdentifier::new(key.value().1);
-        found.push(identifier.ok_or(StoreError::Damaged("a packet identifier"))?);
-    }
-    Ok(found)
 }
 
 impl Clock {
