@@ -343,8 +343,8 @@ impl Broker {
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.by_identifier.remove(&client.identifier);
-            if client.expiry != Expiry::WithConnection {
-                self.note_gone(&client.identifier);
+            if client.is_stored {
+                self.note_gone(client.identifier);
             }
             for topic_filter in client.subscriptions.keys() {
                 self.remove_subscriber(topic_filter, key);

@@ -27,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionState>,
     /// Messages that wait for room in the window, or for the client.
     pub(crate) queue: VecDeque<Queued>,
+    /// Whether the store has it.
+    pub(crate) is_stored: bool,
     /// The numbers of the messages that are sent and not finished, if the client is stored.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
     /// The number of the next message.
@@ -101,6 +103,7 @@ impl Client {
             session: None,
             subscriptions: BTreeMap::new(),
             queue: VecDeque::new(),
+            is_stored: false,
             in_flight: BTreeMap::new(),
             next_number: 0,
             retained_waiting: 0,

@@ -27,23 +27,16 @@ impl Broker {
         let (identifier, assigned) = self.client_identifier(&connect);
         let (key, session) = self.find_session(now, &identifier, connect.clean_start);
         self.log_connect(id, &identifier, &connect);
-        let mut was_stored = None;
         if let Some(client) = self.clients.get_mut(key) {
             client.connection = Some(id);
-            let expiry = Expiry::of_connect(&connect);
-            let ends = expiry == Expiry::WithConnection && client.expiry != expiry;
-            was_stored = ends.then(|| Arc::clone(&client.identifier));
-            client.expiry = expiry;
+            client.expiry = Expiry::of_connect(&connect);
             client.session_ends = None;
             if !Defect::WillNotCancelled.is_planted() {
                 client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
             }
             client.will = connect.will;
         }
-        if let Some(client) = was_stored {
-            self.note_gone(&client);
-        }
-        self.note_client(key);
+        self.store_client(key);
         let properties = self.connack_properties(assigned.then_some(identifier));
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{PacketIdentifier, TopicFilter, TopicName, Will};
+use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
 use mqtt_session::{Change, Defect, Outgoing, Session};
 
 use crate::broker::{Broker, ConnectionId};
@@ -155,6 +155,74 @@ impl Broker {
         }
     }
 
+    /// What the records so far add up to: what the store has, once they are committed. Times that have
+    /// passed are `now`.
+    pub fn save(&self, now: Instant) -> Saved {
+        let mut saved = Saved::default();
+        for client in self
+            .by_identifier
+            .values()
+            .filter_map(|key| self.clients.get(*key))
+        {
+            if client.is_stored {
+                saved.clients.push(self.save_client(now, client));
+            }
+        }
+        self.retained.each(|retained| {
+            saved.retained.push(Retained {
+                message: with_retain(&retained.message, true),
+                expires: retained.expires.map(|expires| expires.max(now)),
+                qos: retained.qos,
+            });
+        });
+        let topic_name = |retained: &Retained| retained.message.topic_name.clone();
+        saved.retained.sort_by_key(topic_name);
+        saved
+    }
+
+    fn save_client(&self, now: Instant, client: &Client) -> SavedClient {
+        let link = client.connection.and_then(|id| self.connections.get(id));
+        let session = match link {
+            Some(link) => Some(link.connection.session()),
+            None => client.session.as_ref(),
+        };
+        let sent = session.into_iter().flat_map(Session::sent);
+        let sent = sent.filter_map(|(packet_identifier, outgoing)| {
+            Some(SavedDelivery {
+                number: *client.in_flight.get(&packet_identifier)?,
+                outgoing: outgoing.map(|outgoing| as_sent(outgoing, now)),
+                sent: Some(packet_identifier),
+            })
+        });
+        let is_kept = |queued: &&Queued| queued.outgoing.qos > QoS::AtMostOnce;
+        let waiting = client
+            .queue
+            .iter()
+            .filter(is_kept)
+            .map(|queued| SavedDelivery {
+                number: queued.number,
+                outgoing: Some(as_sent(&queued.outgoing, now)),
+                sent: None,
+            });
+        let state = client.state();
+        SavedClient {
+            identifier: client.identifier.to_string(),
+            state: ClientState {
+                // A delay of zero is none.
+                will: state.will.map(|will| Will {
+                    will_delay_interval: will.will_delay_interval.filter(|delay| *delay > 0),
+                    ..will
+                }),
+                session_ends: state.session_ends.map(|ends| ends.max(now)),
+                will_due: state.will_due.map(|due| due.max(now)),
+                ..state
+            },
+            subscriptions: client.subscriptions.clone().into_iter().collect(),
+            deliveries: sent.chain(waiting).collect(),
+            held: session.into_iter().flat_map(Session::held).collect(),
+        }
+    }
+
     fn restore_client(&mut self, now: Instant, saved: SavedClient) {
         let identifier: Arc<str> = saved.identifier.into();
         let mut client = Client::new(Arc::clone(&identifier));
@@ -177,6 +245,7 @@ impl Broker {
         }
         client.queue = queue;
         client.session = Some(Session::restore(sent, saved.held));
+        client.is_stored = self.records.is_some();
         client.subscriptions = saved.subscriptions.into_iter().collect();
         client.expiry = saved.state.expiry;
         client.will = saved.state.will;
@@ -197,7 +266,7 @@ impl Broker {
     /// Records something of a client, if it is one that is stored.
     pub(crate) fn note(&mut self, key: ClientKey, record: impl FnOnce(&Client) -> Record) {
         if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
-            if client.expiry != Expiry::WithConnection {
+            if client.is_stored {
                 records.push(record(client));
             }
         }
@@ -207,20 +276,27 @@ impl Broker {
     pub(crate) fn note_client(&mut self, key: ClientKey) {
         self.note(key, |client| Record::Client {
             client: Arc::clone(&client.identifier),
-            state: ClientState {
-                expiry: client.expiry,
-                session_ends: client.session_ends,
-                is_connected: client.connection.is_some(),
-                will: client.will.clone(),
-                will_due: client.will_due,
-            },
+            state: client.state(),
         });
     }
 
-    /// Records that a client's session has ended, or is none that is stored.
-    pub(crate) fn note_gone(&mut self, client: &Arc<str>) {
+    /// A client has connected: from now on it is stored, or no longer, as its expiry says.
+    pub(crate) fn store_client(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let was_stored = client.is_stored;
+        client.is_stored = self.records.is_some() && client.expiry != Expiry::WithConnection;
+        if was_stored && !client.is_stored {
+            let client = Arc::clone(&client.identifier);
+            self.note_gone(client);
+        }
+        self.note_client(key);
+    }
+
+    /// Records that the session of a client that was stored has ended.
+    pub(crate) fn note_gone(&mut self, client: Arc<str>) {
         if let Some(records) = &mut self.records {
-            let client = Arc::clone(client);
             records.push(Record::ClientGone { client });
         }
     }
@@ -237,7 +313,7 @@ impl Broker {
         let Some(client) = link.client.and_then(|key| self.clients.get_mut(key)) else {
             return;
         };
-        let is_stored = client.expiry != Expiry::WithConnection;
+        let is_stored = client.is_stored;
         for change in changes {
             let name = Arc::clone(&client.identifier);
             let record =
@@ -278,4 +354,32 @@ impl Broker {
             }
         }
     }
+}
+
+impl Client {
+    fn state(&self) -> ClientState {
+        ClientState {
+            expiry: self.expiry,
+            session_ends: self.session_ends,
+            is_connected: self.connection.is_some(),
+            will: self.will.clone(),
+            will_due: self.will_due,
+        }
+    }
+}
+
+/// The message as it is sent: one that is stored knows no other RETAIN flag.
+fn as_sent(outgoing: &Outgoing, now: Instant) -> Outgoing {
+    Outgoing {
+        message: with_retain(&outgoing.message, outgoing.retain),
+        expires: outgoing.expires.map(|expires| expires.max(now)),
+        ..outgoing.clone()
+    }
+}
+
+fn with_retain(message: &Message, retain: bool) -> Arc<Message> {
+    Arc::new(Message {
+        retain,
+        ..message.clone()
+    })
 }

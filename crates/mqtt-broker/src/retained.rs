@@ -55,6 +55,11 @@ impl RetainedMessages {
         found
     }
 
+    /// All of them, expired or not.
+    pub(crate) fn each(&self, mut found: impl FnMut(&Retained)) {
+        self.tree.each(|value| value.iter().for_each(&mut found));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count
     }

@@ -83,6 +83,15 @@ impl<T: Default> TopicTree<T> {
         }
     }
 
+    /// Calls `found` with every value.
+    pub(crate) fn each(&self, mut found: impl FnMut(&T)) {
+        let mut stack = vec![&self.root];
+        while let Some(node) = stack.pop() {
+            found(&node.value);
+            stack.extend(node.children.values());
+        }
+    }
+
     /// Calls `found` with the value of each topic name that the filter matches, in the order of the
     /// names' levels.
     pub(crate) fn each_name_matched_by(&self, filter: &str, mut found: impl FnMut(&T)) {

@@ -71,6 +71,8 @@ struct Handled {
     waiting: usize,
     /// Whether the connection was accepted.
     accepted: bool,
+    /// Whether it gave up messages that are too large for the server now.
+    gave_up: bool,
 }
 
 struct World {
@@ -204,7 +206,8 @@ impl World {
                 Ok(())
             });
             let took_nothing = !was_connected && !handled.accepted;
-            let follows = handled.waiting == 0 && (is_connected || took_nothing);
+            let took_all = handled.waiting == 0 && !handled.gave_up;
+            let follows = took_all && (is_connected || took_nothing);
             self.server = understood.ok().map(|()| server).filter(|_| follows);
         }
         self.write(usize::MAX);
@@ -212,7 +215,7 @@ impl World {
 
     fn handle(&mut self, bytes: &[u8]) -> Handled {
         let mut input = bytes;
-        let mut accepted = false;
+        let (mut accepted, mut gave_up) = (false, false);
         while let Some(event) = self.connection.handle_input(self.now, &mut input) {
             match event {
                 Event::Message(received) => {
@@ -220,11 +223,20 @@ impl World {
                         .extend(received.publish().delivery.packet_identifier());
                 }
                 Event::Connected { .. } => accepted = true,
+                // What the server does not take any more is given up, which the checker cannot know.
+                Event::Delivered {
+                    reason_code: ReasonCode::PacketTooLarge,
+                    ..
+                } => gave_up = true,
                 _ => {}
             }
         }
         let waiting = input.len();
-        Handled { waiting, accepted }
+        Handled {
+            waiting,
+            accepted,
+            gave_up,
+        }
     }
 
     fn write(&mut self, count: usize) {

@@ -247,6 +247,11 @@ impl Connection {
         self.session.take_changes()
     }
 
+    /// The session, as it is now.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Takes what outlives the connection. What the application did not take over is not in it: the
     /// peer sends that again. The output stays.
     pub fn take_session(&mut self) -> Session {

@@ -65,6 +65,16 @@ impl Session {
             .map(std::mem::take)
             .unwrap_or_default()
     }
+    /// What was sent and is not finished, oldest first; `None` for a message that was released.
+    pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
+        self.sender.exchanges()
+    }
+
+    /// The identifiers that are held.
+    pub fn held(&self) -> impl Iterator<Item = PacketIdentifier> {
+        self.receiver.held_identifiers()
+    }
+
     /// Messages of QoS 1 and 2 that were sent and are not finished.
     pub fn unfinished_sent(&self) -> usize {
         self.sender.len()
@@ -72,6 +82,6 @@ impl Session {
 
     /// Messages of QoS 2 that were taken over and not released by their sender yet.
     pub fn unfinished_received(&self) -> usize {
-        self.receiver.held()
+        self.receiver.held_identifiers().count()
     }
 }

@@ -45,7 +45,7 @@ pub use world::{Outcome, World};
 /// | I12 | Session Present, and wills, are as a small model says |
 /// | I13 | when faults stop everything is finished within a bound |
 /// | I14 | nothing spins |
-/// | I15 | from every crash the store opens, and twice with the same content |
+/// | I15 | the store has what the broker knows; from every crash it opens, and twice with the same content |
 /// | I16 | the same seed gives the same run |
 /// | I17 | peers that break the rules change nothing for the others, and hold nothing by saying nothing |
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -80,8 +80,44 @@ impl World {
                 self.note(|| "the store has failed".to_owned());
                 return self.broker_fails(turn, power_loss);
             }
+            if turn % 16 == 0 {
+                self.check_store()?;
+            }
         }
         self.output_is_durable()
+    }
+
+    /// What is stored is what the broker knows (I15).
+    fn check_store(&self) -> Result<(), Violation> {
+        let Some(store) = self
+            .store
+            .as_ref()
+            .and_then(|sim_store| sim_store.store.as_ref())
+        else {
+            return Ok(());
+        };
+        let broken = |what: String| Violation::new("I15", what);
+        let mut saved = store
+            .load(self.clock())
+            .map_err(|error| broken(error.to_string()))?;
+        saved
+            .retained
+            .retain(|retained| &*retained.message.topic_name != TURN);
+        let mut known = self.broker.save(self.now);
+        known
+            .retained
+            .retain(|retained| &*retained.message.topic_name != TURN);
+        if saved != known {
+            let differs = saved
+                .clients
+                .iter()
+                .zip(&known.clients)
+                .find(|(a, b)| a != b);
+            return Err(broken(format!(
+                "the store differs from the broker: {differs:?}"
+            )));
+        }
+        Ok(())
     }
 
     /// What the broker has to say may be said, and counts as said.

@@ -64,12 +64,10 @@ impl Receiver {
         Self { open, under_way: 0 }
     }
 
-    /// How many identifiers are held.
-    pub(crate) fn held(&self) -> usize {
-        self.open
-            .iter()
-            .filter(|open| open.state == State::Held)
-            .count()
+    /// The identifiers that are held.
+    pub(crate) fn held_identifiers(&self) -> impl Iterator<Item = PacketIdentifier> {
+        let held = self.open.iter().filter(|open| open.state == State::Held);
+        held.map(|open| open.packet_identifier)
     }
 
     pub(crate) fn handle_publish(

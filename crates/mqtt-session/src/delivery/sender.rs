@@ -142,6 +142,16 @@ impl Sender {
         }
     }
 
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
+        self.exchanges.iter().map(|exchange| {
+            let outgoing = match &exchange.state {
+                State::Published(outgoing) => Some(outgoing),
+                State::Released => None,
+            };
+            (exchange.packet_identifier, outgoing)
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.exchanges.len()
     }
