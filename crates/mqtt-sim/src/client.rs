@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::{ClientCore, Message, Options, QoS, Reconnect};
 use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
-    SubscriptionOptions, TopicFilter, TopicName, Will,
+    Connect, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties,
+    Subscription, SubscriptionOptions, TopicFilter, TopicName, Will,
 };
 use mqtt_session::{Connection, Event, Session};
 
 use crate::Violation;
 use crate::checker::Direction;
+use crate::link::Left;
 use crate::plan::ClientPlan;
 
 pub(crate) struct SimClient {
@@ -77,6 +78,16 @@ impl SimClient {
         }
     }
 
+    /// The application ends the connection, and perhaps its session with it.
+    pub(crate) fn leave(&mut self, now: Instant, ends_session: bool) {
+        let mut disconnect = Disconnect::new(ReasonCode::Success);
+        let is_v5 = self.plan.version == ProtocolVersion::V5_0;
+        if ends_session && is_v5 && !self.plan.lasts {
+            disconnect.properties.session_expiry_interval = Some(0);
+        }
+        self.core.disconnect(now, disconnect);
+    }
+
     /// The process dies and is started again. It publishes nothing, so that nothing else is lost.
     pub(crate) fn crash(&mut self, index: usize) {
         self.core = ClientCore::new(options(index, &self.plan), Some(Session::default()));
@@ -132,13 +143,16 @@ impl SimClient {
     }
 
     /// The broker has seen the end of a connection that it had accepted.
-    pub(crate) fn connection_ends(&mut self, now: Instant, is_newest: bool) {
-        let expiry = self.expiry();
+    pub(crate) fn connection_ends(&mut self, now: Instant, is_newest: bool, left: Option<Left>) {
+        let expiry = match left.and_then(|left| left.expiry) {
+            Some(expiry) if self.expiry() != Some(0) => Some(expiry),
+            _ => self.expiry(),
+        };
         if is_newest {
             self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         }
-        let Some(delay) = self.plan.will_delay else {
-            return;
+        let Some(delay) = self.plan.will_delay.filter(|_| left.is_none()) else {
+            return; // DISCONNECT takes the will back
         };
         // The will waits for its delay or the end of the session, whichever is first.
         let delay = match self.plan.version {

@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) client_got: Reader,
     pub(crate) broker_sent: Reader,
     pub(crate) broker_got: Reader,
+    /// The broker has read a DISCONNECT, perhaps with a new expiry.
+    pub(crate) left: Option<Left>,
     /// DISCONNECT was seen from the client, from the broker.
     pub(crate) client_said_goodbye: bool,
     pub(crate) broker_said_goodbye: bool,
@@ -47,6 +49,13 @@ pub(crate) struct Link {
     pub(crate) stalled_until: u64,
 }
 
+/// How a client left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    /// The new Session Expiry Interval, in seconds.
+    pub(crate) expiry: Option<u32>,
+}
+
 impl Link {
     pub(crate) fn new(client: usize, connection: ConnectionId, version: u8) -> Self {
         Self {
@@ -61,6 +70,7 @@ impl Link {
             client_got: Reader::new(version),
             broker_sent: Reader::new(version),
             broker_got: Reader::new(version),
+            left: None,
             client_said_goodbye: false,
             broker_said_goodbye: false,
             connack_seen: false,

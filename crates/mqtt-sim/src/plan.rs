@@ -32,6 +32,8 @@ pub struct Plan {
     pub spurious: u8,
     /// Peers that break the rules.
     pub hostile_peers: usize,
+    /// Chance that a client leaves with DISCONNECT, for each step, in 1/10000.
+    pub leaves: u32,
     /// Whether the broker has a store, and dies now and then: chance of a crash for each step, in
     /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
     pub store: Option<(u32, u32)>,
@@ -125,6 +127,11 @@ impl Plan {
             topic_aliases: [0, 1, 3][rng.usize(0..3)],
             spurious: if kinds.spurious { rng.u8(1..20) } else { 0 },
             hostile_peers: if kinds.hostile { rng.usize(1..=2) } else { 0 },
+            leaves: if cuts > 0 && kinds.leaves {
+                rng.u32(5..50)
+            } else {
+                0
+            },
             store: None,
             crashes: if kinds.crashes && cuts > 0 {
                 rng.u32(5..50)
@@ -160,7 +167,7 @@ impl Plan {
         self.tiny_pieces &= !reduction.no_tiny_pieces;
         self.late_closes &= !reduction.no_late_closes;
         if reduction.no_strangers {
-            (self.spurious, self.hostile_peers, self.crashes) = (0, 0, 0);
+            (self.spurious, self.hostile_peers, self.crashes, self.leaves) = (0, 0, 0, 0);
         }
         self
     }
@@ -176,6 +183,7 @@ struct Kinds {
     expiring: bool,
     spurious: bool,
     hostile: bool,
+    leaves: bool,
 }
 
 impl Kinds {
@@ -190,6 +198,7 @@ impl Kinds {
             expiring: rng.u8(0..4) == 0,
             spurious: rng.u8(0..4) == 0,
             hostile: rng.u8(0..4) == 0,
+            leaves: rng.u8(0..3) == 0,
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use mqtt_client::ClientError;
+use mqtt_session::CloseReason;
+
 use crate::Violation;
 use crate::world::World;
 
@@ -12,6 +15,9 @@ impl World {
         }
         if self.rng.u32(0..10_000) < self.plan.stalls {
             self.stall();
+        }
+        if self.rng.u32(0..10_000) < self.plan.leaves {
+            self.leave()?;
         }
         if self.rng.u32(0..10_000) < self.plan.crashes {
             self.crash()?;
@@ -58,6 +64,20 @@ impl World {
         let time = Duration::from_secs(self.rng.u64(1..30));
         self.note(|| format!("link {index} stalls, {time:?} pass"));
         self.pass_time(time);
+    }
+
+    /// A client ends its connection with DISCONNECT; it comes back later.
+    fn leave(&mut self) -> Result<(), Violation> {
+        let index = self.rng.usize(0..self.clients.len());
+        let ends_session = self.rng.bool();
+        let client = &mut self.clients[index];
+        let Some(link) = client.link.filter(|_| client.core.is_connected()) else {
+            return Ok(());
+        };
+        client.leave(self.now, ends_session);
+        self.note(|| format!("client {index} leaves"));
+        self.client_sends(link)?;
+        self.client_lost(index, ClientError::Closed(CloseReason::ConnectionLost))
     }
 
     /// The process of a client that may die dies.

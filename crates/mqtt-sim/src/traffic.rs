@@ -8,6 +8,7 @@ use mqtt_session::{CloseReason, Defect};
 
 use crate::Violation;
 use crate::client::Taken;
+use crate::link::Left;
 use crate::world::{GROUP, World};
 
 /// What a link holds in each direction; the ends wait when it is full.
@@ -200,6 +201,10 @@ impl World {
                 link.clean_start = packet.clean_start;
                 client.clean_start = packet.clean_start;
             }
+            if packet.kind == 14 {
+                let expiry = packet.expiry;
+                link.left = Some(Left { expiry });
+            }
             client.down.answered(&packet);
             Ok(())
         })?;
@@ -303,7 +308,11 @@ impl World {
         result
     }
 
-    fn client_lost(&mut self, index: usize, error: ClientError) -> Result<(), Violation> {
+    pub(crate) fn client_lost(
+        &mut self,
+        index: usize,
+        error: ClientError,
+    ) -> Result<(), Violation> {
         let passing = matches!(
             &error,
             ClientError::Closed(
@@ -363,7 +372,8 @@ impl World {
         let is_newest = self.links.iter().all(|other| {
             other.client != client || !other.connack_seen || other.accepted <= accepted
         });
-        self.clients[client].connection_ends(self.now, is_newest);
+        let left = self.links[index].left;
+        self.clients[client].connection_ends(self.now, is_newest, left);
     }
 
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are

@@ -20,6 +20,8 @@ pub struct Seen {
     pub reason: u8,
     /// CONNECT: Clean Start.
     pub clean_start: bool,
+    /// DISCONNECT: the new Session Expiry Interval in seconds.
+    pub expiry: Option<u32>,
     /// CONNACK: Session Present.
     pub session_present: bool,
     /// PUBLISH: a hash of topic and payload.
@@ -119,6 +121,7 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
         identifier: 0,
         reason: 0,
         clean_start: false,
+        expiry: None,
         session_present: false,
         content: 0,
         topic_alias: 0,
@@ -175,7 +178,12 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
             seen.identifier = number(0)?;
             return (seen.identifier > 0).then_some(seen);
         }
-        14 => seen.reason = body.first().copied().unwrap_or(0),
+        14 => {
+            seen.reason = body.first().copied().unwrap_or(0);
+            if let Some([5, 0x11, value @ ..]) = body.get(1..) {
+                seen.expiry = Some(u32::from_be_bytes(value.try_into().ok()?));
+            }
+        }
         1 => {
             // Behind the protocol name and its level.
             let flags = body.get(3 + usize::from(number(0)?))?;
