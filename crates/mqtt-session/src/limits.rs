@@ -20,7 +20,7 @@ pub struct Config {
     /// Client: the identifier to begin with if it goes on with a session whose state it does not
     /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
     pub first_identifier: PacketIdentifier,
-    /// Whether changes of the session are recorded, for [`Connection::take_changes`].
+    /// Whether changes of the session are recorded, for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
     /// How long CONNECT (at a server) or CONNACK (at a client) may take.
     pub handshake_timeout: Duration,
