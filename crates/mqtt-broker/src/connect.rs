@@ -61,6 +61,10 @@ impl Broker {
         identifier: &str,
         clean_start: bool,
     ) -> (ClientKey, Option<Session>) {
+        // What time has brought comes first, if its timer is late: an end of the session, a will.
+        if let Some(key) = self.by_identifier.get(identifier).copied() {
+            self.handle_client_timeout(now, key);
+        }
         let old = self.by_identifier.get(identifier).copied();
         if let Some(older) = old.and_then(|key| self.clients.get(key)?.connection) {
             self.end_connection(now, older, ReasonCode::SessionTakenOver);

@@ -150,8 +150,17 @@ impl Broker {
         for retained in saved.retained {
             self.retained.store(retained);
         }
-        for client in saved.clients {
-            self.restore_client(now, client);
+        // All are there before the first will is published.
+        let restored: Vec<_> = saved
+            .clients
+            .into_iter()
+            .map(|client| (client.state.is_connected, self.restore_client(client)))
+            .collect();
+        for (was_connected, key) in restored {
+            match was_connected {
+                true => self.client_is_gone(now, key),
+                false => self.handle_client_timeout(now, key),
+            }
         }
     }
 
@@ -223,7 +232,7 @@ impl Broker {
         }
     }
 
-    fn restore_client(&mut self, now: Instant, saved: SavedClient) {
+    fn restore_client(&mut self, saved: SavedClient) -> ClientKey {
         let identifier: Arc<str> = saved.identifier.into();
         let mut client = Client::new(Arc::clone(&identifier));
         client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
@@ -257,10 +266,7 @@ impl Broker {
             let subscribers = self.subscriptions.entry(topic_filter.without_share());
             subscribers.add(&topic_filter, Subscriber { client: key, state });
         }
-        match saved.state.is_connected {
-            true => self.client_is_gone(now, key),
-            false => self.handle_client_timeout(now, key),
-        }
+        key
     }
 
     /// Records something of a client, if it is one that is stored.

@@ -205,7 +205,7 @@ impl Broker {
         let Some(message) = routed.owned() else {
             return;
         };
-        if client.queue.len() >= self.limits.maximum_queued {
+        if client.queue.len() >= self.limits.maximum_queued && !self.drop_expired(now, key) {
             return self.tell_overflow(key);
         }
         let outgoing = Outgoing {
@@ -320,6 +320,29 @@ impl Broker {
                 outgoing,
             });
         }
+    }
+
+    /// Makes room in a full queue; says whether there is some now.
+    fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        let mut done = Vec::new();
+        client.queue.retain(|queued| {
+            let expired = queued.outgoing.has_expired(now);
+            if expired {
+                client.retained_waiting -= usize::from(queued.outgoing.retain);
+                done.push(queued.number);
+            }
+            !expired
+        });
+        for number in &done {
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number: *number,
+            });
+        }
+        !done.is_empty()
     }
 
     fn tell_overflow(&mut self, key: ClientKey) {

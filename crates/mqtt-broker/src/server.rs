@@ -333,6 +333,9 @@ impl Server {
         let mut gone = Vec::new();
         loop {
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
+            // Written once in a round: what writing gives more to say waits for its own commit.
+            changed.sort_unstable();
+            changed.dedup();
             self.commit()?;
             if changed.is_empty() {
                 return Ok(());
@@ -472,7 +475,7 @@ impl Server {
 
 /// Opens the store, and lets the broker begin with what is in it.
 fn open_store(path: &Path, broker: &mut Broker) -> Result<Store, ServerError> {
-    let store = Store::open(path)?;
+    let mut store = Store::open(path)?;
     let clock = Clock::now();
     let saved = store.load(clock)?;
     let (clients, retained) = (saved.clients.len(), saved.retained.len());
@@ -483,6 +486,8 @@ fn open_store(path: &Path, broker: &mut Broker) -> Result<Store, ServerError> {
     );
     broker.record_changes();
     broker.restore(clock.now, saved);
+    // Sessions begin to expire now, and not again at the next start.
+    store.commit(&broker.take_records(), clock)?;
     Ok(store)
 }
 

@@ -185,7 +185,11 @@ impl Settings {
                 self.limits.maximum_packet_size = number(name, value, 20, largest)?;
             }
             "persistence" => self.persistence = boolean(name, value)?,
-            "persistence_location" => self.persistence_location = value.into(),
+            "persistence_location" => {
+                // The rest of the line: a folder may have spaces in its name.
+                let path = line.trim().strip_prefix(name).unwrap_or_default();
+                self.persistence_location = path.trim().into();
+            }
             _ if MOSQUITTOS.contains(&name) => {
                 return Err(format!("'{name}' is not supported by this broker."));
             }

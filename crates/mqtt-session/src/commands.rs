@@ -163,22 +163,24 @@ impl Connection {
     /// Sends a new message, with a topic alias where the peer takes one.
     fn send_publish(&mut self, now: Instant, mut publish: Publish<'_>) -> Result<(), EncodeError> {
         let topic_name = publish.topic_name;
-        match self.sent_aliases.find(topic_name) {
-            Written::Plain => return self.try_send(now, &Packet::Publish(publish)),
-            Written::As(alias) => {
-                publish.topic_name = "";
-                publish.properties.topic_alias = Some(alias);
-                return self.try_send(now, &Packet::Publish(publish));
-            }
-            Written::WithNew(alias) => {
-                publish.properties.topic_alias = Some(alias);
-                if self.try_send(now, &Packet::Publish(publish)).is_ok() {
+        let written = self.sent_aliases.find(topic_name);
+        let sent = match written {
+            Written::Plain => None,
+            Written::As(alias) => Some(("", alias)),
+            Written::WithNew(alias) => Some((topic_name, alias)),
+        };
+        if let Some((name, alias)) = sent {
+            publish.topic_name = name;
+            publish.properties.topic_alias = Some(alias);
+            if self.try_send(now, &Packet::Publish(publish)).is_ok() {
+                if written == Written::WithNew(alias) {
                     self.sent_aliases.set(topic_name, alias);
-                    return Ok(());
                 }
+                return Ok(());
             }
         }
-        // The alias may have been what made it too large.
+        // The alias may have been what made it too large: it is longer than a very short name.
+        publish.topic_name = topic_name;
         publish.properties.topic_alias = None;
         self.try_send(now, &Packet::Publish(publish))
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::{
     Ack, Connect, DecodeError, Decoder, Disconnect, EncodeError, Packet, PacketIdentifier,
-    PacketType, ProtocolVersion, ReasonCode, Role,
+    PacketType, ProtocolVersion, QoS, ReasonCode, Role,
 };
 
 use crate::authentication::Authentication;
@@ -355,8 +355,16 @@ impl Connection {
             let packet = Packet::Publish(outgoing.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {
                 // Larger than the peer accepts now: as if it were delivered [MQTT-3.1.2-25].
-                self.session.note(Change::Finished(packet_identifier));
-                self.session.sender.drop_exchange(packet_identifier);
+                if delivery.qos() == QoS::ExactlyOnce {
+                    // The peer may have it, and hold its identifier: that has to be released.
+                    self.session.note(Change::Released(packet_identifier));
+                    self.session.sender.release(packet_identifier);
+                    let ack = Ack::new(packet_identifier, ReasonCode::Success);
+                    self.send(now, &Packet::Pubrel(ack));
+                } else {
+                    self.session.note(Change::Finished(packet_identifier));
+                    self.session.sender.drop_exchange(packet_identifier);
+                }
                 self.pending.push_back(Event::Delivered {
                     packet_identifier,
                     reason_code: ReasonCode::PacketTooLarge,

@@ -38,16 +38,20 @@ impl Connection {
         if let Some(seconds) = properties.server_keep_alive {
             self.set_keep_alive(now, seconds);
         }
-        let reason_code = ReasonCode::Success;
+        let connack = Packet::Connack(Box::new(Connack {
+            session_present,
+            reason_code: ReasonCode::Success,
+            properties,
+        }));
+        if self.try_send(now, &connack).is_err() {
+            // Nothing may come before it [MQTT-3.2.0-1], and it may not come [MQTT-3.1.2-24].
+            let what = "a maximum packet size that is too small for CONNACK";
+            let closed = CloseReason::Protocol(ReasonCode::PacketTooLarge, what);
+            self.state = State::Ended;
+            self.pending.push_back(Event::Closed(closed));
+            return;
+        }
         self.state = State::Connected;
-        self.send(
-            now,
-            &Packet::Connack(Box::new(Connack {
-                session_present,
-                reason_code,
-                properties,
-            })),
-        );
         self.resume(now);
     }
 

@@ -65,6 +65,7 @@ impl Session {
             .map(std::mem::take)
             .unwrap_or_default()
     }
+
     /// What was sent and is not finished, oldest first; `None` for a message that was released.
     pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
         self.sender.exchanges()

@@ -36,7 +36,6 @@ pub use world::{Outcome, World};
 /// | I3 | what is delivered was published, unaltered |
 /// | I4 | first deliveries of one publisher and QoS keep their order |
 /// | I5 | QoS 0 is delivered at most once |
-/// | I6 | what was acknowledged is where it survives: a client that dies loses only what it has not taken over |
 /// | I7 | identifiers: none is used twice while open, none is open when all is quiet |
 /// | I8 | what waits is bounded: messages with the application, bytes of each connection |
 /// | I9 | never more exchanges under way than the receiver or the sender allows |
@@ -44,7 +43,6 @@ pub use world::{Outcome, World};
 /// | I11 | every packet is legal where it stands: DUP, PUBREL, the first and the last packet |
 /// | I12 | Session Present, and wills, are as a small model says |
 /// | I13 | when faults stop everything is finished within a bound |
-/// | I14 | nothing spins |
 /// | I15 | the store has what the broker knows; from every crash it opens, and twice with the same content |
 /// | I16 | the same seed gives the same run |
 /// | I17 | peers that break the rules change nothing for the others, and hold nothing by saying nothing |

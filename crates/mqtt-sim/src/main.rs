@@ -46,7 +46,7 @@ fn run() -> Result<()> {
     }
 }
 
-/// One seed, twice: it has to do the same both times.
+/// One seed.
 fn replay(seed: u64, with_store: bool, traced: bool) -> Result<()> {
     let (result, trace) = run_with(seed, with_store, Reduction::default(), traced);
     trace.iter().for_each(|line| println!("{line}"));

@@ -304,6 +304,14 @@ impl Sender {
         }
     }
 
+    /// Gives up a message of QoS 2, but not its identifier: PUBREL is sent instead.
+    pub(crate) fn release(&mut self, packet_identifier: PacketIdentifier) {
+        let index = self.find(packet_identifier);
+        if let Some(exchange) = index.and_then(|index| self.exchanges.get_mut(index)) {
+            exchange.state = State::Released;
+        }
+    }
+
     /// Gives up one exchange, as if the peer had finished it.
     pub(crate) fn drop_exchange(&mut self, packet_identifier: PacketIdentifier) {
         if let Some(index) = self.find(packet_identifier) {
