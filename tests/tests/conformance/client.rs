@@ -153,6 +153,16 @@ impl Client {
         proves(End::Client, self.version, statements, actual, expected);
     }
 
+    /// The code with which the server refused the connection.
+    pub(crate) fn refusal(&self) -> Option<u8> {
+        match &self.lost {
+            Some(ClientError::Closed(CloseReason::Refused(connack))) => {
+                Some(connack.reason_code.value())
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn publish(
         &mut self,
         topic: &str,

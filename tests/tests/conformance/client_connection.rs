@@ -197,10 +197,6 @@ fn an_assigned_client_identifier_is_used_again() {
     client.receive(connack_with(5, false, 0, &text_property(0x12, "assigned")));
     client.reconnect();
     client.receive(vec![]);
-    let _ = client
-        .core
-        .connection()
-        .map(|connection| connection.client_identifier().to_owned());
     let name = client
         .core
         .connection()
@@ -298,7 +294,8 @@ fn a_connack_of_an_older_server_is_understood() {
         let mut client = Client::new(options(5));
         client.take();
         client.receive(vec![0x20, 2, 0, code]);
-        client.shows_closed("5.0:U5-29", &[]);
+        client.shows_closed("", &[]);
+        client.proves("5.0:U5-29", client.refusal(), Some(0x84));
     }
 }
 

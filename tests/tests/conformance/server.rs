@@ -31,8 +31,13 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        let mut random = 6;
+        let random = move || {
+            random += 1;
+            random
+        };
         Self {
-            broker: Broker::new(limits, Box::new(|| 7)),
+            broker: Broker::new(limits, Box::new(random)),
             now: Instant::now(),
             anonymous: true,
             peers: Vec::new(),

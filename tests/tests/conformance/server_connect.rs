@@ -182,7 +182,12 @@ fn client_identifiers_of_1_to_23_letters_and_digits_are_accepted() {
 fn an_empty_client_identifier_gets_one_of_its_own() {
     let mut world = World::new();
     let peer = world.try_connect(connect(4, ""));
-    world.shows(peer, "3.1.1:MQTT-3.1.3-6", &[accepted(4, false)]);
+    world.shows(peer, "", &[accepted(4, false)]);
+    // Another one is another client: nobody is taken over.
+    let other = world.try_connect(connect(4, ""));
+    world.shows(other, "3.1.1:MQTT-3.1.3-6", &[accepted(4, false)]);
+    world.send(peer, pingreq());
+    world.shows(peer, "3.1.1:MQTT-3.1.3-6", &[pingresp()]);
     let refused = world.try_connect(connect(4, "").not_clean());
     world.shows_closed(
         refused,
@@ -195,8 +200,15 @@ fn an_empty_client_identifier_gets_one_of_its_own() {
     let peer = world.try_connect(connect(5, "").lasting());
     world.shows(
         peer,
-        "5.0:MQTT-3.1.3-6 5.0:MQTT-3.1.3-7 5.0:MQTT-3.2.2-16",
+        "5.0:MQTT-3.1.3-7",
         &[accepted_with(5, false, &text_property(0x12, assigned))],
+    );
+    let other = world.try_connect(connect(5, "").lasting());
+    let of_other = "auto-00000000-0000-4000-8000-000000000008";
+    world.shows(
+        other,
+        "5.0:MQTT-3.1.3-6 5.0:MQTT-3.2.2-16",
+        &[accepted_with(5, false, &text_property(0x12, of_other))],
     );
     world.lose(peer);
     let again = world.try_connect(connect(5, assigned).lasting());
@@ -224,7 +236,7 @@ fn a_client_identifier_that_is_refused_gets_its_code() {
 fn what_follows_a_refused_connect_is_not_processed() {
     for version in [4, 5] {
         let mut world = World::new();
-        let watcher = world.subscriber(connect(5, "watcher"), &[("#", 0)]);
+        let watcher = world.subscriber(connect(version, "watcher"), &[("#", 0)]);
         let peer = world.open(version);
         let refused = match version {
             4 => connect(4, "").not_clean(),
@@ -232,13 +244,8 @@ fn what_follows_a_refused_connect_is_not_processed() {
         };
         let burst: [Vec<u8>; 2] = [refused.into(), publish(version, "a", "x").into()];
         world.send(peer, burst.concat());
-        world.proves(
-            peer,
-            "3.1.1:MQTT-3.1.4-5 5.0:MQTT-3.1.4-6",
-            world.has_ended(peer),
-            true,
-        );
-        world.shows::<Vec<u8>>(watcher, "", &[]);
+        assert!(world.has_ended(peer));
+        world.shows::<Vec<u8>>(watcher, "3.1.1:MQTT-3.1.4-5 5.0:MQTT-3.1.4-6", &[]);
     }
 }
 
@@ -386,5 +393,32 @@ fn answers_fit_into_a_tiny_maximum_packet_size() {
         peer,
         "5.0:MQTT-3.1.2-25",
         &[publish(5, "a", "y").qos(1, 2).into(), ack(PUBACK, 3)],
+    );
+}
+
+/// Nothing may come before CONNACK, and a CONNACK that is too large may not come.
+#[test]
+fn a_client_that_takes_no_connack_is_closed() {
+    let mut world = World::new();
+    let peer = world.try_connect(connect(5, "c").property(&four(0x27, 15)));
+    world.shows_closed(peer, "5.0:MQTT-3.2.0-1 5.0:MQTT-3.1.2-24", &[]);
+}
+
+/// An alias is longer than a very short name: the message is sent all the same.
+#[test]
+fn an_alias_does_not_make_a_message_too_large() {
+    let mut world = World::new();
+    let limits = [four(0x27, 20), two(0x22, 1)].concat();
+    let small = connect(5, "c").property(&limits);
+    let peer = world.subscriber(small, &[("a", 0)]);
+    world.send(peer, publish(5, "a", "x"));
+    world.send(peer, publish(5, "a", "01234567890123"));
+    world.shows(
+        peer,
+        "5.0:MQTT-3.1.2-24",
+        &[
+            publish(5, "a", "x").property(&two(0x23, 1)),
+            publish(5, "a", "01234567890123"), // 20 bytes; 22 with the alias
+        ],
     );
 }

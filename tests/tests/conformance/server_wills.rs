@@ -99,7 +99,7 @@ fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
         .lasting()
         .will_with("w/c", "gone", 0, &four(0x18, 10));
     world.connect(delayed.clone());
-    world.connect(connect(5, "c").lasting());
+    world.connect(delayed.clone()); // with the same will, which is a new one
     world.wait(1000.0);
     world.shows::<Vec<u8>>(watcher, "5.0:MQTT-3.1.3-9", &[]);
     // A clean start ends the session, and so the delay.
@@ -139,15 +139,14 @@ fn a_will_waits_for_its_delay_or_for_the_end_of_the_session() {
 #[test]
 fn coming_back_before_the_delay_stops_the_will() {
     let (mut world, watcher) = watched(5);
-    let peer = world.connect(connect(5, "c").lasting().will_with(
-        "w/c",
-        "gone",
-        0,
-        &four(0x18, 10),
-    ));
+    let delay = four(0x18, 10);
+    let with_will = connect(5, "c")
+        .lasting()
+        .will_with("w/c", "gone", 0, &delay);
+    let peer = world.connect(with_will.clone());
     world.lose(peer);
     world.wait(9.0);
-    world.connect(connect(5, "c").lasting());
+    world.connect(with_will); // with the same will: the old one must not be published
     world.wait(1000.0);
     world.shows::<Vec<u8>>(watcher, "5.0:MQTT-3.1.3-9 5.0:MQTT-3.1.2-8", &[]);
 }
