@@ -92,18 +92,7 @@ impl Broker {
             log::debug!(target: EVENTS, "Sending will of {}", Printable(&client.identifier));
         }
         // The packet identifier is nobody's: only the QoS counts here.
-        let packet_identifier = mqtt_codec::PacketIdentifier::FIRST;
-        let delivery = match will.qos {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce => Delivery::AtLeastOnce {
-                packet_identifier,
-                dup: false,
-            },
-            QoS::ExactlyOnce => Delivery::ExactlyOnce {
-                packet_identifier,
-                dup: false,
-            },
-        };
+        let delivery = Delivery::first(will.qos, mqtt_codec::PacketIdentifier::FIRST);
         self.publish(now, None, &will.message.publish(delivery));
     }
 

@@ -99,7 +99,8 @@ impl Writer {
         retain: bool,
         identifiers: &[SubscriptionIdentifier],
     ) {
-        let mut publish = message.publish(delivery(qos));
+        // The packet identifier is nobody's: only the QoS counts here.
+        let mut publish = message.publish(Delivery::first(qos, PacketIdentifier::FIRST));
         publish.retain = retain;
         publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(identifiers);
         // Cannot fail: what the broker has was read from a packet, or is as long.
@@ -214,21 +215,5 @@ impl<'a> Reader<'a> {
         let identifiers = publish.properties.subscription_identifiers.iter().collect();
         let message = publish.to_message().map_err(|_| damaged)?;
         Ok((message, publish.delivery.qos(), publish.retain, identifiers))
-    }
-}
-
-/// The packet identifier is nobody's: only the QoS counts here.
-fn delivery(qos: QoS) -> Delivery {
-    let packet_identifier = PacketIdentifier::FIRST;
-    match qos {
-        QoS::AtMostOnce => Delivery::AtMostOnce,
-        QoS::AtLeastOnce => Delivery::AtLeastOnce {
-            packet_identifier,
-            dup: false,
-        },
-        QoS::ExactlyOnce => Delivery::ExactlyOnce {
-            packet_identifier,
-            dup: false,
-        },
     }
 }

@@ -69,6 +69,22 @@ properties! {
 }
 
 impl Delivery {
+    /// For a message of this QoS sent for the first time; QoS 0 leaves the identifier out.
+    pub fn first(qos: QoS, packet_identifier: PacketIdentifier) -> Self {
+        let dup = false;
+        match qos {
+            QoS::AtMostOnce => Self::AtMostOnce,
+            QoS::AtLeastOnce => Self::AtLeastOnce {
+                packet_identifier,
+                dup,
+            },
+            QoS::ExactlyOnce => Self::ExactlyOnce {
+                packet_identifier,
+                dup,
+            },
+        }
+    }
+
     /// The QoS.
     pub fn qos(self) -> QoS {
         match self {
