@@ -356,7 +356,11 @@ impl Printer {
             connection.subscribe(now, subscriptions, SubscribeProperties::default())?;
         }
         for topic_filter in &self.plan.unsubscribe {
-            connection.unsubscribe(now, vec![topic_filter.clone()])?;
+            connection.unsubscribe(
+                now,
+                vec![topic_filter.clone()],
+                mqtt_codec::UnsubscribeProperties::default(),
+            )?;
         }
         Ok(())
     }

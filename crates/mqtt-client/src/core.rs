@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Connack, Connect, Disconnect, PacketIdentifier, ProtocolVersion};
+use mqtt_codec::{
+    Connack, Connect, Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode,
+};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
 use crate::{Backoff, ClientError, Options, Reconnect};
@@ -220,6 +222,28 @@ impl ClientCore {
         }
     }
 
+    /// The application has taken a message over, perhaps after its connection was lost: then a
+    /// repeat of a QoS 2 message is not handed on.
+    pub fn take_over(&mut self, now: Instant, delivery: Delivery) {
+        let Some(packet_identifier) = delivery.packet_identifier() else {
+            return;
+        };
+        match (&mut self.connection, &mut self.session) {
+            (Some(connection), _) => {
+                connection.acknowledge(now, packet_identifier, ReasonCode::Success);
+            }
+            (None, Some(session)) => session.take_over(delivery),
+            (None, None) => {}
+        }
+    }
+
+    /// What the server sent waits outside; see [`Connection::handle_unread`].
+    pub fn handle_unread(&mut self, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_unread(now);
+        }
+    }
+
     /// Ends the connection with DISCONNECT.
     pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
         if let Some(connection) = &mut self.connection {
@@ -267,24 +291,52 @@ impl ClientCore {
     }
 
     fn may_retry(&self, error: &ClientError, gone_for: Duration) -> bool {
-        let passing = match error {
-            ClientError::Connect(_) | ClientError::Lookup(_) => true,
-            ClientError::Closed(reason) => matches!(
-                reason,
-                CloseReason::ConnectionLost
-                    | CloseReason::Disconnected(_)
-                    | CloseReason::HandshakeTimeout
-                    | CloseReason::KeepAliveTimeout
-            ),
-            _ => false,
-        };
-        passing
-            && match self.options.reconnect {
-                Reconnect::Never => false,
-                Reconnect::For(limit) => self.was_connected && gone_for < limit,
-                Reconnect::Always => self.was_reached,
-            }
+        let awaited = !self.was_connected && gone_for < self.options.wait_for_server;
+        may_pass(error, awaited || self.was_connected)
+            && (awaited
+                || match self.options.reconnect {
+                    Reconnect::Never => false,
+                    Reconnect::For(limit) => self.was_connected && gone_for < limit,
+                    Reconnect::Always => self.was_reached,
+                })
     }
+}
+
+/// Whether the next attempt may go better. What a server refuses it refuses again, but for one that
+/// is coming up: `busy_may_pass`.
+fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
+    match error {
+        ClientError::Connect(_) | ClientError::Lookup(_) => true,
+        ClientError::Closed(reason) => match reason {
+            CloseReason::ConnectionLost
+            | CloseReason::HandshakeTimeout
+            | CloseReason::KeepAliveTimeout => true,
+            CloseReason::Disconnected(disconnect) => is_passing(disconnect.reason_code),
+            CloseReason::Refused(connack) => busy_may_pass && is_passing(connack.reason_code),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Reason codes that are about this moment, not about this client or what it sends.
+fn is_passing(reason_code: ReasonCode) -> bool {
+    matches!(
+        reason_code,
+        ReasonCode::Success
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::ServerShuttingDown
+            | ReasonCode::KeepAliveTimeout
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::MessageRateTooHigh
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::AdministrativeAction
+            | ReasonCode::ConnectionRateExceeded
+            | ReasonCode::MaximumConnectTime
+    )
 }
 
 /// How long the server keeps the session without a connection; `None` without end.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
-use mqtt_codec::{Disconnect, PacketIdentifier};
+use mqtt_codec::{Delivery, Disconnect, PacketIdentifier};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus};
 
@@ -56,6 +56,8 @@ pub struct Driver {
     /// The stream that it goes to.
     ending: Option<Link>,
     sources: usize,
+    /// The program takes nothing now.
+    is_paused: bool,
 }
 
 /// How a turn ended.
@@ -94,6 +96,7 @@ impl Driver {
             farewell: Vec::new(),
             ending: None,
             sources: 0,
+            is_paused: false,
         })
     }
 
@@ -112,6 +115,28 @@ impl Driver {
         self.poll
             .registry()
             .register(source, token, Interest::READABLE)
+    }
+
+    /// From now on nothing is read, and a lost connection is not made again: the program has no room.
+    /// What it has goes out, and pings do. Turns give no events of what comes.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    /// The end of a pause.
+    pub fn resume(&mut self) {
+        self.is_paused = false;
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// The program has taken a message over, perhaps some turns after it came. It has to say so
+    /// before the turn that makes a lost connection again; [`Driver::pause`] gives it the time.
+    pub fn take_over(&mut self, delivery: Delivery) {
+        self.core.take_over(Instant::now(), delivery);
     }
 
     /// One turn, which may wait until `deadline`. Each event is given to `handle` with the
@@ -145,6 +170,11 @@ impl Driver {
         self.write();
         self.wait(deadline)?;
         let now = Instant::now();
+        if self.is_paused {
+            self.core.handle_unread(now);
+            self.core.handle_timeout(now);
+            return Ok(());
+        }
         let registry = self.poll.registry();
         if self
             .link
@@ -278,6 +308,11 @@ impl Driver {
 
     /// Waits for the first thing to do.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
+        if self.is_paused {
+            let first = [deadline, self.core.poll_timeout()].into_iter().flatten();
+            let wait = |first: Instant| first.saturating_duration_since(Instant::now());
+            return self.poll_for(first.min().map(wait));
+        }
         let is_up = matches!(self.link, Link::Up(_));
         let busy = is_up && (self.stopped || self.readable && self.may_read());
         if busy {

@@ -46,7 +46,9 @@ impl Link {
                     None => return Err(ClientError::Lookup(std::io::ErrorKind::TimedOut.into())),
                     Some(addresses) => {
                         let addresses = addresses.map_err(ClientError::Lookup)?;
-                        *self = Self::Connecting(Connector::new(addresses, now, *deadline));
+                        let connector = Connector::new(addresses, now, *deadline);
+                        let local_addresses = options.local_addresses.clone();
+                        *self = Self::Connecting(connector.from_local(local_addresses));
                     }
                 },
                 Self::Connecting(connector) => match connector.poll(registry, token, now) {

@@ -1,5 +1,6 @@
 //! What a client has to know before it starts.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
@@ -12,6 +13,8 @@ pub struct Options {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Addresses of this machine that connections come from; none: the system chooses.
+    pub local_addresses: Vec<IpAddr>,
     /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
     pub connect: Connect,
     /// Limits of packets and messages under way. Those that a server of 5.0 has to know are copied
@@ -19,6 +22,9 @@ pub struct Options {
     pub limits: Config,
     /// How long looking up the name and reaching an address may take together.
     pub connect_timeout: Duration,
+    /// For how long a first connection that fails is tried again: a server may come up late. Zero
+    /// is not at all.
+    pub wait_for_server: Duration,
     /// Whether a connection that was there and got lost is made again.
     pub reconnect: Reconnect,
 }
@@ -42,6 +48,7 @@ impl Options {
         Self {
             host: host.into(),
             port,
+            local_addresses: Vec::new(),
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),
             limits: Config {
                 first_identifier: random_identifier(),
@@ -51,6 +58,7 @@ impl Options {
                 ..Config::default()
             },
             connect_timeout: Duration::from_secs(30),
+            wait_for_server: Duration::ZERO,
             reconnect: Reconnect::Always,
         }
     }

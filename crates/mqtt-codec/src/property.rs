@@ -283,6 +283,9 @@ impl SubscriptionIdentifier {
 pub struct TopicAlias(NonZeroU16);
 
 impl TopicAlias {
+    /// The first.
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
+
     /// `None` for zero.
     pub fn new(value: u16) -> Option<Self> {
         NonZeroU16::new(value).map(Self)

@@ -126,9 +126,9 @@ impl Connection {
         &mut self,
         now: Instant,
         topic_filters: Vec<TopicFilter>,
+        properties: UnsubscribeProperties,
     ) -> Result<PacketIdentifier, PublishError> {
         let count = topic_filters.len();
-        let properties = UnsubscribeProperties::default();
         self.request(now, count, |packet_identifier| {
             Packet::Unsubscribe(Unsubscribe {
                 packet_identifier,

@@ -16,7 +16,7 @@ use crate::delivery::Repeat;
 use crate::keep_alive::{Action, KeepAlive};
 use crate::limits::PeerLimits;
 use crate::output::Output;
-use crate::packet_log::{self, Direction};
+use crate::packet_log::{self, Direction, Observed};
 use crate::topic_alias::{ReceivedAliases, SentAliases};
 use crate::{Change, CloseReason, Config, Defect, Event, Session};
 
@@ -204,6 +204,12 @@ impl Connection {
             _ => None,
         };
         self.pending.extend(event);
+    }
+
+    /// What the peer sent waits outside, because the application takes nothing now: its silence
+    /// says nothing, and pings go on.
+    pub fn handle_unread(&mut self, now: Instant) {
+        self.keep_alive.received(now);
     }
 
     /// The socket is gone.
@@ -457,12 +463,16 @@ impl Connection {
     }
 
     pub(crate) fn log(&self, direction: Direction, packet: &Packet<'_>) {
-        packet_log::log(
-            self.role,
+        let observed = Observed {
+            role: self.role,
             direction,
-            &self.client_identifier,
-            self.version,
+            client_identifier: &self.client_identifier,
+            version: self.version,
             packet,
-        );
+        };
+        packet_log::log(&observed);
+        if let Some(observer) = &self.config.observer {
+            observer.observe(&observed);
+        }
     }
 }

@@ -137,8 +137,12 @@ impl Connection {
     }
 
     fn begin_sent_aliases(&mut self) {
-        let maximum = self.peer.topic_alias_maximum.min(self.config.topic_aliases);
-        self.sent_aliases = SentAliases::new(maximum); // [MQTT-3.1.2-26, MQTT-3.2.2-17]
+        // [MQTT-3.1.2-26, MQTT-3.2.2-17]
+        self.sent_aliases = SentAliases::new(
+            self.config.first_topic_alias,
+            self.config.topic_aliases,
+            self.peer.topic_alias_maximum,
+        );
     }
 
     fn set_keep_alive(&mut self, now: Instant, seconds: u16) {

@@ -53,5 +53,5 @@ pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
 pub use event::{Event, Received};
 pub use limits::Config;
-pub use packet_log::{PACKETS, Printable};
+pub use packet_log::{Direction, Observed, Observer, PACKETS, Printable};
 pub use session::{Change, Session};

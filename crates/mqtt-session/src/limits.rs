@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mqtt_codec::{ConnackProperties, Connect, PacketIdentifier, QoS};
+use crate::Observer;
+use mqtt_codec::{ConnackProperties, Connect, PacketIdentifier, QoS, TopicAlias};
 
 /// Limits of this end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
     pub maximum_packet_size: u32,
@@ -17,11 +18,15 @@ pub struct Config {
     pub topic_alias_maximum: u16,
     /// How many topic names get an alias in what is sent, if the peer allows as many.
     pub topic_aliases: u16,
+    /// The number that the first of them gets; the others follow.
+    pub first_topic_alias: TopicAlias,
     /// Client: the identifier to begin with if it goes on with a session whose state it does not
     /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
     pub first_identifier: PacketIdentifier,
     /// Whether changes of the session are recorded, for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
+    /// Who is shown each packet; nobody, mostly.
+    pub observer: Option<Observer>,
     /// How long CONNECT (at a server) or CONNACK (at a client) may take.
     pub handshake_timeout: Duration,
 }
@@ -35,8 +40,10 @@ impl Default for Config {
             maximum_in_flight: u16::MAX,
             topic_alias_maximum: 0,
             topic_aliases: 0,
+            first_topic_alias: TopicAlias::FIRST,
             first_identifier: PacketIdentifier::FIRST,
             records_changes: false,
+            observer: None,
             handshake_timeout: Duration::from_secs(10),
         }
     }

@@ -2,6 +2,7 @@
 //! The lines are mosquitto's. They go to the log under the target [`PACKETS`] at level debug.
 
 use std::fmt;
+use std::sync::Arc;
 
 use mqtt_codec::{Ack, Packet, PacketType, ProtocolVersion, Publish, Role};
 
@@ -26,41 +27,68 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Which way a packet goes.
+/// Which way a packet goes, seen from the end that observes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// It came from the peer.
     Received,
+    /// It goes to the peer: it is in the output.
     Sending,
 }
 
-/// Writes the lines of one packet. `peer_name` is the client identifier, at both ends.
-pub(crate) fn log(
-    role: Role,
-    direction: Direction,
-    client_identifier: &str,
-    version: ProtocolVersion,
-    packet: &Packet<'_>,
-) {
+/// A packet on its way in or out.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Which end this is.
+    pub role: Role,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The client identifier, at both ends; empty while it is unknown.
+    pub client_identifier: &'a str,
+    /// The version of the connection.
+    pub version: ProtocolVersion,
+    /// The packet itself.
+    pub packet: &'a Packet<'a>,
+}
+
+/// Somebody who is shown each packet of a connection, whole and decoded.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(&Observed<'_>) + Send + Sync>);
+
+impl Observer {
+    /// Calls this for each packet, in order.
+    pub fn new(observe: impl Fn(&Observed<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(observe))
+    }
+
+    pub(crate) fn observe(&self, observed: &Observed<'_>) {
+        (self.0)(observed);
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+/// Writes the lines of one packet.
+pub(crate) fn log(observed: &Observed<'_>) {
     if log::log_enabled!(target: PACKETS, log::Level::Debug) {
-        let line = Line {
-            role,
-            direction,
-            client_identifier,
-            version,
-            packet,
-        };
-        for text in line.to_string().lines() {
+        for text in Line(*observed).to_string().lines() {
             log::debug!(target: PACKETS, "{text}");
         }
     }
 }
 
-struct Line<'a> {
-    role: Role,
-    direction: Direction,
-    client_identifier: &'a str,
-    version: ProtocolVersion,
-    packet: &'a Packet<'a>,
+struct Line<'a>(Observed<'a>);
+
+impl<'a> std::ops::Deref for Line<'a> {
+    type Target = Observed<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl fmt::Display for Line<'_> {
@@ -217,13 +245,13 @@ mod tests {
 
     fn line(role: Role, direction: Direction, name: &str, packet: &Packet<'_>) -> String {
         let version = ProtocolVersion::V5_0;
-        Line {
+        Line(Observed {
             role,
             direction,
             client_identifier: name,
             version,
             packet,
-        }
+        })
         .to_string()
     }
 

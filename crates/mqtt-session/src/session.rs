@@ -1,7 +1,7 @@
 //! What outlives a connection (MQTT 5.0, 4.1): messages sent and not finished, identifiers of
 //! messages received and not finished. Subscriptions and waiting messages are the broker's.
 
-use mqtt_codec::PacketIdentifier;
+use mqtt_codec::{Delivery, PacketIdentifier};
 
 use crate::Outgoing;
 use crate::delivery::{Receiver, Sender};
@@ -76,6 +76,18 @@ impl Session {
         self.receiver.held_identifiers()
     }
 
+    /// The application has taken a message of QoS 2 over whose connection was gone by then: a repeat
+    /// of it will not be handed on. For QoS 1 there is nothing to record.
+    pub fn take_over(&mut self, delivery: Delivery) {
+        if let Delivery::ExactlyOnce {
+            packet_identifier, ..
+        } = delivery
+        {
+            self.receiver.hold(packet_identifier);
+            self.note(Change::Held(packet_identifier));
+        }
+    }
+
     /// Messages of QoS 1 and 2 that were sent and are not finished.
     pub fn unfinished_sent(&self) -> usize {
         self.sender.len()
@@ -84,5 +96,29 @@ impl Session {
     /// Messages of QoS 2 that were taken over and not released by their sender yet.
     pub fn unfinished_received(&self) -> usize {
         self.receiver.held_identifiers().count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_taken_over_after_its_connection_is_held_and_one_of_qos_1_is_not() {
+        let mut session = Session::default();
+        let packet_identifier = PacketIdentifier::FIRST;
+        let dup = false;
+        session.take_over(Delivery::AtLeastOnce {
+            packet_identifier,
+            dup,
+        });
+        assert_eq!(session.unfinished_received(), 0);
+        let delivery = Delivery::ExactlyOnce {
+            packet_identifier,
+            dup,
+        };
+        session.take_over(delivery);
+        session.take_over(delivery);
+        assert_eq!(session.held().collect::<Vec<_>>(), [packet_identifier]);
     }
 }

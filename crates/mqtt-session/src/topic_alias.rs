@@ -2,14 +2,15 @@
 //! direction with its own. They are never carried to another connection [MQTT-3.3.2-7].
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 
 use mqtt_codec::{TopicAlias, TopicName};
 
 /// The aliases that this end has given to topic names.
 #[derive(Debug, Default)]
 pub(crate) struct SentAliases {
-    /// How many there may be: the peer's maximum, or our own.
+    /// The numbers that may be given: from `first` on, `count` of them, up to the peer's maximum.
+    first: u16,
+    count: u16,
     maximum: u16,
     aliases: BTreeMap<Box<str>, TopicAlias>,
 }
@@ -26,8 +27,12 @@ pub(crate) enum Written {
 }
 
 impl SentAliases {
-    pub(crate) fn new(maximum: u16) -> Self {
+    /// `first` is the number of the first one; `count` how many this end gives; `maximum` the
+    /// highest number that the peer takes.
+    pub(crate) fn new(first: TopicAlias, count: u16, maximum: u16) -> Self {
         Self {
+            first: first.get(),
+            count,
             maximum,
             aliases: BTreeMap::new(),
         }
@@ -35,16 +40,17 @@ impl SentAliases {
 
     /// The first topics that are used get an alias, and keep it.
     pub(crate) fn find(&self, topic_name: &str) -> Written {
-        if self.maximum == 0 {
+        if self.maximum == 0 || self.count == 0 {
             return Written::Plain;
         }
         if let Some(alias) = self.aliases.get(topic_name) {
             return Written::As(*alias);
         }
         let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
-        match NonZeroU16::new(count.saturating_add(1)).and_then(|next| TopicAlias::new(next.get()))
-        {
-            Some(next) if count < self.maximum => Written::WithNew(next), // [MQTT-3.3.2-9]
+        let next = self.first.saturating_add(count);
+        match TopicAlias::new(next) {
+            // [MQTT-3.3.2-9]
+            Some(alias) if count < self.count && next <= self.maximum => Written::WithNew(alias),
             _ => Written::Plain,
         }
     }
@@ -102,20 +108,35 @@ impl ReceivedAliases {
 mod tests {
     use super::*;
 
+    fn sent_aliases(first: u16, count: u16, maximum: u16) -> SentAliases {
+        SentAliases::new(TopicAlias::new(first).unwrap(), count, maximum)
+    }
+
+    #[test]
+    fn the_first_number_is_what_this_end_wants_and_the_peer_takes() {
+        let mut sent = sent_aliases(7, 1, 7);
+        let seven = TopicAlias::new(7).unwrap();
+        assert_eq!(sent.find("a"), Written::WithNew(seven));
+        sent.set("a", seven);
+        assert_eq!(sent.find("a"), Written::As(seven));
+        assert_eq!(sent.find("b"), Written::Plain);
+        assert_eq!(sent_aliases(8, 1, 7).find("a"), Written::Plain);
+    }
+
     fn alias(value: u16) -> TopicAlias {
         TopicAlias::new(value).unwrap()
     }
 
     #[test]
     fn the_first_topics_get_an_alias_and_keep_it() {
-        let mut sent = SentAliases::new(2);
+        let mut sent = sent_aliases(1, 2, 2);
         assert_eq!(sent.find("a"), Written::WithNew(alias(1)));
         assert_eq!(sent.find("a"), Written::WithNew(alias(1)), "not told yet");
         sent.set("a", alias(1));
         sent.set("b", alias(2));
         assert_eq!(sent.find("a"), Written::As(alias(1)));
         assert_eq!(sent.find("c"), Written::Plain);
-        assert_eq!(SentAliases::new(0).find("a"), Written::Plain);
+        assert_eq!(sent_aliases(1, 2, 0).find("a"), Written::Plain);
     }
 
     #[test]

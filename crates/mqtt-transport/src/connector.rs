@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::Stream;
 
@@ -17,6 +18,8 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Connector {
     addresses: VecDeque<SocketAddr>,
+    /// Where connections come from; empty: the system chooses.
+    local_addresses: Vec<IpAddr>,
     attempt: Option<Stream>,
     attempt_deadline: Instant,
     deadline: Instant,
@@ -39,10 +42,20 @@ impl Connector {
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
         Self {
             addresses: addresses.into(),
+            local_addresses: Vec::new(),
             attempt: None,
             attempt_deadline: now,
             deadline,
             last_error: None,
+        }
+    }
+
+    /// Connects from one of these addresses of this machine: the first one of the same family. Any
+    /// address will do if there are none.
+    pub fn from_local(self, local_addresses: Vec<IpAddr>) -> Self {
+        Self {
+            local_addresses,
+            ..self
         }
     }
 
@@ -86,11 +99,41 @@ impl Connector {
         let left = self.deadline.saturating_duration_since(now);
         let share = left / (self.addresses.len() as u32 + 1);
         self.attempt_deadline = now + share.max(SHORTEST_ATTEMPT).min(left);
-        let mut stream = Stream::new(TcpStream::connect(address)?);
+        let mut stream = Stream::new(self.connect(address)?);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)
     }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        if self.local_addresses.is_empty() {
+            return TcpStream::connect(address);
+        }
+        let mut same_family = self.local_addresses.iter();
+        let local = same_family
+            .find(|local| local.is_ipv4() == address.is_ipv4())
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::new(*local, 0).into())?;
+        match socket.connect(&address.into()) {
+            Err(error) if !is_under_way(&error) => return Err(error),
+            _ => {}
+        }
+        Ok(TcpStream::from_std(socket.into()))
+    }
 }
+
+/// A connection that is not there at once is no failure.
+fn is_under_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(EINPROGRESS)
+}
+
+/// What Linux and the BSDs say; std has no kind for it in the oldest Rust that is supported.
+const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    115
+} else {
+    36
+};
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +172,32 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         assert_eq!(connect(vec![closed(), open]).unwrap(), open);
+    }
+
+    #[test]
+    fn a_connection_comes_from_the_local_address_that_was_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for (local, family_fits) in [("127.0.0.1", true), ("::1", false)] {
+            let mut poll = mio::Poll::new().unwrap();
+            let start = Instant::now();
+            let mut connector =
+                Connector::new(vec![address], start, start + Duration::from_secs(20))
+                    .from_local(vec![local.parse().unwrap()]);
+            let result = loop {
+                match connector.poll(poll.registry(), Token(0), Instant::now()) {
+                    Connecting::Connected(_) => break true,
+                    Connecting::Failed(_) => break false,
+                    Connecting::Pending => {
+                        let wait = Some(Duration::from_secs(20));
+                        poll.poll(&mut mio::Events::with_capacity(8), wait).unwrap();
+                    }
+                }
+            };
+            assert_eq!(result, family_fits, "{local}");
+        }
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), "127.0.0.1".parse::<IpAddr>().unwrap());
     }
 
     #[test]

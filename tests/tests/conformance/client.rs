@@ -223,7 +223,9 @@ impl Client {
             .map(|filter| TopicFilter::new(filter).expect("valid"));
         let (filters, now) = (filters.collect(), self.now);
         let connection = self.core.connection().expect("there is one");
-        connection.unsubscribe(now, filters).expect("connected");
+        connection
+            .unsubscribe(now, filters, Default::default())
+            .expect("connected");
     }
 
     pub(crate) fn authenticate(

@@ -157,6 +157,18 @@ impl Receiver {
         }
     }
 
+    /// The message was taken over after its connection had ended.
+    pub(crate) fn hold(&mut self, packet_identifier: PacketIdentifier) {
+        if let Err(index) = self.find(packet_identifier) {
+            let open = Open {
+                packet_identifier,
+                state: State::Held,
+                is_under_way: false,
+            };
+            self.open.insert(index, open);
+        }
+    }
+
     /// PUBREL: whether the identifier was held; it is free now. `None` if it may not be released,
     /// because PUBREC was not sent.
     pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> Option<bool> {
