@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
-use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Printable};
+use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Observer, Printable};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::client::{Client, ClientKey, Expiry};
@@ -26,6 +26,8 @@ new_key_type! {
 /// The broker without its sockets.
 pub struct Broker {
     pub(crate) limits: Limits,
+    /// Who is shown each packet.
+    observer: Option<Observer>,
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
@@ -66,6 +68,7 @@ impl Broker {
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             limits,
+            observer: None,
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
@@ -79,6 +82,11 @@ impl Broker {
         }
     }
 
+    /// From now on each packet of new connections is shown to this observer.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
     /// A peer has connected. Its CONNECT has to come in time.
     pub fn open(&mut self, now: Instant, peer: String, allow_anonymous: bool) -> ConnectionId {
         let config = Config {
@@ -88,6 +96,7 @@ impl Broker {
             topic_alias_maximum: self.limits.topic_alias_maximum,
             topic_aliases: self.limits.topic_aliases,
             records_changes: self.records.is_some(),
+            observer: self.observer.clone(),
             ..Config::default()
         };
         let id = self.connections.insert(Link {

@@ -148,6 +148,11 @@ impl Server {
         Ok(server)
     }
 
+    /// From now on each packet of new connections is shown to this observer.
+    pub fn observe(&mut self, observer: mqtt_session::Observer) {
+        self.broker.observe(observer);
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|listener| listener.address)

@@ -1,87 +1,390 @@
-//! From words to options: clap reads them, its errors come out as one line each in mosquitto's words.
+//! From words to settings: the options of a program are a table, and each option says what it does to
+//! the settings. clap takes the words apart and prints the help; the options are applied in the order
+//! in which they were typed, those of the options file first, as the mosquitto tools do it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::called_name;
 use crate::exit::Failure;
+use crate::options_file::{self, Line};
+
+/// A program, as far as its command line goes.
+pub(crate) struct Program<S> {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) after_help: &'static str,
+    /// Whether it reads an options file.
+    pub(crate) has_options_file: bool,
+    /// Under their headings.
+    pub(crate) options: Vec<(&'static str, Vec<CommandOption<S>>)>,
+}
+
+/// One option of a program.
+pub(crate) struct CommandOption<S> {
+    /// With its dash; empty if there is none.
+    short: &'static str,
+    long: &'static str,
+    /// What the value is called in messages; empty for an option without value.
+    noun: &'static str,
+    help: &'static str,
+    apply: Apply<S>,
+}
+
+enum Apply<S> {
+    Flag(fn(&mut S)),
+    Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
+    /// Behind `=`, or not there: then the value is empty.
+    Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
+    /// Three words: `-D COMMAND NAME VALUE`.
+    Property(fn(&mut S, &[OsString]) -> Result<(), Failure>),
+    /// clap does what has to be done.
+    Told(ArgAction),
+}
 
 /// What a command line asks for.
-pub(crate) enum Parsed<T> {
-    Run(T),
+pub(crate) enum Parsed<S> {
+    Run(S),
     /// The help or the version was printed.
     Told,
 }
 
-/// Parses the arguments of a program, its own name first.
-pub(crate) fn parse<T: CommandFactory + FromArgMatches>(
-    program: &str,
-    arguments: &[OsString],
-) -> Result<Parsed<T>, Failure> {
-    let command = T::command().args_override_self(true).no_binary_name(true);
-    let matches = command.try_get_matches_from(arguments.get(1..).unwrap_or_default());
-    match matches.and_then(|matches| T::from_arg_matches(&matches)) {
-        Ok(parsed) => Ok(Parsed::Run(parsed)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            ) =>
-        {
-            // A reader that has seen enough is no failure.
-            let _ = write!(std::io::stdout(), "{}", error.render());
-            Ok(Parsed::Told)
-        }
-        Err(error) => Err(Failure::usage(format!(
-            "{} See '{program} --help'.",
-            line(&error)
-        ))),
+/// An option without value. Names are given with their dashes, or empty.
+pub(crate) fn flag<S>(
+    short: &'static str,
+    long: &'static str,
+    help: &'static str,
+    apply: fn(&mut S),
+) -> CommandOption<S> {
+    CommandOption {
+        short,
+        long,
+        noun: "",
+        help,
+        apply: Apply::Flag(apply),
     }
 }
 
-/// The error in one line.
-fn line(error: &clap::Error) -> String {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.as_str(),
-        Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
-        _ => "",
+/// An option with one value.
+pub(crate) fn value<S>(
+    short: &'static str,
+    long: &'static str,
+    noun: &'static str,
+    help: &'static str,
+    apply: fn(&mut S, &OsStr) -> Result<(), Failure>,
+) -> CommandOption<S> {
+    CommandOption {
+        short,
+        long,
+        noun,
+        help,
+        apply: Apply::Value(apply),
+    }
+}
+
+/// `-D`.
+pub(crate) fn property<S>(
+    help: &'static str,
+    apply: fn(&mut S, &[OsString]) -> Result<(), Failure>,
+) -> CommandOption<S> {
+    CommandOption {
+        short: "-D",
+        long: "--property",
+        noun: "command name value",
+        help,
+        apply: Apply::Property(apply),
+    }
+}
+
+/// An option whose value is behind `=` or not there; then it is empty.
+pub(crate) fn optional<S>(
+    long: &'static str,
+    noun: &'static str,
+    help: &'static str,
+    apply: fn(&mut S, &OsStr) -> Result<(), Failure>,
+) -> CommandOption<S> {
+    CommandOption {
+        short: "",
+        long,
+        noun,
+        help,
+        apply: Apply::Optional(apply),
+    }
+}
+
+/// `--help` and `--version`, where `-h` is a host.
+pub(crate) fn told<S>() -> Vec<CommandOption<S>> {
+    told_by("")
+}
+
+/// The same, where `-h` is help.
+pub(crate) fn told_with_short_help<S>() -> Vec<CommandOption<S>> {
+    told_by("-h")
+}
+
+fn told_by<S>(short: &'static str) -> Vec<CommandOption<S>> {
+    let option = |short, long, help, action| CommandOption {
+        short,
+        long,
+        noun: "",
+        help,
+        apply: Apply::Told(action),
     };
-    let (option, value) = (
-        context(ContextKind::InvalidArg),
-        context(ContextKind::InvalidValue),
-    );
-    let name = option.split(' ').next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::UnknownArgument => format!("Unknown option '{name}'."),
-        ErrorKind::InvalidValue if value.is_empty() => {
-            format!("{name} argument given but no {} specified.", noun(option))
+    vec![
+        option(short, "--help", "Print help", ArgAction::Help),
+        option("", "--version", "Print version", ArgAction::Version),
+    ]
+}
+
+impl<S> CommandOption<S> {
+    fn id(&self) -> &'static str {
+        if self.long.is_empty() {
+            self.short
+        } else {
+            self.long
         }
-        ErrorKind::ValueValidation => {
-            let source = std::error::Error::source(error).map(ToString::to_string);
-            format!("{}: {value} (option {name}).", source.unwrap_or_default())
+    }
+
+    /// The name that mosquitto's messages use.
+    fn name(&self) -> &'static str {
+        if self.short.is_empty() {
+            self.long
+        } else {
+            self.short
         }
-        ErrorKind::InvalidUtf8 => "Malformed UTF-8 in an argument.".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            format!("{}.", first.trim_start_matches("error: "))
+    }
+
+    fn arg(&self, heading: &'static str) -> Arg {
+        let mut arg = Arg::new(self.id()).help(self.help).help_heading(heading);
+        if let Some(short) = self.short.chars().nth(1) {
+            arg = arg.short(short);
+        }
+        if let Some(long) = self.long.strip_prefix("--") {
+            arg = arg.long(long);
+        }
+        let with_value = |arg: Arg| {
+            arg.action(ArgAction::Append)
+                .allow_hyphen_values(true)
+                .value_parser(clap::value_parser!(OsString))
+                .value_name(self.noun.to_uppercase().replace(' ', "_"))
+        };
+        match &self.apply {
+            // Each one is remembered, with its place.
+            Apply::Flag(_) => arg
+                .action(ArgAction::Append)
+                .num_args(0)
+                .default_missing_value("")
+                .value_parser(clap::value_parser!(OsString)),
+            Apply::Value(_) => with_value(arg),
+            Apply::Optional(_) => with_value(arg)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value(""),
+            Apply::Property(_) => with_value(arg).value_names(["COMMAND", "NAME", "VALUE"]),
+            Apply::Told(action) => arg.action(action.clone()),
+        }
+    }
+
+    fn apply(&self, settings: &mut S, words: &[OsString]) -> Result<(), Failure> {
+        match (&self.apply, words) {
+            (Apply::Flag(apply), _) => {
+                apply(settings);
+                Ok(())
+            }
+            (Apply::Value(apply) | Apply::Optional(apply), [value, ..]) => apply(settings, value),
+            (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
+            (Apply::Property(apply), words) => apply(settings, words),
+            (Apply::Value(_), []) | (Apply::Told(_), _) => Ok(()),
         }
     }
 }
 
-/// What the value of an option is called: the word in angle brackets.
-fn noun(option: &str) -> String {
-    let word = option
-        .split_once('<')
-        .map_or("value", |(_, rest)| rest.trim_end_matches('>'));
-    word.to_lowercase().replace('_', " ")
+impl<S: Default> Program<S> {
+    /// Reads the options file and the arguments, the program's own name first among them.
+    pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
+        let command = self.command();
+        let words = with_pairs_joined(arguments.get(1..).unwrap_or_default());
+        let matches = match command.clone().try_get_matches_from(words) {
+            Ok(matches) => matches,
+            Err(error) if is_told(&error) => {
+                // A reader that has seen enough is no failure.
+                let _ = write!(std::io::stdout(), "{}", error.render());
+                return Ok(Parsed::Told);
+            }
+            Err(error) => return Err(self.failure(&error)),
+        };
+        let mut settings = S::default();
+        if self.has_options_file {
+            let file = single(&matches, "-o")?;
+            let lines = options_file::read(&called_name(arguments), self.name, file)?;
+            self.apply_lines(&mut settings, &command, &lines)?;
+        }
+        self.apply(&mut settings, &matches)?;
+        Ok(Parsed::Run(settings))
+    }
+
+    fn apply_lines(
+        &self,
+        settings: &mut S,
+        command: &Command,
+        lines: &[Line],
+    ) -> Result<(), Failure> {
+        for line in lines {
+            let place = |failure: Failure| failure.with_hint(line.place.clone());
+            let words = with_pairs_joined(&line.words);
+            let matches = command.clone().try_get_matches_from(words);
+            let matches = matches.map_err(|error| place(self.failure(&error)))?;
+            self.apply(settings, &matches).map_err(place)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let options = self
+            .options
+            .iter()
+            .flat_map(|(heading, options)| options.iter().map(move |option| option.arg(heading)));
+        Command::new(self.name)
+            .about(self.about)
+            .after_help(self.after_help)
+            .version(env!("CARGO_PKG_VERSION"))
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .args_override_self(true)
+            .no_binary_name(true)
+            .args(options)
+    }
+
+    /// Applies what was given, from left to right.
+    fn apply(&self, settings: &mut S, matches: &ArgMatches) -> Result<(), Failure> {
+        let mut given: Vec<(usize, &CommandOption<S>, Vec<OsString>)> = Vec::new();
+        for option in self.all() {
+            let id = option.id();
+            match &option.apply {
+                Apply::Told(_) => {}
+                Apply::Flag(_) | Apply::Value(_) | Apply::Optional(_) | Apply::Property(_) => {
+                    let mut indices = matches.indices_of(id).into_iter().flatten();
+                    for words in matches.get_raw_occurrences(id).into_iter().flatten() {
+                        let words: Vec<_> = words.map(OsStr::to_owned).collect();
+                        let index = indices.next().unwrap_or(0);
+                        // Each word has an index of its own.
+                        indices
+                            .by_ref()
+                            .take(words.len().saturating_sub(1))
+                            .for_each(drop);
+                        given.push((index, option, words));
+                    }
+                }
+            }
+        }
+        given.sort_by_key(|(index, ..)| *index);
+        let mut given = given.iter();
+        given.try_for_each(|(_, option, words)| option.apply(settings, words))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &CommandOption<S>> {
+        self.options.iter().flat_map(|(_, options)| options)
+    }
+
+    /// The error in mosquitto's words.
+    fn failure(&self, error: &clap::Error) -> Failure {
+        let argument = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(text)) => text.as_str(),
+            Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+            _ => "",
+        };
+        let name = argument.split(' ').next().unwrap_or_default();
+        let option = self.all().find(|option| option.id() == name);
+        let unknown = || Failure::usage(format!("Unknown option '{argument}'."));
+        let Some(option) = option else {
+            return match error.kind() {
+                ErrorKind::UnknownArgument => unknown(),
+                _ => Failure::usage(first_line(&error.to_string())),
+            };
+        };
+        let short = option.name();
+        match (error.kind(), &option.apply) {
+            (ErrorKind::TooManyValues | ErrorKind::UnknownArgument, _) => unknown(),
+            (_, Apply::Property(_)) => {
+                Failure::usage("--property argument given but not enough arguments specified.")
+            }
+            (_, Apply::Value(_)) => {
+                let (name, noun) = match (option.id(), short) {
+                    ("--protocol-version", _) => ("--protocol-version", "version"),
+                    _ => (short, option.noun),
+                };
+                if name == "-M" {
+                    return Failure::usage("-M argument given but max_inflight not specified.");
+                }
+                Failure::usage(format!("{name} argument given but no {noun} specified."))
+            }
+            _ => Failure::usage(first_line(&error.to_string())),
+        }
+    }
+}
+
+fn is_told(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    )
+}
+
+fn first_line(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    format!("{}.", first.trim_start_matches("error: "))
+}
+
+/// The value of an option that may be given once.
+fn single<'a>(matches: &'a ArgMatches, id: &str) -> Result<Option<&'a OsStr>, Failure> {
+    let mut values = matches.get_raw(id).into_iter().flatten();
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(Failure::usage(format!("Duplicate {id} argument given."))),
+        None => Ok(first),
+    }
+}
+
+/// A user property is a word longer than other properties. Name and value are joined with a NUL,
+/// which no argument can hold, so that `-D` always has three.
+fn with_pairs_joined(words: &[OsString]) -> Vec<OsString> {
+    let mut joined = Vec::with_capacity(words.len());
+    let mut rest = words;
+    while let [first, others @ ..] = rest {
+        rest = others;
+        joined.push(first.clone());
+        let is_property = *first == "-D" || *first == "--property";
+        if let (true, [command, property, name, value, others @ ..]) = (is_property, rest) {
+            if property.eq_ignore_ascii_case("user-property") {
+                let mut pair = name.clone();
+                pair.push("\0");
+                pair.push(value);
+                joined.extend([command.clone(), property.clone(), pair]);
+                rest = others;
+            }
+        }
+    }
+    joined
+}
+
+/// The value of an option as text.
+pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
+    let malformed = || Failure::usage(format!("Malformed UTF-8 in {option} argument."));
+    value.to_str().ok_or_else(malformed)
+}
+
+/// The value of an option as a number. Blanks around it are no part of it.
+pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
+    value.to_str()?.trim().parse().ok()
 }
 
 /// Seconds, whole or with a fraction, or a time with units: `30`, `1.5`, `30s`, `1m 30s`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
+    let text = value.to_str()?.trim();
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
@@ -97,18 +400,123 @@ mod tests {
         for (text, milliseconds) in [
             ("30", 30_000),
             ("1.5", 1_500),
-            ("30s", 30_000),
+            (" 30s", 30_000),
             ("1m 30s", 90_000),
             ("2h", 7_200_000),
         ] {
-            assert_eq!(
-                duration(text),
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(duration(OsStr::new(text)), Some(expected), "{text}");
         }
         for text in ["", "x", "-1", "nan", "1e300", "5 parsecs"] {
-            assert_eq!(duration(text), None, "{text}");
+            assert_eq!(duration(OsStr::new(text)), None, "{text}");
         }
+    }
+
+    /// Settings that remember what was applied.
+    type Log = Vec<String>;
+
+    fn program() -> Program<Log> {
+        Program {
+            name: "test",
+            about: "",
+            after_help: "",
+            has_options_file: true,
+            options: vec![(
+                "Options",
+                vec![
+                    flag("-l", "--lines", "", |log| log.push("-l".into())),
+                    value("-h", "--host", "host", "", |log: &mut Log, value| {
+                        log.push(format!("-h {}", value.display()));
+                        Ok(())
+                    }),
+                    value("-o", "", "options file", "", |_, _| Ok(())),
+                    property("", |log: &mut Log, words| {
+                        log.push(format!("-D {words:?}"));
+                        Ok(())
+                    }),
+                ],
+            )],
+        }
+    }
+
+    fn applied(words: &[&str]) -> Result<Log, String> {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let mut arguments = vec!["test".into(), "-o".into(), empty.path().into()];
+        arguments.extend(words.iter().map(OsString::from));
+        match program().parse(&arguments) {
+            Ok(Parsed::Run(log)) => Ok(log),
+            Ok(Parsed::Told) => Ok(vec!["told".into()]),
+            Err(failure) => Err(failure.error.to_string()),
+        }
+    }
+
+    #[test]
+    fn options_are_applied_in_the_order_they_were_typed() {
+        let log = applied(&["-h", "a", "-l", "--host", "b", "-h", "c"]).unwrap();
+        assert_eq!(log, ["-h a", "-l", "-h b", "-h c"]);
+    }
+
+    #[test]
+    fn a_value_may_look_like_an_option() {
+        for value in ["-l", "--", "--host", "-", "--x=y", "-D"] {
+            let log = applied(&["-h", value]).unwrap();
+            assert_eq!(log, [format!("-h {value}")]);
+        }
+    }
+
+    #[test]
+    fn clap_adds_spellings_that_mosquitto_does_not_know() {
+        assert_eq!(
+            applied(&["--host=a", "-hb", "-lh", "c"]).unwrap(),
+            ["-h a", "-h b", "-l", "-h c"]
+        );
+    }
+
+    #[test]
+    fn a_property_is_three_words_and_a_user_property_four() {
+        let words = [
+            "-D",
+            "connect",
+            "user-property",
+            "-h",
+            "-l",
+            "-D",
+            "publish",
+            "x",
+            "-D",
+            "-l",
+        ];
+        assert_eq!(
+            applied(&words).unwrap(),
+            [
+                "-D [\"connect\", \"user-property\", \"-h\\0-l\"]",
+                "-D [\"publish\", \"x\", \"-D\"]",
+                "-l",
+            ]
+        );
+        let error = applied(&["-D", "connect", "x"]).unwrap_err();
+        assert!(
+            error.starts_with("--property argument given but not enough"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn errors_have_mosquittos_words() {
+        for (words, expected) in [
+            (&["--nonsense"][..], "Unknown option '--nonsense'."),
+            (&["-z"], "Unknown option '-z'."),
+            (&["word"], "Unknown option 'word'."),
+        ] {
+            assert_eq!(applied(words).unwrap_err(), expected);
+        }
+        let arguments = ["test", "--host"].map(OsString::from);
+        let Err(failure) = program().parse(&arguments) else {
+            panic!("a value is missing");
+        };
+        assert_eq!(
+            failure.error.to_string(),
+            "-h argument given but no host specified."
+        );
     }
 }

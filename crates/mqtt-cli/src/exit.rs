@@ -6,6 +6,24 @@ use std::process::ExitCode;
 use colored::Colorize;
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
+/// What `--help` of the client programs says about the exit status.
+pub(crate) const CLIENT_STATUSES: &str = "\
+Exit status:
+  0              all was done; or ended by SIGINT or SIGTERM (rsub, rrr)
+  1              wrong options, a file that cannot be read, a broker that cannot be reached, or
+                 standard output that cannot be written
+  1 to 5         the broker refused the connection: return code of MQTT 3.1 and 3.1.1
+  2              the broker broke the rules of the protocol
+  4              the broker ended the connection
+  7              the connection was lost
+  19             the broker did not answer a ping
+  27             the time of -W is over
+  128 and above  the broker refused the connection, all subscriptions or a message: reason code
+  130, 143       ended by SIGINT or SIGTERM before all was done
+
+Options are also read from a file, one on each line: -o FILE, or else rpub, rsub or rrr (then
+mosquitto_pub, mosquitto_sub or mosquitto_rr) in $XDG_CONFIG_HOME or ~/.config. Arguments win.";
+
 /// An exit status. Those of the mosquitto tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -25,8 +43,8 @@ pub enum Status {
     KeepAlive,
     /// 27: `-W` is over.
     TimedOut,
-    /// 255: interrupted before there was a connection.
-    Interrupted,
+    /// 128 and the number of a signal that ended it.
+    Signal(u8),
     /// The server refused: the connection, every subscription, or a message. 1 to 5 is the return
     /// code of a CONNACK of 3.1 and 3.1.1, 128 and above a reason code.
     Refused(u8),
@@ -44,7 +62,7 @@ impl Status {
             Self::ConnectionLost => 7,
             Self::KeepAlive => 19,
             Self::TimedOut => 27,
-            Self::Interrupted => 255,
+            Self::Signal(number) => 128u8.saturating_add(number),
             Self::Refused(code) => code,
         }
     }
@@ -76,8 +94,12 @@ pub struct Failure {
     pub status: Status,
     /// What failed, on what.
     pub error: anyhow::Error,
+    /// What may help, in a line of its own.
+    hint: Option<String>,
+    /// Whether the command line is to blame.
+    is_usage: bool,
     /// Whether `--quiet` keeps it from being told.
-    pub quiet: bool,
+    quiet: bool,
 }
 
 impl Failure {
@@ -86,13 +108,36 @@ impl Failure {
         Self {
             status,
             error: error.into(),
+            hint: None,
+            is_usage: false,
             quiet: false,
         }
     }
 
-    /// Wrong options and the like: told even with `--quiet`, as mosquitto's.
+    /// Wrong options and the like, told even with `--quiet`, as the mosquitto tools do.
     pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self {
+            is_usage: true,
+            ..Self::failed(message)
+        }
+    }
+
+    /// Something else that is not there or does not work.
+    pub fn failed(message: impl std::fmt::Display) -> Self {
         Self::new(Status::Failed, anyhow::anyhow!("{message}"))
+    }
+
+    /// With a line that may help; the first one is kept.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(self.hint.unwrap_or_else(|| hint.into())),
+            ..self
+        }
+    }
+
+    /// The same with another status.
+    pub(crate) fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
     }
 
     /// The same, told only if it is not quiet.
@@ -100,10 +145,17 @@ impl Failure {
         Self { quiet, ..self }
     }
 
-    /// Tells it, and gives the status.
-    pub fn report(self) -> ExitCode {
+    /// Tells it, by the name that the program was called by, and gives the status.
+    pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
             say("Error:", colored::Color::Red, &format!("{:#}", self.error));
+            // That nobody hears it changes nothing.
+            if let Some(hint) = &self.hint {
+                let _ = writeln!(std::io::stderr(), "{hint}");
+            }
+            if self.is_usage {
+                let _ = writeln!(std::io::stderr(), "Use '{name} --help' to see usage.");
+            }
         }
         self.status.into()
     }

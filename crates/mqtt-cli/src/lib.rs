@@ -7,14 +7,26 @@
 
 mod arguments;
 mod exit;
+mod format;
 mod input;
 mod logger;
 mod options;
+mod options_file;
+mod outbox;
 mod outcome;
+mod packet_fields;
+mod printer;
+mod progress;
+mod publisher;
 pub mod rbroker;
+mod requests;
 pub mod rpub;
+pub mod rrr;
 pub mod rsub;
 mod signal;
+mod subscriber;
+mod trace;
+mod writer;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,7 +39,7 @@ pub fn main(run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     match run(&arguments) {
         Ok(status) => status.into(),
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(&called_name(&arguments)),
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the end of a connection means for the exit status, and in words.
 
+use std::time::Duration;
+
 use mqtt_client::ClientError;
 use mqtt_client::session::{CloseReason, Printable};
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
-use crate::exit::{Failure, Status, system_text};
+use crate::exit::{Failure, Status, system_text, warn};
 
 /// The failure that a program ends with because of this.
 pub(crate) fn failure(error: ClientError, version: ProtocolVersion, target: &str) -> Failure {
@@ -28,6 +30,18 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
         ClientError::Publish(_) => Status::ConnectionLost,
         _ => Status::Failed,
     }
+}
+
+/// A connection is gone, and will be made again.
+pub(crate) fn tell_loss(
+    error: &ClientError,
+    version: ProtocolVersion,
+    target: &str,
+    wait: Duration,
+) {
+    let words = words(error, version, target);
+    let seconds = wait.as_secs_f64();
+    warn(&format!("{words} Trying again in {seconds:.1} s."));
 }
 
 /// The first words of each line are mosquitto's.

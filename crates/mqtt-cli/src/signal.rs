@@ -9,14 +9,17 @@ mod unix {
     use std::io;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use signal_hook::consts::{SIGINT, SIGTERM};
+
+    use crate::exit::Status;
 
     /// Whether the program was asked to end.
     #[derive(Debug)]
     pub(crate) struct Interrupts {
-        asked: Arc<AtomicBool>,
+        /// The number of the last signal; 0 before there was one.
+        signal: Arc<AtomicUsize>,
         /// Becomes readable with the first signal.
         pub(crate) source: mio::net::UnixStream,
     }
@@ -24,6 +27,7 @@ mod unix {
     impl Interrupts {
         pub(crate) fn listen() -> io::Result<Self> {
             let asked = Arc::new(AtomicBool::new(false));
+            let number = Arc::new(AtomicUsize::new(0));
             let (source, end) = UnixStream::pair()?;
             source.set_nonblocking(true)?;
             for signal in [SIGINT, SIGTERM] {
@@ -35,16 +39,20 @@ mod unix {
                     Arc::clone(&asked),
                 )?;
                 signal_hook::flag::register(signal, Arc::clone(&asked))?;
+                let value = usize::try_from(signal).unwrap_or_default();
+                signal_hook::flag::register_usize(signal, Arc::clone(&number), value)?;
                 signal_hook::low_level::pipe::register(signal, end.try_clone()?)?;
             }
             Ok(Self {
-                asked,
+                signal: number,
                 source: mio::net::UnixStream::from_std(source),
             })
         }
 
-        pub(crate) fn was_asked(&self) -> bool {
-            self.asked.load(Ordering::Relaxed)
+        /// The exit status of a program that the signal ends, once there was one.
+        pub(crate) fn asked(&self) -> Option<Status> {
+            let number = u8::try_from(self.signal.load(Ordering::Relaxed));
+            number.ok().filter(|number| *number > 0).map(Status::Signal)
         }
     }
 }
@@ -60,7 +68,7 @@ impl Interrupts {
         Ok(Self)
     }
 
-    pub(crate) fn was_asked(&self) -> bool {
-        false
+    pub(crate) fn asked(&self) -> Option<crate::exit::Status> {
+        None
     }
 }

@@ -24,8 +24,10 @@ use crate::{ClientCore, ClientError, Options};
 
 const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
+/// What is watched for its end.
+const WATCHED: Token = Token(2);
 /// The program's own sources.
-const FIRST_SOURCE: usize = 2;
+const FIRST_SOURCE: usize = 3;
 
 /// While so many bytes wait for the socket nothing is read: a server that takes no acknowledgements
 /// gets no more of them.
@@ -58,6 +60,8 @@ pub struct Driver {
     sources: usize,
     /// The program takes nothing now.
     is_paused: bool,
+    /// Nobody reads what is watched any more.
+    watched_ended: bool,
 }
 
 /// How a turn ended.
@@ -97,6 +101,7 @@ impl Driver {
             ending: None,
             sources: 0,
             is_paused: false,
+            watched_ended: false,
         })
     }
 
@@ -115,6 +120,21 @@ impl Driver {
         self.poll
             .registry()
             .register(source, token, Interest::READABLE)
+    }
+
+    /// That nobody reads any more what is written to `source`, a pipe, ends a wait too.
+    ///
+    /// # Errors
+    /// If it cannot be polled, as files cannot.
+    pub fn watch_for_end(&mut self, source: &mut impl Source) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(source, WATCHED, Interest::READABLE)
+    }
+
+    /// Whether what is watched has ended.
+    pub fn has_watched_ended(&self) -> bool {
+        self.watched_ended
     }
 
     /// From now on nothing is read, and a lost connection is not made again: the program has no room.
@@ -197,6 +217,13 @@ impl Driver {
             let _ = self.core.handle_input(now, &mut &[][..], handle)?;
         }
         Ok(())
+    }
+
+    /// Waits for a waker, a source or the deadline, and does nothing else: not for long, as pings and
+    /// deadlines wait too.
+    pub fn wait_only(&mut self, deadline: Instant) {
+        // What the system refuses here it refuses in the next turn.
+        let _ = self.poll_for(Some(deadline.saturating_duration_since(Instant::now())));
     }
 
     /// Sends a message, or says why not; see [`Connection::publish`].
@@ -331,6 +358,8 @@ impl Driver {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }
+        let mut of_watched = self.events.iter().filter(|event| event.token() == WATCHED);
+        self.watched_ended |= of_watched.any(|event| event.is_error() || event.is_write_closed());
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
             // Some events come only once, also while the stream comes up.
             self.peer_closed |= event.is_read_closed() || event.is_error();

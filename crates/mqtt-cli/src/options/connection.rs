@@ -1,258 +1,560 @@
-//! Where to connect and as whom: the options of `rpub` and `rsub` alike.
+//! Where to connect and as whom: the options that all client programs share.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::{ArgAction, Args};
-use mqtt_client::Options;
-use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, TopicName, Will};
+use mqtt_client::{Options, Reconnect};
+use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 
-use crate::arguments;
-use crate::exit::Failure;
+use crate::arguments::{CommandOption, duration, flag, number, optional, text, value};
+use crate::exit::{Failure, system_text};
+use crate::trace::{self, Form};
+
+use super::property::Properties;
+use super::transport::TransportSettings;
+use super::will::WillSettings;
+use super::{shown, url};
 
 /// Messages of QoS 1 and 2 under way, where neither `-M` nor the broker says otherwise: a broker of
 /// 3.1 and 3.1.1 cannot say, and mosquitto 2.0 loses messages beyond this number.
 const MAXIMUM_IN_FLIGHT: u16 = 20;
 
-#[derive(Debug, Args)]
-pub(crate) struct ConnectionOptions {
-    /// Host to connect to: a name or an address
-    #[arg(
-        short = 'h',
-        long,
-        value_name = "HOST",
-        default_value = "localhost",
-        allow_hyphen_values = true
-    )]
-    pub(crate) host: String,
+/// A password is not longer.
+const MAXIMUM_PASSWORD: u64 = 65535;
 
-    /// Port to connect to
-    #[arg(short, long, value_name = "PORT", default_value_t = 1883, value_parser = port, allow_hyphen_values = true)]
-    pub(crate) port: u16,
+/// The settings of a program that connects to a broker.
+pub(crate) trait ClientSettings {
+    fn connection(&mut self) -> &mut ConnectionSettings;
 
-    /// Protocol version: 5, 311 or 31 (also mqttv5, mqttv311, mqttv31)
-    #[arg(short = 'V', long, value_name = "VERSION", default_value = "311", value_parser = version, allow_hyphen_values = true)]
-    protocol_version: ProtocolVersion,
-
-    /// Client identifier; the broker chooses one if there is none
-    #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
-    id: Option<String>,
-
-    /// Client identifier that is this prefix and the process number
-    #[arg(
-        short = 'I',
-        long,
-        value_name = "ID_PREFIX",
-        allow_hyphen_values = true
-    )]
-    id_prefix: Option<String>,
-
-    /// Keep the session when disconnected, and go on with it; needs -i
-    #[arg(short = 'c', long = "disable-clean-session")]
-    pub(crate) keep_session: bool,
-
-    /// Keep alive: seconds or a time with units such as 1m, 5 s to 65535 s
-    #[arg(short, long, value_name = "KEEPALIVE", default_value = "60", value_parser = keep_alive, allow_hyphen_values = true)]
-    keepalive: u16,
-
-    /// User name
-    #[arg(short, long, value_name = "USERNAME", allow_hyphen_values = true)]
-    username: Option<String>,
-
-    /// Password; others on this machine can see it in the list of processes
-    #[arg(
-        short = 'P',
-        long = "pw",
-        value_name = "PASSWORD",
-        allow_hyphen_values = true
-    )]
-    password: Option<String>,
-
-    /// Messages of QoS 1 and 2 that may be under way at a time
-    #[arg(short = 'M', value_name = "MAX_INFLIGHT", value_parser = in_flight, allow_hyphen_values = true)]
-    maximum_in_flight: Option<u16>,
-
-    /// Topic of the will: the message that the broker publishes if this program dies
-    #[arg(long, value_name = "WILL_TOPIC", allow_hyphen_values = true)]
-    will_topic: Option<String>,
-
-    /// Payload of the will
-    #[arg(long, value_name = "WILL_PAYLOAD", allow_hyphen_values = true)]
-    will_payload: Option<String>,
-
-    /// QoS of the will
-    #[arg(long, value_name = "WILL_QOS", default_value = "0", value_parser = will_qos, allow_hyphen_values = true)]
-    will_qos: QoS,
-
-    /// Retain the will
-    #[arg(long)]
-    will_retain: bool,
-
-    /// Print a line for each packet (on standard error)
-    #[arg(short, long)]
-    pub(crate) debug: bool,
-
-    /// Do not print errors of the connection
-    #[arg(long)]
-    pub(crate) quiet: bool,
-
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-
-    /// Print version
-    #[arg(long, action = ArgAction::Version)]
-    version: Option<bool>,
+    /// `-t`, and the topic of a URL.
+    fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure>;
 }
 
-impl ConnectionOptions {
-    /// Where it connects to, for people.
-    pub(crate) fn target(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+/// What the shared options say.
+#[derive(Debug)]
+pub(crate) struct ConnectionSettings {
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    local_address: Option<String>,
+    version: ProtocolVersion,
+    client_identifier: Option<String>,
+    prefix: Option<String>,
+    pub(crate) keep_session: bool,
+    session_expiry: Option<u32>,
+    keep_alive: u16,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Bytes>,
+    password_file: Option<PathBuf>,
+    maximum_in_flight: Option<u16>,
+    connect_timeout: Duration,
+    wait_for_server: Duration,
+    reconnect_for: Option<Duration>,
+    pub(crate) will: WillSettings,
+    pub(crate) properties: Properties,
+    pub(crate) transport: TransportSettings,
+    pub(crate) debug: bool,
+    pub(crate) trace: Option<Form>,
+    pub(crate) quiet: bool,
+}
+
+impl ConnectionSettings {
+    /// Those of a program that speaks this version by default.
+    pub(crate) fn new(version: ProtocolVersion) -> Self {
+        Self {
+            host: "localhost".into(),
+            port: None,
+            local_address: None,
+            version,
+            client_identifier: None,
+            prefix: None,
+            keep_session: false,
+            session_expiry: None,
+            keep_alive: 60,
+            user_name: None,
+            password: None,
+            password_file: None,
+            maximum_in_flight: None,
+            connect_timeout: Duration::from_secs(30),
+            wait_for_server: Duration::ZERO,
+            reconnect_for: None,
+            will: WillSettings::default(),
+            properties: Properties::default(),
+            transport: TransportSettings::default(),
+            debug: false,
+            trace: None,
+            quiet: false,
+        }
     }
 
-    /// What the client library is told. Fails on what does not fit together.
-    pub(crate) fn client_options(&self) -> Result<Options, Failure> {
-        let mut options = Options::new(&self.host, self.port);
+    /// From here on 5.0, for what only that can say.
+    pub(crate) fn use_version_5(&mut self) {
+        self.version = ProtocolVersion::V5_0;
+    }
+
+    /// The version of the connection.
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Where it connects to, for people.
+    pub(crate) fn target(&self) -> String {
+        format!("{}:{}", self.host, self.port())
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(1883)
+    }
+
+    /// What the client library is told. `reconnect` is what the program does with a lost connection,
+    /// if the user does not say otherwise. Fails on what does not fit together.
+    pub(crate) fn client_options(
+        &self,
+        program: &'static str,
+        reconnect: Reconnect,
+    ) -> Result<Options, Failure> {
+        self.transport.check(self.port())?;
+        self.properties.check(self.version)?;
+        let mut options = Options::new(&self.host, self.port());
         options.connect = self.connect()?;
-        options.limits.maximum_in_flight = match (self.maximum_in_flight, self.protocol_version) {
+        options.local_addresses = self.local_addresses()?;
+        options.connect_timeout = self.connect_timeout;
+        options.limits.handshake_timeout = self.connect_timeout;
+        options.wait_for_server = self.wait_for_server;
+        options.reconnect = self.reconnect_for.map_or(reconnect, Reconnect::For);
+        let limits = &mut options.limits;
+        limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {
             (Some(limit), _) => limit,
             (None, ProtocolVersion::V5_0) => u16::MAX, // the broker's Receive Maximum holds
             (None, _) => MAXIMUM_IN_FLIGHT,
         };
-        options.limits.receive_maximum = MAXIMUM_IN_FLIGHT;
+        let properties = &options.connect.properties;
+        limits.receive_maximum = properties
+            .receive_maximum
+            .map_or(MAXIMUM_IN_FLIGHT, Into::into);
+        limits.topic_alias_maximum = properties.topic_alias_maximum.unwrap_or(0);
+        if let Some(size) = properties.maximum_packet_size {
+            limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
+        }
+        if !self.keep_session {
+            limits.first_identifier = PacketIdentifier::FIRST; // nobody knows of earlier ones
+        }
+        if let Some(alias) = self.properties.topic_alias {
+            (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
+        }
+        limits.observer = self
+            .trace
+            .map(|form| trace::observer(form, program, self.target()));
         Ok(options)
     }
 
     fn connect(&self) -> Result<Connect, Failure> {
-        let version = self.protocol_version;
+        let version = self.version;
         let mut connect = Connect::new(version, self.client_identifier()?);
-        connect.keep_alive = self.keepalive;
+        connect.keep_alive = self.keep_alive;
         connect.clean_start = !self.keep_session;
-        connect.user_name = self.username.clone();
-        connect.password = self.password.clone().map(Bytes::from);
+        connect.user_name = self.user_name.clone();
+        connect.password = self.password()?;
         if connect.password.is_some()
             && connect.user_name.is_none()
             && version != ProtocolVersion::V5_0
         {
-            return Err(Failure::usage(
-                "Problem setting username and/or password. MQTT 3.1 and 3.1.1 know no password (-P) \
-                 without a user name (-u).",
-            ));
+            return Err(Failure::usage("Problem setting username and/or password.")
+                .with_hint("MQTT 3.1 and 3.1.1 know no password (-P) without a user name (-u)."));
         }
-        if self.keep_session && version == ProtocolVersion::V5_0 {
-            connect.properties.session_expiry_interval = Some(u32::MAX);
+        if version == ProtocolVersion::V5_0 {
+            connect.properties = self.properties.connect.clone();
+            self.set_session_expiry(&mut connect)?;
         }
-        connect.will = self.will()?;
+        connect.will = self.will.will(&self.properties)?;
         Ok(connect)
     }
 
-    fn client_identifier(&self) -> Result<String, Failure> {
-        if self.id.is_some() && self.id_prefix.is_some() {
+    fn set_session_expiry(&self, connect: &mut Connect) -> Result<(), Failure> {
+        let asked = match (self.session_expiry, self.keep_session) {
+            (Some(seconds), _) => Some(seconds).filter(|seconds| *seconds > 0),
+            (None, true) => Some(u32::MAX),
+            (None, false) => None,
+        };
+        let property = &mut connect.properties.session_expiry_interval;
+        if self.session_expiry.is_some() && property.is_some() {
+            return Err(Failure::usage("Duplicate property in property list.")
+                .with_hint("The session expiry interval is given with -x and with -D."));
+        }
+        *property = property.or(asked);
+        if *property == Some(u32::MAX) && self.client_identifier.is_none() {
             return Err(Failure::usage(
-                "-i and -I argument cannot be used together.",
-            ));
+                "You must provide a client id if you are using an infinite session expiry interval.",
+            )
+            .with_hint("Give one with -i: the broker knows the session by it."));
         }
-        if self.id.as_deref() == Some("") {
-            return Err(Failure::usage("Invalid id. The value of -i is empty."));
+        Ok(())
+    }
+
+    fn client_identifier(&self) -> Result<String, Failure> {
+        if self.keep_session
+            && self.client_identifier.is_none()
+            && self.version != ProtocolVersion::V5_0
+        {
+            return Err(Failure::usage(
+                "You must provide a client id if you are using the -c option.",
+            )
+            .with_hint("Give one with -i: the broker knows the session by it."));
         }
-        if self.keep_session && self.id.is_none() {
-            return Err(Failure::usage(match self.protocol_version {
-                ProtocolVersion::V5_0 => {
-                    "You must provide a client id (-i) if you are using an infinite session expiry \
-                     interval (-c)."
-                }
-                _ => "You must provide a client id (-i) if you are using the -c option.",
-            }));
-        }
-        Ok(match (&self.id, &self.id_prefix) {
-            (Some(id), _) => id.clone(),
+        Ok(match (&self.client_identifier, &self.prefix) {
+            (Some(identifier), _) => identifier.clone(),
             (_, Some(prefix)) => format!("{prefix}{}", std::process::id()),
             // 3.1 knows no empty identifier.
-            _ if self.protocol_version == ProtocolVersion::V3_1 => random_identifier(),
+            _ if self.version == ProtocolVersion::V3_1 => random_identifier(),
             _ => String::new(),
         })
     }
 
-    fn will(&self) -> Result<Option<Will>, Failure> {
-        let Some(topic) = &self.will_topic else {
-            if self.will_payload.is_some() {
-                return Err(Failure::usage(
-                    "Will payload given (--will-payload), but no will topic given (--will-topic).",
-                ));
-            }
-            if self.will_retain {
-                return Err(Failure::usage(
-                    "Will retain given (--will-retain), but no will topic given (--will-topic).",
-                ));
-            }
-            return Ok(None);
+    /// From the command line, a file, or, if there is a user name, the environment.
+    fn password(&self) -> Result<Option<Bytes>, Failure> {
+        if let Some(password) = &self.password {
+            return Ok(Some(password.clone()));
+        }
+        if let Some(path) = &self.password_file {
+            return read_password(path).map(Some);
+        }
+        let variable = || std::env::var_os("MQTT_PASSWORD");
+        let password = self.user_name.as_ref().and_then(|_| variable());
+        Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
+    }
+
+    fn local_addresses(&self) -> Result<Vec<std::net::IpAddr>, Failure> {
+        let Some(name) = &self.local_address else {
+            return Ok(Vec::new());
         };
-        let topic_name = TopicName::new(topic).map_err(|_| {
-            Failure::usage(format!(
-                "Invalid will topic '{topic}', does it contain '+' or '#'? (option --will-topic)"
+        let addresses = mqtt_transport::resolve(name, 0, self.connect_timeout);
+        let addresses = addresses.map_err(|error| {
+            let text = system_text(&error);
+            Failure::failed(format!(
+                "Unable to connect (Lookup error). Cannot find the local address '{name}' of -A: {text}."
             ))
         })?;
-        let payload = self.will_payload.clone().unwrap_or_default();
-        let retain = self.will_retain;
-        let message = Message {
-            retain,
-            ..Message::new(topic_name, payload)
-        };
-        Ok(Some(Will::new(message, self.will_qos)))
+        Ok(addresses.iter().map(|address| address.ip()).collect())
     }
 }
 
-pub(crate) fn qos(text: &str) -> Result<QoS, String> {
-    text.parse()
-        .ok()
-        .and_then(QoS::from_value)
-        .ok_or_else(|| "Invalid QoS given".to_owned())
+fn read_password(path: &std::path::Path) -> Result<Bytes, Failure> {
+    use std::io::Read;
+    let fail = |error: std::io::Error| {
+        let (path, text) = (path.display(), system_text(&error));
+        Failure::usage(format!(
+            "Unable to read password file '{path}': {text} (option --password-file)."
+        ))
+    };
+    let mut password = Vec::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let mut file = file.take(MAXIMUM_PASSWORD + 2);
+    file.read_to_end(&mut password).map_err(fail)?;
+    if password.last() == Some(&b'\n') {
+        password.pop();
+        if password.last() == Some(&b'\r') {
+            password.pop();
+        }
+    }
+    Ok(password.into())
 }
 
-fn will_qos(text: &str) -> Result<QoS, String> {
-    qos(text).map_err(|_| "Invalid will QoS".to_owned())
+/// The table. A later option wins over an earlier one, also where one of them is a URL.
+pub(crate) fn connection_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-h",
+            "--host",
+            "host",
+            "Host to connect to: a name or an address [localhost]",
+            |s: &mut S, v| {
+                s.connection().host = text(v, "-h")?.to_owned();
+                Ok(())
+            },
+        ),
+        value(
+            "-p",
+            "--port",
+            "port",
+            "Port to connect to [1883]",
+            |s: &mut S, v| {
+                s.connection().port = Some(port(v)?);
+                Ok(())
+            },
+        ),
+        value(
+            "-L",
+            "--url",
+            "URL",
+            "All in one: mqtt://[username[:password]@]host[:port]/topic",
+            |s: &mut S, v| url::apply(s, text(v, "-L")?),
+        ),
+        value(
+            "-A",
+            "",
+            "address",
+            "Address of this machine to connect from",
+            |s: &mut S, v| {
+                s.connection().local_address = Some(text(v, "-A")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "-V",
+            "--protocol-version",
+            "version",
+            "Protocol version: 5, 311 or 31 (also mqttv5, mqttv311, mqttv31)",
+            |s: &mut S, v| {
+                s.connection().version = version(v)?;
+                Ok(())
+            },
+        ),
+        value(
+            "-i",
+            "--id",
+            "id",
+            "Client identifier; the broker chooses one if there is none",
+            |s: &mut S, v| {
+                let identifier = text(v, "-i")?;
+                if identifier.is_empty() {
+                    return Err(
+                        Failure::usage("Invalid id.").with_hint("The value of -i is empty.")
+                    );
+                }
+                let connection = s.connection();
+                connection.client_identifier = Some(identifier.to_owned());
+                connection.check_identifier()
+            },
+        ),
+        value(
+            "-I",
+            "--id-prefix",
+            "id prefix",
+            "Client identifier that is this prefix and the process number",
+            |s: &mut S, v| {
+                let connection = s.connection();
+                connection.prefix = Some(text(v, "-I")?.to_owned());
+                connection.check_identifier()
+            },
+        ),
+        flag(
+            "-c",
+            "--disable-clean-session",
+            "Keep the session when disconnected, and go on with it; needs -i",
+            |s: &mut S| {
+                s.connection().keep_session = true;
+            },
+        ),
+        value(
+            "-x",
+            "",
+            "session expiry interval",
+            "Seconds that the broker keeps the session; -1 is for ever (MQTT 5)",
+            |s: &mut S, v| {
+                let connection = s.connection();
+                connection.session_expiry = Some(session_expiry(v)?);
+                connection.use_version_5();
+                Ok(())
+            },
+        ),
+        value(
+            "-k",
+            "--keepalive",
+            "keepalive",
+            "Keep alive: seconds, or a time such as 1m; 5 s to 65535 s [60]",
+            |s: &mut S, v| {
+                s.connection().keep_alive = keep_alive(v)?;
+                Ok(())
+            },
+        ),
+        value(
+            "-u",
+            "--username",
+            "username",
+            "User name",
+            |s: &mut S, v| {
+                s.connection().user_name = Some(text(v, "-u")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "-P",
+            "--pw",
+            "password",
+            "Password. Others on this machine can see it in the list of processes: --password-file and the variable MQTT_PASSWORD keep it out of there",
+            |s: &mut S, v| {
+                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--password-file",
+            "file",
+            "File with the password; the newline at its end is no part of it",
+            |s: &mut S, v| {
+                s.connection().password_file = Some(v.into());
+                Ok(())
+            },
+        ),
+        value(
+            "-M",
+            "",
+            "max_inflight",
+            "Messages of QoS 1 and 2 that may be under way at a time [20; with MQTT 5 what the broker takes]",
+            |s: &mut S, v| {
+                s.connection().maximum_in_flight = Some(in_flight(v)?);
+                Ok(())
+            },
+        ),
+        flag(
+            "",
+            "--nodelay",
+            "Send small packets at once; always so here",
+            |_| {},
+        ),
+        value(
+            "",
+            "--connect-timeout",
+            "duration",
+            "How long a connection may take, and the broker's answer [30s]",
+            |s: &mut S, v| {
+                s.connection().connect_timeout = time(v, "--connect-timeout")?;
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--wait",
+            "duration",
+            "Wait so long for a broker that is not up yet",
+            |s: &mut S, v| {
+                s.connection().wait_for_server = time(v, "--wait")?;
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--reconnect-max",
+            "duration",
+            "Give up when a lost connection could not be made again for so long",
+            |s: &mut S, v| {
+                s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
+                Ok(())
+            },
+        ),
+        value(
+            "-o",
+            "",
+            "options file",
+            "File with options, one on each line, instead of the one in ~/.config",
+            |_, _| Ok(()),
+        ),
+        flag(
+            "-d",
+            "--debug",
+            "Print a line for each packet",
+            |s: &mut S| s.connection().debug = true,
+        ),
+        optional(
+            "--trace",
+            "form",
+            "Print each packet as it goes, decoded; as JSON with --trace=json",
+            |s: &mut S, v| {
+                s.connection().trace = Some(Form::parse(v)?);
+                Ok(())
+            },
+        ),
+        flag(
+            "",
+            "--quiet",
+            "Print no errors of the connection",
+            |s: &mut S| s.connection().quiet = true,
+        ),
+    ]
 }
 
-fn port(text: &str) -> Result<u16, String> {
-    // 0 stands for a Unix socket with mosquitto's tools, which these do not have.
-    text.parse()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| "Invalid port given".to_owned())
-}
-
-fn version(text: &str) -> Result<ProtocolVersion, String> {
-    match text {
-        "5" | "mqttv5" => Ok(ProtocolVersion::V5_0),
-        "311" | "mqttv311" => Ok(ProtocolVersion::V3_1_1),
-        "31" | "mqttv31" => Ok(ProtocolVersion::V3_1),
-        _ => Err("Invalid protocol version argument given".to_owned()),
+impl ConnectionSettings {
+    fn check_identifier(&self) -> Result<(), Failure> {
+        match (&self.client_identifier, &self.prefix) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "-i and -I argument cannot be used together.",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
-fn keep_alive(text: &str) -> Result<u16, String> {
-    let seconds = arguments::duration(text).map(|time: Duration| time.as_secs());
+fn port(value: &OsStr) -> Result<u16, Failure> {
+    number(value).ok_or_else(|| {
+        Failure::usage(format!("Invalid port given: {}", shown(value)))
+            .with_hint("A port is a number from 1 to 65535.")
+    })
+}
+
+fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
+    match value.to_str() {
+        Some("5" | "mqttv5") => Ok(ProtocolVersion::V5_0),
+        Some("311" | "mqttv311") => Ok(ProtocolVersion::V3_1_1),
+        Some("31" | "mqttv31") => Ok(ProtocolVersion::V3_1),
+        _ => Err(Failure::usage("Invalid protocol version argument given.")
+            .with_hint("The versions are 5, 311 and 31.")),
+    }
+}
+
+fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
+    let seconds = duration(value).map(|time| time.as_secs());
     seconds
         .and_then(|seconds| u16::try_from(seconds).ok())
         .filter(|seconds| *seconds >= 5)
         .ok_or_else(|| {
-            "Invalid keepalive given, it must be between 5 and 65535 inclusive".to_owned()
+            Failure::usage("Invalid keepalive given, it must be between 5 and 65535 inclusive.")
         })
 }
 
-fn in_flight(text: &str) -> Result<u16, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
-        "Maximum inflight messages must be greater than 0 and at most 65535".to_owned()
+fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
+    if value == "∞" {
+        return Ok(u32::MAX);
+    }
+    let seconds: i128 =
+        number(value).ok_or_else(|| Failure::usage("session-expiry-interval not a number."))?;
+    match seconds {
+        -1 => Ok(u32::MAX),
+        seconds => u32::try_from(seconds)
+            .map_err(|_| Failure::usage("session-expiry-interval out of range.")),
+    }
+}
+
+fn in_flight(value: &OsStr) -> Result<u16, Failure> {
+    let count: Option<u32> = number(value).filter(|count| *count > 0);
+    count
+        .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
+        .ok_or_else(|| Failure::usage("Maximum inflight messages must be greater than 0."))
+}
+
+/// A time of one of our own options.
+fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
+    duration(value).ok_or_else(|| {
+        Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
+            .with_hint("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m.")
     })
 }
 
-/// Sixteen random characters: 3.1 allows 23 in all.
+/// An identifier for 3.1, which allows 23 characters, made as the mosquitto tools make it.
 fn random_identifier() -> String {
-    let mut random = [0; 8];
+    let mut random = [0; 18];
     // Without random bytes the process number at least differs on this machine.
     if getrandom::fill(&mut random).is_err() {
-        random = u64::from(std::process::id()).to_ne_bytes();
+        return format!("mosq-{}", std::process::id());
     }
-    format!("rpub-{:016x}", u64::from_ne_bytes(random))
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = |byte: &u8| letters.get(usize::from(*byte) % letters.len());
+    let letters = random
+        .iter()
+        .filter_map(letter)
+        .map(|letter| char::from(*letter));
+    std::iter::once("mosq-".to_owned())
+        .chain(letters.map(String::from))
+        .collect()
 }

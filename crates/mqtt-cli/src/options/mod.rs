@@ -1,5 +1,60 @@
-//! Options that the programs share.
+//! The options of the client programs, in groups: each group is a table and the settings it fills.
 
 mod connection;
+mod message;
+mod output;
+mod property;
+mod transport;
+mod url;
+mod will;
 
-pub(crate) use connection::{ConnectionOptions, qos};
+pub(crate) use connection::{ClientSettings, ConnectionSettings, connection_options};
+pub(crate) use message::{Content, MessageSettings, message_options, topic_name};
+pub(crate) use output::{OutputSettings, output_options};
+pub(crate) use property::property_option;
+pub(crate) use transport::transport_options;
+pub(crate) use will::will_options;
+
+use std::ffi::OsStr;
+
+use mqtt_client::session::Printable;
+use mqtt_codec::{QoS, TopicFilter};
+
+use crate::arguments::{number, text};
+use crate::exit::Failure;
+
+/// 0, 1 or 2.
+pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {
+    qos_or(value, format!("Invalid QoS given: {}", shown(value)))
+}
+
+/// The same with other words if it is not one.
+fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
+    number(value).and_then(QoS::from_value).ok_or_else(|| {
+        Failure::usage(words)
+            .with_hint("It is 0 (at most once), 1 (at least once) or 2 (exactly once).")
+    })
+}
+
+/// A topic filter of this option.
+pub(crate) fn topic_filter(
+    value: &OsStr,
+    what: &str,
+    option: &str,
+) -> Result<TopicFilter, Failure> {
+    let text = text(value, option)?;
+    TopicFilter::new(text).map_err(|_| {
+        let text = Printable(text);
+        Failure::usage(format!(
+            "Invalid {what} topic '{text}', are all '+' and '#' wildcards correct?"
+        ))
+        .with_hint(format!(
+            "The filter of {option}: '+' fills a level, '#' is the last level, '$share/NAME/' has a filter behind it."
+        ))
+    })
+}
+
+/// A value as it may be shown to people.
+pub(crate) fn shown(value: &OsStr) -> String {
+    Printable(&value.to_string_lossy()).to_string()
+}

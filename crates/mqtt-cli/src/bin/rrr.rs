@@ -1,0 +1,8 @@
+//! `rrr`: see `rrr --help`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mqtt_cli::main(mqtt_cli::rrr::run)
+}

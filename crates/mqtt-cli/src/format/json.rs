@@ -1,0 +1,295 @@
+//! `%j` and `%J`: a message as one JSON object, whatever its bytes are.
+//!
+//! JSON is text. Bytes that are not UTF-8 are replaced by U+FFFD in the string, and the exact bytes
+//! follow in a key of their own: `payloadhex`, `correlation-data-hex`. `%J` streams the payload from
+//! parser to printer, so order and duplicate keys stay; numbers are printed as mosquitto_sub prints
+//! them, but integers of up to 64 bits keep all digits.
+
+use std::io::{self, Write};
+
+use jiff::Zoned;
+use mqtt_codec::{Publish, QoS};
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+
+use super::{Style, Unprintable, time};
+
+/// `%j`: the payload is a string.
+pub(super) fn write_text(publish: &Publish<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
+    let mut object = Object::new(style.pretty, out);
+    header(&mut object, publish, now);
+    object.key("payload");
+    object.text_or_null(publish.payload);
+    object.hex_if_binary("payloadhex", publish.payload);
+    object.end();
+}
+
+/// `%J`: the payload is JSON itself. Nothing is printed if it is not.
+pub(super) fn write_value(
+    publish: &Publish<'_>,
+    now: &Zoned,
+    style: Style,
+    out: &mut Vec<u8>,
+) -> Option<Unprintable> {
+    let start = out.len();
+    let mut object = Object::new(style.pretty, out);
+    header(&mut object, publish, now);
+    object.key("payload");
+    let copied = match publish.payload {
+        [] => {
+            object.raw("null");
+            Ok(())
+        }
+        payload => object.copy(payload),
+    };
+    object.end();
+    if copied.is_err() {
+        out.truncate(start);
+        return Some(Unprintable::Json);
+    }
+    None
+}
+
+fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
+    object.text("tst", &time::stamp(now));
+    object.text("topic", publish.topic_name);
+    object.raw_value("qos", publish.delivery.qos() as u8);
+    object.raw_value("retain", publish.retain);
+    object.raw_value("payloadlen", publish.payload.len());
+    if let (Some(identifier), true) = (
+        publish.delivery.packet_identifier(),
+        publish.delivery.qos() > QoS::AtMostOnce,
+    ) {
+        object.raw_value("mid", identifier.get());
+    }
+    properties(object, publish);
+}
+
+/// Only if there is at least one. Their order is ours, not the sender's.
+fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
+    let properties = &publish.properties;
+    let mut out = Vec::new();
+    let mut inner = Object::inner(object, &mut out);
+    if let Some(content_type) = properties.content_type {
+        inner.text("content-type", content_type);
+    }
+    if let Some(data) = properties.correlation_data {
+        inner.key("correlation-data");
+        inner.string(data);
+        inner.hex_if_binary("correlation-data-hex", data);
+    }
+    if let Some(indicator) = properties.payload_format_indicator {
+        inner.raw_value("payload-format-indicator", u8::from(indicator));
+    }
+    if let Some(topic) = properties.response_topic {
+        inner.text("response-topic", topic);
+    }
+    let mut pairs = properties.user_properties.iter().peekable();
+    if pairs.peek().is_some() {
+        inner.pairs("user-properties", pairs);
+    }
+    if let Some(seconds) = properties.message_expiry_interval {
+        inner.raw_value("message-expiry-interval", seconds);
+    }
+    for identifier in properties.subscription_identifiers.iter() {
+        inner.raw_value("subscription-identifier", identifier.get());
+    }
+    if !inner.is_empty() {
+        inner.end();
+        object.key("properties");
+        object.out.extend_from_slice(&out);
+    }
+}
+
+/// An object that is written, key by key.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    printer: Printer,
+    is_first: bool,
+}
+
+impl<'a> Object<'a> {
+    fn new(pretty: bool, out: &'a mut Vec<u8>) -> Self {
+        Self::at_depth(pretty, 0, out)
+    }
+
+    fn inner(outer: &Object<'_>, out: &'a mut Vec<u8>) -> Self {
+        Self::at_depth(outer.printer.pretty, outer.printer.depth, out)
+    }
+
+    fn at_depth(pretty: bool, depth: usize, out: &'a mut Vec<u8>) -> Self {
+        let mut printer = Printer { pretty, depth };
+        write_to(out, |out| printer.begin_object(out));
+        Self {
+            out,
+            printer,
+            is_first: true,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_first
+    }
+
+    fn end(mut self) {
+        write_to(self.out, |out| self.printer.end_object(out));
+    }
+
+    fn key(&mut self, name: &str) {
+        let first = std::mem::replace(&mut self.is_first, false);
+        write_to(self.out, |out| self.printer.begin_object_key(out, first));
+        self.string(name.as_bytes());
+        write_to(self.out, |out| self.printer.begin_object_value(out));
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn raw_value(&mut self, name: &str, value: impl ToString) {
+        self.key(name);
+        self.raw(&value.to_string());
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.key(name);
+        self.string(value.as_bytes());
+    }
+
+    fn text_or_null(&mut self, bytes: &[u8]) {
+        match bytes {
+            [] => self.raw("null"),
+            bytes => self.string(bytes),
+        }
+    }
+
+    /// A JSON string; what is no UTF-8 is replaced.
+    fn string(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        // Writing to memory does not fail, and a string is always JSON.
+        let _ = serde_json::to_writer(&mut *self.out, &text);
+    }
+
+    /// The exact bytes, if the string before could not hold them.
+    fn hex_if_binary(&mut self, name: &str, bytes: &[u8]) {
+        if std::str::from_utf8(bytes).is_err() {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.text(name, &hex);
+        }
+    }
+
+    /// An array of objects with one key each: names may be there more than once.
+    fn pairs<'b>(&mut self, name: &str, pairs: impl Iterator<Item = (&'b str, &'b str)>) {
+        self.key(name);
+        write_to(self.out, |out| self.printer.begin_array(out));
+        for (index, (name, value)) in pairs.enumerate() {
+            write_to(self.out, |out| {
+                self.printer.begin_array_value(out, index == 0)
+            });
+            let mut pair = Object::at_depth(self.printer.pretty, self.printer.depth, self.out);
+            pair.text(name, value);
+            pair.end();
+        }
+        write_to(self.out, |out| self.printer.end_array(out));
+    }
+
+    fn copy(&mut self, json: &[u8]) -> serde_json::Result<()> {
+        let mut parser = serde_json::Deserializer::from_slice(json);
+        let mut serializer = Serializer::with_formatter(&mut *self.out, self.printer);
+        serde_transcode::transcode(&mut parser, &mut serializer)?;
+        parser.end()
+    }
+}
+
+/// Memory takes everything.
+fn write_to(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+    let _ = write(out);
+}
+
+/// How JSON is laid out: on one line, or with tabs as mosquitto_sub does it for `--pretty`.
+#[derive(Debug, Clone, Copy)]
+struct Printer {
+    pretty: bool,
+    depth: usize,
+}
+
+impl Printer {
+    fn new_line<W: ?Sized + Write>(&self, out: &mut W) -> io::Result<()> {
+        if self.pretty {
+            out.write_all(b"\n")?;
+            for _ in 0..self.depth {
+                out.write_all(b"\t")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for Printer {
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        out.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        self.new_line(out)?;
+        out.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        CompactFormatter.begin_object_key(out, first)?;
+        self.new_line(out)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(if self.pretty { b":\t" } else { b":" })
+    }
+
+    /// Arrays stay on their line, but what is in them is indented by one more.
+    fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        out.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        out.write_all(b"]")
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        match (first, self.pretty) {
+            (true, _) => Ok(()),
+            (false, true) => out.write_all(b", "),
+            (false, false) => out.write_all(b","),
+        }
+    }
+
+    /// As C's `%.15g`, or `%.17g` where that would be another number.
+    fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
+        let short = general(value, 15);
+        let exact = short.parse() == Ok(value);
+        let text = if exact { short } else { general(value, 17) };
+        out.write_all(text.as_bytes())
+    }
+}
+
+/// C's `%.{digits}g`.
+fn general(value: f64, digits: usize) -> String {
+    let scientific = format!("{:.*e}", digits - 1, value);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..digits as i32).contains(&exponent) {
+        let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
+        return without_zeros(&format!("{value:.decimals$}")).to_owned();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let magnitude = exponent.unsigned_abs();
+    format!("{}e{sign}{magnitude:02}", without_zeros(mantissa))
+}
+
+fn without_zeros(number: &str) -> &str {
+    match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    }
+}

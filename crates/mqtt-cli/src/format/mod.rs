@@ -1,0 +1,207 @@
+//! `-F`: how a message is printed. Here a format is read; `field.rs` pads and cuts, `time.rs` has the
+//! conversions of strftime, `json.rs` prints `%j` and `%J`.
+//!
+//! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION`, `@CHAR` for
+//! the time of printing, `\CHAR` for characters that are hard to type; all else is literal.
+
+mod field;
+mod json;
+mod time;
+
+use std::fmt;
+
+use jiff::Zoned;
+use mqtt_codec::Publish;
+
+pub(crate) use field::visible;
+use field::{Conversion, Field, Layout};
+
+/// A format, read and found to be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Format {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(Vec<u8>),
+    /// A conversion of strftime.
+    Time(u8),
+    Field(Field),
+}
+
+/// How messages come out, apart from the format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// JSON on several lines.
+    pub(crate) pretty: bool,
+    /// Control characters are made harmless, and bytes that are no UTF-8 shown as escapes.
+    pub(crate) terminal: bool,
+}
+
+/// Why something could not be printed. The rest of the message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unprintable {
+    /// `%J` of a payload that is no JSON.
+    Json,
+    /// `%f` of a payload that is not four bytes.
+    Float,
+    /// `%d` of a payload that is not eight bytes.
+    Double,
+}
+
+/// What is wrong with a format. The words are mosquitto's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FormatError {
+    Incomplete,
+    Conversion(char),
+    IncompleteEscape,
+    Escape(char),
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete => f.write_str("Incomplete format specifier."),
+            Self::Conversion(conversion) => {
+                write!(f, "Invalid format specifier '{conversion}'.")
+            }
+            Self::IncompleteEscape => f.write_str("Incomplete escape specifier."),
+            Self::Escape(escape) => write!(f, "Invalid escape specifier '{escape}'."),
+        }
+    }
+}
+
+impl Format {
+    /// Reads a format.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, FormatError> {
+        let mut pieces = Vec::new();
+        let mut literal = Vec::new();
+        let mut bytes = text.iter().copied();
+        while let Some(byte) = bytes.next() {
+            let piece = match byte {
+                b'\\' => {
+                    literal.push(escape(bytes.next())?);
+                    continue;
+                }
+                b'@' => match bytes.next() {
+                    None => return Err(FormatError::Incomplete),
+                    Some(b'@') => {
+                        literal.push(b'@');
+                        continue;
+                    }
+                    Some(conversion) => Piece::Time(conversion),
+                },
+                b'%' => match field(&mut bytes)? {
+                    None => {
+                        literal.push(b'%');
+                        continue;
+                    }
+                    Some(field) => Piece::Field(field),
+                },
+                byte => {
+                    literal.push(byte);
+                    continue;
+                }
+            };
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            }
+            pieces.push(piece);
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// Appends the message as the format says. What cannot be printed is left out and told.
+    pub(crate) fn write(
+        &self,
+        publish: &Publish<'_>,
+        style: Style,
+        out: &mut Vec<u8>,
+    ) -> Vec<Unprintable> {
+        // One time for all of a message, and none where it is not asked for.
+        let now = self.pieces.iter().any(Piece::needs_time).then(Zoned::now);
+        let now = now.unwrap_or_default();
+        let mut failures = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(bytes) => out.extend_from_slice(bytes),
+                Piece::Time(conversion) => time::write(*conversion, &now, out),
+                Piece::Field(field) => failures.extend(field.write(publish, &now, style, out)),
+            }
+        }
+        failures
+    }
+}
+
+impl Piece {
+    fn needs_time(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Time(_) => true,
+            Self::Field(field) => field.needs_time(),
+        }
+    }
+}
+
+fn escape(byte: Option<u8>) -> Result<u8, FormatError> {
+    Ok(match byte.ok_or(FormatError::IncompleteEscape)? {
+        b'\\' => b'\\',
+        b'0' => 0,
+        b'a' => 7,
+        b'e' => 0x1B,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'v' => 0x0B,
+        other => return Err(FormatError::Escape(other.into())),
+    })
+}
+
+/// What stands behind `%`; `None` for a per cent sign.
+fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatError> {
+    let mut next = || bytes.next().ok_or(FormatError::Incomplete);
+    let mut layout = Layout::default();
+    let mut byte = next()?;
+    if byte == b'-' {
+        layout.left = true;
+        byte = next()?;
+    }
+    if byte == b'0' {
+        layout.zeros = !layout.left;
+        byte = next()?;
+    }
+    while byte.is_ascii_digit() {
+        layout.width = decimal(layout.width, byte);
+        byte = next()?;
+    }
+    if byte == b'.' {
+        let mut precision = 0;
+        byte = next()?;
+        while byte.is_ascii_digit() {
+            precision = decimal(precision, byte);
+            byte = next()?;
+        }
+        layout.precision = Some(precision);
+    }
+    if byte == b' ' || byte.is_ascii_punctuation() && byte != b'%' {
+        layout.separator = Some(byte);
+        byte = next()?;
+    }
+    if byte == b'%' {
+        return Ok(None);
+    }
+    let conversion = Conversion::new(byte).ok_or_else(|| FormatError::Conversion(byte.into()))?;
+    Ok(Some(Field { conversion, layout }))
+}
+
+/// A further digit. Nobody needs more than 65535 columns.
+fn decimal(number: usize, digit: u8) -> usize {
+    (number * 10 + usize::from(digit - b'0')).min(u16::MAX.into())
+}
+
+#[cfg(test)]
+mod tests;

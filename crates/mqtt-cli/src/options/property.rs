@@ -1,0 +1,336 @@
+//! `-D COMMAND NAME VALUE`: properties of MQTT 5.0 for each packet that these programs send.
+
+use std::ffi::{OsStr, OsString};
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::Bytes;
+use mqtt_codec::{
+    ConnectProperties, DisconnectProperties, MessageProperties, ProtocolVersion,
+    SubscribeProperties, SubscriptionIdentifier, TopicAlias, TopicName, UnsubscribeProperties,
+    UserProperty,
+};
+
+use crate::arguments::{CommandOption, number, property};
+use crate::exit::Failure;
+
+use super::{ClientSettings, shown};
+
+/// The longest string or binary value.
+const MAXIMUM_LENGTH: usize = 65535;
+
+/// All that was given with `-D`.
+#[derive(Debug, Default)]
+pub(crate) struct Properties {
+    pub(crate) connect: ConnectProperties,
+    pub(crate) publish: Option<Box<MessageProperties>>,
+    pub(crate) topic_alias: Option<TopicAlias>,
+    pub(crate) subscribe: SubscribeProperties,
+    pub(crate) unsubscribe: UnsubscribeProperties,
+    pub(crate) disconnect: DisconnectProperties,
+    pub(crate) will: Option<Box<MessageProperties>>,
+    pub(crate) will_delay_interval: Option<u32>,
+    is_used: bool,
+}
+
+impl Properties {
+    /// Versions before 5.0 have no properties.
+    pub(super) fn check(&self, version: ProtocolVersion) -> Result<(), Failure> {
+        if self.is_used && version != ProtocolVersion::V5_0 {
+            return Err(Failure::usage("This feature is not supported.").with_hint(
+                "Properties (-D) are of MQTT 5 only, and a later -V chooses another version.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `-D`.
+pub(crate) fn property_option<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let help = "Property of a packet (MQTT 5): connect, publish, subscribe, unsubscribe, disconnect \
+                or will; its name as in the standard; its value. A user property has two values";
+    vec![property(help, |s: &mut S, words| {
+        let connection = s.connection();
+        connection.use_version_5();
+        connection.properties.is_used = true;
+        let [command, name, value] = words else {
+            let text = "--property argument given but not enough arguments specified.";
+            return Err(Failure::usage(text));
+        };
+        Given::new(command, name, value)?.set(&mut connection.properties)
+    })]
+}
+
+/// A property as it was typed, lower case.
+struct Given<'a> {
+    command: String,
+    name: String,
+    value: &'a OsStr,
+}
+
+/// Commands that are known and that a user cannot give properties to.
+const REFUSED: &[&str] = &[
+    "auth", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback",
+];
+
+/// Every property of the standard.
+const NAMES: &[&str] = &[
+    "payload-format-indicator",
+    "message-expiry-interval",
+    "content-type",
+    "response-topic",
+    "correlation-data",
+    "subscription-identifier",
+    "session-expiry-interval",
+    "assigned-client-identifier",
+    "server-keep-alive",
+    "authentication-method",
+    "authentication-data",
+    "request-problem-information",
+    "will-delay-interval",
+    "request-response-information",
+    "response-information",
+    "server-reference",
+    "reason-string",
+    "receive-maximum",
+    "topic-alias-maximum",
+    "topic-alias",
+    "maximum-qos",
+    "retain-available",
+    "user-property",
+    "maximum-packet-size",
+    "wildcard-subscription-available",
+    "subscription-identifier-available",
+    "shared-subscription-available",
+];
+
+impl<'a> Given<'a> {
+    fn new(command: &OsString, name: &OsString, value: &'a OsStr) -> Result<Self, Failure> {
+        let lower = |word: &OsString| word.to_string_lossy().to_lowercase();
+        let given = Self {
+            command: lower(command),
+            name: lower(name),
+            value,
+        };
+        let commands = [
+            "connect",
+            "publish",
+            "subscribe",
+            "unsubscribe",
+            "disconnect",
+            "will",
+            "connack",
+        ];
+        if !commands.contains(&given.command.as_str()) && !REFUSED.contains(&given.command.as_str())
+        {
+            return Err(Failure::usage(format!(
+                "Invalid command {} given in --property argument.",
+                shown(command)
+            ))
+            .with_hint("Commands: connect, publish, subscribe, unsubscribe, disconnect, will."));
+        }
+        if !NAMES.contains(&given.name.as_str()) {
+            return Err(Failure::usage(format!(
+                "Invalid property name {} given in --property argument.",
+                shown(name)
+            )));
+        }
+        Ok(given)
+    }
+
+    fn set(&self, all: &mut Properties) -> Result<(), Failure> {
+        match self.command.as_str() {
+            "connect" => self.set_connect(&mut all.connect),
+            "publish" if self.name == "topic-alias" => {
+                let alias = TopicAlias::new(self.u16()?).ok_or_else(|| self.not_allowed_value())?;
+                self.once(&mut all.topic_alias, alias)
+            }
+            "publish" => self.set_message(all.publish.get_or_insert_default()),
+            "subscribe" => self.set_subscribe(&mut all.subscribe),
+            "unsubscribe" => self.set_user_property(&mut all.unsubscribe.user_properties),
+            "disconnect" => self.set_disconnect(&mut all.disconnect),
+            "will" if self.name == "will-delay-interval" => {
+                self.once(&mut all.will_delay_interval, self.u32()?)
+            }
+            "will" => self.set_message(all.will.get_or_insert_default()),
+            _ => Err(self.not_supported()),
+        }
+    }
+
+    fn set_connect(&self, connect: &mut ConnectProperties) -> Result<(), Failure> {
+        match self.name.as_str() {
+            "authentication-data" => self.once(&mut connect.authentication_data, self.binary()?),
+            "authentication-method" => {
+                self.once(&mut connect.authentication_method, self.string()?)
+            }
+            "maximum-packet-size" => {
+                let size = NonZeroU32::new(self.u32()?).ok_or_else(|| self.not_allowed_value())?;
+                self.once(&mut connect.maximum_packet_size, size)
+            }
+            "receive-maximum" => {
+                let count = NonZeroU16::new(self.u16()?).ok_or_else(|| self.not_allowed_value())?;
+                self.once(&mut connect.receive_maximum, count)
+            }
+            "request-problem-information" => {
+                self.once(&mut connect.request_problem_information, self.flag()?)
+            }
+            "request-response-information" => {
+                self.once(&mut connect.request_response_information, self.flag()?)
+            }
+            "session-expiry-interval" => {
+                self.once(&mut connect.session_expiry_interval, self.u32()?)
+            }
+            "topic-alias-maximum" => self.once(&mut connect.topic_alias_maximum, self.u16()?),
+            _ => self.set_user_property(&mut connect.user_properties),
+        }
+    }
+
+    /// Of a message that is published, now or as a will.
+    fn set_message(&self, message: &mut MessageProperties) -> Result<(), Failure> {
+        match self.name.as_str() {
+            "content-type" => self.once(&mut message.content_type, self.string()?),
+            "correlation-data" => self.once(&mut message.correlation_data, self.binary()?),
+            "message-expiry-interval" => {
+                self.once(&mut message.message_expiry_interval, self.u32()?)
+            }
+            "payload-format-indicator" => {
+                self.once(&mut message.payload_format_indicator, self.flag()?)
+            }
+            "response-topic" => {
+                let topic = self.string()?;
+                if TopicName::new(&topic).is_err() {
+                    return Err(self.not_allowed_value());
+                }
+                self.once(&mut message.response_topic, topic)
+            }
+            "subscription-identifier" => Err(self.not_supported()),
+            _ => self.set_user_property(&mut message.user_properties),
+        }
+    }
+
+    fn set_subscribe(&self, subscribe: &mut SubscribeProperties) -> Result<(), Failure> {
+        match self.name.as_str() {
+            "subscription-identifier" => {
+                let identifier = SubscriptionIdentifier::new(self.u32()?);
+                let identifier = identifier.ok_or_else(|| {
+                    Failure::usage("Error adding property subscription-identifier 4")
+                        .with_hint("A subscription identifier is 1 to 268435455.")
+                })?;
+                self.once(&mut subscribe.subscription_identifier, identifier)
+            }
+            _ => self.set_user_property(&mut subscribe.user_properties),
+        }
+    }
+
+    fn set_disconnect(&self, disconnect: &mut DisconnectProperties) -> Result<(), Failure> {
+        match self.name.as_str() {
+            "reason-string" => self.once(&mut disconnect.reason_string, self.string()?),
+            "session-expiry-interval" => {
+                self.once(&mut disconnect.session_expiry_interval, self.u32()?)
+            }
+            _ => self.set_user_property(&mut disconnect.user_properties),
+        }
+    }
+
+    fn set_user_property(&self, properties: &mut Vec<UserProperty>) -> Result<(), Failure> {
+        if self.name != "user-property" {
+            return Err(Failure::usage(format!(
+                "{} property not allowed for {} in --property argument.",
+                self.name, self.command
+            )));
+        }
+        let pair = self.text()?;
+        let Some((name, value)) = pair.split_once('\0') else {
+            let text = "--property argument given but not enough arguments specified.";
+            return Err(Failure::usage(text).with_hint("A user property has a name and a value."));
+        };
+        if name.len().max(value.len()) > MAXIMUM_LENGTH {
+            return Err(self.too_long());
+        }
+        properties.push(UserProperty {
+            name: name.into(),
+            value: value.into(),
+        });
+        Ok(())
+    }
+
+    fn once<T>(&self, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
+        match slot.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage("Duplicate property in property list.")
+                .with_hint(format!("{} of {} is given twice.", self.name, self.command))),
+        }
+    }
+
+    fn text(&self) -> Result<&str, Failure> {
+        let malformed = || Failure::usage("Malformed UTF-8 in --property argument.");
+        self.value.to_str().ok_or_else(malformed)
+    }
+
+    fn string(&self) -> Result<String, Failure> {
+        self.binary()?; // its length
+        self.text().map(str::to_owned)
+    }
+
+    fn binary(&self) -> Result<Bytes, Failure> {
+        let bytes = self.value.as_encoded_bytes();
+        if bytes.len() > MAXIMUM_LENGTH {
+            return Err(self.too_long());
+        }
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+
+    fn flag(&self) -> Result<bool, Failure> {
+        match self.integer(255)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.not_allowed_value()),
+        }
+    }
+
+    fn u16(&self) -> Result<u16, Failure> {
+        self.integer(u16::MAX.into()).map(|value| value as u16)
+    }
+
+    fn u32(&self) -> Result<u32, Failure> {
+        self.integer(u32::MAX.into()).map(|value| value as u32)
+    }
+
+    fn integer(&self, maximum: i64) -> Result<i64, Failure> {
+        let value: i64 = number(self.value).ok_or_else(|| {
+            Failure::usage(format!(
+                "Property value ({}) is no number, as {} has to be.",
+                shown(self.value),
+                self.name
+            ))
+        })?;
+        if (0..=maximum).contains(&value) {
+            return Ok(value);
+        }
+        Err(Failure::usage(format!(
+            "Property value ({value}) out of range for property {}.",
+            self.name
+        )))
+    }
+
+    fn too_long(&self) -> Failure {
+        Failure::usage(format!(
+            "Property value too long for property {}.",
+            self.name
+        ))
+    }
+
+    fn not_supported(&self) -> Failure {
+        Failure::usage(format!(
+            "{} property not supported for {} in --property argument.",
+            self.name, self.command
+        ))
+    }
+
+    fn not_allowed_value(&self) -> Failure {
+        Failure::usage(format!(
+            "Property value ({}) is not allowed for property {}.",
+            shown(self.value),
+            self.name
+        ))
+    }
+}

@@ -1,0 +1,134 @@
+//! `-L`: host, port, credentials and topic in one URL.
+
+use std::ffi::OsStr;
+
+use bytes::Bytes;
+
+use crate::exit::Failure;
+
+use super::ClientSettings;
+
+/// Sets what the URL names, as `-h`, `-p`, `-u`, `-P` and `-t` in its place would.
+///
+/// Nothing is decoded but in user name and password, where `%40` may stand for `@`, and so on.
+pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
+    let unsupported = || {
+        Failure::usage("Unsupported URL scheme.")
+            .with_hint("An example: mqtt://localhost:1883/topic")
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
+    let connection = settings.connection();
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => 1883,
+        "mqtts" => {
+            connection.transport.need_tls("-L mqtts://");
+            8883
+        }
+        "ws" | "wss" => {
+            connection.transport.need("-L ws://", "WebSocket");
+            1883
+        }
+        _ => return Err(unsupported()),
+    };
+    let (authority, topic) = rest.split_once('/').ok_or_else(|| {
+        Failure::usage("Invalid URL for -L argument specified - topic missing.")
+            .with_hint("An example: mqtt://localhost:1883/topic")
+    })?;
+    let host_and_port = match authority.rsplit_once('@') {
+        None => authority,
+        Some((credentials, rest)) => {
+            let (user_name, password) = match credentials.split_once(':') {
+                Some((user_name, password)) => (user_name, Some(password)),
+                None => (credentials, None),
+            };
+            connection.user_name = Some(decoded(user_name, "user name")?);
+            if let Some(password) = password {
+                connection.password = Some(Bytes::from(decoded(password, "password")?));
+            }
+            rest
+        }
+    };
+    let (host, port) = split_port(host_and_port)?;
+    if host.is_empty() {
+        return Err(Failure::usage(
+            "Invalid URL for -L argument specified - host missing.",
+        ));
+    }
+    connection.host = host.to_owned();
+    connection.port = Some(port.unwrap_or(default_port));
+    settings.add_topic(OsStr::new(topic))
+}
+
+/// A host, or an IPv6 address in brackets, and perhaps a port.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
+    let end_of_host = match text.starts_with('[') {
+        true => text.find(']').map_or(text.len(), |bracket| bracket + 1),
+        false => text.find(':').unwrap_or(text.len()),
+    };
+    let (host, rest) = text.split_at(end_of_host);
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok((host, None)),
+        Some(port) => match port.parse() {
+            Ok(port) => Ok((host, Some(port))),
+            Err(_) => Err(Failure::usage(format!("Invalid port given: {port}"))
+                .with_hint("The port in the URL of -L is a number from 1 to 65535.")),
+        },
+        None => Err(Failure::usage(
+            "Invalid URL for -L argument specified - bad host.",
+        )),
+    }
+}
+
+/// With `%40` and the like as the characters they stand for.
+fn decoded(text: &str, what: &str) -> Result<String, Failure> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        // Not an escape: mosquitto's tools take every character as it is.
+        match part
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.as_bytes().get(2..).unwrap_or_default());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("Malformed UTF-8 in the {what} of the -L argument.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_have_brackets_and_a_port() {
+        for (text, expected) in [
+            ("h", ("h", None)),
+            ("h:1", ("h", Some(1))),
+            ("[::1]", ("[::1]", None)),
+            ("[::1]:65535", ("[::1]", Some(65535))),
+        ] {
+            assert_eq!(split_port(text).unwrap(), expected);
+        }
+        for text in ["h:", "h:65536", "h:x", "[::1]x", "[::1"] {
+            let result = split_port(text);
+            assert!(result.is_err() || text == "[::1", "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_stray_signs_stay() {
+        for (text, expected) in [("a%40b%3a", "a@b:"), ("100%", "100%"), ("%zz%4", "%zz%4")] {
+            assert_eq!(decoded(text, "password").unwrap(), expected);
+        }
+        assert!(decoded("%ff", "password").is_err());
+    }
+}

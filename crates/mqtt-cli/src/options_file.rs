@@ -1,0 +1,167 @@
+//! Options files: one option for each line, read before the arguments. The format is that of the
+//! mosquitto tools: the option, one space, and the rest of the line as its value.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Failure, system_text};
+
+/// A file with options is not larger: more is a mistake.
+const MAXIMUM_SIZE: u64 = 1024 * 1024;
+
+/// The options of one line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) words: Vec<OsString>,
+    /// Where it stands, for people.
+    pub(crate) place: String,
+}
+
+/// The lines of the file that was named, or else of the first one that is found: the name the program
+/// was called by, its own name, and mosquitto's.
+pub(crate) fn read(
+    called: &str,
+    program: &str,
+    named: Option<&OsStr>,
+) -> Result<Vec<Line>, Failure> {
+    if let Some(path) = named {
+        let path = Path::new(path);
+        let text = content(path).map_err(|error| {
+            Failure::usage(format!(
+                "Unable to read options file '{}': {} (option -o).",
+                path.display(),
+                system_text(&error)
+            ))
+        })?;
+        return Ok(lines(&text, path));
+    }
+    let Some(folder) = folder() else {
+        return Ok(Vec::new());
+    };
+    for name in names(called, program) {
+        let path = folder.join(name);
+        match content(&path) {
+            Ok(text) => return Ok(lines(&text, &path)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => {
+                let path = path.display();
+                let text = system_text(&error);
+                return Err(Failure::usage(format!(
+                    "Unable to read options file '{path}': {text}."
+                )));
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// No file, and no folder: nothing was meant.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
+fn folder() -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let value = std::env::var_os(name);
+        value.filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    if cfg!(windows) {
+        return variable("USERPROFILE");
+    }
+    variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")))
+}
+
+/// `rsub` and then `mosquitto_sub`; a link that is called as mosquitto's tool reads mosquitto's file.
+fn names(called: &str, program: &str) -> Vec<String> {
+    let theirs = match program {
+        "rpub" => "mosquitto_pub",
+        "rsub" => "mosquitto_sub",
+        _ => "mosquitto_rr",
+    };
+    let names = if called == theirs {
+        vec![theirs]
+    } else {
+        vec![program, theirs]
+    };
+    let suffix = if cfg!(windows) { ".conf" } else { "" };
+    names
+        .into_iter()
+        .map(|name| format!("{name}{suffix}"))
+        .collect()
+}
+
+fn content(path: &Path) -> io::Result<String> {
+    use io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAXIMUM_SIZE)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn lines(text: &str, path: &Path) -> Vec<Line> {
+    let numbered = text.lines().enumerate();
+    numbered
+        .filter(|(_, line)| !line.starts_with('#'))
+        .filter_map(|(index, line)| {
+            let words = words(line.trim_start_matches(' '));
+            // A file does not name another one.
+            let is_option = words.first().is_some_and(|first| first != "-o");
+            is_option.then(|| Line {
+                words,
+                place: format!("In line {} of {}.", index + 1, path.display()),
+            })
+        })
+        .collect()
+}
+
+/// The option and the rest; a property is split into its words.
+fn words(line: &str) -> Vec<OsString> {
+    match line.split_once(' ') {
+        None if line.is_empty() => Vec::new(),
+        None => vec![line.into()],
+        Some((option @ ("-D" | "--property"), rest)) => {
+            let pair = rest
+                .split(' ')
+                .nth(1)
+                .is_some_and(|name| name.eq_ignore_ascii_case("user-property"));
+            let words = rest.splitn(if pair { 4 } else { 3 }, ' ');
+            std::iter::once(option)
+                .chain(words)
+                .map(Into::into)
+                .collect()
+        }
+        Some((option, value)) => vec![option.into(), value.into()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_option_and_the_rest_its_value() {
+        let text = "# mine\n-t  x y \r\n\n  -d\n#-q 1\n-o other\n-D publish user-property k v w\n";
+        let lines = lines(text, Path::new("file"));
+        let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();
+        let expected: [&[&str]; 3] = [
+            &["-t", " x y "],
+            &["-d"],
+            &["-D", "publish", "user-property", "k", "v w"],
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(lines[1].place, "In line 4 of file.");
+    }
+
+    #[test]
+    fn a_program_reads_its_own_file_before_mosquittos() {
+        assert_eq!(names("rsub", "rsub"), ["rsub", "mosquitto_sub"]);
+        assert_eq!(names("mosquitto_sub", "rsub"), ["mosquitto_sub"]);
+        assert_eq!(names("other", "rrr"), ["rrr", "mosquitto_rr"]);
+    }
+}
