@@ -3,10 +3,12 @@
 
 mod broker;
 mod program;
+mod proxy;
 mod raw;
 
 pub use broker::{Broker, Kind};
 pub use program::{Finished, Program, Running};
+pub use proxy::{From, Proxy};
 pub use raw::{FakeServer, RawClient, Script};
 
 use std::io::Write;

@@ -88,6 +88,12 @@ impl Program {
         self
     }
 
+    /// Takes a variable out of its environment.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     /// What it reads from standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();

@@ -62,7 +62,7 @@ fn a_refusal_of_5_0_is_told_with_its_reason() {
     assert_eq!(finished.status, 135, "{finished:?}");
     assert_eq!(
         finished.errors,
-        "Error: Connection error: Not authorized (go\\u{1b} away).\n"
+        "Connection error: Not authorized (go\\u{1b} away).\n"
     );
     let server = FakeServer::start(&[&[(18, &[0x20, 2, 0, 1])]], false);
     let finished = run("rpub", &server, "-t a -m x -V 5");
@@ -94,7 +94,7 @@ fn a_closed_port_is_told_at_once() {
     assert!(
         finished
             .errors
-            .starts_with("Error: Unable to connect (Lookup error).")
+            .starts_with("Unable to connect (Lookup error).")
     );
 }
 
@@ -222,7 +222,7 @@ fn a_time_limit_ends_rsub_wherever_it_is() {
         .run();
     assert_eq!(
         (finished.status, finished.errors.as_str()),
-        (27, "Error: Timed out\n")
+        (27, "Timed out\n")
     );
     // Before the server has answered.
     let server = FakeServer::start(&[&[]], false);

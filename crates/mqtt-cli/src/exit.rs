@@ -98,6 +98,8 @@ pub struct Failure {
     hint: Option<String>,
     /// Whether the command line is to blame.
     is_usage: bool,
+    /// Whether `Error:` stands before it: not where mosquitto's tools have none.
+    is_marked: bool,
     /// Whether `--quiet` keeps it from being told.
     quiet: bool,
 }
@@ -110,7 +112,16 @@ impl Failure {
             error: error.into(),
             hint: None,
             is_usage: false,
+            is_marked: true,
             quiet: false,
+        }
+    }
+
+    /// One of those that mosquitto's tools tell without `Error:`.
+    pub(crate) fn unmarked(status: Status, message: impl std::fmt::Display) -> Self {
+        Self {
+            is_marked: false,
+            ..Self::new(status, anyhow::anyhow!("{message}"))
         }
     }
 
@@ -148,8 +159,12 @@ impl Failure {
     /// Tells it, by the name that the program was called by, and gives the status.
     pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
-            say("Error:", colored::Color::Red, &format!("{:#}", self.error));
             // That nobody hears it changes nothing.
+            if self.is_marked {
+                say("Error:", colored::Color::Red, &format!("{:#}", self.error));
+            } else {
+                let _ = writeln!(std::io::stderr(), "{:#}", self.error);
+            }
             if let Some(hint) = &self.hint {
                 let _ = writeln!(std::io::stderr(), "{hint}");
             }

@@ -12,7 +12,12 @@ use crate::exit::{Failure, Status, system_text, warn};
 pub(crate) fn failure(error: ClientError, version: ProtocolVersion, target: &str) -> Failure {
     let status = status(&error, version);
     let words = words(&error, version, target);
-    Failure::new(status, anyhow::anyhow!(words))
+    match error {
+        ClientError::Lookup(_) | ClientError::Closed(CloseReason::Refused(_)) => {
+            Failure::unmarked(status, words)
+        }
+        _ => Failure::new(status, anyhow::anyhow!(words)),
+    }
 }
 
 fn status(error: &ClientError, version: ProtocolVersion) -> Status {

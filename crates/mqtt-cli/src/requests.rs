@@ -40,7 +40,7 @@ impl Requests {
             if let Some(reason) = &suback.properties.reason_string {
                 text += &format!(": {}", Printable(reason));
             }
-            let failure = Failure::new(Status::of_reason(*code), anyhow::anyhow!(text + ")"));
+            let failure = Failure::unmarked(Status::of_reason(*code), text + ")");
             return Told {
                 failure: Some(failure),
                 ..Told::default()

@@ -195,7 +195,7 @@ impl Subscriber {
             if self.state.is_too_late() {
                 let _ = self.write_rest(); // that it is too late says more
                 self.disconnect(ReasonCode::DisconnectWithWillMessage);
-                return Err(Failure::new(Status::TimedOut, anyhow::anyhow!("Timed out")));
+                return Err(Failure::unmarked(Status::TimedOut, "Timed out"));
             }
             if let Wake::Disconnected(error, wait) = wake {
                 self.state.requests = Requests::default();

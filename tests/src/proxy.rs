@@ -1,0 +1,127 @@
+//! A proxy that stands between a client and a broker and remembers what each of them said.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+use crate::PATIENCE;
+
+/// Which end said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// A proxy on a free port of the loopback.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+    record: Arc<Record>,
+}
+
+/// What both ends of a connection said, and whether the client has said all.
+#[derive(Debug, Default)]
+struct Ends {
+    bytes: [Vec<u8>; 2],
+    client_ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    connections: Mutex<Vec<Ends>>,
+    changed: Condvar,
+}
+
+impl Proxy {
+    /// Passes all connections on to this server. It ends with the process.
+    pub fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let record = Arc::new(Record::default());
+        let shared = Arc::clone(&record);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(server) else {
+                    return;
+                };
+                let index = shared.add();
+                pass(&shared, index, From::Client, &client, &server);
+                pass(&shared, index, From::Server, &server, &client);
+            }
+        });
+        Self { address, record }
+    }
+
+    /// What the client of each connection has sent, once all clients have closed.
+    pub fn sent(&self) -> Vec<Vec<u8>> {
+        self.wait_until(|connections| connections.iter().all(|ends| ends.client_ended));
+        let connections = self.record.lock();
+        let sent = connections
+            .iter()
+            .map(|ends| ends.bytes[From::Client as usize].clone());
+        sent.collect()
+    }
+
+    /// Waits until one end has said something on any connection that this likes; gives up when a test
+    /// would.
+    pub fn wait_for(&self, from: From, likes: impl Fn(&[u8]) -> bool) -> bool {
+        self.wait_until(|connections| {
+            connections
+                .iter()
+                .any(|ends| likes(&ends.bytes[from as usize]))
+        })
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&[Ends]) -> bool) -> bool {
+        let waited = self
+            .record
+            .changed
+            .wait_timeout_while(self.record.lock(), PATIENCE, |connections| {
+                !is_so(connections)
+            })
+            .expect("no panic while locked");
+        !waited.1.timed_out()
+    }
+}
+
+impl Record {
+    fn lock(&self) -> MutexGuard<'_, Vec<Ends>> {
+        self.connections.lock().expect("no panic while locked")
+    }
+
+    fn add(&self) -> usize {
+        let mut connections = self.lock();
+        connections.push(Ends::default());
+        connections.len() - 1
+    }
+}
+
+/// Copies in a thread of its own until one side ends, and passes the end on.
+fn pass(record: &Arc<Record>, index: usize, from: From, source: &TcpStream, target: &TcpStream) {
+    let record = Arc::clone(record);
+    let mut source = source.try_clone().expect("a socket can be shared");
+    let mut target = target.try_clone().expect("a socket can be shared");
+    thread::spawn(move || {
+        let mut block = [0; 4096];
+        while let Ok(length @ 1..) = source.read(&mut block) {
+            // Remembered before it is passed on: who sees the effect finds the cause.
+            record.lock()[index].bytes[from as usize].extend_from_slice(&block[..length]);
+            record.changed.notify_all();
+            if target.write_all(&block[..length]).is_err() {
+                break;
+            }
+        }
+        record.lock()[index].client_ended |= from == From::Client;
+        record.changed.notify_all();
+        let _ = target.shutdown(std::net::Shutdown::Write);
+        if from == From::Server {
+            let _ = source.shutdown(std::net::Shutdown::Both);
+            let _ = target.shutdown(std::net::Shutdown::Both);
+        }
+    });
+}

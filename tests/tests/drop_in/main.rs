@@ -1,0 +1,82 @@
+//! Command lines for the mosquitto tools, run with ours and with Debian's against the same broker:
+//! standard output, exit status, the first line of the errors, and each packet on the wire are the
+//! same, but for the differences that `docs/differences.md` explains.
+//!
+//! Ours are called through links with the names of the mosquitto tools.
+#![cfg(unix)]
+
+mod compare;
+mod formats;
+mod options;
+mod packets;
+mod row;
+
+use compare::check;
+
+#[test]
+fn publishing_is_the_same() {
+    check("publishing_is_the_same", &options::publishing());
+}
+
+#[test]
+fn subscribing_is_the_same() {
+    check("subscribing_is_the_same", &options::subscribing());
+}
+
+#[test]
+fn requests_are_the_same() {
+    check("requests_are_the_same", &options::requests());
+}
+
+#[test]
+fn connecting_is_the_same() {
+    check("connecting_is_the_same", &options::connecting());
+}
+
+#[test]
+fn properties_are_the_same() {
+    check("properties_are_the_same", &options::properties());
+}
+
+#[test]
+fn usage_errors_are_the_same() {
+    check("usage_errors_are_the_same", &options::usage_errors());
+}
+
+#[test]
+fn options_files_are_the_same() {
+    check("options_files_are_the_same", &options::files());
+}
+
+#[test]
+fn formats_are_the_same() {
+    check("formats_are_the_same", &formats::formats());
+}
+
+#[test]
+fn there_are_at_least_150_command_lines_and_each_difference_is_explained() {
+    let all: Vec<_> = [
+        options::publishing(),
+        options::subscribing(),
+        options::requests(),
+        options::connecting(),
+        options::properties(),
+        options::usage_errors(),
+        options::files(),
+        formats::formats(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    assert!(all.len() >= 150, "{}", all.len());
+    let text = include_str!("../../../docs/differences.md");
+    for row in &all {
+        if let Some(difference) = row.difference {
+            assert!(
+                text.contains(&format!("### {difference}\n")),
+                "{difference}"
+            );
+        }
+    }
+    println!("{} command lines", all.len());
+}
