@@ -145,8 +145,7 @@ impl TryFrom<Settings> for Plan {
             )
             .with_hint("Give them with -t, one of -f, -m, -n and -s, and -e."));
         };
-        // One message is asked for.
-        options.limits.receive_maximum = 1;
+        ConnectionSettings::take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
         let filter = TopicFilter::new(&response_topic);
         let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;

@@ -227,9 +227,7 @@ impl TryFrom<Settings> for Plan {
             ));
         }
         if let Some(count) = settings.count {
-            // No more than will be printed are asked for; only 5.0 can say so.
-            let count = u16::try_from(count).unwrap_or(u16::MAX);
-            options.limits.receive_maximum = options.limits.receive_maximum.min(count);
+            ConnectionSettings::take_at_most(&mut options, count);
         }
         let printing = Printing {
             filter_out: settings.filter_out,

@@ -1,6 +1,7 @@
 //! Where to connect and as whom: the options that all client programs share.
 
 use std::ffi::OsStr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use super::{shown, url};
 /// Messages of QoS 1 and 2 under way, where neither `-M` nor the broker says otherwise: a broker of
 /// 3.1 and 3.1.1 cannot say, and mosquitto 2.0 loses messages beyond this number.
 const MAXIMUM_IN_FLIGHT: u16 = 20;
+
+/// Messages of QoS 1 and 2 that the broker may send at a time, as the mosquitto tools say it.
+const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(20).expect("it is not zero");
 
 /// A password is not longer.
 const MAXIMUM_PASSWORD: u64 = 65535;
@@ -129,10 +133,13 @@ impl ConnectionSettings {
             (None, ProtocolVersion::V5_0) => u16::MAX, // the broker's Receive Maximum holds
             (None, _) => MAXIMUM_IN_FLIGHT,
         };
-        let properties = &options.connect.properties;
-        limits.receive_maximum = properties
-            .receive_maximum
-            .map_or(MAXIMUM_IN_FLIGHT, Into::into);
+        let properties = &mut options.connect.properties;
+        // Announced and not enforced: a server that sends more is served as well, since output that
+        // is not taken stops the reading.
+        limits.receive_maximum = u16::MAX;
+        if self.version == ProtocolVersion::V5_0 {
+            properties.receive_maximum.get_or_insert(RECEIVE_MAXIMUM);
+        }
         limits.topic_alias_maximum = properties.topic_alias_maximum.unwrap_or(0);
         if let Some(size) = properties.maximum_packet_size {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
@@ -147,6 +154,15 @@ impl ConnectionSettings {
             .trace
             .map(|form| trace::observer(form, program, self.target()));
         Ok(options)
+    }
+
+    /// The connection takes no more than so many messages at a time; only 5.0 can say so.
+    pub(crate) fn take_at_most(options: &mut Options, count: u64) {
+        let announced = &mut options.connect.properties.receive_maximum;
+        let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
+        if let (Some(count), Some(maximum)) = (count, *announced) {
+            *announced = Some(maximum.min(count));
+        }
     }
 
     fn connect(&self) -> Result<Connect, Failure> {
