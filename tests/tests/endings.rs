@@ -1,0 +1,399 @@
+//! How the programs end: signals, readers that go away or take nothing, input that does not end,
+//! brokers that come late or not at all. Each ending has its status, and none hangs.
+#![cfg(unix)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use tests::{Broker, FakeServer, PATIENCE, Program, programs};
+
+const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
+
+#[test]
+fn a_signal_lets_rpub_finish_and_its_status_is_that_of_the_signal() {
+    for (name, status) in [("INT", 130), ("TERM", 143)] {
+        let broker = Broker::start("");
+        let publisher = Program::new("rpub")
+            .args(&broker.options())
+            .args("-i p -t x -l -q 1 -d");
+        let (publisher, mut input) = publisher.start_with_input();
+        input.write_all(b"1\n2\nhalf a line").unwrap();
+        publisher.wait_for_error("received PUBACK (Mid: 2");
+        publisher.signal(name);
+        let finished = publisher.wait();
+        assert_eq!(finished.status, status, "{finished:?}");
+        let counts = "Interrupted: 2 messages were sent, 2 acknowledged, 0 not.";
+        assert!(finished.errors.contains(counts), "{finished:?}");
+        assert!(
+            finished.errors.ends_with("sending DISCONNECT\n"),
+            "{finished:?}"
+        );
+        drop(input);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_rpub_at_once() {
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
+    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = publisher.args("-t x -m y -q 1 -d").start();
+    publisher.wait_for_error("sending PUBLISH");
+    publisher.signal("TERM");
+    publisher.signal("INT"); // it waits for the acknowledgement no longer
+    let status = publisher.wait().status;
+    assert!(status == 130 || status == 143, "{status}");
+}
+
+#[test]
+fn unacknowledged_messages_are_counted_when_rpub_gives_up() {
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (8, b"")]], true);
+    let publisher = Program::new("rpub").args(&server.options());
+    let finished = publisher.args("-t x -m y -q 1").run();
+    assert_eq!(finished.status, 7, "{finished:?}");
+    let count = "1 messages were not acknowledged";
+    assert!(finished.errors.contains(count), "{finished:?}");
+}
+
+#[test]
+fn a_signal_before_there_is_a_connection_is_the_status() {
+    for (name, status) in [("INT", 130), ("TERM", 143)] {
+        for (program, arguments) in [("rsub", "-t x -d"), ("rrr", "-t x -e y -m z -d")] {
+            let server = FakeServer::start(&[&[]], false);
+            let command = Program::new(program).args(&server.options());
+            let running = command.args(arguments).start();
+            running.wait_for_error("sending CONNECT");
+            running.signal(name);
+            assert_eq!(running.wait().status, status, "{program}");
+        }
+    }
+}
+
+#[test]
+fn a_time_limit_holds_before_connack_and_while_the_response_is_missing() {
+    let broker = Broker::start("");
+    let asked = Program::new("rrr").args(&broker.options());
+    let finished = asked.args("-t x -e y -m z -W 500ms").run();
+    assert_eq!(
+        (finished.status, finished.errors.as_str()),
+        (27, "Timed out\n")
+    );
+    let server = FakeServer::start(&[&[]], false);
+    let asked = Program::new("rrr").args(&server.options());
+    let finished = asked.args("-t x -e y -m z -W 500ms").run();
+    assert_eq!(
+        (finished.status, finished.errors.as_str()),
+        (27, "Timed out\n")
+    );
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_is_given_up() {
+    for (program, arguments) in [
+        ("rpub", "-t a -m x --connect-timeout 300ms"),
+        ("rpub", "-t a -l --connect-timeout 0.3"),
+        ("rrr", "-t a -e b -m x --connect-timeout 300ms"),
+    ] {
+        let server = FakeServer::start(&[&[]], false);
+        let command = Program::new(program).args(&server.options());
+        let finished = command.args(arguments).run();
+        assert_eq!(finished.status, 7, "{program} {finished:?}");
+        assert!(finished.errors.contains("no answer from"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_comes_up_late_is_waited_for() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let target = format!("-h 127.0.0.1 -p {port}");
+    let publisher = Program::new("rpub").args(&target);
+    let publisher = publisher.args("-t x -m y -q 1 --wait 60").start();
+    publisher.wait_for_error("Trying again");
+    let port = port.to_string();
+    let broker = Program::new("rbroker").arg("-p").arg(&port).start();
+    broker.wait_for_error("running.");
+    publisher.wait().success();
+    // Not for ever.
+    let nobody = "-h 127.0.0.1 -p 1 -t x -m y --wait 200ms";
+    let finished = Program::new("rpub").args(nobody).run();
+    assert_eq!(finished.status, 1, "{finished:?}");
+    assert!(
+        finished.errors.contains("Error: Connection refused"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_connection_that_stays_lost_is_given_up_after_the_time_that_was_said() {
+    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let server = FakeServer::start(&[script], true);
+    let subscriber = Program::new("rsub").args(&server.options());
+    let subscriber = subscriber.args("-t a --reconnect-max 1").start();
+    server.received(); // nobody listens any more
+    let finished = subscriber.wait();
+    assert_eq!(finished.status, 1, "{finished:?}");
+    assert!(finished.errors.contains("Trying again"), "{finished:?}");
+}
+
+#[test]
+fn two_clients_with_one_identifier_do_not_fight() {
+    let broker = Broker::start("");
+    let start = || {
+        let command = Program::new("rsub").args(&broker.options());
+        command.args("-i same -V 5 -t x -d").start()
+    };
+    let first = start();
+    first.wait_for_error("Subscribed");
+    let second = start();
+    second.wait_for_error("Subscribed");
+    let finished = first.wait();
+    assert_eq!(finished.status, 4, "{finished:?}");
+    assert!(
+        finished.errors.contains("Session taken over"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_refusal_at_the_second_connection_ends_rsub() {
+    let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let second: tests::Script<'_> = &[(CONNECT, &[0x20, 2, 0, 5])];
+    let server = FakeServer::start(&[first, second], true);
+    let finished = Program::new("rsub")
+        .args(&server.options())
+        .args("-t a")
+        .run();
+    assert_eq!(finished.status, 5, "{finished:?}");
+}
+
+#[test]
+fn a_server_that_is_busy_at_the_second_connection_is_asked_again() {
+    let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let second: tests::Script<'_> = &[(CONNECT, &[0x20, 2, 0, 3])];
+    let third: tests::Script<'_> = &[
+        (CONNECT, ACCEPT),
+        (8, b"\x90\x03\x00\x01\x00\x30\x04\x00\x01a1"),
+    ];
+    let server = FakeServer::start(&[first, second, third], true);
+    let finished = Program::new("rsub")
+        .args(&server.options())
+        .args("-t a -C 1")
+        .run();
+    assert_eq!(finished.success().text(), "1\n");
+}
+
+/// Starts rsub with its output in a pipe that the test does not read.
+fn unread(options: &str, arguments: &str) -> Child {
+    Command::new(programs().join("rsub"))
+        .args(options.split(' '))
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
+    let broker = Broker::start("");
+    let mut child = unread(&broker.options(), "-i r -t x");
+    broker.wait_for_log("Sending SUBACK to r");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    broker.wait_for_log("Received DISCONNECT from r");
+}
+
+/// A server that sends as much as the client takes, and remembers what the client says.
+struct Blaster {
+    stream: TcpStream,
+    sent: usize,
+}
+
+impl Blaster {
+    /// Answers CONNECT and SUBSCRIBE.
+    fn accept(listener: &TcpListener) -> Self {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_exact(&mut [0; CONNECT]).unwrap();
+        stream.write_all(ACCEPT).unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        stream.write_all(b"\x90\x03\x00\x01\x01").unwrap();
+        Self { stream, sent: 0 }
+    }
+
+    /// Sends packets until the socket takes no more for a second, or all are sent.
+    fn blast(&mut self, packets: &[u8]) {
+        let second = std::time::Duration::from_secs(1);
+        self.stream.set_write_timeout(Some(second)).unwrap();
+        while self.sent < packets.len() {
+            match self.stream.write(&packets[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// All that the client says until it closes, or until it has said this.
+    fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut said = Vec::new();
+        let mut block = [0; 4096];
+        while !said.ends_with(end) || end.is_empty() {
+            match self.stream.read(&mut block) {
+                Ok(count @ 1..) => said.extend_from_slice(&block[..count]),
+                _ => break,
+            }
+        }
+        said
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut child = unread(
+        &format!("-h 127.0.0.1 -p {port}"),
+        "-t a -k 5 -C 60000 -q 1",
+    );
+    let mut server = Blaster::accept(&listener);
+    // 60000 messages of QoS 0, a kilobyte each.
+    let mut packet = b"\x30\xEB\x07\x00\x01a".to_vec();
+    packet.resize(6 + 1000, b'x');
+    let packets = packet.repeat(60_000);
+    server.blast(&packets);
+    assert!(server.sent < 40_000_000, "the client stops reading");
+    // It is silent but for PINGREQ, which comes after five seconds.
+    assert_eq!(server.read_until(&[0xC0, 0]), [0xC0, 0]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kilobytes: u32 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 24_000, "{kilobytes} kB");
+    // And when it is read again nothing is missing.
+    let mut stdout = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        stdout.read_to_end(&mut output).map(|_| output.len())
+    });
+    while server.sent < packets.len() {
+        server.blast(&packets);
+    }
+    assert_eq!(reader.join().unwrap().unwrap(), 60_000 * 1001);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn nothing_is_acknowledged_that_was_not_written() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut child = unread(&format!("-h 127.0.0.1 -p {port}"), "-t a -q 1 -k 5 -i c -c");
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.read_exact(&mut [0; CONNECT + 1]).unwrap();
+    stream.write_all(ACCEPT).unwrap();
+    stream.read_exact(&mut [0; 8]).unwrap();
+    stream.write_all(b"\x90\x03\x00\x01\x01").unwrap();
+    // 400 kB in 100 messages; a pipe holds 64 kB of them.
+    for identifier in 1..=100_u8 {
+        let mut packet = b"\x32\xA5\x1F\x00\x01a\x00".to_vec();
+        packet.push(identifier);
+        packet.resize(3 + 4005, b'x');
+        stream.write_all(&packet).unwrap();
+    }
+    let mut server = Blaster { stream, sent: 0 };
+    let said = server.read_until(&[0xC0, 0]);
+    let acknowledged = (said.len() - 2) / 4;
+    assert!(acknowledged < 100, "{acknowledged}");
+    let mut kill = Command::new("kill");
+    kill.args(["-s", "KILL", &child.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+    child.wait().unwrap();
+    let mut written = Vec::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_end(&mut written)
+        .unwrap();
+    assert!(
+        written.len() / 4001 >= acknowledged,
+        "{acknowledged} of {}",
+        written.len()
+    );
+}
+
+#[test]
+fn a_signal_ends_rsub_whose_reader_takes_nothing() {
+    let broker = Broker::start("max_queued_messages 0");
+    let mut child = unread(&broker.options(), "-i s -t x -q 1");
+    broker.wait_for_log("Sending SUBACK to s");
+    let lines = vec![b'x'; 1000]
+        .into_iter()
+        .chain([b'\n'])
+        .collect::<Vec<_>>()
+        .repeat(2000);
+    let publisher = Program::new("rpub").args(&broker.options());
+    publisher.args("-t x -l -q 1").input(lines).run().success();
+    let mut kill = Command::new("kill");
+    kill.args(["-s", "TERM", &child.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn input_that_never_ends_gives_each_line_when_it_is_there() {
+    let broker = Broker::start("");
+    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = subscriber.args("-i s -t x -v").start();
+    broker.wait_for_log("Sending SUBACK to s");
+    let publisher = Program::new("rpub").args(&broker.options());
+    let (publisher, mut input) = publisher.args("-t x -l").start_with_input();
+    for line in ["1", "2"] {
+        writeln!(input, "{line}").unwrap();
+        subscriber.wait_for_output(&format!("x {line}\n"));
+    }
+    input.write_all(b"in the middle of a li").unwrap();
+    drop(input);
+    publisher.wait().success();
+    subscriber.wait_for_output("x in the middle of a li\n");
+}
+
+#[test]
+fn the_broker_ends_a_connection_and_rpub_and_rrr_say_why() {
+    for (program, arguments, length) in [
+        ("rpub", "-t a -m x -q 1 -V 5", 9),
+        ("rrr", "-t a -e b -m x", 9),
+    ] {
+        let script: tests::Script<'_> =
+            &[(18, b"\x20\x03\x00\x00\x00"), (length, b"\xE0\x02\x8B\x00")];
+        let server = FakeServer::start(&[script], false);
+        let command = Program::new(program).args(&server.options());
+        let finished = command.args(arguments).run();
+        assert_eq!(finished.status, 4, "{program} {finished:?}");
+        assert!(
+            finished.errors.contains("Server shutting down"),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn rrr_fails_when_its_subscription_is_denied() {
+    let script: tests::Script<'_> = &[
+        (18, b"\x20\x03\x00\x00\x00"),
+        (9, b"\x90\x04\x00\x01\x00\x87"),
+    ];
+    let server = FakeServer::start(&[script], false);
+    let command = Program::new("rrr").args(&server.options());
+    let finished = command.args("-t a -e b -m x").run();
+    assert_eq!(finished.status, 135, "{finished:?}");
+}

@@ -1,0 +1,348 @@
+//! What a person sees: traces, terminals, retained messages, rates; and how secrets and options reach
+//! the programs.
+#![cfg(unix)]
+
+use std::io::Write;
+
+use mqtt_codec::{Decoder, Packet};
+use tests::{Broker, Finished, From, Program, Proxy, find};
+
+fn run(broker: &Broker, program: &str, arguments: &str) -> Finished {
+    Program::new(program)
+        .args(&broker.options())
+        .args(arguments)
+        .run()
+        .success()
+}
+
+/// Names of packets with their direction, as a ladder shows them.
+fn rungs(errors: &str) -> Vec<String> {
+    let rung = |line: &str| {
+        let arrow = if line.contains('▶') { ">" } else { "<" };
+        let name = line
+            .split_whitespace()
+            .find(|word| word.len() > 4 && word.chars().all(|letter| letter.is_ascii_uppercase()));
+        format!("{arrow}{}", name.unwrap_or(line))
+    };
+    errors.lines().map(rung).collect()
+}
+
+#[test]
+fn a_trace_shows_the_handshake_of_each_qos() {
+    let broker = Broker::start("");
+    for (qos, handshake) in [
+        (0, &[">PUBLISH"][..]),
+        (1, &[">PUBLISH", "<PUBACK"]),
+        (2, &[">PUBLISH", "<PUBREC", ">PUBREL", "<PUBCOMP"]),
+    ] {
+        let arguments = format!("-t temp/random -m 23.0 -q {qos} --trace");
+        let errors = run(&broker, "rpub", &arguments).errors;
+        let rungs = rungs(&errors);
+        assert_eq!(rungs[..2], [">CONNECT", "<CONNACK"], "{errors}");
+        assert_eq!(&rungs[2..rungs.len() - 1], handshake, "{errors}");
+        assert_eq!(rungs[rungs.len() - 1], ">DISCONNECT", "{errors}");
+        assert!(errors.contains("topic name temp/random"), "{errors}");
+        assert!(!errors.contains('\u{1b}'), "no colours in a pipe");
+    }
+}
+
+#[test]
+fn a_trace_for_programs_is_json_and_holds_no_password() {
+    let broker = Broker::start("");
+    let arguments = "-t a -m x -q 1 -V 5 -u name -P secret -i c --trace=json";
+    let errors = run(&broker, "rpub", arguments).errors;
+    assert_eq!(errors.lines().count(), 5, "{errors}");
+    for (line, packet) in
+        errors
+            .lines()
+            .zip(["CONNECT", "CONNACK", "PUBLISH", "PUBACK", "DISCONNECT"])
+    {
+        assert!(
+            line.starts_with("{\"seconds\":") && line.ends_with('}'),
+            "{line}"
+        );
+        assert!(line.contains(&format!("\"packet\":\"{packet}\"")), "{line}");
+    }
+    assert!(
+        errors.contains("\"user_name\":\"name\",\"password_length\":6"),
+        "{errors}"
+    );
+    assert!(!errors.contains("secret"), "{errors}");
+}
+
+#[test]
+fn the_broker_and_the_other_clients_trace_too() {
+    let broker = Program::new("rbroker").args("-p 0 --trace").start();
+    let log = broker.wait_for_error("running.");
+    let (_, rest) = log.split_once("Listening on 127.0.0.1:").unwrap();
+    let port = rest.split_once('.').unwrap().0;
+    let target = format!("-h 127.0.0.1 -p {port}");
+    let subscriber = Program::new("rsub")
+        .args(&target)
+        .args("-i sub -t q -C 1 --trace")
+        .start();
+    subscriber.wait_for_error("SUBACK");
+    let asking = Program::new("rrr").args(&target);
+    let asking = asking
+        .args("-i asks -t q -e r -m question --trace -W 30")
+        .start();
+    assert!(subscriber.wait().success().errors.contains("topic name q"));
+    let answer = Program::new("rpub")
+        .args(&target)
+        .args("-t r -m answer")
+        .run()
+        .success();
+    assert_eq!(answer.errors, "");
+    let asked = asking.wait().success();
+    assert_eq!(asked.text(), "answer\n");
+    assert!(
+        asked.errors.contains("response topic r"),
+        "{}",
+        asked.errors
+    );
+    broker.wait_for_error("asks ── DISCONNECT ──▶ rbroker");
+    let log = broker.wait_for_error("sub ── DISCONNECT ──▶ rbroker");
+    assert!(log.contains("sub ◀─── PUBLISH ──── rbroker"), "{log}");
+}
+
+#[test]
+fn passwords_come_from_files_and_the_environment() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"from file\r\n").unwrap();
+    let path = file.path().display();
+    for (arguments, password) in [
+        ("-u n -P typed".to_owned(), Some("typed")),
+        (format!("-u n --password-file {path}"), Some("from file")),
+        ("-u n".to_owned(), Some("from environment")),
+        ("-i c".to_owned(), None), // no user name, no password
+    ] {
+        let broker = Broker::start("");
+        let proxy = Proxy::start(broker.address());
+        let publisher = Program::new("rpub")
+            .env("MQTT_PASSWORD", "from environment")
+            .args(&format!("-h 127.0.0.1 -p {} -t a -n", proxy.address.port()));
+        publisher.args(&arguments).run().success();
+        let sent = proxy.sent();
+        let mut bytes = &sent[0][..];
+        let packet = Decoder::server(1000).decode(&mut bytes).unwrap();
+        let Some(Packet::Connect(connect)) = packet else {
+            panic!("{packet:?}");
+        };
+        assert_eq!(
+            connect.password.as_deref(),
+            password.map(str::as_bytes),
+            "{arguments}"
+        );
+    }
+    let missing = "-t a -n -u n --password-file /no/such/file";
+    let finished = Program::new("rpub").args(missing).run();
+    assert_eq!(finished.status, 1);
+    assert!(
+        finished
+            .errors
+            .contains("Unable to read password file '/no/such/file'")
+    );
+}
+
+#[test]
+fn a_program_reads_its_own_options_file_and_falls_back_to_mosquittos() {
+    let broker = Broker::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let publish = |variable: &str, folder: &std::path::Path| {
+        Program::new("rpub")
+            .without("XDG_CONFIG_HOME")
+            .env(variable, &folder.to_string_lossy())
+            .args(&broker.options())
+            .args("-m x -d")
+            .run()
+    };
+    let config = folder.path().join(".config");
+    std::fs::create_dir(&config).unwrap();
+    std::fs::write(config.join("mosquitto_pub"), "-t theirs\n").unwrap();
+    assert!(
+        publish("HOME", folder.path())
+            .success()
+            .errors
+            .contains("'theirs'")
+    );
+    assert!(
+        publish("XDG_CONFIG_HOME", &config)
+            .success()
+            .errors
+            .contains("'theirs'")
+    );
+    std::fs::write(
+        config.join("rpub"),
+        "# ours\n-t ours\n-D publish user-property a b c\n",
+    )
+    .unwrap();
+    assert!(
+        publish("HOME", folder.path())
+            .success()
+            .errors
+            .contains("'ours'")
+    );
+    std::fs::write(config.join("rpub"), "-t ours\n-q 7\n").unwrap();
+    let finished = publish("HOME", folder.path());
+    let place = format!("Error: Invalid QoS given: 7\n{}", "It is 0");
+    assert!(finished.errors.starts_with(&place), "{finished:?}");
+    // With -o only that file is read.
+    let finished = Program::new("rpub")
+        .env("HOME", &folder.path().to_string_lossy())
+        .args(&broker.options())
+        .args("-m x -o")
+        .arg(config.join("mosquitto_pub"))
+        .run();
+    finished.success();
+}
+
+/// Runs a program with its output, or its errors, at a terminal of its own; gives what it shows.
+fn at_terminal(command: &str) -> Option<String> {
+    let script = find("script")?;
+    let finished = Program::at(script)
+        .args("--quiet --return --command")
+        .arg(command)
+        .arg("/dev/null")
+        .env("TERM", "xterm")
+        .without("NO_COLOR")
+        .run();
+    assert_eq!(finished.status, 0, "{finished:?}");
+    Some(finished.text())
+}
+
+#[test]
+fn a_terminal_gets_no_control_characters_and_a_pipe_gets_all() {
+    let broker = Broker::start("");
+    let payload = "\u{1b}[31mred\u{7}";
+    let publisher = Program::new("rpub")
+        .args(&broker.options())
+        .args("-t t -r -m");
+    publisher.arg(payload).run().success();
+    assert_eq!(
+        run(&broker, "rsub", "-t t -C 1").text(),
+        format!("{payload}\n")
+    );
+    let rsub = tests::programs().join("rsub");
+    let command = format!("{} {} -t t -C 1", rsub.display(), broker.options());
+    if let Some(shown) = at_terminal(&command) {
+        assert_eq!(shown, "\\u{1b}[31mred\\u{7}\r\n");
+    }
+}
+
+#[test]
+fn long_work_shows_its_progress_on_a_terminal_only() {
+    let broker = Broker::start("");
+    let rpub = tests::programs().join("rpub");
+    let options = "-t x -m y -q 1 --repeat 8 --repeat-delay 0.2";
+    let command = format!("{} {} {options}", rpub.display(), broker.options());
+    if let Some(shown) = at_terminal(&command) {
+        assert!(
+            shown.contains(" messages, ") && shown.contains(" acknowledged"),
+            "{shown:?}"
+        );
+        let quiet = at_terminal(&format!("{command} --quiet")).unwrap();
+        assert_eq!(quiet, "");
+    }
+    assert_eq!(run(&broker, "rpub", options).errors, "");
+}
+
+#[test]
+fn watching_gives_each_topic_its_line() {
+    let broker = Broker::start("");
+    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = subscriber.args("-i w -t # -w -v -C 3").start();
+    broker.wait_for_log("Sending SUBACK to w");
+    for (topic, payload) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        run(&broker, "rpub", &format!("-t {topic} -m {payload}"));
+    }
+    let expected = "\u{1b}[2J\u{1b}[1;1HBroker: 127.0.0.1\n\
+                    \u{1b}[2;1H\u{1b}[Ka 1\n\u{1b}[2;1H\n\
+                    \u{1b}[3;1H\u{1b}[Kb 2\n\u{1b}[3;1H\n\
+                    \u{1b}[2;1H\u{1b}[Ka 3\n\u{1b}[3;1H\n";
+    assert_eq!(subscriber.wait().success().text(), expected);
+}
+
+#[test]
+fn the_rate_is_printed_each_second_and_no_messages() {
+    let broker = Broker::start("");
+    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = subscriber.args("-i m -t x -C 1 --message-rate").start();
+    broker.wait_for_log("Sending SUBACK to m");
+    let publisher = Program::new("rpub").args(&broker.options());
+    publisher.args("-t x -l").input("a\nb\nc\n").run().success();
+    subscriber.wait_for_output("3 msgs/s\n");
+    let output = subscriber.wait_for_output("0 msgs/s\n");
+    assert!(!output.contains('a'), "{output}");
+    subscriber.signal("TERM");
+    subscriber.wait().success();
+}
+
+#[test]
+fn all_or_some_messages_are_shown_and_all_of_them_count() {
+    let broker = Broker::start("max_queued_messages 0");
+    let lines = "x\n".repeat(1000);
+    for (chance, shown) in [("100", 1000..=1000), ("50", 350..=650), ("0.1", 0..=20)] {
+        let name = format!("c{chance}");
+        let subscriber = Program::new("rsub").args(&broker.options());
+        let arguments = format!("-i {name} -t x -q 1 -C 1000 --random-filter {chance}");
+        let subscriber = subscriber.args(&arguments).start();
+        broker.wait_for_log(&format!("Sending SUBACK to {name}"));
+        let publisher = Program::new("rpub").args(&broker.options());
+        publisher
+            .args("-t x -l -q 1")
+            .input(lines.clone())
+            .run()
+            .success();
+        let count = subscriber.wait().success().text().lines().count();
+        assert!(shown.contains(&count), "{chance} %: {count}");
+    }
+}
+
+#[test]
+fn retained_messages_are_removed_and_the_program_ends() {
+    let broker = Broker::start("");
+    for topic in ["r/1", "r/2", "r/3"] {
+        run(&broker, "rpub", &format!("-t {topic} -m x -r -q 1"));
+    }
+    let removed = run(&broker, "rsub", "-t r/# -T r/2 --remove-retained -C 2 -v");
+    assert_eq!(removed.text(), "r/1 x\nr/3 x\n");
+    let command = Program::new("rsub").args(&broker.options());
+    let left = command.args("-t r/# -W 500ms -v").run();
+    assert_eq!((left.status, left.text().as_str()), (27, "r/2 x\n"));
+}
+
+#[test]
+fn a_response_to_somebody_else_is_not_taken() {
+    let broker = Broker::start("");
+    let proxy = Proxy::start(broker.address());
+    let target = format!("-h 127.0.0.1 -p {}", proxy.address.port());
+    let asking = Program::new("rrr").args(&target);
+    let arguments = "-t q -e r -m x -W 30 -D publish correlation-data mine";
+    let asking = asking.args(arguments).start();
+    assert!(proxy.wait_for(From::Client, |bytes| bytes.ends_with(b"x")));
+    run(
+        &broker,
+        "rpub",
+        "-t r -m no -V 5 -D publish correlation-data other",
+    );
+    run(
+        &broker,
+        "rpub",
+        "-t r -m yes -V 5 -D publish correlation-data mine",
+    );
+    assert_eq!(asking.wait().success().text(), "yes\n");
+}
+
+#[test]
+fn a_topic_alias_stands_for_the_topic_from_the_second_message_on() {
+    let broker = Broker::start("");
+    let proxy = Proxy::start(broker.address());
+    let publisher = Program::new("rpub").args(&format!("-h 127.0.0.1 -p {}", proxy.address.port()));
+    let arguments = "-t topic -m x --repeat 2 -D publish topic-alias 3";
+    publisher.args(arguments).run().success();
+    let sent = proxy.sent();
+    let text = sent[0].escape_ascii().to_string();
+    let first = "\\x00\\x05topic\\x03#\\x00\\x03x";
+    let second = "\\x00\\x00\\x03#\\x00\\x03x";
+    assert!(text.contains(first) && text.contains(second), "{text}");
+}
