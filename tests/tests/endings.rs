@@ -397,3 +397,115 @@ fn rrr_fails_when_its_subscription_is_denied() {
     let finished = command.args("-t a -e b -m x").run();
     assert_eq!(finished.status, 135, "{finished:?}");
 }
+
+#[test]
+fn lines_are_given_up_and_counted_when_the_broker_stays_down() {
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (8, b"")]], true);
+    let publisher = Program::new("rpub").args(&server.options());
+    let arguments = "-t x -l -q 1 --reconnect-max 1";
+    let (publisher, mut input) = publisher.args(arguments).start_with_input();
+    input.write_all(b"y\nz\n").unwrap();
+    server.received(); // nobody listens any more
+    let finished = publisher.wait();
+    assert_eq!(finished.status, 1, "{finished:?}");
+    let count = "2 messages were not acknowledged";
+    assert!(finished.errors.contains(count), "{finished:?}");
+}
+
+#[test]
+fn repetitions_and_requests_end_when_the_connection_is_lost() {
+    let publishing: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"")];
+    let asking: tests::Script<'_> = &[
+        (18, b"\x20\x03\x00\x00\x00"),
+        (9, b"\x90\x04\x00\x01\x00\x00"),
+        (11, b""),
+    ];
+    for (program, arguments, script) in [
+        (
+            "rpub",
+            "-t a -m x -q 1 --repeat 10 --repeat-delay 0.3",
+            publishing,
+        ),
+        ("rrr", "-t a -e b -m x", asking),
+    ] {
+        let server = FakeServer::start(&[script], true);
+        let command = Program::new(program).args(&server.options());
+        let finished = command.args(arguments).run();
+        assert_eq!(finished.status, 7, "{program} {finished:?}");
+    }
+}
+
+#[test]
+fn a_message_of_qos_0_is_done_when_it_is_written() {
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (6, b"")]], true);
+    let publisher = Program::new("rpub").args(&server.options());
+    publisher.args("-t a -m x").run().success();
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_not_sent_and_told() {
+    for (connack, arguments, text) in [
+        // Maximum Packet Size 10, Maximum QoS 0, Retain Available 0
+        (
+            &b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x0A"[..],
+            "-m 0123456789",
+            "too large",
+        ),
+        (b"\x20\x05\x00\x00\x02\x24\x00", "-m x -q 1", "QoS"),
+        (b"\x20\x05\x00\x00\x02\x25\x00", "-m x -r", "etain"),
+    ] {
+        let server = FakeServer::start(&[&[(18, connack)]], false);
+        let publisher = Program::new("rpub").args(&server.options());
+        let finished = publisher.args("-V 5 -t a").args(arguments).run();
+        assert_eq!(finished.status, 7, "{arguments} {finished:?}");
+        assert!(finished.errors.contains(text), "{arguments} {finished:?}");
+        let received = server.received();
+        assert!(
+            !received[0].contains(&b'9') && received[0].len() <= 18 + 4,
+            "{received:?}"
+        );
+    }
+}
+
+#[test]
+fn a_packet_that_is_too_large_for_the_broker_costs_the_connection() {
+    let broker = Broker::start("");
+    let publisher = Program::new("rpub").args(&broker.options());
+    let finished = publisher
+        .args("-t a -s -q 1")
+        .input(vec![b'x'; 3_000_000])
+        .run();
+    assert_eq!(finished.status, 7, "{finished:?}");
+}
+
+#[test]
+fn a_payload_that_no_packet_can_hold_is_refused_before_connecting() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(268_435_456).unwrap();
+    let publisher = Program::new("rpub").args("-h 127.0.0.1 -p 1 -t a -f");
+    let finished = publisher.arg(file.path()).run();
+    assert_eq!(finished.status, 1, "{finished:?}");
+    let expected = "Error: File must be less than 268435455 bytes.\nError loading input file";
+    assert!(finished.errors.starts_with(expected), "{finished:?}");
+}
+
+#[test]
+fn a_server_that_claims_a_session_after_a_clean_start_is_left() {
+    let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 1, 0])]], false);
+    let publisher = Program::new("rpub").args(&server.options());
+    assert_eq!(publisher.args("-t a -m x").run().status, 2);
+}
+
+#[test]
+fn other_signals_end_rsub_as_the_system_does() {
+    let broker = Broker::start("");
+    for (name, status) in [("HUP", 129), ("ALRM", 142)] {
+        let subscriber = Program::new("rsub")
+            .args(&broker.options())
+            .args("-t x -d")
+            .start();
+        subscriber.wait_for_error("Subscribed");
+        subscriber.signal(name);
+        assert_eq!(subscriber.wait().status, status);
+    }
+}

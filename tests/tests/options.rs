@@ -260,3 +260,41 @@ fn help_and_version_are_told_on_standard_output_with_success() {
         );
     }
 }
+
+#[test]
+fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
+    for words in [
+        "--cafile f",
+        "--capath f",
+        "--tls-use-os-certs",
+        "--cert f",
+        "--key f",
+        "--keyform pem",
+        "--tls-engine e",
+        "--tls-engine-kpass-sha1 0",
+        "--ciphers c",
+        "--tls-version tlsv1.2",
+        "--tls-alpn mqtt",
+        "--insecure",
+        "--psk 00",
+        "--psk-identity i",
+        "--tls-keylog f",
+        "--ws",
+        "--unix f",
+        "--proxy socks5h://localhost",
+        "-S",
+        "-L mqtts://localhost/a",
+        "-L ws://localhost/a",
+        "-L wss://localhost/a",
+        "-p 8883",
+    ] {
+        for (program, rest) in [
+            ("rpub", "-t a -m x"),
+            ("rsub", "-t a"),
+            ("rrr", "-t a -e b -m x"),
+        ] {
+            let arguments: Vec<_> = rest.split(' ').chain(words.split(' ')).collect();
+            refused(program, &arguments, 1, "This version does not support ");
+        }
+    }
+}

@@ -182,10 +182,8 @@ fn request(
     }
     let mut properties = connection.properties.publish.clone().unwrap_or_default();
     if properties.response_topic.is_some() {
-        return Err(
-            Failure::usage("Error in PUBLISH properties: Duplicate response topic.")
-                .with_hint("-e names it already."),
-        );
+        let text = "Error in PUBLISH properties: Duplicate response topic.";
+        return Err(Failure::unmarked(Status::Failed, text).with_hint("-e names it already."));
     }
     properties.response_topic = Some(response_topic.to_string());
     message.properties = Some(properties);

@@ -90,6 +90,7 @@ pub(crate) fn subscribing() -> Vec<Row> {
         subscribe("-t a -C 1 -d -i me -q 2")
             .differs("Order of acknowledgements")
             .then("-t a -m x -q 2"),
+        three(subscribe("-t r/# --remove-retained -R -W 1 -v")),
         subscribe("-t a -C 1 -N").then("-t a -m x"),
         subscribe("-t $share/g/a -C 1 -V 5").then("-t a -m x"),
         subscribe("-t # -C 1 -v").then("-t /a//b -m x"),
@@ -187,6 +188,15 @@ pub(crate) fn connecting() -> Vec<Row> {
             .broker("password_file /dev/null\nallow_anonymous false"),
         subscribe("-h 127.0.0.1 -p {port} -t a -V 5")
             .broker("allow_anonymous false\npassword_file /dev/null"),
+        publish("-t a -m x -D connect authentication-method foo"),
+        publish("-t a -m x -q 1").broker("acl_file /dev/null"),
+        publish("-t a -m x -q 0 -V 5").broker("acl_file /dev/null"),
+        publish("-t a -m x -q 1 -V 5")
+            .broker("acl_file /dev/null")
+            .differs("Refused messages"),
+        publish("-t a -m x -q 2 -V 5")
+            .broker("acl_file /dev/null")
+            .differs("Refused messages"),
         publish("-t a -m x --no-tls").differs("Options of 2.1"),
         publish("-t a -m x --ws").differs("Options of 2.1"),
     ]
@@ -200,6 +210,16 @@ pub(crate) fn properties() -> Vec<Row> {
         subscribe("-t a -E -D subscribe subscription-identifier 7 -D subscribe user-property a b"),
         subscribe("-t a -E -D disconnect reason-string why -D disconnect user-property a b"),
         subscribe("-t a -E -D publish content-type unused"),
+        subscribe("-t a -E -D subscribe subscription-identifier 268435456"),
+        subscribe("-t a -W 1 -D subscribe subscription-identifier 0")
+            .differs("Subscription identifiers"),
+        publish("-t a -m x -D connack user-property a b").differs("Properties are checked first"),
+        publish(&format!(
+            "-t a -m x -D publish content-type {}",
+            "x".repeat(65536)
+        ))
+        .differs("Properties are checked first"),
+        request("-t a -m x -e r -D publish response-topic r"),
     ];
     for property in [
         "connect request-problem-information 0",

@@ -11,7 +11,7 @@ use mqtt_codec::{
 };
 
 use crate::arguments::{CommandOption, number, property};
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 
 use super::{ClientSettings, shown};
 
@@ -212,7 +212,8 @@ impl<'a> Given<'a> {
             "subscription-identifier" => {
                 let identifier = SubscriptionIdentifier::new(self.u32()?);
                 let identifier = identifier.ok_or_else(|| {
-                    Failure::usage("Error adding property subscription-identifier 4")
+                    let text = "Error adding property subscription-identifier 4";
+                    Failure::unmarked(Status::Failed, text)
                         .with_hint("A subscription identifier is 1 to 268435455.")
                 })?;
                 self.once(&mut subscribe.subscription_identifier, identifier)
