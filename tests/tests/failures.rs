@@ -435,3 +435,20 @@ fn each_reason_of_disconnect_is_told_in_mosquittos_words() {
         assert!(words.contains(&text.to_lowercase()), "{finished:?}");
     }
 }
+
+#[test]
+fn rrr_tells_a_refusal_of_3_1_1_in_its_words() {
+    let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 0, 1])]], false);
+    let finished = run("rrr", &server, "-V 311 -t a -e b -m x");
+    assert_eq!(finished.status, 1, "{finished:?}");
+    let expected = "Connection error: Connection Refused: unacceptable protocol version.\n";
+    assert_eq!(finished.errors, expected);
+}
+
+#[test]
+fn lines_end_when_the_first_connection_is_closed() {
+    let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
+    let publisher = Program::new("rpub").args(&server.options());
+    let finished = publisher.args("-t a -l").input("hi\n").run();
+    assert_eq!(finished.status, 7, "{finished:?}");
+}

@@ -58,6 +58,10 @@ fn rpub_refuses_what_it_cannot_do() {
             "Invalid publish topic 'a/+', does it contain '+' or '#'?",
         ),
         (&["-t", "#", "-m", "x"], "Invalid publish topic '#'"),
+        (
+            &["-m", "x", "-L", "mqtt:///a"],
+            "Invalid URL for -L argument specified - host missing.",
+        ),
         (&["-t", "", "-m", "x"], "Invalid publish topic ''"),
         (
             &["-t", "a", "-m", "x", "-n"],

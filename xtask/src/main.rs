@@ -1,8 +1,9 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod conformance;
 mod demo;
 mod fuzz;
+mod reference;
 mod setup;
 mod sim;
 mod test;
@@ -19,6 +20,8 @@ Usage: cargo xtask TASK
          run the tests that name statements of the standard and write docs/conformance.md; --check
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
+  reference
+         check and count the list of what the mosquitto tools do; --source FILE
   sim    simulate clients, broker and network: --quick, --seed N [--store] [--trace],
          --handshakes N, --crashes N, --cuts, --all-cuts
   fuzz   --seconds N [TARGET ...]: run the fuzz targets, each so long
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["conformance", ref options @ ..] => conformance::run(options),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["reference", ref options @ ..] => reference::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),
         ["sim", ref options @ ..] => sim::run(options),
         _ => {

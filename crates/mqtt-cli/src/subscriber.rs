@@ -473,3 +473,20 @@ fn latency(time: Duration) -> String {
         (seconds, _) => format!("{seconds}.{nanoseconds:09}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_printed_as_mosquitto_rr_prints_it() {
+        for (nanoseconds, expected) in [
+            (999, "999ns"),
+            (37_305, "37.305000µs"),
+            (1_500_000, "1.500000ms"),
+            (2_000_000_001, "2.000000001"),
+        ] {
+            assert_eq!(latency(Duration::from_nanos(nanoseconds)), expected);
+        }
+    }
+}
