@@ -48,7 +48,7 @@ pub(crate) fn run() -> Result<()> {
     let mut seen = Vec::new();
     for (qos, payload) in [(0, "21.0"), (1, "22.0"), (2, "23.0")] {
         let arguments =
-            format!("-h 127.0.0.1 -p {port} -t temp/random -m {payload} -q {qos} -d -i rpub");
+            format!("-h 127.0.0.1 -p {port} -t temp/random -m {payload} -q {qos} --trace -i rpub");
         println!("$ rpub {arguments}");
         let publisher = start("rpub", &arguments)?;
         let line = subscriber.wait_for_line()?;
@@ -62,7 +62,7 @@ pub(crate) fn run() -> Result<()> {
     let (_, received) = subscriber.finish()?;
 
     show(
-        "What rpub -d shows of QoS 2",
+        "What rpub --trace shows of QoS 2",
         &seen,
         &["PUBLISH", "PUBREC", "PUBREL", "PUBCOMP"],
     )?;

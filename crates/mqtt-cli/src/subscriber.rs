@@ -1,7 +1,7 @@
 //! The loop of rsub and rrr: connect, subscribe, perhaps ask, print what comes, end.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,7 +129,6 @@ impl Subscriber {
             .map_err(|error| Failure::failed(format!("Cannot wait for signals: {error}.")))?;
         #[cfg(unix)]
         {
-            use std::io::IsTerminal;
             driver
                 .register(&mut interrupts.source)
                 .map_err(|error| fail(error.into()))?;
@@ -226,10 +225,15 @@ impl Subscriber {
         let connected = self.driver.is_connected();
         let rest = self.write_rest().unwrap_or(0);
         self.disconnect(ReasonCode::DisconnectWithWillMessage);
-        if rest > 0 && !self.state.plan.quiet {
-            warn(&format!(
-                "Interrupted: {rest} bytes of messages could not be written."
-            ));
+        // On a terminal a person wants to know; in a script only what is amiss is worth a line.
+        let is_told = rest > 0 || io::stderr().is_terminal();
+        if is_told && !self.state.plan.quiet {
+            let count = self.state.printer.count;
+            let mut text = format!("Interrupted: {count} messages were received");
+            if rest > 0 {
+                text += &format!(", {rest} bytes of them could not be written");
+            }
+            warn(&(text + "."));
         }
         Ok(if connected { Status::Success } else { status })
     }

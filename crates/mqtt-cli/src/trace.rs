@@ -100,7 +100,7 @@ impl Rung<'_> {
         let mut separator = "  ";
         for (name, value) in &self.fields {
             if let Some(text) = in_words(value) {
-                let name = name.replace('_', " ");
+                let name = name.replace('_', " ").replace("qos", "QoS");
                 // Writing to a string does not fail.
                 let _ = match text.as_str() {
                     "" => write!(line, "{separator}{name}"),
@@ -224,7 +224,7 @@ mod tests {
         };
         let publish = Packet::Publish(message.publish(delivery));
         let ladder = line(Role::Client, Direction::Sending, Form::Ladder, &publish);
-        let expected = "qos 1, packet identifier 1, retain, topic name a\\u{1b}b, payload length 2, payload \u{fffd}1\n";
+        let expected = "QoS 1, packet identifier 1, retain, topic name a\\u{1b}b, payload length 2, payload \u{fffd}1\n";
         assert!(ladder.ends_with(expected), "{ladder}");
         let json = line(Role::Client, Direction::Sending, Form::Json, &publish);
         assert!(json.starts_with("{\"seconds\":1.25,\"direction\":\"sent\",\"client_identifier\":\"c\",\"packet\":\"PUBLISH\",\"qos\":1,"), "{json}");
