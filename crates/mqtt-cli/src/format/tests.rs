@@ -277,3 +277,35 @@ fn a_terminal_gets_no_control_characters_of_the_senders() {
         "\x1b\\u{1b}[2J\\xff\\u{9b}ä\n"
     );
 }
+
+proptest::proptest! {
+    /// Any format is read or refused, and what is read prints any message.
+    #[test]
+    fn any_format_prints_any_payload(
+        format in proptest::string::string_regex("([%@\\\\][-0-9.: ]{0,4}[a-zA-Z%@\\\\]|.){0,8}").unwrap(),
+        payload: Vec<u8>,
+        pretty: bool,
+        terminal: bool,
+    ) {
+        if let Ok(format) = Format::parse(format.as_bytes()) {
+            let message = Message::new(TopicName::new("t").unwrap(), payload);
+            let publish = message.publish(Delivery::AtMostOnce);
+            let style = Style { pretty, terminal };
+            format.write(&publish, style, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn json_of_any_payload_is_valid_and_holds_every_byte(payload: Vec<u8>) {
+        let json = of_payload("%j", &payload);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let held = match (&value["payloadhex"], &value["payload"]) {
+            (serde_json::Value::String(hex), _) => (0..hex.len() / 2)
+                .map(|index| u8::from_str_radix(&hex[index * 2..][..2], 16).unwrap())
+                .collect(),
+            (_, serde_json::Value::String(text)) => text.as_bytes().to_vec(),
+            _ => Vec::new(),
+        };
+        proptest::prop_assert_eq!(held, payload);
+    }
+}
