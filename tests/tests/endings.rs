@@ -269,8 +269,11 @@ fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
     let packets = packet.repeat(60_000);
     server.blast(&packets);
     assert!(server.sent < 40_000_000, "the client stops reading");
-    // It is silent but for PINGREQ, which comes after five seconds.
-    assert_eq!(server.read_until(&[0xC0, 0]), [0xC0, 0]);
+    // It is silent but for PINGREQ, every five seconds, and does not miss the answers that it has no
+    // room for.
+    for _ in 0..2 {
+        assert_eq!(server.read_until(&[0xC0, 0]), [0xC0, 0]);
+    }
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let peak = status
         .lines()
@@ -499,13 +502,9 @@ fn a_server_that_claims_a_session_after_a_clean_start_is_left() {
 #[test]
 fn other_signals_end_rsub_as_the_system_does() {
     let broker = Broker::start("");
-    for (name, status) in [("HUP", 129), ("ALRM", 142)] {
-        let subscriber = Program::new("rsub")
-            .args(&broker.options())
-            .args("-t x -d")
-            .start();
-        subscriber.wait_for_error("Subscribed");
-        subscriber.signal(name);
-        assert_eq!(subscriber.wait().status, status);
-    }
+    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = subscriber.args("-t x -d").start();
+    subscriber.wait_for_error("Subscribed");
+    subscriber.signal("ALRM");
+    assert_eq!(subscriber.wait().status, 142);
 }
