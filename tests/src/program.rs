@@ -179,6 +179,17 @@ impl Running {
             .unwrap_or_else(|so_far| panic!("{} does not say {text:?}, but {so_far:?}", self.name))
     }
 
+    /// Waits until its standard error contains this text so often.
+    pub fn wait_for_errors(&self, text: &str, count: usize) {
+        let enough = |so_far: &str| so_far.matches(text).count() >= count;
+        if let Err(so_far) = self.errors.wait_until(enough) {
+            panic!(
+                "{} does not say {text:?} {count} times, but {so_far:?}",
+                self.name
+            );
+        }
+    }
+
     /// Whether its standard error contains this text, now or before it ends.
     pub fn says(&self, text: &str) -> bool {
         self.errors.wait_for(text).is_ok()
@@ -241,11 +252,16 @@ impl Collected {
 
     /// What was written up to now, with the text in it; or without, if it cannot come any more.
     fn wait_for(&self, text: &str) -> Result<String, String> {
+        self.wait_until(|so_far| so_far.contains(text))
+    }
+
+    /// The same for whatever this likes.
+    fn wait_until(&self, likes: impl Fn(&str) -> bool) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock().expect("no panic while locked");
         loop {
             let so_far = String::from_utf8_lossy(&state.0).into_owned();
-            if so_far.contains(text) {
+            if likes(&so_far) {
                 return Ok(so_far);
             }
             let left = deadline.saturating_duration_since(Instant::now());

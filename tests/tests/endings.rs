@@ -27,7 +27,7 @@ fn a_signal_lets_rpub_finish_and_its_status_is_that_of_the_signal() {
         let counts = "Interrupted: 2 messages were sent, 2 acknowledged, 0 not.";
         assert!(finished.errors.contains(counts), "{finished:?}");
         assert!(
-            finished.errors.ends_with("sending DISCONNECT\n"),
+            finished.errors.contains("sending DISCONNECT\n"),
             "{finished:?}"
         );
         drop(input);
@@ -452,7 +452,7 @@ fn what_the_broker_does_not_take_is_not_sent_and_told() {
         (
             &b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x0A"[..],
             "-m 0123456789",
-            "too large",
+            "Message payload is too large.",
         ),
         (b"\x20\x05\x00\x00\x02\x24\x00", "-m x -q 1", "QoS"),
         (b"\x20\x05\x00\x00\x02\x25\x00", "-m x -r", "etain"),
@@ -463,6 +463,10 @@ fn what_the_broker_does_not_take_is_not_sent_and_told() {
         assert_eq!(finished.status, 7, "{arguments} {finished:?}");
         assert!(finished.errors.contains(text), "{arguments} {finished:?}");
         let received = server.received();
+        assert!(
+            received[0].ends_with(&[0xE0, 0]),
+            "it says good-bye: {received:?}"
+        );
         assert!(
             !received[0].contains(&b'9') && received[0].len() <= 18 + 4,
             "{received:?}"
@@ -507,4 +511,213 @@ fn other_signals_end_rsub_as_the_system_does() {
     subscriber.wait_for_error("Subscribed");
     subscriber.signal("ALRM");
     assert_eq!(subscriber.wait().status, 142);
+}
+
+/// CONNACK and SUBACK of 5.0 for one subscription with a name of one letter.
+const ACCEPT_5: &[u8] = b"\x20\x03\x00\x00\x00";
+const SUBACK_5: &[u8] = b"\x90\x04\x00\x01\x00\x00";
+
+#[test]
+fn a_request_waits_for_its_subscription() {
+    let server = FakeServer::start(&[&[(18, ACCEPT_5), (9, b"")]], false);
+    let asking = Program::new("rrr").args(&server.options());
+    assert_eq!(asking.args("-t a -e b -m x -W 300ms").run().status, 27);
+    let received = server.received();
+    assert_eq!(
+        received[0].len(),
+        18 + 9 + 3,
+        "and DISCONNECT: {received:?}"
+    );
+}
+
+#[test]
+fn a_request_that_was_lost_with_its_connection_is_sent_again() {
+    let lost: tests::Script<'_> = &[(18, ACCEPT_5), (9, SUBACK_5), (11, b"")];
+    let answer = b"\x30\x07\x00\x01b\x00yes";
+    let answered: tests::Script<'_> = &[(18, ACCEPT_5), (9, SUBACK_5), (11, answer)];
+    let server = FakeServer::start(&[lost, answered], true);
+    let asking = Program::new("rrr").args(&server.options());
+    let finished = asking.args("-t a -e b -m x --reconnect-max 30").run();
+    assert_eq!(finished.success().text(), "yes\n");
+}
+
+#[test]
+fn a_removal_that_is_refused_is_the_status() {
+    let retained = b"\x31\x05\x00\x01a\x001";
+    let script: tests::Script<'_> = &[
+        (18, ACCEPT_5),
+        (9, &[SUBACK_5, retained].concat()),
+        (8, b"\x40\x03\x00\x02\x87"),
+    ];
+    let server = FakeServer::start(&[script], false);
+    let subscriber = Program::new("rsub").args(&server.options());
+    let finished = subscriber.args("-V 5 -t a --remove-retained -C 1").run();
+    assert_eq!(
+        (finished.status, finished.text().as_str()),
+        (135, "1\n"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_signal_while_an_acknowledgement_is_missing_is_the_status() {
+    let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
+    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = publisher.args("-t x -m y -q 1 -d").start();
+    publisher.wait_for_error("sending PUBLISH");
+    publisher.signal("INT");
+    let finished = publisher.wait();
+    assert_eq!(finished.status, 130, "{finished:?}");
+    let counts = "1 messages were sent, 0 acknowledged, 1 not";
+    assert!(finished.errors.contains(counts), "{finished:?}");
+}
+
+#[test]
+fn a_signal_while_a_lost_connection_is_made_again_ends_rsub_well() {
+    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let server = FakeServer::start(&[script], true);
+    let subscriber = Program::new("rsub")
+        .args(&server.options())
+        .args("-t a")
+        .start();
+    subscriber.wait_for_error("Trying again");
+    subscriber.signal("INT");
+    subscriber.wait().success();
+    server.received();
+}
+
+/// Accepts a client and reads all it says, in a thread.
+fn swallow() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(ACCEPT).unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    port
+}
+
+#[test]
+fn a_signal_is_heard_while_a_fast_server_takes_everything() {
+    let options = format!("-h 127.0.0.1 -p {}", swallow());
+    let publisher = Program::new("rpub").args(&options).args("-t x -l");
+    let (publisher, mut input) = publisher.start_with_input();
+    let lines = b"y\n".repeat(10_000);
+    for _ in 0..10 {
+        input.write_all(&lines).unwrap();
+    }
+    std::thread::spawn(move || while input.write_all(&lines).is_ok() {});
+    publisher.signal("INT");
+    assert_eq!(publisher.wait().status, 130);
+    let options = format!("-h 127.0.0.1 -p {}", swallow());
+    let publisher = Program::new("rpub").args(&options);
+    let publisher = publisher.args("-t x -m y --repeat 4000000000 -d").start();
+    publisher.wait_for_error("sending PUBLISH");
+    publisher.signal("TERM");
+    assert_eq!(publisher.wait().status, 143);
+}
+
+#[test]
+fn a_signal_ends_a_large_message_that_nobody_takes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(100_000_000).unwrap();
+    let publisher = Program::new("rpub").args(&format!("-h 127.0.0.1 -p {port} -t a -d -f"));
+    let publisher = publisher.arg(file.path()).start();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(ACCEPT).unwrap();
+    publisher.wait_for_error("sending PUBLISH");
+    publisher.signal("TERM");
+    let finished = publisher.wait();
+    assert_eq!(finished.status, 143, "{finished:?}");
+    assert!(finished.errors.contains("did not leave"), "{finished:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_trace_that_nobody_reads_stops_neither_messages_nor_signals() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut child = Command::new(programs().join("rsub"))
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-t",
+            "a",
+            "--trace",
+            "-q",
+            "1",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut server = Blaster::accept(&listener);
+    let packets = b"\x30\x04\x00\x01ax".repeat(20_000);
+    while server.sent < packets.len() {
+        server.blast(&packets);
+    }
+    // All was read, and is answered.
+    server
+        .stream
+        .write_all(b"\x32\x06\x00\x01a\x00\x01x")
+        .unwrap();
+    assert_eq!(server.read_until(b"\x40\x02\x00\x01"), b"\x40\x02\x00\x01");
+    let mut kill = Command::new("kill");
+    kill.args(["-s", "TERM", &child.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Hundredths of a second that a process has worked.
+#[cfg(target_os = "linux")]
+fn ticks(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<_> = fields.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn waiting_for_a_broker_costs_no_work() {
+    for (program, arguments) in [
+        ("rsub", "-t x -i c --message-rate"),
+        (
+            "rpub",
+            "-t x -i c -m y -q 1 --repeat 100 --repeat-delay 0.1 --reconnect-max 60",
+        ),
+    ] {
+        let mut broker = Broker::start("");
+        let command = Program::new(program).args(&broker.options());
+        let running = command.args(arguments).start();
+        let sign = if program == "rsub" {
+            "Sending SUBACK to c"
+        } else {
+            "Sending PUBACK to c"
+        };
+        broker.wait_for_log(sign);
+        broker.running.kill();
+        running.wait_for_errors("Connection refused", 2);
+        let worked = ticks(running.id());
+        assert!(worked < 30, "{program}: {worked}");
+    }
+}
+
+#[test]
+fn times_without_end_are_as_good_as_a_century() {
+    for arguments in [
+        "--connect-timeout 1e19",
+        "--wait 0 --reconnect-max 1e300",
+        "-A 127.0.0.1 --connect-timeout 1e19",
+    ] {
+        let publisher = Program::new("rpub").args("-h 127.0.0.1 -p 1 -t a -m x");
+        let finished = publisher.args(arguments).run();
+        assert_eq!(finished.status, 1, "{finished:?}");
+    }
 }

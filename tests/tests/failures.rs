@@ -37,7 +37,11 @@ fn a_refusal_is_told_and_its_code_is_the_status() {
             "Connection Refused: bad user name or password",
         ),
         (&[0x20, 2, 0, 5], 5, "Connection Refused: not authorised"),
-        (&[0x20, 2, 0, 200], 200, "invalid reason code 200"),
+        (
+            &[0x20, 2, 0, 200],
+            200,
+            "Connection Refused: unknown reason",
+        ),
     ];
     for (connack, status, text) in table {
         for (program, arguments) in [("rpub", "-t a -m x"), ("rpub", "-t a -l"), ("rsub", "-t a")] {
@@ -388,7 +392,7 @@ const REASONS: &[(u8, &str)] = &[
     (156, "Use another server"),
     (157, "Server moved"),
     (159, "Connection rate exceeded"),
-    (255, "255"),
+    (255, "Unknown reason"),
 ];
 
 #[test]

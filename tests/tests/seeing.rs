@@ -184,8 +184,12 @@ fn a_program_reads_its_own_options_file_and_falls_back_to_mosquittos() {
     );
     std::fs::write(config.join("rpub"), "-t ours\n-q 7\n").unwrap();
     let finished = publish("HOME", folder.path());
-    let place = format!("Error: Invalid QoS given: 7\n{}", "It is 0");
-    assert!(finished.errors.starts_with(&place), "{finished:?}");
+    let text = "Error: Invalid QoS given: 7\nIn line 2 of ";
+    assert!(finished.errors.starts_with(text), "{finished:?}");
+    std::fs::write(config.join("rpub"), "--help\n").unwrap();
+    let finished = publish("HOME", folder.path());
+    let text = "Error: Help and version cannot be asked for in an options file.\nIn line 1 of ";
+    assert!(finished.errors.starts_with(text), "{finished:?}");
     // With -o only that file is read.
     let finished = Program::new("rpub")
         .env("HOME", &folder.path().to_string_lossy())
@@ -304,11 +308,25 @@ fn retained_messages_are_removed_and_the_program_ends() {
     for topic in ["r/1", "r/2", "r/3"] {
         run(&broker, "rpub", &format!("-t {topic} -m x -r -q 1"));
     }
+    for topic in ["r/4", "r/5", "r/6"] {
+        run(&broker, "rpub", &format!("-t {topic} -m x -r -q 1"));
+    }
+    // No more than were asked for.
     let removed = run(&broker, "rsub", "-t r/# -T r/2 --remove-retained -C 2 -v");
     assert_eq!(removed.text(), "r/1 x\nr/3 x\n");
+    let left = || {
+        let command = Program::new("rsub").args(&broker.options());
+        let left = command.args("-t r/# -W 500ms -v").run();
+        assert_eq!(left.status, 27);
+        left.text()
+    };
+    assert_eq!(left(), "r/2 x\nr/4 x\nr/5 x\nr/6 x\n");
+    // What removes comes back, marked as retained, and is not removed again.
     let command = Program::new("rsub").args(&broker.options());
-    let left = command.args("-t r/# -W 500ms -v").run();
-    assert_eq!((left.status, left.text().as_str()), (27, "r/2 x\n"));
+    let arguments = "-V 5 -t r/4 --remove-retained --retain-as-published -W 500ms -v";
+    let removed = command.args(arguments).run();
+    assert_eq!(removed.text(), "r/4 x\nr/4 (null)\n");
+    assert_eq!(left(), "r/2 x\nr/5 x\nr/6 x\n");
 }
 
 #[test]
@@ -345,4 +363,17 @@ fn a_topic_alias_stands_for_the_topic_from_the_second_message_on() {
     let first = "\\x00\\x05topic\\x03#\\x00\\x03x";
     let second = "\\x00\\x00\\x03#\\x00\\x03x";
     assert!(text.contains(first) && text.contains(second), "{text}");
+}
+
+#[test]
+fn quiet_keeps_complaints_about_payloads_away() {
+    let broker = Broker::start("");
+    run(&broker, "rpub", "-t t -m nojson -r");
+    let told = run(&broker, "rsub", "-t t -C 1 -F %J");
+    let expected = "Error: Message payload is not valid JSON on topic t.\n";
+    assert_eq!(
+        (told.text().as_str(), told.errors.as_str()),
+        ("\n", expected)
+    );
+    assert_eq!(run(&broker, "rsub", "-t t -C 1 -F %J --quiet").errors, "");
 }

@@ -149,6 +149,12 @@ impl<S> CommandOption<S> {
         }
     }
 
+    /// Whether this word is the option.
+    fn is_named(&self, word: &OsStr) -> bool {
+        let is_name = |name: &str| !name.is_empty() && word == name;
+        is_name(self.short) || is_name(self.long)
+    }
+
     /// The name that mosquitto's messages use.
     fn name(&self) -> &'static str {
         if self.short.is_empty() {
@@ -207,7 +213,7 @@ impl<S: Default> Program<S> {
     /// Reads the options file and the arguments, the program's own name first among them.
     pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
         let command = self.command();
-        let words = with_pairs_joined(arguments.get(1..).unwrap_or_default());
+        let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
         let matches = match command.clone().try_get_matches_from(words) {
             Ok(matches) => matches,
             Err(error) if is_told(&error) => {
@@ -234,8 +240,8 @@ impl<S: Default> Program<S> {
         lines: &[Line],
     ) -> Result<(), Failure> {
         for line in lines {
-            let place = |failure: Failure| failure.with_hint(line.place.clone());
-            let words = with_pairs_joined(&line.words);
+            let place = |failure: Failure| failure.at(line.place.clone());
+            let words = self.with_pairs_joined(&line.words).map_err(place)?;
             let matches = command.clone().try_get_matches_from(words);
             let matches = matches.map_err(|error| place(self.failure(&error)))?;
             self.apply(settings, &matches).map_err(place)?;
@@ -290,8 +296,48 @@ impl<S: Default> Program<S> {
         self.options.iter().flat_map(|(_, options)| options)
     }
 
+    /// A user property is a word longer than other properties. Name and value are joined with a NUL,
+    /// which no argument can hold, so that `-D` always has three. Nothing ends the options: `--` is a
+    /// word like any other, and no option.
+    fn with_pairs_joined(&self, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
+        let mut joined = Vec::with_capacity(words.len());
+        let mut rest = words;
+        while let [word, others @ ..] = rest {
+            rest = others;
+            if word == "--" {
+                return Err(Failure::usage("Unknown option '--'."));
+            }
+            joined.push(word.clone());
+            let option = self.all().find(|option| option.is_named(word));
+            match (option.map(|option| &option.apply), rest) {
+                (Some(Apply::Property(_)), [command, property, name, value, others @ ..])
+                    if property.eq_ignore_ascii_case("user-property") =>
+                {
+                    let mut pair = name.clone();
+                    pair.push("\0");
+                    pair.push(value);
+                    joined.extend([command.clone(), property.clone(), pair]);
+                    rest = others;
+                }
+                (Some(Apply::Property(_)), [command, name, value, others @ ..]) => {
+                    joined.extend([command, name, value].map(Clone::clone));
+                    rest = others;
+                }
+                (Some(Apply::Value(_)), [value, others @ ..]) => {
+                    joined.push(value.clone());
+                    rest = others;
+                }
+                _ => {}
+            }
+        }
+        Ok(joined)
+    }
+
     /// The error in mosquitto's words.
     fn failure(&self, error: &clap::Error) -> Failure {
+        if is_told(error) {
+            return Failure::usage("Help and version cannot be asked for in an options file.");
+        }
         let argument = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(text)) => text.as_str(),
             Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
@@ -349,28 +395,6 @@ fn single<'a>(matches: &'a ArgMatches, id: &str) -> Result<Option<&'a OsStr>, Fa
     }
 }
 
-/// A user property is a word longer than other properties. Name and value are joined with a NUL,
-/// which no argument can hold, so that `-D` always has three.
-fn with_pairs_joined(words: &[OsString]) -> Vec<OsString> {
-    let mut joined = Vec::with_capacity(words.len());
-    let mut rest = words;
-    while let [first, others @ ..] = rest {
-        rest = others;
-        joined.push(first.clone());
-        let is_property = *first == "-D" || *first == "--property";
-        if let (true, [command, property, name, value, others @ ..]) = (is_property, rest) {
-            if property.eq_ignore_ascii_case("user-property") {
-                let mut pair = name.clone();
-                pair.push("\0");
-                pair.push(value);
-                joined.extend([command.clone(), property.clone(), pair]);
-                rest = others;
-            }
-        }
-    }
-    joined
-}
-
 /// The value of an option as text.
 pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let malformed = || Failure::usage(format!("Malformed UTF-8 in {option} argument."));
@@ -385,11 +409,17 @@ pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
 /// Seconds, whole or with a fraction, or a time with units: `30`, `1.5`, `30s`, `1m 30s`.
 pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     let text = value.to_str()?.trim();
-    match text.parse::<f64>() {
+    let time = match text.parse::<f64>() {
+        // Beyond what a duration can be, and not negative: as good as for ever.
+        Ok(seconds) if seconds >= LONGEST.as_secs_f64() && seconds.is_finite() => Some(LONGEST),
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
-    }
+    };
+    time.map(|time| time.min(LONGEST))
 }
+
+/// Longer times are as good: a century, which clocks can still add to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -407,7 +437,10 @@ mod tests {
             let expected = Duration::from_millis(milliseconds);
             assert_eq!(duration(OsStr::new(text)), Some(expected), "{text}");
         }
-        for text in ["", "x", "-1", "nan", "1e300", "5 parsecs"] {
+        for text in ["1e19", "1e300", "999999999y"] {
+            assert_eq!(duration(OsStr::new(text)), Some(LONGEST), "{text}");
+        }
+        for text in ["", "x", "-1", "nan", "inf", "5 parsecs"] {
             assert_eq!(duration(OsStr::new(text)), None, "{text}");
         }
     }
@@ -459,9 +492,13 @@ mod tests {
     #[test]
     fn a_value_may_look_like_an_option() {
         for value in ["-l", "--", "--host", "-", "--x=y", "-D"] {
-            let log = applied(&["-h", value]).unwrap();
-            assert_eq!(log, [format!("-h {value}")]);
+            let log = applied(&["-h", value, "-l", "-h", "user-property", "-l"]).unwrap();
+            assert_eq!(
+                log,
+                [&format!("-h {value}"), "-l", "-h user-property", "-l"]
+            );
         }
+        assert_eq!(applied(&["-l", "--"]).unwrap_err(), "Unknown option '--'.");
     }
 
     #[test]

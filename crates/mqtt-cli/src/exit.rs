@@ -1,10 +1,12 @@
 //! How programs end: every exit status with its meaning, and the one line that explains a failure.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use colored::Colorize;
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
+
+use crate::logger;
 
 /// What `--help` of the client programs says about the exit status.
 pub(crate) const CLIENT_STATUSES: &str = "\
@@ -69,10 +71,7 @@ impl Status {
 
     /// For a CONNACK that refuses.
     pub(crate) fn of_connack(connack: &Connack, version: ProtocolVersion) -> Self {
-        Self::Refused(match version {
-            ProtocolVersion::V5_0 => connack.reason_code.value(),
-            _ => connack.reason_code.connect_return_code().unwrap_or(3),
-        })
+        Self::Refused(connack.code(version))
     }
 
     /// For a message or subscription that was refused.
@@ -94,6 +93,8 @@ pub struct Failure {
     pub status: Status,
     /// What failed, on what.
     pub error: anyhow::Error,
+    /// Where it stands, if not on the command line.
+    place: Option<String>,
     /// What may help, in a line of its own.
     hint: Option<String>,
     /// Whether the command line is to blame.
@@ -110,6 +111,7 @@ impl Failure {
         Self {
             status,
             error: error.into(),
+            place: None,
             hint: None,
             is_usage: false,
             is_marked: true,
@@ -138,10 +140,18 @@ impl Failure {
         Self::new(Status::Failed, anyhow::anyhow!("{message}"))
     }
 
-    /// With a line that may help; the first one is kept.
+    /// With a line that may help.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
-            hint: Some(self.hint.unwrap_or_else(|| hint.into())),
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// With the place of what is wrong.
+    pub(crate) fn at(self, place: impl Into<String>) -> Self {
+        Self {
+            place: Some(place.into()),
             ..self
         }
     }
@@ -159,17 +169,19 @@ impl Failure {
     /// Tells it, by the name that the program was called by, and gives the status.
     pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
-            // That nobody hears it changes nothing.
             if self.is_marked {
-                say("Error:", colored::Color::Red, &format!("{:#}", self.error));
+                complain(&format!("{:#}", self.error));
             } else {
-                let _ = writeln!(std::io::stderr(), "{:#}", self.error);
+                logger::print_error(&format!("{:#}\n", self.error));
+            }
+            if let Some(place) = &self.place {
+                logger::print_error(&format!("{place}\n"));
             }
             if let Some(hint) = &self.hint {
-                let _ = writeln!(std::io::stderr(), "{hint}");
+                logger::print_error(&format!("{hint}\n"));
             }
             if self.is_usage {
-                let _ = writeln!(std::io::stderr(), "Use '{name} --help' to see usage.");
+                logger::print_error(&format!("Use '{name} --help' to see usage.\n"));
             }
         }
         self.status.into()
@@ -187,14 +199,19 @@ pub(crate) fn warn(message: &str) {
     say("Warning:", colored::Color::Yellow, message);
 }
 
-/// A line on standard error, coloured on a terminal if NO_COLOR does not forbid it.
-fn say(kind: &str, color: colored::Color, message: &str) {
-    colored::control::set_override(is_colorful());
-    // Nobody hears it: the exit status still says what happened.
-    let _ = writeln!(std::io::stderr(), "{} {message}", kind.color(color).bold());
+/// Something that went wrong and does not end the program.
+pub(crate) fn complain(message: &str) {
+    say("Error:", colored::Color::Red, message);
 }
 
-fn is_colorful() -> bool {
+/// A line on standard error, coloured on a terminal.
+fn say(kind: &str, color: colored::Color, message: &str) {
+    colored::control::set_override(is_colorful());
+    logger::print_error(&format!("{} {message}\n", kind.color(color).bold()));
+}
+
+/// Whether standard error takes colours: a terminal, if NO_COLOR does not forbid it.
+pub(crate) fn is_colorful() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 

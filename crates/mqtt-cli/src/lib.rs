@@ -1,6 +1,6 @@
-//! `rpub`, `rsub` and `rbroker`: what is typed, what it means, and how it ends.
+//! `rpub`, `rsub`, `rrr` and `rbroker`: what is typed, what it means, and how it ends.
 //!
-//! For each program there is an `Args`, what was typed, and a `Plan`, what will be done: all that
+//! For each program there are `Settings`, what was typed, and a `Plan`, what will be done: all that
 //! can fail without the network fails between the two. The programs are functions here, so that
 //! tests can call them.
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod rpub;
 pub mod rrr;
 pub mod rsub;
 mod signal;
+mod sink;
 mod subscriber;
 mod trace;
 mod writer;
@@ -37,10 +38,12 @@ pub use exit::{Failure, Status};
 /// Runs one of the programs: its errors go to standard error in one line, its status to the shell.
 pub fn main(run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    match run(&arguments) {
+    let code = match run(&arguments) {
         Ok(status) => status.into(),
         Err(failure) => failure.report(&called_name(&arguments)),
-    }
+    };
+    logger::finish();
+    code
 }
 
 /// The name a program was called by, without folder and extension.

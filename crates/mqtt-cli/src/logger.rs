@@ -1,17 +1,23 @@
-//! Where the lines of `-d` and of the broker's log go.
+//! Where the lines of `-d`, of `--trace` and of the broker's log go.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// The stream that lines go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Destination {
-    StandardError,
-    StandardOutput,
-}
+use crate::exit::is_colorful;
+use crate::sink::{Sink, Stream};
+
+/// While so much waits for the program to take it, further lines are dropped.
+const MAXIMUM_PENDING: usize = 1024 * 1024;
+
+/// The lines on standard error; all of them, so that their order stays.
+static ERRORS: OnceLock<Sink> = OnceLock::new();
+
+/// Lines that a program prints between its messages.
+static PENDING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 #[derive(Debug)]
 struct Logger {
@@ -21,24 +27,67 @@ struct Logger {
     dim: bool,
 }
 
+#[derive(Debug)]
+enum Destination {
+    StandardError,
+    StandardOutput(Sink),
+    /// The program writes standard output itself.
+    Pending,
+}
+
 /// Starts to write the lines of `-d`: to standard error, but where mosquitto's tools write them if
 /// the program was called by a name of theirs.
-pub(crate) fn start_for_client(arguments: &[OsString]) {
+pub(crate) fn start_for_publisher(arguments: &[OsString]) {
+    start_for_client(arguments, || {
+        Destination::StandardOutput(Sink::start(Stream::StandardOutput))
+    });
+}
+
+/// The same for a program that prints messages: what goes to standard output comes out of
+/// [`take_pending`], so that it stands where it belongs.
+pub(crate) fn start_for_subscriber(arguments: &[OsString]) {
+    start_for_client(arguments, || Destination::Pending);
+}
+
+/// Starts to write a broker's log up to this level.
+pub(crate) fn start_for_broker(level: LevelFilter) {
+    start(Destination::StandardError, level, true);
+}
+
+/// The lines of `-d` that are to be printed before whatever comes next.
+pub(crate) fn take_pending(out: &mut Vec<u8>) {
+    let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    out.append(&mut pending);
+}
+
+/// A line on standard error, with its newline.
+pub(crate) fn print_error(line: &str) {
+    let sink = ERRORS.get_or_init(|| Sink::start(Stream::StandardError));
+    sink.push(line);
+}
+
+/// Waits until the lines are written, for a while.
+pub(crate) fn finish() {
+    log::logger().flush();
+    if let Some(sink) = ERRORS.get() {
+        sink.flush();
+    }
+}
+
+fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination) {
     let destination = match crate::is_called_as_mosquitto(arguments) {
-        true => Destination::StandardOutput,
+        true => theirs(),
         false => Destination::StandardError,
     };
     start(destination, LevelFilter::Debug, false);
 }
 
-/// Starts to write lines up to this level.
-pub(crate) fn start(destination: Destination, level: LevelFilter, timestamps: bool) {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let terminal = destination == Destination::StandardError && std::io::stderr().is_terminal();
+fn start(destination: Destination, level: LevelFilter, timestamps: bool) {
+    let is_error = matches!(destination, Destination::StandardError);
     let logger = Logger {
+        dim: is_error && !timestamps && std::io::stderr().is_terminal() && is_colorful(),
         destination,
         timestamps,
-        dim: terminal && !timestamps && !no_color,
     };
     // Fails only if there is one already, in tests: its lines are as good.
     if log::set_logger(Box::leak(Box::new(logger))).is_ok() {
@@ -69,17 +118,21 @@ impl Log for Logger {
         } else {
             format!("{text}\n")
         };
-        // Nobody reads the log any more: no reason to stop.
-        let _ = match self.destination {
-            Destination::StandardError => std::io::stderr().write_all(line.as_bytes()),
-            Destination::StandardOutput => {
-                let mut stdout = std::io::stdout().lock();
-                stdout
-                    .write_all(line.as_bytes())
-                    .and_then(|()| stdout.flush())
+        match &self.destination {
+            Destination::StandardError => print_error(&line),
+            Destination::StandardOutput(sink) => sink.push(&line),
+            Destination::Pending => {
+                let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+                if pending.len() < MAXIMUM_PENDING {
+                    pending.extend_from_slice(line.as_bytes());
+                }
             }
-        };
+        }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        if let Destination::StandardOutput(sink) = &self.destination {
+            sink.flush();
+        }
+    }
 }

@@ -95,21 +95,25 @@ fn names(called: &str, program: &str) -> Vec<String> {
         .collect()
 }
 
-fn content(path: &Path) -> io::Result<String> {
+fn content(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(MAXIMUM_SIZE)
-        .read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    let mut file = std::fs::File::open(path)?.take(MAXIMUM_SIZE + 1);
+    file.read_to_end(&mut text)?;
+    if text.len() as u64 > MAXIMUM_SIZE {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
     Ok(text)
 }
 
-fn lines(text: &str, path: &Path) -> Vec<Line> {
-    let numbered = text.lines().enumerate();
+fn lines(text: &[u8], path: &Path) -> Vec<Line> {
+    let numbered = text.split(|byte| *byte == b'\n').enumerate();
     numbered
-        .filter(|(_, line)| !line.starts_with('#'))
+        .map(|(index, line)| (index, line.strip_suffix(b"\r").unwrap_or(line)))
+        .filter(|(_, line)| !line.starts_with(b"#"))
         .filter_map(|(index, line)| {
-            let words = words(line.trim_start_matches(' '));
+            let blanks = line.iter().take_while(|byte| **byte == b' ').count();
+            let words = words(line.get(blanks..).unwrap_or_default());
             // A file does not name another one.
             let is_option = words.first().is_some_and(|first| first != "-o");
             is_option.then(|| Line {
@@ -121,23 +125,32 @@ fn lines(text: &str, path: &Path) -> Vec<Line> {
 }
 
 /// The option and the rest; a property is split into its words.
-fn words(line: &str) -> Vec<OsString> {
-    match line.split_once(' ') {
-        None if line.is_empty() => Vec::new(),
-        None => vec![line.into()],
-        Some((option @ ("-D" | "--property"), rest)) => {
-            let pair = rest
-                .split(' ')
-                .nth(1)
-                .is_some_and(|name| name.eq_ignore_ascii_case("user-property"));
-            let words = rest.splitn(if pair { 4 } else { 3 }, ' ');
-            std::iter::once(option)
-                .chain(words)
-                .map(Into::into)
-                .collect()
-        }
-        Some((option, value)) => vec![option.into(), value.into()],
+fn words(line: &[u8]) -> Vec<OsString> {
+    let split = |count| {
+        line.splitn(count, |byte| *byte == b' ')
+            .map(os_string)
+            .collect()
+    };
+    if line.is_empty() {
+        return Vec::new();
     }
+    let in_two: Vec<OsString> = split(2);
+    if !matches!(in_two.first(), Some(first) if first == "-D" || first == "--property") {
+        return in_two;
+    }
+    let in_four: Vec<OsString> = split(4);
+    match in_four.get(2) {
+        Some(name) if name.eq_ignore_ascii_case("user-property") => split(5),
+        _ => in_four,
+    }
+}
+
+/// Any bytes, where the system has arguments of any bytes.
+fn os_string(bytes: &[u8]) -> OsString {
+    #[cfg(unix)]
+    return std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());
+    #[cfg(not(unix))]
+    return String::from_utf8_lossy(bytes).into_owned().into();
 }
 
 #[cfg(test)]
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_line_is_an_option_and_the_rest_its_value() {
-        let text = "# mine\n-t  x y \r\n\n  -d\n#-q 1\n-o other\n-D publish user-property k v w\n";
+        let text = b"# mine\n-t  x y \r\n\n  -d\n#-q 1\n-o other\n-D publish user-property k v w\n-m \xff\n";
         let lines = lines(text, Path::new("file"));
         let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();
         let expected: [&[&str]; 3] = [
@@ -154,7 +167,9 @@ mod tests {
             &["-d"],
             &["-D", "publish", "user-property", "k", "v w"],
         ];
-        assert_eq!(words, expected);
+        assert_eq!(words[..3], expected);
+        #[cfg(unix)]
+        assert_eq!(words[3][1].as_encoded_bytes(), b"\xff");
         assert_eq!(lines[1].place, "In line 4 of file.");
     }
 

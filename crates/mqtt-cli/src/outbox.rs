@@ -75,6 +75,11 @@ impl Outbox {
         self.text.is_empty() && self.deliveries.is_empty() && !self.writer.is_busy()
     }
 
+    /// Whether `advance` would write.
+    pub(crate) fn can_write(&self) -> bool {
+        !self.text.is_empty() && !self.writer.is_busy()
+    }
+
     /// Bytes that are not given to the system yet.
     pub(crate) fn waiting(&self) -> usize {
         self.text.len() + self.block_length

@@ -3,20 +3,56 @@
 use std::time::Duration;
 
 use mqtt_client::ClientError;
-use mqtt_client::session::{CloseReason, Printable};
-use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
+use mqtt_client::session::{CloseReason, Printable, PublishError};
+use mqtt_codec::{Connack, DecodeError, ProtocolVersion, ReasonCode};
 
 use crate::exit::{Failure, Status, system_text, warn};
+use crate::options::ConnectionSettings;
 
-/// The failure that a program ends with because of this.
-pub(crate) fn failure(error: ClientError, version: ProtocolVersion, target: &str) -> Failure {
-    let status = status(&error, version);
-    let words = words(&error, version, target);
-    match error {
-        ClientError::Lookup(_) | ClientError::Closed(CloseReason::Refused(_)) => {
-            Failure::unmarked(status, words)
+/// What a program tells about its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    version: ProtocolVersion,
+    /// Where the server is, for people.
+    target: String,
+    quiet: bool,
+}
+
+impl Outcome {
+    pub(crate) fn new(connection: &ConnectionSettings) -> Self {
+        Self {
+            version: connection.version(),
+            target: connection.target(),
+            quiet: connection.quiet,
         }
-        _ => Failure::new(status, anyhow::anyhow!(words)),
+    }
+
+    /// The failure that a program ends with because of this.
+    pub(crate) fn failure(&self, error: ClientError) -> Failure {
+        let status = status(&error, self.version);
+        let words = words(&error, self.version, &self.target);
+        let failure = match error {
+            ClientError::Lookup(_)
+            | ClientError::Closed(
+                CloseReason::Refused(_) | CloseReason::Decode(DecodeError::ConnackCode(_)),
+            ) => Failure::unmarked(status, words),
+            _ => Failure::new(status, anyhow::anyhow!(words)),
+        };
+        failure.quiet_if(self.quiet)
+    }
+
+    /// A connection is gone, and will be made again.
+    pub(crate) fn tell_loss(&self, error: &ClientError, wait: Duration) {
+        let words = words(error, self.version, &self.target);
+        let seconds = wait.as_secs_f64();
+        self.warn(&format!("{words} Trying again in {seconds:.1} s."));
+    }
+
+    /// A warning, if they are wanted.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.quiet {
+            warn(text);
+        }
     }
 }
 
@@ -24,7 +60,7 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     match error {
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => Status::of_connack(connack, version),
-            CloseReason::Decode(mqtt_codec::DecodeError::ConnackCode(code)) => {
+            CloseReason::Decode(DecodeError::ConnackCode(code)) => {
                 Status::Refused(*code) // mosquitto passes any code on
             }
             CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
@@ -37,20 +73,8 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     }
 }
 
-/// A connection is gone, and will be made again.
-pub(crate) fn tell_loss(
-    error: &ClientError,
-    version: ProtocolVersion,
-    target: &str,
-    wait: Duration,
-) {
-    let words = words(error, version, target);
-    let seconds = wait.as_secs_f64();
-    warn(&format!("{words} Trying again in {seconds:.1} s."));
-}
-
 /// The first words of each line are mosquitto's.
-pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String {
+fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String {
     match error {
         ClientError::Lookup(error) => {
             format!(
@@ -63,6 +87,10 @@ pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str)
         }
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => refusal(connack, version),
+            CloseReason::Decode(DecodeError::ConnackCode(_)) => match version {
+                ProtocolVersion::V5_0 => "Connection error: Unknown reason.".to_owned(),
+                _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
+            },
             CloseReason::ConnectionLost => format!("The connection was lost ({target})."),
             CloseReason::HandshakeTimeout => {
                 format!("The connection was lost: no answer from {target} in time.")
@@ -84,6 +112,18 @@ pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str)
                 "A network protocol error occurred when communicating with the broker: {reason}."
             ),
         },
+        ClientError::Publish(error) => refused_here(error),
+        error => format!("{error}."),
+    }
+}
+
+/// A message that is not sent, because the server said that it does not take it.
+fn refused_here(error: &PublishError) -> String {
+    match error {
+        PublishError::QoSNotSupported => {
+            "Message QoS not supported on broker, try a lower QoS.".to_owned()
+        }
+        PublishError::Encode(error) => format!("Message payload is too large. ({error})"),
         error => format!("{error}."),
     }
 }
@@ -91,7 +131,7 @@ pub(crate) fn words(error: &ClientError, version: ProtocolVersion, target: &str)
 fn refusal(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {
-        let text = match code.connect_return_code().unwrap_or(3) {
+        let text = match connack.code(version) {
             1 => "unacceptable protocol version",
             2 => "identifier rejected",
             3 => "broker unavailable",

@@ -89,13 +89,9 @@ fn will_value(will: &Will) -> Value {
 
 fn connack_fields(connack: &Connack, version: ProtocolVersion) -> Fields {
     let properties = &connack.properties;
-    let code = match version {
-        ProtocolVersion::V5_0 => reason(connack.reason_code),
-        _ => Value::from(connack.reason_code.connect_return_code().unwrap_or(3)),
-    };
-    let name = match version {
-        ProtocolVersion::V5_0 => "reason_code",
-        _ => "return_code",
+    let (name, code) = match version {
+        ProtocolVersion::V5_0 => ("reason_code", reason(connack.reason_code)),
+        _ => ("return_code", connack.code(version).into()),
     };
     let mut fields = vec![
         (name, code),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mqtt_client::session::Printable;
 use mqtt_codec::{Publish, TopicFilter, TopicName};
 
-use crate::exit::warn;
+use crate::exit::complain;
 use crate::format::{Format, Style, Unprintable, visible};
 use crate::options::OutputSettings;
 
@@ -26,6 +26,7 @@ pub(crate) struct Printing {
     /// The host to name above the lines of `--watch`.
     pub(crate) watch: Option<String>,
     pub(crate) message_rate: bool,
+    pub(crate) quiet: bool,
 }
 
 impl From<&OutputSettings> for Printing {
@@ -107,7 +108,8 @@ impl Printer {
         {
             return Fate::Dropped;
         }
-        if publish.retain && printing.remove_retained {
+        // An empty one is what removes, and comes back to who asked for the flag as published.
+        if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
             self.to_remove.extend(TopicName::new(topic_name)); // it came as one
         }
         self.count += 1;
@@ -120,6 +122,11 @@ impl Printer {
             self.show(publish, out);
         }
         Fate::Taken
+    }
+
+    /// Whether the rate is printed.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.printing.message_rate
     }
 
     /// When `tick` wants to be called.
@@ -166,7 +173,9 @@ impl Printer {
         let empty = publish.payload.is_empty();
         if let Some(format) = &printing.format {
             for unprintable in format.write(publish, printing.style, out) {
-                tell(&unprintable, publish.topic_name);
+                if !printing.quiet {
+                    tell(&unprintable, publish.topic_name);
+                }
             }
         } else if empty && !(printing.verbose && printing.newline) {
             return;
@@ -186,7 +195,7 @@ impl Printer {
 
 fn tell(unprintable: &Unprintable, topic_name: &str) {
     let topic = Printable(topic_name);
-    warn(&match unprintable {
+    complain(&match unprintable {
         Unprintable::Json => format!("Message payload is not valid JSON on topic {topic}."),
         Unprintable::Float => {
             format!("requested float printing, but non-float data received on topic {topic}.")

@@ -1,9 +1,10 @@
 //! How far long work is, for the person at a terminal: one line on standard error that changes.
 
 use std::cell::Cell;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use crate::logger;
 use crate::options::Content;
 
 /// Work that is done before is not worth a line.
@@ -67,14 +68,13 @@ impl Progress {
             line += &format!(", {} MiB to send", unwritten / LARGE);
         }
         self.is_shown.set(true);
-        // Nobody looks: then nobody misses it.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        logger::print_error(&format!("\r\x1b[K{line}"));
     }
 
     /// Leaves the line as it is, and goes to the next one.
     pub(crate) fn finish(&self) {
         if self.is_shown.replace(false) {
-            let _ = writeln!(std::io::stderr());
+            logger::print_error("\n");
         }
     }
 }

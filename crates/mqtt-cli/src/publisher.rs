@@ -10,15 +10,18 @@ use mqtt_client::session::{Event, Outgoing, Printable, PublishError, Session};
 use mqtt_client::{ClientError, Driver, Options, Wake};
 use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
 
-use crate::exit::{Failure, Status, system_text, warn};
+use crate::exit::{Failure, Status, system_text};
 use crate::input::{Lines, Next};
 use crate::options::{ConnectionSettings, Content};
-use crate::outcome;
+use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::signal::Interrupts;
 
 /// How long the last bytes may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same after a signal.
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long acknowledgements are waited for after a signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -41,8 +44,7 @@ pub(crate) struct Plan {
     pub(crate) delay: Duration,
     disconnect: Disconnect,
     has_progress: bool,
-    quiet: bool,
-    target: String,
+    outcome: Outcome,
 }
 
 impl Plan {
@@ -70,18 +72,13 @@ impl Plan {
                 properties: properties.disconnect.clone(),
             },
             has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
-            quiet: connection.quiet,
-            target: connection.target(),
+            outcome: Outcome::new(connection),
         }
     }
 
     /// Does it.
     pub(crate) fn run(self) -> Result<Status, Failure> {
-        let quiet = self.quiet;
-        let publisher = Publisher::new(self);
-        publisher
-            .and_then(Publisher::run)
-            .map_err(|failure| failure.quiet_if(quiet))
+        Publisher::new(self)?.run()
     }
 }
 
@@ -92,92 +89,118 @@ struct Publisher {
     interrupts: Interrupts,
     progress: Progress,
     lines: Option<Lines>,
+    /// The message that is sent again and again.
+    repeated: Option<Arc<Message>>,
     /// A message that could not be sent yet.
     held: Option<Arc<Message>>,
     /// Repetitions that are left.
     left: u64,
     /// Before this time no further message is sent.
     not_before: Option<Instant>,
-    /// No further message is taken after a signal, and this is the end of the grace time.
-    grace_ends: Option<Instant>,
+    /// There is more to send, but others have to have their turn.
+    has_more: bool,
     input_ended: bool,
+    interrupted: Option<Interrupted>,
+    /// What went wrong with a message; the others are finished all the same.
+    failure: Option<Failure>,
+}
+
+/// A signal came.
+#[derive(Debug, Clone, Copy)]
+struct Interrupted {
     status: Status,
+    /// How long acknowledgements are waited for.
+    until: Instant,
+    /// Whether everything had been given to the connection.
+    all_was_taken: bool,
 }
 
 impl Publisher {
     fn new(mut plan: Plan) -> Result<Self, Failure> {
-        let version = plan.options.connect.protocol_version;
-        let fail = |error: ClientError| outcome::failure(error, version, &plan.target);
+        let outcome = plan.outcome.clone();
         let session = plan.session.take();
         #[allow(unused_mut)] // only Unix has a source
-        let mut driver = Driver::new(plan.options.clone(), session).map_err(fail)?;
+        let mut driver =
+            Driver::new(plan.options.clone(), session).map_err(|error| outcome.failure(error))?;
         #[allow(unused_mut)]
         let mut interrupts = Interrupts::listen()
             .map_err(|error| Failure::failed(format!("Cannot wait for signals: {error}.")))?;
         #[cfg(unix)]
         driver
             .register(&mut interrupts.source)
-            .map_err(|error| fail(error.into()))?;
+            .map_err(|error| outcome.failure(error.into()))?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat);
         Ok(Self {
             driver,
             interrupts,
             progress,
             lines: None,
+            repeated: None,
             held: None,
             left: plan.repeat,
             not_before: None,
-            grace_ends: None,
+            has_more: false,
             input_ended: false,
-            status: Status::Success,
+            interrupted: None,
+            failure: None,
             plan,
         })
     }
 
     fn run(mut self) -> Result<Status, Failure> {
         loop {
-            let deadlines = [self.not_before, self.grace_ends, self.progress.deadline()];
-            let deadline = deadlines.into_iter().flatten().min();
-            let (status, progress, quiet) = (&mut self.status, &mut self.progress, self.plan.quiet);
+            let deadline = self.deadline();
+            let (failure, progress, outcome) =
+                (&mut self.failure, &mut self.progress, &self.plan.outcome);
             let wake = self.driver.turn(deadline, |_, event| {
                 if let Event::Delivered { .. } = event {
                     progress.acknowledged += 1;
                 }
-                if let Some(refused) = tell(&event, quiet) {
-                    *status = refused;
+                if let Some(refused) = tell(&event, outcome) {
+                    *failure = Some(refused);
                 }
                 ControlFlow::Continue(())
             });
-            let wake = wake.map_err(|error| self.failure(error))?;
+            let wake = wake.map_err(|error| self.given_up(error))?;
             if let Wake::Disconnected(error, wait) = wake {
-                self.tell_loss(&error, wait);
+                self.plan.outcome.tell_loss(&error, wait);
             }
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
             }
             if self.driver.is_connected() {
-                self.publish().map_err(|error| self.failure(error.into()))?;
-                self.progress.show(Instant::now(), self.driver.unwritten());
-                if self.is_done() {
-                    return self.end();
-                }
+                self.publish();
             }
-            if self
-                .grace_ends
-                .is_some_and(|end| Instant::now() >= end || !self.driver.is_connected())
-            {
+            self.progress.show(Instant::now(), self.driver.unwritten());
+            let connected = self.driver.is_connected();
+            let too_late = self
+                .interrupted
+                .is_some_and(|interrupted| Instant::now() >= interrupted.until || !connected);
+            if connected && self.is_done() || too_late {
                 return self.end();
             }
         }
     }
 
+    /// The first of the program's own times. One that has passed and is not acted on would keep the
+    /// loop busy: that a message is due means nothing without a connection.
+    fn deadline(&self) -> Option<Instant> {
+        let not_before = self.not_before.filter(|_| self.driver.is_connected());
+        let grace = self.interrupted.map(|interrupted| interrupted.until);
+        let at_once = self.has_more.then(Instant::now);
+        let times = [not_before, grace, self.progress.deadline(), at_once];
+        times.into_iter().flatten().min()
+    }
+
     /// A signal: what was sent may still be acknowledged, for a while.
     fn stop_taking(&mut self, status: Status) {
-        if self.grace_ends.is_none() && !(self.input_ended && self.held.is_none()) {
-            self.status = status;
+        if self.interrupted.is_none() {
+            self.interrupted = Some(Interrupted {
+                status,
+                until: Instant::now() + GRACE,
+                all_was_taken: self.input_ended && self.held.is_none(),
+            });
         }
-        let end = Instant::now() + GRACE;
-        self.grace_ends.get_or_insert(end);
         self.input_ended = true;
         self.held = None;
     }
@@ -186,25 +209,41 @@ impl Publisher {
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
         let unfinished = self.unfinished();
-        let interrupted = self.grace_ends.is_some();
-        if interrupted && !self.plan.quiet {
-            let Progress {
-                published,
-                acknowledged,
-                ..
-            } = self.progress;
-            warn(&format!(
-                "Interrupted: {published} messages were sent, {acknowledged} acknowledged, {unfinished} not."
-            ));
+        let unwritten = self.driver.unwritten();
+        let disconnect = self.plan.disconnect.clone();
+        let timeout = match self.interrupted {
+            Some(_) => INTERRUPTED_TIMEOUT,
+            None => DISCONNECT_TIMEOUT,
+        };
+        let result = self.driver.disconnect(disconnect, timeout);
+        let lost = if result.is_err() { unwritten } else { 0 };
+        if let Some(interrupted) = self.interrupted {
+            self.tell_interrupted(unfinished, lost);
+            if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
+                return Ok(interrupted.status);
+            }
         }
-        let result = self
-            .driver
-            .disconnect(self.plan.disconnect.clone(), DISCONNECT_TIMEOUT);
-        if interrupted {
-            return Ok(self.status); // whether or not the good-bye was heard
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
-        result.map_err(|error| self.failure(error))?;
-        Ok(self.status)
+        result.map_err(|error| self.plan.outcome.failure(error))?;
+        Ok(Status::Success)
+    }
+
+    fn tell_interrupted(&self, unfinished: usize, lost: usize) {
+        let Progress {
+            published,
+            acknowledged,
+            ..
+        } = self.progress;
+        let mut text = format!("Interrupted: {published} messages were sent");
+        if self.plan.qos > QoS::AtMostOnce {
+            text += &format!(", {acknowledged} acknowledged, {unfinished} not");
+        }
+        if lost > 0 {
+            text += &format!(", but {lost} bytes of them did not leave");
+        }
+        self.plan.outcome.warn(&(text + "."));
     }
 
     /// Messages that are not with the broker for sure.
@@ -212,10 +251,10 @@ impl Publisher {
         self.driver.unfinished() + usize::from(self.held.is_some())
     }
 
-    fn failure(&self, error: ClientError) -> Failure {
+    /// The connection is gone and is not made again.
+    fn given_up(&self, error: ClientError) -> Failure {
         self.progress.finish();
-        let version = self.plan.options.connect.protocol_version;
-        let failure = outcome::failure(error, version, &self.plan.target);
+        let failure = self.plan.outcome.failure(error);
         match self.unfinished() {
             0 => failure,
             count => failure.with_hint(format!(
@@ -224,39 +263,48 @@ impl Publisher {
         }
     }
 
-    fn tell_loss(&self, error: &ClientError, wait: Duration) {
-        if !self.plan.quiet {
-            let version = self.plan.options.connect.protocol_version;
-            outcome::tell_loss(error, version, &self.plan.target, wait);
-        }
-    }
-
+    /// What still waits for the socket is little enough for the good-bye.
     fn is_done(&self) -> bool {
-        self.input_ended && self.held.is_none() && self.driver.unfinished() == 0
+        self.input_ended
+            && self.held.is_none()
+            && self.driver.unfinished() == 0
+            && self.driver.unwritten() < MAXIMUM_UNWRITTEN
     }
 
-    /// Publishes as much as there is, and as there is room for: the rest of the input waits.
-    fn publish(&mut self) -> Result<(), PublishError> {
-        while self.has_room() {
+    /// Publishes as much as there is, and as there is room for: the rest of the input waits. A server
+    /// that takes everything at once must not keep the loop from what comes in, so one block of bytes
+    /// is enough for a turn.
+    fn publish(&mut self) {
+        self.has_more = false;
+        let mut has_flushed = false;
+        while self.has_room(&mut has_flushed) {
             let Some(message) = self.held.take().or_else(|| self.next_message()) else {
-                return Ok(());
+                return;
             };
             let outgoing = Outgoing::new(Arc::clone(&message), self.plan.qos);
             match self.driver.publish(outgoing) {
                 Ok(_) => self.progress.published += 1,
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
                     self.held = Some(message);
-                    return Ok(());
+                    return;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was sent before is finished all the same.
+                    self.failure = Some(self.plan.outcome.failure(error.into()));
+                    self.input_ended = true;
+                    return;
+                }
             }
         }
-        Ok(())
     }
 
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, has_flushed: &mut bool) -> bool {
         if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {
             self.driver.flush();
+            if std::mem::replace(has_flushed, true) {
+                self.has_more = self.driver.unwritten() < MAXIMUM_UNWRITTEN;
+                return false;
+            }
         }
         self.driver.unwritten() < MAXIMUM_UNWRITTEN
             && (self.plan.qos == QoS::AtMostOnce || self.driver.has_room())
@@ -266,25 +314,37 @@ impl Publisher {
         if self.input_ended {
             return None;
         }
-        let payload = match &self.plan.content {
+        match &self.plan.content {
             Content::Payload(payload) => {
                 let payload = payload.clone();
                 self.next_repetition()?;
-                payload
+                let message = match self.repeated.take() {
+                    Some(message) => message,
+                    None => self.message(payload),
+                };
+                self.repeated = Some(Arc::clone(&message));
+                Some(message)
             }
-            Content::Lines => self.next_line()?,
-        };
+            Content::Lines => {
+                let line = self.next_line()?;
+                Some(self.message(line))
+            }
+        }
+    }
+
+    fn message(&self, payload: Bytes) -> Arc<Message> {
         let message = Message::new(self.plan.topic_name.clone(), payload);
-        Some(Arc::new(Message {
+        Arc::new(Message {
             retain: self.plan.retain,
             properties: self.plan.properties.clone(),
             ..message
-        }))
+        })
     }
 
     /// With a delay the next one waits for the end of the one before, and then for the delay.
     fn next_repetition(&mut self) -> Option<()> {
         if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
+            self.driver.flush();
             if self.driver.unfinished() > 0 || self.driver.unwritten() > 0 {
                 return None;
             }
@@ -317,35 +377,33 @@ impl Publisher {
             Next::Failed(error) => {
                 // What was read before is sent and acknowledged all the same.
                 self.input_ended = true;
-                self.status = Status::Failed;
-                warn(&format!(
-                    "Cannot read standard input: {}.",
-                    system_text(&error)
-                ));
+                let text = system_text(&error);
+                let failure = Failure::failed(format!("Cannot read standard input: {text}."));
+                self.failure = Some(failure);
             }
         }
         None
     }
 }
 
-/// What an event tells the person; the exit status if it is a failure.
-fn tell(event: &Event<'_>, quiet: bool) -> Option<Status> {
+/// What an event tells the person; the failure that it means.
+fn tell(event: &Event<'_>, outcome: &Outcome) -> Option<Failure> {
     match event {
         Event::Delivered {
             packet_identifier,
             reason_code,
             reason_string,
         } if reason_code.is_error() => {
-            if !quiet {
-                let mut text = format!("Publish {packet_identifier} failed: {reason_code}.");
-                if let Some(reason) = reason_string {
-                    text += &format!(" {}", Printable(reason));
-                }
-                warn(&text);
+            let mut text = format!("Publish {packet_identifier} failed: {reason_code}.");
+            if let Some(reason) = reason_string {
+                text += &format!(" {}", Printable(reason));
             }
-            return Some(Status::of_reason(*reason_code));
+            outcome.warn(&text);
+            // It was told: the status is left.
+            let status = Status::of_reason(*reason_code);
+            return Some(Failure::unmarked(status, text).quiet_if(true));
         }
-        Event::Connected { unfinished, .. } if !unfinished.is_empty() && !quiet => {
+        Event::Connected { unfinished, .. } if !unfinished.is_empty() => {
             let count = unfinished.len();
             let mut text = format!("{count} messages without acknowledgement are sent again.");
             if unfinished
@@ -354,7 +412,7 @@ fn tell(event: &Event<'_>, quiet: bool) -> Option<Status> {
             {
                 text += " The broker has no session to tell repeats by: they may arrive twice.";
             }
-            warn(&text);
+            outcome.warn(&text);
         }
         _ => {}
     }

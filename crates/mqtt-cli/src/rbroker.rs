@@ -9,7 +9,7 @@ use mqtt_broker::{EVENTS, Server, Settings};
 
 use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
 use crate::exit::{Failure, Status};
-use crate::logger::{self, Destination};
+use crate::logger;
 use crate::options::shown;
 use crate::signal::Interrupts;
 use crate::trace::{self, Form};
@@ -156,7 +156,7 @@ fn start_log(typed: &Typed) {
         (_, true) => LevelFilter::Debug,
         _ => LevelFilter::Info,
     };
-    logger::start(Destination::StandardError, level, true);
+    logger::start_for_broker(level);
     log::info!(target: EVENTS, "rbroker version {} starting.", env!("CARGO_PKG_VERSION"));
     match &typed.config_file {
         Some(path) => log::info!(target: EVENTS, "Config loaded from {}.", path.display()),

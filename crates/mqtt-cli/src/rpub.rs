@@ -6,7 +6,7 @@ use std::time::Duration;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, TopicName};
 
-use crate::arguments::{CommandOption, Parsed, Program, flag, number, told, value};
+use crate::arguments::{CommandOption, Parsed, Program, duration, flag, number, told, value};
 use crate::exit::{CLIENT_STATUSES, Failure, Status};
 use crate::logger;
 use crate::options::{
@@ -67,7 +67,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         Parsed::Told => return Ok(Status::Success),
     };
     if settings.connection.debug {
-        logger::start_for_client(arguments);
+        logger::start_for_publisher(arguments);
     }
     Plan::try_from(settings)?.run()
 }
@@ -132,8 +132,7 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "time",
             "Seconds between the end of one and the start of the next",
             |s: &mut Settings, v| {
-                let seconds: Option<f64> = number(v);
-                let delay = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                let delay = duration(v);
                 let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
                 s.delay = delay.ok_or_else(invalid)?;
                 Ok(())

@@ -73,7 +73,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         Parsed::Told => return Ok(Status::Success),
     };
     if settings.connection.debug {
-        logger::start_for_client(arguments);
+        logger::start_for_subscriber(arguments);
     }
     Plan::try_from(settings)?.run()
 }
@@ -132,6 +132,11 @@ impl TryFrom<Settings> for Plan {
 
     /// All that can fail without the network.
     fn try_from(settings: Settings) -> Result<Self, Failure> {
+        // From here on, whatever takes time.
+        let deadline = settings
+            .output
+            .timeout
+            .map(|timeout| Instant::now() + timeout);
         let connection = &settings.connection;
         let mut options = connection.client_options("rrr", Reconnect::Never)?;
         let content = settings.message.content()?;
@@ -145,7 +150,7 @@ impl TryFrom<Settings> for Plan {
             )
             .with_hint("Give them with -t, one of -f, -m, -n and -s, and -e."));
         };
-        ConnectionSettings::take_at_most(&mut options, 1);
+        connection.take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
         let filter = TopicFilter::new(&response_topic);
         let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;
@@ -153,11 +158,10 @@ impl TryFrom<Settings> for Plan {
             topic_filter,
             options: settings.output.subscription_options(settings.message.qos),
         };
-        let timeout = settings.output.timeout;
         Ok(Self {
             subscriptions: vec![subscription],
             count: Some(1),
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline,
             request: Some(Request {
                 message: Arc::new(message),
                 qos: settings.message.qos,

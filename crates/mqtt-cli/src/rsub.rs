@@ -81,7 +81,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         Parsed::Told => return Ok(Status::Success),
     };
     if settings.connection.debug {
-        logger::start_for_client(arguments);
+        logger::start_for_subscriber(arguments);
     }
     Plan::try_from(settings)?.run()
 }
@@ -214,6 +214,11 @@ impl TryFrom<Settings> for Plan {
 
     /// All that can fail without the network.
     fn try_from(settings: Settings) -> Result<Self, Failure> {
+        // From here on, whatever takes time.
+        let deadline = settings
+            .output
+            .timeout
+            .map(|timeout| Instant::now() + timeout);
         let connection = &settings.connection;
         let mut options = connection.client_options("rsub", Reconnect::Always)?;
         if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
@@ -227,7 +232,7 @@ impl TryFrom<Settings> for Plan {
             ));
         }
         if let Some(count) = settings.count {
-            ConnectionSettings::take_at_most(&mut options, count);
+            connection.take_at_most(&mut options, count);
         }
         let printing = Printing {
             filter_out: settings.filter_out,
@@ -243,13 +248,12 @@ impl TryFrom<Settings> for Plan {
             topic_filter,
             options: subscription_options,
         };
-        let timeout = settings.output.timeout;
         Ok(Self {
             subscriptions: settings.topics.into_iter().map(subscription).collect(),
             unsubscribe: settings.unsubscribe,
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline,
             ..Self::new(connection, options, printing)
         })
     }

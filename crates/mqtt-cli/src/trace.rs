@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
 use std::time::Instant;
 
 use colored::{Color, Colorize};
@@ -11,7 +10,8 @@ use mqtt_client::session::{Direction, Observed, Observer, Printable};
 use mqtt_codec::{PacketType, Role};
 use serde_json::Value;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, is_colorful};
+use crate::logger;
 use crate::options::shown;
 use crate::packet_fields::{Fields, fields};
 
@@ -40,8 +40,7 @@ impl Form {
 /// one, where the packet does not say who that is.
 pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Observer {
     let start = Instant::now();
-    let colorful = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colorful = is_colorful();
     Observer::new(move |observed| {
         let rung = Rung {
             seconds: start.elapsed().as_secs_f64(),
@@ -54,8 +53,7 @@ pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Obser
             Form::Ladder => rung.ladder(colorful),
             Form::Json => rung.json(),
         };
-        // That nobody reads it is no reason to stop.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        logger::print_error(&line);
     })
 }
 

@@ -161,10 +161,7 @@ impl Line<'_> {
     fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.packet {
             Packet::Connack(connack) => {
-                let code = match self.version {
-                    ProtocolVersion::V5_0 => connack.reason_code.value(),
-                    _ => connack.reason_code.connect_return_code().unwrap_or(3),
-                };
+                let code = connack.code(self.version);
                 match self.role {
                     Role::Client => write!(f, " ({code})"),
                     Role::Server => write!(f, " ({}, {code})", u8::from(connack.session_present)),

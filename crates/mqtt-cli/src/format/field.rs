@@ -241,10 +241,7 @@ impl Layout {
         let padding = self.width.saturating_sub(payload.len() * 2);
         let pad = if self.zeros { b'0' } else { b' ' };
         let left = if self.left { 0 } else { padding };
-        let value = payload.iter().flat_map(|byte| {
-            [byte >> 4, byte & 15]
-                .map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
-        });
+        let value = payload.iter().flat_map(|byte| hex_digits(*byte, digits));
         let group = self.precision.filter(|precision| *precision > 0);
         let separator = self.separator.unwrap_or(b' ');
         let all = std::iter::repeat_n(pad, left).chain(value);
@@ -280,6 +277,15 @@ fn user_properties(properties: UserProperties<'_>, style: Style, out: &mut Vec<u
         out.push(b':');
         visible(value.as_bytes(), style, out);
     }
+}
+
+/// Two digits for each byte.
+pub(super) fn push_hex(bytes: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
+    out.extend(bytes.iter().flat_map(|byte| hex_digits(*byte, digits)));
+}
+
+fn hex_digits(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
 }
 
 /// Bytes of the sender's, as they are; on a terminal control characters come out as escapes, but for

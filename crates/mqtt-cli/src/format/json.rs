@@ -11,16 +11,21 @@ use jiff::Zoned;
 use mqtt_codec::{Publish, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
+use super::field::push_hex;
 use super::{Style, Unprintable, time};
 
 /// `%j`: the payload is a string.
 pub(super) fn write_text(publish: &Publish<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
+    let start = out.len();
     let mut object = Object::new(style.pretty, out);
     header(&mut object, publish, now);
     object.key("payload");
     object.text_or_null(publish.payload);
     object.hex_if_binary("payloadhex", publish.payload);
     object.end();
+    if style.terminal {
+        escape_controls(start, out);
+    }
 }
 
 /// `%J`: the payload is JSON itself. Nothing is printed if it is not.
@@ -46,7 +51,24 @@ pub(super) fn write_value(
         out.truncate(start);
         return Some(Unprintable::Json);
     }
+    if style.terminal {
+        escape_controls(start, out);
+    }
     None
+}
+
+/// JSON lets DEL and the control characters above it pass, which a terminal must not get. They stand in
+/// strings only, where an escape says the same.
+fn escape_controls(start: usize, out: &mut Vec<u8>) {
+    let json = String::from_utf8_lossy(out.get(start..).unwrap_or_default()).into_owned();
+    out.truncate(start);
+    for character in json.chars() {
+        if matches!(character, '\u{7f}'..='\u{9f}') {
+            out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+        } else {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
 }
 
 fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
@@ -172,8 +194,10 @@ impl<'a> Object<'a> {
     /// The exact bytes, if the string before could not hold them.
     fn hex_if_binary(&mut self, name: &str, bytes: &[u8]) {
         if std::str::from_utf8(bytes).is_err() {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            self.text(name, &hex);
+            self.key(name);
+            self.out.push(b'"');
+            push_hex(bytes, b"0123456789abcdef", self.out);
+            self.out.push(b'"');
         }
     }
 

@@ -86,8 +86,8 @@ impl Format {
                 }
                 b'@' => match bytes.next() {
                     None => return Err(FormatError::Incomplete),
-                    Some(b'@') => {
-                        literal.push(b'@');
+                    Some(sign @ (b'@' | b'%')) => {
+                        literal.push(sign);
                         continue;
                     }
                     Some(conversion) => Piece::Time(conversion),

@@ -122,7 +122,7 @@ fn each_conversion_prints_pads_and_cuts_as_mosquitto_sub() {
             "a%%b@@c\\\\\\0\\a\\e\\n\\r\\t\\v",
             "a%b@c\\\0\u{7}\u{1b}\n\r\t\u{b}",
         ),
-        ("@Q@E", "%Q%E"),
+        ("@Q@E@%", "%Q%E%"),
     ] {
         assert_eq!(text(format), expected, "{format}");
     }
@@ -276,6 +276,15 @@ fn a_terminal_gets_no_control_characters_of_the_senders() {
         String::from_utf8(out).unwrap(),
         "\x1b\\u{1b}[2J\\xff\\u{9b}ä\n"
     );
+    let message = Message::new(TopicName::new("t").unwrap(), "\"\x7f\u{9b}\"");
+    for (format, expected) in [
+        ("%j", "\"\\\"\\u007f\\u009b\\\"\"}"),
+        ("%J", "\"\\u007f\\u009b\"}"),
+    ] {
+        let out = formatted(format, &message, Delivery::AtMostOnce, style);
+        let json = String::from_utf8(out).unwrap();
+        assert!(json.ends_with(expected), "{json}");
+    }
 }
 
 proptest::proptest! {

@@ -39,10 +39,10 @@ impl TransportSettings {
             return Err(refused(option, what));
         }
         match self.tls {
+            _ if port == 0 => Err(refused("port 0", "Unix sockets")),
             _ if self.no_tls => Ok(()),
             Some(option) => Err(refused(option, "TLS")),
             None if port == TLS_PORT => Err(refused("port 8883; --no-tls connects without", "TLS")),
-            None if port == 0 => Err(refused("port 0", "Unix sockets")),
             None => Ok(()),
         }
     }

@@ -16,10 +16,10 @@ use mqtt_codec::{
     TopicName, UnsubscribeProperties,
 };
 
-use crate::exit::{Failure, Status, system_text, warn};
+use crate::exit::{Failure, Status, system_text};
 use crate::options::ConnectionSettings;
 use crate::outbox::Outbox;
-use crate::outcome;
+use crate::outcome::Outcome;
 use crate::printer::{Printer, Printing};
 use crate::requests::Requests;
 use crate::signal::Interrupts;
@@ -50,8 +50,7 @@ pub(crate) struct Plan {
     pub(crate) deadline: Option<Instant>,
     pub(crate) request: Option<Request>,
     pub(crate) debug: bool,
-    pub(crate) quiet: bool,
-    pub(crate) target: String,
+    pub(crate) outcome: Outcome,
 }
 
 /// What rrr asks, and where it waits for the answer.
@@ -83,24 +82,24 @@ impl Plan {
                 reason_code: ReasonCode::Success,
                 properties: properties.disconnect.clone(),
             },
-            printing,
+            printing: Printing {
+                quiet: connection.quiet,
+                ..printing
+            },
             count: None,
             only_subscribe: false,
             deadline: None,
             request: None,
-            debug: connection.debug,
-            quiet: connection.quiet,
-            target: connection.target(),
+            debug: connection.debug && !connection.quiet,
+            outcome: Outcome::new(connection),
         }
     }
 
     /// Does it.
     pub(crate) fn run(self) -> Result<Status, Failure> {
-        let quiet = self.quiet;
-        let subscriber = Subscriber::new(self);
-        subscriber
-            .and_then(Subscriber::run)
-            .map_err(|failure| failure.quiet_if(quiet))
+        let quiet = self.printing.quiet;
+        let subscriber = Subscriber::new(self)?;
+        subscriber.run().map_err(|failure| failure.quiet_if(quiet))
     }
 }
 
@@ -112,8 +111,8 @@ struct Subscriber {
 
 impl Subscriber {
     fn new(mut plan: Plan) -> Result<Self, Failure> {
-        let version = plan.options.connect.protocol_version;
-        let fail = |error: ClientError| outcome::failure(error, version, &plan.target);
+        let outcome = plan.outcome.clone();
+        let fail = |error: ClientError| outcome.failure(error);
         let session = plan.session.take();
         let mut driver = Driver::new(plan.options.clone(), session).map_err(fail)?;
         #[allow(unused_mut)] // only Unix has a source
@@ -139,6 +138,7 @@ impl Subscriber {
             removals: VecDeque::new(),
             request_sent: None,
             ending: None,
+            was_connected: false,
         };
         state.printer.begin(&mut state.outbox.text);
         Ok(Self {
@@ -158,19 +158,18 @@ impl Subscriber {
             let wake = match wake {
                 Ok(wake) => wake,
                 Err(error) => {
-                    if let Err(error) = self.write_rest() {
-                        return self.cannot_write(&error);
-                    }
-                    return Err(self.state.failure(error));
+                    let failure = self.state.plan.outcome.failure(error);
+                    return match self.write_rest() {
+                        Ok(rest) => Err(self.state.with_rest(failure, rest)),
+                        Err(error) => self.cannot_write(&error),
+                    };
                 }
             };
+            self.state.tick(self.driver.is_connected());
             if self.driver.is_connected() {
-                self.state
-                    .printer
-                    .tick(Instant::now(), &mut self.state.outbox.text);
-                self.state.publish(&mut self.driver)?;
+                self.state.publish(&mut self.driver);
             }
-            if let Err(error) = self.state.outbox.advance(&mut self.driver) {
+            if let Err(error) = self.state.advance(&mut self.driver) {
                 return self.cannot_write(&error);
             }
             if self.driver.has_watched_ended() {
@@ -184,13 +183,11 @@ impl Subscriber {
                 return self.complete();
             }
             if self.state.is_too_late() {
-                let _ = self.write_rest(); // that it is too late says more
-                self.disconnect(ReasonCode::DisconnectWithWillMessage);
-                return Err(Failure::unmarked(Status::TimedOut, "Timed out"));
+                return self.too_late();
             }
             if let Wake::Disconnected(error, wait) = wake {
-                self.state.requests = Requests::default();
-                self.state.tell_loss(&error, wait);
+                self.state.connection_lost();
+                self.state.plan.outcome.tell_loss(&error, wait);
             }
         }
     }
@@ -214,20 +211,28 @@ impl Subscriber {
 
     /// Asked to end: what was taken is written, if somebody reads it.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
-        let connected = self.driver.is_connected();
         let rest = self.write_rest().unwrap_or(0);
         self.disconnect(ReasonCode::DisconnectWithWillMessage);
         // On a terminal a person wants to know; in a script only what is amiss is worth a line.
-        let is_told = rest > 0 || io::stderr().is_terminal();
-        if is_told && !self.state.plan.quiet {
+        if rest > 0 || io::stderr().is_terminal() {
             let count = self.state.printer.count;
             let mut text = format!("Interrupted: {count} messages were received");
             if rest > 0 {
                 text += &format!(", {rest} bytes of them could not be written");
             }
-            warn(&(text + "."));
+            self.state.plan.outcome.warn(&(text + "."));
         }
-        Ok(if connected { Status::Success } else { status })
+        Ok(match self.state.was_connected {
+            true => Status::Success,
+            false => status,
+        })
+    }
+
+    fn too_late(mut self) -> Result<Status, Failure> {
+        let rest = self.write_rest().unwrap_or(0); // that it is too late says more than an error
+        self.disconnect(ReasonCode::DisconnectWithWillMessage);
+        let failure = Failure::unmarked(Status::TimedOut, "Timed out");
+        Err(self.state.with_rest(failure, rest))
     }
 
     /// The reader has seen enough, or there is no room. What it did not get is not acknowledged.
@@ -247,7 +252,7 @@ impl Subscriber {
         let end = Instant::now() + WRITE_GRACE;
         self.driver.pause();
         loop {
-            self.state.outbox.advance(&mut self.driver)?;
+            self.state.advance(&mut self.driver)?;
             if self.state.outbox.is_empty() || Instant::now() >= end {
                 return Ok(self.state.outbox.waiting());
             }
@@ -259,23 +264,31 @@ impl Subscriber {
     /// The messages of QoS 2 that were printed, and what was published: lets the broker finish with
     /// them, for a while.
     fn finish_handshakes(&mut self) {
-        let end = Instant::now() + GRACE;
-        let unfinished = |driver: &mut Driver| {
-            let received = driver
-                .connection()
-                .map(|connection| connection.unfinished_received());
-            driver.unfinished() + received.unwrap_or(0) > 0
-        };
+        let grace = Instant::now() + GRACE;
+        let end = self
+            .state
+            .plan
+            .deadline
+            .map_or(grace, |deadline| deadline.min(grace));
         self.driver.resume();
-        while unfinished(&mut self.driver) && Instant::now() < end {
+        while self.unfinished() > 0 && self.interrupts.asked().is_none() && Instant::now() < end {
+            let state = &mut self.state;
             // Further messages are neither printed nor acknowledged.
-            let turn = self
-                .driver
-                .turn(Some(end), |_, _| ControlFlow::Continue(()));
+            let turn = self.driver.turn(Some(end), |_, event| {
+                state.handle_delivered(&event);
+                ControlFlow::Continue(())
+            });
             if !matches!(turn, Ok(Wake::Progress)) {
                 break;
             }
         }
+    }
+
+    /// Exchanges of QoS 1 and 2, in both directions, that the broker has not finished.
+    fn unfinished(&mut self) -> usize {
+        let connection = self.driver.connection();
+        let received = connection.map_or(0, |connection| connection.unfinished_received());
+        self.driver.unfinished() + received
     }
 
     /// Says good-bye. That it is not heard is no failure: the work is done.
@@ -285,5 +298,7 @@ impl Subscriber {
             ..self.state.plan.disconnect.clone()
         };
         let _ = self.driver.disconnect(disconnect, GRACE);
+        // The last lines of `-d`.
+        let _ = self.write_rest();
     }
 }

@@ -1,17 +1,18 @@
 //! What is done with each event of the connection, and what the program itself sends.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mqtt_client::Driver;
 use mqtt_client::session::{Connection, Event, Outgoing, PublishError};
-use mqtt_client::{ClientError, Driver};
 use mqtt_codec::{Message, Publish, QoS, TopicName};
 
-use crate::exit::{Failure, Status, warn};
+use crate::exit::{Failure, Status};
+use crate::logger;
 use crate::outbox::Outbox;
-use crate::outcome;
 use crate::printer::{Fate, Printer};
 use crate::requests::{Requests, Told};
 
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) request_sent: Option<Instant>,
     /// All that was asked for is there, or something ends it early.
     pub(super) ending: Option<Result<Status, Failure>>,
+    pub(super) was_connected: bool,
 }
 
 impl State {
@@ -37,14 +39,16 @@ impl State {
         event: &Event<'_>,
     ) -> ControlFlow<()> {
         match event {
-            Event::Connected { .. } => self.subscribe(connection),
+            Event::Connected { .. } => {
+                self.was_connected = true;
+                self.subscribe(connection);
+            }
             Event::Subscribed(suback) => {
-                if self.plan.debug && !self.plan.quiet {
-                    let codes = suback
-                        .reason_codes
-                        .iter()
-                        .map(|code| code.value().to_string());
-                    let codes = codes.collect::<Vec<_>>().join(", ");
+                // mosquitto_rr does not say so.
+                if self.plan.debug && self.plan.request.is_none() {
+                    let codes = suback.reason_codes.iter();
+                    let codes: Vec<_> = codes.map(|code| code.value().to_string()).collect();
+                    let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
                 }
                 let told = self.requests.subscribed(suback, &self.plan.subscriptions);
@@ -54,20 +58,72 @@ impl State {
                 let told = self.requests.unsubscribed(unsuback);
                 self.tell(told);
             }
-            Event::Message(received) if !self.is_complete() => {
+            // Whatever comes behind the end is left to the broker.
+            Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());
             }
-            Event::Delivered { reason_code, .. } if reason_code.is_error() => {
-                let text = anyhow::anyhow!("Publish failed: {reason_code}.");
-                let status = Status::of_reason(*reason_code);
-                self.ending = Some(Err(Failure::new(status, text)));
-            }
-            _ => {}
+            event => self.handle_delivered(event),
         }
         ControlFlow::Continue(())
     }
 
+    /// A request, or a removal, that was refused is a failure.
+    pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
+        if let Event::Delivered {
+            packet_identifier,
+            reason_code,
+            ..
+        } = event
+        {
+            if reason_code.is_error() {
+                let text = format!("Publish {packet_identifier} failed: {reason_code}.");
+                let status = Status::of_reason(*reason_code);
+                self.ending = Some(Err(Failure::new(status, anyhow::anyhow!(text))));
+            }
+        }
+    }
+
+    /// What is not acknowledged yet is asked again with the next connection. A request of QoS 0 may be
+    /// lost with its connection.
+    pub(super) fn connection_lost(&mut self) {
+        self.requests = Requests::default();
+        let is_lost = |request: &Request| request.qos == QoS::AtMostOnce;
+        if self.plan.request.as_ref().is_some_and(is_lost) {
+            self.request_sent = None;
+        }
+    }
+
+    /// The rate, from the first connection on.
+    pub(super) fn tick(&mut self, is_connected: bool) {
+        if self.printer.has_rate() && (is_connected || self.printer.deadline().is_some()) {
+            self.printer.tick(Instant::now(), &mut self.outbox.text);
+        }
+    }
+
+    /// Lines of `-d` stand before what comes after them.
+    pub(super) fn advance(&mut self, driver: &mut Driver) -> io::Result<()> {
+        loop {
+            logger::take_pending(&mut self.outbox.text);
+            self.outbox.advance(driver)?;
+            logger::take_pending(&mut self.outbox.text); // of the acknowledgements
+            if !self.outbox.can_write() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The failure, with what was received and not written.
+    pub(super) fn with_rest(&self, failure: Failure, rest: usize) -> Failure {
+        match rest {
+            0 => failure,
+            rest => failure.with_hint(format!(
+                "{rest} bytes of messages that were received could not be written."
+            )),
+        }
+    }
+
     fn take(&mut self, publish: &Publish<'_>) {
+        logger::take_pending(&mut self.outbox.text);
         if self
             .plan
             .request
@@ -104,7 +160,7 @@ impl State {
     /// With each connection, whether or not the server knows the session: the options may differ.
     fn subscribe(&mut self, connection: &mut Connection) {
         if let Err(error) = self.try_subscribe(connection) {
-            self.ending = Some(Err(self.failure(error.into())));
+            self.fail(error);
         }
     }
 
@@ -126,9 +182,9 @@ impl State {
     }
 
     fn tell(&mut self, told: Told) {
-        if !self.plan.quiet {
-            told.warnings.iter().for_each(|text| warn(text));
-        }
+        told.warnings
+            .iter()
+            .for_each(|text| self.plan.outcome.warn(text));
         if let Some(failure) = told.failure {
             self.ending = Some(Err(failure));
         } else if self.plan.only_subscribe && self.requests.are_answered() {
@@ -137,20 +193,15 @@ impl State {
     }
 
     /// What this program sends: the request, once its answer can arrive, and removals.
-    pub(super) fn publish(&mut self, driver: &mut Driver) -> Result<(), Failure> {
-        if self.ending.as_ref().is_some_and(Result::is_err) {
-            return Ok(());
-        }
-        if let (Some(request), None, true) = (
-            &self.plan.request,
-            self.request_sent,
-            self.requests.are_answered(),
-        ) {
+    pub(super) fn publish(&mut self, driver: &mut Driver) {
+        let can_ask = self.requests.are_answered() && self.request_sent.is_none();
+        if let (Some(request), true) = (&self.plan.request, can_ask) {
             let outgoing = Outgoing::new(Arc::clone(&request.message), request.qos);
-            driver
-                .publish(outgoing)
-                .map_err(|error| self.failure(error.into()))?;
-            self.request_sent = Some(Instant::now());
+            match driver.publish(outgoing) {
+                Ok(_) => self.request_sent = Some(Instant::now()),
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {}
+                Err(error) => self.fail(error),
+            }
         }
         while let Some(topic_name) = self.removals.front() {
             let message = Message {
@@ -160,14 +211,22 @@ impl State {
             match driver.publish(Outgoing::new(Arc::new(message), QoS::AtLeastOnce)) {
                 Ok(_) => drop(self.removals.pop_front()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
-                Err(error) => return Err(self.failure(error.into())),
+                Err(error) => return self.fail(error),
             }
         }
-        Ok(())
     }
 
+    fn fail(&mut self, error: PublishError) {
+        self.ending = Some(Err(self.plan.outcome.failure(error.into())));
+    }
+
+    /// Whether there is nothing left to do: a failure leaves nothing.
     pub(super) fn is_complete(&self) -> bool {
-        self.ending.is_some() && self.removals.is_empty()
+        match &self.ending {
+            None => false,
+            Some(Ok(_)) => self.removals.is_empty(),
+            Some(Err(_)) => true,
+        }
     }
 
     /// The first of the program's own times.
@@ -179,18 +238,6 @@ impl State {
     pub(super) fn is_too_late(&self) -> bool {
         let deadline = self.plan.deadline;
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    pub(super) fn failure(&self, error: ClientError) -> Failure {
-        let version = self.plan.options.connect.protocol_version;
-        outcome::failure(error, version, &self.plan.target)
-    }
-
-    pub(super) fn tell_loss(&self, error: &ClientError, wait: Duration) {
-        if !self.plan.quiet {
-            let version = self.plan.options.connect.protocol_version;
-            outcome::tell_loss(error, version, &self.plan.target, wait);
-        }
     }
 }
 

@@ -64,6 +64,15 @@ properties! {
 }
 
 impl Connack {
+    /// The code as this version writes it: a reason code, or a return code of 3.1 and 3.1.1; 3 (server
+    /// unavailable) if that has none that says the same.
+    pub fn code(&self, version: ProtocolVersion) -> u8 {
+        match version {
+            ProtocolVersion::V5_0 => self.reason_code.value(),
+            _ => self.reason_code.connect_return_code().unwrap_or(3),
+        }
+    }
+
     pub(crate) fn decode(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,

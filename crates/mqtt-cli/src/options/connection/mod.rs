@@ -159,11 +159,14 @@ impl ConnectionSettings {
         Ok(options)
     }
 
-    /// The connection takes no more than so many messages at a time; only 5.0 can say so.
-    pub(crate) fn take_at_most(options: &mut Options, count: u64) {
+    /// The connection takes no more than so many messages at a time, unless a property says otherwise;
+    /// only 5.0 can say so.
+    pub(crate) fn take_at_most(&self, options: &mut Options, count: u64) {
         let announced = &mut options.connect.properties.receive_maximum;
         let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
-        if let (Some(count), Some(maximum)) = (count, *announced) {
+        if let (Some(count), Some(maximum), None) =
+            (count, *announced, self.properties.connect.receive_maximum)
+        {
             *announced = Some(maximum.min(count));
         }
     }
