@@ -8,24 +8,6 @@ use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
 use crate::logger;
 
-/// What `--help` of the client programs says about the exit status.
-pub(crate) const CLIENT_STATUSES: &str = "\
-Exit status:
-  0              all was done; or ended by SIGINT or SIGTERM (rsub, rrr)
-  1              wrong options, a file that cannot be read, a broker that cannot be reached, or
-                 standard output that cannot be written
-  1 to 5         the broker refused the connection: return code of MQTT 3.1 and 3.1.1
-  2              the broker broke the rules of the protocol
-  4              the broker ended the connection
-  7              the connection was lost
-  19             the broker did not answer a ping
-  27             the time of -W is over
-  128 and above  the broker refused the connection, all subscriptions or a message: reason code
-  130, 143       ended by SIGINT or SIGTERM before all was done
-
-Options are also read from a file, one on each line: -o FILE, or else rpub, rsub or rrr (then
-mosquitto_pub, mosquitto_sub or mosquitto_rr) in $XDG_CONFIG_HOME or ~/.config. Arguments win.";
-
 /// An exit status. Those of the mosquitto tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod client;
 mod exit;
 mod format;
 mod input;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, TopicName};
 
-use crate::arguments::{CommandOption, Parsed, Program, duration, flag, number, told, value};
-use crate::exit::{CLIENT_STATUSES, Failure, Status};
+use crate::arguments::{CommandOption, Program, duration, flag, number, value};
+use crate::client;
+use crate::exit::{Failure, Status};
 use crate::logger;
 use crate::options::{
-    ClientSettings, ConnectionSettings, Content, MessageSettings, connection_options,
-    message_options, property_option, topic_name, transport_options, will_options,
+    ClientSettings, ConnectionSettings, Content, MessageSettings, message_options, topic_name,
 };
 use crate::publisher::Plan;
 
@@ -62,31 +62,22 @@ impl AsMut<MessageSettings> for Settings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let settings = match program().parse(arguments)? {
-        Parsed::Run(settings) => settings,
-        Parsed::Told => return Ok(Status::Success),
-    };
-    if settings.connection.debug {
-        logger::start_for_publisher(arguments);
+    match client::start(&program(), arguments, logger::start_for_publisher)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
     }
-    Plan::try_from(settings)?.run()
 }
 
 fn program() -> Program<Settings> {
     Program {
         name: "rpub",
         about: "Publish MQTT messages: one, or one for each line of standard input",
-        after_help: CLIENT_STATUSES,
+        after_help: client::STATUSES,
         has_options_file: true,
-        options: vec![
+        options: client::with_shared_options(vec![
             ("What to publish", publishing_options()),
             ("Message", message_options()),
-            ("Connection", connection_options()),
-            ("Properties", property_option()),
-            ("Will", will_options()),
-            ("Transport", transport_options()),
-            ("Help", told()),
-        ],
+        ]),
     }
 }
 

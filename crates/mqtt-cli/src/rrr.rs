@@ -7,13 +7,13 @@ use std::time::Instant;
 use mqtt_client::Reconnect;
 use mqtt_codec::{Message, ProtocolVersion, Subscription, TopicFilter, TopicName};
 
-use crate::arguments::{CommandOption, Parsed, Program, flag, told, value};
-use crate::exit::{CLIENT_STATUSES, Failure, Status};
+use crate::arguments::{CommandOption, Program, flag, value};
+use crate::client;
+use crate::exit::{Failure, Status};
 use crate::logger;
 use crate::options::{
-    ClientSettings, ConnectionSettings, Content, MessageSettings, OutputSettings,
-    connection_options, message_options, output_options, property_option, topic_name,
-    transport_options, will_options,
+    ClientSettings, ConnectionSettings, Content, MessageSettings, OutputSettings, message_options,
+    output_options, topic_name,
 };
 use crate::printer::Printing;
 use crate::subscriber::{Plan, Request};
@@ -68,32 +68,23 @@ impl AsMut<OutputSettings> for Settings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let settings = match program().parse(arguments)? {
-        Parsed::Run(settings) => settings,
-        Parsed::Told => return Ok(Status::Success),
-    };
-    if settings.connection.debug {
-        logger::start_for_subscriber(arguments);
+    match client::start(&program(), arguments, logger::start_for_subscriber)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
     }
-    Plan::try_from(settings)?.run()
 }
 
 fn program() -> Program<Settings> {
     Program {
         name: "rrr",
         about: "Publish an MQTT request, and print the response",
-        after_help: CLIENT_STATUSES,
+        after_help: client::STATUSES,
         has_options_file: true,
-        options: vec![
+        options: client::with_shared_options(vec![
             ("Request and response", request_options()),
             ("What to publish", message_options()),
             ("What to print", output_options()),
-            ("Connection", connection_options()),
-            ("Properties", property_option()),
-            ("Will", will_options()),
-            ("Transport", transport_options()),
-            ("Help", told()),
-        ],
+        ]),
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
 
-use crate::arguments::{CommandOption, Parsed, Program, flag, number, told, value};
-use crate::exit::{CLIENT_STATUSES, Failure, Status};
+use crate::arguments::{CommandOption, Program, flag, number, value};
+use crate::client;
+use crate::exit::{Failure, Status};
 use crate::logger;
 use crate::options::{
-    ClientSettings, ConnectionSettings, OutputSettings, connection_options, output_options,
-    property_option, qos, shown, topic_filter, transport_options, will_options,
+    ClientSettings, ConnectionSettings, OutputSettings, output_options, qos, shown, topic_filter,
 };
 use crate::printer::Printing;
 use crate::subscriber::Plan;
@@ -76,31 +76,22 @@ impl AsMut<OutputSettings> for Settings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let settings = match program().parse(arguments)? {
-        Parsed::Run(settings) => settings,
-        Parsed::Told => return Ok(Status::Success),
-    };
-    if settings.connection.debug {
-        logger::start_for_subscriber(arguments);
+    match client::start(&program(), arguments, logger::start_for_subscriber)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
     }
-    Plan::try_from(settings)?.run()
 }
 
 fn program() -> Program<Settings> {
     Program {
         name: "rsub",
         about: "Print the messages of MQTT topics",
-        after_help: CLIENT_STATUSES,
+        after_help: client::STATUSES,
         has_options_file: true,
-        options: vec![
+        options: client::with_shared_options(vec![
             ("What to subscribe to", subscribing_options()),
             ("What to print", output_options()),
-            ("Connection", connection_options()),
-            ("Properties", property_option()),
-            ("Will", will_options()),
-            ("Transport", transport_options()),
-            ("Help", told()),
-        ],
+        ]),
     }
 }
 
