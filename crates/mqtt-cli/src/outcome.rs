@@ -1,6 +1,6 @@
 //! What the end of a connection means for the exit status, and in words.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqtt_client::ClientError;
 use mqtt_client::session::{CloseReason, Printable, PublishError};
@@ -16,6 +16,33 @@ pub(crate) struct Outcome {
     /// Where the server is, for people.
     target: String,
     quiet: bool,
+    takeovers: Takeovers,
+}
+
+/// How often another client took the session over lately. Once may be this client's own late CONNECT;
+/// two clients with one identifier would go on for ever.
+#[derive(Debug, Clone, Default)]
+struct Takeovers {
+    count: u8,
+    last: Option<Instant>,
+}
+
+/// With so many in a row there is another client.
+const MAXIMUM_TAKEOVERS: u8 = 3;
+
+/// A connection that lasted so long ends the row.
+const PEACE: Duration = Duration::from_secs(60);
+
+impl Takeovers {
+    /// Whether it is one too many.
+    fn note(&mut self, now: Instant) -> bool {
+        if self.last.is_some_and(|last| now - last >= PEACE) {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count += 1;
+        self.count >= MAXIMUM_TAKEOVERS
+    }
 }
 
 impl Outcome {
@@ -24,6 +51,7 @@ impl Outcome {
             version: connection.version(),
             target: connection.target(),
             quiet: connection.quiet,
+            takeovers: Takeovers::default(),
         }
     }
 
@@ -41,11 +69,19 @@ impl Outcome {
         failure.quiet_if(self.quiet)
     }
 
-    /// A connection is gone, and will be made again.
-    pub(crate) fn tell_loss(&self, error: &ClientError, wait: Duration) {
-        let words = words(error, self.version, &self.target);
+    /// A connection is gone, and will be made again, if this is no failure.
+    ///
+    /// # Errors
+    /// If it is of no use, as another client takes the session over again and again.
+    pub(crate) fn tell_loss(&mut self, error: ClientError, wait: Duration) -> Result<(), Failure> {
+        if is_takeover(&error) && self.takeovers.note(Instant::now()) {
+            let hint = "Another client uses the same client identifier (-i).";
+            return Err(self.failure(error).with_hint(hint));
+        }
+        let words = words(&error, self.version, &self.target);
         let seconds = wait.as_secs_f64();
         self.warn(&format!("{words} Trying again in {seconds:.1} s."));
+        Ok(())
     }
 
     /// A warning, if they are wanted.
@@ -54,6 +90,13 @@ impl Outcome {
             warn(text);
         }
     }
+}
+
+fn is_takeover(error: &ClientError) -> bool {
+    let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
+        return false;
+    };
+    disconnect.reason_code == ReasonCode::SessionTakenOver
 }
 
 fn status(error: &ClientError, version: ProtocolVersion) -> Status {

@@ -163,7 +163,7 @@ impl Publisher {
             });
             let wake = wake.map_err(|error| self.given_up(error))?;
             if let Wake::Disconnected(error, wait) = wake {
-                self.plan.outcome.tell_loss(&error, wait);
+                self.plan.outcome.tell_loss(error, wait)?;
             }
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);

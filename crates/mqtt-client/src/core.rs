@@ -330,6 +330,8 @@ fn is_passing(reason_code: ReasonCode) -> bool {
             | ReasonCode::ServerBusy
             | ReasonCode::ServerShuttingDown
             | ReasonCode::KeepAliveTimeout
+            // Perhaps by this very client: its last CONNECT but one may be the last to arrive.
+            | ReasonCode::SessionTakenOver
             | ReasonCode::ReceiveMaximumExceeded
             | ReasonCode::MessageRateTooHigh
             | ReasonCode::QuotaExceeded

@@ -187,7 +187,7 @@ impl Subscriber {
             }
             if let Wake::Disconnected(error, wait) = wake {
                 self.state.connection_lost();
-                self.state.plan.outcome.tell_loss(&error, wait);
+                self.state.plan.outcome.tell_loss(error, wait)?;
             }
         }
     }
