@@ -45,6 +45,14 @@ impl Broker {
         Self::start_with(kind, settings, false)
     }
 
+    /// The same; `None` if it does not start so: not every mosquitto can do everything.
+    pub fn try_start(kind: Kind, settings: &str) -> Option<Self> {
+        match kind {
+            Kind::Rbroker => Some(Self::start(settings)),
+            Kind::Mosquitto => (0..3).find_map(|_| Self::start_mosquitto(settings, true)),
+        }
+    }
+
     fn start_with(kind: Kind, settings: &str, verbose: bool) -> Self {
         match kind {
             Kind::Rbroker => Self::start_rbroker(0, settings, verbose),

@@ -2,14 +2,18 @@
 //! connections. Nothing here sleeps: everything waits for a condition, and gives up with a message.
 
 mod broker;
+mod certificates;
 mod program;
 mod proxy;
 mod raw;
+mod socks;
 
 pub use broker::{Broker, Kind};
+pub use certificates::{Certificates, Validity};
 pub use program::{Finished, Program, Running};
 pub use proxy::{From, Proxy};
 pub use raw::{FakeServer, RawClient, Script};
+pub use socks::SocksProxy;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -77,7 +81,7 @@ pub fn paho_python(test: &str) -> Option<PathBuf> {
 }
 
 /// Says that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
-fn skip(test: &str, reason: &str) {
+pub fn skip(test: &str, reason: &str) {
     println!("skipped: {test}: {reason}");
     if let Some(path) = std::env::var_os("RPUBSUB_SKIPPED") {
         let file = std::fs::OpenOptions::new()

@@ -113,6 +113,11 @@ impl Broker {
         id
     }
 
+    /// Who is at the other end, for people.
+    pub(crate) fn peer(&self, id: ConnectionId) -> &str {
+        self.connections.get(id).map_or("", |link| &link.peer)
+    }
+
     /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut &[u8]) {
         while let Some(link) = self.connections.get_mut(id) {

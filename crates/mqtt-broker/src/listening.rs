@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mqtt_transport::Listener;
+use mqtt_transport::{Door, Listener, TlsServer};
 
 use crate::{ListenerSettings, ServerError};
 
@@ -24,6 +24,41 @@ pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerEr
     Ok(addresses.iter().map(SocketAddr::ip).collect())
 }
 
+/// Opens what a `listener` line and those below it describe.
+pub(crate) fn open_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ServerError> {
+    let mut opened = match listener.unix_path() {
+        #[cfg(unix)]
+        Some(path) => {
+            let name = || path.display().to_string();
+            let bound = Listener::bind_unix(path);
+            vec![bound.map_err(|error| ServerError::Listen(name(), error))?]
+        }
+        #[cfg(not(unix))]
+        Some(path) => {
+            let error = io::ErrorKind::Unsupported.into();
+            return Err(ServerError::Listen(path.display().to_string(), error));
+        }
+        None => listen(&hosts(listener)?, listener.port)?,
+    };
+    let door = door(listener)?;
+    opened
+        .iter_mut()
+        .for_each(|opened| opened.set_door(door.clone()));
+    Ok(opened)
+}
+
+/// What lies between the sockets of a listener and MQTT.
+fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
+    let mut door = Door::default();
+    if let Some(options) = &listener.tls {
+        door = door.with_tls(TlsServer::new(options).map_err(ServerError::Tls)?);
+    }
+    if listener.websocket {
+        door = door.with_websocket(listener.origins.clone());
+    }
+    Ok(door)
+}
+
 /// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its
 /// addresses' fault as long as one is left.
 pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ServerError> {
@@ -34,7 +69,9 @@ pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, Serve
         let address = SocketAddr::new(*host, port);
         match Listener::bind(address) {
             Ok(listener) => {
-                port = listener.local_address()?.port(); // the same for the others
+                if let Some(bound) = listener.local_address()? {
+                    port = bound.port(); // the same for the others
+                }
                 listeners.push(listener);
             }
             Err(error) if hosts.len() > 1 && is_missing_family(&error) => {

@@ -7,9 +7,9 @@ use std::{fmt, io};
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token};
-use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
+use mqtt_transport::{Listener, ReadBuffer, ReadStatus, TlsSetupError};
 
-use crate::listening::{hosts, listen};
+use crate::listening::{listen, open_listener};
 use crate::peers::Peers;
 use crate::{Broker, Clock, ConnectionId, EVENTS, Settings, Store, StoreError};
 
@@ -49,7 +49,10 @@ pub struct Server {
 #[derive(Debug)]
 struct BoundListener {
     listener: Listener,
-    address: SocketAddr,
+    /// Where it listens, for people.
+    name: String,
+    /// Where it listens, if that is an address.
+    address: Option<SocketAddr>,
     allow_anonymous: bool,
 }
 
@@ -63,6 +66,8 @@ pub enum ServerError {
     Io(io::Error),
     /// The store cannot be used: nothing could be promised any more.
     Store(StoreError),
+    /// A certificate, or something else of TLS, cannot be used.
+    Tls(TlsSetupError),
 }
 
 impl fmt::Display for ServerError {
@@ -71,6 +76,7 @@ impl fmt::Display for ServerError {
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Io(_) => f.write_str("the system refused to go on"),
             Self::Store(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
         }
     }
 }
@@ -80,6 +86,7 @@ impl std::error::Error for ServerError {
         match self {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
             Self::Store(error) => std::error::Error::source(error),
+            Self::Tls(error) => std::error::Error::source(error),
         }
     }
 }
@@ -114,16 +121,16 @@ impl Server {
             }
         }
         for listener in &settings.listeners {
-            listeners.extend(listen(&hosts(listener)?, listener.port)?);
+            listeners.extend(open_listener(listener)?);
         }
         let mut bound = Vec::new();
         for (index, mut listener) in listeners.into_iter().enumerate() {
             poll.registry()
                 .register(&mut listener, Token(index), Interest::READABLE)?;
-            let address = listener.local_address()?;
             bound.push(BoundListener {
+                name: listener.name()?,
+                address: listener.local_address()?,
                 listener,
-                address,
                 allow_anonymous,
             });
         }
@@ -155,7 +162,9 @@ impl Server {
 
     /// Where it listens.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.address)
     }
 
     /// Readiness of `source` to be read ends `run`.
@@ -181,7 +190,7 @@ impl Server {
     /// Says in a line who can reach this broker, and how that is changed.
     fn announce(&self, local_only: bool, allow_anonymous: bool) {
         for listener in &self.listeners {
-            log::info!(target: EVENTS, "Listening on {}.", listener.address);
+            log::info!(target: EVENTS, "Listening on {}.", listener.name);
         }
         let everyone_on = "everyone who can reach this machine";
         let who = match (local_only, allow_anonymous) {
@@ -262,11 +271,13 @@ impl Server {
                 log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
                 continue;
             }
-            let port = bound.address.port();
-            log::info!(target: EVENTS, "New connection from {address} on port {port}.");
-            let id = self
-                .broker
-                .open(now, address.to_string(), bound.allow_anonymous);
+            match bound.address.map(|bound| bound.port()) {
+                Some(port) => {
+                    log::info!(target: EVENTS, "New connection from {address} on port {port}.");
+                }
+                None => log::info!(target: EVENTS, "New connection on {address}."),
+            }
+            let id = self.broker.open(now, address, bound.allow_anonymous);
             self.peers.insert(slot, stream, id);
         }
     }
@@ -323,7 +334,13 @@ impl Server {
                 self.ready.push(index);
             }
             (Ok(ReadStatus::Drained), _) => {}
-            (Ok(ReadStatus::Closed) | Err(_), Some(id)) => {
+            (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
+                // TLS and the like say why.
+                let explained = status.err().filter(|error| error.get_ref().is_some());
+                if let Some(error) = explained {
+                    let peer = self.broker.peer(id);
+                    log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
+                }
                 self.broker.handle_close(now, id);
                 self.close(now, id, index);
             }
@@ -376,7 +393,7 @@ impl Server {
         let output = self.broker.output(id);
         let was_blocked = output.len() >= MAXIMUM_UNWRITTEN;
         match peer.stream.write(output) {
-            Ok(0) => {}
+            Ok(0) => {} // not even what waits in the layers, perhaps
             Ok(count) => {
                 self.broker.consume_output(now, id, count);
                 if was_blocked && !peer.is_ready {
@@ -402,7 +419,7 @@ impl Server {
             peer.is_ending = true;
             self.lingering.push((now + LINGER, index));
         }
-        if self.broker.output(id).is_empty() {
+        if self.broker.output(id).is_empty() && peer.stream.unsent() == 0 {
             self.linger(now, id, index);
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use mqtt_session::Printable;
+use mqtt_transport::{TlsServerOptions, TlsVersion};
 
 /// What a broker is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +31,15 @@ pub struct Settings {
 pub struct ListenerSettings {
     /// 0 takes a free port.
     pub port: u16,
-    /// A name or an address; every address of this machine if `None`.
+    /// A name or an address; every address of this machine if `None`. With port 0 a path is the one of
+    /// a Unix socket.
     pub host: Option<String>,
+    /// `certfile`, `keyfile` and what belongs to them: TLS.
+    pub tls: Option<TlsServerOptions>,
+    /// `protocol websockets`.
+    pub websocket: bool,
+    /// `websockets_origin`: where pages that connect may come from; anywhere if there are none.
+    pub origins: Vec<String>,
 }
 
 /// Limits of the broker, by default mosquitto's.
@@ -138,6 +146,9 @@ impl Settings {
                 .map_err(|_| error("The line is not valid UTF-8.".to_owned()))?;
             settings.line(line).map_err(error)?;
         }
+        let end = bytes.split(|&byte| byte == b'\n').count();
+        let error = |what| SettingsError::Line(path.to_owned(), end, what);
+        settings.check().map_err(error)?;
         Ok(settings)
     }
 
@@ -156,7 +167,35 @@ impl Settings {
                 self.listeners.push(ListenerSettings {
                     port,
                     host: words.next().map(Into::into),
+                    tls: None,
+                    websocket: false,
+                    origins: Vec::new(),
                 });
+            }
+            "protocol" => {
+                self.listener(name)?.websocket = match value {
+                    "mqtt" => false,
+                    "websockets" => true,
+                    _ => {
+                        return Err(format!(
+                            "Invalid '{name}' value ({value}): it is mqtt or websockets."
+                        ));
+                    }
+                }
+            }
+            "websockets_origin" => self.listener(name)?.origins.push(value.to_owned()),
+            "certfile" => self.tls(name)?.certificate = rest_of(line, name).into(),
+            "keyfile" => self.tls(name)?.key = rest_of(line, name).into(),
+            "cafile" => self.tls(name)?.ca_file = Some(rest_of(line, name).into()),
+            "capath" => self.tls(name)?.ca_path = Some(rest_of(line, name).into()),
+            "crlfile" => self.tls(name)?.revoked = Some(rest_of(line, name).into()),
+            "require_certificate" => self.tls(name)?.require_certificate = boolean(name, value)?,
+            "ciphers" => self.tls(name)?.ciphers = Some(value.to_owned()),
+            "tls_version" => {
+                let version = TlsVersion::parse(value);
+                let wrong =
+                    || format!("Invalid '{name}' value ({value}): it is tlsv1.2 or tlsv1.3.");
+                self.tls(name)?.version = Some(version.ok_or_else(wrong)?);
             }
             "allow_anonymous" => self.allow_anonymous = Some(boolean(name, value)?),
             "max_queued_messages" => {
@@ -186,9 +225,7 @@ impl Settings {
             }
             "persistence" => self.persistence = boolean(name, value)?,
             "persistence_location" => {
-                // The rest of the line: a folder may have spaces in its name.
-                let path = line.trim().strip_prefix(name).unwrap_or_default();
-                self.persistence_location = path.trim().into();
+                self.persistence_location = rest_of(line, name).into();
             }
             _ if MOSQUITTOS.contains(&name) => {
                 return Err(format!("'{name}' is not supported by this broker."));
@@ -199,6 +236,39 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What the listener above is told about TLS.
+    fn tls(&mut self, name: &str) -> Result<&mut TlsServerOptions, String> {
+        Ok(self.listener(name)?.tls.get_or_insert_default())
+    }
+
+    /// The listener above.
+    fn listener(&mut self, name: &str) -> Result<&mut ListenerSettings, String> {
+        let listener = self.listeners.last_mut();
+        listener.ok_or_else(|| format!("'{name}' needs a 'listener' line above."))
+    }
+
+    /// What can only be seen at the end of the file.
+    fn check(&self) -> Result<(), String> {
+        let tls = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        let is_half = |tls: &TlsServerOptions| {
+            tls.certificate.as_os_str().is_empty() || tls.key.as_os_str().is_empty()
+        };
+        match tls.into_iter().any(is_half) {
+            true => Err("A listener with TLS needs both 'certfile' and 'keyfile'.".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A path may have spaces: it is the rest of the line.
+fn rest_of<'a>(line: &'a str, name: &str) -> &'a str {
+    line.trim().strip_prefix(name).unwrap_or_default().trim()
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self::new()
@@ -206,6 +276,12 @@ impl Default for Settings {
 }
 
 impl ListenerSettings {
+    /// The path, if it is a Unix socket.
+    pub fn unix_path(&self) -> Option<&Path> {
+        let host = self.host.as_deref().filter(|host| host.contains('/'));
+        host.filter(|_| self.port == 0).map(Path::new)
+    }
+
     /// The address, if the host is none, or is one already.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.as_deref()?.parse().ok()
@@ -242,15 +318,10 @@ const MOSQUITTOS: &[&str] = &[
     "autosave_on_changes",
     "bind_address",
     "bind_interface",
-    "cafile",
-    "capath",
-    "certfile",
     "check_retain_source",
-    "ciphers",
     "ciphers_tls1.3",
     "connection",
     "connection_messages",
-    "crlfile",
     "dhparamfile",
     "enable_control_api",
     "enable_proxy_protocol",
@@ -259,7 +330,6 @@ const MOSQUITTOS: &[&str] = &[
     "global_plugin",
     "http_dir",
     "include_dir",
-    "keyfile",
     "listener_allow_anonymous",
     "listener_auto_id_prefix",
     "log_dest",
@@ -282,11 +352,9 @@ const MOSQUITTOS: &[&str] = &[
     "pid_file",
     "plugin",
     "port",
-    "protocol",
     "psk_file",
     "psk_hint",
     "queue_qos0_messages",
-    "require_certificate",
     "retain_available",
     "retain_expiry_interval",
     "set_tcp_nodelay",
@@ -295,7 +363,6 @@ const MOSQUITTOS: &[&str] = &[
     "tls_engine",
     "tls_engine_kpass_sha1",
     "tls_keyform",
-    "tls_version",
     "upgrade_outgoing_qos",
     "use_identity_as_username",
     "use_subject_as_username",
@@ -303,7 +370,6 @@ const MOSQUITTOS: &[&str] = &[
     "user",
     "websockets_headers_size",
     "websockets_log_level",
-    "websockets_origin",
 ];
 
 #[cfg(test)]
@@ -328,7 +394,10 @@ mod tests {
             settings.listeners[0],
             ListenerSettings {
                 port: 1883,
-                host: None
+                host: None,
+                tls: None,
+                websocket: false,
+                origins: Vec::new(),
             }
         );
         assert_eq!(

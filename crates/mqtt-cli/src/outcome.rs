@@ -1,10 +1,12 @@
 //! What the end of a connection means for the exit status, and in words.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use mqtt_client::ClientError;
 use mqtt_client::session::{CloseReason, Printable, PublishError};
 use mqtt_codec::{Connack, DecodeError, ProtocolVersion, ReasonCode};
+use mqtt_transport::{ProxyError, WebSocketError};
 
 use crate::exit::{Failure, Status, system_text, warn};
 use crate::options::ConnectionSettings;
@@ -61,6 +63,7 @@ impl Outcome {
         let words = words(&error, self.version, &self.target);
         let failure = match error {
             ClientError::Lookup(_)
+            | ClientError::Transport(_)
             | ClientError::Closed(
                 CloseReason::Refused(_) | CloseReason::Decode(DecodeError::ConnackCode(_)),
             ) => Failure::unmarked(status, words),
@@ -155,9 +158,32 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String 
                 "A network protocol error occurred when communicating with the broker: {reason}."
             ),
         },
+        ClientError::Transport(error) => transport(error, target),
         ClientError::Publish(error) => refused_here(error),
         error => format!("{error}."),
     }
+}
+
+/// What went wrong between the socket and MQTT.
+fn transport(error: &io::Error, target: &str) -> String {
+    let source = error.get_ref();
+    if let Some(error) = source.and_then(|source| source.downcast_ref::<ProxyError>()) {
+        return format!("Unable to connect (Proxy error). On the way to {target}: {error}.");
+    }
+    if let Some(error) = source.and_then(|source| source.downcast_ref::<WebSocketError>()) {
+        return format!("Unable to connect (WebSocket). With {target}: {error}.");
+    }
+    let what = match (source, error.kind()) {
+        (Some(error), _) => error.to_string(),
+        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            "the other side ended the connection in the middle \
+            of the handshake; perhaps it speaks something else at this port"
+                .to_owned()
+        }
+        (None, io::ErrorKind::TimedOut) => "the handshake was not finished in time".to_owned(),
+        (None, _) => system_text(error),
+    };
+    format!("Unable to connect (A TLS error occurred). With {target}: {what}.")
 }
 
 /// A message that is not sent, because the server said that it does not take it.

@@ -307,6 +307,8 @@ impl ClientCore {
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,
+        // What is wrong with a certificate stays wrong; a stream that was cut off may not be.
+        ClientError::Transport(error) => error.kind() != std::io::ErrorKind::InvalidData,
         ClientError::Closed(reason) => match reason {
             CloseReason::ConnectionLost
             | CloseReason::HandshakeTimeout

@@ -17,7 +17,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_codec::{Delivery, Disconnect, PacketIdentifier};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
-use mqtt_transport::{ReadBuffer, ReadStatus};
+use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
 use crate::link::Link;
 use crate::{ClientCore, ClientError, Options};
@@ -51,6 +51,8 @@ pub struct Driver {
     unwritable: bool,
     /// All was read that there is.
     is_closed: bool,
+    /// Why nothing more can be read, if TLS and the like say so.
+    transport_error: Option<io::Error>,
     /// The server has closed its side, perhaps while the stream came up.
     peer_closed: bool,
     /// What the server is to be told at the very end; a courtesy.
@@ -96,6 +98,7 @@ impl Driver {
             stopped: false,
             unwritable: false,
             is_closed: false,
+            transport_error: None,
             peer_closed: false,
             farewell: Vec::new(),
             ending: None,
@@ -170,7 +173,8 @@ impl Driver {
         deadline: Option<Instant>,
         mut handle: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
     ) -> Result<Wake, ClientError> {
-        match self.try_turn(deadline, &mut handle) {
+        let result = self.try_turn(deadline, &mut handle);
+        match result.map_err(|error| self.explained(error)) {
             Ok(()) => match deadline {
                 Some(deadline) if Instant::now() >= deadline => Ok(Wake::Deadline),
                 _ => Ok(Wake::Progress),
@@ -259,7 +263,11 @@ impl Driver {
 
     /// Bytes that wait for the socket.
     pub fn unwritten(&self) -> usize {
-        self.core.output().len()
+        let unsent = match &self.link {
+            Link::Up(stream) => stream.unsent(),
+            _ => 0,
+        };
+        self.core.output().len() + unsent
     }
 
     /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
@@ -288,6 +296,9 @@ impl Driver {
     ) -> Result<(), ClientError> {
         self.core.disconnect(Instant::now(), disconnect);
         let result = self.drain(timeout);
+        if let Link::Up(stream) = &mut self.link {
+            let _ = stream.say_goodbye();
+        }
         self.link = Link::Down;
         result
     }
@@ -318,10 +329,11 @@ impl Driver {
     /// Writes what is due, as far as the socket takes it. That it takes nothing is no end yet: the
     /// server may have said why.
     fn write(&mut self) {
-        if self.unwritable || self.core.output().is_empty() {
-            return;
-        }
         if let Link::Up(stream) = &mut self.link {
+            let has_something = !self.core.output().is_empty() || stream.unsent() > 0;
+            if self.unwritable || !has_something {
+                return;
+            }
             match stream.write(self.core.output()) {
                 Ok(written) => self.core.consume_output(Instant::now(), written),
                 Err(_) => (self.unwritable, self.readable) = (true, true),
@@ -388,10 +400,31 @@ impl Driver {
         match self.buffer.fill(stream) {
             Ok(ReadStatus::More) => {}
             Ok(ReadStatus::Drained) if !self.unwritable => self.readable = false,
-            Ok(ReadStatus::Drained | ReadStatus::Closed) | Err(_) => {
+            Ok(ReadStatus::Drained | ReadStatus::Closed) => {
                 self.readable = false;
                 self.is_closed = true;
             }
+            Err(error) => {
+                self.readable = false;
+                self.is_closed = true;
+                // Those of TLS and the like have something to say.
+                self.transport_error = error.get_ref().is_some().then_some(error);
+            }
+        }
+    }
+
+    /// A connection that is lost because of what lies below it.
+    fn explained(&mut self, error: ClientError) -> ClientError {
+        match (error, self.transport_error.take()) {
+            (ClientError::Closed(CloseReason::ConnectionLost), Some(error)) => {
+                ClientError::Transport(error)
+            }
+            (ClientError::Closed(CloseReason::Decode(_)), _)
+                if TlsError::is_alert(self.buffer.unread()) =>
+            {
+                ClientError::Transport(TlsError::Expected.into())
+            }
+            (error, _) => error,
         }
     }
 

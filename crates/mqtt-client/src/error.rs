@@ -21,6 +21,8 @@ pub enum ClientError {
     Lookup(io::Error),
     /// The message cannot be sent to this server.
     Publish(PublishError),
+    /// What lies between the socket and MQTT failed: TLS and the like.
+    Transport(io::Error),
     /// A topic name or topic filter is not valid.
     Topic(InvalidTopic),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for ClientError {
             Self::Lookup(error) => write!(f, "cannot look up the server: {error}"),
             Self::Publish(error) => error.fmt(f),
             Self::Topic(error) => error.fmt(f),
+            Self::Transport(error) => error.fmt(f),
         }
     }
 }
@@ -42,7 +45,10 @@ impl fmt::Display for ClientError {
 impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Connect(error) | Self::Io(error) | Self::Lookup(error) => Some(error),
+            Self::Connect(error)
+            | Self::Io(error)
+            | Self::Lookup(error)
+            | Self::Transport(error) => Some(error),
             Self::Closed(error) => Some(error),
             Self::Encode(error) => Some(error),
             Self::Publish(error) => Some(error),

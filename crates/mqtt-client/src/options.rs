@@ -1,10 +1,12 @@
 //! What a client has to know before it starts.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 use mqtt_session::Config;
+use mqtt_transport::Route;
 
 /// Where to connect, as whom, and within which limits.
 #[derive(Debug, Clone)]
@@ -13,6 +15,10 @@ pub struct Options {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The path of a Unix socket to connect to, instead of host and port.
+    pub unix_path: Option<PathBuf>,
+    /// What lies between the socket and MQTT: TLS and the like.
+    pub route: Route,
     /// Addresses of this machine that connections come from; none: the system chooses.
     pub local_addresses: Vec<IpAddr>,
     /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
@@ -48,6 +54,8 @@ impl Options {
         Self {
             host: host.into(),
             port,
+            unix_path: None,
+            route: Route::default(),
             local_addresses: Vec::new(),
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),
             limits: Config {

@@ -16,12 +16,22 @@
 
 mod address;
 mod connector;
+mod layer;
 mod listener;
 mod read_buffer;
+mod route;
+mod socket;
 mod stream;
+mod tls;
 
 pub use address::{Resolver, resolve};
 pub use connector::{Connecting, Connector};
+pub use layer::socks5::{Credentials, ProxyError};
+pub use layer::websocket::WebSocketError;
 pub use listener::Listener;
 pub use read_buffer::ReadBuffer;
+pub use route::{Door, Proxy, Route};
 pub use stream::{ReadStatus, Stream};
+pub use tls::{
+    TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions, TlsSetupError, TlsVersion,
+};

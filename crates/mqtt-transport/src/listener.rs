@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::TcpListener;
+#[cfg(unix)]
+use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
-use crate::Stream;
+use crate::{Door, Stream};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -16,7 +20,26 @@ const BACKLOG: i32 = 1024;
 /// Accepts connections at one address. Non-blocking; a mio [`Source`].
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
+    door: Door,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, PathBuf),
+}
+
+/// Does the same with either.
+macro_rules! with {
+    ($self:expr, $socket:ident => $do:expr) => {
+        match $self {
+            Socket::Tcp($socket) => $do,
+            #[cfg(unix)]
+            Socket::Unix($socket, _) => $do,
+        }
+    };
 }
 
 impl Listener {
@@ -26,7 +49,7 @@ impl Listener {
     /// # Errors
     /// If the address is in use, not this machine's, or not allowed.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
+        let socket = socket2::Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
@@ -42,19 +65,60 @@ impl Listener {
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
-            socket: TcpListener::from_std(socket.into()),
+            socket: Socket::Tcp(TcpListener::from_std(socket.into())),
+            door: Door::default(),
         })
     }
 
-    /// The next connection and its address; `None` if there is none now.
+    /// Listens at a path, where a socket that nobody listens at any more is replaced. It is removed
+    /// with this listener.
+    ///
+    /// # Errors
+    /// If something else is there, somebody listens there, or it is not allowed.
+    #[cfg(unix)]
+    pub fn bind_unix(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::FileTypeExt;
+        let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
+        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+            std::fs::remove_file(path)?;
+        }
+        Ok(Self {
+            socket: Socket::Unix(UnixListener::bind(path)?, path.to_owned()),
+            door: Door::default(),
+        })
+    }
+
+    /// New connections pass this door.
+    pub fn set_door(&mut self, door: Door) {
+        self.door = door;
+    }
+
+    /// The next connection and who it is from, for people; `None` if there is none now.
     ///
     /// # Errors
     /// If the system has no room for another one. Errors of a connection that is gone already are
     /// passed over.
-    pub fn accept(&self) -> io::Result<Option<(Stream, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<(Stream, String)>> {
         loop {
-            return match self.socket.accept() {
-                Ok((socket, address)) => Ok(Some((Stream::new(socket), address))),
+            let accepted = match &self.socket {
+                Socket::Tcp(socket) => socket.accept().map(|(socket, address)| {
+                    // Packets are gathered to one write for each turn: waiting wins nothing.
+                    let _ = socket.set_nodelay(true);
+                    (crate::socket::Socket::Tcp(socket), address.to_string())
+                }),
+                #[cfg(unix)]
+                Socket::Unix(socket, path) => socket.accept().map(|(socket, _)| {
+                    (
+                        crate::socket::Socket::Unix(socket),
+                        path.display().to_string(),
+                    )
+                }),
+            };
+            return match accepted {
+                Ok((socket, from)) => {
+                    let stream = Stream::new(socket).with_layers(self.door.layers()?);
+                    Ok(Some((stream, from)))
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => Ok(None),
                     io::ErrorKind::Interrupted
@@ -66,12 +130,37 @@ impl Listener {
         }
     }
 
-    /// Where it listens; tells the port that was taken.
+    /// Where it listens, for people; tells the port that was taken.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn name(&self) -> io::Result<String> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(|address| address.to_string()),
+            #[cfg(unix)]
+            Socket::Unix(_, path) => Ok(path.display().to_string()),
+        }
+    }
+
+    /// The address where it listens, and the port that was taken; none for a path.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(Some),
+            #[cfg(unix)]
+            Socket::Unix(..) => Ok(None),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path); // nobody listens there any more
+        }
     }
 }
 
@@ -82,7 +171,7 @@ impl Source for Listener {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        self.socket.register(registry, token, interests)
+        with!(&mut self.socket, socket => socket.register(registry, token, interests))
     }
 
     fn reregister(
@@ -91,10 +180,10 @@ impl Source for Listener {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        self.socket.reregister(registry, token, interests)
+        with!(&mut self.socket, socket => socket.reregister(registry, token, interests))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.deregister(registry)
+        with!(&mut self.socket, socket => socket.deregister(registry))
     }
 }

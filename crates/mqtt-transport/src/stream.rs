@@ -1,18 +1,31 @@
-//! A connected socket.
+//! A connected socket, and the layers on it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 
 use mio::event::{Event, Source};
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+
+use crate::Route;
+use crate::layer::Layers;
+use crate::socket::Socket;
+
+/// What goes into the layers at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// While so much waits below the layers no more is taken.
+const MAXIMUM_DOWN: usize = 64 * 1024;
 
 /// A byte stream to the peer. Non-blocking; a mio [`Source`].
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     /// The peer has closed its side; what it sent before may still be there to read.
     peer_closed: bool,
+    /// TLS and the like; none for plain bytes, which then cost nothing more.
+    layers: Option<Box<Layers>>,
 }
 
 /// How far a read went.
@@ -27,13 +40,38 @@ pub enum ReadStatus {
 }
 
 impl Stream {
-    pub(crate) fn new(socket: TcpStream) -> Self {
-        // Packets are gathered to one write for each turn, so nothing is won by waiting for more.
-        let _ = socket.set_nodelay(true);
+    pub(crate) fn new(socket: Socket) -> Self {
         Self {
             socket,
             peer_closed: false,
+            layers: None,
         }
+    }
+
+    /// A stream to whoever listens at this path, registered for reading and writing.
+    ///
+    /// # Errors
+    /// If nobody does, or it is not allowed.
+    #[cfg(unix)]
+    pub fn connect_unix(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
+        let socket = mio::net::UnixStream::connect(path)?;
+        let mut stream = Self::new(Socket::Unix(socket));
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(stream)
+    }
+
+    /// On this route.
+    ///
+    /// # Errors
+    /// If a layer cannot be made.
+    pub fn on(self, route: &Route) -> io::Result<Self> {
+        Ok(self.with_layers(route.layers()?))
+    }
+
+    /// With these layers, the lowest first.
+    pub(crate) fn with_layers(self, layers: Vec<Box<dyn crate::layer::Layer>>) -> Self {
+        let layers = (!layers.is_empty()).then(|| Box::new(Layers::new(layers)));
+        Self { layers, ..self }
     }
 
     /// Readiness came. To be called with each event, as some of them come only once.
@@ -46,11 +84,176 @@ impl Stream {
         self.peer_closed = true;
     }
 
+    /// Goes on with the handshakes of the layers, as far as possible without waiting; says whether bytes
+    /// pass. To be called on each readiness until they do.
+    ///
+    /// # Errors
+    /// Why a handshake failed, or that the peer closed before its end.
+    pub fn open(&mut self) -> io::Result<bool> {
+        loop {
+            let Some(layers) = &mut self.layers else {
+                return Ok(true);
+            };
+            layers.start()?;
+            if layers.is_open() {
+                self.flush()?;
+                return Ok(true);
+            }
+            self.flush()?;
+            match self.receive() {
+                // What came may have been the last of it.
+                Ok(ReadStatus::More | ReadStatus::Drained) if self.is_open() => {}
+                Ok(ReadStatus::More) => {}
+                Ok(ReadStatus::Drained) => return Ok(false),
+                Ok(ReadStatus::Closed) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(error) => {
+                    let _ = self.flush(); // why, for the peer
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.is_open())
+    }
+
     /// Reads once into `buffer`, which is not empty; says how many bytes came.
     ///
     /// # Errors
-    /// Those of the socket, but for those that only say "not now".
+    /// Those of the socket, but for those that only say "not now"; those of the layers.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
+        if self.layers.is_none() {
+            return self.read_socket(buffer);
+        }
+        loop {
+            let Some(layers) = &mut self.layers else {
+                return Ok((0, ReadStatus::Closed));
+            };
+            match layers.take(buffer) {
+                0 => {}
+                count => return Ok((count, ReadStatus::More)),
+            }
+            if layers.has_ended() {
+                return Ok((0, ReadStatus::Closed));
+            }
+            match self.receive() {
+                Ok(ReadStatus::More | ReadStatus::Closed) => {}
+                Ok(ReadStatus::Drained) => {
+                    let count = self.layers.as_mut().map_or(0, |layers| layers.take(buffer));
+                    let status = match count {
+                        0 => ReadStatus::Drained,
+                        _ => ReadStatus::More,
+                    };
+                    return Ok((count, status));
+                }
+                Err(error) => {
+                    let _ = self.flush(); // why, for the peer
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes as much of `bytes` as can be taken now, perhaps nothing; also what waits below.
+    ///
+    /// # Errors
+    /// Those of the socket, but for those that only say "not now"; those of the layers.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.layers.is_none() {
+            return self.write_socket(bytes);
+        }
+        self.flush()?;
+        let mut written = 0;
+        while let Some(layers) = &mut self.layers {
+            let rest = bytes.get(written..).unwrap_or_default();
+            let chunk = rest.get(..CHUNK.min(rest.len())).unwrap_or_default();
+            if chunk.is_empty() || !layers.is_open() || layers.down.len() >= MAXIMUM_DOWN {
+                break;
+            }
+            layers.send(chunk)?;
+            written += chunk.len();
+            self.flush()?;
+        }
+        Ok(written)
+    }
+
+    /// Bytes that were taken and are not with the system yet.
+    pub fn unsent(&self) -> usize {
+        self.layers.as_ref().map_or(0, |layers| layers.down.len())
+    }
+
+    /// Writes what waits below, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Some(mut layers) = self.layers.take() else {
+            return Ok(());
+        };
+        let result = match layers.down.is_empty() {
+            true => Ok(0),
+            false => self.write_socket(&layers.down),
+        };
+        if let Ok(count) = result {
+            layers.down.drain(..count);
+        }
+        self.layers = Some(layers);
+        result.map(drop)
+    }
+
+    /// Tells the peer that nothing more comes. What it still sends can be read.
+    ///
+    /// # Errors
+    /// If the connection is gone already.
+    pub fn shut_down_writing(&mut self) -> io::Result<()> {
+        self.say_goodbye()?;
+        self.socket.shut_down_writing()
+    }
+
+    /// The good-bye of the layers, where there are any: the peer knows that nothing was cut off.
+    ///
+    /// # Errors
+    /// If the connection is gone already.
+    pub fn say_goodbye(&mut self) -> io::Result<()> {
+        if let Some(layers) = &mut self.layers {
+            layers.close()?;
+        }
+        self.flush()
+    }
+
+    /// Whether the connection is there; an error if it failed.
+    ///
+    /// # Errors
+    /// Why the peer could not be reached.
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        self.socket.is_connected()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// If the socket is not connected any more, or has no such address.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_address()
+    }
+
+    /// Reads once and gives it to the layers.
+    fn receive(&mut self) -> io::Result<ReadStatus> {
+        let mut block = [0; CHUNK];
+        let (count, status) = self.read_socket(&mut block)?;
+        let Some(layers) = &mut self.layers else {
+            return Ok(status);
+        };
+        layers.receive(block.get(..count).unwrap_or_default())?;
+        if status == ReadStatus::Closed {
+            layers.end()?;
+        }
+        self.flush()?;
+        Ok(status)
+    }
+
+    fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         loop {
             return match self.socket.read(buffer) {
                 Ok(0) => Ok((0, ReadStatus::Closed)),
@@ -69,11 +272,7 @@ impl Stream {
         }
     }
 
-    /// Writes as much of `bytes` as the socket takes now, perhaps nothing.
-    ///
-    /// # Errors
-    /// Those of the socket, but for those that only say "not now".
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_socket(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
@@ -85,37 +284,6 @@ impl Stream {
             }
         }
         Ok(written)
-    }
-
-    /// Tells the peer that nothing more comes. What it still sends can be read.
-    ///
-    /// # Errors
-    /// If the connection is gone already.
-    pub fn shut_down_writing(&self) -> io::Result<()> {
-        self.socket.shutdown(std::net::Shutdown::Write)
-    }
-
-    /// Whether the connection is there; an error if it failed.
-    ///
-    /// # Errors
-    /// Why the peer could not be reached.
-    pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        if let Some(error) = self.socket.take_error()? {
-            return Err(error);
-        }
-        match self.socket.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The peer's address.
-    ///
-    /// # Errors
-    /// If the socket is not connected any more.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
     }
 }
 

@@ -1,10 +1,16 @@
-//! Roads to a broker that this version does not have: TLS, WebSocket, Unix sockets, proxies, service
-//! records. Their options are known, and refused in one place before anything is connected.
+//! The road to the broker: TLS, WebSocket, Unix sockets, proxies. Roads that this version does not have
+//! are known too, and refused in one place before anything is connected.
 
-use crate::arguments::{CommandOption, flag, value};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use mqtt_client::Options;
+use mqtt_transport::{Proxy, Route, TlsClient, TlsClientOptions, TlsVersion};
+
+use crate::arguments::{CommandOption, flag, text, value};
 use crate::exit::Failure;
 
-use super::ClientSettings;
+use super::{ClientSettings, shown, url};
 
 /// The port where TLS is meant.
 const TLS_PORT: u16 = 8883;
@@ -12,143 +18,332 @@ const TLS_PORT: u16 = 8883;
 /// What was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct TransportSettings {
-    /// The first option that needs something else than TCP, and what that is.
-    needs: Option<(&'static str, &'static str)>,
-    /// The first option that asks for TLS.
-    tls: Option<&'static str>,
+    /// The first option that needs something that is not there, and what that is.
+    missing: Option<(&'static str, &'static str)>,
+    tls: TlsClientOptions,
+    /// Whether an option says that TLS is wanted; the others say how.
+    wants_tls: bool,
     no_tls: bool,
+    /// `--keyform`, which goes with a key.
+    key_form: Option<String>,
+    unix_path: Option<PathBuf>,
+    websocket: bool,
+    proxy: Option<Proxy>,
 }
+
+/// Where brokers offer WebSocket, by habit.
+const WEBSOCKET_PATH: &str = "/mqtt";
 
 impl TransportSettings {
-    /// An option asks for a transport.
+    /// An option asks for something that is not there.
     pub(super) fn need(&mut self, option: &'static str, what: &'static str) {
-        self.needs.get_or_insert((option, what));
+        self.missing.get_or_insert((option, what));
     }
 
-    /// An option asks for TLS.
-    pub(super) fn need_tls(&mut self, option: &'static str) {
-        self.tls.get_or_insert(option);
+    /// TLS is wanted, with the authorities that the system trusts.
+    pub(super) fn use_tls(&mut self) {
+        self.wants_tls = true;
+        self.tls.system_authorities = true;
     }
 
-    pub(super) fn check(&self, port: u16) -> Result<(), Failure> {
-        let refused = |option: &str, what: &str| {
-            let text = format!("This version does not support {what} ({option}).");
-            Failure::usage(text).with_hint("It connects over TCP without encryption.")
-        };
-        if let Some((option, what)) = self.needs {
-            return Err(refused(option, what));
+    /// MQTT over WebSocket.
+    pub(super) fn use_websocket(&mut self) {
+        self.websocket = true;
+    }
+
+    /// The port, if none was named.
+    pub(super) fn default_port(&self) -> u16 {
+        let has_authorities = self.tls.ca_file.is_some() || self.tls.ca_path.is_some();
+        match has_authorities && !self.no_tls {
+            true => TLS_PORT,
+            false => 1883,
         }
-        match self.tls {
-            _ if port == 0 => Err(refused("port 0", "Unix sockets")),
-            _ if self.no_tls => Ok(()),
-            Some(option) => Err(refused(option, "TLS")),
-            None if port == TLS_PORT => Err(refused("port 8883; --no-tls connects without", "TLS")),
+    }
+
+    /// Puts the road into the options. Fails on what does not fit together.
+    pub(super) fn apply(&self, options: &mut Options) -> Result<(), Failure> {
+        self.check()?;
+        options.unix_path = self.path(&options.host, options.port);
+        let mut route = Route::default();
+        if let Some(proxy) = &self.proxy {
+            route = route.with_proxy(proxy.clone(), &options.host, options.port);
+        }
+        let wants_tls = self.wants_tls || options.port == TLS_PORT && options.unix_path.is_none();
+        if wants_tls && !self.no_tls {
+            let tls = TlsClient::new(&self.tls).map_err(setup_failure)?;
+            route = route.with_tls(tls, &options.host).map_err(setup_failure)?;
+        }
+        if self.websocket {
+            let host = format!("{}:{}", options.host, options.port);
+            route = route.with_websocket(&host, WEBSOCKET_PATH);
+        }
+        options.route = route;
+        Ok(())
+    }
+
+    /// The path of a Unix socket: port 0 makes the host one.
+    pub(super) fn path(&self, host: &str, port: u16) -> Option<PathBuf> {
+        let host = (port == 0).then(|| host.into());
+        self.unix_path.clone().or(host)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return Err(Failure::usage(
+                "Both certfile and keyfile must be provided if one of them is set.",
+            ));
+        }
+        if let (Some(form), None) = (&self.key_form, &self.tls.key) {
+            return Err(
+                Failure::usage("If keyform is set, keyfile must be also specified.").with_hint(
+                    format!("The key form is '{form}'; the key is given with --key."),
+                ),
+            );
+        }
+        match self.missing {
             None => Ok(()),
+            Some((option, what)) => {
+                let text = format!("This version does not support {what} ({option}).");
+                Err(Failure::usage(text))
+            }
         }
     }
 }
 
-/// An option with a value that asks for TLS.
-macro_rules! tls {
-    ($long:literal, $noun:literal, $help:literal) => {
-        value("", $long, $noun, $help, |s: &mut S, _| {
-            s.connection().transport.need_tls($long);
-            Ok(())
-        })
+fn setup_failure(error: mqtt_transport::TlsSetupError) -> Failure {
+    use mqtt_transport::TlsSetupError::Read;
+    let text = match error {
+        Read(..) => "Problem setting TLS options: File not found.",
+        _ => "Problem setting TLS options, check the options are valid.",
     };
+    Failure::usage(text).with_hint(format!("TLS: {error}."))
 }
 
 /// The table.
 pub(crate) fn transport_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let groups = [authorities(), certificates(), tls(), other_roads()];
+    groups.into_iter().flatten().collect()
+}
+
+/// Whom this client trusts; also what turns TLS on.
+fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
-        tls!(
-            "--cafile",
-            "file",
-            "File with the certificates of trusted authorities"
-        ),
-        tls!(
-            "--capath",
-            "directory",
-            "Folder with the certificates of trusted authorities"
-        ),
-        flag(
-            "",
-            "--tls-use-os-certs",
-            "Trust the authorities that the system trusts",
-            |s: &mut S| {
-                s.connection().transport.need_tls("--tls-use-os-certs");
-            },
-        ),
-        tls!("--cert", "file", "Certificate of this client"),
-        tls!("--key", "file", "Private key of this client"),
-        tls!(
-            "--keyform",
-            "keyform",
-            "Form of the private key: pem or engine"
-        ),
-        tls!("--tls-engine", "engine_id", "OpenSSL engine"),
-        tls!(
-            "--tls-engine-kpass-sha1",
-            "kpass sha1",
-            "SHA-1 of the password of the engine's key"
-        ),
-        tls!("--ciphers", "ciphers", "Cipher suites of TLS 1.2"),
-        tls!("--tls-version", "version", "Lowest version of TLS"),
-        tls!("--tls-alpn", "protocol", "Application protocol of TLS"),
-        flag(
-            "",
-            "--insecure",
-            "Do not check that the certificate is the host's",
-            |s: &mut S| {
-                s.connection().transport.need_tls("--insecure");
-            },
-        ),
-        tls!(
-            "--psk",
-            "key",
-            "Key that both sides know, in hexadecimal digits"
-        ),
-        tls!("--psk-identity", "identity", "Name of the key"),
-        tls!(
-            "--tls-keylog",
-            "file",
-            "File for the keys of TLS connections"
-        ),
-        flag(
-            "",
-            "--no-tls",
-            "Connect without TLS whatever other options say",
-            |s: &mut S| {
-                s.connection().transport.no_tls = true;
-            },
-        ),
-        flag("", "--ws", "Use WebSocket", |s: &mut S| {
-            s.connection().transport.need("--ws", "WebSocket");
-        }),
         value(
             "",
-            "--unix",
-            "socket path",
-            "Unix socket to connect to",
-            |s: &mut S, _| {
-                s.connection().transport.need("--unix", "Unix sockets");
+            "--cafile",
+            "file",
+            "Use TLS, and trust the authorities in this file",
+            |s: &mut S, v| {
+                let transport = &mut s.connection().transport;
+                transport.wants_tls = true;
+                transport.tls.ca_file = Some(v.into());
                 Ok(())
             },
         ),
         value(
             "",
+            "--capath",
+            "directory",
+            "Use TLS, and trust the authorities in this folder",
+            |s: &mut S, v| {
+                let transport = &mut s.connection().transport;
+                transport.wants_tls = true;
+                transport.tls.ca_path = Some(v.into());
+                Ok(())
+            },
+        ),
+        flag(
+            "",
+            "--tls-use-os-certs",
+            "Use TLS, and trust the authorities that the system trusts",
+            |s: &mut S| s.connection().transport.use_tls(),
+        ),
+        flag(
+            "",
+            "--insecure",
+            "Do not check that the certificate is the host's; it has to be signed all the same",
+            |s: &mut S| s.connection().transport.tls.any_host = true,
+        ),
+        flag(
+            "",
+            "--no-tls",
+            "Connect without TLS whatever other options say",
+            |s: &mut S| s.connection().transport.no_tls = true,
+        ),
+    ]
+}
+
+/// Who this client is.
+fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "",
+            "--cert",
+            "file",
+            "Certificate of this client",
+            |s: &mut S, v| {
+                s.connection().transport.tls.certificate = Some(v.into());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--key",
+            "file",
+            "Private key of this client",
+            |s: &mut S, v| {
+                s.connection().transport.tls.key = Some(v.into());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--keyform",
+            "keyform",
+            "Form of the private key: pem",
+            |s: &mut S, v| {
+                let transport = &mut s.connection().transport;
+                match v.to_str() {
+                    Some("pem") => {}
+                    Some("engine") => transport.need("--keyform engine", "engines of OpenSSL"),
+                    _ => {
+                        let text = "Problem setting key form, it must be one of 'pem' or 'engine'.";
+                        return Err(Failure::usage(text));
+                    }
+                }
+                transport.key_form = Some(shown(v));
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tls-engine",
+            "engine_id",
+            "OpenSSL engine; not supported",
+            |s: &mut S, _| {
+                let transport = &mut s.connection().transport;
+                transport.need("--tls-engine", "engines of OpenSSL");
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tls-engine-kpass-sha1",
+            "kpass sha1",
+            "SHA-1 of the password of the engine's key; not supported",
+            |s: &mut S, _| {
+                let transport = &mut s.connection().transport;
+                transport.need("--tls-engine-kpass-sha1", "engines of OpenSSL");
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--psk",
+            "key",
+            "Key that both sides know; not supported",
+            |s: &mut S, _| {
+                s.connection()
+                    .transport
+                    .need("--psk", "TLS with a pre-shared key");
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--psk-identity",
+            "identity",
+            "Name of that key; not supported",
+            |_, _| Ok(()),
+        ),
+    ]
+}
+
+/// How TLS is spoken.
+fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "",
+            "--tls-version",
+            "version",
+            "Lowest version of TLS: tlsv1.2 or tlsv1.3 [tlsv1.2]",
+            |s: &mut S, v| {
+                let version = v.to_str().and_then(TlsVersion::parse);
+                let unknown = || {
+                    let text = "Problem setting TLS options, check the options are valid.";
+                    Failure::usage(text).with_hint("The versions are tlsv1.2 and tlsv1.3.")
+                };
+                s.connection().transport.tls.version = Some(version.ok_or_else(unknown)?);
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--ciphers",
+            "ciphers",
+            "Cipher suites of TLS 1.2, by the names of OpenSSL",
+            |s: &mut S, v| {
+                s.connection().transport.tls.ciphers = Some(text(v, "--ciphers")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tls-alpn",
+            "protocol",
+            "Application protocol to ask for",
+            |s: &mut S, v| {
+                s.connection().transport.tls.alpn = Some(text(v, "--tls-alpn")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tls-keylog",
+            "file",
+            "File that the secrets of the connection are appended to, for tools that look into it",
+            |s: &mut S, v| {
+                s.connection().transport.tls.key_log = Some(v.into());
+                Ok(())
+            },
+        ),
+    ]
+}
+
+/// Other ways than TCP.
+fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "",
+            "--unix",
+            "socket path",
+            "Unix socket to connect to",
+            |s: &mut S, v: &OsStr| {
+                s.connection().transport.unix_path = Some(v.into());
+                Ok(())
+            },
+        ),
+        flag(
+            "",
+            "--ws",
+            "Use WebSocket, at the path /mqtt",
+            |s: &mut S| s.connection().transport.use_websocket(),
+        ),
+        value(
+            "",
             "--proxy",
             "proxy url",
-            "SOCKS5 proxy to connect through",
-            |s: &mut S, _| {
-                s.connection().transport.need("--proxy", "proxies");
+            "SOCKS5 proxy to connect through: socks5h://[username[:password]@]host[:port]",
+            |s: &mut S, v| {
+                let proxy = url::proxy(text(v, "--proxy")?)?;
+                s.connection().transport.proxy = Some(proxy);
                 Ok(())
             },
         ),
         flag(
             "-S",
             "",
-            "Look up service records of the host",
+            "Look up service records of the host; not supported",
             |s: &mut S| {
                 s.connection().transport.need("-S", "service records");
             },

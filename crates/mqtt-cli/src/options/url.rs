@@ -1,12 +1,17 @@
-//! `-L`: host, port, credentials and topic in one URL.
+//! `-L`: host, port, credentials and topic in one URL; and `--proxy`.
 
 use std::ffi::OsStr;
 
 use bytes::Bytes;
+use mqtt_client::session::Printable;
+use mqtt_transport::{Credentials, Proxy};
 
 use crate::exit::Failure;
 
 use super::ClientSettings;
+
+/// The port of SOCKS5.
+const PROXY_PORT: u16 = 1080;
 
 /// Sets what the URL names, as `-h`, `-p`, `-u`, `-P` and `-t` in its place would.
 ///
@@ -21,12 +26,17 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     let default_port = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => 1883,
         "mqtts" => {
-            connection.transport.need_tls("-L mqtts://");
+            connection.transport.use_tls();
             8883
         }
-        "ws" | "wss" => {
-            connection.transport.need("-L ws://", "WebSocket");
+        "ws" => {
+            connection.transport.use_websocket();
             1883
+        }
+        "wss" => {
+            connection.transport.use_websocket();
+            connection.transport.use_tls();
+            8883
         }
         _ => return Err(unsupported()),
     };
@@ -57,6 +67,41 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     connection.host = host.to_owned();
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
+}
+
+/// The proxy of `--proxy`.
+pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
+    let Some(rest) = url.strip_prefix("socks5h://") else {
+        let text = format!("Unsupported proxy protocol: {}", Printable(url));
+        return Err(Failure::usage(text).with_hint("An example: socks5h://localhost:1080"));
+    };
+    let (credentials, host_and_port) = match rest.rsplit_once('@') {
+        None => (None, rest),
+        Some((credentials, rest)) => {
+            let (user_name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+            if password.contains(':') {
+                return Err(Failure::usage("Username cannot contain ':'.")
+                    .with_hint("A ':' in a user name or a password is written as %3A."));
+            }
+            let credentials = Credentials {
+                user_name: decoded(user_name, "user name")?,
+                password: decoded(password, "password")?,
+            };
+            (Some(credentials), rest)
+        }
+    };
+    let (host, port) = split_port(host_and_port).map_err(|_| {
+        let port = host_and_port.rsplit(':').next().unwrap_or_default();
+        Failure::usage(format!("Invalid proxy port {}", Printable(port)))
+    })?;
+    if host.is_empty() {
+        return Err(Failure::usage("Invalid proxy.").with_hint("The host is missing."));
+    }
+    Ok(Proxy {
+        host: host.to_owned(),
+        port: port.unwrap_or(PROXY_PORT),
+        credentials,
+    })
 }
 
 /// A host, or an IPv6 address in brackets, and perhaps a port.
@@ -120,6 +165,39 @@ mod tests {
         for text in ["h:", "h:65536", "h:x", "[::1]x", "[::1"] {
             let result = split_port(text);
             assert!(result.is_err(), "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_has_a_host_and_perhaps_credentials() {
+        let with = |user_name: &str, password: &str| {
+            Some(Credentials {
+                user_name: user_name.into(),
+                password: password.into(),
+            })
+        };
+        for (text, host, port, credentials) in [
+            ("socks5h://p", "p", 1080, None),
+            ("socks5h://u@p:1", "p", 1, with("u", "")),
+            (
+                "socks5h://u%40:p%3A%25@[::1]:2",
+                "[::1]",
+                2,
+                with("u@", "p:%"),
+            ),
+        ] {
+            let proxy = proxy(text).unwrap();
+            assert_eq!((proxy.host.as_str(), proxy.port), (host, port));
+            assert_eq!(proxy.credentials, credentials);
+        }
+        for text in [
+            "socks4://p",
+            "p",
+            "socks5h://",
+            "socks5h://p:x",
+            "socks5h://a:b:c@p",
+        ] {
+            assert!(proxy(text).is_err(), "{text}");
         }
     }
 

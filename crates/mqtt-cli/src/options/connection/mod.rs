@@ -107,11 +107,14 @@ impl ConnectionSettings {
 
     /// Where it connects to, for people.
     pub(crate) fn target(&self) -> String {
-        format!("{}:{}", self.host, self.port())
+        match self.transport.path(&self.host, self.port()) {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", self.host, self.port()),
+        }
     }
 
     fn port(&self) -> u16 {
-        self.port.unwrap_or(1883)
+        self.port.unwrap_or_else(|| self.transport.default_port())
     }
 
     /// What the client library is told. `reconnect` is what the program does with a lost connection,
@@ -121,10 +124,10 @@ impl ConnectionSettings {
         program: &'static str,
         reconnect: Reconnect,
     ) -> Result<Options, Failure> {
-        self.transport.check(self.port())?;
         self.properties.check(self.version)?;
         let mut options = Options::new(&self.host, self.port());
         options.connect = self.connect()?;
+        self.transport.apply(&mut options)?;
         options.local_addresses = self.local_addresses()?;
         options.connect_timeout = self.connect_timeout;
         options.limits.handshake_timeout = self.connect_timeout;

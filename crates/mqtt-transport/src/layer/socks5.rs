@@ -1,0 +1,297 @@
+//! SOCKS5 (RFC 1928, with the passwords of RFC 1929): a proxy makes the connection, and looks the name
+//! up.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use super::Layer;
+
+const VERSION: u8 = 5;
+const NO_AUTHENTICATION: u8 = 0;
+const USER_NAME_AND_PASSWORD: u8 = 2;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const DOMAIN_NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// User name and password for a proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// At most 255 bytes.
+    pub user_name: String,
+    /// At most 255 bytes.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user_name", &self.user_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a proxy did not connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The name, or the credentials, are too long for the protocol.
+    TooLong,
+    /// It does not speak SOCKS5.
+    NotSocks,
+    /// It takes none of the ways of authentication that this client has.
+    Method,
+    /// It does not accept user name and password.
+    Credentials,
+    /// It does not connect; its code.
+    Refused(u8),
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the host, the user name or the password is longer than 255 bytes",
+            Self::NotSocks => "it does not speak SOCKS5",
+            Self::Method => "it wants a user name and a password, or something else",
+            Self::Credentials => "it does not accept this user name and password",
+            Self::Refused(1) => "it failed",
+            Self::Refused(2) => "its rules do not allow the connection",
+            Self::Refused(3) => "the network cannot be reached from there",
+            Self::Refused(4) => "the host cannot be reached from there",
+            Self::Refused(5) => "nobody listens at that port",
+            Self::Refused(6) => "the time to live is over",
+            Self::Refused(_) => "it does not support this",
+        })
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+impl From<ProxyError> for io::Error {
+    fn from(error: ProxyError) -> Self {
+        let kind = match error {
+            // These may pass.
+            ProxyError::Refused(1 | 3..=6) => io::ErrorKind::ConnectionRefused,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The client's end, until the proxy has connected.
+#[derive(Debug)]
+pub(crate) struct Socks5Layer {
+    host: String,
+    port: u16,
+    credentials: Option<Credentials>,
+    state: State,
+    input: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The answer to the greeting is awaited.
+    Method,
+    /// The answer to the password.
+    Password,
+    /// The answer to the request.
+    Reply,
+    Open,
+}
+
+impl Socks5Layer {
+    /// To this host, by way of the proxy that the socket is connected to.
+    pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
+        Self {
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+            port,
+            credentials,
+            state: State::Method,
+            input: Vec::new(),
+        }
+    }
+
+    /// One step, if enough has come.
+    fn step(&mut self, down: &mut Vec<u8>) -> Result<bool, ProxyError> {
+        let (length, next) = match (self.state, &self.input[..]) {
+            (State::Method, [VERSION, NO_AUTHENTICATION, ..]) => {
+                self.push_request(down)?;
+                (2, State::Reply)
+            }
+            (State::Method, [VERSION, USER_NAME_AND_PASSWORD, ..])
+                if self.credentials.is_some() =>
+            {
+                self.push_password(down)?;
+                (2, State::Password)
+            }
+            (State::Method, [VERSION, _, ..]) => return Err(ProxyError::Method),
+            (State::Password, [_, 0, ..]) => {
+                self.push_request(down)?;
+                (2, State::Reply)
+            }
+            (State::Password, [_, _, ..]) => return Err(ProxyError::Credentials),
+            (State::Reply, [VERSION, 0, _, kind, rest @ ..]) => {
+                let address = match (kind, rest) {
+                    (&IPV4, _) => 4,
+                    (&IPV6, _) => 16,
+                    (&DOMAIN_NAME, [length, ..]) => 1 + usize::from(*length),
+                    (&DOMAIN_NAME, []) => return Ok(false),
+                    _ => return Err(ProxyError::NotSocks),
+                };
+                (4 + address + 2, State::Open)
+            }
+            (State::Reply, [VERSION, code, ..]) if *code != 0 => {
+                return Err(ProxyError::Refused(*code));
+            }
+            (State::Method | State::Reply, [first, ..]) if *first != VERSION => {
+                return Err(ProxyError::NotSocks);
+            }
+            _ => return Ok(false),
+        };
+        if self.input.len() < length {
+            return Ok(false);
+        }
+        self.input.drain(..length);
+        self.state = next;
+        Ok(true)
+    }
+
+    fn push_password(&self, down: &mut Vec<u8>) -> Result<(), ProxyError> {
+        let Some(credentials) = &self.credentials else {
+            return Err(ProxyError::Method);
+        };
+        down.push(1);
+        push_short(&credentials.user_name, down)?;
+        push_short(&credentials.password, down)
+    }
+
+    fn push_request(&self, down: &mut Vec<u8>) -> Result<(), ProxyError> {
+        down.extend([VERSION, CONNECT, 0]);
+        match self.host.parse() {
+            Ok(IpAddr::V4(address)) => {
+                down.push(IPV4);
+                down.extend(address.octets());
+            }
+            Ok(IpAddr::V6(address)) => {
+                down.push(IPV6);
+                down.extend(address.octets());
+            }
+            Err(_) => {
+                down.push(DOMAIN_NAME);
+                push_short(&self.host, down)?;
+            }
+        }
+        down.extend(self.port.to_be_bytes());
+        Ok(())
+    }
+}
+
+fn push_short(text: &str, down: &mut Vec<u8>) -> Result<(), ProxyError> {
+    down.push(u8::try_from(text.len()).map_err(|_| ProxyError::TooLong)?);
+    down.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+impl Layer for Socks5Layer {
+    fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
+        match self.credentials {
+            Some(_) => down.extend([VERSION, 2, NO_AUTHENTICATION, USER_NAME_AND_PASSWORD]),
+            None => down.extend([VERSION, 1, NO_AUTHENTICATION]),
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()> {
+        if self.state == State::Open {
+            up.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.input.extend_from_slice(bytes);
+        while self.state != State::Open && self.step(down)? {}
+        if self.state == State::Open {
+            up.append(&mut self.input);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &[u8], down: &mut Vec<u8>) -> io::Result<()> {
+        down.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    fn close(&mut self, _: &mut Vec<u8>) {}
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said and comes up when a proxy says this, a byte at a time.
+    fn talk(host: &str, credentials: bool, proxy: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>, bool)> {
+        let credentials = credentials.then(|| Credentials {
+            user_name: "me".into(),
+            password: "secret".into(),
+        });
+        let mut layer = Socks5Layer::new(host, 1883, credentials);
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        layer.start(&mut down)?;
+        for byte in proxy {
+            layer.receive(&[*byte], &mut up, &mut down)?;
+        }
+        Ok((down, up, layer.is_open()))
+    }
+
+    #[test]
+    fn names_and_addresses_are_asked_for() {
+        for (host, address) in [
+            ("host", &b"\x03\x04host"[..]),
+            ("127.0.0.1", b"\x01\x7f\x00\x00\x01"),
+            ("[::1]", b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"),
+        ] {
+            let proxy = b"\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00up";
+            let (down, up, is_open) = talk(host, false, proxy).unwrap();
+            let expected = [b"\x05\x01\x00\x05\x01\x00", address, b"\x07\x5b"].concat();
+            assert_eq!(
+                (down, &up[..], is_open),
+                (expected, &b"up"[..], true),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_is_given_when_it_is_wanted() {
+        let proxy = b"\x05\x02\x01\x00\x05\x00\x00\x03\x01h\x00\x00";
+        let (down, _, is_open) = talk("h", true, proxy).unwrap();
+        assert!(is_open);
+        let expected = b"\x05\x02\x00\x02\x01\x02me\x06secret\x05\x01\x00\x03\x01h\x07\x5b";
+        assert_eq!(down, expected);
+    }
+
+    #[test]
+    fn refusals_are_told() {
+        for (credentials, proxy, expected) in [
+            (false, &b"HTTP"[..], "does not speak SOCKS5"),
+            (false, b"\x05\xFF", "wants a user name"),
+            (false, b"\x05\x02", "wants a user name"),
+            (true, b"\x05\x02\x01\x01", "does not accept"),
+            (false, b"\x05\x00\x05\x05\x00", "nobody listens"),
+            (false, b"\x05\x00\x05\x00\x00\x09", "does not speak SOCKS5"),
+        ] {
+            let error = talk("h", credentials, proxy).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

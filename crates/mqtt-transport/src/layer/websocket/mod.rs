@@ -1,0 +1,272 @@
+//! WebSocket (RFC 6455), at both ends: MQTT's bytes as binary messages, whose borders mean nothing.
+//! Here are the frames; `handshake.rs` has the HTTP before them.
+
+mod handshake;
+
+use std::io::{self, Cursor};
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use super::Layer;
+pub use handshake::WebSocketError;
+use handshake::{Request, accept_request, accept_response};
+
+/// A control frame is not longer.
+const MAXIMUM_CONTROL: u64 = 125;
+
+/// The head of an HTTP message is not longer.
+const MAXIMUM_HEAD: usize = 8 * 1024;
+
+/// One WebSocket connection.
+#[derive(Debug)]
+pub(crate) struct WebSocketLayer {
+    end: End,
+    state: State,
+    /// What came and could not be used yet: part of a head or of a frame's header.
+    input: Vec<u8>,
+    /// The data frame that is being received.
+    frame: Option<Incoming>,
+    /// A message has begun and its last frame has not come.
+    message_is_open: bool,
+    has_said_goodbye: bool,
+}
+
+#[derive(Debug)]
+enum End {
+    Client(Request),
+    /// With the origins that pages may come from; any if there are none.
+    Server(Vec<String>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Open,
+    /// The peer has closed.
+    Closed,
+}
+
+/// A frame of which the header has come.
+#[derive(Debug)]
+struct Incoming {
+    opcode: OpCode,
+    mask: Option<[u8; 4]>,
+    /// How far the mask is.
+    position: usize,
+    left: u64,
+    /// Of a control frame, which is handled whole.
+    payload: Vec<u8>,
+}
+
+impl WebSocketLayer {
+    /// A client's end: to this path of this host, which may have a port.
+    pub(crate) fn client(host: &str, path: &str) -> Self {
+        Self::new(End::Client(Request::new(host, path)))
+    }
+
+    /// A server's end.
+    pub(crate) fn server(origins: Vec<String>) -> Self {
+        Self::new(End::Server(origins))
+    }
+
+    fn new(end: End) -> Self {
+        Self {
+            end,
+            state: State::Handshake,
+            input: Vec::new(),
+            frame: None,
+            message_is_open: false,
+            has_said_goodbye: false,
+        }
+    }
+
+    /// Takes the head of the request or response, if it is whole.
+    fn handshake(&mut self, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
+        let length = match &self.end {
+            End::Client(request) => accept_response(request, &self.input)?,
+            End::Server(origins) => accept_request(origins, &self.input, down)?,
+        };
+        match length {
+            Some(length) => {
+                self.input.drain(..length.min(self.input.len()));
+                self.state = State::Open;
+                Ok(())
+            }
+            None if self.input.len() > MAXIMUM_HEAD => Err(WebSocketError::HeadTooLarge),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what there is of frames.
+    fn frames(&mut self, up: &mut Vec<u8>, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
+        let input = std::mem::take(&mut self.input);
+        let mut rest = &input[..];
+        while self.state == State::Open {
+            let Some(mut frame) = self.frame.take() else {
+                match self.header(&mut rest)? {
+                    Some(frame) => self.frame = Some(frame),
+                    None => break,
+                }
+                continue;
+            };
+            let length = usize::try_from(frame.left)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (bytes, others) = rest.split_at(length);
+            rest = others;
+            let target = match frame.opcode {
+                OpCode::Data(_) => &mut *up,
+                OpCode::Control(_) => &mut frame.payload,
+            };
+            let start = target.len();
+            target.extend_from_slice(bytes);
+            if let Some(mask) = frame.mask {
+                let masked = target.iter_mut().skip(start);
+                let keys = mask.iter().cycle().skip(frame.position % 4);
+                masked.zip(keys).for_each(|(byte, key)| *byte ^= key);
+            }
+            frame.position = (frame.position + length) % 4;
+            frame.left -= length as u64;
+            if frame.left > 0 {
+                self.frame = Some(frame);
+                break;
+            }
+            self.frame_ends(&frame, down)?;
+        }
+        self.input = rest.to_vec();
+        Ok(())
+    }
+
+    /// The header of the next frame, if it is whole, and may be here.
+    fn header(&mut self, rest: &mut &[u8]) -> Result<Option<Incoming>, WebSocketError> {
+        let mut cursor = Cursor::new(*rest);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WebSocketError::Frame)?;
+        let Some((header, length)) = parsed else {
+            return Ok(None);
+        };
+        let used = usize::try_from(cursor.position()).unwrap_or(rest.len());
+        *rest = rest.get(used..).unwrap_or_default();
+        let from_client = matches!(self.end, End::Server(_));
+        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_some() != from_client {
+            return Err(WebSocketError::Frame); // RFC 6455, 5.1 and 5.2
+        }
+        match header.opcode {
+            OpCode::Data(Data::Binary) if !self.message_is_open => {}
+            OpCode::Data(Data::Continue) if self.message_is_open => {}
+            OpCode::Data(Data::Text) => return Err(WebSocketError::Text), // [MQTT-6.0.0-1]
+            OpCode::Control(Control::Close | Control::Ping | Control::Pong)
+                if header.is_final && length <= MAXIMUM_CONTROL => {}
+            _ => return Err(WebSocketError::Frame),
+        }
+        if let OpCode::Data(_) = header.opcode {
+            self.message_is_open = !header.is_final;
+        }
+        Ok(Some(Incoming {
+            opcode: header.opcode,
+            mask: header.mask,
+            position: 0,
+            left: length,
+            payload: Vec::new(),
+        }))
+    }
+
+    fn frame_ends(&mut self, frame: &Incoming, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
+        match frame.opcode {
+            OpCode::Control(Control::Ping) => {
+                self.push(OpCode::Control(Control::Pong), &frame.payload, down);
+            }
+            OpCode::Control(Control::Close) => {
+                self.state = State::Closed;
+                self.goodbye(CloseCode::Normal, down);
+                let code = frame
+                    .payload
+                    .first_chunk()
+                    .map(|code| u16::from_be_bytes(*code));
+                // 1000 normal, 1001 going away; none is normal too.
+                if let Some(code) = code.filter(|code| !matches!(code, 1000 | 1001)) {
+                    return Err(WebSocketError::Closed(code));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn goodbye(&mut self, code: CloseCode, down: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.has_said_goodbye, true) {
+            let code = u16::from(code).to_be_bytes();
+            self.push(OpCode::Control(Control::Close), &code, down);
+        }
+    }
+
+    /// Appends one frame. A client's is masked, against proxies that take it for something else.
+    fn push(&self, opcode: OpCode, payload: &[u8], down: &mut Vec<u8>) {
+        let mask = matches!(self.end, End::Client(_)).then(|| {
+            let mut mask = [0; 4];
+            // Without random bytes it is no mask, and the frame is right all the same.
+            let _ = getrandom::fill(&mut mask);
+            mask
+        });
+        let header = FrameHeader {
+            is_final: true,
+            opcode,
+            mask,
+            ..FrameHeader::default()
+        };
+        // Memory takes everything.
+        let _ = header.format(payload.len() as u64, down);
+        let start = down.len();
+        down.extend_from_slice(payload);
+        if let Some(mask) = mask {
+            let masked = down.iter_mut().skip(start);
+            masked
+                .zip(mask.iter().cycle())
+                .for_each(|(byte, key)| *byte ^= key);
+        }
+    }
+}
+
+impl Layer for WebSocketLayer {
+    fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
+        if let End::Client(request) = &self.end {
+            down.extend_from_slice(request.head().as_bytes());
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()> {
+        self.input.extend_from_slice(bytes);
+        if self.state == State::Handshake {
+            self.handshake(down)?;
+        }
+        let result = self.frames(up, down);
+        if let Err(error) = &result {
+            self.goodbye(error.close_code(), down);
+        }
+        Ok(result?)
+    }
+
+    fn send(&mut self, bytes: &[u8], down: &mut Vec<u8>) -> io::Result<()> {
+        self.push(OpCode::Data(Data::Binary), bytes, down); // [MQTT-6.0.0-1]
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.state != State::Handshake
+    }
+
+    fn close(&mut self, down: &mut Vec<u8>) {
+        if self.is_open() {
+            self.goodbye(CloseCode::Normal, down);
+        }
+    }
+
+    /// Peers that close the socket without a word are common, and MQTT knows what is missing.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The two kinds of sockets that streams are made of.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+use mio::event::Source;
+use mio::net::TcpStream;
+#[cfg(unix)]
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+
+/// A connected socket, or one that is being connected.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Does the same with either.
+macro_rules! with {
+    ($self:expr, $socket:ident => $do:expr) => {
+        match $self {
+            Socket::Tcp($socket) => $do,
+            #[cfg(unix)]
+            Socket::Unix($socket) => $do,
+        }
+    };
+}
+
+impl Socket {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        with!(self, socket => socket.read(buffer))
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        with!(self, socket => socket.write(bytes))
+    }
+
+    pub(crate) fn shut_down_writing(&self) -> io::Result<()> {
+        with!(self, socket => socket.shutdown(std::net::Shutdown::Write))
+    }
+
+    /// Whether it is connected; an error if it failed.
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        if let Some(error) = with!(self, socket => socket.take_error())? {
+            return Err(error);
+        }
+        let peer = with!(self, socket => socket.peer_addr().map(drop));
+        match peer {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The address of the peer; none for a Unix socket.
+    pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr(),
+            #[cfg(unix)]
+            Self::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Source for Socket {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        with!(self, socket => socket.register(registry, token, interests))
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        with!(self, socket => socket.reregister(registry, token, interests))
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        with!(self, socket => socket.deregister(registry))
+    }
+}

@@ -1,0 +1,189 @@
+//! What goes wrong with TLS, in words that say what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+/// Why a TLS connection failed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The handshake, or a record, was not right.
+    Rustls(rustls::Error),
+    /// The stream ended without the peer's good-bye: something may be missing.
+    Truncated,
+    /// Plain bytes were sent, and the answer is one of TLS.
+    Expected,
+}
+
+impl TlsError {
+    /// Whether plain bytes were answered with an alert of TLS.
+    pub fn is_alert(bytes: &[u8]) -> bool {
+        matches!(bytes, [0x15, 0x03, 0..=4, 0, 2, ..])
+    }
+}
+
+/// Why TLS cannot be set up: files and options.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TlsSetupError {
+    /// None of the cipher suites is known.
+    Ciphers(String),
+    /// A private key that needs a password.
+    EncryptedKey(PathBuf),
+    /// The key is not the certificate's, or cannot be used.
+    Key(PathBuf, rustls::Error),
+    /// A file that is not what it should be.
+    Malformed(PathBuf, &'static str),
+    /// A file or folder that cannot be read.
+    Read(PathBuf, io::Error),
+    /// No certificate authority is known.
+    NoAuthorities,
+    /// Something else that rustls refuses.
+    Rustls(rustls::Error),
+    /// A host that no certificate can have.
+    ServerName(String),
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Rustls(error)
+    }
+}
+
+impl From<TlsError> for io::Error {
+    fn from(error: TlsError) -> Self {
+        let kind = match error {
+            TlsError::Rustls(_) | TlsError::Expected => io::ErrorKind::InvalidData,
+            TlsError::Truncated => io::ErrorKind::UnexpectedEof,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = match self {
+            Self::Truncated => return f.write_str("the encrypted stream was cut off"),
+            Self::Expected => {
+                return f.write_str(
+                    "the other side speaks TLS at this port (--cafile or --tls-use-os-certs)",
+                );
+            }
+            Self::Rustls(error) => error,
+        };
+        match error {
+            rustls::Error::InvalidCertificate(error) => certificate(f, error),
+            rustls::Error::AlertReceived(alert) => alert_received(f, *alert),
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                f.write_str("the other side does not speak TLS at this port")
+            }
+            rustls::Error::NoCertificatesPresented => {
+                f.write_str("the client has shown no certificate, and one is required")
+            }
+            rustls::Error::PeerIncompatible(what) => {
+                write!(
+                    f,
+                    "the other side offers no version or cipher suite in common ({what:?})"
+                )
+            }
+            error => write!(f, "{error}"),
+        }
+    }
+}
+
+fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            f.write_str("the certificate has expired")?;
+            if let CertificateError::ExpiredContext { time, not_after } = error {
+                let days = (time.as_secs().saturating_sub(not_after.as_secs())) / 86400;
+                write!(f, " {days} days ago")?;
+            }
+            f.write_str("; if not, see whether the clock of this machine is right")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            f.write_str("the certificate is not valid yet")?;
+            if let CertificateError::NotValidYetContext { time, not_before } = error {
+                let days = not_before.as_secs().saturating_sub(time.as_secs()) / 86400;
+                write!(f, ", but in {days} days")?;
+            }
+            f.write_str("; see whether the clock of this machine is right")
+        }
+        CertificateError::Revoked => f.write_str("the certificate has been revoked"),
+        CertificateError::UnknownIssuer => f.write_str(
+            "the certificate is signed by nobody who is trusted here, perhaps by itself; the \
+             authority's certificate is what --cafile wants",
+        ),
+        CertificateError::NotValidForName => f.write_str("the certificate is for another host"),
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let presented = presented.join(", ");
+            let expected = expected.to_str();
+            write!(
+                f,
+                "the certificate is not for {expected}, but for {presented}"
+            )
+        }
+        CertificateError::BadEncoding => f.write_str("the certificate is malformed"),
+        CertificateError::BadSignature => f.write_str("the signature of the certificate is wrong"),
+        error => write!(f, "the certificate is not accepted: {error:?}"),
+    }
+}
+
+fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::Result {
+    let what = match alert {
+        AlertDescription::CertificateRequired => {
+            "it wants a certificate of this client (--cert and --key)"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown => "it does not accept this certificate",
+        AlertDescription::CertificateExpired => "it says that this certificate has expired",
+        AlertDescription::CertificateRevoked => "it says that this certificate has been revoked",
+        AlertDescription::UnknownCA => "it does not know who signed this certificate",
+        AlertDescription::ProtocolVersion => "it speaks no version of TLS in common",
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            "it has no cipher suite in common, or wants a certificate"
+        }
+        AlertDescription::NoApplicationProtocol => "it does not know the protocol of --tls-alpn",
+        alert => return write!(f, "the other side has ended the handshake ({alert:?})"),
+    };
+    write!(f, "the other side has ended the handshake: {what}")
+}
+
+impl fmt::Display for TlsSetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ciphers(list) => write!(f, "no cipher suite of '{list}' is known"),
+            Self::EncryptedKey(path) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the key in '{path}' is encrypted; 'openssl pkey -in {path} -out NEW' writes one \
+                     that is not"
+                )
+            }
+            Self::Key(path, error) => {
+                write!(f, "the key in '{}' cannot be used: {error}", path.display())
+            }
+            Self::Malformed(path, what) => {
+                write!(f, "there is no {what} in PEM form in '{}'", path.display())
+            }
+            Self::Read(path, error) => write!(f, "cannot read '{}': {error}", path.display()),
+            Self::NoAuthorities => f.write_str(
+                "this system has no list of trusted authorities; name one with --cafile",
+            ),
+            Self::Rustls(error) => write!(f, "{error}"),
+            Self::ServerName(host) => write!(f, "no certificate can be for '{host}'"),
+        }
+    }
+}
+
+impl std::error::Error for TlsSetupError {}

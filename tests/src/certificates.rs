@@ -1,0 +1,151 @@
+//! Certificates that tests make, good ones and bad ones.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use tempfile::TempDir;
+
+/// An authority and what it has signed, in files of a folder that goes with it.
+pub struct Certificates {
+    folder: TempDir,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Now.
+    Now,
+    /// It was.
+    Past,
+    /// It will be.
+    Future,
+}
+
+impl Certificates {
+    /// A new authority, in `ca.crt`.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folders can be made");
+        let mut params = CertificateParams::default();
+        // Each authority has a name of its own.
+        let name = format!("authority of {}", folder.path().display());
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let key = KeyPair::generate().expect("keys can be made");
+        let authority = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
+        let certificates = Self { folder, authority };
+        certificates.write("ca.crt", &certificates.authority.pem());
+        certificates
+    }
+
+    /// A file of this authority's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A certificate for these names, in `NAME.crt` and `NAME.key`.
+    pub fn server(&self, name: &str, hosts: &[&str], validity: Validity) {
+        let mut params = params(name, hosts, validity);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(name, params);
+    }
+
+    /// A certificate for a client of this name.
+    pub fn client(&self, name: &str) {
+        let mut params = params(name, &[], Validity::Now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(name, params);
+    }
+
+    /// A certificate that nobody but itself has signed.
+    pub fn self_signed(&self, name: &str, hosts: &[&str]) {
+        let key = KeyPair::generate().expect("keys can be made");
+        let certificate = params(name, hosts, Validity::Now).self_signed(&key);
+        let certificate = certificate.expect("it signs itself");
+        self.write(&format!("{name}.crt"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// A list, in `crl.pem`, in which the certificate of this client is revoked.
+    pub fn revoke(&self, name: &str) {
+        let revoked = RevokedCertParams {
+            serial_number: serial_number(name),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params
+            .signed_by(&self.authority)
+            .expect("the authority signs");
+        self.write("crl.pem", &list.pem().expect("it is text"));
+    }
+
+    /// The folder that all is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn sign(&self, name: &str, params: CertificateParams) {
+        let key = KeyPair::generate().expect("keys can be made");
+        let issuer: &Issuer<'_, KeyPair> = &self.authority;
+        let certificate = params.signed_by(&key, issuer).expect("the authority signs");
+        self.write(&format!("{name}.crt"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("files can be written");
+        // mosquitto reads it as another user if it was started by root.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            for (path, mode) in [(&*path, 0o644), (self.folder.path(), 0o755)] {
+                let readable = std::fs::Permissions::from_mode(mode);
+                std::fs::set_permissions(path, readable).expect("it is ours");
+            }
+        }
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn params(name: &str, hosts: &[&str], validity: Validity) -> CertificateParams {
+    let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect("the names can be in a certificate");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.serial_number = Some(serial_number(name));
+    let (first, last) = match validity {
+        Validity::Now => (2024, 2124),
+        Validity::Past => (2020, 2022),
+        Validity::Future => (2120, 2124),
+    };
+    params.not_before = date_time_ymd(first, 1, 1);
+    params.not_after = date_time_ymd(last, 1, 1);
+    params
+}
+
+fn serial_number(name: &str) -> SerialNumber {
+    SerialNumber::from_slice(name.as_bytes())
+}

@@ -1,0 +1,72 @@
+//! A small SOCKS5 proxy, with or without a password.
+
+use std::io::{Read, Result, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+/// A proxy on a free port of the loopback. It ends with the process.
+#[derive(Debug)]
+pub struct SocksProxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl SocksProxy {
+    /// Asks for these credentials, if there are any, and connects to whatever it is asked for.
+    pub fn start(credentials: Option<(&'static str, &'static str)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || serve(client, credentials));
+            }
+        });
+        Self { address }
+    }
+}
+
+fn serve(mut client: TcpStream, credentials: Option<(&str, &str)>) -> Result<()> {
+    let methods = read(&mut client, 2)?[1];
+    read(&mut client, methods.into())?;
+    match credentials {
+        None => client.write_all(&[5, 0])?,
+        Some((user_name, password)) => {
+            client.write_all(&[5, 2])?;
+            read(&mut client, 1)?;
+            let is_right = text(&mut client)? == user_name && text(&mut client)? == password;
+            client.write_all(&[1, u8::from(!is_right)])?;
+            if !is_right {
+                return Ok(());
+            }
+        }
+    }
+    let request = read(&mut client, 4)?;
+    let host = match request[3] {
+        1 => std::net::Ipv4Addr::from(<[u8; 4]>::try_from(read(&mut client, 4)?).unwrap())
+            .to_string(),
+        _ => text(&mut client)?,
+    };
+    let port = u16::from_be_bytes(read(&mut client, 2)?.try_into().unwrap());
+    let Ok(server) = TcpStream::connect((host, port)) else {
+        return client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
+    };
+    client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0])?;
+    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut &server, &mut &client);
+    client.shutdown(Shutdown::Write)
+}
+
+fn read(stream: &mut TcpStream, count: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(stream: &mut TcpStream) -> Result<String> {
+    let length = read(stream, 1)?[0];
+    Ok(String::from_utf8_lossy(&read(stream, length.into())?).into_owned())
+}

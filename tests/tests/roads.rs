@@ -1,0 +1,170 @@
+//! Every road to a broker, ours and mosquitto: each program, each QoS, real processes.
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt;
+
+use tests::{Broker, Certificates, Kind, Program, SocksProxy, Validity, has_mosquitto, skip};
+
+/// A way to a broker: what the broker is told, and what the client is.
+struct Road {
+    name: &'static str,
+    settings: String,
+    options: Box<dyn Fn(&Broker) -> String>,
+}
+
+fn certificates() -> Certificates {
+    let certificates = Certificates::new();
+    certificates.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+    certificates.client("client");
+    certificates
+}
+
+fn roads(certificates: &Certificates) -> Vec<Road> {
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let tls = format!(
+        "certfile {}\nkeyfile {}\n",
+        file("server.crt"),
+        file("server.key")
+    );
+    let mutual = format!("{tls}cafile {}\nrequire_certificate true\n", file("ca.crt"));
+    let trust = format!("--cafile {}", file("ca.crt"));
+    let who = format!("--cert {} --key {}", file("client.crt"), file("client.key"));
+    let open = std::fs::Permissions::from_mode(0o777); // mosquitto makes its socket as another user
+    std::fs::set_permissions(certificates.folder(), open).unwrap();
+    let socket = file("socket");
+    let websocket = "protocol websockets\n".to_owned();
+    let proxy = SocksProxy::start(Some(("me", "p@ss"))).address;
+    let proxy = format!("--proxy socks5h://me:p%40ss@{proxy}");
+    let with = |more: String| -> Box<dyn Fn(&Broker) -> String> {
+        Box::new(move |broker| format!("{} {more}", broker.options()))
+    };
+    let road = |name, settings: &str, options| Road {
+        name,
+        settings: settings.to_owned(),
+        options,
+    };
+    vec![
+        road("tcp", "", with(String::new())),
+        road("tls", &tls, with(trust.clone())),
+        road("mutual tls", &mutual, with(format!("{trust} {who}"))),
+        road("ws", &websocket, with("--ws".into())),
+        road(
+            "wss",
+            &format!("{websocket}{tls}"),
+            with(format!("--ws {trust}")),
+        ),
+        road(
+            "unix",
+            &format!("listener 0 {socket}"),
+            Box::new(move |_| format!("--unix {socket}")),
+        ),
+        road("socks5", "", with(proxy.clone())),
+        road("socks5 and tls", &tls, with(format!("{proxy} {trust}"))),
+        road(
+            "socks5, tls and ws",
+            &format!("{websocket}{tls}"),
+            with(format!("{proxy} {trust} --ws")),
+        ),
+    ]
+}
+
+/// Messages of each QoS from rpub to rsub, and a request with its response.
+fn travel(road: &Road, broker: &Broker, kind: Kind) {
+    let place = format!("{} to {kind:?}", road.name);
+    println!("{place}"); // shown if it fails
+    let options = (road.options)(broker);
+    let start = |program: &str, arguments: &str| {
+        Program::new(program).args(&options).args(arguments).start()
+    };
+    for qos in 0..3 {
+        let subscriber = start("rsub", &format!("-i s{qos} -t t -q {qos} -C 3"));
+        broker.wait_for_log(&format!("Sending SUBACK to s{qos}"));
+        let large = "x".repeat(100_000);
+        let publisher = Program::new("rpub")
+            .args(&options)
+            .args(&format!("-t t -l -q {qos}"));
+        let published = publisher.input(format!("1\n{large}\n3\n")).run();
+        assert_eq!(published.status, 0, "{place} {published:?}");
+        let finished = subscriber.wait();
+        assert_eq!(finished.status, 0, "{place} {finished:?}");
+        assert_eq!(finished.text(), format!("1\n{large}\n3\n"), "{place}");
+        let asked = start("rsub", &format!("-i q{qos} -t ask -q {qos} -C 1"));
+        broker.wait_for_log(&format!("Sending SUBACK to q{qos}"));
+        let asking = start(
+            "rrr",
+            &format!("-t ask -e answer -m question -q {qos} -W 50"),
+        );
+        assert_eq!(asked.wait().text(), "question\n", "{place}");
+        start("rpub", &format!("-t answer -m yes -q {qos}"))
+            .wait()
+            .success();
+        let answered = asking.wait();
+        assert_eq!(
+            (answered.status, answered.text().as_str()),
+            (0, "yes\n"),
+            "{place} {answered:?}"
+        );
+    }
+}
+
+#[test]
+fn every_program_takes_every_road_to_our_broker() {
+    let certificates = certificates();
+    for road in roads(&certificates) {
+        let broker = Broker::start(&road.settings);
+        travel(&road, &broker, Kind::Rbroker);
+    }
+}
+
+#[test]
+fn every_program_takes_every_road_to_mosquitto() {
+    if !has_mosquitto("every_program_takes_every_road_to_mosquitto") {
+        return;
+    }
+    let certificates = certificates();
+    for road in roads(&certificates) {
+        match Broker::try_start(Kind::Mosquitto, &road.settings) {
+            Some(broker) => travel(&road, &broker, Kind::Mosquitto),
+            // Debian's cannot everywhere: its library for WebSocket wants more of the system.
+            None => {
+                assert!(road.settings.contains("websockets"), "{}", road.name);
+                let test = "every_program_takes_every_road_to_mosquitto";
+                skip(
+                    test,
+                    &format!("mosquitto does not start with {}", road.name),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn urls_choose_the_road() {
+    let certificates = certificates();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let tls = format!(
+        "certfile {}\nkeyfile {}",
+        file("server.crt"),
+        file("server.key")
+    );
+    for (scheme, settings) in [
+        ("mqtt", String::new()),
+        ("mqtts", tls.clone()),
+        ("ws", "protocol websockets".into()),
+        ("wss", format!("protocol websockets\n{tls}")),
+    ] {
+        let broker = Broker::start(&settings);
+        let publisher = Program::new("rpub")
+            .args(&format!(
+                "-L {scheme}://127.0.0.1:{}/a/b -m x -q 1 --cafile",
+                broker.port
+            ))
+            .arg(certificates.path("ca.crt"));
+        let publisher = match scheme {
+            "mqtt" | "ws" => publisher.arg("--no-tls"),
+            _ => publisher,
+        };
+        publisher.run().success();
+        broker.wait_for_log("'a/b'");
+    }
+}

@@ -1,0 +1,267 @@
+//! Mistakes with TLS: each has a line that says what is wrong, and an exit status.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+
+use tests::{Broker, Certificates, FakeServer, Finished, Program, Validity};
+
+/// A broker with this certificate, and further lines for its listener.
+fn broker(certificates: &Certificates, name: &str, more: &str) -> Broker {
+    let file = |name: String| certificates.path(&name).display().to_string();
+    let (certificate, key) = (file(format!("{name}.crt")), file(format!("{name}.key")));
+    Broker::start(&format!("certfile {certificate}\nkeyfile {key}\n{more}"))
+}
+
+fn publish(options: &str, certificates: &Certificates, more: &str) -> Finished {
+    let more = more.replace("{}/", &format!("{}/", certificates.folder().display()));
+    Program::new("rpub")
+        .args(options)
+        .args("-t a -m x -q 1")
+        .args(&more)
+        .run()
+}
+
+/// The line begins as the mosquitto tools' does, and goes on with this.
+fn fails(finished: &Finished, status: i32, text: &str) {
+    assert_eq!(finished.status, status, "{finished:?}");
+    assert!(finished.errors.contains(text), "{finished:?}");
+    if status == 1 {
+        let start = "Unable to connect (A TLS error occurred). With 127.0.0.1:";
+        assert!(finished.errors.starts_with(start), "{finished:?}");
+        assert_eq!(finished.errors.lines().count(), 1, "{finished:?}");
+    }
+}
+
+const TRUST: &str = "--cafile {}/ca.crt";
+
+#[test]
+fn a_wrong_server_certificate_is_described() {
+    let certificates = Certificates::new();
+    let hosts = &["localhost", "127.0.0.1"];
+    certificates.server("expired", hosts, Validity::Past);
+    certificates.server("early", hosts, Validity::Future);
+    certificates.server("elsewhere", &["broker.example.org"], Validity::Now);
+    certificates.self_signed("lonely", hosts);
+    for (name, text) in [
+        ("expired", "the certificate has expired"),
+        ("early", "the certificate is not valid yet"),
+        ("elsewhere", "the certificate is not for 127.0.0.1, but for"),
+        ("lonely", "signed by nobody who is trusted here"),
+    ] {
+        let broker = broker(&certificates, name, "");
+        fails(&publish(&broker.options(), &certificates, TRUST), 1, text);
+        broker.wait_for_log("failed: the other side has ended the handshake");
+    }
+    // Another authority's certificate.
+    let others = Certificates::new();
+    others.server("server", hosts, Validity::Now);
+    let stranger = broker(&others, "server", "");
+    let text = "the authority's certificate is what --cafile wants";
+    fails(&publish(&stranger.options(), &certificates, TRUST), 1, text);
+}
+
+#[test]
+fn insecure_lets_any_host_pass_and_nobody_else() {
+    let certificates = Certificates::new();
+    certificates.server("elsewhere", &["broker.example.org"], Validity::Now);
+    certificates.server("expired", &["broker.example.org"], Validity::Past);
+    certificates.self_signed("lonely", &["127.0.0.1"]);
+    let insecure = format!("{TRUST} --insecure");
+    let elsewhere = broker(&certificates, "elsewhere", "");
+    publish(&elsewhere.options(), &certificates, &insecure).success();
+    for name in ["lonely", "expired"] {
+        let broker = broker(&certificates, name, "");
+        assert_eq!(
+            publish(&broker.options(), &certificates, &insecure).status,
+            1
+        );
+    }
+}
+
+#[test]
+fn a_client_certificate_that_is_missing_wrong_or_revoked_is_told() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    certificates.client("good");
+    certificates.client("revoked");
+    certificates.revoke("revoked");
+    let others = Certificates::new();
+    others.client("stranger");
+    let folder = certificates.folder().display();
+    let mutual =
+        format!("cafile {folder}/ca.crt\nrequire_certificate true\ncrlfile {folder}/crl.pem");
+    let broker = broker(&certificates, "server", &mutual);
+    let with = |folder: &Certificates, name: &str| {
+        let folder = folder.folder().display();
+        format!("{TRUST} --cert {folder}/{name}.crt --key {folder}/{name}.key")
+    };
+    let publish = |more: &str| publish(&broker.options(), &certificates, more);
+    publish(&with(&certificates, "good")).success();
+    fails(
+        &publish(TRUST),
+        1,
+        "it wants a certificate of this client (--cert and --key)",
+    );
+    fails(
+        &publish(&with(&others, "stranger")),
+        1,
+        "it does not know who signed this certificate",
+    );
+    fails(
+        &publish(&with(&certificates, "revoked")),
+        1,
+        "this certificate has been revoked",
+    );
+    broker.wait_for_log("failed: the client has shown no certificate, and one is required");
+    broker.wait_for_log("failed: the certificate has been revoked");
+}
+
+#[test]
+fn the_wrong_port_is_told_in_both_directions() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let secret = broker(&certificates, "server", "");
+    let text = "the other side speaks TLS at this port (--cafile or --tls-use-os-certs)";
+    fails(&publish(&secret.options(), &certificates, ""), 1, text);
+    secret.wait_for_log("failed: the other side does not speak TLS at this port");
+    let plain = Broker::start("");
+    let text = "in the middle of the handshake; perhaps it speaks something else at this port";
+    fails(&publish(&plain.options(), &certificates, TRUST), 1, text);
+    let server = FakeServer::start(&[&[(5, b"\x20\x02\x00\x05\x00\x00")]], false);
+    let text = "the other side does not speak TLS at this port";
+    fails(&publish(&server.options(), &certificates, TRUST), 1, text);
+}
+
+#[test]
+fn a_handshake_that_is_cut_off_or_stalls_ends_in_time() {
+    let certificates = Certificates::new();
+    // The start of a record of 100 bytes.
+    let server = FakeServer::start(&[&[(5, b"\x16\x03\x03\x00\x64\x02")]], true);
+    let text = "ended the connection in the middle of the handshake";
+    fails(&publish(&server.options(), &certificates, TRUST), 1, text);
+    let server = FakeServer::start(&[&[(5, b"\x16\x03\x03\x00\x64\x02")]], false);
+    let stalled = format!("{TRUST} --connect-timeout 300ms");
+    let text = "the handshake was not finished in time";
+    fails(
+        &publish(&server.options(), &certificates, &stalled),
+        1,
+        text,
+    );
+}
+
+#[test]
+fn a_version_that_is_too_old_is_refused_on_both_sides() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    // An alert: protocol version.
+    let server = FakeServer::start(&[&[(5, b"\x15\x03\x03\x00\x02\x02\x46")]], false);
+    let text = "it speaks no version of TLS in common";
+    fails(&publish(&server.options(), &certificates, TRUST), 1, text);
+    // A ClientHello of TLS 1.0, with one cipher suite and nothing else.
+    let broker = broker(&certificates, "server", "");
+    let hello = [
+        &[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1][..],
+        &[7; 32],
+        &[0, 0, 2, 0xC0, 0x13, 1, 0],
+    ];
+    let mut stream = TcpStream::connect(broker.address()).unwrap();
+    stream.write_all(&hello.concat()).unwrap();
+    broker.wait_for_log("no version or cipher suite in common");
+}
+
+#[test]
+fn a_stream_that_is_cut_off_is_no_end() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let mut broker = broker(&certificates, "server", "");
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-t a -i s -d --cafile")
+        .arg(certificates.path("ca.crt"))
+        .start();
+    subscriber.wait_for_error("Subscribed");
+    broker.running.kill();
+    subscriber.wait_for_error("the encrypted stream was cut off");
+    subscriber.wait_for_error("Trying again");
+}
+
+#[test]
+fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
+    let certificates = Certificates::new();
+    certificates.client("client");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(certificates.path("encrypted.key"), key).unwrap();
+    for (more, text) in [
+        ("--cafile /no/such/file", "File not found."),
+        ("--cafile {}/client.key", "no certificate in PEM form"),
+        (
+            "--cafile {}/ca.crt --cert {}/client.crt",
+            "Both certfile and keyfile must be provided",
+        ),
+        (
+            "--cafile {}/ca.crt --cert {}/client.crt --key {}/ca.crt",
+            "no private key in PEM form",
+        ),
+        (
+            "--cafile {}/ca.crt --cert {}/client.crt --key {}/encrypted.key",
+            "openssl pkey -in",
+        ),
+        (
+            "--cafile {}/ca.crt --ciphers none",
+            "no cipher suite of 'none' is known",
+        ),
+        (
+            "--cafile {}/ca.crt --tls-version tlsv1.1",
+            "check the options are valid.",
+        ),
+    ] {
+        let options = format!("-h 127.0.0.1 -p {port}");
+        let finished = publish(&options, &certificates, more);
+        assert_eq!(finished.status, 1, "{finished:?}");
+        assert!(finished.errors.contains(text), "{more} {finished:?}");
+        assert!(listener.accept().is_err(), "nothing is connected");
+    }
+}
+
+#[test]
+fn secrets_are_logged_and_ciphers_and_versions_chosen() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let broker = broker(&certificates, "server", "tls_version tlsv1.2");
+    for (more, label) in [
+        ("", "CLIENT_TRAFFIC_SECRET_0 "),
+        ("--tls-version tlsv1.3", "CLIENT_TRAFFIC_SECRET_0 "),
+        (
+            "--ciphers ECDHE-ECDSA-AES128-GCM-SHA256 --tls-alpn mqtt",
+            "CLIENT_TRAFFIC_SECRET_0 ",
+        ),
+    ] {
+        let log = certificates.path("keys");
+        let _ = std::fs::remove_file(&log);
+        let more = format!("{TRUST} --tls-keylog {} {more}", log.display());
+        publish(&broker.options(), &certificates, &more).success();
+        assert!(std::fs::read_to_string(&log).unwrap().contains(label));
+    }
+}
+
+#[test]
+fn a_folder_of_authorities_is_read() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let broker = broker(&certificates, "server", "");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        certificates.path("ca.crt"),
+        folder.path().join("any name.pem"),
+    )
+    .unwrap();
+    let finished = Program::new("rpub")
+        .args(&broker.options())
+        .args("-t a -m x -q 1 --capath")
+        .arg(folder.path())
+        .run();
+    finished.success();
+}
