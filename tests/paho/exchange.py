@@ -1,7 +1,7 @@
 """Each QoS, retained, will, and a session with messages queued while away, with paho-mqtt.
 
-Usage: exchange.py PORT VERSION, where VERSION is 31, 311 or 5. Ends with status 0 and the line
-"all passed", or with an assertion that says what did not happen.
+Usage: exchange.py PORT VERSION [ROAD CAFILE], where VERSION is 31, 311 or 5 and ROAD tcp, tls, ws or
+wss. Ends with status 0 and the line "all passed", or with an assertion that says what did not happen.
 """
 
 import queue
@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PORT, VERSION = int(sys.argv[1]), sys.argv[2]
+ROAD, CAFILE = (sys.argv[3:] + ["tcp", ""])[:2]
 PROTOCOL = {"31": mqtt.MQTTv31, "311": mqtt.MQTTv311, "5": mqtt.MQTTv5}[VERSION]
 PATIENCE = 30
 
@@ -23,8 +24,14 @@ class Client:
         self.messages, self.connected, self.subscribed = queue.Queue(), queue.Queue(), queue.Queue()
         arguments = {} if VERSION == "5" else {"clean_session": clean}
         self.paho = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=PROTOCOL, **arguments
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=name,
+            protocol=PROTOCOL,
+            transport="websockets" if ROAD in ("ws", "wss") else "tcp",
+            **arguments,
         )
+        if ROAD in ("tls", "wss"):
+            self.paho.tls_set(CAFILE)
         self.paho.on_message = lambda _c, _u, message: self.messages.put(message)
         self.paho.on_connect = lambda _c, _u, flags, reason, _p: self.connected.put((flags, reason))
         self.paho.on_subscribe = lambda _c, _u, _m, reasons, _p: self.subscribed.put(reasons)
