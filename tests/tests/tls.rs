@@ -265,3 +265,27 @@ fn a_folder_of_authorities_is_read() {
         .run();
     finished.success();
 }
+
+#[test]
+#[cfg(unix)]
+fn certificates_are_read_again_and_connections_stay() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Past);
+    let broker = broker(&certificates, "server", "");
+    assert_eq!(publish(&broker.options(), &certificates, TRUST).status, 1);
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    broker.running.signal("HUP");
+    broker.wait_for_log("Reloading certificates.");
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-t a -i s -C 1 --cafile")
+        .arg(certificates.path("ca.crt"))
+        .start();
+    broker.wait_for_log("Sending SUBACK to s");
+    // A file that is no certificate changes nothing.
+    std::fs::write(certificates.path("server.crt"), "nonsense").unwrap();
+    broker.running.signal("HUP");
+    broker.wait_for_log("The old certificates of 127.0.0.1");
+    publish(&broker.options(), &certificates, TRUST).success();
+    assert_eq!(subscriber.wait().success().text(), "x\n");
+}

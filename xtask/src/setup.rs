@@ -5,32 +5,55 @@ use std::process::{Command, Stdio};
 
 use crate::target;
 
-/// Whether mosquitto and its clients are there, perhaps only now.
-pub(crate) fn mosquitto() -> bool {
-    if has_mosquitto() {
-        return true;
+/// The version of MQTT.js that the tests use.
+const MQTT_JS: &str = "mqtt@5.16.0";
+
+/// Installs mosquitto and its clients, if they are not there and it can be done.
+pub(crate) fn mosquitto() {
+    let is_there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
+        .iter()
+        .all(|name| has(name));
+    if !is_there {
+        println!("Installing mosquitto for the tests …");
+        install(&["mosquitto", "mosquitto-clients"]);
     }
-    println!("Installing mosquitto for the tests …");
+}
+
+/// A browser, which is large: installed only where `CI` is set.
+pub(crate) fn browser() {
+    if !has("chromium") && std::env::var_os("CI").is_some() {
+        println!("Installing chromium for the tests …");
+        install(&["chromium", "npm"]);
+    }
+}
+
+/// MQTT.js as one script for browsers, in a folder of its own below `target`; `None` without npm.
+pub(crate) fn mqtt_js() -> Option<PathBuf> {
+    let folder = target().join("test-js");
+    let script = folder.join("node_modules/mqtt/dist/mqtt.min.js");
+    if !script.is_file() && has("npm") && has("chromium") {
+        println!("Installing MQTT.js for the tests …");
+        std::fs::create_dir_all(&folder).ok()?;
+        let arguments = ["install", "--silent", "--no-save", "--prefix", ".", MQTT_JS];
+        succeeds(Command::new("npm").args(arguments).current_dir(&folder));
+    }
+    script.is_file().then_some(script)
+}
+
+/// Installs packages of Debian's, where that is allowed.
+fn install(packages: &[&str]) {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
-        succeeds(
-            command
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        succeeds(&mut command)
     };
-    let install = [
-        "install",
-        "--yes",
-        "--quiet",
-        "mosquitto",
-        "mosquitto-clients",
-    ];
+    let install = [&["install", "--yes", "--quiet"], packages].concat();
     // Lists of packages are often missing or old in containers.
     if !apt(&install) && apt(&["update", "--quiet"]) {
         apt(&install);
     }
-    has_mosquitto()
 }
 
 /// A Python with paho-mqtt, in a folder of its own below `target`.
@@ -61,15 +84,12 @@ pub(crate) fn paho_python() -> Option<PathBuf> {
     has_paho(&python).then_some(python)
 }
 
-fn has_mosquitto() -> bool {
+/// Whether there is a program of this name.
+fn has(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::env::split_paths(&path)
+    std::env::split_paths(&path)
         .chain(["/usr/sbin".into()])
-        .collect();
-    let is_there = |name: &str| folders.iter().any(|folder| folder.join(name).is_file());
-    ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
-        .into_iter()
-        .all(is_there)
+        .any(|folder| folder.join(name).is_file())
 }
 
 fn has_paho(python: &Path) -> bool {

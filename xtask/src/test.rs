@@ -9,6 +9,7 @@ use crate::{cargo, setup, target};
 
 pub(crate) fn run() -> Result<()> {
     setup::mosquitto();
+    setup::browser();
     let folder = target();
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
     let skipped = folder.join("skipped-tests");
@@ -19,6 +20,9 @@ pub(crate) fn run() -> Result<()> {
         .stdout(Stdio::piped());
     if let Some(python) = setup::paho_python() {
         command.env("RPUBSUB_PAHO_PYTHON", python);
+    }
+    if let Some(script) = setup::mqtt_js() {
+        command.env("RPUBSUB_MQTT_JS", script);
     }
     let mut tests = command.spawn().context("cannot run the tests")?;
     let mut counts = Counts::default();

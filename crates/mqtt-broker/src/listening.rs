@@ -48,7 +48,7 @@ pub(crate) fn open_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
 }
 
 /// What lies between the sockets of a listener and MQTT.
-fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
+pub(crate) fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
     let mut door = Door::default();
     if let Some(options) = &listener.tls {
         door = door.with_tls(TlsServer::new(options).map_err(ServerError::Tls)?);

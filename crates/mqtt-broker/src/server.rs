@@ -9,11 +9,14 @@ use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token};
 use mqtt_transport::{Listener, ReadBuffer, ReadStatus, TlsSetupError};
 
-use crate::listening::{listen, open_listener};
+use crate::listening::{door, listen, open_listener};
 use crate::peers::Peers;
-use crate::{Broker, Clock, ConnectionId, EVENTS, Settings, Store, StoreError};
+use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError};
 
 const STOP: Token = Token(usize::MAX - 1);
+
+/// Certificates are to be read again.
+const RELOAD: Token = Token(usize::MAX - 2);
 
 /// How long a connection that was ended is kept, so that the peer gets the last bytes: closing a
 /// socket with unread bytes takes them back.
@@ -54,6 +57,8 @@ struct BoundListener {
     /// Where it listens, if that is an address.
     address: Option<SocketAddr>,
     allow_anonymous: bool,
+    /// What it was opened by, if that was a line of the configuration.
+    settings: Option<ListenerSettings>,
 }
 
 /// Why a server cannot start or go on.
@@ -117,14 +122,17 @@ impl Server {
         if local_only {
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-                listeners.extend(listen(&hosts, *port)?);
+                let opened = listen(&hosts, *port)?;
+                listeners.extend(opened.into_iter().map(|listener| (listener, None)));
             }
         }
         for listener in &settings.listeners {
-            listeners.extend(open_listener(listener)?);
+            let opened = open_listener(listener)?;
+            let with_settings = |opened| (opened, Some(listener.clone()));
+            listeners.extend(opened.into_iter().map(with_settings));
         }
         let mut bound = Vec::new();
-        for (index, mut listener) in listeners.into_iter().enumerate() {
+        for (index, (mut listener, settings)) in listeners.into_iter().enumerate() {
             poll.registry()
                 .register(&mut listener, Token(index), Interest::READABLE)?;
             bound.push(BoundListener {
@@ -132,6 +140,7 @@ impl Server {
                 address: listener.local_address()?,
                 listener,
                 allow_anonymous,
+                settings,
             });
         }
         let store = settings.store();
@@ -177,6 +186,16 @@ impl Server {
             .register(source, STOP, Interest::READABLE)
     }
 
+    /// Readiness of `source` makes it read its certificates again.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn reload_on(&mut self, source: &mut impl Source) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(source, RELOAD, Interest::READABLE)
+    }
+
     /// Serves until it is told to stop.
     ///
     /// # Errors
@@ -216,6 +235,7 @@ impl Server {
         for event in events.iter() {
             match event.token() {
                 STOP => stop = true,
+                RELOAD => self.reload(),
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
                 Token(token) => self.peer_is_ready(token - self.listeners.len(), event),
             }
@@ -231,6 +251,28 @@ impl Server {
         self.write(now)?;
         self.end_lingering(now);
         Ok(stop)
+    }
+
+    /// New connections see the certificates as they are now; those that are open stay as they are. What
+    /// cannot be read leaves everything as it was.
+    fn reload(&mut self) {
+        log::info!(target: EVENTS, "Reloading certificates.");
+        for bound in &mut self.listeners {
+            let Some(settings) = bound
+                .settings
+                .as_ref()
+                .filter(|settings| settings.tls.is_some())
+            else {
+                continue;
+            };
+            match door(settings) {
+                Ok(door) => bound.listener.set_door(door),
+                Err(error) => {
+                    let name = &bound.name;
+                    log::warn!(target: EVENTS, "The old certificates of {name} stay: {error}.");
+                }
+            }
+        }
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {

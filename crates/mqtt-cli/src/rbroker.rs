@@ -143,6 +143,12 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     server
         .stop_on(&mut interrupts.source)
         .context("cannot wait for signals")?;
+    #[cfg(unix)]
+    let mut hang_ups = crate::signal::hang_ups().context("cannot wait for signals")?;
+    #[cfg(unix)]
+    server
+        .reload_on(&mut hang_ups)
+        .context("cannot wait for signals")?;
     let name = env!("CARGO_PKG_VERSION");
     log::info!(target: EVENTS, "rbroker version {name} running.");
     server.run().context("the broker has to stop")?;

@@ -2,7 +2,7 @@
 //! ends it at once.
 
 #[cfg(unix)]
-pub(crate) use unix::Interrupts;
+pub(crate) use unix::{Interrupts, hang_ups};
 
 #[cfg(unix)]
 mod unix {
@@ -11,7 +11,7 @@ mod unix {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     use crate::exit::Status;
 
@@ -22,6 +22,14 @@ mod unix {
         signal: Arc<AtomicUsize>,
         /// Becomes readable with the first signal.
         pub(crate) source: mio::net::UnixStream,
+    }
+
+    /// Becomes readable with each SIGHUP.
+    pub(crate) fn hang_ups() -> io::Result<mio::net::UnixStream> {
+        let (source, end) = UnixStream::pair()?;
+        source.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGHUP, end)?;
+        Ok(mio::net::UnixStream::from_std(source))
     }
 
     impl Interrupts {
