@@ -1,4 +1,5 @@
-//! Reaches one of several addresses, each in its share of the time that is left.
+//! Reaches one of several addresses: the next one is tried when one has failed, or has not answered
+//! for a moment, and the first one that answers wins (RFC 8305).
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,17 +13,17 @@ use socket2::{Domain, Type};
 use crate::Stream;
 use crate::socket::Socket;
 
-/// An address is given at least this long, if there is as much.
-const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
+/// How long an address may be silent before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Tries addresses in order until one answers.
+/// Tries addresses until one answers.
 #[derive(Debug)]
 pub struct Connector {
     addresses: VecDeque<SocketAddr>,
     /// Where connections come from; empty: the system chooses.
     local_addresses: Vec<IpAddr>,
-    attempt: Option<Stream>,
-    attempt_deadline: Instant,
+    attempts: Vec<Stream>,
+    next_attempt: Instant,
     deadline: Instant,
     last_error: Option<io::Error>,
 }
@@ -40,12 +41,14 @@ pub enum Connecting {
 
 impl Connector {
     /// For these addresses, until `deadline`. Nothing happens before `poll`.
+    ///
+    /// The first one keeps its place, and families take turns behind it.
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
         Self {
-            addresses: addresses.into(),
+            addresses: in_turns(addresses),
             local_addresses: Vec::new(),
-            attempt: None,
-            attempt_deadline: now,
+            attempts: Vec::new(),
+            next_attempt: now,
             deadline,
             last_error: None,
         }
@@ -62,44 +65,48 @@ impl Connector {
 
     /// Goes on as far as possible without waiting.
     pub fn poll(&mut self, registry: &Registry, token: Token, now: Instant) -> Connecting {
-        loop {
-            if let Some(stream) = self.attempt.take() {
-                match stream.is_connected() {
-                    Ok(true) => return Connecting::Connected(stream),
-                    Ok(false) if now < self.attempt_deadline => {
-                        self.attempt = Some(stream);
-                        return Connecting::Pending;
-                    }
-                    Ok(false) => self.last_error = Some(io::ErrorKind::TimedOut.into()),
-                    Err(error) => self.last_error = Some(error),
-                }
-            }
-            let Some(address) = self.addresses.pop_front().filter(|_| now < self.deadline) else {
-                let timed_out = || io::ErrorKind::TimedOut.into();
-                return Connecting::Failed(self.last_error.take().unwrap_or_else(timed_out));
-            };
-            match self.start(address, registry, token, now) {
-                Ok(stream) => self.attempt = Some(stream),
+        for stream in std::mem::take(&mut self.attempts) {
+            match stream.is_connected() {
+                // The others are given up.
+                Ok(true) => return Connecting::Connected(stream),
+                Ok(false) => self.attempts.push(stream),
                 Err(error) => self.last_error = Some(error),
             }
         }
+        if now >= self.deadline {
+            self.attempts.clear();
+            self.addresses.clear();
+            self.last_error
+                .get_or_insert_with(|| io::ErrorKind::TimedOut.into());
+        }
+        while self.attempts.is_empty() || now >= self.next_attempt {
+            let Some(address) = self.addresses.pop_front() else {
+                break;
+            };
+            match self.start(address, registry, token) {
+                Ok(stream) => {
+                    self.attempts.push(stream);
+                    self.next_attempt = now + HEAD_START;
+                }
+                Err(error) => self.last_error = Some(error),
+            }
+        }
+        if !self.attempts.is_empty() {
+            return Connecting::Pending;
+        }
+        let nothing = || io::ErrorKind::TimedOut.into();
+        Connecting::Failed(self.last_error.take().unwrap_or_else(nothing))
     }
 
     /// When `poll` wants to be called without readiness.
     pub fn poll_timeout(&self) -> Instant {
-        self.attempt_deadline
+        match self.addresses.is_empty() {
+            true => self.deadline,
+            false => self.deadline.min(self.next_attempt),
+        }
     }
 
-    fn start(
-        &mut self,
-        address: SocketAddr,
-        registry: &Registry,
-        token: Token,
-        now: Instant,
-    ) -> io::Result<Stream> {
-        let left = self.deadline.saturating_duration_since(now);
-        let share = left / (self.addresses.len() as u32 + 1);
-        self.attempt_deadline = now + share.max(SHORTEST_ATTEMPT).min(left);
+    fn start(&self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Stream> {
         let socket = self.connect(address)?;
         // Packets are gathered to one write for each turn, so nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
@@ -125,6 +132,20 @@ impl Connector {
         }
         Ok(TcpStream::from_std(socket.into()))
     }
+}
+
+/// One of each family after the other, beginning with that of the first.
+fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let of_first = |address: &SocketAddr| address.is_ipv6() == first;
+    let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(of_first);
+    let mut turns = VecDeque::new();
+    while !same.is_empty() || !other.is_empty() {
+        turns.extend(same.pop_front());
+        turns.extend(other.pop_front());
+    }
+    turns
 }
 
 /// A connection that is not there at once is no failure.
@@ -202,6 +223,35 @@ mod tests {
         }
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), "127.0.0.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let addresses = ["[::1]:1", "[::1]:2", "[::1]:3", "1.1.1.1:1", "1.1.1.1:2"];
+        let parsed: Vec<SocketAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let turns: Vec<_> = in_turns(parsed).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            turns,
+            ["[::1]:1", "1.1.1.1:1", "[::1]:2", "1.1.1.1:2", "[::1]:3"]
+        );
+    }
+
+    /// A listener whose queue is full takes no more connections, and does not say so.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_that_does_not_answer_does_not_hold_up_the_next() {
+        let silent = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        silent
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        silent.listen(0).unwrap();
+        let address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _queued: Vec<_> = (0..4)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50)))
+            .collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        assert_eq!(connect(vec![address, open]).unwrap(), open);
     }
 
     #[test]

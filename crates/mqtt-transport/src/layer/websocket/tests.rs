@@ -173,3 +173,48 @@ fn answers_that_are_wrong_are_told() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever a client sends is taken, or refused with CLOSE; never more comes up than was sent.
+    #[test]
+    fn any_bytes_are_frames_or_refused(
+        pieces in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..40), 0..8),
+    ) {
+        let mut server = opened_server();
+        let mut sent = 0;
+        for piece in &pieces {
+            sent += piece.len();
+            if server.receive(piece).is_err() {
+                proptest::prop_assert!(server.down.contains(&0x88));
+                break;
+            }
+        }
+        proptest::prop_assert!(taken(&mut server).len() <= sent);
+    }
+
+    /// Fragments of any size, with pings between them, give the bytes that went in.
+    #[test]
+    fn any_fragments_give_their_bytes(
+        payload in proptest::collection::vec(proptest::num::u8::ANY, 1..300),
+        sizes in proptest::collection::vec(1_usize..60, 1..20),
+        piece in 1_usize..50,
+    ) {
+        let mut bytes = Vec::new();
+        let mut rest = &payload[..];
+        let mut sizes = sizes.iter().cycle();
+        while !rest.is_empty() {
+            let (fragment, others) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            let is_first = rest.len() == payload.len();
+            let opcode = if is_first { 2 } else { 0 };
+            let fin = if others.is_empty() { 0x80 } else { 0 };
+            bytes.extend(frame(opcode | fin, fragment));
+            bytes.extend(frame(0x89, b"?"));
+            rest = others;
+        }
+        let mut server = opened_server();
+        for piece in bytes.chunks(piece) {
+            server.receive(piece).unwrap();
+        }
+        proptest::prop_assert_eq!(taken(&mut server), payload);
+    }
+}
