@@ -13,6 +13,9 @@ pub(crate) mod websocket;
 use std::fmt;
 use std::io;
 
+/// So many bytes of answers may wait for the socket: to a flood of pings, for one.
+const MAXIMUM_ANSWERS: usize = 256 * 1024;
+
 /// Something between the socket and MQTT that changes bytes.
 pub(crate) trait Layer: fmt::Debug + Send {
     /// What it says first, when the layers below are open.
@@ -83,6 +86,10 @@ impl Layers {
 
     /// Bytes from the socket.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.down.len() > MAXIMUM_ANSWERS {
+            let text = "the other side asks and asks, and takes no answer";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         self.receive_at(0, bytes)
     }
 

@@ -103,6 +103,17 @@ fn what_is_not_allowed_is_answered_with_close() {
 }
 
 #[test]
+fn a_flood_of_pings_whose_answers_are_not_taken_is_ended() {
+    let mut server = opened_server();
+    let ping = frame(0x89, &[b'?'; 100]);
+    let count = (0..10_000)
+        .take_while(|_| server.receive(&ping).is_ok())
+        .count();
+    assert!((2_000..4_000).contains(&count), "{count}");
+    assert!(server.down.len() < 300 * 1024);
+}
+
+#[test]
 fn a_close_is_answered_and_its_code_told() {
     let mut server = opened_server();
     server.receive(&frame(0x88, b"\x03\xE8")).unwrap();
