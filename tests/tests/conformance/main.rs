@@ -21,3 +21,4 @@ mod server_subscriptions;
 mod server_wills;
 mod text;
 mod transport;
+mod websocket;
