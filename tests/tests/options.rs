@@ -59,6 +59,14 @@ fn rpub_refuses_what_it_cannot_do() {
         ),
         (&["-t", "#", "-m", "x"], "Invalid publish topic '#'"),
         (
+            &["-t", "a", "-m", "x", "--ws-path", "no slash"],
+            "Invalid path given for --ws-path: no slash",
+        ),
+        (
+            &["-t", "a", "-m", "x", "--ws-header", "X: 1\r\nY: 2"],
+            "Invalid header given for --ws-header:",
+        ),
+        (
             &["-m", "x", "-L", "mqtt:///a"],
             "Invalid URL for -L argument specified - host missing.",
         ),

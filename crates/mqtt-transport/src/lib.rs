@@ -30,7 +30,7 @@ pub use layer::socks5::{Credentials, ProxyError};
 pub use layer::websocket::WebSocketError;
 pub use listener::Listener;
 pub use read_buffer::ReadBuffer;
-pub use route::{Door, Proxy, Route};
+pub use route::{Door, Proxy, Route, WebSocketRoute};
 pub use stream::{ReadStatus, Stream};
 pub use tls::{
     TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions, TlsSetupError, TlsVersion,

@@ -17,8 +17,18 @@ use crate::tls::{TlsClient, TlsError, TlsServer, TlsSetupError};
 pub struct Route {
     proxy: Option<(Proxy, String, u16)>,
     tls: Option<(TlsClient, ServerName<'static>)>,
-    /// Host and path.
-    websocket: Option<(String, String)>,
+    websocket: Option<WebSocketRoute>,
+}
+
+/// What a client asks a server for, to speak WebSocket with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketRoute {
+    /// What the server calls itself, perhaps with a port.
+    pub host: String,
+    /// Begins with a slash.
+    pub path: String,
+    /// Further headers, each `Name: value` on one line.
+    pub headers: Vec<String>,
 }
 
 /// A SOCKS5 proxy.
@@ -48,9 +58,9 @@ impl Route {
         Ok(self)
     }
 
-    /// With WebSocket, at this path; `host` is what the server calls itself, perhaps with a port.
-    pub fn with_websocket(mut self, host: &str, path: &str) -> Self {
-        self.websocket = Some((host.to_owned(), path.to_owned()));
+    /// With WebSocket.
+    pub fn with_websocket(mut self, websocket: WebSocketRoute) -> Self {
+        self.websocket = Some(websocket);
         self
     }
 
@@ -70,8 +80,13 @@ impl Route {
             let layer = tls.layer(server_name.clone()).map_err(TlsError::from)?;
             layers.push(Box::new(layer));
         }
-        if let Some((host, path)) = &self.websocket {
-            layers.push(Box::new(WebSocketLayer::client(host, path)));
+        if let Some(websocket) = &self.websocket {
+            let WebSocketRoute {
+                host,
+                path,
+                headers,
+            } = websocket;
+            layers.push(Box::new(WebSocketLayer::client(host, path, headers)));
         }
         Ok(layers)
     }

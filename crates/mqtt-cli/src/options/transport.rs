@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use mqtt_client::Options;
-use mqtt_transport::{Proxy, Route, TlsClient, TlsClientOptions, TlsVersion};
+use mqtt_transport::{Proxy, Route, TlsClient, TlsClientOptions, TlsVersion, WebSocketRoute};
 
 use crate::arguments::{CommandOption, flag, text, value};
 use crate::exit::Failure;
@@ -28,6 +28,8 @@ pub(crate) struct TransportSettings {
     key_form: Option<String>,
     unix_path: Option<PathBuf>,
     websocket: bool,
+    websocket_path: Option<String>,
+    websocket_headers: Vec<String>,
     proxy: Option<Proxy>,
 }
 
@@ -74,8 +76,12 @@ impl TransportSettings {
             route = route.with_tls(tls, &options.host).map_err(setup_failure)?;
         }
         if self.websocket {
-            let host = format!("{}:{}", options.host, options.port);
-            route = route.with_websocket(&host, WEBSOCKET_PATH);
+            let path = self.websocket_path.as_deref().unwrap_or(WEBSOCKET_PATH);
+            route = route.with_websocket(WebSocketRoute {
+                host: format!("{}:{}", options.host, options.port),
+                path: path.to_owned(),
+                headers: self.websocket_headers.clone(),
+            });
         }
         options.route = route;
         Ok(())
@@ -328,6 +334,40 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "--ws",
             "Use WebSocket, at the path /mqtt",
             |s: &mut S| s.connection().transport.use_websocket(),
+        ),
+        value(
+            "",
+            "--ws-path",
+            "path",
+            "Path of the WebSocket, instead of /mqtt",
+            |s: &mut S, v| {
+                let path = text(v, "--ws-path")?;
+                if !path.starts_with('/') || path.contains([' ', '\r', '\n']) {
+                    let text = format!("Invalid path given for --ws-path: {}", shown(v));
+                    return Err(Failure::usage(text).with_hint("It begins with a slash."));
+                }
+                let transport = &mut s.connection().transport;
+                transport.websocket = true;
+                transport.websocket_path = Some(path.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--ws-header",
+            "header",
+            "Further header for the WebSocket, 'Name: value'; may be repeated",
+            |s: &mut S, v| {
+                let header = text(v, "--ws-header")?;
+                if !header.contains(':') || header.contains(['\r', '\n']) {
+                    let text = format!("Invalid header given for --ws-header: {}", shown(v));
+                    return Err(Failure::usage(text).with_hint("An example: 'X-Token: 1234'."));
+                }
+                let transport = &mut s.connection().transport;
+                transport.websocket = true;
+                transport.websocket_headers.push(header.to_owned());
+                Ok(())
+            },
         ),
         value(
             "",

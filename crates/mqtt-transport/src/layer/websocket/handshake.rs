@@ -84,24 +84,36 @@ impl WebSocketError {
 pub(super) struct Request {
     host: String,
     path: String,
+    /// Further ones, each a name and a value.
+    headers: Vec<String>,
     key: String,
 }
 
 impl Request {
-    pub(super) fn new(host: &str, path: &str) -> Self {
+    pub(super) fn new(host: &str, path: &str, headers: &[String]) -> Self {
         Self {
             host: host.to_owned(),
             path: path.to_owned(),
+            headers: headers.to_vec(),
             key: generate_key(),
         }
     }
 
     pub(super) fn head(&self) -> String {
-        let Self { host, path, key } = self;
+        let Self {
+            host,
+            path,
+            headers,
+            key,
+        } = self;
+        let headers: String = headers
+            .iter()
+            .map(|header| format!("{header}\r\n"))
+            .collect();
         format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n{headers}\r\n"
         )
     }
 }

@@ -60,9 +60,9 @@ struct Incoming {
 }
 
 impl WebSocketLayer {
-    /// A client's end: to this path of this host, which may have a port.
-    pub(crate) fn client(host: &str, path: &str) -> Self {
-        Self::new(End::Client(Request::new(host, path)))
+    /// A client's end: to this path of this host, which may have a port, with further headers.
+    pub(crate) fn client(host: &str, path: &str, headers: &[String]) -> Self {
+        Self::new(End::Client(Request::new(host, path, headers)))
     }
 
     /// A server's end.

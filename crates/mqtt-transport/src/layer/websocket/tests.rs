@@ -4,7 +4,7 @@ use super::*;
 use crate::layer::Layers;
 
 fn pair() -> (Layers, Layers) {
-    let client = WebSocketLayer::client("host:1", "/mqtt");
+    let client = WebSocketLayer::client("host:1", "/mqtt", &["X-Test: 1".to_owned()]);
     let server = WebSocketLayer::server(Vec::new());
     (
         Layers::new(vec![Box::new(client)]),
@@ -31,6 +31,18 @@ fn taken(layers: &mut Layers) -> Vec<u8> {
     let count = layers.take(&mut buffer);
     buffer.truncate(count);
     buffer
+}
+
+#[test]
+fn a_request_has_host_path_and_further_headers() {
+    let (mut client, _) = pair();
+    client.start().unwrap();
+    let head = String::from_utf8(client.down).unwrap();
+    assert!(
+        head.starts_with("GET /mqtt HTTP/1.1\r\nHost: host:1\r\n"),
+        "{head}"
+    );
+    assert!(head.ends_with("\r\nX-Test: 1\r\n\r\n"), "{head}");
 }
 
 #[test]
@@ -178,7 +190,7 @@ fn answers_that_are_wrong_are_told() {
         ),
         ("\x20\x02\x00\x05", "does not speak WebSocket"),
     ] {
-        let mut client = Layers::new(vec![Box::new(WebSocketLayer::client("h", "/"))]);
+        let mut client = Layers::new(vec![Box::new(WebSocketLayer::client("h", "/", &[]))]);
         client.start().unwrap();
         let error = client.receive(answer.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
