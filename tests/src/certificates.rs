@@ -75,6 +75,16 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
+    /// An authority that serves with its own certificate, as `openssl req -x509` makes them.
+    pub fn serving_authority(&self, name: &str, hosts: &[&str], validity: Validity) {
+        let mut params = params(name, hosts, validity);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("keys can be made");
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        self.write(&format!("{name}.crt"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
     /// A list, in `crl.pem`, in which the certificate of this client is revoked.
     pub fn revoke(&self, name: &str) {
         let revoked = RevokedCertParams {

@@ -289,3 +289,32 @@ fn certificates_are_read_again_and_connections_stay() {
     publish(&broker.options(), &certificates, TRUST).success();
     assert_eq!(subscriber.wait().success().text(), "x\n");
 }
+
+#[test]
+fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
+    let certificates = Certificates::new();
+    certificates.serving_authority("home", &["127.0.0.1"], Validity::Now);
+    certificates.serving_authority("away", &["example.org"], Validity::Now);
+    certificates.serving_authority("old", &["127.0.0.1"], Validity::Past);
+    let publish = |name: &str, more: &str| {
+        let broker = broker(&certificates, name, "");
+        publish(&broker.options(), &certificates, more)
+    };
+    publish("home", "--cafile {}/home.crt").success();
+    fails(
+        &publish("home", TRUST),
+        1,
+        "signed by nobody who is trusted here",
+    );
+    fails(
+        &publish("away", "--cafile {}/away.crt"),
+        1,
+        "the certificate is",
+    );
+    publish("away", "--cafile {}/away.crt --insecure").success();
+    fails(
+        &publish("old", "--cafile {}/old.crt"),
+        1,
+        "the certificate has expired",
+    );
+}

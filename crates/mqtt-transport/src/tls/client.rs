@@ -9,7 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, KeyLog, RootCertStore};
 
-use super::verifier::AnyHost;
+use super::verifier::Verifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
@@ -60,12 +60,14 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?;
-        let builder = match options.any_host {
-            false => builder.with_webpki_verifier(verifier),
-            true => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyHost(verifier))),
-        };
+        let named = options.ca_file.as_deref().map(files::certificates);
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                inner: verifier,
+                named: named.transpose()?.unwrap_or_default(),
+                any_host: options.any_host,
+            }));
         let mut config = match (&options.certificate, &options.key) {
             (Some(certificate), Some(key)) => builder
                 .with_client_auth_cert(files::certificates(certificate)?, files::key(key)?)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::verifier::is_authority_as_server;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 /// Why a TLS connection failed.
@@ -115,10 +116,8 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
             f.write_str("; see whether the clock of this machine is right")
         }
         CertificateError::Revoked => f.write_str("the certificate has been revoked"),
-        CertificateError::UnknownIssuer => f.write_str(
-            "the certificate is signed by nobody who is trusted here, perhaps by itself; the \
-             authority's certificate is what --cafile wants",
-        ),
+        CertificateError::UnknownIssuer => unknown_issuer(f),
+        error if is_authority_as_server(error) => unknown_issuer(f),
         CertificateError::NotValidForName => f.write_str("the certificate is for another host"),
         CertificateError::NotValidForNameContext {
             expected,
@@ -135,6 +134,13 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
         CertificateError::BadSignature => f.write_str("the signature of the certificate is wrong"),
         error => write!(f, "the certificate is not accepted: {error:?}"),
     }
+}
+
+fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(
+        "the certificate is signed by nobody who is trusted here, perhaps by itself; the authority's \
+         certificate is what --cafile wants",
+    )
 }
 
 fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::Result {
