@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
-use tests::{Broker, Certificates, FakeServer, Finished, Program, Validity};
+use tests::{Broker, Certificates, FakeServer, Finished, Program, Proxy, Validity};
 
 /// A broker with this certificate, and further lines for its listener.
 fn broker(certificates: &Certificates, name: &str, more: &str) -> Broker {
@@ -231,19 +231,33 @@ fn secrets_are_logged_and_ciphers_and_versions_chosen() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let broker = broker(&certificates, "server", "tls_version tlsv1.2");
-    for (more, label) in [
-        ("", "CLIENT_TRAFFIC_SECRET_0 "),
-        ("--tls-version tlsv1.3", "CLIENT_TRAFFIC_SECRET_0 "),
+    let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    // In ClientHello: suites of TLS 1.2 with AES-128 and AES-256, the name of a protocol, and
+    // TLS 1.2 as well as 1.3 among the supported versions.
+    let parts: [&[u8]; 4] = [b"\xC0\x2B", b"\xC0\x2C", b"\x04mqtt", b"\x03\x04\x03\x03"];
+    for (more, expected) in [
+        ("", [true, true, false, true]),
+        ("--tls-version tlsv1.3", [true, true, false, false]),
         (
-            "--ciphers ECDHE-ECDSA-AES128-GCM-SHA256 --tls-alpn mqtt",
-            "CLIENT_TRAFFIC_SECRET_0 ",
+            "--ciphers ECDHE-ECDSA-AES128-GCM-SHA256",
+            [true, false, false, true],
         ),
+        ("--tls-alpn mqtt", [true, true, true, true]),
     ] {
         let log = certificates.path("keys");
         let _ = std::fs::remove_file(&log);
+        let proxy = Proxy::start(broker.address());
+        let options = format!("-h 127.0.0.1 -p {}", proxy.address.port());
         let more = format!("{TRUST} --tls-keylog {} {more}", log.display());
-        publish(&broker.options(), &certificates, &more).success();
-        assert!(std::fs::read_to_string(&log).unwrap().contains(label));
+        publish(&options, &certificates, &more).success();
+        let secrets = std::fs::read_to_string(&log).unwrap();
+        assert!(secrets.contains("CLIENT_TRAFFIC_SECRET_0 "), "{more}");
+        let sent = proxy.sent();
+        let record = 5 + usize::from(u16::from_be_bytes([sent[0][3], sent[0][4]]));
+        // 76 bytes of header, random and session identifier stand before the suites.
+        let hello = &sent[0][76..record];
+        let found = parts.map(|part| has(hello, part));
+        assert_eq!(found, expected, "{more} {hello:?}");
     }
 }
 

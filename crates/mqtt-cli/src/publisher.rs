@@ -163,7 +163,8 @@ impl Publisher {
             });
             let wake = wake.map_err(|error| self.given_up(error))?;
             if let Wake::Disconnected(error, wait) = wake {
-                self.plan.outcome.tell_loss(error, wait)?;
+                let told = self.plan.outcome.tell_loss(error, wait);
+                told.map_err(|failure| self.with_unfinished(failure))?;
             }
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
@@ -253,8 +254,12 @@ impl Publisher {
 
     /// The connection is gone and is not made again.
     fn given_up(&self, error: ClientError) -> Failure {
+        self.with_unfinished(self.plan.outcome.failure(error))
+    }
+
+    /// The failure, with what the broker may not have.
+    fn with_unfinished(&self, failure: Failure) -> Failure {
         self.progress.finish();
-        let failure = self.plan.outcome.failure(error);
         match self.unfinished() {
             0 => failure,
             count => failure.with_hint(format!(

@@ -187,7 +187,10 @@ impl Subscriber {
             }
             if let Wake::Disconnected(error, wait) = wake {
                 self.state.connection_lost();
-                self.state.plan.outcome.tell_loss(error, wait)?;
+                if let Err(failure) = self.state.plan.outcome.tell_loss(error, wait) {
+                    let rest = self.write_rest().unwrap_or(0);
+                    return Err(self.state.with_rest(failure, rest));
+                }
             }
         }
     }
