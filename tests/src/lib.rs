@@ -6,14 +6,14 @@ mod certificates;
 mod program;
 mod proxy;
 mod raw;
-mod socks;
+mod tunnels;
 
 pub use broker::{Broker, Kind};
 pub use certificates::{Certificates, Validity};
 pub use program::{Finished, Program, Running};
 pub use proxy::{From, Proxy};
 pub use raw::{FakeServer, RawClient, Script};
-pub use socks::SocksProxy;
+pub use tunnels::{HttpProxy, SocksProxy};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

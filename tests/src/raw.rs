@@ -1,7 +1,7 @@
 //! Bytes to and from a socket: clients and servers that break the rules.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
 use crate::PATIENCE;
@@ -88,9 +88,14 @@ impl FakeServer {
     /// Serves as many connections as there are scripts. At its end a connection is closed if
     /// `closes`, or else read until the client closes it.
     pub fn start(scripts: &[Script<'_>], closes: bool) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), scripts, closes)
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: SocketAddr, scripts: &[Script<'_>], closes: bool) -> Self {
         let owned = |script: &Script<'_>| script.iter().map(|(n, b)| (*n, b.to_vec())).collect();
         let scripts: Vec<Vec<(usize, Vec<u8>)>> = scripts.iter().map(owned).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let listener = TcpListener::bind(address).expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         let thread = thread::spawn(move || {
             scripts

@@ -276,7 +276,6 @@ fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
         "--tls-engine e",
         "--tls-engine-kpass-sha1 0",
         "--psk 00",
-        "-S",
     ] {
         for (program, rest) in [
             ("rpub", "-t a -m x"),

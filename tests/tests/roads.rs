@@ -3,7 +3,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use tests::{Broker, Certificates, Kind, Program, SocksProxy, Validity, has_mosquitto, skip};
+use tests::{
+    Broker, Certificates, HttpProxy, Kind, Program, SocksProxy, Validity, has_mosquitto, skip,
+};
 
 /// A way to a broker: what the broker is told, and what the client is.
 struct Road {
@@ -35,6 +37,8 @@ fn roads(certificates: &Certificates) -> Vec<Road> {
     let websocket = "protocol websockets\n".to_owned();
     let proxy = SocksProxy::start(Some(("me", "p@ss"))).address;
     let proxy = format!("--proxy socks5h://me:p%40ss@{proxy}");
+    let http = HttpProxy::start("Basic bWU6cEBzcw==").address;
+    let http = format!("--proxy http://me:p%40ss@{http}");
     let with = |more: String| -> Box<dyn Fn(&Broker) -> String> {
         Box::new(move |broker| format!("{} {more}", broker.options()))
     };
@@ -59,6 +63,8 @@ fn roads(certificates: &Certificates) -> Vec<Road> {
             Box::new(move |_| format!("--unix {socket}")),
         ),
         road("socks5", "", with(proxy.clone())),
+        road("http proxy", "", with(http.clone())),
+        road("http proxy and tls", &tls, with(format!("{http} {trust}"))),
         road("socks5 and tls", &tls, with(format!("{proxy} {trust}"))),
         road(
             "socks5, tls and ws",

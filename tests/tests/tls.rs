@@ -237,7 +237,7 @@ fn secrets_are_logged_and_ciphers_and_versions_chosen() {
     let parts: [&[u8]; 4] = [b"\xC0\x2B", b"\xC0\x2C", b"\x04mqtt", b"\x03\x04\x03\x03"];
     for (more, expected) in [
         ("", [true, true, false, true]),
-        ("--tls-version tlsv1.3", [true, true, false, false]),
+        ("--tls-version tlsv1.3", [false, false, false, false]),
         (
             "--ciphers ECDHE-ECDSA-AES128-GCM-SHA256",
             [true, false, false, true],
@@ -331,4 +331,30 @@ fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
         1,
         "the certificate has expired",
     );
+}
+
+#[test]
+fn authorities_of_the_system_are_trusted_if_no_other_is_named_or_they_are_asked_for() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let broker = broker(&certificates, "server", "");
+    let others = Certificates::new();
+    let publish = |options: &str, authorities: &Certificates| {
+        Program::new("rpub")
+            .args(&broker.options())
+            .args("-t a -m x -q 1")
+            .args(options)
+            .env(
+                "SSL_CERT_FILE",
+                authorities.path("ca.crt").to_str().unwrap(),
+            )
+            .run()
+    };
+    publish("--tls-use-os-certs", &certificates).success();
+    let text = "signed by nobody who is trusted here";
+    fails(&publish("--tls-use-os-certs", &others), 1, text);
+    // Beside others that are named.
+    let named = format!("--cafile {}", others.path("ca.crt").display());
+    fails(&publish(&named, &certificates), 1, text);
+    publish(&format!("{named} --tls-use-os-certs"), &certificates).success();
 }

@@ -16,7 +16,7 @@ use crate::retained::RetainedMessages;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
-use crate::{EVENTS, Limits};
+use crate::{Access, EVENTS, Limits};
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -26,6 +26,9 @@ new_key_type! {
 /// The broker without its sockets.
 pub struct Broker {
     pub(crate) limits: Limits,
+    /// The rules of the listeners.
+    access: Vec<Access>,
+    everyone: Access,
     /// Who is shown each packet.
     observer: Option<Observer>,
     pub(crate) connections: SlotMap<ConnectionId, Link>,
@@ -49,7 +52,10 @@ pub(crate) struct Link {
     pub(crate) client: Option<ClientKey>,
     /// The peer's address, for people.
     pub(crate) peer: String,
-    pub(crate) allow_anonymous: bool,
+    /// Where it came in.
+    pub(crate) listener: usize,
+    /// The user name by its certificate.
+    pub(crate) identity: Option<String>,
     /// For [`Defect::LateCloseTakesSession`] alone.
     #[cfg(feature = "planted-defects")]
     former_client: Option<ClientKey>,
@@ -64,10 +70,12 @@ pub(crate) enum TimerKey {
 }
 
 impl Broker {
-    /// A broker without clients. `random` is used for the identifiers it chooses.
+    /// A broker without clients, which lets everyone in. `random` is used for the identifiers it chooses.
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             limits,
+            access: Vec::new(),
+            everyone: Access::everyone(),
             observer: None,
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
@@ -87,8 +95,18 @@ impl Broker {
         self.observer = Some(observer);
     }
 
-    /// A peer has connected. Its CONNECT has to come in time.
-    pub fn open(&mut self, now: Instant, peer: String, allow_anonymous: bool) -> ConnectionId {
+    /// From now on these are the rules of the listeners, in their order.
+    pub fn set_access(&mut self, access: Vec<Access>) {
+        self.access = access;
+    }
+
+    /// The rules of a listener; of one that has none, everyone may come in.
+    pub(crate) fn access(&self, listener: usize) -> &Access {
+        self.access.get(listener).unwrap_or(&self.everyone)
+    }
+
+    /// A peer has connected, to the listener of this number. Its CONNECT has to come in time.
+    pub fn open(&mut self, now: Instant, peer: String, listener: usize) -> ConnectionId {
         let config = Config {
             maximum_packet_size: self.limits.maximum_packet_size,
             receive_maximum: self.limits.receive_maximum,
@@ -103,7 +121,8 @@ impl Broker {
             connection: Connection::server(config, now),
             client: None,
             peer,
-            allow_anonymous,
+            listener,
+            identity: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,
             scheduled: None,
@@ -116,6 +135,13 @@ impl Broker {
     /// Who is at the other end, for people.
     pub(crate) fn peer(&self, id: ConnectionId) -> &str {
         self.connections.get(id).map_or("", |link| &link.peer)
+    }
+
+    /// The peer has shown a certificate with this name. Before its first bytes.
+    pub fn identify(&mut self, id: ConnectionId, name: String) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.identity = Some(name);
+        }
     }
 
     /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.

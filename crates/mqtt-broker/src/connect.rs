@@ -13,11 +13,17 @@ use crate::client::{Client, ClientKey, Expiry};
 use crate::{EVENTS, routing};
 
 impl Broker {
-    pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, connect: Connect) {
+    pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
+        let Some(link) = self.connections.get(id) else {
+            return;
+        };
+        let access = self.access(link.listener);
+        let admitted = access.admit(&mut connect, link.identity.as_deref());
+        let refused = refusal(&connect, admitted);
         let Some(link) = self.connections.get_mut(id) else {
             return;
         };
-        if let Some(reason_code) = refusal(&connect, link.allow_anonymous) {
+        if let Some(reason_code) = refused {
             let name = Printable(&connect.client_identifier);
             log::info!(target: EVENTS, "Client {name} [{}] refused: {reason_code}.", link.peer);
             link.connection
@@ -139,13 +145,12 @@ impl Broker {
 }
 
 /// Why this CONNECT is not accepted, if it is not.
-fn refusal(connect: &Connect, allow_anonymous: bool) -> Option<ReasonCode> {
+fn refusal(connect: &Connect, admitted: Result<(), ReasonCode>) -> Option<ReasonCode> {
     if connect.properties.authentication_method.is_some() {
         return Some(ReasonCode::BadAuthenticationMethod); // [MQTT-4.12.0-1]
     }
-    if !allow_anonymous {
-        // Without a password file nobody has a name that could be checked.
-        return Some(ReasonCode::NotAuthorized);
+    if let Err(reason_code) = admitted {
+        return Some(reason_code);
     }
     if !routing::is_plain_text(&connect.client_identifier) {
         return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]

@@ -20,6 +20,7 @@
     )
 )]
 
+mod access;
 mod broker;
 mod client;
 mod connect;
@@ -36,6 +37,7 @@ mod subscribing;
 mod timers;
 mod topic_tree;
 
+pub use access::{Access, IdentitySource};
 pub use broker::{Broker, ConnectionId};
 pub use client::{Expiry, SubscriptionState};
 pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};

@@ -3,7 +3,7 @@
 use mqtt_transport::{ReadBuffer, Stream};
 use slotmap::SecondaryMap;
 
-use crate::ConnectionId;
+use crate::{ConnectionId, IdentitySource};
 
 /// The sockets, by token.
 #[derive(Debug, Default)]
@@ -20,8 +20,35 @@ pub(crate) struct Peer {
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) is_ready: bool,
+    /// The user name is in the certificate of the client, which has not been looked at yet.
+    pub(crate) unidentified: Option<IdentitySource>,
     /// The broker has ended it; it is in the list of those that linger.
     pub(crate) is_ending: bool,
+}
+
+impl Peer {
+    /// One that has just connected.
+    pub(crate) fn new(stream: Stream, id: ConnectionId) -> Self {
+        Self {
+            stream,
+            buffer: ReadBuffer::default(),
+            connection: Some(id),
+            is_ready: false,
+            unidentified: None,
+            is_ending: false,
+        }
+    }
+
+    /// The user name that the certificate says, once there is one.
+    pub(crate) fn identity(&mut self) -> Option<String> {
+        let source = self.unidentified.filter(|_| self.stream.is_open())?;
+        self.unidentified = None;
+        let identity = self.stream.peer_identity()?;
+        match source {
+            IdentitySource::CommonName => identity.common_name,
+            IdentitySource::Subject => Some(identity.subject),
+        }
+    }
 }
 
 impl Peers {
@@ -29,16 +56,10 @@ impl Peers {
         self.free.last().copied().unwrap_or(self.entries.len())
     }
 
-    pub(crate) fn insert(&mut self, index: usize, stream: Stream, id: ConnectionId) {
-        let buffer = ReadBuffer::default();
-        let peer = Peer {
-            stream,
-            buffer,
-            connection: Some(id),
-            is_ready: false,
-            is_ending: false,
-        };
-        self.by_connection.insert(id, index);
+    pub(crate) fn insert(&mut self, index: usize, peer: Peer) {
+        if let Some(id) = peer.connection {
+            self.by_connection.insert(id, index);
+        }
         match self.entries.get_mut(index) {
             Some(entry) => {
                 self.free.pop();

@@ -10,8 +10,10 @@ use mio::{Events, Interest, Poll, Token};
 use mqtt_transport::{Listener, ReadBuffer, ReadStatus, TlsSetupError};
 
 use crate::listening::{door, listen, open_listener};
-use crate::peers::Peers;
-use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError};
+use crate::peers::{Peer, Peers};
+use crate::{
+    Access, Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError,
+};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -56,7 +58,7 @@ struct BoundListener {
     name: String,
     /// Where it listens, if that is an address.
     address: Option<SocketAddr>,
-    allow_anonymous: bool,
+    access: Access,
     /// What it was opened by, if that was a line of the configuration.
     settings: Option<ListenerSettings>,
 }
@@ -139,12 +141,16 @@ impl Server {
                 name: listener.name()?,
                 address: listener.local_address()?,
                 listener,
-                allow_anonymous,
+                access: Access {
+                    allow_anonymous,
+                    identity: settings.as_ref().and_then(|settings| settings.identity),
+                },
                 settings,
             });
         }
         let store = settings.store();
         let mut broker = Broker::new(settings.limits, Box::new(random));
+        broker.set_access(bound.iter().map(|bound| bound.access.clone()).collect());
         let store = store
             .map(|path| open_store(&path, &mut broker))
             .transpose()?;
@@ -160,7 +166,7 @@ impl Server {
             lingering: Vec::new(),
             retry_accept: None,
         };
-        server.announce(local_only, allow_anonymous);
+        server.announce(local_only);
         Ok(server)
     }
 
@@ -207,18 +213,23 @@ impl Server {
     }
 
     /// Says in a line who can reach this broker, and how that is changed.
-    fn announce(&self, local_only: bool, allow_anonymous: bool) {
+    fn announce(&self, local_only: bool) {
         for listener in &self.listeners {
             log::info!(target: EVENTS, "Listening on {}.", listener.name);
         }
         let everyone_on = "everyone who can reach this machine";
-        let who = match (local_only, allow_anonymous) {
+        let access = || self.listeners.iter().map(|listener| &listener.access);
+        let is_open = access().any(|access| access.allow_anonymous && access.identity.is_none());
+        let who = match (local_only, is_open) {
             (true, true) => {
                 "Starting in local only mode: only programs on this machine can connect, without \
                  password. To let others in, start with -c and a file with the lines 'listener 1883' \
                  and 'allow_anonymous true'."
             }
             (false, true) => &format!("Open to {everyone_on}, without password."),
+            (_, false) if access().any(Access::lets_somebody_in) => {
+                "Open to clients with a certificate."
+            }
             (_, false) => {
                 "Nobody can connect: clients without a user name are not allowed, and there is no \
                  list of users. The line 'allow_anonymous true' lets everyone in."
@@ -319,8 +330,12 @@ impl Server {
                 }
                 None => log::info!(target: EVENTS, "New connection on {address}."),
             }
-            let id = self.broker.open(now, address, bound.allow_anonymous);
-            self.peers.insert(slot, stream, id);
+            let id = self.broker.open(now, address, index);
+            let peer = Peer {
+                unidentified: bound.access.identity,
+                ..Peer::new(stream, id)
+            };
+            self.peers.insert(slot, peer);
         }
     }
 
@@ -356,6 +371,9 @@ impl Server {
         };
         match peer.connection {
             Some(id) => {
+                if let Some(name) = peer.identity() {
+                    self.broker.identify(id, name);
+                }
                 let mut input = peer.buffer.unread();
                 let available = input.len();
                 self.broker.handle_input(now, id, &mut input);

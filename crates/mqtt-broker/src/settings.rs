@@ -11,6 +11,8 @@ use std::{fmt, io};
 use mqtt_session::Printable;
 use mqtt_transport::{TlsServerOptions, TlsVersion};
 
+use crate::IdentitySource;
+
 /// What a broker is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -36,6 +38,8 @@ pub struct ListenerSettings {
     pub host: Option<String>,
     /// `certfile`, `keyfile` and what belongs to them: TLS.
     pub tls: Option<TlsServerOptions>,
+    /// `use_identity_as_username`, `use_subject_as_username`.
+    pub identity: Option<IdentitySource>,
     /// `protocol websockets`.
     pub websocket: bool,
     /// `websockets_origin`: where pages that connect may come from; anywhere if there are none.
@@ -168,6 +172,7 @@ impl Settings {
                     port,
                     host: words.next().map(Into::into),
                     tls: None,
+                    identity: None,
                     websocket: false,
                     origins: Vec::new(),
                 });
@@ -190,6 +195,14 @@ impl Settings {
             "capath" => self.tls(name)?.ca_path = Some(rest_of(line, name).into()),
             "crlfile" => self.tls(name)?.revoked = Some(rest_of(line, name).into()),
             "require_certificate" => self.tls(name)?.require_certificate = boolean(name, value)?,
+            "use_identity_as_username" => {
+                let source = boolean(name, value)?.then_some(IdentitySource::CommonName);
+                self.listener(name)?.identity = source;
+            }
+            "use_subject_as_username" => {
+                let source = boolean(name, value)?.then_some(IdentitySource::Subject);
+                self.listener(name)?.identity = source;
+            }
             "ciphers" => self.tls(name)?.ciphers = Some(value.to_owned()),
             "tls_version" => {
                 let version = TlsVersion::parse(value);
@@ -257,8 +270,15 @@ impl Settings {
         let is_half = |tls: &TlsServerOptions| {
             tls.certificate.as_os_str().is_empty() || tls.key.as_os_str().is_empty()
         };
-        match tls.into_iter().any(is_half) {
-            true => Err("A listener with TLS needs both 'certfile' and 'keyfile'.".to_owned()),
+        if tls.into_iter().any(is_half) {
+            return Err("A listener with TLS needs both 'certfile' and 'keyfile'.".to_owned());
+        }
+        let is_nameless = |listener: &ListenerSettings| {
+            let asks = |tls: &TlsServerOptions| tls.ca_file.is_some() || tls.ca_path.is_some();
+            listener.identity.is_some() && !listener.tls.as_ref().is_some_and(asks)
+        };
+        match self.listeners.iter().any(is_nameless) {
+            true => Err("A user name from a certificate needs 'cafile' or 'capath'.".to_owned()),
             false => Ok(()),
         }
     }
@@ -364,8 +384,6 @@ const MOSQUITTOS: &[&str] = &[
     "tls_engine_kpass_sha1",
     "tls_keyform",
     "upgrade_outgoing_qos",
-    "use_identity_as_username",
-    "use_subject_as_username",
     "use_username_as_clientid",
     "user",
     "websockets_headers_size",
@@ -396,6 +414,7 @@ mod tests {
                 port: 1883,
                 host: None,
                 tls: None,
+                identity: None,
                 websocket: false,
                 origins: Vec::new(),
             }

@@ -41,7 +41,7 @@ impl World {
     }
 
     fn try_connect(&mut self, connect: &Connect) -> (Peer, Connack) {
-        let id = self.broker.open(self.now, "peer".into(), true);
+        let id = self.broker.open(self.now, "peer".into(), 0);
         let version = connect.protocol_version;
         let decoder = Decoder::client(version, MAXIMUM_PACKET_SIZE);
         let mut peer = Peer {

@@ -18,8 +18,8 @@ pub(crate) struct Program<S> {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) after_help: &'static str,
-    /// Whether it reads an options file.
-    pub(crate) has_options_file: bool,
+    /// What is done to the settings after its options file, if it reads one.
+    pub(crate) after_options_file: Option<fn(&mut S)>,
     /// Under their headings.
     pub(crate) options: Vec<(&'static str, Vec<CommandOption<S>>)>,
 }
@@ -224,10 +224,11 @@ impl<S: Default> Program<S> {
             Err(error) => return Err(self.failure(&error)),
         };
         let mut settings = S::default();
-        if self.has_options_file {
+        if let Some(after_options_file) = self.after_options_file {
             let file = single(&matches, "-o")?;
             let lines = options_file::read(&called_name(arguments), self.name, file)?;
             self.apply_lines(&mut settings, &command, &lines)?;
+            after_options_file(&mut settings);
         }
         self.apply(&mut settings, &matches)?;
         Ok(Parsed::Run(settings))
@@ -453,7 +454,7 @@ mod tests {
             name: "test",
             about: "",
             after_help: "",
-            has_options_file: true,
+            after_options_file: Some(|_| {}),
             options: vec![(
                 "Options",
                 vec![

@@ -56,3 +56,8 @@ pub(crate) fn start<S: ClientSettings + Default>(
     }
     Ok(Some(settings))
 }
+
+/// What was typed replaces hosts of the options file.
+pub(crate) fn end_options_file<S: ClientSettings>(settings: &mut S) {
+    settings.connection().end_options_file();
+}

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use mqtt_client::ClientError;
 use mqtt_client::session::{CloseReason, Printable, PublishError};
+use mqtt_client::{ClientError, Server};
 use mqtt_codec::{Connack, DecodeError, ProtocolVersion, ReasonCode};
 use mqtt_transport::{ProxyError, WebSocketError};
 
@@ -48,10 +48,10 @@ impl Takeovers {
 }
 
 impl Outcome {
-    pub(crate) fn new(connection: &ConnectionSettings) -> Self {
+    pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
         Self {
             version: connection.version(),
-            target: connection.target(),
+            target: server.map(ToString::to_string).unwrap_or_default(),
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
         }
@@ -72,18 +72,30 @@ impl Outcome {
         failure.quiet_if(self.quiet)
     }
 
-    /// A connection is gone, and will be made again, if this is no failure.
+    /// A connection is gone, and will be made again, perhaps to another server, if this is no failure.
     ///
     /// # Errors
     /// If it is of no use, as another client takes the session over again and again.
-    pub(crate) fn tell_loss(&mut self, error: ClientError, wait: Duration) -> Result<(), Failure> {
+    pub(crate) fn tell_loss(
+        &mut self,
+        error: ClientError,
+        wait: Duration,
+        next: Option<&Server>,
+    ) -> Result<(), Failure> {
         if is_takeover(&error) && self.takeovers.note(Instant::now()) {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
         let words = words(&error, self.version, &self.target);
-        let seconds = wait.as_secs_f64();
-        self.warn(&format!("{words} Trying again in {seconds:.1} s."));
+        let next = next.map(|server| Printable(&server.to_string()).to_string());
+        let next = next.unwrap_or_default();
+        let then = match (next == self.target, wait.as_secs_f64()) {
+            (true, seconds) => format!("Trying again in {seconds:.1} s."),
+            (false, 0.0) => format!("Trying {next}."),
+            (false, seconds) => format!("Trying {next} in {seconds:.1} s."),
+        };
+        self.warn(&format!("{words} {then}"));
+        self.target = next;
         Ok(())
     }
 

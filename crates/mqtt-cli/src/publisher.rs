@@ -59,6 +59,7 @@ impl Plan {
         Self {
             // What this program keeps of a session is nothing: all of it was finished before.
             session: connection.keep_session.then(Session::default),
+            outcome: Outcome::new(connection, options.servers.first()),
             options,
             topic_name,
             content,
@@ -72,7 +73,6 @@ impl Plan {
                 properties: properties.disconnect.clone(),
             },
             has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
-            outcome: Outcome::new(connection),
         }
     }
 
@@ -163,7 +163,8 @@ impl Publisher {
             });
             let wake = wake.map_err(|error| self.given_up(error))?;
             if let Wake::Disconnected(error, wait) = wake {
-                let told = self.plan.outcome.tell_loss(error, wait);
+                let next = self.driver.server();
+                let told = self.plan.outcome.tell_loss(error, wait, next);
                 told.map_err(|failure| self.with_unfinished(failure))?;
             }
             if let Some(status) = self.interrupts.asked() {

@@ -33,7 +33,7 @@ fn program() -> Program<Typed> {
         about: "A small MQTT broker. Without a configuration only programs on this machine can connect",
         after_help: "Exit status: 0 ended by SIGINT or SIGTERM; 1 an address cannot be listened on, or \
                      the store fails; 3 wrong options or configuration.",
-        has_options_file: false,
+        after_options_file: None,
         options: vec![
             (
                 "Options",

@@ -73,7 +73,7 @@ fn program() -> Program<Settings> {
         name: "rpub",
         about: "Publish MQTT messages: one, or one for each line of standard input",
         after_help: client::STATUSES,
-        has_options_file: true,
+        after_options_file: Some(client::end_options_file),
         options: client::with_shared_options(vec![
             ("What to publish", publishing_options()),
             ("Message", message_options()),

@@ -79,7 +79,7 @@ fn program() -> Program<Settings> {
         name: "rrr",
         about: "Publish an MQTT request, and print the response",
         after_help: client::STATUSES,
-        has_options_file: true,
+        after_options_file: Some(client::end_options_file),
         options: client::with_shared_options(vec![
             ("Request and response", request_options()),
             ("What to publish", message_options()),

@@ -87,7 +87,7 @@ fn program() -> Program<Settings> {
         name: "rsub",
         about: "Print the messages of MQTT topics",
         after_help: client::STATUSES,
-        has_options_file: true,
+        after_options_file: Some(client::end_options_file),
         options: client::with_shared_options(vec![
             ("What to subscribe to", subscribing_options()),
             ("What to print", output_options()),
@@ -230,7 +230,7 @@ impl TryFrom<Settings> for Plan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             chance: settings.chance,
-            watch: settings.watch.then(|| connection.host.clone()),
+            watch: settings.watch.then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
             ..Printing::from(&settings.output)
         };

@@ -11,7 +11,8 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
-use crate::{Backoff, ClientError, Options, Reconnect};
+use crate::servers::Servers;
+use crate::{Backoff, ClientError, Options, Reconnect, Server};
 
 /// One client, through all its connections.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct ClientCore {
     session: Option<Session>,
     /// What a lost session did not finish: sent again as new, before anything else.
     backlog: VecDeque<Outgoing>,
+    servers: Servers,
     backoff: Backoff,
     /// Since when a connection is gone that was there before.
     lost_since: Option<Instant>,
@@ -49,6 +51,7 @@ impl ClientCore {
     /// [`Connection::client`].
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
+            servers: Servers::new(options.servers.clone()),
             options,
             connection: None,
             session,
@@ -62,6 +65,11 @@ impl ClientCore {
             session_expiry: None,
             is_doubtful: false,
         }
+    }
+
+    /// The server to connect to.
+    pub fn server(&self) -> Option<&Server> {
+        self.servers.current()
     }
 
     /// A stream to the server is up: CONNECT is in the output.
@@ -118,6 +126,7 @@ impl ClientCore {
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
                     }
+                    self.servers.accepted();
                     self.was_connected = true;
                     self.connected_since = Some(now);
                     self.last_heard = Some(now);
@@ -127,6 +136,7 @@ impl ClientCore {
                 Event::Delivered { .. } => {
                     self.lost_since = None;
                     self.backoff.reset();
+                    self.servers.was_good();
                 }
                 _ => {}
             }
@@ -153,8 +163,8 @@ impl ClientCore {
         }
     }
 
-    /// The stream is gone, or was not reached. Gives the time to wait before the next attempt;
-    /// `random` spreads it.
+    /// The stream is gone, or was not reached. Gives the time to wait before the next attempt, which
+    /// `random` spreads; none if there is another server that was not asked yet.
     ///
     /// # Errors
     /// The error, if there is no next attempt.
@@ -171,6 +181,7 @@ impl ClientCore {
                 self.is_doubtful = true;
             }
         }
+        let was_accepted = self.connected_since.is_some();
         let lived = self
             .connected_since
             .take()
@@ -178,6 +189,10 @@ impl ClientCore {
         if lived >= GOOD_CONNECTION {
             self.lost_since = None;
             self.backoff.reset();
+            self.servers.was_good();
+        }
+        if self.servers.move_on(&error, was_accepted) {
+            return Ok((error, Duration::ZERO));
         }
         let lost_since = *self.lost_since.get_or_insert(now);
         if self.may_retry(&error, now - lost_since) {

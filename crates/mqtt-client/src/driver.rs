@@ -20,7 +20,7 @@ use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Sessi
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
 use crate::link::Link;
-use crate::{ClientCore, ClientError, Options};
+use crate::{ClientCore, ClientError, Options, Server};
 
 const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -200,9 +200,10 @@ impl Driver {
             return Ok(());
         }
         let registry = self.poll.registry();
+        let server = self.core.server();
         if self
             .link
-            .advance(&self.options, registry, STREAM, &self.waker, now)?
+            .advance(&self.options, server, registry, STREAM, &self.waker, now)?
         {
             self.link_is_up(now)?;
         }
@@ -259,6 +260,11 @@ impl Driver {
     /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
     pub fn unfinished(&self) -> usize {
         self.core.unfinished()
+    }
+
+    /// The server that is connected to, or will be next.
+    pub fn server(&self) -> Option<&Server> {
+        self.core.server()
     }
 
     /// Bytes that wait for the socket.

@@ -47,6 +47,7 @@ mod driver;
 mod error;
 mod link;
 mod options;
+mod servers;
 
 pub use self::core::ClientCore;
 pub use backoff::Backoff;
@@ -54,6 +55,7 @@ pub use client::Client;
 pub use driver::{Driver, Wake};
 pub use error::ClientError;
 pub use options::{Options, Reconnect};
+pub use servers::Server;
 
 pub use mqtt_codec::{Message, QoS};
 pub use mqtt_session as session;

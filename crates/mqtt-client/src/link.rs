@@ -1,15 +1,13 @@
 //! The way to a stream: wait, look the name up, try its addresses.
 
 use std::io::ErrorKind;
-#[cfg(unix)]
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Registry, Token, Waker};
 use mqtt_transport::{Connecting, Connector, Resolver, Stream};
 
-use crate::{ClientError, Options};
+use crate::{ClientError, Options, Server};
 
 #[derive(Debug)]
 pub(crate) enum Link {
@@ -30,6 +28,7 @@ impl Link {
     pub(crate) fn advance(
         &mut self,
         options: &Options,
+        server: Option<&Server>,
         registry: &Registry,
         token: Token,
         waker: &Arc<Waker>,
@@ -39,26 +38,8 @@ impl Link {
             match self {
                 Self::Up(_) | Self::Down => return Ok(false),
                 Self::Waiting(until) if now < *until => return Ok(false),
-                #[cfg(unix)]
-                Self::Waiting(_) if options.unix_path.is_some() => {
-                    let path = options
-                        .unix_path
-                        .as_deref()
-                        .unwrap_or_else(|| Path::new(""));
-                    let stream = Stream::connect_unix(path, registry, token);
-                    let stream = stream.map_err(ClientError::Connect)?;
-                    *self = Self::opening(stream, options, now + options.connect_timeout)?;
-                }
                 Self::Waiting(_) => {
-                    let waker = Arc::clone(waker);
-                    let wake = move || drop(waker.wake());
-                    let (host, port) = match options.route.proxy() {
-                        Some(proxy) => (&proxy.host, proxy.port),
-                        None => (&options.host, options.port),
-                    };
-                    let resolver =
-                        Resolver::start(host, port, wake).map_err(ClientError::Lookup)?;
-                    *self = Self::Resolving(resolver, now + options.connect_timeout);
+                    *self = Self::start(options, server, registry, token, waker, now)?;
                 }
                 Self::Resolving(resolver, deadline) => match resolver.poll() {
                     None if now < *deadline => return Ok(false),
@@ -66,8 +47,10 @@ impl Link {
                     Some(addresses) => {
                         let addresses = addresses.map_err(ClientError::Lookup)?;
                         let connector = Connector::new(addresses, now, *deadline);
-                        let local_addresses = options.local_addresses.clone();
-                        *self = Self::Connecting(connector.from_local(local_addresses), *deadline);
+                        let connector = connector
+                            .from_local(options.local_addresses.clone())
+                            .with_tcp_keep_alive(options.tcp_keep_alive);
+                        *self = Self::Connecting(connector, *deadline);
                     }
                 },
                 Self::Connecting(connector, deadline) => match connector.poll(registry, token, now)
@@ -75,7 +58,7 @@ impl Link {
                     Connecting::Pending => return Ok(false),
                     Connecting::Failed(error) => return Err(ClientError::Connect(error)),
                     Connecting::Connected(stream) => {
-                        *self = Self::opening(stream, options, *deadline)?;
+                        *self = Self::opening(stream, options, server, *deadline)?;
                     }
                 },
                 Self::Opening(stream, deadline) => {
@@ -95,8 +78,52 @@ impl Link {
         }
     }
 
-    fn opening(stream: Stream, options: &Options, deadline: Instant) -> Result<Self, ClientError> {
-        let stream = stream.on(&options.route).map_err(ClientError::Transport)?;
+    /// The first step towards a server.
+    fn start(
+        options: &Options,
+        server: Option<&Server>,
+        registry: &Registry,
+        token: Token,
+        waker: &Arc<Waker>,
+        now: Instant,
+    ) -> Result<Self, ClientError> {
+        let deadline = now + options.connect_timeout;
+        match server {
+            None => Err(ClientError::Lookup(ErrorKind::NotFound.into())),
+            #[cfg(unix)]
+            Some(Server::Unix(path)) => {
+                let stream = Stream::connect_unix(path, registry, token);
+                let stream = stream.map_err(ClientError::Connect)?;
+                Self::opening(stream, options, server, deadline)
+            }
+            #[cfg(not(unix))]
+            Some(Server::Unix(_)) => Err(ClientError::Connect(ErrorKind::Unsupported.into())),
+            Some(Server::Network { host, port }) => {
+                let (host, port) = match options.route.proxy() {
+                    Some(proxy) => (&proxy.host, proxy.port),
+                    None => (host, *port),
+                };
+                let waker = Arc::clone(waker);
+                let wake = move || drop(waker.wake());
+                let resolver = Resolver::start(host, port, wake).map_err(ClientError::Lookup)?;
+                Ok(Self::Resolving(resolver, deadline))
+            }
+        }
+    }
+
+    fn opening(
+        stream: Stream,
+        options: &Options,
+        server: Option<&Server>,
+        deadline: Instant,
+    ) -> Result<Self, ClientError> {
+        // A certificate for a socket of this machine is one for this machine.
+        let (host, port) = match server {
+            Some(Server::Network { host, port }) => (host.as_str(), *port),
+            Some(Server::Unix(_)) | None => ("localhost", 0),
+        };
+        let layers = options.route.layers(host, port);
+        let stream = stream.with_layers(layers.map_err(ClientError::Transport)?);
         Ok(Self::Opening(stream, deadline))
     }
 

@@ -1,26 +1,27 @@
 //! What a client has to know before it starts.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 use mqtt_session::Config;
 use mqtt_transport::Route;
 
+use crate::Server;
+
 /// Where to connect, as whom, and within which limits.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Name or address of the server.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The path of a Unix socket to connect to, instead of host and port.
-    pub unix_path: Option<PathBuf>,
+    /// The server. With several, the next one is asked when one cannot be reached or has no time, in
+    /// this order, again and again; see also [`Server`].
+    pub servers: Vec<Server>,
     /// What lies between the socket and MQTT: TLS and the like.
     pub route: Route,
     /// Addresses of this machine that connections come from; none: the system chooses.
     pub local_addresses: Vec<IpAddr>,
+    /// After how long a silence the system asks whether the server is there; `None`: never. MQTT's own
+    /// keep alive does not need it.
+    pub tcp_keep_alive: Option<Duration>,
     /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
     pub connect: Connect,
     /// Limits of packets and messages under way. Those that a server of 5.0 has to know are copied
@@ -52,11 +53,10 @@ impl Options {
     /// and a lost connection is made again.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
-            host: host.into(),
-            port,
-            unix_path: None,
+            servers: vec![Server::network(host, port)],
             route: Route::default(),
             local_addresses: Vec::new(),
+            tcp_keep_alive: None,
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),
             limits: Config {
                 first_identifier: random_identifier(),

@@ -121,7 +121,7 @@ impl World {
     }
 
     fn open(&mut self, version: u8, wire: Option<Reader>) {
-        let id = self.broker.open(self.now, "peer".into(), true);
+        let id = self.broker.open(self.now, "peer".into(), 0);
         self.peers.push(Peer {
             id,
             version,

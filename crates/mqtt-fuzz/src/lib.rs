@@ -4,6 +4,7 @@
 //!
 //! | Target | Input | What has to hold |
 //! | --- | --- | --- |
+//! | [`layers`] | what the other end of a WebSocket or a proxy sends | cuts do not matter; memory follows the input |
 //! | [`packets`] | bytes of one direction | reading, writing and reading again give the same; cuts do not matter |
 //! | [`topics`] | a filter and a name | validity and matching are those of the definition |
 //! | [`settings`] | a configuration file | it is understood, or refused with one line |
@@ -15,6 +16,7 @@
 
 mod broker;
 mod client;
+mod layers;
 mod packets;
 mod settings;
 mod shape;
@@ -24,6 +26,7 @@ mod topics;
 
 pub use broker::broker;
 pub use client::client;
+pub use layers::layers;
 pub use packets::packets;
 pub use settings::settings;
 pub use store::store;
@@ -34,9 +37,10 @@ pub use topics::topics;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("broker", broker),
     ("client", client),
+    ("layers", layers),
     ("packets", packets),
     ("settings", settings),
     ("store", store),

@@ -60,7 +60,7 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let mut broker = Broker::new(Limits::default(), Box::new(|| 7));
-        let connections = [0, 1, 2].map(|_| broker.open(now, "peer".into(), true));
+        let connections = [0, 1, 2].map(|_| broker.open(now, "peer".into(), 0));
         let mut world = Self {
             broker,
             now,

@@ -202,7 +202,7 @@ impl World {
             end.core
                 .handle_reached(self.now)
                 .map_err(|error| error.to_string())?;
-            end.connection = Some(self.broker.open(self.now, "peer".into(), true));
+            end.connection = Some(self.broker.open(self.now, "peer".into(), 0));
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ impl HostilePeer {
     fn connect(&self, broker: &mut Broker, now: Instant, rng: &mut Rng) -> Held {
         use Kind::{Babbler, Deaf, Dribbler, Mute};
         let kind = [Mute, Dribbler, Babbler, Deaf][rng.usize(0..4)];
-        let id = broker.open(now, self.name.clone(), true);
+        let id = broker.open(now, self.name.clone(), 0);
         let mut held = Held {
             id,
             kind,

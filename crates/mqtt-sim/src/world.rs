@@ -337,7 +337,7 @@ impl World {
             .handle_reached(self.now)
             .map_err(|error| Violation::new("I11", error.to_string()))?;
         client.input.clear();
-        let id = self.broker.open(self.now, format!("client {index}"), true);
+        let id = self.broker.open(self.now, format!("client {index}"), 0);
         client.link = Some(self.links.len());
         let version = client.plan.version.level();
         self.links.push(Link::new(index, id, version));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Type};
+use socket2::{Domain, TcpKeepalive, Type};
 
 use crate::Stream;
 use crate::socket::Socket;
@@ -22,6 +22,8 @@ pub struct Connector {
     addresses: VecDeque<SocketAddr>,
     /// Where connections come from; empty: the system chooses.
     local_addresses: Vec<IpAddr>,
+    /// After how long a silence the system asks whether the peer is there; `None`: never.
+    tcp_keep_alive: Option<Duration>,
     attempts: Vec<Stream>,
     next_attempt: Instant,
     deadline: Instant,
@@ -47,6 +49,7 @@ impl Connector {
         Self {
             addresses: in_turns(addresses),
             local_addresses: Vec::new(),
+            tcp_keep_alive: None,
             attempts: Vec::new(),
             next_attempt: now,
             deadline,
@@ -59,6 +62,15 @@ impl Connector {
     pub fn from_local(self, local_addresses: Vec<IpAddr>) -> Self {
         Self {
             local_addresses,
+            ..self
+        }
+    }
+
+    /// After so long a silence the system asks the peer's system whether it is there. MQTT asks too,
+    /// with PINGREQ; this keeps the memory of firewalls fresh where that is too seldom.
+    pub fn with_tcp_keep_alive(self, tcp_keep_alive: Option<Duration>) -> Self {
+        Self {
+            tcp_keep_alive,
             ..self
         }
     }
@@ -110,6 +122,10 @@ impl Connector {
         let socket = self.connect(address)?;
         // Packets are gathered to one write for each turn, so nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
+        if let Some(time) = self.tcp_keep_alive {
+            let times = TcpKeepalive::new().with_time(time);
+            socket2::SockRef::from(&socket).set_tcp_keepalive(&times)?;
+        }
         let mut stream = Stream::new(Socket::Tcp(socket));
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)

@@ -1,6 +1,6 @@
 //! The only code that reads and writes sockets. It knows no MQTT: bytes come out as they came in.
 //!
-//! Nothing here blocks but [`resolve`], which has a deadline. A [`Connector`] tries the addresses of
+//! Nothing here blocks but [`resolve`] and [`NameServers::services`], which have a deadline. A [`Connector`] tries the addresses of
 //! a name one after the other, a [`Listener`] accepts, both give a [`Stream`]; a [`ReadBuffer`] keeps
 //! what was read until its reader has understood it.
 #![forbid(unsafe_code)]
@@ -20,18 +20,21 @@ mod layer;
 mod listener;
 mod read_buffer;
 mod route;
+mod service;
 mod socket;
 mod stream;
 mod tls;
 
 pub use address::{Resolver, resolve};
 pub use connector::{Connecting, Connector};
-pub use layer::socks5::{Credentials, ProxyError};
 pub use layer::websocket::WebSocketError;
+pub use layer::{Credentials, Layers, ProxyError};
 pub use listener::Listener;
 pub use read_buffer::ReadBuffer;
-pub use route::{Door, Proxy, Route, WebSocketRoute};
+pub use route::{Door, Proxy, ProxyProtocol, Route, WebSocketRoute};
+pub use service::NameServers;
 pub use stream::{ReadStatus, Stream};
 pub use tls::{
-    TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions, TlsSetupError, TlsVersion,
+    PeerIdentity, TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions,
+    TlsSetupError, TlsVersion,
 };

@@ -61,6 +61,8 @@ impl Listener {
         // Windows the option would let two programs listen at one port.)
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
+        // Its connections inherit it: a client without keep alive that is gone is found out after hours.
+        socket.set_keepalive(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;

@@ -3,37 +3,37 @@
 
 use std::io;
 
-use rustls::pki_types::ServerName;
-
-use crate::layer::Layer;
-use crate::layer::socks5::{Credentials, Socks5Layer};
+use crate::layer::http_proxy::HttpProxyLayer;
+use crate::layer::socks5::Socks5Layer;
 use crate::layer::websocket::WebSocketLayer;
-use crate::tls::{TlsClient, TlsError, TlsServer, TlsSetupError};
+use crate::layer::{Credentials, Layer, Layers};
+use crate::tls::{TlsClient, TlsError, TlsServer};
 
 /// The way of a client to its server, above the socket. Nothing by default: plain bytes.
 ///
-/// Layers stand in this order, whatever the order they were named in: proxy, TLS, WebSocket, MQTT.
+/// Layers stand in this order, whatever the order they were named in: proxy, TLS, WebSocket, MQTT. It is
+/// the same for all servers that a client may turn to: which one it is, [`Route::layers`] is told.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
-    proxy: Option<(Proxy, String, u16)>,
-    tls: Option<(TlsClient, ServerName<'static>)>,
+    proxy: Option<Proxy>,
+    tls: Option<TlsClient>,
     websocket: Option<WebSocketRoute>,
 }
 
 /// What a client asks a server for, to speak WebSocket with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRoute {
-    /// What the server calls itself, perhaps with a port.
-    pub host: String,
     /// Begins with a slash.
     pub path: String,
     /// Further headers, each `Name: value` on one line.
     pub headers: Vec<String>,
 }
 
-/// A SOCKS5 proxy.
+/// A proxy, which makes the connection to the server, and looks its name up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// What it speaks.
+    pub protocol: ProxyProtocol,
     /// Its name or address.
     pub host: String,
     /// Its port.
@@ -42,20 +42,26 @@ pub struct Proxy {
     pub credentials: Option<Credentials>,
 }
 
+/// What a proxy speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// HTTP, with CONNECT.
+    Http,
+    /// SOCKS5.
+    Socks5,
+}
+
 impl Route {
-    /// By way of a proxy, to this server, whose name the proxy looks up.
-    pub fn with_proxy(mut self, proxy: Proxy, host: &str, port: u16) -> Self {
-        self.proxy = Some((proxy, host.to_owned(), port));
+    /// By way of a proxy.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 
-    /// With TLS, to a server of this name or address.
-    ///
-    /// # Errors
-    /// If no certificate can be for such a host.
-    pub fn with_tls(mut self, tls: TlsClient, host: &str) -> Result<Self, TlsSetupError> {
-        self.tls = Some((tls, TlsClient::server_name(host)?));
-        Ok(self)
+    /// With TLS.
+    pub fn with_tls(mut self, tls: TlsClient) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// With WebSocket.
@@ -66,29 +72,33 @@ impl Route {
 
     /// Where the socket goes to, if that is not the server.
     pub fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref().map(|(proxy, ..)| proxy)
+        self.proxy.as_ref()
     }
 
-    /// The layers of a new connection, the lowest first.
-    pub(crate) fn layers(&self) -> io::Result<Vec<Box<dyn Layer>>> {
+    /// The layers of a new connection to this server.
+    ///
+    /// # Errors
+    /// If TLS is spoken and no certificate can be for such a host.
+    pub fn layers(&self, host: &str, port: u16) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
-        if let Some((proxy, host, port)) = &self.proxy {
-            let layer = Socks5Layer::new(host, *port, proxy.credentials.clone());
+        if let Some(proxy) = &self.proxy {
+            let credentials = proxy.credentials.clone();
+            layers.push(match proxy.protocol {
+                ProxyProtocol::Http => Box::new(HttpProxyLayer::new(host, port, credentials)),
+                ProxyProtocol::Socks5 => Box::new(Socks5Layer::new(host, port, credentials)),
+            });
+        }
+        if let Some(tls) = &self.tls {
+            let server_name = TlsClient::server_name(host)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let layer = tls.layer(server_name).map_err(TlsError::from)?;
             layers.push(Box::new(layer));
         }
-        if let Some((tls, server_name)) = &self.tls {
-            let layer = tls.layer(server_name.clone()).map_err(TlsError::from)?;
-            layers.push(Box::new(layer));
+        if let Some(WebSocketRoute { path, headers }) = &self.websocket {
+            let host = format!("{host}:{port}");
+            layers.push(Box::new(WebSocketLayer::client(&host, path, headers)));
         }
-        if let Some(websocket) = &self.websocket {
-            let WebSocketRoute {
-                host,
-                path,
-                headers,
-            } = websocket;
-            layers.push(Box::new(WebSocketLayer::client(host, path, headers)));
-        }
-        Ok(layers)
+        Ok(Layers::new(layers))
     }
 }
 
@@ -113,8 +123,11 @@ impl Door {
         self
     }
 
-    /// The layers of a new connection, the lowest first.
-    pub(crate) fn layers(&self) -> io::Result<Vec<Box<dyn Layer>>> {
+    /// The layers of a new connection.
+    ///
+    /// # Errors
+    /// If TLS is not to be had.
+    pub fn layers(&self) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         if let Some(tls) = &self.tls {
             let layer = tls.layer().map_err(TlsError::from)?;
@@ -123,6 +136,6 @@ impl Door {
         if let Some(origins) = &self.websocket {
             layers.push(Box::new(WebSocketLayer::server(origins.clone())));
         }
-        Ok(layers)
+        Ok(Layers::new(layers))
     }
 }

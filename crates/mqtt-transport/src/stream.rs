@@ -8,9 +8,9 @@ use std::path::Path;
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 
-use crate::Route;
 use crate::layer::Layers;
 use crate::socket::Socket;
+use crate::tls::PeerIdentity;
 
 /// What goes into the layers at a time.
 const CHUNK: usize = 16 * 1024;
@@ -26,6 +26,8 @@ pub struct Stream {
     peer_closed: bool,
     /// TLS and the like; none for plain bytes, which then cost nothing more.
     layers: Option<Box<Layers>>,
+    /// Why the layers cannot go on, while what came before is still being read.
+    failure: Option<io::Error>,
 }
 
 /// How far a read went.
@@ -45,6 +47,7 @@ impl Stream {
             socket,
             peer_closed: false,
             layers: None,
+            failure: None,
         }
     }
 
@@ -60,17 +63,9 @@ impl Stream {
         Ok(stream)
     }
 
-    /// On this route.
-    ///
-    /// # Errors
-    /// If a layer cannot be made.
-    pub fn on(self, route: &Route) -> io::Result<Self> {
-        Ok(self.with_layers(route.layers()?))
-    }
-
-    /// With these layers, the lowest first.
-    pub(crate) fn with_layers(self, layers: Vec<Box<dyn crate::layer::Layer>>) -> Self {
-        let layers = (!layers.is_empty()).then(|| Box::new(Layers::new(layers)));
+    /// With these layers.
+    pub fn with_layers(self, layers: Layers) -> Self {
+        let layers = (!layers.is_empty()).then(|| Box::new(layers));
         Self { layers, ..self }
     }
 
@@ -114,10 +109,6 @@ impl Stream {
         }
     }
 
-    fn is_open(&self) -> bool {
-        self.layers.as_ref().is_none_or(|layers| layers.is_open())
-    }
-
     /// Reads once into `buffer`, which is not empty; says how many bytes came.
     ///
     /// # Errors
@@ -134,6 +125,9 @@ impl Stream {
                 0 => {}
                 count => return Ok((count, ReadStatus::More)),
             }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             if layers.has_ended() {
                 return Ok((0, ReadStatus::Closed));
             }
@@ -149,7 +143,7 @@ impl Stream {
                 }
                 Err(error) => {
                     let _ = self.flush(); // why, for the peer
-                    return Err(error);
+                    self.failure = Some(error);
                 }
             }
         }
@@ -168,7 +162,7 @@ impl Stream {
         while let Some(layers) = &mut self.layers {
             let rest = bytes.get(written..).unwrap_or_default();
             let chunk = rest.get(..CHUNK.min(rest.len())).unwrap_or_default();
-            if chunk.is_empty() || !layers.is_open() || layers.down.len() >= MAXIMUM_DOWN {
+            if chunk.is_empty() || !layers.is_open() || layers.output().len() >= MAXIMUM_DOWN {
                 break;
             }
             layers.send(chunk)?;
@@ -180,7 +174,9 @@ impl Stream {
 
     /// Bytes that were taken and are not with the system yet.
     pub fn unsent(&self) -> usize {
-        self.layers.as_ref().map_or(0, |layers| layers.down.len())
+        self.layers
+            .as_ref()
+            .map_or(0, |layers| layers.output().len())
     }
 
     /// Writes what waits below, as far as the socket takes it.
@@ -191,12 +187,12 @@ impl Stream {
         let Some(mut layers) = self.layers.take() else {
             return Ok(());
         };
-        let result = match layers.down.is_empty() {
+        let result = match layers.output().is_empty() {
             true => Ok(0),
-            false => self.write_socket(&layers.down),
+            false => self.write_socket(layers.output()),
         };
         if let Ok(count) = result {
-            layers.down.drain(..count);
+            layers.consume_output(count);
         }
         self.layers = Some(layers);
         result.map(drop)
@@ -228,6 +224,16 @@ impl Stream {
     /// Why the peer could not be reached.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
         self.socket.is_connected()
+    }
+
+    /// Who the peer is, if it has shown a certificate that was checked.
+    pub fn peer_identity(&self) -> Option<PeerIdentity> {
+        self.layers.as_ref()?.peer_identity()
+    }
+
+    /// Whether bytes pass through the layers.
+    pub fn is_open(&self) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.is_open())
     }
 
     /// The peer's address.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_broker::{Access, Broker, ConnectionId, Limits};
 
 use crate::bytes::*;
 use crate::record::{End, hex, proves, record};
@@ -10,7 +10,6 @@ use crate::record::{End, hex, proves, record};
 pub(crate) struct World {
     broker: Broker,
     now: Instant,
-    anonymous: bool,
     peers: Vec<Connection>,
 }
 
@@ -39,22 +38,23 @@ impl World {
         Self {
             broker: Broker::new(limits, Box::new(random)),
             now: Instant::now(),
-            anonymous: true,
             peers: Vec::new(),
         }
     }
 
     /// A server that lets nobody in without a name.
     pub(crate) fn strict() -> Self {
-        Self {
-            anonymous: false,
-            ..Self::new()
-        }
+        let mut world = Self::new();
+        world.broker.set_access(vec![Access {
+            allow_anonymous: false,
+            ..Access::everyone()
+        }]);
+        world
     }
 
     /// A connection on which nothing was sent.
     pub(crate) fn open(&mut self, version: u8) -> Peer {
-        let id = self.broker.open(self.now, "peer".into(), self.anonymous);
+        let id = self.broker.open(self.now, "peer".into(), 0);
         self.peers.push(Connection {
             id,
             version,

@@ -397,7 +397,7 @@ pub(crate) fn usage_errors() -> Vec<Row> {
         publish("-t '' -m x").differs("Empty topics"),
         publish("-t a -f /no/such/file").differs("Unreadable files"),
         publish("-t a -m x -q abc").differs("Numbers"),
-        publish("-t a -m x -S").differs("Transports"),
+        publish("-t a -m x -S --dns-server 127.0.0.1:1").differs("Service records"),
         publish("-t a -m x --insecure"),
         subscribe("-t $share/g -V 5 -W 1").differs("Shared subscriptions"),
         publish("-t a -m x --tls-version tlsv1.2"),

@@ -2,13 +2,18 @@
 //! are known too, and refused in one place before anything is connected.
 
 use std::ffi::OsStr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use mqtt_client::Options;
-use mqtt_transport::{Proxy, Route, TlsClient, TlsClientOptions, TlsVersion, WebSocketRoute};
+use mqtt_client::session::Printable;
+use mqtt_client::{Options, Server};
+use mqtt_transport::{
+    NameServers, Proxy, Route, TlsClient, TlsClientOptions, TlsVersion, WebSocketRoute,
+};
 
 use crate::arguments::{CommandOption, flag, text, value};
-use crate::exit::Failure;
+use crate::exit::{Failure, Status, system_text};
 
 use super::{ClientSettings, shown, url};
 
@@ -31,6 +36,10 @@ pub(crate) struct TransportSettings {
     websocket_path: Option<String>,
     websocket_headers: Vec<String>,
     proxy: Option<Proxy>,
+    /// `-S`.
+    looks_services_up: bool,
+    /// `--dns-server`; none: those of the system.
+    name_server: Option<SocketAddr>,
 }
 
 /// Where brokers offer WebSocket, by habit.
@@ -65,20 +74,24 @@ impl TransportSettings {
     /// Puts the road into the options. Fails on what does not fit together.
     pub(super) fn apply(&self, options: &mut Options) -> Result<(), Failure> {
         self.check()?;
-        options.unix_path = self.path(&options.host, options.port);
         let mut route = Route::default();
         if let Some(proxy) = &self.proxy {
-            route = route.with_proxy(proxy.clone(), &options.host, options.port);
+            route = route.with_proxy(proxy.clone());
         }
-        let wants_tls = self.wants_tls || options.port == TLS_PORT && options.unix_path.is_none();
+        let is_tls_port =
+            |server: &Server| matches!(server, Server::Network { port, .. } if *port == TLS_PORT);
+        let wants_tls = self.wants_tls || options.servers.iter().any(is_tls_port);
         if wants_tls && !self.no_tls {
-            let tls = TlsClient::new(&self.tls).map_err(setup_failure)?;
-            route = route.with_tls(tls, &options.host).map_err(setup_failure)?;
+            for server in &options.servers {
+                if let Server::Network { host, .. } = server {
+                    TlsClient::server_name(host).map_err(setup_failure)?;
+                }
+            }
+            route = route.with_tls(TlsClient::new(&self.tls).map_err(setup_failure)?);
         }
         if self.websocket {
             let path = self.websocket_path.as_deref().unwrap_or(WEBSOCKET_PATH);
             route = route.with_websocket(WebSocketRoute {
-                host: format!("{}:{}", options.host, options.port),
                 path: path.to_owned(),
                 headers: self.websocket_headers.clone(),
             });
@@ -87,10 +100,50 @@ impl TransportSettings {
         Ok(())
     }
 
-    /// The path of a Unix socket: port 0 makes the host one.
-    pub(super) fn path(&self, host: &str, port: u16) -> Option<PathBuf> {
-        let host = (port == 0).then(|| host.into());
-        self.unix_path.clone().or(host)
+    /// The server that a host and the port stand for: port 0 makes the host the path of a Unix socket.
+    pub(super) fn server(&self, host: &str, port: u16) -> Server {
+        match &self.unix_path {
+            Some(path) => Server::Unix(path.clone()),
+            None if port == 0 => Server::Unix(host.into()),
+            None => Server::network(host, port),
+        }
+    }
+
+    /// Whether the hosts are domains that have servers.
+    pub(super) fn looks_services_up(&self) -> bool {
+        self.looks_services_up
+    }
+
+    /// The servers of these domains, as name servers know them.
+    pub(super) fn services(
+        &self,
+        domains: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<Server>, Failure> {
+        let service = match self.wants_tls && !self.no_tls {
+            true => "_secure-mqtt._tcp",
+            false => "_mqtt._tcp",
+        };
+        let mut name_servers = NameServers::of_system();
+        if let Some(address) = self.name_server {
+            name_servers.addresses = vec![address];
+        }
+        let mut servers = Vec::new();
+        for domain in domains {
+            // No -h: the domain that this machine is in.
+            let own = name_servers.domain.as_ref();
+            let own = own.filter(|_| domain == "localhost");
+            let domain = own.unwrap_or(domain);
+            let name = format!("{service}.{domain}");
+            let found = name_servers.services(&name, timeout).map_err(|error| {
+                let (name, text) = (Printable(&name).to_string(), system_text(&error));
+                let words = "Unable to connect (Lookup error). Cannot find the service";
+                Failure::unmarked(Status::Failed, format!("{words} {name} of -S: {text}."))
+            })?;
+            let network = |(host, port)| Server::network(host, port);
+            servers.extend(found.into_iter().map(network));
+        }
+        Ok(servers)
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -373,7 +426,7 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--proxy",
             "proxy url",
-            "SOCKS5 proxy to connect through: socks5h://[username[:password]@]host[:port]",
+            "Proxy to connect through: socks5h:// or http://[username[:password]@]host[:port]",
             |s: &mut S, v| {
                 let proxy = url::proxy(text(v, "--proxy")?)?;
                 s.connection().transport.proxy = Some(proxy);
@@ -383,9 +436,26 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
         flag(
             "-S",
             "",
-            "Look up service records of the host; not supported",
-            |s: &mut S| {
-                s.connection().transport.need("-S", "service records");
+            "The host is a domain: look its servers up (service _mqtt._tcp)",
+            |s: &mut S| s.connection().transport.looks_services_up = true,
+        ),
+        value(
+            "",
+            "--dns-server",
+            "address",
+            "Name server that -S asks: address or address:port [those of the system]",
+            |s: &mut S, v| {
+                let words = text(v, "--dns-server")?;
+                let address = words.parse().or_else(|_| {
+                    let address: Result<IpAddr, _> = words.parse();
+                    address.map(|address| SocketAddr::new(address, 53))
+                });
+                let invalid = |_| {
+                    let text = format!("Invalid address given for --dns-server: {}", shown(v));
+                    Failure::usage(text).with_hint("Examples: 10.0.0.1, [::1]:5353.")
+                };
+                s.connection().transport.name_server = Some(address.map_err(invalid)?);
+                Ok(())
             },
         ),
     ]

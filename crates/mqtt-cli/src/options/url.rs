@@ -4,14 +4,17 @@ use std::ffi::OsStr;
 
 use bytes::Bytes;
 use mqtt_client::session::Printable;
-use mqtt_transport::{Credentials, Proxy};
+use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
 
 use crate::exit::Failure;
 
 use super::ClientSettings;
 
 /// The port of SOCKS5.
-const PROXY_PORT: u16 = 1080;
+const SOCKS5_PORT: u16 = 1080;
+
+/// Where proxies for HTTP listen, by habit.
+const HTTP_PORT: u16 = 3128;
 
 /// Sets what the URL names, as `-h`, `-p`, `-u`, `-P` and `-t` in its place would.
 ///
@@ -64,17 +67,27 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             "Invalid URL for -L argument specified - host missing.",
         ));
     }
-    connection.host = host.to_owned();
+    connection.set_host(host);
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
 }
 
 /// The proxy of `--proxy`.
 pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
-    let Some(rest) = url.strip_prefix("socks5h://") else {
+    let known = [
+        ("socks5h://", ProxyProtocol::Socks5, SOCKS5_PORT),
+        ("http://", ProxyProtocol::Http, HTTP_PORT),
+    ];
+    let mut known = known
+        .into_iter()
+        .filter_map(|(scheme, protocol, port)| Some((url.strip_prefix(scheme)?, protocol, port)));
+    let Some((rest, protocol, default_port)) = known.next() else {
         let text = format!("Unsupported proxy protocol: {}", Printable(url));
-        return Err(Failure::usage(text).with_hint("An example: socks5h://localhost:1080"));
+        let hint = "Examples: socks5h://localhost:1080, http://localhost:3128";
+        return Err(Failure::usage(text).with_hint(hint));
     };
+    // Behind the port a URL may have a slash.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (credentials, host_and_port) = match rest.rsplit_once('@') {
         None => (None, rest),
         Some((credentials, rest)) => {
@@ -98,8 +111,9 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
         return Err(Failure::usage("Invalid proxy.").with_hint("The host is missing."));
     }
     Ok(Proxy {
+        protocol,
         host: host.to_owned(),
-        port: port.unwrap_or(PROXY_PORT),
+        port: port.unwrap_or(default_port),
         credentials,
     })
 }
@@ -185,6 +199,8 @@ mod tests {
                 2,
                 with("u@", "p:%"),
             ),
+            ("http://p", "p", 3128, None),
+            ("http://u:p@p:8080/", "p", 8080, with("u", "p")),
         ] {
             let proxy = proxy(text).unwrap();
             assert_eq!((proxy.host.as_str(), proxy.port), (host, port));

@@ -73,6 +73,7 @@ impl Plan {
         Self {
             // Earlier runs finished what they acknowledged.
             session: connection.keep_session.then(Session::default),
+            outcome: Outcome::new(connection, options.servers.first()),
             options,
             subscriptions: Vec::new(),
             subscribe_properties: properties.subscribe.clone(),
@@ -91,7 +92,6 @@ impl Plan {
             deadline: None,
             request: None,
             debug: connection.debug && !connection.quiet,
-            outcome: Outcome::new(connection),
         }
     }
 
@@ -187,7 +187,8 @@ impl Subscriber {
             }
             if let Wake::Disconnected(error, wait) = wake {
                 self.state.connection_lost();
-                if let Err(failure) = self.state.plan.outcome.tell_loss(error, wait) {
+                let next = self.driver.server();
+                if let Err(failure) = self.state.plan.outcome.tell_loss(error, wait, next) {
                     let rest = self.write_rest().unwrap_or(0);
                     return Err(self.state.with_rest(failure, rest));
                 }

@@ -2,16 +2,22 @@
 //! bytes; it does no I/O, so layers stack in any order and are tested in memory.
 //!
 //! ```text
-//!  up      MQTT <── WebSocket <── TLS <── SOCKS5 <── socket
-//!  down    MQTT ──> WebSocket ──> TLS ──> SOCKS5 ──> socket
+//!  up      MQTT <── WebSocket <── TLS <── proxy <── socket
+//!  down    MQTT ──> WebSocket ──> TLS ──> proxy ──> socket
 //! ```
 
+pub(crate) mod http_proxy;
+mod proxy;
 pub(crate) mod socks5;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::fmt;
 use std::io;
+
+pub use proxy::{Credentials, ProxyError};
+
+use crate::tls::PeerIdentity;
 
 /// So many bytes of answers may wait for the socket: to a flood of pings, for one.
 const MAXIMUM_ANSWERS: usize = 256 * 1024;
@@ -31,6 +37,11 @@ pub(crate) trait Layer: fmt::Debug + Send {
     /// Whether bytes pass.
     fn is_open(&self) -> bool;
 
+    /// Who the peer is, if this layer has seen a certificate of it.
+    fn peer_identity(&self) -> Option<PeerIdentity> {
+        None
+    }
+
     /// Nothing more is sent: says good-bye.
     fn close(&mut self, down: &mut Vec<u8>);
 
@@ -38,16 +49,17 @@ pub(crate) trait Layer: fmt::Debug + Send {
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// Layers on one socket, the lowest first.
+/// Layers on one socket, the lowest first. No I/O: what comes from the socket is given to
+/// [`Layers::receive`], what is for it is in [`Layers::output`].
 #[derive(Debug)]
-pub(crate) struct Layers {
+pub struct Layers {
     layers: Vec<Box<dyn Layer>>,
     started: usize,
     /// For the reader.
     up: Vec<u8>,
     taken: usize,
     /// For the socket.
-    pub(crate) down: Vec<u8>,
+    down: Vec<u8>,
     has_ended: bool,
 }
 
@@ -63,8 +75,16 @@ impl Layers {
         }
     }
 
-    /// Starts the layers whose lower ones are open.
-    pub(crate) fn start(&mut self) -> io::Result<()> {
+    /// Whether there is none: bytes stay as they are.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Starts the layers whose lower ones are open. To be called first.
+    ///
+    /// # Errors
+    /// If a layer cannot go on.
+    pub fn start(&mut self) -> io::Result<()> {
         while self.is_open_below(self.started) {
             let index = self.started;
             let Some(layer) = self.layers.get_mut(index) else {
@@ -80,12 +100,21 @@ impl Layers {
     }
 
     /// Whether bytes pass through all of them.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.layers.iter().all(|layer| layer.is_open())
     }
 
+    /// Who the peer is, if it has shown a certificate.
+    pub fn peer_identity(&self) -> Option<PeerIdentity> {
+        self.layers.iter().find_map(|layer| layer.peer_identity())
+    }
+
     /// Bytes from the socket.
-    pub(crate) fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If they are wrong, or the peer takes none of the answers. The connection is over then; why may be
+    /// in the output.
+    pub fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.down.len() > MAXIMUM_ANSWERS {
             let text = "the other side asks and asks, and takes no answer";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -93,13 +122,16 @@ impl Layers {
         self.receive_at(0, bytes)
     }
 
-    /// Bytes for the peer.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Bytes for the peer; only when all layers are open.
+    ///
+    /// # Errors
+    /// If a layer cannot go on.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.send_below(self.layers.len(), bytes.to_vec())
     }
 
     /// Puts what came through into `buffer`; says how much.
-    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> usize {
+    pub fn take(&mut self, buffer: &mut [u8]) -> usize {
         let rest = self.up.get(self.taken..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         if let (Some(target), Some(source)) = (buffer.get_mut(..count), rest.get(..count)) {
@@ -113,8 +145,21 @@ impl Layers {
         count
     }
 
+    /// Bytes for the socket.
+    pub fn output(&self) -> &[u8] {
+        &self.down
+    }
+
+    /// So many bytes of the output were written.
+    pub fn consume_output(&mut self, count: usize) {
+        self.down.drain(..count.min(self.down.len()));
+    }
+
     /// Nothing more is sent.
-    pub(crate) fn close(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If a layer cannot go on.
+    pub fn close(&mut self) -> io::Result<()> {
         for index in (0..self.layers.len()).rev() {
             let mut down = Vec::new();
             if let Some(layer) = self.layers.get_mut(index) {
@@ -126,7 +171,10 @@ impl Layers {
     }
 
     /// The socket has nothing more.
-    pub(crate) fn end(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If that is too early.
+    pub fn end(&mut self) -> io::Result<()> {
         if std::mem::replace(&mut self.has_ended, true) {
             return Ok(());
         }
@@ -151,12 +199,11 @@ impl Layers {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let result = layer.receive(bytes, &mut up, &mut down);
         self.send_below(index, down)?;
-        result?;
         self.start()?;
-        match up.is_empty() {
-            true => Ok(()),
-            false => self.receive_at(index + 1, &up),
+        if !up.is_empty() {
+            self.receive_at(index + 1, &up)?;
         }
+        result // what came before is not lost with it
     }
 
     /// Through the layers below this one.

@@ -1,11 +1,11 @@
 //! SOCKS5 (RFC 1928, with the passwords of RFC 1929): a proxy makes the connection, and looks the name
 //! up.
 
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
 use super::Layer;
+use super::proxy::{Credentials, ProxyError};
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -14,70 +14,6 @@ const CONNECT: u8 = 1;
 const IPV4: u8 = 1;
 const DOMAIN_NAME: u8 = 3;
 const IPV6: u8 = 4;
-
-/// User name and password for a proxy.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// At most 255 bytes.
-    pub user_name: String,
-    /// At most 255 bytes.
-    pub password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user_name", &self.user_name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a proxy did not connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProxyError {
-    /// The name, or the credentials, are too long for the protocol.
-    TooLong,
-    /// It does not speak SOCKS5.
-    NotSocks,
-    /// It takes none of the ways of authentication that this client has.
-    Method,
-    /// It does not accept user name and password.
-    Credentials,
-    /// It does not connect; its code.
-    Refused(u8),
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "the host, the user name or the password is longer than 255 bytes",
-            Self::NotSocks => "it does not speak SOCKS5",
-            Self::Method => "it wants a user name and a password, or something else",
-            Self::Credentials => "it does not accept this user name and password",
-            Self::Refused(1) => "it failed",
-            Self::Refused(2) => "its rules do not allow the connection",
-            Self::Refused(3) => "the network cannot be reached from there",
-            Self::Refused(4) => "the host cannot be reached from there",
-            Self::Refused(5) => "nobody listens at that port",
-            Self::Refused(6) => "the time to live is over",
-            Self::Refused(_) => "it does not support this",
-        })
-    }
-}
-
-impl std::error::Error for ProxyError {}
-
-impl From<ProxyError> for io::Error {
-    fn from(error: ProxyError) -> Self {
-        let kind = match error {
-            // These may pass.
-            ProxyError::Refused(1 | 3..=6) => io::ErrorKind::ConnectionRefused,
-            _ => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, error)
-    }
-}
 
 /// The client's end, until the proxy has connected.
 #[derive(Debug)]

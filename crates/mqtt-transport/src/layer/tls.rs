@@ -1,27 +1,45 @@
 //! TLS, at both ends.
 
+use std::fmt;
 use std::io::{self, Read, Write};
+use std::ops::DerefMut;
 
-use rustls::Connection;
+use rustls::{ConnectionCommon, SideData};
 
 use super::Layer;
-use crate::tls::TlsError;
+use crate::tls::{PeerIdentity, TlsError};
 
-/// One TLS connection.
+/// One TLS connection, `C`: of a client, or of a server. (One type for both would make every client carry
+/// the server's end of TLS.)
 #[derive(Debug)]
-pub(crate) struct TlsLayer {
-    connection: Connection,
+pub(crate) struct TlsLayer<C> {
+    connection: C,
+    /// How the peer's certificate is read, where it is wanted.
+    identify: Option<fn(&[u8]) -> Option<PeerIdentity>>,
     /// The peer has said that nothing more comes.
     peer_closed: bool,
 }
 
-impl TlsLayer {
-    pub(crate) fn new(mut connection: Connection) -> Self {
+impl<C, S> TlsLayer<C>
+where
+    C: DerefMut<Target = ConnectionCommon<S>>,
+    S: SideData,
+{
+    pub(crate) fn new(mut connection: C) -> Self {
         // Who sends here waits for the socket anyway.
         connection.set_buffer_limit(None);
         Self {
             connection,
+            identify: None,
             peer_closed: false,
+        }
+    }
+
+    /// One that can say who the peer is.
+    pub(crate) fn that_identifies(connection: C) -> Self {
+        Self {
+            identify: Some(PeerIdentity::of_certificate),
+            ..Self::new(connection)
         }
     }
 
@@ -33,7 +51,11 @@ impl TlsLayer {
     }
 }
 
-impl Layer for TlsLayer {
+impl<C, S> Layer for TlsLayer<C>
+where
+    C: DerefMut<Target = ConnectionCommon<S>> + fmt::Debug + Send,
+    S: SideData,
+{
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         self.flush(down)
     }
@@ -67,6 +89,10 @@ impl Layer for TlsLayer {
         !self.connection.is_handshaking()
     }
 
+    fn peer_identity(&self) -> Option<PeerIdentity> {
+        self.identify?(self.connection.peer_certificates()?.first()?)
+    }
+
     fn close(&mut self, down: &mut Vec<u8>) {
         self.connection.send_close_notify();
         let _ = self.flush(down); // memory takes everything
@@ -77,5 +103,61 @@ impl Layer for TlsLayer {
             true => Err(TlsError::Truncated.into()),
             false => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{TlsClient, TlsClientOptions, TlsServer, TlsServerOptions};
+    use rustls::HandshakeKind;
+
+    /// A server's files in a new folder.
+    fn server() -> (tempfile::TempDir, TlsServerOptions) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let options = TlsServerOptions {
+            certificate,
+            key,
+            ..TlsServerOptions::default()
+        };
+        (folder, options)
+    }
+
+    /// Shakes hands and sends a byte in both directions; how the client's handshake went.
+    fn connect(client: &TlsClient, server: &TlsServer) -> HandshakeKind {
+        let name = TlsClient::server_name("localhost").unwrap();
+        let mut client = client.layer(name).unwrap();
+        let mut server = server.layer().unwrap();
+        let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+        client.start(&mut to_server).unwrap();
+        while !client.is_open() || !server.is_open() || !to_server.is_empty() {
+            let mut ignore = Vec::new();
+            let bytes = std::mem::take(&mut to_server);
+            server.receive(&bytes, &mut ignore, &mut to_client).unwrap();
+            let bytes = std::mem::take(&mut to_client);
+            client.receive(&bytes, &mut ignore, &mut to_server).unwrap();
+        }
+        let mut up = Vec::new();
+        server.send(b"x", &mut to_client).unwrap();
+        client.receive(&to_client, &mut up, &mut to_server).unwrap();
+        assert_eq!(up, b"x");
+        client.connection.handshake_kind().unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_is_made_again_resumes_its_session() {
+        let (_folder, options) = server();
+        let trust = TlsClientOptions {
+            ca_file: Some(options.certificate.clone()),
+            ..TlsClientOptions::default()
+        };
+        let client = TlsClient::new(&trust).unwrap();
+        let server = TlsServer::new(&options).unwrap();
+        assert_eq!(connect(&client, &server), HandshakeKind::Full);
+        assert_eq!(connect(&client, &server), HandshakeKind::Resumed);
     }
 }

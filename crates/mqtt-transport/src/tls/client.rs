@@ -52,7 +52,7 @@ impl TlsClient {
     /// # Errors
     /// If a file is missing or wrong.
     pub fn new(options: &TlsClientOptions) -> Result<Self, TlsSetupError> {
-        let provider = provider(options.ciphers.as_deref())?;
+        let provider = provider(options.version, options.ciphers.as_deref())?;
         let roots = Arc::new(authorities(options)?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
@@ -98,9 +98,12 @@ impl TlsClient {
     }
 
     /// A connection to this server.
-    pub(crate) fn layer(&self, server: ServerName<'static>) -> Result<TlsLayer, rustls::Error> {
+    pub(crate) fn layer(
+        &self,
+        server: ServerName<'static>,
+    ) -> Result<TlsLayer<ClientConnection>, rustls::Error> {
         let connection = ClientConnection::new(Arc::clone(&self.config), server)?;
-        Ok(TlsLayer::new(connection.into()))
+        Ok(TlsLayer::new(connection))
     }
 }
 

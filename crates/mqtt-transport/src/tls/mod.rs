@@ -4,11 +4,13 @@
 mod client;
 mod error;
 mod files;
+mod identity;
 mod server;
 mod verifier;
 
 pub use client::{TlsClient, TlsClientOptions};
 pub use error::{TlsError, TlsSetupError};
+pub use identity::PeerIdentity;
 pub use server::{TlsServer, TlsServerOptions};
 
 use std::sync::Arc;
@@ -73,11 +75,20 @@ const CIPHERS: &[(&str, rustls::CipherSuite)] = &[
     ),
 ];
 
-/// The cryptography, with these cipher suites of TLS 1.2 in this order.
+/// The cryptography from this version on, with these cipher suites of TLS 1.2 in this order.
 ///
 /// Names that are not known are passed over, as OpenSSL does it, as long as one is left.
-fn provider(ciphers: Option<&str>) -> Result<Arc<CryptoProvider>, TlsSetupError> {
+fn provider(
+    lowest: Option<TlsVersion>,
+    ciphers: Option<&str>,
+) -> Result<Arc<CryptoProvider>, TlsSetupError> {
     let mut provider = ring::default_provider();
+    if lowest == Some(TlsVersion::V1_3) {
+        provider
+            .cipher_suites
+            .retain(|suite| suite.tls13().is_some());
+        return Ok(Arc::new(provider));
+    }
     let Some(list) = ciphers else {
         return Ok(Arc::new(provider));
     };

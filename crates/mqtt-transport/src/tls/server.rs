@@ -43,7 +43,7 @@ impl TlsServer {
     /// # Errors
     /// If a file is missing or wrong.
     pub fn new(options: &TlsServerOptions) -> Result<Self, TlsSetupError> {
-        let provider = provider(options.ciphers.as_deref())?;
+        let provider = provider(options.version, options.ciphers.as_deref())?;
         let verifier = client_verifier(options, Arc::clone(&provider))?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))
@@ -60,9 +60,9 @@ impl TlsServer {
     }
 
     /// A connection with a client.
-    pub(crate) fn layer(&self) -> Result<TlsLayer, rustls::Error> {
+    pub(crate) fn layer(&self) -> Result<TlsLayer<ServerConnection>, rustls::Error> {
         let connection = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok(TlsLayer::new(connection.into()))
+        Ok(TlsLayer::that_identifies(connection))
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_client::{Options, Reconnect};
+use mqtt_client::{Options, Reconnect, Server};
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 
 use crate::exit::{Failure, system_text};
@@ -42,9 +42,13 @@ pub(crate) trait ClientSettings {
 /// What the shared options say.
 #[derive(Debug)]
 pub(crate) struct ConnectionSettings {
-    pub(crate) host: String,
+    /// `-h`, each of them; those of before an URL or of the options file are not among them.
+    hosts: Vec<String>,
+    /// Whether the next `-h` begins anew.
+    hosts_are_replaced: bool,
     pub(crate) port: Option<u16>,
     local_address: Option<String>,
+    tcp_keep_alive: Option<Duration>,
     version: ProtocolVersion,
     client_identifier: Option<String>,
     prefix: Option<String>,
@@ -70,9 +74,11 @@ impl ConnectionSettings {
     /// Those of a program that speaks this version by default.
     pub(crate) fn new(version: ProtocolVersion) -> Self {
         Self {
-            host: "localhost".into(),
+            hosts: vec!["localhost".into()],
+            hosts_are_replaced: true,
             port: None,
             local_address: None,
+            tcp_keep_alive: None,
             version,
             client_identifier: None,
             prefix: None,
@@ -105,12 +111,38 @@ impl ConnectionSettings {
         self.version
     }
 
-    /// Where it connects to, for people.
-    pub(crate) fn target(&self) -> String {
-        match self.transport.path(&self.host, self.port()) {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", self.host, self.port()),
+    /// One host more that the client may turn to.
+    pub(crate) fn add_host(&mut self, host: &str) {
+        if std::mem::take(&mut self.hosts_are_replaced) {
+            self.hosts.clear();
         }
+        self.hosts.push(host.to_owned());
+    }
+
+    /// This host and no other one, unless something behind it says otherwise.
+    pub(crate) fn set_host(&mut self, host: &str) {
+        self.hosts = vec![host.to_owned()];
+        self.hosts_are_replaced = true;
+    }
+
+    /// The host that is tried first.
+    pub(crate) fn first_host(&self) -> &str {
+        self.hosts.first().map_or("", String::as_str)
+    }
+
+    /// The options file is read: what was typed replaces hosts, and does not add to them.
+    pub(crate) fn end_options_file(&mut self) {
+        self.hosts_are_replaced = true;
+    }
+
+    /// Where it connects to.
+    fn servers(&self) -> Result<Vec<Server>, Failure> {
+        let port = self.port();
+        if self.transport.looks_services_up() {
+            return self.transport.services(&self.hosts, self.connect_timeout);
+        }
+        let server = |host: &String| self.transport.server(host, port);
+        Ok(self.hosts.iter().map(server).collect())
     }
 
     fn port(&self) -> u16 {
@@ -125,9 +157,11 @@ impl ConnectionSettings {
         reconnect: Reconnect,
     ) -> Result<Options, Failure> {
         self.properties.check(self.version)?;
-        let mut options = Options::new(&self.host, self.port());
+        let mut options = Options::new("", 0);
         options.connect = self.connect()?;
+        options.servers = self.servers()?;
         self.transport.apply(&mut options)?;
+        options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;
         options.connect_timeout = self.connect_timeout;
         options.limits.handshake_timeout = self.connect_timeout;
@@ -156,9 +190,10 @@ impl ConnectionSettings {
         if let Some(alias) = self.properties.topic_alias {
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
+        let target = options.servers.first().map(ToString::to_string);
         limits.observer = self
             .trace
-            .map(|form| trace::observer(form, program, self.target()));
+            .map(|form| trace::observer(form, program, target.unwrap_or_default()));
         Ok(options)
     }
 

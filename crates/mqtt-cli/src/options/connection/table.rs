@@ -26,9 +26,10 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "-h",
             "--host",
             "host",
-            "Host to connect to: a name or an address [localhost]",
+            "Host to connect to: a name or an address; further ones are turned to if it cannot \
+             be reached [localhost]",
             |s: &mut S, v| {
-                s.connection().host = text(v, "-h")?.to_owned();
+                s.connection().add_host(text(v, "-h")?);
                 Ok(())
             },
         ),
@@ -56,6 +57,16 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Address of this machine to connect from",
             |s: &mut S, v| {
                 s.connection().local_address = Some(text(v, "-A")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tcp-keepalive",
+            "duration",
+            "Let the system ask after so long a silence whether the broker's machine is there",
+            |s: &mut S, v| {
+                s.connection().tcp_keep_alive = Some(time(v, "--tcp-keepalive")?);
                 Ok(())
             },
         ),

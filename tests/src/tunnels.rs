@@ -1,4 +1,4 @@
-//! A small SOCKS5 proxy, with or without a password.
+//! Small proxies for SOCKS5 and HTTP, with or without a password.
 
 use std::io::{Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -51,12 +51,55 @@ fn serve(mut client: TcpStream, credentials: Option<(&str, &str)>) -> Result<()>
         return client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
     };
     client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0])?;
+    tunnel(&client, &server)
+}
+
+/// The same for HTTP: CONNECT.
+#[derive(Debug)]
+pub struct HttpProxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl HttpProxy {
+    /// Asks for this in `Proxy-Authorization`, and connects to whatever it is asked for.
+    pub fn start(authorization: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || serve_http(client, authorization));
+            }
+        });
+        Self { address }
+    }
+}
+
+fn serve_http(mut client: TcpStream, authorization: &str) -> Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(read(&mut client, 1)?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if !head.contains(&format!("\r\nProxy-Authorization: {authorization}\r\n")) {
+        return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    }
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let Ok(server) = TcpStream::connect(target) else {
+        return client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
+    };
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    tunnel(&client, &server)
+}
+
+/// Carries bytes in both directions until both are closed.
+fn tunnel(client: &TcpStream, server: &TcpStream) -> Result<()> {
     let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Write);
     });
-    let _ = std::io::copy(&mut &server, &mut &client);
+    let _ = std::io::copy(&mut &*server, &mut &*client);
     client.shutdown(Shutdown::Write)
 }
 

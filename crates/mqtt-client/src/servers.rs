@@ -1,0 +1,272 @@
+//! Which server comes next: one of several that were named, or one that a server refers to.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+
+use mqtt_codec::ReasonCode;
+use mqtt_session::CloseReason;
+
+use crate::ClientError;
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// At a port of a host.
+    Network {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// At a path of this machine: a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Server {
+    /// At a port of a host.
+    pub fn network(host: impl Into<String>, port: u16) -> Self {
+        Self::Network {
+            host: host.into(),
+            port,
+        }
+    }
+
+    /// One item of a Server Reference (MQTT 5.0, 4.11): `host`, `host:port`, `[address]:port`. Without a
+    /// port it is `default_port`.
+    fn of_reference(item: &str, default_port: u16) -> Option<Self> {
+        let end_of_host = match item.starts_with('[') {
+            true => item.find(']')? + 1,
+            false => item.find(':').unwrap_or(item.len()),
+        };
+        let (host, rest) = item.split_at_checked(end_of_host)?;
+        let port = match rest.strip_prefix(':') {
+            Some(port) => port.parse().ok()?,
+            None if rest.is_empty() => default_port,
+            None => return None,
+        };
+        let is_host = !host.is_empty() && !host.contains(['/', '@']);
+        is_host.then(|| Self::network(host, port))
+    }
+}
+
+/// So many references in a row are followed: servers may refer to each other.
+const MAXIMUM_REFERENCES: u32 = 8;
+
+/// So many servers of a reference are tried.
+const MAXIMUM_REFERRED: usize = 8;
+
+/// The servers, in the order in which they are tried; the first one is the current one.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    ring: VecDeque<Server>,
+    /// Those that failed since one was good.
+    failed: usize,
+    references: u32,
+}
+
+impl Servers {
+    pub(crate) fn new(servers: Vec<Server>) -> Self {
+        Self {
+            ring: servers.into(),
+            failed: 0,
+            references: 0,
+        }
+    }
+
+    /// The one to connect to.
+    pub(crate) fn current(&self) -> Option<&Server> {
+        self.ring.front()
+    }
+
+    /// The current one has accepted the connection.
+    pub(crate) fn accepted(&mut self) {
+        self.failed = 0;
+    }
+
+    /// The current one has done something useful.
+    pub(crate) fn was_good(&mut self) {
+        self.references = 0;
+    }
+
+    /// The current one has failed: says whether another one may be asked at once, which then is the
+    /// current one.
+    pub(crate) fn move_on(&mut self, error: &ClientError, was_accepted: bool) -> bool {
+        if self.follow(error) {
+            // Beyond it they refer to each other.
+            return self.references <= MAXIMUM_REFERENCES;
+        }
+        // Where the session is, the client comes back first.
+        if was_accepted || !is_of_this_server(error) {
+            return false;
+        }
+        self.failed += 1;
+        self.ring.rotate_left(usize::from(self.ring.len() > 1));
+        let has_another = self.failed < self.ring.len();
+        if !has_another {
+            self.failed = 0;
+        }
+        has_another
+    }
+
+    /// Turns to the servers that are referred to, before the others.
+    fn follow(&mut self, error: &ClientError) -> bool {
+        let Some(reference) = reference(error) else {
+            return false;
+        };
+        let default_port = match self.current() {
+            Some(Server::Network { port, .. }) => *port,
+            _ => 1883,
+        };
+        let items = reference.split_whitespace().take(MAXIMUM_REFERRED);
+        let referred: Vec<_> = items
+            .filter_map(|item| Server::of_reference(item, default_port))
+            .filter(|server| Some(server) != self.current())
+            .collect();
+        if referred.is_empty() {
+            return false;
+        }
+        self.references += 1;
+        self.failed = 0;
+        self.ring.retain(|server| !referred.contains(server));
+        for server in referred.into_iter().rev() {
+            self.ring.push_front(server);
+        }
+        true
+    }
+}
+
+/// Where the server says that another one is (MQTT 5.0, 4.11).
+fn reference(error: &ClientError) -> Option<&str> {
+    let ClientError::Closed(reason) = error else {
+        return None;
+    };
+    let (reason_code, reference) = match reason {
+        CloseReason::Refused(connack) => {
+            (connack.reason_code, &connack.properties.server_reference)
+        }
+        CloseReason::Disconnected(disconnect) => (
+            disconnect.reason_code,
+            &disconnect.properties.server_reference,
+        ),
+        _ => return None,
+    };
+    match reason_code {
+        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => reference.as_deref(),
+        _ => None,
+    }
+}
+
+/// Whether another server may do better: not if it is about this client, or what it sends.
+fn is_of_this_server(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect(_) | ClientError::Lookup(_) | ClientError::Transport(_) => true,
+        ClientError::Closed(CloseReason::Refused(connack)) => matches!(
+            connack.reason_code,
+            ReasonCode::ServerUnavailable
+                | ReasonCode::ServerBusy
+                | ReasonCode::QuotaExceeded
+                | ReasonCode::UseAnotherServer
+                | ReasonCode::ServerMoved
+                | ReasonCode::ConnectionRateExceeded
+        ),
+        ClientError::Closed(CloseReason::ConnectionLost | CloseReason::HandshakeTimeout) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{Connack, ConnackProperties, Disconnect};
+
+    fn lost() -> ClientError {
+        ClientError::Closed(CloseReason::ConnectionLost)
+    }
+
+    fn refused(reason_code: ReasonCode, reference: Option<&str>) -> ClientError {
+        let connack = Connack {
+            session_present: false,
+            reason_code,
+            properties: ConnackProperties {
+                server_reference: reference.map(Into::into),
+                ..ConnackProperties::default()
+            },
+        };
+        ClientError::Closed(CloseReason::Refused(Box::new(connack)))
+    }
+
+    fn servers(names: &[&str]) -> Servers {
+        Servers::new(names.iter().map(|name| Server::network(*name, 1)).collect())
+    }
+
+    fn current(servers: &Servers) -> String {
+        servers.current().unwrap().to_string()
+    }
+
+    #[test]
+    fn each_server_is_tried_once_and_then_there_is_a_wait() {
+        let mut servers = servers(&["a", "b", "c"]);
+        for (more, next) in [(true, "b:1"), (true, "c:1"), (false, "a:1"), (true, "b:1")] {
+            assert_eq!(servers.move_on(&lost(), false), more);
+            assert_eq!(current(&servers), next);
+        }
+        servers.accepted();
+        assert!(!servers.move_on(&lost(), true)); // the session is there
+        assert_eq!(current(&servers), "b:1");
+        assert!(servers.move_on(&lost(), false));
+        assert!(servers.move_on(&refused(ReasonCode::ServerBusy, None), false));
+        assert_eq!(current(&servers), "a:1");
+    }
+
+    #[test]
+    fn what_is_about_the_client_is_the_same_everywhere() {
+        let mut servers = servers(&["a", "b"]);
+        assert!(!servers.move_on(&refused(ReasonCode::NotAuthorized, None), false));
+        assert_eq!(current(&servers), "a:1");
+    }
+
+    #[test]
+    fn references_are_followed_until_there_are_too_many() {
+        let mut servers = servers(&["a"]);
+        let moved = refused(
+            ReasonCode::ServerMoved,
+            Some("b [::1]:7 http://no c:x :3 d:9"),
+        );
+        assert!(servers.move_on(&moved, false));
+        let ring: Vec<_> = servers.ring.iter().map(ToString::to_string).collect();
+        assert_eq!(ring, ["b:1", "[::1]:7", "d:9", "a:1"]);
+        // Of others than these two codes a reference means nothing; to oneself neither.
+        let busy = refused(ReasonCode::NotAuthorized, Some("e"));
+        assert!(!servers.move_on(&busy, false));
+        let own = refused(ReasonCode::UseAnotherServer, Some("b:1"));
+        assert!(servers.move_on(&own, false));
+        assert_eq!(current(&servers), "[::1]:7");
+        let mut followed = 1;
+        let mut disconnect = Disconnect::new(ReasonCode::UseAnotherServer);
+        loop {
+            disconnect.properties.server_reference = Some(format!("x{followed}"));
+            let error =
+                ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect.clone())));
+            servers.accepted(); // that is not enough
+            if !servers.move_on(&error, true) {
+                break;
+            }
+            followed += 1;
+        }
+        assert_eq!(followed, MAXIMUM_REFERENCES);
+        servers.was_good();
+        disconnect.properties.server_reference = Some("y".into());
+        let error = ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect)));
+        assert!(servers.move_on(&error, true));
+    }
+}

@@ -1,0 +1,80 @@
+//! What SOCKS5 and HTTP proxies have in common: credentials, and why they do not connect.
+
+use std::fmt;
+use std::io;
+
+/// User name and password for a proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// At most 255 bytes for SOCKS5; without a colon for HTTP.
+    pub user_name: String,
+    /// At most 255 bytes for SOCKS5.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user_name", &self.user_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a proxy did not connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The name, or the credentials, are too long for the protocol.
+    TooLong,
+    /// It does not speak HTTP.
+    NotHttp,
+    /// It does not speak SOCKS5.
+    NotSocks,
+    /// It takes none of the ways of authentication that this client has.
+    Method,
+    /// It does not accept user name and password.
+    Credentials,
+    /// It does not connect; the code of SOCKS5.
+    Refused(u8),
+    /// It does not connect; the status of HTTP.
+    Status(u16),
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the host, the user name or the password is longer than 255 bytes",
+            Self::NotHttp => "it does not speak HTTP",
+            Self::NotSocks => "it does not speak SOCKS5",
+            Self::Method => "it wants a user name and a password, or something else",
+            Self::Credentials => "it does not accept this user name and password",
+            Self::Refused(1) => "it failed",
+            Self::Refused(2) => "its rules do not allow the connection",
+            Self::Refused(3) => "the network cannot be reached from there",
+            Self::Refused(4) => "the host cannot be reached from there",
+            Self::Refused(5) => "nobody listens at that port",
+            Self::Refused(6) => "the time to live is over",
+            Self::Refused(_) => "it does not support this",
+            Self::Status(403) => "its rules do not allow the connection (status 403)",
+            Self::Status(status @ (502..=504)) => {
+                return write!(f, "it cannot reach the host (status {status})");
+            }
+            Self::Status(status) => return write!(f, "it answers with status {status}"),
+        })
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+impl From<ProxyError> for io::Error {
+    fn from(error: ProxyError) -> Self {
+        let kind = match error {
+            // These may pass.
+            ProxyError::Refused(1 | 3..=6) | ProxyError::Status(500..) => {
+                io::ErrorKind::ConnectionRefused
+            }
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}

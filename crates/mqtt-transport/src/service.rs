@@ -1,0 +1,373 @@
+//! Service records (RFC 2782): from a domain to the servers of a service in it. The system's resolver
+//! cannot ask for them, so a name server is asked here: over UDP, and over TCP if the answer is long.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use resolv_conf::ScopedIp;
+use simple_dns::rdata::{RData, SRV};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
+
+/// How long one name server may take before the next is asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So often each name server is asked.
+const ROUNDS: usize = 2;
+
+/// The port of name servers.
+const PORT: u16 = 53;
+
+/// The name servers of this system, and the domain that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameServers {
+    /// Asked one after the other.
+    pub addresses: Vec<SocketAddr>,
+    /// The domain of this machine, if it is in one.
+    pub domain: Option<String>,
+}
+
+impl NameServers {
+    /// As the system is told in `/etc/resolv.conf`; the one on this machine if it is told nothing.
+    pub fn of_system() -> Self {
+        Self::parse(&std::fs::read("/etc/resolv.conf").unwrap_or_default())
+    }
+
+    fn parse(file: &[u8]) -> Self {
+        let config = resolv_conf::Config::parse(file).unwrap_or_default();
+        let address = |server: &ScopedIp| match server {
+            ScopedIp::V4(address) => IpAddr::from(*address),
+            ScopedIp::V6(address, _) => IpAddr::from(*address),
+        };
+        let mut addresses: Vec<_> = config
+            .nameservers
+            .iter()
+            .map(|server| SocketAddr::new(address(server), PORT))
+            .collect();
+        if addresses.is_empty() {
+            addresses.push((Ipv4Addr::LOCALHOST, PORT).into());
+        }
+        let domain = config.get_last_search_or_domain().next().map(String::from);
+        Self { addresses, domain }
+    }
+
+    /// The hosts and ports of a service, such as `_mqtt._tcp.example.org`, in the order in which they are
+    /// to be tried. Waits for an answer, at most `timeout`.
+    ///
+    /// # Errors
+    /// If there is no such service, or no name server answers.
+    pub fn services(&self, name: &str, timeout: Duration) -> io::Result<Vec<(String, u16)>> {
+        let deadline = Instant::now() + timeout;
+        let mut last_error: io::Error = ErrorKind::TimedOut.into();
+        for server in self
+            .addresses
+            .iter()
+            .cycle()
+            .take(self.addresses.len() * ROUNDS)
+        {
+            match Query::new(name, deadline)?.ask(*server) {
+                Ok(services) => return Ok(services),
+                // That there is none is an answer.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+}
+
+/// One question.
+struct Query {
+    identifier: u16,
+    bytes: Vec<u8>,
+    deadline: Instant,
+}
+
+impl Query {
+    fn new(name: &str, deadline: Instant) -> io::Result<Self> {
+        let identifier = random() as u16;
+        let mut packet = Packet::new_query(identifier);
+        packet.set_flags(PacketFlag::RECURSION_DESIRED);
+        let invalid = |_| io::Error::new(ErrorKind::NotFound, "this is no name of a domain");
+        let name = Name::new(name).map_err(invalid)?;
+        let (kind, class) = (QTYPE::TYPE(TYPE::SRV), CLASS::IN.into());
+        packet
+            .questions
+            .push(Question::new(name, kind, class, false));
+        Ok(Self {
+            identifier,
+            bytes: packet.build_bytes_vec().map_err(invalid)?,
+            deadline,
+        })
+    }
+
+    fn ask(&self, server: SocketAddr) -> io::Result<Vec<(String, u16)>> {
+        let until = self.deadline.min(Instant::now() + PATIENCE);
+        let answer = self.over_udp(server, until)?;
+        match Answer::parse(&answer)? {
+            Answer::Truncated => match Answer::parse(&self.over_tcp(server)?)? {
+                Answer::Services(services) => Ok(services),
+                Answer::Truncated => Err(ErrorKind::InvalidData.into()),
+            },
+            Answer::Services(services) => Ok(services),
+        }
+    }
+
+    fn over_udp(&self, server: SocketAddr, until: Instant) -> io::Result<Vec<u8>> {
+        let any: SocketAddr = match server {
+            SocketAddr::V4(_) => ([0; 4], 0).into(),
+            SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(server)?;
+        socket.send(&self.bytes)?;
+        let mut buffer = [0; 4096];
+        loop {
+            socket.set_read_timeout(Some(left_until(until)?))?;
+            match socket.recv(&mut buffer) {
+                // Whatever else comes is not for this question.
+                Ok(count) => {
+                    let answer = buffer.get(..count).unwrap_or_default();
+                    if self.is_answered_by(answer) {
+                        return Ok(answer.to_vec());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn over_tcp(&self, server: SocketAddr) -> io::Result<Vec<u8>> {
+        let left = || left_until(self.deadline);
+        let mut stream = TcpStream::connect_timeout(&server, left()?)?;
+        stream.set_write_timeout(Some(left()?))?;
+        let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
+        stream.write_all(&[&length.to_be_bytes(), &self.bytes[..]].concat())?;
+        let mut read = |buffer: &mut [u8]| -> io::Result<()> {
+            let mut filled = 0;
+            while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                stream.set_read_timeout(Some(left()?))?;
+                match stream.read(rest)? {
+                    0 => return Err(ErrorKind::UnexpectedEof.into()),
+                    count => filled += count,
+                }
+            }
+            Ok(())
+        };
+        let mut length = [0; 2];
+        read(&mut length)?;
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        read(&mut answer)?;
+        match self.is_answered_by(&answer) {
+            true => Ok(answer),
+            false => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn is_answered_by(&self, answer: &[u8]) -> bool {
+        Packet::parse(answer).is_ok_and(|packet| {
+            packet.id() == self.identifier && packet.has_flags(PacketFlag::RESPONSE)
+        })
+    }
+}
+
+fn left_until(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let too_late = || ErrorKind::TimedOut.into();
+    Some(left)
+        .filter(|left| !left.is_zero())
+        .ok_or_else(too_late)
+}
+
+enum Answer {
+    Services(Vec<(String, u16)>),
+    Truncated,
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let invalid = |_| io::Error::from(ErrorKind::InvalidData);
+        let packet = Packet::parse(bytes).map_err(invalid)?;
+        if packet.has_flags(PacketFlag::TRUNCATION) {
+            return Ok(Self::Truncated);
+        }
+        let none = || io::Error::new(ErrorKind::NotFound, "there is no such service");
+        match packet.rcode() {
+            RCODE::NoError => {}
+            RCODE::NameError => return Err(none()),
+            code => {
+                let text = format!("the name server answers with {code:?}");
+                return Err(io::Error::other(text));
+            }
+        }
+        let mut records: Vec<&SRV<'_>> = packet
+            .answers
+            .iter()
+            .filter_map(|answer| match &answer.rdata {
+                // The target "." says that the service is not there.
+                RData::SRV(record) if !record.target.get_labels().is_empty() => Some(record),
+                _ => None,
+            })
+            .collect();
+        if records.is_empty() {
+            return Err(none());
+        }
+        in_order(&mut records, random);
+        let service = |record: &SRV<'_>| (record.target.to_string(), record.port);
+        Ok(Self::Services(records.into_iter().map(service).collect()))
+    }
+}
+
+/// By priority; of the same priority by lot, the heavier ones more often first (RFC 2782, page 4).
+fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
+    records.sort_by_key(|record| (record.priority, record.weight));
+    for same in records.chunk_by_mut(|one, other| one.priority == other.priority) {
+        let mut rest = same;
+        while rest.len() > 1 {
+            let sum: u32 = rest.iter().map(|record| u32::from(record.weight)).sum();
+            let mut drawn = random() % (sum + 1);
+            let chosen = rest.iter().position(|record| {
+                let is_chosen = drawn <= u32::from(record.weight);
+                drawn = drawn.saturating_sub(u32::from(record.weight));
+                is_chosen
+            });
+            if let Some(part) = rest.get_mut(..=chosen.unwrap_or(0)) {
+                part.rotate_right(1);
+            }
+            rest = rest.get_mut(1..).unwrap_or_default();
+        }
+    }
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    let _ = getrandom::fill(&mut bytes); // without it the order is that of the weights
+    u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use simple_dns::ResourceRecord;
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn record(priority: u16, weight: u16, port: u16) -> SRV<'static> {
+        SRV {
+            priority,
+            weight,
+            port,
+            target: Name::new_unchecked("b.test"),
+        }
+    }
+
+    fn reply(query: &[u8], records: &[SRV<'static>], flags: PacketFlag) -> Vec<u8> {
+        let query = Packet::parse(query).unwrap();
+        assert_eq!(query.questions[0].qname.to_string(), "_mqtt._tcp.test");
+        let mut reply = Packet::new_reply(query.id());
+        reply.set_flags(flags);
+        if records.is_empty() {
+            *reply.rcode_mut() = RCODE::NameError;
+        }
+        for record in records {
+            let rdata = RData::SRV(record.clone());
+            let name = Name::new_unchecked("_mqtt._tcp.test");
+            reply
+                .answers
+                .push(ResourceRecord::new(name, CLASS::IN, 60, rdata));
+        }
+        reply.build_bytes_vec().unwrap()
+    }
+
+    fn look_up(addresses: Vec<SocketAddr>) -> io::Result<Vec<(String, u16)>> {
+        let domain = None;
+        NameServers { addresses, domain }.services("_mqtt._tcp.test", Duration::from_secs(20))
+    }
+
+    #[test]
+    fn services_come_from_the_name_server_that_answers() {
+        for records in [vec![record(2, 0, 2), record(1, 0, 1)], Vec::new()] {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let closed = UdpSocket::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap();
+            let address = socket.local_addr().unwrap();
+            let answers = records.clone();
+            let server = thread::spawn(move || {
+                let mut buffer = [0; 512];
+                let (count, from) = socket.recv_from(&mut buffer).unwrap();
+                socket.send_to(b"not for us", from).unwrap();
+                let answer = reply(&buffer[..count], &answers, PacketFlag::empty());
+                socket.send_to(&answer, from).unwrap();
+            });
+            let services = look_up(vec![closed, address]);
+            server.join().unwrap();
+            match records.is_empty() {
+                true => assert_eq!(services.unwrap_err().kind(), ErrorKind::NotFound),
+                false => {
+                    let expected = [("b.test".to_owned(), 1), ("b.test".to_owned(), 2)];
+                    assert_eq!(services.unwrap(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_answer_is_asked_for_over_tcp() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = UdpSocket::bind(address).unwrap();
+        let server = thread::spawn(move || {
+            let mut buffer = [0; 512];
+            let (count, from) = socket.recv_from(&mut buffer).unwrap();
+            let truncated = reply(&buffer[..count], &[record(1, 0, 1)], PacketFlag::TRUNCATION);
+            socket.send_to(&truncated, from).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut query = vec![0; count + 2];
+            stream.read_exact(&mut query).unwrap();
+            let answer = reply(&query[2..], &[record(1, 0, 7)], PacketFlag::empty());
+            let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            stream.write_all(&[&length[..], &answer].concat()).unwrap();
+        });
+        let services = look_up(vec![address]).unwrap();
+        server.join().unwrap();
+        assert_eq!(services, [("b.test".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn weights_decide_among_the_same_priority() {
+        let records = [
+            record(1, 0, 1),
+            record(1, 10, 2),
+            record(1, 30, 3),
+            record(0, 0, 4),
+        ];
+        let order = |draws: [u32; 2]| {
+            let mut draws = draws.into_iter();
+            let mut records: Vec<_> = records.iter().collect();
+            in_order(&mut records, || draws.next().unwrap());
+            records.iter().map(|record| record.port).collect::<Vec<_>>()
+        };
+        assert_eq!(order([0, 0]), [4, 1, 2, 3]);
+        assert_eq!(order([10, 10]), [4, 2, 3, 1]);
+        assert_eq!(order([40, 1]), [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn the_file_of_the_system_names_servers_and_the_domain() {
+        let servers =
+            NameServers::parse(b"search a.test b.test\nnameserver 10.0.0.1\nnameserver ::2\n");
+        let expected = ["10.0.0.1:53".parse().unwrap(), "[::2]:53".parse().unwrap()];
+        assert_eq!(servers.addresses, expected);
+        assert_eq!(servers.domain.as_deref(), Some("a.test"));
+        assert_eq!(
+            NameServers::parse(b"").addresses,
+            ["127.0.0.1:53".parse().unwrap()]
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Who a certificate says that it is for: the names that a server may know a client by.
+
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Any, Decode};
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+
+/// The subject of a certificate that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// The common name, if it has one.
+    pub common_name: Option<String>,
+    /// The whole subject, as RFC 4514 writes it: `CN=sensor 7,O=Example`.
+    pub subject: String,
+}
+
+impl PeerIdentity {
+    /// Of a certificate in DER; none if it is malformed.
+    pub(crate) fn of_certificate(der: &[u8]) -> Option<Self> {
+        let subject = Certificate::from_der(der).ok()?.tbs_certificate.subject;
+        let mut attributes = subject.0.iter().flat_map(|name| name.0.iter());
+        let common_name = attributes.find(|attribute| attribute.oid == COMMON_NAME);
+        Some(Self {
+            common_name: common_name.and_then(|attribute| text(&attribute.value)),
+            subject: subject.to_string(),
+        })
+    }
+}
+
+fn text(value: &Any) -> Option<String> {
+    let utf8 = Utf8StringRef::try_from(value).map(|text| text.as_str().to_owned());
+    utf8.or_else(|_| PrintableStringRef::try_from(value).map(|text| text.as_str().to_owned()))
+        .or_else(|_| Ia5StringRef::try_from(value).map(|text| text.as_str().to_owned()))
+        .or_else(|_| TeletexStringRef::try_from(value).map(|text| text.as_str().to_owned()))
+        .ok()
+}

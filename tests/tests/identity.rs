@@ -1,0 +1,65 @@
+//! Clients that are known to rbroker by their certificates.
+
+use tests::{Broker, Certificates, Program, Validity};
+
+fn settings(certificates: &Certificates, more: &str) -> String {
+    let file = |name: &str| certificates.path(name).display().to_string();
+    format!(
+        "certfile {}\nkeyfile {}\ncafile {}\n{more}",
+        file("server.crt"),
+        file("server.key"),
+        file("ca.crt")
+    )
+}
+
+fn certificates() -> Certificates {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    certificates.client("sensor, 7");
+    certificates
+}
+
+#[test]
+fn the_user_name_comes_from_the_certificate_whatever_connect_says() {
+    let certificates = certificates();
+    let file = |name: &str| certificates.path(name);
+    for (line, user_name) in [
+        ("use_identity_as_username true", "u'sensor, 7'"),
+        ("use_subject_as_username true", "u'CN=sensor\\, 7'"),
+    ] {
+        let broker = Broker::start(&settings(&certificates, line));
+        let publish = || {
+            Program::new("rpub")
+                .args(&broker.options())
+                .args("-t a -m x -q 1 -i me -u somebody -P else --cafile")
+                .arg(file("ca.crt"))
+        };
+        publish()
+            .arg("--cert")
+            .arg(file("sensor, 7.crt"))
+            .arg("--key")
+            .arg(file("sensor, 7.key"))
+            .run()
+            .success();
+        let log = broker.wait_for_log("New client connected");
+        assert!(log.contains(user_name), "{log}");
+        // Without one there is no name.
+        let nameless = publish().run();
+        assert_eq!(nameless.status, 4, "{nameless:?}");
+    }
+}
+
+#[test]
+fn names_from_certificates_need_an_authority() {
+    let certificates = certificates();
+    let text = settings(&certificates, "use_identity_as_username true");
+    let text = text
+        .replace("cafile", "# cafile")
+        .replace("# cafile", "#cafile");
+    let file = certificates.path("broker.conf");
+    std::fs::write(&file, format!("listener 0 127.0.0.1\n{text}\n")).unwrap();
+    let finished = Program::new("rbroker").arg("-c").arg(&file).run();
+    assert_eq!(finished.status, 3, "{finished:?}");
+    let words = "Error: A user name from a certificate needs 'cafile' or 'capath'.";
+    assert!(finished.errors.starts_with(words), "{finished:?}");
+}
