@@ -9,13 +9,16 @@ use rustls::{ConnectionCommon, SideData};
 use super::Layer;
 use crate::tls::{PeerIdentity, TlsError};
 
+/// Reads a certificate in DER.
+type Identify = fn(&[u8]) -> Option<PeerIdentity>;
+
 /// One TLS connection, `C`: of a client, or of a server. (One type for both would make every client carry
 /// the server's end of TLS.)
 #[derive(Debug)]
 pub(crate) struct TlsLayer<C> {
     connection: C,
     /// How the peer's certificate is read, where it is wanted.
-    identify: Option<fn(&[u8]) -> Option<PeerIdentity>>,
+    identify: Option<Identify>,
     /// The peer has said that nothing more comes.
     peer_closed: bool,
 }
