@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
+use mqtt_codec::{Connect, Disconnect, PacketType, ReasonCode, Role};
 use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Observer, Printable};
 use slotmap::{SlotMap, new_key_type};
 
@@ -16,7 +16,7 @@ use crate::retained::RetainedMessages;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
-use crate::{Access, EVENTS, Limits};
+use crate::{Access, CONNECTIONS, Limits, PasswordCheck, Right, Who};
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -27,8 +27,10 @@ new_key_type! {
 pub struct Broker {
     pub(crate) limits: Limits,
     /// The rules of the listeners.
-    access: Vec<Access>,
+    pub(crate) access: Vec<Access>,
     everyone: Access,
+    /// Passwords that are to be checked.
+    pub(crate) checks: Vec<(ConnectionId, PasswordCheck)>,
     /// Who is shown each packet.
     observer: Option<Observer>,
     pub(crate) connections: SlotMap<ConnectionId, Link>,
@@ -56,6 +58,8 @@ pub(crate) struct Link {
     pub(crate) listener: usize,
     /// The user name by its certificate.
     pub(crate) identity: Option<String>,
+    /// Its CONNECT, while its password is being checked.
+    pub(crate) waiting: Option<Box<Connect>>,
     /// For [`Defect::LateCloseTakesSession`] alone.
     #[cfg(feature = "planted-defects")]
     former_client: Option<ClientKey>,
@@ -76,6 +80,7 @@ impl Broker {
             limits,
             access: Vec::new(),
             everyone: Access::everyone(),
+            checks: Vec::new(),
             observer: None,
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
@@ -95,9 +100,30 @@ impl Broker {
         self.observer = Some(observer);
     }
 
+    /// From now on these limits hold. Connections that are open keep those that they were told.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// How many connections a listener takes at a time, if that is limited.
+    pub(crate) fn maximum_connections(&self, listener: usize) -> Option<usize> {
+        self.access(listener).limits.maximum_connections
+    }
+
+    /// How many all of them take.
+    pub(crate) fn maximum_connections_of_all(&self) -> Option<usize> {
+        self.limits.maximum_connections
+    }
+
     /// From now on these are the rules of the listeners, in their order.
     pub fn set_access(&mut self, access: Vec<Access>) {
         self.access = access;
+    }
+
+    /// Whether somebody has a right wherever it may come in.
+    pub(crate) fn all_allow(&self, who: &Who, topic_name: &str, right: Right) -> bool {
+        let mut all = self.access.iter();
+        all.all(|access| access.allows(who, topic_name, right))
     }
 
     /// The rules of a listener; of one that has none, everyone may come in.
@@ -107,12 +133,15 @@ impl Broker {
 
     /// A peer has connected, to the listener of this number. Its CONNECT has to come in time.
     pub fn open(&mut self, now: Instant, peer: String, listener: usize) -> ConnectionId {
+        let limits = &self.access(listener).limits;
         let config = Config {
             maximum_packet_size: self.limits.maximum_packet_size,
             receive_maximum: self.limits.receive_maximum,
             maximum_in_flight: self.limits.maximum_in_flight,
-            topic_alias_maximum: self.limits.topic_alias_maximum,
-            topic_aliases: self.limits.topic_aliases,
+            topic_alias_maximum: limits
+                .topic_alias_maximum
+                .unwrap_or(self.limits.topic_alias_maximum),
+            topic_aliases: limits.topic_aliases.unwrap_or(self.limits.topic_aliases),
             records_changes: self.records.is_some(),
             observer: self.observer.clone(),
             ..Config::default()
@@ -123,6 +152,7 @@ impl Broker {
             peer,
             listener,
             identity: None,
+            waiting: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,
             scheduled: None,
@@ -304,7 +334,7 @@ impl Broker {
             link.former_client = link.client;
         }
         let Some(key) = link.client.take() else {
-            log::info!(target: EVENTS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
+            log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
             return;
         };
         let session = link.connection.take_session();
@@ -313,7 +343,7 @@ impl Broker {
             return;
         };
         let name = Printable(&client.identifier);
-        log::info!(target: EVENTS, "Client {name} [{peer}] disconnected{}.", Why(reason));
+        log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Why(reason));
         client.connection = None;
         client.session = Some(session);
         if let CloseReason::Disconnected(disconnect) = reason {

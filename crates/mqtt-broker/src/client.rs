@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions,
-    TopicFilter, Will,
+    PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
+    Will,
 };
 use mqtt_session::{Outgoing, Session};
 use slotmap::new_key_type;
 
 use crate::broker::ConnectionId;
+use crate::{Limits, Who};
 
 new_key_type! {
     /// A client, from its first CONNECT to the end of its session. Never used again.
@@ -21,6 +22,10 @@ new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
+    /// Whose rights it has.
+    pub(crate) who: Who,
+    /// Where it last came in, if that was since the start.
+    pub(crate) listener: Option<usize>,
     pub(crate) connection: Option<ConnectionId>,
     /// While it is not connected.
     pub(crate) session: Option<Session>,
@@ -35,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) next_number: u64,
     /// How many of them are retained messages.
     pub(crate) retained_waiting: usize,
+    /// The bytes of their payloads.
+    pub(crate) queued_bytes: usize,
     /// Whether the loss of messages was told since the queue was last empty.
     pub(crate) overflow_told: bool,
     pub(crate) will: Option<Will>,
@@ -75,14 +82,24 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    pub(crate) fn of_connect(connect: &Connect) -> Self {
-        match connect.protocol_version {
-            ProtocolVersion::V5_0 => {
-                Self::of_interval(connect.properties.session_expiry_interval.unwrap_or(0))
-            }
+    pub(crate) fn of_connect(
+        version: ProtocolVersion,
+        clean_start: bool,
+        interval: Option<u32>,
+    ) -> Self {
+        match version {
+            ProtocolVersion::V5_0 => Self::of_interval(interval.unwrap_or(0)),
             // Clean Session 1 ends with the connection, 0 is without end.
-            _ if connect.clean_start => Self::WithConnection,
+            _ if clean_start => Self::WithConnection,
             _ => Self::Never,
+        }
+    }
+
+    /// A session without end gets one.
+    pub(crate) fn at_most(self, longest: Option<Duration>) -> Self {
+        match (self, longest) {
+            (Self::Never, Some(longest)) => Self::After(longest),
+            (expiry, _) => expiry,
         }
     }
 
@@ -98,6 +115,11 @@ impl Expiry {
 impl Client {
     pub(crate) fn new(identifier: Arc<str>) -> Self {
         Self {
+            who: Who {
+                user_name: None,
+                client_identifier: identifier.to_string(),
+            },
+            listener: None,
             identifier,
             connection: None,
             session: None,
@@ -107,6 +129,7 @@ impl Client {
             in_flight: BTreeMap::new(),
             next_number: 0,
             retained_waiting: 0,
+            queued_bytes: 0,
             overflow_told: false,
             will: None,
             will_due: None,
@@ -120,9 +143,27 @@ impl Client {
     pub(crate) fn enqueue(&mut self, outgoing: Outgoing) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.retained_waiting += usize::from(outgoing.retain);
-        self.queue.push_back(Queued { number, outgoing });
+        self.wait_last(Queued { number, outgoing });
         number
+    }
+
+    /// A message waits behind the others.
+    pub(crate) fn wait_last(&mut self, queued: Queued) {
+        self.retained_waiting += usize::from(queued.outgoing.retain);
+        self.queued_bytes += queued.outgoing.message.payload.len();
+        self.queue.push_back(queued);
+    }
+
+    /// A message waits no longer: it was taken out of the queue.
+    pub(crate) fn waits_no_longer(&mut self, outgoing: &Outgoing) {
+        self.retained_waiting -= usize::from(outgoing.retain);
+        self.queued_bytes -= outgoing.message.payload.len();
+    }
+
+    /// Whether no further message may wait.
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.queue.len() >= limits.maximum_queued
+            || self.queued_bytes >= limits.maximum_queued_bytes
     }
 
     /// The first thing that time brings.

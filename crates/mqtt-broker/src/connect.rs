@@ -5,37 +5,114 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, ReasonCode};
+use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
 use mqtt_session::{Defect, Printable, Session};
 
+use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry};
-use crate::{EVENTS, routing};
+use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, routing};
 
 impl Broker {
+    /// The next password that is to be checked; the answer goes to [`Broker::handle_checked`]. Until then
+    /// the connection takes nothing more.
+    pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
+        self.checks.pop()
+    }
+
+    /// A password was checked: the client may come in, or not.
+    pub fn handle_checked(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        result: Result<(), ReasonCode>,
+    ) {
+        let link = self.connections.get_mut(id);
+        if let Some(connect) = link.and_then(|link| link.waiting.take()) {
+            match result {
+                Ok(()) => self.accept(now, id, *connect),
+                Err(reason_code) => self.refuse(now, id, &connect, reason_code),
+            }
+            self.handle_input(now, id, &mut &[][..]);
+        }
+    }
+
+    /// Whether a password of this connection is being checked.
+    pub fn is_waiting(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| link.waiting.is_some())
+    }
+
     pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
         let Some(link) = self.connections.get(id) else {
             return;
         };
+        if connect.properties.authentication_method.is_some() {
+            // [MQTT-4.12.0-1]
+            return self.refuse(now, id, &connect, ReasonCode::BadAuthenticationMethod);
+        }
         let access = self.access(link.listener);
-        let admitted = access.admit(&mut connect, link.identity.as_deref());
-        let refused = refusal(&connect, admitted);
-        let Some(link) = self.connections.get_mut(id) else {
-            return;
-        };
-        if let Some(reason_code) = refused {
+        match access.admit(&mut connect, link.identity.as_deref()) {
+            Admission::Admitted => self.accept(now, id, connect),
+            Admission::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
+            Admission::Check(check) => {
+                self.checks.push((id, check));
+                if let Some(link) = self.connections.get_mut(id) {
+                    link.waiting = Some(Box::new(connect));
+                }
+            }
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connect: &Connect,
+        reason_code: ReasonCode,
+    ) {
+        if let Some(link) = self.connections.get_mut(id) {
             let name = Printable(&connect.client_identifier);
             log::info!(target: EVENTS, "Client {name} [{}] refused: {reason_code}.", link.peer);
             link.connection
                 .refuse(now, reason_code, ConnackProperties::default());
-            return;
         }
-        let (identifier, assigned) = self.client_identifier(&connect);
+    }
+
+    /// It is who it says it is.
+    fn accept(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
+        let Some(listener) = self.connections.get(id).map(|link| link.listener) else {
+            return;
+        };
+        let access = self.access(listener);
+        if access.user_name_is_identifier {
+            connect.client_identifier = connect.user_name.clone().unwrap_or_default();
+        }
+        if let Some(reason_code) = self.refusal(access, &connect) {
+            return self.refuse(now, id, &connect, reason_code);
+        }
+        if let (Some(will), Some(mount_point)) = (&mut connect.will, &access.mount_point) {
+            match TopicName::new(&format!("{mount_point}{}", will.message.topic_name)) {
+                Ok(topic_name) => will.message.topic_name = topic_name,
+                Err(_) => return self.refuse(now, id, &connect, ReasonCode::TopicNameInvalid),
+            }
+        }
+        let (identifier, assigned) = self.client_identifier(listener, &connect);
         let (key, session) = self.find_session(now, &identifier, connect.clean_start);
         self.log_connect(id, &identifier, &connect);
+        let properties =
+            self.connack_properties(listener, &connect, assigned.then_some(&identifier));
+        let longest_session = self.limits.longest_session;
         if let Some(client) = self.clients.get_mut(key) {
             client.connection = Some(id);
-            client.expiry = Expiry::of_connect(&connect);
+            client.who.user_name = connect.user_name;
+            client.listener = Some(listener);
+            client.expiry = Expiry::of_connect(
+                connect.protocol_version,
+                connect.clean_start,
+                connect.properties.session_expiry_interval,
+            )
+            .at_most(longest_session);
             client.session_ends = None;
             if !Defect::WillNotCancelled.is_planted() {
                 client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
@@ -43,7 +120,6 @@ impl Broker {
             client.will = connect.will;
         }
         self.store_client(key);
-        let properties = self.connack_properties(assigned.then_some(identifier));
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);
             link.connection.accept(now, session, properties);
@@ -52,11 +128,13 @@ impl Broker {
     }
 
     /// The identifier of the client, and whether the broker chose it.
-    fn client_identifier(&mut self, connect: &Connect) -> (String, bool) {
+    fn client_identifier(&mut self, listener: usize, connect: &Connect) -> (String, bool) {
         if !connect.client_identifier.is_empty() {
             return (connect.client_identifier.clone(), false);
         }
-        (format!("auto-{}", uuid((self.random)())), true)
+        let random = (self.random)();
+        let prefix = &self.access(listener).identifier_prefix;
+        (format!("{prefix}{}", uuid(random)), true)
     }
 
     /// The client with this identifier, with its session if the connection goes on with one. An
@@ -102,11 +180,24 @@ impl Broker {
         }
     }
 
-    fn connack_properties(&self, assigned_client_identifier: Option<String>) -> ConnackProperties {
+    fn connack_properties(
+        &self,
+        listener: usize,
+        connect: &Connect,
+        assigned_client_identifier: Option<&String>,
+    ) -> ConnackProperties {
+        let limits = &self.access(listener).limits;
+        let aliases = limits
+            .topic_alias_maximum
+            .unwrap_or(self.limits.topic_alias_maximum);
+        let longest = self.limits.maximum_keep_alive;
+        let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
         ConnackProperties {
-            topic_alias_maximum: Some(self.limits.topic_alias_maximum)
-                .filter(|maximum| *maximum > 0),
-            assigned_client_identifier,
+            topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
+            assigned_client_identifier: assigned_client_identifier.cloned(),
+            server_keep_alive: longest.filter(is_longer),
+            maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
+            retain_available: (!self.limits.retain_available).then_some(false),
             maximum_packet_size: NonZeroU32::new(self.limits.maximum_packet_size)
                 .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
             receive_maximum: NonZeroU16::new(self.limits.receive_maximum)
@@ -124,7 +215,7 @@ impl Broker {
             None => String::new(),
         };
         log::info!(
-            target: EVENTS,
+            target: CONNECTIONS,
             "New client connected from {} as {} (p{}, c{}, k{}{user_name}).",
             link.peer,
             Printable(identifier),
@@ -142,33 +233,54 @@ impl Broker {
             }
         }
     }
-}
 
-/// Why this CONNECT is not accepted, if it is not.
-fn refusal(connect: &Connect, admitted: Result<(), ReasonCode>) -> Option<ReasonCode> {
-    if connect.properties.authentication_method.is_some() {
-        return Some(ReasonCode::BadAuthenticationMethod); // [MQTT-4.12.0-1]
+    /// Why this CONNECT is not accepted, if it is not.
+    fn refusal(&self, access: &Access, connect: &Connect) -> Option<ReasonCode> {
+        let version = connect.protocol_version;
+        let versions = access.limits.versions.as_ref();
+        if versions.is_some_and(|versions| !versions.contains(&version)) {
+            return Some(ReasonCode::UnsupportedProtocolVersion);
+        }
+        if !routing::is_plain_text(&connect.client_identifier) {
+            return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+        }
+        let must_be_named = match version {
+            ProtocolVersion::V3_1 => true,
+            ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
+            ProtocolVersion::V5_0 => false,
+        } || !access.allow_empty_identifier
+            || access.user_name_is_identifier;
+        if connect.client_identifier.is_empty() && must_be_named {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        // A client of 5.0 is told what to use instead; the others cannot be.
+        let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
+        if version != ProtocolVersion::V5_0
+            && self.limits.maximum_keep_alive.is_some_and(is_too_long)
+        {
+            return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
+        }
+        let is_new = !self
+            .by_identifier
+            .contains_key(connect.client_identifier.as_str());
+        let is_full = |maximum: usize| self.clients.len() >= maximum;
+        if is_new && self.limits.maximum_clients.is_some_and(is_full) {
+            return Some(ReasonCode::ServerBusy);
+        }
+        let will = connect.will.as_ref()?;
+        if !routing::is_publishable(&will.message.topic_name) {
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        if access
+            .limits
+            .maximum_qos
+            .is_some_and(|maximum| will.qos > maximum)
+        {
+            return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+        }
+        let is_refused = will.message.retain && !self.limits.retain_available;
+        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
     }
-    if let Err(reason_code) = admitted {
-        return Some(reason_code);
-    }
-    if !routing::is_plain_text(&connect.client_identifier) {
-        return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
-    }
-    let unnamed = connect.client_identifier.is_empty();
-    let must_be_named = match connect.protocol_version {
-        ProtocolVersion::V3_1 => true,
-        ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
-        ProtocolVersion::V5_0 => false,
-    };
-    if unnamed && must_be_named {
-        return Some(ReasonCode::ClientIdentifierNotValid);
-    }
-    let will = connect.will.as_ref();
-    if will.is_some_and(|will| !routing::is_publishable(&will.message.topic_name)) {
-        return Some(ReasonCode::TopicNameInvalid);
-    }
-    None
 }
 
 /// A random UUID (version 4).

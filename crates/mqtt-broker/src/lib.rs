@@ -22,6 +22,7 @@
 
 mod access;
 mod broker;
+mod checker;
 mod client;
 mod connect;
 mod listening;
@@ -29,6 +30,7 @@ mod peers;
 mod record;
 mod retained;
 mod routing;
+mod rules;
 mod server;
 mod settings;
 mod store;
@@ -37,14 +39,24 @@ mod subscribing;
 mod timers;
 mod topic_tree;
 
-pub use access::{Access, IdentitySource};
+pub use access::{
+    Access, AccessError, AccessList, Hashing, IdentitySource, PasswordCheck, PasswordHash,
+    Passwords, Right, Who,
+};
 pub use broker::{Broker, ConnectionId};
 pub use client::{Expiry, SubscriptionState};
 pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
 pub use retained::Retained;
+pub use rules::check;
 pub use server::{Server, ServerError};
-pub use settings::{Limits, ListenerSettings, Settings, SettingsError};
-pub use store::{Clock, Store, StoreError};
+pub use settings::{
+    Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings, LogTypes,
+    SecuritySettings, Settings, SettingsError,
+};
+pub use store::{Clock, Store, StoreError, SyncPolicy};
 
-/// The log target of what concerns people: connections, subscriptions, losses.
+/// The log target of what concerns people: subscriptions, losses, refusals.
 pub const EVENTS: &str = "mqtt::broker";
+
+/// The log target of connections that come and go.
+pub const CONNECTIONS: &str = "mqtt::broker::connections";

@@ -11,6 +11,8 @@ pub(crate) struct Peers {
     entries: Vec<Option<Peer>>,
     free: Vec<usize>,
     pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
+    /// How many there are, by listener.
+    counts: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -24,11 +26,13 @@ pub(crate) struct Peer {
     pub(crate) unidentified: Option<IdentitySource>,
     /// The broker has ended it; it is in the list of those that linger.
     pub(crate) is_ending: bool,
+    /// Where it came in.
+    pub(crate) listener: usize,
 }
 
 impl Peer {
     /// One that has just connected.
-    pub(crate) fn new(stream: Stream, id: ConnectionId) -> Self {
+    pub(crate) fn new(stream: Stream, id: ConnectionId, listener: usize) -> Self {
         Self {
             stream,
             buffer: ReadBuffer::default(),
@@ -36,6 +40,7 @@ impl Peer {
             is_ready: false,
             unidentified: None,
             is_ending: false,
+            listener,
         }
     }
 
@@ -60,6 +65,12 @@ impl Peers {
         if let Some(id) = peer.connection {
             self.by_connection.insert(id, index);
         }
+        if self.counts.len() <= peer.listener {
+            self.counts.resize(peer.listener + 1, 0);
+        }
+        if let Some(count) = self.counts.get_mut(peer.listener) {
+            *count += 1;
+        }
         match self.entries.get_mut(index) {
             Some(entry) => {
                 self.free.pop();
@@ -73,10 +84,18 @@ impl Peers {
     pub(crate) fn remove(&mut self, index: usize) {
         if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
             self.free.push(index);
+            if let Some(count) = self.counts.get_mut(peer.listener) {
+                *count -= 1;
+            }
             if let Some(id) = peer.connection {
                 self.by_connection.remove(id);
             }
         }
+    }
+
+    /// How many came in by this listener.
+    pub(crate) fn count(&self, listener: usize) -> usize {
+        self.counts.get(listener).copied().unwrap_or(0)
     }
 
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {

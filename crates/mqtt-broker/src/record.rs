@@ -4,7 +4,6 @@
 //!
 //! Only sessions that outlive their connection are recorded, with their messages of QoS 1 and 2.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,6 +74,8 @@ pub enum Record {
 /// What is known of a client, its messages and subscriptions apart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientState {
+    /// Its user name.
+    pub user_name: Option<String>,
     /// How long its session outlives its connection.
     pub expiry: Expiry,
     /// When the session ends; `None` while it is connected, or without end.
@@ -182,6 +183,7 @@ impl Broker {
                 message: with_retain(&retained.message, true),
                 expires: retained.expires.map(|expires| expires.max(now)),
                 qos: retained.qos,
+                source: retained.source.clone(),
             });
         });
         let topic_name = |retained: &Retained| retained.message.topic_name.clone();
@@ -237,7 +239,6 @@ impl Broker {
         let mut client = Client::new(Arc::clone(&identifier));
         client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
         let mut sent = Vec::new();
-        let mut queue = VecDeque::new();
         for delivery in saved.deliveries {
             match (delivery.sent, delivery.outgoing) {
                 (Some(packet_identifier), outgoing) => {
@@ -246,16 +247,15 @@ impl Broker {
                 }
                 (None, Some(outgoing)) => {
                     let number = delivery.number;
-                    client.retained_waiting += usize::from(outgoing.retain);
-                    queue.push_back(Queued { number, outgoing });
+                    client.wait_last(Queued { number, outgoing });
                 }
                 (None, None) => {}
             }
         }
-        client.queue = queue;
         client.session = Some(Session::restore(sent, saved.held));
         client.is_stored = self.records.is_some();
         client.subscriptions = saved.subscriptions.into_iter().collect();
+        client.who.user_name = saved.state.user_name;
         client.expiry = saved.state.expiry;
         client.will = saved.state.will;
         (client.session_ends, client.will_due) = (saved.state.session_ends, saved.state.will_due);
@@ -365,6 +365,7 @@ impl Broker {
 impl Client {
     fn state(&self) -> ClientState {
         ClientState {
+            user_name: self.who.user_name.clone(),
             expiry: self.expiry,
             session_ends: self.session_ends,
             is_connected: self.connection.is_some(),

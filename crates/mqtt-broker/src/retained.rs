@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mqtt_codec::Message;
 
+use crate::Who;
 use crate::topic_tree::TopicTree;
 
 /// The retained message of a topic.
@@ -16,6 +17,8 @@ pub struct Retained {
     pub qos: mqtt_codec::QoS,
     /// When it is no longer of use [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
+    /// Who has published it.
+    pub source: Option<Arc<Who>>,
 }
 
 #[derive(Debug, Default)]

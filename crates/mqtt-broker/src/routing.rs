@@ -1,19 +1,21 @@
 //! A message's way: from its publisher to everyone who subscribed to its topic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Delivery, Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIdentifiers, Will,
+    Delivery, Message, ProtocolVersion, Publish, QoS, ReasonCode, SubscriptionIdentifiers,
+    TopicName, Will,
 };
 use mqtt_session::{Outgoing, Printable, PublishError};
 
-use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Queued};
 use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Fitness, Share, Subscriber};
+use crate::{EVENTS, Right, Who};
 
 /// Levels of a topic name or filter, as mosquitto limits them.
 pub(crate) const MAXIMUM_LEVELS: usize = 200;
@@ -65,13 +67,18 @@ impl Broker {
         publisher: ClientKey,
         publish: &Publish<'_>,
     ) {
-        if !is_publishable(publish.topic_name) {
-            return self.end_connection(now, id, ReasonCode::TopicNameInvalid);
+        if let Some(reason_code) = self.objection(id, publish) {
+            return self.end_connection(now, id, reason_code);
         }
-        let reached = self.publish(now, Some(publisher), publish);
-        let reason_code = match reached {
-            true => ReasonCode::Success,
-            false => ReasonCode::NoMatchingSubscribers,
+        let mounted = self.mounted(id, publish.topic_name);
+        let publish = &Publish {
+            topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
+            ..*publish
+        };
+        let reason_code = match self.denial(publisher, publish) {
+            Some(reason_code) => reason_code,
+            None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
+            None => ReasonCode::NoMatchingSubscribers,
         };
         if let (Some(packet_identifier), Some(link)) = (
             publish.delivery.packet_identifier(),
@@ -87,18 +94,105 @@ impl Broker {
         }
     }
 
-    pub(crate) fn publish_will(&mut self, now: Instant, client: ClientKey, will: &Will) {
-        if let Some(client) = self.clients.get(client) {
-            log::debug!(target: EVENTS, "Sending will of {}", Printable(&client.identifier));
+    /// Why a connection ends that sends this, if it does.
+    fn objection(&self, id: ConnectionId, publish: &Publish<'_>) -> Option<ReasonCode> {
+        if !is_publishable(publish.topic_name) {
+            return Some(ReasonCode::TopicNameInvalid);
         }
+        let listener = self.connections.get(id).map(|link| link.listener);
+        let maximum_qos = listener.and_then(|listener| self.access(listener).limits.maximum_qos);
+        if maximum_qos.is_some_and(|maximum| publish.delivery.qos() > maximum) {
+            return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        let is_refused = publish.retain && !self.limits.retain_available;
+        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-14]
+    }
+
+    /// Why a message is acknowledged and goes nowhere, if it does.
+    fn denial(&self, publisher: ClientKey, publish: &Publish<'_>) -> Option<ReasonCode> {
+        let name = || {
+            self.clients
+                .get(publisher)
+                .map_or("", |client| &client.identifier)
+        };
+        if publish.payload.len() > self.limits.maximum_payload {
+            log::info!(
+                target: EVENTS,
+                "Dropped too large PUBLISH from {} ({} bytes)",
+                Printable(name()),
+                publish.payload.len()
+            );
+            return Some(ReasonCode::QuotaExceeded);
+        }
+        if !self.may(publisher, publish.topic_name, Right::Write) {
+            log::info!(
+                target: EVENTS,
+                "Denied PUBLISH from {} ('{}', {} bytes)",
+                Printable(name()),
+                Printable(publish.topic_name),
+                publish.payload.len()
+            );
+            return Some(ReasonCode::NotAuthorized);
+        }
+        None
+    }
+
+    /// The topic name with the mount point of the listener before it, if there is one.
+    fn mounted(&self, id: ConnectionId, topic_name: &str) -> Option<String> {
+        let listener = self.connections.get(id)?.listener;
+        let mount_point = self.access(listener).mount_point.as_deref()?;
+        Some(format!("{mount_point}{topic_name}"))
+    }
+
+    /// What stands before the topics of a client, and not in what it gets.
+    pub(crate) fn mount_point(&self, key: ClientKey) -> Option<&str> {
+        let listener = self.clients.get(key)?.listener?;
+        self.access(listener).mount_point.as_deref()
+    }
+
+    /// Whether a client has this right.
+    pub(crate) fn may(&self, key: ClientKey, topic_name: &str, right: Right) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        match client.listener {
+            Some(listener) => self.access(listener).allows(&client.who, topic_name, right),
+            // It has not been here since the start.
+            None => self.all_allow(&client.who, topic_name, right),
+        }
+    }
+
+    pub(crate) fn publish_will(&mut self, now: Instant, key: ClientKey, will: &Will) {
+        let name = self
+            .clients
+            .get(key)
+            .map(|client| Arc::clone(&client.identifier));
+        let name = name.unwrap_or_default();
+        if !self.may(key, &will.message.topic_name, Right::Write) {
+            log::info!(target: EVENTS, "Denied will of {}", Printable(&name));
+            return;
+        }
+        log::debug!(target: EVENTS, "Sending will of {}", Printable(&name));
         // The packet identifier is nobody's: only the QoS counts here.
         let delivery = Delivery::first(will.qos, mqtt_codec::PacketIdentifier::FIRST);
-        self.publish(now, None, &will.message.publish(delivery));
+        let message = &will.message;
+        self.publish_as(now, Some(key), None, &message.publish(delivery));
     }
 
     /// Keeps the message if it is to be retained and hands it to its subscribers. Says whether there
     /// was one.
     fn publish(&mut self, now: Instant, from: Option<ClientKey>, publish: &Publish<'_>) -> bool {
+        self.publish_as(now, from, from, publish)
+    }
+
+    /// The same, where `author` has written it, and `from` gets it only if it wants its own messages.
+    fn publish_as(
+        &mut self,
+        now: Instant,
+        author: Option<ClientKey>,
+        from: Option<ClientKey>,
+        publish: &Publish<'_>,
+    ) -> bool {
         // The broker's own: from clients they are acknowledged and ignored.
         let reserved = ["$SYS/", "$CONTROL/", "$share/"];
         if reserved
@@ -109,8 +203,16 @@ impl Broker {
         }
         let mut routed = Routed::new(*publish, now);
         if publish.retain {
-            self.retain(&mut routed);
+            let author = author.and_then(|author| self.clients.get(author));
+            let source = author.map(|author| Arc::new(author.who.clone()));
+            self.retain(&mut routed, source);
         }
+        self.route(now, from, &mut routed)
+    }
+
+    /// Hands a message to its subscribers. Says whether there was one.
+    fn route(&mut self, now: Instant, from: Option<ClientKey>, routed: &mut Routed<'_>) -> bool {
+        let publish = &routed.publish.clone();
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         let mut chosen = Vec::new();
@@ -121,17 +223,19 @@ impl Broker {
                     !(subscriber.state.options.no_local && Some(subscriber.client) == from)
                 }));
                 for share in &subscribers.shares {
-                    chosen.extend(self.choose(share, publish.delivery.qos()));
+                    chosen.extend(self.choose(share, publish));
                 }
             });
         // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
         // shared one is always a delivery of its own.
         matched.sort_by_key(|subscriber| subscriber.client);
-        let of_clients = matched.chunk_by(|a, b| a.client == b.client);
+        let are_one = !self.limits.allow_duplicates;
+        let upgrade_qos = self.limits.upgrade_qos;
+        let of_clients = matched.chunk_by(|a, b| are_one && a.client == b.client);
         for of_client in of_clients.chain(chosen.chunks(1)) {
             if let Some(first) = of_client.first() {
-                let copy = Copy::new(of_client, publish);
-                self.deliver(now, first.client, &mut routed, copy);
+                let copy = Copy::new(of_client, publish, upgrade_qos);
+                self.deliver(now, first.client, routed, copy);
             }
         }
         let reached = !matched.is_empty() || !chosen.is_empty();
@@ -141,19 +245,21 @@ impl Broker {
 
     /// The member of a share that gets this message. Who is away gets none of QoS 0, and who has a
     /// full queue none at all.
-    fn choose(&self, share: &Share, qos: QoS) -> Option<Subscriber> {
+    fn choose(&self, share: &Share, publish: &Publish<'_>) -> Option<Subscriber> {
+        let qos = publish.delivery.qos();
         share.choose(|member| {
             let granted = member.state.options.qos.min(qos);
             match self.clients.get(member.client) {
-                Some(client) if client.queue.len() >= self.limits.maximum_queued => Fitness::Unable,
+                Some(client) if client.is_full(&self.limits) => Fitness::Unable,
+                _ if !self.may(member.client, publish.topic_name, Right::Read) => Fitness::Unable,
                 Some(client) if client.connection.is_some() => Fitness::Present,
-                Some(_) if granted > QoS::AtMostOnce => Fitness::Away,
+                Some(_) if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
                 _ => Fitness::Unable,
             }
         })
     }
 
-    fn retain(&mut self, routed: &mut Routed<'_>) {
+    fn retain(&mut self, routed: &mut Routed<'_>, source: Option<Arc<Who>>) {
         let Some(message) = routed.owned() else {
             return;
         };
@@ -163,6 +269,7 @@ impl Broker {
             message,
             qos,
             expires,
+            source,
         });
         match &retained {
             Some(retained) => self.retained.store(retained.clone()),
@@ -181,7 +288,8 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if copy.qos == QoS::AtMostOnce {
+        if copy.qos == QoS::AtMostOnce && !(self.limits.queue_qos_0 && client.connection.is_none())
+        {
             if client.connection.is_none() {
                 return;
             }
@@ -191,12 +299,14 @@ impl Broker {
                 return self.deliver_at_once(now, key, &routed.publish, &copy);
             }
         }
+        let is_full = client.is_full(&self.limits);
         let Some(message) = routed.owned() else {
             return;
         };
-        if client.queue.len() >= self.limits.maximum_queued && !self.drop_expired(now, key) {
+        if is_full && !self.drop_expired(now, key) {
             return self.tell_overflow(key);
         }
+        let message = self.unmounted(key, message);
         let outgoing = Outgoing {
             message,
             qos: copy.qos,
@@ -216,6 +326,14 @@ impl Broker {
         publish: &Publish<'_>,
         copy: &Copy,
     ) {
+        if !self.may(key, publish.topic_name, Right::Read) {
+            return;
+        }
+        let mut publish = *publish;
+        if let Some(mount_point) = self.mount_point(key) {
+            let rest = publish.topic_name.strip_prefix(mount_point);
+            publish.topic_name = rest.unwrap_or(publish.topic_name);
+        }
         let id = self.clients.get(key).and_then(|client| client.connection);
         let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
             return;
@@ -223,7 +341,6 @@ impl Broker {
         if link.connection.output().len() >= MAXIMUM_UNWRITTEN {
             return self.tell_overflow(key);
         }
-        let mut publish = *publish;
         publish.retain = copy.retain;
         publish.properties.topic_alias = None;
         publish.properties.subscription_identifiers =
@@ -235,6 +352,7 @@ impl Broker {
 
     /// Sends what waits for a client, as far as its window and its socket have room.
     pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) {
+        self.drop_forbidden(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -248,21 +366,25 @@ impl Broker {
         let mut done = Vec::new();
         let is_recorded = self.records.is_some();
         while let Some(Queued { number, outgoing }) = client.queue.pop_front() {
-            let is_retained = usize::from(outgoing.retain);
             if outgoing.has_expired(now) {
-                client.retained_waiting -= is_retained;
+                client.waits_no_longer(&outgoing);
                 done.push(number);
                 continue; // [MQTT-3.3.2-5]
             }
             let room = match outgoing.qos {
                 QoS::AtMostOnce => link.connection.output().len() < MAXIMUM_UNWRITTEN,
-                _ => link.connection.has_room(),
+                _ => {
+                    link.connection.has_room() && {
+                        let maximum = self.limits.maximum_in_flight_bytes;
+                        maximum == usize::MAX || link.connection.unfinished_sent_bytes() < maximum
+                    }
+                }
             };
             if !room || !link.connection.is_connected() {
                 client.queue.push_front(Queued { number, outgoing });
                 break;
             }
-            client.retained_waiting -= is_retained;
+            client.waits_no_longer(&outgoing);
             match link.connection.publish(now, outgoing) {
                 Ok(packet_identifier) => {
                     sent = true;
@@ -313,18 +435,67 @@ impl Broker {
 
     /// Makes room in a full queue; says whether there is some now.
     fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
+        self.drop_queued(key, |queued| queued.outgoing.has_expired(now))
+    }
+
+    /// Rights are those of the moment in which a message leaves.
+    fn drop_forbidden(&mut self, key: ClientKey) {
+        let has_something = self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.connection.is_some() && !client.queue.is_empty());
+        if !has_something || !self.access.iter().any(|access| access.list.is_some()) {
+            return;
+        }
+        let mount_point = self.mount_point(key).unwrap_or_default();
+        let queue = self.clients.get(key).map(|client| &client.queue);
+        let forbidden: BTreeSet<u64> = queue
+            .into_iter()
+            .flatten()
+            .filter(|queued| {
+                let topic_name = format!("{mount_point}{}", queued.outgoing.message.topic_name);
+                !self.may(key, &topic_name, Right::Read)
+            })
+            .map(|queued| queued.number)
+            .collect();
+        if !forbidden.is_empty() {
+            self.drop_queued(key, |queued| forbidden.contains(&queued.number));
+        }
+    }
+
+    /// The message as a client sees it, behind its mount point.
+    pub(crate) fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Arc<Message> {
+        let Some(mount_point) = self.mount_point(key) else {
+            return message;
+        };
+        let rest = message.topic_name.strip_prefix(mount_point);
+        match rest.and_then(|rest| TopicName::new(rest).ok()) {
+            Some(topic_name) => Arc::new(Message {
+                topic_name,
+                ..Message::clone(&message)
+            }),
+            None => message,
+        }
+    }
+
+    /// Takes messages out of a queue; says whether there were any.
+    fn drop_queued(&mut self, key: ClientKey, is_dropped: impl Fn(&Queued) -> bool) -> bool {
         let Some(client) = self.clients.get_mut(key) else {
             return false;
         };
         let mut done = Vec::new();
+        let (mut retained, mut bytes) = (0, 0);
         client.queue.retain(|queued| {
-            let expired = queued.outgoing.has_expired(now);
-            if expired {
-                client.retained_waiting -= usize::from(queued.outgoing.retain);
+            let is_dropped = is_dropped(queued);
+            if is_dropped {
+                retained += usize::from(queued.outgoing.retain);
+                bytes += queued.outgoing.message.payload.len();
                 done.push(queued.number);
             }
-            !expired
+            !is_dropped
         });
+        client.retained_waiting -= retained;
+        client.queued_bytes -= bytes;
         for number in &done {
             self.note(key, |client| Record::Finished {
                 client: Arc::clone(&client.identifier),
@@ -349,7 +520,7 @@ impl Broker {
 }
 
 impl Copy {
-    fn new(of_client: &[Subscriber], publish: &Publish<'_>) -> Self {
+    fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
         let options = of_client.iter().map(|subscriber| subscriber.state.options);
         let highest = options
             .clone()
@@ -361,8 +532,11 @@ impl Copy {
             .iter()
             .filter_map(|subscriber| subscriber.state.identifier);
         Self {
-            qos: highest.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
-            retain: publish.retain && keep_retain,    // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+            qos: match upgrade_qos {
+                true => highest,
+                false => highest.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
+            },
+            retain: publish.retain && keep_retain, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
             subscription_identifiers: identifiers.collect(),
         }
     }

@@ -2,23 +2,30 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use mio::event::{Event, Source};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
+use mqtt_codec::ReasonCode;
 use mqtt_transport::{Listener, ReadBuffer, ReadStatus, TlsSetupError};
 
-use crate::listening::{door, listen, open_listener};
+use crate::checker::Checker;
+use crate::listening::{listen, open_listener};
 use crate::peers::{Peer, Peers};
 use crate::{
-    Access, Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store, StoreError,
+    AccessError, Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings,
+    Store, StoreError, SyncPolicy, rules,
 };
 
 const STOP: Token = Token(usize::MAX - 1);
 
-/// Certificates are to be read again.
+/// The configuration is to be read again.
 const RELOAD: Token = Token(usize::MAX - 2);
+
+/// A password was checked.
+const CHECKED: Token = Token(usize::MAX - 3);
 
 /// How long a connection that was ended is kept, so that the peer gets the last bytes: closing a
 /// socket with unread bytes takes them back.
@@ -34,7 +41,6 @@ const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.
-#[derive(Debug)]
 pub struct Server {
     poll: Poll,
     listeners: Vec<BoundListener>,
@@ -49,18 +55,25 @@ pub struct Server {
     spare_buffer: ReadBuffer,
     lingering: Vec<(Instant, usize)>,
     retry_accept: Option<Instant>,
+    /// Checks passwords, once there was one.
+    checker: Option<Checker>,
+    waker: Arc<Waker>,
+    /// Reads the configuration again.
+    reader: Option<Reader>,
 }
 
+/// Gives settings as they are now; the error is told.
+type Reader = Box<dyn FnMut() -> Result<Settings, String>>;
+
 #[derive(Debug)]
-struct BoundListener {
-    listener: Listener,
+pub(crate) struct BoundListener {
+    pub(crate) listener: Listener,
     /// Where it listens, for people.
-    name: String,
+    pub(crate) name: String,
     /// Where it listens, if that is an address.
     address: Option<SocketAddr>,
-    access: Access,
     /// What it was opened by, if that was a line of the configuration.
-    settings: Option<ListenerSettings>,
+    pub(crate) settings: Option<ListenerSettings>,
 }
 
 /// Why a server cannot start or go on.
@@ -71,6 +84,8 @@ pub enum ServerError {
     Listen(String, io::Error),
     /// The system refused something else.
     Io(io::Error),
+    /// A file with passwords or rights cannot be used.
+    Access(AccessError),
     /// The store cannot be used: nothing could be promised any more.
     Store(StoreError),
     /// A certificate, or something else of TLS, cannot be used.
@@ -82,9 +97,19 @@ impl fmt::Display for ServerError {
         match self {
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Io(_) => f.write_str("the system refused to go on"),
+            Self::Access(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listeners", &self.listeners)
+            .field("broker", &self.broker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,9 +117,16 @@ impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Io(error) => Some(error),
+            Self::Access(error) => std::error::Error::source(error),
             Self::Store(error) => std::error::Error::source(error),
             Self::Tls(error) => std::error::Error::source(error),
         }
+    }
+}
+
+impl From<AccessError> for ServerError {
+    fn from(error: AccessError) -> Self {
+        Self::Access(error)
     }
 }
 
@@ -119,8 +151,8 @@ impl Server {
     pub fn new(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
+        let waker = Arc::new(Waker::new(poll.registry(), CHECKED)?);
         let local_only = settings.listeners.is_empty();
-        let allow_anonymous = settings.allow_anonymous.unwrap_or(local_only);
         if local_only {
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -134,27 +166,25 @@ impl Server {
             listeners.extend(opened.into_iter().map(with_settings));
         }
         let mut bound = Vec::new();
-        for (index, (mut listener, settings)) in listeners.into_iter().enumerate() {
+        for (index, (mut listener, own)) in listeners.into_iter().enumerate() {
             poll.registry()
                 .register(&mut listener, Token(index), Interest::READABLE)?;
             bound.push(BoundListener {
                 name: listener.name()?,
                 address: listener.local_address()?,
                 listener,
-                access: Access {
-                    allow_anonymous,
-                    identity: settings.as_ref().and_then(|settings| settings.identity),
-                },
-                settings,
+                settings: own,
             });
         }
-        let store = settings.store();
-        let mut broker = Broker::new(settings.limits, Box::new(random));
-        broker.set_access(bound.iter().map(|bound| bound.access.clone()).collect());
-        let store = store
-            .map(|path| open_store(&path, &mut broker))
+        let access = rules::of_listeners(&settings, &bound)?;
+        rules::announce(&bound, &access);
+        let mut broker = Broker::new(settings.limits.clone(), Box::new(random));
+        broker.set_access(access);
+        let store = settings
+            .store()
+            .map(|path| open_store(&path, settings.sync, &mut broker))
             .transpose()?;
-        let server = Self {
+        Ok(Self {
             poll,
             listeners: bound,
             broker,
@@ -165,9 +195,10 @@ impl Server {
             spare_buffer: ReadBuffer::default(),
             lingering: Vec::new(),
             retry_accept: None,
-        };
-        server.announce(local_only);
-        Ok(server)
+            checker: None,
+            waker,
+            reader: None,
+        })
     }
 
     /// From now on each packet of new connections is shown to this observer.
@@ -192,11 +223,16 @@ impl Server {
             .register(source, STOP, Interest::READABLE)
     }
 
-    /// Readiness of `source` makes it read its certificates again.
+    /// Readiness of `source` makes it read its configuration again, by way of `reader`.
     ///
     /// # Errors
     /// If the source cannot be polled.
-    pub fn reload_on(&mut self, source: &mut impl Source) -> io::Result<()> {
+    pub fn reload_on(
+        &mut self,
+        source: &mut impl Source,
+        reader: impl FnMut() -> Result<Settings, String> + 'static,
+    ) -> io::Result<()> {
+        self.reader = Some(Box::new(reader));
         self.poll
             .registry()
             .register(source, RELOAD, Interest::READABLE)
@@ -212,32 +248,6 @@ impl Server {
         self.shut_down(&mut events)
     }
 
-    /// Says in a line who can reach this broker, and how that is changed.
-    fn announce(&self, local_only: bool) {
-        for listener in &self.listeners {
-            log::info!(target: EVENTS, "Listening on {}.", listener.name);
-        }
-        let everyone_on = "everyone who can reach this machine";
-        let access = || self.listeners.iter().map(|listener| &listener.access);
-        let is_open = access().any(|access| access.allow_anonymous && access.identity.is_none());
-        let who = match (local_only, is_open) {
-            (true, true) => {
-                "Starting in local only mode: only programs on this machine can connect, without \
-                 password. To let others in, start with -c and a file with the lines 'listener 1883' \
-                 and 'allow_anonymous true'."
-            }
-            (false, true) => &format!("Open to {everyone_on}, without password."),
-            (_, false) if access().any(Access::lets_somebody_in) => {
-                "Open to clients with a certificate."
-            }
-            (_, false) => {
-                "Nobody can connect: clients without a user name are not allowed, and there is no \
-                 list of users. The line 'allow_anonymous true' lets everyone in."
-            }
-        };
-        log::info!(target: EVENTS, "{who}");
-    }
-
     /// One turn; says whether to stop.
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServerError> {
         self.wait(events)?;
@@ -247,6 +257,7 @@ impl Server {
             match event.token() {
                 STOP => stop = true,
                 RELOAD => self.reload(),
+                CHECKED => {}
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
                 Token(token) => self.peer_is_ready(token - self.listeners.len(), event),
             }
@@ -258,37 +269,81 @@ impl Server {
         for index in std::mem::take(&mut self.ready) {
             self.read(now, index);
         }
+        self.check_passwords(now);
         self.broker.handle_timeout(now);
         self.write(now)?;
         self.end_lingering(now);
         Ok(stop)
     }
 
-    /// New connections see the certificates as they are now; those that are open stay as they are. What
+    /// Limits, users and rights are as they are read now, and new connections see new certificates; what
     /// cannot be read leaves everything as it was.
     fn reload(&mut self) {
-        log::info!(target: EVENTS, "Reloading certificates.");
-        for bound in &mut self.listeners {
-            let Some(settings) = bound
-                .settings
-                .as_ref()
-                .filter(|settings| settings.tls.is_some())
-            else {
-                continue;
-            };
-            match door(settings) {
-                Ok(door) => bound.listener.set_door(door),
-                Err(error) => {
-                    let name = &bound.name;
-                    log::warn!(target: EVENTS, "The old certificates of {name} stay: {error}.");
+        log::info!(target: EVENTS, "Reloading config.");
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        let read = reader().and_then(|settings| {
+            let rules = rules::reload(&settings, &self.listeners);
+            let (access, doors) = rules.map_err(|error| error.to_string())?;
+            Ok((settings, access, doors))
+        });
+        match read {
+            Ok((settings, access, doors)) => {
+                self.broker.set_limits(settings.limits);
+                self.broker.set_access(access);
+                for (bound, door) in self.listeners.iter_mut().zip(doors) {
+                    bound.listener.set_door(door);
                 }
+            }
+            Err(error) => {
+                log::error!(target: EVENTS, "Everything stays as it was: {error}");
+            }
+        }
+    }
+
+    /// Passes passwords to the thread that checks them, and its answers to the broker.
+    fn check_passwords(&mut self, now: Instant) {
+        while let Some((id, check)) = self.broker.poll_check() {
+            if self.checker.is_none() {
+                self.checker = Checker::start(Arc::clone(&self.waker)).ok();
+            }
+            let busy = Err(ReasonCode::ServerBusy);
+            let taken = match &self.checker {
+                Some(checker) => checker.check(id, check),
+                None => busy,
+            };
+            if let Err(reason_code) = taken {
+                self.answer_checked(now, id, Err(reason_code));
+            }
+        }
+        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
+        while let Some((id, result)) = next(self) {
+            self.answer_checked(now, id, result);
+        }
+    }
+
+    fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
+        self.broker.handle_checked(now, id, result);
+        // What came behind CONNECT has waited.
+        let index = self.peers.index_of(id);
+        if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
+            if !peer.is_ready {
+                peer.is_ready = true;
+                self.ready.push(index);
             }
         }
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {
         let lingering = self.lingering.first().map(|(until, _)| *until);
-        let deadlines = [self.broker.poll_timeout(), lingering, self.retry_accept];
+        let deadlines = [
+            self.broker.poll_timeout(),
+            lingering,
+            self.retry_accept,
+            self.checker.as_ref().and_then(Checker::poll_timeout),
+            self.store.as_ref().and_then(Store::poll_timeout),
+        ];
         let timeout = match self.ready.is_empty() {
             false => Some(Duration::ZERO),
             true => {
@@ -317,6 +372,10 @@ impl Server {
                     return;
                 }
             };
+            if self.has_too_many(index) {
+                log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
+                continue;
+            }
             let slot = self.peers.next_index();
             let token = Token(self.listeners.len() + slot);
             let interests = Interest::READABLE | Interest::WRITABLE;
@@ -326,17 +385,27 @@ impl Server {
             }
             match bound.address.map(|bound| bound.port()) {
                 Some(port) => {
-                    log::info!(target: EVENTS, "New connection from {address} on port {port}.");
+                    log::info!(target: CONNECTIONS, "New connection from {address} on port {port}.");
                 }
-                None => log::info!(target: EVENTS, "New connection on {address}."),
+                None => log::info!(target: CONNECTIONS, "New connection on {address}."),
             }
             let id = self.broker.open(now, address, index);
             let peer = Peer {
-                unidentified: bound.access.identity,
-                ..Peer::new(stream, id)
+                unidentified: bound
+                    .settings
+                    .as_ref()
+                    .and_then(|settings| settings.identity),
+                ..Peer::new(stream, id, index)
             };
             self.peers.insert(slot, peer);
         }
+    }
+
+    fn has_too_many(&self, listener: usize) -> bool {
+        let of_listener = self.broker.maximum_connections(listener);
+        let of_all = self.broker.maximum_connections_of_all();
+        of_listener.is_some_and(|maximum| self.peers.count(listener) >= maximum)
+            || of_all.is_some_and(|maximum| self.broker.connection_count() >= maximum)
     }
 
     fn peer_is_ready(&mut self, index: usize, event: &Event) {
@@ -362,9 +431,9 @@ impl Server {
         if !peer.buffer.is_allocated() {
             std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
         }
-        let blocked = peer
-            .connection
-            .is_some_and(|id| self.broker.output(id).len() >= MAXIMUM_UNWRITTEN);
+        let blocked = peer.connection.is_some_and(|id| {
+            self.broker.output(id).len() >= MAXIMUM_UNWRITTEN || self.broker.is_waiting(id)
+        });
         let status = match blocked {
             true => Ok(ReadStatus::More),
             false => peer.buffer.fill(&mut peer.stream),
@@ -387,7 +456,7 @@ impl Server {
             peer.buffer = ReadBuffer::default();
         }
         match (status, peer.connection) {
-            // Tried again when something was written.
+            // Tried again when something was written, or its password was checked.
             (Ok(ReadStatus::More), _) if blocked => {}
             (Ok(ReadStatus::More), _) => {
                 peer.is_ready = true;
@@ -435,8 +504,10 @@ impl Server {
     fn commit(&mut self) -> Result<(), ServerError> {
         if let Some(store) = &mut self.store {
             let records = self.broker.take_records();
-            if !records.is_empty() {
-                store.commit(&records, Clock::now())?;
+            let clock = Clock::now();
+            let is_due = store.poll_timeout().is_some_and(|due| due <= clock.now);
+            if !records.is_empty() || is_due {
+                store.commit(&records, clock)?;
             }
         }
         Ok(())
@@ -543,6 +614,9 @@ impl Server {
             }
             self.end_lingering(now);
             if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
+                if let Some(store) = &mut self.store {
+                    store.sync(Clock::now())?;
+                }
                 return Ok(());
             }
             self.wait(events)?;
@@ -556,8 +630,8 @@ impl Server {
 }
 
 /// Opens the store, and lets the broker begin with what is in it.
-fn open_store(path: &Path, broker: &mut Broker) -> Result<Store, ServerError> {
-    let mut store = Store::open(path)?;
+fn open_store(path: &Path, sync: SyncPolicy, broker: &mut Broker) -> Result<Store, ServerError> {
+    let mut store = Store::open(path, sync)?;
     let clock = Clock::now();
     let saved = store.load(clock)?;
     let (clients, retained) = (saved.clients.len(), saved.retained.len());

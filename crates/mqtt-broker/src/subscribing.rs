@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    PacketIdentifier, ReasonCode, RetainHandling, Suback, Subscribe, Subscription, TopicFilter,
-    Unsubscribe,
+    PacketIdentifier, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription,
+    TopicFilter, Unsubscribe,
 };
 use mqtt_session::{Outgoing, Printable};
 
-use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, SubscriptionState};
 use crate::record::Record;
 use crate::routing::MAXIMUM_LEVELS;
 use crate::subscribers::Subscriber;
+use crate::{EVENTS, Right};
 
 /// Subscriptions that a client may have.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
@@ -31,11 +31,18 @@ impl Broker {
         let identifier = subscribe.properties.subscription_identifier;
         let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
         let mut granted = Vec::new();
-        for subscription in subscribe.subscriptions {
+        let listener = self.connections.get(id).map(|link| link.listener);
+        let maximum_qos = listener.and_then(|listener| self.access(listener).limits.maximum_qos);
+        for mut subscription in subscribe.subscriptions {
+            let options = &mut subscription.options;
+            options.qos = options.qos.min(maximum_qos.unwrap_or(QoS::ExactlyOnce));
             let state = SubscriptionState {
                 options: subscription.options,
                 identifier,
             };
+            if let Some(mounted) = self.mounted_filter(key, &subscription.topic_filter) {
+                subscription.topic_filter = mounted;
+            }
             let result = self.add_subscription(key, &subscription, state);
             reason_codes.push(match result {
                 Ok(_) => ReasonCode::granted(subscription.options.qos),
@@ -60,6 +67,8 @@ impl Broker {
     ) {
         let mut reason_codes = Vec::with_capacity(unsubscribe.topic_filters.len());
         for topic_filter in &unsubscribe.topic_filters {
+            let mounted = self.mounted_filter(key, topic_filter);
+            let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
             let client = self.clients.get_mut(key);
             let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
             self.remove_subscriber(topic_filter, key);
@@ -80,6 +89,14 @@ impl Broker {
                 Suback::new(unsubscribe.packet_identifier, reason_codes),
             );
         }
+    }
+
+    /// The filter with the mount point of the client before it, if there is one.
+    fn mounted_filter(&self, key: ClientKey, filter: &TopicFilter) -> Option<TopicFilter> {
+        let mount_point = self.mount_point(key)?;
+        let plain = filter.without_share();
+        let share = filter.strip_suffix(plain).unwrap_or_default();
+        TopicFilter::new(&format!("{share}{mount_point}{plain}")).ok()
     }
 
     pub(crate) fn remove_subscriber(&mut self, topic_filter: &TopicFilter, key: ClientKey) {
@@ -164,12 +181,25 @@ impl Broker {
             if waiting >= limit {
                 break;
             }
+            // Its publisher may have lost the right since [check_retain_source].
+            let source = retained
+                .source
+                .as_deref()
+                .filter(|_| self.limits.check_retain_source);
+            let topic_name = &retained.message.topic_name;
+            if source.is_some_and(|source| !self.all_allow(source, topic_name, Right::Write)) {
+                continue;
+            }
+            let qos = match self.limits.upgrade_qos {
+                true => state.options.qos,
+                false => retained.qos.min(state.options.qos),
+            };
             let outgoing = Outgoing {
-                qos: retained.qos.min(state.options.qos),
+                qos,
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_identifiers: state.identifier.into_iter().collect(),
                 expires: retained.expires,
-                message: retained.message,
+                message: self.unmounted(key, retained.message),
             };
             self.enqueue(key, outgoing);
         }

@@ -17,10 +17,14 @@ pub enum Status {
     Failed,
     /// 2: the server broke the rules of the protocol.
     ProtocolError,
+    /// 2: rbroker: the store is damaged, is none, or another broker has it.
+    Store,
     /// 3: rbroker: wrong options or configuration.
     Configuration,
     /// 4: the server ended the connection with DISCONNECT.
     Disconnected,
+    /// 13: rbroker: a file with passwords or rights cannot be opened.
+    AccessFile,
     /// 7: the connection was lost.
     ConnectionLost,
     /// 19: the server did not answer a ping.
@@ -40,10 +44,11 @@ impl Status {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
-            Self::ProtocolError => 2,
+            Self::ProtocolError | Self::Store => 2,
             Self::Configuration => 3,
             Self::Disconnected => 4,
             Self::ConnectionLost => 7,
+            Self::AccessFile => 13,
             Self::KeepAlive => 19,
             Self::TimedOut => 27,
             Self::Signal(number) => 128u8.saturating_add(number),

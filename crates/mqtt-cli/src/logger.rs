@@ -1,9 +1,8 @@
-//! Where the lines of `-d`, of `--trace` and of the broker's log go.
+//! Where the lines of `-d` and of `--trace` go. The broker's log is in `rbroker/log.rs`.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -22,8 +21,6 @@ static PENDING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 struct Logger {
     destination: Destination,
-    /// Seconds since 1970 stand before each line, as in mosquitto's log.
-    timestamps: bool,
     dim: bool,
 }
 
@@ -47,11 +44,6 @@ pub(crate) fn start_for_publisher(arguments: &[OsString]) {
 /// [`take_pending`], so that it stands where it belongs.
 pub(crate) fn start_for_subscriber(arguments: &[OsString]) {
     start_for_client(arguments, || Destination::Pending);
-}
-
-/// Starts to write a broker's log up to this level.
-pub(crate) fn start_for_broker(level: LevelFilter) {
-    start(Destination::StandardError, level, true);
 }
 
 /// The lines of `-d` that are to be printed before whatever comes next.
@@ -79,15 +71,14 @@ fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination
         true => theirs(),
         false => Destination::StandardError,
     };
-    start(destination, LevelFilter::Debug, false);
+    start(destination, LevelFilter::Debug);
 }
 
-fn start(destination: Destination, level: LevelFilter, timestamps: bool) {
+fn start(destination: Destination, level: LevelFilter) {
     let is_error = matches!(destination, Destination::StandardError);
     let logger = Logger {
-        dim: is_error && !timestamps && std::io::stderr().is_terminal() && is_colorful(),
+        dim: is_error && std::io::stderr().is_terminal() && is_colorful(),
         destination,
-        timestamps,
     };
     // Fails only if there is one already, in tests: its lines are as good.
     if log::set_logger(Box::leak(Box::new(logger))).is_ok() {
@@ -104,16 +95,8 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut line = String::new();
-        if self.timestamps {
-            let seconds = SystemTime::UNIX_EPOCH
-                .elapsed()
-                .unwrap_or_default()
-                .as_secs();
-            line = format!("{seconds}: ");
-        }
         let text = record.args();
-        line += &if self.dim {
+        let line = if self.dim {
             format!("\x1b[2m{text}\x1b[0m\n")
         } else {
             format!("{text}\n")

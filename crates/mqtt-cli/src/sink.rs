@@ -16,10 +16,11 @@ const MAXIMUM_WAITING: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stream that lines go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     StandardError,
     StandardOutput,
+    /// A file, for one.
+    Other(Box<dyn Write + Send>),
 }
 
 /// Takes lines and has them written.
@@ -111,7 +112,7 @@ impl Shared {
     }
 
     /// The thread: it ends with the process.
-    fn write_all(&self, stream: Stream) {
+    fn write_all(&self, mut stream: Stream) {
         let mut text = Vec::new();
         loop {
             let mut state = self.lock();
@@ -133,7 +134,7 @@ impl Shared {
 }
 
 impl Stream {
-    fn write(self, text: &[u8]) -> io::Result<()> {
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
         match self {
             Self::StandardError => io::stderr().write_all(text),
             Self::StandardOutput => {
@@ -141,6 +142,7 @@ impl Stream {
                 stdout.write_all(text)?;
                 stdout.flush()
             }
+            Self::Other(writer) => writer.write_all(text),
         }
     }
 }

@@ -295,6 +295,14 @@ impl Connection {
         self.session.unfinished_sent()
     }
 
+    /// The bytes of the payloads of those that may have to be sent again.
+    pub fn unfinished_sent_bytes(&self) -> usize {
+        let messages = self.session.sent().filter_map(|(_, outgoing)| outgoing);
+        messages
+            .map(|outgoing| outgoing.message.payload.len())
+            .sum()
+    }
+
     /// Messages of QoS 2 that were taken over and not released by the peer yet.
     pub fn unfinished_received(&self) -> usize {
         self.session.unfinished_received()

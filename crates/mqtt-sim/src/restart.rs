@@ -234,6 +234,7 @@ fn turn_record(turn: u64) -> Record {
     let topic_name = TopicName::new(TURN).expect("valid");
     let message = Message::new(topic_name.clone(), turn.to_string());
     let retained = Some(Retained {
+        source: None,
         message: Arc::new(message),
         qos: QoS::AtMostOnce,
         expires: None,

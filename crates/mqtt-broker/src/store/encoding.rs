@@ -12,7 +12,7 @@ use mqtt_codec::{
 use mqtt_session::Outgoing;
 
 use super::{Clock, StoreError};
-use crate::{ClientState, Expiry, Retained, SubscriptionState};
+use crate::{ClientState, Expiry, Retained, SubscriptionState, Who};
 
 /// Writes one value.
 pub(super) struct Writer {
@@ -35,6 +35,7 @@ impl Writer {
             Expiry::Never => u32::MAX,
         };
         self.bytes.extend(expiry.to_be_bytes());
+        self.text(state.user_name.as_deref());
         self.bytes.push(state.is_connected.into());
         self.time(state.session_ends);
         self.time(state.will_due);
@@ -82,8 +83,20 @@ impl Writer {
 
     pub(super) fn retained(mut self, retained: &Retained) -> Vec<u8> {
         self.time(retained.expires);
+        let source = retained.source.as_deref();
+        self.text(source.map(|source| source.client_identifier.as_str()));
+        self.text(source.and_then(|source| source.user_name.as_deref()));
         self.message(&retained.message, retained.qos, true, &[]);
         self.bytes
+    }
+
+    /// Its length and one more, or 0 for none.
+    fn text(&mut self, text: Option<&str>) {
+        let length = text.map_or(0, |text| text.len() + 1);
+        self.bytes
+            .extend(u32::try_from(length).unwrap_or(0).to_be_bytes());
+        self.bytes
+            .extend_from_slice(text.unwrap_or_default().as_bytes());
     }
 
     /// 0 is none.
@@ -129,6 +142,7 @@ impl<'a> Reader<'a> {
             u32::MAX => Expiry::Never,
             seconds => Expiry::After(Duration::from_secs(seconds.into())),
         };
+        let user_name = self.text()?;
         let [is_connected] = self.take()?;
         let session_ends = self.time()?;
         let will_due = self.time()?;
@@ -144,6 +158,7 @@ impl<'a> Reader<'a> {
             }
         };
         Ok(ClientState {
+            user_name,
             expiry,
             session_ends,
             is_connected: is_connected != 0,
@@ -184,12 +199,35 @@ impl<'a> Reader<'a> {
 
     pub(super) fn retained(mut self) -> Result<Retained, StoreError> {
         let expires = self.time()?;
+        let client_identifier = self.text()?;
+        let user_name = self.text()?;
+        let source = client_identifier.map(|client_identifier| {
+            Arc::new(Who {
+                user_name,
+                client_identifier,
+            })
+        });
         let (message, qos, ..) = self.message()?;
         Ok(Retained {
             message: Arc::new(message),
             qos,
             expires,
+            source,
         })
+    }
+
+    fn text(&mut self) -> Result<Option<String>, StoreError> {
+        let length = u32::from_be_bytes(self.take()?);
+        let Some(length) = length.checked_sub(1) else {
+            return Ok(None);
+        };
+        let damaged = StoreError::Damaged("a text");
+        let Some((text, rest)) = self.bytes.split_at_checked(length as usize) else {
+            return Err(damaged);
+        };
+        self.bytes = rest;
+        let text = std::str::from_utf8(text).map_err(|_| damaged)?;
+        Ok(Some(text.to_owned()))
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {

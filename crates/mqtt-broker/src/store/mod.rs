@@ -5,11 +5,12 @@
 //! commit is a checksummed switch behind a sync. `tables.rs` says what is where, `encoding.rs` what the
 //! values look like.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, io};
 
 use mqtt_session::Defect;
+use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, StorageBackend};
 
 use self::encoding::{Reader, Writer};
@@ -20,7 +21,7 @@ mod encoding;
 mod tables;
 
 /// The format of the values; another one is refused.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Memory for pages, in bytes.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -28,6 +29,22 @@ const CACHE: usize = 4 * 1024 * 1024;
 /// The store of a broker.
 pub struct Store {
     database: Database,
+    policy: SyncPolicy,
+    /// Since when there are commits that are not on the disk for sure.
+    unsynced_since: Option<Instant>,
+}
+
+/// When what is committed is on the disk for sure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// At each commit: what is acknowledged survives a loss of power.
+    #[default]
+    Always,
+    /// So much later at most: a crash loses what came in this time, all of it or the end of it.
+    Interval(Duration),
+    /// When the system likes: a crash of the broker alone loses nothing, a loss of power may leave a file
+    /// that is damaged.
+    Never,
 }
 
 /// A moment on both clocks: the file has wall time, the core knows only intervals.
@@ -51,19 +68,34 @@ pub enum StoreError {
     Access(Box<redb::Error>),
 }
 
+impl StoreError {
+    /// Whether it is the file: damaged, none, or in use; and not the system.
+    pub fn is_about_the_file(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
+                if io.kind() != io::ErrorKind::InvalidData),
+            Self::Access(_) => false,
+        }
+    }
+}
+
 impl Store {
     /// Opens the file, or makes it.
     ///
     /// # Errors
     /// If it cannot be opened, is no store, or is in use.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
         let error = |error| StoreError::Open(path.to_owned(), Box::new(error));
         let file = private_file(path).map_err(|io| error(io.into()))?;
-        let database = Database::builder()
-            .set_cache_size(CACHE)
-            .create_file(file)
-            .map_err(|database| error(database.into()))?;
-        Self::new(database)
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE);
+        let database = match policy {
+            SyncPolicy::Never => FileBackend::new(file)
+                .and_then(|backend| builder.create_with_backend(Unsynced(backend))),
+            SyncPolicy::Always | SyncPolicy::Interval(_) => builder.create_file(file),
+        };
+        Self::new(database.map_err(|database| error(database.into()))?, policy)
     }
 
     /// A store on something else than a file.
@@ -75,10 +107,10 @@ impl Store {
             .set_cache_size(CACHE)
             .create_with_backend(backend)
             .map_err(access)?;
-        Self::new(database)
+        Self::new(database, SyncPolicy::Always)
     }
 
-    fn new(database: Database) -> Result<Self, StoreError> {
+    fn new(database: Database, policy: SyncPolicy) -> Result<Self, StoreError> {
         let transaction = database.begin_write().map_err(access)?;
         {
             let mut meta = transaction.open_table(META).map_err(access)?;
@@ -96,10 +128,14 @@ impl Store {
             Tables::open(&transaction).map_err(access)?;
         }
         transaction.commit().map_err(access)?;
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            policy,
+            unsynced_since: None,
+        })
     }
 
-    /// Makes the records of a turn durable, all or none.
+    /// Makes the records of a turn durable, all or none, as soon as the policy wants it.
     ///
     /// # Errors
     /// If it cannot be done: then nothing may be acknowledged, and the broker has to end.
@@ -110,10 +146,34 @@ impl Store {
         }
     }
 
+    /// When something is to be made durable by a commit, even if there are no records.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.policy, self.unsynced_since) {
+            (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
+            _ => None,
+        }
+    }
+
+    /// Makes everything durable that was committed.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
+        let policy = std::mem::take(&mut self.policy);
+        let result = self.commit(&[], clock);
+        self.policy = policy;
+        result
+    }
+
     #[expect(clippy::result_large_err)] // boxed by its only caller
-    fn write(&self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
+    fn write(&mut self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
-        if Defect::CommitUnsynced.is_planted() {
+        let since = *self.unsynced_since.get_or_insert(clock.now);
+        let may_wait = match self.policy {
+            SyncPolicy::Interval(interval) => clock.now < since + interval,
+            SyncPolicy::Always | SyncPolicy::Never => false,
+        };
+        if may_wait || Defect::CommitUnsynced.is_planted() {
             transaction.set_durability(redb::Durability::None);
         }
         let mut tables = Tables::open(&transaction)?;
@@ -122,6 +182,9 @@ impl Store {
             .try_for_each(|record| tables.apply(record, clock))?;
         drop(tables);
         transaction.commit()?;
+        if !may_wait {
+            self.unsynced_since = None;
+        }
         Ok(())
     }
 
@@ -148,6 +211,32 @@ impl Store {
     pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
         tables::load(&transaction, clock)
+    }
+}
+
+/// A file that is written and not waited for.
+#[derive(Debug)]
+struct Unsynced(FileBackend);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.0.read(offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
     }
 }
 
@@ -184,7 +273,7 @@ impl Clock {
 }
 
 /// The file, which nobody else may read if it is new: messages and wills are in it.
-fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+fn private_file(path: &Path) -> io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -1,15 +1,18 @@
 //! `rbroker`: the broker, with mosquitto's options and configuration language.
 
+mod log;
+mod passwd;
+mod process;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use ::log::info;
 use anyhow::Context;
-use log::LevelFilter;
-use mqtt_broker::{EVENTS, Server, Settings};
+use mqtt_broker::{AccessError, EVENTS, Server, ServerError, Settings};
 
 use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
 use crate::exit::{Failure, Status};
-use crate::logger;
 use crate::options::shown;
 use crate::signal::Interrupts;
 use crate::trace::{self, Form};
@@ -23,16 +26,26 @@ struct Typed {
     ports: Vec<u16>,
     verbose: bool,
     quiet: bool,
+    daemon: bool,
     test_config: bool,
     trace: Option<Form>,
 }
+
+const AFTER_HELP: &str = "\
+'rbroker passwd --help' tells how password files are written.
+
+Signals: SIGINT and SIGTERM end the broker; SIGHUP makes it read its configuration, certificates,
+users and rights again, and open its log file anew.
+
+Exit status: 0 ended by SIGINT or SIGTERM; 1 an address cannot be listened on, or the store fails;
+2 the store is damaged, is none, or another broker has it; 3 wrong options, configuration, users or
+rights; 13 a file with users or rights cannot be opened.";
 
 fn program() -> Program<Typed> {
     Program {
         name: "rbroker",
         about: "A small MQTT broker. Without a configuration only programs on this machine can connect",
-        after_help: "Exit status: 0 ended by SIGINT or SIGTERM; 1 an address cannot be listened on, or \
-                     the store fails; 3 wrong options or configuration.",
+        after_help: AFTER_HELP,
         after_options_file: None,
         options: vec![
             (
@@ -87,9 +100,25 @@ fn program() -> Program<Typed> {
                         },
                     ),
                     flag(
+                        "-d",
+                        "--daemon",
+                        "Run in the background",
+                        |s: &mut Typed| {
+                            s.daemon = true;
+                        },
+                    ),
+                    flag(
+                        "",
+                        "--check-config",
+                        "Check the configuration file, and those that it names, and end",
+                        |s: &mut Typed| {
+                            s.test_config = true;
+                        },
+                    ),
+                    flag(
                         "",
                         "--test-config",
-                        "Check the configuration file and end",
+                        "The same, as mosquitto calls it",
                         |s: &mut Typed| {
                             s.test_config = true;
                         },
@@ -107,6 +136,13 @@ fn program() -> Program<Typed> {
 /// What goes to standard error in one line, with the exit status: 3 for options and configuration,
 /// 1 for an address that cannot be listened on.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    if let Some((_, rest)) = arguments
+        .get(1..)
+        .and_then(<[_]>::split_first)
+        .filter(|(word, _)| *word == "passwd")
+    {
+        return passwd::run(rest);
+    }
     let typed = match program().parse(arguments) {
         Ok(Parsed::Run(typed)) => typed,
         Ok(Parsed::Told) => return Ok(Status::Success),
@@ -114,26 +150,38 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
             return Err(failure.with_status(Status::Configuration));
         }
     };
-    let settings = match &typed.config_file {
-        Some(path) => {
-            Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
-        }
-        None => Settings::new(),
-    };
+    let settings = typed.settings()?;
     if typed.test_config {
+        mqtt_broker::check(&settings).map_err(failure)?;
         eprintln!("Configuration file is OK.");
         return Ok(Status::Success);
     }
-    start_log(&typed);
+    if typed.daemon {
+        process::go_to_background()?;
+    }
+    let reopener = log::start(&settings.log, typed.loudness())
+        .map_err(|error| Failure::new(Status::Configuration, error))?;
+    info!(target: EVENTS, "rbroker version {VERSION} starting.");
+    match &typed.config_file {
+        Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
+        None => info!(target: EVENTS, "Using default config."),
+    }
     let default = [DEFAULT_PORT];
     let ports = if typed.ports.is_empty() {
         &default[..]
     } else {
         &typed.ports
     };
-    let mut server = Server::new(settings, ports)
-        .context("The broker cannot start; is another one running?")
-        .map_err(|error| Failure::new(Status::Failed, error))?;
+    let pid_file = settings
+        .pid_file
+        .as_deref()
+        .map(process::PidFile::write)
+        .transpose()?;
+    let user = settings.user.clone();
+    let mut server = Server::new(settings, ports).map_err(failure)?;
+    if let Some(user) = user {
+        process::become_user(&user)?;
+    }
     if let Some(form) = typed.trace {
         server.observe(trace::observer(form, "rbroker", String::new()));
     }
@@ -147,25 +195,62 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let mut hang_ups = crate::signal::hang_ups().context("cannot wait for signals")?;
     #[cfg(unix)]
     server
-        .reload_on(&mut hang_ups)
+        .reload_on(&mut hang_ups, move || {
+            reopener.reopen();
+            typed
+                .settings()
+                .map_err(|failure| format!("{:#}", failure.error))
+        })
         .context("cannot wait for signals")?;
-    let name = env!("CARGO_PKG_VERSION");
-    log::info!(target: EVENTS, "rbroker version {name} running.");
+    info!(target: EVENTS, "rbroker version {VERSION} running.");
+    process::tell_ready();
     server.run().context("the broker has to stop")?;
-    log::info!(target: EVENTS, "rbroker version {name} terminating.");
+    process::tell_stopping();
+    info!(target: EVENTS, "rbroker version {VERSION} terminating.");
+    drop(pid_file);
     Ok(Status::Success)
 }
 
-fn start_log(typed: &Typed) {
-    let level = match (typed.quiet, typed.verbose) {
-        (true, _) => LevelFilter::Off,
-        (_, true) => LevelFilter::Debug,
-        _ => LevelFilter::Info,
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Typed {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = match &self.config_file {
+            Some(path) => {
+                Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
+            }
+            None => Settings::new(),
+        };
+        if let Some(folder) = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION") {
+            settings.persistence_location = folder.into();
+        }
+        Ok(settings)
+    }
+
+    fn loudness(&self) -> log::Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => log::Loudness::Quiet,
+            (_, true) => log::Loudness::Verbose,
+            _ => log::Loudness::Configured,
+        }
+    }
+}
+
+/// Why it does not start.
+fn failure(error: ServerError) -> Failure {
+    let status = match &error {
+        ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
+        ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
+        ServerError::Store(error) if error.is_about_the_file() => Status::Store,
+        _ => Status::Failed,
     };
-    logger::start_for_broker(level);
-    log::info!(target: EVENTS, "rbroker version {} starting.", env!("CARGO_PKG_VERSION"));
-    match &typed.config_file {
-        Some(path) => log::info!(target: EVENTS, "Config loaded from {}.", path.display()),
-        None => log::info!(target: EVENTS, "Using default config."),
+    let hint = matches!(error, ServerError::Listen(..));
+    let error = anyhow::Error::from(error);
+    match hint {
+        true => Failure::new(
+            status,
+            error.context("The broker cannot start; is another one running?"),
+        ),
+        false => Failure::new(status, error.context("The broker cannot start")),
     }
 }

@@ -1,0 +1,142 @@
+//! Who may come in, as whom, and what for: the rules of a listener.
+
+mod list;
+mod passwords;
+
+pub use list::{AccessList, Right};
+pub use passwords::{AccessError, Hashing, PasswordCheck, PasswordHash, Passwords};
+
+use std::sync::Arc;
+
+use mqtt_codec::{Connect, ReasonCode};
+
+use crate::{ListenerLimits, ListenerSettings, SecuritySettings};
+
+/// The rules of one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Whether clients without a user name may come in.
+    pub allow_anonymous: bool,
+    /// Where the user name comes from, if not from CONNECT.
+    pub identity: Option<IdentitySource>,
+    /// The users, if user names have to have passwords.
+    pub passwords: Option<Arc<Passwords>>,
+    /// What they may do; everything if there is none.
+    pub list: Option<Arc<AccessList>>,
+    /// Whether the client identifier is the user name.
+    pub user_name_is_identifier: bool,
+    /// Whether the broker chooses identifiers.
+    pub allow_empty_identifier: bool,
+    /// What stands before the identifiers that it chooses.
+    pub identifier_prefix: String,
+    /// What stands before the topics of the clients.
+    pub mount_point: Option<Arc<str>>,
+    /// Limits of the clients.
+    pub limits: ListenerLimits,
+}
+
+/// The part of a client's certificate that is its user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The common name.
+    CommonName,
+    /// The whole subject.
+    Subject,
+}
+
+/// Somebody whose rights are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Who {
+    /// The user name, if there is one.
+    pub user_name: Option<String>,
+    /// The client identifier.
+    pub client_identifier: String,
+}
+
+/// Whether a client may come in.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Admitted,
+    /// If its password is right.
+    Check(PasswordCheck),
+    Refused(ReasonCode),
+}
+
+/// What stands before the identifiers that mosquitto chooses.
+const IDENTIFIER_PREFIX: &str = "auto-";
+
+impl Access {
+    /// Everyone may come in and do everything.
+    pub fn everyone() -> Self {
+        Self {
+            allow_anonymous: true,
+            identity: None,
+            passwords: None,
+            list: None,
+            user_name_is_identifier: false,
+            allow_empty_identifier: true,
+            identifier_prefix: IDENTIFIER_PREFIX.to_owned(),
+            mount_point: None,
+            limits: ListenerLimits::default(),
+        }
+    }
+
+    /// As the configuration says; reads the files that it names. Without any listener everyone on this
+    /// machine may come in, if it does not say otherwise.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or is wrong.
+    pub fn read(
+        security: &SecuritySettings,
+        listener: Option<&ListenerSettings>,
+        limits: ListenerLimits,
+    ) -> Result<Self, AccessError> {
+        let passwords = security.password_file.as_deref().map(Passwords::read);
+        let list = security.acl_file.as_deref().map(AccessList::read);
+        let prefix = security.auto_id_prefix.as_deref();
+        Ok(Self {
+            allow_anonymous: security
+                .allow_anonymous
+                .unwrap_or_else(|| listener.is_none()),
+            identity: listener.and_then(|listener| listener.identity),
+            passwords: passwords.transpose()?.map(Arc::new),
+            list: list.transpose()?.map(Arc::new),
+            user_name_is_identifier: listener
+                .is_some_and(|listener| listener.user_name_is_identifier),
+            allow_empty_identifier: security.allow_empty_identifier.unwrap_or(true),
+            identifier_prefix: prefix.unwrap_or(IDENTIFIER_PREFIX).to_owned(),
+            mount_point: listener
+                .and_then(|listener| listener.mount_point.as_deref().map(Arc::from)),
+            limits,
+        })
+    }
+
+    /// Puts the user name into CONNECT that the client is known by, and says whether it may come in;
+    /// `identity` is what its certificate says.
+    pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> Admission {
+        if self.identity.is_some() {
+            let Some(name) = identity else {
+                return Admission::Refused(ReasonCode::BadUserNameOrPassword);
+            };
+            connect.user_name = Some(name.to_owned());
+            return Admission::Admitted;
+        }
+        match (&connect.user_name, &self.passwords) {
+            (Some(user_name), Some(passwords)) => {
+                Admission::Check(passwords.check(user_name, connect.password.clone()))
+            }
+            _ if self.allow_anonymous => Admission::Admitted,
+            // Without a password file nobody has a name that could be checked.
+            _ => Admission::Refused(ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Whether a client may do this.
+    pub(crate) fn allows(&self, who: &Who, topic_name: &str, right: Right) -> bool {
+        let Some(list) = &self.list else {
+            return true;
+        };
+        let user_name = who.user_name.as_deref();
+        list.allows(user_name, &who.client_identifier, topic_name, right)
+    }
+}

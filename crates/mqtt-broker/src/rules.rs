@@ -1,0 +1,102 @@
+//! The rules of the listeners as the configuration has them: who may come in, and which certificates are
+//! shown. Read at the start, and again when it is told to.
+
+use mqtt_transport::Door;
+
+use crate::listening::door;
+use crate::server::BoundListener;
+use crate::{Access, AccessError, EVENTS, ListenerSettings, ServerError, Settings};
+
+/// The rules of listeners that are open, in their order.
+pub(crate) fn of_listeners(
+    settings: &Settings,
+    listeners: &[BoundListener],
+) -> Result<Vec<Access>, AccessError> {
+    let access = |own: Option<&ListenerSettings>| {
+        Access::read(&settings.security_of(own), own, settings.limits_of(own))
+    };
+    let listeners = listeners.iter();
+    listeners
+        .map(|bound| access(bound.settings.as_ref()))
+        .collect()
+}
+
+/// Reads every file that a configuration names: certificates, users, rights. Opens nothing else.
+///
+/// # Errors
+/// If one cannot be read, or is wrong.
+pub fn check(settings: &Settings) -> Result<(), ServerError> {
+    let listeners = settings.listeners.iter().map(Some);
+    for own in listeners.chain([None]) {
+        let security = settings.security_of(own);
+        Access::read(&security, own, settings.limits_of(own))?;
+        own.map(door).transpose()?;
+    }
+    Ok(())
+}
+
+/// The rules and doors of listeners that are open, as they are now. Which ones are open does not change, nor
+/// what they speak.
+pub(crate) fn reload(
+    settings: &Settings,
+    listeners: &[BoundListener],
+) -> Result<(Vec<Access>, Vec<Door>), ServerError> {
+    let mut access = Vec::new();
+    let mut doors = Vec::new();
+    for bound in listeners {
+        let own = bound.settings.as_ref().map(|before| {
+            let is_same = |after: &&ListenerSettings| {
+                (after.port, &after.host) == (before.port, &before.host)
+            };
+            let now = settings.listeners.iter().find(is_same).unwrap_or(before);
+            ListenerSettings {
+                websocket: before.websocket,
+                identity: before.identity,
+                tls: before
+                    .tls
+                    .as_ref()
+                    .and(now.tls.as_ref())
+                    .or(before.tls.as_ref())
+                    .cloned(),
+                ..now.clone()
+            }
+        });
+        let own = own.as_ref();
+        access.push(Access::read(
+            &settings.security_of(own),
+            own,
+            settings.limits_of(own),
+        )?);
+        doors.push(own.map_or_else(|| Ok(Door::default()), door)?);
+    }
+    Ok((access, doors))
+}
+
+/// Says in a line who can reach this broker, and how that is changed.
+pub(crate) fn announce(listeners: &[BoundListener], access: &[Access]) {
+    for listener in listeners {
+        log::info!(target: EVENTS, "Listening on {}.", listener.name);
+    }
+    let is_local_only = listeners.iter().all(|listener| listener.settings.is_none());
+    let everyone = |access: &Access| access.allow_anonymous && access.identity.is_none();
+    let by_password = |access: &Access| access.passwords.is_some();
+    let by_certificate = |access: &Access| access.identity.is_some();
+    let who = if is_local_only && access.iter().any(everyone) {
+        "Starting in local only mode: only programs on this machine can connect, without password. To \
+         let others in, start with -c and a file with the lines 'listener 1883' and 'allow_anonymous \
+         true'."
+    } else if access.iter().any(everyone) {
+        "Open to everyone who can reach this machine, without password."
+    } else if access.iter().any(by_password) && access.iter().any(by_certificate) {
+        "Open to users of the password file, and to clients with a certificate."
+    } else if access.iter().any(by_password) {
+        "Open to users of the password file."
+    } else if access.iter().any(by_certificate) {
+        "Open to clients with a certificate."
+    } else {
+        "Nobody can connect: clients without a user name are not allowed, and there is no list of users. \
+         The line 'allow_anonymous true' lets everyone in; 'rbroker passwd -c FILE USER' and the line \
+         'password_file FILE' let users in."
+    };
+    log::info!(target: EVENTS, "{who}");
+}

@@ -1,0 +1,509 @@
+//! The lines of a configuration: a table of names, and what each one does.
+
+use std::time::Duration;
+
+use mqtt_codec::{ProtocolVersion, QoS};
+use mqtt_transport::TlsVersion;
+
+use super::reader::Reader;
+use super::{ListenerLimits, ListenerSettings, LogDestination, LogTypes, SecuritySettings};
+use crate::{IdentitySource, SyncPolicy};
+
+/// A line that is neither empty nor a comment.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    /// Everything behind the name: a path or a text may have spaces.
+    pub(super) rest: &'a str,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(line: &'a str) -> Self {
+        let line = line.trim();
+        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        Self {
+            name,
+            rest: rest.trim(),
+        }
+    }
+
+    /// The first word behind the name.
+    fn value(&self) -> &'a str {
+        self.rest.split_whitespace().next().unwrap_or_default()
+    }
+
+    fn second(&self) -> Option<&'a str> {
+        self.rest.split_whitespace().nth(1)
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        let (name, value) = (self.name, self.value());
+        match what {
+            "" => format!("Invalid '{name}' value ({value})."),
+            what => format!("Invalid '{name}' value ({value}): it is {what}."),
+        }
+    }
+
+    fn boolean(&self) -> Result<bool, String> {
+        match self.value() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.wrong("")),
+        }
+    }
+
+    fn number(&self, least: u32, most: u32) -> Result<u32, String> {
+        let number = self.value().parse().ok();
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| self.wrong(&format!("{least} to {most}")))
+    }
+
+    fn number_16(&self, least: u16) -> Result<u16, String> {
+        let number = self.number(least.into(), u16::MAX.into())?;
+        Ok(u16::try_from(number).unwrap_or(u16::MAX))
+    }
+
+    /// A limit, where 0 is none.
+    fn limit(&self) -> Result<usize, String> {
+        let limit = self.number(0, u32::MAX)?;
+        Ok(if limit == 0 {
+            usize::MAX
+        } else {
+            limit as usize
+        })
+    }
+
+    /// A limit, where -1 is none.
+    fn limit_or_minus_one(&self) -> Result<Option<usize>, String> {
+        match self.value() {
+            "-1" => Ok(None),
+            _ => self.number(0, u32::MAX).map(|limit| Some(limit as usize)),
+        }
+    }
+
+    /// `14d`: seconds, hours, days, weeks, months, years.
+    fn long_time(&self) -> Result<Duration, String> {
+        let wrong = || self.wrong("a number and one of s, h, d, w, m (months) and y");
+        let value = self.value();
+        let unit = value.chars().last().ok_or_else(wrong)?;
+        let seconds: u64 = match unit {
+            's' => 1,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            'm' => 30 * 86_400,
+            'y' => 365 * 86_400,
+            _ => return Err(wrong()),
+        };
+        let count = value.strip_suffix(unit).unwrap_or_default();
+        let count: u32 = count.parse().map_err(|_| wrong())?;
+        Ok(Duration::from_secs(seconds * u64::from(count)))
+    }
+}
+
+pub(super) struct Directive {
+    pub(super) name: &'static str,
+    pub(super) apply: Apply,
+}
+
+type Apply = fn(&mut Reader, &Line<'_>) -> Result<(), String>;
+
+const fn line(name: &'static str, apply: Apply) -> Directive {
+    Directive { name, apply }
+}
+
+impl Reader {
+    /// Where a line about security belongs.
+    fn security(&mut self) -> &mut SecuritySettings {
+        let settings = &mut self.settings;
+        match settings.listeners.last_mut() {
+            Some(listener) if settings.per_listener => &mut listener.security,
+            _ => &mut settings.security,
+        }
+    }
+
+    /// Where a line about limits of a listener belongs: to the one above, or to all.
+    fn listener_limits(&mut self) -> &mut ListenerLimits {
+        let settings = &mut self.settings;
+        match settings.listeners.last_mut() {
+            Some(listener) => &mut listener.limits,
+            None => &mut settings.listener_limits,
+        }
+    }
+
+    fn log_types(&mut self) -> &mut LogTypes {
+        let none = LogTypes {
+            error: false,
+            warning: false,
+            information: false,
+            debug: false,
+        };
+        self.settings.log.types.get_or_insert(none)
+    }
+}
+
+/// All that there are.
+pub(super) static DIRECTIVES: &[Directive] = &[
+    // Where it listens.
+    line("listener", |r, l| {
+        let listener = ListenerSettings {
+            port: l.number_16(0)?,
+            host: l.second().map(Into::into),
+            ..ListenerSettings::default()
+        };
+        r.settings.listeners.push(listener);
+        Ok(())
+    }),
+    line("port", |r, l| {
+        let port = l.number_16(0)?;
+        r.port_listener = Some(r.settings.listeners.len());
+        r.settings.listeners.push(ListenerSettings {
+            port,
+            ..ListenerSettings::default()
+        });
+        Ok(())
+    }),
+    line("bind_address", |r, l| {
+        r.bind_address = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("bind_interface", |r, l| {
+        r.listener(l.name)?.interface = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("socket_domain", |r, l| {
+        r.listener(l.name)?.only_ipv4 = Some(match l.value() {
+            "ipv4" => true,
+            "ipv6" => false,
+            _ => return Err(l.wrong("ipv4 or ipv6")),
+        });
+        Ok(())
+    }),
+    line("protocol", |r, l| {
+        r.listener(l.name)?.websocket = match l.value() {
+            "mqtt" => false,
+            "websockets" => true,
+            _ => return Err(l.wrong("mqtt or websockets")),
+        };
+        Ok(())
+    }),
+    line("websockets_origin", |r, l| {
+        r.listener(l.name)?.origins.push(l.value().to_owned());
+        Ok(())
+    }),
+    // The head of a request may have 8 kB, and lines about them go with the others.
+    line("websockets_headers_size", |_, l| {
+        l.number(0, 8192).map(drop)
+    }),
+    line("packet_buffer_size", |_, l| l.number(0, u32::MAX).map(drop)),
+    line("websockets_log_level", |_, l| {
+        l.number(0, u32::MAX).map(drop)
+    }),
+    line("mount_point", |r, l| {
+        if l.rest.contains(['+', '#', '\0']) {
+            return Err(l.wrong("a topic without + and #"));
+        }
+        r.listener(l.name)?.mount_point = Some(l.rest.to_owned());
+        Ok(())
+    }),
+    line("accept_protocol_versions", |r, l| {
+        let version = |word: &str| match word.trim() {
+            "3" => Ok(ProtocolVersion::V3_1),
+            "4" => Ok(ProtocolVersion::V3_1_1),
+            "5" => Ok(ProtocolVersion::V5_0),
+            _ => Err(l.wrong("a list of 3, 4 and 5")),
+        };
+        let versions: Result<_, _> = l.rest.split(',').map(version).collect();
+        r.listener_limits().versions = Some(versions?);
+        Ok(())
+    }),
+    // TLS.
+    line("certfile", |r, l| {
+        r.tls(l.name)?.certificate = l.rest.into();
+        Ok(())
+    }),
+    line("keyfile", |r, l| {
+        r.tls(l.name)?.key = l.rest.into();
+        Ok(())
+    }),
+    line("cafile", |r, l| {
+        r.tls(l.name)?.ca_file = Some(l.rest.into());
+        Ok(())
+    }),
+    line("capath", |r, l| {
+        r.tls(l.name)?.ca_path = Some(l.rest.into());
+        Ok(())
+    }),
+    line("crlfile", |r, l| {
+        r.tls(l.name)?.revoked = Some(l.rest.into());
+        Ok(())
+    }),
+    line("require_certificate", |r, l| {
+        r.tls(l.name)?.require_certificate = l.boolean()?;
+        Ok(())
+    }),
+    line("ciphers", |r, l| {
+        r.tls(l.name)?.ciphers = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("tls_version", |r, l| {
+        let version = TlsVersion::parse(l.value());
+        let wrong = || l.wrong("tlsv1.2 or tlsv1.3");
+        r.tls(l.name)?.version = Some(version.ok_or_else(wrong)?);
+        Ok(())
+    }),
+    line("use_identity_as_username", |r, l| {
+        let source = l.boolean()?.then_some(IdentitySource::CommonName);
+        r.listener(l.name)?.identity = source;
+        Ok(())
+    }),
+    line("use_subject_as_username", |r, l| {
+        let source = l.boolean()?.then_some(IdentitySource::Subject);
+        r.listener(l.name)?.identity = source;
+        Ok(())
+    }),
+    // Who may come in.
+    line("per_listener_settings", |r, l| {
+        let per_listener = l.boolean()?;
+        if r.settings.security != SecuritySettings::default() && per_listener {
+            return Err(
+                "'per_listener_settings' stands before all lines about security.".to_owned(),
+            );
+        }
+        r.settings.per_listener = per_listener;
+        Ok(())
+    }),
+    line("allow_anonymous", |r, l| {
+        r.security().allow_anonymous = Some(l.boolean()?);
+        Ok(())
+    }),
+    line("listener_allow_anonymous", |r, l| {
+        r.listener(l.name)?.security.allow_anonymous = Some(l.boolean()?);
+        Ok(())
+    }),
+    line("password_file", |r, l| {
+        r.security().password_file = Some(l.rest.into());
+        Ok(())
+    }),
+    line("acl_file", |r, l| {
+        r.security().acl_file = Some(l.rest.into());
+        Ok(())
+    }),
+    line("allow_zero_length_clientid", |r, l| {
+        r.security().allow_empty_identifier = Some(l.boolean()?);
+        Ok(())
+    }),
+    line("auto_id_prefix", |r, l| {
+        r.security().auto_id_prefix = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("listener_auto_id_prefix", |r, l| {
+        r.listener(l.name)?.security.auto_id_prefix = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("use_username_as_clientid", |r, l| {
+        let is_identifier = l.boolean()?;
+        match r.settings.listeners.last_mut() {
+            Some(listener) => listener.user_name_is_identifier = is_identifier,
+            None if is_identifier => drop(r.listener(l.name)?),
+            None => {}
+        }
+        Ok(())
+    }),
+    // Limits.
+    line("max_connections", |r, l| {
+        r.listener_limits().maximum_connections = l.limit_or_minus_one()?;
+        Ok(())
+    }),
+    line("max_qos", maximum_qos),
+    line("maximum_qos", maximum_qos),
+    line("max_topic_alias", |r, l| {
+        r.listener_limits().topic_alias_maximum = Some(l.number_16(0)?);
+        Ok(())
+    }),
+    line("max_topic_alias_broker", |r, l| {
+        r.listener_limits().topic_aliases = Some(l.number_16(0)?);
+        Ok(())
+    }),
+    line("global_max_connections", |r, l| {
+        r.settings.limits.maximum_connections = l.limit_or_minus_one()?;
+        Ok(())
+    }),
+    line("global_max_clients", |r, l| {
+        r.settings.limits.maximum_clients = l.limit_or_minus_one()?;
+        Ok(())
+    }),
+    line("max_inflight_messages", |r, l| {
+        let limit = match l.number_16(0)? {
+            0 => u16::MAX,
+            limit => limit,
+        };
+        r.settings.limits.receive_maximum = limit;
+        r.settings.limits.maximum_in_flight = limit;
+        Ok(())
+    }),
+    line("max_inflight_bytes", |r, l| {
+        r.settings.limits.maximum_in_flight_bytes = l.limit()?;
+        Ok(())
+    }),
+    line("max_queued_messages", |r, l| {
+        r.settings.limits.maximum_queued = l.limit()?;
+        Ok(())
+    }),
+    line("max_queued_bytes", |r, l| {
+        r.settings.limits.maximum_queued_bytes = l.limit()?;
+        Ok(())
+    }),
+    line("max_packet_size", |r, l| {
+        let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
+        r.settings.limits.maximum_packet_size = match l.value() {
+            "0" => largest,
+            _ => l.number(20, largest)?,
+        };
+        Ok(())
+    }),
+    line("message_size_limit", |r, l| {
+        r.settings.limits.maximum_payload = l.limit()?;
+        Ok(())
+    }),
+    line("max_keepalive", |r, l| {
+        let longest = l.number_16(0)?;
+        r.settings.limits.maximum_keep_alive = Some(longest).filter(|longest| *longest > 0);
+        Ok(())
+    }),
+    line("persistent_client_expiration", |r, l| {
+        r.settings.limits.longest_session = Some(l.long_time()?);
+        Ok(())
+    }),
+    // What is done with messages.
+    line("retain_available", |r, l| {
+        r.settings.limits.retain_available = l.boolean()?;
+        Ok(())
+    }),
+    line("check_retain_source", |r, l| {
+        r.settings.limits.check_retain_source = l.boolean()?;
+        Ok(())
+    }),
+    // Expired retained messages are never sent, and are dropped when they are met.
+    line("retain_expiry_interval", |_, l| {
+        l.number(0, u32::MAX).map(drop)
+    }),
+    line("allow_duplicate_messages", |r, l| {
+        r.settings.limits.allow_duplicates = l.boolean()?;
+        Ok(())
+    }),
+    line("queue_qos0_messages", |r, l| {
+        r.settings.limits.queue_qos_0 = l.boolean()?;
+        Ok(())
+    }),
+    line("upgrade_outgoing_qos", |r, l| {
+        r.settings.limits.upgrade_qos = l.boolean()?;
+        Ok(())
+    }),
+    line("sys_interval", |r, l| {
+        let seconds = l.number(0, 65535)?;
+        r.settings.limits.sys_interval = Duration::from_secs(seconds.into());
+        Ok(())
+    }),
+    // Packets are always sent at once, and gathered to one write for each turn.
+    line("set_tcp_nodelay", |_, l| l.boolean().map(drop)),
+    // What survives.
+    line("persistence", |r, l| {
+        r.settings.persistence = l.boolean()?;
+        Ok(())
+    }),
+    line("persistence_location", |r, l| {
+        r.settings.persistence_location = l.rest.into();
+        Ok(())
+    }),
+    // The file has a name and a form of its own, so as not to overwrite mosquitto's.
+    line("persistence_file", |_, _| Ok(())),
+    // Every turn is stored as it happens: no interval loses anything.
+    line("autosave_interval", |_, l| l.number(0, u32::MAX).map(drop)),
+    line("autosave_on_changes", |_, l| l.boolean().map(drop)),
+    line("sync", |r, l| {
+        r.settings.sync = match (l.value(), l.second()) {
+            ("always", None) => SyncPolicy::Always,
+            ("never", None) => SyncPolicy::Never,
+            ("interval", Some(seconds)) => {
+                let seconds: Option<f64> = seconds.trim_end_matches('s').parse().ok();
+                let interval = seconds
+                    .filter(|seconds| *seconds > 0.0)
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                SyncPolicy::Interval(interval.ok_or_else(|| l.wrong(SYNC))?)
+            }
+            _ => return Err(l.wrong(SYNC)),
+        };
+        Ok(())
+    }),
+    // The process and its log.
+    line("pid_file", |r, l| {
+        r.settings.pid_file = Some(l.rest.into());
+        Ok(())
+    }),
+    line("user", |r, l| {
+        r.settings.user = Some(l.value().to_owned());
+        Ok(())
+    }),
+    line("include_dir", |r, l| {
+        r.include = Some(l.rest.into());
+        Ok(())
+    }),
+    line("log_dest", |r, l| {
+        let destination = match (l.value(), l.rest.split_once(char::is_whitespace)) {
+            ("file", Some((_, path))) => LogDestination::File(path.trim().into()),
+            ("none", _) => LogDestination::None,
+            ("stderr", _) => LogDestination::StandardError,
+            ("stdout", _) => LogDestination::StandardOutput,
+            ("syslog", _) => LogDestination::Syslog,
+            _ => return Err(l.wrong("stderr, stdout, syslog, none or file with a path")),
+        };
+        r.settings.log.destinations.push(destination);
+        Ok(())
+    }),
+    line("log_type", |r, l| {
+        let types = r.log_types();
+        match l.value() {
+            "error" => types.error = true,
+            "warning" => types.warning = true,
+            "notice" | "information" => types.information = true,
+            "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" => types.debug = true,
+            "none" => {}
+            "all" => {
+                *types = LogTypes {
+                    error: true,
+                    warning: true,
+                    information: true,
+                    debug: true,
+                }
+            }
+            _ => return Err(l.wrong("error, warning, notice, information, debug, none or all")),
+        }
+        Ok(())
+    }),
+    line("log_timestamp", |r, l| {
+        r.settings.log.timestamp = l.boolean()?;
+        Ok(())
+    }),
+    line("log_timestamp_format", |r, l| {
+        r.settings.log.timestamp_format = Some(l.rest.to_owned());
+        Ok(())
+    }),
+    line("log_facility", |r, l| {
+        r.settings.log.facility = Some(u8::try_from(l.number(0, 7)?).unwrap_or(0));
+        Ok(())
+    }),
+    line("connection_messages", |r, l| {
+        r.settings.log.connections = l.boolean()?;
+        Ok(())
+    }),
+];
+
+const SYNC: &str = "always, never, or interval and seconds";
+
+fn maximum_qos(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {
+    let qos = l.value().parse().ok().and_then(QoS::from_value);
+    r.listener_limits().maximum_qos = Some(qos.ok_or_else(|| l.wrong("0, 1 or 2"))?);
+    Ok(())
+}

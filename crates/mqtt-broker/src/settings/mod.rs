@@ -1,0 +1,335 @@
+//! mosquitto's configuration language: one `name value` for each line, `#` in the first column
+//! starts a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
+//! files are read in `reader.rs`, and what mosquitto has and this broker has not in `refused.rs`.
+//!
+//! What cannot be done is refused with its place, not passed over: a line that has no effect could be the
+//! one that protects something.
+
+mod directives;
+mod reader;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
+
+use mqtt_codec::{ProtocolVersion, QoS};
+use mqtt_transport::TlsServerOptions;
+
+use crate::{IdentitySource, SyncPolicy};
+
+/// What a broker is started with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens; empty if the configuration does not say.
+    pub listeners: Vec<ListenerSettings>,
+    /// Who may come in, where a listener does not say otherwise.
+    pub security: SecuritySettings,
+    /// `per_listener_settings`: lines about security belong to the listener above them.
+    pub per_listener: bool,
+    /// Limits of all listeners.
+    pub limits: Limits,
+    /// Limits of listeners that do not say otherwise.
+    pub listener_limits: ListenerLimits,
+    /// `persistence`: whether sessions and retained messages survive the broker.
+    pub persistence: bool,
+    /// `persistence_location`: the folder of the store; the current one if not said.
+    pub persistence_location: PathBuf,
+    /// `sync`: when what is stored is on the disk for sure.
+    pub sync: SyncPolicy,
+    /// Where the log goes, and what is in it.
+    pub log: LogSettings,
+    /// `pid_file`: the file that the number of the process is written to.
+    pub pid_file: Option<PathBuf>,
+    /// `user`: who the broker becomes if root has started it.
+    pub user: Option<String>,
+}
+
+/// Who may come in, and what clients are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecuritySettings {
+    /// `allow_anonymous`: whether clients without a user name may come in; no one said if `None`.
+    pub allow_anonymous: Option<bool>,
+    /// `password_file`.
+    pub password_file: Option<PathBuf>,
+    /// `acl_file`.
+    pub acl_file: Option<PathBuf>,
+    /// `auto_id_prefix`: the start of identifiers that the broker chooses.
+    pub auto_id_prefix: Option<String>,
+    /// `allow_zero_length_clientid`: whether it chooses any.
+    pub allow_empty_identifier: Option<bool>,
+}
+
+/// A `listener` line, and those below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// 0 takes a free port.
+    pub port: u16,
+    /// A name or an address; every address of this machine if `None`. With port 0 a path is the one of
+    /// a Unix socket.
+    pub host: Option<String>,
+    /// `socket_domain`: only IPv4 (`Some(true)`) or only IPv6.
+    pub only_ipv4: Option<bool>,
+    /// `bind_interface`: only connections that come by this interface.
+    pub interface: Option<String>,
+    /// `certfile`, `keyfile` and what belongs to them: TLS.
+    pub tls: Option<TlsServerOptions>,
+    /// `use_identity_as_username`, `use_subject_as_username`.
+    pub identity: Option<IdentitySource>,
+    /// `use_username_as_clientid`: the client identifier is the user name.
+    pub user_name_is_identifier: bool,
+    /// `protocol websockets`.
+    pub websocket: bool,
+    /// `websockets_origin`: where pages that connect may come from; anywhere if there are none.
+    pub origins: Vec<String>,
+    /// `mount_point`: what stands before the topics of its clients.
+    pub mount_point: Option<String>,
+    /// `listener_allow_anonymous` and the like; with `per_listener_settings` all about security.
+    pub security: SecuritySettings,
+    /// Limits of its clients.
+    pub limits: ListenerLimits,
+}
+
+/// Limits that each listener may have for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// `max_connections`: so many at a time; more are closed at once.
+    pub maximum_connections: Option<usize>,
+    /// `max_qos`: the highest QoS that clients may use.
+    pub maximum_qos: Option<QoS>,
+    /// `max_topic_alias`: topic aliases that a client of 5.0 may use.
+    pub topic_alias_maximum: Option<u16>,
+    /// `max_topic_alias_broker`: topic aliases used towards a client of 5.0, if it takes as many.
+    pub topic_aliases: Option<u16>,
+    /// `accept_protocol_versions`: all if `None`.
+    pub versions: Option<Vec<ProtocolVersion>>,
+}
+
+/// Limits of the broker, by default mosquitto's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `max_packet_size`: the largest packet in bytes.
+    pub maximum_packet_size: u32,
+    /// `message_size_limit`: the largest payload in bytes; larger messages are not passed on.
+    pub maximum_payload: usize,
+    /// `max_inflight_messages`, as clients of 5.0 are told: messages of QoS 1 and 2 that a client
+    /// may send at a time.
+    pub receive_maximum: u16,
+    /// `max_inflight_messages`: messages of QoS 1 and 2 that are sent to a client at a time.
+    pub maximum_in_flight: u16,
+    /// `max_inflight_bytes`: bytes of such messages; one message always goes.
+    pub maximum_in_flight_bytes: usize,
+    /// Topic aliases that a client of 5.0 may use, where its listener does not say otherwise.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases used towards a client of 5.0, if it takes as many.
+    pub topic_aliases: u16,
+    /// `max_queued_messages`: messages of QoS 1 and 2 that wait for a client. The newest are dropped.
+    pub maximum_queued: usize,
+    /// `max_queued_bytes`: bytes of such messages.
+    pub maximum_queued_bytes: usize,
+    /// `max_keepalive`: the longest keep alive in seconds.
+    pub maximum_keep_alive: Option<u16>,
+    /// `global_max_connections`: connections at a time.
+    pub maximum_connections: Option<usize>,
+    /// `global_max_clients`: clients that are connected or have a session.
+    pub maximum_clients: Option<usize>,
+    /// `persistent_client_expiration`: how long a session without end is kept without a connection.
+    pub longest_session: Option<Duration>,
+    /// `retain_available`: whether messages are retained.
+    pub retain_available: bool,
+    /// `check_retain_source`: whether a retained message is only sent on while its publisher may publish
+    /// to its topic.
+    pub check_retain_source: bool,
+    /// `allow_duplicate_messages`: whether overlapping subscriptions of a client get a message each.
+    pub allow_duplicates: bool,
+    /// `queue_qos0_messages`: whether messages of QoS 0 wait for clients that are away.
+    pub queue_qos_0: bool,
+    /// `upgrade_outgoing_qos`: whether messages are sent with the QoS of the subscription, also if that
+    /// is higher than theirs.
+    pub upgrade_qos: bool,
+    /// `sys_interval`: how often the topics below `$SYS` are renewed; never if zero.
+    pub sys_interval: Duration,
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `log_dest`, each of them.
+    pub destinations: Vec<LogDestination>,
+    /// `log_type`, each of them; errors, warnings, notices and information if none was named.
+    pub types: Option<LogTypes>,
+    /// `log_timestamp`: whether lines begin with the time.
+    pub timestamp: bool,
+    /// `log_timestamp_format`, for `strftime`; mosquitto's seconds since 1970 are `%s`.
+    pub timestamp_format: Option<String>,
+    /// `log_facility`: local0 to local7 of syslog; daemon if `None`.
+    pub facility: Option<u8>,
+    /// `connection_messages`: whether connects and disconnects are logged.
+    pub connections: bool,
+}
+
+/// Where lines of the log go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogDestination {
+    /// To this file.
+    File(PathBuf),
+    /// Nowhere.
+    None,
+    /// To standard error.
+    StandardError,
+    /// To standard output.
+    StandardOutput,
+    /// To the system's log.
+    Syslog,
+}
+
+/// Kinds of lines, by the level of `log` that they have here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTypes {
+    /// `error`.
+    pub error: bool,
+    /// `warning`.
+    pub warning: bool,
+    /// `notice` and `information`.
+    pub information: bool,
+    /// `debug`, `subscribe`, `unsubscribe`, `websockets`.
+    pub debug: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            maximum_packet_size: 2_000_000,
+            maximum_payload: usize::MAX,
+            receive_maximum: 20,
+            maximum_in_flight: 20,
+            maximum_in_flight_bytes: usize::MAX,
+            topic_alias_maximum: 10,
+            topic_aliases: 10,
+            maximum_queued: 1000,
+            maximum_queued_bytes: usize::MAX,
+            maximum_keep_alive: None,
+            maximum_connections: None,
+            maximum_clients: None,
+            longest_session: None,
+            retain_available: true,
+            check_retain_source: true,
+            allow_duplicates: false,
+            queue_qos_0: false,
+            upgrade_qos: false,
+            sys_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            destinations: Vec::new(),
+            types: None,
+            timestamp: true,
+            timestamp_format: None,
+            facility: None,
+            connections: true,
+        }
+    }
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// A line is wrong: the file, the number of the line, and what it is.
+    Line(PathBuf, usize, String),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, _) => write!(f, "Unable to open config file '{}'", path.display()),
+            Self::Line(path, number, what) => {
+                write!(f, "{what} Error found at {}:{number}.", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(_, error) => Some(error),
+            Self::Line(..) => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Those of a configuration without a line.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The file of the store, if there is to be one.
+    pub fn store(&self) -> Option<PathBuf> {
+        let file = || self.persistence_location.join(STORE);
+        self.persistence.then(file)
+    }
+
+    /// What a listener says about security, and where it says nothing, what is said for all.
+    pub fn security_of(&self, listener: Option<&ListenerSettings>) -> SecuritySettings {
+        let Some(own) = listener.map(|listener| &listener.security) else {
+            return self.security.clone();
+        };
+        let all = &self.security;
+        // With `per_listener_settings` there is nothing for all, but for lines above the first listener.
+        SecuritySettings {
+            allow_anonymous: own.allow_anonymous.or(all.allow_anonymous),
+            password_file: own
+                .password_file
+                .clone()
+                .or_else(|| all.password_file.clone()),
+            acl_file: own.acl_file.clone().or_else(|| all.acl_file.clone()),
+            auto_id_prefix: own
+                .auto_id_prefix
+                .clone()
+                .or_else(|| all.auto_id_prefix.clone()),
+            allow_empty_identifier: own.allow_empty_identifier.or(all.allow_empty_identifier),
+        }
+    }
+
+    /// The limits of a listener's clients.
+    pub fn limits_of(&self, listener: Option<&ListenerSettings>) -> ListenerLimits {
+        let all = &self.listener_limits;
+        let Some(own) = listener.map(|listener| &listener.limits) else {
+            return all.clone();
+        };
+        ListenerLimits {
+            maximum_connections: own.maximum_connections.or(all.maximum_connections),
+            maximum_qos: own.maximum_qos.or(all.maximum_qos),
+            topic_alias_maximum: own.topic_alias_maximum.or(all.topic_alias_maximum),
+            topic_aliases: own.topic_aliases.or(all.topic_aliases),
+            versions: own.versions.clone().or_else(|| all.versions.clone()),
+        }
+    }
+}
+
+impl ListenerSettings {
+    /// The path, if it is a Unix socket.
+    pub fn unix_path(&self) -> Option<&Path> {
+        let host = self.host.as_deref().filter(|host| host.contains('/'));
+        host.filter(|_| self.port == 0).map(Path::new)
+    }
+
+    /// The address, if the host is none, or is one already.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.as_deref()?.parse().ok()
+    }
+}
+
+/// The name of the store: not the one of mosquitto's, which may be in the same folder.
+const STORE: &str = "rbroker.db";

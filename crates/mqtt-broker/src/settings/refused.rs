@@ -1,0 +1,98 @@
+//! Names of mosquitto's that this broker does not have, and what to use instead.
+
+/// What to use instead; `None` if the name is not mosquitto's.
+pub(super) fn instead(name: &str) -> Option<&'static str> {
+    if BRIDGES.contains(&name) || name.starts_with("bridge_") {
+        return Some(
+            "it has no bridges; 'rsub -F %j' on one side and 'rpub -l' on the other, or mosquitto, \
+             carry messages between brokers.",
+        );
+    }
+    if name == "plugin" || name.starts_with("plugin_") || PLUGINS.contains(&name) {
+        return Some(
+            "it has no plugins; users and rights are those of 'password_file' and 'acl_file'.",
+        );
+    }
+    let found = OTHERS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, instead)| *instead)
+}
+
+const BRIDGES: &[&str] = &[
+    "address",
+    "addresses",
+    "cleansession",
+    "clientid",
+    "connection",
+    "idle_timeout",
+    "keepalive_interval",
+    "local_cleansession",
+    "local_clientid",
+    "local_password",
+    "local_username",
+    "notification_topic",
+    "notifications",
+    "notifications_local_only",
+    "password",
+    "remote_clientid",
+    "remote_password",
+    "remote_username",
+    "restart_timeout",
+    "round_robin",
+    "start_type",
+    "threshold",
+    "topic",
+    "try_private",
+    "username",
+];
+
+const PLUGINS: &[&str] = &[
+    "auth_plugin",
+    "auth_plugin_deny_special_chars",
+    "global_plugin",
+    "plugin_load",
+    "plugin_use",
+];
+
+const OTHERS: &[(&str, &str)] = &[
+    ("ciphers_tls1.3", "those of TLS 1.3 are all offered."),
+    (
+        "clientid_prefixes",
+        "'acl_file' with 'pattern' and %c says what a client may do.",
+    ),
+    (
+        "dhparamfile",
+        "keys are agreed on with elliptic curves, which need none.",
+    ),
+    (
+        "disable_client_cert_date_checks",
+        "certificates that have expired are not accepted.",
+    ),
+    (
+        "enable_control_api",
+        "'rbroker status' tells what the broker does.",
+    ),
+    ("enable_proxy_protocol", "let the proxy speak TCP to it."),
+    ("http_dir", "a web server serves files."),
+    (
+        "memory_limit",
+        "'max_queued_bytes', 'max_packet_size' and 'max_connections' limit memory.",
+    ),
+    (
+        "psk_file",
+        "TLS with pre-shared keys is not there; certificates ('cafile') are.",
+    ),
+    (
+        "psk_hint",
+        "TLS with pre-shared keys is not there; certificates ('cafile') are.",
+    ),
+    (
+        "tls_engine",
+        "engines of OpenSSL are not there; 'keyfile' names a key in PEM form.",
+    ),
+    (
+        "tls_engine_kpass_sha1",
+        "engines of OpenSSL are not there; 'keyfile' names a key in PEM form.",
+    ),
+    ("tls_keyform", "'keyfile' names a key in PEM form."),
+    ("trace_level", "'log_type debug' and --trace show packets."),
+];

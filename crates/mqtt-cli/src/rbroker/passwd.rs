@@ -1,0 +1,199 @@
+//! `rbroker passwd`: writes password files, with the options of mosquitto_passwd.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, Command};
+use mqtt_broker::{Hashing, PasswordHash};
+
+use crate::exit::{Failure, Status};
+
+const AFTER_HELP: &str = "\
+Each line of the file is USER:HASH. rbroker reads it with the line 'password_file FILE' in its
+configuration, and again when it gets SIGHUP. Without -b the password is asked for, or read from
+standard input if that is no terminal.";
+
+fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .short(name.chars().next())
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
+    Command::new("rbroker passwd")
+        .about("Write password files")
+        .after_help(AFTER_HELP)
+        .arg(flag("c", "Make a new file; one that is there is replaced"))
+        .arg(flag(
+            "b",
+            "The password stands on the command line, where others can see it",
+        ))
+        .arg(flag("D", "Remove the user").conflicts_with_all(["b", "c", "U"]))
+        .arg(flag("U", "Hash the plain passwords of a file").conflicts_with_all(["b", "c"]))
+        .arg(
+            Arg::new("H")
+                .short('H')
+                .value_name("hash")
+                .value_parser(["argon2id", "sha512-pbkdf2"])
+                .default_value("sha512-pbkdf2")
+                .help("How passwords are hashed"),
+        )
+        .arg(
+            Arg::new("file")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf)),
+        )
+        .arg(Arg::new("user").required_unless_present("U"))
+        .arg(Arg::new("password"))
+}
+
+/// Runs it; `arguments` begin behind `passwd`.
+pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    let words = std::iter::once(OsString::from("rbroker passwd")).chain(arguments.iter().cloned());
+    let matches = match command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            let _ = write!(std::io::stdout(), "{}", error.render());
+            return Ok(Status::Success);
+        }
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            return Err(Failure::usage(first.trim_start_matches("error: ")));
+        }
+    };
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let hashing = match text("H") {
+        Some("argon2id") => Hashing::Argon2id,
+        _ => Hashing::Pbkdf2,
+    };
+    let Some(path) = matches.get_one::<PathBuf>("file") else {
+        return Err(Failure::usage("The file is missing."));
+    };
+    let file = match matches.get_flag("c") {
+        true => PasswordFile::default(),
+        false => PasswordFile::read(path)?,
+    };
+    let user = text("user").unwrap_or_default();
+    if user.contains([':', '\n', '\r']) || user.starts_with('#') {
+        return Err(Failure::usage(
+            "A user name has no ':', and no '#' at its start.",
+        ));
+    }
+    let file = if matches.get_flag("U") {
+        file.with_hashes(hashing)?
+    } else if matches.get_flag("D") {
+        file.without(user)
+            .ok_or_else(|| Failure::failed(format!("There is no user '{user}' in the file.")))?
+    } else {
+        let password = match (matches.get_flag("b"), text("password")) {
+            (true, Some(password)) => password.to_owned(),
+            (true, None) => return Err(Failure::usage("The password is missing.")),
+            (false, Some(_)) => {
+                return Err(Failure::usage("A password on the command line needs -b."));
+            }
+            (false, None) => ask()?,
+        };
+        file.with(user, &hash(&password, hashing)?)
+    };
+    file.write(path)?;
+    Ok(Status::Success)
+}
+
+fn hash(password: &str, hashing: Hashing) -> Result<String, Failure> {
+    let hash = PasswordHash::new(password.as_bytes(), hashing);
+    let hash = hash.map_err(|error| Failure::failed(format!("{error}.")))?;
+    Ok(hash.to_string())
+}
+
+/// Twice at a terminal, so that it is not mistyped.
+fn ask() -> Result<String, Failure> {
+    let fail = |error: std::io::Error| Failure::failed(format!("Cannot read a password: {error}."));
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(fail)?;
+        return match line.trim_end_matches(['\n', '\r']) {
+            "" => Err(Failure::failed("The password is empty.")),
+            password => Ok(password.to_owned()),
+        };
+    }
+    let first = rpassword::prompt_password("Password: ").map_err(fail)?;
+    let second = rpassword::prompt_password("Reenter password: ").map_err(fail)?;
+    match first == second && !first.is_empty() {
+        true => Ok(first),
+        false => Err(Failure::failed("Passwords do not match, or are empty.")),
+    }
+}
+
+/// The lines of a file; those that are no users stay as they are.
+#[derive(Debug, Default)]
+struct PasswordFile(Vec<String>);
+
+impl PasswordFile {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            Failure::failed(format!("Unable to open file {path} for reading: {error}."))
+                .with_hint("-c makes a new file.")
+        })?;
+        Ok(Self(text.lines().map(Into::into).collect()))
+    }
+
+    fn with(mut self, user: &str, hash: &str) -> Self {
+        let line = format!("{user}:{hash}");
+        match self.0.iter_mut().find(|line| is_of(line, user)) {
+            Some(old) => *old = line,
+            None => self.0.push(line),
+        }
+        self
+    }
+
+    fn without(mut self, user: &str) -> Option<Self> {
+        let before = self.0.len();
+        self.0.retain(|line| !is_of(line, user));
+        (self.0.len() < before).then_some(self)
+    }
+
+    fn with_hashes(mut self, hashing: Hashing) -> Result<Self, Failure> {
+        for line in &mut self.0 {
+            match line.split_once(':') {
+                Some((user, password)) if !line.starts_with('#') && !password.starts_with('$') => {
+                    *line = format!("{user}:{}", hash(password, hashing)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whole, or not at all: beside the old one, and then in its place.
+    fn write(&self, path: &Path) -> Result<(), Failure> {
+        let fail = |error: std::io::Error| {
+            Failure::failed(format!("Cannot write '{}': {error}.", path.display()))
+        };
+        let mut text = self.0.join("\n");
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&new).map_err(fail)?;
+        if let Ok(data) = std::fs::metadata(path) {
+            file.set_permissions(data.permissions()).map_err(fail)?;
+        }
+        file.write_all(text.as_bytes()).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+        std::fs::rename(&new, path).map_err(fail)
+    }
+}
+
+fn is_of(line: &str, user: &str) -> bool {
+    let name = line.split_once(':').map(|(name, _)| name.trim());
+    !line.starts_with('#') && name == Some(user)
+}

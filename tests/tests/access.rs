@@ -1,0 +1,308 @@
+//! Who may come in to rbroker, and what for: passwords and access control lists.
+#![cfg(unix)]
+
+use std::path::{Path, PathBuf};
+
+use tests::{Broker, Finished, Program, find, skip};
+
+fn passwd(arguments: &[&str], file: &Path, rest: &[&str]) -> Program {
+    let mut program = Program::new("rbroker").arg("passwd");
+    for argument in arguments {
+        program = program.arg(argument);
+    }
+    program = program.arg(file);
+    rest.iter().fold(program, |program, word| program.arg(word))
+}
+
+/// A file with the user `me`, whose password is `secret`.
+fn users(folder: &Path) -> PathBuf {
+    let file = folder.join("users");
+    passwd(&["-c", "-b"], &file, &["me", "secret"])
+        .run()
+        .success();
+    file
+}
+
+fn publish(broker: &Broker, options: &str) -> Finished {
+    Program::new("rpub")
+        .args(&broker.options())
+        .args("-t a -m x -q 1 -i id")
+        .args(options)
+        .run()
+}
+
+/// A broker that asks for passwords.
+fn guarded(file: &Path, more: &str) -> Broker {
+    Broker::start(&format!(
+        "allow_anonymous false\npassword_file {}\n{more}",
+        file.display()
+    ))
+}
+
+#[test]
+fn only_users_with_the_right_password_come_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    passwd(&["-b", "-H", "argon2id"], &file, &["you", "other"])
+        .run()
+        .success();
+    let broker = guarded(&file, "");
+    for (options, statuses) in [
+        ("-u me -P secret", [0, 0]),
+        ("-u you -P other", [0, 0]),
+        ("-u me -P other", [5, 135]),
+        ("-u me", [5, 135]),
+        ("-u nobody -P secret", [5, 135]),
+        ("", [5, 135]),
+    ] {
+        for (version, status) in ["-V 311", "-V 5"].into_iter().zip(statuses) {
+            let finished = publish(&broker, &format!("{options} {version}"));
+            assert_eq!(finished.status, status, "{options} {version} {finished:?}");
+        }
+    }
+    let log = broker.wait_for_log("refused");
+    assert!(!log.contains("secret") && !log.contains("other"), "{log}");
+}
+
+#[test]
+fn files_of_mosquitto_passwd_are_read() {
+    let Some(tool) = find("mosquitto_passwd") else {
+        return skip(
+            "files_of_mosquitto_passwd_are_read",
+            "mosquitto is not installed",
+        );
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    Program::at(tool)
+        .args("-c -b")
+        .arg(&file)
+        .args("me secret")
+        .run()
+        .success();
+    let broker = guarded(&file, "");
+    publish(&broker, "-u me -P secret").success();
+    assert_eq!(publish(&broker, "-u me -P Secret").status, 5);
+}
+
+#[test]
+fn password_files_are_made_changed_and_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    let read = || std::fs::read_to_string(&file).unwrap();
+    let first = read();
+    // From standard input; the line of another user stays.
+    passwd(&[], &file, &["you"])
+        .input("typed\n")
+        .run()
+        .success();
+    assert!(
+        read().starts_with(&first) && read().contains("\nyou:$7$"),
+        "{}",
+        read()
+    );
+    passwd(&["-D"], &file, &["me"]).run().success();
+    assert!(read().starts_with("you:$7$"), "{}", read());
+    assert_eq!(passwd(&["-D"], &file, &["me"]).run().status, 1);
+    std::fs::write(&file, "# plain\nme:secret\n").unwrap();
+    let plain = Program::new("rbroker")
+        .arg("-c")
+        .arg(folder.path().join("none"))
+        .run();
+    assert_eq!(plain.status, 3);
+    passwd(&["-U"], &file, &[]).run().success();
+    assert!(read().starts_with("# plain\nme:$7$"), "{}", read());
+    publish(&guarded(&file, ""), "-u me -P secret").success();
+    let wrong = passwd(&["-b"], &file, &["a:b", "c"]).run();
+    assert_eq!(wrong.status, 1, "{wrong:?}");
+    assert_eq!(
+        passwd(&[], &folder.path().join("none"), &["me"])
+            .run()
+            .status,
+        1
+    );
+}
+
+#[test]
+fn files_that_cannot_be_used_keep_the_broker_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, list) = (folder.path().join("users"), folder.path().join("list"));
+    std::fs::write(&users, "me:plain\n").unwrap();
+    std::fs::write(&list, "user me\ntopics a\n").unwrap();
+    for (line, status, words) in [
+        (format!("password_file {}", users.display()), 3, "line 1 of"),
+        (format!("acl_file {}", list.display()), 3, "line 2 of"),
+        (
+            "acl_file /no/such/file".to_owned(),
+            13,
+            "cannot open '/no/such/file'",
+        ),
+    ] {
+        let config = folder.path().join("conf");
+        std::fs::write(&config, format!("listener 0 127.0.0.1\n{line}\n")).unwrap();
+        for check in ["", "--check-config"] {
+            let finished = Program::new("rbroker")
+                .args(check)
+                .arg("-c")
+                .arg(&config)
+                .run();
+            assert_eq!(finished.status, status, "{finished:?}");
+            assert!(finished.errors.contains(words), "{finished:?}");
+        }
+    }
+}
+
+const LIST: &str = "\
+topic read open/#
+user me
+topic readwrite mine/#
+topic deny mine/not
+user you
+topic read mine/#
+pattern readwrite own/%u/%c/#
+";
+
+#[test]
+fn rights_hold_for_publishing_and_receiving() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    std::fs::write(&list, LIST).unwrap();
+    // Everyone may come in, and is known by the name.
+    let broker = Broker::start(&format!("acl_file {}", list.display()));
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-t # -v -q 1 -C 2 -u you -i s")
+        .start();
+    broker.wait_for_log("Sending SUBACK to s");
+    let publish = |options: &str| {
+        Program::new("rpub")
+            .args(&broker.options())
+            .args("-m x -q 1 -V 5 -i id")
+            .args(options)
+            .run()
+    };
+    for (options, status) in [
+        ("-t mine/not -u me", 135),
+        ("-t open/a", 135),
+        ("-t mine/a -u you", 135),
+        ("-t own/me/id/a -u me", 0), // not for the subscriber
+        ("-t own/you/id/a -u me", 135),
+        ("-t mine/a -u me", 0),
+        ("-t mine/b -u me -q 0", 0),
+    ] {
+        assert_eq!(publish(options).status, status, "{options}");
+    }
+    assert_eq!(subscriber.wait().success().text(), "mine/a x\nmine/b x\n");
+    broker.wait_for_log("Denied PUBLISH from id ('mine/not', 1 bytes)");
+    // 3.1.1 has no way to say so.
+    publish("-t mine/not -u me -V 311").success();
+}
+
+#[test]
+fn rights_hold_for_wills_and_for_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    std::fs::write(&list, LIST).unwrap();
+    let broker = Broker::start(&format!("acl_file {}", list.display()));
+    let options = broker.options();
+    let away = || {
+        Program::new("rsub")
+            .args(&options)
+            .args("-t # -q 1 -c -i away -u you")
+    };
+    away().args("-E").run().success();
+    for topic in ["mine/a", "mine/b"] {
+        let publish = format!("-t {topic} -m x -q 1 -u me");
+        Program::new("rpub")
+            .args(&options)
+            .args(&publish)
+            .run()
+            .success();
+    }
+    for (name, topic, said) in [
+        ("w1", "open/will", "Denied will of w1"),
+        ("w2", "mine/will", "Sending will of w2"),
+    ] {
+        let will =
+            format!("-t none -u me -i {name} --will-topic {topic} --will-payload w --will-qos 1");
+        let mut dying = Program::new("rsub").args(&options).args(&will).start();
+        broker.wait_for_log(&format!("Sending SUBACK to {name}"));
+        dying.kill();
+        broker.wait_for_log(said);
+    }
+    // Rights are those of the moment in which a message leaves.
+    let changed = LIST.replace(
+        "user you\ntopic read mine/#",
+        "user you\ntopic read mine/b\ntopic read mine/will",
+    );
+    std::fs::write(&list, changed).unwrap();
+    broker.running.signal("HUP");
+    broker.wait_for_log("Reloading config");
+    let got = away().args("-v -C 2").run().success();
+    assert_eq!(got.text(), "mine/b x\nmine/will w\n");
+}
+
+#[test]
+fn retained_messages_go_when_their_publisher_loses_the_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    let all = "user me\ntopic readwrite a/#\nuser you\ntopic read a/#\n";
+    for check in [true, false] {
+        std::fs::write(&list, all).unwrap();
+        let broker = Broker::start(&format!(
+            "acl_file {}\ncheck_retain_source {check}",
+            list.display()
+        ));
+        for (topic, user) in [("a/1", "me"), ("a/2", "me")] {
+            let publish = format!("-t {topic} -m x -r -q 1 -u {user}");
+            Program::new("rpub")
+                .args(&broker.options())
+                .args(&publish)
+                .run()
+                .success();
+        }
+        std::fs::write(&list, all.replace("readwrite a/#", "readwrite a/2")).unwrap();
+        broker.running.signal("HUP");
+        broker.wait_for_log("Reloading config");
+        let got = Program::new("rsub")
+            .args(&broker.options())
+            .args("-t # -v -u you -W 1 -F %t")
+            .run();
+        let expected = if check { "a/2\n" } else { "a/1\na/2\n" };
+        assert_eq!(got.text(), expected);
+    }
+}
+
+#[test]
+fn users_are_read_again_and_a_broken_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    let broker = guarded(&file, "");
+    assert_eq!(publish(&broker, "-u you -P new").status, 5);
+    passwd(&["-b"], &file, &["you", "new"]).run().success();
+    broker.running.signal("HUP");
+    broker.wait_for_log("Reloading config");
+    publish(&broker, "-u you -P new").success();
+    std::fs::write(&file, "me:plain\n").unwrap();
+    broker.running.signal("HUP");
+    broker.wait_for_log("Everything stays as it was: line 1 of");
+    publish(&broker, "-u me -P secret").success();
+}
+
+#[test]
+fn who_guesses_does_not_hold_up_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    let broker = guarded(&file, "");
+    let guess = || {
+        Program::new("rpub")
+            .args(&broker.options())
+            .args("-t a -m x -u me -P wrong")
+            .start()
+    };
+    let guesses: Vec<_> = (0..20).map(|_| guess()).collect();
+    publish(&broker, "-u me -P secret").success();
+    for guess in guesses {
+        assert_eq!(guess.wait().status, 5);
+    }
+}
