@@ -237,7 +237,7 @@ fn rights_hold_for_wills_and_for_what_waits() {
     );
     std::fs::write(&list, changed).unwrap();
     broker.running.signal("HUP");
-    broker.wait_for_log("Reloading config");
+    broker.wait_for_log("Config reloaded");
     let got = away().args("-v -C 2").run().success();
     assert_eq!(got.text(), "mine/b x\nmine/will w\n");
 }
@@ -263,7 +263,7 @@ fn retained_messages_go_when_their_publisher_loses_the_right() {
         }
         std::fs::write(&list, all.replace("readwrite a/#", "readwrite a/2")).unwrap();
         broker.running.signal("HUP");
-        broker.wait_for_log("Reloading config");
+        broker.wait_for_log("Config reloaded");
         let got = Program::new("rsub")
             .args(&broker.options())
             .args("-t # -v -u you -W 1 -F %t")
@@ -281,7 +281,7 @@ fn users_are_read_again_and_a_broken_file_changes_nothing() {
     assert_eq!(publish(&broker, "-u you -P new").status, 5);
     passwd(&["-b"], &file, &["you", "new"]).run().success();
     broker.running.signal("HUP");
-    broker.wait_for_log("Reloading config");
+    broker.wait_for_log("Config reloaded");
     publish(&broker, "-u you -P new").success();
     std::fs::write(&file, "me:plain\n").unwrap();
     broker.running.signal("HUP");

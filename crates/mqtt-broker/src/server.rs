@@ -295,6 +295,7 @@ impl Server {
                 for (bound, door) in self.listeners.iter_mut().zip(doors) {
                     bound.listener.set_door(door);
                 }
+                log::info!(target: EVENTS, "Config reloaded.");
             }
             Err(error) => {
                 log::error!(target: EVENTS, "Everything stays as it was: {error}");

@@ -1,0 +1,298 @@
+//! Configuration files as they are found in practice: accepted, or refused by line. What the lines do is
+//! tested elsewhere, mostly in `limits.rs` and `access.rs`.
+#![cfg(unix)]
+
+use std::path::Path;
+
+use tests::{Broker, Certificates, Program, Validity};
+
+/// Accepted, or refused at this line with these words.
+type Verdict = Option<(usize, &'static str)>;
+
+/// `{}` is a folder that has what the lines name.
+const FILES: &[(&str, &str, Verdict)] = &[
+    (
+        "Debian's own",
+        "# Place your local configuration in /etc/mosquitto/conf.d/\n#\n\npid_file {}/mosquitto.pid\n\n\
+         persistence true\npersistence_location {}/\n\nlog_dest file {}/mosquitto.log\n\n\
+         include_dir {}/conf.d",
+        None,
+    ),
+    (
+        "open to the network at home",
+        "listener 1883\nallow_anonymous true",
+        None,
+    ),
+    (
+        "with users",
+        "listener 1883 0.0.0.0\nallow_anonymous false\npassword_file {}/users",
+        None,
+    ),
+    (
+        "with users and rights",
+        "per_listener_settings false\nallow_anonymous false\npassword_file {}/users\nacl_file {}/acl\n\
+         listener 1883",
+        None,
+    ),
+    (
+        "of a time when 'port' was enough",
+        "port 1884\nbind_address 127.0.0.1\nmax_connections 100\nuser mosquitto",
+        None,
+    ),
+    (
+        "TLS beside a plain port on this machine",
+        "listener 1883 localhost\n\nlistener 8883\ncafile {}/ca.crt\ncertfile {}/server.crt\n\
+         keyfile {}/server.key\ntls_version tlsv1.2\nallow_anonymous true",
+        None,
+    ),
+    (
+        "client certificates",
+        "listener 8883\ncafile {}/ca.crt\ncertfile {}/server.crt\nkeyfile {}/server.key\n\
+         require_certificate true\nuse_identity_as_username true\ncrlfile {}/crl.pem",
+        None,
+    ),
+    (
+        "web pages",
+        "listener 1883\nlistener 9001\nprotocol websockets\nsocket_domain ipv4\nallow_anonymous true\n\
+         websockets_origin https://example.org",
+        None,
+    ),
+    (
+        "a listener for each kind of client",
+        "per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\n\nlistener 1884\n\
+         allow_anonymous false\npassword_file {}/users\nmount_point guests/\nmax_connections 20\nmax_qos 1",
+        None,
+    ),
+    (
+        "a container",
+        "persistence true\npersistence_location {}/\nlog_dest stdout\nlog_type all\nlistener 1883\n\
+         allow_anonymous true\nconnection_messages true",
+        None,
+    ),
+    (
+        "a small machine",
+        "listener 1883\nmax_queued_messages 100\nmax_queued_bytes 100000\nmax_inflight_messages 10\n\
+         max_inflight_bytes 0\nmax_packet_size 65536\nmessage_size_limit 0\nqueue_qos0_messages false\n\
+         autosave_interval 900\nautosave_on_changes false\npersistent_client_expiration 14d",
+        None,
+    ),
+    (
+        "chatty, with times that people read",
+        "log_dest stderr\nlog_dest file {}/log\nlog_type error\nlog_type warning\nlog_type notice\n\
+         log_type information\nlog_type subscribe\nlog_type unsubscribe\nlog_timestamp true\n\
+         log_timestamp_format %Y-%m-%dT%H:%M:%S\nsys_interval 30",
+        None,
+    ),
+    (
+        "quiet",
+        "log_type none\nlog_dest none\nsys_interval 0\nlistener 1883",
+        None,
+    ),
+    (
+        "a socket for programs of this machine",
+        "listener 0 {}/socket\nallow_anonymous true\nset_tcp_nodelay true",
+        None,
+    ),
+    (
+        "limits of 5.0",
+        "listener 1883\nmax_topic_alias 20\nmax_topic_alias_broker 5\nmax_keepalive 600\n\
+         retain_available true\nupgrade_outgoing_qos false\nallow_duplicate_messages false\n\
+         check_retain_source true\nallow_zero_length_clientid true\nauto_id_prefix auto-",
+        None,
+    ),
+    (
+        "a store that may lose a little",
+        "persistence true\npersistence_location {}/\nsync interval 1s\nlistener 1883 ::1",
+        None,
+    ),
+    (
+        "a bridge",
+        "listener 1883\nallow_anonymous true\nconnection cloud\naddress broker.example.org:8883\n\
+         topic # out 1\nbridge_cafile {}/ca.crt\nremote_username me\nremote_password secret",
+        Some((
+            3,
+            "'connection' is not supported by this broker: it has no bridges;",
+        )),
+    ),
+    (
+        "a plugin",
+        "listener 1883\nplugin /usr/lib/mosquitto_dynamic_security.so\n\
+         plugin_opt_config_file /var/lib/mosquitto/dynamic-security.json",
+        Some((
+            2,
+            "'plugin' is not supported by this broker: it has no plugins;",
+        )),
+    ),
+    (
+        "a pre-shared key",
+        "listener 8883\npsk_hint hint\npsk_file {}/psk",
+        Some((
+            2,
+            "'psk_hint' is not supported by this broker: TLS with pre-shared keys is not there;",
+        )),
+    ),
+    (
+        "a certificate without its key",
+        "listener 8883\ncertfile {}/server.crt",
+        Some((
+            2,
+            "A listener with TLS needs both 'certfile' and 'keyfile'.",
+        )),
+    ),
+    (
+        "a typing error",
+        "listener 1883\nallow_anonymus true",
+        Some((2, "Unknown configuration variable 'allow_anonymus'.")),
+    ),
+    (
+        "a word where a number is wanted",
+        "max_queued_messages many",
+        Some((
+            1,
+            "Invalid 'max_queued_messages' value (many): it is 0 to 4294967295.",
+        )),
+    ),
+    (
+        "security of listeners, too late",
+        "allow_anonymous true\nper_listener_settings true",
+        Some((
+            2,
+            "'per_listener_settings' stands before all lines about security.",
+        )),
+    ),
+];
+
+fn check(path: &Path) -> tests::Finished {
+    Program::new("rbroker")
+        .args("--check-config -c")
+        .arg(path)
+        .run()
+}
+
+#[test]
+fn files_from_practice_are_accepted_or_refused_by_line() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["localhost"], Validity::Now);
+    certificates.client("client");
+    certificates.revoke("client");
+    let folder = certificates.folder();
+    std::fs::create_dir(folder.join("conf.d")).unwrap();
+    std::fs::write(folder.join("conf.d/local.conf"), "listener 1883\n").unwrap();
+    let hash = "me:$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKy\
+                FQjJeZ3nFaHjPzOzPPmPw==\n";
+    std::fs::write(folder.join("users"), hash).unwrap();
+    std::fs::write(folder.join("acl"), "user me\ntopic #\n").unwrap();
+    let path = folder.join("test.conf");
+    assert!(FILES.len() > 20);
+    for (name, text, verdict) in FILES {
+        std::fs::write(&path, text.replace("{}", folder.to_str().unwrap())).unwrap();
+        let finished = check(&path);
+        match verdict {
+            None => {
+                assert_eq!(finished.errors, "Configuration file is OK.\n", "{name}");
+                assert_eq!(finished.status, 0, "{name}");
+            }
+            Some((line, words)) => {
+                assert_eq!(finished.status, 3, "{name} {finished:?}");
+                let place = format!("Error found at {}:{line}.\n", path.display());
+                assert!(
+                    finished.errors.starts_with(&format!("Error: {words}")),
+                    "{finished:?}"
+                );
+                assert!(finished.errors.ends_with(&place), "{name} {finished:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn included_files_are_read_in_order_and_named_in_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    write(
+        "main.conf",
+        &format!(
+            "listener 0 127.0.0.1\ninclude_dir {}/d\n",
+            folder.path().display()
+        ),
+    );
+    write("d/b.conf", "allow_anonymous true\n");
+    write("d/a.conf", "mount_point a/\nallow_anonymous false\n");
+    write("d/not.txt", "nonsense\n");
+    let main = folder.path().join("main.conf");
+    let broker = Program::new("rbroker").arg("-c").arg(&main).start();
+    broker.wait_for_error("Open to everyone"); // b.conf is the last one
+    write("d/c.conf", "\nnonsense 1\n");
+    let finished = check(&main);
+    assert_eq!(finished.status, 3);
+    let place = format!("{}/d/c.conf:2.\n", folder.path().display());
+    assert!(finished.errors.ends_with(&place), "{finished:?}");
+    write("d/c.conf", "include_dir /\n");
+    assert!(check(&main).errors.contains("for the main file only"));
+    write("main.conf", "include_dir /no/such/folder\n");
+    assert!(check(&main).errors.contains("/no/such/folder"));
+}
+
+#[test]
+fn the_log_goes_where_it_is_told_and_begins_anew_when_its_file_was_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    let wait_for = |text: &str| {
+        let start = std::time::Instant::now();
+        while !read().contains(text) {
+            assert!(start.elapsed() < tests::PATIENCE, "{}", read());
+            std::thread::yield_now();
+        }
+    };
+    let broker = Broker::start_silent(
+        tests::Kind::Rbroker,
+        &format!(
+            "log_dest stderr\nlog_dest file {}\nlog_timestamp_format %Y|\nconnection_messages false",
+            log.display()
+        ),
+    );
+    wait_for("|: rbroker version");
+    let publish = format!("{} -t a -m x -q 1", broker.options());
+    Program::new("rpub").args(&publish).run().success();
+    std::fs::rename(&log, folder.path().join("old")).unwrap();
+    broker.running.signal("HUP");
+    wait_for("Config reloaded.");
+    let old = std::fs::read_to_string(folder.path().join("old")).unwrap();
+    assert!(!old.contains("connect"), "{old}");
+}
+
+#[test]
+fn a_broker_in_the_background_leaves_its_number_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (conf, pid, log) = (
+        folder.path().join("conf"),
+        folder.path().join("pid"),
+        folder.path().join("log"),
+    );
+    let text = format!(
+        "listener 0 127.0.0.1\nallow_anonymous true\npid_file {}\nlog_dest file {}\n",
+        pid.display(),
+        log.display()
+    );
+    std::fs::write(&conf, text).unwrap();
+    let started = Program::new("rbroker").args("-d -c").arg(&conf).run();
+    assert_eq!(started.status, 0, "{started:?}");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let start = std::time::Instant::now();
+    let wait_for = |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(start.elapsed() < tests::PATIENCE, "{}", read(&log));
+            std::thread::yield_now();
+        }
+    };
+    wait_for(&|| read(&log).contains(" running."));
+    let number = read(&pid);
+    let stopped = Program::at("/bin/kill".into())
+        .args("-TERM")
+        .arg(number.trim())
+        .run();
+    assert_eq!(stopped.status, 0);
+    wait_for(&|| read(&log).contains(" terminating.") && !pid.exists());
+}
