@@ -13,15 +13,21 @@ pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerEr
     if let Some(address) = listener.address() {
         return Ok(vec![address]);
     }
+    let is_wanted = |address: &IpAddr| {
+        let only_ipv4 = listener.only_ipv4;
+        only_ipv4.is_none_or(|only_ipv4| address.is_ipv4() == only_ipv4)
+    };
     let Some(host) = &listener.host else {
-        return Ok(vec![
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv6Addr::UNSPECIFIED.into(),
-        ]);
+        let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        return Ok(all.into_iter().filter(is_wanted).collect());
     };
     let addresses = mqtt_transport::resolve(host, listener.port, Duration::from_secs(10));
     let addresses = addresses.map_err(|error| ServerError::Listen(host.clone(), error))?;
-    Ok(addresses.iter().map(SocketAddr::ip).collect())
+    Ok(addresses
+        .iter()
+        .map(SocketAddr::ip)
+        .filter(is_wanted)
+        .collect())
 }
 
 /// Opens what a `listener` line and those below it describe.

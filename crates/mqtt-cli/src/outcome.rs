@@ -51,7 +51,9 @@ impl Outcome {
     pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
         Self {
             version: connection.version(),
-            target: server.map(ToString::to_string).unwrap_or_default(),
+            target: server.map_or_else(String::new, |server| {
+                Printable(&server.to_string()).to_string()
+            }),
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
         }

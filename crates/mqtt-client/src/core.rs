@@ -25,6 +25,10 @@ pub struct ClientCore {
     /// What a lost session did not finish: sent again as new, before anything else.
     backlog: VecDeque<Outgoing>,
     servers: Servers,
+    /// Whose session it is.
+    session_of: Option<Server>,
+    /// From the last loss of a connection.
+    random: u32,
     backoff: Backoff,
     /// Since when a connection is gone that was there before.
     lost_since: Option<Instant>,
@@ -52,6 +56,8 @@ impl ClientCore {
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
             servers: Servers::new(options.servers.clone()),
+            session_of: None,
+            random: 0,
             options,
             connection: None,
             session,
@@ -77,6 +83,7 @@ impl ClientCore {
     /// # Errors
     /// If a field of CONNECT does not fit into the packet.
     pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
+        self.leave_session_of_another_server();
         let mut connect = self.options.connect_packet();
         connect.clean_start |= self.is_doubtful;
         let limits = self.options.limits.clone();
@@ -127,6 +134,7 @@ impl ClientCore {
                         self.backlog.push_front(outgoing.clone());
                     }
                     self.servers.accepted();
+                    self.session_of = self.servers.current().cloned();
                     self.was_connected = true;
                     self.connected_since = Some(now);
                     self.last_heard = Some(now);
@@ -174,6 +182,7 @@ impl ClientCore {
         error: ClientError,
         random: u32,
     ) -> Result<(ClientError, Duration), ClientError> {
+        self.random = random;
         if let Some(mut connection) = self.connection.take() {
             self.session = Some(connection.take_session());
             let expired = |heard| self.session_expiry.is_some_and(|time| now - heard >= time);
@@ -293,6 +302,26 @@ impl ClientCore {
         sent + self.backlog.len()
     }
 
+    /// Another server knows nothing of the exchanges with the last one, and has perhaps an old session of
+    /// this client's: identifiers of one mean nothing at the other. What was not finished is sent again.
+    fn leave_session_of_another_server(&mut self) {
+        let is_another = self.session_of.is_some() && self.session_of.as_ref() != self.server();
+        let Some(session) = self.session.as_mut().filter(|_| is_another) else {
+            return;
+        };
+        let left = std::mem::take(session);
+        let unfinished: Vec<_> = left
+            .sent()
+            .filter_map(|(_, outgoing)| outgoing.cloned())
+            .collect();
+        for outgoing in unfinished.into_iter().rev() {
+            self.backlog.push_front(outgoing);
+        }
+        // It may still hold identifiers of an earlier session; a random one is hardly among them.
+        let first = PacketIdentifier::new(self.random as u16);
+        self.options.limits.first_identifier = first.unwrap_or(PacketIdentifier::FIRST);
+    }
+
     fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
         while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
         {
@@ -393,6 +422,35 @@ mod tests {
             core.handle_lost(now, lost, 0).unwrap();
         }
         seen
+    }
+
+    /// Both have a session of this client's, and the identifiers of one mean nothing at the other.
+    #[test]
+    fn a_session_of_one_server_is_not_gone_on_with_at_another() {
+        let mut options = Options::new("a", 1883);
+        options.servers.push(Server::network("b", 1883));
+        options.connect = Connect::new(ProtocolVersion::V3_1_1, "c");
+        options.connect.clean_start = false;
+        let mut core = ClientCore::new(options, Some(Session::default()));
+        let now = Instant::now();
+        let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+        let message = mqtt_codec::Message::new(mqtt_codec::TopicName::new("t").unwrap(), "x");
+        let outgoing = Outgoing::new(std::sync::Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
+        let lost = || ClientError::Closed(CloseReason::ConnectionLost);
+        let accepted = [0x20, 2, 1, 0];
+        core.handle_reached(now).unwrap();
+        let _ = core.handle_input(now, &mut &accepted[..], &mut ignore);
+        core.publish(now, outgoing).unwrap();
+        core.handle_lost(now, lost(), 0).unwrap(); // it is awaited there first
+        assert_eq!(core.server(), Some(&Server::network("a", 1883)));
+        core.handle_lost(now, lost(), 0x0123).unwrap();
+        assert_eq!(core.server(), Some(&Server::network("b", 1883)));
+        core.handle_reached(now).unwrap();
+        let count = core.output().len();
+        core.consume_output(now, count);
+        let _ = core.handle_input(now, &mut &accepted[..], &mut ignore);
+        // As a new one, under an identifier that b hardly holds.
+        assert_eq!(core.output(), b"\x34\x06\x00\x01t\x01\x23x");
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Server {
             None if rest.is_empty() => default_port,
             None => return None,
         };
-        let is_host = !host.is_empty() && !host.contains(['/', '@']);
+        let is_odd = |c: char| c.is_control() || matches!(c, '/' | '@');
+        let is_host = !host.is_empty() && !host.contains(is_odd);
         is_host.then(|| Self::network(host, port))
     }
 }
@@ -68,6 +69,8 @@ const MAXIMUM_REFERRED: usize = 8;
 /// The servers, in the order in which they are tried; the first one is the current one.
 #[derive(Debug)]
 pub(crate) struct Servers {
+    /// Those that the client was told; what servers refer to comes and goes.
+    named: Vec<Server>,
     ring: VecDeque<Server>,
     /// Those that failed since one was good.
     failed: usize,
@@ -77,7 +80,8 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn new(servers: Vec<Server>) -> Self {
         Self {
-            ring: servers.into(),
+            ring: servers.clone().into(),
+            named: servers,
             failed: 0,
             references: 0,
         }
@@ -106,7 +110,8 @@ impl Servers {
             return self.references <= MAXIMUM_REFERENCES;
         }
         // Where the session is, the client comes back first.
-        if was_accepted || !is_of_this_server(error) {
+        let is_sent_away = is_sent_away(error);
+        if was_accepted && !is_sent_away || !is_sent_away && !is_of_this_server(error) {
             return false;
         }
         self.failed += 1;
@@ -137,10 +142,11 @@ impl Servers {
         }
         self.references += 1;
         self.failed = 0;
-        self.ring.retain(|server| !referred.contains(server));
-        for server in referred.into_iter().rev() {
-            self.ring.push_front(server);
-        }
+        let others = self
+            .named
+            .iter()
+            .filter(|server| !referred.contains(server));
+        self.ring = referred.iter().chain(others).cloned().collect();
         true
     }
 }
@@ -164,6 +170,17 @@ fn reference(error: &ClientError) -> Option<&str> {
         ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => reference.as_deref(),
         _ => None,
     }
+}
+
+/// Whether the server has ended the connection for another one, whichever that is.
+fn is_sent_away(error: &ClientError) -> bool {
+    let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
+        return false;
+    };
+    matches!(
+        disconnect.reason_code,
+        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved
+    )
 }
 
 /// Whether another server may do better: not if it is about this client, or what it sends.
@@ -229,6 +246,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_is_sent_away_without_a_reference_turns_to_the_next() {
+        let away = Disconnect::new(ReasonCode::ServerMoved);
+        let away = ClientError::Closed(CloseReason::Disconnected(Box::new(away)));
+        let mut servers = servers(&["a", "b"]);
+        servers.accepted();
+        assert!(servers.move_on(&away, true));
+        assert_eq!(current(&servers), "b:1");
+    }
+
+    #[test]
     fn what_is_about_the_client_is_the_same_everywhere() {
         let mut servers = servers(&["a", "b"]);
         assert!(!servers.move_on(&refused(ReasonCode::NotAuthorized, None), false));
@@ -264,6 +291,7 @@ mod tests {
             followed += 1;
         }
         assert_eq!(followed, MAXIMUM_REFERENCES);
+        assert_eq!(servers.ring.len(), 2); // only the last reference, and what was named
         servers.was_good();
         disconnect.properties.server_reference = Some("y".into());
         let error = ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect)));

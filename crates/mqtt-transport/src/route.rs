@@ -81,6 +81,11 @@ impl Route {
     /// If TLS is spoken and no certificate can be for such a host.
     pub fn layers(&self, host: &str, port: u16) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
+        if !is_host(host) {
+            // It would be a header of its own in what proxies and WebSocket servers are asked.
+            let text = "the name of the server holds characters that no name has";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         if let Some(proxy) = &self.proxy {
             let credentials = proxy.credentials.clone();
             layers.push(match proxy.protocol {
@@ -95,10 +100,24 @@ impl Route {
             layers.push(Box::new(layer));
         }
         if let Some(WebSocketRoute { path, headers }) = &self.websocket {
-            let host = format!("{host}:{port}");
+            let host = with_port(host, port);
             layers.push(Box::new(WebSocketLayer::client(&host, path, headers)));
         }
         Ok(Layers::new(layers))
+    }
+}
+
+/// Whether a name of a server may be asked for: names come from service records and from other servers, too.
+pub(crate) fn is_host(host: &str) -> bool {
+    !host.is_empty() && !host.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+/// A host with its port; an IPv6 address gets brackets.
+pub(crate) fn with_port(host: &str, port: u16) -> String {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 
@@ -137,5 +156,37 @@ impl Door {
             layers.push(Box::new(WebSocketLayer::server(origins.clone())));
         }
         Ok(Layers::new(layers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn websocket() -> Route {
+        Route::default().with_websocket(WebSocketRoute {
+            path: "/mqtt".into(),
+            headers: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_name_of_a_server_is_no_header() {
+        for host in ["a\r\nX: y", "a b", "", "a\u{1b}[2J"] {
+            assert!(websocket().layers(host, 1).is_err(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_version_6_stands_in_brackets() {
+        for (host, expected) in [("::1", "[::1]:1"), ("[::1]", "[::1]:1"), ("h", "h:1")] {
+            let mut layers = websocket().layers(host, 1).unwrap();
+            layers.start().unwrap();
+            let request = String::from_utf8(layers.output().to_vec()).unwrap();
+            assert!(
+                request.contains(&format!("\r\nHost: {expected}\r\n")),
+                "{request}"
+            );
+        }
     }
 }

@@ -9,6 +9,8 @@ use resolv_conf::ScopedIp;
 use simple_dns::rdata::{RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
+use crate::route::is_host;
+
 /// How long one name server may take before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -209,7 +211,7 @@ impl Answer {
             .iter()
             .filter_map(|answer| match &answer.rdata {
                 // The target "." says that the service is not there.
-                RData::SRV(record) if !record.target.get_labels().is_empty() => Some(record),
+                RData::SRV(record) if is_host(&record.target.to_string()) => Some(record),
                 _ => None,
             })
             .collect();
@@ -337,6 +339,18 @@ mod tests {
         let services = look_up(vec![address]).unwrap();
         server.join().unwrap();
         assert_eq!(services, [("b.test".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn a_target_that_is_no_name_is_passed_over() {
+        let mut bad = record(0, 0, 1);
+        bad.target = Name::new_with_labels(&[simple_dns::Label::new_unchecked(b"a\r\nX: y")]);
+        let query = Query::new("_mqtt._tcp.test", Instant::now()).unwrap();
+        let answer = reply(&query.bytes, &[bad, record(1, 0, 2)], PacketFlag::empty());
+        match Answer::parse(&answer).unwrap() {
+            Answer::Services(services) => assert_eq!(services, [("b.test".to_owned(), 2)]),
+            Answer::Truncated => panic!(),
+        }
     }
 
     #[test]

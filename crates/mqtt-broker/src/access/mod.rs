@@ -115,7 +115,11 @@ impl Access {
     /// `identity` is what its certificate says.
     pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> Admission {
         if self.identity.is_some() {
-            let Some(name) = identity else {
+            // What CONNECT could not carry is no name.
+            let is_name = |name: &&str| {
+                !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
+            };
+            let Some(name) = identity.filter(is_name) else {
                 return Admission::Refused(ReasonCode::BadUserNameOrPassword);
             };
             connect.user_name = Some(name.to_owned());

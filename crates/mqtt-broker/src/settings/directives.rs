@@ -168,10 +168,6 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.bind_address = Some(l.value().to_owned());
         Ok(())
     }),
-    line("bind_interface", |r, l| {
-        r.listener(l.name)?.interface = Some(l.value().to_owned());
-        Ok(())
-    }),
     line("socket_domain", |r, l| {
         r.listener(l.name)?.only_ipv4 = Some(match l.value() {
             "ipv4" => true,
@@ -254,14 +250,10 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("use_identity_as_username", |r, l| {
-        let source = l.boolean()?.then_some(IdentitySource::CommonName);
-        r.listener(l.name)?.identity = source;
-        Ok(())
+        identity(r, l, IdentitySource::CommonName)
     }),
     line("use_subject_as_username", |r, l| {
-        let source = l.boolean()?.then_some(IdentitySource::Subject);
-        r.listener(l.name)?.identity = source;
-        Ok(())
+        identity(r, l, IdentitySource::Subject)
     }),
     // Who may come in.
     line("per_listener_settings", |r, l| {
@@ -501,6 +493,19 @@ pub(super) static DIRECTIVES: &[Directive] = &[
 ];
 
 const SYNC: &str = "always, never, or interval and seconds";
+
+/// Switching one off leaves the other on; of both, the common name it is.
+fn identity(r: &mut Reader, l: &Line<'_>, source: IdentitySource) -> Result<(), String> {
+    let is_on = l.boolean()?;
+    let identity = &mut r.listener(l.name)?.identity;
+    match (is_on, *identity) {
+        (true, Some(IdentitySource::CommonName)) => {}
+        (true, _) => *identity = Some(source),
+        (false, on) if on == Some(source) => *identity = None,
+        (false, _) => {}
+    }
+    Ok(())
+}
 
 fn maximum_qos(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {
     let qos = l.value().parse().ok().and_then(QoS::from_value);

@@ -73,8 +73,6 @@ pub struct ListenerSettings {
     pub host: Option<String>,
     /// `socket_domain`: only IPv4 (`Some(true)`) or only IPv6.
     pub only_ipv4: Option<bool>,
-    /// `bind_interface`: only connections that come by this interface.
-    pub interface: Option<String>,
     /// `certfile`, `keyfile` and what belongs to them: TLS.
     pub tls: Option<TlsServerOptions>,
     /// `use_identity_as_username`, `use_subject_as_username`.

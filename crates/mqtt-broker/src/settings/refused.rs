@@ -54,6 +54,10 @@ const PLUGINS: &[&str] = &[
 ];
 
 const OTHERS: &[(&str, &str)] = &[
+    (
+        "bind_interface",
+        "'listener PORT ADDRESS' names an address of the interface.",
+    ),
     ("ciphers_tls1.3", "those of TLS 1.3 are all offered."),
     (
         "clientid_prefixes",

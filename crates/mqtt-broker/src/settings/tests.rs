@@ -84,6 +84,34 @@ fn a_port_without_a_listener_line_is_one() {
 }
 
 #[test]
+fn switching_one_name_of_a_certificate_off_leaves_the_other_on() {
+    let (identity, subject) = ("use_identity_as_username", "use_subject_as_username");
+    for (lines, expected) in [
+        (
+            format!("{identity} true\n{subject} false"),
+            Some(IdentitySource::CommonName),
+        ),
+        (
+            format!("{subject} true\n{identity} false"),
+            Some(IdentitySource::Subject),
+        ),
+        (
+            format!("{subject} true\n{identity} true"),
+            Some(IdentitySource::CommonName),
+        ),
+        (
+            format!("{identity} true\n{subject} true"),
+            Some(IdentitySource::CommonName),
+        ),
+        (format!("{identity} true\n{identity} false"), None),
+    ] {
+        let tls = "cafile a\ncertfile c\nkeyfile k";
+        let settings = parse(&format!("listener 1\n{tls}\n{lines}")).unwrap();
+        assert_eq!(settings.listeners[0].identity, expected, "{lines}");
+    }
+}
+
+#[test]
 fn times_and_policies_are_read() {
     let settings =
         parse("persistent_client_expiration 2w\nsync interval 0.5s\nsys_interval 0").unwrap();

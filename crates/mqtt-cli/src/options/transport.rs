@@ -72,16 +72,13 @@ impl TransportSettings {
     }
 
     /// Puts the road into the options. Fails on what does not fit together.
-    pub(super) fn apply(&self, options: &mut Options) -> Result<(), Failure> {
+    pub(super) fn apply(&self, options: &mut Options, port: u16) -> Result<(), Failure> {
         self.check()?;
         let mut route = Route::default();
         if let Some(proxy) = &self.proxy {
             route = route.with_proxy(proxy.clone());
         }
-        let is_tls_port =
-            |server: &Server| matches!(server, Server::Network { port, .. } if *port == TLS_PORT);
-        let wants_tls = self.wants_tls || options.servers.iter().any(is_tls_port);
-        if wants_tls && !self.no_tls {
+        if self.speaks_tls(port) {
             for server in &options.servers {
                 if let Server::Network { host, .. } = server {
                     TlsClient::server_name(host).map_err(setup_failure)?;
@@ -109,6 +106,11 @@ impl TransportSettings {
         }
     }
 
+    /// Whether TLS is spoken, which the port says that was typed, not one of a service record.
+    fn speaks_tls(&self, port: u16) -> bool {
+        (self.wants_tls || port == TLS_PORT && self.unix_path.is_none()) && !self.no_tls
+    }
+
     /// Whether the hosts are domains that have servers.
     pub(super) fn looks_services_up(&self) -> bool {
         self.looks_services_up
@@ -118,9 +120,10 @@ impl TransportSettings {
     pub(super) fn services(
         &self,
         domains: &[String],
+        port: u16,
         timeout: Duration,
     ) -> Result<Vec<Server>, Failure> {
-        let service = match self.wants_tls && !self.no_tls {
+        let service = match self.speaks_tls(port) {
             true => "_secure-mqtt._tcp",
             false => "_mqtt._tcp",
         };

@@ -27,13 +27,8 @@ pub(crate) struct HttpProxyLayer {
 impl HttpProxyLayer {
     /// To this host, by way of the proxy that the socket is connected to.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let target = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         Self {
-            target,
+            target: crate::route::with_port(host, port),
             credentials,
             is_open: false,
             input: Vec::new(),

@@ -67,18 +67,24 @@ where
         let mut input = bytes;
         while !input.is_empty() && !self.peer_closed {
             self.connection.read_tls(&mut input)?;
-            let state = match self.connection.process_new_packets() {
-                Ok(state) => state,
+            match self.connection.process_new_packets() {
+                Ok(state) => {
+                    let start = up.len();
+                    up.resize(start + state.plaintext_bytes_to_read(), 0);
+                    let room = up.get_mut(start..).unwrap_or_default();
+                    self.connection.reader().read_exact(room)?;
+                    self.peer_closed = state.peer_has_closed();
+                }
                 Err(error) => {
+                    // What was whole before it is not lost.
+                    let mut block = [0; 4096];
+                    while let Ok(count @ 1..) = self.connection.reader().read(&mut block) {
+                        up.extend_from_slice(block.get(..count).unwrap_or_default());
+                    }
                     self.flush(down)?; // the alert that tells the peer
                     return Err(TlsError::from(error).into());
                 }
-            };
-            let start = up.len();
-            up.resize(start + state.plaintext_bytes_to_read(), 0);
-            let room = up.get_mut(start..).unwrap_or_default();
-            self.connection.reader().read_exact(room)?;
-            self.peer_closed = state.peer_has_closed();
+            }
         }
         self.flush(down)
     }
@@ -132,6 +138,23 @@ mod tests {
 
     /// Shakes hands and sends a byte in both directions; how the client's handshake went.
     fn connect(client: &TlsClient, server: &TlsServer) -> HandshakeKind {
+        let (mut client, mut server, mut to_client) = shake_hands(client, server);
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        server.send(b"x", &mut to_client).unwrap();
+        client.receive(&to_client, &mut up, &mut down).unwrap();
+        assert_eq!(up, b"x");
+        client.connection.handshake_kind().unwrap()
+    }
+
+    /// Both ends, and what the client has not received yet.
+    fn shake_hands(
+        client: &TlsClient,
+        server: &TlsServer,
+    ) -> (
+        TlsLayer<rustls::ClientConnection>,
+        TlsLayer<rustls::ServerConnection>,
+        Vec<u8>,
+    ) {
         let name = TlsClient::server_name("localhost").unwrap();
         let mut client = client.layer(name).unwrap();
         let mut server = server.layer().unwrap();
@@ -144,11 +167,26 @@ mod tests {
             let bytes = std::mem::take(&mut to_client);
             client.receive(&bytes, &mut ignore, &mut to_server).unwrap();
         }
-        let mut up = Vec::new();
-        server.send(b"x", &mut to_client).unwrap();
-        client.receive(&to_client, &mut up, &mut to_server).unwrap();
-        assert_eq!(up, b"x");
-        client.connection.handshake_kind().unwrap()
+        (client, server, to_client)
+    }
+
+    #[test]
+    fn what_came_before_a_bad_record_is_not_lost() {
+        let (_folder, options) = server();
+        let trust = TlsClientOptions {
+            ca_file: Some(options.certificate.clone()),
+            ..TlsClientOptions::default()
+        };
+        let client = TlsClient::new(&trust).unwrap();
+        let server = TlsServer::new(&options).unwrap();
+        let (mut client, mut server, _) = shake_hands(&client, &server);
+        let mut record = Vec::new();
+        server.send(b"last words", &mut record).unwrap();
+        record.extend([23, 3, 3, 0, 20]);
+        record.extend([0; 20]);
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        assert!(client.receive(&record, &mut up, &mut down).is_err());
+        assert_eq!(up, b"last words");
     }
 
     #[test]

@@ -139,7 +139,9 @@ impl ConnectionSettings {
     fn servers(&self) -> Result<Vec<Server>, Failure> {
         let port = self.port();
         if self.transport.looks_services_up() {
-            return self.transport.services(&self.hosts, self.connect_timeout);
+            return self
+                .transport
+                .services(&self.hosts, port, self.connect_timeout);
         }
         let server = |host: &String| self.transport.server(host, port);
         Ok(self.hosts.iter().map(server).collect())
@@ -160,7 +162,7 @@ impl ConnectionSettings {
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
         options.servers = self.servers()?;
-        self.transport.apply(&mut options)?;
+        self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;
         options.connect_timeout = self.connect_timeout;
