@@ -110,8 +110,8 @@ impl Servers {
             return self.references <= MAXIMUM_REFERENCES;
         }
         // Where the session is, the client comes back first.
-        let is_sent_away = is_sent_away(error);
-        if was_accepted && !is_sent_away || !is_sent_away && !is_of_this_server(error) {
+        let may_move = is_sent_away(error) || !was_accepted && is_of_this_server(error);
+        if !may_move {
             return false;
         }
         self.failed += 1;
