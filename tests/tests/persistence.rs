@@ -68,7 +68,7 @@ fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
         format!("listener 0 127.0.0.1\npersistence true\npersistence_location {location}/\n");
     std::fs::write(&config, text).unwrap();
     let second = Program::new("rbroker").arg("-c").arg(&config).run();
-    assert_eq!(second.status, 1);
+    assert_eq!(second.status, 2);
     assert!(second.errors.contains("rbroker.db"), "{second:?}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
         format!("listener 0 127.0.0.1\npersistence true\npersistence_location {location}/\n");
     std::fs::write(&config, text).unwrap();
     let refused = Program::new("rbroker").arg("-c").arg(&config).run();
-    assert_eq!(refused.status, 1);
+    assert_eq!(refused.status, 2);
     assert!(refused.errors.contains("rbroker.db"), "{refused:?}");
     assert!(
         std::fs::read_to_string(&foreign)
