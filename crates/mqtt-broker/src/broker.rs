@@ -10,13 +10,14 @@ use mqtt_codec::{Connect, Disconnect, PacketType, ReasonCode, Role};
 use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Observer, Printable};
 use slotmap::{SlotMap, new_key_type};
 
+use crate::access::Rules;
 use crate::client::{Client, ClientKey, Expiry};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
-use crate::{Access, CONNECTIONS, Limits, PasswordCheck, Right, Who};
+use crate::{Access, CONNECTIONS, Limits, PasswordCheck};
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -27,8 +28,7 @@ new_key_type! {
 pub struct Broker {
     pub(crate) limits: Limits,
     /// The rules of the listeners.
-    pub(crate) access: Vec<Access>,
-    everyone: Access,
+    pub(crate) rules: Rules,
     /// Passwords that are to be checked.
     pub(crate) checks: Vec<(ConnectionId, PasswordCheck)>,
     /// Who is shown each packet.
@@ -55,7 +55,7 @@ pub(crate) struct Link {
     /// The peer's address, for people.
     pub(crate) peer: String,
     /// Where it came in.
-    pub(crate) listener: usize,
+    pub(crate) listener: u32,
     /// The user name by its certificate.
     pub(crate) identity: Option<String>,
     /// Its CONNECT, while its password is being checked.
@@ -78,8 +78,7 @@ impl Broker {
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             limits,
-            access: Vec::new(),
-            everyone: Access::everyone(),
+            rules: Rules::default(),
             checks: Vec::new(),
             observer: None,
             connections: SlotMap::with_key(),
@@ -106,7 +105,7 @@ impl Broker {
     }
 
     /// How many connections a listener takes at a time, if that is limited.
-    pub(crate) fn maximum_connections(&self, listener: usize) -> Option<usize> {
+    pub(crate) fn maximum_connections(&self, listener: u32) -> Option<usize> {
         self.access(listener).limits.maximum_connections
     }
 
@@ -117,22 +116,16 @@ impl Broker {
 
     /// From now on these are the rules of the listeners, in their order.
     pub fn set_access(&mut self, access: Vec<Access>) {
-        self.access = access;
+        self.rules.listeners = access;
     }
 
-    /// Whether somebody has a right wherever it may come in.
-    pub(crate) fn all_allow(&self, who: &Who, topic_name: &str, right: Right) -> bool {
-        let mut all = self.access.iter();
-        all.all(|access| access.allows(who, topic_name, right))
-    }
-
-    /// The rules of a listener; of one that has none, everyone may come in.
-    pub(crate) fn access(&self, listener: usize) -> &Access {
-        self.access.get(listener).unwrap_or(&self.everyone)
+    /// The rules of a listener.
+    pub(crate) fn access(&self, listener: u32) -> &Access {
+        self.rules.of(listener)
     }
 
     /// A peer has connected, to the listener of this number. Its CONNECT has to come in time.
-    pub fn open(&mut self, now: Instant, peer: String, listener: usize) -> ConnectionId {
+    pub fn open(&mut self, now: Instant, peer: String, listener: u32) -> ConnectionId {
         let limits = &self.access(listener).limits;
         let config = Config {
             maximum_packet_size: self.limits.maximum_packet_size,
@@ -333,6 +326,7 @@ impl Broker {
         if Defect::LateCloseTakesSession.is_planted() {
             link.former_client = link.client;
         }
+        link.waiting = None; // whatever comes of its password
         let Some(key) = link.client.take() else {
             log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
             return;
@@ -353,7 +347,8 @@ impl Broker {
             match disconnect.properties.session_expiry_interval {
                 // MQTT 5.0, 3.14.2.2.2: a session that ends with its connection cannot be kept.
                 Some(seconds) if client.expiry != Expiry::WithConnection => {
-                    client.expiry = Expiry::of_interval(seconds);
+                    let longest = self.limits.longest_session;
+                    client.expiry = Expiry::of_interval(seconds).at_most(longest);
                 }
                 _ => {}
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
-    Will,
+    Connect, PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions,
+    TopicFilter, Will,
 };
 use mqtt_session::{Outgoing, Session};
 use slotmap::new_key_type;
@@ -24,8 +24,6 @@ pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
     /// Whose rights it has.
     pub(crate) who: Who,
-    /// Where it last came in, if that was since the start.
-    pub(crate) listener: Option<usize>,
     pub(crate) connection: Option<ConnectionId>,
     /// While it is not connected.
     pub(crate) session: Option<Session>,
@@ -82,24 +80,32 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    pub(crate) fn of_connect(
-        version: ProtocolVersion,
-        clean_start: bool,
-        interval: Option<u32>,
-    ) -> Self {
-        match version {
-            ProtocolVersion::V5_0 => Self::of_interval(interval.unwrap_or(0)),
+    pub(crate) fn of_connect(connect: &Connect) -> Self {
+        match connect.protocol_version {
+            ProtocolVersion::V5_0 => {
+                Self::of_interval(connect.properties.session_expiry_interval.unwrap_or(0))
+            }
             // Clean Session 1 ends with the connection, 0 is without end.
-            _ if clean_start => Self::WithConnection,
+            _ if connect.clean_start => Self::WithConnection,
             _ => Self::Never,
         }
     }
 
-    /// A session without end gets one.
+    /// The same, or as long as a session may last.
     pub(crate) fn at_most(self, longest: Option<Duration>) -> Self {
         match (self, longest) {
             (Self::Never, Some(longest)) => Self::After(longest),
+            (Self::After(time), Some(longest)) => Self::After(time.min(longest)),
             (expiry, _) => expiry,
+        }
+    }
+
+    /// As a client is told.
+    pub(crate) fn interval(self) -> u32 {
+        match self {
+            Self::WithConnection => 0,
+            Self::After(time) => u32::try_from(time.as_secs()).unwrap_or(u32::MAX - 1),
+            Self::Never => u32::MAX,
         }
     }
 
@@ -118,8 +124,8 @@ impl Client {
             who: Who {
                 user_name: None,
                 client_identifier: identifier.to_string(),
+                listener: 0,
             },
-            listener: None,
             identifier,
             connection: None,
             session: None,

@@ -100,19 +100,18 @@ impl Broker {
         let (identifier, assigned) = self.client_identifier(listener, &connect);
         let (key, session) = self.find_session(now, &identifier, connect.clean_start);
         self.log_connect(id, &identifier, &connect);
-        let properties =
-            self.connack_properties(listener, &connect, assigned.then_some(&identifier));
-        let longest_session = self.limits.longest_session;
+        let asked = Expiry::of_connect(&connect);
+        let expiry = asked.at_most(self.limits.longest_session);
+        let properties = ConnackProperties {
+            // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
+            session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
+            ..self.connack_properties(listener, &connect, assigned.then_some(&identifier))
+        };
         if let Some(client) = self.clients.get_mut(key) {
             client.connection = Some(id);
             client.who.user_name = connect.user_name;
-            client.listener = Some(listener);
-            client.expiry = Expiry::of_connect(
-                connect.protocol_version,
-                connect.clean_start,
-                connect.properties.session_expiry_interval,
-            )
-            .at_most(longest_session);
+            client.who.listener = listener;
+            client.expiry = expiry;
             client.session_ends = None;
             if !Defect::WillNotCancelled.is_planted() {
                 client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
@@ -128,7 +127,7 @@ impl Broker {
     }
 
     /// The identifier of the client, and whether the broker chose it.
-    fn client_identifier(&mut self, listener: usize, connect: &Connect) -> (String, bool) {
+    fn client_identifier(&mut self, listener: u32, connect: &Connect) -> (String, bool) {
         if !connect.client_identifier.is_empty() {
             return (connect.client_identifier.clone(), false);
         }
@@ -182,7 +181,7 @@ impl Broker {
 
     fn connack_properties(
         &self,
-        listener: usize,
+        listener: u32,
         connect: &Connect,
         assigned_client_identifier: Option<&String>,
     ) -> ConnackProperties {

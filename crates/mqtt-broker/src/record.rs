@@ -76,6 +76,8 @@ pub enum Record {
 pub struct ClientState {
     /// Its user name.
     pub user_name: Option<String>,
+    /// The number of the listener where it last came in.
+    pub listener: u32,
     /// How long its session outlives its connection.
     pub expiry: Expiry,
     /// When the session ends; `None` while it is connected, or without end.
@@ -256,6 +258,7 @@ impl Broker {
         client.is_stored = self.records.is_some();
         client.subscriptions = saved.subscriptions.into_iter().collect();
         client.who.user_name = saved.state.user_name;
+        client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
         client.will = saved.state.will;
         (client.session_ends, client.will_due) = (saved.state.session_ends, saved.state.will_due);
@@ -366,6 +369,7 @@ impl Client {
     fn state(&self) -> ClientState {
         ClientState {
             user_name: self.who.user_name.clone(),
+            listener: self.who.listener,
             expiry: self.expiry,
             session_ends: self.session_ends,
             is_connected: self.connection.is_some(),

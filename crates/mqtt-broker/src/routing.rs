@@ -1,6 +1,5 @@
 //! A message's way: from its publisher to everyone who subscribed to its topic.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use mqtt_codec::{
 };
 use mqtt_session::{Outgoing, Printable, PublishError};
 
+use crate::access::Rules;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Queued};
 use crate::record::Record;
@@ -96,11 +96,13 @@ impl Broker {
 
     /// Why a connection ends that sends this, if it does.
     fn objection(&self, id: ConnectionId, publish: &Publish<'_>) -> Option<ReasonCode> {
-        if !is_publishable(publish.topic_name) {
+        let access = self.access(self.connections.get(id)?.listener);
+        let mount_point = access.mount_point.as_deref().unwrap_or_default();
+        let is_short = mount_point.len() + publish.topic_name.len() <= usize::from(u16::MAX);
+        if !is_short || !is_publishable(publish.topic_name) {
             return Some(ReasonCode::TopicNameInvalid);
         }
-        let listener = self.connections.get(id).map(|link| link.listener);
-        let maximum_qos = listener.and_then(|listener| self.access(listener).limits.maximum_qos);
+        let maximum_qos = access.limits.maximum_qos;
         if maximum_qos.is_some_and(|maximum| publish.delivery.qos() > maximum) {
             return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
@@ -146,20 +148,14 @@ impl Broker {
 
     /// What stands before the topics of a client, and not in what it gets.
     pub(crate) fn mount_point(&self, key: ClientKey) -> Option<&str> {
-        let listener = self.clients.get(key)?.listener?;
+        let listener = self.clients.get(key)?.who.listener;
         self.access(listener).mount_point.as_deref()
     }
 
     /// Whether a client has this right.
     pub(crate) fn may(&self, key: ClientKey, topic_name: &str, right: Right) -> bool {
-        let Some(client) = self.clients.get(key) else {
-            return false;
-        };
-        match client.listener {
-            Some(listener) => self.access(listener).allows(&client.who, topic_name, right),
-            // It has not been here since the start.
-            None => self.all_allow(&client.who, topic_name, right),
-        }
+        let client = self.clients.get(key);
+        client.is_some_and(|client| self.rules.allow(&client.who, topic_name, right))
     }
 
     pub(crate) fn publish_will(&mut self, now: Instant, key: ClientKey, will: &Will) {
@@ -212,7 +208,7 @@ impl Broker {
 
     /// Hands a message to its subscribers. Says whether there was one.
     fn route(&mut self, now: Instant, from: Option<ClientKey>, routed: &mut Routed<'_>) -> bool {
-        let publish = &routed.publish.clone();
+        let publish = &Publish { ..routed.publish };
         let mut matched = std::mem::take(&mut self.matched);
         matched.clear();
         let mut chosen = Vec::new();
@@ -352,7 +348,6 @@ impl Broker {
 
     /// Sends what waits for a client, as far as its window and its socket have room.
     pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) {
-        self.drop_forbidden(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -370,6 +365,12 @@ impl Broker {
                 client.waits_no_longer(&outgoing);
                 done.push(number);
                 continue; // [MQTT-3.3.2-5]
+            }
+            // Rights are those of the moment in which a message leaves.
+            if !may_receive(&self.rules, &client.who, &outgoing.message) {
+                client.waits_no_longer(&outgoing);
+                done.push(number);
+                continue;
             }
             let room = match outgoing.qos {
                 QoS::AtMostOnce => link.connection.output().len() < MAXIMUM_UNWRITTEN,
@@ -435,32 +436,29 @@ impl Broker {
 
     /// Makes room in a full queue; says whether there is some now.
     fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
-        self.drop_queued(key, |queued| queued.outgoing.has_expired(now))
-    }
-
-    /// Rights are those of the moment in which a message leaves.
-    fn drop_forbidden(&mut self, key: ClientKey) {
-        let has_something = self
-            .clients
-            .get(key)
-            .is_some_and(|client| client.connection.is_some() && !client.queue.is_empty());
-        if !has_something || !self.access.iter().any(|access| access.list.is_some()) {
-            return;
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        let mut done = Vec::new();
+        let (mut retained, mut bytes) = (0, 0);
+        client.queue.retain(|queued| {
+            let is_expired = queued.outgoing.has_expired(now);
+            if is_expired {
+                retained += usize::from(queued.outgoing.retain);
+                bytes += queued.outgoing.message.payload.len();
+                done.push(queued.number);
+            }
+            !is_expired
+        });
+        client.retained_waiting -= retained;
+        client.queued_bytes -= bytes;
+        for number in &done {
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number: *number,
+            });
         }
-        let mount_point = self.mount_point(key).unwrap_or_default();
-        let queue = self.clients.get(key).map(|client| &client.queue);
-        let forbidden: BTreeSet<u64> = queue
-            .into_iter()
-            .flatten()
-            .filter(|queued| {
-                let topic_name = format!("{mount_point}{}", queued.outgoing.message.topic_name);
-                !self.may(key, &topic_name, Right::Read)
-            })
-            .map(|queued| queued.number)
-            .collect();
-        if !forbidden.is_empty() {
-            self.drop_queued(key, |queued| forbidden.contains(&queued.number));
-        }
+        !done.is_empty()
     }
 
     /// The message as a client sees it, behind its mount point.
@@ -478,33 +476,6 @@ impl Broker {
         }
     }
 
-    /// Takes messages out of a queue; says whether there were any.
-    fn drop_queued(&mut self, key: ClientKey, is_dropped: impl Fn(&Queued) -> bool) -> bool {
-        let Some(client) = self.clients.get_mut(key) else {
-            return false;
-        };
-        let mut done = Vec::new();
-        let (mut retained, mut bytes) = (0, 0);
-        client.queue.retain(|queued| {
-            let is_dropped = is_dropped(queued);
-            if is_dropped {
-                retained += usize::from(queued.outgoing.retain);
-                bytes += queued.outgoing.message.payload.len();
-                done.push(queued.number);
-            }
-            !is_dropped
-        });
-        client.retained_waiting -= retained;
-        client.queued_bytes -= bytes;
-        for number in &done {
-            self.note(key, |client| Record::Finished {
-                client: Arc::clone(&client.identifier),
-                number: *number,
-            });
-        }
-        !done.is_empty()
-    }
-
     fn tell_overflow(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             if !client.overflow_told {
@@ -515,6 +486,17 @@ impl Broker {
                     "Outgoing messages are being dropped for client {name}."
                 );
             }
+        }
+    }
+}
+
+/// Whether a client may have this message, which is without the mount point of the client already.
+fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
+    match rules.of(who.listener).mount_point.as_deref() {
+        None => rules.allow(who, &message.topic_name, Right::Read),
+        Some(mount_point) => {
+            let topic_name = format!("{mount_point}{}", message.topic_name);
+            rules.allow(who, &topic_name, Right::Read)
         }
     }
 }

@@ -390,7 +390,7 @@ impl Server {
                 }
                 None => log::info!(target: CONNECTIONS, "New connection on {address}."),
             }
-            let id = self.broker.open(now, address, index);
+            let id = self.broker.open(now, address, index as u32);
             let peer = Peer {
                 unidentified: bound
                     .settings
@@ -403,7 +403,7 @@ impl Server {
     }
 
     fn has_too_many(&self, listener: usize) -> bool {
-        let of_listener = self.broker.maximum_connections(listener);
+        let of_listener = self.broker.maximum_connections(listener as u32);
         let of_all = self.broker.maximum_connections_of_all();
         of_listener.is_some_and(|maximum| self.peers.count(listener) >= maximum)
             || of_all.is_some_and(|maximum| self.broker.connection_count() >= maximum)

@@ -40,10 +40,13 @@ impl Broker {
                 options: subscription.options,
                 identifier,
             };
-            if let Some(mounted) = self.mounted_filter(key, &subscription.topic_filter) {
-                subscription.topic_filter = mounted;
-            }
-            let result = self.add_subscription(key, &subscription, state);
+            let result = match self.mounted_filter(key, &subscription.topic_filter) {
+                Ok(mounted) => {
+                    subscription.topic_filter = mounted.unwrap_or(subscription.topic_filter);
+                    self.add_subscription(key, &subscription, state)
+                }
+                Err(reason_code) => Err(reason_code),
+            };
             reason_codes.push(match result {
                 Ok(_) => ReasonCode::granted(subscription.options.qos),
                 Err(reason_code) => reason_code,
@@ -67,7 +70,8 @@ impl Broker {
     ) {
         let mut reason_codes = Vec::with_capacity(unsubscribe.topic_filters.len());
         for topic_filter in &unsubscribe.topic_filters {
-            let mounted = self.mounted_filter(key, topic_filter);
+            // One that is too long with it was not subscribed to.
+            let mounted = self.mounted_filter(key, topic_filter).ok().flatten();
             let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
             let client = self.clients.get_mut(key);
             let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
@@ -92,11 +96,20 @@ impl Broker {
     }
 
     /// The filter with the mount point of the client before it, if there is one.
-    fn mounted_filter(&self, key: ClientKey, filter: &TopicFilter) -> Option<TopicFilter> {
-        let mount_point = self.mount_point(key)?;
+    fn mounted_filter(
+        &self,
+        key: ClientKey,
+        filter: &TopicFilter,
+    ) -> Result<Option<TopicFilter>, ReasonCode> {
+        let Some(mount_point) = self.mount_point(key) else {
+            return Ok(None);
+        };
         let plain = filter.without_share();
         let share = filter.strip_suffix(plain).unwrap_or_default();
-        TopicFilter::new(&format!("{share}{mount_point}{plain}")).ok()
+        let mounted = TopicFilter::new(&format!("{share}{mount_point}{plain}"));
+        mounted
+            .map(Some)
+            .map_err(|_| ReasonCode::TopicFilterInvalid)
     }
 
     pub(crate) fn remove_subscriber(&mut self, topic_filter: &TopicFilter, key: ClientKey) {
@@ -187,7 +200,7 @@ impl Broker {
                 .as_deref()
                 .filter(|_| self.limits.check_retain_source);
             let topic_name = &retained.message.topic_name;
-            if source.is_some_and(|source| !self.all_allow(source, topic_name, Right::Write)) {
+            if source.is_some_and(|source| !self.rules.allow(source, topic_name, Right::Write)) {
                 continue;
             }
             let qos = match self.limits.upgrade_qos {

@@ -44,6 +44,44 @@ pub enum IdentitySource {
     Subject,
 }
 
+/// The rules of all listeners, in their order.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) listeners: Vec<Access>,
+    everyone: Access,
+    gone: Access,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            everyone: Access::everyone(),
+            gone: Access::gone(),
+        }
+    }
+}
+
+impl Rules {
+    /// Those of a listener. Where there are none at all, everyone may do everything.
+    pub(crate) fn of(&self, listener: u32) -> &Access {
+        let missing = match self.listeners.is_empty() {
+            true => &self.everyone,
+            false => &self.gone,
+        };
+        self.listeners.get(listener as usize).unwrap_or(missing)
+    }
+
+    /// Whether somebody has a right.
+    pub(crate) fn allow(&self, who: &Who, topic_name: &str, right: Right) -> bool {
+        let Some(list) = &self.of(who.listener).list else {
+            return true;
+        };
+        let user_name = who.user_name.as_deref();
+        list.allows(user_name, &who.client_identifier, topic_name, right)
+    }
+}
+
 /// Somebody whose rights are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
@@ -51,6 +89,8 @@ pub struct Who {
     pub user_name: Option<String>,
     /// The client identifier.
     pub client_identifier: String,
+    /// The number of the listener where the client came in: its rules hold.
+    pub listener: u32,
 }
 
 /// Whether a client may come in.
@@ -78,6 +118,15 @@ impl Access {
             identifier_prefix: IDENTIFIER_PREFIX.to_owned(),
             mount_point: None,
             limits: ListenerLimits::default(),
+        }
+    }
+
+    /// Of a listener that is gone: what its clients left behind has no rights.
+    pub(crate) fn gone() -> Self {
+        Self {
+            allow_anonymous: false,
+            list: Some(Arc::default()),
+            ..Self::everyone()
         }
     }
 
@@ -133,14 +182,5 @@ impl Access {
             // Without a password file nobody has a name that could be checked.
             _ => Admission::Refused(ReasonCode::NotAuthorized),
         }
-    }
-
-    /// Whether a client may do this.
-    pub(crate) fn allows(&self, who: &Who, topic_name: &str, right: Right) -> bool {
-        let Some(list) = &self.list else {
-            return true;
-        };
-        let user_name = who.user_name.as_deref();
-        list.allows(user_name, &who.client_identifier, topic_name, right)
     }
 }

@@ -2,7 +2,7 @@
 //! front; all numbers are big endian.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, Packet, PacketIdentifier, ProtocolVersion,
@@ -29,13 +29,9 @@ impl Writer {
     }
 
     pub(super) fn client(mut self, state: &ClientState) -> Vec<u8> {
-        let expiry = match state.expiry {
-            Expiry::WithConnection => 0,
-            Expiry::After(time) => u32::try_from(time.as_secs()).unwrap_or(u32::MAX - 1),
-            Expiry::Never => u32::MAX,
-        };
-        self.bytes.extend(expiry.to_be_bytes());
+        self.bytes.extend(state.expiry.interval().to_be_bytes());
         self.text(state.user_name.as_deref());
+        self.bytes.extend(state.listener.to_be_bytes());
         self.bytes.push(state.is_connected.into());
         self.time(state.session_ends);
         self.time(state.will_due);
@@ -86,6 +82,8 @@ impl Writer {
         let source = retained.source.as_deref();
         self.text(source.map(|source| source.client_identifier.as_str()));
         self.text(source.and_then(|source| source.user_name.as_deref()));
+        let listener = source.map_or(0, |source| source.listener);
+        self.bytes.extend(listener.to_be_bytes());
         self.message(&retained.message, retained.qos, true, &[]);
         self.bytes
     }
@@ -137,12 +135,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn client(mut self) -> Result<ClientState, StoreError> {
-        let expiry = match u32::from_be_bytes(self.take()?) {
-            0 => Expiry::WithConnection,
-            u32::MAX => Expiry::Never,
-            seconds => Expiry::After(Duration::from_secs(seconds.into())),
-        };
+        let expiry = Expiry::of_interval(u32::from_be_bytes(self.take()?));
         let user_name = self.text()?;
+        let listener = u32::from_be_bytes(self.take()?);
         let [is_connected] = self.take()?;
         let session_ends = self.time()?;
         let will_due = self.time()?;
@@ -159,6 +154,7 @@ impl<'a> Reader<'a> {
         };
         Ok(ClientState {
             user_name,
+            listener,
             expiry,
             session_ends,
             is_connected: is_connected != 0,
@@ -201,10 +197,12 @@ impl<'a> Reader<'a> {
         let expires = self.time()?;
         let client_identifier = self.text()?;
         let user_name = self.text()?;
+        let listener = u32::from_be_bytes(self.take()?);
         let source = client_identifier.map(|client_identifier| {
             Arc::new(Who {
                 user_name,
                 client_identifier,
+                listener,
             })
         });
         let (message, qos, ..) = self.message()?;

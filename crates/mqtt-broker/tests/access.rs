@@ -1,0 +1,264 @@
+//! The core and the rules of its listeners: what holds across time and restarts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_broker::{Access, Broker, ConnectionId, Limits, Passwords, Saved};
+use mqtt_codec::{
+    Connack, Connect, Decoder, Delivery, Disconnect, MAXIMUM_PACKET_SIZE, Message, Packet,
+    PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties,
+    Subscription, SubscriptionOptions, TopicFilter, TopicName, Will,
+};
+
+struct World {
+    broker: Broker,
+    now: Instant,
+}
+
+struct Peer {
+    id: ConnectionId,
+    decoder: Decoder,
+    received: Vec<u8>,
+}
+
+impl World {
+    fn new(limits: Limits, access: Vec<Access>) -> Self {
+        let mut broker = Broker::new(limits, Box::new(|| 7));
+        broker.set_access(access);
+        broker.record_changes();
+        let now = Instant::now();
+        Self { broker, now }
+    }
+
+    fn open(&mut self, listener: u32, connect: &Connect) -> Peer {
+        let peer = Peer {
+            id: self.broker.open(self.now, "peer".into(), listener),
+            decoder: Decoder::client(connect.protocol_version, MAXIMUM_PACKET_SIZE),
+            received: Vec::new(),
+        };
+        self.send(&peer, &Packet::Connect(Box::new(connect.clone())));
+        peer
+    }
+
+    fn connect(&mut self, listener: u32, connect: &Connect) -> (Peer, Connack) {
+        let mut peer = self.open(listener, connect);
+        match self.next(&mut peer, |packet| match packet {
+            Packet::Connack(connack) => Some(*connack),
+            _ => None,
+        }) {
+            Some(connack) => (peer, connack),
+            None => panic!("no CONNACK"),
+        }
+    }
+
+    fn send(&mut self, peer: &Peer, packet: &Packet<'_>) {
+        let mut bytes = Vec::new();
+        packet
+            .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
+            .unwrap();
+        self.broker.handle_input(self.now, peer.id, &mut &bytes[..]);
+    }
+
+    /// The next packet that is one of these.
+    fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(Packet<'_>) -> Option<T>) -> Option<T> {
+        let output = self.broker.output(peer.id).to_vec();
+        self.broker.consume_output(self.now, peer.id, output.len());
+        peer.received.extend(output);
+        let bytes = std::mem::take(&mut peer.received);
+        let mut rest = &bytes[..];
+        let mut found = None;
+        while found.is_none() {
+            match peer.decoder.decode(&mut rest).unwrap() {
+                Some(packet) => found = pick(packet),
+                None => break,
+            }
+        }
+        peer.received = rest.to_vec();
+        found
+    }
+
+    fn topic_received(&mut self, peer: &mut Peer) -> Option<String> {
+        self.next(peer, |packet| match packet {
+            Packet::Publish(publish) => Some(publish.topic_name.to_owned()),
+            _ => None,
+        })
+    }
+
+    fn publish(&mut self, peer: &Peer, topic: &str, retain: bool) {
+        let mut message = Message::new(TopicName::new(topic).unwrap(), "x");
+        message.retain = retain;
+        let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
+        self.send(peer, &Packet::Publish(message.publish(delivery)));
+    }
+
+    fn subscribe(&mut self, peer: &Peer, filter: &str) {
+        let subscribe = Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            properties: SubscribeProperties::default(),
+            subscriptions: vec![Subscription {
+                topic_filter: TopicFilter::new(filter).unwrap(),
+                options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            }],
+        };
+        self.send(peer, &Packet::Subscribe(subscribe));
+    }
+
+    fn close(&mut self, peer: &Peer) {
+        self.broker.remove(self.now, peer.id);
+    }
+
+    fn restarted(self, access: Vec<Access>) -> Self {
+        let saved: Saved = self.broker.save(self.now);
+        let mut next = Self::new(Limits::default(), access);
+        next.now = self.now;
+        next.broker.restore(self.now, saved);
+        next
+    }
+}
+
+fn connect(identifier: &str, expiry: u32) -> Connect {
+    let mut connect = Connect::new(ProtocolVersion::V5_0, identifier);
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(expiry);
+    connect
+}
+
+fn mounted() -> Access {
+    Access {
+        mount_point: Some("m/".into()),
+        ..Access::everyone()
+    }
+}
+
+#[test]
+fn a_password_that_is_right_too_late_lets_nobody_in() {
+    let users = Passwords::parse(
+        b"me:$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJ\
+          eZ3nFaHjPzOzPPmPw==",
+    );
+    let access = Access {
+        passwords: Some(Arc::new(users.unwrap())),
+        ..Access::everyone()
+    };
+    let mut world = World::new(Limits::default(), vec![access]);
+    let mut connect = connect("c", u32::MAX);
+    connect.user_name = Some("me".into());
+    connect.password = Some("secret".into());
+    for is_late in [true, false] {
+        let mut peer = world.open(0, &connect);
+        let (id, check) = world.broker.poll_check().unwrap();
+        assert!(world.broker.is_waiting(id) && check.run());
+        if is_late {
+            world.now += Duration::from_secs(10);
+            world.broker.handle_timeout(world.now);
+            assert!(world.broker.has_ended(id));
+        }
+        world.broker.handle_checked(world.now, id, Ok(()));
+        let connack = world.next(&mut peer, |packet| match packet {
+            Packet::Connack(connack) => Some(*connack),
+            _ => None,
+        });
+        // The late one has left no session behind either.
+        match connack {
+            None => assert!(is_late),
+            Some(connack) => assert_eq!((is_late, connack.session_present), (false, false)),
+        }
+    }
+}
+
+#[test]
+fn what_is_mounted_stays_so_after_a_restart() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (away, _) = world.connect(1, &connect("away", u32::MAX));
+    world.subscribe(&away, "a");
+    world.close(&away);
+    let mut world = world.restarted(vec![Access::everyone(), mounted()]);
+    let (publisher, _) = world.connect(0, &connect("p", 0));
+    world.publish(&publisher, "m/a", false);
+    let (mut back, connack) = world.connect(1, &connect("away", u32::MAX));
+    assert!(connack.session_present);
+    assert_eq!(world.topic_received(&mut back).as_deref(), Some("a"));
+}
+
+#[test]
+fn topics_that_are_too_long_with_the_mount_point_are_refused() {
+    let mut world = World::new(Limits::default(), vec![mounted()]);
+    let (mut peer, _) = world.connect(0, &connect("c", 0));
+    let long = "x".repeat(65534);
+    world.subscribe(&peer, &long);
+    let reason_code = world.next(&mut peer, |packet| match packet {
+        Packet::Suback(suback) => suback.reason_codes.first().copied(),
+        _ => None,
+    });
+    assert_eq!(reason_code, Some(ReasonCode::TopicFilterInvalid));
+    world.publish(&peer, &long, false);
+    assert!(world.broker.has_ended(peer.id));
+}
+
+#[test]
+fn rights_are_those_of_the_listener_where_a_client_came_in() {
+    let list = Access {
+        list: Some(Arc::default()), // which grants nothing
+        ..Access::everyone()
+    };
+    for (listener, expected) in [(0, Some("kept".to_owned())), (1, None)] {
+        let mut world = World::new(
+            Limits::default(),
+            vec![Access::everyone(), Access::everyone()],
+        );
+        let (publisher, _) = world.connect(listener, &connect("p", 0));
+        world.publish(&publisher, "kept", true);
+        // Only the second listener has a list, and had none when the message was published.
+        let mut world = world.restarted(vec![Access::everyone(), list.clone()]);
+        let (mut subscriber, _) = world.connect(0, &connect("s", 0));
+        world.subscribe(&subscriber, "#");
+        assert_eq!(world.topic_received(&mut subscriber), expected);
+    }
+}
+
+#[test]
+fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
+    let mut world = World::new(
+        Limits::default(),
+        vec![Access::everyone(), Access::everyone()],
+    );
+    let mut dying = connect("w", 60);
+    let will = Message::new(TopicName::new("will").unwrap(), "x");
+    dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+    world.connect(1, &dying);
+    let (heir, _) = world.connect(0, &connect("heir", u32::MAX));
+    world.subscribe(&heir, "will");
+    world.close(&heir);
+    let mut world = world.restarted(vec![Access::everyone()]);
+    let (mut heir, _) = world.connect(0, &connect("heir", u32::MAX));
+    assert_eq!(world.topic_received(&mut heir), None);
+}
+
+#[test]
+fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
+    let limits = Limits {
+        longest_session: Some(Duration::from_secs(100)),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits, Vec::new());
+    for (asked, told) in [
+        (50, None),
+        (100, None),
+        (101, Some(100)),
+        (u32::MAX, Some(100)),
+    ] {
+        let (peer, connack) = world.connect(0, &connect("c", asked));
+        assert_eq!(connack.properties.session_expiry_interval, told, "{asked}");
+        world.close(&peer);
+    }
+    // DISCONNECT cannot make it longer.
+    let (peer, _) = world.connect(0, &connect("c", 50));
+    let mut disconnect = Disconnect::new(ReasonCode::Success);
+    disconnect.properties.session_expiry_interval = Some(u32::MAX);
+    world.send(&peer, &Packet::Disconnect(Box::new(disconnect)));
+    world.close(&peer);
+    world.now += Duration::from_secs(101);
+    world.broker.handle_timeout(world.now);
+    let (_, connack) = world.connect(0, &connect("c", 50));
+    assert!(!connack.session_present);
+}
