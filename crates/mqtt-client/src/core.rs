@@ -11,7 +11,7 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
-use crate::servers::Servers;
+use crate::servers::{self, Servers};
 use crate::{Backoff, ClientError, Options, Reconnect, Server};
 
 /// One client, through all its connections.
@@ -25,6 +25,8 @@ pub struct ClientCore {
     /// What a lost session did not finish: sent again as new, before anything else.
     backlog: VecDeque<Outgoing>,
     servers: Servers,
+    /// Whether one of the servers that were asked since the last wait may do better after the next.
+    round_may_pass: bool,
     /// Whose session it is.
     session_of: Option<Server>,
     /// From the last loss of a connection.
@@ -56,6 +58,7 @@ impl ClientCore {
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
             servers: Servers::new(options.servers.clone()),
+            round_may_pass: false,
             session_of: None,
             random: 0,
             options,
@@ -134,6 +137,7 @@ impl ClientCore {
                         self.backlog.push_front(outgoing.clone());
                     }
                     self.servers.accepted();
+                    self.round_may_pass = false;
                     self.session_of = self.servers.current().cloned();
                     self.was_connected = true;
                     self.connected_since = Some(now);
@@ -200,11 +204,17 @@ impl ClientCore {
             self.backoff.reset();
             self.servers.was_good();
         }
-        if self.servers.move_on(&error, was_accepted) {
+        // Who does not want a lost connection back does not want it elsewhere either.
+        let may_move = !was_accepted || self.options.reconnect != Reconnect::Never;
+        let is_about_server = servers::is_about_server(&error);
+        if may_move && self.servers.move_on(&error, was_accepted) {
+            // A server that is away for a moment is worth a wait, wherever it stands among the others.
+            self.round_may_pass |= servers::reference(&error).is_some() || may_pass(&error, true);
             return Ok((error, Duration::ZERO));
         }
+        let of_round = std::mem::take(&mut self.round_may_pass) && is_about_server;
         let lost_since = *self.lost_since.get_or_insert(now);
-        if self.may_retry(&error, now - lost_since) {
+        if self.may_retry(&error, of_round, now - lost_since) {
             Ok((error, self.backoff.next(random)))
         } else {
             Err(error)
@@ -334,9 +344,9 @@ impl ClientCore {
         Ok(())
     }
 
-    fn may_retry(&self, error: &ClientError, gone_for: Duration) -> bool {
+    fn may_retry(&self, error: &ClientError, of_round: bool, gone_for: Duration) -> bool {
         let awaited = !self.was_connected && gone_for < self.options.wait_for_server;
-        may_pass(error, awaited || self.was_connected)
+        (of_round || may_pass(error, awaited || self.was_connected))
             && (awaited
                 || match self.options.reconnect {
                     Reconnect::Never => false,
@@ -422,6 +432,72 @@ mod tests {
             core.handle_lost(now, lost, 0).unwrap();
         }
         seen
+    }
+
+    fn refused(reason_code: ReasonCode, reference: Option<&str>) -> ClientError {
+        let mut connack = Connack {
+            session_present: false,
+            reason_code,
+            properties: mqtt_codec::ConnackProperties::default(),
+        };
+        connack.properties.server_reference = reference.map(Into::into);
+        ClientError::Closed(CloseReason::Refused(Box::new(connack)))
+    }
+
+    /// A client of these servers that has been connected, and what comes of these errors: whether it goes
+    /// on, and after which wait at the end.
+    fn after(reconnect: Reconnect, names: &[&str], errors: Vec<ClientError>) -> Option<bool> {
+        let mut options = Options::new(names[0], 1);
+        options.connect = Connect::new(ProtocolVersion::V5_0, "c");
+        options.servers = names.iter().map(|name| Server::network(*name, 1)).collect();
+        options.reconnect = reconnect;
+        let mut core = ClientCore::new(options, None);
+        let now = Instant::now();
+        let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+        core.handle_reached(now).unwrap();
+        let _ = core.handle_input(now, &mut &[0x20, 3, 0, 0, 0][..], &mut ignore);
+        let mut waits = None;
+        for error in errors {
+            waits = Some(core.handle_lost(now, error, 0).ok()?.1 > Duration::ZERO);
+        }
+        waits
+    }
+
+    #[test]
+    fn the_order_of_servers_does_not_decide_whether_there_is_another_attempt() {
+        let lost = || ClientError::Closed(CloseReason::ConnectionLost);
+        let bad = || ClientError::Transport(std::io::ErrorKind::InvalidData.into());
+        let always = |errors| after(Reconnect::Always, &["a", "b"], errors);
+        assert_eq!(always(vec![lost(), lost(), bad()]), Some(true));
+        assert_eq!(always(vec![lost(), bad(), lost()]), Some(true));
+        assert_eq!(always(vec![lost(), bad(), bad()]), None);
+        // What is about the client is so in any case.
+        let refused = refused(ReasonCode::NotAuthorized, None);
+        assert_eq!(always(vec![lost(), lost(), refused]), None);
+    }
+
+    #[test]
+    fn a_reference_to_a_server_that_is_away_for_a_moment_ends_in_a_wait() {
+        let lost = || ClientError::Closed(CloseReason::ConnectionLost);
+        let sent = || refused(ReasonCode::UseAnotherServer, Some("b"));
+        let mut errors = vec![lost()];
+        for _ in 0..8 {
+            errors.extend([sent(), lost()]);
+        }
+        errors.push(sent());
+        assert_eq!(after(Reconnect::Always, &["a"], errors), Some(true));
+        // Without a reference there is nowhere to go.
+        let errors = vec![lost(), refused(ReasonCode::UseAnotherServer, None)];
+        assert_eq!(after(Reconnect::Always, &["a"], errors), None);
+    }
+
+    #[test]
+    fn who_wants_no_lost_connection_back_follows_no_reference() {
+        let mut disconnect = Disconnect::new(ReasonCode::UseAnotherServer);
+        disconnect.properties.server_reference = Some("b".into());
+        let sent = || ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect.clone())));
+        assert_eq!(after(Reconnect::Never, &["a"], vec![sent()]), None);
+        assert_eq!(after(Reconnect::Always, &["a"], vec![sent()]), Some(false));
     }
 
     /// Both have a session of this client's, and the identifiers of one mean nothing at the other.

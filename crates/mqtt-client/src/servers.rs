@@ -106,8 +106,11 @@ impl Servers {
     /// current one.
     pub(crate) fn move_on(&mut self, error: &ClientError, was_accepted: bool) -> bool {
         if self.follow(error) {
-            // Beyond it they refer to each other.
-            return self.references <= MAXIMUM_REFERENCES;
+            let are_too_many = self.references > MAXIMUM_REFERENCES;
+            if are_too_many {
+                self.references = 0; // they refer to each other: not again before a wait
+            }
+            return !are_too_many;
         }
         // Where the session is, the client comes back first.
         let may_move = is_sent_away(error) || !was_accepted && is_of_this_server(error);
@@ -152,7 +155,7 @@ impl Servers {
 }
 
 /// Where the server says that another one is (MQTT 5.0, 4.11).
-fn reference(error: &ClientError) -> Option<&str> {
+pub(crate) fn reference(error: &ClientError) -> Option<&str> {
     let ClientError::Closed(reason) = error else {
         return None;
     };
@@ -170,6 +173,11 @@ fn reference(error: &ClientError) -> Option<&str> {
         ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => reference.as_deref(),
         _ => None,
     }
+}
+
+/// Whether another server, or this one later, may do better: it is not about this client.
+pub(crate) fn is_about_server(error: &ClientError) -> bool {
+    is_of_this_server(error) || is_sent_away(error)
 }
 
 /// Whether the server has ended the connection for another one, whichever that is.

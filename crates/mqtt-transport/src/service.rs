@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So often each name server is asked.
 const ROUNDS: usize = 2;
 
+/// Bytes of a packet before the question.
+const HEADER: usize = 12;
+
 /// The port of name servers.
 const PORT: u16 = 53;
 
@@ -80,15 +83,13 @@ impl NameServers {
 
 /// One question.
 struct Query {
-    identifier: u16,
     bytes: Vec<u8>,
     deadline: Instant,
 }
 
 impl Query {
     fn new(name: &str, deadline: Instant) -> io::Result<Self> {
-        let identifier = random() as u16;
-        let mut packet = Packet::new_query(identifier);
+        let mut packet = Packet::new_query(random() as u16);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let invalid = |_| io::Error::new(ErrorKind::NotFound, "this is no name of a domain");
         let name = Name::new(name).map_err(invalid)?;
@@ -97,7 +98,6 @@ impl Query {
             .questions
             .push(Question::new(name, kind, class, false));
         Ok(Self {
-            identifier,
             bytes: packet.build_bytes_vec().map_err(invalid)?,
             deadline,
         })
@@ -144,7 +144,8 @@ impl Query {
     }
 
     fn over_tcp(&self, server: SocketAddr) -> io::Result<Vec<u8>> {
-        let left = || left_until(self.deadline);
+        let until = self.deadline.min(Instant::now() + PATIENCE);
+        let left = || left_until(until);
         let mut stream = TcpStream::connect_timeout(&server, left()?)?;
         stream.set_write_timeout(Some(left()?))?;
         let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
@@ -170,10 +171,17 @@ impl Query {
         }
     }
 
+    /// Whether it is for this question, word for word. What is behind the question may be cut off.
     fn is_answered_by(&self, answer: &[u8]) -> bool {
-        Packet::parse(answer).is_ok_and(|packet| {
-            packet.id() == self.identifier && packet.has_flags(PacketFlag::RESPONSE)
-        })
+        let is_reply = answer.get(2).is_some_and(|flags| flags & 0x80 != 0);
+        let question = |packet: &[u8]| {
+            packet
+                .get(HEADER..self.bytes.len())
+                .map(<[u8]>::to_ascii_lowercase)
+        };
+        is_reply
+            && answer.get(..2) == self.bytes.get(..2)
+            && question(answer) == question(&self.bytes)
     }
 }
 
@@ -193,10 +201,11 @@ enum Answer {
 impl Answer {
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let invalid = |_| io::Error::from(ErrorKind::InvalidData);
-        let packet = Packet::parse(bytes).map_err(invalid)?;
-        if packet.has_flags(PacketFlag::TRUNCATION) {
+        // It may be cut in the middle of a record.
+        if bytes.get(2).is_some_and(|flags| flags & 0x02 != 0) {
             return Ok(Self::Truncated);
         }
+        let packet = Packet::parse(bytes).map_err(invalid)?;
         let none = || io::Error::new(ErrorKind::NotFound, "there is no such service");
         match packet.rcode() {
             RCODE::NoError => {}
@@ -271,6 +280,7 @@ mod tests {
         let query = Packet::parse(query).unwrap();
         assert_eq!(query.questions[0].qname.to_string(), "_mqtt._tcp.test");
         let mut reply = Packet::new_reply(query.id());
+        reply.questions = query.questions.clone();
         reply.set_flags(flags);
         if records.is_empty() {
             *reply.rcode_mut() = RCODE::NameError;
@@ -304,6 +314,10 @@ mod tests {
                 let mut buffer = [0; 512];
                 let (count, from) = socket.recv_from(&mut buffer).unwrap();
                 socket.send_to(b"not for us", from).unwrap();
+                // Of somebody who has seen the identifier, about something else.
+                let mut other = reply(&buffer[..count], &[record(0, 0, 9)], PacketFlag::empty());
+                other[HEADER + 1] = b'x';
+                socket.send_to(&other, from).unwrap();
                 let answer = reply(&buffer[..count], &answers, PacketFlag::empty());
                 socket.send_to(&answer, from).unwrap();
             });
@@ -328,7 +342,9 @@ mod tests {
             let mut buffer = [0; 512];
             let (count, from) = socket.recv_from(&mut buffer).unwrap();
             let truncated = reply(&buffer[..count], &[record(1, 0, 1)], PacketFlag::TRUNCATION);
-            socket.send_to(&truncated, from).unwrap();
+            // Cut in the middle of its record.
+            let cut = &truncated[..truncated.len() - 3];
+            socket.send_to(cut, from).unwrap();
             let (mut stream, _) = listener.accept().unwrap();
             let mut query = vec![0; count + 2];
             stream.read_exact(&mut query).unwrap();

@@ -41,10 +41,7 @@ impl Drop for PidFile {
 /// Becomes this user, if root has started it, and gives up root's rights for good.
 #[cfg(unix)]
 pub(super) fn become_user(name: &str) -> anyhow::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    // Without a call of its own: files of this process are of its user.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);
-    if name == "root" || !is_root {
+    if name == "root" || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     privdrop::PrivDrop::default()

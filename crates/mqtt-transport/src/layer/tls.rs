@@ -121,19 +121,24 @@ mod tests {
     use crate::tls::{TlsClient, TlsClientOptions, TlsServer, TlsServerOptions};
     use rustls::HandshakeKind;
 
-    /// A server's files in a new folder.
-    fn server() -> (tempfile::TempDir, TlsServerOptions) {
+    /// A client that trusts a server.
+    fn ends() -> (TlsClient, TlsServer) {
         let folder = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let trust = TlsClientOptions {
+            ca_file: Some(certificate.clone()),
+            ..TlsClientOptions::default()
+        };
         let options = TlsServerOptions {
             certificate,
             key,
             ..TlsServerOptions::default()
         };
-        (folder, options)
+        let client = TlsClient::new(&trust).unwrap();
+        (client, TlsServer::new(&options).unwrap())
     }
 
     /// Shakes hands and sends a byte in both directions; how the client's handshake went.
@@ -172,13 +177,7 @@ mod tests {
 
     #[test]
     fn what_came_before_a_bad_record_is_not_lost() {
-        let (_folder, options) = server();
-        let trust = TlsClientOptions {
-            ca_file: Some(options.certificate.clone()),
-            ..TlsClientOptions::default()
-        };
-        let client = TlsClient::new(&trust).unwrap();
-        let server = TlsServer::new(&options).unwrap();
+        let (client, server) = ends();
         let (mut client, mut server, _) = shake_hands(&client, &server);
         let mut record = Vec::new();
         server.send(b"last words", &mut record).unwrap();
@@ -191,13 +190,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_made_again_resumes_its_session() {
-        let (_folder, options) = server();
-        let trust = TlsClientOptions {
-            ca_file: Some(options.certificate.clone()),
-            ..TlsClientOptions::default()
-        };
-        let client = TlsClient::new(&trust).unwrap();
-        let server = TlsServer::new(&options).unwrap();
+        let (client, server) = ends();
         assert_eq!(connect(&client, &server), HandshakeKind::Full);
         assert_eq!(connect(&client, &server), HandshakeKind::Resumed);
     }
