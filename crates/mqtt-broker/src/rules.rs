@@ -12,12 +12,9 @@ pub(crate) fn of_listeners(
     settings: &Settings,
     listeners: &[BoundListener],
 ) -> Result<Vec<Access>, AccessError> {
-    let access = |own: Option<&ListenerSettings>| {
-        Access::read(&settings.security_of(own), own, settings.limits_of(own))
-    };
     let listeners = listeners.iter();
     listeners
-        .map(|bound| access(bound.settings.as_ref()))
+        .map(|bound| Access::read(settings, bound.settings.as_ref()))
         .collect()
 }
 
@@ -28,8 +25,7 @@ pub(crate) fn of_listeners(
 pub fn check(settings: &Settings) -> Result<(), ServerError> {
     let listeners = settings.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
-        let security = settings.security_of(own);
-        Access::read(&security, own, settings.limits_of(own))?;
+        Access::read(settings, own)?;
         own.map(door).transpose()?;
     }
     Ok(())
@@ -62,11 +58,7 @@ pub(crate) fn reload(
             }
         });
         let own = own.as_ref();
-        access.push(Access::read(
-            &settings.security_of(own),
-            own,
-            settings.limits_of(own),
-        )?);
+        access.push(Access::read(settings, own)?);
         doors.push(own.map_or_else(|| Ok(Door::default()), door)?);
     }
     Ok((access, doors))

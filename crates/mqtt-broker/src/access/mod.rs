@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mqtt_codec::{Connect, ReasonCode};
 
-use crate::{ListenerLimits, ListenerSettings, SecuritySettings};
+use crate::{ListenerLimits, ListenerSettings, Settings};
 
 /// The rules of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,10 +136,10 @@ impl Access {
     /// # Errors
     /// If a file cannot be read, or is wrong.
     pub fn read(
-        security: &SecuritySettings,
+        settings: &Settings,
         listener: Option<&ListenerSettings>,
-        limits: ListenerLimits,
     ) -> Result<Self, AccessError> {
+        let security = settings.security_of(listener);
         let passwords = security.password_file.as_deref().map(Passwords::read);
         let list = security.acl_file.as_deref().map(AccessList::read);
         let prefix = security.auto_id_prefix.as_deref();
@@ -156,7 +156,7 @@ impl Access {
             identifier_prefix: prefix.unwrap_or(IDENTIFIER_PREFIX).to_owned(),
             mount_point: listener
                 .and_then(|listener| listener.mount_point.as_deref().map(Arc::from)),
-            limits,
+            limits: settings.limits_of(listener),
         })
     }
 

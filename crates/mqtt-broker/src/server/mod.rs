@@ -1,5 +1,10 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
+mod access;
+mod error;
+
+pub use error::ServerError;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +13,14 @@ use std::{fmt, io};
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token, Waker};
-use mqtt_codec::ReasonCode;
-use mqtt_transport::{Listener, ReadBuffer, ReadStatus, TlsSetupError};
+use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
 
 use crate::checker::Checker;
 use crate::listening::{listen, open_listener};
 use crate::peers::{Peer, Peers};
 use crate::{
-    AccessError, Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings,
-    Store, StoreError, SyncPolicy, rules,
+    Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store,
+    SyncPolicy, rules,
 };
 
 const STOP: Token = Token(usize::MAX - 1);
@@ -76,69 +80,12 @@ pub(crate) struct BoundListener {
     pub(crate) settings: Option<ListenerSettings>,
 }
 
-/// Why a server cannot start or go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// It cannot listen at this address.
-    Listen(String, io::Error),
-    /// The system refused something else.
-    Io(io::Error),
-    /// A file with passwords or rights cannot be used.
-    Access(AccessError),
-    /// The store cannot be used: nothing could be promised any more.
-    Store(StoreError),
-    /// A certificate, or something else of TLS, cannot be used.
-    Tls(TlsSetupError),
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
-            Self::Io(_) => f.write_str("the system refused to go on"),
-            Self::Access(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Tls(error) => error.fmt(f),
-        }
-    }
-}
-
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("listeners", &self.listeners)
             .field("broker", &self.broker)
             .finish_non_exhaustive()
-    }
-}
-
-impl std::error::Error for ServerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen(_, error) | Self::Io(error) => Some(error),
-            Self::Access(error) => std::error::Error::source(error),
-            Self::Store(error) => std::error::Error::source(error),
-            Self::Tls(error) => std::error::Error::source(error),
-        }
-    }
-}
-
-impl From<AccessError> for ServerError {
-    fn from(error: AccessError) -> Self {
-        Self::Access(error)
-    }
-}
-
-impl From<StoreError> for ServerError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<io::Error> for ServerError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
     }
 }
 
@@ -274,66 +221,6 @@ impl Server {
         self.write(now)?;
         self.end_lingering(now);
         Ok(stop)
-    }
-
-    /// Limits, users and rights are as they are read now, and new connections see new certificates; what
-    /// cannot be read leaves everything as it was.
-    fn reload(&mut self) {
-        log::info!(target: EVENTS, "Reloading config.");
-        let Some(reader) = &mut self.reader else {
-            return;
-        };
-        let read = reader().and_then(|settings| {
-            let rules = rules::reload(&settings, &self.listeners);
-            let (access, doors) = rules.map_err(|error| error.to_string())?;
-            Ok((settings, access, doors))
-        });
-        match read {
-            Ok((settings, access, doors)) => {
-                self.broker.set_limits(settings.limits);
-                self.broker.set_access(access);
-                for (bound, door) in self.listeners.iter_mut().zip(doors) {
-                    bound.listener.set_door(door);
-                }
-                log::info!(target: EVENTS, "Config reloaded.");
-            }
-            Err(error) => {
-                log::error!(target: EVENTS, "Everything stays as it was: {error}");
-            }
-        }
-    }
-
-    /// Passes passwords to the thread that checks them, and its answers to the broker.
-    fn check_passwords(&mut self, now: Instant) {
-        while let Some((id, check)) = self.broker.poll_check() {
-            if self.checker.is_none() {
-                self.checker = Checker::start(Arc::clone(&self.waker)).ok();
-            }
-            let busy = Err(ReasonCode::ServerBusy);
-            let taken = match &self.checker {
-                Some(checker) => checker.check(id, check),
-                None => busy,
-            };
-            if let Err(reason_code) = taken {
-                self.answer_checked(now, id, Err(reason_code));
-            }
-        }
-        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
-        while let Some((id, result)) = next(self) {
-            self.answer_checked(now, id, result);
-        }
-    }
-
-    fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
-        self.broker.handle_checked(now, id, result);
-        // What came behind CONNECT has waited.
-        let index = self.peers.index_of(id);
-        if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
-            if !peer.is_ready {
-                peer.is_ready = true;
-                self.ready.push(index);
-            }
-        }
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {

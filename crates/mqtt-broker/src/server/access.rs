@@ -1,0 +1,72 @@
+//! What the loop does about access: the configuration read again, and passwords that are checked beside it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::ReasonCode;
+
+use super::Server;
+use crate::checker::Checker;
+use crate::{ConnectionId, EVENTS, rules};
+
+impl Server {
+    /// Limits, users and rights are as they are read now, and new connections see new certificates; what
+    /// cannot be read leaves everything as it was.
+    pub(super) fn reload(&mut self) {
+        log::info!(target: EVENTS, "Reloading config.");
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        let read = reader().and_then(|settings| {
+            let rules = rules::reload(&settings, &self.listeners);
+            let (access, doors) = rules.map_err(|error| error.to_string())?;
+            Ok((settings, access, doors))
+        });
+        match read {
+            Ok((settings, access, doors)) => {
+                self.broker.set_limits(settings.limits);
+                self.broker.set_access(access);
+                for (bound, door) in self.listeners.iter_mut().zip(doors) {
+                    bound.listener.set_door(door);
+                }
+                log::info!(target: EVENTS, "Config reloaded.");
+            }
+            Err(error) => {
+                log::error!(target: EVENTS, "Everything stays as it was: {error}");
+            }
+        }
+    }
+
+    /// Passes passwords to the thread that checks them, and its answers to the broker.
+    pub(super) fn check_passwords(&mut self, now: Instant) {
+        while let Some((id, check)) = self.broker.poll_check() {
+            if self.checker.is_none() {
+                self.checker = Checker::start(Arc::clone(&self.waker)).ok();
+            }
+            let busy = Err(ReasonCode::ServerBusy);
+            let taken = match &self.checker {
+                Some(checker) => checker.check(id, check),
+                None => busy,
+            };
+            if let Err(reason_code) = taken {
+                self.answer_checked(now, id, Err(reason_code));
+            }
+        }
+        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
+        while let Some((id, result)) = next(self) {
+            self.answer_checked(now, id, result);
+        }
+    }
+
+    fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
+        self.broker.handle_checked(now, id, result);
+        // What came behind CONNECT has waited.
+        let index = self.peers.index_of(id);
+        if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
+            if !peer.is_ready {
+                peer.is_ready = true;
+                self.ready.push(index);
+            }
+        }
+    }
+}
