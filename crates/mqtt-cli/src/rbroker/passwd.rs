@@ -59,8 +59,16 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         }
         Err(error) => {
             let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default();
-            return Err(Failure::usage(first.trim_start_matches("error: ")));
+            let words: Vec<_> = text
+                .lines()
+                .map_while(|line| match line.trim() {
+                    "" => None,
+                    words => Some(words),
+                })
+                .collect();
+            let words = words.join(" ");
+            let failure = Failure::failed(words.trim_start_matches("error: "));
+            return Err(failure.with_hint("Use 'rbroker passwd --help' to see usage."));
         }
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
