@@ -1,8 +1,15 @@
-//! Small proxies for SOCKS5 and HTTP, with or without a password.
+//! Small proxies for SOCKS5 and HTTP, with or without a password, and TLS in front of a plain server.
 
 use std::io::{Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::Certificates;
 
 /// A proxy on a free port of the loopback. It ends with the process.
 #[derive(Debug)]
@@ -90,6 +97,51 @@ fn serve_http(mut client: TcpStream, authorization: &str) -> Result<()> {
     };
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
     tunnel(&client, &server)
+}
+
+/// TLS in front of a plain server that speaks when it is spoken to. It ends with the process.
+#[derive(Debug)]
+pub struct TlsFront {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl TlsFront {
+    /// With the certificate of this name.
+    pub fn start(certificates: &Certificates, name: &str, server: SocketAddr) -> Self {
+        let file = |kind: &str| certificates.path(&format!("{name}.{kind}"));
+        let chain = vec![CertificateDer::from_pem_file(file("crt")).expect("it is a certificate")];
+        let key = PrivateKeyDer::from_pem_file(file("key")).expect("it is a key");
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(chain, key).expect("they fit");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let config = Arc::clone(&config);
+                thread::spawn(move || take_turns(client, config, server));
+            }
+        });
+        Self { address }
+    }
+}
+
+fn take_turns(client: TcpStream, config: Arc<ServerConfig>, server: SocketAddr) -> Result<()> {
+    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut client = StreamOwned::new(connection, client);
+    let mut server = TcpStream::connect(server)?;
+    let mut buffer = [0; 4096];
+    loop {
+        let count = client.read(&mut buffer)?;
+        server.write_all(&buffer[..count])?;
+        let count = server.read(&mut buffer)?;
+        if count == 0 {
+            client.conn.send_close_notify();
+            return client.flush();
+        }
+        client.write_all(&buffer[..count])?;
+    }
 }
 
 /// Carries bytes in both directions until both are closed.

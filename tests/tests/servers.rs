@@ -1,9 +1,11 @@
 //! Which server a client turns to: several hosts, references, service records.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tests::{Broker, FakeServer, Program};
+use tests::{Broker, Certificates, FakeServer, Program, SocksProxy, TlsFront, Validity};
 
 /// Another address of this machine, where the brokers of the tests do not listen.
 const OTHER: &str = "127.0.0.2";
@@ -165,55 +167,145 @@ fn servers_that_refer_to_each_other_are_left_in_the_end() {
     assert_eq!(finished.errors.matches("Trying 127.0.1.").count(), 8);
 }
 
-/// A name server that answers each question with this host and port.
-fn name_server(host: &'static str, port: u16) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((count, from)) = socket.recv_from(&mut query) {
-            let mut answer = query[..count].to_vec();
-            answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
-            let known = answer.windows(5).any(|part| part == b"_mqtt");
-            if !known {
-                answer[3] = 0x83; // no such name
-                answer[7] = 0;
-            } else {
-                answer.extend([0xC0, 0x0C, 0, 33, 0, 1, 0, 0, 0, 60]);
-                answer.extend([0, host.len() as u8 + 8, 0, 0, 0, 0]);
-                answer.extend(port.to_be_bytes());
-                answer.push(host.len() as u8);
-                answer.extend(host.as_bytes());
-                answer.push(0);
+#[test]
+fn a_server_reference_is_followed_by_the_same_road() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["127.0.0.1"], Validity::Now);
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let broker = Broker::start(&format!(
+        "certfile {}\nkeyfile {}",
+        file("server.crt"),
+        file("server.key")
+    ));
+    let connack = referring(&[0x20, 0], 0x9D, &broker.address().to_string());
+    let server = FakeServer::start(&[&[(20, &connack)]], true);
+    let front = TlsFront::start(&certificates, "server", server.address).address;
+    let proxy = SocksProxy::start(Some(("me", "secret"))).address;
+    let finished = Program::new("rpub")
+        .args(&format!("-h 127.0.0.1 -p {} -V 5 -i me", front.port()))
+        .args(&format!("--proxy socks5h://me:secret@{proxy}"))
+        .args(&format!("--cafile {} -t a -m x -q 1", file("ca.crt")))
+        .run()
+        .success();
+    let expected = format!("Trying {}.", broker.address());
+    assert!(finished.errors.contains(&expected), "{finished:?}");
+    broker.wait_for_log("Sending PUBACK to me");
+}
+
+/// A name server that knows services of `example.test`, all at the same port of this machine.
+struct NameServer {
+    address: SocketAddr,
+    /// How often it was asked.
+    asked: Arc<AtomicUsize>,
+}
+
+impl NameServer {
+    /// It knows the service `known`, after it has denied it `denials` times.
+    fn start(known: &'static str, port: u16, denials: usize) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count_asked = Arc::clone(&asked);
+        thread::spawn(move || {
+            let mut query = [0; 512];
+            while let Ok((count, from)) = socket.recv_from(&mut query) {
+                let name: Vec<u8> = known
+                    .split('.')
+                    .flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat())
+                    .collect();
+                let is_known = query[..count].windows(name.len()).any(|part| part == name);
+                let is_known = count_asked.fetch_add(1, Ordering::SeqCst) >= denials && is_known;
+                let mut answer = query[..count].to_vec();
+                answer[2..8].copy_from_slice(&[0x81, 0x83, 0, 1, 0, 0]); // no such name
+                if is_known {
+                    (answer[3], answer[7]) = (0x80, 1);
+                    let host = b"\x09localhost\0";
+                    answer.extend([0xC0, 0x0C, 0, 33, 0, 1, 0, 0, 0, 60]);
+                    answer.extend([0, host.len() as u8 + 6, 0, 0, 0, 0]);
+                    answer.extend(port.to_be_bytes());
+                    answer.extend(host);
+                }
+                socket.send_to(&answer, from).unwrap();
             }
-            socket.send_to(&answer, from).unwrap();
-        }
-    });
-    address
+        });
+        Self { address, asked }
+    }
+
+    /// Publishes to the service of a domain.
+    fn publish(&self, options: &str) -> Program {
+        Program::new("rpub")
+            .args("-S -t a -m x -q 1 -i me --dns-server")
+            .arg(self.address.to_string())
+            .args(options)
+    }
 }
 
 #[test]
 fn service_records_say_where_the_servers_are() {
     let broker = Broker::start("");
-    let servers = name_server("localhost", broker.port);
-    let publish = |more: &str| {
-        Program::new("rpub")
-            .args(&format!(
-                "-S -h example.test --dns-server {servers} -t a -m x -q 1 -i me"
-            ))
-            .args(more)
-            .run()
-    };
-    publish("").success();
+    let names = NameServer::start("_mqtt._tcp.example.test", broker.port, 0);
+    names.publish("-h example.test").run().success();
     broker.wait_for_log("Sending PUBACK to me");
+    // A domain without servers is passed over.
+    let other = names.publish("-h nothing.test -h example.test").run();
+    let expected = "Warning: Unable to connect (Lookup error). Cannot find the service \
+                    _mqtt._tcp.nothing.test: there is no such service. Trying the service \
+                    _mqtt._tcp.example.test.\n";
+    assert_eq!(other.success().errors, expected);
     // With TLS the service is another one, which this name server does not know.
-    let finished = publish("--tls-use-os-certs");
-    assert_eq!(finished.status, 1);
-    assert_eq!(
-        finished.errors,
-        "Unable to connect (Lookup error). Cannot find the service \
-         _secure-mqtt._tcp.example.test of -S: there is no such service.\n"
+    for tls in ["--tls-use-os-certs", "-p 8883"] {
+        let finished = names.publish("-h example.test").args(tls).run();
+        assert_eq!(finished.status, 1);
+        assert_eq!(
+            finished.errors,
+            "Unable to connect (Lookup error). Cannot find the service \
+             _secure-mqtt._tcp.example.test: there is no such service.\n"
+        );
+    }
+    let refused = names.publish("--unix /tmp/socket").run();
+    assert_eq!(refused.status, 1);
+    let words = "Error: Only one of -S and --unix can be used.";
+    assert!(refused.errors.starts_with(words), "{refused:?}");
+}
+
+#[test]
+fn a_service_can_be_one_with_tls() {
+    let certificates = Certificates::new();
+    certificates.server("server", &["localhost"], Validity::Now);
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let (certificate, key) = (file("server.crt"), file("server.key"));
+    let broker = Broker::start(&format!("certfile {certificate}\nkeyfile {key}"));
+    let names = NameServer::start("_secure-mqtt._tcp.example.test", broker.port, 0);
+    let trust = format!("--cafile {}", file("ca.crt"));
+    let published = names.publish("-h example.test").args(&trust).run();
+    published.success();
+    broker.wait_for_log("Sending PUBACK to me");
+}
+
+#[test]
+fn a_service_that_is_not_there_yet_is_waited_for() {
+    let broker = Broker::start("");
+    let names = NameServer::start("_mqtt._tcp.example.test", broker.port, 2);
+    names.publish("-h example.test --wait 50").run().success();
+    assert_eq!(names.asked.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_silent_name_server_does_not_hold_up_a_script() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let options = format!(
+        "-S -h example.test --dns-server {} -t a",
+        silent.local_addr().unwrap()
     );
+    let subscriber = Program::new("rsub").args(&options).args("-W 1").run();
+    assert_eq!(subscriber.status, 27, "{subscriber:?}");
+    let publisher = Program::new("rpub")
+        .args(&options)
+        .args("-m x --connect-timeout 1")
+        .run();
+    assert_eq!(publisher.status, 1, "{publisher:?}");
+    let words = "Cannot find the service _mqtt._tcp.example.test: ";
+    assert!(publisher.errors.contains(words), "{publisher:?}");
 }
 
 #[test]

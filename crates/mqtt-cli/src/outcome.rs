@@ -51,9 +51,7 @@ impl Outcome {
     pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
         Self {
             version: connection.version(),
-            target: server.map_or_else(String::new, |server| {
-                Printable(&server.to_string()).to_string()
-            }),
+            target: for_people(server),
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
         }
@@ -89,8 +87,7 @@ impl Outcome {
             return Err(self.failure(error).with_hint(hint));
         }
         let words = words(&error, self.version, &self.target);
-        let next = next.map(|server| Printable(&server.to_string()).to_string());
-        let next = next.unwrap_or_default();
+        let next = for_people(next);
         let then = match (next == self.target, wait.as_secs_f64()) {
             (true, seconds) => format!("Trying again in {seconds:.1} s."),
             (false, 0.0) => format!("Trying {next}."),
@@ -101,12 +98,22 @@ impl Outcome {
         Ok(())
     }
 
+    /// The server is another one now.
+    pub(crate) fn turn_to(&mut self, server: Option<&Server>) {
+        self.target = for_people(server);
+    }
+
     /// A warning, if they are wanted.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {
             warn(text);
         }
     }
+}
+
+fn for_people(server: Option<&Server>) -> String {
+    let text = |server: &Server| Printable(&server.to_string()).to_string();
+    server.map(text).unwrap_or_default()
 }
 
 fn is_takeover(error: &ClientError) -> bool {

@@ -162,10 +162,14 @@ impl Publisher {
                 ControlFlow::Continue(())
             });
             let wake = wake.map_err(|error| self.given_up(error))?;
-            if let Wake::Disconnected(error, wait) = wake {
-                let next = self.driver.server();
-                let told = self.plan.outcome.tell_loss(error, wait, next);
-                told.map_err(|failure| self.with_unfinished(failure))?;
+            let server = self.driver.server();
+            match wake {
+                Wake::Disconnected(error, wait) => {
+                    let told = self.plan.outcome.tell_loss(error, wait, server);
+                    told.map_err(|failure| self.with_unfinished(failure))?;
+                }
+                Wake::Found => self.plan.outcome.turn_to(server),
+                Wake::Deadline | Wake::Progress => {}
             }
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);

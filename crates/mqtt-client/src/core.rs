@@ -81,6 +81,11 @@ impl ClientCore {
         self.servers.current()
     }
 
+    /// The server to connect to is a [`Server::Service`], and these offer it.
+    pub fn found(&mut self, servers: impl IntoIterator<Item = Server>) {
+        self.servers.found(servers);
+    }
+
     /// A stream to the server is up: CONNECT is in the output.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use mqtt_codec::{Delivery, Disconnect, PacketIdentifier};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
-use crate::link::Link;
+use crate::link::{Advance, Link};
 use crate::{ClientCore, ClientError, Options, Server};
 
 const STREAM: Token = Token(0);
@@ -73,6 +73,8 @@ pub enum Wake {
     Deadline,
     /// The connection is gone; the next attempt is made after this time.
     Disconnected(ClientError, Duration),
+    /// A service was looked up: [`Driver::server`] is one that offers it now.
+    Found,
     /// Something happened; perhaps there were events.
     Progress,
 }
@@ -175,7 +177,8 @@ impl Driver {
     ) -> Result<Wake, ClientError> {
         let result = self.try_turn(deadline, &mut handle);
         match result.map_err(|error| self.explained(error)) {
-            Ok(()) => match deadline {
+            Ok(true) => Ok(Wake::Found),
+            Ok(false) => match deadline {
                 Some(deadline) if Instant::now() >= deadline => Ok(Wake::Deadline),
                 _ => Ok(Wake::Progress),
             },
@@ -183,11 +186,12 @@ impl Driver {
         }
     }
 
+    /// Says whether a service was looked up.
     fn try_turn(
         &mut self,
         deadline: Option<Instant>,
         handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<bool, ClientError> {
         if let Link::Down = self.link {
             return Err(ClientError::Closed(CloseReason::ConnectionLost));
         }
@@ -197,15 +201,18 @@ impl Driver {
         if self.is_paused {
             self.core.handle_unread(now);
             self.core.handle_timeout(now);
-            return Ok(());
+            return Ok(false);
         }
         let registry = self.poll.registry();
         let server = self.core.server();
-        if self
-            .link
-            .advance(&self.options, server, registry, STREAM, &self.waker, now)?
-        {
-            self.link_is_up(now)?;
+        let link = &mut self.link;
+        match link.advance(&self.options, server, registry, STREAM, &self.waker, now)? {
+            Advance::Nothing => {}
+            Advance::Found(servers) => {
+                self.core.found(servers);
+                return Ok(true);
+            }
+            Advance::Up => self.link_is_up(now)?,
         }
         if self.readable && !self.stopped && self.may_read() {
             self.read();
@@ -221,7 +228,7 @@ impl Driver {
             self.core.handle_close();
             let _ = self.core.handle_input(now, &mut &[][..], handle)?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits for a waker, a source or the deadline, and does nothing else: not for long, as pings and

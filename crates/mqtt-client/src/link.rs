@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Registry, Token, Waker};
-use mqtt_transport::{Connecting, Connector, Resolver, Stream};
+use mqtt_transport::{Connecting, Connector, LookUp, NameServers, Resolver, Stream};
 
 use crate::{ClientError, Options, Server};
 
@@ -13,6 +13,8 @@ use crate::{ClientError, Options, Server};
 pub(crate) enum Link {
     /// No attempt before this time.
     Waiting(Instant),
+    /// Looking up who offers the service.
+    Finding(LookUp<(String, u16)>, Instant),
     /// Looking the name up; with the time when the whole attempt has failed.
     Resolving(Resolver, Instant),
     Connecting(Connector, Instant),
@@ -23,8 +25,19 @@ pub(crate) enum Link {
     Down,
 }
 
+/// What became of a link.
+#[derive(Debug)]
+pub(crate) enum Advance {
+    /// Nothing that its owner has to know.
+    Nothing,
+    /// These offer the service that was the server; the link starts anew with one of them.
+    Found(Vec<Server>),
+    /// The stream has come up just now.
+    Up,
+}
+
 impl Link {
-    /// Goes on as far as possible without waiting; says whether the stream has come up just now.
+    /// Goes on as far as possible without waiting.
     pub(crate) fn advance(
         &mut self,
         options: &Options,
@@ -33,19 +46,26 @@ impl Link {
         token: Token,
         waker: &Arc<Waker>,
         now: Instant,
-    ) -> Result<bool, ClientError> {
+    ) -> Result<Advance, ClientError> {
         loop {
             match self {
-                Self::Up(_) | Self::Down => return Ok(false),
-                Self::Waiting(until) if now < *until => return Ok(false),
+                Self::Up(_) | Self::Down => return Ok(Advance::Nothing),
+                Self::Waiting(until) if now < *until => return Ok(Advance::Nothing),
                 Self::Waiting(_) => {
                     *self = Self::start(options, server, registry, token, waker, now)?;
                 }
-                Self::Resolving(resolver, deadline) => match resolver.poll() {
-                    None if now < *deadline => return Ok(false),
-                    None => return Err(ClientError::Lookup(ErrorKind::TimedOut.into())),
+                Self::Finding(look_up, deadline) => match answer(look_up, *deadline, now)? {
+                    None => return Ok(Advance::Nothing),
+                    Some(found) => {
+                        *self = Self::Waiting(now);
+                        let found = found.into_iter();
+                        let server = |(host, port)| Server::Network { host, port };
+                        return Ok(Advance::Found(found.map(server).collect()));
+                    }
+                },
+                Self::Resolving(resolver, deadline) => match answer(resolver, *deadline, now)? {
+                    None => return Ok(Advance::Nothing),
                     Some(addresses) => {
-                        let addresses = addresses.map_err(ClientError::Lookup)?;
                         let connector = Connector::new(addresses, now, *deadline);
                         let connector = connector
                             .from_local(options.local_addresses.clone())
@@ -55,7 +75,7 @@ impl Link {
                 },
                 Self::Connecting(connector, deadline) => match connector.poll(registry, token, now)
                 {
-                    Connecting::Pending => return Ok(false),
+                    Connecting::Pending => return Ok(Advance::Nothing),
                     Connecting::Failed(error) => return Err(ClientError::Connect(error)),
                     Connecting::Connected(stream) => {
                         *self = Self::opening(stream, options, server, *deadline)?;
@@ -65,14 +85,14 @@ impl Link {
                     let is_open = stream.open().map_err(ClientError::Transport)?;
                     if !is_open {
                         return match now < *deadline {
-                            true => Ok(false),
+                            true => Ok(Advance::Nothing),
                             false => Err(ClientError::Transport(ErrorKind::TimedOut.into())),
                         };
                     }
                     if let Self::Opening(stream, _) = std::mem::replace(self, Self::Down) {
                         *self = Self::Up(stream);
                     }
-                    return Ok(true);
+                    return Ok(Advance::Up);
                 }
             }
         }
@@ -98,6 +118,19 @@ impl Link {
             }
             #[cfg(not(unix))]
             Some(Server::Unix(_)) => Err(ClientError::Connect(ErrorKind::Unsupported.into())),
+            Some(Server::Service { name, name_server }) => {
+                let mut name_servers = NameServers::of_system();
+                if let Some(address) = name_server {
+                    name_servers.addresses = vec![*address];
+                }
+                let waker = Arc::clone(waker);
+                let wake = move || drop(waker.wake());
+                let look_up = name_servers.look_up(name.clone(), options.connect_timeout, wake);
+                Ok(Self::Finding(
+                    look_up.map_err(ClientError::Lookup)?,
+                    deadline,
+                ))
+            }
             Some(Server::Network { host, port }) => {
                 let (host, port) = match options.route.proxy() {
                     Some(proxy) => (&proxy.host, proxy.port),
@@ -120,7 +153,7 @@ impl Link {
         // A certificate for a socket of this machine is one for this machine.
         let (host, port) = match server {
             Some(Server::Network { host, port }) => (host.as_str(), *port),
-            Some(Server::Unix(_)) | None => ("localhost", 0),
+            _ => ("localhost", 0),
         };
         let layers = options.route.layers(host, port);
         let stream = stream.with_layers(layers.map_err(ClientError::Transport)?);
@@ -131,10 +164,23 @@ impl Link {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Waiting(until) => Some(*until),
-            Self::Resolving(_, deadline) => Some(*deadline),
+            Self::Finding(_, deadline) | Self::Resolving(_, deadline) => Some(*deadline),
             Self::Connecting(connector, _) => Some(connector.poll_timeout()),
             Self::Opening(_, deadline) => Some(*deadline),
             Self::Up(_) | Self::Down => None,
         }
+    }
+}
+
+/// What was looked up, if it is there; an error if there is no such thing, or not in time.
+fn answer<T: Send + 'static>(
+    look_up: &LookUp<T>,
+    deadline: Instant,
+    now: Instant,
+) -> Result<Option<Vec<T>>, ClientError> {
+    match look_up.poll() {
+        None if now < deadline => Ok(None),
+        None => Err(ClientError::Lookup(ErrorKind::TimedOut.into())),
+        Some(found) => found.map(Some).map_err(ClientError::Lookup),
     }
 }

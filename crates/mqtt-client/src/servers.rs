@@ -1,7 +1,9 @@
-//! Which server comes next: one of several that were named, or one that a server refers to.
+//! Which server comes next: one of several that were named, one that a server refers to, or one that
+//! offers a service.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mqtt_codec::ReasonCode;
@@ -21,6 +23,14 @@ pub enum Server {
     },
     /// At a path of this machine: a Unix socket.
     Unix(PathBuf),
+    /// Those that offer a service, as its records say (RFC 2782). They are looked up when it is their turn,
+    /// and again after none of them was of use.
+    Service {
+        /// With its domain: `_mqtt._tcp.example.org`.
+        name: String,
+        /// Who is asked; `None`: the name servers of the system.
+        name_server: Option<SocketAddr>,
+    },
 }
 
 impl fmt::Display for Server {
@@ -28,6 +38,7 @@ impl fmt::Display for Server {
         match self {
             Self::Network { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => path.display().fmt(f),
+            Self::Service { name, .. } => write!(f, "the service {name}"),
         }
     }
 }
@@ -66,10 +77,13 @@ const MAXIMUM_REFERENCES: u32 = 8;
 /// So many servers of a reference are tried.
 const MAXIMUM_REFERRED: usize = 8;
 
+/// So many servers of a service are tried.
+const MAXIMUM_FOUND: usize = 32;
+
 /// The servers, in the order in which they are tried; the first one is the current one.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// Those that the client was told; what servers refer to comes and goes.
+    /// Those that the client was told; what servers refer to, and what offers a service, comes and goes.
     named: Vec<Server>,
     ring: VecDeque<Server>,
     /// Those that failed since one was good.
@@ -102,6 +116,14 @@ impl Servers {
         self.references = 0;
     }
 
+    /// The current one is a service, and these offer it: they take its place.
+    pub(crate) fn found(&mut self, found: impl IntoIterator<Item = Server>) {
+        self.ring.pop_front();
+        let others = std::mem::take(&mut self.ring);
+        self.ring.extend(found.into_iter().take(MAXIMUM_FOUND));
+        self.ring.extend(others);
+    }
+
     /// The current one has failed: says whether another one may be asked at once, which then is the
     /// current one.
     pub(crate) fn move_on(&mut self, error: &ClientError, was_accepted: bool) -> bool {
@@ -122,8 +144,17 @@ impl Servers {
         let has_another = self.failed < self.ring.len();
         if !has_another {
             self.failed = 0;
+            self.forget_found();
         }
         has_another
+    }
+
+    /// After a wait, services are looked up again: their servers may have moved.
+    fn forget_found(&mut self) {
+        let is_service = |server: &Server| matches!(server, Server::Service { .. });
+        if self.named.iter().any(is_service) {
+            self.ring = self.named.clone().into();
+        }
     }
 
     /// Turns to the servers that are referred to, before the others.
@@ -251,6 +282,27 @@ mod tests {
         assert!(servers.move_on(&lost(), false));
         assert!(servers.move_on(&refused(ReasonCode::ServerBusy, None), false));
         assert_eq!(current(&servers), "a:1");
+    }
+
+    #[test]
+    fn what_offers_a_service_takes_its_place_until_the_next_wait() {
+        let service = |name: &str| Server::Service {
+            name: name.into(),
+            name_server: None,
+        };
+        let found = |host| [Server::network(host, 1), Server::network(host, 2)];
+        let mut servers = Servers::new(vec![service("s"), service("t")]);
+        servers.found(found("a"));
+        for next in ["a:2", "the service t"] {
+            assert!(servers.move_on(&lost(), false));
+            assert_eq!(current(&servers), next);
+        }
+        servers.found(found("b"));
+        assert!(servers.move_on(&lost(), false));
+        assert!(!servers.move_on(&lost(), false));
+        assert_eq!(current(&servers), "the service s");
+        servers.found((0..100).map(|port| Server::network("c", port)));
+        assert_eq!(servers.ring.len(), MAXIMUM_FOUND + 1);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! From a name to addresses. The system's resolver blocks and knows no deadline, so it gets a
-//! thread of its own; addresses that need no resolver do not.
+//! From a name to addresses. What is looked up blocks, and the system's resolver knows no deadline, so a
+//! [`LookUp`] gets a thread of its own; addresses that need no resolver do not.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -9,8 +9,36 @@ use std::time::{Duration, Instant};
 
 /// A look-up that is under way.
 #[derive(Debug)]
-pub struct Resolver {
-    answer: Receiver<io::Result<Vec<SocketAddr>>>,
+pub struct LookUp<T> {
+    answer: Receiver<io::Result<Vec<T>>>,
+}
+
+/// A look-up of the addresses of a host.
+pub type Resolver = LookUp<SocketAddr>;
+
+impl<T: Send + 'static> LookUp<T> {
+    /// Asks in a thread of its own, which calls `wake` when the answer is there.
+    pub(crate) fn in_thread(
+        ask: impl FnOnce() -> io::Result<Vec<T>> + Send + 'static,
+        wake: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let (sender, answer) = sync_channel(1);
+        let thread = thread::Builder::new().name("resolver".into());
+        thread.spawn(move || {
+            let _ = sender.send(ask());
+            wake();
+        })?;
+        Ok(Self { answer })
+    }
+
+    /// What was found, in the order of the answer; `None` if it is not done.
+    pub fn poll(&self) -> Option<io::Result<Vec<T>>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Some(answer.and_then(not_empty)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
+        }
+    }
 }
 
 impl Resolver {
@@ -20,33 +48,18 @@ impl Resolver {
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(host: &str, port: u16, wake: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let (sender, answer) = sync_channel(1);
         let unbracketed = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         let host = unbracketed.unwrap_or(host).to_owned();
         if let Ok(address) = host.parse::<IpAddr>() {
+            let (sender, answer) = sync_channel(1);
             let _ = sender.send(Ok(vec![SocketAddr::new(address, port)]));
             wake();
-        } else {
-            thread::Builder::new()
-                .name("resolver".into())
-                .spawn(move || {
-                    let addresses = (host.as_str(), port).to_socket_addrs();
-                    let _ = sender.send(addresses.map(Iterator::collect));
-                    wake();
-                })?;
+            return Ok(Self { answer });
         }
-        Ok(Self { answer })
-    }
-
-    /// The addresses, in the resolver's order; `None` if it is not done.
-    pub fn poll(&self) -> Option<io::Result<Vec<SocketAddr>>> {
-        match self.answer.try_recv() {
-            Ok(answer) => Some(answer.and_then(not_empty)),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
-        }
+        let ask = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
+        Self::in_thread(ask, wake)
     }
 }
 
@@ -67,11 +80,11 @@ pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<Socke
     }
 }
 
-fn not_empty(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    if addresses.is_empty() {
+fn not_empty<T>(found: Vec<T>) -> io::Result<Vec<T>> {
+    if found.is_empty() {
         Err(io::ErrorKind::NotFound.into())
     } else {
-        Ok(addresses)
+        Ok(found)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The only code that reads and writes sockets. It knows no MQTT: bytes come out as they came in.
 //!
-//! Nothing here blocks but [`resolve`] and [`NameServers::services`], which have a deadline. A [`Connector`] tries the addresses of
-//! a name one after the other, a [`Listener`] accepts, both give a [`Stream`]; a [`ReadBuffer`] keeps
+//! Nothing here blocks but [`resolve`], which has a deadline: a [`LookUp`] has a thread of its own. A
+//! [`Connector`] tries the addresses of a name one after the other, a [`Listener`] accepts, both give a [`Stream`]; a [`ReadBuffer`] keeps
 //! what was read until its reader has understood it.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -25,7 +25,7 @@ mod socket;
 mod stream;
 mod tls;
 
-pub use address::{Resolver, resolve};
+pub use address::{LookUp, Resolver, resolve};
 pub use connector::{Connecting, Connector};
 pub use layer::websocket::WebSocketError;
 pub use layer::{Credentials, Layers, ProxyError};

@@ -9,6 +9,7 @@ use resolv_conf::ScopedIp;
 use simple_dns::rdata::{RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
+use crate::LookUp;
 use crate::route::is_host;
 
 /// How long one name server may take before the next is asked.
@@ -56,12 +57,23 @@ impl NameServers {
         Self { addresses, domain }
     }
 
-    /// The hosts and ports of a service, such as `_mqtt._tcp.example.org`, in the order in which they are
-    /// to be tried. Waits for an answer, at most `timeout`.
+    /// Starts to look up a service, such as `_mqtt._tcp.example.org`: its hosts and ports, in the order in
+    /// which they are to be tried. Ends after `timeout` at the latest; then, or when the answer is there,
+    /// `wake` is called from another thread.
     ///
     /// # Errors
-    /// If there is no such service, or no name server answers.
-    pub fn services(&self, name: &str, timeout: Duration) -> io::Result<Vec<(String, u16)>> {
+    /// If the thread cannot be started. That there is no such service, or that no name server answers, is
+    /// what the look-up gives.
+    pub fn look_up(
+        self,
+        name: String,
+        timeout: Duration,
+        wake: impl FnOnce() + Send + 'static,
+    ) -> io::Result<LookUp<(String, u16)>> {
+        LookUp::in_thread(move || self.services(&name, timeout), wake)
+    }
+
+    fn services(&self, name: &str, timeout: Duration) -> io::Result<Vec<(String, u16)>> {
         let deadline = Instant::now() + timeout;
         let mut last_error: io::Error = ErrorKind::TimedOut.into();
         for server in self

@@ -4,16 +4,14 @@
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use mqtt_client::session::Printable;
 use mqtt_client::{Options, Server};
 use mqtt_transport::{
     NameServers, Proxy, Route, TlsClient, TlsClientOptions, TlsVersion, WebSocketRoute,
 };
 
 use crate::arguments::{CommandOption, flag, text, value};
-use crate::exit::{Failure, Status, system_text};
+use crate::exit::Failure;
 
 use super::{ClientSettings, shown, url};
 
@@ -101,6 +99,7 @@ impl TransportSettings {
     pub(super) fn server(&self, host: &str, port: u16) -> Server {
         match &self.unix_path {
             Some(path) => Server::Unix(path.clone()),
+            None if self.looks_services_up => self.service(host, port),
             None if port == 0 => Server::Unix(host.into()),
             None => Server::network(host, port),
         }
@@ -111,42 +110,18 @@ impl TransportSettings {
         (self.wants_tls || port == TLS_PORT && self.unix_path.is_none()) && !self.no_tls
     }
 
-    /// Whether the hosts are domains that have servers.
-    pub(super) fn looks_services_up(&self) -> bool {
-        self.looks_services_up
-    }
-
-    /// The servers of these domains, as name servers know them.
-    pub(super) fn services(
-        &self,
-        domains: &[String],
-        port: u16,
-        timeout: Duration,
-    ) -> Result<Vec<Server>, Failure> {
+    /// What a domain offers; for no `-h`, the domain that this machine is in.
+    fn service(&self, domain: &str, port: u16) -> Server {
         let service = match self.speaks_tls(port) {
             true => "_secure-mqtt._tcp",
             false => "_mqtt._tcp",
         };
-        let mut name_servers = NameServers::of_system();
-        if let Some(address) = self.name_server {
-            name_servers.addresses = vec![address];
+        let own = || NameServers::of_system().domain;
+        let own = (domain == "localhost").then(own).flatten();
+        Server::Service {
+            name: format!("{service}.{}", own.as_deref().unwrap_or(domain)),
+            name_server: self.name_server,
         }
-        let mut servers = Vec::new();
-        for domain in domains {
-            // No -h: the domain that this machine is in.
-            let own = name_servers.domain.as_ref();
-            let own = own.filter(|_| domain == "localhost");
-            let domain = own.unwrap_or(domain);
-            let name = format!("{service}.{domain}");
-            let found = name_servers.services(&name, timeout).map_err(|error| {
-                let (name, text) = (Printable(&name).to_string(), system_text(&error));
-                let words = "Unable to connect (Lookup error). Cannot find the service";
-                Failure::unmarked(Status::Failed, format!("{words} {name} of -S: {text}."))
-            })?;
-            let network = |(host, port)| Server::network(host, port);
-            servers.extend(found.into_iter().map(network));
-        }
-        Ok(servers)
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -154,6 +129,10 @@ impl TransportSettings {
             return Err(Failure::usage(
                 "Both certfile and keyfile must be provided if one of them is set.",
             ));
+        }
+        if self.looks_services_up && self.unix_path.is_some() {
+            let text = "Only one of -S and --unix can be used.";
+            return Err(Failure::usage(text).with_hint("A Unix socket needs no look-up."));
         }
         if let (Some(form), None) = (&self.key_form, &self.tls.key) {
             return Err(

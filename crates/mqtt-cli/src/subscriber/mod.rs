@@ -185,13 +185,18 @@ impl Subscriber {
             if self.state.is_too_late() {
                 return self.too_late();
             }
-            if let Wake::Disconnected(error, wait) = wake {
-                self.state.connection_lost();
-                let next = self.driver.server();
-                if let Err(failure) = self.state.plan.outcome.tell_loss(error, wait, next) {
-                    let rest = self.write_rest().unwrap_or(0);
-                    return Err(self.state.with_rest(failure, rest));
+            let server = self.driver.server();
+            match wake {
+                Wake::Disconnected(error, wait) => {
+                    self.state.connection_lost();
+                    let told = self.state.plan.outcome.tell_loss(error, wait, server);
+                    if let Err(failure) = told {
+                        let rest = self.write_rest().unwrap_or(0);
+                        return Err(self.state.with_rest(failure, rest));
+                    }
                 }
+                Wake::Found => self.state.plan.outcome.turn_to(server),
+                Wake::Deadline | Wake::Progress => {}
             }
         }
     }

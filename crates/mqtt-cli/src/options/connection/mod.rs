@@ -136,15 +136,9 @@ impl ConnectionSettings {
     }
 
     /// Where it connects to.
-    fn servers(&self) -> Result<Vec<Server>, Failure> {
-        let port = self.port();
-        if self.transport.looks_services_up() {
-            return self
-                .transport
-                .services(&self.hosts, port, self.connect_timeout);
-        }
-        let server = |host: &String| self.transport.server(host, port);
-        Ok(self.hosts.iter().map(server).collect())
+    fn servers(&self) -> Vec<Server> {
+        let server = |host: &String| self.transport.server(host, self.port());
+        self.hosts.iter().map(server).collect()
     }
 
     fn port(&self) -> u16 {
@@ -161,7 +155,7 @@ impl ConnectionSettings {
         self.properties.check(self.version)?;
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
-        options.servers = self.servers()?;
+        options.servers = self.servers();
         self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;
