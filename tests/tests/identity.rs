@@ -61,3 +61,21 @@ fn names_from_certificates_need_an_authority() {
     let words = "Error: A user name from a certificate needs 'cafile' or 'capath'.";
     assert!(finished.errors.starts_with(words), "{finished:?}");
 }
+
+#[test]
+fn a_certificate_with_an_empty_name_is_refused() {
+    let certificates = certificates();
+    certificates.client("");
+    let file = |name: &str| certificates.path(name);
+    let broker = Broker::start(&settings(&certificates, "use_identity_as_username true"));
+    let nameless = Program::new("rpub")
+        .args(&broker.options())
+        .args("-t a -m x -q 1 -i me --cafile")
+        .arg(file("ca.crt"))
+        .arg("--cert")
+        .arg(file(".crt"))
+        .arg("--key")
+        .arg(file(".key"))
+        .run();
+    assert_eq!(nameless.status, 4, "{nameless:?}");
+}
