@@ -87,7 +87,12 @@ impl Broker {
     }
 
     fn start_rbroker(port: u16, settings: &str, verbose: bool) -> Self {
-        let config = config(port, settings);
+        // Nothing is left behind where the system keeps sockets.
+        let own = match settings.contains("control_socket ") {
+            true => "",
+            false => "control_socket none\n",
+        };
+        let config = config(port, &format!("{own}{settings}"));
         let command = Program::new("rbroker").args(if verbose { "-v" } else { "" });
         let running = command.arg("-c").arg(config.path()).start();
         let log = running.wait_for_error("running.");

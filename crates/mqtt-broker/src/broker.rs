@@ -14,6 +14,7 @@ use crate::access::Rules;
 use crate::client::{Client, ClientKey, Expiry};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
+use crate::statistics::Statistics;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
@@ -46,6 +47,7 @@ pub struct Broker {
     pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
     /// Used again by each message.
     pub(crate) matched: Vec<Subscriber>,
+    pub(crate) statistics: Statistics,
 }
 
 /// One connection.
@@ -91,6 +93,7 @@ impl Broker {
             changed: Vec::new(),
             random,
             matched: Vec::new(),
+            statistics: Statistics::default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl Broker {
             scheduled: None,
             is_changed: false,
         });
+        self.statistics.sockets += 1;
         self.schedule_connection(id);
         id
     }
@@ -169,12 +173,14 @@ impl Broker {
 
     /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut &[u8]) {
+        let available = input.len();
         while let Some(link) = self.connections.get_mut(id) {
             let Some(event) = link.connection.handle_input(now, input) else {
                 break;
             };
             self.handle_event(now, id, event);
         }
+        self.statistics.bytes_received += (available - input.len()) as u64;
         self.note_changes(id);
         self.mark_changed(id);
         self.schedule_connection(id);
@@ -239,6 +245,7 @@ impl Broker {
     /// The first `count` bytes of its output were written.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(link) = self.connections.get_mut(id) {
+            self.statistics.bytes_sent += count as u64;
             link.connection.consume_output(now, count);
             if let Some(key) = link.client {
                 self.send_queue(now, key);
@@ -257,8 +264,10 @@ impl Broker {
     /// The socket is closed, and nobody will ask for this connection again.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         self.handle_close(now, id);
-        #[cfg_attr(not(feature = "planted-defects"), expect(unused_variables))]
         let link = self.connections.remove(id);
+        if let Some(link) = &link {
+            self.statistics.gone += link.connection.traffic();
+        }
         #[cfg(feature = "planted-defects")]
         if Defect::LateCloseTakesSession.is_planted() {
             if let Some(client) = link.and_then(|link| self.clients.get_mut(link.former_client?)) {
@@ -331,6 +340,7 @@ impl Broker {
             log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
             return;
         };
+        self.statistics.connected -= 1;
         let session = link.connection.take_session();
         let peer = &link.peer;
         let Some(client) = self.clients.get_mut(key) else {
@@ -381,6 +391,7 @@ impl Broker {
         };
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         let session_has_ended = is_due(client.session_ends);
+        let with_connection = client.expiry == Expiry::WithConnection;
         if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
             client.will_due = None;
             if let Some(will) = client.will.take() {
@@ -392,6 +403,7 @@ impl Broker {
             }
         }
         if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
+            self.statistics.expired += u64::from(!with_connection);
             self.remove_client(key);
             return;
         }

@@ -121,6 +121,7 @@ impl Broker {
         self.store_client(key);
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);
+            self.statistics.connected();
             link.connection.accept(now, session, properties);
         }
         self.send_queue(now, key);

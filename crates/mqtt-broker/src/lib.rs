@@ -33,6 +33,7 @@ mod routing;
 mod rules;
 mod server;
 mod settings;
+mod statistics;
 mod store;
 mod subscribers;
 mod subscribing;
@@ -50,9 +51,10 @@ pub use retained::Retained;
 pub use rules::check;
 pub use server::{Server, ServerError};
 pub use settings::{
-    Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings, LogTypes,
+    ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings, LogTypes,
     SecuritySettings, Settings, SettingsError,
 };
+pub use statistics::Value;
 pub use store::{Clock, Store, StoreError, SyncPolicy};
 
 /// The log target of what concerns people: subscriptions, losses, refusals.

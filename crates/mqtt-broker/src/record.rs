@@ -13,6 +13,7 @@ use mqtt_session::{Change, Defect, Outgoing, Session};
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry, Queued, SubscriptionState};
 use crate::retained::Retained;
+use crate::statistics::SYSTEM;
 use crate::subscribers::Subscriber;
 
 /// A change. `client` is a client identifier; `number` tells the messages of a client apart, in
@@ -181,6 +182,9 @@ impl Broker {
             }
         }
         self.retained.each(|retained| {
+            if retained.message.topic_name.starts_with(SYSTEM) {
+                return; // made anew
+            }
             saved.retained.push(Retained {
                 message: with_retain(&retained.message, true),
                 expires: retained.expires.map(|expires| expires.max(now)),
@@ -266,6 +270,7 @@ impl Broker {
         let key = self.clients.insert(client);
         self.by_identifier.insert(identifier, key);
         for (topic_filter, state) in subscriptions {
+            self.statistics.subscribed(&topic_filter, 1);
             let subscribers = self.subscriptions.entry(topic_filter.without_share());
             subscribers.add(&topic_filter, Subscriber { client: key, state });
         }

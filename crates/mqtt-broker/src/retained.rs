@@ -25,24 +25,32 @@ pub struct Retained {
 pub(crate) struct RetainedMessages {
     tree: TopicTree<Option<Retained>>,
     count: usize,
+    /// The bytes of their payloads.
+    bytes: usize,
 }
 
 impl RetainedMessages {
     /// Replaces the message of its topic [MQTT-3.3.1-5].
     pub(crate) fn store(&mut self, retained: Retained) {
         let topic_name = retained.message.topic_name.clone();
-        let before = self.tree.entry(&topic_name).replace(retained);
-        self.count += usize::from(before.is_none());
+        self.bytes += retained.message.payload.len();
+        match self.tree.entry(&topic_name).replace(retained) {
+            Some(before) => self.bytes -= before.message.payload.len(),
+            None => self.count += 1,
+        }
     }
 
     /// An empty payload removes it [MQTT-3.3.1-6].
     pub(crate) fn remove(&mut self, topic_name: &str) {
-        let mut removed = false;
+        let mut removed = None;
         self.tree.update(topic_name, |value| {
-            removed = value.take().is_some();
+            removed = value.take();
             true
         });
-        self.count -= usize::from(removed);
+        if let Some(removed) = removed {
+            self.count -= 1;
+            self.bytes -= removed.message.payload.len();
+        }
     }
 
     /// Those that a filter matches and that have not expired.
@@ -65,5 +73,10 @@ impl RetainedMessages {
 
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// The bytes of their payloads.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }

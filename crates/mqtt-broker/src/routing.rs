@@ -14,6 +14,7 @@ use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Queued};
 use crate::record::Record;
 use crate::retained::Retained;
+use crate::statistics::SYSTEM;
 use crate::subscribers::{Fitness, Share, Subscriber};
 use crate::{EVENTS, Right, Who};
 
@@ -190,8 +191,7 @@ impl Broker {
         publish: &Publish<'_>,
     ) -> bool {
         // The broker's own: from clients they are acknowledged and ignored.
-        let reserved = ["$SYS/", "$CONTROL/", "$share/"];
-        if reserved
+        if [SYSTEM, "$CONTROL/", "$share/"]
             .iter()
             .any(|prefix| publish.topic_name.starts_with(prefix))
         {
@@ -204,6 +204,28 @@ impl Broker {
             self.retain(&mut routed, source);
         }
         self.route(now, from, &mut routed)
+    }
+
+    /// Retains and routes a message of the broker's own, which does not survive it.
+    pub(crate) fn publish_own(&mut self, now: Instant, topic_name: &str, payload: &str) {
+        // The packet identifier is nobody's: only the QoS counts here.
+        let first = mqtt_codec::PacketIdentifier::FIRST;
+        let delivery = Delivery::first(QoS::ExactlyOnce, first);
+        let Ok(topic_name) = TopicName::new(topic_name) else {
+            return;
+        };
+        let mut message = Message::new(topic_name, payload.to_owned());
+        message.retain = true;
+        let message = Arc::new(message);
+        self.retained.store(Retained {
+            message: Arc::clone(&message),
+            qos: QoS::ExactlyOnce,
+            expires: None,
+            source: None,
+        });
+        let mut routed = Routed::new(message.publish(delivery), now);
+        routed.owned = Some(Arc::clone(&message));
+        self.route(now, None, &mut routed);
     }
 
     /// Hands a message to its subscribers. Says whether there was one.
@@ -477,6 +499,7 @@ impl Broker {
     }
 
     fn tell_overflow(&mut self, key: ClientKey) {
+        self.statistics.dropped += 1;
         if let Some(client) = self.clients.get_mut(key) {
             if !client.overflow_told {
                 client.overflow_told = true;

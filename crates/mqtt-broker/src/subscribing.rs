@@ -75,8 +75,8 @@ impl Broker {
             let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
             let client = self.clients.get_mut(key);
             let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
-            self.remove_subscriber(topic_filter, key);
             if removed.is_some() {
+                self.remove_subscriber(topic_filter, key);
                 self.note(key, |client| Record::Unsubscribed {
                     client: Arc::clone(&client.identifier),
                     topic_filter: topic_filter.clone(),
@@ -112,7 +112,9 @@ impl Broker {
             .map_err(|_| ReasonCode::TopicFilterInvalid)
     }
 
+    /// A client has a subscription no longer.
     pub(crate) fn remove_subscriber(&mut self, topic_filter: &TopicFilter, key: ClientKey) {
+        self.statistics.subscribed(topic_filter, -1);
         let plain = topic_filter.without_share();
         self.subscriptions
             .update(plain, |subscribers| subscribers.remove(topic_filter, key));
@@ -152,6 +154,7 @@ impl Broker {
             return Err(ReasonCode::QuotaExceeded);
         }
         client.subscriptions.insert(filter.clone(), state);
+        self.statistics.subscribed(filter, i64::from(is_new));
         let qos = state.options.qos;
         let name = Printable(&client.identifier);
         log::debug!(target: EVENTS, "{name} {qos} {}", Printable(filter));

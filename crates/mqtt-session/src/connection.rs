@@ -18,7 +18,7 @@ use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
 use crate::topic_alias::{ReceivedAliases, SentAliases};
-use crate::{Change, CloseReason, Config, Defect, Event, Session};
+use crate::{Change, CloseReason, Config, Defect, Event, Session, Traffic};
 
 /// One end of one connection, from CONNECT to its end.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub struct Connection {
     partial: usize,
     /// How many bytes stand before the end of a PINGREQ that is not written yet.
     ping_unwritten: usize,
+    traffic: Traffic,
 }
 
 /// So many more bytes of a packet that takes long show that the peer is there, as in mosquitto.
@@ -149,6 +150,7 @@ impl Connection {
             pending: VecDeque::new(),
             partial: 0,
             ping_unwritten: 0,
+            traffic: Traffic::default(),
         }
     }
 
@@ -306,6 +308,11 @@ impl Connection {
     /// Messages of QoS 2 that were taken over and not released by the peer yet.
     pub fn unfinished_received(&self) -> usize {
         self.session.unfinished_received()
+    }
+
+    /// What has gone through it so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The protocol version; a server knows it after CONNECT.
@@ -470,7 +477,11 @@ impl Connection {
         }
     }
 
-    pub(crate) fn log(&self, direction: Direction, packet: &Packet<'_>) {
+    pub(crate) fn log(&mut self, direction: Direction, packet: &Packet<'_>) {
+        match direction {
+            Direction::Received => self.traffic.received.add(packet),
+            Direction::Sending => self.traffic.sent.add(packet),
+        }
         let observed = Observed {
             role: self.role,
             direction,

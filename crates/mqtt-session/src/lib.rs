@@ -44,6 +44,7 @@ mod output;
 mod packet_log;
 mod session;
 mod topic_alias;
+mod traffic;
 
 pub use connection::Connection;
 pub use defect::Defect;
@@ -55,3 +56,4 @@ pub use event::{Event, Received};
 pub use limits::Config;
 pub use packet_log::{Direction, Observed, Observer, PACKETS, Printable};
 pub use session::{Change, Session};
+pub use traffic::{Count, Traffic};

@@ -2,6 +2,8 @@
 
 mod access;
 mod error;
+#[cfg(unix)]
+mod status;
 
 pub use error::ServerError;
 
@@ -30,6 +32,10 @@ const RELOAD: Token = Token(usize::MAX - 2);
 
 /// A password was checked.
 const CHECKED: Token = Token(usize::MAX - 3);
+
+/// Somebody asks how it is.
+#[cfg(unix)]
+const STATUS: Token = Token(usize::MAX - 4);
 
 /// How long a connection that was ended is kept, so that the peer gets the last bytes: closing a
 /// socket with unread bytes takes them back.
@@ -64,6 +70,14 @@ pub struct Server {
     waker: Arc<Waker>,
     /// Reads the configuration again.
     reader: Option<Reader>,
+    /// When the topics below `$SYS` are renewed, if they are.
+    statistics_due: Option<Instant>,
+    /// Who asks how it is, asks here.
+    #[cfg(unix)]
+    status: Option<status::StatusSocket>,
+    /// Whether there are more of them.
+    #[cfg(unix)]
+    status_is_waiting: bool,
 }
 
 /// Gives settings as they are now; the error is told.
@@ -131,6 +145,8 @@ impl Server {
             .store()
             .map(|path| open_store(&path, settings.sync, &mut broker))
             .transpose()?;
+        let is_wanted = !settings.limits.sys_interval.is_zero();
+        let statistics_due = is_wanted.then(Instant::now);
         Ok(Self {
             poll,
             listeners: bound,
@@ -145,6 +161,11 @@ impl Server {
             checker: None,
             waker,
             reader: None,
+            statistics_due,
+            #[cfg(unix)]
+            status: None,
+            #[cfg(unix)]
+            status_is_waiting: false,
         })
     }
 
@@ -205,6 +226,8 @@ impl Server {
                 STOP => stop = true,
                 RELOAD => self.reload(),
                 CHECKED => {}
+                #[cfg(unix)]
+                STATUS => self.tell_status(now),
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
                 Token(token) => self.peer_is_ready(token - self.listeners.len(), event),
             }
@@ -216,8 +239,13 @@ impl Server {
         for index in std::mem::take(&mut self.ready) {
             self.read(now, index);
         }
+        #[cfg(unix)]
+        if std::mem::take(&mut self.status_is_waiting) {
+            self.tell_status(now);
+        }
         self.check_passwords(now);
         self.broker.handle_timeout(now);
+        self.publish_statistics(now);
         self.write(now)?;
         self.end_lingering(now);
         Ok(stop)
@@ -231,8 +259,13 @@ impl Server {
             self.retry_accept,
             self.checker.as_ref().and_then(Checker::poll_timeout),
             self.store.as_ref().and_then(Store::poll_timeout),
+            self.statistics_due,
         ];
-        let timeout = match self.ready.is_empty() {
+        #[cfg(unix)]
+        let is_idle = self.ready.is_empty() && !self.status_is_waiting;
+        #[cfg(not(unix))]
+        let is_idle = self.ready.is_empty();
+        let timeout = match is_idle {
             false => Some(Duration::ZERO),
             true => {
                 let first = deadlines.into_iter().flatten().min();
@@ -242,6 +275,15 @@ impl Server {
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Renews the topics below `$SYS`, if it is time.
+    fn publish_statistics(&mut self, now: Instant) {
+        if self.statistics_due.is_some_and(|due| due <= now) {
+            self.broker.publish_statistics(now);
+            let interval = self.broker.statistics_interval();
+            self.statistics_due = interval.map(|interval| now + interval);
         }
     }
 

@@ -7,7 +7,7 @@ use mqtt_transport::TlsVersion;
 
 use super::reader::Reader;
 use super::{ListenerLimits, ListenerSettings, LogDestination, LogTypes, SecuritySettings};
-use crate::{IdentitySource, SyncPolicy};
+use crate::{ControlSocket, IdentitySource, SyncPolicy};
 
 /// A line that is neither empty nor a comment.
 #[derive(Debug)]
@@ -432,6 +432,14 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     // The process and its log.
     line("pid_file", |r, l| {
         r.settings.pid_file = Some(l.rest.into());
+        Ok(())
+    }),
+    line("control_socket", |r, l| {
+        r.settings.control_socket = match l.rest {
+            "none" => ControlSocket::None,
+            "" => return Err(l.wrong("a path, or none")),
+            path => ControlSocket::At(path.into()),
+        };
         Ok(())
     }),
     line("user", |r, l| {

@@ -44,8 +44,22 @@ pub struct Settings {
     pub log: LogSettings,
     /// `pid_file`: the file that the number of the process is written to.
     pub pid_file: Option<PathBuf>,
+    /// `control_socket`: where `rbroker status` asks.
+    pub control_socket: ControlSocket,
     /// `user`: who the broker becomes if root has started it.
     pub user: Option<String>,
+}
+
+/// Where a broker is asked how it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ControlSocket {
+    /// Where the system keeps sockets of this user, under a name with the port.
+    #[default]
+    Default,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    None,
 }
 
 /// Who may come in, and what clients are called.

@@ -3,6 +3,8 @@
 mod log;
 mod passwd;
 mod process;
+mod status;
+mod subcommand;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-'rbroker passwd --help' tells how password files are written.
+'rbroker passwd --help' tells how password files are written, 'rbroker status' how a running broker is.
 
 Signals: SIGINT and SIGTERM end the broker; SIGHUP makes it read its configuration, certificates,
 users and rights again, and open its log file anew.
@@ -136,12 +138,12 @@ fn program() -> Program<Typed> {
 /// What goes to standard error in one line, with the exit status: 3 for options and configuration,
 /// 1 for an address that cannot be listened on.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    if let Some((_, rest)) = arguments
-        .get(1..)
-        .and_then(<[_]>::split_first)
-        .filter(|(word, _)| *word == "passwd")
-    {
-        return passwd::run(rest);
+    if let Some((word, rest)) = arguments.get(1..).and_then(<[_]>::split_first) {
+        match word.to_str() {
+            Some("passwd") => return passwd::run(rest),
+            Some("status") => return status::run(rest),
+            _ => {}
+        }
     }
     let typed = match program().parse(arguments) {
         Ok(Parsed::Run(typed)) => typed,
@@ -177,8 +179,9 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         .as_deref()
         .map(process::PidFile::write)
         .transpose()?;
-    let user = settings.user.clone();
+    let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
     let mut server = Server::new(settings, ports).map_err(failure)?;
+    status::answer(&mut server, &control_socket);
     if let Some(user) = user {
         process::become_user(&user)?;
     }

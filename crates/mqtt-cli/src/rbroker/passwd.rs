@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Command};
 use mqtt_broker::{Hashing, PasswordHash};
 
+use super::subcommand;
 use crate::exit::{Failure, Status};
 
 const AFTER_HELP: &str = "\
@@ -50,26 +51,8 @@ fn command() -> Command {
 
 /// Runs it; `arguments` begin behind `passwd`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let words = std::iter::once(OsString::from("rbroker passwd")).chain(arguments.iter().cloned());
-    let matches = match command().try_get_matches_from(words) {
-        Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => {
-            let _ = write!(std::io::stdout(), "{}", error.render());
-            return Ok(Status::Success);
-        }
-        Err(error) => {
-            let text = error.render().to_string();
-            let words: Vec<_> = text
-                .lines()
-                .map_while(|line| match line.trim() {
-                    "" => None,
-                    words => Some(words),
-                })
-                .collect();
-            let words = words.join(" ");
-            let failure = Failure::failed(words.trim_start_matches("error: "));
-            return Err(failure.with_hint("Use 'rbroker passwd --help' to see usage."));
-        }
+    let Some(matches) = subcommand::matches(command(), arguments)? else {
+        return Ok(Status::Success);
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let hashing = match text("H") {

@@ -1,0 +1,97 @@
+//! Answers the question "is it working?" on a socket of this machine, for `rbroker status`: who connects
+//! gets one line for each value, `NAME TAB VALUE`, and the end. Nothing is read.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::Server;
+use crate::EVENTS;
+
+/// So many questions are answered in a turn.
+const MAXIMUM_ANSWERS: usize = 8;
+
+/// The socket; removed at the end.
+#[derive(Debug)]
+pub(crate) struct StatusSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl StatusSocket {
+    pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
+        // One that a crash has left is in the way.
+        let is_old = std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_old {
+            std::fs::remove_file(path)?;
+        }
+        let mut listener = UnixListener::bind(path)?;
+        let mine = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, mine)?;
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The next who asks. Errors are theirs.
+    fn accept(&self) -> Option<UnixStream> {
+        self.listener.accept().ok().map(|(stream, _)| stream)
+    }
+}
+
+impl Drop for StatusSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Server {
+    /// From now on who connects to this path is told how the broker is. Only its own user can.
+    ///
+    /// # Errors
+    /// If the path cannot be used, for instance because another broker answers there.
+    pub fn answer_status(&mut self, path: &Path) -> io::Result<()> {
+        let socket = StatusSocket::bind(path, self.poll.registry(), super::STATUS)?;
+        self.status = Some(socket);
+        Ok(())
+    }
+
+    /// Tells those who ask.
+    pub(super) fn tell_status(&mut self, now: Instant) {
+        for _ in 0..MAXIMUM_ANSWERS {
+            let Some(mut stream) = self.status.as_ref().and_then(StatusSocket::accept) else {
+                return;
+            };
+            let text = self.status_text(now);
+            // It fits into the buffer of the socket; who does not take it wants no answer.
+            if let Err(error) = stream.write_all(text.as_bytes()) {
+                log::debug!(target: EVENTS, "A question for the status is not answered: {error}.");
+            }
+        }
+        self.status_is_waiting = true; // perhaps
+    }
+
+    fn status_text(&mut self, now: Instant) -> String {
+        let mut text = format!("process\t{}\n", std::process::id());
+        for value in self.broker.statistics(now) {
+            let _ = writeln!(text, "{}\t{}", value.name, value.text);
+        }
+        for bound in &self.listeners {
+            let _ = writeln!(text, "listener\t{}", bound.name);
+        }
+        if let Some((client, count)) = self.broker.longest_queue() {
+            let client = mqtt_session::Printable(client);
+            let _ = writeln!(text, "queues/longest/client\t{client}");
+            let _ = writeln!(text, "queues/longest/count\t{count}");
+        }
+        text
+    }
+}

@@ -1,0 +1,182 @@
+//! "Is it working?": the topics below `$SYS/broker`, and `rbroker status`.
+#![cfg(unix)]
+
+use tests::{Broker, Finished, Kind, Program, has_mosquitto};
+
+fn subscribe(broker: &Broker, options: &str) -> String {
+    let finished = Program::new("rsub")
+        .args(&broker.options())
+        .args(options)
+        .run();
+    finished.success().text()
+}
+
+fn publish(broker: &Broker, options: &str) {
+    Program::new("rpub")
+        .args(&broker.options())
+        .args(options)
+        .run()
+        .success();
+}
+
+#[test]
+fn the_topics_of_the_broker_are_there_at_once_and_renewed() {
+    let broker = Broker::start("sys_interval 1");
+    let version = subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2");
+    assert!(version.starts_with("12rbroker version "), "{version}");
+    let uptime = subscribe(&broker, "-t $SYS/broker/uptime -C 2 -W 50");
+    assert!(uptime.contains(" seconds\n"), "{uptime}");
+    let subscriber = Program::new("rsub")
+        .args(&broker.options())
+        .args("-i watch -t $SYS/broker/publish/bytes/received -W 50")
+        .args("-F %p -C 2 -R")
+        .start();
+    broker.wait_for_log("Sending SUBACK to watch");
+    publish(&broker, "-t a -m 12345 -q 1");
+    subscriber.wait_for_output("5\n");
+    publish(&broker, "-t a -m 1234567 -q 2");
+    assert_eq!(subscriber.wait().success().text(), "5\n12\n");
+    // Wildcards at the first level do not match them, and clients cannot write them.
+    publish(&broker, "-t $SYS/broker/version -r -m forged -q 1");
+    assert_eq!(
+        subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2"),
+        version
+    );
+    publish(&broker, "-t b -m kept -r -q 1");
+    assert_eq!(subscribe(&broker, "-t # -v -C 1"), "b kept\n");
+}
+
+#[test]
+fn the_topics_can_be_switched_off() {
+    let broker = Broker::start("sys_interval 0");
+    publish(&broker, "-t $SYS2 -m end -r -q 1");
+    let all = "-t $SYS/# -t $SYS2 -C 1";
+    assert_eq!(subscribe(&broker, all), "end\n");
+}
+
+/// What there is in mosquitto there is here, with the same words. What differs is in `docs/differences.md`.
+#[test]
+fn the_topics_are_those_of_mosquitto() {
+    if !has_mosquitto("the_topics_are_those_of_mosquitto") {
+        return;
+    }
+    let names = |kind| {
+        let broker = Broker::start_kind(kind, "sys_interval 1");
+        // Some come with the first traffic, some with the second interval.
+        publish(&broker, "-t a -m x -q 1");
+        let options = "-t $SYS/broker/# -F %t -W 4";
+        let finished = Program::new("rsub")
+            .args(&broker.options())
+            .args(options)
+            .run();
+        assert_eq!(finished.status, 27);
+        let mut names: Vec<_> = finished.text().lines().map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let ours = names(Kind::Rbroker);
+    let missing: Vec<_> = names(Kind::Mosquitto)
+        .into_iter()
+        .filter(|name| !ours.contains(name))
+        .collect();
+    let expected = ["heap/current", "heap/maximum"].map(|name| format!("$SYS/broker/{name}"));
+    let unexpected: Vec<_> = missing
+        .iter()
+        .filter(|name| !expected.contains(name))
+        .collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+}
+
+fn status(options: &str) -> Finished {
+    Program::new("rbroker").arg("status").args(options).run()
+}
+
+#[test]
+fn the_status_tells_of_clients_and_what_waits_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control").display().to_string();
+    let broker = Broker::start(&format!("control_socket {socket}\nsys_interval 0"));
+    let away = "-i away -c -x 1000 -V 5 -q 1 -t a -t $share/g/b -E";
+    let subscriber = Program::new("rsub").args(&broker.options()).args(away);
+    subscriber.run().success();
+    publish(&broker, "-t a -m 1234567890 -q 1 -r");
+    let told = status(&format!("--socket {socket}")).success().text();
+    for line in [
+        &format!("Listening on  127.0.0.1:{}", broker.port),
+        "Clients       0 connected (at most 1), 1 away with a session",
+        "Subscriptions 2, 1 of them shared",
+        "Held          2 messages, 20 bytes; 1 for away at most",
+        "Dropped       0 messages",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    let json = status(&format!("--socket {socket} --json"))
+        .success()
+        .text();
+    for part in [
+        "\"clients\":{\"active\":0,\"connected\":0,\"disconnected\":1,",
+        "\"queues\":{\"longest\":{\"client\":\"away\",\"count\":1}}",
+        &format!("\"listeners\":[\"127.0.0.1:{}\"]", broker.port),
+    ] {
+        assert!(json.contains(part), "{part}: {json}");
+    }
+    // Nobody else may ask, and the socket goes with the broker.
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = std::fs::metadata(&socket).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o777, 0o600);
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.wait().status, 0);
+    let gone = status(&format!("--socket {socket}"));
+    assert_eq!(gone.status, 1);
+    assert!(
+        gone.errors.starts_with("Error: No broker answers ("),
+        "{gone:?}"
+    );
+    assert!(!std::path::Path::new(&socket).exists());
+}
+
+#[test]
+fn many_questions_at_once_are_all_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control");
+    let _broker = Broker::start(&format!("control_socket {}", socket.display()));
+    let asking: Vec<_> = (0..50)
+        .map(|_| std::os::unix::net::UnixStream::connect(&socket).unwrap())
+        .collect();
+    for mut stream in asking {
+        stream.set_read_timeout(Some(tests::PATIENCE)).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        assert!(answer.contains("clients/total\t0\n"), "{answer}");
+    }
+}
+
+#[test]
+fn a_broker_is_found_by_its_port_also_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let start = |port: u16| {
+        let running = Program::new("rbroker")
+            .env("XDG_RUNTIME_DIR", place)
+            .args(&format!("-p {port}"))
+            .start();
+        let log = running.wait_for_error("running.");
+        let (_, rest) = log.split_once("127.0.0.1:").unwrap();
+        let port: u16 = rest.split_once('.').unwrap().0.parse().unwrap();
+        (running, port)
+    };
+    let ask = |port: u16| {
+        Program::new("rbroker")
+            .arg("status")
+            .env("XDG_RUNTIME_DIR", place)
+            .args(&format!("-p {port}"))
+            .run()
+    };
+    let (mut first, port) = start(0);
+    ask(port).success();
+    first.kill();
+    assert_eq!(ask(port).status, 1);
+    let (_second, _) = start(port);
+    ask(port).success();
+}
