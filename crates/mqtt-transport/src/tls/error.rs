@@ -123,6 +123,7 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
             expected,
             presented,
         } => {
+            let presented: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
             let presented = presented.join(", ");
             let expected = expected.to_str();
             write!(
@@ -134,6 +135,14 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
         CertificateError::BadSignature => f.write_str("the signature of the certificate is wrong"),
         error => write!(f, "the certificate is not accepted: {error:?}"),
     }
+}
+
+/// A name of a certificate without what rustls writes around it: `DnsName("example.org")`.
+fn plain_name(name: &str) -> &str {
+    let quoted = name.strip_prefix("DnsName(\"");
+    quoted
+        .and_then(|quoted| quoted.strip_suffix("\")"))
+        .unwrap_or(name)
 }
 
 fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
