@@ -202,6 +202,11 @@ impl Running {
         })
     }
 
+    /// Whether it has printed this so far.
+    pub fn has_printed(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.output.bytes()).contains(text)
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,6 +1,8 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `crash`, `sim` and
+//! `fuzz`. No shell, no set-up by hand.
 
 mod conformance;
+mod crash;
 mod demo;
 mod fuzz;
 mod reference;
@@ -18,6 +20,7 @@ Usage: cargo xtask TASK
 
   conformance
          run the tests that name statements of the standard and write docs/conformance.md; --check
+  crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let tasks: Vec<_> = std::env::args().skip(1).collect();
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["conformance", ref options @ ..] => conformance::run(options),
+        ["crash", ref options @ ..] => crash::run_for(options),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
