@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{cargo, run};
 
-pub fn run_for(options: &[&str]) -> Result<()> {
+pub(crate) fn run_for(options: &[&str]) -> Result<()> {
     let seconds = match options {
         [] => "600",
         ["--seconds", seconds] if seconds.parse::<u64>().is_ok() => seconds,
