@@ -37,6 +37,8 @@ pub struct Broker {
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
+    /// Whether there is no room to make more changes durable.
+    pub(crate) is_full: bool,
     /// What has changed and is not durable yet, if that is wanted.
     pub(crate) records: Option<Vec<Record>>,
     pub(crate) subscriptions: TopicTree<Subscribers>,
@@ -86,6 +88,7 @@ impl Broker {
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
+            is_full: false,
             records: None,
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),
@@ -105,6 +108,11 @@ impl Broker {
     /// From now on these limits hold. Connections that are open keep those that they were told.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// Whether the store has no room. Until it has, nothing is taken over that would have to be durable.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
     }
 
     /// How many connections a listener takes at a time, if that is limited.

@@ -260,9 +260,16 @@ impl Broker {
         {
             return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
         }
-        let is_new = !self
-            .by_identifier
-            .contains_key(connect.client_identifier.as_str());
+        let known = self.by_identifier.get(connect.client_identifier.as_str());
+        let is_new = known.is_none();
+        let is_stored =
+            known.is_some_and(|key| self.clients.get(*key).is_some_and(|c| c.is_stored));
+        if self.is_full && (is_stored || Expiry::of_connect(connect) != Expiry::WithConnection) {
+            return Some(match version {
+                ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
+                _ => ReasonCode::ServerUnavailable,
+            });
+        }
         let is_full = |maximum: usize| self.clients.len() >= maximum;
         if is_new && self.limits.maximum_clients.is_some_and(is_full) {
             return Some(ReasonCode::ServerBusy);

@@ -107,12 +107,21 @@ impl Broker {
         if maximum_qos.is_some_and(|maximum| publish.delivery.qos() > maximum) {
             return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
-        let is_refused = publish.retain && !self.limits.retain_available;
-        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-14]
+        if publish.retain && !self.limits.retain_available {
+            return Some(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        // A client of 5.0 is told with the acknowledgement; the others cannot be.
+        let link = self.connections.get(id)?;
+        let is_refused = self.is_full && publish.delivery.qos() > QoS::AtMostOnce;
+        let is_untold = link.connection.version() != ProtocolVersion::V5_0;
+        (is_refused && is_untold).then_some(ReasonCode::QuotaExceeded)
     }
 
     /// Why a message is acknowledged and goes nowhere, if it does.
     fn denial(&self, publisher: ClientKey, publish: &Publish<'_>) -> Option<ReasonCode> {
+        if self.is_full && publish.delivery.qos() > QoS::AtMostOnce {
+            return Some(ReasonCode::QuotaExceeded);
+        }
         let name = || {
             self.clients
                 .get(publisher)
@@ -278,6 +287,11 @@ impl Broker {
     }
 
     fn retain(&mut self, routed: &mut Routed<'_>, source: Option<Arc<Who>>) {
+        if self.is_full {
+            let topic_name = Printable(routed.publish.topic_name);
+            log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+            return;
+        }
         let Some(message) = routed.owned() else {
             return;
         };

@@ -2,13 +2,15 @@
 
 mod access;
 mod error;
+mod journal;
 #[cfg(unix)]
 mod status;
+mod writing;
 
 pub use error::ServerError;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -17,13 +19,11 @@ use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
 
+use self::journal::Journal;
 use crate::checker::Checker;
 use crate::listening::{listen, open_listener};
 use crate::peers::{Peer, Peers};
-use crate::{
-    Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, Store,
-    SyncPolicy, rules,
-};
+use crate::{Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -55,7 +55,9 @@ pub struct Server {
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
-    store: Option<Store>,
+    journal: Option<Journal>,
+    /// Connections whose output promises what is not durable, as the disk is full.
+    held: BTreeSet<ConnectionId>,
     peers: Peers,
     /// Peers that may have more to read.
     ready: Vec<usize>,
@@ -141,9 +143,9 @@ impl Server {
         rules::announce(&bound, &access);
         let mut broker = Broker::new(settings.limits.clone(), Box::new(random));
         broker.set_access(access);
-        let store = settings
+        let journal = settings
             .store()
-            .map(|path| open_store(&path, settings.sync, &mut broker))
+            .map(|path| Journal::open(&path, settings.sync, &mut broker))
             .transpose()?;
         let is_wanted = !settings.limits.sys_interval.is_zero();
         let statistics_due = is_wanted.then(Instant::now);
@@ -151,7 +153,8 @@ impl Server {
             poll,
             listeners: bound,
             broker,
-            store,
+            journal,
+            held: BTreeSet::new(),
             peers: Peers::default(),
             ready: Vec::new(),
             writable: Vec::new(),
@@ -258,7 +261,7 @@ impl Server {
             lingering,
             self.retry_accept,
             self.checker.as_ref().and_then(Checker::poll_timeout),
-            self.store.as_ref().and_then(Store::poll_timeout),
+            self.journal.as_ref().and_then(Journal::poll_timeout),
             self.statistics_due,
         ];
         #[cfg(unix)]
@@ -362,7 +365,9 @@ impl Server {
             std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
         }
         let blocked = peer.connection.is_some_and(|id| {
-            self.broker.output(id).len() >= MAXIMUM_UNWRITTEN || self.broker.is_waiting(id)
+            self.broker.output(id).len() >= MAXIMUM_UNWRITTEN
+                || self.broker.is_waiting(id)
+                || self.held.contains(&id)
         });
         let status = match blocked {
             true => Ok(ReadStatus::More),
@@ -407,126 +412,6 @@ impl Server {
         }
     }
 
-    /// Writes what there is, as soon as what it promises is durable. What follows from writing (room in
-    /// a window, a socket that is gone and its client's will) is another round, with its own commit.
-    fn write(&mut self, now: Instant) -> Result<(), ServerError> {
-        let mut changed = std::mem::take(&mut self.writable);
-        let mut gone = Vec::new();
-        loop {
-            changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
-            // Written once in a round: what writing gives more to say waits for its own commit.
-            changed.sort_unstable();
-            changed.dedup();
-            self.commit()?;
-            if changed.is_empty() {
-                return Ok(());
-            }
-            for id in changed.drain(..) {
-                gone.extend(self.write_to(now, id).err().map(|index| (id, index)));
-            }
-            for (id, index) in gone.drain(..) {
-                self.broker.handle_close(now, id);
-                self.close(now, id, index);
-            }
-        }
-    }
-
-    fn commit(&mut self) -> Result<(), ServerError> {
-        if let Some(store) = &mut self.store {
-            let records = self.broker.take_records();
-            let clock = Clock::now();
-            let is_due = store.poll_timeout().is_some_and(|due| due <= clock.now);
-            if !records.is_empty() || is_due {
-                store.commit(&records, clock)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
-    fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
-        let Some(index) = self.peers.index_of(id) else {
-            return Ok(());
-        };
-        let Some(peer) = self.peers.get_mut(index) else {
-            return Ok(());
-        };
-        let output = self.broker.output(id);
-        let was_blocked = output.len() >= MAXIMUM_UNWRITTEN;
-        match peer.stream.write(output) {
-            Ok(0) => {} // not even what waits in the layers, perhaps
-            Ok(count) => {
-                self.broker.consume_output(now, id, count);
-                if was_blocked && !peer.is_ready {
-                    peer.is_ready = true;
-                    self.ready.push(index);
-                }
-            }
-            Err(_) => return Err(index),
-        }
-        if self.broker.has_ended(id) {
-            self.end_peer(now, id, index);
-        }
-        Ok(())
-    }
-
-    /// The broker has ended a connection: its last bytes are written, for a while, and then what the
-    /// peer still sends is read.
-    fn end_peer(&mut self, now: Instant, id: ConnectionId, index: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
-            return;
-        };
-        if !peer.is_ending {
-            peer.is_ending = true;
-            self.lingering.push((now + LINGER, index));
-        }
-        if self.broker.output(id).is_empty() && peer.stream.unsent() == 0 {
-            self.linger(now, id, index);
-        }
-    }
-
-    /// The last bytes are written; the peer still has the connection open.
-    fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
-        self.broker.remove(now, id);
-        self.peers.by_connection.remove(id);
-        let Some(peer) = self.peers.get_mut(index) else {
-            return;
-        };
-        peer.connection = None;
-        peer.buffer = ReadBuffer::default();
-        if peer.stream.shut_down_writing().is_err() {
-            return self.peers.remove(index);
-        }
-        if !peer.is_ready {
-            peer.is_ready = true;
-            self.ready.push(index);
-        }
-    }
-
-    fn end_lingering(&mut self, now: Instant) {
-        let due = self
-            .lingering
-            .iter()
-            .take_while(|(until, _)| *until <= now)
-            .count();
-        let due: Vec<_> = self.lingering.drain(..due).collect();
-        for (_, index) in due {
-            // The place may have been given to another peer, which is not ending.
-            let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.is_ending) else {
-                continue;
-            };
-            match peer.connection {
-                Some(id) => self.close(now, id, index),
-                None => self.peers.remove(index),
-            }
-        }
-    }
-
-    fn close(&mut self, now: Instant, id: ConnectionId, index: usize) {
-        self.broker.remove(now, id);
-        self.peers.remove(index);
-    }
-
     /// Tells the clients, and waits a little for those who read.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
@@ -544,8 +429,8 @@ impl Server {
             }
             self.end_lingering(now);
             if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
-                if let Some(store) = &mut self.store {
-                    store.sync(Clock::now())?;
+                if let Some(journal) = &mut self.journal {
+                    journal.sync(Clock::now())?;
                 }
                 return Ok(());
             }
@@ -557,24 +442,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Opens the store, and lets the broker begin with what is in it.
-fn open_store(path: &Path, sync: SyncPolicy, broker: &mut Broker) -> Result<Store, ServerError> {
-    let mut store = Store::open(path, sync)?;
-    let clock = Clock::now();
-    let saved = store.load(clock)?;
-    let (clients, retained) = (saved.clients.len(), saved.retained.len());
-    log::info!(
-        target: EVENTS,
-        "Store {} opened: {clients} sessions, {retained} retained messages.",
-        path.display()
-    );
-    broker.record_changes();
-    broker.restore(clock.now, saved);
-    // Sessions begin to expire now, and not again at the next start.
-    store.commit(&broker.take_records(), clock)?;
-    Ok(store)
 }
 
 /// Identifiers only have to differ, so that the clock would do if the system had no random bytes.

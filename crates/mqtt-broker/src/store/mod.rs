@@ -66,6 +66,8 @@ pub enum StoreError {
     Damaged(&'static str),
     /// It cannot be read or written. What was to be written is not durable.
     Access(Box<redb::Error>),
+    /// The disk has been full for too long.
+    NoRoom,
 }
 
 impl StoreError {
@@ -75,8 +77,18 @@ impl StoreError {
             Self::Damaged(_) => true,
             Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
                 if io.kind() != io::ErrorKind::InvalidData),
-            Self::Access(_) => false,
+            Self::Access(_) | Self::NoRoom => false,
         }
+    }
+
+    /// Whether there is no room: then what is in the store stays valid, and it can be opened anew.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let (Self::Open(_, error) | Self::Access(error)) = self else {
+            return false;
+        };
+        matches!(**error, redb::Error::Io(ref io)
+            if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))
     }
 }
 
@@ -154,13 +166,18 @@ impl Store {
         }
     }
 
-    /// Makes everything durable that was committed.
+    /// Whether everything that was committed is as durable as the policy wants it.
+    pub fn is_synced(&self) -> bool {
+        self.unsynced_since.is_none()
+    }
+
+    /// Commits records, and makes everything durable that was committed before.
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
+    pub fn sync(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
         let policy = std::mem::take(&mut self.policy);
-        let result = self.commit(&[], clock);
+        let result = self.commit(records, clock);
         self.policy = policy;
         result
     }
@@ -291,6 +308,7 @@ impl fmt::Display for StoreError {
             Self::Open(path, _) => write!(f, "cannot open the store {}", path.display()),
             Self::Damaged(what) => write!(f, "the store is damaged or not this broker's: {what}"),
             Self::Access(_) => f.write_str("cannot use the store"),
+            Self::NoRoom => f.write_str("there was no room in the store for too long"),
         }
     }
 }
@@ -299,7 +317,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, error) | Self::Access(error) => Some(error),
-            Self::Damaged(_) => None,
+            Self::Damaged(_) | Self::NoRoom => None,
         }
     }
 }

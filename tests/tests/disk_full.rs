@@ -1,0 +1,110 @@
+//! A disk without room: nothing is acknowledged that is not stored, the rest goes on, and when there is
+//! room again everything does. It needs a small file system, which only root can mount.
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+use std::process::Command;
+
+use tests::{Broker, Finished, Program, skip};
+
+/// A file system of 8 MiB, which goes with it.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8M", "tmpfs"]);
+        let mounted = mount.arg(folder.path()).output();
+        let is_mounted = mounted.is_ok_and(|output| output.status.success());
+        is_mounted.then_some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the broker may be about to end.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+fn publish(broker: &Broker, options: &str) -> Finished {
+    Program::new("rpub")
+        .args(&broker.options())
+        .args(options)
+        .run()
+}
+
+#[test]
+fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        return skip("disk_full", "a file system cannot be mounted");
+    };
+    for policy in ["always", "interval 1"] {
+        let store = disk.path().join("rbroker.db");
+        let _ = std::fs::remove_file(&store);
+        let broker = Broker::start(&format!(
+            "persistence true\npersistence_location {}\nmax_queued_messages 0\nsync {policy}",
+            disk.path().display()
+        ));
+        let session = "-i away -c -x 1000 -V 5 -q 1 -t t/#";
+        let options = format!("{} {session} -E", broker.options());
+        Program::new("rsub").args(&options).run().success();
+        let ballast = disk.path().join("ballast");
+        let used = std::fs::metadata(&store).unwrap().len();
+        std::fs::write(&ballast, vec![0; 6 * 1024 * 1024 - used as usize]).unwrap();
+        // Until there is no room, and then the refusal has a reason.
+        let payload = "x".repeat(60_000);
+        let mut acknowledged = Vec::new();
+        let refused = (0..200).find_map(|number| {
+            let message = format!("-V 5 -q 1 -t t/{number} -m {payload}");
+            let finished = publish(&broker, &message);
+            match finished.status {
+                0 => acknowledged.push(number),
+                0x97 => return Some(finished),
+                _ => {}
+            }
+            None
+        });
+        let refused = refused.expect("the disk is full in the end");
+        assert!(refused.errors.contains("Quota exceeded"), "{refused:?}");
+        broker.wait_for_log("There is no room for ");
+        assert!(!acknowledged.is_empty());
+        // A client of 3.1.1 cannot be told; it is not told that all is well either.
+        let untold = publish(&broker, "-V 311 -q 2 -t t/untold -m x");
+        assert_eq!(untold.status, 7, "{untold:?}");
+        let options = broker.options();
+        let watcher = Program::new("rsub")
+            .args(&options)
+            .args("-i watch -t now -C 1");
+        let watcher = watcher.start();
+        broker.wait_for_log("Sending SUBACK to watch");
+        publish(&broker, "-t now -m goes-on").success();
+        assert_eq!(watcher.wait().success().text(), "goes-on\n");
+        // There is room again, and the broker finds it by itself.
+        std::fs::remove_file(&ballast).unwrap();
+        broker.wait_for_log("There is room again");
+        let end = || publish(&broker, "-V 311 -q 2 -t t/end -m x").status;
+        let start = std::time::Instant::now();
+        while end() != 0 {
+            assert!(start.elapsed() < tests::PATIENCE); // it looks once in a second
+        }
+        let broker = broker.restart();
+        let options = format!("{} {session}", broker.options());
+        let subscriber = Program::new("rsub").args(&options).args("-F %t -W 2").run();
+        let text = subscriber.text();
+        for number in &acknowledged {
+            let line = format!("t/{number}");
+            assert!(
+                text.lines().any(|told| told == line),
+                "{policy} {line}: {text}"
+            );
+        }
+        // With an interval what came last may be lost.
+        assert!(policy != "always" || text.ends_with("t/end\n"), "{text}");
+    }
+}
