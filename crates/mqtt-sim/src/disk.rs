@@ -39,6 +39,16 @@ impl SimDisk {
         self.state().fails_after = Some(count);
     }
 
+    /// It works, until `set_failure` is given what this gives.
+    pub(crate) fn postpone_failure(&self) -> Option<u32> {
+        self.state().fails_after.take()
+    }
+
+    /// It fails after so many more operations, if at all.
+    pub(crate) fn set_failure(&self, after: Option<u32>) {
+        self.state().fails_after = after;
+    }
+
     /// It works again.
     pub(crate) fn mend(&self) {
         self.state().fails_after = None;

@@ -89,17 +89,18 @@ impl World {
 
     /// What is stored is what the broker knows (I15).
     fn check_store(&self) -> Result<(), Violation> {
-        let Some(store) = self
-            .store
-            .as_ref()
-            .and_then(|sim_store| sim_store.store.as_ref())
-        else {
+        let Some(sim_store) = &self.store else {
+            return Ok(());
+        };
+        let Some(store) = &sim_store.store else {
             return Ok(());
         };
         let broken = |what: String| Violation::new("I15", what);
-        let mut saved = store
-            .load(self.clock())
-            .map_err(|error| broken(error.to_string()))?;
+        // A failure that is to come is for the broker, not for who looks at it.
+        let failure = sim_store.disk.postpone_failure();
+        let saved = store.load(self.clock());
+        sim_store.disk.set_failure(failure);
+        let mut saved = saved.map_err(|error| broken(with_cause(&error)))?;
         saved
             .retained
             .retain(|retained| &*retained.message.topic_name != TURN);
@@ -176,11 +177,11 @@ impl World {
         let disk = sim_store.disk.clone();
         let open = || {
             let store = Store::with_backend(disk.clone());
-            store.map_err(|error| Violation::new("I15", error.to_string()))
+            store.map_err(|error| Violation::new("I15", with_cause(&error)))
         };
         let load = |store: &Store| {
             let saved = store.load(clock);
-            saved.map_err(|error| Violation::new("I15", error.to_string()))
+            saved.map_err(|error| Violation::new("I15", with_cause(&error)))
         };
         // The old store must not write any more when it is dropped.
         disk.fail_after(0);
@@ -252,4 +253,11 @@ fn turn_of(saved: &Saved) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// An error of the store, and what it comes from.
+fn with_cause(error: &mqtt_broker::StoreError) -> String {
+    use std::error::Error;
+    let cause = error.source().map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
 }
