@@ -105,6 +105,7 @@ impl Broker {
         let properties = ConnackProperties {
             // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
             session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
+            response_information: response_information(&connect, &identifier),
             ..self.connack_properties(listener, &connect, assigned.then_some(&identifier))
         };
         if let Some(client) = self.clients.get_mut(key) {
@@ -290,6 +291,25 @@ impl Broker {
     }
 }
 
+/// Where answers for this client may go, if it asks: a part of the topics that no other client is told
+/// (MQTT 5.0, 3.2.2.3.15).
+fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
+    connect
+        .properties
+        .request_response_information
+        .filter(|is_wanted| *is_wanted)?;
+    let mut topic = String::from("response/");
+    for c in identifier.chars() {
+        match c {
+            // What would be another level, a wildcard, or the escape itself.
+            '/' | '+' | '#' | '%' => topic += &format!("%{:02X}", u32::from(c)),
+            c => topic.push(c),
+        }
+    }
+    // One too long is of no use.
+    (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
+}
+
 /// A random UUID (version 4).
 fn uuid(random: u128) -> String {
     let mut bytes = random.to_be_bytes();
@@ -311,6 +331,16 @@ fn uuid(random: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn response_information_is_one_level_for_each_client() {
+        let mut connect = Connect::new(ProtocolVersion::V5_0, "");
+        assert_eq!(response_information(&connect, "a"), None);
+        connect.properties.request_response_information = Some(true);
+        let given = response_information(&connect, "a/#%b").unwrap();
+        assert_eq!(given, "response/a%2F%23%25b");
+        assert_eq!(response_information(&connect, &"+".repeat(20_000)), None);
+    }
 
     #[test]
     fn identifiers_are_uuids() {
