@@ -1,5 +1,5 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `crash`, `sim` and
-//! `fuzz`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `crash`, `crowd`, `sim`
+//! and `fuzz`. No shell, no set-up by hand.
 
 mod conformance;
 mod crash;
@@ -21,6 +21,7 @@ Usage: cargo xtask TASK
   conformance
          run the tests that name statements of the standard and write docs/conformance.md; --check
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
+  crowd  measure what idle connections and slow consumers cost, beside mosquitto
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),
+        ["crowd"] => run(&mut cargo(
+            "run --release --quiet --package tests --example crowd",
+        )),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
