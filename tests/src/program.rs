@@ -207,6 +207,15 @@ impl Running {
         String::from_utf8_lossy(&self.output.bytes()).contains(text)
     }
 
+    /// Waits until its standard output contains this text, for as long as something comes.
+    pub fn wait_while_it_prints(&self, text: &str) {
+        let mut printed = 0;
+        while let Err(so_far) = self.output.wait_for(text) {
+            assert!(so_far.len() > printed, "{} prints nothing more", self.name);
+            printed = so_far.len();
+        }
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -127,7 +127,7 @@ fn what_was_acknowledged_is_delivered_however_often_the_broker_is_killed() {
     goodbye.run().success();
     let mut repeated = 0;
     for subscriber in subscribers {
-        subscriber.wait_for_output("\nend\n");
+        subscriber.wait_while_it_prints("\nend\n");
         subscriber.signal("TERM");
         let finished = subscriber.wait().success();
         let text = finished.text();

@@ -91,3 +91,49 @@ fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
             .starts_with("not a store")
     );
 }
+
+/// What `rbroker` makes of this file, or folder, as its store.
+fn start_with(store: impl FnOnce(&std::path::Path)) -> tests::Finished {
+    let folder = tempfile::tempdir().unwrap();
+    store(&folder.path().join("rbroker.db"));
+    let config = folder.path().join("broker.conf");
+    let location = folder.path().display();
+    let text = format!("persistence true\npersistence_location {location}\n");
+    std::fs::write(&config, format!("listener 0 127.0.0.1\n{text}")).unwrap();
+    let running = Program::new("rbroker").arg("-c").arg(&config).start();
+    if running.says("running.") {
+        running.signal("TERM");
+    }
+    running.wait()
+}
+
+#[test]
+fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one() {
+    let empty = start_with(|path| std::fs::write(path, "").unwrap());
+    assert_eq!(empty.status, 0, "{empty:?}");
+    let zeros = start_with(|path| std::fs::write(path, vec![0; 100_000]).unwrap());
+    let folder = start_with(|path| std::fs::create_dir(path).unwrap());
+    let damaged = start_with(|path| {
+        let store = tempfile::tempdir().unwrap();
+        let broker = start(&store);
+        publish(&broker, "-t kept -m retained -q 1 -r");
+        broker.running.signal("TERM");
+        assert_eq!(broker.running.wait().status, 0);
+        let mut bytes = std::fs::read(store.path().join("rbroker.db")).unwrap();
+        // The last copy is the one that counts.
+        let positions = bytes.windows(8).enumerate();
+        let found: Vec<_> = positions.filter(|(_, part)| part == b"retained").collect();
+        let positions: Vec<_> = found.iter().map(|(position, _)| *position).collect();
+        assert!(!positions.is_empty());
+        positions.iter().for_each(|position| bytes[*position] ^= 1);
+        std::fs::write(path, bytes).unwrap();
+    });
+    for (what, finished) in [("zeros", zeros), ("folder", folder), ("damaged", damaged)] {
+        let expected = if what == "folder" { 1 } else { 2 };
+        assert_eq!(finished.status, expected, "{what} {finished:?}");
+        assert!(
+            finished.errors.contains("Error: The broker cannot start"),
+            "{what} {finished:?}"
+        );
+    }
+}

@@ -107,7 +107,14 @@ impl Store {
                 .and_then(|backend| builder.create_with_backend(Unsynced(backend))),
             SyncPolicy::Always | SyncPolicy::Interval(_) => builder.create_file(file),
         };
-        Self::new(database.map_err(|database| error(database.into()))?, policy)
+        let mut database = database.map_err(|database| error(database.into()))?;
+        // What a crash has left is mended by now. What does not fit together still was altered since, and
+        // an older state that may be in the file would take back what was acknowledged.
+        match database.check_integrity() {
+            Ok(true) => Self::new(database, policy),
+            Ok(false) => Err(StoreError::Damaged("its checksums are wrong")),
+            Err(database) => Err(error(database.into())),
+        }
     }
 
     /// A store on something else than a file.

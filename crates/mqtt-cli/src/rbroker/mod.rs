@@ -180,7 +180,9 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         .map(process::PidFile::write)
         .transpose()?;
     let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
+    let is_checked = settings.store().map(process::StoreCheck::begin);
     let mut server = Server::new(settings, ports).map_err(failure)?;
+    drop(is_checked);
     status::answer(&mut server, &control_socket);
     if let Some(user) = user {
         process::become_user(&user)?;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::exit::Status;
+
 /// Goes on in the background; the terminal gets its prompt back. Before any thread is started.
 #[cfg(unix)]
 pub(super) fn go_to_background() -> anyhow::Result<()> {
@@ -17,6 +19,27 @@ pub(super) fn go_to_background() -> anyhow::Result<()> {
 #[cfg(not(unix))]
 pub(super) fn go_to_background() -> anyhow::Result<()> {
     anyhow::bail!("this system has no background for it; start it as a service")
+}
+
+/// While the store is opened, a panic means that the file is damaged in a way that its library does not
+/// expect: that is told as such. Nothing else has been served yet.
+pub(super) struct StoreCheck;
+
+impl StoreCheck {
+    pub(super) fn begin(path: PathBuf) -> Self {
+        std::panic::set_hook(Box::new(move |_| {
+            let path = path.display();
+            eprintln!("Error: The broker cannot start: the store {path} is damaged.");
+            std::process::exit(Status::Store.code().into());
+        }));
+        Self
+    }
+}
+
+impl Drop for StoreCheck {
+    fn drop(&mut self) {
+        drop(std::panic::take_hook());
+    }
 }
 
 /// A file with the number of the process, while it runs.
