@@ -216,6 +216,11 @@ impl Running {
         }
     }
 
+    /// What it has said so far on standard error.
+    pub fn error_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.errors.bytes()).into_owned()
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use mqtt_codec::Message;
 
-use crate::Who;
+use crate::statistics::SYSTEM;
 use crate::topic_tree::TopicTree;
+use crate::{Limits, Who};
 
 /// The retained message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ impl RetainedMessages {
     /// Replaces the message of its topic [MQTT-3.3.1-5].
     pub(crate) fn store(&mut self, retained: Retained) {
         let topic_name = retained.message.topic_name.clone();
+        if topic_name.starts_with(SYSTEM) {
+            self.tree.entry(&topic_name).replace(retained);
+            return; // the broker's own, which are neither counted nor removed
+        }
         self.bytes += retained.message.payload.len();
         match self.tree.entry(&topic_name).replace(retained) {
             Some(before) => self.bytes -= before.message.payload.len(),
@@ -66,11 +71,26 @@ impl RetainedMessages {
         found
     }
 
-    /// All of them, expired or not.
+    /// All of them, expired or not, the broker's own included.
     pub(crate) fn each(&self, mut found: impl FnMut(&Retained)) {
         self.tree.each(|value| value.iter().for_each(&mut found));
     }
 
+    /// Whether a message of this topic may be kept beside the others.
+    pub(crate) fn has_room(&self, topic_name: &str, payload: usize, limits: &Limits) -> bool {
+        if topic_name.starts_with(SYSTEM) {
+            return true; // it is not kept at all
+        }
+        let mut replaced = None;
+        self.tree.each_name_matched_by(topic_name, |value| {
+            replaced = value.as_ref().map(|before| before.message.payload.len());
+        });
+        let bytes = self.bytes - replaced.unwrap_or(0) + payload;
+        (replaced.is_some() || self.count < limits.maximum_retained)
+            && bytes <= limits.maximum_retained_bytes
+    }
+
+    /// How many clients have left.
     pub(crate) fn len(&self) -> usize {
         self.count
     }

@@ -146,6 +146,17 @@ impl Broker {
             );
             return Some(ReasonCode::NotAuthorized);
         }
+        let (topic_name, size) = (publish.topic_name, publish.payload.len());
+        let is_kept = publish.retain && size > 0;
+        if is_kept && !self.retained.has_room(topic_name, size, &self.limits) {
+            log::info!(
+                target: EVENTS,
+                "Refused PUBLISH from {} ('{}'): there are too many retained messages",
+                Printable(name()),
+                Printable(topic_name)
+            );
+            return Some(ReasonCode::QuotaExceeded);
+        }
         None
     }
 

@@ -8,7 +8,7 @@ use mqtt_session::Traffic;
 
 use crate::broker::Broker;
 
-/// What the broker's own topics begin with.
+/// What the broker's own topics begin with. Clients cannot write to them.
 pub(crate) const SYSTEM: &str = "$SYS/";
 
 /// Counts since the start, and how fast they grow.

@@ -67,6 +67,8 @@ pub struct Server {
     spare_buffer: ReadBuffer,
     lingering: Vec<(Instant, usize)>,
     retry_accept: Option<Instant>,
+    /// Whether the last attempt failed: told once.
+    cannot_accept: bool,
     /// Checks passwords, once there was one.
     checker: Option<Checker>,
     waker: Arc<Waker>,
@@ -161,6 +163,7 @@ impl Server {
             spare_buffer: ReadBuffer::default(),
             lingering: Vec::new(),
             retry_accept: None,
+            cannot_accept: false,
             checker: None,
             waker,
             reader: None,
@@ -291,16 +294,27 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant, index: usize) {
+        if self.retry_accept.is_some() {
+            return; // not before that
+        }
         let Some(bound) = self.listeners.get(index) else {
             return;
         };
         loop {
             let (mut stream, address) = match bound.listener.accept() {
-                Ok(Some(accepted)) => accepted,
+                Ok(Some(accepted)) => {
+                    self.cannot_accept = false;
+                    accepted
+                }
                 Ok(None) => return,
                 Err(error) => {
                     // Those who are connected are served on; the others wait in the backlog.
-                    log::warn!(target: EVENTS, "Cannot accept a connection: {error}.");
+                    if !std::mem::replace(&mut self.cannot_accept, true) {
+                        log::warn!(
+                            target: EVENTS,
+                            "Cannot accept a connection: {error}. Others wait until one goes."
+                        );
+                    }
                     self.retry_accept = Some(now + ACCEPT_PAUSE);
                     return;
                 }

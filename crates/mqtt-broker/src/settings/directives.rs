@@ -347,6 +347,14 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.limits.maximum_queued_bytes = l.limit()?;
         Ok(())
     }),
+    line("max_retained_messages", |r, l| {
+        r.settings.limits.maximum_retained = l.limit()?;
+        Ok(())
+    }),
+    line("max_retained_bytes", |r, l| {
+        r.settings.limits.maximum_retained_bytes = l.limit()?;
+        Ok(())
+    }),
     line("max_packet_size", |r, l| {
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
         r.settings.limits.maximum_packet_size = match l.value() {

@@ -142,6 +142,10 @@ pub struct Limits {
     pub maximum_queued: usize,
     /// `max_queued_bytes`: bytes of such messages.
     pub maximum_queued_bytes: usize,
+    /// `max_retained_messages`: topics that may have a retained message.
+    pub maximum_retained: usize,
+    /// `max_retained_bytes`: bytes of their payloads.
+    pub maximum_retained_bytes: usize,
     /// `max_keepalive`: the longest keep alive in seconds.
     pub maximum_keep_alive: Option<u16>,
     /// `global_max_connections`: connections at a time.
@@ -223,6 +227,8 @@ impl Default for Limits {
             topic_aliases: 10,
             maximum_queued: 1000,
             maximum_queued_bytes: usize::MAX,
+            maximum_retained: 1_000_000,
+            maximum_retained_bytes: 256 * 1024 * 1024,
             maximum_keep_alive: None,
             maximum_connections: None,
             maximum_clients: None,

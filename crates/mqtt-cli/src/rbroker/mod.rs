@@ -180,6 +180,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         .map(process::PidFile::write)
         .transpose()?;
     let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
+    process::allow_many_files();
     let is_checked = settings.store().map(process::StoreCheck::begin);
     let mut server = Server::new(settings, ports).map_err(failure)?;
     drop(is_checked);

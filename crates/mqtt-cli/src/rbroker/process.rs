@@ -61,6 +61,22 @@ impl Drop for PidFile {
     }
 }
 
+/// As many connections as the system allows at all, not as many as it gives to a shell: often 1024.
+#[cfg(unix)]
+pub(super) fn allow_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let nofile = Resource::RLIMIT_NOFILE;
+    // What it refuses is met again, and told, when a connection cannot be accepted.
+    if let Ok((soft, hard)) = getrlimit(nofile) {
+        if soft < hard {
+            let _ = setrlimit(nofile, hard, hard);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn allow_many_files() {}
+
 /// Becomes this user, if root has started it, and gives up root's rights for good.
 #[cfg(unix)]
 pub(super) fn become_user(name: &str) -> anyhow::Result<()> {

@@ -233,10 +233,7 @@ fn text(values: &Values) -> String {
         format!("{}, {shared} of them shared", all("subscriptions/count")),
     );
     let retained = all("retained messages/count");
-    line(
-        "Retained",
-        format!("{retained} messages, those of the broker included"),
-    );
+    line("Retained", format!("{retained} messages"));
     let longest = match all("queues/longest/client") {
         client if client.is_empty() => "nothing waits for a client".into(),
         client => format!("{} for {client} at most", all("queues/longest/count")),

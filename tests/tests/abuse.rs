@@ -1,0 +1,265 @@
+//! Floods, storms and odd clients: each costs what it may, and nobody else more. `docs/faults.md` says which
+//! test shows which fault.
+
+use std::net::TcpStream;
+
+use tests::{Broker, Program, RawClient};
+
+fn bystander(broker: &Broker) -> RawClient {
+    RawClient::connect(broker.address(), 4, "bystander")
+}
+
+/// Memory of the broker, in kB.
+#[cfg(target_os = "linux")]
+fn resident(broker: &Broker) -> u64 {
+    let path = format!("/proc/{}/status", broker.running.id());
+    let status = std::fs::read_to_string(path).unwrap();
+    let mut lines = status.lines();
+    let line = lines.find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A packet with its length in front.
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    [bytes, body.to_vec()].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+#[test]
+fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
+    let broker = Broker::start("");
+    let mut client = RawClient::open(broker.address());
+    client.send(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x01\x00\x01k");
+    assert_eq!(client.read(4), [0x20, 2, 0, 0]);
+    assert_eq!(client.read_to_end(), []);
+    broker.wait_for_log("Client k [127.0.0.1");
+    broker.wait_for_log("exceeded timeout");
+}
+
+#[test]
+fn take_overs_in_a_row_leave_the_last_one_with_its_session() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let mut old = Vec::new();
+    for _ in 0..200 {
+        old.push(RawClient::connect(broker.address(), 5, "same"));
+    }
+    let mut last = old.pop().unwrap();
+    last.send(&packet(0x82, &[&[0, 1, 0][..], &text("t"), &[0]].concat()));
+    assert_eq!(last.read(6), [0x90, 4, 0, 1, 0, 0]);
+    for mut client in old {
+        assert_eq!(client.read_to_end(), [0xE0, 1, 0x8E]);
+    }
+    last.send(&packet(0x30, &[&text("t")[..], &[0], b"x"].concat()));
+    assert_eq!(last.read(7), [0x30, 5, 0, 1, b't', 0, b'x']);
+}
+
+#[test]
+fn a_storm_of_connections_is_served() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
+    let address = broker.address();
+    let storms: Vec<_> = (0..8)
+        .map(|storm| {
+            std::thread::spawn(move || {
+                let client = |number| RawClient::connect(address, 4, &format!("{storm}/{number}"));
+                let mut clients: Vec<_> = (0..250).map(client).collect();
+                clients.iter_mut().for_each(RawClient::ping);
+            })
+        })
+        .collect();
+    for storm in storms {
+        storm.join().unwrap();
+    }
+}
+
+/// Connections beyond what the system allows wait; those that are there are served, and when some go the
+/// others get their place.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_free_descriptors_nobody_is_hurt_and_the_broker_does_not_spin() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("broker.conf");
+    std::fs::write(&config, "listener 0 127.0.0.1\nallow_anonymous true\n").unwrap();
+    let rbroker = tests::programs().join("rbroker");
+    let limited = "ulimit -n 40; exec \"$0\" -c \"$1\"";
+    let running = Program::at("/bin/sh".into())
+        .arg("-c")
+        .arg(limited)
+        .arg(&rbroker)
+        .arg(&config)
+        .start();
+    let log = running.wait_for_error("running.");
+    let (_, rest) = log.split_once("127.0.0.1:").unwrap();
+    let port: u16 = rest.split_once('.').unwrap().0.parse().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let mut first = RawClient::connect(address, 4, "first");
+    let crowd: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    running.wait_for_error("Cannot accept a connection");
+    (0..100).for_each(|_| first.ping());
+    let told = running.error_so_far().matches("Cannot accept").count();
+    assert_eq!(told, 1);
+    drop(crowd);
+    RawClient::connect(address, 4, "later").ping();
+    first.ping();
+}
+
+#[test]
+fn thousands_of_overlapping_filters_give_one_message() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let mut client = RawClient::connect(broker.address(), 4, "greedy");
+    let filters: Vec<u8> = (0..10_000)
+        .flat_map(|number| [text(&format!("+/{number}")), vec![0]].concat())
+        .chain(
+            [
+                text("#"),
+                vec![0],
+                text("+/+"),
+                vec![0],
+                text("a/#"),
+                vec![0],
+            ]
+            .concat(),
+        )
+        .collect();
+    client.send(&packet(0x82, &[&[0, 1][..], &filters].concat()));
+    // 10003 codes and the packet identifier.
+    let header = client.read(3);
+    assert_eq!(header, [0x90, 0x95, 0x4E]);
+    let codes = client.read(2 + 10_003);
+    assert!(codes[2..].iter().all(|code| *code == 0));
+    client.send(&packet(0x30, &[&text("a/7")[..], b"x"].concat()));
+    assert_eq!(client.read(8), [0x30, 6, 0, 3, b'a', b'/', b'7', b'x']);
+    client.ping();
+}
+
+#[test]
+fn topics_that_are_too_deep_are_refused() {
+    let broker = Broker::start("");
+    let mut other = bystander(&broker);
+    let deep = "/".repeat(65_000);
+    let mut client = RawClient::connect(broker.address(), 5, "deep");
+    client.send(&packet(
+        0x82,
+        &[&[0, 1, 0][..], &text(&deep), &[0]].concat(),
+    ));
+    assert_eq!(client.read(6), [0x90, 4, 0, 1, 0, 0x8F]);
+    client.send(&packet(0x30, &[&text(&deep)[..], &[0]].concat()));
+    assert_eq!(client.read_to_end(), [0xE0, 1, 0x90]);
+    other.ping();
+}
+
+#[test]
+fn retained_messages_are_limited_and_their_memory_comes_back() {
+    let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 10");
+    let publish = |topic: &str, payload: &str| {
+        Program::new("rpub")
+            .args(&broker.options())
+            .args(&format!("-V 5 -q 1 -r -t {topic} -m {payload}"))
+            .run()
+            .status
+    };
+    let statuses = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("a", "2")];
+    let statuses = statuses.map(|(topic, payload)| publish(topic, payload));
+    assert_eq!(statuses, [0, 0, 0, 0x97, 0]);
+    assert_eq!(publish("b", "123456789"), 0x97); // 11 bytes
+    assert_eq!(publish("b", "12345678"), 0);
+    let clear = Program::new("rpub").args(&broker.options());
+    clear.args("-V 5 -q 1 -r -t b -n").run().success();
+    assert_eq!(publish("d", "12345678"), 0);
+}
+
+/// Sessions, filters and client identifiers that come and go leave nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn churn_costs_no_memory() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
+    let churn = |round: usize| {
+        for number in 0..500 {
+            let name = format!("{round}-{number}");
+            let mut client = RawClient::connect(broker.address(), 4, &name);
+            let filter = text(&format!("{name}/+/#"));
+            client.send(&packet(0x82, &[&[0, 1][..], &filter, &[1]].concat()));
+            client.read(5);
+            let retained = [&text(&format!("r/{name}"))[..], b"payload"].concat();
+            let cleared = text(&format!("r/{name}"));
+            let ping = [0xC0, 0].to_vec();
+            // In one piece: small ones wait for each other.
+            client.send(&[packet(0x31, &retained), packet(0x31, &cleared), ping].concat());
+            assert_eq!(client.read(2), [0xD0, 0]);
+        }
+    };
+    (0..3).for_each(churn);
+    let before = resident(&broker);
+    (3..9).for_each(churn);
+    let after = resident(&broker);
+    assert!(after < before + 1024, "{before} kB, then {after} kB");
+}
+
+#[test]
+fn thousands_of_properties_are_passed_on_or_refused_and_cost_little() {
+    let broker = Broker::start("");
+    let mut client = RawClient::connect(broker.address(), 5, "many");
+    client.send(&packet(0x82, &[&[0, 1, 0][..], &text("p"), &[0]].concat()));
+    client.read(6);
+    let properties = [0x26, 0, 1, b'a', 0, 0].repeat(50_000);
+    let length = properties.len();
+    let length = [
+        length as u8 | 0x80,
+        (length >> 7) as u8 | 0x80,
+        (length >> 14) as u8,
+    ];
+    let body = [&text("p")[..], &length, &properties].concat();
+    client.send(&packet(0x30, &body));
+    assert_eq!(client.read(packet(0x30, &body).len()), packet(0x30, &body));
+    client.ping();
+}
+
+/// Whoever gets what it sends: window and queue hold, the rest is dropped and told.
+#[test]
+fn a_client_that_floods_itself_is_bounded() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 10");
+    let mut other = bystander(&broker);
+    let mut client = RawClient::connect(broker.address(), 4, "loop");
+    client.send(&packet(0x82, &[&[0, 1][..], &text("l"), &[1]].concat()));
+    client.read(5);
+    for number in 1..=100u16 {
+        let identifier = number.to_be_bytes();
+        client.send(&packet(0x32, &[&text("l")[..], &identifier, b"x"].concat()));
+    }
+    broker.wait_for_log("Outgoing messages are being dropped for client loop.");
+    // 100 acknowledgements and the window: 20 messages, in some order.
+    client.read(100 * 4 + 20 * 8);
+    client.ping();
+    other.ping();
+}
+
+#[test]
+fn payloads_of_all_kinds_arrive_as_they_are() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_packet_size 268435455");
+    let mut client = RawClient::connect(broker.address(), 5, "carries");
+    client.send(&packet(0x82, &[&[0, 1, 0][..], &text("p"), &[0]].concat()));
+    client.read(6);
+    let large = vec![0xA5; 8_000_000];
+    // Empty; binary; text that is said to be UTF-8 and is not; large.
+    for (properties, payload) in [
+        (&[0][..], &b""[..]),
+        (&[0], b"\x00\xFF\xC3("),
+        (&[2, 1, 1], b"\xC3("),
+        (&[0], &large),
+    ] {
+        let sent = packet(0x30, &[&text("p")[..], properties, payload].concat());
+        client.send(&sent);
+        assert!(client.read(sent.len()) == sent, "{} bytes", payload.len());
+    }
+}
