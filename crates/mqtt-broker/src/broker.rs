@@ -75,6 +75,8 @@ pub(crate) struct Link {
 pub(crate) enum TimerKey {
     Connection(ConnectionId),
     Client(ClientKey),
+    /// Retained messages that have expired are removed.
+    Retained,
 }
 
 impl Broker {
@@ -216,6 +218,7 @@ impl Broker {
                         self.handle_input(now, id, &mut &[][..]);
                     }
                 }
+                TimerKey::Retained => self.sweep_retained(now),
                 TimerKey::Client(key) => {
                     let Some(client) = self.clients.get_mut(key) else {
                         continue;

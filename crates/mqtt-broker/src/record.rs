@@ -5,7 +5,7 @@
 //! Only sessions that outlive their connection are recorded, with their messages of QoS 1 and 2.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
 use mqtt_session::{Change, Defect, Outgoing, Session};
@@ -154,11 +154,12 @@ impl Broker {
         for retained in saved.retained {
             self.retained.store(retained);
         }
+        self.await_sweep(now);
         // All are there before the first will is published.
         let restored: Vec<_> = saved
             .clients
             .into_iter()
-            .map(|client| (client.state.is_connected, self.restore_client(client)))
+            .map(|client| (client.state.is_connected, self.restore_client(now, client)))
             .collect();
         for (was_connected, key) in restored {
             match was_connected {
@@ -240,7 +241,7 @@ impl Broker {
         }
     }
 
-    fn restore_client(&mut self, saved: SavedClient) -> ClientKey {
+    fn restore_client(&mut self, now: Instant, saved: SavedClient) -> ClientKey {
         let identifier: Arc<str> = saved.identifier.into();
         let mut client = Client::new(Arc::clone(&identifier));
         client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
@@ -265,7 +266,16 @@ impl Broker {
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
         client.will = saved.state.will;
-        (client.session_ends, client.will_due) = (saved.state.session_ends, saved.state.will_due);
+        // A clock that has jumped back makes nothing last longer than it was to last.
+        let longest = match client.expiry {
+            Expiry::After(time) => now.checked_add(time),
+            Expiry::WithConnection | Expiry::Never => None,
+        };
+        let session_ends = saved.state.session_ends;
+        client.session_ends = session_ends.map(|ends| longest.map_or(ends, |most| ends.min(most)));
+        let delay = |will: &Will| Duration::from_secs(will.will_delay_interval.unwrap_or(0).into());
+        let latest = client.will.as_ref().map(|will| now + delay(will));
+        client.will_due = saved.state.will_due.min(latest);
         let subscriptions = client.subscriptions.clone();
         let key = self.clients.insert(client);
         self.by_identifier.insert(identifier, key);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::Message;
+use mqtt_codec::{Message, TopicName};
 
 use crate::statistics::SYSTEM;
 use crate::topic_tree::TopicTree;
@@ -28,6 +28,8 @@ pub(crate) struct RetainedMessages {
     count: usize,
     /// The bytes of their payloads.
     bytes: usize,
+    /// When those that have expired are removed, if some will.
+    pub(crate) sweep_due: Option<Instant>,
 }
 
 impl RetainedMessages {
@@ -69,6 +71,17 @@ impl RetainedMessages {
             }
         });
         found
+    }
+
+    /// The topics of those that have expired, and whether others will.
+    pub(crate) fn expired(&self, now: Instant) -> (Vec<TopicName>, bool) {
+        let (mut expired, mut will_expire) = (Vec::new(), false);
+        self.each(|retained| match retained.expires {
+            Some(expires) if expires <= now => expired.push(retained.message.topic_name.clone()),
+            Some(_) => will_expire = true,
+            None => {}
+        });
+        (expired, will_expire)
     }
 
     /// All of them, expired or not, the broker's own included.

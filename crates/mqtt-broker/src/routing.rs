@@ -10,7 +10,7 @@ use mqtt_codec::{
 use mqtt_session::{Outgoing, Printable, PublishError};
 
 use crate::access::Rules;
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::{Broker, ConnectionId, TimerKey};
 use crate::client::{ClientKey, Queued};
 use crate::record::Record;
 use crate::retained::Retained;
@@ -221,7 +221,7 @@ impl Broker {
         if publish.retain {
             let author = author.and_then(|author| self.clients.get(author));
             let source = author.map(|author| Arc::new(author.who.clone()));
-            self.retain(&mut routed, source);
+            self.retain(now, &mut routed, source);
         }
         self.route(now, from, &mut routed)
     }
@@ -297,7 +297,7 @@ impl Broker {
         })
     }
 
-    fn retain(&mut self, routed: &mut Routed<'_>, source: Option<Arc<Who>>) {
+    fn retain(&mut self, now: Instant, routed: &mut Routed<'_>, source: Option<Arc<Who>>) {
         if self.is_full {
             let topic_name = Printable(routed.publish.topic_name);
             log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
@@ -314,10 +314,38 @@ impl Broker {
             expires,
             source,
         });
+        if retained.is_some() && expires.is_some() {
+            self.await_sweep(now);
+        }
         match &retained {
             Some(retained) => self.retained.store(retained.clone()),
             None => self.retained.remove(&topic_name),
         }
+        self.note_retained(topic_name, retained);
+    }
+
+    /// Waits for the time when retained messages that have expired are removed.
+    pub(crate) fn await_sweep(&mut self, now: Instant) {
+        let interval = self.limits.retained_sweep;
+        let due = (!interval.is_zero()).then(|| now + interval);
+        let scheduled = &mut self.retained.sweep_due;
+        self.timers.schedule(TimerKey::Retained, due, scheduled);
+    }
+
+    /// Removes retained messages that have expired: no one gets them any more.
+    pub(crate) fn sweep_retained(&mut self, now: Instant) {
+        self.retained.sweep_due = None;
+        let (expired, will_expire) = self.retained.expired(now);
+        for topic_name in expired {
+            self.retained.remove(&topic_name);
+            self.note_retained(topic_name, None);
+        }
+        if will_expire {
+            self.await_sweep(now);
+        }
+    }
+
+    fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
         if let Some(records) = &mut self.records {
             records.push(Record::Retained {
                 topic_name,

@@ -806,3 +806,30 @@ fn clean_clients_leave_nothing_behind() {
     };
     assert_eq!(ack.reason_code, ReasonCode::NoMatchingSubscribers);
 }
+
+#[test]
+fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
+    let mut world = World::new();
+    world.broker.record_changes();
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    let expires = Message {
+        retain: true,
+        ..expiring("r/1", "1", 10)
+    };
+    publisher.publish(&mut world, &expires, QoS::AtLeastOnce);
+    publisher.publish(&mut world, &retained("r/2", "2"), QoS::AtLeastOnce);
+    assert_eq!(world.broker.save(world.now).retained.len(), 2);
+    world.broker.take_records();
+    world.wait(4000);
+    let saved = world.broker.save(world.now).retained;
+    assert_eq!(saved.len(), 1);
+    let records = world.broker.take_records();
+    let is_removal = |record: &mqtt_broker::Record| match record {
+        mqtt_broker::Record::Retained {
+            topic_name,
+            retained,
+        } => &**topic_name == "r/1" && retained.is_none(),
+        _ => false,
+    };
+    assert!(records.iter().any(is_removal), "{records:?}");
+}

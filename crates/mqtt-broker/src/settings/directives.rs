@@ -386,8 +386,10 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     // Expired retained messages are never sent, and are dropped when they are met.
-    line("retain_expiry_interval", |_, l| {
-        l.number(0, u32::MAX).map(drop)
+    line("retain_expiry_interval", |r, l| {
+        let minutes = l.number(0, 1_000_000)?;
+        r.settings.limits.retained_sweep = Duration::from_secs(60 * u64::from(minutes));
+        Ok(())
     }),
     line("allow_duplicate_messages", |r, l| {
         r.settings.limits.allow_duplicates = l.boolean()?;

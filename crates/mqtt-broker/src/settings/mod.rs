@@ -146,6 +146,9 @@ pub struct Limits {
     pub maximum_retained: usize,
     /// `max_retained_bytes`: bytes of their payloads.
     pub maximum_retained_bytes: usize,
+    /// `retain_expiry_interval`: how often retained messages that have expired are looked for; never if
+    /// zero. No one gets them in any case.
+    pub retained_sweep: Duration,
     /// `max_keepalive`: the longest keep alive in seconds.
     pub maximum_keep_alive: Option<u16>,
     /// `global_max_connections`: connections at a time.
@@ -229,6 +232,7 @@ impl Default for Limits {
             maximum_queued_bytes: usize::MAX,
             maximum_retained: 1_000_000,
             maximum_retained_bytes: 256 * 1024 * 1024,
+            retained_sweep: Duration::from_secs(60 * 60),
             maximum_keep_alive: None,
             maximum_connections: None,
             maximum_clients: None,

@@ -334,3 +334,30 @@ impl fmt::Debug for Store {
         f.debug_struct("Store").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_have_passed_or_lie_beyond_a_jump_of_the_clock_are_now_at_the_earliest() {
+        let now = Instant::now();
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let clock = Clock { now, wall };
+        let in_an_hour = clock.wall_of(now + Duration::from_secs(3600));
+        let at = |seconds: u64| Clock {
+            now,
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+        };
+        let left = |clock: Clock| clock.instant_of(in_an_hour) - now;
+        assert_eq!(left(at(1_000_000)), Duration::from_secs(3600));
+        assert_eq!(left(at(1_000_600)), Duration::from_secs(3000));
+        assert_eq!(left(at(2_000_000)), Duration::ZERO); // it has passed
+        assert_eq!(left(at(0)), Duration::from_secs(1_003_600)); // a clock without battery
+        assert_eq!(
+            clock.instant_of(u64::MAX),
+            now.checked_add(Duration::from_nanos(u64::MAX) - Duration::from_secs(1_000_000))
+                .unwrap()
+        );
+    }
+}
