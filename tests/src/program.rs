@@ -211,7 +211,13 @@ impl Running {
     pub fn wait_while_it_prints(&self, text: &str) {
         let mut printed = 0;
         while let Err(so_far) = self.output.wait_for(text) {
-            assert!(so_far.len() > printed, "{} prints nothing more", self.name);
+            let said = self.error_so_far();
+            let is_alive = so_far.len() > printed;
+            assert!(
+                is_alive,
+                "{} prints nothing more; it said {said:?}",
+                self.name
+            );
             printed = so_far.len();
         }
     }

@@ -47,7 +47,7 @@ pub struct ClientCore {
     is_doubtful: bool,
 }
 
-/// A connection that lived as long, or on which a message was delivered, was a good one: the waits
+/// A connection that lived as long, or on which a message came or was delivered, was a good one: the waits
 /// and the time of trying begin anew. Accepting alone is no progress: a server may close again and
 /// again because of what comes next.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
@@ -150,7 +150,7 @@ impl ClientCore {
                     self.session_expiry = session_expiry(&self.options.connect, connack);
                     self.is_doubtful = false;
                 }
-                Event::Delivered { .. } => {
+                Event::Delivered { .. } | Event::Message(_) => {
                     self.lost_since = None;
                     self.backoff.reset();
                     self.servers.was_good();
@@ -437,6 +437,31 @@ mod tests {
             core.handle_lost(now, lost, 0).unwrap();
         }
         seen
+    }
+
+    #[test]
+    fn waits_grow_unless_a_connection_was_of_use() {
+        let waits = |bytes: &[u8]| {
+            let mut core = ClientCore::new(Options::new("server", 1883), None);
+            let now = Instant::now();
+            let mut wait = || {
+                core.handle_reached(now).unwrap();
+                let mut input = bytes;
+                let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+                let _ = core.handle_input(now, &mut input, &mut ignore).unwrap();
+                let lost = ClientError::Closed(CloseReason::ConnectionLost);
+                let middle = u32::MAX / 2 + 1;
+                core.handle_lost(now, lost, middle)
+                    .unwrap()
+                    .1
+                    .as_secs_f64()
+                    .round()
+            };
+            [wait(), wait(), wait()]
+        };
+        assert_eq!(waits(&[0x20, 2, 0, 0]), [1.0, 2.0, 4.0]);
+        let with_message = [0x20, 2, 0, 0, 0x30, 4, 0, 1, b't', b'x'];
+        assert_eq!(waits(&with_message), [1.0, 1.0, 1.0]);
     }
 
     fn refused(reason_code: ReasonCode, reference: Option<&str>) -> ClientError {
