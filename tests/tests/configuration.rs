@@ -296,3 +296,14 @@ fn a_broker_in_the_background_leaves_its_number_in_a_file() {
     assert_eq!(stopped.status, 0);
     wait_for(&|| read(&log).contains(" terminating.") && !pid.exists());
 }
+
+#[test]
+fn who_starts_a_broker_in_the_background_is_told_that_its_port_is_in_use() {
+    let broker = Broker::start("");
+    let port = broker.port;
+    let options = format!("-d -p {port}");
+    let refused = Program::new("rbroker").args(&options).run();
+    assert_eq!(refused.status, 1, "{refused:?}");
+    let words = format!("cannot listen on 127.0.0.1:{port}");
+    assert!(refused.errors.contains(&words), "{refused:?}");
+}

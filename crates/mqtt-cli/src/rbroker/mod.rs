@@ -158,9 +158,23 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         eprintln!("Configuration file is OK.");
         return Ok(Status::Success);
     }
-    if typed.daemon {
-        process::go_to_background()?;
+    let mut background = match typed.daemon {
+        true => Some(process::Background::begin()?),
+        false => None,
+    };
+    let result = serve(typed, settings, &mut background);
+    if let (Err(failure), Some(background)) = (&result, background) {
+        let _ = background.end_start(failure.status); // who waits for it may be gone
     }
+    result
+}
+
+/// Serves, until a signal ends it. `background` is told when it runs.
+fn serve(
+    typed: Typed,
+    settings: Settings,
+    background: &mut Option<process::Background>,
+) -> Result<Status, Failure> {
     let reopener = log::start(&settings.log, typed.loudness())
         .map_err(|error| Failure::new(Status::Configuration, error))?;
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
@@ -174,16 +188,14 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     } else {
         &typed.ports
     };
-    let pid_file = settings
-        .pid_file
-        .as_deref()
-        .map(process::PidFile::write)
-        .transpose()?;
     let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
+    let pid_file = settings.pid_file.clone();
     process::allow_many_files();
     let is_checked = settings.store().map(process::StoreCheck::begin);
     let mut server = Server::new(settings, ports).map_err(failure)?;
     drop(is_checked);
+    let pid_file = pid_file.as_deref().map(process::PidFile::write);
+    let pid_file = pid_file.transpose()?;
     status::answer(&mut server, &control_socket);
     if let Some(user) = user {
         process::become_user(&user)?;
@@ -210,6 +222,10 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         .context("cannot wait for signals")?;
     info!(target: EVENTS, "rbroker version {VERSION} running.");
     process::tell_ready();
+    if let Some(background) = background.take() {
+        let ready = background.end_start(Status::Success);
+        ready.context("the terminal cannot be left")?;
+    }
     server.run().context("the broker has to stop")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");

@@ -1,24 +1,86 @@
 //! The broker as a process of the system: in the background, its number in a file, under another user.
 
+#[cfg(unix)]
+use std::fs::File;
+use std::io;
+#[cfg(unix)]
+use std::io::{Read, Write};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::time::Duration;
 
 use anyhow::Context;
+#[cfg(unix)]
+use daemonize::Outcome;
 
 use crate::exit::Status;
 
-/// Goes on in the background; the terminal gets its prompt back. Before any thread is started.
+/// A program that goes on in the background. Who has started it waits until it says how that went, and
+/// sees its errors until then.
 #[cfg(unix)]
-pub(super) fn go_to_background() -> anyhow::Result<()> {
-    let folder = std::env::current_dir().context("the current folder is gone")?;
-    daemonize::Daemonize::new()
-        .working_directory(folder) // paths of the configuration may begin there
-        .start()
-        .context("the broker cannot go to the background")
+#[derive(Debug)]
+pub(super) struct Background(UnixStream);
+
+#[cfg(unix)]
+impl Background {
+    /// How long the start may take.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    /// The terminal gets its prompt back with `end_start`. Before any thread is started.
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let folder = std::env::current_dir().context("the current folder is gone")?;
+        let (waiting, telling) = UnixStream::pair().context("there is no room for a socket")?;
+        let daemon = daemonize::Daemonize::new()
+            .working_directory(folder) // paths of the configuration may begin there
+            .stdout(daemonize::Stdio::keep())
+            .stderr(daemonize::Stdio::keep());
+        match daemon.execute() {
+            Outcome::Parent(Ok(_)) => {
+                drop(telling);
+                std::process::exit(Self::wait(waiting).into());
+            }
+            Outcome::Child(Ok(_)) => Ok(Self(telling)),
+            Outcome::Parent(Err(error)) | Outcome::Child(Err(error)) => {
+                Err(error).context("the broker cannot go to the background")
+            }
+        }
+    }
+
+    /// The status of the start; 1 if it ended without a word.
+    fn wait(mut waiting: UnixStream) -> u8 {
+        let mut status = [Status::Failed.code()];
+        let _ = waiting.set_read_timeout(Some(Self::PATIENCE));
+        let _ = waiting.read_exact(&mut status);
+        status[0]
+    }
+
+    /// The broker runs, or could not start; nothing is printed any more.
+    pub(super) fn end_start(mut self, status: Status) -> io::Result<()> {
+        self.0.write_all(&[status.code()])?;
+        if status == Status::Success {
+            let nowhere = File::options().write(true).open("/dev/null")?;
+            nix::unistd::dup2_stdout(&nowhere)?;
+            nix::unistd::dup2_stderr(&nowhere)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(not(unix))]
-pub(super) fn go_to_background() -> anyhow::Result<()> {
-    anyhow::bail!("this system has no background for it; start it as a service")
+#[derive(Debug)]
+pub(super) struct Background;
+
+#[cfg(not(unix))]
+impl Background {
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        anyhow::bail!("this system has no background for it; start it as a service")
+    }
+
+    pub(super) fn end_start(self, _: Status) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// While the store is opened, a panic means that the file is damaged in a way that its library does not
