@@ -37,6 +37,8 @@ pub struct Broker {
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
+    /// How often what was recorded has been made durable.
+    pub(crate) commits: u64,
     /// Whether there is no room to make more changes durable.
     pub(crate) is_full: bool,
     /// What has changed and is not durable yet, if that is wanted.
@@ -67,6 +69,8 @@ pub(crate) struct Link {
     /// For [`Defect::LateCloseTakesSession`] alone.
     #[cfg(feature = "planted-defects")]
     former_client: Option<ClientKey>,
+    /// The number of commits when something was recorded that its output depends on.
+    pub(crate) owed_at: Option<u64>,
     scheduled: Option<Instant>,
     is_changed: bool,
 }
@@ -90,6 +94,7 @@ impl Broker {
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
+            commits: 0,
             is_full: false,
             records: None,
             subscriptions: TopicTree::default(),
@@ -161,6 +166,7 @@ impl Broker {
             waiting: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,
+            owed_at: None,
             scheduled: None,
             is_changed: false,
         });
@@ -300,6 +306,22 @@ impl Broker {
         }
     }
 
+    /// Ends the connections of clients that would not be let in any more.
+    pub fn end_unadmitted(&mut self, now: Instant) {
+        let is_out = |link: &Link| {
+            let client = link.client.and_then(|key| self.clients.get(key));
+            client.is_some_and(|client| !self.access(link.listener).knows(&client.who))
+        };
+        let links = self.connections.iter();
+        let out: Vec<_> = links
+            .filter(|(_, link)| is_out(link))
+            .map(|(id, _)| id)
+            .collect();
+        for id in out {
+            self.end_connection(now, id, ReasonCode::NotAuthorized);
+        }
+    }
+
     /// How many connections there are.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
@@ -402,7 +424,8 @@ impl Broker {
         };
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         let session_has_ended = is_due(client.session_ends);
-        let with_connection = client.expiry == Expiry::WithConnection;
+        // Not one that a clean start has ended, or its connection.
+        let has_expired = client.expiry != Expiry::WithConnection && !client.starts_anew;
         if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
             client.will_due = None;
             if let Some(will) = client.will.take() {
@@ -414,7 +437,7 @@ impl Broker {
             }
         }
         if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
-            self.statistics.expired += u64::from(!with_connection);
+            self.statistics.expired += u64::from(has_expired);
             self.remove_client(key);
             return;
         }

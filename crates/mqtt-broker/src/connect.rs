@@ -98,7 +98,9 @@ impl Broker {
             }
         }
         let (identifier, assigned) = self.client_identifier(listener, &connect);
-        let (key, session) = self.find_session(now, &identifier, connect.clean_start);
+        let is_others = self.is_of_another(&identifier, connect.user_name.as_deref(), listener);
+        let starts_anew = connect.clean_start || is_others;
+        let (key, mut session) = self.find_session(now, &identifier, starts_anew);
         self.log_connect(id, &identifier, &connect);
         let asked = Expiry::of_connect(&connect);
         let expiry = asked.at_most(self.limits.longest_session);
@@ -120,6 +122,9 @@ impl Broker {
             client.will = connect.will;
         }
         self.store_client(key);
+        if let Some(session) = &mut session {
+            self.withdraw_denied(key, session);
+        }
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);
             self.statistics.connected();
@@ -136,6 +141,34 @@ impl Broker {
         let random = (self.random)();
         let prefix = &self.access(listener).identifier_prefix;
         (format!("{prefix}{}", uuid(random)), true)
+    }
+
+    /// Whether the session with this identifier is another user's, or lies behind another mount point: who
+    /// connects now must not get what is in it.
+    fn is_of_another(&self, identifier: &str, user_name: Option<&str>, listener: u32) -> bool {
+        let key = self.by_identifier.get(identifier);
+        let Some(client) = key.and_then(|key| self.clients.get(*key)) else {
+            return false;
+        };
+        let mount_point = |listener| self.access(listener).mount_point.as_deref();
+        let is_other = client.who.user_name.as_deref() != user_name
+            || mount_point(client.who.listener) != mount_point(listener);
+        if is_other {
+            let name = Printable(identifier);
+            log::info!(target: EVENTS, "The session of {name} ends: another user has the identifier now.");
+        }
+        is_other
+    }
+
+    /// What is under way to a client is not sent again if the client may not have it any more.
+    fn withdraw_denied(&self, key: ClientKey, session: &mut Session) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (rules, who) = (&self.rules, &client.who);
+        session.withdraw(self.records.is_some(), |outgoing| {
+            routing::may_receive(rules, who, &outgoing.message)
+        });
     }
 
     /// The client with this identifier, with its session if the connection goes on with one. An
@@ -159,6 +192,7 @@ impl Broker {
         if clean_start {
             if let Some(client) = old.and_then(|key| self.clients.get_mut(key)) {
                 client.session_ends = Some(now);
+                client.starts_anew = true;
             }
             if let Some(key) = old {
                 self.handle_client_timeout(now, key);

@@ -30,9 +30,9 @@ pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerEr
         .collect())
 }
 
-/// Opens what a `listener` line and those below it describe.
-pub(crate) fn open_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ServerError> {
-    let mut opened = match listener.unix_path() {
+/// Binds the addresses, or the path, of a `listener` line.
+pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ServerError> {
+    Ok(match listener.unix_path() {
         #[cfg(unix)]
         Some(path) => {
             let name = || path.display().to_string();
@@ -45,12 +45,7 @@ pub(crate) fn open_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
             return Err(ServerError::Listen(path.display().to_string(), error));
         }
         None => listen(&hosts(listener)?, listener.port)?,
-    };
-    let door = door(listener)?;
-    opened
-        .iter_mut()
-        .for_each(|opened| opened.set_door(door.clone()));
-    Ok(opened)
+    })
 }
 
 /// What lies between the sockets of a listener and MQTT.

@@ -72,6 +72,19 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The bytes of the payload of its message, if it has one.
+    pub(crate) fn payload_length(&self) -> usize {
+        match self {
+            Self::Queued { outgoing, .. } => outgoing.message.payload.len(),
+            Self::Retained { retained, .. } => retained
+                .as_ref()
+                .map_or(0, |retained| retained.message.payload.len()),
+            _ => 0,
+        }
+    }
+}
+
 /// What is known of a client, its messages and subscriptions apart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientState {
@@ -146,6 +159,17 @@ impl Broker {
             self.records = Some(held);
         }
         records
+    }
+
+    /// What was taken with `take_records` is durable.
+    pub fn committed(&mut self) {
+        self.commits += 1;
+    }
+
+    /// Whether the output of this connection promises something that was recorded since the last commit.
+    pub fn is_owed(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| link.owed_at == Some(self.commits))
     }
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if
@@ -292,6 +316,12 @@ impl Broker {
         if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
             if client.is_stored {
                 records.push(record(client));
+                if let Some(link) = client
+                    .connection
+                    .and_then(|id| self.connections.get_mut(id))
+                {
+                    link.owed_at = Some(self.commits);
+                }
             }
         }
     }
@@ -375,6 +405,7 @@ impl Broker {
                 };
             if let (Some(records), Some(record), true) = (&mut self.records, record, is_stored) {
                 records.push(record);
+                link.owed_at = Some(self.commits);
             }
         }
     }

@@ -92,6 +92,9 @@ impl Broker {
             };
             link.connection
                 .acknowledge(now, packet_identifier, reason_code);
+            if !reason_code.is_error() {
+                link.owed_at = Some(self.commits);
+            }
         }
     }
 
@@ -298,8 +301,9 @@ impl Broker {
     }
 
     fn retain(&mut self, now: Instant, routed: &mut Routed<'_>, source: Option<Arc<Who>>) {
-        if self.is_full {
-            let topic_name = Printable(routed.publish.topic_name);
+        let (topic_name, size) = (routed.publish.topic_name, routed.publish.payload.len());
+        if self.is_full || size > 0 && !self.retained.has_room(topic_name, size, &self.limits) {
+            let topic_name = Printable(topic_name);
             log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
             return;
         }
@@ -567,7 +571,7 @@ impl Broker {
 }
 
 /// Whether a client may have this message, which is without the mount point of the client already.
-fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
+pub(crate) fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
     match rules.of(who.listener).mount_point.as_deref() {
         None => rules.allow(who, &message.topic_name, Right::Read),
         Some(mount_point) => {

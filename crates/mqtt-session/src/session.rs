@@ -1,7 +1,7 @@
 //! What outlives a connection (MQTT 5.0, 4.1): messages sent and not finished, identifiers of
 //! messages received and not finished. Subscriptions and waiting messages are the broker's.
 
-use mqtt_codec::{Delivery, PacketIdentifier};
+use mqtt_codec::{Delivery, PacketIdentifier, QoS};
 
 use crate::Outgoing;
 use crate::delivery::{Receiver, Sender};
@@ -85,6 +85,31 @@ impl Session {
         {
             self.receiver.hold(packet_identifier);
             self.note(Change::Held(packet_identifier));
+        }
+    }
+
+    /// Gives up messages that the peer may not have any more. One of QoS 2 may be with the peer already: it
+    /// is released, as if PUBREC had come. `records_changes` as in [`crate::Config::records_changes`].
+    pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&Outgoing) -> bool) {
+        if records_changes {
+            self.record_changes();
+        }
+        let denied = |(packet_identifier, outgoing): (_, Option<&Outgoing>)| {
+            let outgoing = outgoing.filter(|outgoing| !may_have(outgoing))?;
+            Some((packet_identifier, outgoing.qos))
+        };
+        let denied: Vec<_> = self.sent().filter_map(denied).collect();
+        for (packet_identifier, qos) in denied {
+            match qos {
+                QoS::ExactlyOnce => {
+                    self.note(Change::Released(packet_identifier));
+                    self.sender.release(packet_identifier);
+                }
+                _ => {
+                    self.note(Change::Finished(packet_identifier));
+                    self.sender.drop_exchange(packet_identifier);
+                }
+            }
         }
     }
 

@@ -151,7 +151,9 @@ impl Rule {
         let split = text.split_once(char::is_whitespace);
         let (kind, filter) = match split.map(|(word, rest)| (Kind::parse(word), rest.trim())) {
             Some((Some(kind), filter)) => (kind, filter),
-            Some((None, _)) | None => (Kind::ReadWrite, text),
+            // A word that is mistyped must not turn into a part of the filter.
+            Some((None, _)) => return Err("there is no such access before the topic"),
+            None => (Kind::ReadWrite, text),
         };
         match TopicFilter::new(filter) {
             Ok(_) => Ok(Self {
@@ -191,7 +193,7 @@ pattern deny devices/+/+/off limits
 user alice
 topic readwrite a/#
 topic deny a/secret
-topic plain name
+topic readwrite plain name
 user bob
 ";
 
@@ -228,6 +230,7 @@ user bob
             ("\ntopics a", 2),
             ("topic a/#/b", 1),
             ("topic read", 1),
+            ("topic dney secret/#", 1),
             ("pattern write a+", 1),
         ] {
             let error = AccessList::parse(file.as_bytes()).map(drop);

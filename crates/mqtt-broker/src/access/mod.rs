@@ -160,6 +160,16 @@ impl Access {
         })
     }
 
+    /// Whether somebody who was let in would still be. A password that has changed is asked for at the next
+    /// connection.
+    pub(crate) fn knows(&self, who: &Who) -> bool {
+        match (&who.user_name, &self.passwords) {
+            _ if self.identity.is_some() => true,
+            (Some(user_name), Some(passwords)) => passwords.has(user_name),
+            _ => self.allow_anonymous,
+        }
+    }
+
     /// Puts the user name into CONNECT that the client is known by, and says whether it may come in;
     /// `identity` is what its certificate says.
     pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> Admission {

@@ -128,6 +128,11 @@ impl Passwords {
         Ok(passwords)
     }
 
+    /// Whether there is such a user.
+    pub(crate) fn has(&self, user_name: &str) -> bool {
+        self.users.contains_key(user_name)
+    }
+
     /// What has to be checked before this user may come in. For a user who is not known it takes as long.
     pub(crate) fn check(&self, user_name: &str, password: Option<Bytes>) -> PasswordCheck {
         let known = self.users.get(user_name);

@@ -26,6 +26,7 @@ impl Server {
             Ok((settings, access, doors)) => {
                 self.broker.set_limits(settings.limits);
                 self.broker.set_access(access);
+                self.broker.end_unadmitted(Instant::now());
                 self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
                 for (bound, door) in self.listeners.iter_mut().zip(doors) {
                     bound.listener.set_door(door);

@@ -4,6 +4,7 @@
 //! the store is opened anew until there is room. Every other failure of the store ends the broker, as
 //! nobody knows then what is on the disk.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,17 @@ use crate::{Broker, Clock, EVENTS, Record, ServerError, Store, StoreError, SyncP
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// So many records may wait for room; clients that would make more are turned away before.
+/// With so many records an interval ends before its time.
 const MAXIMUM_WAITING: usize = 100_000;
+
+/// So many may wait for room; clients that would make more are turned away before.
+const MAXIMUM_HELD: usize = 1_000_000;
+
+/// And with so many bytes of payloads.
+const MAXIMUM_BYTES: usize = 64 * 1024 * 1024;
+
+/// With less room than this in bytes the store is not tried.
+const ROOM: usize = 64 * 1024;
 
 /// The way from the records of a turn into the store.
 #[derive(Debug)]
@@ -26,6 +36,8 @@ pub(super) struct Journal {
     waiting: Vec<Record>,
     /// So many of them were given to the store, which waits with its sync.
     committed: usize,
+    /// The bytes of their payloads.
+    bytes: usize,
     retry_at: Option<Instant>,
 }
 
@@ -34,10 +46,8 @@ pub(super) struct Journal {
 pub(super) enum Committed {
     /// All that was recorded is as durable as the policy wants it.
     All,
-    /// There is no room.
+    /// There is no room: connections whose output depends on it wait (`Broker::is_owed`).
     Not {
-        /// Whether something was recorded in this turn, and so must not be promised.
-        has_new: bool,
         /// Whether the store was tried just now.
         was_tried: bool,
     },
@@ -62,13 +72,15 @@ impl Journal {
         broker.record_changes();
         broker.restore(clock.now, saved);
         // Sessions begin to expire now, and not again at the next start.
-        store.commit(&broker.take_records(), clock)?;
+        store.sync(&broker.take_records(), clock)?;
+        broker.committed();
         Ok(Self {
             path: path.to_owned(),
             policy,
             store: Some(store),
             waiting: Vec::new(),
             committed: 0,
+            bytes: 0,
             retry_at: None,
         })
     }
@@ -86,16 +98,18 @@ impl Journal {
         clock: Clock,
     ) -> Result<Committed, StoreError> {
         let has_new = !records.is_empty();
+        self.bytes += records.iter().map(Record::payload_length).sum::<usize>();
         self.waiting.extend(records);
         let is_due = self.poll_timeout().is_some_and(|due| due <= clock.now);
         match self.retry_at {
-            Some(_) if !is_due => self.held(has_new, false),
+            Some(_) if !is_due => self.held(false),
             None if !has_new && !is_due => Ok(Committed::All),
             _ => match self.try_commit(clock) {
                 Ok(()) => Ok(Committed::All),
-                Err(error) if error.is_disk_full() => {
-                    self.disk_is_full(clock.now, &error);
-                    self.held(has_new, true)
+                // Nothing was written where the store could not even be opened again.
+                Err(error) if error.is_disk_full() || self.store.is_none() => {
+                    self.disk_is_full(&error);
+                    self.held(true)
                 }
                 Err(error) => Err(error),
             },
@@ -111,23 +125,24 @@ impl Journal {
     fn try_commit(&mut self, clock: Clock) -> Result<(), StoreError> {
         let is_anew = self.store.is_none();
         if is_anew {
-            self.store = Some(Store::open(&self.path, self.policy)?);
+            self.store = Some(self.reopen()?);
             self.committed = 0;
         }
+        let is_too_much = self.is_too_much();
         let Some(store) = &mut self.store else {
             return Ok(()); // it is there now
         };
         let new = self.waiting.get(self.committed..).unwrap_or_default();
         // What has waited for room has waited long enough.
         let may_wait = matches!(self.policy, SyncPolicy::Interval(_)) && !is_anew;
-        match may_wait && self.waiting.len() <= MAXIMUM_WAITING {
+        match may_wait && !is_too_much {
             true => store.commit(new, clock)?,
             false => store.sync(new, clock)?,
         }
         self.committed = self.waiting.len();
         if store.is_synced() {
             self.waiting.clear();
-            self.committed = 0;
+            (self.committed, self.bytes) = (0, 0);
         }
         if self.retry_at.take().is_some() {
             log::info!(target: EVENTS, "There is room again: what waited is stored.");
@@ -135,16 +150,31 @@ impl Journal {
         Ok(())
     }
 
-    fn held(&self, has_new: bool, was_tried: bool) -> Result<Committed, StoreError> {
-        if self.waiting.len() > MAXIMUM_WAITING {
-            return Err(StoreError::NoRoom);
-        }
-        Ok(Committed::Not { has_new, was_tried })
+    /// The file again, if there is some room beside it: opening it reads all of it.
+    fn reopen(&self) -> Result<Store, StoreError> {
+        let probe = self.path.with_extension("room");
+        let written = std::fs::write(&probe, [0; ROOM]);
+        let _ = std::fs::remove_file(&probe);
+        let io = |error: io::Error| StoreError::Access(Box::new(error.into()));
+        written.map_err(io)?;
+        Store::reopen(&self.path, self.policy)
     }
 
-    fn disk_is_full(&mut self, now: Instant, error: &StoreError) {
+    fn is_too_much(&self) -> bool {
+        self.waiting.len() > MAXIMUM_WAITING || self.bytes > MAXIMUM_BYTES
+    }
+
+    fn held(&self, was_tried: bool) -> Result<Committed, StoreError> {
+        // Their messages are those of the queues, which have limits of their own.
+        if self.waiting.len() > MAXIMUM_HELD {
+            return Err(StoreError::NoRoom);
+        }
+        Ok(Committed::Not { was_tried })
+    }
+
+    fn disk_is_full(&mut self, error: &StoreError) {
         self.store = None;
-        if self.retry_at.replace(now + RETRY).is_none() {
+        if self.retry_at.replace(Instant::now() + RETRY).is_none() {
             log::error!(
                 target: EVENTS,
                 "There is no room for {}: {error}. Messages of QoS 1 and 2 are refused until there is.",

@@ -21,7 +21,7 @@ use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
 
 use self::journal::Journal;
 use crate::checker::Checker;
-use crate::listening::{listen, open_listener};
+use crate::listening::{bind_listener, door, listen};
 use crate::peers::{Peer, Peers};
 use crate::{Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
 
@@ -52,6 +52,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.
 pub struct Server {
+    /// Those that it was started with.
+    settings: Settings,
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
@@ -108,12 +110,12 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Opens the listeners of the settings. Without any it listens at `default_ports` of this machine
-    /// only, and lets everyone in.
+    /// Binds the listeners of the settings. Without any it listens at `default_ports` of this machine
+    /// only, and lets everyone in. Nobody is served before `open`.
     ///
     /// # Errors
-    /// If one of them cannot be opened: there is no half start.
-    pub fn new(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
+    /// If one of them cannot be bound: there is no half start.
+    pub fn bind(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
         let waker = Arc::new(Waker::new(poll.registry(), CHECKED)?);
@@ -126,7 +128,7 @@ impl Server {
             }
         }
         for listener in &settings.listeners {
-            let opened = open_listener(listener)?;
+            let opened = bind_listener(listener)?;
             let with_settings = |opened| (opened, Some(listener.clone()));
             listeners.extend(opened.into_iter().map(with_settings));
         }
@@ -141,21 +143,13 @@ impl Server {
                 settings: own,
             });
         }
-        let access = rules::of_listeners(&settings, &bound)?;
-        rules::announce(&bound, &access);
-        let mut broker = Broker::new(settings.limits.clone(), Box::new(random));
-        broker.set_access(access);
-        let journal = settings
-            .store()
-            .map(|path| Journal::open(&path, settings.sync, &mut broker))
-            .transpose()?;
-        let is_wanted = !settings.limits.sys_interval.is_zero();
-        let statistics_due = is_wanted.then(Instant::now);
+        let broker = Broker::new(settings.limits.clone(), Box::new(random));
         Ok(Self {
+            settings,
             poll,
             listeners: bound,
             broker,
-            journal,
+            journal: None,
             held: BTreeSet::new(),
             peers: Peers::default(),
             ready: Vec::new(),
@@ -167,12 +161,33 @@ impl Server {
             checker: None,
             waker,
             reader: None,
-            statistics_due,
+            statistics_due: None,
             #[cfg(unix)]
             status: None,
             #[cfg(unix)]
             status_is_waiting: false,
         })
+    }
+
+    /// Reads certificates, users and rights, and what is stored: as the user who serves, who has to be able to
+    /// read and write them again later.
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub fn open(&mut self) -> Result<(), ServerError> {
+        let access = rules::of_listeners(&self.settings, &self.listeners)?;
+        for bound in &mut self.listeners {
+            if let Some(own) = &bound.settings {
+                bound.listener.set_door(door(own)?);
+            }
+        }
+        rules::announce(&self.listeners, &access);
+        self.broker.set_access(access);
+        let store = self.settings.store();
+        let journal = store.map(|path| Journal::open(&path, self.settings.sync, &mut self.broker));
+        self.journal = journal.transpose()?;
+        self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
+        Ok(())
     }
 
     /// From now on each packet of new connections is shown to this observer.
@@ -434,9 +449,12 @@ impl Server {
             self.poll.registry().deregister(&mut bound.listener)?;
         }
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        (self.retry_accept, self.statistics_due) = (None, None);
         self.broker.shut_down(Instant::now());
         loop {
             let now = Instant::now();
+            self.check_passwords(now);
+            self.broker.handle_timeout(now);
             self.write(now)?;
             for index in std::mem::take(&mut self.ready) {
                 self.read(now, index);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,9 +26,8 @@ pub(crate) struct StatusSocket {
 impl StatusSocket {
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
         // One that a crash has left is in the way.
-        let is_old = std::os::unix::net::UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if is_old {
+        let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
+        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
         let mut listener = UnixListener::bind(path)?;

@@ -43,37 +43,47 @@ impl Server {
             return Ok(());
         };
         let committed = journal.commit(self.broker.take_records(), Clock::now())?;
-        let is_full = committed != Committed::All;
-        self.broker.set_full(is_full);
-        if let Committed::Not { has_new, was_tried } = committed {
-            // They were told to wait once; now they are better off elsewhere, or later.
-            let given_up = was_tried.then(|| std::mem::take(&mut self.held));
-            for id in given_up.into_iter().flatten() {
-                if let Some(index) = self.peers.index_of(id) {
-                    self.broker.handle_close(now, id);
-                    self.close(now, id, index);
-                }
+        self.broker.set_full(committed != Committed::All);
+        let Committed::Not { was_tried } = committed else {
+            self.broker.committed();
+            self.release_held(changed);
+            return Ok(());
+        };
+        // They were told to wait once; now they are better off elsewhere, or later.
+        let given_up = was_tried.then(|| std::mem::take(&mut self.held));
+        for id in given_up.into_iter().flatten() {
+            if let Some(index) = self.peers.index_of(id) {
+                self.broker.handle_close(now, id);
+                self.close(now, id, index);
             }
-            match has_new {
-                true => self.held.extend(changed.drain(..)),
-                false => changed.retain(|id| !self.held.contains(id)),
+        }
+        changed.retain(|id| {
+            let is_owed = self.broker.is_owed(*id);
+            if is_owed {
+                self.held.insert(*id);
             }
-        } else if !self.held.is_empty() {
-            for id in std::mem::take(&mut self.held) {
-                changed.push(id);
-                // What came meanwhile was not read.
-                let index = self.peers.index_of(id);
-                if let Some((index, peer)) =
-                    index.and_then(|at| Some((at, self.peers.get_mut(at)?)))
-                {
-                    if !peer.is_ready {
-                        peer.is_ready = true;
-                        self.ready.push(index);
-                    }
+            !is_owed
+        });
+        Ok(())
+    }
+
+    /// What connections have waited for is durable: they are written to and read from again.
+    fn release_held(&mut self, changed: &mut Vec<ConnectionId>) {
+        if self.held.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.held) {
+            changed.push(id);
+            let index = self.peers.index_of(id);
+            if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
+                if !peer.is_ready {
+                    peer.is_ready = true;
+                    self.ready.push(index);
                 }
             }
         }
-        Ok(())
+        changed.sort_unstable();
+        changed.dedup();
     }
 
     /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.

@@ -431,7 +431,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             ("interval", Some(seconds)) => {
                 let seconds: Option<f64> = seconds.trim_end_matches('s').parse().ok();
                 let interval = seconds
-                    .filter(|seconds| *seconds > 0.0)
+                    .filter(|seconds| (0.001..=86_400.0).contains(seconds))
                     .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 SyncPolicy::Interval(interval.ok_or_else(|| l.wrong(SYNC))?)
             }

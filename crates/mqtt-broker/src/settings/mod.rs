@@ -307,8 +307,11 @@ impl Settings {
         let Some(own) = listener.map(|listener| &listener.security) else {
             return self.security.clone();
         };
-        let all = &self.security;
-        // With `per_listener_settings` there is nothing for all, but for lines above the first listener.
+        // Then what stands above the first listener is for the one of `port` alone.
+        let all = match self.per_listener {
+            true => &SecuritySettings::default(),
+            false => &self.security,
+        };
         SecuritySettings {
             allow_anonymous: own.allow_anonymous.or(all.allow_anonymous),
             password_file: own

@@ -98,6 +98,25 @@ impl Store {
     /// # Errors
     /// If it cannot be opened, is no store, or is in use.
     pub fn open(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
+        let mut database = Self::database(path, policy)?;
+        // What a crash has left is mended by now. What does not fit together still was altered since, and
+        // an older state that may be in the file would take back what was acknowledged.
+        match database.check_integrity() {
+            Ok(true) => Self::new(database, policy),
+            Ok(false) => Err(StoreError::Damaged("its checksums are wrong")),
+            Err(error) => Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
+        }
+    }
+
+    /// Opens the file once more, in the same run and after a failure.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn reopen(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
+        Self::new(Self::database(path, policy)?, policy)
+    }
+
+    fn database(path: &Path, policy: SyncPolicy) -> Result<Database, StoreError> {
         let error = |error| StoreError::Open(path.to_owned(), Box::new(error));
         let file = private_file(path).map_err(|io| error(io.into()))?;
         let mut builder = Database::builder();
@@ -107,14 +126,7 @@ impl Store {
                 .and_then(|backend| builder.create_with_backend(Unsynced(backend))),
             SyncPolicy::Always | SyncPolicy::Interval(_) => builder.create_file(file),
         };
-        let mut database = database.map_err(|database| error(database.into()))?;
-        // What a crash has left is mended by now. What does not fit together still was altered since, and
-        // an older state that may be in the file would take back what was acknowledged.
-        match database.check_integrity() {
-            Ok(true) => Self::new(database, policy),
-            Ok(false) => Err(StoreError::Damaged("its checksums are wrong")),
-            Err(database) => Err(error(database.into())),
-        }
+        database.map_err(|database| error(database.into()))
     }
 
     /// A store on something else than a file.

@@ -191,15 +191,16 @@ fn serve(
     let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
     let pid_file = settings.pid_file.clone();
     process::allow_many_files();
-    let is_checked = settings.store().map(process::StoreCheck::begin);
-    let mut server = Server::new(settings, ports).map_err(failure)?;
-    drop(is_checked);
+    let store = settings.store();
+    let mut server = Server::bind(settings, ports).map_err(failure)?;
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
     let pid_file = pid_file.transpose()?;
     status::answer(&mut server, &control_socket);
-    if let Some(user) = user {
-        process::become_user(&user)?;
-    }
+    // From here on with the rights of the user who serves, so that a reload needs no others.
+    process::become_user(user.as_deref())?;
+    let is_checked = store.map(process::StoreCheck::begin);
+    server.open().map_err(failure)?;
+    drop(is_checked);
     if let Some(form) = typed.trace {
         server.observe(trace::observer(form, "rbroker", String::new()));
     }

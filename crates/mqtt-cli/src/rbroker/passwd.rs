@@ -179,6 +179,13 @@ impl PasswordFile {
         let mut file = options.open(&new).map_err(fail)?;
         if let Ok(data) = std::fs::metadata(path) {
             file.set_permissions(data.permissions()).map_err(fail)?;
+            // Who reads it may be another user than the one who writes it.
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::MetadataExt;
+                std::os::unix::fs::fchown(&file, Some(data.uid()), Some(data.gid()))
+                    .map_err(fail)?;
+            }
         }
         file.write_all(text.as_bytes()).map_err(fail)?;
         file.sync_all().map_err(fail)?;

@@ -141,10 +141,17 @@ pub(super) fn allow_many_files() {}
 
 /// Becomes this user, if root has started it, and gives up root's rights for good.
 #[cfg(unix)]
-pub(super) fn become_user(name: &str) -> anyhow::Result<()> {
-    if name == "root" || !nix::unistd::geteuid().is_root() {
+pub(super) fn become_user(name: Option<&str>) -> anyhow::Result<()> {
+    if name == Some("root") || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
+    let Some(name) = name else {
+        log::warn!(
+            target: mqtt_broker::EVENTS,
+            "The broker runs as root. 'user NAME' in the configuration changes that."
+        );
+        return Ok(());
+    };
     privdrop::PrivDrop::default()
         .user(name)
         .apply()
@@ -152,7 +159,7 @@ pub(super) fn become_user(name: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn become_user(_: &str) -> anyhow::Result<()> {
+pub(super) fn become_user(_: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
