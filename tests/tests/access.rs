@@ -310,3 +310,58 @@ fn who_guesses_does_not_hold_up_the_others() {
         assert_eq!(guess.wait().status, 5);
     }
 }
+
+#[test]
+fn a_session_is_not_handed_to_another_user_with_its_identifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    passwd(&["-b"], &file, &["you", "secret"]).run().success();
+    let broker = guarded(&file, "");
+    let session = |user: &str, more: &str| {
+        Program::new("rsub")
+            .args(&broker.options())
+            .args(&format!("-u {user} -P secret -i same -c -q 1 {more}"))
+            .run()
+    };
+    session("me", "-t secret/# -E").success();
+    let publish = format!("{} -u me -P secret", broker.options());
+    let publish = |topic: &str| {
+        let program = Program::new("rpub").args(&publish);
+        program
+            .args(&format!("-q 1 -m x -t {topic}"))
+            .run()
+            .success();
+    };
+    publish("secret/a");
+    // What waits for the one is not the other's; nor are the subscriptions.
+    session("you", "-t mine -E").success();
+    publish("secret/b");
+    publish("mine");
+    assert_eq!(
+        session("you", "-t mine -F %t -C 1").success().text(),
+        "mine\n"
+    );
+}
+
+#[test]
+fn who_is_no_user_any_more_is_disconnected_when_users_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    passwd(&["-b"], &file, &["you", "secret"]).run().success();
+    let broker = guarded(&file, "");
+    let start = |user: &str| {
+        let rsub = Program::new("rsub").args(&broker.options());
+        let options = format!("-u {user} -P secret -i {user} -V 5 -t a -C 1");
+        let running = rsub.args(&options).start();
+        broker.wait_for_log(&format!("Sending SUBACK to {user}"));
+        running
+    };
+    let (goes, stays) = (start("you"), start("me"));
+    passwd(&["-D"], &file, &["you"]).run().success();
+    broker.running.signal("HUP");
+    let told = goes.wait();
+    assert_eq!(told.status, 4, "{told:?}");
+    let options = format!("{} -u me -P secret -t a -m x", broker.options());
+    Program::new("rpub").args(&options).run().success();
+    assert_eq!(stays.wait().success().text(), "x\n");
+}

@@ -180,3 +180,13 @@ fn a_broker_is_found_by_its_port_also_after_a_crash() {
     let (_second, _) = start(port);
     ask(port).success();
 }
+
+#[test]
+fn a_file_in_the_place_of_the_control_socket_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("precious");
+    std::fs::write(&file, "content").unwrap();
+    let broker = Broker::start(&format!("control_socket {}", file.display()));
+    broker.wait_for_log("'rbroker status' is not answered");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
+}

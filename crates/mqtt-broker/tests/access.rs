@@ -262,3 +262,31 @@ fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
     let (_, connack) = world.connect(0, &connect("c", 50));
     assert!(!connack.session_present);
 }
+
+#[test]
+fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(100);
+    let (mut peer, _) = world.connect(0, &connect);
+    world.subscribe(&peer, "a/#");
+    world.publish(&peer, "a/secret", false);
+    world.publish(&peer, "a/open", false);
+    let mut topics = vec![
+        world.topic_received(&mut peer),
+        world.topic_received(&mut peer),
+    ];
+    topics.sort();
+    assert_eq!(topics, [Some("a/open".into()), Some("a/secret".into())]);
+    world.close(&peer);
+    let list = mqtt_broker::AccessList::parse(b"topic readwrite a/open\n").unwrap();
+    world.broker.set_access(vec![Access {
+        list: Some(Arc::new(list)),
+        ..Access::everyone()
+    }]);
+    let (mut peer, connack) = world.connect(0, &connect);
+    assert!(connack.session_present);
+    assert_eq!(world.topic_received(&mut peer).as_deref(), Some("a/open"));
+    assert_eq!(world.topic_received(&mut peer), None);
+}

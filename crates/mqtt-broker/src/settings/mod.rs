@@ -312,19 +312,7 @@ impl Settings {
             true => &SecuritySettings::default(),
             false => &self.security,
         };
-        SecuritySettings {
-            allow_anonymous: own.allow_anonymous.or(all.allow_anonymous),
-            password_file: own
-                .password_file
-                .clone()
-                .or_else(|| all.password_file.clone()),
-            acl_file: own.acl_file.clone().or_else(|| all.acl_file.clone()),
-            auto_id_prefix: own
-                .auto_id_prefix
-                .clone()
-                .or_else(|| all.auto_id_prefix.clone()),
-            allow_empty_identifier: own.allow_empty_identifier.or(all.allow_empty_identifier),
-        }
+        own.clone().or(all)
     }
 
     /// The limits of a listener's clients.
@@ -339,6 +327,19 @@ impl Settings {
             topic_alias_maximum: own.topic_alias_maximum.or(all.topic_alias_maximum),
             topic_aliases: own.topic_aliases.or(all.topic_aliases),
             versions: own.versions.clone().or_else(|| all.versions.clone()),
+        }
+    }
+}
+
+impl SecuritySettings {
+    /// What is said here, and where nothing is, what is said there.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        Self {
+            allow_anonymous: self.allow_anonymous.or(other.allow_anonymous),
+            password_file: self.password_file.or_else(|| other.password_file.clone()),
+            acl_file: self.acl_file.or_else(|| other.acl_file.clone()),
+            auto_id_prefix: self.auto_id_prefix.or_else(|| other.auto_id_prefix.clone()),
+            allow_empty_identifier: self.allow_empty_identifier.or(other.allow_empty_identifier),
         }
     }
 }

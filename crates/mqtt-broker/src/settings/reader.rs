@@ -56,6 +56,7 @@ impl Reader {
         self.file(path, bytes, follows_includes)?;
         let end = bytes.split(|&byte| byte == b'\n').count();
         self.apply_bind_address();
+        self.apply_first_lines();
         let error = |what| SettingsError::Line(path.to_owned(), end, what);
         self.check().map_err(error)?;
         Ok(self.settings)
@@ -139,6 +140,19 @@ impl Reader {
                     ..ListenerSettings::default()
                 },
             );
+            self.port_listener = Some(0);
+        }
+    }
+
+    /// With `per_listener_settings` lines above the first listener are for the one of `port`.
+    fn apply_first_lines(&mut self) {
+        let settings = &mut self.settings;
+        let listener = self
+            .port_listener
+            .and_then(|index| settings.listeners.get_mut(index));
+        if let Some(listener) = listener.filter(|_| settings.per_listener) {
+            let own = std::mem::take(&mut listener.security);
+            listener.security = own.or(&settings.security);
         }
     }
 

@@ -68,6 +68,14 @@ fn lines_about_security_are_for_all_or_for_the_listener_above() {
     assert_eq!((first.acl_file, second.allow_anonymous), (None, None));
     assert_eq!(second.acl_file.as_deref(), Some(Path::new("c")));
     assert!(parse("allow_anonymous true\nper_listener_settings true").is_err());
+    // What stands above the first listener opens the one of `port`, and no other.
+    let lines = "per_listener_settings true\nallow_anonymous true\nport 1\nlistener 2";
+    let settings = parse(lines).unwrap();
+    let open = settings.listeners.iter();
+    let open: Vec<_> = open
+        .map(|listener| settings.security_of(Some(listener)).allow_anonymous)
+        .collect();
+    assert_eq!(open, [Some(true), None]);
 }
 
 #[test]
