@@ -307,3 +307,45 @@ fn who_starts_a_broker_in_the_background_is_told_that_its_port_is_in_use() {
     let words = format!("cannot listen on 127.0.0.1:{port}");
     assert!(refused.errors.contains(&words), "{refused:?}");
 }
+
+/// What is read and written later is read and written at the start as the same user.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let test = "a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files";
+    let folder = tempfile::tempdir().unwrap();
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        return tests::skip(test, "it is not root who runs the tests");
+    }
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let place = folder.path().display();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "").unwrap();
+    let lines = format!(
+        "user nobody\npersistence true\npersistence_location {place}\npassword_file {}",
+        users.display()
+    );
+    let broker = Broker::start(&lines);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.running.id())).unwrap();
+    let ids = status
+        .lines()
+        .find(|line| line.starts_with("Uid:"))
+        .unwrap();
+    assert!(!ids.split_whitespace().any(|id| id == "0"), "{ids}");
+    let store = std::fs::metadata(folder.path().join("rbroker.db")).unwrap();
+    assert_ne!(store.uid(), 0);
+    broker.running.signal("HUP");
+    broker.wait_for_log("Config reloaded.");
+    // What the user may not read keeps the broker from starting, not from reloading.
+    std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let conf = folder.path().join("broker.conf");
+    std::fs::write(
+        &conf,
+        format!("listener 0 127.0.0.1\n{lines}\npersistence false\n"),
+    )
+    .unwrap();
+    let refused = Program::new("rbroker").arg("-c").arg(&conf).run();
+    assert_eq!(refused.status, 13, "{refused:?}");
+}
