@@ -1,6 +1,7 @@
 //! [`Broker`]: connections, their events, and their end.
 //!
-//! CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in `routing.rs`.
+//! CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in `publishing.rs`,
+//! `routing.rs` and `delivering.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

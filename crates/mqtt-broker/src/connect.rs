@@ -11,7 +11,7 @@ use mqtt_session::{Defect, Printable, Session};
 use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry};
-use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, routing};
+use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
 impl Broker {
     /// The next password that is to be checked; the answer goes to [`Broker::handle_checked`]. Until then
@@ -167,7 +167,7 @@ impl Broker {
         };
         let (rules, who) = (&self.rules, &client.who);
         session.withdraw(self.records.is_some(), |outgoing| {
-            routing::may_receive(rules, who, &outgoing.message)
+            delivering::may_receive(rules, who, &outgoing.message)
         });
     }
 
@@ -276,7 +276,7 @@ impl Broker {
         if versions.is_some_and(|versions| !versions.contains(&version)) {
             return Some(ReasonCode::UnsupportedProtocolVersion);
         }
-        if !routing::is_plain_text(&connect.client_identifier) {
+        if !publishing::is_plain_text(&connect.client_identifier) {
             return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
         }
         let must_be_named = match version {
@@ -310,7 +310,7 @@ impl Broker {
             return Some(ReasonCode::ServerBusy);
         }
         let will = connect.will.as_ref()?;
-        if !routing::is_publishable(&will.message.topic_name) {
+        if !publishing::is_publishable(&will.message.topic_name) {
             return Some(ReasonCode::TopicNameInvalid);
         }
         if access

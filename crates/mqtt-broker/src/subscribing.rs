@@ -12,8 +12,8 @@ use mqtt_session::{Outgoing, Printable};
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, SubscriptionState};
+use crate::publishing::MAXIMUM_LEVELS;
 use crate::record::Record;
-use crate::routing::MAXIMUM_LEVELS;
 use crate::subscribers::Subscriber;
 use crate::{EVENTS, Right};
 

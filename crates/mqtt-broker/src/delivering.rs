@@ -1,0 +1,248 @@
+//! The last part of a message's way: to a client at once, or by its queue as its window and socket allow.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
+use mqtt_session::{Outgoing, Printable, PublishError};
+
+use crate::access::Rules;
+use crate::broker::Broker;
+use crate::client::{ClientKey, Queued};
+use crate::record::Record;
+use crate::routing::{Copy, Routed};
+use crate::{EVENTS, Right, Who};
+
+/// While so many bytes wait for a client's socket it gets no more messages of QoS 0: those of now
+/// are dropped, retained ones wait.
+const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+
+impl Broker {
+    /// Sends the message to a client, or puts it into the client's queue.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        routed: &mut Routed<'_>,
+        copy: Copy,
+    ) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if copy.qos == QoS::AtMostOnce && !(self.limits.queue_qos_0 && client.connection.is_none())
+        {
+            if client.connection.is_none() {
+                return;
+            }
+            // Behind retained messages that wait it must wait too, or the older one would be the
+            // last that the client gets of its topic.
+            if client.retained_waiting == 0 {
+                return self.deliver_at_once(now, key, &routed.publish, &copy);
+            }
+        }
+        let is_full = client.is_full(&self.limits);
+        let Some(message) = routed.owned() else {
+            return;
+        };
+        if is_full && !self.drop_expired(now, key) {
+            return self.tell_overflow(key);
+        }
+        let message = self.unmounted(key, message);
+        let outgoing = Outgoing {
+            message,
+            qos: copy.qos,
+            retain: copy.retain,
+            subscription_identifiers: copy.subscription_identifiers,
+            expires: routed.expires,
+        };
+        self.enqueue(key, outgoing);
+        self.send_queue(now, key);
+    }
+
+    /// Sends a message of QoS 0 straight from the publisher's bytes.
+    fn deliver_at_once(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        publish: &Publish<'_>,
+        copy: &Copy,
+    ) {
+        if !self.may(key, publish.topic_name, Right::Read) {
+            return;
+        }
+        let mut publish = *publish;
+        if let Some(mount_point) = self.mount_point(key) {
+            let rest = publish.topic_name.strip_prefix(mount_point);
+            publish.topic_name = rest.unwrap_or(publish.topic_name);
+        }
+        let id = self.clients.get(key).and_then(|client| client.connection);
+        let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
+            return;
+        };
+        if link.connection.output().len() >= MAXIMUM_UNWRITTEN {
+            return self.tell_overflow(key);
+        }
+        publish.retain = copy.retain;
+        publish.properties.topic_alias = None;
+        publish.properties.subscription_identifiers =
+            SubscriptionIdentifiers::new(&copy.subscription_identifiers);
+        // Too large for this client, or the client is gone: not delivered.
+        let _ = link.connection.publish_at_most_once(now, &publish);
+        self.mark_changed(id);
+    }
+
+    /// Sends what waits for a client, as far as its window and its socket have room.
+    pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(id) = client.connection else {
+            return;
+        };
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let mut sent = false;
+        let mut done = Vec::new();
+        let is_recorded = self.records.is_some();
+        while let Some(Queued { number, outgoing }) = client.queue.pop_front() {
+            if outgoing.has_expired(now) {
+                client.waits_no_longer(&outgoing);
+                done.push(number);
+                continue; // [MQTT-3.3.2-5]
+            }
+            // Rights are those of the moment in which a message leaves.
+            if !may_receive(&self.rules, &client.who, &outgoing.message) {
+                client.waits_no_longer(&outgoing);
+                done.push(number);
+                continue;
+            }
+            let room = match outgoing.qos {
+                QoS::AtMostOnce => link.connection.output().len() < MAXIMUM_UNWRITTEN,
+                _ => {
+                    link.connection.has_room() && {
+                        let maximum = self.limits.maximum_in_flight_bytes;
+                        maximum == usize::MAX || link.connection.unfinished_sent_bytes() < maximum
+                    }
+                }
+            };
+            if !room || !link.connection.is_connected() {
+                client.queue.push_front(Queued { number, outgoing });
+                break;
+            }
+            client.waits_no_longer(&outgoing);
+            match link.connection.publish(now, outgoing) {
+                Ok(packet_identifier) => {
+                    sent = true;
+                    if let Some(packet_identifier) = packet_identifier.filter(|_| is_recorded) {
+                        client.in_flight.insert(packet_identifier, number);
+                    }
+                }
+                // Too large for this client: as if it were delivered [MQTT-3.1.2-25].
+                Err(PublishError::Encode(error)) => {
+                    let name = Printable(&client.identifier);
+                    log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+                    done.push(number);
+                }
+                Err(_) => done.push(number),
+            }
+        }
+        if client.queue.is_empty() {
+            client.overflow_told = false;
+        }
+        for number in done {
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number,
+            });
+        }
+        if sent {
+            self.note_changes(id);
+            self.mark_changed(id);
+        }
+    }
+
+    /// A message waits for a client.
+    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: Outgoing) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let is_kept = self.records.is_some() && outgoing.qos > QoS::AtMostOnce;
+        let kept = is_kept.then(|| outgoing.clone());
+        let number = client.enqueue(outgoing);
+        if let Some(outgoing) = kept {
+            self.note(key, |client| Record::Queued {
+                client: Arc::clone(&client.identifier),
+                number,
+                outgoing,
+            });
+        }
+    }
+
+    /// Makes room in a full queue; says whether there is some now.
+    fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        let mut done = Vec::new();
+        let (mut retained, mut bytes) = (0, 0);
+        client.queue.retain(|queued| {
+            let is_expired = queued.outgoing.has_expired(now);
+            if is_expired {
+                retained += usize::from(queued.outgoing.retain);
+                bytes += queued.outgoing.message.payload.len();
+                done.push(queued.number);
+            }
+            !is_expired
+        });
+        client.retained_waiting -= retained;
+        client.queued_bytes -= bytes;
+        for number in &done {
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number: *number,
+            });
+        }
+        !done.is_empty()
+    }
+
+    /// The message as a client sees it, behind its mount point.
+    pub(crate) fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Arc<Message> {
+        let Some(mount_point) = self.mount_point(key) else {
+            return message;
+        };
+        let rest = message.topic_name.strip_prefix(mount_point);
+        match rest.and_then(|rest| TopicName::new(rest).ok()) {
+            Some(topic_name) => Arc::new(Message {
+                topic_name,
+                ..Message::clone(&message)
+            }),
+            None => message,
+        }
+    }
+
+    fn tell_overflow(&mut self, key: ClientKey) {
+        self.statistics.dropped += 1;
+        if let Some(client) = self.clients.get_mut(key) {
+            if !client.overflow_told {
+                client.overflow_told = true;
+                let name = Printable(&client.identifier);
+                log::warn!(
+                    target: EVENTS,
+                    "Outgoing messages are being dropped for client {name}."
+                );
+            }
+        }
+    }
+}
+
+/// Whether a client may have this message, which is without the mount point of the client already.
+pub(crate) fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
+    match rules.of(who.listener).mount_point.as_deref() {
+        None => rules.allow(who, &message.topic_name, Right::Read),
+        Some(mount_point) => {
+            let topic_name = format!("{mount_point}{}", message.topic_name);
+            rules.allow(who, &topic_name, Right::Read)
+        }
+    }
+}

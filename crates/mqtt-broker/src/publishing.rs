@@ -1,0 +1,206 @@
+//! A message comes: whether its publisher may send it, to which topic it goes, and what it is answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{Delivery, ProtocolVersion, Publish, QoS, ReasonCode, Will};
+use mqtt_session::Printable;
+
+use crate::broker::{Broker, ConnectionId};
+use crate::client::ClientKey;
+use crate::routing::Routed;
+use crate::statistics::SYSTEM;
+use crate::{EVENTS, Right};
+
+/// Levels of a topic name or filter, as mosquitto limits them.
+pub(crate) const MAXIMUM_LEVELS: usize = 200;
+
+impl Broker {
+    /// A client has published.
+    pub(crate) fn handle_message(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        publisher: ClientKey,
+        publish: &Publish<'_>,
+    ) {
+        if let Some(reason_code) = self.objection(id, publish) {
+            return self.end_connection(now, id, reason_code);
+        }
+        let mounted = self.mounted(id, publish.topic_name);
+        let publish = &Publish {
+            topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
+            ..*publish
+        };
+        let reason_code = match self.denial(publisher, publish) {
+            Some(reason_code) => reason_code,
+            None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
+            None => ReasonCode::NoMatchingSubscribers,
+        };
+        if let (Some(packet_identifier), Some(link)) = (
+            publish.delivery.packet_identifier(),
+            self.connections.get_mut(id),
+        ) {
+            // Every subscriber has it, or its queue has: the broker has taken it over.
+            let reason_code = match link.connection.version() {
+                ProtocolVersion::V5_0 => reason_code,
+                _ => ReasonCode::Success,
+            };
+            link.connection
+                .acknowledge(now, packet_identifier, reason_code);
+            if !reason_code.is_error() {
+                link.owed_at = Some(self.commits);
+            }
+        }
+    }
+
+    /// Why a connection ends that sends this, if it does.
+    fn objection(&self, id: ConnectionId, publish: &Publish<'_>) -> Option<ReasonCode> {
+        let access = self.access(self.connections.get(id)?.listener);
+        let mount_point = access.mount_point.as_deref().unwrap_or_default();
+        let is_short = mount_point.len() + publish.topic_name.len() <= usize::from(u16::MAX);
+        if !is_short || !is_publishable(publish.topic_name) {
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        let maximum_qos = access.limits.maximum_qos;
+        if maximum_qos.is_some_and(|maximum| publish.delivery.qos() > maximum) {
+            return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !self.limits.retain_available {
+            return Some(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        // A client of 5.0 is told with the acknowledgement; the others cannot be.
+        let link = self.connections.get(id)?;
+        let is_refused = self.is_full && publish.delivery.qos() > QoS::AtMostOnce;
+        let is_untold = link.connection.version() != ProtocolVersion::V5_0;
+        (is_refused && is_untold).then_some(ReasonCode::QuotaExceeded)
+    }
+
+    /// Why a message is acknowledged and goes nowhere, if it does.
+    fn denial(&self, publisher: ClientKey, publish: &Publish<'_>) -> Option<ReasonCode> {
+        if self.is_full && publish.delivery.qos() > QoS::AtMostOnce {
+            return Some(ReasonCode::QuotaExceeded);
+        }
+        let name = || {
+            self.clients
+                .get(publisher)
+                .map_or("", |client| &client.identifier)
+        };
+        if publish.payload.len() > self.limits.maximum_payload {
+            log::info!(
+                target: EVENTS,
+                "Dropped too large PUBLISH from {} ({} bytes)",
+                Printable(name()),
+                publish.payload.len()
+            );
+            return Some(ReasonCode::QuotaExceeded);
+        }
+        if !self.may(publisher, publish.topic_name, Right::Write) {
+            log::info!(
+                target: EVENTS,
+                "Denied PUBLISH from {} ('{}', {} bytes)",
+                Printable(name()),
+                Printable(publish.topic_name),
+                publish.payload.len()
+            );
+            return Some(ReasonCode::NotAuthorized);
+        }
+        let (topic_name, size) = (publish.topic_name, publish.payload.len());
+        let is_kept = publish.retain && size > 0;
+        if is_kept && !self.retained.has_room(topic_name, size, &self.limits) {
+            log::info!(
+                target: EVENTS,
+                "Refused PUBLISH from {} ('{}'): there are too many retained messages",
+                Printable(name()),
+                Printable(topic_name)
+            );
+            return Some(ReasonCode::QuotaExceeded);
+        }
+        None
+    }
+
+    /// The topic name with the mount point of the listener before it, if there is one.
+    fn mounted(&self, id: ConnectionId, topic_name: &str) -> Option<String> {
+        let listener = self.connections.get(id)?.listener;
+        let mount_point = self.access(listener).mount_point.as_deref()?;
+        Some(format!("{mount_point}{topic_name}"))
+    }
+
+    /// What stands before the topics of a client, and not in what it gets.
+    pub(crate) fn mount_point(&self, key: ClientKey) -> Option<&str> {
+        let listener = self.clients.get(key)?.who.listener;
+        self.access(listener).mount_point.as_deref()
+    }
+
+    /// Whether a client has this right.
+    pub(crate) fn may(&self, key: ClientKey, topic_name: &str, right: Right) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| self.rules.allow(&client.who, topic_name, right))
+    }
+
+    pub(crate) fn publish_will(&mut self, now: Instant, key: ClientKey, will: &Will) {
+        let name = self
+            .clients
+            .get(key)
+            .map(|client| Arc::clone(&client.identifier));
+        let name = name.unwrap_or_default();
+        if !self.may(key, &will.message.topic_name, Right::Write) {
+            log::info!(target: EVENTS, "Denied will of {}", Printable(&name));
+            return;
+        }
+        log::debug!(target: EVENTS, "Sending will of {}", Printable(&name));
+        // The packet identifier is nobody's: only the QoS counts here.
+        let delivery = Delivery::first(will.qos, mqtt_codec::PacketIdentifier::FIRST);
+        let message = &will.message;
+        self.publish_as(now, Some(key), None, &message.publish(delivery));
+    }
+
+    /// Keeps the message if it is to be retained and hands it to its subscribers. Says whether there
+    /// was one.
+    fn publish(&mut self, now: Instant, from: Option<ClientKey>, publish: &Publish<'_>) -> bool {
+        self.publish_as(now, from, from, publish)
+    }
+
+    /// The same, where `author` has written it, and `from` gets it only if it wants its own messages.
+    fn publish_as(
+        &mut self,
+        now: Instant,
+        author: Option<ClientKey>,
+        from: Option<ClientKey>,
+        publish: &Publish<'_>,
+    ) -> bool {
+        // The broker's own: from clients they are acknowledged and ignored.
+        if [SYSTEM, "$CONTROL/", "$share/"]
+            .iter()
+            .any(|prefix| publish.topic_name.starts_with(prefix))
+        {
+            return false;
+        }
+        let mut routed = Routed::new(*publish, now);
+        if publish.retain {
+            let author = author.and_then(|author| self.clients.get(author));
+            let source = author.map(|author| Arc::new(author.who.clone()));
+            self.retain(now, &mut routed, source);
+        }
+        self.route(now, from, &mut routed)
+    }
+}
+
+/// Whether a client may publish to this topic: not too deep, and without the control characters
+/// that strict clients refuse.
+pub(crate) fn is_publishable(topic_name: &str) -> bool {
+    mqtt_codec::levels(topic_name)
+        .take(MAXIMUM_LEVELS + 1)
+        .count()
+        <= MAXIMUM_LEVELS
+        && is_plain_text(topic_name)
+}
+
+/// Whether a text is without the control characters and non-characters that strict peers refuse.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    let is_noncharacter = |c: char| {
+        let code = u32::from(c);
+        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    !text.chars().any(|c| c.is_control() || is_noncharacter(c))
+}
