@@ -28,9 +28,9 @@ fn resident(process: u32) -> u64 {
 
 fn subscribe(client: &mut RawClient, topic: &str, qos: u8) {
     let length = topic.len() as u8;
-    client.send(&[0x82, length + 5, 0, 1, 0, length]);
-    client.send(topic.as_bytes());
-    client.send(&[qos]);
+    // In one piece: small ones wait for each other.
+    let start = [0x82, length + 5, 0, 1, 0, length];
+    client.send(&[&start, topic.as_bytes(), &[qos]].concat());
     assert_eq!(client.read(5), [0x90, 3, 0, 1, qos]);
 }
 
