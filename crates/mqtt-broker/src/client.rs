@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) retained_waiting: usize,
     /// The bytes of their payloads.
     pub(crate) queued_bytes: usize,
+    /// When the first of them expires, or earlier: before that a full queue is not looked through.
+    pub(crate) first_expiry: Option<Instant>,
     /// Whether the loss of messages was told since the queue was last empty.
     pub(crate) overflow_told: bool,
     pub(crate) will: Option<Will>,
@@ -138,6 +140,7 @@ impl Client {
             next_number: 0,
             retained_waiting: 0,
             queued_bytes: 0,
+            first_expiry: None,
             overflow_told: false,
             will: None,
             will_due: None,
@@ -160,6 +163,8 @@ impl Client {
     pub(crate) fn wait_last(&mut self, queued: Queued) {
         self.retained_waiting += usize::from(queued.outgoing.retain);
         self.queued_bytes += queued.outgoing.message.payload.len();
+        let expiries = self.first_expiry.into_iter().chain(queued.outgoing.expires);
+        self.first_expiry = expiries.min();
         self.queue.push_back(queued);
     }
 

@@ -184,6 +184,9 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return false;
         };
+        if client.first_expiry.is_none_or(|expires| now < expires) {
+            return false;
+        }
         let mut done = Vec::new();
         let (mut retained, mut bytes) = (0, 0);
         client.queue.retain(|queued| {
@@ -195,6 +198,8 @@ impl Broker {
             }
             !is_expired
         });
+        let left = client.queue.iter();
+        client.first_expiry = left.filter_map(|queued| queued.outgoing.expires).min();
         client.retained_waiting -= retained;
         client.queued_bytes -= bytes;
         for number in &done {
