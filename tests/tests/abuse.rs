@@ -162,16 +162,24 @@ fn topics_that_are_too_deep_are_refused() {
 #[test]
 fn retained_messages_are_limited_and_their_memory_comes_back() {
     let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 10");
-    let publish = |topic: &str, payload: &str| {
+    let publish_as = |options: &str, topic: &str, payload: &str| {
         Program::new("rpub")
             .args(&broker.options())
-            .args(&format!("-V 5 -q 1 -r -t {topic} -m {payload}"))
+            .args(&format!("{options} -r -t {topic} -m {payload}"))
             .run()
             .status
     };
+    let publish = |topic: &str, payload: &str| publish_as("-V 5 -q 1", topic, payload);
     let statuses = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("a", "2")];
     let statuses = statuses.map(|(topic, payload)| publish(topic, payload));
     assert_eq!(statuses, [0, 0, 0, 0x97, 0]);
+    // A client of 3.1.1 is not told that all is well; what promises nothing is delivered.
+    assert_eq!(publish_as("-V 311 -q 2", "d", "1"), 7);
+    let watcher = Program::new("rsub").args(&broker.options());
+    let watcher = watcher.args("-i watch -t d -C 1 -F %r%p").start();
+    broker.wait_for_log("Sending SUBACK to watch");
+    assert_eq!(publish_as("-q 0", "d", "live"), 0);
+    assert_eq!(watcher.wait().success().text(), "0live\n");
     assert_eq!(publish("b", "123456789"), 0x97); // 11 bytes
     assert_eq!(publish("b", "12345678"), 0);
     let clear = Program::new("rpub").args(&broker.options());

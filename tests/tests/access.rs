@@ -365,3 +365,26 @@ fn who_is_no_user_any_more_is_disconnected_when_users_are_read_again() {
     Program::new("rpub").args(&options).run().success();
     assert_eq!(stays.wait().success().text(), "x\n");
 }
+
+#[test]
+fn listeners_that_look_alike_keep_their_rules_when_they_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("conf");
+    let text = "per_listener_settings true\nlistener 0 127.0.0.1\nallow_anonymous true\n\
+                listener 0 127.0.0.1\nallow_anonymous false\n";
+    std::fs::write(&conf, text).unwrap();
+    let running = Program::new("rbroker").args("-v -c").arg(&conf).start();
+    let log = running.wait_for_error("running.");
+    let places = log.split("Listening on 127.0.0.1:").skip(1);
+    let ports: Vec<_> = places.map(|rest| rest.split_once('.').unwrap().0).collect();
+    let statuses = || {
+        [ports[0], ports[1]].map(|port| {
+            let options = format!("-p {port} -h 127.0.0.1 -t a -m x -q 1");
+            Program::new("rpub").args(&options).run().status
+        })
+    };
+    assert_eq!(statuses(), [0, 5]);
+    running.signal("HUP");
+    running.wait_for_error("Config reloaded.");
+    assert_eq!(statuses(), [0, 5]);
+}

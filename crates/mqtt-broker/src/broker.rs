@@ -425,8 +425,7 @@ impl Broker {
         };
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         let session_has_ended = is_due(client.session_ends);
-        // Not one that a clean start has ended, or its connection.
-        let has_expired = client.expiry != Expiry::WithConnection && !client.starts_anew;
+        let has_expired = client.expiry != Expiry::WithConnection;
         if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
             client.will_due = None;
             if let Some(will) = client.will.take() {

@@ -50,8 +50,6 @@ pub(crate) struct Client {
     pub(crate) expiry: Expiry,
     /// When the session ends, while the client is not connected.
     pub(crate) session_ends: Option<Instant>,
-    /// Whether its session ends because another one begins.
-    pub(crate) starts_anew: bool,
     /// The timer entry that counts.
     pub(crate) scheduled: Option<Instant>,
 }
@@ -146,7 +144,6 @@ impl Client {
             will_due: None,
             expiry: Expiry::WithConnection,
             session_ends: None,
-            starts_anew: false,
             scheduled: None,
         }
     }

@@ -155,7 +155,7 @@ impl Broker {
             || mount_point(client.who.listener) != mount_point(listener);
         if is_other {
             let name = Printable(identifier);
-            log::info!(target: EVENTS, "The session of {name} ends: another user has the identifier now.");
+            log::info!(target: EVENTS, "The session of {name} ends: it is another user's, or behind another mount point.");
         }
         is_other
     }
@@ -192,10 +192,11 @@ impl Broker {
         if clean_start {
             if let Some(client) = old.and_then(|key| self.clients.get_mut(key)) {
                 client.session_ends = Some(now);
-                client.starts_anew = true;
             }
             if let Some(key) = old {
+                let expired = self.statistics.expired;
                 self.handle_client_timeout(now, key);
+                self.statistics.expired = expired; // it has not ended by its time
             }
         }
         match self.by_identifier.get(identifier).copied() {

@@ -32,6 +32,9 @@ impl Broker {
             topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
             ..*publish
         };
+        if self.lacks_room(publish) && !self.can_be_told(id) {
+            return self.end_connection(now, id, ReasonCode::QuotaExceeded);
+        }
         let reason_code = match self.denial(publisher, publish) {
             Some(reason_code) => reason_code,
             None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
@@ -66,21 +69,27 @@ impl Broker {
         if maximum_qos.is_some_and(|maximum| publish.delivery.qos() > maximum) {
             return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
-        if publish.retain && !self.limits.retain_available {
-            return Some(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
-        }
-        // A client of 5.0 is told with the acknowledgement; the others cannot be.
-        let link = self.connections.get(id)?;
-        let is_refused = self.is_full && publish.delivery.qos() > QoS::AtMostOnce;
-        let is_untold = link.connection.version() != ProtocolVersion::V5_0;
-        (is_refused && is_untold).then_some(ReasonCode::QuotaExceeded)
+        let is_refused = publish.retain && !self.limits.retain_available;
+        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-14]
+    }
+
+    /// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
+    /// not retained.
+    fn lacks_room(&self, publish: &Publish<'_>) -> bool {
+        let (topic_name, size) = (publish.topic_name, publish.payload.len());
+        let is_kept = publish.retain && size > 0;
+        publish.delivery.qos() > QoS::AtMostOnce
+            && (self.is_full || is_kept && !self.retained.has_room(topic_name, size, &self.limits))
+    }
+
+    /// Whether an acknowledgement to this client may say that a message was refused.
+    fn can_be_told(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| link.connection.version() == ProtocolVersion::V5_0)
     }
 
     /// Why a message is acknowledged and goes nowhere, if it does.
     fn denial(&self, publisher: ClientKey, publish: &Publish<'_>) -> Option<ReasonCode> {
-        if self.is_full && publish.delivery.qos() > QoS::AtMostOnce {
-            return Some(ReasonCode::QuotaExceeded);
-        }
         let name = || {
             self.clients
                 .get(publisher)
@@ -105,14 +114,12 @@ impl Broker {
             );
             return Some(ReasonCode::NotAuthorized);
         }
-        let (topic_name, size) = (publish.topic_name, publish.payload.len());
-        let is_kept = publish.retain && size > 0;
-        if is_kept && !self.retained.has_room(topic_name, size, &self.limits) {
+        if self.lacks_room(publish) {
             log::info!(
                 target: EVENTS,
-                "Refused PUBLISH from {} ('{}'): there are too many retained messages",
+                "Refused PUBLISH from {} ('{}'): there is no room for it",
                 Printable(name()),
-                Printable(topic_name)
+                Printable(publish.topic_name)
             );
             return Some(ReasonCode::QuotaExceeded);
         }

@@ -39,25 +39,11 @@ pub(crate) fn reload(
 ) -> Result<(Vec<Access>, Vec<Door>), ServerError> {
     let mut access = Vec::new();
     let mut doors = Vec::new();
-    let key =
-        |listener: &ListenerSettings| (listener.port, listener.host.clone(), listener.only_ipv4);
-    let mut seen: Vec<&ListenerSettings> = Vec::new();
     for bound in listeners {
         let own = bound.settings.as_ref().map(|before| {
-            // Of several lines that are equal, each has its place; sockets of one line follow each other.
-            let is_next = seen.last().is_none_or(|last| *last != before);
-            if is_next {
-                seen.push(before);
-            }
-            let is_same = |other: &&ListenerSettings| key(other) == key(before);
-            let place = seen
-                .iter()
-                .copied()
-                .filter(is_same)
-                .count()
-                .saturating_sub(1);
+            let is_same = |after: &&ListenerSettings| after.is_same_place(before);
             let mut same = settings.listeners.iter().filter(is_same);
-            let now = same.nth(place).unwrap_or(before);
+            let now = same.nth(bound.rank).unwrap_or(before);
             ListenerSettings {
                 websocket: before.websocket,
                 identity: before.identity,

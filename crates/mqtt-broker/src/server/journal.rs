@@ -16,11 +16,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// With so many records an interval ends before its time.
 const MAXIMUM_WAITING: usize = 100_000;
 
-/// So many may wait for room; clients that would make more are turned away before.
-const MAXIMUM_HELD: usize = 1_000_000;
-
-/// And with so many bytes of payloads.
+/// With so many bytes of payloads in them too.
 const MAXIMUM_BYTES: usize = 64 * 1024 * 1024;
+
+/// So many records may wait for room; clients that would make more are turned away before.
+const MAXIMUM_HELD: usize = 1_000_000;
 
 /// With less room than this in bytes the store is not tried.
 const ROOM: usize = 64 * 1024;

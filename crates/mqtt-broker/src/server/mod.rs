@@ -98,6 +98,8 @@ pub(crate) struct BoundListener {
     address: Option<SocketAddr>,
     /// What it was opened by, if that was a line of the configuration.
     pub(crate) settings: Option<ListenerSettings>,
+    /// How many lines above that one name the same place, as free ports do.
+    pub(crate) rank: usize,
 }
 
 impl fmt::Debug for Server {
@@ -124,16 +126,18 @@ impl Server {
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 let opened = listen(&hosts, *port)?;
-                listeners.extend(opened.into_iter().map(|listener| (listener, None)));
+                listeners.extend(opened.into_iter().map(|listener| (listener, None, 0)));
             }
         }
-        for listener in &settings.listeners {
+        for (index, listener) in settings.listeners.iter().enumerate() {
             let opened = bind_listener(listener)?;
-            let with_settings = |opened| (opened, Some(listener.clone()));
+            let above = settings.listeners.iter().take(index);
+            let rank = above.filter(|other| other.is_same_place(listener)).count();
+            let with_settings = |opened| (opened, Some(listener.clone()), rank);
             listeners.extend(opened.into_iter().map(with_settings));
         }
         let mut bound = Vec::new();
-        for (index, (mut listener, own)) in listeners.into_iter().enumerate() {
+        for (index, (mut listener, own, rank)) in listeners.into_iter().enumerate() {
             poll.registry()
                 .register(&mut listener, Token(index), Interest::READABLE)?;
             bound.push(BoundListener {
@@ -141,6 +145,7 @@ impl Server {
                 address: listener.local_address()?,
                 listener,
                 settings: own,
+                rank,
             });
         }
         let broker = Broker::new(settings.limits.clone(), Box::new(random));

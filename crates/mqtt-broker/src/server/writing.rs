@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use mqtt_transport::ReadBuffer;
+
 use super::journal::Committed;
 use super::{LINGER, MAXIMUM_UNWRITTEN, Server, ServerError};
 use crate::{Clock, ConnectionId};
-use mqtt_transport::ReadBuffer;
 
 impl Server {
     /// Writes what there is, as soon as what it promises is durable. What follows from writing (room in

@@ -345,6 +345,11 @@ impl SecuritySettings {
 }
 
 impl ListenerSettings {
+    /// Whether both lines name the same place to listen at.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        (self.port, &self.host, self.only_ipv4) == (other.port, &other.host, other.only_ipv4)
+    }
+
     /// The path, if it is a Unix socket.
     pub fn unix_path(&self) -> Option<&Path> {
         let host = self.host.as_deref().filter(|host| host.contains('/'));
