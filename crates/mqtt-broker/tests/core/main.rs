@@ -1,0 +1,5 @@
+//! The core of the broker, fed with bytes: what it owes its clients, in virtual time.
+
+mod messages;
+mod sessions;
+mod world;

@@ -1,0 +1,342 @@
+//! Sessions, wills, and who is refused.
+
+use mqtt_broker::Limits;
+use mqtt_codec::*;
+
+use ProtocolVersion::{V3_1_1, V5_0};
+
+use crate::world::*;
+
+/// [MQTT-3.1.2-23, MQTT-3.1.2-4]
+#[test]
+fn a_session_lives_as_long_as_its_expiry_interval() {
+    for (seconds, present) in [(9, true), (10, false), (11, false)] {
+        let mut world = World::new();
+        world.connect(&lasting("c", 10)).0.die(&mut world);
+        world.wait(seconds);
+        assert_eq!(
+            world.connect(&lasting("c", 10)).1,
+            present,
+            "after {seconds} s"
+        );
+    }
+    let mut world = World::new();
+    world.connect(&lasting("c", u32::MAX)).0.die(&mut world);
+    world.wait(1_000_000);
+    assert!(world.connect(&lasting("c", 0)).1);
+    world.connect(&lasting("c", 0)).0.die(&mut world);
+    assert!(
+        !world.connect(&lasting("c", 0)).1,
+        "0 ends it with the connection"
+    );
+    let clean = Connect {
+        clean_start: true,
+        ..lasting("c", 100)
+    };
+    assert!(
+        !world.connect(&clean).1,
+        "a clean start ends what was there"
+    );
+    assert!(world.connect(&lasting("c", 100)).1);
+}
+
+#[test]
+fn a_client_may_change_the_expiry_interval_when_it_leaves_but_not_from_zero() {
+    let with_interval = |seconds| Disconnect {
+        properties: DisconnectProperties {
+            session_expiry_interval: Some(seconds),
+            ..DisconnectProperties::default()
+        },
+        ..normal()
+    };
+    for (at_connect, at_end, present) in [(100, 0, false), (100, 200, true), (0, 100, false)] {
+        let mut world = World::new();
+        let (peer, _) = world.connect(&lasting("c", at_connect));
+        peer.leave(&mut world, with_interval(at_end));
+        world.wait(150);
+        assert_eq!(
+            world.connect(&lasting("c", 0)).1,
+            present,
+            "{at_connect} {at_end}"
+        );
+    }
+}
+
+/// Wire format, section 10: which endings publish a will, and when.
+#[test]
+fn wills_are_published_as_the_ending_says() {
+    #[derive(Debug, Clone, Copy)]
+    enum Ending {
+        Dies,
+        Leaves(ReasonCode),
+        TakenOver,
+        KeepAlive,
+        Malformed,
+    }
+    use Ending::*;
+    let with_will = ReasonCode::DisconnectWithWillMessage;
+    // Ending, session expiry, will delay: published at once, and after a minute.
+    let table = [
+        (V3_1_1, Dies, 0, 0, true, true),
+        (V3_1_1, Leaves(ReasonCode::Success), 0, 0, false, false),
+        (V3_1_1, TakenOver, 0, 0, true, true),
+        (V3_1_1, Malformed, 0, 0, true, true),
+        (V5_0, Dies, 0, 0, true, true),
+        (V5_0, Dies, 100, 30, false, true),
+        (V5_0, Dies, 0, 30, true, true), // the session ends first
+        (V5_0, Leaves(ReasonCode::Success), 100, 0, false, false),
+        (V5_0, Leaves(with_will), 100, 0, true, true),
+        (
+            V5_0,
+            Leaves(ReasonCode::UnspecifiedError),
+            100,
+            30,
+            false,
+            true,
+        ),
+        (V5_0, TakenOver, 100, 0, true, true),
+        (V5_0, TakenOver, 100, 30, false, false), // cancelled: the session goes on
+        (V5_0, TakenOver, 0, 30, true, true),     // ended, although a delay was asked for
+        (V5_0, KeepAlive, 1000, 0, true, true),
+        (V5_0, Malformed, 0, 0, true, true),
+    ];
+    for (version, ending, expiry, delay, at_once, later) in table {
+        let what = format!("{version} {ending:?} {expiry} {delay}");
+        let mut world = World::new();
+        let (mut witness, _) = world.connect(&Connect {
+            keep_alive: 0,
+            ..connect(V5_0, "witness")
+        });
+        witness.subscribe(&mut world, "will", qos(1));
+        let mut dying = Connect {
+            keep_alive: 10,
+            ..connect(version, "dying")
+        };
+        dying.will = Some(Will {
+            will_delay_interval: Some(delay).filter(|_| version == V5_0),
+            ..Will::new(message("will", "x"), QoS::AtLeastOnce)
+        });
+        if version == V5_0 {
+            dying.properties.session_expiry_interval = Some(expiry);
+            dying.clean_start = false;
+        }
+        let (peer, _) = world.connect(&dying);
+        match ending {
+            Dies => peer.die(&mut world),
+            Leaves(reason_code) => peer.leave(&mut world, Disconnect::new(reason_code)),
+            TakenOver => {
+                let next = Connect {
+                    will: None,
+                    keep_alive: 0,
+                    ..dying.clone()
+                };
+                let (new, _) = world.connect(&next);
+                peer.die(&mut world); // the old socket, late
+                assert!(!world.broker.has_ended(new.id), "{what}");
+            }
+            KeepAlive => world.wait(15),
+            Malformed => {
+                world
+                    .broker
+                    .handle_input(world.now, peer.id, &mut &[0xC1, 0][..]);
+                peer.die(&mut world);
+            }
+        }
+        let published = witness.messages(&mut world);
+        assert_eq!(published.len(), usize::from(at_once), "{what}");
+        world.wait(60);
+        let afterwards = witness.messages(&mut world);
+        assert_eq!(
+            published.len() + afterwards.len(),
+            usize::from(later),
+            "{what}"
+        );
+    }
+}
+
+/// [MQTT-3.1.3-9]
+#[test]
+fn a_delayed_will_is_not_published_if_the_client_comes_back_in_time() {
+    let mut world = World::new();
+    let (mut witness, _) = world.connect(&Connect {
+        keep_alive: 0,
+        ..connect(V5_0, "witness")
+    });
+    witness.subscribe(&mut world, "will", qos(1));
+    let mut dying = Connect {
+        keep_alive: 0,
+        ..lasting("dying", 100)
+    };
+    dying.will = Some(Will {
+        will_delay_interval: Some(30),
+        ..Will::new(message("will", "x"), QoS::AtMostOnce)
+    });
+    world.connect(&dying).0.die(&mut world);
+    world.wait(29);
+    let (peer, _) = world.connect(&dying);
+    world.wait(60);
+    assert_eq!(witness.messages(&mut world), [""; 0]);
+    peer.die(&mut world);
+    world.wait(30);
+    assert_eq!(witness.messages(&mut world), ["will x q0"]);
+}
+
+/// [MQTT-4.4.0-1, MQTT-4.6.0-1, MQTT-4.6.0-6]
+#[test]
+fn what_was_not_acknowledged_comes_again_before_what_waited() {
+    let limits = Limits {
+        maximum_in_flight: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.subscribe(&mut world, "a", qos(2));
+    let (mut publisher, _) = world.connect(&connect(V3_1_1, "pub"));
+    for payload in ["1", "2", "3"] {
+        publisher.publish(&mut world, &message("a", payload), QoS::AtLeastOnce);
+    }
+    sub.take(&mut world);
+    sub.die(&mut world);
+    let (mut sub, present) = world.connect(&lasting("sub", u32::MAX));
+    assert!(present);
+    assert_eq!(
+        sub.messages(&mut world),
+        ["a 1 q1 again", "a 2 q1 again", "a 3 q1"]
+    );
+}
+
+/// U5-14: it is no valid DISCONNECT, so the will is published.
+#[test]
+fn an_expiry_interval_from_nothing_is_a_protocol_error() {
+    let mut world = World::new();
+    let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
+    witness.subscribe(&mut world, "will", qos(0));
+    let mut asking = connect(V5_0, "c");
+    asking.will = Some(Will::new(message("will", "x"), QoS::AtMostOnce));
+    let (mut peer, _) = world.connect(&asking);
+    let properties = DisconnectProperties {
+        session_expiry_interval: Some(100),
+        ..DisconnectProperties::default()
+    };
+    let disconnect = Disconnect {
+        properties,
+        ..normal()
+    };
+    peer.send(&mut world, &Packet::Disconnect(Box::new(disconnect)));
+    let Some(Packet::Disconnect(answer)) = peer.next(&mut world) else {
+        panic!()
+    };
+    assert_eq!(answer.reason_code, ReasonCode::ProtocolError);
+    assert_eq!(witness.messages(&mut world), ["will x q0"]);
+}
+
+#[test]
+fn a_will_cannot_reach_the_topics_of_the_broker() {
+    let mut world = World::new();
+    let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
+    witness.subscribe(&mut world, "$SYS/#", qos(0));
+    let mut dying = connect(V3_1_1, "c");
+    dying.will = Some(Will::new(
+        retained("$SYS/broker/version", "forged"),
+        QoS::AtMostOnce,
+    ));
+    world.connect(&dying).0.die(&mut world);
+    assert_eq!(witness.messages(&mut world), [""; 0]);
+    witness.subscribe(&mut world, "$SYS/#", qos(0));
+    assert_eq!(witness.messages(&mut world), [""; 0]);
+}
+
+#[test]
+fn what_is_not_offered_is_refused_with_its_code() {
+    let mut world = World::new();
+    let mut asking = connect(V5_0, "c");
+    asking.properties.authentication_method = Some("SCRAM".into());
+    let (_, connack) = world.try_connect(&asking);
+    assert_eq!(connack.reason_code, ReasonCode::BadAuthenticationMethod);
+
+    let (mut client, _) = world.connect(&connect(V5_0, "c"));
+    let subscription = |filter| Subscription {
+        topic_filter: TopicFilter::new(filter).unwrap(),
+        options: qos(1),
+    };
+    let deep = "a/".repeat(200);
+    client.send(
+        &mut world,
+        &Packet::Subscribe(Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            subscriptions: vec![subscription("a"), subscription(&deep)],
+            properties: SubscribeProperties::default(),
+        }),
+    );
+    let Some(Packet::Suback(suback)) = client.next(&mut world) else {
+        panic!()
+    };
+    assert_eq!(
+        suback.reason_codes,
+        [ReasonCode::GrantedQoS1, ReasonCode::TopicFilterInvalid]
+    );
+}
+
+/// [MQTT-3.1.3-6 to MQTT-3.1.3-8 of 3.1.1, MQTT-3.2.2-16]
+#[test]
+fn an_empty_client_identifier_is_replaced_where_that_is_possible() {
+    let mut world = World::new();
+    let mut connack = |version, clean_start| {
+        world
+            .try_connect(&Connect {
+                clean_start,
+                ..connect(version, "")
+            })
+            .1
+    };
+    let refused = ReasonCode::ClientIdentifierNotValid;
+    assert_eq!(connack(ProtocolVersion::V3_1, true).reason_code, refused);
+    assert_eq!(connack(V3_1_1, false).reason_code, refused);
+    assert_eq!(connack(V3_1_1, true).reason_code, ReasonCode::Success);
+    let assigned = connack(V5_0, false).properties.assigned_client_identifier;
+    assert!(assigned.is_some_and(|identifier| identifier.starts_with("auto-")));
+}
+
+/// A thousand clients come and go: nothing is left.
+#[test]
+fn clean_clients_leave_nothing_behind() {
+    let mut world = World::new();
+    for number in 0..1000 {
+        let (mut client, _) = world.connect(&connect(V3_1_1, &format!("c{number}")));
+        client.subscribe(&mut world, &format!("a/{number}/#"), qos(1));
+        client.die(&mut world);
+    }
+    assert_eq!(
+        format!("{:?}", world.broker),
+        "Broker { connections: 0, clients: 0, .. }"
+    );
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    publisher.send(
+        &mut world,
+        &Packet::Publish(message("a/7/x", "x").publish(Delivery::AtLeastOnce {
+            packet_identifier: PacketIdentifier::FIRST,
+            dup: false,
+        })),
+    );
+    let Some(Packet::Puback(ack)) = publisher.next(&mut world) else {
+        panic!()
+    };
+    assert_eq!(ack.reason_code, ReasonCode::NoMatchingSubscribers);
+}
+
+#[test]
+fn sessions_that_end_by_their_time_are_counted_and_others_are_not() {
+    let mut world = World::new();
+    let expired = |world: &mut World| {
+        let values = world.broker.statistics(world.now);
+        let value = values.iter().find(|value| value.name == "clients/expired");
+        value.unwrap().text.clone()
+    };
+    // Ended by a clean start, and with its connection.
+    world.connect(&lasting("c", 10)).0.die(&mut world);
+    world.connect(&connect(V5_0, "c")).0.die(&mut world);
+    assert_eq!(expired(&mut world), "0");
+    world.connect(&lasting("c", 10)).0.die(&mut world);
+    world.wait(10);
+    assert_eq!(expired(&mut world), "1");
+}
