@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tests::{Broker, Program, Running};
 
 /// What each publisher sends, and how each subscriber is: nothing of it ends with the broker.
-const FOR_EVER: &str = "-c --wait 60 --reconnect-max 3600";
+const FOR_EVER: &str = "-c --wait 60 --reconnect-max 60";
 
 /// A program that publishes numbered lines, and the thread that writes them.
 struct Publisher {
