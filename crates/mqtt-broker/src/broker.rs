@@ -13,6 +13,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
 use crate::client::{Client, ClientKey, Expiry};
+use crate::promises::{Promises, Promising};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
 use crate::statistics::Statistics;
@@ -35,15 +36,17 @@ pub struct Broker {
     pub(crate) checks: Vec<(ConnectionId, PasswordCheck)>,
     /// Who is shown each packet.
     observer: Option<Observer>,
+    /// The limits of the newest connection.
+    config: Option<Arc<Config>>,
     pub(crate) connections: SlotMap<ConnectionId, Link>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
-    /// How often what was recorded has been made durable.
-    pub(crate) commits: u64,
     /// Whether there is no room to make more changes durable.
     pub(crate) is_full: bool,
     /// What has changed and is not durable yet, if that is wanted.
     pub(crate) records: Option<Vec<Record>>,
+    /// Connections whose output waits for a commit.
+    pub(crate) promising: Promising,
     pub(crate) subscriptions: TopicTree<Subscribers>,
     pub(crate) retained: RetainedMessages,
     pub(crate) timers: Timers<TimerKey>,
@@ -70,8 +73,8 @@ pub(crate) struct Link {
     /// For [`Defect::LateCloseTakesSession`] alone.
     #[cfg(feature = "planted-defects")]
     former_client: Option<ClientKey>,
-    /// The number of commits when something was recorded that its output depends on.
-    pub(crate) owed_at: Option<u64>,
+    /// How much of its output may be written.
+    pub(crate) promises: Promises,
     scheduled: Option<Instant>,
     is_changed: bool,
 }
@@ -92,10 +95,11 @@ impl Broker {
             rules: Rules::default(),
             checks: Vec::new(),
             observer: None,
+            config: None,
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
-            commits: 0,
+            promising: Promising::default(),
             is_full: false,
             records: None,
             subscriptions: TopicTree::default(),
@@ -158,6 +162,11 @@ impl Broker {
             observer: self.observer.clone(),
             ..Config::default()
         };
+        // Connections of a listener share it, until it is another one.
+        if self.config.as_deref() != Some(&config) {
+            self.config = None;
+        }
+        let config = Arc::clone(self.config.get_or_insert_with(|| Arc::new(config)));
         let id = self.connections.insert(Link {
             connection: Connection::server(config, now),
             client: None,
@@ -167,7 +176,7 @@ impl Broker {
             waiting: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,
-            owed_at: None,
+            promises: Promises::default(),
             scheduled: None,
             is_changed: false,
         });
@@ -201,6 +210,13 @@ impl Broker {
         self.note_changes(id);
         self.mark_changed(id);
         self.schedule_connection(id);
+    }
+
+    /// Nothing is read from this connection now, whatever its peer has sent.
+    pub fn handle_unread(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.connection.handle_unread(now);
+        }
     }
 
     /// The socket is gone, without DISCONNECT.
@@ -253,18 +269,12 @@ impl Broker {
         Some(id)
     }
 
-    /// The bytes to write to this connection next.
-    pub fn output(&self, id: ConnectionId) -> &[u8] {
-        self.connections
-            .get(id)
-            .map_or(&[], |link| link.connection.output())
-    }
-
     /// The first `count` bytes of its output were written.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(link) = self.connections.get_mut(id) {
             self.statistics.bytes_sent += count as u64;
             link.connection.consume_output(now, count);
+            link.promises.wrote(count);
             if let Some(key) = link.client {
                 self.send_queue(now, key);
             }
@@ -383,7 +393,7 @@ impl Broker {
         let name = Printable(&client.identifier);
         log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Why(reason));
         client.connection = None;
-        client.session = Some(session);
+        client.session = Some(Box::new(session));
         if let CloseReason::Disconnected(disconnect) = reason {
             if disconnect.reason_code == ReasonCode::Success {
                 client.will = None; // [MQTT-3.14.4-3]

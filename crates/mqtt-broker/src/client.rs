@@ -1,6 +1,6 @@
 //! What the broker knows of a client, connected or not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,9 @@ pub(crate) struct Client {
     pub(crate) who: Who,
     pub(crate) connection: Option<ConnectionId>,
     /// While it is not connected.
-    pub(crate) session: Option<Session>,
-    pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionState>,
+    pub(crate) session: Option<Box<Session>>,
+    /// A table is smaller than a tree where there are few.
+    pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
     /// Messages that wait for room in the window, or for the client.
     pub(crate) queue: VecDeque<Queued>,
     /// Whether the store has it.
@@ -44,7 +45,7 @@ pub(crate) struct Client {
     pub(crate) first_expiry: Option<Instant>,
     /// Whether the loss of messages was told since the queue was last empty.
     pub(crate) overflow_told: bool,
-    pub(crate) will: Option<Will>,
+    pub(crate) will: Option<Box<Will>>,
     /// When the will is due, while the client is not connected.
     pub(crate) will_due: Option<Instant>,
     pub(crate) expiry: Expiry,
@@ -125,13 +126,13 @@ impl Client {
         Self {
             who: Who {
                 user_name: None,
-                client_identifier: identifier.to_string(),
+                client_identifier: Arc::clone(&identifier),
                 listener: 0,
             },
             identifier,
             connection: None,
             session: None,
-            subscriptions: BTreeMap::new(),
+            subscriptions: HashMap::new(),
             queue: VecDeque::new(),
             is_stored: false,
             in_flight: BTreeMap::new(),

@@ -100,7 +100,7 @@ impl Broker {
         let (identifier, assigned) = self.client_identifier(listener, &connect);
         let is_others = self.is_of_another(&identifier, connect.user_name.as_deref(), listener);
         let starts_anew = connect.clean_start || is_others;
-        let (key, mut session) = self.find_session(now, &identifier, starts_anew);
+        let (key, mut session) = self.find_session(now, id, &identifier, starts_anew);
         self.log_connect(id, &identifier, &connect);
         let asked = Expiry::of_connect(&connect);
         let expiry = asked.at_most(self.limits.longest_session);
@@ -119,7 +119,7 @@ impl Broker {
             if !Defect::WillNotCancelled.is_planted() {
                 client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
             }
-            client.will = connect.will;
+            client.will = connect.will.map(Box::new);
         }
         self.store_client(key);
         if let Some(session) = &mut session {
@@ -176,6 +176,7 @@ impl Broker {
     fn find_session(
         &mut self,
         now: Instant,
+        id: ConnectionId,
         identifier: &str,
         clean_start: bool,
     ) -> (ClientKey, Option<Session>) {
@@ -205,10 +206,14 @@ impl Broker {
                     .clients
                     .get_mut(key)
                     .and_then(|client| client.session.take());
+                let session = session.map(|session| *session);
                 (key, session)
             }
             None => {
-                let identifier: Arc<str> = identifier.into();
+                let link = self.connections.get(id);
+                let known = link.map(|link| link.connection.client_identifier());
+                let known = known.filter(|known| ***known == *identifier);
+                let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
                 let key = self.clients.insert(Client::new(Arc::clone(&identifier)));
                 self.by_identifier.insert(identifier, key);
                 (key, None)

@@ -28,6 +28,7 @@ mod connect;
 mod delivering;
 mod listening;
 mod peers;
+mod promises;
 mod publishing;
 mod record;
 mod retained;

@@ -98,6 +98,10 @@ impl Peers {
         self.counts.get(listener).copied().unwrap_or(0)
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Peer> {
+        self.entries.get(index)?.as_ref()
+    }
+
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {
         self.entries.get_mut(index)?.as_mut()
     }

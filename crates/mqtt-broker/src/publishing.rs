@@ -35,6 +35,7 @@ impl Broker {
         if self.lacks_room(publish) && !self.can_be_told(id) {
             return self.end_connection(now, id, ReasonCode::QuotaExceeded);
         }
+        let before = self.record_count();
         let reason_code = match self.denial(publisher, publish) {
             Some(reason_code) => reason_code,
             None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
@@ -51,8 +52,8 @@ impl Broker {
             };
             link.connection
                 .acknowledge(now, packet_identifier, reason_code);
-            if !reason_code.is_error() {
-                link.owed_at = Some(self.commits);
+            if self.record_count() > before {
+                self.promise(id);
             }
         }
     }

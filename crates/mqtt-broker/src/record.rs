@@ -145,7 +145,7 @@ impl Broker {
         self.records.get_or_insert_default();
     }
 
-    /// What has changed since the last time. Make it durable before any output is written.
+    /// What has changed since the last time, to be made durable between `commit_begins` and `commit_ends`.
     pub fn take_records(&mut self) -> Vec<Record> {
         let mut records = self
             .records
@@ -159,17 +159,6 @@ impl Broker {
             self.records = Some(held);
         }
         records
-    }
-
-    /// What was taken with `take_records` is durable.
-    pub fn committed(&mut self) {
-        self.commits += 1;
-    }
-
-    /// Whether the output of this connection promises something that was recorded since the last commit.
-    pub fn is_owed(&self, id: ConnectionId) -> bool {
-        let link = self.connections.get(id);
-        link.is_some_and(|link| link.owed_at == Some(self.commits))
     }
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if
@@ -226,7 +215,7 @@ impl Broker {
         let link = client.connection.and_then(|id| self.connections.get(id));
         let session = match link {
             Some(link) => Some(link.connection.session()),
-            None => client.session.as_ref(),
+            None => client.session.as_deref(),
         };
         let sent = session.into_iter().flat_map(Session::sent);
         let sent = sent.filter_map(|(packet_identifier, outgoing)| {
@@ -247,6 +236,11 @@ impl Broker {
                 sent: None,
             });
         let state = client.state();
+        let subscriptions = client.subscriptions.iter();
+        let mut subscriptions: Vec<_> = subscriptions
+            .map(|(topic_filter, state)| (topic_filter.clone(), *state))
+            .collect();
+        subscriptions.sort_by(|a, b| a.0.cmp(&b.0));
         SavedClient {
             identifier: client.identifier.to_string(),
             state: ClientState {
@@ -259,7 +253,7 @@ impl Broker {
                 will_due: state.will_due.map(|due| due.max(now)),
                 ..state
             },
-            subscriptions: client.subscriptions.clone().into_iter().collect(),
+            subscriptions,
             deliveries: sent.chain(waiting).collect(),
             held: session.into_iter().flat_map(Session::held).collect(),
         }
@@ -283,13 +277,13 @@ impl Broker {
                 (None, None) => {}
             }
         }
-        client.session = Some(Session::restore(sent, saved.held));
+        client.session = Some(Box::new(Session::restore(sent, saved.held)));
         client.is_stored = self.records.is_some();
-        client.subscriptions = saved.subscriptions.into_iter().collect();
+        client.subscriptions = saved.subscriptions.iter().cloned().collect();
         client.who.user_name = saved.state.user_name;
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
-        client.will = saved.state.will;
+        client.will = saved.state.will.map(Box::new);
         // A clock that has jumped back makes nothing last longer than it was to last.
         let longest = match client.expiry {
             Expiry::After(time) => now.checked_add(time),
@@ -300,7 +294,7 @@ impl Broker {
         let delay = |will: &Will| Duration::from_secs(will.will_delay_interval.unwrap_or(0).into());
         let latest = client.will.as_ref().map(|will| now + delay(will));
         client.will_due = saved.state.will_due.min(latest);
-        let subscriptions = client.subscriptions.clone();
+        let subscriptions = saved.subscriptions;
         let key = self.clients.insert(client);
         self.by_identifier.insert(identifier, key);
         for (topic_filter, state) in subscriptions {
@@ -316,11 +310,8 @@ impl Broker {
         if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
             if client.is_stored {
                 records.push(record(client));
-                if let Some(link) = client
-                    .connection
-                    .and_then(|id| self.connections.get_mut(id))
-                {
-                    link.owed_at = Some(self.commits);
+                if let Some(id) = client.connection {
+                    self.promise(id);
                 }
             }
         }
@@ -364,6 +355,7 @@ impl Broker {
             return;
         };
         let changes = link.connection.take_changes();
+        let before = self.records.as_ref().map_or(0, Vec::len);
         let Some(client) = link.client.and_then(|key| self.clients.get_mut(key)) else {
             return;
         };
@@ -405,9 +397,21 @@ impl Broker {
                 };
             if let (Some(records), Some(record), true) = (&mut self.records, record, is_stored) {
                 records.push(record);
-                link.owed_at = Some(self.commits);
             }
         }
+        if self.record_count() > before {
+            self.promise(id);
+        }
+    }
+
+    /// Whether something has changed since the records were last taken.
+    pub fn has_records(&self) -> bool {
+        self.record_count() > 0
+    }
+
+    /// How many records wait to be taken.
+    pub(crate) fn record_count(&self) -> usize {
+        self.records.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -419,7 +423,7 @@ impl Client {
             expiry: self.expiry,
             session_ends: self.session_ends,
             is_connected: self.connection.is_some(),
-            will: self.will.clone(),
+            will: self.will.as_deref().cloned(),
             will_due: self.will_due,
         }
     }

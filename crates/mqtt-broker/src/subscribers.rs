@@ -63,7 +63,13 @@ impl Subscribers {
             .find(|other| other.client == subscriber.client)
         {
             Some(other) => other.state = subscriber.state,
-            None => list.push(subscriber),
+            // Most topic filters have one subscriber, and there may be a million of them.
+            None => {
+                if list.is_empty() {
+                    list.reserve_exact(1);
+                }
+                list.push(subscriber);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! the application wants in `commands.rs`, QoS 1 and 2 in `delivery/`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
@@ -26,7 +27,8 @@ pub struct Connection {
     pub(crate) role: Role,
     pub(crate) state: State,
     pub(crate) version: ProtocolVersion,
-    pub(crate) client_identifier: String,
+    /// Shared with whoever else has to know it.
+    pub(crate) client_identifier: Arc<str>,
     pub(crate) session: Session,
     pub(crate) peer: PeerLimits,
     pub(crate) keep_alive: KeepAlive,
@@ -39,7 +41,8 @@ pub struct Connection {
     pub(crate) problem_information: bool,
     /// Server: whether CONNECT asked for a session that ends with its connection.
     pub(crate) session_ends_with_connection: bool,
-    pub(crate) config: Config,
+    /// That of many connections, at a server.
+    pub(crate) config: Arc<Config>,
     handshake_deadline: Instant,
     decoder: Decoder,
     pub(crate) output: Output,
@@ -97,7 +100,7 @@ impl Connection {
         let mut connection = Self {
             clean_start: connect.clean_start,
             has_state: session.is_some(),
-            client_identifier: connect.client_identifier.clone(),
+            client_identifier: connect.client_identifier.as_str().into(),
             session: session.unwrap_or_default(),
             keep_alive: KeepAlive::new(Role::Client, interval, now),
             authentication: Authentication::of_connect(connect),
@@ -105,7 +108,7 @@ impl Connection {
                 .properties
                 .request_problem_information
                 .unwrap_or(true),
-            ..Self::new(Role::Client, version, decoder, config, now)
+            ..Self::new(Role::Client, version, decoder, Arc::new(config), now)
         };
         connection.begin_recording();
         let packet = Packet::Connect(Box::new(connect.clone()));
@@ -115,7 +118,8 @@ impl Connection {
     }
 
     /// The server's end, which waits for CONNECT.
-    pub fn server(config: Config, now: Instant) -> Self {
+    pub fn server(config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        let config = config.into();
         let decoder = Decoder::server(config.maximum_packet_size);
         Self::new(Role::Server, ProtocolVersion::V3_1_1, decoder, config, now)
     }
@@ -124,14 +128,14 @@ impl Connection {
         role: Role,
         version: ProtocolVersion,
         decoder: Decoder,
-        config: Config,
+        config: Arc<Config>,
         now: Instant,
     ) -> Self {
         Self {
             role,
             state: State::Handshake,
             version,
-            client_identifier: String::new(),
+            client_identifier: Arc::default(),
             session: Session::default(),
             peer: PeerLimits::default(),
             keep_alive: KeepAlive::new(role, Duration::ZERO, now),
@@ -321,7 +325,7 @@ impl Connection {
     }
 
     /// The client identifier, as far as it is known.
-    pub fn client_identifier(&self) -> &str {
+    pub fn client_identifier(&self) -> &Arc<str> {
         &self.client_identifier
     }
 

@@ -52,11 +52,13 @@ pub enum Defect {
     SessionAfterExpiry,
     /// M24: a repeat counts twice towards the receive maximum.
     RepeatCounts,
+    /// M25: a commit releases what was promised while it was made.
+    CommitCoversLater,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 24] = [
+    pub const ALL: [(&str, Self); 25] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -81,6 +83,7 @@ impl Defect {
         ("M22", Self::BytesAreActivity),
         ("M23", Self::SessionAfterExpiry),
         ("M24", Self::RepeatCounts),
+        ("M25", Self::CommitCoversLater),
     ];
 
     /// Whether it shows only where the broker has a store and dies.
@@ -91,6 +94,7 @@ impl Defect {
                 | Self::HeldInAnotherCommit
                 | Self::CommitErrorIgnored
                 | Self::CommitUnsynced
+                | Self::CommitCoversLater
         )
     }
 

@@ -33,7 +33,7 @@ impl Connection {
             return;
         }
         if let Some(identifier) = &properties.assigned_client_identifier {
-            self.client_identifier.clone_from(identifier);
+            self.client_identifier = identifier.as_str().into();
         }
         if let Some(seconds) = properties.server_keep_alive {
             self.set_keep_alive(now, seconds);
@@ -74,8 +74,7 @@ impl Connection {
     /// Server: CONNECT came.
     pub(crate) fn handle_connect(&mut self, now: Instant, connect: Box<Connect>) -> Event<'static> {
         self.version = connect.protocol_version;
-        self.client_identifier
-            .clone_from(&connect.client_identifier);
+        self.client_identifier = connect.client_identifier.as_str().into();
         self.peer = PeerLimits::of_client(&connect);
         self.begin_sent_aliases();
         self.authentication = Authentication::of_connect(&connect);
@@ -107,7 +106,7 @@ impl Connection {
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-3.2.2-4]
         }
         if let Some(identifier) = &connack.properties.assigned_client_identifier {
-            self.client_identifier.clone_from(identifier);
+            self.client_identifier = identifier.as_str().into();
         }
         if let Some(seconds) = connack.properties.server_keep_alive {
             self.set_keep_alive(now, seconds); // [MQTT-3.1.2-21]

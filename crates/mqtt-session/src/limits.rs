@@ -6,7 +6,7 @@ use crate::Observer;
 use mqtt_codec::{ConnackProperties, Connect, PacketIdentifier, QoS, TopicAlias};
 
 /// Limits of this end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
     pub maximum_packet_size: u32,

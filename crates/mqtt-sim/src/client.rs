@@ -38,6 +38,8 @@ pub(crate) struct SimClient {
     pub(crate) failure: Option<Violation>,
     /// What the broker is known to have made durable.
     pub(crate) durable: Durable,
+    /// What it is making durable.
+    pub(crate) promised: Durable,
 }
 
 /// The state of a client's session at the broker, as far as its store goes.
@@ -75,6 +77,7 @@ impl SimClient {
             will_due: None,
             failure: None,
             durable: Durable::default(),
+            promised: Durable::default(),
         }
     }
 
@@ -167,12 +170,17 @@ impl SimClient {
         }
     }
 
-    /// The broker has made durable what it knows.
-    pub(crate) fn broker_commits(&mut self) {
-        self.durable = Durable {
+    /// The broker is about to make durable what it knows.
+    pub(crate) fn broker_promises(&mut self) {
+        self.promised = Durable {
             model: self.model,
             down: self.down.clone(),
         };
+    }
+
+    /// It has done so.
+    pub(crate) fn promises_are_kept(&mut self) {
+        self.durable = self.promised.clone();
     }
 
     /// The broker has died and begins with what was durable: all connections are lost.

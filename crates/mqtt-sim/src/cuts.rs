@@ -275,9 +275,11 @@ impl World {
         if let Some((_, Some(store))) = &mut self.store {
             let records = self.broker.take_records();
             if !records.is_empty() {
-                return store
+                self.broker.commit_begins();
+                store
                     .commit(&records, clock)
-                    .map_err(|error| error.to_string());
+                    .map_err(|error| error.to_string())?;
+                self.broker.commit_ends();
             }
         }
         Ok(())

@@ -40,8 +40,8 @@ pub(crate) struct Link {
     pub(crate) accepted: u64,
     /// The model knows that the broker's end is over.
     pub(crate) end_is_counted: bool,
-    /// How many bytes at the front of the broker's output are past the checker: what the promises of
-    /// is durable.
+    /// How many bytes at the front of the broker's output are past the checker. They may be written
+    /// once what they promise is durable.
     pub(crate) checked: usize,
     /// When the broker answered CONNECT; its bytes may leave later.
     pub(crate) answered_at: Option<Instant>,

@@ -37,6 +37,8 @@ pub struct Plan {
     /// Whether the broker has a store, and dies now and then: chance of a crash for each step, in
     /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
     pub store: Option<(u32, u32)>,
+    /// Chance that a commit is not done yet, each time it is looked for, in 1/100.
+    pub slow_store: u8,
     /// Chance of a crash of a client that can crash, for each step, in 1/10000.
     pub crashes: u32,
     /// Steps of the stormy phase at most.
@@ -133,6 +135,7 @@ impl Plan {
                 0
             },
             store: None,
+            slow_store: 0,
             crashes: if kinds.crashes && cuts > 0 {
                 rng.u32(5..50)
             } else {
@@ -147,6 +150,7 @@ impl Plan {
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
         self.store = Some((rng.u32(5..60), faults));
+        self.slow_store = if rng.bool() { rng.u8(1..95) } else { 0 };
         self.messages = self.messages.min(30);
         self
     }

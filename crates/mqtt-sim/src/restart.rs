@@ -22,6 +22,8 @@ pub(crate) struct SimStore {
     /// The number of the commit that is made next. It is stored with each commit, in a retained
     /// message that nobody asks for: so one that has failed shows whether it was done all the same.
     turn: u64,
+    /// Records of the commit that is being made, as long as the disk takes for it.
+    committing: Option<Vec<Record>>,
 }
 
 const TURN: &str = "turn";
@@ -38,7 +40,16 @@ pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>
     broker.record_changes();
     broker.restore(now, Saved::default());
     let (store, turn) = (Some(store), 1);
-    (broker, Some(SimStore { disk, store, turn }))
+    let committing = None;
+    (
+        broker,
+        Some(SimStore {
+            disk,
+            store,
+            turn,
+            committing,
+        }),
+    )
 }
 
 fn broker(plan: &Plan) -> Broker {
@@ -58,16 +69,36 @@ fn broker(plan: &Plan) -> Broker {
 }
 
 impl World {
-    /// Makes durable what the broker has recorded, and with it what it has to say; if there is a
-    /// store.
+    /// Makes durable what the broker has recorded, and with it what it has to say; if there is a store.
+    /// On a slow disk a commit is done some time after it has begun, and what is recorded meanwhile is
+    /// the next one.
     pub(crate) fn commit(&mut self) -> Result<(), Violation> {
+        let Some(sim_store) = &mut self.store else {
+            return Ok(());
+        };
+        if sim_store.committing.is_none() {
+            let mut records = self.broker.take_records();
+            if !records.is_empty() {
+                records.push(turn_record(sim_store.turn));
+                sim_store.committing = Some(records);
+                self.broker.commit_begins();
+            }
+            self.output_is_promised()?;
+        }
+        let is_slow = !self.is_calm && self.rng.u8(0..100) < self.plan.slow_store;
+        match is_slow {
+            true => Ok(()),
+            false => self.end_commit(),
+        }
+    }
+
+    /// The commit that has begun is done, or fails.
+    fn end_commit(&mut self) -> Result<(), Violation> {
         let clock = self.clock();
         let Some(sim_store) = &mut self.store else {
             return Ok(());
         };
-        let mut records = self.broker.take_records();
-        if !records.is_empty() {
-            records.push(turn_record(sim_store.turn));
+        if let Some(records) = sim_store.committing.take() {
             let (_, faults) = self.plan.store.unwrap_or_default();
             if !self.is_calm && self.rng.u32(0..1000) < faults {
                 sim_store.disk.fail_after(self.rng.u32(0..30));
@@ -80,11 +111,15 @@ impl World {
                 self.note(|| "the store has failed".to_owned());
                 return self.broker_fails(turn, power_loss);
             }
-            if turn % 16 == 0 {
+            self.broker.commit_ends();
+            if turn % 16 == 0 && !self.broker.has_records() {
                 self.check_store()?;
             }
         }
-        self.output_is_durable()
+        self.clients
+            .iter_mut()
+            .for_each(SimClient::promises_are_kept);
+        Ok(())
     }
 
     /// What is stored is what the broker knows (I15).
@@ -121,8 +156,8 @@ impl World {
         Ok(())
     }
 
-    /// What the broker has to say may be said, and counts as said.
-    fn output_is_durable(&mut self) -> Result<(), Violation> {
+    /// What the broker has to say will be said once the commit is done that begins now.
+    fn output_is_promised(&mut self) -> Result<(), Violation> {
         // What a connection that has ended says comes before what follows from its end.
         let has_ended = |world: &Self, index: usize| {
             let connection = world.links[index].connection;
@@ -137,7 +172,7 @@ impl World {
         for index in 0..self.links.len() {
             self.check_output(index)?;
         }
-        self.clients.iter_mut().for_each(SimClient::broker_commits);
+        self.clients.iter_mut().for_each(SimClient::broker_promises);
         Ok(())
     }
 
@@ -145,7 +180,9 @@ impl World {
     fn broker_fails(&mut self, turn: u64, power_loss: bool) -> Result<(), Violation> {
         let saved = self.reopen(power_loss)?;
         if turn_of(&saved) == Some(turn) {
-            self.output_is_durable()?;
+            self.clients
+                .iter_mut()
+                .for_each(SimClient::promises_are_kept);
         }
         self.restart(saved);
         Ok(())
@@ -202,6 +239,9 @@ impl World {
 
     fn restart(&mut self, saved: Saved) {
         self.crashes += 1;
+        if let Some(sim_store) = &mut self.store {
+            sim_store.committing = None;
+        }
         for link in &mut self.links {
             link.connection = None;
             link.broker_input.clear();

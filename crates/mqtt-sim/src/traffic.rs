@@ -77,8 +77,10 @@ impl World {
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
-        if self.plan.store.is_none() || Defect::WrittenBeforeCommit.is_planted() {
-            self.check_output(index)?;
+        match Defect::WrittenBeforeCommit.is_planted() {
+            true => self.check_output(index)?,
+            // What no commit stands before is said at once.
+            false => self.check_output_to(index, self.broker.output(id).len())?,
         }
         let has_ended = self.broker.has_ended(id);
         let link = &mut self.links[index];
@@ -87,8 +89,12 @@ impl World {
         } else {
             LINK_CAPACITY.saturating_sub(link.down.len())
         };
-        let count = link.checked.min(room);
-        let bytes = self.broker.output(id)[..count].to_vec();
+        let output = match Defect::WrittenBeforeCommit.is_planted() {
+            true => self.broker.whole_output(id),
+            false => self.broker.output(id),
+        };
+        let count = link.checked.min(room).min(output.len());
+        let bytes = output[..count].to_vec();
         link.checked -= count;
         self.broker.consume_output(self.now, id, count);
         if !link.is_cut {
@@ -102,7 +108,7 @@ impl World {
         if open && self.rng.u8(0..100) < self.plan.spurious {
             link.down.extend(spurious(&mut self.rng));
         }
-        if has_ended && self.broker.output(id).is_empty() {
+        if has_ended && self.broker.whole_output(id).is_empty() {
             self.broker_end_is_gone(index);
         }
         if !bytes.is_empty() {
@@ -113,17 +119,23 @@ impl World {
 
     /// Looks at what the broker has to say on a link and has not said before.
     pub(crate) fn check_output(&mut self, index: usize) -> Result<(), Violation> {
+        self.check_output_to(index, usize::MAX)
+    }
+
+    /// The same for so many bytes at the front of it.
+    fn check_output_to(&mut self, index: usize, count: usize) -> Result<(), Violation> {
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
-        let (output, checked) = (self.broker.output(id), self.links[index].checked);
+        let (output, checked) = (self.broker.whole_output(id), self.links[index].checked);
         if output.len() > MAXIMUM_UNWRITTEN {
             let client = self.links[index].client;
             let what = format!("{} bytes wait for client {client}", output.len());
             return Err(Violation::new("I8", what));
         }
-        let bytes = output[checked..].to_vec();
-        self.links[index].checked = output.len();
+        let count = count.min(output.len()).max(checked);
+        let bytes = output[checked..count].to_vec();
+        self.links[index].checked = count;
         self.check_broker_bytes(index, &bytes)
     }
 
@@ -186,9 +198,11 @@ impl World {
             let late = !self.is_calm && self.plan.late_closes && self.rng.u8(0..8) > 0;
             if closed && link.up.is_empty() && !late {
                 self.note(|| format!("broker notices the end of link {index}"));
-                // What it gave to the socket counts as sent: it cannot know better.
+                // What it gave to the socket counts as sent: it cannot know better. So does what it
+                // would have given to it after the commit.
                 self.links[index].is_cut = true;
                 self.broker_sends(index)?;
+                self.check_output(index)?;
                 self.broker.handle_close(self.now, id);
                 self.broker_end_is_gone(index);
             }
@@ -214,7 +228,7 @@ impl World {
         self.broker.handle_input(self.now, id, &mut rest);
         let link = &mut self.links[index];
         link.broker_input = rest.to_vec();
-        if link.answered_at.is_none() && !self.broker.output(id).is_empty() {
+        if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
             link.answered_at = Some(self.now);
             self.accepted += 1;
             link.accepted = self.accepted;
@@ -384,7 +398,9 @@ impl World {
             let connection = self.links[index].connection;
             if connection.is_some_and(|id| self.broker.has_ended(id)) {
                 self.broker_sends(index)?;
-                // Its bytes may wait for room in the link; what it means for the session does not.
+                self.check_output(index)?;
+                // Its bytes may wait for room in the link, or for a commit; what it means for the session
+                // does not.
                 self.connection_has_ended(index);
             }
         }

@@ -227,7 +227,7 @@ impl World {
                 && link.client_is_open
                 && link
                     .connection
-                    .is_some_and(|id| self.broker.output(id).is_empty())
+                    .is_some_and(|id| self.broker.whole_output(id).is_empty())
         })
     }
 

@@ -202,7 +202,7 @@ fn an_assigned_client_identifier_is_used_again() {
         .connection()
         .unwrap()
         .client_identifier()
-        .to_owned();
+        .to_string();
     client.proves("5.0:MQTT-3.1.3-2", name, "assigned".to_owned());
 }
 

@@ -88,7 +88,7 @@ pub struct Who {
     /// The user name, if there is one.
     pub user_name: Option<String>,
     /// The client identifier.
-    pub client_identifier: String,
+    pub client_identifier: Arc<str>,
     /// The number of the listener where the client came in: its rules hold.
     pub listener: u32,
 }

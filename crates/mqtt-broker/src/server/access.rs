@@ -63,12 +63,8 @@ impl Server {
     fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
         self.broker.handle_checked(now, id, result);
         // What came behind CONNECT has waited.
-        let index = self.peers.index_of(id);
-        if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
-            if !peer.is_ready {
-                peer.is_ready = true;
-                self.ready.push(index);
-            }
+        if let Some(index) = self.peers.index_of(id) {
+            self.read_again(index);
         }
     }
 }

@@ -1,19 +1,24 @@
 //! [`Journal`]: makes what the broker records durable, and keeps what it could not while the disk is full.
 //!
-//! A full disk is not the end: what waits for a commit waits, nothing that depends on it is written, and
-//! the store is opened anew until there is room. Every other failure of the store ends the broker, as
-//! nobody knows then what is on the disk.
+//! Commits are made beside the loop, one at a time; what is recorded meanwhile is the next one. A full
+//! disk is not the end: what waits for a commit waits, nothing that depends on it is written, and the
+//! store is opened anew until there is room. Every other failure of the store ends the broker, as nobody
+//! knows then what is on the disk.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Broker, Clock, EVENTS, Record, ServerError, Store, StoreError, SyncPolicy};
+use mio::Waker;
+
+use super::committer::{Commit, Committer, Done};
+use super::{SHUTDOWN_TIMEOUT, ServerError};
+use crate::{Broker, Clock, EVENTS, Record, Store, StoreError, SyncPolicy};
 
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// With so many records an interval ends before its time.
+/// With so many records an interval ends before its time, and those who make more wait for the disk.
 const MAXIMUM_WAITING: usize = 100_000;
 
 /// With so many bytes of payloads in them too.
@@ -22,21 +27,21 @@ const MAXIMUM_BYTES: usize = 64 * 1024 * 1024;
 /// So many records may wait for room; clients that would make more are turned away before.
 const MAXIMUM_HELD: usize = 1_000_000;
 
-/// With less room than this in bytes the store is not tried.
-const ROOM: usize = 64 * 1024;
-
 /// The way from the records of a turn into the store.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
     policy: SyncPolicy,
-    /// None while the disk is full: what failed once is not used again.
+    committer: Committer,
+    /// None while a commit is made, and while the disk is full: what failed once is not used again.
     store: Option<Store>,
-    /// Records that are not on the disk for sure, oldest first.
+    /// A commit is being made.
+    is_busy: bool,
+    /// Records that the store has, but perhaps not the disk; oldest first.
+    unsynced: Vec<Record>,
+    /// Records behind them, for the next commit.
     waiting: Vec<Record>,
-    /// So many of them were given to the store, which waits with its sync.
-    committed: usize,
-    /// The bytes of their payloads.
+    /// The bytes of the payloads of both, and of the commit that is being made.
     bytes: usize,
     retry_at: Option<Instant>,
 }
@@ -44,13 +49,10 @@ pub(super) struct Journal {
 /// What became of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// All that was recorded is as durable as the policy wants it.
+    /// All that was recorded before it began is as durable as the policy wants it.
     All,
-    /// There is no room: connections whose output depends on it wait (`Broker::is_owed`).
-    Not {
-        /// Whether the store was tried just now.
-        was_tried: bool,
-    },
+    /// There is no room: connections that await it wait on.
+    NoRoom,
 }
 
 impl Journal {
@@ -59,6 +61,7 @@ impl Journal {
         path: &Path,
         policy: SyncPolicy,
         broker: &mut Broker,
+        waker: Arc<Waker>,
     ) -> Result<Self, ServerError> {
         let mut store = Store::open(path, policy)?;
         let clock = Clock::now();
@@ -73,107 +76,137 @@ impl Journal {
         broker.restore(clock.now, saved);
         // Sessions begin to expire now, and not again at the next start.
         store.sync(&broker.take_records(), clock)?;
-        broker.committed();
+        Ok(Self::new(store, path, policy, waker)?)
+    }
+
+    pub(super) fn new(
+        store: Store,
+        path: &Path,
+        policy: SyncPolicy,
+        waker: Arc<Waker>,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             policy,
+            committer: Committer::start(waker)?,
             store: Some(store),
+            is_busy: false,
+            unsynced: Vec::new(),
             waiting: Vec::new(),
-            committed: 0,
             bytes: 0,
             retry_at: None,
         })
     }
 
-    /// When `commit` wants to be called, even without records.
+    /// When `begin` wants to be called, even without records.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.retry_at
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Makes the records of a turn durable, behind those that wait.
-    pub(super) fn commit(
-        &mut self,
-        records: Vec<Record>,
-        clock: Clock,
-    ) -> Result<Committed, StoreError> {
-        let has_new = !records.is_empty();
+    /// Takes the records of a turn, behind those that wait.
+    ///
+    /// # Errors
+    /// If there has been no room for more of them than can be kept.
+    pub(super) fn record(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
         self.bytes += records.iter().map(Record::payload_length).sum::<usize>();
-        self.waiting.extend(records);
-        let is_due = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        match self.retry_at {
-            Some(_) if !is_due => self.held(false),
-            None if !has_new && !is_due => Ok(Committed::All),
-            _ => match self.try_commit(clock) {
-                Ok(()) => Ok(Committed::All),
-                // Nothing was written where the store could not even be opened again.
-                Err(error) if error.is_disk_full() || self.store.is_none() => {
-                    self.disk_is_full(&error);
-                    self.held(true)
-                }
-                Err(error) => Err(error),
-            },
+        match self.waiting.is_empty() {
+            true => self.waiting = records,
+            false => self.waiting.extend(records),
         }
+        // Their messages are those of the queues, which have limits of their own.
+        match self.waiting.len() > MAXIMUM_HELD {
+            true => Err(StoreError::NoRoom),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether connections that await a commit have to stop making more records.
+    pub(super) fn is_behind(&self) -> bool {
+        self.retry_at.is_some() || self.is_too_much()
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.waiting.len() + self.unsynced.len() > MAXIMUM_WAITING || self.bytes > MAXIMUM_BYTES
+    }
+
+    /// Begins a commit of all that waits, if it is time for one; says whether it did.
+    ///
+    /// # Errors
+    /// If that is not possible any more.
+    pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
+        let is_due = self.poll_timeout().is_some_and(|due| due <= clock.now);
+        let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_due;
+        if has_to_wait || self.waiting.is_empty() && !is_due {
+            return Ok(false);
+        }
+        // What has waited for room has waited long enough.
+        let is_sync = self.store.is_none() || self.is_too_much();
+        let commit = self.next_commit(clock, is_sync);
+        self.committer.begin(commit)?;
+        self.is_busy = true;
+        Ok(true)
+    }
+
+    fn next_commit(&mut self, clock: Clock, is_sync: bool) -> Commit {
+        Commit {
+            store: self.store.take(),
+            path: self.path.clone(),
+            policy: self.policy,
+            records: std::mem::take(&mut self.waiting),
+            clock,
+            is_sync,
+        }
+    }
+
+    /// What became of the commit that was begun, if it is done.
+    ///
+    /// # Errors
+    /// If the store has failed for good.
+    pub(super) fn poll(&mut self) -> Result<Option<Committed>, StoreError> {
+        if !self.is_busy {
+            return Ok(None);
+        }
+        let done = self.committer.poll()?;
+        done.map(|done| self.is_done(done)).transpose()
     }
 
     /// Makes everything durable: the broker ends.
     pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
-        self.policy = SyncPolicy::Always;
-        self.try_commit(clock)
+        if self.is_busy {
+            let done = self.committer.wait(SHUTDOWN_TIMEOUT)?;
+            self.is_done(done)?;
+        }
+        self.next_commit(clock, true).run().result
     }
 
-    fn try_commit(&mut self, clock: Clock) -> Result<(), StoreError> {
-        let is_anew = self.store.is_none();
-        if is_anew {
-            self.store = Some(self.reopen()?);
-            self.committed = 0;
+    fn is_done(&mut self, done: Done) -> Result<Committed, StoreError> {
+        self.is_busy = false;
+        self.unsynced.extend(done.records);
+        match done.result {
+            Ok(()) => {}
+            // Nothing was written where the store could not even be opened again.
+            Err(error) if error.is_disk_full() || done.store.is_none() => {
+                self.disk_is_full(&error);
+                return Ok(Committed::NoRoom);
+            }
+            Err(error) => return Err(error),
         }
-        let is_too_much = self.is_too_much();
-        let Some(store) = &mut self.store else {
-            return Ok(()); // it is there now
-        };
-        let new = self.waiting.get(self.committed..).unwrap_or_default();
-        // What has waited for room has waited long enough.
-        let may_wait = matches!(self.policy, SyncPolicy::Interval(_)) && !is_anew;
-        match may_wait && !is_too_much {
-            true => store.commit(new, clock)?,
-            false => store.sync(new, clock)?,
-        }
-        self.committed = self.waiting.len();
-        if store.is_synced() {
-            self.waiting.clear();
-            (self.committed, self.bytes) = (0, 0);
+        self.store = done.store;
+        if self.store.as_ref().is_some_and(Store::is_synced) {
+            self.unsynced.clear();
+            self.bytes = self.waiting.iter().map(Record::payload_length).sum();
         }
         if self.retry_at.take().is_some() {
             log::info!(target: EVENTS, "There is room again: what waited is stored.");
         }
-        Ok(())
-    }
-
-    /// The file again, if there is some room beside it: opening it reads all of it.
-    fn reopen(&self) -> Result<Store, StoreError> {
-        let probe = self.path.with_extension("room");
-        let written = std::fs::write(&probe, [0; ROOM]);
-        let _ = std::fs::remove_file(&probe);
-        let io = |error: io::Error| StoreError::Access(Box::new(error.into()));
-        written.map_err(io)?;
-        Store::reopen(&self.path, self.policy)
-    }
-
-    fn is_too_much(&self) -> bool {
-        self.waiting.len() > MAXIMUM_WAITING || self.bytes > MAXIMUM_BYTES
-    }
-
-    fn held(&self, was_tried: bool) -> Result<Committed, StoreError> {
-        // Their messages are those of the queues, which have limits of their own.
-        if self.waiting.len() > MAXIMUM_HELD {
-            return Err(StoreError::NoRoom);
-        }
-        Ok(Committed::Not { was_tried })
+        Ok(Committed::All)
     }
 
     fn disk_is_full(&mut self, error: &StoreError) {
-        self.store = None;
+        let newer = std::mem::take(&mut self.waiting);
+        self.waiting = std::mem::take(&mut self.unsynced);
+        self.waiting.extend(newer);
         if self.retry_at.replace(Instant::now() + RETRY).is_none() {
             log::error!(
                 target: EVENTS,

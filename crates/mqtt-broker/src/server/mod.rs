@@ -1,15 +1,17 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
 mod access;
+mod committer;
 mod error;
 mod journal;
+#[cfg(test)]
+mod slow_disk;
 #[cfg(unix)]
 mod status;
 mod writing;
 
 pub use error::ServerError;
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,8 +32,8 @@ const STOP: Token = Token(usize::MAX - 1);
 /// The configuration is to be read again.
 const RELOAD: Token = Token(usize::MAX - 2);
 
-/// A password was checked.
-const CHECKED: Token = Token(usize::MAX - 3);
+/// Something was done beside the loop: a password checked, a commit made.
+const DONE: Token = Token(usize::MAX - 3);
 
 /// Somebody asks how it is.
 #[cfg(unix)]
@@ -58,8 +60,10 @@ pub struct Server {
     listeners: Vec<BoundListener>,
     broker: Broker,
     journal: Option<Journal>,
-    /// Connections whose output promises what is not durable, as the disk is full.
-    held: BTreeSet<ConnectionId>,
+    /// Connections that awaited a commit when the disk was found full.
+    held: Vec<ConnectionId>,
+    /// Peers that are not read from until a commit is done.
+    paused: Vec<usize>,
     peers: Peers,
     /// Peers that may have more to read.
     ready: Vec<usize>,
@@ -120,7 +124,7 @@ impl Server {
     pub fn bind(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
-        let waker = Arc::new(Waker::new(poll.registry(), CHECKED)?);
+        let waker = Arc::new(Waker::new(poll.registry(), DONE)?);
         let local_only = settings.listeners.is_empty();
         if local_only {
             for port in default_ports {
@@ -155,7 +159,8 @@ impl Server {
             listeners: bound,
             broker,
             journal: None,
-            held: BTreeSet::new(),
+            held: Vec::new(),
+            paused: Vec::new(),
             peers: Peers::default(),
             ready: Vec::new(),
             writable: Vec::new(),
@@ -189,7 +194,10 @@ impl Server {
         rules::announce(&self.listeners, &access);
         self.broker.set_access(access);
         let store = self.settings.store();
-        let journal = store.map(|path| Journal::open(&path, self.settings.sync, &mut self.broker));
+        let journal = store.map(|path| {
+            let waker = Arc::clone(&self.waker);
+            Journal::open(&path, self.settings.sync, &mut self.broker, waker)
+        });
         self.journal = journal.transpose()?;
         self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
         Ok(())
@@ -251,7 +259,7 @@ impl Server {
             match event.token() {
                 STOP => stop = true,
                 RELOAD => self.reload(),
-                CHECKED => {}
+                DONE => {}
                 #[cfg(unix)]
                 STATUS => self.tell_status(now),
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
@@ -270,7 +278,7 @@ impl Server {
             self.tell_status(now);
         }
         self.check_passwords(now);
-        self.broker.handle_timeout(now);
+        self.handle_timeout(now);
         self.publish_statistics(now);
         self.write(now)?;
         self.end_lingering(now);
@@ -301,6 +309,17 @@ impl Server {
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.broker.poll_timeout().is_some_and(|due| due <= now) {
+            // The silence of those that are not read from says nothing.
+            let paused = self.paused.iter();
+            for id in paused.filter_map(|index| self.peers.get(*index)?.connection) {
+                self.broker.handle_unread(now, id);
+            }
+            self.broker.handle_timeout(now);
         }
     }
 
@@ -398,11 +417,17 @@ impl Server {
         if !peer.buffer.is_allocated() {
             std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
         }
-        let blocked = peer.connection.is_some_and(|id| {
-            self.broker.output(id).len() >= MAXIMUM_UNWRITTEN
-                || self.broker.is_waiting(id)
-                || self.held.contains(&id)
-        });
+        let is_behind = self.journal.as_ref().is_some_and(Journal::is_behind);
+        let awaits_commit = |id| is_behind && self.broker.awaits_commit(id);
+        let is_paused = peer.connection.is_some_and(awaits_commit);
+        let blocked = is_paused
+            || peer.connection.is_some_and(|id| {
+                self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN
+                    || self.broker.is_waiting(id)
+            });
+        if is_paused {
+            self.paused.push(index);
+        }
         let status = match blocked {
             true => Ok(ReadStatus::More),
             false => peer.buffer.fill(&mut peer.stream),
@@ -425,7 +450,7 @@ impl Server {
             peer.buffer = ReadBuffer::default();
         }
         match (status, peer.connection) {
-            // Tried again when something was written, or its password was checked.
+            // Tried again when something was written, its password was checked, or a commit is done.
             (Ok(ReadStatus::More), _) if blocked => {}
             (Ok(ReadStatus::More), _) => {
                 peer.is_ready = true;
@@ -459,7 +484,7 @@ impl Server {
         loop {
             let now = Instant::now();
             self.check_passwords(now);
-            self.broker.handle_timeout(now);
+            self.handle_timeout(now);
             self.write(now)?;
             for index in std::mem::take(&mut self.ready) {
                 self.read(now, index);

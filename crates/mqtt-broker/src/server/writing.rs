@@ -1,90 +1,83 @@
-//! What the loop writes: the output of connections, once what it promises is durable, and how they end.
+//! What the loop writes: the output of connections that waits for no commit, the commits, and how
+//! connections end.
 
 use std::time::Instant;
 
 use mqtt_transport::ReadBuffer;
 
-use super::journal::Committed;
+use super::journal::{Committed, Journal};
 use super::{LINGER, MAXIMUM_UNWRITTEN, Server, ServerError};
 use crate::{Clock, ConnectionId};
 
 impl Server {
-    /// Writes what there is, as soon as what it promises is durable. What follows from writing (room in
-    /// a window, a socket that is gone and its client's will) is another round, with its own commit.
+    /// Writes what there is and waits for no commit, and begins the commit of what this turn has recorded.
     pub(super) fn write(&mut self, now: Instant) -> Result<(), ServerError> {
+        self.end_commit(now)?;
         let mut changed = std::mem::take(&mut self.writable);
-        let mut gone = Vec::new();
         loop {
+            // Writing gives more to say: there is room in a window, or a socket and its client's will.
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
-            // Written once in a round: what writing gives more to say waits for its own commit.
+            if changed.is_empty() {
+                break;
+            }
             changed.sort_unstable();
             changed.dedup();
-            self.commit(now, &mut changed)?;
-            if changed.is_empty() {
-                match self.broker.poll_changed() {
-                    None => return Ok(()),
-                    Some(id) => changed.push(id),
-                }
-                continue;
-            }
             for id in changed.drain(..) {
-                gone.extend(self.write_to(now, id).err().map(|index| (id, index)));
-            }
-            for (id, index) in gone.drain(..) {
-                self.broker.handle_close(now, id);
-                self.close(now, id, index);
+                if let Err(index) = self.write_to(now, id) {
+                    self.broker.handle_close(now, id);
+                    self.close(now, id, index);
+                }
             }
         }
+        self.begin_commit()
     }
 
-    /// Makes durable what the turn has recorded. Where that cannot be, those who would be told of it are
-    /// taken out of `changed`, until it can.
-    fn commit(&mut self, now: Instant, changed: &mut Vec<ConnectionId>) -> Result<(), ServerError> {
-        let Some(journal) = &mut self.journal else {
-            return Ok(());
-        };
-        let committed = journal.commit(self.broker.take_records(), Clock::now())?;
-        self.broker.set_full(committed != Committed::All);
-        let Committed::Not { was_tried } = committed else {
-            self.broker.committed();
-            self.release_held(changed);
-            return Ok(());
-        };
-        // They were told to wait once; now they are better off elsewhere, or later.
-        let given_up = was_tried.then(|| std::mem::take(&mut self.held));
-        for id in given_up.into_iter().flatten() {
-            if let Some(index) = self.peers.index_of(id) {
-                self.broker.handle_close(now, id);
-                self.close(now, id, index);
+    fn begin_commit(&mut self) -> Result<(), ServerError> {
+        if let Some(journal) = &mut self.journal {
+            journal.record(self.broker.take_records())?;
+            if journal.begin(Clock::now())? {
+                self.broker.commit_begins();
             }
         }
-        changed.retain(|id| {
-            let is_owed = self.broker.is_owed(*id);
-            if is_owed {
-                self.held.insert(*id);
-            }
-            !is_owed
-        });
         Ok(())
     }
 
-    /// What connections have waited for is durable: they are written to and read from again.
-    fn release_held(&mut self, changed: &mut Vec<ConnectionId>) {
-        if self.held.is_empty() {
-            return;
-        }
-        for id in std::mem::take(&mut self.held) {
-            changed.push(id);
-            let index = self.peers.index_of(id);
-            if let Some((index, peer)) = index.and_then(|at| Some((at, self.peers.get_mut(at)?))) {
-                if !peer.is_ready {
-                    peer.is_ready = true;
-                    self.ready.push(index);
+    /// What becomes of those who have waited for the commit that was begun, if it is done.
+    fn end_commit(&mut self, now: Instant) -> Result<(), ServerError> {
+        let committed = self.journal.as_mut().map(Journal::poll).transpose()?;
+        match committed.flatten() {
+            None => {}
+            Some(Committed::All) => {
+                self.broker.set_full(false);
+                self.broker.commit_ends();
+                self.held.clear();
+                for index in std::mem::take(&mut self.paused) {
+                    self.read_again(index);
                 }
             }
+            Some(Committed::NoRoom) => {
+                self.broker.set_full(true);
+                // They were told to wait once; now they are better off elsewhere, or later.
+                for id in std::mem::take(&mut self.held) {
+                    if let Some(index) = self.peers.index_of(id) {
+                        self.broker.handle_close(now, id);
+                        self.close(now, id, index);
+                    }
+                }
+                self.held = self.broker.awaiting_commit().to_vec();
+            }
         }
-        changed.sort_unstable();
-        changed.dedup();
+        Ok(())
+    }
+
+    /// There may be more to read from this peer.
+    pub(super) fn read_again(&mut self, index: usize) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            if !peer.is_ready {
+                peer.is_ready = true;
+                self.ready.push(index);
+            }
+        }
     }
 
     /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
@@ -95,15 +88,14 @@ impl Server {
         let Some(peer) = self.peers.get_mut(index) else {
             return Ok(());
         };
+        let was_blocked = self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN;
         let output = self.broker.output(id);
-        let was_blocked = output.len() >= MAXIMUM_UNWRITTEN;
         match peer.stream.write(output) {
             Ok(0) => {} // not even what waits in the layers, perhaps
             Ok(count) => {
                 self.broker.consume_output(now, id, count);
-                if was_blocked && !peer.is_ready {
-                    peer.is_ready = true;
-                    self.ready.push(index);
+                if was_blocked {
+                    self.read_again(index);
                 }
             }
             Err(_) => return Err(index),
@@ -124,7 +116,7 @@ impl Server {
             peer.is_ending = true;
             self.lingering.push((now + LINGER, index));
         }
-        if self.broker.output(id).is_empty() && peer.stream.unsent() == 0 {
+        if self.broker.whole_output(id).is_empty() && peer.stream.unsent() == 0 {
             self.linger(now, id, index);
         }
     }
@@ -141,10 +133,7 @@ impl Server {
         if peer.stream.shut_down_writing().is_err() {
             return self.peers.remove(index);
         }
-        if !peer.is_ready {
-            peer.is_ready = true;
-            self.ready.push(index);
-        }
+        self.read_again(index);
     }
 
     pub(super) fn end_lingering(&mut self, now: Instant) {

@@ -80,7 +80,7 @@ impl Writer {
     pub(super) fn retained(mut self, retained: &Retained) -> Vec<u8> {
         self.time(retained.expires);
         let source = retained.source.as_deref();
-        self.text(source.map(|source| source.client_identifier.as_str()));
+        self.text(source.map(|source| &*source.client_identifier));
         self.text(source.and_then(|source| source.user_name.as_deref()));
         let listener = source.map_or(0, |source| source.listener);
         self.bytes.extend(listener.to_be_bytes());
@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
         let source = client_identifier.map(|client_identifier| {
             Arc::new(Who {
                 user_name,
-                client_identifier,
+                client_identifier: client_identifier.into(),
                 listener,
             })
         });

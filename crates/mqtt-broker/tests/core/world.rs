@@ -140,6 +140,9 @@ impl Peer {
     }
 
     pub(crate) fn take(&mut self, world: &mut World) {
+        // As if the store had it all.
+        world.broker.commit_begins();
+        world.broker.commit_ends();
         let output = world.broker.output(self.id).to_vec();
         world
             .broker

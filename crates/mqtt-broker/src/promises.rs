@@ -1,0 +1,175 @@
+//! Which output may be written. Output that promises what is recorded waits for the commit of the record,
+//! and the output behind it too, as the order stays. The rest does not wait: a commit takes as long as
+//! the disk takes, and who waits for nothing notices nothing of it.
+//!
+//! A commit is of what was recorded before it began. What is recorded while it is made is for the next one,
+//! so a connection that always has more to promise still gets its output, commit by commit.
+
+use mqtt_session::Defect;
+
+use crate::broker::{Broker, ConnectionId};
+
+/// How much of the output of one connection may be written. Positions count the bytes of its whole life.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    written: u64,
+    /// What stands before this may be written, if anything promises something.
+    kept: u64,
+    /// What stands before this promises what the commit makes durable that is being made.
+    committing: Option<u64>,
+    /// Whether there are promises behind that.
+    is_open: bool,
+}
+
+impl Promises {
+    fn are_kept(&self) -> bool {
+        self.committing.is_none() && !self.is_open
+    }
+
+    /// How many of the bytes that wait may be written.
+    fn writable(&self, waiting: usize) -> usize {
+        match self.are_kept() {
+            true => waiting,
+            false => {
+                usize::try_from(self.kept - self.written).map_or(waiting, |kept| kept.min(waiting))
+            }
+        }
+    }
+
+    /// What is pushed from now on promises something; says whether that is new.
+    fn begin(&mut self) -> bool {
+        if self.are_kept() {
+            self.kept = self.written;
+        }
+        !std::mem::replace(&mut self.is_open, true)
+    }
+
+    fn commit_begins(&mut self, waiting: usize) {
+        self.is_open = false;
+        self.committing = Some(self.written + waiting as u64);
+    }
+
+    fn commit_ends(&mut self) {
+        if let Some(committing) = self.committing.take() {
+            self.kept = committing;
+            self.is_open &= !Defect::CommitCoversLater.is_planted();
+        }
+    }
+
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.written += count as u64;
+    }
+}
+
+/// Connections whose output promises something.
+#[derive(Debug, Default)]
+pub(crate) struct Promising {
+    /// By the commit that is being made.
+    committing: Vec<ConnectionId>,
+    /// By the next one.
+    next: Vec<ConnectionId>,
+}
+
+impl Broker {
+    /// The output of this connection promises what was just recorded, or is just about to be.
+    pub(crate) fn promise(&mut self, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            if link.promises.begin() {
+                self.promising.next.push(id);
+            }
+        }
+    }
+
+    /// What was taken with `take_records` is about to be committed, all of it.
+    pub fn commit_begins(&mut self) {
+        for id in self.promising.next.drain(..) {
+            if let Some(link) = self.connections.get_mut(id) {
+                link.promises.commit_begins(link.connection.output().len());
+                self.promising.committing.push(id);
+            }
+        }
+    }
+
+    /// What was taken before `commit_begins` is durable: the output that has waited for it may be written.
+    pub fn commit_ends(&mut self) {
+        for id in std::mem::take(&mut self.promising.committing) {
+            if let Some(link) = self.connections.get_mut(id) {
+                link.promises.commit_ends();
+            }
+            self.mark_changed(id);
+        }
+    }
+
+    /// Whether output of this connection waits for a commit.
+    pub fn awaits_commit(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| !link.promises.are_kept())
+    }
+
+    /// Connections with output that waits for the commit that has begun; some may be gone.
+    pub(crate) fn awaiting_commit(&self) -> &[ConnectionId] {
+        &self.promising.committing
+    }
+
+    /// The bytes to write to this connection next: those that wait for no commit.
+    pub fn output(&self, id: ConnectionId) -> &[u8] {
+        let Some(link) = self.connections.get(id) else {
+            return &[];
+        };
+        let output = link.connection.output();
+        let writable = link.promises.writable(output.len());
+        output.get(..writable).unwrap_or(output)
+    }
+
+    /// All bytes to write to this connection, with those that wait for a commit.
+    pub fn whole_output(&self, id: ConnectionId) -> &[u8] {
+        let link = self.connections.get(id);
+        link.map_or(&[], |link| link.connection.output())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_waits_for_the_commit_of_what_it_promises() {
+        let mut promises = Promises::default();
+        assert_eq!(promises.writable(10), 10);
+        promises.wrote(10);
+        assert!(promises.begin());
+        assert!(!promises.begin(), "it is not new");
+        assert_eq!(promises.writable(4), 0);
+        promises.commit_begins(4);
+        assert_eq!(promises.writable(9), 0);
+        promises.commit_ends();
+        assert_eq!(promises.writable(9), 9);
+    }
+
+    #[test]
+    fn what_is_promised_during_a_commit_waits_for_the_next_one() {
+        let mut promises = Promises::default();
+        promises.begin();
+        promises.commit_begins(4);
+        promises.begin();
+        assert_eq!(promises.writable(9), 0);
+        promises.commit_ends();
+        assert_eq!(promises.writable(9), 4);
+        promises.wrote(3);
+        promises.commit_begins(6);
+        assert_eq!(promises.writable(8), 1);
+        promises.commit_ends();
+        assert_eq!(promises.writable(8), 8);
+    }
+
+    #[test]
+    fn a_commit_that_is_tried_again_is_for_all_that_has_come_meanwhile() {
+        let mut promises = Promises::default();
+        promises.begin();
+        promises.commit_begins(4);
+        promises.begin();
+        promises.commit_begins(9);
+        promises.commit_ends();
+        assert_eq!(promises.writable(9), 9);
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Committer`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
+//! and the loop has others to serve meanwhile.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+
+use crate::{Clock, Record, Store, StoreError, SyncPolicy};
+
+/// With less room than this in bytes a store is not opened again.
+const ROOM: usize = 64 * 1024;
+
+/// The thread, and what comes back from it.
+#[derive(Debug)]
+pub(super) struct Committer {
+    to_do: SyncSender<Commit>,
+    done: Receiver<Done>,
+}
+
+/// What is to be done.
+pub(super) struct Commit {
+    /// None: it is to be opened again.
+    pub(super) store: Option<Store>,
+    pub(super) path: PathBuf,
+    pub(super) policy: SyncPolicy,
+    pub(super) records: Vec<Record>,
+    pub(super) clock: Clock,
+    /// Whether the records have to be on the disk in the end, whatever the policy.
+    pub(super) is_sync: bool,
+}
+
+/// What became of it.
+pub(super) struct Done {
+    /// None: it could not be opened again.
+    pub(super) store: Option<Store>,
+    pub(super) records: Vec<Record>,
+    pub(super) result: Result<(), StoreError>,
+}
+
+impl Committer {
+    /// Starts the thread, which ends with this. `waker` is woken for each result.
+    pub(super) fn start(waker: Arc<Waker>) -> io::Result<Self> {
+        let (to_do, commits) = sync_channel::<Commit>(1);
+        let (to_tell, done) = sync_channel(1);
+        thread::Builder::new().name("store".into()).spawn(move || {
+            for commit in commits {
+                if to_tell.send(commit.run()).is_err() {
+                    return;
+                }
+                let _ = waker.wake(); // a loop that is gone needs no waking
+            }
+        })?;
+        Ok(Self { to_do, done })
+    }
+
+    /// Begins a commit.
+    ///
+    /// # Errors
+    /// If the thread is gone, or has another one.
+    pub(super) fn begin(&self, commit: Commit) -> Result<(), StoreError> {
+        self.to_do.try_send(commit).map_err(|_| StoreError::Gone)
+    }
+
+    /// The commit that has begun, if it is done.
+    ///
+    /// # Errors
+    /// If the thread is gone.
+    pub(super) fn poll(&self) -> Result<Option<Done>, StoreError> {
+        match self.done.try_recv() {
+            Ok(done) => Ok(Some(done)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(StoreError::Gone),
+        }
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// As `poll`, and if it takes longer than that.
+    pub(super) fn wait(&self, timeout: Duration) -> Result<Done, StoreError> {
+        let done = self.done.recv_timeout(timeout);
+        done.map_err(|error| match error {
+            RecvTimeoutError::Timeout => StoreError::TooSlow,
+            RecvTimeoutError::Disconnected => StoreError::Gone,
+        })
+    }
+}
+
+impl Commit {
+    /// Does it.
+    pub(super) fn run(mut self) -> Done {
+        let result = self.commit();
+        Done {
+            store: self.store,
+            records: self.records,
+            result,
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            None => self.store.insert(reopen(&self.path, self.policy)?),
+        };
+        match self.is_sync {
+            true => store.sync(&self.records, self.clock),
+            false => store.commit(&self.records, self.clock),
+        }
+    }
+}
+
+/// The file again, if there is some room beside it: opening it reads all of it.
+fn reopen(path: &std::path::Path, policy: SyncPolicy) -> Result<Store, StoreError> {
+    let probe = path.with_extension("room");
+    let written = std::fs::write(&probe, [0; ROOM]);
+    let _ = std::fs::remove_file(&probe);
+    written.map_err(|error| StoreError::Access(Box::new(error.into())))?;
+    Store::reopen(path, policy)
+}

@@ -1,0 +1,215 @@
+//! A disk that takes as long as the test wants: who waits for nothing that is on it, is served.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use mqtt_codec::*;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+
+use super::{Journal, Server};
+use crate::{Saved, Settings, Store, SyncPolicy};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A disk in memory that can be held up.
+#[derive(Debug, Clone)]
+struct SlowDisk(Arc<(InMemoryBackend, Mutex<State>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_held_up: bool,
+    is_waiting: bool,
+}
+
+impl SlowDisk {
+    fn new() -> Self {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self(Arc::new((InMemoryBackend::new(), state, changed)))
+    }
+
+    fn hold_up(&self, is_held_up: bool) {
+        self.0.1.lock().unwrap().is_held_up = is_held_up;
+        self.0.2.notify_all();
+    }
+
+    fn wait_for_sync(&self) {
+        let state = self.0.1.lock().unwrap();
+        let (state, _) = self
+            .0
+            .2
+            .wait_timeout_while(state, PATIENCE, |state| !state.is_waiting)
+            .unwrap();
+        assert!(state.is_waiting, "nothing is being synced");
+    }
+}
+
+impl StorageBackend for SlowDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.0.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.0.0.read(offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.0.set_len(len)
+    }
+
+    fn sync_data(&self, eventual: bool) -> io::Result<()> {
+        let mut state = self.0.1.lock().unwrap();
+        while state.is_held_up {
+            state.is_waiting = true;
+            self.0.2.notify_all();
+            state = self.0.2.wait(state).unwrap();
+        }
+        state.is_waiting = false;
+        self.0.0.sync_data(eventual)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.0.write(offset, data)
+    }
+}
+
+/// A server with its store on this disk, which ends with the test.
+fn serve(disk: SlowDisk) -> SocketAddr {
+    let (tell, address) = mpsc::channel();
+    thread::spawn(move || {
+        let mut server = Server::bind(Settings::default(), &[0]).unwrap();
+        server.open().unwrap();
+        let store = Store::with_backend(disk).unwrap();
+        server.broker.record_changes();
+        server
+            .broker
+            .restore(std::time::Instant::now(), Saved::default());
+        let waker = Arc::clone(&server.waker);
+        let journal = Journal::new(store, Path::new("none"), SyncPolicy::Always, waker);
+        server.journal = Some(journal.unwrap());
+        tell.send(server.addresses().next().unwrap()).unwrap();
+        server.run().unwrap();
+    });
+    address.recv_timeout(PATIENCE).unwrap()
+}
+
+struct Peer {
+    stream: TcpStream,
+    decoder: Decoder,
+    received: Vec<u8>,
+}
+
+impl Peer {
+    fn connect(address: SocketAddr, identifier: &str, clean_start: bool) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let decoder = Decoder::client(ProtocolVersion::V3_1_1, u32::MAX);
+        let mut peer = Self {
+            stream,
+            decoder,
+            received: Vec::new(),
+        };
+        let mut connect = Connect::new(ProtocolVersion::V3_1_1, identifier);
+        connect.clean_start = clean_start;
+        peer.send(&[Packet::Connect(Box::new(connect))]);
+        assert_eq!(peer.next(), PacketType::Connack);
+        peer
+    }
+
+    fn send(&mut self, packets: &[Packet<'_>]) {
+        let mut bytes = Vec::new();
+        for packet in packets {
+            packet
+                .encode(ProtocolVersion::V3_1_1, u32::MAX, &mut bytes)
+                .unwrap();
+        }
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The type of the next packet.
+    fn next(&mut self) -> PacketType {
+        loop {
+            let mut input = &self.received[..];
+            if let Some(packet) = self.decoder.decode(&mut input).unwrap() {
+                let packet_type = packet.packet_type();
+                let used = self.received.len() - input.len();
+                self.received.drain(..used);
+                return packet_type;
+            }
+            let mut bytes = [0; 1000];
+            let count = self.stream.read(&mut bytes).unwrap();
+            assert!(count > 0, "the connection has ended");
+            self.received.extend(&bytes[..count]);
+        }
+    }
+
+    fn has_nothing(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        self.received.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn subscribe(&mut self, topic_filter: &str) {
+        self.send(&[Packet::Subscribe(Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            subscriptions: vec![Subscription {
+                topic_filter: TopicFilter::new(topic_filter).unwrap(),
+                options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            }],
+            properties: SubscribeProperties::default(),
+        })]);
+        assert_eq!(self.next(), PacketType::Suback);
+    }
+}
+
+fn message(topic_name: &str) -> Message {
+    Message::new(TopicName::new(topic_name).unwrap(), "payload")
+}
+
+const ONCE_ACKNOWLEDGED: Delivery = Delivery::AtLeastOnce {
+    packet_identifier: PacketIdentifier::FIRST,
+    dup: false,
+};
+
+/// F45
+#[test]
+fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
+    let disk = SlowDisk::new();
+    let address = serve(disk.clone());
+    let mut keeper = Peer::connect(address, "keeper", false);
+    keeper.subscribe("kept");
+    let mut publisher = Peer::connect(address, "publisher", true);
+    let mut bystander = Peer::connect(address, "bystander", true);
+    bystander.subscribe("passing");
+
+    disk.hold_up(true);
+    let (kept, passing) = (message("kept"), message("passing"));
+    publisher.send(&[Packet::Publish(kept.publish(ONCE_ACKNOWLEDGED))]);
+    disk.wait_for_sync();
+    // Neither who waits for nothing waits, nor who subscribes without a session that is stored.
+    bystander.send(&[Packet::Publish(passing.publish(ONCE_ACKNOWLEDGED))]);
+    assert_eq!(bystander.next(), PacketType::Publish);
+    assert_eq!(bystander.next(), PacketType::Puback);
+    let mut newcomer = Peer::connect(address, "newcomer", true);
+    newcomer.subscribe("kept");
+    // A second one is for the next commit, and reaches nobody but the newcomer before that.
+    publisher.send(&[
+        Packet::Pingreq,
+        Packet::Publish(kept.publish(Delivery::AtMostOnce)),
+    ]);
+    assert_eq!(newcomer.next(), PacketType::Publish);
+    assert!(publisher.has_nothing(), "acknowledged before it is durable");
+    assert!(keeper.has_nothing(), "delivered before it is durable");
+
+    disk.hold_up(false);
+    assert_eq!(publisher.next(), PacketType::Puback);
+    assert_eq!(publisher.next(), PacketType::Pingresp);
+    assert_eq!(keeper.next(), PacketType::Publish);
+    assert_eq!(keeper.next(), PacketType::Publish);
+}
