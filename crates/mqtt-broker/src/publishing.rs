@@ -178,10 +178,11 @@ impl Broker {
         publish: &Publish<'_>,
     ) -> bool {
         // The broker's own: from clients they are acknowledged and ignored.
-        if [SYSTEM, "$CONTROL/", "$share/"]
-            .iter()
-            .any(|prefix| publish.topic_name.starts_with(prefix))
-        {
+        let is_own = |topic_name: &str| {
+            let mut prefixes = [SYSTEM, "$CONTROL/", "$share/"].iter();
+            topic_name.starts_with('$') && prefixes.any(|prefix| topic_name.starts_with(prefix))
+        };
+        if is_own(publish.topic_name) {
             return false;
         }
         let mut routed = Routed::new(*publish, now);
@@ -197,15 +198,15 @@ impl Broker {
 /// Whether a client may publish to this topic: not too deep, and without the control characters
 /// that strict clients refuse.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
-    mqtt_codec::levels(topic_name)
-        .take(MAXIMUM_LEVELS + 1)
-        .count()
-        <= MAXIMUM_LEVELS
-        && is_plain_text(topic_name)
+    let slashes = topic_name.bytes().filter(|byte| *byte == b'/').count();
+    slashes < MAXIMUM_LEVELS && is_plain_text(topic_name)
 }
 
 /// Whether a text is without the control characters and non-characters that strict peers refuse.
 pub(crate) fn is_plain_text(text: &str) -> bool {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return true; // as nearly all are
+    }
     let is_noncharacter = |c: char| {
         let code = u32::from(c);
         (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE

@@ -17,6 +17,8 @@ struct Node<T> {
     value: T,
     /// Whether nobody put anything here, or it was taken away again.
     is_empty: bool,
+    /// Whether there was a child that is a wildcard: most nodes have none, and are not searched for it.
+    has_wildcards: bool,
     children: BTreeMap<Box<str>, Self>,
 }
 
@@ -25,6 +27,7 @@ impl<T: Default> Default for Node<T> {
         Self {
             value: T::default(),
             is_empty: true,
+            has_wildcards: false,
             children: BTreeMap::new(),
         }
     }
@@ -43,6 +46,7 @@ impl<T: Default> TopicTree<T> {
     pub(crate) fn entry(&mut self, topic: &str) -> &mut T {
         let mut node = &mut self.root;
         for level in mqtt_codec::levels(topic) {
+            node.has_wildcards |= matches!(level, "+" | "#");
             node = node.children.entry(level.into()).or_default();
         }
         node.is_empty = false;
@@ -60,25 +64,28 @@ impl<T: Default> TopicTree<T> {
     pub(crate) fn each_filter_matching(&self, topic_name: &str, mut found: impl FnMut(&T)) {
         // [MQTT-4.7.2-1]
         let hidden = topic_name.starts_with('$');
-        let mut stack = vec![(&self.root, Some(topic_name), hidden)];
-        while let Some((node, rest, hidden)) = stack.pop() {
-            if !hidden {
+        let mut current = Some((&self.root, Some(topic_name), hidden));
+        // Other ways to go, where a level is matched by itself and by a wildcard.
+        let mut stack = Vec::new();
+        while let Some((node, rest, hidden)) = current.or_else(|| stack.pop()) {
+            let looks_for_wildcards = node.has_wildcards && !hidden;
+            if looks_for_wildcards {
                 if let Some(child) = node.children.get("#") {
                     found(&child.value);
                 }
             }
             let Some(rest) = rest else {
                 found(&node.value);
+                current = None;
                 continue;
             };
-            let (level, rest) = split(rest);
-            if !hidden {
+            let (level, rest) = mqtt_codec::split_level(rest);
+            current = node.children.get(level).map(|child| (child, rest, false));
+            if looks_for_wildcards {
                 if let Some(child) = node.children.get("+") {
-                    stack.push((child, rest, false));
+                    let other = current.replace((child, rest, false));
+                    stack.extend(other);
                 }
-            }
-            if let Some(child) = node.children.get(level) {
-                stack.push((child, rest, false));
             }
         }
     }
@@ -101,7 +108,7 @@ impl<T: Default> TopicTree<T> {
                 found(&node.value);
                 continue;
             };
-            let (level, behind) = split(rest);
+            let (level, behind) = mqtt_codec::split_level(rest);
             let visible = |name: &str| !(is_root && name.starts_with('$'));
             match level {
                 "#" => {
@@ -128,14 +135,6 @@ impl<T: Default> TopicTree<T> {
                 }
             }
         }
-    }
-}
-
-/// The first level, and the rest behind its slash.
-fn split(topic: &str) -> (&str, Option<&str>) {
-    match topic.split_once('/') {
-        Some((level, rest)) => (level, Some(rest)),
-        None => (topic, None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
 
 use crate::field::{Reader, variable_byte_integer};
-use crate::{DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion};
+use crate::{DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion, Publish};
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +66,16 @@ impl Decoder {
     ///
     /// # Errors
     /// If the bytes are no packet that may come now; from then on always.
+    #[inline]
     pub fn decode<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Packet<'a>>, DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.decode_next(input)
-            .inspect_err(|error| self.failed = Some(*error))
+        let result = self.decode_next(input);
+        if let Err(error) = &result {
+            self.failed = Some(*error);
+        }
+        result
     }
 
     /// The version of the packets, once known.
@@ -79,6 +83,7 @@ impl Decoder {
         self.version
     }
 
+    #[inline(always)]
     fn decode_next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Packet<'a>>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else {
             return Ok(None);
@@ -96,20 +101,25 @@ impl Decoder {
             return Ok(None);
         };
         let body = packet.get(header_size as usize..).unwrap_or_default();
-        let packet = Packet::decode(
-            packet_type,
-            flags,
-            Reader::new(body),
-            self.version,
-            self.role.peer(),
-        )?;
-        if let Packet::Connect(connect) = &packet {
-            self.version = Some(connect.protocol_version);
-        }
+        let (mut reader, sender) = (Reader::new(body), self.role.peer());
+        let packet = match (packet_type, self.version) {
+            // First, and at hand for the compiler: it is what there is most of.
+            (PacketType::Publish, Some(version)) => {
+                Packet::Publish(Publish::decode(flags, &mut reader, version, sender)?)
+            }
+            (_, version) => {
+                let packet = Packet::decode(packet_type, reader, version, sender)?;
+                if let Packet::Connect(connect) = &packet {
+                    self.version = Some(connect.protocol_version);
+                }
+                packet
+            }
+        };
         *input = rest;
         Ok(Some(packet))
     }
 
+    #[inline]
     fn packet_type(&self, first: u8) -> Result<(PacketType, u8), DecodeError> {
         let packet_type =
             PacketType::from_value(first >> 4).ok_or(DecodeError::UnexpectedPacket)?;
@@ -135,6 +145,7 @@ impl Decoder {
         Ok((packet_type, flags))
     }
 
+    #[inline]
     fn limit(&self) -> u32 {
         let limit = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         if self.version.is_none() {

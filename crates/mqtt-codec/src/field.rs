@@ -35,6 +35,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (head, rest) = self
             .rest
@@ -44,6 +45,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self
             .rest
@@ -65,7 +67,12 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn variable_byte_integer(&mut self) -> Result<u32, DecodeError> {
+        if let Some((&value @ ..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(value.into()); // as nearly all are
+        }
         let (value, length) = variable_byte_integer(self.rest)?.ok_or(DecodeError::Truncated)?;
         self.bytes(length)?;
         Ok(value)
@@ -78,13 +85,28 @@ impl<'a> Reader<'a> {
 
     /// A UTF-8 string without U+0000 [MQTT-1.5.4-1, MQTT-1.5.4-2]. U+FEFF stays where it is
     /// [MQTT-1.5.4-3].
+    #[inline]
     pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
         let string = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
-        if bytes.contains(&0) {
+        if contains(bytes, [0]) {
             return Err(DecodeError::InvalidUtf8);
         }
         Ok(string)
+    }
+
+    /// A topic name, or nothing [MQTT-3.3.2-2].
+    #[inline]
+    pub(crate) fn topic_name(&mut self) -> Result<&'a str, DecodeError> {
+        let bytes = self.binary()?;
+        let topic_name = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
+        match has_less_than(bytes, b'+' + 1) {
+            // As nearly all are: no U+0000 and no wildcard.
+            false => Ok(topic_name),
+            true if contains(bytes, [0]) => Err(DecodeError::InvalidUtf8),
+            true if contains(bytes, [b'+', b'#']) => Err(DecodeError::TopicName),
+            true => Ok(topic_name),
+        }
     }
 
     pub(crate) fn packet_identifier(&mut self) -> Result<PacketIdentifier, DecodeError> {
@@ -97,7 +119,11 @@ impl<'a> Reader<'a> {
 ///
 /// Padded forms such as `80 00` are refused in every version: MQTT 5.0 forbids them
 /// [MQTT-1.5.5-1] and no known sender of 3.1.1 makes them.
+#[inline]
 pub(crate) fn variable_byte_integer(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
+    if let Some(&byte @ ..0x80) = bytes.first() {
+        return Ok(Some((byte.into(), 1)));
+    }
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= u32::from(byte & 0x7F) << (7 * index);
@@ -114,6 +140,48 @@ pub(crate) fn variable_byte_integer(bytes: &[u8]) -> Result<Option<(u32, usize)>
     Ok(None)
 }
 
+/// Whether one of these bytes is there, all ASCII. Topics and other texts are short: what is called for each of
+/// them looks at eight bytes at a time, and has no start-up cost.
+#[inline]
+pub(crate) fn contains<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
+    let is_in = |word: u64| {
+        let mut wanted = wanted.iter();
+        wanted.any(|byte| has_less(word ^ (ONES * u64::from(*byte)), 1))
+    };
+    any_word(bytes, is_in, |byte| wanted.contains(&byte))
+}
+
+/// Whether there is a byte below this one, which is at most 128.
+#[inline]
+fn has_less_than(bytes: &[u8], bound: u8) -> bool {
+    any_word(bytes, |word| has_less(word, bound), |byte| byte < bound)
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Whether one of the eight bytes is below this one: then its highest bit, and not that of the byte, is set
+/// by the difference.
+#[inline]
+fn has_less(word: u64, bound: u8) -> bool {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & (ONES << 7) != 0
+}
+
+/// Whether it is so for eight bytes somewhere, or for one where there are fewer.
+#[inline]
+fn any_word(bytes: &[u8], is_so: impl Fn(u64) -> bool, is_so_for: impl Fn(u8) -> bool) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().any(|byte| is_so_for(*byte));
+    };
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        if is_so(u64::from_ne_bytes(*word)) {
+            return true;
+        }
+        rest = behind;
+    }
+    is_so(u64::from_ne_bytes(*last)) // some are looked at twice: cheaper than one by one
+}
+
 /// Where an encoder writes: a buffer, or a counter.
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
@@ -121,18 +189,25 @@ pub(crate) trait Sink {
     /// A field turned out not to fit its length prefix, or to hold U+0000.
     fn refuse(&mut self);
 
+    /// What `write` writes, so many bytes: who only counts need not look.
+    fn put_measured(&mut self, length: usize, write: impl FnOnce(&mut Self));
+
+    #[inline]
     fn put_u8(&mut self, value: u8) {
         self.put(&[value]);
     }
 
+    #[inline]
     fn put_u16(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     fn put_u32(&mut self, value: u32) {
         self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     fn put_variable_byte_integer(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.put_u8((value & 0x7F) as u8 | 0x80);
@@ -141,6 +216,7 @@ pub(crate) trait Sink {
         self.put_u8(value as u8);
     }
 
+    #[inline]
     fn put_binary(&mut self, bytes: &[u8]) {
         match u16::try_from(bytes.len()) {
             Ok(length) => {
@@ -151,8 +227,9 @@ pub(crate) trait Sink {
         }
     }
 
+    #[inline]
     fn put_string(&mut self, string: &str) {
-        if string.as_bytes().contains(&0) {
+        if contains(string.as_bytes(), [0]) {
             self.refuse();
         }
         self.put_binary(string.as_bytes());
@@ -160,8 +237,20 @@ pub(crate) trait Sink {
 }
 
 impl Sink for Vec<u8> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+
+    /// A string was looked at when it was counted.
+    #[inline]
+    fn put_string(&mut self, string: &str) {
+        self.put_binary(string.as_bytes());
+    }
+
+    #[inline]
+    fn put_measured(&mut self, _: usize, write: impl FnOnce(&mut Self)) {
+        write(self);
     }
 
     fn refuse(&mut self) {} // the count came first, and refused
@@ -175,8 +264,14 @@ pub(crate) struct Length {
 }
 
 impl Sink for Length {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
+    }
+
+    #[inline]
+    fn put_measured(&mut self, length: usize, _: impl FnOnce(&mut Self)) {
+        self.bytes += length;
     }
 
     fn refuse(&mut self) {
@@ -208,6 +303,22 @@ mod tests {
             assert_eq!(variable_byte_integer(bytes), Ok(Some((value, bytes.len()))));
             for cut in 0..bytes.len() {
                 assert_eq!(variable_byte_integer(&bytes[..cut]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is_and_no_other_for_it() {
+        for length in 0..40 {
+            let bytes: Vec<u8> = (0..length).map(|at| b'a' + at % 26).collect();
+            assert!(!contains(&bytes, [0, b'+', b'#']), "{length}");
+            for at in 0..bytes.len() {
+                for wanted in [0, b'+', b'#'] {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = wanted;
+                    assert!(contains(&bytes, [0, b'+', b'#']), "{length} {at} {wanted}");
+                    assert!(!contains(&bytes, [1, b'*', b'$', 0xFF]), "{length} {at}");
+                }
             }
         }
     }

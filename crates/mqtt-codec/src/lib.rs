@@ -50,7 +50,8 @@ pub use packet::auth::{Auth, AuthProperties};
 pub use packet::connack::{Connack, ConnackProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will};
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
-pub use packet::publish::{Delivery, Publish, PublishProperties};
+pub use packet::publish::{Delivery, Publish};
+pub use packet::publish_properties::PublishProperties;
 pub use packet::suback::Suback;
 pub use packet::subscribe::{
     RetainHandling, Subscribe, SubscribeProperties, Subscription, SubscriptionOptions,
@@ -61,7 +62,7 @@ pub use property::{
     SubscriptionIdentifier, SubscriptionIdentifiers, TopicAlias, UserProperties, UserProperty,
 };
 pub use reason_code::ReasonCode;
-pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches};
+pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches, split_level};
 
 /// The largest Remaining Length, in bytes [MQTT 5.0, 1.5.5].
 pub const MAXIMUM_REMAINING_LENGTH: u32 = 268_435_455;

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{
-    Delivery, Publish, PublishProperties, SubscriptionIdentifiers, TopicName, UserProperties,
-    UserProperty,
-};
+use crate::{Delivery, Publish, PublishProperties, TopicName, UserProperty};
 
 /// An application message (MQTT 5.0, 1.2). Cheap to clone but for its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,24 +56,8 @@ impl Message {
             properties: self
                 .properties
                 .as_deref()
-                .map(MessageProperties::borrow)
+                .map(PublishProperties::of_message)
                 .unwrap_or_default(),
-        }
-    }
-}
-
-impl MessageProperties {
-    /// The same, borrowed, without topic alias and subscription identifiers.
-    pub fn borrow(&self) -> PublishProperties<'_> {
-        PublishProperties {
-            payload_format_indicator: self.payload_format_indicator,
-            message_expiry_interval: self.message_expiry_interval,
-            content_type: self.content_type.as_deref(),
-            response_topic: self.response_topic.as_deref(),
-            correlation_data: self.correlation_data.as_deref(),
-            subscription_identifiers: SubscriptionIdentifiers::default(),
-            topic_alias: None,
-            user_properties: UserProperties::new(&self.user_properties),
         }
     }
 }
@@ -84,13 +65,13 @@ impl MessageProperties {
 impl From<&PublishProperties<'_>> for MessageProperties {
     fn from(properties: &PublishProperties<'_>) -> Self {
         Self {
-            payload_format_indicator: properties.payload_format_indicator,
+            payload_format_indicator: properties.payload_format_indicator(),
             message_expiry_interval: properties.message_expiry_interval,
-            content_type: properties.content_type.map(str::to_owned),
-            response_topic: properties.response_topic.map(str::to_owned),
-            correlation_data: properties.correlation_data.map(Bytes::copy_from_slice),
+            content_type: properties.content_type().map(str::to_owned),
+            response_topic: properties.response_topic().map(str::to_owned),
+            correlation_data: properties.correlation_data().map(Bytes::copy_from_slice),
             user_properties: properties
-                .user_properties
+                .user_properties()
                 .iter()
                 .map(|(name, value)| UserProperty {
                     name: name.into(),

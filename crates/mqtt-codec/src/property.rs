@@ -2,8 +2,7 @@
 //! packet may not have cannot be stored at all.
 //!
 //! In a table an `Option` may be there once, a `Vec` any number of times; the type says which values
-//! are refused (`NonZeroU16`, `bool`). User properties and subscription identifiers of a PUBLISH
-//! stay in the bytes they came in and are read when asked for.
+//! are refused (`NonZeroU16`, `bool`). Those of PUBLISH are not stored: `packet/publish_properties.rs`.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -11,18 +10,13 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::Bytes;
 
 use crate::field::{Length, Reader, Sink};
-use crate::packet::publish::PublishProperties;
+use crate::packet::publish_properties::each_value;
 use crate::{DecodeError, MAXIMUM_REMAINING_LENGTH, QoS};
 
 /// The properties of one packet.
 pub(crate) trait Properties<'a>: Default {
     /// Reads the value of one property; `None` if this packet has no such property.
-    fn read(
-        &mut self,
-        identifier: u32,
-        value: &mut Reader<'a>,
-        all: &'a [u8],
-    ) -> Option<Result<(), DecodeError>>;
+    fn read(&mut self, identifier: u32, value: &mut Reader<'a>) -> Option<Result<(), DecodeError>>;
 
     /// Writes identifiers and values, without the length before them.
     fn write(&self, out: &mut impl Sink);
@@ -30,16 +24,15 @@ pub(crate) trait Properties<'a>: Default {
 
 /// Makes the struct of a packet's properties, and how it is read and written.
 macro_rules! properties {
-    (@impl [$($lifetime:lifetime)?] $name:ty { $($identifier:literal $field:ident,)* }) => {
+    (@impl $name:ty { $($identifier:literal $field:ident,)* }) => {
         impl<'a> $crate::property::Properties<'a> for $name {
             fn read(
                 &mut self,
                 identifier: u32,
                 value: &mut $crate::field::Reader<'a>,
-                all: &'a [u8],
             ) -> Option<Result<(), $crate::DecodeError>> {
                 match identifier {
-                    $($identifier => Some($crate::property::Slot::read(&mut self.$field, value, all)),)*
+                    $($identifier => Some($crate::property::Slot::read(&mut self.$field, value)),)*
                     _ => None,
                 }
             }
@@ -49,20 +42,13 @@ macro_rules! properties {
             }
         }
     };
-    ($(#[$meta:meta])* $name:ident<'a> { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct $name<'a> { $($(#[$doc])* pub $field: $type,)* }
-
-        properties!(@impl ['a] $name<'a> { $($identifier $field,)* });
-    };
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         #[allow(unreachable_pub)] // the will's is not exported
         pub struct $name { $($(#[$doc])* pub $field: $type,)* }
 
-        properties!(@impl [] $name { $($identifier $field,)* });
+        properties!(@impl $name { $($identifier $field,)* });
     };
 }
 pub(crate) use properties;
@@ -70,21 +56,20 @@ pub(crate) use properties;
 /// Reads Property Length and the properties behind it.
 pub(crate) fn decode<'a, P: Properties<'a>>(reader: &mut Reader<'a>) -> Result<P, DecodeError> {
     let length = reader.variable_byte_integer()?;
-    let all = reader.bytes(length as usize)?;
     let mut properties = P::default();
-    let mut block = Reader::new(all);
+    let mut block = Reader::new(reader.bytes(length as usize)?);
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
-        match properties.read(identifier, &mut block, all) {
+        match properties.read(identifier, &mut block) {
             Some(result) => result?,
-            None if is_known(identifier) => return Err(DecodeError::PropertyNotAllowed),
-            None => return Err(DecodeError::UnknownProperty),
+            None => return Err(unexpected(identifier)),
         }
     }
     Ok(properties)
 }
 
 /// Writes Property Length and the properties behind it.
+#[inline]
 pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl Sink) {
     let mut length = Length::default();
     properties.write(&mut length);
@@ -92,7 +77,7 @@ pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl Sink) 
         out.refuse();
     }
     out.put_variable_byte_integer(u32::try_from(length.bytes).unwrap_or(u32::MAX));
-    properties.write(out);
+    out.put_measured(length.bytes, |out| properties.write(out));
 }
 
 /// Whether there is nothing to write.
@@ -102,18 +87,30 @@ pub(crate) fn are_absent<'a>(properties: &impl Properties<'a>) -> bool {
     length.bytes == 0 && !length.refused
 }
 
-fn is_known(identifier: u32) -> bool {
-    matches!(identifier, 0x01..=0x03 | 0x08 | 0x09 | 0x0B | 0x11..=0x13 | 0x15..=0x1A | 0x1C | 0x1F | 0x21..=0x2A)
+/// What is wrong with a property that this packet does not have.
+pub(crate) fn unexpected(identifier: u32) -> DecodeError {
+    match identifier {
+        0x01..=0x03
+        | 0x08
+        | 0x09
+        | 0x0B
+        | 0x11..=0x13
+        | 0x15..=0x1A
+        | 0x1C
+        | 0x1F
+        | 0x21..=0x2A => DecodeError::PropertyNotAllowed,
+        _ => DecodeError::UnknownProperty,
+    }
 }
 
 /// The place of one property in its struct.
 pub(crate) trait Slot<'a> {
-    fn read(&mut self, value: &mut Reader<'a>, all: &'a [u8]) -> Result<(), DecodeError>;
+    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError>;
     fn write(&self, identifier: u8, out: &mut impl Sink);
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
-    fn read(&mut self, value: &mut Reader<'a>, _: &'a [u8]) -> Result<(), DecodeError> {
+    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError> {
         let first = self.replace(T::read(value)?).is_none();
         if first {
             Ok(())
@@ -131,7 +128,7 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
-    fn read(&mut self, value: &mut Reader<'a>, _: &'a [u8]) -> Result<(), DecodeError> {
+    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError> {
         self.push(T::read(value)?);
         Ok(())
     }
@@ -188,16 +185,6 @@ value!(
     NonZeroU32,
     |reader| Self::new(reader.u32()?).ok_or(DecodeError::PropertyValue),
     |value: &NonZeroU32, out: &mut _| Sink::put_u32(out, value.get())
-);
-value!(
-    &'a str,
-    |reader| reader.string(),
-    |value: &&str, out: &mut _| Sink::put_string(out, value)
-);
-value!(
-    &'a [u8],
-    |reader| reader.binary(),
-    |value: &&[u8], out: &mut _| Sink::put_binary(out, value)
 );
 value!(
     String,
@@ -328,13 +315,9 @@ pub trait Element: Sized {
 
     #[doc(hidden)]
     fn item(&self) -> Self::Item<'_>;
-
-    #[doc(hidden)]
-    #[allow(private_bounds)]
-    fn write(item: Self::Item<'_>, out: &mut impl Sink);
 }
 
-#[allow(private_interfaces, private_bounds)]
+#[allow(private_interfaces)]
 impl Element for UserProperty {
     type Item<'a> = (&'a str, &'a str);
 
@@ -347,13 +330,9 @@ impl Element for UserProperty {
     fn item(&self) -> Self::Item<'_> {
         (&self.name, &self.value)
     }
-
-    fn write(item: Self::Item<'_>, out: &mut impl Sink) {
-        write_pair(item, out);
-    }
 }
 
-#[allow(private_interfaces, private_bounds)]
+#[allow(private_interfaces)]
 impl Element for SubscriptionIdentifier {
     type Item<'a> = Self;
 
@@ -366,10 +345,6 @@ impl Element for SubscriptionIdentifier {
     fn item(&self) -> Self {
         *self
     }
-
-    fn write(item: Self, out: &mut impl Sink) {
-        Value::write(&item, out);
-    }
 }
 
 impl<'a, T: Element> Repeated<'a, T> {
@@ -378,52 +353,27 @@ impl<'a, T: Element> Repeated<'a, T> {
         Self(Source::List(list))
     }
 
+    /// Those in the properties of a PUBLISH, which are valid.
+    pub(crate) fn in_block(all: &'a [u8]) -> Self {
+        Self(Source::Wire(all))
+    }
+
     /// In the order in which they were sent [MQTT-3.3.2-18].
     pub fn iter(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
         let (wire, list) = match self.0 {
             Source::Wire(all) => (all, &[][..]),
             Source::List(list) => (&[][..], list),
         };
-        each(wire, T::IDENTIFIER)
+        each_value(wire, T::IDENTIFIER)
             .filter_map(|mut value| T::read(&mut value).ok())
             .chain(list.iter().map(T::item))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
-}
-
-/// Properties of a PUBLISH block that have this identifier, each as a reader at its value.
-fn each(all: &[u8], wanted: u8) -> impl Iterator<Item = Reader<'_>> {
-    let mut block = Reader::new(all);
-    std::iter::from_fn(move || {
-        while !block.is_empty() {
-            let identifier = block.variable_byte_integer().ok()?;
-            let value = block;
-            // The one table of a PUBLISH's properties also tells how long a value is.
-            PublishProperties::default()
-                .read(identifier, &mut block, all)?
-                .ok()?;
-            if identifier == u32::from(wanted) {
-                return Some(value);
-            }
-        }
-        None
-    })
-}
-
-impl<'a, T: Element> Slot<'a> for Repeated<'a, T> {
-    fn read(&mut self, value: &mut Reader<'a>, all: &'a [u8]) -> Result<(), DecodeError> {
-        self.0 = Source::Wire(all);
-        T::read(value).map(drop)
-    }
-
-    fn write(&self, identifier: u8, out: &mut impl Sink) {
-        for item in self.iter() {
-            out.put_u8(identifier);
-            T::write(item, out);
+        match self.0 {
+            Source::Wire(_) => self.iter().next().is_none(),
+            Source::List(list) => list.is_empty(),
         }
     }
 }

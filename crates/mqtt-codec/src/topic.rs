@@ -5,6 +5,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
+
+use crate::field::contains;
 use std::sync::Arc;
 
 /// A topic name: where a message goes. Not empty, no wildcard, no U+0000, at most 65535 bytes.
@@ -85,7 +87,24 @@ impl TopicFilter {
 
 /// The levels of a topic name or filter; an empty level is one.
 pub fn levels(topic: &str) -> impl Iterator<Item = &str> {
-    topic.split('/')
+    let mut rest = Some(topic);
+    std::iter::from_fn(move || {
+        let (level, behind) = split_level(rest?);
+        rest = behind;
+        Some(level)
+    })
+}
+
+/// The first level, and what stands behind its slash. Levels are short: a loop over bytes is faster than a
+/// search that is made for long texts.
+#[inline]
+pub fn split_level(topic: &str) -> (&str, Option<&str>) {
+    let slash = topic.bytes().position(|byte| byte == b'/');
+    let split = slash.and_then(|at| Some((topic.get(..at)?, topic.get(at + 1..)?)));
+    match split {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (topic, None),
+    }
 }
 
 /// Whether a valid, not shared topic filter matches a valid topic name.
@@ -108,25 +127,26 @@ pub fn matches(filter: &str, name: &str) -> bool {
 }
 
 pub(crate) fn is_valid_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 65535 && !name.bytes().any(|b| matches!(b, b'+' | b'#' | 0))
+    let is_long = name.len() > 65535;
+    !name.is_empty() && !is_long && !contains(name.as_bytes(), [b'+', b'#', 0])
 }
 
 fn is_valid_filter(filter: &str) -> bool {
-    if filter.is_empty() || filter.contains('\0') {
-        return false;
-    }
-    let mut levels = levels(filter).peekable();
-    while let Some(level) = levels.next() {
-        let valid = match level {
-            "#" => levels.peek().is_none(),
-            "+" => true,
-            _ => !level.contains(['+', '#']),
+    let mut level_starts = true;
+    let mut bytes = filter.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        let valid = match byte {
+            0 => false,
+            b'#' => level_starts && bytes.peek().is_none(),
+            b'+' => level_starts && matches!(bytes.peek(), None | Some(b'/')),
+            _ => true,
         };
         if !valid {
             return false;
         }
+        level_starts = byte == b'/';
     }
-    true
+    !filter.is_empty()
 }
 
 macro_rules! text {

@@ -231,17 +231,20 @@ fn publish_of_5_0() {
         "30 06 00 01 61 00 78 79",
         &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
     );
-    let user_properties = [UserProperty {
-        name: "k".into(),
-        value: "v".into(),
-    }];
+    let mut with_property = plain.clone();
+    with_property.properties = Some(Box::new(MessageProperties {
+        user_properties: vec![UserProperty {
+            name: "k".into(),
+            value: "v".into(),
+        }],
+        ..MessageProperties::default()
+    }));
     let delivery = Delivery::ExactlyOnce {
         packet_identifier: identifier(10),
         dup: false,
     };
-    let mut publish = plain.publish(delivery);
+    let mut publish = with_property.publish(delivery);
     publish.properties.topic_alias = TopicAlias::new(1);
-    publish.properties.user_properties = UserProperties::new(&user_properties);
     from_client(
         V5_0,
         "34 12 00 01 61 00 0A 0A 23 00 01 26 00 01 6B 00 01 76 78 79",

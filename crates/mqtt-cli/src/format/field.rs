@@ -103,10 +103,14 @@ impl Field {
                 layout.number(properties.topic_alias.map(|alias| alias.get()), out);
             }
             Conversion::ContentType => {
-                layout.string(properties.content_type.unwrap_or_default(), style, out);
+                layout.string(properties.content_type().unwrap_or_default(), style, out);
             }
             Conversion::CorrelationData => {
-                visible(properties.correlation_data.unwrap_or_default(), style, out);
+                visible(
+                    properties.correlation_data().unwrap_or_default(),
+                    style,
+                    out,
+                );
             }
             Conversion::Double => return layout.double(publish.payload, out),
             // mosquitto prints what does not fit a signed number as a negative one.
@@ -116,7 +120,7 @@ impl Field {
             }
             Conversion::Float => return layout.float(publish.payload, out),
             Conversion::PayloadFormatIndicator => {
-                layout.number(properties.payload_format_indicator.map(u8::from), out);
+                layout.number(properties.payload_format_indicator().map(u8::from), out);
             }
             Conversion::LocalTime => layout.string(&time::local(now), style, out),
             Conversion::JsonText => json::write_text(publish, now, style, out),
@@ -129,12 +133,12 @@ impl Field {
                 );
             }
             Conversion::UserProperties => {
-                user_properties(properties.user_properties, style, out);
+                user_properties(properties.user_properties(), style, out);
             }
             Conversion::Payload => layout.payload(publish.payload, style, out),
             Conversion::QoS => out.push(b'0' + publish.delivery.qos() as u8),
             Conversion::ResponseTopic => {
-                if let Some(topic) = properties.response_topic {
+                if let Some(topic) = properties.response_topic() {
                     layout.string(topic, style, out);
                 }
             }

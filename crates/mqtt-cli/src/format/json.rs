@@ -91,21 +91,21 @@ fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
     let properties = &publish.properties;
     let mut out = Vec::new();
     let mut inner = Object::inner(object, &mut out);
-    if let Some(content_type) = properties.content_type {
+    if let Some(content_type) = properties.content_type() {
         inner.text("content-type", content_type);
     }
-    if let Some(data) = properties.correlation_data {
+    if let Some(data) = properties.correlation_data() {
         inner.key("correlation-data");
         inner.string(data);
         inner.hex_if_binary("correlation-data-hex", data);
     }
-    if let Some(indicator) = properties.payload_format_indicator {
+    if let Some(indicator) = properties.payload_format_indicator() {
         inner.raw_value("payload-format-indicator", u8::from(indicator));
     }
-    if let Some(topic) = properties.response_topic {
+    if let Some(topic) = properties.response_topic() {
         inner.text("response-topic", topic);
     }
-    let mut pairs = properties.user_properties.iter().peekable();
+    let mut pairs = properties.user_properties().iter().peekable();
     if pairs.peek().is_some() {
         inner.pairs("user-properties", pairs);
     }

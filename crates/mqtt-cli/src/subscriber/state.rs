@@ -246,7 +246,7 @@ impl Request {
     fn is_answered_by(&self, publish: &Publish<'_>) -> bool {
         let asked = self.message.properties.as_ref();
         let asked = asked.and_then(|properties| properties.correlation_data.as_deref());
-        let answered = publish.properties.correlation_data;
+        let answered = publish.properties.correlation_data();
         *publish.topic_name == *self.response_topic
             && (asked.is_none() || answered.is_none() || asked == answered)
     }

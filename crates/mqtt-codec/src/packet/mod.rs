@@ -16,6 +16,7 @@ pub(crate) mod connack;
 pub(crate) mod connect;
 pub(crate) mod disconnect;
 pub(crate) mod publish;
+pub(crate) mod publish_properties;
 pub(crate) mod suback;
 pub(crate) mod subscribe;
 pub(crate) mod unsubscribe;
@@ -57,23 +58,17 @@ impl<'a> Packet<'a> {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
-        let length = self.body_length(version)?;
-        if packet_length(length) > limit {
-            let smaller = self.without_diagnostics();
-            let length = match &smaller {
-                Some(smaller) => smaller.body_length(version)?,
-                None => length,
-            };
-            return match smaller {
-                Some(smaller) if packet_length(length) <= limit => {
-                    smaller.write(version, length, out);
-                    Ok(())
-                }
-                _ => Err(EncodeError::PacketTooLarge(packet_length(length))),
-            };
+        // By itself: so the compiler has all of it in one place.
+        if let Self::Publish(publish) = self {
+            return encode(publish, self.first_byte(), version, limit, out);
         }
-        self.write(version, length, out);
-        Ok(())
+        match encode(self, self.first_byte(), version, limit, out) {
+            Err(EncodeError::PacketTooLarge(length)) => match self.without_diagnostics() {
+                Some(smaller) => encode(&smaller, self.first_byte(), version, limit, out),
+                None => Err(EncodeError::PacketTooLarge(length)),
+            },
+            written => written,
+        }
     }
 
     /// The length of the whole packet in bytes.
@@ -81,7 +76,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// As [`Self::encode`], but for the size.
     pub fn encoded_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.body_length(version).map(packet_length)
+        measure(self, version).map(packet_length)
     }
 
     /// What kind of packet it is.
@@ -105,9 +100,9 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Any but PUBLISH.
     pub(crate) fn decode(
         packet_type: PacketType,
-        flags: u8,
         mut reader: Reader<'a>,
         version: Option<ProtocolVersion>,
         sender: Role,
@@ -119,10 +114,7 @@ impl<'a> Packet<'a> {
         let version = version.ok_or(DecodeError::UnexpectedPacket)?;
         let ack = |reader| Ack::decode(packet_type, reader, version, sender);
         let packet = match packet_type {
-            PacketType::Publish => {
-                return Publish::decode(flags, reader, version, sender).map(Self::Publish);
-            }
-            PacketType::Connect => return Err(DecodeError::UnexpectedPacket),
+            PacketType::Publish | PacketType::Connect => return Err(DecodeError::UnexpectedPacket),
             PacketType::Connack => Self::Connack(Box::new(Connack::decode(reader, version)?)),
             PacketType::Puback => Self::Puback(ack(reader)?),
             PacketType::Pubrec => Self::Pubrec(ack(reader)?),
@@ -143,24 +135,6 @@ impl<'a> Packet<'a> {
         Ok(packet)
     }
 
-    fn body_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        let mut length = Length::default();
-        self.encode_body(version, &mut length)?;
-        if length.refused {
-            Err(EncodeError::Field)
-        } else {
-            Ok(length.bytes)
-        }
-    }
-
-    fn write(&self, version: ProtocolVersion, length: usize, out: &mut Vec<u8>) {
-        out.reserve(packet_length(length));
-        out.put_u8(self.first_byte());
-        out.put_variable_byte_integer(length as u32);
-        // Cannot fail: its length was found by the same function.
-        let _ = self.encode_body(version, out);
-    }
-
     fn first_byte(&self) -> u8 {
         let packet_type = self.packet_type();
         let flags = match self {
@@ -168,32 +142,6 @@ impl<'a> Packet<'a> {
             _ => packet_type.flags().unwrap_or_default(),
         };
         (packet_type as u8) << 4 | flags
-    }
-
-    fn encode_body(
-        &self,
-        version: ProtocolVersion,
-        out: &mut impl Sink,
-    ) -> Result<(), EncodeError> {
-        match self {
-            Self::Connect(connect) => connect.encode(out),
-            Self::Connack(connack) => connack.encode(version, out)?,
-            Self::Publish(publish) => publish.encode(version, out),
-            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
-                ack.encode(version, out);
-            }
-            Self::Subscribe(subscribe) => subscribe.encode(version, out),
-            Self::Suback(suback) => suback.encode_suback(version, out),
-            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
-            Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
-            Self::Pingreq | Self::Pingresp => {}
-            Self::Disconnect(disconnect) => disconnect.encode(version, out),
-            Self::Auth(_) if version != ProtocolVersion::V5_0 => {
-                return Err(EncodeError::UnsupportedPacket);
-            }
-            Self::Auth(auth) => auth.encode(out),
-        }
-        Ok(())
     }
 
     /// The packet without reason string and user properties, if it has some and is one from which a
@@ -248,6 +196,74 @@ impl<'a> Packet<'a> {
         }
         Some(packet)
     }
+}
+
+/// What stands behind the fixed header.
+trait Body {
+    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError>;
+}
+
+impl Body for Publish<'_> {
+    #[inline]
+    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+        self.encode(version, out);
+        Ok(())
+    }
+}
+
+impl Body for Packet<'_> {
+    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(connect) => connect.encode(out),
+            Self::Connack(connack) => connack.encode(version, out)?,
+            Self::Publish(publish) => publish.encode(version, out),
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                ack.encode(version, out);
+            }
+            Self::Subscribe(subscribe) => subscribe.encode(version, out),
+            Self::Suback(suback) => suback.encode_suback(version, out),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
+            Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
+            Self::Pingreq | Self::Pingresp => {}
+            Self::Disconnect(disconnect) => disconnect.encode(version, out),
+            Self::Auth(_) if version != ProtocolVersion::V5_0 => {
+                return Err(EncodeError::UnsupportedPacket);
+            }
+            Self::Auth(auth) => auth.encode(out),
+        }
+        Ok(())
+    }
+}
+
+#[inline]
+fn measure(body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
+    let mut length = Length::default();
+    body.encode(version, &mut length)?;
+    match length.refused {
+        true => Err(EncodeError::Field),
+        false => Ok(length.bytes),
+    }
+}
+
+/// Appends a packet that may have so many bytes.
+#[inline]
+fn encode(
+    body: &impl Body,
+    first_byte: u8,
+    version: ProtocolVersion,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let length = measure(body, version)?;
+    let packet_length = packet_length(length);
+    if packet_length > limit {
+        return Err(EncodeError::PacketTooLarge(packet_length));
+    }
+    out.reserve(packet_length);
+    out.put_u8(first_byte);
+    out.put_variable_byte_integer(length as u32);
+    // Cannot fail: its length was found by the same function.
+    body.encode(version, out)
 }
 
 fn packet_length(body: usize) -> usize {

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 
 use crate::field::{Reader, Sink};
-use crate::property::{self, properties};
-use crate::topic::is_valid_name;
 use crate::{
-    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion, QoS, Role,
-    SubscriptionIdentifiers, TopicAlias, TopicName, UserProperties,
+    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion, PublishProperties,
+    QoS, Role, TopicName,
 };
 
 /// A PUBLISH packet.
@@ -44,28 +42,6 @@ pub enum Delivery {
         /// Whether it was perhaps sent before. Says nothing to the receiver.
         dup: bool,
     },
-}
-
-properties! {
-    /// The properties of PUBLISH, borrowed.
-    PublishProperties<'a> {
-        /// Whether the payload is text in UTF-8.
-        0x01 payload_format_indicator: Option<bool>,
-        /// Seconds until it is no longer to be delivered.
-        0x02 message_expiry_interval: Option<u32>,
-        /// What the payload is; a MIME type by habit.
-        0x03 content_type: Option<&'a str>,
-        /// Where an answer is expected.
-        0x08 response_topic: Option<&'a str>,
-        /// What the answer has to repeat.
-        0x09 correlation_data: Option<&'a [u8]>,
-        /// The subscriptions it was sent for. Server only.
-        0x0B subscription_identifiers: SubscriptionIdentifiers<'a>,
-        /// A number for the topic name, for this connection and direction.
-        0x23 topic_alias: Option<TopicAlias>,
-        /// What the application added.
-        0x26 user_properties: UserProperties<'a>,
-    }
 }
 
 impl Delivery {
@@ -131,6 +107,7 @@ impl<'a> Publish<'a> {
         })
     }
 
+    #[inline(always)] // into the loop that reads packets
     pub(crate) fn decode(
         flags: u8,
         reader: &mut Reader<'a>,
@@ -142,10 +119,7 @@ impl<'a> Publish<'a> {
         if qos == QoS::AtMostOnce && dup {
             return Err(DecodeError::QoS); // [MQTT-3.3.1-2]
         }
-        let topic_name = reader.string()?;
-        if !topic_name.is_empty() && !is_valid_name(topic_name) {
-            return Err(DecodeError::TopicName); // [MQTT-3.3.2-2]
-        }
+        let topic_name = reader.topic_name()?;
         let delivery = match qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce => Delivery::AtLeastOnce {
@@ -158,7 +132,7 @@ impl<'a> Publish<'a> {
             },
         };
         let properties = match version {
-            ProtocolVersion::V5_0 => decode_properties(reader, sender)?,
+            ProtocolVersion::V5_0 => PublishProperties::decode(reader, sender)?,
             _ => PublishProperties::default(),
         };
         if topic_name.is_empty() && properties.topic_alias.is_none() {
@@ -177,13 +151,14 @@ impl<'a> Publish<'a> {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
         out.put_string(self.topic_name);
         if let Some(packet_identifier) = self.delivery.packet_identifier() {
             out.put_u16(packet_identifier.get());
         }
         if version == ProtocolVersion::V5_0 {
-            property::encode(&self.properties, out);
+            self.properties.encode(out);
         }
         out.put(self.payload);
     }
@@ -193,25 +168,4 @@ impl<'a> Publish<'a> {
             | (self.delivery.qos() as u8) << 1
             | u8::from(self.retain)
     }
-}
-
-fn decode_properties<'a>(
-    reader: &mut Reader<'a>,
-    sender: Role,
-) -> Result<PublishProperties<'a>, DecodeError> {
-    if reader.rest().first() == Some(&0) {
-        reader.u8()?;
-        return Ok(PublishProperties::default());
-    }
-    let properties: PublishProperties<'a> = property::decode(reader)?;
-    if sender == Role::Client && !properties.subscription_identifiers.is_empty() {
-        return Err(DecodeError::PropertyValue); // [MQTT-3.3.4-6]
-    }
-    if properties
-        .response_topic
-        .is_some_and(|topic| !is_valid_name(topic))
-    {
-        return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
-    }
-    Ok(properties)
 }

@@ -1,0 +1,26 @@
+//! `mqtt-bench NAME BY COUNT`: does one operation so many times, for callgrind to count; without arguments it
+//! lists the cases.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let cases = mqtt_bench::cases();
+    let [name, by, count] = &arguments[..] else {
+        cases
+            .iter()
+            .for_each(|case| println!("{}\t{}", case.name, case.by));
+        return ExitCode::SUCCESS;
+    };
+    let case = cases.iter().find(|case| case.name == name && case.by == by);
+    match (case, count.parse()) {
+        (Some(case), Ok(count)) => {
+            (case.run)(count);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("There is no case {name} by {by}, or {count} is no number.");
+            ExitCode::FAILURE
+        }
+    }
+}

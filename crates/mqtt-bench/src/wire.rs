@@ -1,0 +1,71 @@
+//! The packets of the cases.
+
+use mqtt_codec::*;
+
+/// PUBLISH of QoS 0 with 64 bytes, as 3.1.1 has it.
+pub fn publish_v3() -> Vec<u8> {
+    encode(
+        ProtocolVersion::V3_1_1,
+        &Packet::Publish(message(false).publish(Delivery::AtMostOnce)),
+    )
+}
+
+/// The same as 5.0 has it, with three properties.
+pub fn publish_v5() -> Vec<u8> {
+    encode(
+        ProtocolVersion::V5_0,
+        &Packet::Publish(message(true).publish(Delivery::AtMostOnce)),
+    )
+}
+
+pub const TOPIC: &str = "bench/topic/1";
+
+/// 64 bytes.
+pub const PAYLOAD: &[u8] = &[b'x'; 64];
+
+/// A message with three properties, or none.
+pub fn message(with_properties: bool) -> Message {
+    let mut message = Message::new(TopicName::new(TOPIC).expect("a topic name"), PAYLOAD);
+    if with_properties {
+        let properties = MessageProperties {
+            message_expiry_interval: Some(3600),
+            content_type: Some("text/plain".into()),
+            user_properties: vec![UserProperty {
+                name: "unit".into(),
+                value: "celsius".into(),
+            }],
+            ..MessageProperties::default()
+        };
+        message.properties = Some(Box::new(properties));
+    }
+    message
+}
+
+/// A client that is like most.
+pub fn connect(version: ProtocolVersion) -> Vec<u8> {
+    let mut connect = Connect::new(version, "client-0123456789");
+    connect.user_name = Some("user".into());
+    connect.password = Some(b"secret".to_vec().into());
+    encode(version, &Packet::Connect(Box::new(connect)))
+}
+
+pub fn subscribe(version: ProtocolVersion) -> Vec<u8> {
+    let subscription = Subscription {
+        topic_filter: TopicFilter::new("bench/+/temperature").expect("a topic filter"),
+        options: SubscriptionOptions::new(QoS::AtLeastOnce),
+    };
+    let subscribe = Subscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        subscriptions: vec![subscription],
+        properties: SubscribeProperties::default(),
+    };
+    encode(version, &Packet::Subscribe(subscribe))
+}
+
+fn encode(version: ProtocolVersion, packet: &Packet<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet
+        .encode(version, u32::MAX, &mut bytes)
+        .expect("a packet");
+    bytes
+}
