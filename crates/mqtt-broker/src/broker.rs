@@ -50,6 +50,8 @@ pub struct Broker {
     pub(crate) subscriptions: TopicTree<Subscribers>,
     pub(crate) retained: RetainedMessages,
     pub(crate) timers: Timers<TimerKey>,
+    /// The client with the longest queue of those that were filled by what was handled last.
+    pub(crate) crowded: Option<(usize, ClientKey)>,
     /// Connections that may have bytes to write, or have ended.
     changed: Vec<ConnectionId>,
     pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
@@ -105,6 +107,7 @@ impl Broker {
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),
             timers: Timers::new(),
+            crowded: None,
             changed: Vec::new(),
             random,
             matched: Vec::new(),

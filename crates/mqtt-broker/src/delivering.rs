@@ -57,6 +57,7 @@ impl Broker {
         };
         self.enqueue(key, outgoing);
         self.send_queue(now, key);
+        self.note_crowding(now, key);
     }
 
     /// Sends a message of QoS 0 straight from the publisher's bytes.

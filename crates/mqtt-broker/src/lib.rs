@@ -25,6 +25,7 @@ mod broker;
 mod checker;
 mod client;
 mod connect;
+mod crowding;
 mod delivering;
 mod listening;
 mod peers;

@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) is_ready: bool,
+    /// It has filled somebody's queue, and waits a moment.
+    pub(crate) is_crowding: bool,
     /// The user name is in the certificate of the client, which has not been looked at yet.
     pub(crate) unidentified: Option<IdentitySource>,
     /// The broker has ended it; it is in the list of those that linger.
@@ -38,6 +40,7 @@ impl Peer {
             buffer: ReadBuffer::default(),
             connection: Some(id),
             is_ready: false,
+            is_crowding: false,
             unidentified: None,
             is_ending: false,
             listener,

@@ -218,6 +218,11 @@ impl Connection {
         self.keep_alive.received(now);
     }
 
+    /// When something whole was last received, or a good part of it.
+    pub fn last_heard(&self) -> Instant {
+        self.keep_alive.last_received()
+    }
+
     /// The socket is gone.
     pub fn handle_close(&mut self) {
         if self.state != State::Ended {

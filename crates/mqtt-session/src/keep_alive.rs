@@ -36,6 +36,10 @@ impl KeepAlive {
         }
     }
 
+    pub(crate) fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
     pub(crate) fn sent(&mut self, now: Instant) {
         self.last_sent = now;
     }

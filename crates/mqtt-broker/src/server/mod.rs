@@ -4,6 +4,7 @@ mod access;
 mod committer;
 mod error;
 mod journal;
+mod reading;
 #[cfg(test)]
 mod slow_disk;
 #[cfg(unix)]
@@ -17,15 +18,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use mio::event::{Event, Source};
+use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
-use mqtt_transport::{Listener, ReadBuffer, ReadStatus};
+use mqtt_transport::{Listener, ReadBuffer};
 
 use self::journal::Journal;
 use crate::checker::Checker;
+use crate::client::ClientKey;
 use crate::listening::{bind_listener, door, listen};
-use crate::peers::{Peer, Peers};
-use crate::{Broker, CONNECTIONS, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
+use crate::peers::Peers;
+use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -64,6 +66,8 @@ pub struct Server {
     held: Vec<ConnectionId>,
     /// Peers that are not read from until a commit is done.
     paused: Vec<usize>,
+    /// Peers that are not read from until a queue is shorter, or until then.
+    crowding: Vec<(Instant, usize, ClientKey)>,
     peers: Peers,
     /// Peers that may have more to read.
     ready: Vec<usize>,
@@ -161,6 +165,7 @@ impl Server {
             journal: None,
             held: Vec::new(),
             paused: Vec::new(),
+            crowding: Vec::new(),
             peers: Peers::default(),
             ready: Vec::new(),
             writable: Vec::new(),
@@ -273,6 +278,7 @@ impl Server {
         for index in std::mem::take(&mut self.ready) {
             self.read(now, index);
         }
+        self.end_crowding(now);
         #[cfg(unix)]
         if std::mem::take(&mut self.status_is_waiting) {
             self.tell_status(now);
@@ -294,6 +300,7 @@ impl Server {
             self.checker.as_ref().and_then(Checker::poll_timeout),
             self.journal.as_ref().and_then(Journal::poll_timeout),
             self.statistics_due,
+            self.crowding.first().map(|(until, ..)| *until),
         ];
         #[cfg(unix)]
         let is_idle = self.ready.is_empty() && !self.status_is_waiting;
@@ -332,145 +339,6 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, now: Instant, index: usize) {
-        if self.retry_accept.is_some() {
-            return; // not before that
-        }
-        let Some(bound) = self.listeners.get(index) else {
-            return;
-        };
-        loop {
-            let (mut stream, address) = match bound.listener.accept() {
-                Ok(Some(accepted)) => {
-                    self.cannot_accept = false;
-                    accepted
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    // Those who are connected are served on; the others wait in the backlog.
-                    if !std::mem::replace(&mut self.cannot_accept, true) {
-                        log::warn!(
-                            target: EVENTS,
-                            "Cannot accept a connection: {error}. Others wait until one goes."
-                        );
-                    }
-                    self.retry_accept = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-            };
-            if self.has_too_many(index) {
-                log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
-                continue;
-            }
-            let slot = self.peers.next_index();
-            let token = Token(self.listeners.len() + slot);
-            let interests = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.registry().register(&mut stream, token, interests) {
-                log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
-                continue;
-            }
-            match bound.address.map(|bound| bound.port()) {
-                Some(port) => {
-                    log::info!(target: CONNECTIONS, "New connection from {address} on port {port}.");
-                }
-                None => log::info!(target: CONNECTIONS, "New connection on {address}."),
-            }
-            let id = self.broker.open(now, address, index as u32);
-            let peer = Peer {
-                unidentified: bound
-                    .settings
-                    .as_ref()
-                    .and_then(|settings| settings.identity),
-                ..Peer::new(stream, id, index)
-            };
-            self.peers.insert(slot, peer);
-        }
-    }
-
-    fn has_too_many(&self, listener: usize) -> bool {
-        let of_listener = self.broker.maximum_connections(listener as u32);
-        let of_all = self.broker.maximum_connections_of_all();
-        of_listener.is_some_and(|maximum| self.peers.count(listener) >= maximum)
-            || of_all.is_some_and(|maximum| self.broker.connection_count() >= maximum)
-    }
-
-    fn peer_is_ready(&mut self, index: usize, event: &Event) {
-        let Some(peer) = self.peers.get_mut(index) else {
-            return;
-        };
-        peer.stream.handle_event(event);
-        if (event.is_readable() || event.is_read_closed() || event.is_error()) && !peer.is_ready {
-            peer.is_ready = true;
-            self.ready.push(index);
-        }
-        if event.is_writable() {
-            self.writable.extend(peer.connection);
-        }
-    }
-
-    /// Reads once from a peer and hands the bytes to the broker.
-    fn read(&mut self, now: Instant, index: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
-            return;
-        };
-        peer.is_ready = false;
-        if !peer.buffer.is_allocated() {
-            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
-        }
-        let is_behind = self.journal.as_ref().is_some_and(Journal::is_behind);
-        let awaits_commit = |id| is_behind && self.broker.awaits_commit(id);
-        let is_paused = peer.connection.is_some_and(awaits_commit);
-        let blocked = is_paused
-            || peer.connection.is_some_and(|id| {
-                self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN
-                    || self.broker.is_waiting(id)
-            });
-        if is_paused {
-            self.paused.push(index);
-        }
-        let status = match blocked {
-            true => Ok(ReadStatus::More),
-            false => peer.buffer.fill(&mut peer.stream),
-        };
-        match peer.connection {
-            Some(id) => {
-                if let Some(name) = peer.identity() {
-                    self.broker.identify(id, name);
-                }
-                let mut input = peer.buffer.unread();
-                let available = input.len();
-                self.broker.handle_input(now, id, &mut input);
-                peer.buffer.consume(available - input.len());
-            }
-            None => peer.buffer.clear(),
-        }
-        if peer.buffer.is_empty() {
-            peer.buffer.clear();
-            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
-            peer.buffer = ReadBuffer::default();
-        }
-        match (status, peer.connection) {
-            // Tried again when something was written, its password was checked, or a commit is done.
-            (Ok(ReadStatus::More), _) if blocked => {}
-            (Ok(ReadStatus::More), _) => {
-                peer.is_ready = true;
-                self.ready.push(index);
-            }
-            (Ok(ReadStatus::Drained), _) => {}
-            (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
-                // TLS and the like say why.
-                let explained = status.err().filter(|error| error.get_ref().is_some());
-                if let Some(error) = explained {
-                    let peer = self.broker.peer(id);
-                    log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
-                }
-                self.broker.handle_close(now, id);
-                self.close(now, id, index);
-            }
-            (Ok(ReadStatus::Closed) | Err(_), None) => self.peers.remove(index),
-        }
-    }
-
     /// Tells the clients, and waits a little for those who read.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
@@ -489,6 +357,7 @@ impl Server {
             for index in std::mem::take(&mut self.ready) {
                 self.read(now, index);
             }
+            self.end_crowding(now);
             self.end_lingering(now);
             if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
                 if let Some(journal) = &mut self.journal {
