@@ -486,11 +486,18 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(crate) fn log(&mut self, direction: Direction, packet: &Packet<'_>) {
         match direction {
             Direction::Received => self.traffic.received.add(packet),
             Direction::Sending => self.traffic.sent.add(packet),
         }
+        if self.config.observer.is_some() || packet_log::is_wanted() {
+            self.show(direction, packet);
+        }
+    }
+
+    fn show(&self, direction: Direction, packet: &Packet<'_>) {
         let observed = Observed {
             role: self.role,
             direction,

@@ -11,6 +11,7 @@ use crate::topic_alias::AliasError;
 use crate::{Change, CloseReason, Defect, Event, Received, defect};
 
 impl Connection {
+    #[inline]
     pub(crate) fn handle_packet<'a>(
         &mut self,
         now: Instant,
@@ -21,6 +22,14 @@ impl Connection {
             let what = "a reason string or user property that was not asked for";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-23
         }
+        match self.state {
+            State::Connected => self.handle_connected(now, packet),
+            _ => self.handle_early(now, packet),
+        }
+    }
+
+    /// A packet on a connection that is not accepted yet.
+    fn handle_early<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Event<'a>> {
         match (self.state, packet) {
             (State::Handshake, Packet::Connect(connect)) => Some(self.handle_connect(now, connect)),
             (State::Handshake, Packet::Connack(connack)) => self.handle_connack(now, connack),
@@ -30,15 +39,15 @@ impl Connection {
                 self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first")
             }
             (_, Packet::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
-            (State::Authenticating, _) => {
+            _ => {
                 let what = "another packet than AUTH before CONNACK"; // [MQTT-3.1.2-30]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
-            (_, packet) => self.handle_connected(now, packet),
         }
     }
 
     /// A packet on a connection that is accepted.
+    #[inline]
     fn handle_connected<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Event<'a>> {
         let sender = &mut self.session.sender;
         match packet {
@@ -66,8 +75,10 @@ impl Connection {
                 None
             }
             Packet::Pingresp => None,
-            Packet::Connect(_) | Packet::Connack(_) | Packet::Auth(_) | Packet::Disconnect(_) => {
-                let what = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]; the others went before
+            Packet::Auth(auth) => self.handle_auth(now, auth),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
+            Packet::Connect(_) | Packet::Connack(_) => {
+                let what = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
         }
@@ -86,6 +97,7 @@ impl Connection {
         self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
     }
 
+    #[inline]
     fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {
         let resolved = match publish.properties.topic_alias {
             Some(alias) => self.received_aliases.resolve(alias, publish.topic_name),

@@ -80,6 +80,12 @@ impl fmt::Debug for Observer {
     }
 }
 
+/// Whether anybody may want the lines: asking the logger costs more than a message may.
+#[inline]
+pub(crate) fn is_wanted() -> bool {
+    log::max_level() >= log::LevelFilter::Debug
+}
+
 /// Writes the lines of one packet.
 pub(crate) fn log(observed: &Observed<'_>) {
     if log::log_enabled!(target: PACKETS, log::Level::Debug) {
