@@ -72,7 +72,10 @@ fn escape_controls(start: usize, out: &mut Vec<u8>) {
 }
 
 fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
-    object.text("tst", &time::stamp(now));
+    object.key("tst");
+    object.out.push(b'"');
+    time::write_stamp(now, object.out);
+    object.out.push(b'"');
     object.text("topic", publish.topic_name);
     object.raw_value("qos", publish.delivery.qos() as u8);
     object.raw_value("retain", publish.retain);
@@ -89,6 +92,9 @@ fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
 /// Only if there is at least one. Their order is ours, not the sender's.
 fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
     let properties = &publish.properties;
+    if properties.are_absent() {
+        return;
+    }
     let mut out = Vec::new();
     let mut inner = Object::inner(object, &mut out);
     if let Some(content_type) = properties.content_type() {
@@ -167,9 +173,10 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn raw_value(&mut self, name: &str, value: impl ToString) {
+    fn raw_value(&mut self, name: &str, value: impl serde::Serialize) {
         self.key(name);
-        self.raw(&value.to_string());
+        // Writing to memory does not fail, and a number or truth value is always JSON.
+        let _ = serde_json::to_writer(&mut *self.out, &value);
     }
 
     fn text(&mut self, name: &str, value: &str) {
@@ -186,6 +193,15 @@ impl<'a> Object<'a> {
 
     /// A JSON string; what is no UTF-8 is replaced.
     fn string(&mut self, bytes: &[u8]) {
+        // Without a branch for each byte, so that many are looked at in one step.
+        let is_plain =
+            |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
+        if bytes.iter().fold(true, |all, byte| all & is_plain(byte)) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(bytes);
+            self.out.push(b'"');
+            return;
+        }
         let text = String::from_utf8_lossy(bytes);
         // Writing to memory does not fail, and a string is always JSON.
         let _ = serde_json::to_writer(&mut *self.out, &text);
@@ -193,7 +209,7 @@ impl<'a> Object<'a> {
 
     /// The exact bytes, if the string before could not hold them.
     fn hex_if_binary(&mut self, name: &str, bytes: &[u8]) {
-        if std::str::from_utf8(bytes).is_err() {
+        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             self.key(name);
             self.out.push(b'"');
             push_hex(bytes, b"0123456789abcdef", self.out);

@@ -31,13 +31,60 @@ pub(super) fn local(now: &Zoned) -> String {
     strtime::format("%Y-%m-%dT%H:%M:%S%z", now).unwrap_or_default()
 }
 
-/// `tst` of JSON: microseconds and offset.
-pub(super) fn stamp(now: &Zoned) -> String {
-    strtime::format("%Y-%m-%dT%H:%M:%S%.6f%z", now).unwrap_or_default()
+/// `tst` of JSON: `%Y-%m-%dT%H:%M:%S%.6f%z`. Digit by digit, as each message has one.
+pub(super) fn write_stamp(now: &Zoned, out: &mut Vec<u8>) {
+    let offset = now.offset().seconds();
+    let (sign, minutes) = (
+        if offset < 0 { b'-' } else { b'+' },
+        offset.unsigned_abs() / 60,
+    );
+    let parts = [
+        (now.year().unsigned_abs().into(), 4, b'-'),
+        (now.month().unsigned_abs().into(), 2, b'-'),
+        (now.day().unsigned_abs().into(), 2, b'T'),
+        (now.hour().unsigned_abs().into(), 2, b':'),
+        (now.minute().unsigned_abs().into(), 2, b':'),
+        (now.second().unsigned_abs().into(), 2, b'.'),
+        (now.subsec_nanosecond().unsigned_abs() / 1000, 6, sign),
+    ];
+    for (number, width, behind) in parts {
+        write_digits(number, width, out);
+        out.push(behind);
+    }
+    write_digits(minutes / 60 * 100 + minutes % 60, 4, out);
+}
+
+fn write_digits(mut number: u32, width: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for digit in out.iter_mut().skip(start).rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 /// `%U`: seconds since 1970 with nine decimals.
 pub(super) fn unix(now: &Zoned) -> String {
     let time = now.timestamp();
     format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_what_strftime_makes_of_it() {
+        for text in [
+            "2026-11-25T20:05:09.000123999+00:00[UTC]",
+            "1969-02-03T04:05:06.999999+05:30[+05:30]",
+            "2024-02-29T23:59:59.5-03:30[-03:30]",
+        ] {
+            let now: Zoned = text.parse().unwrap();
+            let mut out = Vec::new();
+            write_stamp(&now, &mut out);
+            let expected = strtime::format("%Y-%m-%dT%H:%M:%S%.6f%z", &now).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
 }

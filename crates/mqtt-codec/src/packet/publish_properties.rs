@@ -120,6 +120,14 @@ impl<'a> PublishProperties<'a> {
         }
     }
 
+    /// Whether there is none.
+    pub fn are_absent(&self) -> bool {
+        matches!(self.source, Source::None)
+            && self.message_expiry_interval.is_none()
+            && self.topic_alias.is_none()
+            && self.subscription_identifiers.is_empty()
+    }
+
     /// Whether the payload is text in UTF-8.
     pub fn payload_format_indicator(&self) -> Option<bool> {
         match self.source {
