@@ -212,9 +212,10 @@ impl<S> CommandOption<S> {
 impl<S: Default> Program<S> {
     /// Reads the options file and the arguments, the program's own name first among them.
     pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
-        let command = self.command();
+        // Taking it apart at the end would cost as much as reading the arguments.
+        let mut command = std::mem::ManuallyDrop::new(self.command());
         let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
-        let matches = match command.clone().try_get_matches_from(words) {
+        let matches = match command.try_get_matches_from_mut(words) {
             Ok(matches) => matches,
             Err(error) if is_told(&error) => {
                 // A reader that has seen enough is no failure.
@@ -227,7 +228,7 @@ impl<S: Default> Program<S> {
         if let Some(after_options_file) = self.after_options_file {
             let file = single(&matches, "-o")?;
             let lines = options_file::read(&called_name(arguments), self.name, file)?;
-            self.apply_lines(&mut settings, &command, &lines)?;
+            self.apply_lines(&mut settings, &mut command, &lines)?;
             after_options_file(&mut settings);
         }
         self.apply(&mut settings, &matches)?;
@@ -237,13 +238,13 @@ impl<S: Default> Program<S> {
     fn apply_lines(
         &self,
         settings: &mut S,
-        command: &Command,
+        command: &mut Command,
         lines: &[Line],
     ) -> Result<(), Failure> {
         for line in lines {
             let place = |failure: Failure| failure.at(line.place.clone());
             let words = self.with_pairs_joined(&line.words).map_err(place)?;
-            let matches = command.clone().try_get_matches_from(words);
+            let matches = command.try_get_matches_from_mut(words);
             let matches = matches.map_err(|error| place(self.failure(&error)))?;
             self.apply(settings, &matches).map_err(place)?;
         }

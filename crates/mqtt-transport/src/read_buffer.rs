@@ -77,7 +77,11 @@ impl ReadBuffer {
         if self.bytes.len() - self.end < READ_SIZE / 2 {
             // Doubling keeps the cost of a large packet in proportion to its size.
             let size = (2 * self.end).max(READ_SIZE);
-            self.bytes.resize(size, 0);
+            match self.bytes.is_empty() {
+                // Zeroes from the system: what is not read into costs no memory.
+                true => self.bytes = vec![0; size],
+                false => self.bytes.resize(size, 0),
+            }
         }
     }
 }

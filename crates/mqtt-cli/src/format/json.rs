@@ -162,10 +162,19 @@ impl<'a> Object<'a> {
         write_to(self.out, |out| self.printer.end_object(out));
     }
 
-    fn key(&mut self, name: &str) {
+    /// A key of ours, which needs no escapes.
+    fn key(&mut self, name: &'static str) {
+        self.key_with(|object| {
+            object.out.push(b'"');
+            object.raw(name);
+            object.out.push(b'"');
+        });
+    }
+
+    fn key_with(&mut self, write: impl FnOnce(&mut Self)) {
         let first = std::mem::replace(&mut self.is_first, false);
         write_to(self.out, |out| self.printer.begin_object_key(out, first));
-        self.string(name.as_bytes());
+        write(self);
         write_to(self.out, |out| self.printer.begin_object_value(out));
     }
 
@@ -173,13 +182,13 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn raw_value(&mut self, name: &str, value: impl serde::Serialize) {
+    fn raw_value(&mut self, name: &'static str, value: impl serde::Serialize) {
         self.key(name);
         // Writing to memory does not fail, and a number or truth value is always JSON.
         let _ = serde_json::to_writer(&mut *self.out, &value);
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    fn text(&mut self, name: &'static str, value: &str) {
         self.key(name);
         self.string(value.as_bytes());
     }
@@ -208,7 +217,7 @@ impl<'a> Object<'a> {
     }
 
     /// The exact bytes, if the string before could not hold them.
-    fn hex_if_binary(&mut self, name: &str, bytes: &[u8]) {
+    fn hex_if_binary(&mut self, name: &'static str, bytes: &[u8]) {
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             self.key(name);
             self.out.push(b'"');
@@ -218,7 +227,7 @@ impl<'a> Object<'a> {
     }
 
     /// An array of objects with one key each: names may be there more than once.
-    fn pairs<'b>(&mut self, name: &str, pairs: impl Iterator<Item = (&'b str, &'b str)>) {
+    fn pairs<'b>(&mut self, name: &'static str, pairs: impl Iterator<Item = (&'b str, &'b str)>) {
         self.key(name);
         write_to(self.out, |out| self.printer.begin_array(out));
         for (index, (name, value)) in pairs.enumerate() {
@@ -226,7 +235,8 @@ impl<'a> Object<'a> {
                 self.printer.begin_array_value(out, index == 0)
             });
             let mut pair = Object::at_depth(self.printer.pretty, self.printer.depth, self.out);
-            pair.text(name, value);
+            pair.key_with(|pair| pair.string(name.as_bytes()));
+            pair.string(value.as_bytes());
             pair.end();
         }
         write_to(self.out, |out| self.printer.end_array(out));

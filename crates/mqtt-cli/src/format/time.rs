@@ -55,12 +55,13 @@ pub(super) fn write_stamp(now: &Zoned, out: &mut Vec<u8>) {
 }
 
 fn write_digits(mut number: u32, width: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for digit in out.iter_mut().skip(start).rev() {
+    let mut digits = [b'0'; 6];
+    let digits = digits.get_mut(..width).unwrap_or_default();
+    for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
+    out.extend_from_slice(digits);
 }
 
 /// `%U`: seconds since 1970 with nine decimals.
