@@ -5,8 +5,11 @@ use std::io;
 
 use crate::{ReadStatus, Stream};
 
-/// How much is read at a time, in bytes.
+/// How much is read at a time, in bytes, where much comes.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How much is read at first: who sends one message gets a few bytes back.
+const FIRST_SIZE: usize = 4096;
 
 /// A buffer between a stream and its reader, who takes whole packets and leaves the rest.
 ///
@@ -18,6 +21,8 @@ pub struct ReadBuffer {
     /// Moves on while a reader still looks at what it took.
     start: Cell<usize>,
     end: usize,
+    /// Whether as much came as there was room for.
+    was_filled: bool,
 }
 
 impl ReadBuffer {
@@ -28,8 +33,10 @@ impl ReadBuffer {
     pub fn fill(&mut self, stream: &mut Stream) -> io::Result<ReadStatus> {
         self.make_room();
         let room = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let size = room.len();
         let (count, status) = stream.read(room)?;
         self.end += count;
+        self.was_filled |= count == size;
         Ok(status)
     }
 
@@ -69,19 +76,19 @@ impl ReadBuffer {
             self.clear();
         }
         let start = self.start.get();
-        if start > 0 && self.bytes.len() - self.end < READ_SIZE / 2 {
+        let wanted = match self.was_filled {
+            true => READ_SIZE,
+            false => FIRST_SIZE,
+        };
+        if start > 0 && self.bytes.len() - self.end < wanted / 2 {
             self.bytes.copy_within(start..self.end, 0);
             self.end -= start;
             self.start.set(0);
         }
-        if self.bytes.len() - self.end < READ_SIZE / 2 {
+        if self.bytes.len() - self.end < wanted / 2 || self.bytes.len() < wanted {
             // Doubling keeps the cost of a large packet in proportion to its size.
-            let size = (2 * self.end).max(READ_SIZE);
-            match self.bytes.is_empty() {
-                // Zeroes from the system: what is not read into costs no memory.
-                true => self.bytes = vec![0; size],
-                false => self.bytes.resize(size, 0),
-            }
+            let size = (2 * self.end).max(wanted);
+            self.bytes.resize(size, 0);
         }
     }
 }
