@@ -1,6 +1,7 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `conformance`, `reference`, `crash`, `crowd`, `sim`
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`, `sim`
 //! and `fuzz`. No shell, no set-up by hand.
 
+mod bench;
 mod conformance;
 mod crash;
 mod demo;
@@ -18,6 +19,8 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 Usage: cargo xtask TASK
 
+  bench  measure programs and libraries beside others and write docs/performance.md;
+         --instructions counts instructions only, --check compares them with docs/instructions.tsv
   conformance
          run the tests that name statements of the standard and write docs/conformance.md; --check
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
@@ -34,6 +37,7 @@ Usage: cargo xtask TASK
 fn main() -> ExitCode {
     let tasks: Vec<_> = std::env::args().skip(1).collect();
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bench", ref options @ ..] => bench::run_with(options),
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),
         ["crowd"] => run(&mut cargo(

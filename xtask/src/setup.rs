@@ -19,6 +19,14 @@ pub(crate) fn mosquitto() {
     }
 }
 
+/// What counts instructions.
+pub(crate) fn valgrind() {
+    if !has("valgrind") {
+        println!("Installing valgrind, which counts instructions …");
+        install(&["valgrind"]);
+    }
+}
+
 /// A browser, which is large: installed only where `CI` is set.
 pub(crate) fn browser() {
     if !has("chromium") && std::env::var_os("CI").is_some() {

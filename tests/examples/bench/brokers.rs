@@ -1,0 +1,314 @@
+//! The brokers: publishers and subscribers in threads, one topic. A publisher waits for its acknowledgements, at
+//! most 20 behind, and for the subscribers, at most 500 messages behind.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::*;
+use tests::{Broker, Kind};
+
+use crate::measure::{Sample, cpu_of, memory_of};
+use crate::peer::{Peer, TIMEOUT, message};
+use crate::{Row, median};
+
+const SETTINGS: &str = "sys_interval 0\nmax_connections -1";
+
+const WINDOW: usize = 20;
+
+const CREDIT: usize = 500;
+
+/// How many there are of each, and what they exchange.
+#[derive(Clone, Copy)]
+struct Load {
+    publishers: usize,
+    subscribers: usize,
+    qos: QoS,
+    /// Of each publisher.
+    messages: usize,
+    size: usize,
+    /// Between two messages, if they are not sent as fast as possible.
+    interval: Option<Duration>,
+}
+
+const LOAD: Load = Load {
+    publishers: 1,
+    subscribers: 1,
+    qos: QoS::AtMostOnce,
+    messages: 100_000,
+    size: 64,
+    interval: None,
+};
+
+pub(crate) fn rows() -> Vec<Row> {
+    let (q0, q1, q2) = (QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce);
+    let loads = [
+        (1, 1, q0, 100_000),
+        (1, 1, q1, 50_000),
+        (1, 1, q2, 25_000),
+        (1, 10, q0, 20_000),
+        (1, 10, q1, 10_000),
+        (10, 1, q0, 10_000),
+        (10, 1, q1, 5000),
+    ];
+    loads
+        .map(|(publishers, subscribers, qos, messages)| {
+            let load = Load {
+                publishers,
+                subscribers,
+                qos,
+                messages,
+                ..LOAD
+            };
+            let name = format!("{publishers} to {subscribers}, QoS {}", qos as u8);
+            let deliveries = publishers * subscribers * messages;
+            let ours = Broker::start_silent(Kind::Rbroker, SETTINGS);
+            let theirs = Broker::start_silent(Kind::Mosquitto, SETTINGS);
+            Row::measure(
+                &name,
+                deliveries,
+                || load.run(&ours).0,
+                || load.run(&theirs).0,
+            )
+        })
+        .into()
+}
+
+/// At 2000 messages a second.
+pub(crate) fn latency() -> String {
+    let mut text = "| 2000 messages a second | p50 | p99 | p50, mosquitto | p99, mosquitto |\n| --- | ---: | ---: | ---: | ---: |\n".to_owned();
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let interval = Some(Duration::from_micros(500));
+        let load = Load {
+            qos,
+            messages: 6000,
+            interval,
+            ..LOAD
+        };
+        let measured = [Kind::Rbroker, Kind::Mosquitto].map(|kind| {
+            let broker = Broker::start_silent(kind, SETTINGS);
+            let (_, mut times) = load.run(&broker);
+            times.sort_unstable();
+            [times.len() / 2, times.len() * 99 / 100].map(|at| times.get(at).copied().unwrap_or(0))
+        });
+        let [[p50, p99], [their_p50, their_p99]] = measured;
+        let qos = qos as u8;
+        let _ = writeln!(
+            text,
+            "| QoS {qos} | {p50} us | {p99} us | {their_p50} us | {their_p99} us |"
+        );
+    }
+    text
+}
+
+/// What a message costs rbroker where there is ten times as much of something.
+pub(crate) fn growth() -> String {
+    let mut text =
+        "| What grows | CPU for each message, as a multiple of the first |\n| --- | --- |\n"
+            .to_owned();
+    let each = |load: Load, idle: usize| {
+        let settings = format!("{SETTINGS}\nmax_packet_size 268435455");
+        let broker = Broker::start_silent(Kind::Rbroker, &settings);
+        let others: Vec<_> = (0..idle)
+            .map(|n| Peer::connect(broker.address(), &format!("idle{n}")))
+            .collect();
+        let samples: Vec<_> = (0..3).map(|_| load.run(&broker).0).collect();
+        drop(others);
+        if samples.iter().any(|sample| !sample.is_complete) {
+            return f64::NAN;
+        }
+        median(&samples, |sample| sample.cpu) / load.messages as f64
+    };
+    let mut row = |name: &str, figures: Vec<(String, f64)>| {
+        let first = figures.first().map_or(f64::NAN, |(_, figure)| *figure);
+        let list: Vec<_> = figures
+            .iter()
+            .map(|(what, figure)| format!("{what}: {:.2}", figure / first))
+            .collect();
+        let _ = writeln!(text, "| {name} | {} |", list.join(", "));
+    };
+    let counts = [10_000, 100_000, 1_000_000];
+    row(
+        "messages",
+        counts
+            .map(|messages| (messages.to_string(), each(Load { messages, ..LOAD }, 0)))
+            .into(),
+    );
+    let idle = [1, 10, 100, 1000, 10_000];
+    row(
+        "connections beside",
+        idle.map(|count| (count.to_string(), each(LOAD, count)))
+            .into(),
+    );
+    // With acknowledgements, so that nothing is left out where it does not fit.
+    let qos = QoS::AtLeastOnce;
+    let sizes = [
+        (64, 100_000),
+        (1024, 100_000),
+        (16 * 1024, 20_000),
+        (256 * 1024, 2000),
+        (4 << 20, 100),
+        (64 << 20, 6),
+    ];
+    let of_size = sizes.map(|(size, messages)| {
+        let load = Load {
+            size,
+            messages,
+            qos,
+            ..LOAD
+        };
+        (format!("{size} bytes"), each(load, 0))
+    });
+    row("payload, QoS 1", of_size.clone().into());
+    let of_byte =
+        |((what, each), (size, _)): ((String, f64), (usize, usize))| (what, each / size as f64);
+    let of_bytes = of_size.into_iter().zip(sizes).skip(3).map(of_byte);
+    row("the same for each byte", of_bytes.collect());
+    text
+}
+
+impl Load {
+    /// Time, processor time and memory of the broker; and how long each message took, in microseconds.
+    fn run(self, broker: &Broker) -> (Sample, Vec<u64>) {
+        let process = broker.running.id();
+        let received = Arc::new(Received::default());
+        let expected = self.publishers * self.messages;
+        let address = broker.address();
+        let epoch = Instant::now();
+        let subscribers: Vec<_> = (0..self.subscribers)
+            .map(|number| {
+                let mut peer = Peer::connect(address, &format!("subscriber{number}"));
+                peer.subscribe("bench/#", self.qos);
+                let received = Arc::clone(&received);
+                thread::spawn(move || take(&mut peer, expected, &received, epoch))
+            })
+            .collect();
+        let publishers: Vec<_> = (0..self.publishers)
+            .map(|number| Peer::connect(address, &format!("publisher{number}")))
+            .collect();
+        let (before, start) = (cpu_of(process), Instant::now());
+        let publishers: Vec<_> = publishers
+            .into_iter()
+            .map(|mut peer| {
+                let received = Arc::clone(&received);
+                thread::spawn(move || self.publish(&mut peer, &received, epoch))
+            })
+            .collect();
+        publishers
+            .into_iter()
+            .for_each(|thread| thread.join().expect("it publishes"));
+        let mut times = Vec::new();
+        for thread in subscribers {
+            times.extend(thread.join().expect("it receives"));
+        }
+        let sample = Sample {
+            wall: start.elapsed().as_secs_f64(),
+            cpu: cpu_of(process) - before,
+            memory: memory_of(process),
+            is_complete: times.len() == expected * self.subscribers,
+        };
+        (sample, times)
+    }
+
+    /// Until all are sent and acknowledged, or there is no progress any more.
+    fn publish(self, peer: &mut Peer, received: &Received, epoch: Instant) {
+        let mut message = message(self.size);
+        let mut payload = message.payload.to_vec();
+        let (mut sent, mut acknowledged) = (0, 0);
+        let start = Instant::now();
+        while acknowledged < self.messages {
+            let window = match self.qos {
+                QoS::AtMostOnce => usize::MAX,
+                _ => WINDOW,
+            };
+            while sent < self.messages && sent - acknowledged < window {
+                // Each publisher has its share of what the subscribers may be behind.
+                let enough = (sent * self.publishers).saturating_sub(CREDIT) * self.subscribers;
+                if !received.has(enough) {
+                    peer.flush();
+                    if !received.wait_for(enough) {
+                        return;
+                    }
+                }
+                if let Some(interval) = self.interval {
+                    while start.elapsed() < interval * sent as u32 {
+                        std::hint::spin_loop();
+                    }
+                }
+                let now = epoch.elapsed().as_nanos() as u64;
+                payload[..8].copy_from_slice(&now.to_be_bytes());
+                message.payload = payload.clone().into();
+                let identifier =
+                    PacketIdentifier::new((sent % WINDOW) as u16 + 1).expect("not zero");
+                let delivery = Delivery::first(self.qos, identifier);
+                peer.push(&Packet::Publish(message.publish(delivery)));
+                sent += 1;
+                if peer.output.len() >= 16 * 1024 || self.interval.is_some() {
+                    peer.flush();
+                }
+            }
+            peer.flush();
+            if self.qos == QoS::AtMostOnce {
+                return;
+            }
+            let goes_on = peer.read(&mut |packet| {
+                let is_last = matches!(packet, Packet::Puback(_) | Packet::Pubcomp(_));
+                acknowledged += usize::from(is_last);
+            });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+}
+
+/// How many messages all subscribers have received.
+#[derive(Default)]
+struct Received {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Received {
+    fn add(&self, count: usize) {
+        *self.count.lock().expect("nobody panics") += count;
+        self.changed.notify_all();
+    }
+
+    fn has(&self, count: usize) -> bool {
+        *self.count.lock().expect("nobody panics") >= count
+    }
+
+    /// Waits until there are so many; says whether they came.
+    fn wait_for(&self, wanted: usize) -> bool {
+        let count = self.count.lock().expect("nobody panics");
+        let waited = self
+            .changed
+            .wait_timeout_while(count, TIMEOUT, |count| *count < wanted);
+        !waited.expect("nobody panics").1.timed_out()
+    }
+}
+
+/// Takes messages until all have come, or nothing comes any more.
+fn take(peer: &mut Peer, expected: usize, received: &Received, epoch: Instant) -> Vec<u64> {
+    let mut times = Vec::with_capacity(expected);
+    while times.len() < expected {
+        let before = times.len();
+        let goes_on = peer.read(&mut |packet| {
+            if let Packet::Publish(publish) = packet {
+                let sent = publish
+                    .payload
+                    .first_chunk()
+                    .map_or(0, |bytes| u64::from_be_bytes(*bytes));
+                let now = epoch.elapsed().as_nanos() as u64;
+                times.push(now.saturating_sub(sent) / 1000);
+            }
+        });
+        received.add(times.len() - before);
+        if !goes_on {
+            break;
+        }
+    }
+    times
+}

@@ -1,0 +1,186 @@
+//! `cargo xtask bench`: what our programs and libraries cost, beside those of others, for
+//! `docs/performance.md`. Instructions are counted by callgrind and repeat; CI compares them with the figures
+//! that are committed. Ratios of time are of programs that ran side by side, on a machine that did nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, root, run, setup, target};
+
+/// How much more than the committed figure is no failure: compilers differ.
+const ROOM: f64 = 1.05;
+
+/// The figures, relative to the workspace.
+const FIGURES: &str = "docs/instructions.tsv";
+
+/// Operation, by whom, and instructions for each.
+type Counts = Vec<(String, String, u64)>;
+
+pub(crate) fn run_with(options: &[&str]) -> Result<()> {
+    match options {
+        [] => {
+            let counts = count(|_, _| true)?;
+            write_figures(&counts)?;
+            write_report(&counts)
+        }
+        ["--instructions"] => write_figures(&count(|_, _| true)?),
+        ["--check"] => check(),
+        _ => bail!("bench has --instructions and --check"),
+    }
+}
+
+/// Counts the cases of mqtt-bench, those whose maker is wanted.
+fn count(is_wanted: impl Fn(&str, &str) -> bool) -> Result<Counts> {
+    setup::valgrind();
+    let folder = target().join("bench");
+    let manifest = root().join("crates/mqtt-bench/Cargo.toml");
+    let mut build = cargo("build --release --quiet --locked --manifest-path");
+    run(build.arg(manifest).env("CARGO_TARGET_DIR", &folder))?;
+    let program = folder.join("release/mqtt-bench");
+    let cases = Command::new(&program).output().context("mqtt-bench")?;
+    let cases = String::from_utf8(cases.stdout)?;
+    let mut counts = Counts::new();
+    for case in cases.lines() {
+        let (name, by) = case
+            .split_once('\t')
+            .context("a case is a name and a maker")?;
+        if is_wanted(name, by) {
+            // What comes before and after the operations is in both.
+            let (few, many) = (1000, 3000);
+            let collected = |times| collected(&program, name, by, times);
+            let each = (collected(many)? - collected(few)?) / (many - few);
+            println!("{each:8} {name}, {by}");
+            counts.push((name.into(), by.into(), each));
+        }
+    }
+    Ok(counts)
+}
+
+fn collected(program: &PathBuf, name: &str, by: &str, times: u64) -> Result<u64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind.arg(program).args([name, by, &times.to_string()]);
+    let output = valgrind
+        .output()
+        .context("valgrind is needed, which counts the instructions")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
+    let (_, collected) = collected.with_context(|| format!("{name}, {by}: {text}"))?;
+    Ok(collected.trim().parse()?)
+}
+
+fn is_ours(by: &str) -> bool {
+    by.starts_with("mqtt-") && by != "mqtt-protocol-core"
+}
+
+fn write_figures(counts: &Counts) -> Result<()> {
+    let mut text = String::new();
+    for (name, by, each) in counts {
+        writeln!(text, "{name}\t{by}\t{each}")?;
+    }
+    std::fs::write(root().join(FIGURES), text)?;
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    let committed = std::fs::read_to_string(root().join(FIGURES)).context(FIGURES)?;
+    let committed: BTreeMap<_, _> = committed
+        .lines()
+        .filter_map(|line| line.rsplit_once('\t'))
+        .collect();
+    let mut grown = Vec::new();
+    // A million subscriptions take long to make, under callgrind.
+    let is_wanted = |name: &str, by: &str| is_ours(by) && !name.contains("1000000");
+    for (name, by, each) in count(is_wanted)? {
+        let key = format!("{name}\t{by}");
+        let figure = committed
+            .get(key.as_str())
+            .with_context(|| format!("{name} is not in {FIGURES}"))?;
+        let figure: f64 = figure.parse()?;
+        if each as f64 > figure * ROOM {
+            grown.push(format!("{name}: {each} where {figure} are committed"));
+        }
+    }
+    if !grown.is_empty() {
+        bail!(
+            "more instructions than before: {}; if that is wanted, `cargo xtask bench --instructions` writes {FIGURES}",
+            grown.join("; ")
+        );
+    }
+    println!("No operation takes more than 5 % more instructions than {FIGURES} says.");
+    Ok(())
+}
+
+/// Replaces the measured parts of the report, which stand between comments that name them.
+fn write_report(counts: &Counts) -> Result<()> {
+    let path = root().join("docs/performance.md");
+    let mut report = std::fs::read_to_string(&path).context("docs/performance.md")?;
+    replace(&mut report, "instructions", &instruction_table(counts)?)?;
+    setup::mosquitto();
+    run(&mut cargo("build --release --quiet --locked --bins"))?;
+    let measured =
+        cargo("run --release --quiet --locked --package tests --example bench").output()?;
+    eprint!("{}", String::from_utf8_lossy(&measured.stderr));
+    if !measured.status.success() {
+        bail!("the programs could not be measured");
+    }
+    let measured = String::from_utf8(measured.stdout)?;
+    for part in measured.split("## ").skip(1) {
+        let (name, table) = part.split_once('\n').context("a part has a name")?;
+        replace(&mut report, name, table.trim())?;
+    }
+    std::fs::write(path, report)?;
+    Ok(())
+}
+
+fn replace(report: &mut String, name: &str, table: &str) -> Result<()> {
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let place = || format!("docs/performance.md has no place for {name}");
+    let start = report.find(&begin).with_context(place)? + begin.len();
+    let stop = report.find(&end).with_context(place)?;
+    report.replace_range(start..stop, &format!("{}\n", table.trim_end()));
+    Ok(())
+}
+
+/// A row for each operation; the best of the others is what ours is compared with.
+fn instruction_table(counts: &Counts) -> Result<String> {
+    let mut table = "| Operation | ours | best other | ratio | all others |\n| --- | ---: | ---: | ---: | --- |\n".to_owned();
+    let mut names: Vec<_> = counts.iter().map(|(name, ..)| name).collect();
+    names.dedup();
+    for name in names {
+        let of_name = || counts.iter().filter(move |(other, ..)| other == name);
+        let ours = of_name().find(|(_, by, _)| is_ours(by));
+        let Some((_, _, ours)) = ours else { continue };
+        let others: Vec<_> = of_name()
+            .filter(|(_, by, _)| !is_ours(by))
+            .map(|(_, by, each)| (by, each))
+            .collect();
+        let codecs = others.iter().filter(|(by, _)| !by.contains("memcpy"));
+        let best = codecs.map(|(_, each)| **each).min();
+        let list: Vec<_> = others
+            .iter()
+            .map(|(by, each)| format!("{by} {each}"))
+            .collect();
+        let (best, ratio) = best.map_or((String::new(), String::new()), |best| {
+            (
+                best.to_string(),
+                format!("{:.2}", *ours as f64 / best as f64),
+            )
+        });
+        writeln!(
+            table,
+            "| {name} | {ours} | {best} | {ratio} | {} |",
+            list.join(", ")
+        )?;
+    }
+    Ok(table)
+}
