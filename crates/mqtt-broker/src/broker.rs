@@ -203,6 +203,7 @@ impl Broker {
     /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut &[u8]) {
         let available = input.len();
+        self.crowded = None; // by somebody else
         while let Some(link) = self.connections.get_mut(id) {
             let Some(event) = link.connection.handle_input(now, input) else {
                 break;
