@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) is_ready: bool,
+    /// It is not read from until a commit is done.
+    pub(crate) is_paused: bool,
     /// It has filled somebody's queue, and waits a moment.
     pub(crate) is_crowding: bool,
     /// The user name is in the certificate of the client, which has not been looked at yet.
@@ -40,6 +42,7 @@ impl Peer {
             buffer: ReadBuffer::default(),
             connection: Some(id),
             is_ready: false,
+            is_paused: false,
             is_crowding: false,
             unidentified: None,
             is_ending: false,

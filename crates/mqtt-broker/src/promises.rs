@@ -44,9 +44,11 @@ impl Promises {
         !std::mem::replace(&mut self.is_open, true)
     }
 
-    fn commit_begins(&mut self, waiting: usize) {
+    /// Says whether no commit was under way before.
+    fn commit_begins(&mut self, waiting: usize) -> bool {
         self.is_open = false;
-        self.committing = Some(self.written + waiting as u64);
+        let end = self.written + waiting as u64;
+        self.committing.replace(end).is_none()
     }
 
     fn commit_ends(&mut self) {
@@ -82,10 +84,14 @@ impl Broker {
 
     /// What was taken with `take_records` is about to be committed, all of it.
     pub fn commit_begins(&mut self) {
-        for id in self.promising.next.drain(..) {
+        // Some are there still if it is tried again.
+        let Promising { committing, next } = &mut self.promising;
+        committing.retain(|id| self.connections.contains_key(*id));
+        for id in next.drain(..) {
             if let Some(link) = self.connections.get_mut(id) {
-                link.promises.commit_begins(link.connection.output().len());
-                self.promising.committing.push(id);
+                if link.promises.commit_begins(link.connection.output().len()) {
+                    committing.push(id);
+                }
             }
         }
     }
@@ -166,9 +172,9 @@ mod tests {
     fn a_commit_that_is_tried_again_is_for_all_that_has_come_meanwhile() {
         let mut promises = Promises::default();
         promises.begin();
-        promises.commit_begins(4);
+        assert!(promises.commit_begins(4));
         promises.begin();
-        promises.commit_begins(9);
+        assert!(!promises.commit_begins(9), "it is in the list already");
         promises.commit_ends();
         assert_eq!(promises.writable(9), 9);
     }

@@ -100,6 +100,9 @@ impl Journal {
 
     /// When `begin` wants to be called, even without records.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_busy {
+            return None; // the end of the commit wakes the loop
+        }
         self.retry_at
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }

@@ -106,7 +106,7 @@ impl Server {
                 self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN
                     || self.broker.is_waiting(id)
             });
-        if is_paused {
+        if is_paused && !std::mem::replace(&mut peer.is_paused, true) {
             self.paused.push(index);
         }
         let status = match blocked {

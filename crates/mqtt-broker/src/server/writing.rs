@@ -52,7 +52,10 @@ impl Server {
                 self.broker.commit_ends();
                 self.held.clear();
                 for index in std::mem::take(&mut self.paused) {
-                    self.read_again(index);
+                    if let Some(peer) = self.peers.get_mut(index) {
+                        peer.is_paused = false; // or another, at this place, which is none
+                        self.read_again(index);
+                    }
                 }
             }
             Some(Committed::NoRoom) => {
