@@ -17,6 +17,9 @@ impl RawClient {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the broker listens");
         stream
+            .set_nodelay(true)
+            .expect("small packets can leave at once");
+        stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a timeout can be set");
         stream

@@ -1,6 +1,8 @@
 //! Lines of the configuration that limit clients, or change what is done with messages.
 
-use tests::{Broker, Finished, Program, RawClient};
+use std::thread;
+
+use tests::{Broker, Finished, Kind, Program, RawClient};
 
 fn publish(broker: &Broker, options: &str) -> Finished {
     Program::new("rpub")
@@ -214,4 +216,30 @@ fn sessions_without_end_get_one() {
     let mut again = RawClient::open(broker.address());
     again.send(b"\x10\x10\x00\x04MQTT\x04\x00\x00\x00\x00\x04away");
     assert_eq!(again.read(4), [0x20, 2, 0, 0]); // no session
+}
+
+/// One message under way to the subscriber, twenty from the publisher: it would be quicker by far.
+#[test]
+fn a_publisher_waits_for_a_subscriber_who_keeps_up_so_that_its_queue_does_not_overflow() {
+    const MESSAGES: usize = 6000;
+    const WINDOW: usize = 20;
+    let limits = "max_queued_messages 2000\nmax_inflight_messages 1";
+    let broker = Broker::start_silent(Kind::Rbroker, limits);
+    let mut subscriber = RawClient::connect(broker.address(), 4, "subscriber");
+    subscriber.send(&[0x82, 6, 0, 1, 0, 1, b't', 1]);
+    assert_eq!(subscriber.read(5), [0x90, 3, 0, 1, 1]);
+    let taking = thread::spawn(move || {
+        for _ in 0..MESSAGES {
+            let message = subscriber.read(8);
+            assert_eq!(message[..5], [0x32, 6, 0, 1, b't'], "a message is missing");
+            subscriber.send(&[0x40, 2, message[5], message[6]]);
+        }
+    });
+    let mut publisher = RawClient::connect(broker.address(), 4, "publisher");
+    for _ in 0..MESSAGES / WINDOW {
+        let messages = (1..=WINDOW as u8).flat_map(|id| [0x32, 6, 0, 1, b't', 0, id, b'x']);
+        publisher.send(&messages.collect::<Vec<_>>());
+        publisher.read(4 * WINDOW);
+    }
+    taking.join().expect("every message came");
 }
