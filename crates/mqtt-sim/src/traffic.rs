@@ -209,6 +209,12 @@ impl World {
             return Ok(());
         }
         let bytes: Vec<u8> = link.up.drain(..count).collect();
+        if self.broker.has_ended(id) {
+            // Its last output waits for a commit, perhaps. What it is told now answers nothing.
+            self.broker.handle_input(self.now, id, &mut &bytes[..]);
+            self.record(3, &bytes);
+            return self.ended_connections_send();
+        }
         let client = &mut self.clients[link.client];
         link.broker_got.read(&bytes, |packet| {
             if packet.kind == 1 {
