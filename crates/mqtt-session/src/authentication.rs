@@ -37,6 +37,11 @@ enum Turn {
 }
 
 impl Authentication {
+    pub(crate) const NONE: Self = Self {
+        method: None,
+        turn: Turn::Nobody,
+    };
+
     pub(crate) fn of_connect(connect: &Connect) -> Self {
         Self {
             method: connect.properties.authentication_method.clone(),
@@ -46,24 +51,37 @@ impl Authentication {
 
     /// Server: a CONNACK that accepts names the method, and only if CONNECT did
     /// [MQTT-4.12.0-5, MQTT-4.12.0-6].
-    pub(crate) fn answer(&mut self, properties: &mut ConnackProperties) {
+    pub(crate) fn answer(&self, properties: &mut ConnackProperties) {
         properties.authentication_method.clone_from(&self.method);
         if self.method.is_none() {
             properties.authentication_data = None;
         }
-        self.finish();
     }
 
     pub(crate) fn is_method(&self, method: &Option<String>) -> bool {
         self.method == *method
     }
-
-    pub(crate) fn finish(&mut self) {
-        self.turn = Turn::Nobody;
-    }
 }
 
 impl Connection {
+    /// CONNECT says whether there will be any.
+    pub(crate) fn begin_authentication(&mut self, connect: &Connect) {
+        if connect.properties.authentication_method.is_some() {
+            self.seldom.begin().authentication = Authentication::of_connect(connect);
+        }
+    }
+
+    /// It has ended well.
+    pub(crate) fn finish_authentication(&mut self) {
+        self.turn_is(Turn::Nobody);
+    }
+
+    fn turn_is(&mut self, turn: Turn) {
+        if let Some(parts) = self.seldom.get_mut() {
+            parts.authentication.turn = turn;
+        }
+    }
+
     /// Sends AUTH. The server asks for more with 0x18 (continue authentication), before `accept` or
     /// after the client has begun again, and then says 0x00 (success); the client answers with 0x18,
     /// or begins again with 0x19 (re-authenticate) on a connection that is accepted. The method is
@@ -73,7 +91,12 @@ impl Connection {
     /// If this AUTH may not be sent now, or CONNECT had no method; or if it cannot be written.
     pub fn authenticate(&mut self, now: Instant, mut auth: Auth) -> Result<(), PublishError> {
         let code = auth.reason_code;
-        let after = match (self.role, self.state, self.authentication.turn, code) {
+        let after = match (
+            self.role,
+            self.state,
+            self.seldom.authentication().turn,
+            code,
+        ) {
             (Role::Server, State::Answering, _, ReasonCode::ContinueAuthentication)
             | (Role::Server, State::Connected, Turn::Ours, ReasonCode::ContinueAuthentication)
             | (
@@ -88,14 +111,13 @@ impl Connection {
             (Role::Server, State::Connected, Turn::Ours, ReasonCode::Success) => Turn::Nobody,
             _ => return Err(PublishError::NotConnected),
         };
-        if self.authentication.method.is_none() {
+        let method = &self.seldom.authentication().method;
+        if method.is_none() {
             return Err(PublishError::NotConnected); // [MQTT-4.12.0-6, MQTT-4.12.0-7]
         }
-        auth.properties
-            .authentication_method
-            .clone_from(&self.authentication.method);
+        auth.properties.authentication_method.clone_from(method);
         self.try_send(now, &Packet::Auth(Box::new(auth)))?;
-        self.authentication.turn = after;
+        self.turn_is(after);
         if self.state == State::Answering {
             self.state = State::Authenticating;
         }
@@ -103,12 +125,12 @@ impl Connection {
     }
 
     pub(crate) fn handle_auth(&mut self, now: Instant, auth: Box<Auth>) -> Option<Event<'static>> {
-        let method = &self.authentication.method;
+        let method = &self.seldom.authentication().method;
         if method.is_none() || *method != auth.properties.authentication_method {
             let what = "AUTH without the authentication method of CONNECT";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-12, U5-13
         }
-        let turn = self.authentication.turn;
+        let turn = self.seldom.authentication().turn;
         let after = match (self.role, self.state, turn, auth.reason_code) {
             (
                 Role::Server,
@@ -132,7 +154,7 @@ impl Connection {
                 return self.protocol_error(now, ReasonCode::ProtocolError, what);
             }
         };
-        self.authentication.turn = after;
+        self.turn_is(after);
         if self.state == State::Authenticating {
             self.state = State::Answering;
         }

@@ -157,13 +157,16 @@ impl Connection {
             self.send(now, &Packet::Disconnect(Box::new(disconnect)));
         }
         self.state = State::Ended;
-        self.pending.clear();
+        if let Some(parts) = self.seldom.get_mut() {
+            parts.pending.clear();
+        }
     }
 
     /// Sends a new message, with a topic alias where the peer takes one.
     fn send_publish(&mut self, now: Instant, mut publish: Publish<'_>) -> Result<(), EncodeError> {
         let topic_name = publish.topic_name;
-        let written = self.sent_aliases.find(topic_name);
+        let aliases = self.seldom.get().map(|parts| &parts.sent_aliases);
+        let written = aliases.map_or(Written::Plain, |aliases| aliases.find(topic_name));
         let sent = match written {
             Written::Plain => None,
             Written::As(alias) => Some(("", alias)),
@@ -174,7 +177,7 @@ impl Connection {
             publish.properties.topic_alias = Some(alias);
             if self.try_send(now, &Packet::Publish(publish)).is_ok() {
                 if written == Written::WithNew(alias) {
-                    self.sent_aliases.set(topic_name, alias);
+                    self.seldom.begin().sent_aliases.set(topic_name, alias);
                 }
                 return Ok(());
             }
@@ -197,7 +200,7 @@ impl Connection {
         let packet_identifier = self.next_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
         self.session.sender.take_identifier(packet_identifier);
-        self.requests.push_back(Request {
+        self.seldom.begin().requests.push_back(Request {
             packet_identifier,
             count,
         });
@@ -205,9 +208,9 @@ impl Connection {
     }
 
     pub(crate) fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
-        let oldest_request = self
-            .requests
-            .front()
+        let requests = self.seldom.get().map(|parts| &parts.requests);
+        let oldest_request = requests
+            .and_then(|requests| requests.front())
             .map(|request| request.packet_identifier);
         self.session
             .sender

@@ -3,22 +3,20 @@
 //! CONNECT and CONNACK are in `handshake.rs`, all other packets of the peer in `incoming.rs`, what
 //! the application wants in `commands.rs`, QoS 1 and 2 in `delivery/`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt_codec::{
     Ack, Connect, DecodeError, Decoder, Disconnect, EncodeError, Packet, PacketIdentifier,
     PacketType, ProtocolVersion, QoS, ReasonCode, Role,
 };
 
-use crate::authentication::Authentication;
 use crate::delivery::Repeat;
 use crate::keep_alive::{Action, KeepAlive};
 use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
-use crate::topic_alias::{ReceivedAliases, SentAliases};
+use crate::seldom::Seldom;
 use crate::{Change, CloseReason, Config, Defect, Event, Session, Traffic};
 
 /// One end of one connection, from CONNECT to its end.
@@ -32,9 +30,7 @@ pub struct Connection {
     pub(crate) session: Session,
     pub(crate) peer: PeerLimits,
     pub(crate) keep_alive: KeepAlive,
-    pub(crate) sent_aliases: SentAliases,
-    pub(crate) received_aliases: ReceivedAliases,
-    pub(crate) authentication: Authentication,
+    pub(crate) seldom: Seldom,
     /// Client: what its CONNECT asked for, and whether it has a session to go on with.
     pub(crate) clean_start: bool,
     pub(crate) has_state: bool,
@@ -46,10 +42,6 @@ pub struct Connection {
     handshake_deadline: Instant,
     decoder: Decoder,
     pub(crate) output: Output,
-    /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
-    pub(crate) requests: VecDeque<Request>,
-    /// Events that did not come from input.
-    pub(crate) pending: VecDeque<Event<'static>>,
     /// How much of a packet that is not complete was there the last time that counted.
     partial: usize,
     /// How many bytes stand before the end of a PINGREQ that is not written yet.
@@ -96,20 +88,19 @@ impl Connection {
     ) -> Result<Self, EncodeError> {
         let version = connect.protocol_version;
         let decoder = Decoder::client(version, config.maximum_packet_size);
-        let interval = Duration::from_secs(connect.keep_alive.into());
         let mut connection = Self {
             clean_start: connect.clean_start,
             has_state: session.is_some(),
             client_identifier: connect.client_identifier.as_str().into(),
             session: session.unwrap_or_default(),
-            keep_alive: KeepAlive::new(Role::Client, interval, now),
-            authentication: Authentication::of_connect(connect),
+            keep_alive: KeepAlive::new(Role::Client, connect.keep_alive, now),
             problem_information: connect
                 .properties
                 .request_problem_information
                 .unwrap_or(true),
             ..Self::new(Role::Client, version, decoder, Arc::new(config), now)
         };
+        connection.begin_authentication(connect);
         connection.begin_recording();
         let packet = Packet::Connect(Box::new(connect.clone()));
         connection.output.push(&packet, version, u32::MAX)?;
@@ -138,10 +129,8 @@ impl Connection {
             client_identifier: Arc::default(),
             session: Session::default(),
             peer: PeerLimits::default(),
-            keep_alive: KeepAlive::new(role, Duration::ZERO, now),
-            sent_aliases: SentAliases::default(),
-            received_aliases: ReceivedAliases::new(config.topic_alias_maximum),
-            authentication: Authentication::default(),
+            keep_alive: KeepAlive::new(role, 0, now),
+            seldom: Seldom::default(),
             problem_information: true,
             clean_start: false,
             has_state: false,
@@ -150,8 +139,6 @@ impl Connection {
             config,
             decoder,
             output: Output::default(),
-            requests: VecDeque::new(),
-            pending: VecDeque::new(),
             partial: 0,
             ping_unwritten: 0,
             traffic: Traffic::default(),
@@ -163,7 +150,7 @@ impl Connection {
     /// with it and more behind it. The event borrows from `input` alone.
     pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
-            if let Some(event) = self.pending.pop_front() {
+            if let Some(event) = self.seldom.next_pending() {
                 return Some(event);
             }
             match self.state {
@@ -209,7 +196,9 @@ impl Connection {
             },
             _ => None,
         };
-        self.pending.extend(event);
+        if let Some(event) = event {
+            self.seldom.push_pending(event);
+        }
     }
 
     /// What the peer sent waits outside, because the application takes nothing now: its silence
@@ -227,8 +216,8 @@ impl Connection {
     pub fn handle_close(&mut self) {
         if self.state != State::Ended {
             self.state = State::Ended;
-            self.pending
-                .push_back(Event::Closed(CloseReason::ConnectionLost));
+            self.seldom
+                .push_pending(Event::Closed(CloseReason::ConnectionLost));
         }
     }
 
@@ -276,7 +265,7 @@ impl Connection {
         session.receiver.end_connection();
         #[cfg(feature = "planted-defects")]
         if Defect::AliasesKept.is_planted() {
-            session.aliases = Some(std::mem::take(&mut self.sent_aliases));
+            session.aliases = Some(std::mem::take(&mut self.seldom.begin().sent_aliases));
         }
         if Defect::HeldForgotten.is_planted() {
             session.receiver = Default::default();
@@ -358,7 +347,7 @@ impl Connection {
         self.session.sender.resume();
         #[cfg(feature = "planted-defects")]
         if let Some(aliases) = self.session.aliases.take() {
-            self.sent_aliases = aliases;
+            self.seldom.begin().sent_aliases = aliases;
         }
         if !Defect::NewBeforeRepeated.is_planted() {
             self.repeat(now);
@@ -395,7 +384,7 @@ impl Connection {
                     self.session.note(Change::Finished(packet_identifier));
                     self.session.sender.drop_exchange(packet_identifier);
                 }
-                self.pending.push_back(Event::Delivered {
+                self.seldom.push_pending(Event::Delivered {
                     packet_identifier,
                     reason_code: ReasonCode::PacketTooLarge,
                     reason_string: None,

@@ -1,11 +1,10 @@
 //! CONNECT and CONNACK (MQTT 5.0, 3.1 and 3.2), at both ends: how a connection gets its limits and
 //! its session.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, ReasonCode};
 
-use crate::authentication::Authentication;
 use crate::connection::{Connection, State};
 use crate::keep_alive::KeepAlive;
 use crate::limits::PeerLimits;
@@ -26,7 +25,8 @@ impl Connection {
     ) {
         let session_present = session.is_some();
         let mut properties = properties;
-        self.authentication.answer(&mut properties);
+        self.seldom.authentication().answer(&mut properties);
+        self.finish_authentication();
         self.session = session.unwrap_or_default();
         self.begin_recording();
         if self.state != State::Answering {
@@ -48,7 +48,7 @@ impl Connection {
             let what = "a maximum packet size that is too small for CONNACK";
             let closed = CloseReason::Protocol(ReasonCode::PacketTooLarge, what);
             self.state = State::Ended;
-            self.pending.push_back(Event::Closed(closed));
+            self.seldom.push_pending(Event::Closed(closed));
             return;
         }
         self.state = State::Connected;
@@ -77,7 +77,7 @@ impl Connection {
         self.client_identifier = connect.client_identifier.as_str().into();
         self.peer = PeerLimits::of_client(&connect);
         self.begin_sent_aliases();
-        self.authentication = Authentication::of_connect(&connect);
+        self.begin_authentication(&connect);
         self.set_keep_alive(now, connect.keep_alive);
         self.session_ends_with_connection =
             connect.properties.session_expiry_interval.unwrap_or(0) == 0;
@@ -95,7 +95,8 @@ impl Connection {
             return self.end(now, CloseReason::Refused(connack));
         }
         if !self
-            .authentication
+            .seldom
+            .authentication()
             .is_method(&connack.properties.authentication_method)
         {
             let what = "another authentication method than the one in CONNECT";
@@ -113,7 +114,7 @@ impl Connection {
         }
         self.peer = PeerLimits::of_server(&connack.properties);
         self.begin_sent_aliases();
-        self.authentication.finish();
+        self.finish_authentication();
         self.state = State::Connected;
         // 3.1 does not tell: there the server has the session unless it was told to start afresh.
         let goes_on = match self.version {
@@ -136,15 +137,17 @@ impl Connection {
     }
 
     fn begin_sent_aliases(&mut self) {
-        // [MQTT-3.1.2-26, MQTT-3.2.2-17]
-        self.sent_aliases = SentAliases::new(
-            self.config.first_topic_alias,
-            self.config.topic_aliases,
-            self.peer.topic_alias_maximum,
-        );
+        if self.config.topic_aliases > 0 {
+            // [MQTT-3.1.2-26, MQTT-3.2.2-17]
+            self.seldom.begin().sent_aliases = SentAliases::new(
+                self.config.first_topic_alias,
+                self.config.topic_aliases,
+                self.peer.topic_alias_maximum,
+            );
+        }
     }
 
     fn set_keep_alive(&mut self, now: Instant, seconds: u16) {
-        self.keep_alive = KeepAlive::new(self.role, Duration::from_secs(seconds.into()), now);
+        self.keep_alive = KeepAlive::new(self.role, seconds, now);
     }
 }

@@ -100,7 +100,11 @@ impl Connection {
     #[inline]
     fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {
         let resolved = match publish.properties.topic_alias {
-            Some(alias) => self.received_aliases.resolve(alias, publish.topic_name),
+            Some(alias) => {
+                let maximum = self.config.topic_alias_maximum;
+                let aliases = &mut self.seldom.begin().received_aliases;
+                aliases.resolve(alias, maximum, publish.topic_name)
+            }
             None => Ok(None),
         };
         let received = match resolved {
@@ -228,11 +232,11 @@ impl Connection {
         suback: Suback,
         event: fn(Suback) -> Event<'static>,
     ) -> Option<Event<'static>> {
-        let index = self
-            .requests
+        let requests = &mut self.seldom.get_mut()?.requests;
+        let index = requests
             .iter()
             .position(|request| request.packet_identifier == suback.packet_identifier)?;
-        let request = self.requests.remove(index)?;
+        let request = requests.remove(index)?;
         let codes = suback.reason_codes.len();
         let none_is_right = self.version != ProtocolVersion::V5_0 && codes == 0; // UNSUBACK
         if codes != request.count && !none_is_right {

@@ -1,6 +1,5 @@
 //! Keep alive (MQTT 5.0, 3.1.2.10): when the client has to say something, and when silence means
-//! that the peer is gone. Whole packets count, and large
-//! parts of one that takes long.
+//! that the peer is gone. Whole packets count, and large parts of one that takes long.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,8 @@ use mqtt_codec::Role;
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     role: Role,
-    /// Zero is off.
-    interval: Duration,
+    /// Seconds; 0 switches it off.
+    interval: u16,
     last_sent: Instant,
     last_received: Instant,
     /// Since when a PINGRESP is awaited.
@@ -26,7 +25,7 @@ pub(crate) enum Action {
 }
 
 impl KeepAlive {
-    pub(crate) fn new(role: Role, interval: Duration, now: Instant) -> Self {
+    pub(crate) fn new(role: Role, interval: u16, now: Instant) -> Self {
         Self {
             role,
             interval,
@@ -56,15 +55,16 @@ impl KeepAlive {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.interval.is_zero() {
+        if self.interval == 0 {
             return None;
         }
+        let interval = Duration::from_secs(self.interval.into());
         Some(match (self.role, self.ping_sent) {
             // [MQTT-3.1.2-22]
-            (Role::Server, _) => self.last_received + self.interval.mul_f64(1.5),
-            (Role::Client, Some(ping_sent)) => ping_sent + self.interval,
+            (Role::Server, _) => self.last_received + interval * 3 / 2,
+            (Role::Client, Some(ping_sent)) => ping_sent + interval,
             // [MQTT-3.1.2-20]; and if only the peer is silent, to find out whether it lives.
-            (Role::Client, None) => self.last_sent.min(self.last_received) + self.interval,
+            (Role::Client, None) => self.last_sent.min(self.last_received) + interval,
         })
     }
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_server_waits_one_and_a_half_times() {
         let start = Instant::now();
-        let mut timer = KeepAlive::new(Role::Server, seconds(10), start);
+        let mut timer = KeepAlive::new(Role::Server, 10, start);
         timer.received(start + seconds(3));
         assert_eq!(timer.deadline(), Some(start + seconds(18)));
         let almost = start + seconds(18) - Duration::from_nanos(1);
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_client_pings_when_it_was_silent_and_gives_up_without_an_answer() {
         let start = Instant::now();
-        let mut timer = KeepAlive::new(Role::Client, seconds(10), start);
+        let mut timer = KeepAlive::new(Role::Client, 10, start);
         assert_eq!(timer.handle_timeout(start + seconds(10)), Action::Ping);
         timer.sent(start + seconds(10));
         assert_eq!(timer.deadline(), Some(start + seconds(20)));
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_client_that_sends_all_the_time_still_notices_a_silent_server() {
         let start = Instant::now();
-        let mut timer = KeepAlive::new(Role::Client, seconds(10), start);
+        let mut timer = KeepAlive::new(Role::Client, 10, start);
         let mut actions = Vec::new();
         for second in 0..=20 {
             timer.sent(start + seconds(second));
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn zero_switches_it_off() {
         let start = Instant::now();
-        let mut timer = KeepAlive::new(Role::Server, Duration::ZERO, start);
+        let mut timer = KeepAlive::new(Role::Server, 0, start);
         assert_eq!(timer.deadline(), None);
         assert_eq!(
             timer.handle_timeout(start + seconds(1_000_000)),

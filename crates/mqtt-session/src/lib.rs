@@ -42,6 +42,7 @@ mod keep_alive;
 mod limits;
 mod output;
 mod packet_log;
+mod seldom;
 mod session;
 mod topic_alias;
 mod traffic;

@@ -64,8 +64,6 @@ impl SentAliases {
 /// What the peer's aliases stand for.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivedAliases {
-    /// What this end has announced.
-    maximum: u16,
     topic_names: BTreeMap<u16, TopicName>,
 }
 
@@ -77,21 +75,15 @@ pub(crate) enum AliasError {
 }
 
 impl ReceivedAliases {
-    pub(crate) fn new(maximum: u16) -> Self {
-        Self {
-            maximum,
-            topic_names: BTreeMap::new(),
-        }
-    }
-
     /// Takes the meaning of an alias from a packet that has both, or gives it to one that has the
-    /// alias alone: then it is what the packet means.
+    /// alias alone: then it is what the packet means. `maximum` is what this end has announced.
     pub(crate) fn resolve(
         &mut self,
         alias: TopicAlias,
+        maximum: u16,
         topic_name: &str,
     ) -> Result<Option<TopicName>, AliasError> {
-        if alias.get() > self.maximum {
+        if alias.get() > maximum {
             return Err(AliasError::AboveMaximum);
         }
         if topic_name.is_empty() {
@@ -141,15 +133,15 @@ mod tests {
 
     #[test]
     fn an_alias_means_what_it_was_last_sent_with() {
-        let mut received = ReceivedAliases::new(2);
-        assert_eq!(received.resolve(alias(2), ""), Err(AliasError::Unknown));
+        let mut received = ReceivedAliases::default();
+        assert_eq!(received.resolve(alias(2), 2, ""), Err(AliasError::Unknown));
         assert_eq!(
-            received.resolve(alias(3), "a"),
+            received.resolve(alias(3), 2, "a"),
             Err(AliasError::AboveMaximum)
         );
         for name in ["a", "b"] {
-            assert_eq!(received.resolve(alias(2), name), Ok(None));
-            let known = received.resolve(alias(2), "").unwrap();
+            assert_eq!(received.resolve(alias(2), 2, name), Ok(None));
+            let known = received.resolve(alias(2), 2, "").unwrap();
             assert_eq!(known.as_deref(), Some(name));
         }
     }

@@ -1,0 +1,53 @@
+//! [`Seldom`]: the parts of a connection that most connections of a server never use. A broker has ten
+//! thousand that only wait, and what they do not need is not there.
+
+use std::collections::VecDeque;
+
+use crate::Event;
+use crate::authentication::Authentication;
+use crate::connection::Request;
+use crate::topic_alias::{ReceivedAliases, SentAliases};
+
+/// The parts, once one of them was used.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Option<Box<Parts>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) sent_aliases: SentAliases,
+    pub(crate) received_aliases: ReceivedAliases,
+    pub(crate) authentication: Authentication,
+    /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
+    pub(crate) requests: VecDeque<Request>,
+    /// Events that did not come from input.
+    pub(crate) pending: VecDeque<Event<'static>>,
+}
+
+impl Seldom {
+    pub(crate) fn get(&self) -> Option<&Parts> {
+        self.0.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut Parts> {
+        self.0.as_deref_mut()
+    }
+
+    /// One of them is to be used.
+    pub(crate) fn begin(&mut self) -> &mut Parts {
+        self.0.get_or_insert_default()
+    }
+
+    pub(crate) fn authentication(&self) -> &Authentication {
+        self.get()
+            .map_or(&Authentication::NONE, |parts| &parts.authentication)
+    }
+
+    /// An event that did not come from input.
+    pub(crate) fn push_pending(&mut self, event: Event<'static>) {
+        self.begin().pending.push_back(event);
+    }
+
+    pub(crate) fn next_pending(&mut self) -> Option<Event<'static>> {
+        self.get_mut()?.pending.pop_front()
+    }
+}
