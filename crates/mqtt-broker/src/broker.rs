@@ -65,18 +65,18 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     pub(crate) client: Option<ClientKey>,
     /// The peer's address, for people.
-    pub(crate) peer: String,
+    pub(crate) peer: Box<str>,
     /// Where it came in.
     pub(crate) listener: u32,
     /// The user name by its certificate.
-    pub(crate) identity: Option<String>,
+    pub(crate) identity: Option<Box<str>>,
     /// Its CONNECT, while its password is being checked.
     pub(crate) waiting: Option<Box<Connect>>,
     /// For [`Defect::LateCloseTakesSession`] alone.
     #[cfg(feature = "planted-defects")]
     former_client: Option<ClientKey>,
-    /// How much of its output may be written.
-    pub(crate) promises: Promises,
+    /// How much of its output may be written, once it has promised something.
+    pub(crate) promises: Option<Box<Promises>>,
     scheduled: Option<Instant>,
     is_changed: bool,
 }
@@ -173,13 +173,13 @@ impl Broker {
         let id = self.connections.insert(Link {
             connection: Connection::server(config, now),
             client: None,
-            peer,
+            peer: peer.into(),
             listener,
             identity: None,
             waiting: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,
-            promises: Promises::default(),
+            promises: None,
             scheduled: None,
             is_changed: false,
         });
@@ -196,7 +196,7 @@ impl Broker {
     /// The peer has shown a certificate with this name. Before its first bytes.
     pub fn identify(&mut self, id: ConnectionId, name: String) {
         if let Some(link) = self.connections.get_mut(id) {
-            link.identity = Some(name);
+            link.identity = Some(name.into());
         }
     }
 
@@ -278,7 +278,9 @@ impl Broker {
         if let Some(link) = self.connections.get_mut(id) {
             self.statistics.bytes_sent += count as u64;
             link.connection.consume_output(now, count);
-            link.promises.wrote(count);
+            if let Some(promises) = &mut link.promises {
+                promises.wrote(count);
+            }
             if let Some(key) = link.client {
                 self.send_queue(now, key);
             }

@@ -1,6 +1,6 @@
 //! What the broker knows of a client, connected or not.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use mqtt_codec::{
 use mqtt_session::{Outgoing, Session};
 use slotmap::new_key_type;
 
+use crate::Who;
 use crate::broker::ConnectionId;
-use crate::{Limits, Who};
+use crate::queue::{Queue, Queued};
 
 new_key_type! {
     /// A client, from its first CONNECT to the end of its session. Never used again.
@@ -29,22 +30,13 @@ pub(crate) struct Client {
     pub(crate) session: Option<Box<Session>>,
     /// A table is smaller than a tree where there are few.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
-    /// Messages that wait for room in the window, or for the client.
-    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) queue: Queue,
     /// Whether the store has it.
     pub(crate) is_stored: bool,
     /// The numbers of the messages that are sent and not finished, if the client is stored.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
     /// The number of the next message.
     pub(crate) next_number: u64,
-    /// How many of them are retained messages.
-    pub(crate) retained_waiting: usize,
-    /// The bytes of their payloads.
-    pub(crate) queued_bytes: usize,
-    /// When the first of them expires, or earlier: before that a full queue is not looked through.
-    pub(crate) first_expiry: Option<Instant>,
-    /// Whether the loss of messages was told since the queue was last empty.
-    pub(crate) overflow_told: bool,
     pub(crate) will: Option<Box<Will>>,
     /// When the will is due, while the client is not connected.
     pub(crate) will_due: Option<Instant>,
@@ -53,13 +45,6 @@ pub(crate) struct Client {
     pub(crate) session_ends: Option<Instant>,
     /// The timer entry that counts.
     pub(crate) scheduled: Option<Instant>,
-}
-
-/// A message that waits.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) number: u64,
-    pub(crate) outgoing: Outgoing,
 }
 
 /// What a subscription asks for.
@@ -133,14 +118,10 @@ impl Client {
             connection: None,
             session: None,
             subscriptions: HashMap::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             is_stored: false,
             in_flight: BTreeMap::new(),
             next_number: 0,
-            retained_waiting: 0,
-            queued_bytes: 0,
-            first_expiry: None,
-            overflow_told: false,
             will: None,
             will_due: None,
             expiry: Expiry::WithConnection,
@@ -153,29 +134,8 @@ impl Client {
     pub(crate) fn enqueue(&mut self, outgoing: Outgoing) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.wait_last(Queued { number, outgoing });
+        self.queue.push(Queued { number, outgoing });
         number
-    }
-
-    /// A message waits behind the others.
-    pub(crate) fn wait_last(&mut self, queued: Queued) {
-        self.retained_waiting += usize::from(queued.outgoing.retain);
-        self.queued_bytes += queued.outgoing.message.payload.len();
-        let expiries = self.first_expiry.into_iter().chain(queued.outgoing.expires);
-        self.first_expiry = expiries.min();
-        self.queue.push_back(queued);
-    }
-
-    /// A message waits no longer: it was taken out of the queue.
-    pub(crate) fn waits_no_longer(&mut self, outgoing: &Outgoing) {
-        self.retained_waiting -= usize::from(outgoing.retain);
-        self.queued_bytes -= outgoing.message.payload.len();
-    }
-
-    /// Whether no further message may wait.
-    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        self.queue.len() >= limits.maximum_queued
-            || self.queued_bytes >= limits.maximum_queued_bytes
     }
 
     /// The first thing that time brings.

@@ -5,9 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Limits;
 use crate::broker::{Broker, ConnectionId};
-use crate::client::{Client, ClientKey};
+use crate::client::ClientKey;
 
 /// How long a publisher waits at most until it is read from once more.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
@@ -15,14 +14,6 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// Who was heard so lately takes messages. An acknowledgement may be held back for 40 ms on its way, by
 /// Nagle's algorithm and a delayed acknowledgement of TCP.
 const ACTIVE: Duration = Duration::from_millis(100);
-
-impl Client {
-    /// Whether more than half of what may wait is waiting.
-    fn is_crowded(&self, limits: &Limits) -> bool {
-        self.queue.len() > limits.maximum_queued / 2
-            || self.queued_bytes > limits.maximum_queued_bytes / 2
-    }
-}
 
 impl Broker {
     /// A message was put into the queue of this client.
@@ -42,7 +33,7 @@ impl Broker {
             return false;
         };
         let link = client.connection.and_then(|id| self.connections.get(id));
-        client.is_crowded(&self.limits)
+        client.queue.is_crowded(&self.limits)
             && link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
     }
 
@@ -57,6 +48,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
     use mqtt_codec::*;
 
     struct World {

@@ -8,7 +8,8 @@ use mqtt_session::{Outgoing, Printable, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
-use crate::client::{ClientKey, Queued};
+use crate::client::ClientKey;
+use crate::queue::Queued;
 use crate::record::Record;
 use crate::routing::{Copy, Routed};
 use crate::{EVENTS, Right, Who};
@@ -36,11 +37,11 @@ impl Broker {
             }
             // Behind retained messages that wait it must wait too, or the older one would be the
             // last that the client gets of its topic.
-            if client.retained_waiting == 0 {
+            if !client.queue.has_retained() {
                 return self.deliver_at_once(now, key, &routed.publish, &copy);
             }
         }
-        let is_full = client.is_full(&self.limits);
+        let is_full = client.queue.is_full(&self.limits);
         let Some(message) = routed.owned() else {
             return;
         };
@@ -106,15 +107,13 @@ impl Broker {
         let mut sent = false;
         let mut done = Vec::new();
         let is_recorded = self.records.is_some();
-        while let Some(Queued { number, outgoing }) = client.queue.pop_front() {
+        while let Some(Queued { number, outgoing }) = client.queue.pop() {
             if outgoing.has_expired(now) {
-                client.waits_no_longer(&outgoing);
                 done.push(number);
                 continue; // [MQTT-3.3.2-5]
             }
             // Rights are those of the moment in which a message leaves.
             if !may_receive(&self.rules, &client.who, &outgoing.message) {
-                client.waits_no_longer(&outgoing);
                 done.push(number);
                 continue;
             }
@@ -128,10 +127,9 @@ impl Broker {
                 }
             };
             if !room || !link.connection.is_connected() {
-                client.queue.push_front(Queued { number, outgoing });
+                client.queue.put_back(Queued { number, outgoing });
                 break;
             }
-            client.waits_no_longer(&outgoing);
             match link.connection.publish(now, outgoing) {
                 Ok(packet_identifier) => {
                     sent = true;
@@ -148,9 +146,7 @@ impl Broker {
                 Err(_) => done.push(number),
             }
         }
-        if client.queue.is_empty() {
-            client.overflow_told = false;
-        }
+        client.queue.is_over();
         for number in done {
             self.note(key, |client| Record::Finished {
                 client: Arc::clone(&client.identifier),
@@ -185,24 +181,7 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return false;
         };
-        if client.first_expiry.is_none_or(|expires| now < expires) {
-            return false;
-        }
-        let mut done = Vec::new();
-        let (mut retained, mut bytes) = (0, 0);
-        client.queue.retain(|queued| {
-            let is_expired = queued.outgoing.has_expired(now);
-            if is_expired {
-                retained += usize::from(queued.outgoing.retain);
-                bytes += queued.outgoing.message.payload.len();
-                done.push(queued.number);
-            }
-            !is_expired
-        });
-        let left = client.queue.iter();
-        client.first_expiry = left.filter_map(|queued| queued.outgoing.expires).min();
-        client.retained_waiting -= retained;
-        client.queued_bytes -= bytes;
+        let done = client.queue.drop_expired(now);
         for number in &done {
             self.note(key, |client| Record::Finished {
                 client: Arc::clone(&client.identifier),
@@ -230,8 +209,7 @@ impl Broker {
     fn tell_overflow(&mut self, key: ClientKey) {
         self.statistics.dropped += 1;
         if let Some(client) = self.clients.get_mut(key) {
-            if !client.overflow_told {
-                client.overflow_told = true;
+            if client.queue.overflows() {
                 let name = Printable(&client.identifier);
                 log::warn!(
                     target: EVENTS,

@@ -31,6 +31,7 @@ mod listening;
 mod peers;
 mod promises;
 mod publishing;
+mod queue;
 mod record;
 mod retained;
 mod routing;

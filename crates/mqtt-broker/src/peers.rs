@@ -18,7 +18,8 @@ pub(crate) struct Peers {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) stream: Stream,
-    pub(crate) buffer: ReadBuffer,
+    /// What was read of a packet that is not complete, if there is something.
+    pub(crate) buffer: Option<Box<ReadBuffer>>,
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) is_ready: bool,
@@ -39,7 +40,7 @@ impl Peer {
     pub(crate) fn new(stream: Stream, id: ConnectionId, listener: usize) -> Self {
         Self {
             stream,
-            buffer: ReadBuffer::default(),
+            buffer: None,
             connection: Some(id),
             is_ready: false,
             is_paused: false,

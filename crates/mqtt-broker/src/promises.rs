@@ -9,7 +9,8 @@ use mqtt_session::Defect;
 
 use crate::broker::{Broker, ConnectionId};
 
-/// How much of the output of one connection may be written. Positions count the bytes of its whole life.
+/// How much of the output of one connection may be written. Positions count bytes
+/// from its first promise on.
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     written: u64,
@@ -76,7 +77,7 @@ impl Broker {
     /// The output of this connection promises what was just recorded, or is just about to be.
     pub(crate) fn promise(&mut self, id: ConnectionId) {
         if let Some(link) = self.connections.get_mut(id) {
-            if link.promises.begin() {
+            if link.promises.get_or_insert_default().begin() {
                 self.promising.next.push(id);
             }
         }
@@ -88,10 +89,13 @@ impl Broker {
         let Promising { committing, next } = &mut self.promising;
         committing.retain(|id| self.connections.contains_key(*id));
         for id in next.drain(..) {
-            if let Some(link) = self.connections.get_mut(id) {
-                if link.promises.commit_begins(link.connection.output().len()) {
-                    committing.push(id);
-                }
+            let Some(link) = self.connections.get_mut(id) else {
+                continue;
+            };
+            let waiting = link.connection.output().len();
+            let promises = link.promises.get_or_insert_default();
+            if promises.commit_begins(waiting) {
+                committing.push(id);
             }
         }
     }
@@ -99,8 +103,9 @@ impl Broker {
     /// What was taken before `commit_begins` is durable: the output that has waited for it may be written.
     pub fn commit_ends(&mut self) {
         for id in std::mem::take(&mut self.promising.committing) {
-            if let Some(link) = self.connections.get_mut(id) {
-                link.promises.commit_ends();
+            let link = self.connections.get_mut(id);
+            if let Some(promises) = link.and_then(|link| link.promises.as_mut()) {
+                promises.commit_ends();
             }
             self.mark_changed(id);
         }
@@ -109,7 +114,8 @@ impl Broker {
     /// Whether output of this connection waits for a commit.
     pub fn awaits_commit(&self, id: ConnectionId) -> bool {
         let link = self.connections.get(id);
-        link.is_some_and(|link| !link.promises.are_kept())
+        let promises = link.and_then(|link| link.promises.as_ref());
+        promises.is_some_and(|promises| !promises.are_kept())
     }
 
     /// Connections with output that waits for the commit that has begun; some may be gone.
@@ -123,8 +129,13 @@ impl Broker {
             return &[];
         };
         let output = link.connection.output();
-        let writable = link.promises.writable(output.len());
-        output.get(..writable).unwrap_or(output)
+        match &link.promises {
+            None => output,
+            Some(promises) => {
+                let writable = promises.writable(output.len());
+                output.get(..writable).unwrap_or(output)
+            }
+        }
     }
 
     /// All bytes to write to this connection, with those that wait for a commit.

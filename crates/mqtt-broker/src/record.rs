@@ -11,7 +11,8 @@ use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
 use mqtt_session::{Change, Defect, Outgoing, Session};
 
 use crate::broker::{Broker, ConnectionId};
-use crate::client::{Client, ClientKey, Expiry, Queued, SubscriptionState};
+use crate::client::{Client, ClientKey, Expiry, SubscriptionState};
+use crate::queue::Queued;
 use crate::retained::Retained;
 use crate::statistics::SYSTEM;
 use crate::subscribers::Subscriber;
@@ -272,7 +273,7 @@ impl Broker {
                 }
                 (None, Some(outgoing)) => {
                     let number = delivery.number;
-                    client.wait_last(Queued { number, outgoing });
+                    client.queue.push(Queued { number, outgoing });
                 }
                 (None, None) => {}
             }

@@ -116,7 +116,7 @@ impl Broker {
         share.choose(|member| {
             let granted = member.state.options.qos.min(qos);
             match self.clients.get(member.client) {
-                Some(client) if client.is_full(&self.limits) => Fitness::Unable,
+                Some(client) if client.queue.is_full(&self.limits) => Fitness::Unable,
                 _ if !self.may(member.client, publish.topic_name, Right::Read) => Fitness::Unable,
                 Some(client) if client.connection.is_some() => Fitness::Present,
                 Some(_) if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,

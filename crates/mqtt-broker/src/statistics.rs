@@ -87,6 +87,12 @@ const GROWING: [&str; 9] = [
 /// Over how long a rate is an average.
 const WINDOWS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
+/// e to the power of `-time`, to five digits; `f64::exp` would be the only use of the mathematical library.
+fn decay(time: f64) -> f64 {
+    const STEPS: i32 = 1 << 20;
+    (1.0 + time / f64::from(STEPS)).powi(-STEPS)
+}
+
 /// How fast counts grow, for each minute.
 #[derive(Debug, Default)]
 struct Rates {
@@ -110,7 +116,7 @@ impl Rates {
             }
             let rate = count.saturating_sub(before) as f64 * 60.0 / seconds;
             for (average, (_, window)) in averages.iter_mut().zip(WINDOWS) {
-                *average = rate + (*average - rate) * (-seconds / window).exp();
+                *average = rate + (*average - rate) * decay(seconds / window);
             }
         }
     }
@@ -178,7 +184,7 @@ impl Broker {
         let (statistics, traffic) = (&self.statistics, self.traffic());
         let total = self.clients.len();
         let away = total - statistics.connected.min(total);
-        let waiting = |client: &crate::client::Client| (client.queue.len(), client.queued_bytes);
+        let waiting = |client: &crate::client::Client| (client.queue.len(), client.queue.bytes());
         let queues = self.clients.values().map(waiting);
         let (messages, bytes) = queues.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let (messages, bytes) = (

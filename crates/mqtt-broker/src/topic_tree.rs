@@ -19,7 +19,8 @@ struct Node<T> {
     is_empty: bool,
     /// Whether there was a child that is a wildcard: most nodes have none, and are not searched for it.
     has_wildcards: bool,
-    children: BTreeMap<Box<str>, Self>,
+    /// Boxed: a tree has room for eleven, and most nodes have one.
+    children: BTreeMap<Box<str>, Box<Self>>,
 }
 
 impl<T: Default> Default for Node<T> {
@@ -30,6 +31,12 @@ impl<T: Default> Default for Node<T> {
             has_wildcards: false,
             children: BTreeMap::new(),
         }
+    }
+}
+
+impl<T> Node<T> {
+    fn child(&self, level: &str) -> Option<&Self> {
+        self.children.get(level).map(|child| &**child)
     }
 }
 
@@ -70,7 +77,7 @@ impl<T: Default> TopicTree<T> {
         while let Some((node, rest, hidden)) = current.or_else(|| stack.pop()) {
             let looks_for_wildcards = node.has_wildcards && !hidden;
             if looks_for_wildcards {
-                if let Some(child) = node.children.get("#") {
+                if let Some(child) = node.child("#") {
                     found(&child.value);
                 }
             }
@@ -80,9 +87,9 @@ impl<T: Default> TopicTree<T> {
                 continue;
             };
             let (level, rest) = mqtt_codec::split_level(rest);
-            current = node.children.get(level).map(|child| (child, rest, false));
+            current = node.child(level).map(|child| (child, rest, false));
             if looks_for_wildcards {
-                if let Some(child) = node.children.get("+") {
+                if let Some(child) = node.child("+") {
                     let other = current.replace((child, rest, false));
                     stack.extend(other);
                 }
@@ -95,7 +102,7 @@ impl<T: Default> TopicTree<T> {
         let mut stack = vec![&self.root];
         while let Some(node) = stack.pop() {
             found(&node.value);
-            stack.extend(node.children.values());
+            stack.extend(node.children.values().map(|child| &**child));
         }
     }
 
@@ -129,7 +136,7 @@ impl<T: Default> TopicTree<T> {
                     }
                 }
                 _ => {
-                    if let Some(child) = node.children.get(level) {
+                    if let Some(child) = node.child(level) {
                         stack.push((child, behind, false));
                     }
                 }

@@ -74,7 +74,7 @@ pub struct Server {
     /// Connections whose sockets have room again.
     writable: Vec<ConnectionId>,
     /// One buffer serves all peers that do not hold the start of a packet.
-    spare_buffer: ReadBuffer,
+    spare_buffer: Option<Box<ReadBuffer>>,
     lingering: Vec<(Instant, usize)>,
     retry_accept: Option<Instant>,
     /// Whether the last attempt failed: told once.
@@ -169,7 +169,7 @@ impl Server {
             peers: Peers::default(),
             ready: Vec::new(),
             writable: Vec::new(),
-            spare_buffer: ReadBuffer::default(),
+            spare_buffer: None,
             lingering: Vec::new(),
             retry_accept: None,
             cannot_accept: false,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use mqtt_transport::{ReadBuffer, ReadStatus};
+use mqtt_transport::ReadStatus;
 
 use super::{ACCEPT_PAUSE, Journal, MAXIMUM_UNWRITTEN, Server};
 use crate::crowding::PAUSE;
@@ -94,9 +94,8 @@ impl Server {
             return;
         };
         peer.is_ready = false;
-        if !peer.buffer.is_allocated() {
-            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
-        }
+        let own = peer.buffer.take().or_else(|| self.spare_buffer.take());
+        let mut buffer = own.unwrap_or_default();
         let is_behind = self.journal.as_ref().is_some_and(Journal::is_behind);
         let awaits_commit = |id| is_behind && self.broker.awaits_commit(id);
         let is_paused = peer.connection.is_some_and(awaits_commit);
@@ -111,28 +110,30 @@ impl Server {
         }
         let status = match blocked {
             true => Ok(ReadStatus::More),
-            false => peer.buffer.fill(&mut peer.stream),
+            false => buffer.fill(&mut peer.stream),
         };
         match peer.connection {
             Some(id) => {
                 if let Some(name) = peer.identity() {
                     self.broker.identify(id, name);
                 }
-                let mut input = peer.buffer.unread();
+                let mut input = buffer.unread();
                 let available = input.len();
                 self.broker.handle_input(now, id, &mut input);
-                peer.buffer.consume(available - input.len());
+                buffer.consume(available - input.len());
                 if let Some(client) = self.broker.take_crowded(id).filter(|_| !peer.is_crowding) {
                     peer.is_crowding = true;
                     self.crowding.push((now + PAUSE, index, client));
                 }
             }
-            None => peer.buffer.clear(),
+            None => buffer.clear(),
         }
-        if peer.buffer.is_empty() {
-            peer.buffer.clear();
-            std::mem::swap(&mut peer.buffer, &mut self.spare_buffer);
-            peer.buffer = ReadBuffer::default();
+        match buffer.is_empty() {
+            false => peer.buffer = Some(buffer),
+            true => {
+                buffer.clear();
+                self.spare_buffer = Some(buffer);
+            }
         }
         match (status, peer.connection) {
             // Tried again when something was written, its password was checked, or a commit is done.

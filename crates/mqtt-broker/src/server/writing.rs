@@ -3,8 +3,6 @@
 
 use std::time::Instant;
 
-use mqtt_transport::ReadBuffer;
-
 use super::journal::{Committed, Journal};
 use super::{LINGER, MAXIMUM_UNWRITTEN, Server, ServerError};
 use crate::{Clock, ConnectionId};
@@ -132,7 +130,7 @@ impl Server {
             return;
         };
         peer.connection = None;
-        peer.buffer = ReadBuffer::default();
+        peer.buffer = None;
         if peer.stream.shut_down_writing().is_err() {
             return self.peers.remove(index);
         }
