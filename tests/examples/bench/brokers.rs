@@ -30,6 +30,8 @@ struct Load {
     size: usize,
     /// Between two messages, if they are not sent as fast as possible.
     interval: Option<Duration>,
+    /// Whether the subscribers have sessions that outlive their connections.
+    is_durable: bool,
 }
 
 const LOAD: Load = Load {
@@ -39,6 +41,7 @@ const LOAD: Load = Load {
     messages: 100_000,
     size: 64,
     interval: None,
+    is_durable: false,
 };
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -52,7 +55,7 @@ pub(crate) fn rows() -> Vec<Row> {
         (10, 1, q0, 10_000),
         (10, 1, q1, 5000),
     ];
-    loads
+    let mut rows: Vec<_> = loads
         .map(|(publishers, subscribers, qos, messages)| {
             let load = Load {
                 publishers,
@@ -72,7 +75,36 @@ pub(crate) fn rows() -> Vec<Row> {
                 || load.run(&theirs).0,
             )
         })
-        .into()
+        .into();
+    rows.extend([q1, q2].map(durable));
+    rows
+}
+
+/// rbroker with its store beside mosquitto without one.
+fn durable(qos: QoS) -> Row {
+    let load = Load {
+        publishers: 100,
+        qos,
+        messages: 200,
+        is_durable: true,
+        ..LOAD
+    };
+    let folder = tempfile::tempdir().expect("there is room");
+    let store = folder.path().display();
+    let settings = format!("{SETTINGS}\npersistence true\npersistence_location {store}/");
+    let ours = Broker::start_silent(Kind::Rbroker, &settings);
+    let theirs = Broker::start_silent(Kind::Mosquitto, SETTINGS);
+    let name = format!(
+        "100 to 1 with a session, QoS {}, only ours durable",
+        qos as u8
+    );
+    let messages = load.publishers * load.messages;
+    Row::measure(
+        &name,
+        messages,
+        || load.run(&ours).0,
+        || load.run(&theirs).0,
+    )
 }
 
 /// At 2000 messages a second.
@@ -165,7 +197,29 @@ pub(crate) fn growth() -> String {
         |((what, each), (size, _)): ((String, f64), (usize, usize))| (what, each / size as f64);
     let of_bytes = of_size.into_iter().zip(sizes).skip(3).map(of_byte);
     row("the same for each byte", of_bytes.collect());
-    text
+    text + &largest()
+}
+
+/// What the largest payload that MQTT has needs, once.
+fn largest() -> String {
+    let settings = format!("{SETTINGS}\nmax_packet_size 268435455");
+    let broker = Broker::start_silent(Kind::Rbroker, &settings);
+    let (size, qos) = ((256 << 20) - 64, QoS::AtLeastOnce);
+    let load = Load {
+        size,
+        qos,
+        messages: 1,
+        ..LOAD
+    };
+    let (sample, _) = load.run(&broker);
+    let passes = match sample.is_complete {
+        true => "passes",
+        false => "**is lost**",
+    };
+    let times = sample.memory as f64 * 1024.0 / size as f64;
+    format!(
+        "\nA payload of {size} bytes {passes}; the broker's memory is then {times:.1} times as much.\n"
+    )
 }
 
 impl Load {
@@ -178,7 +232,8 @@ impl Load {
         let epoch = Instant::now();
         let subscribers: Vec<_> = (0..self.subscribers)
             .map(|number| {
-                let mut peer = Peer::connect(address, &format!("subscriber{number}"));
+                let name = format!("subscriber{number}");
+                let mut peer = Peer::open(address, &name, !self.is_durable);
                 peer.subscribe("bench/#", self.qos);
                 let received = Arc::clone(&received);
                 thread::spawn(move || take(&mut peer, expected, &received, epoch))

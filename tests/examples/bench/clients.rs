@@ -1,8 +1,10 @@
-//! The programs that publish and subscribe, against a broker that costs nothing.
+//! The programs that publish and subscribe, against a broker that costs nothing; over TLS against mosquitto as
+//! it comes.
 
 use std::path::PathBuf;
 
 use mqtt_codec::QoS;
+use tests::{Broker, Certificates, Kind, Validity};
 
 use crate::Row;
 use crate::measure::{Sample, measure};
@@ -26,6 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
         let (ours, theirs) = (run(ours("rpub")), run(theirs("mosquitto_pub")));
         rows.push(Row::measure(&name, SHOTS, ours, theirs));
     }
+    rows.push(over_tls());
     for (size, count, qos) in [
         (64, 200_000, 0),
         (64, 60_000, 1),
@@ -61,20 +64,46 @@ pub(crate) fn rows() -> Vec<Row> {
 fn one_shots(program: &PathBuf, qos: u8) -> Sample {
     let (address, server) = serve(SHOTS, None);
     let arguments = format!("-h 127.0.0.1 -p {} -t t -m 23.0 -q {qos}", address.port());
-    let samples: Vec<_> = (0..SHOTS)
-        .map(|_| measure(program, &arguments, None))
-        .collect();
+    let sample = in_a_row((0..SHOTS).map(|_| measure(program, &arguments, None)));
     let published = server.join().expect("it counts");
     Sample {
-        wall: samples.iter().map(|sample| sample.wall).sum(),
-        cpu: samples.iter().map(|sample| sample.cpu).sum(),
-        memory: samples
-            .iter()
-            .map(|sample| sample.memory)
-            .max()
-            .unwrap_or(0),
-        is_complete: published == SHOTS,
+        is_complete: sample.is_complete && published == SHOTS,
+        ..sample
     }
+}
+
+/// What a message costs over TLS, from a handshake to the end.
+fn over_tls() -> Row {
+    let certificates = Certificates::new();
+    certificates.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+    let path = |name: &str| certificates.path(name).display().to_string();
+    let (certificate, key) = (path("server.crt"), path("server.key"));
+    let settings = format!("certfile {certificate}\nkeyfile {key}");
+    let broker = Broker::start_silent(Kind::Mosquitto, &settings);
+    let options = format!("--cafile {} -q 1 -t t -m 23.0", path("ca.crt"));
+    let arguments = format!("-h 127.0.0.1 -p {} {options}", broker.port);
+    let run = |program: PathBuf| {
+        let arguments = &arguments;
+        move || in_a_row((0..SHOTS).map(|_| measure(&program, arguments, None)))
+    };
+    let (ours, theirs) = (run(ours("rpub")), run(theirs("mosquitto_pub")));
+    Row::measure("one message over TLS, QoS 1", SHOTS, ours, theirs)
+}
+
+/// What programs take together that run one after the other.
+fn in_a_row(samples: impl Iterator<Item = Sample>) -> Sample {
+    let nothing = Sample {
+        wall: 0.0,
+        cpu: 0.0,
+        memory: 0,
+        is_complete: true,
+    };
+    samples.fold(nothing, |sum, sample| Sample {
+        wall: sum.wall + sample.wall,
+        cpu: sum.cpu + sample.cpu,
+        memory: sum.memory.max(sample.memory),
+        is_complete: sum.is_complete && sample.is_complete,
+    })
 }
 
 fn lines(size: usize, count: usize) -> tempfile::NamedTempFile {

@@ -37,9 +37,15 @@ impl Peer {
 
     /// A client that is connected.
     pub(crate) fn connect(address: SocketAddr, name: &str) -> Self {
+        Self::open(address, name, true)
+    }
+
+    /// The same, perhaps with a session that is there or will be.
+    pub(crate) fn open(address: SocketAddr, name: &str, clean_start: bool) -> Self {
         let stream = TcpStream::connect(address).expect("the broker listens");
         let mut peer = Self::new(stream, Decoder::client(VERSION, u32::MAX));
-        let connect = Connect::new(VERSION, name);
+        let mut connect = Connect::new(VERSION, name);
+        connect.clean_start = clean_start;
         peer.push(&Packet::Connect(Box::new(connect)));
         peer.flush();
         peer.read(&mut |_| {});
