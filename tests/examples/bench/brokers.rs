@@ -91,9 +91,11 @@ fn durable(qos: QoS) -> Row {
     };
     let folder = tempfile::tempdir().expect("there is room");
     let store = folder.path().display();
-    let settings = format!("{SETTINGS}\npersistence true\npersistence_location {store}/");
-    let ours = Broker::start_silent(Kind::Rbroker, &settings);
-    let theirs = Broker::start_silent(Kind::Mosquitto, SETTINGS);
+    // mosquitto would lose some.
+    let settings = format!("{SETTINGS}\nmax_queued_messages 100000");
+    let durable = format!("{settings}\npersistence true\npersistence_location {store}/");
+    let ours = Broker::start_silent(Kind::Rbroker, &durable);
+    let theirs = Broker::start_silent(Kind::Mosquitto, &settings);
     let name = format!(
         "100 to 1 with a session, QoS {}, only ours durable",
         qos as u8
