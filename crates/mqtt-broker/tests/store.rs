@@ -1,10 +1,15 @@
-//! The file of the store, damaged: it is refused, or what it gives is what was written.
+//! The file of the store: what is written is what it gives, and one that is damaged or another's is refused.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use mqtt_broker::{Clock, Record, Retained, Saved, Store, StoreError, SyncPolicy};
-use mqtt_codec::{Message, QoS, TopicName};
+use mqtt_broker::{
+    ClientState, Clock, Expiry, Record, Retained, Saved, Store, StoreError, SubscriptionState,
+    SyncPolicy,
+};
+use mqtt_codec::{Message, PacketIdentifier, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use mqtt_session::Outgoing;
+use redb::TableDefinition;
 
 fn open(path: &Path) -> Result<Saved, StoreError> {
     Store::open(path, SyncPolicy::Always)?.load(Clock::now())
@@ -61,4 +66,120 @@ fn a_bit_that_has_changed_alters_no_message() {
     );
     assert_eq!(altered, [] as [usize; 0]);
     assert!(refused > 0);
+}
+
+#[test]
+fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let mut store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let topic_name = TopicName::new("t").unwrap();
+    for name in ["a", "a ", "a\u{1}", "ab", "b"] {
+        let client: Arc<str> = name.into();
+        let state = ClientState {
+            user_name: None,
+            listener: 0,
+            expiry: Expiry::Never,
+            session_ends: None,
+            is_connected: false,
+            will: None,
+            will_due: None,
+        };
+        let queued = |number: u64| Record::Queued {
+            client: client.clone(),
+            number,
+            outgoing: Outgoing {
+                message: Arc::new(Message::new(topic_name.clone(), number.to_string())),
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                subscription_identifiers: Vec::new(),
+                expires: None,
+            },
+        };
+        let subscription = SubscriptionState {
+            options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            identifier: None,
+        };
+        let packet_identifier = PacketIdentifier::FIRST;
+        let records = [
+            Record::Client {
+                client: client.clone(),
+                state,
+            },
+            Record::Subscribed {
+                client: client.clone(),
+                topic_filter: TopicFilter::new("t").unwrap(),
+                state: subscription,
+            },
+            // Beyond what one byte holds: the order is that of the numbers.
+            queued(256),
+            queued(2),
+            queued(1),
+            Record::Sent {
+                client: client.clone(),
+                number: 1,
+                packet_identifier,
+            },
+            Record::Released {
+                client: client.clone(),
+                number: 1,
+            },
+            Record::Held {
+                client: client.clone(),
+                packet_identifier,
+            },
+        ];
+        store.commit(&records, Clock::now()).unwrap();
+    }
+    let gone = Record::ClientGone { client: "a".into() };
+    store.commit(&[gone], Clock::now()).unwrap();
+    let clients = store.load(Clock::now()).unwrap().clients;
+    let names: Vec<_> = clients.iter().map(|client| &*client.identifier).collect();
+    assert_eq!(names, ["a\u{1}", "a ", "ab", "b"]);
+    for client in &clients {
+        assert_eq!(client.subscriptions.len(), 1, "{}", client.identifier);
+        let parts = client.deliveries.iter().map(|delivery| {
+            (
+                delivery.number,
+                delivery.outgoing.is_some(),
+                delivery.sent.is_some(),
+            )
+        });
+        let expected = [(1, false, true), (2, true, false), (256, true, false)];
+        assert!(parts.eq(expected), "{:?}", client.deliveries);
+        assert_eq!(client.held, [PacketIdentifier::FIRST]);
+    }
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let older = folder.path().join("older.db");
+    let table = TableDefinition::<&str, u64>::new("meta");
+    write(&older, |transaction| {
+        let mut meta = transaction.open_table(table).unwrap();
+        meta.insert("format", 2).unwrap();
+    });
+    let newer = folder.path().join("newer.db");
+    let table = TableDefinition::<&[u8], &[u8]>::new("meta");
+    write(&newer, |transaction| {
+        let mut meta = transaction.open_table(table).unwrap();
+        meta.insert(b"format".as_slice(), 1000u64.to_be_bytes().as_slice())
+            .unwrap();
+    });
+    for path in [older, newer] {
+        let error = open(&path).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Damaged("another format")),
+            "{error:?}"
+        );
+        assert!(error.is_about_the_file());
+    }
+}
+
+fn write(path: &Path, write: impl FnOnce(&redb::WriteTransaction)) {
+    let database = redb::Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    write(&transaction);
+    transaction.commit().unwrap();
 }

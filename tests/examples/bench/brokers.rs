@@ -286,7 +286,8 @@ impl Load {
             };
             while sent < self.messages && sent - acknowledged < window {
                 // Each publisher has its share of what the subscribers may be behind.
-                let enough = (sent * self.publishers).saturating_sub(self.credit) * self.subscribers;
+                let enough =
+                    (sent * self.publishers).saturating_sub(self.credit) * self.subscribers;
                 if !received.has(enough) {
                     peer.flush();
                     if !received.wait_for(enough) {

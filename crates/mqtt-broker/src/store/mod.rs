@@ -11,7 +11,7 @@ use std::{fmt, io};
 
 use mqtt_session::Defect;
 use redb::backends::FileBackend;
-use redb::{Database, ReadableTable, StorageBackend};
+use redb::{Database, ReadableTable, StorageBackend, TableError};
 
 use self::encoding::{Reader, Writer};
 use self::tables::{META, Tables};
@@ -20,8 +20,10 @@ use crate::{Record, Saved};
 mod encoding;
 mod tables;
 
-/// The format of the values; another one is refused.
-const FORMAT: u64 = 2;
+/// The format of keys and values; another one is refused.
+const FORMAT: [u8; 8] = 3u64.to_be_bytes();
+
+const OTHER_FORMAT: StoreError = StoreError::Damaged("another format");
 
 /// Memory for pages, in bytes.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -148,17 +150,19 @@ impl Store {
     fn new(database: Database, policy: SyncPolicy) -> Result<Self, StoreError> {
         let transaction = database.begin_write().map_err(access)?;
         {
-            let mut meta = transaction.open_table(META).map_err(access)?;
-            let format = meta
-                .get("format")
-                .map_err(access)?
-                .map(|format| format.value());
-            match format {
-                None => {
-                    meta.insert("format", FORMAT).map_err(access)?;
-                }
-                Some(FORMAT) => {}
-                Some(_) => return Err(StoreError::Damaged("another format")),
+            let meta = transaction.open_table(META);
+            let mut meta = meta.map_err(|error| match error {
+                TableError::TableTypeMismatch { .. } => OTHER_FORMAT,
+                other => access(other),
+            })?;
+            let key = b"format".as_slice();
+            let is_there = match meta.get(key).map_err(access)? {
+                None => false,
+                Some(format) if format.value() == FORMAT => true,
+                Some(_) => return Err(OTHER_FORMAT),
+            };
+            if !is_there {
+                meta.insert(key, &FORMAT[..]).map_err(access)?;
             }
             Tables::open(&transaction).map_err(access)?;
         }

@@ -1,6 +1,6 @@
 //! The tables of the store: where a record goes, and how they are read again.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use mqtt_codec::{PacketIdentifier, TopicFilter};
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -9,27 +9,40 @@ use super::encoding::{Reader, Writer};
 use super::{Clock, StoreError, access};
 use crate::{Record, Saved, SavedClient, SavedDelivery, SubscriptionState};
 
-type Name = &'static str;
-type Bytes = &'static [u8];
+/// Keys and values are bytes, and keys are in the order of their bytes. A key is a name: of a topic or a client; or
+/// one of a client, U+0000, which no client identifier has, and what tells the client's entries apart.
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
-pub(super) const META: TableDefinition<'_, Name, u64> = TableDefinition::new("meta");
-const CLIENTS: TableDefinition<'_, Name, Bytes> = TableDefinition::new("clients");
-const SUBSCRIPTIONS: TableDefinition<'_, (Name, Name), Bytes> =
-    TableDefinition::new("subscriptions");
-const MESSAGES: TableDefinition<'_, (Name, u64), Bytes> = TableDefinition::new("messages");
-/// Messages that were sent: their identifiers.
-const SENT: TableDefinition<'_, (Name, u64), u16> = TableDefinition::new("sent");
-const HELD: TableDefinition<'_, (Name, u16), ()> = TableDefinition::new("held");
-const RETAINED: TableDefinition<'_, Name, Bytes> = TableDefinition::new("retained");
+pub(super) const META: Definition = Definition::new("meta");
+const CLIENTS: Definition = Definition::new("clients");
+/// Behind the client: the topic filter.
+const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
+/// Behind the client: the number of the message, and a `Part`.
+const DELIVERIES: Definition = Definition::new("deliveries");
+/// Behind the client: the packet identifier.
+const HELD: Definition = Definition::new("held");
+const RETAINED: Definition = Definition::new("retained");
+
+/// What there is of a message for a client.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Part {
+    /// The message, until the client has it.
+    Message,
+    /// The packet identifier, from when it is sent until that is free again.
+    PacketIdentifier,
+}
 
 /// The tables, open to be written.
 pub(super) struct Tables<'a> {
-    clients: Table<'a, Name, Bytes>,
-    subscriptions: Table<'a, (Name, Name), Bytes>,
-    messages: Table<'a, (Name, u64), Bytes>,
-    sent: Table<'a, (Name, u64), u16>,
-    held: Table<'a, (Name, u16), ()>,
-    retained: Table<'a, Name, Bytes>,
+    clients: Entries<'a>,
+    subscriptions: Entries<'a>,
+    deliveries: Entries<'a>,
+    held: Entries<'a>,
+    retained: Entries<'a>,
+    /// For the next key.
+    key: Vec<u8>,
 }
 
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
@@ -38,10 +51,10 @@ impl<'a> Tables<'a> {
         Ok(Self {
             clients: transaction.open_table(CLIENTS)?,
             subscriptions: transaction.open_table(SUBSCRIPTIONS)?,
-            messages: transaction.open_table(MESSAGES)?,
-            sent: transaction.open_table(SENT)?,
+            deliveries: transaction.open_table(DELIVERIES)?,
             held: transaction.open_table(HELD)?,
             retained: transaction.open_table(RETAINED)?,
+            key: Vec::new(),
         })
     }
 
@@ -49,7 +62,8 @@ impl<'a> Tables<'a> {
         let writer = Writer::new(clock);
         match record {
             Record::Client { client, state } => {
-                self.clients.insert(&**client, &writer.client(state)[..])?;
+                let value = writer.client(state);
+                self.clients.insert(client.as_bytes(), &value[..])?;
             }
             Record::ClientGone { client } => self.remove_client(client)?,
             Record::Subscribed {
@@ -57,110 +71,142 @@ impl<'a> Tables<'a> {
                 topic_filter,
                 state,
             } => {
+                let key = key(&mut self.key, client, topic_filter.as_bytes());
                 let value = writer.subscription(state);
-                self.subscriptions
-                    .insert((&**client, &**topic_filter), &value[..])?;
+                self.subscriptions.insert(key, &value[..])?;
             }
             Record::Unsubscribed {
                 client,
                 topic_filter,
             } => {
-                self.subscriptions.remove((&**client, &**topic_filter))?;
+                let key = key(&mut self.key, client, topic_filter.as_bytes());
+                self.subscriptions.remove(key)?;
             }
             Record::Queued {
                 client,
                 number,
                 outgoing,
-            } => {
-                let value = writer.outgoing(outgoing);
-                self.messages.insert((&**client, *number), &value[..])?;
-            }
+            } => self.insert(client, *number, Part::Message, &writer.outgoing(outgoing))?,
             Record::Sent {
                 client,
                 number,
                 packet_identifier,
             } => {
-                self.sent
-                    .insert((&**client, *number), packet_identifier.get())?;
+                let value = packet_identifier.get().to_be_bytes();
+                self.insert(client, *number, Part::PacketIdentifier, &value)?;
             }
             Record::Released { client, number } => {
-                self.messages.remove((&**client, *number))?;
+                self.remove(client, *number, Part::Message)?;
             }
             Record::Finished { client, number } => {
-                self.messages.remove((&**client, *number))?;
-                self.sent.remove((&**client, *number))?;
+                self.remove(client, *number, Part::Message)?;
+                self.remove(client, *number, Part::PacketIdentifier)?;
             }
             Record::Held {
                 client,
                 packet_identifier,
             } => {
-                self.held.insert((&**client, packet_identifier.get()), ())?;
+                let identifier = packet_identifier.get().to_be_bytes();
+                self.held
+                    .insert(key(&mut self.key, client, &identifier), &[][..])?;
             }
             Record::Unheld {
                 client,
                 packet_identifier,
             } => {
-                self.held.remove((&**client, packet_identifier.get()))?;
+                let identifier = packet_identifier.get().to_be_bytes();
+                self.held.remove(key(&mut self.key, client, &identifier))?;
             }
             Record::Retained {
                 topic_name,
                 retained: Some(retained),
             } => {
-                self.retained
-                    .insert(&**topic_name, &writer.retained(retained)[..])?;
+                let value = writer.retained(retained);
+                self.retained.insert(topic_name.as_bytes(), &value[..])?;
             }
             Record::Retained {
                 topic_name,
                 retained: None,
             } => {
-                self.retained.remove(&**topic_name)?;
+                self.retained.remove(topic_name.as_bytes())?;
             }
         }
         Ok(())
     }
 
+    fn insert(
+        &mut self,
+        client: &str,
+        number: u64,
+        part: Part,
+        value: &[u8],
+    ) -> Result<(), redb::Error> {
+        let key = delivery_key(&mut self.key, client, number, part);
+        self.deliveries.insert(key, value)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, client: &str, number: u64, part: Part) -> Result<(), redb::Error> {
+        let key = delivery_key(&mut self.key, client, number, part);
+        self.deliveries.remove(key)?;
+        Ok(())
+    }
+
     fn remove_client(&mut self, client: &str) -> Result<(), redb::Error> {
-        let behind = &*behind(client);
-        self.clients.remove(client)?;
-        self.subscriptions
-            .retain_in((client, "")..(behind, ""), |_, _| false)?;
-        self.messages
-            .retain_in((client, 0)..(behind, 0), |_, _| false)?;
-        self.sent
-            .retain_in((client, 0)..(behind, 0), |_, _| false)?;
-        self.held
-            .retain_in((client, 0)..(behind, 0), |_, _| false)?;
+        let range = range(client);
+        let range = &*range.start..&*range.end;
+        self.clients.remove(client.as_bytes())?;
+        for table in [
+            &mut self.subscriptions,
+            &mut self.deliveries,
+            &mut self.held,
+        ] {
+            table.retain_in(range.clone(), |_, _| false)?;
+        }
         Ok(())
     }
 }
 
-/// The first key behind all keys of a client: no client identifier has a U+0000.
-fn behind(client: &str) -> String {
-    format!("{client}\0")
+/// The key of something of a client.
+fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
+    key.clear();
+    key.extend_from_slice(client.as_bytes());
+    key.push(0);
+    key.extend_from_slice(of_client);
+    key
+}
+
+fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: Part) -> &'a [u8] {
+    key(buffer, client, &[]);
+    buffer.extend_from_slice(&number.to_be_bytes());
+    buffer.push(part as u8);
+    buffer
+}
+
+/// From the first possible key of a client to the first one behind.
+fn range(client: &str) -> Range<Vec<u8>> {
+    let [start, end] = [0, 1].map(|end| [client.as_bytes(), &[end]].concat());
+    start..end
 }
 
 /// Everything that is stored.
 pub(super) fn load(transaction: &ReadTransaction, clock: Clock) -> Result<Saved, StoreError> {
-    let clients = transaction.open_table(CLIENTS).map_err(access)?;
-    let retained = transaction.open_table(RETAINED).map_err(access)?;
     let mut saved = Saved::default();
-    for entry in clients.iter().map_err(access)? {
-        let (identifier, value) = entry.map_err(access)?;
-        let identifier = identifier.value().to_owned();
-        let state = Reader::new(value.value(), clock).client()?;
+    each(transaction, CLIENTS, None, |identifier, value| {
+        let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
         saved.clients.push(SavedClient {
-            subscriptions: subscriptions(transaction, &identifier, clock)?,
-            deliveries: deliveries(transaction, &identifier, clock)?,
-            held: held(transaction, &identifier)?,
-            identifier,
-            state,
+            state: Reader::new(value, clock).client()?,
+            subscriptions: subscriptions(transaction, identifier, clock)?,
+            deliveries: deliveries(transaction, identifier, clock)?,
+            held: held(transaction, identifier)?,
+            identifier: identifier.to_owned(),
         });
-    }
-    for entry in retained.iter().map_err(access)? {
-        let (_, value) = entry.map_err(access)?;
-        let retained = Reader::new(value.value(), clock).retained()?;
-        saved.retained.push(retained);
-    }
+        Ok(())
+    })?;
+    each(transaction, RETAINED, None, |_, value| {
+        saved.retained.push(Reader::new(value, clock).retained()?);
+        Ok(())
+    })?;
     Ok(saved)
 }
 
@@ -169,16 +215,13 @@ fn subscriptions(
     client: &str,
     clock: Clock,
 ) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
-    let table = transaction.open_table(SUBSCRIPTIONS).map_err(access)?;
-    let behind = &*behind(client);
+    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
     let mut found = Vec::new();
-    for entry in table.range((client, "")..(behind, "")).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let topic_filter = TopicFilter::new(key.value().1);
-        let topic_filter = topic_filter.map_err(|_| StoreError::Damaged("a topic filter"))?;
-        let state = Reader::new(value.value(), clock).subscription()?;
-        found.push((topic_filter, state));
-    }
+    each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
+        let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
+        found.push((topic_filter, Reader::new(value, clock).subscription()?));
+        Ok(())
+    })?;
     Ok(found)
 }
 
@@ -187,49 +230,70 @@ fn deliveries(
     client: &str,
     clock: Clock,
 ) -> Result<Vec<SavedDelivery>, StoreError> {
-    let messages = transaction.open_table(MESSAGES).map_err(access)?;
-    let sent = transaction.open_table(SENT).map_err(access)?;
-    let behind = &*behind(client);
-    let mut found = BTreeMap::new();
-    for entry in messages.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let number = key.value().1;
-        let outgoing = Some(Reader::new(value.value(), clock).outgoing()?);
-        let sent = None;
-        found.insert(
-            number,
-            SavedDelivery {
-                number,
-                outgoing,
-                sent,
-            },
-        );
-    }
-    for entry in sent.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let number = key.value().1;
-        let released = SavedDelivery {
-            number,
-            outgoing: None,
-            sent: None,
+    let mut found: Vec<SavedDelivery> = Vec::new();
+    each(transaction, DELIVERIES, Some(client), |key, value| {
+        let (number, part) = match key.split_first_chunk() {
+            Some((number, &[part])) => (u64::from_be_bytes(*number), part),
+            _ => return Err(StoreError::Damaged("the number of a message")),
         };
-        let delivery = found.entry(number).or_insert(released);
-        delivery.sent = Some(identifier(value.value())?);
-    }
-    Ok(found.into_values().collect())
-}
-
-fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
-    let table = transaction.open_table(HELD).map_err(access)?;
-    let behind = &*behind(client);
-    let mut found = Vec::new();
-    for entry in table.range((client, 0)..(behind, 0)).map_err(access)? {
-        let (key, _) = entry.map_err(access)?;
-        found.push(identifier(key.value().1)?);
-    }
+        if found.last().is_none_or(|last| last.number != number) {
+            found.push(SavedDelivery {
+                number,
+                outgoing: None,
+                sent: None,
+            });
+        }
+        let Some(delivery) = found.last_mut() else {
+            return Ok(());
+        };
+        if part == Part::Message as u8 {
+            delivery.outgoing = Some(Reader::new(value, clock).outgoing()?);
+        } else {
+            delivery.sent = Some(identifier(value)?);
+        }
+        Ok(())
+    })?;
     Ok(found)
 }
 
-fn identifier(value: u16) -> Result<PacketIdentifier, StoreError> {
-    PacketIdentifier::new(value).ok_or(StoreError::Damaged("a packet identifier"))
+fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
+    let mut found = Vec::new();
+    each(transaction, HELD, Some(client), |key, _| {
+        found.push(identifier(key)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Shows all entries, or those of a client without it, in order: key and value.
+fn each(
+    transaction: &ReadTransaction,
+    table: Definition,
+    client: Option<&str>,
+    mut show: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let table = transaction.open_table(table).map_err(access)?;
+    let range = client.map(range);
+    let entries = match &range {
+        Some(range) => table.range(&*range.start..&*range.end),
+        None => table.iter(),
+    };
+    let of_all = range.map_or(0, |range| range.start.len());
+    for entry in entries.map_err(access)? {
+        let (key, value) = entry.map_err(access)?;
+        let of_it = key.value().get(of_all..).unwrap_or_default();
+        show(of_it, value.value())?;
+    }
+    Ok(())
+}
+
+fn identifier(bytes: &[u8]) -> Result<PacketIdentifier, StoreError> {
+    let value = bytes.try_into().ok().map(u16::from_be_bytes);
+    value
+        .and_then(PacketIdentifier::new)
+        .ok_or(StoreError::Damaged("a packet identifier"))
+}
+
+fn text(bytes: &[u8], damaged: StoreError) -> Result<&str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|_| damaged)
 }
