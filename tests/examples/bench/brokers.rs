@@ -9,32 +9,32 @@ use std::time::{Duration, Instant};
 use mqtt_codec::*;
 use tests::{Broker, Kind};
 
+use crate::Row;
 use crate::measure::{Sample, cpu_of, memory_of};
 use crate::peer::{Peer, TIMEOUT, message};
-use crate::{Row, median};
 
-const SETTINGS: &str = "sys_interval 0\nmax_connections -1";
+pub(crate) const SETTINGS: &str = "sys_interval 0\nmax_connections -1";
 
 const WINDOW: usize = 20;
 
 /// How many there are of each, and what they exchange.
 #[derive(Clone, Copy)]
-struct Load {
-    publishers: usize,
-    subscribers: usize,
-    qos: QoS,
+pub(crate) struct Load {
+    pub(crate) publishers: usize,
+    pub(crate) subscribers: usize,
+    pub(crate) qos: QoS,
     /// Of each publisher.
-    messages: usize,
-    size: usize,
+    pub(crate) messages: usize,
+    pub(crate) size: usize,
     /// How many messages the subscribers may be behind.
-    credit: usize,
+    pub(crate) credit: usize,
     /// Between two messages, if they are not sent as fast as possible.
-    interval: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
     /// Whether the subscribers have sessions that outlive their connections.
-    is_durable: bool,
+    pub(crate) is_durable: bool,
 }
 
-const LOAD: Load = Load {
+pub(crate) const LOAD: Load = Load {
     publishers: 1,
     subscribers: 1,
     qos: QoS::AtMostOnce,
@@ -141,97 +141,9 @@ pub(crate) fn latency() -> String {
     text
 }
 
-/// What a message costs rbroker where there is ten times as much of something.
-pub(crate) fn growth() -> String {
-    let mut text =
-        "| What grows | CPU for each message, as a multiple of the first |\n| --- | --- |\n"
-            .to_owned();
-    let each = |load: Load, idle: usize| {
-        let settings = format!("{SETTINGS}\nmax_packet_size 268435455");
-        let broker = Broker::start_silent(Kind::Rbroker, &settings);
-        let others: Vec<_> = (0..idle)
-            .map(|n| Peer::connect(broker.address(), &format!("idle{n}")))
-            .collect();
-        let samples: Vec<_> = (0..3).map(|_| load.run(&broker).0).collect();
-        drop(others);
-        if samples.iter().any(|sample| !sample.is_complete) {
-            return f64::NAN;
-        }
-        median(&samples, |sample| sample.cpu) / load.messages as f64
-    };
-    let mut row = |name: &str, figures: Vec<(String, f64)>| {
-        let first = figures.first().map_or(f64::NAN, |(_, figure)| *figure);
-        let list: Vec<_> = figures
-            .iter()
-            .map(|(what, figure)| format!("{what}: {:.2}", figure / first))
-            .collect();
-        let _ = writeln!(text, "| {name} | {} |", list.join(", "));
-    };
-    let counts = [10_000, 100_000, 1_000_000];
-    row(
-        "messages",
-        counts
-            .map(|messages| (messages.to_string(), each(Load { messages, ..LOAD }, 0)))
-            .into(),
-    );
-    let idle = [1, 10, 100, 1000, 10_000];
-    row(
-        "connections beside",
-        idle.map(|count| (count.to_string(), each(LOAD, count)))
-            .into(),
-    );
-    // With acknowledgements, so that nothing is left out where it does not fit.
-    let qos = QoS::AtLeastOnce;
-    let sizes = [
-        (64, 100_000),
-        (1024, 100_000),
-        (16 * 1024, 20_000),
-        (256 * 1024, 2000),
-        (4 << 20, 100),
-        (64 << 20, 6),
-    ];
-    let of_size = sizes.map(|(size, messages)| {
-        let load = Load {
-            size,
-            messages,
-            qos,
-            ..LOAD
-        };
-        (format!("{size} bytes"), each(load, 0))
-    });
-    row("payload, QoS 1", of_size.clone().into());
-    let of_byte =
-        |((what, each), (size, _)): ((String, f64), (usize, usize))| (what, each / size as f64);
-    let of_bytes = of_size.into_iter().zip(sizes).skip(3).map(of_byte);
-    row("the same for each byte", of_bytes.collect());
-    text + &largest()
-}
-
-/// What the largest payload that MQTT has needs, once.
-fn largest() -> String {
-    let settings = format!("{SETTINGS}\nmax_packet_size 268435455");
-    let broker = Broker::start_silent(Kind::Rbroker, &settings);
-    let (size, qos) = ((256 << 20) - 64, QoS::AtLeastOnce);
-    let load = Load {
-        size,
-        qos,
-        messages: 1,
-        ..LOAD
-    };
-    let (sample, _) = load.run(&broker);
-    let passes = match sample.is_complete {
-        true => "passes",
-        false => "**is lost**",
-    };
-    let times = sample.memory as f64 * 1024.0 / size as f64;
-    format!(
-        "\nA payload of {size} bytes {passes}; the broker's memory is then {times:.1} times as much.\n"
-    )
-}
-
 impl Load {
     /// Time, processor time and memory of the broker; and how long each message took, in microseconds.
-    fn run(self, broker: &Broker) -> (Sample, Vec<u64>) {
+    pub(crate) fn run(self, broker: &Broker) -> (Sample, Vec<u64>) {
         let process = broker.running.id();
         let received = Arc::new(Received::default());
         let expected = self.publishers * self.messages;

@@ -1,9 +1,10 @@
 //! Our programs and mosquitto's, side by side and in turns: time, processor time, memory. It prints the tables
-//! of `docs/performance.md`, or those that are named; `cargo xtask bench` runs it. It judges nothing, but a row in which a message is
-//! missing says so.
+//! of `docs/performance.md`, or those that are named; `cargo xtask bench` runs it. It judges nothing, but a row in
+//! which a message is missing says so.
 
 mod brokers;
 mod clients;
+mod growth;
 mod measure;
 mod peer;
 
@@ -103,7 +104,7 @@ fn main() {
         ("programs", || table(&clients::rows())),
         ("brokers", || table(&brokers::rows())),
         ("latency", brokers::latency),
-        ("growth", brokers::growth),
+        ("growth", growth::growth),
     ];
     for (name, part) in parts {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {

@@ -11,7 +11,7 @@ use mqtt_codec::*;
 pub(crate) const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
 /// After so long nothing comes any more.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -53,13 +53,22 @@ impl Peer {
     }
 
     pub(crate) fn subscribe(&mut self, topic_filter: &str, qos: QoS) {
-        let subscription = Subscription {
-            topic_filter: TopicFilter::new(topic_filter).expect("a topic filter"),
+        self.subscribe_all([topic_filter.to_owned()], qos);
+    }
+
+    /// In one packet, with one answer.
+    pub(crate) fn subscribe_all(
+        &mut self,
+        topic_filters: impl IntoIterator<Item = String>,
+        qos: QoS,
+    ) {
+        let subscription = |topic_filter: String| Subscription {
+            topic_filter: TopicFilter::new(&topic_filter).expect("a topic filter"),
             options: SubscriptionOptions::new(qos),
         };
         self.push(&Packet::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
-            subscriptions: vec![subscription],
+            subscriptions: topic_filters.into_iter().map(subscription).collect(),
             properties: SubscribeProperties::default(),
         }));
         self.flush();
