@@ -126,7 +126,7 @@ impl Connector {
             let times = TcpKeepalive::new().with_time(time);
             socket2::SockRef::from(&socket).set_tcp_keepalive(&times)?;
         }
-        let mut stream = Stream::new(Socket::Tcp(socket));
+        let mut stream = Stream::new(Socket::Tcp(socket)).with_server();
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)
     }

@@ -15,6 +15,10 @@ use crate::tls::PeerIdentity;
 /// What goes into the layers at a time.
 const CHUNK: usize = 16 * 1024;
 
+/// Writes to a server that count as the beginning: handshakes, CONNECT, SUBSCRIBE, the first messages. Later
+/// acknowledgements may go with what is sent anyway.
+const DIALOGUE: u8 = 8;
+
 /// While so much waits below the layers no more is taken.
 const MAXIMUM_DOWN: usize = 64 * 1024;
 
@@ -26,6 +30,8 @@ pub struct Stream {
     peer_closed: bool,
     /// TLS and the like; none for plain bytes, which then cost nothing more.
     layers: Option<Box<Layers>>,
+    /// Of how many more writes the answers are acknowledged at once.
+    hurried_writes: u8,
     /// Why the layers cannot go on, while what came before is still being read.
     failure: Option<io::Error>,
 }
@@ -47,6 +53,7 @@ impl Stream {
             socket,
             peer_closed: false,
             layers: None,
+            hurried_writes: 0,
             failure: None,
         }
     }
@@ -61,6 +68,14 @@ impl Stream {
         let mut stream = Self::new(Socket::Unix(socket));
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)
+    }
+
+    /// One to a server, which begins as a dialogue.
+    pub(crate) fn with_server(self) -> Self {
+        Self {
+            hurried_writes: DIALOGUE,
+            ..self
+        }
     }
 
     /// With these layers.
@@ -289,6 +304,10 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
+        if written > 0 && self.hurried_writes > 0 {
+            self.hurried_writes -= 1;
+            self.socket.acknowledge_at_once();
+        }
         Ok(written)
     }
 }
@@ -314,5 +333,31 @@ impl Source for Stream {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.socket.deregister(registry)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn in_the_beginning_answers_of_a_server_are_acknowledged_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let seen = socket.try_clone().unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let mut client =
+            Stream::new(Socket::Tcp(mio::net::TcpStream::from_std(socket))).with_server();
+        for _ in 0..DIALOGUE {
+            assert_eq!(client.write(b"?").unwrap(), 1);
+            server.read_exact(&mut [0]).unwrap();
+            // By now the system would leave an acknowledgement to what is sent next.
+            assert!(socket2::SockRef::from(&seen).tcp_quickack().unwrap());
+            server.write_all(b"!").unwrap();
+            client.read(&mut [0]).unwrap();
+        }
     }
 }
