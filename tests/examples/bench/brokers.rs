@@ -91,6 +91,10 @@ fn durable((qos, window): (QoS, usize)) -> Row {
         credit: usize::MAX,
         ..LOAD
     };
+    let durable_load = Load {
+        is_durable: true,
+        ..load
+    };
     let folder = tempfile::tempdir().expect("there is room");
     let store = folder.path().display();
     let settings =
@@ -106,10 +110,7 @@ fn durable((qos, window): (QoS, usize)) -> Row {
     Row::measure(
         &name,
         messages,
-        || {
-            let is_durable = true;
-            Load { is_durable, ..load }.run(&ours).0
-        },
+        || durable_load.run(&ours).0,
         || load.run(&theirs).0,
     )
 }

@@ -130,20 +130,13 @@ fn payloads() -> Figures {
         (64 << 20, 6),
     ];
     let qos = QoS::AtLeastOnce;
-    let cost = |(size, messages)| {
-        (
-            size,
-            cost(
-                Load {
-                    size,
-                    messages,
-                    qos,
-                    ..LOAD
-                },
-                |_| (),
-            ),
-        )
+    let load = |size, messages| Load {
+        size,
+        messages,
+        qos,
+        ..LOAD
     };
+    let cost = |(size, messages)| (size, cost(load(size, messages), |_| ()));
     sizes.map(cost).into()
 }
 

@@ -1,5 +1,6 @@
 //! The tables of the store: where a record goes, and how they are read again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use mqtt_codec::{PacketIdentifier, TopicFilter};
@@ -18,21 +19,16 @@ pub(super) const META: Definition = Definition::new("meta");
 const CLIENTS: Definition = Definition::new("clients");
 /// Behind the client: the topic filter.
 const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
-/// Behind the client: the number of the message, and a `Part`.
+/// Behind the client: the number of the message, and which part of it this is.
 const DELIVERIES: Definition = Definition::new("deliveries");
 /// Behind the client: the packet identifier.
 const HELD: Definition = Definition::new("held");
 const RETAINED: Definition = Definition::new("retained");
 
-/// What there is of a message for a client.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Part {
-    /// The message, until the client has it.
-    Message,
-    /// The packet identifier, from when it is sent until that is free again.
-    PacketIdentifier,
-}
+/// Of a delivery: the message, until the client has it.
+const MESSAGE: u8 = 0;
+/// Of a delivery: the packet identifier, from when the message is sent until that is free again.
+const PACKET_IDENTIFIER: u8 = 1;
 
 /// The tables, open to be written.
 pub(super) struct Tables<'a> {
@@ -86,21 +82,21 @@ impl<'a> Tables<'a> {
                 client,
                 number,
                 outgoing,
-            } => self.insert(client, *number, Part::Message, &writer.outgoing(outgoing))?,
+            } => self.insert(client, *number, MESSAGE, &writer.outgoing(outgoing))?,
             Record::Sent {
                 client,
                 number,
                 packet_identifier,
             } => {
                 let value = packet_identifier.get().to_be_bytes();
-                self.insert(client, *number, Part::PacketIdentifier, &value)?;
+                self.insert(client, *number, PACKET_IDENTIFIER, &value)?;
             }
             Record::Released { client, number } => {
-                self.remove(client, *number, Part::Message)?;
+                self.remove(client, *number, MESSAGE)?;
             }
             Record::Finished { client, number } => {
-                self.remove(client, *number, Part::Message)?;
-                self.remove(client, *number, Part::PacketIdentifier)?;
+                self.remove(client, *number, MESSAGE)?;
+                self.remove(client, *number, PACKET_IDENTIFIER)?;
             }
             Record::Held {
                 client,
@@ -138,7 +134,7 @@ impl<'a> Tables<'a> {
         &mut self,
         client: &str,
         number: u64,
-        part: Part,
+        part: u8,
         value: &[u8],
     ) -> Result<(), redb::Error> {
         let key = delivery_key(&mut self.key, client, number, part);
@@ -146,7 +142,7 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    fn remove(&mut self, client: &str, number: u64, part: Part) -> Result<(), redb::Error> {
+    fn remove(&mut self, client: &str, number: u64, part: u8) -> Result<(), redb::Error> {
         let key = delivery_key(&mut self.key, client, number, part);
         self.deliveries.remove(key)?;
         Ok(())
@@ -176,10 +172,10 @@ fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
     key
 }
 
-fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: Part) -> &'a [u8] {
+fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8) -> &'a [u8] {
     key(buffer, client, &[]);
     buffer.extend_from_slice(&number.to_be_bytes());
-    buffer.push(part as u8);
+    buffer.push(part);
     buffer
 }
 
@@ -230,30 +226,25 @@ fn deliveries(
     client: &str,
     clock: Clock,
 ) -> Result<Vec<SavedDelivery>, StoreError> {
-    let mut found: Vec<SavedDelivery> = Vec::new();
+    let mut found = BTreeMap::new();
     each(transaction, DELIVERIES, Some(client), |key, value| {
         let (number, part) = match key.split_first_chunk() {
-            Some((number, &[part])) => (u64::from_be_bytes(*number), part),
+            Some((number, [part])) => (u64::from_be_bytes(*number), *part),
             _ => return Err(StoreError::Damaged("the number of a message")),
         };
-        if found.last().is_none_or(|last| last.number != number) {
-            found.push(SavedDelivery {
-                number,
-                outgoing: None,
-                sent: None,
-            });
-        }
-        let Some(delivery) = found.last_mut() else {
-            return Ok(());
-        };
-        if part == Part::Message as u8 {
-            delivery.outgoing = Some(Reader::new(value, clock).outgoing()?);
-        } else {
-            delivery.sent = Some(identifier(value)?);
+        let delivery = found.entry(number).or_insert(SavedDelivery {
+            number,
+            outgoing: None,
+            sent: None,
+        });
+        match part {
+            MESSAGE => delivery.outgoing = Some(Reader::new(value, clock).outgoing()?),
+            PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
+            _ => return Err(StoreError::Damaged("a part of a message")),
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(found.into_values().collect())
 }
 
 fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
@@ -278,11 +269,11 @@ fn each(
         Some(range) => table.range(&*range.start..&*range.end),
         None => table.iter(),
     };
-    let of_all = range.map_or(0, |range| range.start.len());
+    let prefix = range.map_or(0, |range| range.start.len());
     for entry in entries.map_err(access)? {
         let (key, value) = entry.map_err(access)?;
-        let of_it = key.value().get(of_all..).unwrap_or_default();
-        show(of_it, value.value())?;
+        let of_client = key.value().get(prefix..).unwrap_or_default();
+        show(of_client, value.value())?;
     }
     Ok(())
 }
