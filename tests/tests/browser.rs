@@ -16,7 +16,10 @@ fn a_page_exchanges_messages_over_websocket() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("mqttjs/page.html");
     let page = std::fs::read_to_string(page).unwrap();
     let page = page
-        .replace("SCRIPT", &format!("file://{}", script.display()))
+        .replace(
+            "SCRIPT",
+            &format!("file://{}", Path::new(&script).display()),
+        )
         .replace("PORT", &broker.port.to_string());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.html");

@@ -461,7 +461,7 @@ mod tests {
                 vec![
                     flag("-l", "--lines", "", |log| log.push("-l".into())),
                     value("-h", "--host", "host", "", |log: &mut Log, value| {
-                        log.push(format!("-h {}", value.display()));
+                        log.push(format!("-h {}", value.to_string_lossy()));
                         Ok(())
                     }),
                     value("-o", "", "options file", "", |_, _| Ok(())),

@@ -299,8 +299,8 @@ enum Source<'a, T> {
     List(&'a [T]),
 }
 
-/// A property that may be repeated.
-pub trait Element: Sized {
+/// A property that may be repeated. The bound lets Rust 1.85 prove that borrowed values outlive no element.
+pub trait Element: Sized + 'static {
     /// One value, borrowed.
     type Item<'a>: PartialEq + fmt::Debug
     where
