@@ -1,11 +1,12 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`, `sim`
-//! and `fuzz`. No shell, no set-up by hand.
+//! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
+//! `msrv`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod bench;
 mod conformance;
 mod crash;
 mod demo;
 mod fuzz;
+mod msrv;
 mod reference;
 mod setup;
 mod sim;
@@ -26,6 +27,7 @@ Usage: cargo xtask TASK
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   crowd  measure what idle connections and slow consumers cost, beside mosquitto
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
+  msrv   check that everything compiles with the oldest supported Rust
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
          check and count the list of what the mosquitto tools do; --source FILE
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             "run --release --quiet --package tests --example crowd",
         )),
         ["demo"] => demo::run(),
+        ["msrv"] => msrv::run(),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),

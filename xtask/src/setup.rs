@@ -106,8 +106,8 @@ fn has_paho(python: &Path) -> bool {
     succeeds(Command::new(python).args(["-c", "import paho.mqtt.client"]))
 }
 
-/// Runs a command whose failure only means that tests are skipped.
-fn succeeds(command: &mut Command) -> bool {
+/// Runs a command without output; returns `true` if it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
