@@ -38,6 +38,7 @@ mod routing;
 mod rules;
 mod server;
 mod settings;
+mod small_map;
 mod statistics;
 mod store;
 mod subscribers;

@@ -84,11 +84,11 @@ impl Broker {
         let mut chosen = Vec::new();
         self.subscriptions
             .each_filter_matching(publish.topic_name, |subscribers| {
-                matched.extend(subscribers.plain.iter().filter(|subscriber| {
+                matched.extend(subscribers.plain().filter(|subscriber| {
                     // [MQTT-3.8.3-3]
                     !(subscriber.state.options.no_local && Some(subscriber.client) == from)
                 }));
-                for share in &subscribers.shares {
+                for share in subscribers.shares() {
                     chosen.extend(self.choose(share, publish));
                 }
             });

@@ -1,11 +1,15 @@
-//! Who subscribed to one topic filter: plain subscribers, of whom each gets a message, and shared
-//! subscriptions (MQTT 5.0, 4.8.2), of whose members one gets it.
+//! The subscriptions at one topic filter: plain ones, of which each gets a message, and shared subscriptions
+//! (MQTT 5.0, 4.8.2), of whose members one gets the message.
+//!
+//! Adding, replacing and removing a subscription costs a search in an ordered map, however many clients or
+//! shares the filter has. Iteration follows the order of the clients and of the share names.
 
 use std::cell::Cell;
 
 use mqtt_codec::TopicFilter;
 
 use crate::client::{ClientKey, SubscriptionState};
+use crate::small_map::SmallMap;
 
 /// A subscription at its topic filter.
 #[derive(Debug, Clone, Copy)]
@@ -17,17 +21,17 @@ pub(crate) struct Subscriber {
 /// All subscriptions at one topic filter.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
-    pub(crate) plain: Vec<Subscriber>,
-    pub(crate) shares: Vec<Share>,
+    plain: SmallMap<ClientKey, SubscriptionState>,
+    /// By the whole filter, which begins with the share name. Boxed, as most filters are not shared.
+    shares: Option<Box<SmallMap<TopicFilter, Share>>>,
 }
 
-/// The members of a share, in the order of their subscriptions.
-#[derive(Debug)]
+/// The members of a shared subscription.
+#[derive(Debug, Default)]
 pub(crate) struct Share {
-    name: Box<str>,
-    members: Vec<Subscriber>,
-    /// Whose turn it is.
-    next: Cell<usize>,
+    members: SmallMap<ClientKey, SubscriptionState>,
+    /// The member that got the last message. The turn goes on after it, even if it has left.
+    last: Cell<Option<ClientKey>>,
 }
 
 /// How well a member can take a message now.
@@ -44,99 +48,73 @@ pub(crate) enum Fitness {
 impl Subscribers {
     /// Adds a subscription or replaces the one of the same client and share [MQTT-3.8.4-3].
     pub(crate) fn add(&mut self, topic_filter: &TopicFilter, subscriber: Subscriber) {
-        let list = match topic_filter.share_name() {
-            None => &mut self.plain,
-            Some(name) => {
-                let position = self.shares.iter().position(|share| &*share.name == name);
-                let index = position.unwrap_or_else(|| {
-                    self.shares.push(Share::new(name));
-                    self.shares.len() - 1
-                });
-                match self.shares.get_mut(index) {
-                    Some(share) => &mut share.members,
-                    None => return, // it was found or added just now
-                }
-            }
-        };
-        match list
-            .iter_mut()
-            .find(|other| other.client == subscriber.client)
-        {
-            Some(other) => other.state = subscriber.state,
-            // Most topic filters have one subscriber, and there may be a million of them.
-            None => {
-                if list.is_empty() {
-                    list.reserve_exact(1);
-                }
-                list.push(subscriber);
-            }
+        let Subscriber { client, state } = subscriber;
+        if topic_filter.share_name().is_none() {
+            return self.plain.insert(client, state);
+        }
+        let shares = self.shares.get_or_insert_default();
+        let new = || (topic_filter.clone(), Share::default());
+        if let Some(share) = shares.get_or_insert_with(&**topic_filter, new) {
+            share.members.insert(client, state);
         }
     }
 
-    /// Removes a subscription; says whether none is left.
+    /// Removes a subscription. Returns `true` if none is left.
     pub(crate) fn remove(&mut self, topic_filter: &TopicFilter, client: ClientKey) -> bool {
-        match topic_filter.share_name() {
-            None => self.plain.retain(|subscriber| subscriber.client != client),
-            Some(name) => {
-                let of_name = |share: &&mut Share| &*share.name == name;
-                if let Some(share) = self.shares.iter_mut().find(of_name) {
-                    share.remove(client);
+        if topic_filter.share_name().is_none() {
+            self.plain.remove(&client);
+        } else if let Some(shares) = &mut self.shares {
+            if let Some(share) = shares.get_mut(&**topic_filter) {
+                share.members.remove(&client);
+                if share.members.is_empty() {
+                    shares.remove(&**topic_filter);
                 }
-                self.shares.retain(|share| !share.members.is_empty());
+            }
+            if shares.is_empty() {
+                self.shares = None;
             }
         }
-        self.plain.is_empty() && self.shares.is_empty()
+        self.plain.is_empty() && self.shares.is_none()
+    }
+
+    /// Returns the plain subscriptions in the order of their clients.
+    pub(crate) fn plain(&self) -> impl Iterator<Item = Subscriber> {
+        let subscriber = |(client, state): (&ClientKey, &SubscriptionState)| Subscriber {
+            client: *client,
+            state: *state,
+        };
+        self.plain.iter().map(subscriber)
+    }
+
+    /// Returns the shared subscriptions in the order of their names.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = &Share> {
+        let shares = self.shares.iter().flat_map(|shares| shares.iter());
+        shares.map(|(_, share)| share)
     }
 }
 
 impl Share {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            members: Vec::new(),
-            next: Cell::new(0),
-        }
-    }
-
-    /// The member that gets the next message: in turn, those that are there first.
+    /// Chooses the member that gets the next message: in turn, and members that are there first.
     pub(crate) fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
-        let count = self.members.len();
-        let start = self.next.get();
-        let mut best = (Fitness::Unable, 0);
-        for offset in 0..count {
-            let index = (start + offset) % count;
-            let fitness = self.members.get(index).map_or(Fitness::Unable, &fitness);
+        let mut best = (Fitness::Unable, None);
+        for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
+            let member = Subscriber {
+                client: *client,
+                state: *state,
+            };
+            let fitness = fitness(&member);
             if fitness > best.0 {
-                best = (fitness, index);
+                best = (fitness, Some(member));
             }
             if fitness == Fitness::Present {
                 break;
             }
         }
-        let (fitness, index) = best;
-        if fitness == Fitness::Unable {
-            return None;
+        let (_, chosen) = best;
+        if let Some(chosen) = chosen {
+            self.last.set(Some(chosen.client));
         }
-        self.next.set((index + 1) % count);
-        self.members.get(index).copied()
-    }
-
-    fn remove(&mut self, client: ClientKey) {
-        let Some(index) = self
-            .members
-            .iter()
-            .position(|member| member.client == client)
-        else {
-            return;
-        };
-        self.members.remove(index);
-        let next = self.next.get_mut();
-        if index < *next {
-            *next -= 1; // it is still the turn of the same member
-        }
-        if *next >= self.members.len() {
-            *next = 0;
-        }
+        chosen
     }
 }
 
@@ -179,7 +157,8 @@ mod tests {
                 .position(|client| *client == subscriber.client)
                 .unwrap()
         };
-        let chosen = subscribers.shares[0].choose(|subscriber| fitness(index(subscriber)));
+        let share = subscribers.shares().next().unwrap();
+        let chosen = share.choose(|subscriber| fitness(index(subscriber)));
         chosen.map(|subscriber| index(&subscriber))
     }
 
@@ -211,5 +190,48 @@ mod tests {
         assert!(!subscribers.remove(&topic_filter, clients[2]));
         assert_eq!(choose(&subscribers, &clients, all), Some(1));
         assert!(subscribers.remove(&topic_filter, clients[1]));
+    }
+
+    /// With a search from the beginning for each, this would take minutes.
+    #[test]
+    fn a_filter_has_a_hundred_thousand_shares_and_members() {
+        let (_keys, clients, mut subscribers, topic_filter) = world(100_000);
+        let state = SubscriptionState {
+            options: SubscriptionOptions::new(QoS::AtMostOnce),
+            identifier: None,
+        };
+        let client = clients[0];
+        let shares: Vec<_> = (0..100_000)
+            .map(|share| TopicFilter::new(&format!("$share/{share:06}/a")).unwrap())
+            .collect();
+        let plain = TopicFilter::new("a").unwrap();
+        for share in &shares {
+            subscribers.add(share, Subscriber { client, state });
+        }
+        for &client in &clients {
+            subscribers.add(&plain, Subscriber { client, state });
+        }
+        assert_eq!(subscribers.shares().count(), 100_001);
+        assert!(
+            subscribers
+                .plain()
+                .map(|plain| plain.client)
+                .eq(clients.iter().copied())
+        );
+        for share in &shares {
+            assert!(!subscribers.remove(share, client));
+        }
+        for &client in &clients {
+            assert!(!subscribers.remove(&plain, client));
+        }
+        let gone = clients
+            .iter()
+            .map(|client| subscribers.remove(&topic_filter, *client));
+        assert_eq!(gone.filter(|is_empty| *is_empty).count(), 1);
+    }
+
+    #[test]
+    fn one_plain_subscription_is_as_small_as_a_vector() {
+        assert!(size_of::<Subscribers>() <= 32);
     }
 }
