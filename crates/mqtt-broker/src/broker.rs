@@ -233,13 +233,10 @@ impl Broker {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((deadline, key)) = self.timers.pop(now) {
+        while let Some(key) = self.timers.pop(now) {
             match key {
                 TimerKey::Connection(id) => {
-                    let Some(link) = self.connections.get_mut(id) else {
-                        continue;
-                    };
-                    if link.scheduled == Some(deadline) {
+                    if let Some(link) = self.connections.get_mut(id) {
                         link.scheduled = None;
                         link.connection.handle_timeout(now);
                         self.handle_input(now, id, &mut &[][..]);
@@ -247,10 +244,7 @@ impl Broker {
                 }
                 TimerKey::Retained => self.sweep_retained(now),
                 TimerKey::Client(key) => {
-                    let Some(client) = self.clients.get_mut(key) else {
-                        continue;
-                    };
-                    if client.scheduled == Some(deadline) {
+                    if let Some(client) = self.clients.get_mut(key) {
                         client.scheduled = None;
                         self.handle_client_timeout(now, key);
                     }
@@ -300,6 +294,7 @@ impl Broker {
         self.handle_close(now, id);
         let link = self.connections.remove(id);
         if let Some(link) = &link {
+            self.timers.cancel(TimerKey::Connection(id), link.scheduled);
             self.statistics.gone += link.connection.traffic();
         }
         #[cfg(feature = "planted-defects")]
@@ -469,6 +464,7 @@ impl Broker {
     /// Ends a session: subscriptions and waiting messages are gone.
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
+            self.timers.cancel(TimerKey::Client(key), client.scheduled);
             self.by_identifier.remove(&client.identifier);
             if client.is_stored {
                 self.note_gone(client.identifier);
