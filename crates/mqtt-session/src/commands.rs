@@ -209,12 +209,13 @@ impl Connection {
 
     pub(crate) fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let requests = self.seldom.get().map(|parts| &parts.requests);
-        let oldest_request = requests
-            .and_then(|requests| requests.front())
-            .map(|request| request.packet_identifier);
+        let is_requested = |packet_identifier| {
+            let is_it = |request: &Request| request.packet_identifier == packet_identifier;
+            requests.is_some_and(|requests| requests.iter().any(is_it))
+        };
         self.session
             .sender
-            .next_identifier(oldest_request)
+            .next_identifier(is_requested)
             .ok_or(PublishError::QuotaUsedUp)
     }
 

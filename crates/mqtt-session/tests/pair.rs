@@ -292,6 +292,45 @@ fn a_session_that_the_server_lost_gives_back_what_it_did_not_take_over() {
     assert_eq!(pair.client.connection.unfinished_sent(), 0);
 }
 
+/// A stuck handler is normal: the others go on, for several rounds of the packet identifiers.
+#[test]
+fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
+    let mut pair = Pair::new(V5_0);
+    pair.settle();
+    pair.client.auto_acknowledge = false;
+    let stuck = pair
+        .server
+        .connection
+        .publish(pair.now, outgoing("stuck", QoS::AtLeastOnce))
+        .unwrap();
+    for _ in 0..150_000 {
+        let identifier = pair
+            .server
+            .connection
+            .publish(pair.now, outgoing("x", QoS::AtLeastOnce))
+            .unwrap();
+        assert_ne!(identifier, stuck);
+        pair.settle();
+        let identifier = identifier.unwrap();
+        pair.client
+            .connection
+            .acknowledge(pair.now, identifier, ReasonCode::Success);
+        pair.settle();
+    }
+    assert_eq!(pair.server.connection.unfinished_sent(), 1);
+    assert_eq!(pair.client.messages.len(), 150_001);
+    pair.server
+        .connection
+        .publish(pair.now, outgoing("last", QoS::AtLeastOnce))
+        .unwrap();
+    pair.reconnect(true);
+    pair.client.auto_acknowledge = true;
+    pair.settle();
+    // [MQTT-4.6.0-1]
+    assert_eq!(pair.client.messages[150_001..], [&b"stuck"[..], b"last"]);
+    assert_eq!(pair.server.connection.unfinished_sent(), 0);
+}
+
 /// [MQTT-3.3.4-9, MQTT-4.9.0-2]
 #[test]
 fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {

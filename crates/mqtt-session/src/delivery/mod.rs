@@ -18,6 +18,7 @@
 //!          forget <────────── PUBCOMP                            (also if it was not held)
 //! ```
 
+mod exchanges;
 mod receiver;
 mod sender;
 

@@ -1,10 +1,6 @@
-//! The sender's half of QoS 1 and 2: what was sent, in order, until the peer has answered for it.
-//!
-//! Identifiers are given out in a circle and never overtake the oldest open one. So none is used
-//! twice while it is open [MQTT-2.2.1-4], and the list is sorted by age: looking one up is a binary
-//! search.
+//! The sender's half of QoS 1 and 2: the steps of each exchange until the peer has answered for its message, and
+//! the order in which messages are resent. Which packet identifier is free is in `exchanges.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +10,7 @@ use mqtt_codec::{
 };
 
 use crate::Defect;
+use crate::delivery::exchanges::{Exchange, Exchanges, Place, State};
 
 /// A message on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,26 +78,9 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
     /// Oldest first.
-    exchanges: VecDeque<Exchange>,
+    exchanges: Exchanges,
     /// How many of them were sent, or sent again, on this connection.
     in_flight: usize,
-    last: Option<PacketIdentifier>,
-}
-
-#[derive(Debug)]
-struct Exchange {
-    packet_identifier: PacketIdentifier,
-    state: State,
-    /// Whether this connection has seen it; false for what a session brings along.
-    sent: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Waits for PUBACK (QoS 1) or PUBREC (QoS 2).
-    Published(Outgoing),
-    /// Waits for PUBCOMP.
-    Released,
 }
 
 /// What an acknowledgement means for the exchange it names.
@@ -134,10 +114,8 @@ impl Sender {
                 state: outgoing.map_or(State::Released, State::Published),
                 sent: false,
             };
-        let exchanges: VecDeque<_> = sent.into_iter().map(exchange).collect();
         Self {
-            last: exchanges.back().map(|exchange| exchange.packet_identifier),
-            exchanges,
+            exchanges: Exchanges::restore(sent.into_iter().map(exchange)),
             in_flight: 0,
         }
     }
@@ -163,59 +141,54 @@ impl Sender {
             && (old_first || Defect::NewBeforeRepeated.is_planted())
     }
 
-    /// The next free identifier; `other` is the oldest one that is in use for something else.
-    /// `None` if all are in use between the oldest open one and the newest.
+    /// Returns the next identifier that is free. `is_requested` returns `true` for an identifier that is in use
+    /// for something else than a message. `None` if all are in use.
     pub(crate) fn next_identifier(
         &self,
-        other: Option<PacketIdentifier>,
+        is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        let next = self
-            .last
-            .map_or(PacketIdentifier::FIRST, PacketIdentifier::next);
+        let next = self.exchanges.next_identifier(is_requested)?;
         if Defect::IdentifiersReused.is_planted() {
             return PacketIdentifier::new(next.get() % 16 + 1);
         }
-        let oldest = self
-            .exchanges
-            .front()
-            .map(|exchange| exchange.packet_identifier);
-        (Some(next) != oldest && Some(next) != other).then_some(next)
+        Some(next)
     }
 
     /// Begins with this identifier, if none was given out yet.
     pub(crate) fn begin_at(&mut self, first: PacketIdentifier) {
-        if self.last.is_none() && first != PacketIdentifier::FIRST {
-            self.last = PacketIdentifier::new(first.get() - 1);
-        }
+        self.exchanges.begin_at(first);
     }
 
     /// The identifier that `next_identifier` gave is in use now.
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
-        self.last = Some(packet_identifier);
+        self.exchanges.take_identifier(packet_identifier);
     }
 
     /// A new message was sent.
     pub(crate) fn sent(&mut self, packet_identifier: PacketIdentifier, outgoing: Outgoing) {
         self.take_identifier(packet_identifier);
         self.in_flight += 1;
-        let state = State::Published(outgoing);
-        self.exchanges.push_back(Exchange {
+        self.exchanges.push(Exchange {
             packet_identifier,
-            state,
+            state: State::Published(outgoing),
             sent: true,
         });
     }
 
     pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> Answer {
-        let Some(index) = self.find(packet_identifier) else {
+        let Some(place) = self.exchanges.find(packet_identifier) else {
             if Defect::UnknownGivesRoom.is_planted() {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
             return Answer::Unknown;
         };
-        match self.exchanges.get(index).map(|exchange| &exchange.state) {
+        match self
+            .exchanges
+            .get_mut(place)
+            .map(|exchange| &exchange.state)
+        {
             Some(State::Published(outgoing)) if outgoing.qos == QoS::AtLeastOnce => {
-                self.finish(index)
+                self.finish(place)
             }
             _ => Answer::Wrong,
         }
@@ -226,18 +199,18 @@ impl Sender {
         packet_identifier: PacketIdentifier,
         refused: bool,
     ) -> Answer {
-        let Some(index) = self.find(packet_identifier) else {
+        let Some(place) = self.exchanges.find(packet_identifier) else {
             return Answer::Unknown;
         };
-        let Some(exchange) = self.exchanges.get_mut(index) else {
+        let Some(exchange) = self.exchanges.get_mut(place) else {
             return Answer::Unknown;
         };
         match &exchange.state {
             State::Published(outgoing) if outgoing.qos != QoS::ExactlyOnce => Answer::Wrong,
-            State::Published(_) if refused => self.finish(index), // [MQTT-4.3.3-4]
+            State::Published(_) if refused => self.finish(place), // [MQTT-4.3.3-4]
             State::Published(_) if Defect::PublishAfterPubrec.is_planted() => Answer::Release,
             State::Published(_) if Defect::FreedAtPubrec.is_planted() => {
-                self.finish(index);
+                self.finish(place);
                 Answer::Release
             }
             State::Published(_) => {
@@ -250,13 +223,17 @@ impl Sender {
     }
 
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> Answer {
-        let Some(index) = self.find(packet_identifier) else {
+        let Some(place) = self.exchanges.find(packet_identifier) else {
             return Answer::Unknown;
         };
-        match self.exchanges.get(index).map(|exchange| &exchange.state) {
-            Some(State::Released) => self.finish(index),
+        match self
+            .exchanges
+            .get_mut(place)
+            .map(|exchange| &exchange.state)
+        {
+            Some(State::Released) => self.finish(place),
             Some(State::Published(_)) if Defect::PublishAfterPubrec.is_planted() => {
-                self.finish(index)
+                self.finish(place)
             }
             _ => Answer::Wrong,
         }
@@ -267,7 +244,7 @@ impl Sender {
         if !Defect::WindowKept.is_planted() {
             self.in_flight = 0;
         }
-        for exchange in &mut self.exchanges {
+        for exchange in self.exchanges.iter_mut() {
             exchange.sent = false;
         }
     }
@@ -306,16 +283,16 @@ impl Sender {
 
     /// Gives up a message of QoS 2, but not its identifier: PUBREL is sent instead.
     pub(crate) fn release(&mut self, packet_identifier: PacketIdentifier) {
-        let index = self.find(packet_identifier);
-        if let Some(exchange) = index.and_then(|index| self.exchanges.get_mut(index)) {
+        let place = self.exchanges.find(packet_identifier);
+        if let Some(exchange) = place.and_then(|place| self.exchanges.get_mut(place)) {
             exchange.state = State::Released;
         }
     }
 
     /// Gives up one exchange, as if the peer had finished it.
     pub(crate) fn drop_exchange(&mut self, packet_identifier: PacketIdentifier) {
-        if let Some(index) = self.find(packet_identifier) {
-            self.finish(index);
+        if let Some(place) = self.exchanges.find(packet_identifier) {
+            self.finish(place);
         }
     }
 
@@ -331,23 +308,10 @@ impl Sender {
         published.collect()
     }
 
-    fn find(&self, packet_identifier: PacketIdentifier) -> Option<usize> {
-        let oldest = self.exchanges.front()?.packet_identifier;
-        let age = |identifier: PacketIdentifier| {
-            let distance = i32::from(identifier.get()) - i32::from(oldest.get());
-            distance.rem_euclid(i32::from(u16::MAX))
-        };
-        self.exchanges
-            .binary_search_by_key(&age(packet_identifier), |exchange| {
-                age(exchange.packet_identifier)
-            })
-            .ok()
-    }
-
-    fn finish(&mut self, index: usize) -> Answer {
+    fn finish(&mut self, place: Place) -> Answer {
         if self
             .exchanges
-            .remove(index)
+            .remove(place)
             .is_some_and(|exchange| exchange.sent)
         {
             self.in_flight -= 1;
@@ -368,7 +332,7 @@ mod tests {
     }
 
     fn send(sender: &mut Sender, qos: QoS) -> Option<PacketIdentifier> {
-        let identifier = sender.next_identifier(None)?;
+        let identifier = sender.next_identifier(|_| false)?;
         sender.sent(identifier, outgoing(qos));
         Some(identifier)
     }
@@ -394,17 +358,23 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_of_a_subscription_is_not_overtaken() {
+    fn identifiers_of_requests_are_skipped() {
         let mut sender = Sender::default();
-        let subscription = sender.next_identifier(None).unwrap();
-        sender.take_identifier(subscription);
-        let mut count = 0;
-        while let Some(identifier) = sender.next_identifier(Some(subscription)) {
-            sender.sent(identifier, outgoing(QoS::AtLeastOnce));
-            sender.handle_puback(identifier);
-            count += 1;
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let identifier = sender.next_identifier(|_| false).unwrap();
+                sender.take_identifier(identifier);
+                identifier
+            })
+            .collect();
+        for turn in 0..3 {
+            for expected in 4..=u16::MAX {
+                let identifier = sender.next_identifier(|id| requests.contains(&id)).unwrap();
+                assert_eq!(identifier.get(), expected, "in turn {turn}");
+                sender.sent(identifier, outgoing(QoS::AtLeastOnce));
+                assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+            }
         }
-        assert_eq!(count, 65534);
     }
 
     #[test]
@@ -461,27 +431,108 @@ mod tests {
         assert!(sender.has_room(20));
     }
 
+    /// [MQTT-4.6.0-1]: the order of the first sending, whatever the identifiers are.
+    #[test]
+    fn an_exchange_that_is_never_finished_is_skipped_and_resent_first() {
+        let mut sender = Sender::default();
+        let stuck = [
+            send(&mut sender, QoS::AtLeastOnce).unwrap(),
+            send(&mut sender, QoS::ExactlyOnce).unwrap(),
+        ];
+        for _ in 0..200_000 {
+            let identifier = send(&mut sender, QoS::AtLeastOnce).unwrap();
+            assert!(!stuck.contains(&identifier));
+            assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+        }
+        let newest = send(&mut sender, QoS::AtLeastOnce).unwrap();
+        assert!(sender.has_room(4));
+        sender.resume();
+        let resent: Vec<_> = std::iter::from_fn(|| sender.next_repeat(20))
+            .map(|repeat| match repeat {
+                Repeat::Publish(identifier, _) => identifier,
+                Repeat::Pubrel(_) => panic!("nothing was released"),
+            })
+            .collect();
+        assert_eq!(resent, [stuck[0], stuck[1], newest]);
+        assert_eq!(sender.handle_pubrec(stuck[1], false), Answer::Release);
+        assert_eq!(sender.handle_pubcomp(stuck[1]), Answer::Finished);
+        assert_eq!(sender.handle_puback(stuck[0]), Answer::Finished);
+        assert_eq!(sender.handle_puback(newest), Answer::Finished);
+        assert_eq!((sender.in_flight, sender.len()), (0, 0));
+    }
+
+    /// A step of the property test.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Send,
+        Acknowledge(prop::sample::Index),
+        /// As many messages are sent and acknowledged.
+        Turn(u16),
+        /// The session is stored and restored.
+        Restore,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            5 => Just(Step::Send),
+            3 => any::<prop::sample::Index>().prop_map(Step::Acknowledge),
+            2 => any::<u16>().prop_map(Step::Turn),
+            1 => Just(Step::Restore),
+        ]
+    }
+
     proptest! {
-        /// Whatever order the acknowledgements come in, an open identifier is found and not reused.
+        /// Whatever order the acknowledgements come in, and however often the circle comes round, an
+        /// identifier in use is found and not reused, and the order of sending stays.
         #[test]
-        fn open_identifiers_are_found_and_never_reused(
+        fn identifiers_in_use_are_found_and_never_reused(
             start in 1..=u16::MAX,
-            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
+            steps in prop::collection::vec(step(), 1..200),
         ) {
-            let mut sender = Sender { last: PacketIdentifier::new(start), ..Sender::default() };
+            let mut sender = Sender::default();
+            sender.begin_at(PacketIdentifier::new(start).unwrap());
             let mut open = Vec::new();
-            for (publish, index) in steps {
-                if publish {
-                    let identifier = send(&mut sender, QoS::AtLeastOnce).unwrap();
-                    prop_assert!(!open.contains(&identifier));
-                    open.push(identifier);
-                } else if !open.is_empty() {
-                    let identifier = open.remove(index.index(open.len()));
-                    prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
-                    prop_assert_eq!(sender.handle_puback(identifier), Answer::Unknown);
+            let mut is_restored = false;
+            for step in steps {
+                match step {
+                    Step::Send => {
+                        let identifier = send(&mut sender, QoS::AtLeastOnce).unwrap();
+                        prop_assert!(!open.contains(&identifier));
+                        open.push(identifier);
+                    }
+                    Step::Acknowledge(_) if open.is_empty() => {}
+                    Step::Acknowledge(index) => {
+                        let identifier = open.remove(index.index(open.len()));
+                        prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+                        prop_assert_eq!(sender.handle_puback(identifier), Answer::Unknown);
+                    }
+                    Step::Turn(distance) => {
+                        // The last of these messages decides; the others leave nothing behind.
+                        let next = sender.next_identifier(|_| false).unwrap().get() - 1;
+                        let last = (u32::from(next) + u32::from(distance)) % u32::from(u16::MAX);
+                        let mut last = PacketIdentifier::new(last as u16 + 1).unwrap();
+                        while open.contains(&last) {
+                            last = last.next();
+                        }
+                        sender.take_identifier(last);
+                    }
+                    Step::Restore => {
+                        let exchanges = sender.exchanges();
+                        let stored: Vec<_> = exchanges
+                            .map(|(identifier, outgoing)| (identifier, outgoing.cloned()))
+                            .collect();
+                        sender = Sender::restore(stored);
+                        is_restored = true;
+                    }
                 }
-                prop_assert_eq!(sender.in_flight, open.len());
+                let order: Vec<_> = sender.exchanges().map(|(identifier, _)| identifier).collect();
+                prop_assert_eq!(&order, &open);
+                prop_assert!(is_restored || sender.in_flight == open.len());
             }
+            for identifier in open {
+                prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+            }
+            prop_assert_eq!(sender.len(), 0);
         }
     }
 }
