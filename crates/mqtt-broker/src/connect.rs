@@ -91,11 +91,8 @@ impl Broker {
         if let Some(reason_code) = self.refusal(access, &connect) {
             return self.refuse(now, id, &connect, reason_code);
         }
-        if let (Some(will), Some(mount_point)) = (&mut connect.will, &access.mount_point) {
-            match TopicName::new(&format!("{mount_point}{}", will.message.topic_name)) {
-                Ok(topic_name) => will.message.topic_name = topic_name,
-                Err(_) => return self.refuse(now, id, &connect, ReasonCode::TopicNameInvalid),
-            }
+        if let Err(reason_code) = mount_will(&mut connect, access.mount_point.as_deref()) {
+            return self.refuse(now, id, &connect, reason_code);
         }
         let (identifier, assigned) = self.client_identifier(listener, &connect);
         let is_others = self.is_of_another(&identifier, connect.user_name.as_deref(), listener);
@@ -319,6 +316,12 @@ impl Broker {
         if !publishing::is_publishable(&will.message.topic_name) {
             return Some(ReasonCode::TopicNameInvalid);
         }
+        if will.message.payload.len() > self.limits.maximum_payload {
+            return Some(match version {
+                ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
+                _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
+            });
+        }
         if access
             .limits
             .maximum_qos
@@ -329,6 +332,27 @@ impl Broker {
         let is_refused = will.message.retain && !self.limits.retain_available;
         is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
     }
+}
+
+/// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind
+/// a mount point its topic would look like an ordinary one.
+///
+/// # Errors
+/// If the topic is too long with the mount point.
+fn mount_will(connect: &mut Connect, mount_point: Option<&str>) -> Result<(), ReasonCode> {
+    let Some(will) = &mut connect.will else {
+        return Ok(());
+    };
+    let topic_name = &will.message.topic_name;
+    if publishing::is_reserved(topic_name) {
+        let name = Printable(&connect.client_identifier);
+        log::info!(target: EVENTS, "Denied will of {name} ('{}')", Printable(topic_name));
+        connect.will = None;
+    } else if let Some(mount_point) = mount_point {
+        will.message.topic_name = TopicName::new(&format!("{mount_point}{topic_name}"))
+            .map_err(|_| ReasonCode::TopicNameInvalid)?;
+    }
+    Ok(())
 }
 
 /// Where answers for this client may go, if it asks: a part of the topics that no other client is told

@@ -27,7 +27,10 @@ impl Broker {
         if let Some(reason_code) = self.objection(id, publish) {
             return self.end_connection(now, id, reason_code);
         }
-        let mounted = self.mounted(id, publish.topic_name);
+        // A mount point must not turn a reserved topic into an ordinary one: other clients behind the same mount
+        // point would take the message for the broker's own.
+        let as_sent = publish.topic_name;
+        let mounted = self.mounted(id, as_sent);
         let publish = &Publish {
             topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
             ..*publish
@@ -36,7 +39,7 @@ impl Broker {
             return self.end_connection(now, id, ReasonCode::QuotaExceeded);
         }
         let before = self.record_count();
-        let reason_code = match self.denial(publisher, publish) {
+        let reason_code = match self.denial(publisher, as_sent, publish) {
             Some(reason_code) => reason_code,
             None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
             None => ReasonCode::NoMatchingSubscribers,
@@ -90,12 +93,22 @@ impl Broker {
     }
 
     /// Why a message is acknowledged and goes nowhere, if it does.
-    fn denial(&self, publisher: ClientKey, publish: &Publish<'_>) -> Option<ReasonCode> {
+    /// `as_sent` is the topic name without the mount point.
+    fn denial(
+        &self,
+        publisher: ClientKey,
+        as_sent: &str,
+        publish: &Publish<'_>,
+    ) -> Option<ReasonCode> {
         let name = || {
             self.clients
                 .get(publisher)
                 .map_or("", |client| &client.identifier)
         };
+        if is_reserved(as_sent) || is_reserved(publish.topic_name) {
+            // Not logged: a client that reports to `$SYS` every second would fill the log.
+            return Some(ReasonCode::NotAuthorized);
+        }
         if publish.payload.len() > self.limits.maximum_payload {
             log::info!(
                 target: EVENTS,
@@ -177,12 +190,8 @@ impl Broker {
         from: Option<ClientKey>,
         publish: &Publish<'_>,
     ) -> bool {
-        // The broker's own: from clients they are acknowledged and ignored.
-        let is_own = |topic_name: &str| {
-            let mut prefixes = [SYSTEM, "$CONTROL/", "$share/"].iter();
-            topic_name.starts_with('$') && prefixes.any(|prefix| topic_name.starts_with(prefix))
-        };
-        if is_own(publish.topic_name) {
+        // Wills come this way too, and a mount point may complete a reserved topic.
+        if is_reserved(publish.topic_name) {
             return false;
         }
         let mut routed = Routed::new(*publish, now);
@@ -193,6 +202,14 @@ impl Broker {
         }
         self.route(now, from, &mut routed)
     }
+}
+
+/// Returns `true` if only the broker publishes to this topic. Clients of 5.0 get 0x87 for it, clients of 3.x
+/// are answered as if the message had been delivered.
+pub(crate) fn is_reserved(topic_name: &str) -> bool {
+    // The prefixes end with a slash, so that `$SYSTEM/x` stays a topic of the clients.
+    let has_prefix = |prefix: &&str| topic_name.starts_with(*prefix);
+    topic_name.starts_with('$') && [SYSTEM, "$CONTROL/", "$share/"].iter().any(has_prefix)
 }
 
 /// Whether a client may publish to this topic: not too deep, and without the control characters

@@ -172,6 +172,42 @@ fn dollar_topics_are_hidden_from_wildcards_and_not_the_clients() {
     assert_eq!(client.messages(&mut world), ["$x/x seen q0"]);
 }
 
+#[test]
+fn a_message_to_a_topic_of_the_broker_is_denied_in_5_0_and_ignored_in_3_x() {
+    for (version, expected) in [
+        (V5_0, ReasonCode::NotAuthorized),
+        (V3_1_1, ReasonCode::Success),
+    ] {
+        let mut world = World::new();
+        let (mut client, _) = world.connect(&connect(version, "c"));
+        for topic_name in ["$SYS/x", "$share/g/x", "$CONTROL/x"] {
+            for delivery in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                let delivery = Delivery::first(delivery, PacketIdentifier::FIRST);
+                let forged = retained(topic_name, "forged");
+                client.send(&mut world, &Packet::Publish(forged.publish(delivery)));
+                let (Some(Packet::Puback(ack)) | Some(Packet::Pubrec(ack))) =
+                    client.next(&mut world)
+                else {
+                    panic!("no acknowledgement")
+                };
+                assert_eq!(ack.reason_code, expected, "{topic_name} {delivery:?}");
+                if (version, delivery.qos()) == (V3_1_1, QoS::ExactlyOnce) {
+                    client.send(
+                        &mut world,
+                        &Packet::Pubrel(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success)),
+                    );
+                    assert!(matches!(client.next(&mut world), Some(Packet::Pubcomp(_))));
+                }
+            }
+            // QoS 0 has no answer, and the connection stays.
+            client.publish(&mut world, &retained(topic_name, "forged"), QoS::AtMostOnce);
+        }
+        client.subscribe(&mut world, "$SYS/#", qos(0));
+        client.subscribe(&mut world, "$CONTROL/#", qos(0));
+        assert_eq!(client.messages(&mut world), [""; 0]);
+    }
+}
+
 /// [MQTT-4.6.0-5]: the last message of a topic that a client gets is the newest.
 #[test]
 fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {

@@ -247,6 +247,26 @@ fn a_will_cannot_reach_the_topics_of_the_broker() {
 }
 
 #[test]
+fn a_will_above_the_message_size_limit_is_rejected_at_connect() {
+    let limits = Limits {
+        maximum_payload: 4,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    for (version, payload, expected) in [
+        (V5_0, "1234", ReasonCode::Success),
+        (V3_1_1, "1234", ReasonCode::Success),
+        (V5_0, "12345", ReasonCode::PacketTooLarge),
+        (V3_1_1, "12345", ReasonCode::NotAuthorized), // return code 5
+    ] {
+        let mut dying = connect(version, "c");
+        dying.will = Some(Will::new(message("w", payload), QoS::AtMostOnce));
+        let (_, connack) = world.try_connect(&dying);
+        assert_eq!(connack.reason_code, expected, "{version:?} {payload}");
+    }
+}
+
+#[test]
 fn what_is_not_offered_is_refused_with_its_code() {
     let mut world = World::new();
     let mut asking = connect(V5_0, "c");
