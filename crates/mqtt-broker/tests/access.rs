@@ -293,3 +293,117 @@ fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
     assert_eq!(world.topic_received(&mut peer).as_deref(), Some("a/open"));
     assert_eq!(world.topic_received(&mut peer), None);
 }
+
+/// A client of this user, whose session lasts.
+fn connect_as(user: Option<&str>, identifier: &str, version: ProtocolVersion) -> Connect {
+    let mut connect = connect(identifier, u32::MAX);
+    connect.protocol_version = version;
+    if version != ProtocolVersion::V5_0 {
+        connect.properties.session_expiry_interval = None;
+    }
+    connect.user_name = user.map(Into::into);
+    connect
+}
+
+#[test]
+fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
+    use ProtocolVersion::{V3_1_1, V5_0};
+    for is_connected in [true, false] {
+        let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+        let (mut owner, _) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
+        world.subscribe(&owner, "a");
+        if !is_connected {
+            world.close(&owner);
+        }
+        let (publisher, _) = world.connect(0, &connect("p", 0));
+        for (listener, user, version) in [
+            (0, Some("you"), V5_0),
+            (0, Some("you"), V3_1_1),
+            (0, None, V5_0),
+            (1, Some("me"), V5_0), // behind another mount point
+        ] {
+            for clean_start in [true, false] {
+                let mut other = connect_as(user, "same", version);
+                other.clean_start = clean_start;
+                let (peer, connack) = world.connect(listener, &other);
+                // 0x85; return code 2 in 3.x
+                assert_eq!(
+                    connack.reason_code,
+                    ReasonCode::ClientIdentifierNotValid,
+                    "{listener} {user:?} {version:?}"
+                );
+                assert!(world.broker.has_ended(peer.id));
+                world.close(&peer);
+            }
+        }
+        // The session and its messages are the owner's as before.
+        world.publish(&publisher, "a", false);
+        if !is_connected {
+            let (again, connack) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
+            assert!(connack.session_present);
+            owner = again;
+        }
+        assert_eq!(world.topic_received(&mut owner).as_deref(), Some("a"));
+        assert!(!world.broker.has_ended(owner.id));
+    }
+}
+
+#[test]
+fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_session_ends() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let v5 = ProtocolVersion::V5_0;
+    let (first, _) = world.connect(0, &connect_as(None, "same", v5));
+    let (second, connack) = world.connect(0, &connect_as(None, "same", v5));
+    assert!(connack.session_present && world.broker.has_ended(first.id));
+    world.close(&second);
+    // The owner of a session that lasts no longer frees its identifier at once.
+    let (last, _) = world.connect(0, &connect("same", 10));
+    world.close(&last);
+    world.now += Duration::from_secs(9);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
+    // Without a call for its timer.
+    world.now += Duration::from_secs(1);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(
+        (connack.reason_code, connack.session_present),
+        (ReasonCode::Success, false)
+    );
+}
+
+#[test]
+fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
+    let hash = "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJ\
+                eZ3nFaHjPzOzPPmPw==";
+    let users = |names: &[&str]| {
+        let lines: Vec<_> = names.iter().map(|name| format!("{name}:{hash}")).collect();
+        let passwords = Passwords::parse(lines.join("\n").as_bytes()).unwrap();
+        vec![Access {
+            passwords: Some(Arc::new(passwords)),
+            ..Access::everyone()
+        }]
+    };
+    let mut world = World::new(Limits::default(), users(&["me", "you"]));
+    let come = |world: &mut World, user: &str| {
+        let mut connect = connect_as(Some(user), "same", ProtocolVersion::V5_0);
+        connect.password = Some("secret".into());
+        let mut peer = world.open(0, &connect);
+        let (id, _) = world.broker.poll_check().unwrap();
+        world.broker.handle_checked(world.now, id, Ok(()));
+        let connack = world.next(&mut peer, |packet| match packet {
+            Packet::Connack(connack) => Some(*connack),
+            _ => None,
+        });
+        world.close(&peer);
+        connack.unwrap()
+    };
+    come(&mut world, "me");
+    let rejected = come(&mut world, "you").reason_code;
+    assert_eq!(rejected, ReasonCode::ClientIdentifierNotValid);
+    world.broker.set_access(users(&["you"]));
+    let connack = come(&mut world, "you");
+    assert_eq!(
+        (connack.reason_code, connack.session_present),
+        (ReasonCode::Success, false)
+    );
+}
