@@ -42,13 +42,13 @@ impl Broker {
             }
         }
         let is_full = client.queue.is_full(&self.limits);
-        let Some(message) = routed.owned() else {
+        let owned = routed.owned();
+        let Some(message) = owned.and_then(|message| self.unmounted(key, message)) else {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
             return self.tell_overflow(key);
         }
-        let message = self.unmounted(key, message);
         let outgoing = Outgoing {
             message,
             qos: copy.qos,
@@ -73,10 +73,10 @@ impl Broker {
             return;
         }
         let mut publish = *publish;
-        if let Some(mount_point) = self.mount_point(key) {
-            let rest = publish.topic_name.strip_prefix(mount_point);
-            publish.topic_name = rest.unwrap_or(publish.topic_name);
-        }
+        let Some(topic_name) = self.visible_topic(key, publish.topic_name) else {
+            return;
+        };
+        publish.topic_name = topic_name;
         let id = self.clients.get(key).and_then(|client| client.connection);
         let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
             return;
@@ -191,18 +191,29 @@ impl Broker {
         !done.is_empty()
     }
 
-    /// The message as a client sees it, behind its mount point.
-    pub(crate) fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Arc<Message> {
-        let Some(mount_point) = self.mount_point(key) else {
-            return message;
-        };
-        let rest = message.topic_name.strip_prefix(mount_point);
-        match rest.and_then(|rest| TopicName::new(rest).ok()) {
-            Some(topic_name) => Arc::new(Message {
-                topic_name,
-                ..Message::clone(&message)
-            }),
-            None => message,
+    /// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
+    pub(crate) fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Option<Arc<Message>> {
+        let visible = self.visible_topic(key, &message.topic_name)?;
+        if visible.len() == message.topic_name.len() {
+            return Some(message);
+        }
+        let topic_name = TopicName::new(visible).ok()?;
+        Some(Arc::new(Message {
+            topic_name,
+            ..Message::clone(&message)
+        }))
+    }
+
+    /// Returns the topic name as a client sees it, without its mount point.
+    ///
+    /// A client behind `ten1/` has `ten1/#` for its `#`, which matches `ten1` and `ten1/` too. Neither has a name
+    /// behind the mount point, where a topic name has a character at least [MQTT-4.7.3-1]: both are `None`.
+    pub(crate) fn visible_topic<'a>(&self, key: ClientKey, topic_name: &'a str) -> Option<&'a str> {
+        match self.mount_point(key) {
+            None => Some(topic_name),
+            Some(mount_point) => topic_name
+                .strip_prefix(mount_point)
+                .filter(|rest| !rest.is_empty()),
         }
     }
 

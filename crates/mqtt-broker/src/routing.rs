@@ -118,6 +118,13 @@ impl Broker {
             match self.clients.get(member.client) {
                 Some(client) if client.queue.is_full(&self.limits) => Fitness::Unable,
                 _ if !self.may(member.client, publish.topic_name, Right::Read) => Fitness::Unable,
+                // Behind its mount point the topic has no name.
+                _ if self
+                    .visible_topic(member.client, publish.topic_name)
+                    .is_none() =>
+                {
+                    Fitness::Unable
+                }
                 Some(client) if client.connection.is_some() => Fitness::Present,
                 Some(_) if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
                 _ => Fitness::Unable,

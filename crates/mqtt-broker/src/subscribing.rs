@@ -206,6 +206,9 @@ impl Broker {
             if source.is_some_and(|source| !self.rules.allow(source, topic_name, Right::Write)) {
                 continue;
             }
+            let Some(message) = self.unmounted(key, retained.message) else {
+                continue;
+            };
             let qos = match self.limits.upgrade_qos {
                 true => state.options.qos,
                 false => retained.qos.min(state.options.qos),
@@ -215,7 +218,7 @@ impl Broker {
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_identifiers: state.identifier.into_iter().collect(),
                 expires: retained.expires,
-                message: self.unmounted(key, retained.message),
+                message,
             };
             self.enqueue(key, outgoing);
         }

@@ -407,3 +407,71 @@ fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
         (ReasonCode::Success, false)
     );
 }
+
+#[test]
+fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
+    for filter in ["#", "$share/g/#", "+/#"] {
+        for retain in [true, false] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+                let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+                let (publisher, _) = world.connect(0, &connect("p", 0));
+                let (mut inside, _) = world.connect(1, &connect("inside", 0));
+                if !retain {
+                    world.subscribe(&inside, filter);
+                }
+                for topic_name in ["m", "m/", "m/a"] {
+                    let mut message = Message::new(TopicName::new(topic_name).unwrap(), "x");
+                    message.retain = retain;
+                    let delivery = Delivery::first(qos, PacketIdentifier::FIRST);
+                    world.send(&publisher, &Packet::Publish(message.publish(delivery)));
+                }
+                if retain {
+                    world.subscribe(&inside, filter);
+                }
+                let gets_it = !retain || !filter.starts_with("$share");
+                let received = world.topic_received(&mut inside);
+                assert_eq!(
+                    received.as_deref(),
+                    gets_it.then_some("a"),
+                    "{filter} {qos:?}"
+                );
+                assert_eq!(world.topic_received(&mut inside), None, "{filter} {qos:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (mut witness, _) = world.connect(0, &connect("witness", 0));
+    world.subscribe(&witness, "m/#");
+    let mut dying = connect("w", 0);
+    let will = Message::new(TopicName::new("$SYS/will").unwrap(), "x");
+    dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+    let (mut inside, _) = world.connect(1, &dying);
+    world.publish(&inside, "$SYS/x", true);
+    let reason_code = world.next(&mut inside, |packet| match packet {
+        Packet::Puback(ack) => Some(ack.reason_code),
+        _ => None,
+    });
+    assert_eq!(reason_code, Some(ReasonCode::NotAuthorized));
+    world.close(&inside);
+    assert_eq!(world.topic_received(&mut witness), None);
+}
+
+#[test]
+fn a_will_is_mounted_and_a_topic_that_equals_the_mount_point_is_not_delivered() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (mut inside, _) = world.connect(1, &connect("inside", 0));
+    world.subscribe(&inside, "#");
+    for (listener, topic_name) in [(0, "m/"), (0, "m"), (1, "a")] {
+        let mut dying = connect("w", 0);
+        let will = Message::new(TopicName::new(topic_name).unwrap(), "x");
+        dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+        let (peer, _) = world.connect(listener, &dying);
+        world.close(&peer);
+    }
+    assert_eq!(world.topic_received(&mut inside).as_deref(), Some("a"));
+    assert_eq!(world.topic_received(&mut inside), None);
+}

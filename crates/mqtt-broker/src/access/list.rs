@@ -1,4 +1,7 @@
 //! Access control lists, in mosquitto's language: who may publish and receive what.
+//!
+//! `%u` and `%c` of a pattern stand for one level of a topic. A client chooses its identifier, so a name must never
+//! grant more than one level with exactly this name, and must never evade a `deny`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,7 +103,13 @@ impl AccessList {
                         Some(user) => list.users.entry(user.clone()).or_default().push(rule),
                     }
                 }
-                "pattern" => list.patterns.push(Rule::parse(rest).map_err(error)?),
+                "pattern" => {
+                    let rule = Rule::parse(rest).map_err(error)?;
+                    if levels(&rule.filter).any(is_partial_name) {
+                        return Err(error(PARTIAL_NAME));
+                    }
+                    list.patterns.push(rule);
+                }
                 _ => return Err(error("it begins with none of user, topic and pattern")),
             }
         }
@@ -164,26 +173,68 @@ impl Rule {
         }
     }
 
-    /// With `%u` and `%c`, each alone in its level, as the names of the client.
+    /// Returns `true` if the rule matches the topic with the names of the client in the place of `%u` and `%c`.
+    /// The names must be without `+` and `#`.
     fn matches(&self, user_name: Option<&str>, client_identifier: &str, topic_name: &str) -> bool {
-        let mut filter = String::with_capacity(self.filter.len());
-        for (index, level) in levels(&self.filter).enumerate() {
-            if index > 0 {
-                filter.push('/');
-            }
-            match (level, user_name) {
-                ("%c", _) => filter.push_str(client_identifier),
-                ("%u", Some(user_name)) => filter.push_str(user_name),
-                ("%u", None) => return false,
-                (level, _) => filter.push_str(level),
+        let name_of = |level: &str| match level {
+            "%c" => Some(client_identifier),
+            "%u" => user_name,
+            _ => None,
+        };
+        if user_name.is_none() && levels(&self.filter).any(|level| level == "%u") {
+            return false;
+        }
+        if self.kind != Kind::Deny {
+            // A name with a slash would reach topics of other clients, and one that begins with '$' the topics of
+            // the broker.
+            let mut names = levels(&self.filter).filter_map(name_of);
+            let starts_with_name = |c: char| {
+                let first = levels(&self.filter).next().and_then(name_of);
+                first.is_some_and(|name| name.starts_with(c))
+            };
+            if names.any(|name| name.contains('/')) || starts_with_name('$') {
+                return false;
             }
         }
-        matches(&filter, topic_name)
+        // A `deny` covers the levels of a name with slashes too, as if they stood in the file.
+        let filter = levels(&self.filter).flat_map(|level| levels(name_of(level).unwrap_or(level)));
+        matches_levels(filter, topic_name)
     }
 }
 
+/// Returns `true` if a topic filter that is given by its levels matches a topic name.
+fn matches_levels<'a>(mut filter: impl Iterator<Item = &'a str>, topic_name: &str) -> bool {
+    let mut names = levels(topic_name);
+    let mut is_first = true;
+    loop {
+        let (level, name) = (filter.next(), names.next());
+        // [MQTT-4.7.2-1]
+        if is_first && topic_name.starts_with('$') && matches!(level, Some("#" | "+")) {
+            return false;
+        }
+        is_first = false;
+        match (level, name) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(level), Some(name)) if level == name => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Returns `true` for a level such as `secret-%u`. mosquitto takes it literally, so that a `deny` with it denies
+/// nothing.
+fn is_partial_name(level: &str) -> bool {
+    !matches!(level, "%u" | "%c") && (level.contains("%u") || level.contains("%c"))
+}
+
+const PARTIAL_NAME: &str =
+    "'%u' and '%c' of a pattern must stand alone between slashes, as in 'secret/%u/#'";
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const FILE: &str = "\
@@ -221,6 +272,62 @@ user bob
             assert_eq!(found, (read, write), "{user:?} {topic}");
         }
         assert!(!AccessList::default().allows(None, "id", "a", Right::Read));
+    }
+
+    #[test]
+    fn a_name_with_slashes_is_granted_nothing_and_evades_no_deny() {
+        let file = "pattern readwrite own/%c/#\npattern read %u/#\n\
+                    pattern readwrite all/#\npattern deny all/%c/secret\npattern deny all/+/%u\n";
+        let list = AccessList::parse(file.as_bytes()).unwrap();
+        for (user, identifier, topic, expected) in [
+            (None, "a", "own/a/x", true),
+            (None, "a", "own/a", true),
+            (None, "a/b", "own/a/b/x", false),
+            (None, "a/b", "own/a/x", false),
+            (None, "a", "own/a/b/x", true),
+            (None, "a", "all/a/secret", false),
+            (None, "a/b", "all/a/b/secret", false),
+            (None, "a/b", "all/a/secret", true),
+            (Some("u"), "a", "all/x/u", false),
+            (Some("u/v"), "a", "all/x/u/v", false),
+            (Some("u/v"), "a", "all/x/u", true),
+            (Some("u"), "a", "u/x", true),
+            (Some("$SYS"), "a", "$SYS/x", false),
+            (Some("u/v"), "a", "u/v/x", false),
+            (None, "a", "/x", false),
+            // Names that would be wildcards have no right by a pattern.
+            (None, "+", "all/x", false),
+            (Some("#"), "a", "all/x", false),
+        ] {
+            let found = list.allows(user, identifier, topic, Right::Read);
+            assert_eq!(found, expected, "{user:?} {identifier} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_with_a_name_inside_a_level_is_an_error() {
+        for level in ["secret-%u", "%ux", "%c%u", "x%c"] {
+            for access in ["deny", "readwrite", "read"] {
+                let file = format!("\npattern {access} a/{level}/#\n");
+                let (line, what) = AccessList::parse(file.as_bytes()).unwrap_err();
+                assert_eq!((line, what), (2, PARTIAL_NAME), "{file}");
+            }
+        }
+        // `topic` has no names to substitute.
+        AccessList::parse(b"topic deny secret-%u/#\n").unwrap();
+    }
+
+    proptest! {
+        /// The levels of a filter are matched as the filter itself is.
+        #[test]
+        fn filters_by_levels_match_as_whole_filters(
+            filter in "[a$+/]{0,6}(/#)?", topic_name in "[a$/]{1,6}",
+        ) {
+            if TopicFilter::new(&filter).is_ok() {
+                let by_levels = matches_levels(levels(&filter), &topic_name);
+                prop_assert_eq!(by_levels, matches(&filter, &topic_name));
+            }
+        }
     }
 
     #[test]
