@@ -73,12 +73,13 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         ));
     }
     let file = if matches.get_flag("U") {
-        file.with_hashes(hashing)?
+        file.with_hashes(path, hashing)?
     } else if matches.get_flag("D") {
         file.without(user)
             .ok_or_else(|| Failure::failed(format!("There is no user '{user}' in the file.")))?
     } else {
         let password = match (matches.get_flag("b"), text("password")) {
+            (true, Some("")) => return Err(empty_password()),
             (true, Some(password)) => password.to_owned(),
             (true, None) => return Err(Failure::usage("The password is missing.")),
             (false, Some(_)) => {
@@ -90,6 +91,11 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     };
     file.write(path)?;
     Ok(Status::Success)
+}
+
+/// A broker lets nobody in with an empty password, so that an account with it is a mistake.
+fn empty_password() -> Failure {
+    Failure::failed("The password is empty.")
 }
 
 fn hash(password: &str, hashing: Hashing) -> Result<String, Failure> {
@@ -105,7 +111,7 @@ fn ask() -> Result<String, Failure> {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).map_err(fail)?;
         return match line.trim_end_matches(['\n', '\r']) {
-            "" => Err(Failure::failed("The password is empty.")),
+            "" => Err(empty_password()),
             password => Ok(password.to_owned()),
         };
     }
@@ -146,9 +152,15 @@ impl PasswordFile {
         (self.0.len() < before).then_some(self)
     }
 
-    fn with_hashes(mut self, hashing: Hashing) -> Result<Self, Failure> {
-        for line in &mut self.0 {
+    fn with_hashes(mut self, path: &Path, hashing: Hashing) -> Result<Self, Failure> {
+        for (index, line) in self.0.iter_mut().enumerate() {
             match line.split_once(':') {
+                Some((user, "")) if !line.starts_with('#') => {
+                    let (number, path) = (index + 1, path.display());
+                    return Err(Failure::failed(format!(
+                        "The password is empty in line {number} of '{path}' (user '{user}')."
+                    )));
+                }
                 Some((user, password)) if !line.starts_with('#') && !password.starts_with('$') => {
                     *line = format!("{user}:{}", hash(password, hashing)?);
                 }
