@@ -1,6 +1,8 @@
 //! Who may come in to rbroker, and what for: passwords and access control lists.
 #![cfg(unix)]
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use tests::{Broker, Finished, Program, find, skip};
@@ -309,6 +311,105 @@ fn who_guesses_does_not_hold_up_the_others() {
     for guess in guesses {
         assert_eq!(guess.wait().status, 5);
     }
+}
+
+#[test]
+fn an_account_with_an_empty_password_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    // As `mosquitto_passwd -b users me ""` writes it.
+    let line = "me:$7$101$+G1BqbtYEDCWggLR$U1G0uIFbCdsrM1tGY2bKzDXBe1yLy9emRl/EuBLwx5PVHhye+Uqxagdnd\
+                zyYNhDjULUuKsyEJlARYK1zqstfkw==\n";
+    std::fs::write(&file, line).unwrap();
+    let broker = guarded(&file, "");
+    for (options, password) in [
+        ("-V 311", Some("")),
+        ("-V 311", None),
+        ("-V 5", Some("")),
+        ("-V 5", None),
+    ] {
+        let program = Program::new("rpub").args(&broker.options());
+        let program = program.args("-t a -m x -q 1 -u me").args(options);
+        let program = match password {
+            Some(password) => program.arg("-P").arg(password),
+            None => program,
+        };
+        let finished = program.run();
+        assert!(matches!(finished.status, 5 | 135), "{options} {finished:?}");
+    }
+}
+
+#[test]
+fn passwd_makes_no_account_with_an_empty_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = users(folder.path());
+    let before = std::fs::read_to_string(&file).unwrap();
+    let batch = passwd(&["-b"], &file, &["you", ""]).run();
+    let typed = passwd(&[], &file, &["you"]).input("\n").run();
+    for refused in [batch, typed] {
+        assert_eq!(refused.status, 1, "{refused:?}");
+        assert!(refused.errors.contains("password is empty"), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let plain = "# plain\nme:secret\nyou:\n";
+    std::fs::write(&file, plain).unwrap();
+    let refused = passwd(&["-U"], &file, &[]).run();
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.errors.contains("line 3 of"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), plain);
+}
+
+#[test]
+fn parameters_of_a_password_file_that_would_block_logins_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    for (hash, words) in [
+        (
+            "$7$4000000000$AAECAwQFBgcICQoL$AAAA",
+            "expected at most 1000000, given 4000000000",
+        ),
+        (
+            "$argon2id$v=19$m=8,t=4294967295,p=1$AAECAwQFBgcICQoL$AAAAAAAA",
+            "given 4294967295",
+        ),
+    ] {
+        std::fs::write(&file, format!("# users\nme:{hash}\n")).unwrap();
+        let config = folder.path().join("conf");
+        let text = format!("listener 0 127.0.0.1\npassword_file {}\n", file.display());
+        std::fs::write(&config, text).unwrap();
+        let finished = Program::new("rbroker").arg("-c").arg(&config).run();
+        assert_eq!(finished.status, 3, "{finished:?}");
+        assert!(finished.errors.contains(words), "{finished:?}");
+        assert!(finished.errors.contains("line 2 of"), "{finished:?}");
+    }
+}
+
+#[test]
+fn no_password_is_hashed_for_connections_that_are_closed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    // The password is "secret"; its hash takes long enough for all connections to be closed meanwhile.
+    let line = "slow:$7$100000$AAECAwQFBgcICQoL$BXIv+r5aByv/Dsec03NyJX9XvGLB+rUzpsN78sFxES0\
+                gSeJ9kcOmLDqW3Tm3NbO2ZNh/JM8S8fKnxpEmmWKCUg==\n";
+    std::fs::write(&file, line).unwrap();
+    let broker = guarded(&file, "");
+    // CONNECT of 3.1.1 with the user "slow" and the password "x".
+    let connect = b"\x10\x15\x00\x04MQTT\x04\xC2\x00\x3C\x00\x00\x00\x04slow\x00\x01x";
+    // One half is closed immediately, the other one while it waits.
+    let mut waiting = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(broker.address()).unwrap();
+        stream.write_all(connect).unwrap();
+        if number % 2 == 0 {
+            waiting.push(stream);
+        }
+    }
+    broker.wait_for_log("Checking the password of");
+    drop(waiting);
+    publish(&broker, "-u slow -P secret").success();
+    let log = broker.wait_for_log("New client connected");
+    let hashes = log.matches("Checking the password of").count();
+    assert!((1..=30).contains(&hashes), "{hashes} of 101");
 }
 
 #[test]

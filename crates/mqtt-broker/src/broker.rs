@@ -12,6 +12,7 @@ use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Observer, Pri
 use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
+use crate::check_queue::{CheckQueue, PeerGroup};
 use crate::client::{Client, ClientKey, Expiry};
 use crate::promises::{Promises, Promising};
 use crate::record::Record;
@@ -20,7 +21,7 @@ use crate::statistics::Statistics;
 use crate::subscribers::{Subscriber, Subscribers};
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
-use crate::{Access, CONNECTIONS, Limits, PasswordCheck};
+use crate::{Access, CONNECTIONS, Limits};
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -33,7 +34,7 @@ pub struct Broker {
     /// The rules of the listeners.
     pub(crate) rules: Rules,
     /// Passwords that are to be checked.
-    pub(crate) checks: Vec<(ConnectionId, PasswordCheck)>,
+    pub(crate) checks: CheckQueue,
     /// Who is shown each packet.
     observer: Option<Observer>,
     /// The limits of the newest connection.
@@ -95,7 +96,7 @@ impl Broker {
         Self {
             limits,
             rules: Rules::default(),
-            checks: Vec::new(),
+            checks: CheckQueue::default(),
             observer: None,
             config: None,
             connections: SlotMap::with_key(),
@@ -380,7 +381,10 @@ impl Broker {
         if Defect::LateCloseTakesSession.is_planted() {
             link.former_client = link.client;
         }
-        link.waiting = None; // whatever comes of its password
+        if link.waiting.take().is_some() {
+            // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
+            self.checks.remove(PeerGroup::of(&link.peer), id);
+        }
         let Some(key) = link.client.take() else {
             log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
             return;

@@ -1,9 +1,12 @@
 //! Checks passwords in a thread of its own: a hash takes milliseconds, and the loop has others to serve.
+//!
+//! The thread gets one check at a time. The others wait in the broker (`check_queue.rs`), where those of connections
+//! that close are taken out.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,9 +14,6 @@ use mio::Waker;
 use mqtt_codec::ReasonCode;
 
 use crate::{ConnectionId, PasswordCheck};
-
-/// So many passwords may wait; more are refused, as the server is busy.
-const MAXIMUM_WAITING: usize = 256;
 
 /// How long a wrong password waits for its answer: who guesses has to be patient.
 const DELAY: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ const DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct Checker {
     checks: SyncSender<(ConnectionId, PasswordCheck)>,
     results: Receiver<(ConnectionId, bool)>,
+    /// Set while the thread has a check.
+    is_busy: bool,
     /// Answers that are held back, in order of their time.
     delayed: VecDeque<(Instant, ConnectionId)>,
 }
@@ -30,8 +32,8 @@ pub(crate) struct Checker {
 impl Checker {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
-        let (checks, to_check) = sync_channel::<(ConnectionId, PasswordCheck)>(MAXIMUM_WAITING);
-        let (to_tell, results) = sync_channel(MAXIMUM_WAITING);
+        let (checks, to_check) = sync_channel::<(ConnectionId, PasswordCheck)>(1);
+        let (to_tell, results) = sync_channel(1);
         thread::Builder::new()
             .name("passwords".into())
             .spawn(move || {
@@ -45,30 +47,47 @@ impl Checker {
         Ok(Self {
             checks,
             results,
+            is_busy: false,
             delayed: VecDeque::new(),
         })
     }
 
-    /// Takes a password to be checked.
+    /// Returns `true` while the thread has a check.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Gives the thread its next check.
     ///
     /// # Errors
-    /// If too many wait already.
-    pub(crate) fn check(&self, id: ConnectionId, check: PasswordCheck) -> Result<(), ReasonCode> {
+    /// If the thread is busy, or is gone.
+    pub(crate) fn check(
+        &mut self,
+        id: ConnectionId,
+        check: PasswordCheck,
+    ) -> Result<(), ReasonCode> {
         self.checks
             .try_send((id, check))
             .map_err(|error| match error {
                 TrySendError::Full(_) => ReasonCode::ServerBusy,
                 TrySendError::Disconnected(_) => ReasonCode::UnspecifiedError,
-            })
+            })?;
+        self.is_busy = true;
+        Ok(())
     }
 
     /// The next answer that is due.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(ConnectionId, Result<(), ReasonCode>)> {
-        while let Ok((id, is_right)) = self.results.try_recv() {
-            if is_right {
-                return Some((id, Ok(())));
+        match self.results.try_recv() {
+            Ok((id, is_right)) => {
+                self.is_busy = false;
+                if is_right {
+                    return Some((id, Ok(())));
+                }
+                self.delayed.push_back((now + DELAY, id));
             }
-            self.delayed.push_back((now + DELAY, id));
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => self.is_busy = false, // so that the next check fails
         }
         let (due, id) = *self.delayed.front()?;
         (due <= now).then(|| {

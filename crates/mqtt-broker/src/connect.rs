@@ -10,11 +10,12 @@ use mqtt_session::{Defect, Printable, Session};
 
 use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
+use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry};
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
 impl Broker {
-    /// The next password that is to be checked; the answer goes to [`Broker::handle_checked`]. Until then
+    /// The next password that is to be checked: the addresses of the peers take turns. The answer goes to [`Broker::handle_checked`]. Until then
     /// the connection takes nothing more.
     pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
         self.checks.pop()
@@ -56,9 +57,13 @@ impl Broker {
             Admission::Admitted => self.accept(now, id, connect),
             Admission::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
             Admission::Check(check) => {
-                self.checks.push((id, check));
-                if let Some(link) = self.connections.get_mut(id) {
-                    link.waiting = Some(Box::new(connect));
+                let Some(link) = self.connections.get_mut(id) else {
+                    return;
+                };
+                link.waiting = Some(Box::new(connect));
+                let group = PeerGroup::of(&link.peer);
+                if let Err(refused) = self.checks.push(group, id, check) {
+                    self.handle_checked(now, refused, Err(ReasonCode::ServerBusy));
                 }
             }
         }

@@ -22,6 +22,7 @@
 
 mod access;
 mod broker;
+mod check_queue;
 mod checker;
 mod client;
 mod connect;

@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) is_ready: bool,
+    /// The peer sends nothing more: it has closed its end, or the connection is broken.
+    pub(crate) is_read_closed: bool,
     /// It is not read from until a commit is done.
     pub(crate) is_paused: bool,
     /// It has filled somebody's queue, and waits a moment.
@@ -43,6 +45,7 @@ impl Peer {
             buffer: None,
             connection: Some(id),
             is_ready: false,
+            is_read_closed: false,
             is_paused: false,
             is_crowding: false,
             unidentified: None,

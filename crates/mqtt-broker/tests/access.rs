@@ -170,6 +170,50 @@ fn a_password_that_is_right_too_late_lets_nobody_in() {
 }
 
 #[test]
+fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
+    let users = Passwords::parse(
+        b"me:$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJ\
+          eZ3nFaHjPzOzPPmPw==",
+    );
+    let access = Access {
+        passwords: Some(Arc::new(users.unwrap())),
+        ..Access::everyone()
+    };
+    let mut world = World::new(Limits::default(), vec![access]);
+    let mut connect = connect("", 0);
+    connect.clean_start = true;
+    connect.user_name = Some("me".into());
+    connect.password = Some("guess".into());
+    let open = |world: &mut World, peer: String| {
+        let mut bytes = Vec::new();
+        let packet = Packet::Connect(Box::new(connect.clone()));
+        packet
+            .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
+            .unwrap();
+        let id = world.broker.open(world.now, peer, 0);
+        world.broker.handle_input(world.now, id, &mut &bytes[..]);
+        id
+    };
+    let flood: Vec<_> = (1..=300)
+        .map(|port| open(&mut world, format!("192.0.2.1:{port}")))
+        .collect();
+    // An address has no more than its part of the places; the rest is refused.
+    let refused = flood.iter().filter(|id| world.broker.has_ended(**id));
+    assert_eq!(refused.count(), 300 - 256);
+    let other = open(&mut world, "192.0.2.2:1".into());
+    let next = |world: &mut World| world.broker.poll_check().map(|(id, _)| id);
+    assert_eq!(next(&mut world), Some(flood[0]));
+    assert_eq!(next(&mut world), Some(other));
+    // From the same address too, once the others are closed.
+    for id in &flood {
+        world.broker.remove(world.now, *id);
+    }
+    let honest = open(&mut world, "192.0.2.1:999".into());
+    assert_eq!(next(&mut world), Some(honest));
+    assert_eq!(next(&mut world), None);
+}
+
+#[test]
 fn what_is_mounted_stays_so_after_a_restart() {
     let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
     let (away, _) = world.connect(1, &connect("away", u32::MAX));

@@ -71,7 +71,8 @@ impl AccessList {
     /// If it cannot be read, or a line of it is wrong.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
         let bytes = std::fs::read(path).map_err(|e| AccessError::Read(path.to_owned(), e))?;
-        Self::parse(&bytes).map_err(|(line, what)| AccessError::Line(path.to_owned(), line, what))
+        Self::parse(&bytes)
+            .map_err(|(line, what)| AccessError::Line(path.to_owned(), line, what.to_owned()))
     }
 
     /// Understands the bytes of a file; the error is the number of a line, and what is wrong with it.

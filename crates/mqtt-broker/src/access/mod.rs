@@ -1,10 +1,12 @@
 //! Who may come in, as whom, and what for: the rules of a listener.
 
+mod hash;
 mod list;
 mod passwords;
 
+pub use hash::{Hashing, PasswordHash};
 pub use list::{AccessList, Right};
-pub use passwords::{AccessError, Hashing, PasswordCheck, PasswordHash, Passwords};
+pub use passwords::{AccessError, PasswordCheck, Passwords};
 
 use std::sync::Arc;
 
@@ -186,7 +188,11 @@ impl Access {
         }
         match (&connect.user_name, &self.passwords) {
             (Some(user_name), Some(passwords)) => {
-                Admission::Check(passwords.check(user_name, connect.password.clone()))
+                match passwords.check(user_name, connect.password.clone()) {
+                    Some(check) => Admission::Check(check),
+                    // Immediately: there is no guess to slow down.
+                    None => Admission::Refused(ReasonCode::NotAuthorized),
+                }
             }
             _ if self.allow_anonymous => Admission::Admitted,
             // Without a password file nobody has a name that could be checked.

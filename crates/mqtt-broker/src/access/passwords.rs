@@ -1,65 +1,40 @@
-//! Password files, in the forms of mosquitto_passwd: `user:HASH` on each line. Passwords are checked by
-//! [`PasswordCheck::run`], which takes its time on purpose and so belongs to a thread of its own.
+//! Password files, in the forms of mosquitto_passwd: `user:HASH` on each line.
+//!
+//! Passwords are checked by [`PasswordCheck::run`], which takes its time on purpose and so belongs to a thread of its
+//! own. A check does the same work for each user of a file and for a user whom the file does not name, so that its
+//! time tells nothing about who is in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use bytes::Bytes;
-use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
-use ring::{digest, pbkdf2};
 
-/// A user name or a hash is not longer.
+use super::hash::{Form, MAXIMUM_ARGON2_WORK, PasswordHash};
+
+/// Maximum length of a user name.
 const MAXIMUM_LENGTH: usize = 65535;
-
-/// Bytes of the salts and hashes that are written.
-const LENGTH: usize = 64;
-
-/// What mosquitto 2.1 writes.
-const ITERATIONS: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
-
-/// Parameters of argon2 as mosquitto 2.1 writes them: 47 MiB, once, one lane.
-const ARGON2: [u32; 3] = [47104, 1, 1];
-
-/// So much memory may a hash ask for, in KiB.
-const MAXIMUM_MEMORY: u32 = 1024 * 1024;
 
 /// The users and the hashes of their passwords.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Passwords {
     users: BTreeMap<String, Arc<PasswordHash>>,
+    work: Arc<Work>,
 }
 
-/// What is known of a password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash {
-    form: Form,
-    salt: Vec<u8>,
-    hash: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// `$argon2id$v=19$m=…,t=…,p=…$`
-    Argon2id([u32; 3]),
-    /// `$7$ITERATIONS$`: PBKDF2 with HMAC and SHA-512.
-    Pbkdf2(NonZeroU32),
-    /// `$6$`: SHA-512 of password and salt, once.
-    Sha512,
-}
-
-/// How new passwords are hashed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Hashing {
-    /// argon2id, which takes much memory on purpose.
-    Argon2id,
-    /// PBKDF2 with SHA-512, which every mosquitto reads.
-    #[default]
-    Pbkdf2,
+/// The work of a check: one hash of each kind that the file has, whoever asks.
+///
+/// One reference hash would not do for a file with several kinds, as after a change of the tool: the users with the
+/// others could be told from unknown ones. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Work {
+    has_sha512: bool,
+    /// The most iterations of PBKDF2.
+    iterations: Option<NonZeroU32>,
+    argon2: BTreeSet<Form>,
 }
 
 /// Why a file about access cannot be used.
@@ -69,7 +44,7 @@ pub enum AccessError {
     /// It cannot be read.
     Read(PathBuf, io::Error),
     /// A line is wrong: the file, the number of the line, and what it is.
-    Line(PathBuf, usize, &'static str),
+    Line(PathBuf, usize, String),
 }
 
 impl fmt::Display for AccessError {
@@ -85,6 +60,42 @@ impl fmt::Display for AccessError {
 
 impl std::error::Error for AccessError {}
 
+impl Work {
+    fn add(&mut self, form: Form) {
+        match form {
+            Form::Sha512 => self.has_sha512 = true,
+            Form::Pbkdf2(iterations) => self.iterations = self.iterations.max(Some(iterations)),
+            Form::Argon2id(_) => {
+                self.argon2.insert(form);
+            }
+        }
+    }
+
+    fn argon2_work(&self) -> u64 {
+        self.argon2.iter().map(|form| form.argon2_work()).sum()
+    }
+
+    /// The hashes that are left to be made after one in the form of the user's own, if there is one.
+    fn beside(&self, own: Option<Form>) -> impl Iterator<Item = Form> {
+        let sha512 = (self.has_sha512 && own != Some(Form::Sha512)).then_some(Form::Sha512);
+        let done = match own {
+            Some(Form::Pbkdf2(iterations)) => iterations.get(),
+            _ => 0,
+        };
+        let iterations = self
+            .iterations
+            .map_or(0, NonZeroU32::get)
+            .saturating_sub(done);
+        let pbkdf2 = NonZeroU32::new(iterations).map(Form::Pbkdf2);
+        let argon2 = self
+            .argon2
+            .iter()
+            .copied()
+            .filter(move |form| own != Some(*form));
+        sha512.into_iter().chain(pbkdf2).chain(argon2)
+    }
+}
+
 impl Passwords {
     /// Reads a file.
     ///
@@ -98,11 +109,13 @@ impl Passwords {
     /// Understands the bytes of a file; the error is the number of a line, and what is wrong with it.
     ///
     /// # Errors
-    /// If a user has no name, or two lines, or a password is not hashed in one of the known forms.
-    pub fn parse(bytes: &[u8]) -> Result<Self, (usize, &'static str)> {
-        let mut passwords = Self::default();
+    /// If a user has no name, or two lines, or a password is not hashed in one of the known forms, or its hash would
+    /// take too much time or memory.
+    pub fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
+        let mut users = BTreeMap::new();
+        let mut work = Work::default();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let error = |what| (index + 1, what);
+            let error = |what: &str| (index + 1, what.to_owned());
             let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
             if line.starts_with('#') {
                 continue;
@@ -114,18 +127,21 @@ impl Passwords {
             if user.is_empty() || user.len() > MAXIMUM_LENGTH {
                 return Err(error("the user name is missing or too long"));
             }
-            let hash = PasswordHash::parse(hash).ok_or_else(|| {
-                error("the password is not hashed in a form that is known ('rbroker passwd -U FILE' hashes plain ones)")
-            })?;
-            if passwords
-                .users
-                .insert(user.to_owned(), Arc::new(hash))
-                .is_some()
-            {
+            let hash = PasswordHash::parse(hash).map_err(|what| (index + 1, what))?;
+            work.add(hash.form);
+            let argon2 = work.argon2_work();
+            if argon2 > MAXIMUM_ARGON2_WORK {
+                return Err(error(&format!(
+                    "m * t of the argon2id parameters, added up over the different parameters of the file: \
+                     expected at most {MAXIMUM_ARGON2_WORK}, given {argon2}"
+                )));
+            }
+            if users.insert(user.to_owned(), Arc::new(hash)).is_some() {
                 return Err(error("the user has a line above"));
             }
         }
-        Ok(passwords)
+        let work = Arc::new(work);
+        Ok(Self { users, work })
     }
 
     /// Whether there is such a user.
@@ -133,22 +149,24 @@ impl Passwords {
         self.users.contains_key(user_name)
     }
 
-    /// What has to be checked before this user may come in. For a user who is not known it takes as long.
-    pub(crate) fn check(&self, user_name: &str, password: Option<Bytes>) -> PasswordCheck {
-        let known = self.users.get(user_name);
-        PasswordCheck {
-            is_known: known.is_some(),
-            hash: known.or_else(|| self.users.values().next()).cloned(),
-            password: password.unwrap_or_default(),
-        }
+    /// What has to be checked before this user may come in; `None` without a password: nobody logs in with an empty
+    /// one, even if a line of the file is the hash of one.
+    pub(crate) fn check(&self, user_name: &str, password: Option<Bytes>) -> Option<PasswordCheck> {
+        let password = password.filter(|password| !password.is_empty())?;
+        Some(PasswordCheck {
+            own: self.users.get(user_name).cloned(),
+            work: Arc::clone(&self.work),
+            password,
+        })
     }
 }
 
 /// A password that is to be compared with its hash.
 #[derive(Clone)]
 pub struct PasswordCheck {
-    is_known: bool,
-    hash: Option<Arc<PasswordHash>>,
+    /// The hash of the user; `None` for an unknown one.
+    own: Option<Arc<PasswordHash>>,
+    work: Arc<Work>,
     password: Bytes,
 }
 
@@ -161,129 +179,29 @@ impl fmt::Debug for PasswordCheck {
 impl PasswordCheck {
     /// Does it: says whether the password is right. Takes milliseconds, or more.
     pub fn run(&self) -> bool {
-        let is_right = |hash: &Arc<PasswordHash>| hash.is_of(&self.password);
-        self.hash.as_ref().is_some_and(is_right) && self.is_known
-    }
-}
-
-impl PasswordHash {
-    /// The hash of a new password.
-    ///
-    /// # Errors
-    /// If the system has no random bytes.
-    pub fn new(password: &[u8], hashing: Hashing) -> io::Result<Self> {
-        let form = match hashing {
-            Hashing::Argon2id => Form::Argon2id(ARGON2),
-            Hashing::Pbkdf2 => Form::Pbkdf2(ITERATIONS),
-        };
-        let mut salt = vec![0; LENGTH];
-        getrandom::fill(&mut salt).map_err(|_| io::Error::other("there are no random bytes"))?;
-        let hash = form
-            .hash(password, &salt, LENGTH)
-            .ok_or_else(|| io::Error::other("the password cannot be hashed"))?;
-        Ok(Self { form, salt, hash })
+        self.run_with(Form::hash)
     }
 
-    /// As it stands in a file.
-    fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAXIMUM_LENGTH {
-            return None;
+    fn run_with(&self, mut hash: impl FnMut(Form, &[u8], &[u8], usize) -> Option<Vec<u8>>) -> bool {
+        let is_right = self.own.as_ref().is_some_and(|own| {
+            let made = hash(own.form, &self.password, &own.salt, own.hash.len());
+            made.is_some_and(|made| is_equal(&made, &own.hash))
+        });
+        // The compiler must not see that these are for their time alone.
+        for form in self.work.beside(self.own.as_ref().map(|own| own.form)) {
+            std::hint::black_box(hash(
+                form,
+                &self.password,
+                &REFERENCE_SALT,
+                REFERENCE_SALT.len(),
+            ));
         }
-        let mut parts = text.strip_prefix('$')?.split('$');
-        let (form, encoding): (_, &Encoding) = match parts.next()? {
-            "6" => (Form::Sha512, &BASE64),
-            "7" => (Form::Pbkdf2(parts.next()?.parse().ok()?), &BASE64),
-            "argon2id" if parts.next()? == "v=19" => (
-                Form::Argon2id(argon2_numbers(parts.next()?)?),
-                &BASE64_NOPAD,
-            ),
-            _ => return None,
-        };
-        let mut decoded = || encoding.decode(parts.next()?.as_bytes()).ok();
-        let (salt, hash) = (decoded()?, decoded()?);
-        let fits = match form {
-            Form::Argon2id(_) => salt.len() >= 8 && hash.len() >= 4,
-            Form::Pbkdf2(_) | Form::Sha512 => {
-                matches!(salt.len(), 12 | 64) && hash.len() == digest::SHA512_OUTPUT_LEN
-            }
-        };
-        (fits && parts.next().is_none()).then_some(Self { form, salt, hash })
-    }
-
-    fn is_of(&self, password: &[u8]) -> bool {
-        let hash = self.form.hash(password, &self.salt, self.hash.len());
-        hash.is_some_and(|hash| is_equal(&hash, &self.hash))
+        is_right
     }
 }
 
-impl fmt::Display for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let encoding = match self.form {
-            Form::Argon2id([memory, passes, lanes]) => {
-                write!(f, "$argon2id$v=19$m={memory},t={passes},p={lanes}")?;
-                &BASE64_NOPAD
-            }
-            Form::Pbkdf2(iterations) => {
-                write!(f, "$7${iterations}")?;
-                &BASE64
-            }
-            Form::Sha512 => {
-                f.write_str("$6")?;
-                &BASE64
-            }
-        };
-        let (salt, hash) = (encoding.encode(&self.salt), encoding.encode(&self.hash));
-        write!(f, "${salt}${hash}")
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordHash")
-            .field("form", &self.form)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Form {
-    fn hash(self, password: &[u8], salt: &[u8], length: usize) -> Option<Vec<u8>> {
-        let mut hash = vec![0; length];
-        match self {
-            Self::Argon2id([memory, passes, lanes]) => {
-                let params = Params::new(memory, passes, lanes, Some(length)).ok()?;
-                let mut blocks = vec![Block::default(); params.block_count()];
-                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                    .hash_password_into_with_memory(password, salt, &mut hash, &mut blocks)
-                    .ok()?;
-            }
-            Self::Pbkdf2(iterations) => {
-                pbkdf2::derive(
-                    pbkdf2::PBKDF2_HMAC_SHA512,
-                    iterations,
-                    salt,
-                    password,
-                    &mut hash,
-                );
-            }
-            Self::Sha512 => {
-                let mut context = digest::Context::new(&digest::SHA512);
-                context.update(password);
-                context.update(salt);
-                hash = context.finish().as_ref().to_vec();
-            }
-        }
-        Some(hash)
-    }
-}
-
-/// `m=…,t=…,p=…`
-fn argon2_numbers(text: &str) -> Option<[u32; 3]> {
-    let mut parts = text.split(',');
-    let mut number = |name: &str| parts.next()?.strip_prefix(name)?.parse().ok();
-    let numbers = [number("m=")?, number("t=")?, number("p=")?];
-    let [memory, ..] = numbers;
-    (memory <= MAXIMUM_MEMORY && parts.next().is_none()).then_some(numbers)
-}
+/// Salt of the hashes that are compared with nothing, as long as those that are written.
+const REFERENCE_SALT: [u8; 64] = [0; 64];
 
 /// Takes as long wherever the difference is.
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
@@ -293,11 +211,13 @@ fn is_equal(one: &[u8], other: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Hashing;
     use super::*;
 
     fn right(file: &str, user_name: &str, password: &'static str) -> bool {
         let passwords = Passwords::parse(file.as_bytes()).unwrap();
-        passwords.check(user_name, Some(password.into())).run()
+        let check = passwords.check(user_name, Some(password.into()));
+        check.is_some_and(|check| check.run())
     }
 
     #[test]
@@ -310,7 +230,7 @@ mod tests {
             assert!(!right(&file, "you", "secret"));
             assert!(!format!("{hash:?}").contains("salt"));
         }
-        assert!(!Passwords::default().check("me", None).run());
+        assert!(!right("", "me", "secret"));
     }
 
     /// The first one as mosquitto_passwd 2.0.11 writes it, the other as older ones did.
@@ -323,6 +243,120 @@ mod tests {
         for file in [new, old] {
             assert!(right(file, "me", "secret"), "{file}");
             assert!(!right(file, "me", "secret "), "{file}");
+        }
+    }
+
+    #[test]
+    fn an_account_with_an_empty_password_does_not_log_in() {
+        // As `mosquitto_passwd -b users me ""` writes it.
+        let hash = PasswordHash::new(b"", Hashing::Pbkdf2).unwrap();
+        let passwords = Passwords::parse(format!("me:{hash}").as_bytes()).unwrap();
+        assert!(passwords.check("me", None).is_none());
+        assert!(passwords.check("me", Some(Bytes::new())).is_none());
+        assert!(!passwords.check("me", Some("x".into())).unwrap().run());
+    }
+
+    #[test]
+    fn a_check_does_the_same_work_for_each_user_and_for_an_unknown_one() {
+        let sha512 = "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJ\
+                      HAZKKyFQjJeZ3nFaHjPzOzPPmPw==";
+        let pbkdf2 = |iterations| sha512.replacen("$6$", &format!("$7${iterations}$"), 1);
+        let argon2 = |numbers| format!("$argon2id$v=19${numbers}$c2FsdHNhbHQ$aGFzaGhhc2g");
+        let lines = [
+            format!("old:{sha512}"),
+            format!("debian:{}", pbkdf2(101)),
+            format!("debian2:{}", pbkdf2(101)),
+            format!("new:{}", pbkdf2(1000)),
+            format!("strong:{}", argon2("m=47104,t=1,p=1")),
+            format!("strong2:{}", argon2("m=47104,t=1,p=1")),
+            format!("other:{}", argon2("m=8,t=9,p=1")),
+        ];
+        // Each single line, and all of them.
+        let files = lines.iter().map(|line| vec![line.clone()]);
+        for lines in files.chain([lines.to_vec()]) {
+            let passwords = Passwords::parse(lines.join("\n").as_bytes()).unwrap();
+            let work_of = |user: &str| {
+                let mut iterations = 0;
+                let mut others = Vec::new();
+                let check = passwords.check(user, Some("guess".into())).unwrap();
+                let is_right = check.run_with(|form, password, _, length| {
+                    assert_eq!(password, b"guess");
+                    match form {
+                        Form::Pbkdf2(count) => iterations += count.get(),
+                        form => others.push(form),
+                    }
+                    Some(vec![0; length])
+                });
+                assert!(!is_right);
+                others.sort();
+                (iterations, others)
+            };
+            let unknown = work_of("nobody");
+            assert!(unknown.0 > 0 || !unknown.1.is_empty());
+            for line in &lines {
+                let user = line.split_once(':').unwrap().0;
+                assert_eq!(work_of(user), unknown, "{user} of {lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_that_take_too_much_time_or_memory_are_told() {
+        let rest = "dA5gFWskNjvwPSP9$8rYCp+0XT43yzJQzBOxCE9Vajc8GMd9+Nl5la2xI2wFcif/5YWAUlR8dQN9V/2UTFmR\
+                    c/2jPRuSI+9UIWPZJrg==";
+        let argon2 = |numbers| format!("$argon2id$v=19${numbers}$c2FsdHNhbHQ$aGFzaGhhc2g");
+        let both = format!(
+            "{}\nyou:{}",
+            argon2("m=1048576,t=1,p=1"),
+            argon2("m=1048575,t=2,p=1")
+        );
+        for (hash, line, words) in [
+            (
+                format!("$7$1000001${rest}"),
+                1,
+                "at most 1000000, given 1000001",
+            ),
+            (
+                format!("$7$4000000000${rest}"),
+                1,
+                "at most 1000000, given 4000000000",
+            ),
+            (
+                format!("$7$99999999999${rest}"),
+                1,
+                "at most 1000000, given 99999999999",
+            ),
+            (
+                argon2("m=1048577,t=1,p=1"),
+                1,
+                "parameter m: expected at most 1048576",
+            ),
+            (
+                argon2("m=8,t=4294967295,p=1"),
+                1,
+                "parameter t: expected at most 1000",
+            ),
+            (
+                argon2("m=4096,t=1,p=65"),
+                1,
+                "parameter p: expected at most 64",
+            ),
+            (
+                argon2("m=8192,t=1000,p=1"),
+                1,
+                "at most 2097152, given 8192000",
+            ),
+            (argon2("m=8,t=0,p=1"), 1, "are invalid"),
+            (argon2("m=8,t=1,p=2"), 1, "are invalid"),
+            (both, 2, "at most 2097152, given 3145726"),
+        ] {
+            let file = format!("me:{hash}");
+            let (found, text) = Passwords::parse(file.as_bytes()).unwrap_err();
+            assert_eq!(found, line, "{file}");
+            assert!(text.contains(words), "{text}");
+        }
+        for good in [format!("$7$1000000${rest}"), argon2("m=1048576,t=2,p=64")] {
+            Passwords::parse(format!("me:{good}").as_bytes()).unwrap();
         }
     }
 
@@ -341,7 +375,7 @@ mod tests {
             (
                 "me:$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaA".to_owned(),
                 1,
-                "not hashed",
+                "argon2id parameter m: expected at most 1048576, given 4294967295",
             ),
         ] {
             let (number, text) = Passwords::parse(file.as_bytes()).unwrap_err();

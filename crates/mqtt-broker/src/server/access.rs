@@ -39,24 +39,27 @@ impl Server {
         }
     }
 
-    /// Passes passwords to the thread that checks them, and its answers to the broker.
+    /// Passes the answers of the thread that checks passwords to the broker, and the next password to the thread.
     pub(super) fn check_passwords(&mut self, now: Instant) {
-        while let Some((id, check)) = self.broker.poll_check() {
+        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
+        while let Some((id, result)) = next(self) {
+            self.answer_checked(now, id, result);
+        }
+        while !self.checker.as_ref().is_some_and(Checker::is_busy) {
+            let Some((id, check)) = self.broker.poll_check() else {
+                return;
+            };
+            log::debug!(target: EVENTS, "Checking the password of {}.", self.broker.peer(id));
             if self.checker.is_none() {
                 self.checker = Checker::start(Arc::clone(&self.waker)).ok();
             }
-            let busy = Err(ReasonCode::ServerBusy);
-            let taken = match &self.checker {
+            let taken = match &mut self.checker {
                 Some(checker) => checker.check(id, check),
-                None => busy,
+                None => Err(ReasonCode::ServerBusy),
             };
             if let Err(reason_code) = taken {
                 self.answer_checked(now, id, Err(reason_code));
             }
-        }
-        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
-        while let Some((id, result)) = next(self) {
-            self.answer_checked(now, id, result);
         }
     }
 

@@ -9,7 +9,7 @@ use mqtt_transport::ReadStatus;
 use super::{ACCEPT_PAUSE, Journal, MAXIMUM_UNWRITTEN, Server};
 use crate::crowding::PAUSE;
 use crate::peers::Peer;
-use crate::{CONNECTIONS, EVENTS};
+use crate::{CONNECTIONS, ConnectionId, EVENTS};
 
 impl Server {
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
@@ -79,6 +79,7 @@ impl Server {
             return;
         };
         peer.stream.handle_event(event);
+        peer.is_read_closed |= event.is_read_closed() || event.is_error();
         if (event.is_readable() || event.is_read_closed() || event.is_error()) && !peer.is_ready {
             peer.is_ready = true;
             self.ready.push(index);
@@ -134,6 +135,13 @@ impl Server {
                 buffer.clear();
                 self.spare_buffer = Some(buffer);
             }
+        }
+        // Nothing is read while a password is checked, so the end of the stream would not be seen. A client that only
+        // closed its sending half cannot be told from one that is gone, and is not worth a hash either.
+        let is_gone = |id: &ConnectionId| peer.is_read_closed && self.broker.is_waiting(*id);
+        if let Some(id) = peer.connection.filter(is_gone) {
+            self.broker.handle_close(now, id);
+            return self.close(now, id, index);
         }
         match (status, peer.connection) {
             // Tried again when something was written, its password was checked, or a commit is done.
