@@ -26,6 +26,17 @@ pub enum Validity {
     Future,
 }
 
+impl Validity {
+    /// The first and the last year.
+    fn years(self) -> (i32, i32) {
+        match self {
+            Self::Now => (2024, 2124),
+            Self::Past => (2020, 2022),
+            Self::Future => (2120, 2124),
+        }
+    }
+}
+
 impl Certificates {
     /// A new authority, in `ca.crt`.
     pub fn new() -> Self {
@@ -85,26 +96,46 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
+    /// An authority that this one has signed, with a folder of its own.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folders can be made");
+        let mut params = params(name, &[], Validity::Now);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("keys can be made");
+        let authority = CertifiedIssuer::signed_by(params, key, &self.authority);
+        let authority = authority.expect("the authority signs");
+        let certificates = Self { folder, authority };
+        certificates.write("ca.crt", &certificates.authority.pem());
+        certificates
+    }
+
     /// A list, in `crl.pem`, in which the certificate of this client is revoked.
     pub fn revoke(&self, name: &str) {
-        let revoked = RevokedCertParams {
+        let list = self.revocation_list(&[name], Validity::Now);
+        self.write("crl.pem", &list);
+    }
+
+    /// A list in which the certificates with these names are revoked, in PEM form.
+    pub fn revocation_list(&self, names: &[&str], validity: Validity) -> String {
+        let revoked = names.iter().map(|name| RevokedCertParams {
             serial_number: serial_number(name),
-            revocation_time: date_time_ymd(2024, 1, 1),
+            revocation_time: date_time_ymd(2020, 1, 1),
             reason_code: None,
             invalidity_date: None,
-        };
+        });
+        let (first, last) = validity.years();
         let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2124, 1, 1),
+            this_update: date_time_ymd(first, 1, 1),
+            next_update: date_time_ymd(last, 1, 1),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
+            revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let list = params
-            .signed_by(&self.authority)
-            .expect("the authority signs");
-        self.write("crl.pem", &list.pem().expect("it is text"));
+        let list = params.signed_by(&self.authority);
+        let list = list.expect("the authority signs");
+        list.pem().expect("it is text")
     }
 
     /// The folder that all is in.
@@ -146,11 +177,7 @@ fn params(name: &str, hosts: &[&str], validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::new(hosts).expect("the names can be in a certificate");
     params.distinguished_name.push(DnType::CommonName, name);
     params.serial_number = Some(serial_number(name));
-    let (first, last) = match validity {
-        Validity::Now => (2024, 2124),
-        Validity::Past => (2020, 2022),
-        Validity::Future => (2120, 2124),
-    };
+    let (first, last) = validity.years();
     params.not_before = date_time_ymd(first, 1, 1);
     params.not_after = date_time_ymd(last, 1, 1);
     params

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::DerefMut;
+use std::path::Path;
+use std::sync::Arc;
 
-use rustls::{ConnectionCommon, SideData};
+use rustls::{CertificateError, ConnectionCommon, SideData};
 
 use super::Layer;
 use crate::tls::{PeerIdentity, TlsError};
@@ -19,6 +21,8 @@ pub(crate) struct TlsLayer<C> {
     connection: C,
     /// How the peer's certificate is read, where it is wanted.
     identify: Option<Identify>,
+    /// The file with the certificates that are revoked, at a server that has one.
+    revoked: Option<Arc<Path>>,
     /// The peer has said that nothing more comes.
     peer_closed: bool,
 }
@@ -34,15 +38,33 @@ where
         Self {
             connection,
             identify: None,
+            revoked: None,
             peer_closed: false,
         }
     }
 
-    /// One that can say who the peer is.
-    pub(crate) fn that_identifies(connection: C) -> Self {
+    /// The end of a server, which can say who the peer is. `revoked` is the file of its revocation lists.
+    pub(crate) fn of_server(connection: C, revoked: Option<Arc<Path>>) -> Self {
         Self {
             identify: Some(PeerIdentity::of_certificate),
+            revoked,
             ..Self::new(connection)
+        }
+    }
+
+    /// Returns the error with what this end knows: which file rejects a client, and where its authorities are named.
+    fn explain(&self, error: rustls::Error) -> TlsError {
+        let is_server = self.identify.is_some();
+        match (error, &self.revoked) {
+            (rustls::Error::InvalidCertificate(CertificateError::Revoked), Some(file)) => {
+                TlsError::Revoked(Arc::clone(file))
+            }
+            (rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer), _)
+                if is_server =>
+            {
+                TlsError::UnknownClientIssuer
+            }
+            (error, _) => error.into(),
         }
     }
 
@@ -82,7 +104,7 @@ where
                         up.extend_from_slice(block.get(..count).unwrap_or_default());
                     }
                     self.flush(down)?; // the alert that tells the peer
-                    return Err(TlsError::from(error).into());
+                    return Err(self.explain(error).into());
                 }
             }
         }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::revocation::RevocationError;
 use super::verifier::is_authority_as_server;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
@@ -17,6 +19,10 @@ pub enum TlsError {
     Truncated,
     /// Plain bytes were sent, and the answer is one of TLS.
     Expected,
+    /// The client's certificate is revoked, by a list in this file.
+    Revoked(Arc<Path>),
+    /// No authority that the server trusts has signed the client's certificate.
+    UnknownClientIssuer,
 }
 
 impl TlsError {
@@ -42,6 +48,10 @@ pub enum TlsSetupError {
     Read(PathBuf, io::Error),
     /// No certificate authority is known.
     NoAuthorities,
+    /// A server that requires certificates of its clients knows no authority.
+    NoClientAuthorities,
+    /// A list of revoked certificates that cannot be used.
+    RevocationList(PathBuf, rustls::CertRevocationListError),
     /// Something else that rustls refuses.
     Rustls(rustls::Error),
     /// A host that no certificate can have.
@@ -57,7 +67,10 @@ impl From<rustls::Error> for TlsError {
 impl From<TlsError> for io::Error {
     fn from(error: TlsError) -> Self {
         let kind = match error {
-            TlsError::Rustls(_) | TlsError::Expected => io::ErrorKind::InvalidData,
+            TlsError::Rustls(_)
+            | TlsError::Expected
+            | TlsError::Revoked(_)
+            | TlsError::UnknownClientIssuer => io::ErrorKind::InvalidData,
             TlsError::Truncated => io::ErrorKind::UnexpectedEof,
         };
         Self::new(kind, error)
@@ -73,6 +86,19 @@ impl fmt::Display for TlsError {
             Self::Expected => {
                 return f.write_str(
                     "the other side speaks TLS at this port (--cafile or --tls-use-os-certs)",
+                );
+            }
+            Self::Revoked(file) => {
+                let file = file.display();
+                return write!(
+                    f,
+                    "the certificate has been revoked, by the list in '{file}'"
+                );
+            }
+            Self::UnknownClientIssuer => {
+                return f.write_str(
+                    "no authority that is trusted here has signed the client's certificate (cafile or capath \
+                     must have its authority)",
                 );
             }
             Self::Rustls(error) => error,
@@ -133,6 +159,9 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
         }
         CertificateError::BadEncoding => f.write_str("the certificate is malformed"),
         CertificateError::BadSignature => f.write_str("the signature of the certificate is wrong"),
+        CertificateError::Other(error) if error.0.is::<RevocationError>() => {
+            write!(f, "{}", error.0)
+        }
         error => write!(f, "the certificate is not accepted: {error:?}"),
     }
 }
@@ -195,6 +224,13 @@ impl fmt::Display for TlsSetupError {
             Self::NoAuthorities => f.write_str(
                 "this system has no list of trusted authorities; name one with --cafile",
             ),
+            Self::NoClientAuthorities => f.write_str(
+                "certificates of clients cannot be verified: cafile or capath must have their authority",
+            ),
+            Self::RevocationList(path, error) => {
+                let path = path.display();
+                write!(f, "the list of revoked certificates in '{path}' cannot be used: {error:?}")
+            }
             Self::Rustls(error) => write!(f, "{error}"),
             Self::ServerName(host) => write!(f, "no certificate can be for '{host}'"),
         }

@@ -10,9 +10,10 @@ use super::TlsSetupError;
 
 /// All certificates of a file, its own first.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    let all = CertificateDer::pem_file_iter(path).map_err(|error| read(path, error))?;
+    let fail = |error| read(path, error, "certificate");
+    let all = CertificateDer::pem_file_iter(path).map_err(fail)?;
     let all: Result<Vec<_>, _> = all.collect();
-    not_empty(path, all.map_err(|error| read(path, error))?, "certificate")
+    not_empty(path, all.map_err(fail)?, "certificate")
 }
 
 /// The private key of a file.
@@ -33,14 +34,10 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> 
 pub(super) fn revoked(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsSetupError> {
-    let all =
-        CertificateRevocationListDer::pem_file_iter(path).map_err(|error| read(path, error))?;
+    let all = CertificateRevocationListDer::pem_file_iter(path)
+        .map_err(|error| read(path, error, LIST))?;
     let all: Result<Vec<_>, _> = all.collect();
-    not_empty(
-        path,
-        all.map_err(|error| read(path, error))?,
-        "list of revoked certificates",
-    )
+    not_empty(path, all.map_err(|error| read(path, error, LIST))?, LIST)
 }
 
 /// Adds what a file, or each file of a folder, has.
@@ -71,9 +68,11 @@ fn not_empty<T>(path: &Path, all: Vec<T>, what: &'static str) -> Result<Vec<T>, 
     }
 }
 
-fn read(path: &Path, error: Error) -> TlsSetupError {
+fn read(path: &Path, error: Error, what: &'static str) -> TlsSetupError {
     match error {
         Error::Io(error) => TlsSetupError::Read(path.to_owned(), error),
-        _ => TlsSetupError::Malformed(path.to_owned(), "certificate"),
+        _ => TlsSetupError::Malformed(path.to_owned(), what),
     }
 }
+
+const LIST: &str = "list of revoked certificates";

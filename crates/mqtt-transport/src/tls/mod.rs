@@ -5,6 +5,7 @@ mod client;
 mod error;
 mod files;
 mod identity;
+mod revocation;
 mod server;
 mod verifier;
 

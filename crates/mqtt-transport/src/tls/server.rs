@@ -1,12 +1,13 @@
 //! The server's end: its certificate, and which clients' certificates it wants.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
+use super::revocation::RevocationVerifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
@@ -35,6 +36,8 @@ pub struct TlsServerOptions {
 #[derive(Debug, Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
+    /// The file with the certificates that are revoked.
+    revoked: Option<Arc<Path>>,
 }
 
 impl TlsServer {
@@ -45,7 +48,7 @@ impl TlsServer {
     pub fn new(options: &TlsServerOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
         let verifier = client_verifier(options, Arc::clone(&provider))?;
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?
             .with_client_cert_verifier(verifier)
@@ -54,15 +57,20 @@ impl TlsServer {
                 files::key(&options.key)?,
             )
             .map_err(|error| TlsSetupError::Key(options.key.clone(), error))?;
+        if options.revoked.is_some() {
+            // A resumed session is not verified again, so a list that expires meanwhile would not be noticed.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
         Ok(Self {
             config: Arc::new(config),
+            revoked: options.revoked.as_deref().map(Arc::from),
         })
     }
 
     /// A connection with a client.
     pub(crate) fn layer(&self) -> Result<TlsLayer<ServerConnection>, rustls::Error> {
         let connection = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok(TlsLayer::that_identifies(connection))
+        Ok(TlsLayer::of_server(connection, self.revoked.clone()))
     }
 }
 
@@ -75,21 +83,18 @@ fn client_verifier(
     files::add_authorities(&mut roots, file, folder)?;
     if roots.is_empty() {
         return match options.require_certificate {
-            true => Err(TlsSetupError::NoAuthorities),
+            true => Err(TlsSetupError::NoClientAuthorities),
             false => Ok(WebPkiClientVerifier::no_client_auth()),
         };
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if let Some(path) = &options.revoked {
-        // Only the client's own certificate is looked up: a list of one authority says nothing about
-        // the others.
-        builder = builder
-            .with_crls(files::revoked(path)?)
-            .only_check_end_entity_revocation()
-            .allow_unknown_revocation_status();
-    }
     if !options.require_certificate {
         builder = builder.allow_unauthenticated();
     }
-    builder.build().map_err(|_| TlsSetupError::NoAuthorities)
+    match &options.revoked {
+        Some(path) => Ok(Arc::new(RevocationVerifier::new(builder, path)?)),
+        None => builder
+            .build()
+            .map_err(|_| TlsSetupError::NoClientAuthorities),
+    }
 }
