@@ -12,6 +12,7 @@ use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry};
+use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
 impl Broker {
@@ -147,39 +148,6 @@ impl Broker {
         let random = (self.random)();
         let prefix = &self.access(listener).identifier_prefix;
         (format!("{prefix}{}", uuid(random)), true)
-    }
-
-    /// Returns whose the session with this identifier is, for a client of this user at this listener. Nobody but
-    /// its owner may resume or end a session: neither its messages nor their loss are another user's business.
-    fn owner_of(
-        &mut self,
-        now: Instant,
-        identifier: &str,
-        user_name: Option<&str>,
-        listener: u32,
-    ) -> SessionOwner {
-        // A session whose time is over must not reject anybody because its timer is late.
-        if let Some(key) = self.by_identifier.get(identifier).copied() {
-            self.handle_client_timeout(now, key);
-        }
-        let key = self.by_identifier.get(identifier);
-        let Some(client) = key.and_then(|key| self.clients.get(*key)) else {
-            return SessionOwner::Same;
-        };
-        let mount_point = |listener| self.access(listener).mount_point.as_deref();
-        let (who, name) = (&client.who, Printable(identifier));
-        if who.user_name.as_deref() == user_name
-            && mount_point(who.listener) == mount_point(listener)
-        {
-            return SessionOwner::Same;
-        }
-        // A user who was removed never comes back for the session, which would block the identifier for good.
-        if client.connection.is_none() && !self.access(who.listener).knows(who) {
-            log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
-            return SessionOwner::Gone;
-        }
-        log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
-        SessionOwner::Other
     }
 
     /// What is under way to a client is not sent again if the client may not have it any more.
@@ -357,17 +325,6 @@ impl Broker {
         let is_refused = will.message.retain && !self.limits.retain_available;
         is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
     }
-}
-
-/// The owner of the session that a client asks for by its identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SessionOwner {
-    /// The same user behind the same mount point, or there is no session.
-    Same,
-    /// Another user, or a client behind another mount point.
-    Other,
-    /// A user who is not allowed to connect any more, and is not connected.
-    Gone,
 }
 
 /// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind

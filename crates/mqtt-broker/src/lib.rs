@@ -38,6 +38,7 @@ mod retained;
 mod routing;
 mod rules;
 mod server;
+mod session_owner;
 mod settings;
 mod small_map;
 mod statistics;

@@ -416,6 +416,19 @@ fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_
 }
 
 #[test]
+fn a_session_has_its_owner_after_a_restart_of_the_broker_too() {
+    let v5 = ProtocolVersion::V5_0;
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let (owner, _) = world.connect(0, &connect_as(Some("me"), "same", v5));
+    world.close(&owner);
+    let mut world = world.restarted(vec![Access::everyone()]);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
+    let (_, connack) = world.connect(0, &connect_as(Some("me"), "same", v5));
+    assert!(connack.session_present);
+}
+
+#[test]
 fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
     let hash = "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJHAZKKyFQjJ\
                 eZ3nFaHjPzOzPPmPw==";
