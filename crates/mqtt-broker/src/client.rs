@@ -15,6 +15,9 @@ use crate::Who;
 use crate::broker::ConnectionId;
 use crate::queue::{Queue, Queued};
 
+/// Tables of this size are not worth shrinking.
+const SMALL_TABLE: usize = 64;
+
 new_key_type! {
     /// A client, from its first CONNECT to the end of its session. Never used again.
     pub(crate) struct ClientKey;
@@ -136,6 +139,17 @@ impl Client {
         self.next_number += 1;
         self.queue.push(Queued { number, outgoing });
         number
+    }
+
+    /// Removes a subscription. Returns `true` if it was there.
+    pub(crate) fn remove_subscription(&mut self, topic_filter: &TopicFilter) -> bool {
+        let is_removed = self.subscriptions.remove(topic_filter).is_some();
+        // A table never shrinks alone. At a quarter it is halved, which each removal pays a share of.
+        let count = self.subscriptions.len();
+        if self.subscriptions.capacity() > SMALL_TABLE.max(4 * count) {
+            self.subscriptions.shrink_to(2 * count);
+        }
+        is_removed
     }
 
     /// The first thing that time brings.

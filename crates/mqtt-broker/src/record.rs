@@ -300,8 +300,11 @@ impl Broker {
         self.by_identifier.insert(identifier, key);
         for (topic_filter, state) in subscriptions {
             self.statistics.subscribed(&topic_filter, 1);
-            let subscribers = self.subscriptions.entry(topic_filter.without_share());
-            subscribers.add(&topic_filter, Subscriber { client: key, state });
+            let subscriber = Subscriber { client: key, state };
+            self.subscriptions
+                .insert(topic_filter.without_share(), |subscribers| {
+                    subscribers.add(&topic_filter, subscriber)
+                });
         }
         key
     }

@@ -37,11 +37,15 @@ impl RetainedMessages {
     pub(crate) fn store(&mut self, retained: Retained) {
         let topic_name = retained.message.topic_name.clone();
         if topic_name.starts_with(SYSTEM) {
-            self.tree.entry(&topic_name).replace(retained);
+            self.tree
+                .insert(&topic_name, |value| *value = Some(retained));
             return; // the broker's own, which are neither counted nor removed
         }
         self.bytes += retained.message.payload.len();
-        match self.tree.entry(&topic_name).replace(retained) {
+        let mut before = None;
+        self.tree
+            .insert(&topic_name, |value| before = value.replace(retained));
+        match before {
             Some(before) => self.bytes -= before.message.payload.len(),
             None => self.count += 1,
         }

@@ -74,17 +74,17 @@ impl Broker {
             let mounted = self.mounted_filter(key, topic_filter).ok().flatten();
             let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
             let client = self.clients.get_mut(key);
-            let removed = client.and_then(|client| client.subscriptions.remove(topic_filter));
-            if removed.is_some() {
+            let is_removed = client.is_some_and(|client| client.remove_subscription(topic_filter));
+            if is_removed {
                 self.remove_subscriber(topic_filter, key);
                 self.note(key, |client| Record::Unsubscribed {
                     client: Arc::clone(&client.identifier),
                     topic_filter: topic_filter.clone(),
                 });
             }
-            reason_codes.push(match removed {
-                Some(_) => ReasonCode::Success,
-                None => ReasonCode::NoSubscriptionExisted,
+            reason_codes.push(match is_removed {
+                true => ReasonCode::Success,
+                false => ReasonCode::NoSubscriptionExisted,
             });
         }
         if let Some(link) = self.connections.get_mut(id) {
@@ -158,8 +158,11 @@ impl Broker {
         let qos = state.options.qos;
         let name = Printable(&client.identifier);
         log::debug!(target: EVENTS, "{name} {qos} {}", Printable(filter));
-        let subscribers = self.subscriptions.entry(filter.without_share());
-        subscribers.add(filter, Subscriber { client: key, state });
+        let subscriber = Subscriber { client: key, state };
+        self.subscriptions
+            .insert(filter.without_share(), |subscribers| {
+                subscribers.add(filter, subscriber)
+            });
         self.note(key, |client| Record::Subscribed {
             client: Arc::clone(&client.identifier),
             topic_filter: filter.clone(),
