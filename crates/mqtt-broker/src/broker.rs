@@ -453,7 +453,7 @@ impl Broker {
         }
         if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
             self.statistics.expired += u64::from(has_expired);
-            self.remove_client(key);
+            self.remove_client(now, key);
             return;
         }
         if let Some(client) = self.clients.get_mut(key) {
@@ -465,17 +465,18 @@ impl Broker {
         }
     }
 
-    /// Ends a session: subscriptions and waiting messages are gone.
-    pub(crate) fn remove_client(&mut self, key: ClientKey) {
+    /// Ends a session: its subscriptions and waiting messages are gone, but for those of shared subscriptions.
+    fn remove_client(&mut self, now: Instant, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.timers.cancel(TimerKey::Client(key), client.scheduled);
             self.by_identifier.remove(&client.identifier);
             if client.is_stored {
-                self.note_gone(client.identifier);
+                self.note_gone(Arc::clone(&client.identifier));
             }
             for topic_filter in client.subscriptions.keys() {
                 self.remove_subscriber(topic_filter, key);
             }
+            self.redistribute(now, client);
         }
     }
 

@@ -54,6 +54,7 @@ impl Broker {
             qos: copy.qos,
             retain: copy.retain,
             subscription_identifiers: copy.subscription_identifiers,
+            share: copy.share,
             expires: routed.expires,
         };
         self.enqueue(key, outgoing);

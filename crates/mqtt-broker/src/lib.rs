@@ -34,6 +34,7 @@ mod promises;
 mod publishing;
 mod queue;
 mod record;
+mod redistributing;
 mod retained;
 mod routing;
 mod rules;

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
+use mqtt_codec::{
+    Delivery, Message, Publish, QoS, SubscriptionIdentifiers, TopicFilter, TopicName,
+};
 use mqtt_session::Printable;
 
-use crate::broker::{Broker, TimerKey};
+use crate::broker::{Broker, Link, TimerKey};
 use crate::client::ClientKey;
 use crate::record::Record;
 use crate::retained::Retained;
-use crate::subscribers::{Fitness, Share, Subscriber};
+use crate::subscribers::{Chosen, Fitness, Share, Subscriber};
 use crate::{EVENTS, Right, Who};
 
 /// A message that is being routed, and its owned form, made when the first client needs to keep it.
@@ -32,6 +34,20 @@ impl<'a> Routed<'a> {
         }
     }
 
+    /// A message that has waited for another client already.
+    pub(crate) fn again(
+        message: &'a Arc<Message>,
+        delivery: Delivery,
+        expires: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            expires,
+            owned: Some(Arc::clone(message)),
+            ..Self::new(message.publish(delivery), now)
+        }
+    }
+
     /// `None` for a message without topic name, which does not come here.
     pub(crate) fn owned(&mut self) -> Option<Arc<Message>> {
         if self.owned.is_none() {
@@ -46,6 +62,8 @@ pub(crate) struct Copy {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
+    /// The shared subscription that this delivery belongs to.
+    pub(crate) share: Option<TopicFilter>,
 }
 
 impl Broker {
@@ -88,8 +106,11 @@ impl Broker {
                     // [MQTT-3.8.3-3]
                     !(subscriber.state.options.no_local && Some(subscriber.client) == from)
                 }));
-                for share in subscribers.shares() {
-                    chosen.extend(self.choose(share, publish));
+                for (topic_filter, share) in subscribers.shares() {
+                    chosen.extend(self.choose(share, publish).map(|member| Chosen {
+                        member,
+                        share: topic_filter.clone(),
+                    }));
                 }
             });
         // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
@@ -98,38 +119,48 @@ impl Broker {
         let are_one = !self.limits.allow_duplicates;
         let upgrade_qos = self.limits.upgrade_qos;
         let of_clients = matched.chunk_by(|a, b| are_one && a.client == b.client);
-        for of_client in of_clients.chain(chosen.chunks(1)) {
+        let reached = !matched.is_empty() || !chosen.is_empty();
+        for of_client in of_clients {
             if let Some(first) = of_client.first() {
                 let copy = Copy::new(of_client, publish, upgrade_qos);
                 self.deliver(now, first.client, routed, copy);
             }
         }
-        let reached = !matched.is_empty() || !chosen.is_empty();
+        for Chosen { member, share } in chosen {
+            let copy = Copy::new(&[member], publish, upgrade_qos).of_share(share);
+            self.deliver(now, member.client, routed, copy);
+        }
         self.matched = matched;
         reached
     }
 
-    /// The member of a share that gets this message. Who is away gets none of QoS 0, and who has a
-    /// full queue none at all.
-    fn choose(&self, share: &Share, publish: &Publish<'_>) -> Option<Subscriber> {
-        let qos = publish.delivery.qos();
-        share.choose(|member| {
-            let granted = member.state.options.qos.min(qos);
-            match self.clients.get(member.client) {
-                Some(client) if client.queue.is_full(&self.limits) => Fitness::Unable,
-                _ if !self.may(member.client, publish.topic_name, Right::Read) => Fitness::Unable,
-                // Behind its mount point the topic has no name.
-                _ if self
-                    .visible_topic(member.client, publish.topic_name)
-                    .is_none() =>
-                {
-                    Fitness::Unable
-                }
-                Some(client) if client.connection.is_some() => Fitness::Present,
-                Some(_) if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
-                _ => Fitness::Unable,
-            }
-        })
+    /// Chooses the member of a share that gets this message.
+    pub(crate) fn choose(&self, share: &Share, publish: &Publish<'_>) -> Option<Subscriber> {
+        share.choose(|member| self.fitness(member, publish))
+    }
+
+    /// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
+    /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
+    fn fitness(&self, member: &Subscriber, publish: &Publish<'_>) -> Fitness {
+        let Some(client) = self.clients.get(member.client) else {
+            return Fitness::Unable;
+        };
+        // Behind its mount point the topic may have no name.
+        let Some(topic_name) = self.visible_topic(member.client, publish.topic_name) else {
+            return Fitness::Unable;
+        };
+        if client.queue.is_full(&self.limits)
+            || !self.may(member.client, publish.topic_name, Right::Read)
+        {
+            return Fitness::Unable;
+        }
+        let granted = member.state.options.qos.min(publish.delivery.qos());
+        let link = client.connection.and_then(|id| self.connections.get(id));
+        match link {
+            Some(link) if has_size_for(link, member, topic_name, publish) => Fitness::Present,
+            None if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
+            _ => Fitness::Unable,
+        }
     }
 
     pub(crate) fn retain(
@@ -196,8 +227,21 @@ impl Broker {
     }
 }
 
+/// Returns `true` if the client of this connection takes a packet as large as the one that it would be sent
+/// (MQTT 5.0, 3.1.2.11.4).
+fn has_size_for(link: &Link, member: &Subscriber, topic_name: &str, publish: &Publish<'_>) -> bool {
+    let identifiers: Vec<_> = member.state.identifier.into_iter().collect();
+    let mut sent = Publish {
+        topic_name,
+        ..*publish
+    };
+    sent.properties.topic_alias = None;
+    sent.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
+    link.connection.has_size_for(&sent)
+}
+
 impl Copy {
-    fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
+    pub(crate) fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
         let options = of_client.iter().map(|subscriber| subscriber.state.options);
         let highest = options
             .clone()
@@ -215,6 +259,14 @@ impl Copy {
             },
             retain: publish.retain && keep_retain, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
             subscription_identifiers: identifiers.collect(),
+            share: None,
+        }
+    }
+
+    pub(crate) fn of_share(self, share: TopicFilter) -> Self {
+        Self {
+            share: Some(share),
+            ..self
         }
     }
 }

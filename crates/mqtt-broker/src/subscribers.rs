@@ -26,6 +26,13 @@ pub(crate) struct Subscribers {
     shares: Option<Box<SmallMap<TopicFilter, Share>>>,
 }
 
+/// A shared subscription, and the member that gets a message.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) member: Subscriber,
+    pub(crate) share: TopicFilter,
+}
+
 /// The members of a shared subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
@@ -86,10 +93,14 @@ impl Subscribers {
         self.plain.iter().map(subscriber)
     }
 
-    /// Returns the shared subscriptions in the order of their names.
-    pub(crate) fn shares(&self) -> impl Iterator<Item = &Share> {
-        let shares = self.shares.iter().flat_map(|shares| shares.iter());
-        shares.map(|(_, share)| share)
+    /// Returns the shared subscriptions in the order of their names, by their whole filters.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&TopicFilter, &Share)> {
+        self.shares.iter().flat_map(|shares| shares.iter())
+    }
+
+    /// Returns the shared subscription with this filter.
+    pub(crate) fn share(&self, topic_filter: &TopicFilter) -> Option<&Share> {
+        self.shares.as_ref()?.get(&**topic_filter)
     }
 }
 
@@ -157,7 +168,7 @@ mod tests {
                 .position(|client| *client == subscriber.client)
                 .unwrap()
         };
-        let share = subscribers.shares().next().unwrap();
+        let (_, share) = subscribers.shares().next().unwrap();
         let chosen = share.choose(|subscriber| fitness(index(subscriber)));
         chosen.map(|subscriber| index(&subscriber))
     }

@@ -220,6 +220,7 @@ impl Broker {
                 qos,
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_identifiers: state.identifier.into_iter().collect(),
+                share: None,
                 expires: retained.expires,
                 message,
             };

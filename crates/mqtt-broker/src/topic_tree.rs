@@ -110,6 +110,17 @@ impl<T> TopicTree<T> {
         }
     }
 
+    /// Returns the value at `topic`.
+    pub(crate) fn get(&self, topic: &str) -> Option<&T> {
+        let (mut node, mut rest) = (&self.root, Some(topic));
+        while let Some(text) = rest {
+            let (level, behind) = mqtt_codec::split_level(text);
+            node = node.child(level)?;
+            rest = strip_chain(node.chain.as_deref(), behind)?;
+        }
+        node.value.as_ref()
+    }
+
     /// Calls `found` with the value of each filter that matches the topic name. Returns the work that this took:
     /// the number of nodes visited and of levels compared in them.
     pub(crate) fn each_filter_matching(

@@ -93,6 +93,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
                 qos: QoS::ExactlyOnce,
                 retain: false,
                 subscription_identifiers: Vec::new(),
+                share: None,
                 expires: None,
             },
         };

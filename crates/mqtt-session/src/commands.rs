@@ -31,6 +31,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Returns `true` if the peer takes a packet as large as this one, which is sent without topic alias.
+    pub fn has_size_for(&self, publish: &Publish<'_>) -> bool {
+        let maximum = self.peer.maximum_packet_size;
+        // Most peers name no maximum, and nothing is measured for them.
+        maximum == u32::MAX
+            || Packet::Publish(*publish)
+                .encoded_length(self.version)
+                .is_ok_and(|length| length <= maximum as usize)
+    }
+
     /// Sends a message and keeps it until the peer has it. `None` for QoS 0, which is only sent.
     ///
     /// # Errors

@@ -189,6 +189,7 @@ impl<'a> Reader<'a> {
             qos,
             retain,
             subscription_identifiers,
+            share: None,
             expires,
         })
     }

@@ -2,4 +2,5 @@
 
 mod messages;
 mod sessions;
+mod shares;
 mod world;

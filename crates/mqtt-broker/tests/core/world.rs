@@ -41,7 +41,11 @@ impl World {
     }
 
     pub(crate) fn try_connect(&mut self, connect: &Connect) -> (Peer, Connack) {
-        let id = self.broker.open(self.now, "peer".into(), 0);
+        self.try_connect_to(0, connect)
+    }
+
+    pub(crate) fn try_connect_to(&mut self, listener: u32, connect: &Connect) -> (Peer, Connack) {
+        let id = self.broker.open(self.now, "peer".into(), listener);
         let version = connect.protocol_version;
         let decoder = Decoder::client(version, MAXIMUM_PACKET_SIZE);
         let mut peer = Peer {
@@ -195,11 +199,18 @@ impl Peer {
                 packet_identifier,
                 dup: false,
             },
-            QoS::ExactlyOnce => panic!("not needed here"),
+            QoS::ExactlyOnce => Delivery::first(qos, packet_identifier),
         };
         self.send(world, &Packet::Publish(message.publish(delivery)));
-        if qos != QoS::AtMostOnce {
-            assert!(matches!(self.next(world), Some(Packet::Puback(_))));
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => assert!(matches!(self.next(world), Some(Packet::Puback(_)))),
+            QoS::ExactlyOnce => {
+                assert!(matches!(self.next(world), Some(Packet::Pubrec(_))));
+                let ack = Ack::new(packet_identifier, ReasonCode::Success);
+                self.send(world, &Packet::Pubrel(ack));
+                assert!(matches!(self.next(world), Some(Packet::Pubcomp(_))));
+            }
         }
     }
 

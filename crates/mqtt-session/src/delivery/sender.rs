@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mqtt_codec::{
     Delivery, Message, PacketIdentifier, Publish, QoS, SubscriptionIdentifier,
-    SubscriptionIdentifiers,
+    SubscriptionIdentifiers, TopicFilter,
 };
 
 use crate::Defect;
@@ -23,6 +23,8 @@ pub struct Outgoing {
     pub retain: bool,
     /// The subscriptions it is sent for. Server only.
     pub subscription_identifiers: Vec<SubscriptionIdentifier>,
+    /// The shared subscription of which the receiver is the chosen member, as the whole filter. Server only.
+    pub share: Option<TopicFilter>,
     /// When it stops to be of use: the message expiry interval sent is the time left until then
     /// [MQTT-3.3.2-6]. `None` sends the interval of the message as it is.
     pub expires: Option<Instant>,
@@ -37,6 +39,7 @@ impl Outgoing {
             qos,
             retain,
             subscription_identifiers: Vec::new(),
+            share: None,
             expires: None,
         }
     }
