@@ -217,6 +217,12 @@ impl Connection {
         Ok(packet_identifier)
     }
 
+    /// Returns `true` if `next_identifier` finds one.
+    pub(crate) fn has_identifier(&self) -> bool {
+        let requests = self.seldom.get().map_or(0, |parts| parts.requests.len());
+        self.session.sender.has_identifier(requests)
+    }
+
     pub(crate) fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let requests = self.seldom.get().map(|parts| &parts.requests);
         let is_requested = |packet_identifier| {

@@ -287,7 +287,7 @@ impl Connection {
     pub fn has_room(&self) -> bool {
         self.state == State::Connected
             && self.session.sender.has_room(self.window())
-            && self.next_identifier().is_ok()
+            && self.has_identifier()
     }
 
     /// Messages of QoS 1 and 2 that were sent and are not finished.

@@ -86,8 +86,16 @@ impl Exchanges {
         }
     }
 
+    /// Returns `true` if an identifier is free beside those in use for something else, of which there are
+    /// `requested`.
+    #[inline]
+    pub(crate) fn has_identifier(&self, requested: usize) -> bool {
+        self.len() + requested < usize::from(u16::MAX)
+    }
+
     /// Returns the next identifier that no exchange uses and for which `is_requested` is `false`, or `None` if
     /// all are in use.
+    #[inline]
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
@@ -131,6 +139,7 @@ impl Exchanges {
     }
 
     /// Gives out an identifier that `next_identifier` has returned.
+    #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         let next = self.following();
         if packet_identifier != next {
@@ -151,9 +160,22 @@ impl Exchanges {
         self.in_order.push_back(exchange);
     }
 
+    #[inline]
     pub(crate) fn find(&self, packet_identifier: PacketIdentifier) -> Option<Place> {
-        let in_order = self.in_order.front().and_then(|oldest| {
-            let oldest = oldest.packet_identifier;
+        // Most peers acknowledge in order.
+        let oldest = self.in_order.front().map(|oldest| oldest.packet_identifier);
+        if oldest == Some(packet_identifier) {
+            return Some(Place::InOrder(0));
+        }
+        self.search(oldest, packet_identifier)
+    }
+
+    fn search(
+        &self,
+        oldest: Option<PacketIdentifier>,
+        packet_identifier: PacketIdentifier,
+    ) -> Option<Place> {
+        let in_order = oldest.and_then(|oldest| {
             let place = self
                 .in_order
                 .binary_search_by_key(&distance(oldest, packet_identifier), |exchange| {
@@ -171,6 +193,7 @@ impl Exchanges {
             .map(Place::Overtaken)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut Exchange> {
         match place {
             Place::InOrder(index) => self.in_order.get_mut(index),
@@ -178,11 +201,17 @@ impl Exchanges {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, place: Place) -> Option<Exchange> {
-        let number = match place {
-            Place::InOrder(index) => return self.in_order.remove(index),
-            Place::Overtaken(number) => number,
-        };
+        match place {
+            Place::InOrder(0) => self.in_order.pop_front(),
+            Place::InOrder(index) => self.in_order.remove(index),
+            Place::Overtaken(number) => self.remove_overtaken(number),
+        }
+    }
+
+    #[cold]
+    fn remove_overtaken(&mut self, number: u64) -> Option<Exchange> {
         let overtaken = self.overtaken.as_mut()?;
         let exchange = overtaken.exchanges.remove(&number)?;
         overtaken.numbers.remove(&exchange.packet_identifier);
@@ -212,6 +241,7 @@ impl Exchanges {
         overtaken.chain(self.in_order)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         let overtaken = self.overtaken.as_ref();
         self.in_order.len() + overtaken.map_or(0, |overtaken| overtaken.exchanges.len())

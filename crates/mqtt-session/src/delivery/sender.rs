@@ -144,6 +144,11 @@ impl Sender {
             && (old_first || Defect::NewBeforeRepeated.is_planted())
     }
 
+    /// Returns `true` if an identifier is free. `requested` of them are in use for something else than messages.
+    pub(crate) fn has_identifier(&self, requested: usize) -> bool {
+        self.exchanges.has_identifier(requested)
+    }
+
     /// Returns the next identifier that is free. `is_requested` returns `true` for an identifier that is in use
     /// for something else than a message. `None` if all are in use.
     pub(crate) fn next_identifier(
