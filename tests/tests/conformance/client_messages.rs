@@ -209,7 +209,7 @@ fn acknowledgements_go_out_in_the_order_the_messages_came_in() {
 }
 
 #[test]
-fn an_open_identifier_is_not_given_out_again() {
+fn skips_packet_identifiers_in_use() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.publish("a", "x", 2).unwrap();
@@ -230,21 +230,30 @@ fn an_open_identifier_is_not_given_out_again() {
             client.receive(ack(PUBACK, number));
         }
         client.take();
-        let stopped = client.publish("a", "x", 1);
-        client.proves(
+        client.publish("a", "x", 1).unwrap();
+        client.shows(
             "3.1.1:MQTT-2.3.1-2 3.1.1:MQTT-2.3.1-3 5.0:MQTT-2.2.1-3 5.0:MQTT-4.3.2-1",
-            stopped,
-            Err(PublishError::QuotaUsedUp),
+            &[publish(version, "a", "x").qos(1, 2)],
         );
+        client.receive(ack(PUBACK, 2));
         // PUBREC does not free it, PUBCOMP does.
         client.receive(ack(PUBREC, 1));
-        let stopped = client.publish("a", "x", 1);
-        client.proves(
+        client.take();
+        for number in 3..=65535_u16 {
+            client.publish("a", "x", 1).unwrap();
+            client.receive(ack(PUBACK, number));
+        }
+        client.take();
+        client.publish("a", "x", 1).unwrap();
+        client.shows(
             "3.1.1:MQTT-2.3.1-3",
-            stopped,
-            Err(PublishError::QuotaUsedUp),
+            &[publish(version, "a", "x").qos(1, 2)],
         );
-        client.receive(ack(PUBCOMP, 1));
+        client.receive([ack(PUBACK, 2), ack(PUBCOMP, 1)].concat());
+        for number in 3..=65535_u16 {
+            client.publish("a", "x", 1).unwrap();
+            client.receive(ack(PUBACK, number));
+        }
         client.take();
         client.publish("a", "x", 1).unwrap();
         client.shows(
