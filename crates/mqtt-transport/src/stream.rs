@@ -15,6 +15,13 @@ use crate::tls::PeerIdentity;
 /// What goes into the layers at a time.
 const CHUNK: usize = 16 * 1024;
 
+/// Maximum number of reads from the socket in one call of [`Stream::read`]. Layers may turn any number of bytes into
+/// none (empty frames, pings, records without data), and the caller has other peers and deadlines to look after.
+const READS_PER_CALL: usize = 4;
+
+/// Maximum number of bytes that one call of [`Stream::open`] reads. No handshake needs as many.
+const MAXIMUM_HANDSHAKE: usize = 1024 * 1024;
+
 /// Writes to a server that count as the beginning: handshakes, CONNECT, SUBSCRIBE, the first messages. Later
 /// acknowledgements may go with what is sent anyway.
 const DIALOGUE: u8 = 8;
@@ -34,6 +41,10 @@ pub struct Stream {
     hurried_writes: u8,
     /// Why the layers cannot go on, while what came before is still being read.
     failure: Option<io::Error>,
+    /// The layers have failed: nothing passes them any more.
+    has_failed: bool,
+    /// The writing side is shut down: bytes that still come are read from the socket and discarded.
+    is_discarding: bool,
 }
 
 /// How far a read went.
@@ -43,7 +54,8 @@ pub enum ReadStatus {
     Closed,
     /// Nothing more is there now; readiness will tell when there is.
     Drained,
-    /// The buffer was filled; there may be more.
+    /// There may be more, even if no byte came: the budget of the call may be used up. The caller reads again in its
+    /// next turn.
     More,
 }
 
@@ -55,6 +67,8 @@ impl Stream {
             layers: None,
             hurried_writes: 0,
             failure: None,
+            has_failed: false,
+            is_discarding: false,
         }
     }
 
@@ -100,7 +114,7 @@ impl Stream {
     /// # Errors
     /// Why a handshake failed, or that the peer closed before its end.
     pub fn open(&mut self) -> io::Result<bool> {
-        loop {
+        for _ in 0..MAXIMUM_HANDSHAKE / CHUNK {
             let Some(layers) = &mut self.layers else {
                 return Ok(true);
             };
@@ -122,9 +136,12 @@ impl Stream {
                 }
             }
         }
+        let text = "the handshake of the other side is too long";
+        Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
-    /// Reads once into `buffer`, which is not empty; says how many bytes came.
+    /// Reads into `buffer`, which is not empty; returns how many bytes came. With layers on the stream one call reads
+    /// at most 64 KiB from the socket, and may return 0 bytes with [`ReadStatus::More`].
     ///
     /// # Errors
     /// Those of the socket, but for those that only say "not now"; those of the layers.
@@ -132,7 +149,10 @@ impl Stream {
         if self.layers.is_none() {
             return self.read_socket(buffer);
         }
-        loop {
+        if self.is_discarding {
+            return self.discard();
+        }
+        for _ in 0..READS_PER_CALL {
             let Some(layers) = &mut self.layers else {
                 return Ok((0, ReadStatus::Closed));
             };
@@ -151,6 +171,7 @@ impl Stream {
                 Ok(ReadStatus::Drained) => {
                     let count = self.layers.as_mut().map_or(0, |layers| layers.take(buffer));
                     let status = match count {
+                        0 if self.has_ended() => ReadStatus::Closed,
                         0 => ReadStatus::Drained,
                         _ => ReadStatus::More,
                     };
@@ -159,9 +180,13 @@ impl Stream {
                 Err(error) => {
                     let _ = self.flush(); // why, for the peer
                     self.failure = Some(error);
+                    self.has_failed = true;
                 }
             }
         }
+        // What the last read brought is there already.
+        let count = self.layers.as_mut().map_or(0, |layers| layers.take(buffer));
+        Ok((count, ReadStatus::More))
     }
 
     /// Writes as much of `bytes` as can be taken now, perhaps nothing; also what waits below.
@@ -173,6 +198,9 @@ impl Stream {
             return self.write_socket(bytes);
         }
         self.flush()?;
+        if self.has_ended() {
+            return Ok(bytes.len()); // the peer takes nothing more
+        }
         let mut written = 0;
         while let Some(layers) = &mut self.layers {
             let rest = bytes.get(written..).unwrap_or_default();
@@ -213,11 +241,13 @@ impl Stream {
         result.map(drop)
     }
 
-    /// Tells the peer that nothing more comes. What it still sends can be read.
+    /// Tells the peer that nothing more comes. Bytes that it still sends can be read; with layers on the stream they are
+    /// discarded, and reading returns only how far it went.
     ///
     /// # Errors
     /// If the connection is gone already.
     pub fn shut_down_writing(&mut self) -> io::Result<()> {
+        self.is_discarding = true;
         self.say_goodbye()?;
         self.socket.shut_down_writing()
     }
@@ -227,7 +257,7 @@ impl Stream {
     /// # Errors
     /// If the connection is gone already.
     pub fn say_goodbye(&mut self) -> io::Result<()> {
-        if let Some(layers) = &mut self.layers {
+        if let Some(layers) = self.layers.as_mut().filter(|_| !self.has_failed) {
             layers.close()?;
         }
         self.flush()
@@ -251,12 +281,25 @@ impl Stream {
         self.layers.as_ref().is_none_or(|layers| layers.is_open())
     }
 
+    /// Returns `true` if the connection is over for a reason of the layers: the peer has said good-bye in one of them, or
+    /// one has failed. The socket may be open still; nothing but the last answers of the layers is written to it.
+    pub fn has_ended(&self) -> bool {
+        let layers = self.layers.as_ref();
+        self.has_failed || layers.is_some_and(|layers| layers.has_ended())
+    }
+
     /// The peer's address.
     ///
     /// # Errors
     /// If the socket is not connected any more, or has no such address.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         self.socket.peer_address()
+    }
+
+    /// Reads once from the socket and forgets what came.
+    fn discard(&mut self) -> io::Result<(usize, ReadStatus)> {
+        let (_, status) = self.read_socket(&mut [0; CHUNK])?;
+        Ok((0, status))
     }
 
     /// Reads once and gives it to the layers.
@@ -359,5 +402,37 @@ mod tests {
             server.write_all(b"!").unwrap();
             client.read(&mut [0]).unwrap();
         }
+    }
+
+    #[test]
+    fn one_call_reads_a_bounded_number_of_bytes_that_layers_turn_into_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let room = socket2::SockRef::from(&listener).set_recv_buffer_size(1 << 20);
+        room.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let seen = socket.try_clone().unwrap();
+        let layers = crate::Door::default().with_websocket(Vec::new()).layers();
+        let stream = Stream::new(Socket::Tcp(mio::net::TcpStream::from_std(socket)));
+        let mut server = stream.with_layers(layers.unwrap());
+        let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+        let frames = b"\x82\x80\0\0\0\0".repeat(25_000);
+        let sent = [request.as_bytes(), &frames].concat();
+        peer.write_all(&sent).unwrap();
+        let mut block = vec![0; 1 << 20];
+        let mut waiting = || seen.peek(&mut block).unwrap_or(0);
+        while waiting() < sent.len() {
+            std::thread::yield_now();
+        }
+        let mut buffer = [0; 100];
+        let read = server.read(&mut buffer).unwrap();
+        assert_eq!(read, (0, ReadStatus::More));
+        assert!(server.is_open());
+        assert_eq!(waiting(), sent.len() - READS_PER_CALL * CHUNK);
+        while server.read(&mut buffer).unwrap() == (0, ReadStatus::More) {}
+        assert_eq!(waiting(), 0);
     }
 }

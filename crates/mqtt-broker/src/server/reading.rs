@@ -158,8 +158,7 @@ impl Server {
                     let peer = self.broker.peer(id);
                     log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
                 }
-                self.broker.handle_close(now, id);
-                self.close(now, id, index);
+                self.end_unreadable(now, id, index);
             }
             (Ok(ReadStatus::Closed) | Err(_), None) => self.peers.remove(index),
         }

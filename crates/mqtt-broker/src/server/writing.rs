@@ -107,6 +107,17 @@ impl Server {
         Ok(())
     }
 
+    /// Ends a connection that nothing more can be read from. If its layers have ended and not its socket, the answer to
+    /// the peer's good-bye (a Close frame, an alert) leaves first, and the peer has [`LINGER`] to close.
+    pub(super) fn end_unreadable(&mut self, now: Instant, id: ConnectionId, index: usize) {
+        self.broker.handle_close(now, id);
+        let peer = self.peers.get_mut(index);
+        match peer.is_some_and(|peer| peer.stream.has_ended() && peer.stream.flush().is_ok()) {
+            true => self.end_peer(now, id, index),
+            false => self.close(now, id, index),
+        }
+    }
+
     /// The broker has ended a connection: its last bytes are written, for a while, and then what the
     /// peer still sends is read.
     fn end_peer(&mut self, now: Instant, id: ConnectionId, index: usize) {
@@ -117,7 +128,9 @@ impl Server {
             peer.is_ending = true;
             self.lingering.push((now + LINGER, index));
         }
-        if self.broker.whole_output(id).is_empty() && peer.stream.unsent() == 0 {
+        // Layers that have ended take no more output, not even that which waits for a commit.
+        let is_written = peer.stream.has_ended() || self.broker.whole_output(id).is_empty();
+        if is_written && peer.stream.unsent() == 0 {
             self.linger(now, id, index);
         }
     }

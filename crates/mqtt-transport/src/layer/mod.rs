@@ -42,6 +42,12 @@ pub(crate) trait Layer: fmt::Debug + Send {
         None
     }
 
+    /// Returns `true` once the peer has announced in this layer that it sends nothing more, such as with a Close
+    /// frame of WebSocket. Its socket may be open still.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     /// Nothing more is sent: says good-bye.
     fn close(&mut self, down: &mut Vec<u8>);
 
@@ -119,6 +125,9 @@ impl Layers {
             let text = "the other side asks and asks, and takes no answer";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
+        if self.has_ended() {
+            return Ok(()); // bytes after the end mean nothing, and must not gather
+        }
         self.receive_at(0, bytes)
     }
 
@@ -181,9 +190,9 @@ impl Layers {
         self.layers.iter_mut().try_for_each(|layer| layer.end())
     }
 
-    /// Whether the socket has nothing more.
+    /// Returns `true` if nothing more can come up: the socket has ended, or the peer has said good-bye in a layer.
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended
+        self.has_ended || self.layers.iter().any(|layer| layer.has_ended())
     }
 
     fn is_open_below(&self, index: usize) -> bool {

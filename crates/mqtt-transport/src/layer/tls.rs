@@ -124,6 +124,10 @@ where
         self.identify?(self.connection.peer_certificates()?.first()?)
     }
 
+    fn has_ended(&self) -> bool {
+        self.peer_closed
+    }
+
     fn close(&mut self, down: &mut Vec<u8>) {
         self.connection.send_close_notify();
         let _ = self.flush(down); // memory takes everything
@@ -208,6 +212,18 @@ mod tests {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         assert!(client.receive(&record, &mut up, &mut down).is_err());
         assert_eq!(up, b"last words");
+    }
+
+    #[test]
+    fn close_notify_ends_the_layer_though_the_socket_is_open() {
+        let (client, server) = ends();
+        let (mut client, mut server, _) = shake_hands(&client, &server);
+        let (mut up, mut down, mut record) = (Vec::new(), Vec::new(), Vec::new());
+        client.send(b"last words", &mut record).unwrap();
+        client.close(&mut record);
+        server.receive(&record, &mut up, &mut down).unwrap();
+        assert_eq!(up, b"last words");
+        assert!(Layer::has_ended(&server));
     }
 
     #[test]

@@ -134,7 +134,10 @@ impl WebSocketLayer {
             }
             self.frame_ends(&frame, down)?;
         }
-        self.input = rest.to_vec();
+        // Nothing that follows a Close frame is looked at (RFC 6455, 1.4).
+        if self.state != State::Closed {
+            self.input = rest.to_vec();
+        }
         Ok(())
     }
 
@@ -254,6 +257,10 @@ impl Layer for WebSocketLayer {
 
     fn is_open(&self) -> bool {
         self.state != State::Handshake
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state == State::Closed
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
