@@ -21,11 +21,11 @@ fn broker() -> (Broker, SocketAddr) {
         "listener 0 127.0.0.1\nprotocol websockets",
     );
     let log = broker.wait_for_log("running.");
-    let ports = log.lines().filter_map(|line| {
+    let mut ports = log.lines().filter_map(|line| {
         let port = line.split_once("Listening on 127.0.0.1:")?.1;
         port.trim_end_matches('.').parse().ok()
     });
-    let websocket = ports.last().unwrap();
+    let websocket = ports.next_back().unwrap();
     (broker, ([127, 0, 0, 1], websocket).into())
 }
 
@@ -98,4 +98,19 @@ fn close_is_answered_the_connection_ends_and_the_will_is_published() {
         // The socket is not kept for a client that leaves its end open.
         write_until_closed(client, &EMPTY_FRAME);
     }
+}
+
+#[test]
+fn an_origin_in_the_log_is_escaped() {
+    let broker = Broker::start("protocol websockets\nwebsockets_origin http://good");
+    let mut stream = TcpStream::connect(broker.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: mqtt\r\nOrigin: http://\u{9b}31m\u{202e}evil\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    broker.wait_for_log("http://\\u{9b}31m\\u{202e}evil' are not allowed");
 }

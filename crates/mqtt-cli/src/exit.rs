@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use colored::Colorize;
+use mqtt_client::session::PrintableLines;
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
 use crate::logger;
@@ -159,7 +160,8 @@ impl Failure {
             if self.is_marked {
                 complain(&format!("{:#}", self.error));
             } else {
-                logger::print_error(&format!("{:#}\n", self.error));
+                let message = format!("{:#}", self.error);
+                logger::print_error(&format!("{}\n", PrintableLines(&message)));
             }
             if let Some(place) = &self.place {
                 logger::print_error(&format!("{place}\n"));
@@ -194,6 +196,7 @@ pub(crate) fn complain(message: &str) {
 /// A line on standard error, coloured on a terminal.
 fn say(kind: &str, color: colored::Color, message: &str) {
     colored::control::set_override(is_colorful());
+    let message = PrintableLines(message); // it may quote the peer or a file
     logger::print_error(&format!("{} {message}\n", kind.color(color).bold()));
 }
 

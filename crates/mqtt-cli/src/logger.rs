@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
+use mqtt_client::session::PrintableLines;
 
 use crate::exit::is_colorful;
 use crate::sink::{Sink, Stream};
@@ -95,7 +96,9 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = record.args();
+        // Texts of the peer's are escaped where they are inserted; this is the line behind that one.
+        let text = record.args().to_string();
+        let text = PrintableLines(&text);
         let line = if self.dim {
             format!("\x1b[2m{text}\x1b[0m\n")
         } else {

@@ -11,6 +11,7 @@ use mqtt_codec::{PacketType, Role};
 use serde_json::Value;
 
 use crate::exit::{Failure, is_colorful};
+use crate::format::escaped;
 use crate::logger;
 use crate::options::shown;
 use crate::packet_fields::{Fields, fields};
@@ -130,6 +131,8 @@ impl Rung<'_> {
         let mut line = String::from("{");
         let mut add = |name: &str, value: &Value| {
             let comma = if line.len() > 1 { "," } else { "" };
+            // The line may go to a terminal.
+            let value = escaped(&value.to_string());
             let _ = write!(line, "{comma}\"{name}\":{value}");
         };
         add("seconds", &Value::from((self.seconds * 1e6).round() / 1e6));
@@ -214,7 +217,10 @@ mod tests {
     fn a_message_is_shown_with_what_it_carries() {
         let message = Message {
             retain: true,
-            ..Message::new(TopicName::new("a\u{1b}b").unwrap(), &b"\xff1"[..])
+            ..Message::new(
+                TopicName::new("a\u{1b}b\u{7f}\u{202e}").unwrap(),
+                &b"\xff1"[..],
+            )
         };
         let delivery = Delivery::AtLeastOnce {
             packet_identifier: PacketIdentifier::FIRST,
@@ -222,12 +228,13 @@ mod tests {
         };
         let publish = Packet::Publish(message.publish(delivery));
         let ladder = line(Role::Client, Direction::Sending, Form::Ladder, &publish);
-        let expected = "QoS 1, packet identifier 1, retain, topic name a\\u{1b}b, payload length 2, payload \u{fffd}1\n";
+        let expected = "QoS 1, packet identifier 1, retain, topic name a\\u{1b}b\\u{7f}\\u{202e}, payload length 2, payload \u{fffd}1\n";
         assert!(ladder.ends_with(expected), "{ladder}");
         let json = line(Role::Client, Direction::Sending, Form::Json, &publish);
         assert!(json.starts_with("{\"seconds\":1.25,\"direction\":\"sent\",\"client_identifier\":\"c\",\"packet\":\"PUBLISH\",\"qos\":1,"), "{json}");
         let value: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["topic_name"], "a\u{1b}b");
+        assert_eq!(value["topic_name"], "a\u{1b}b\u{7f}\u{202e}");
+        assert!(json.contains("a\\u001bb\\u007f\\u202e"), "{json}");
         assert_eq!(value["dup"], false);
     }
 }

@@ -6,26 +6,10 @@ use std::sync::Arc;
 
 use mqtt_codec::{Ack, Packet, PacketType, ProtocolVersion, Publish, Role};
 
+use crate::Printable;
+
 /// The log target of the packet lines.
 pub const PACKETS: &str = "mqtt::packets";
-
-/// Text of the peer's, made harmless: control characters come out as escapes.
-#[derive(Debug, Clone, Copy)]
-pub struct Printable<'a>(pub &'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        for character in self.0.chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Which way a packet goes, seen from the end that observes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

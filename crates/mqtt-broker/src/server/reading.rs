@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Token};
+use mqtt_session::Printable;
 use mqtt_transport::ReadStatus;
 
 use super::{ACCEPT_PAUSE, Journal, MAXIMUM_UNWRITTEN, Server};
@@ -156,6 +157,8 @@ impl Server {
                 let explained = status.err().filter(|error| error.get_ref().is_some());
                 if let Some(error) = explained {
                     let peer = self.broker.peer(id);
+                    let error = error.to_string(); // it may quote the peer
+                    let error = Printable(&error);
                     log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
                 }
                 self.end_unreadable(now, id, index);

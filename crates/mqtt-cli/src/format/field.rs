@@ -1,6 +1,7 @@
 //! The conversions behind `%`: what each prints, padded and cut as mosquitto_sub does it.
 
 use jiff::Zoned;
+use mqtt_client::session::is_unprintable;
 use mqtt_codec::{Publish, UserProperties};
 
 use super::json;
@@ -292,7 +293,7 @@ fn hex_digits(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
     [byte >> 4, byte & 15].map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
 }
 
-/// Bytes of the sender's, as they are; on a terminal control characters come out as escapes, but for
+/// Bytes of the sender's, as they are; on a terminal unprintable characters come out as escapes, but for
 /// newline and tab.
 pub(crate) fn visible(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
     if !style.terminal {
@@ -301,7 +302,7 @@ pub(crate) fn visible(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
     }
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() && !matches!(character, '\n' | '\t') {
+            if is_unprintable(character) && !matches!(character, '\n' | '\t') {
                 out.extend(character.escape_default().map(|escaped| escaped as u8));
             } else {
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());

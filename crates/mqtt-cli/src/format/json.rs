@@ -8,6 +8,7 @@
 use std::io::{self, Write};
 
 use jiff::Zoned;
+use mqtt_client::session::is_unprintable;
 use mqtt_codec::{Publish, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
@@ -57,18 +58,24 @@ pub(super) fn write_value(
     None
 }
 
-/// JSON lets DEL and the control characters above it pass, which a terminal must not get. They stand in
-/// strings only, where an escape says the same.
 fn escape_controls(start: usize, out: &mut Vec<u8>) {
     let json = String::from_utf8_lossy(out.get(start..).unwrap_or_default()).into_owned();
     out.truncate(start);
+    out.extend_from_slice(escaped(&json).as_bytes());
+}
+
+/// Returns JSON of the same meaning without unprintable characters. JSON lets those above U+007E pass, and a terminal
+/// must not get them. They stand in strings only, where an escape says the same.
+pub(crate) fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        if matches!(character, '\u{7f}'..='\u{9f}') {
-            out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-        } else {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        // Below U+0020 there is only white space between values.
+        match character >= '\u{7f}' && is_unprintable(character) {
+            true => text += &format!("\\u{:04x}", u32::from(character)),
+            false => text.push(character),
         }
     }
+    text
 }
 
 fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {

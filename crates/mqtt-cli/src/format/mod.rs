@@ -15,6 +15,7 @@ use mqtt_codec::Publish;
 
 pub(crate) use field::visible;
 use field::{Conversion, Field, Layout};
+pub(crate) use json::escaped;
 
 /// A format, read and found to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -276,10 +276,10 @@ fn a_terminal_gets_no_control_characters_of_the_senders() {
         String::from_utf8(out).unwrap(),
         "\x1b\\u{1b}[2J\\xff\\u{9b}ä\n"
     );
-    let message = Message::new(TopicName::new("t").unwrap(), "\"\x7f\u{9b}\"");
+    let message = Message::new(TopicName::new("t").unwrap(), "\"\x7f\u{9b}\u{202e}\"");
     for (format, expected) in [
-        ("%j", "\"\\\"\\u007f\\u009b\\\"\"}"),
-        ("%J", "\"\\u007f\\u009b\"}"),
+        ("%j", "\"\\\"\\u007f\\u009b\\u202e\\\"\"}"),
+        ("%J", "\"\\u007f\\u009b\\u202e\"}"),
     ] {
         let out = formatted(format, &message, Delivery::AtMostOnce, style);
         let json = String::from_utf8(out).unwrap();

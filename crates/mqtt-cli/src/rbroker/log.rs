@@ -10,6 +10,7 @@ use jiff::Zoned;
 use jiff::fmt::strtime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mqtt_broker::{CONNECTIONS, LogDestination, LogSettings, LogTypes};
+use mqtt_session::PrintableLines;
 
 use crate::logger::print_error;
 use crate::sink::{Sink, Stream};
@@ -176,7 +177,9 @@ impl Log for BrokerLog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = record.args();
+        // Texts of clients are escaped where they are inserted; this is the line behind that one.
+        let text = record.args().to_string();
+        let text = PrintableLines(&text);
         let line = format!("{}{text}\n", self.prefix());
         for destination in &self.destinations {
             match destination {

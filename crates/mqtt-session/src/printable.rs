@@ -1,0 +1,79 @@
+//! Text of a peer's, made harmless for terminals and for logs that are read line by line.
+
+use std::fmt;
+
+/// Returns `true` for characters that change how the text around them is shown: control characters (with DEL and the
+/// C1 controls, which terminals take for commands), bidirectional embeddings, overrides and isolates, and the
+/// separators of lines and paragraphs.
+pub fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Text of the peer's, made harmless: unprintable characters come out as escapes.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.0, is_unprintable, f)
+    }
+}
+
+/// The same for a text of several lines: newlines and tabs are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct PrintableLines<'a>(pub &'a str);
+
+impl fmt::Display for PrintableLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_escaped = |character| is_unprintable(character) && !matches!(character, '\n' | '\t');
+        write_escaped(self.0, is_escaped, f)
+    }
+}
+
+fn write_escaped(
+    text: &str,
+    is_escaped: impl Fn(char) -> bool,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut rest = text;
+    while let Some(position) = rest.find(&is_escaped) {
+        let (plain, from) = rest.split_at_checked(position).unwrap_or((rest, ""));
+        f.write_str(plain)?;
+        let mut characters = from.chars();
+        if let Some(character) = characters.next() {
+            write!(f, "{}", character.escape_default())?;
+        }
+        rest = characters.as_str();
+    }
+    f.write_str(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_changes_how_text_is_shown_and_nothing_else() {
+        let table = [
+            ("", ""),
+            ("plain ünïcode עברית 😀", "plain ünïcode עברית 😀"),
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("\n\r\t", "\\n\\r\\t"),
+            ("\u{7f}\u{80}\u{9b}", "\\u{7f}\\u{80}\\u{9b}"),
+            (
+                "\u{202a}\u{202e}\u{2066}x\u{2069}",
+                "\\u{202a}\\u{202e}\\u{2066}x\\u{2069}",
+            ),
+            ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(Printable(text).to_string(), expected);
+        }
+        let lines = PrintableLines("a\n\tb\u{85}\u{202d}").to_string();
+        assert_eq!(lines, "a\n\tb\\u{85}\\u{202d}");
+    }
+}
