@@ -271,3 +271,46 @@ fn payloads_of_all_kinds_arrive_as_they_are() {
         assert!(client.read(sent.len()) == sent, "{} bytes", payload.len());
     }
 }
+
+/// A peer decides how many lines it causes and how long its names are.
+#[test]
+fn a_flood_of_connects_makes_a_log_that_is_smaller_than_the_flood() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let connect = |identifier: &str| {
+        let body = [b"\x00\x04MQTT\x04\x02\x00\x00", &text(identifier)[..]].concat();
+        packet(0x10, &body)
+    };
+    let long = connect(&"\u{1}".repeat(65_000));
+    let short = connect("short");
+    let mut sent = 0;
+    for number in 0..400 {
+        let bytes = if number % 10 == 0 { &long } else { &short };
+        let mut client = RawClient::open(broker.address());
+        client.send(bytes);
+        client.read(4);
+        sent += bytes.len();
+    }
+    let log = broker.wait_for_log("more in the last second.");
+    assert!(log.len() < sent / 10, "{} bytes for {sent}", log.len());
+    assert!(log.contains("Client \\u{1}\\u{1}"), "{log}");
+    assert!(log.contains("as short (p4, c1, k0)."), "{log}");
+}
+
+/// One line for each message would let a client fill the disk with the log.
+#[test]
+fn repeated_refusals_are_logged_a_few_times_a_second_with_a_count() {
+    let acl = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(acl.path(), "topic read #\n").unwrap();
+    let settings = format!("acl_file {}", acl.path().display());
+    let broker = Broker::start_silent(tests::Kind::Rbroker, &settings);
+    let mut client = RawClient::connect(broker.address(), 4, "denied");
+    let publish = packet(0x30, &[&text("t")[..], b"x"].concat());
+    client.send(&publish.repeat(1000));
+    client.ping();
+    let log = broker.wait_for_log("Denied PUBLISH from denied: ");
+    let lines = log
+        .matches("Denied PUBLISH from denied ('t', 1 bytes)")
+        .count();
+    // All 1000 are handled within few seconds, each with three lines and a count.
+    assert!((3..100).contains(&lines), "{lines} lines");
+}

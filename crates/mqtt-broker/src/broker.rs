@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Connect, Disconnect, PacketType, ReasonCode, Role};
-use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Observer, Printable};
+use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Excerpt, Observer};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
 use crate::check_queue::{CheckQueue, PeerGroup};
 use crate::client::{Client, ClientKey, Expiry};
+use crate::log_limiter::{LogEvent, LogLimiter};
 use crate::promises::{Promises, Promising};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
@@ -59,6 +60,7 @@ pub struct Broker {
     /// Used again by each message.
     pub(crate) matched: Vec<Subscriber>,
     pub(crate) statistics: Statistics,
+    pub(crate) log_limiter: LogLimiter,
 }
 
 /// One connection.
@@ -113,6 +115,7 @@ impl Broker {
             random,
             matched: Vec::new(),
             statistics: Statistics::default(),
+            log_limiter: LogLimiter::default(),
         }
     }
 
@@ -234,6 +237,7 @@ impl Broker {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.log_limiter.handle_timeout(now);
         while let Some(key) = self.timers.pop(now) {
             match key {
                 TimerKey::Connection(id) => {
@@ -256,7 +260,8 @@ impl Broker {
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first()
+        let deadlines = [self.timers.first(), self.log_limiter.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next connection that may have bytes to write, or has ended.
@@ -308,6 +313,7 @@ impl Broker {
 
     /// Ends every connection: the server shuts down.
     pub fn shut_down(&mut self, now: Instant) {
+        self.log_limiter.finish();
         let ids: Vec<_> = self.connections.keys().collect();
         for id in ids {
             if let Some(link) = self.connections.get_mut(id) {
@@ -386,7 +392,12 @@ impl Broker {
             self.checks.remove(PeerGroup::of(&link.peer), id);
         }
         let Some(key) = link.client.take() else {
-            log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
+            if self
+                .log_limiter
+                .admits_from(now, LogEvent::Disconnected, &link.peer)
+            {
+                log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
+            }
             return;
         };
         self.statistics.connected -= 1;
@@ -395,8 +406,13 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let name = Printable(&client.identifier);
-        log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Why(reason));
+        if self
+            .log_limiter
+            .admits_from(now, LogEvent::Disconnected, peer)
+        {
+            let name = Excerpt(&client.identifier);
+            log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Why(reason));
+        }
         client.connection = None;
         client.session = Some(Box::new(session));
         if let CloseReason::Disconnected(disconnect) = reason {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
-use mqtt_session::{Defect, Printable, Session};
+use mqtt_session::{Defect, Excerpt, Session};
 
 use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry};
+use crate::log_limiter::LogEvent;
 use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
@@ -78,8 +79,13 @@ impl Broker {
         reason_code: ReasonCode,
     ) {
         if let Some(link) = self.connections.get_mut(id) {
-            let name = Printable(&connect.client_identifier);
-            log::info!(target: EVENTS, "Client {name} [{}] refused: {reason_code}.", link.peer);
+            if self
+                .log_limiter
+                .admits_from(now, LogEvent::Refused, &link.peer)
+            {
+                let name = Excerpt(&connect.client_identifier);
+                log::info!(target: EVENTS, "Client {name} [{}] refused: {reason_code}.", link.peer);
+            }
             link.connection
                 .refuse(now, reason_code, ConnackProperties::default());
         }
@@ -97,8 +103,10 @@ impl Broker {
         if let Some(reason_code) = self.refusal(access, &connect) {
             return self.refuse(now, id, &connect, reason_code);
         }
-        if let Err(reason_code) = mount_will(&mut connect, access.mount_point.as_deref()) {
-            return self.refuse(now, id, &connect, reason_code);
+        match mount_will(&mut connect, access.mount_point.as_deref()) {
+            Err(reason_code) => return self.refuse(now, id, &connect, reason_code),
+            Ok(Some(topic_name)) => self.log_denied_will(now, &connect, &topic_name),
+            Ok(None) => {}
         }
         let (identifier, assigned) = self.client_identifier(listener, &connect);
         let owner = self.owner_of(now, &identifier, connect.user_name.as_deref(), listener);
@@ -108,7 +116,7 @@ impl Broker {
         }
         let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
         let (key, mut session) = self.find_session(now, id, &identifier, starts_anew);
-        self.log_connect(id, &identifier, &connect);
+        self.log_connect(now, id, &identifier, &connect);
         let asked = Expiry::of_connect(&connect);
         let expiry = asked.at_most(self.limits.longest_session);
         let properties = ConnackProperties {
@@ -237,19 +245,33 @@ impl Broker {
         }
     }
 
-    fn log_connect(&self, id: ConnectionId, identifier: &str, connect: &Connect) {
+    fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
+        let name = &connect.client_identifier;
+        if self.log_limiter.admits(now, LogEvent::WillDenied, name) {
+            let (name, topic_name) = (Excerpt(name), Excerpt(topic_name));
+            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
+        }
+    }
+
+    fn log_connect(&mut self, now: Instant, id: ConnectionId, identifier: &str, connect: &Connect) {
         let Some(link) = self.connections.get(id) else {
             return;
         };
+        if !self
+            .log_limiter
+            .admits_from(now, LogEvent::Connected, &link.peer)
+        {
+            return;
+        }
         let user_name = match &connect.user_name {
-            Some(user_name) => format!(", u'{}'", Printable(user_name)),
+            Some(user_name) => format!(", u'{}'", Excerpt(user_name)),
             None => String::new(),
         };
         log::info!(
             target: CONNECTIONS,
             "New client connected from {} as {} (p{}, c{}, k{}{user_name}).",
             link.peer,
-            Printable(identifier),
+            Excerpt(identifier),
             connect.protocol_version.level(),
             u8::from(connect.clean_start),
             connect.keep_alive,
@@ -260,7 +282,7 @@ impl Broker {
                 let (message, qos) = (&will.message, will.qos);
                 let (length, retain) = (message.payload.len(), u8::from(message.retain));
                 log::debug!(target: EVENTS, "Will message specified ({length} bytes) (r{retain}, q{qos}).");
-                log::debug!(target: EVENTS, "\t{}", Printable(&message.topic_name));
+                log::debug!(target: EVENTS, "\t{}", Excerpt(&message.topic_name));
             }
         }
     }
@@ -328,24 +350,28 @@ impl Broker {
 }
 
 /// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind
-/// a mount point its topic would look like an ordinary one.
+/// a mount point its topic would look like an ordinary one. Returns the topic of a will that was removed.
 ///
 /// # Errors
 /// If the topic is too long with the mount point.
-fn mount_will(connect: &mut Connect, mount_point: Option<&str>) -> Result<(), ReasonCode> {
+fn mount_will(
+    connect: &mut Connect,
+    mount_point: Option<&str>,
+) -> Result<Option<TopicName>, ReasonCode> {
     let Some(will) = &mut connect.will else {
-        return Ok(());
+        return Ok(None);
     };
     let topic_name = &will.message.topic_name;
     if publishing::is_reserved(topic_name) {
-        let name = Printable(&connect.client_identifier);
-        log::info!(target: EVENTS, "Denied will of {name} ('{}')", Printable(topic_name));
+        let topic_name = topic_name.clone();
         connect.will = None;
-    } else if let Some(mount_point) = mount_point {
+        return Ok(Some(topic_name));
+    }
+    if let Some(mount_point) = mount_point {
         will.message.topic_name = TopicName::new(&format!("{mount_point}{topic_name}"))
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Where answers for this client may go, if it asks: a part of the topics that no other client is told

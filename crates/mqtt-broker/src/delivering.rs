@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
-use mqtt_session::{Outgoing, Printable, PublishError};
+use mqtt_session::{Excerpt, Outgoing, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
 use crate::client::ClientKey;
+use crate::log_limiter::LogEvent;
 use crate::queue::Queued;
 use crate::record::Record;
 use crate::routing::{Copy, Routed};
@@ -140,8 +141,11 @@ impl Broker {
                 }
                 // Too large for this client: as if it were delivered [MQTT-3.1.2-25].
                 Err(PublishError::Encode(error)) => {
-                    let name = Printable(&client.identifier);
-                    log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+                    let name = &client.identifier;
+                    if self.log_limiter.admits(now, LogEvent::NotSent, name) {
+                        let name = Excerpt(name);
+                        log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+                    }
                     done.push(number);
                 }
                 Err(_) => done.push(number),
@@ -222,7 +226,7 @@ impl Broker {
         self.statistics.dropped += 1;
         if let Some(client) = self.clients.get_mut(key) {
             if client.queue.overflows() {
-                let name = Printable(&client.identifier);
+                let name = Excerpt(&client.identifier);
                 log::warn!(
                     target: EVENTS,
                     "Outgoing messages are being dropped for client {name}."

@@ -29,6 +29,7 @@ mod connect;
 mod crowding;
 mod delivering;
 mod listening;
+mod log_limiter;
 mod peers;
 mod promises;
 mod publishing;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Delivery, ProtocolVersion, Publish, QoS, ReasonCode, Will};
-use mqtt_session::Printable;
+use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::ClientKey;
+use crate::log_limiter::LogEvent;
 use crate::routing::Routed;
 use crate::statistics::SYSTEM;
 use crate::{EVENTS, Right};
@@ -40,7 +41,10 @@ impl Broker {
         }
         let before = self.record_count();
         let reason_code = match self.denial(publisher, as_sent, publish) {
-            Some(reason_code) => reason_code,
+            Some(denial) => {
+                self.log_denial(now, publisher, publish, denial);
+                denial.reason_code()
+            }
             None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
             None => ReasonCode::NoMatchingSubscribers,
         };
@@ -94,50 +98,49 @@ impl Broker {
 
     /// Why a message is acknowledged and goes nowhere, if it does.
     /// `as_sent` is the topic name without the mount point.
-    fn denial(
-        &self,
-        publisher: ClientKey,
-        as_sent: &str,
-        publish: &Publish<'_>,
-    ) -> Option<ReasonCode> {
-        let name = || {
-            self.clients
-                .get(publisher)
-                .map_or("", |client| &client.identifier)
-        };
+    fn denial(&self, publisher: ClientKey, as_sent: &str, publish: &Publish<'_>) -> Option<Denial> {
         if is_reserved(as_sent) || is_reserved(publish.topic_name) {
-            // Not logged: a client that reports to `$SYS` every second would fill the log.
-            return Some(ReasonCode::NotAuthorized);
+            return Some(Denial::Reserved);
         }
         if publish.payload.len() > self.limits.maximum_payload {
-            log::info!(
-                target: EVENTS,
-                "Dropped too large PUBLISH from {} ({} bytes)",
-                Printable(name()),
-                publish.payload.len()
-            );
-            return Some(ReasonCode::QuotaExceeded);
+            return Some(Denial::TooLarge);
         }
         if !self.may(publisher, publish.topic_name, Right::Write) {
-            log::info!(
-                target: EVENTS,
-                "Denied PUBLISH from {} ('{}', {} bytes)",
-                Printable(name()),
-                Printable(publish.topic_name),
-                publish.payload.len()
-            );
-            return Some(ReasonCode::NotAuthorized);
+            return Some(Denial::NotAllowed);
         }
-        if self.lacks_room(publish) {
-            log::info!(
-                target: EVENTS,
-                "Refused PUBLISH from {} ('{}'): there is no room for it",
-                Printable(name()),
-                Printable(publish.topic_name)
-            );
-            return Some(ReasonCode::QuotaExceeded);
+        self.lacks_room(publish).then_some(Denial::NoRoom)
+    }
+
+    fn log_denial(
+        &mut self,
+        now: Instant,
+        publisher: ClientKey,
+        publish: &Publish<'_>,
+        denial: Denial,
+    ) {
+        let client = self.clients.get(publisher);
+        let name = client.map_or("", |client| &*client.identifier);
+        let event = denial.log_event();
+        if !event.is_some_and(|event| self.log_limiter.admits(now, event, name)) {
+            return;
         }
-        None
+        let (name, length) = (Excerpt(name), publish.payload.len());
+        let topic_name = Excerpt(publish.topic_name);
+        match denial {
+            Denial::Reserved => {}
+            Denial::TooLarge => {
+                log::info!(target: EVENTS, "Dropped too large PUBLISH from {name} ({length} bytes)");
+            }
+            Denial::NotAllowed => {
+                log::info!(target: EVENTS, "Denied PUBLISH from {name} ('{topic_name}', {length} bytes)");
+            }
+            Denial::NoRoom => {
+                log::info!(
+                    target: EVENTS,
+                    "Refused PUBLISH from {name} ('{topic_name}'): there is no room for it"
+                );
+            }
+        }
     }
 
     /// The topic name with the mount point of the listener before it, if there is one.
@@ -166,10 +169,12 @@ impl Broker {
             .map(|client| Arc::clone(&client.identifier));
         let name = name.unwrap_or_default();
         if !self.may(key, &will.message.topic_name, Right::Write) {
-            log::info!(target: EVENTS, "Denied will of {}", Printable(&name));
+            if self.log_limiter.admits(now, LogEvent::WillDenied, &name) {
+                log::info!(target: EVENTS, "Denied will of {}", Excerpt(&name));
+            }
             return;
         }
-        log::debug!(target: EVENTS, "Sending will of {}", Printable(&name));
+        log::debug!(target: EVENTS, "Sending will of {}", Excerpt(&name));
         // The packet identifier is nobody's: only the QoS counts here.
         let delivery = Delivery::first(will.qos, mqtt_codec::PacketIdentifier::FIRST);
         let message = &will.message;
@@ -210,6 +215,34 @@ pub(crate) fn is_reserved(topic_name: &str) -> bool {
     // The prefixes end with a slash, so that `$SYSTEM/x` stays a topic of the clients.
     let has_prefix = |prefix: &&str| topic_name.starts_with(*prefix);
     topic_name.starts_with('$') && [SYSTEM, "$CONTROL/", "$share/"].iter().any(has_prefix)
+}
+
+/// Why a message is acknowledged and goes nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denial {
+    Reserved,
+    TooLarge,
+    NotAllowed,
+    NoRoom,
+}
+
+impl Denial {
+    fn reason_code(self) -> ReasonCode {
+        match self {
+            Self::TooLarge | Self::NoRoom => ReasonCode::QuotaExceeded,
+            Self::Reserved | Self::NotAllowed => ReasonCode::NotAuthorized,
+        }
+    }
+
+    /// A message to a reserved topic is not logged: a client that reports to `$SYS` every second would fill the log.
+    fn log_event(self) -> Option<LogEvent> {
+        match self {
+            Self::Reserved => None,
+            Self::TooLarge => Some(LogEvent::PublishTooLarge),
+            Self::NotAllowed => Some(LogEvent::PublishDenied),
+            Self::NoRoom => Some(LogEvent::PublishRefused),
+        }
+    }
 }
 
 /// Whether a client may publish to this topic: not too deep, and without the control characters

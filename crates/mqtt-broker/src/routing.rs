@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use mqtt_codec::{
     Delivery, Message, Publish, QoS, SubscriptionIdentifiers, TopicFilter, TopicName,
 };
-use mqtt_session::Printable;
+use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, Link, TimerKey};
 use crate::client::ClientKey;
+use crate::log_limiter::LogEvent;
 use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Chosen, Fitness, Share, Subscriber};
@@ -171,8 +172,10 @@ impl Broker {
     ) {
         let (topic_name, size) = (routed.publish.topic_name, routed.publish.payload.len());
         if self.is_full || size > 0 && !self.retained.has_room(topic_name, size, &self.limits) {
-            let topic_name = Printable(topic_name);
-            log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+            if self.log_limiter.admits(now, LogEvent::NotRetained, "") {
+                let topic_name = Excerpt(topic_name);
+                log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+            }
             return;
         }
         let Some(message) = routed.owned() else {

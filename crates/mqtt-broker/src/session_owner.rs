@@ -5,10 +5,11 @@
 
 use std::time::Instant;
 
-use mqtt_session::Printable;
+use mqtt_session::Excerpt;
 
 use crate::EVENTS;
 use crate::broker::Broker;
+use crate::log_limiter::LogEvent;
 
 /// The owner of the session that a client asks for by its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Broker {
             return SessionOwner::Same;
         };
         let mount_point = |listener| self.access(listener).mount_point.as_deref();
-        let (who, name) = (&client.who, Printable(identifier));
+        let (who, name) = (&client.who, Excerpt(identifier));
         if who.user_name.as_deref() == user_name
             && mount_point(who.listener) == mount_point(listener)
         {
@@ -51,7 +52,12 @@ impl Broker {
             log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
             return SessionOwner::Gone;
         }
-        log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
+        if self
+            .log_limiter
+            .admits(now, LogEvent::OtherOwner, identifier)
+        {
+            log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
+        }
         SessionOwner::Other
     }
 }

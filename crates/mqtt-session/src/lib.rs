@@ -57,6 +57,6 @@ pub use error::{CloseReason, PublishError};
 pub use event::{Event, Received};
 pub use limits::Config;
 pub use packet_log::{Direction, Observed, Observer, PACKETS};
-pub use printable::{Printable, PrintableLines, is_unprintable};
+pub use printable::{Excerpt, Printable, PrintableLines, is_unprintable};
 pub use session::{Change, Session};
 pub use traffic::{Count, Traffic};

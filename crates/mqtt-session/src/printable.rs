@@ -34,6 +34,27 @@ impl fmt::Display for PrintableLines<'_> {
     }
 }
 
+/// The beginning of such a text, for a line of a log: the peer chooses the length, and an escape takes more bytes than
+/// what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct Excerpt<'a>(pub &'a str);
+
+impl Excerpt<'_> {
+    /// Maximum number of characters that are shown.
+    const LENGTH: usize = 200;
+}
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = self.0.char_indices().nth(Self::LENGTH);
+        let shown = cut.and_then(|(end, _)| self.0.get(..end));
+        match shown {
+            None => Printable(self.0).fmt(f),
+            Some(shown) => write!(f, "{}…", Printable(shown)),
+        }
+    }
+}
+
 fn write_escaped(
     text: &str,
     is_escaped: impl Fn(char) -> bool,
@@ -55,6 +76,16 @@ fn write_escaped(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_ends_after_200_characters() {
+        let name = "é".repeat(200);
+        assert_eq!(Excerpt(&name).to_string(), name);
+        let long = format!("{name}\u{1}");
+        assert_eq!(Excerpt(&long).to_string(), format!("{name}…"));
+        let longest = "\u{1}".repeat(65_535);
+        assert_eq!(Excerpt(&longest).to_string().matches("\\u{1}").count(), 200);
+    }
 
     #[test]
     fn escapes_what_changes_how_text_is_shown_and_nothing_else() {

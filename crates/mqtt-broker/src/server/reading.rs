@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use mqtt_session::Printable;
+use mqtt_session::Excerpt;
 use mqtt_transport::ReadStatus;
 
 use super::{ACCEPT_PAUSE, Journal, MAXIMUM_UNWRITTEN, Server};
 use crate::crowding::PAUSE;
+use crate::log_limiter::LogEvent;
 use crate::peers::Peer;
 use crate::{CONNECTIONS, ConnectionId, EVENTS};
 
@@ -29,7 +30,9 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => {
                     // Those who are connected are served on; the others wait in the backlog.
-                    if !std::mem::replace(&mut self.cannot_accept, true) {
+                    let is_first = !std::mem::replace(&mut self.cannot_accept, true);
+                    let limiter = &mut self.broker.log_limiter;
+                    if is_first && limiter.admits(now, LogEvent::CannotAccept, "") {
                         log::warn!(
                             target: EVENTS,
                             "Cannot accept a connection: {error}. Others wait until one goes."
@@ -40,7 +43,10 @@ impl Server {
                 }
             };
             if self.has_too_many(index) {
-                log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
+                let limiter = &mut self.broker.log_limiter;
+                if limiter.admits_from(now, LogEvent::TooMany, &address) {
+                    log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
+                }
                 continue;
             }
             let slot = self.peers.next_index();
@@ -50,11 +56,14 @@ impl Server {
                 log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
                 continue;
             }
-            match bound.address.map(|bound| bound.port()) {
-                Some(port) => {
-                    log::info!(target: CONNECTIONS, "New connection from {address} on port {port}.");
+            let limiter = &mut self.broker.log_limiter;
+            if limiter.admits_from(now, LogEvent::Accepted, &address) {
+                match bound.address.map(|bound| bound.port()) {
+                    Some(port) => {
+                        log::info!(target: CONNECTIONS, "New connection from {address} on port {port}.");
+                    }
+                    None => log::info!(target: CONNECTIONS, "New connection on {address}."),
                 }
-                None => log::info!(target: CONNECTIONS, "New connection on {address}."),
             }
             let id = self.broker.open(now, address, index as u32);
             let peer = Peer {
@@ -156,10 +165,13 @@ impl Server {
                 // TLS and the like say why.
                 let explained = status.err().filter(|error| error.get_ref().is_some());
                 if let Some(error) = explained {
-                    let peer = self.broker.peer(id);
-                    let error = error.to_string(); // it may quote the peer
-                    let error = Printable(&error);
-                    log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
+                    let peer = self.broker.peer(id).to_owned();
+                    let limiter = &mut self.broker.log_limiter;
+                    if limiter.admits_from(now, LogEvent::TransportFailed, &peer) {
+                        let error = error.to_string(); // it may quote the peer
+                        let error = Excerpt(&error);
+                        log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
+                    }
                 }
                 self.end_unreadable(now, id, index);
             }
