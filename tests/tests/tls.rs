@@ -356,6 +356,12 @@ fn secrets_are_logged_and_ciphers_and_versions_chosen() {
         publish(&options, &certificates, &more).success();
         let secrets = std::fs::read_to_string(&log).unwrap();
         assert!(secrets.contains("CLIENT_TRAFFIC_SECRET_0 "), "{more}");
+        #[cfg(unix)]
+        {
+            let data = std::fs::metadata(&log).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&data.permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
         let sent = proxy.sent();
         let record = 5 + usize::from(u16::from_be_bytes([sent[0][3], sent[0][4]]));
         // 76 bytes of header, random and session identifier stand before the suites.

@@ -1,6 +1,9 @@
 //! The rules of the listeners as the configuration has them: who may come in, and which certificates are
 //! shown. Read at the start, and again when it is told to.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use mqtt_transport::Door;
 
 use crate::listening::door;
@@ -61,6 +64,36 @@ pub(crate) fn reload(
         doors.push(own.map_or_else(|| Ok(Door::default()), door)?);
     }
     Ok((access, doors))
+}
+
+/// Warns of each password file that every user of this machine can read: hashes can be guessed at leisure.
+pub(crate) fn warn_of_exposed_files(settings: &Settings, listeners: &[BoundListener]) {
+    let file_of = |bound: &BoundListener| {
+        let security = settings.security_of(bound.settings.as_ref());
+        security.password_file
+    };
+    let files: BTreeSet<_> = listeners.iter().filter_map(file_of).collect();
+    for path in files.iter().filter(|path| is_exposed(path)) {
+        log::warn!(
+            target: EVENTS,
+            "Password file {} can be read by every user of this machine (chmod o-r changes that).",
+            path.display()
+        );
+    }
+}
+
+#[cfg(unix)]
+fn is_exposed(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let others_read =
+        |data: std::fs::Metadata| data.is_file() && data.permissions().mode() & 0o004 != 0;
+    std::fs::metadata(path).is_ok_and(others_read)
+}
+
+/// Other systems have other permissions.
+#[cfg(not(unix))]
+fn is_exposed(_: &Path) -> bool {
+    false
 }
 
 /// Says in a line who can reach this broker, and how that is changed.

@@ -2,10 +2,11 @@
 //! mosquitto tools: the option, one space, and the rest of the line as its value.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::exit::{Failure, system_text};
+use crate::exit::{Failure, system_text, warn};
 
 /// A file with options is not larger: more is a mistake.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
@@ -34,7 +35,9 @@ pub(crate) fn read(
                 system_text(&error)
             ))
         })?;
-        return Ok(lines(&text, path));
+        let lines = lines(&text, path);
+        warn_if_exposed(path, &lines);
+        return Ok(lines);
     }
     let Some(folder) = folder() else {
         return Ok(Vec::new());
@@ -42,7 +45,11 @@ pub(crate) fn read(
     for name in names(called, program) {
         let path = folder.join(name);
         match content(&path) {
-            Ok(text) => return Ok(lines(&text, &path)),
+            Ok(text) => {
+                let lines = lines(&text, &path);
+                warn_if_exposed(&path, &lines);
+                return Ok(lines);
+            }
             Err(error) if is_absent(&error) => {}
             Err(error) => {
                 let path = path.display();
@@ -54,6 +61,35 @@ pub(crate) fn read(
         }
     }
     Ok(Vec::new())
+}
+
+/// Warns of a file with a password in it that every user of this machine can read.
+fn warn_if_exposed(path: &Path, lines: &[Line]) {
+    let is_password = |line: &Line| {
+        let option = line.words.first().and_then(|word| word.to_str());
+        option.is_some_and(|option| option == "--pw" || option.starts_with("-P"))
+    };
+    let is_exposed = || std::fs::metadata(path).is_ok_and(|data| others_can_read(&data));
+    if lines.iter().any(is_password) && is_exposed() {
+        let path = path.display();
+        warn(&format!(
+            "Options file '{path}' contains a password and can be read by every user of this machine (chmod o-r changes that)."
+        ));
+    }
+}
+
+/// Returns `true` for a file, not a pipe or the like, that every user of this machine can read.
+pub(crate) fn others_can_read(data: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        data.is_file() && data.permissions().mode() & 0o004 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = data; // other systems have other permissions
+        false
+    }
 }
 
 /// No file, and no folder: nothing was meant.

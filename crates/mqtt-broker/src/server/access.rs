@@ -24,6 +24,7 @@ impl Server {
         });
         match read {
             Ok((settings, access, doors)) => {
+                rules::warn_of_exposed_files(&settings, &self.listeners);
                 self.broker.set_limits(settings.limits);
                 self.broker.set_access(access);
                 self.broker.end_unadmitted(Instant::now());

@@ -197,6 +197,7 @@ impl Server {
             }
         }
         rules::announce(&self.listeners, &access);
+        rules::warn_of_exposed_files(&self.settings, &self.listeners);
         self.broker.set_access(access);
         let store = self.settings.store();
         let journal = store.map(|path| {

@@ -127,7 +127,12 @@ struct KeyLogFile(Mutex<File>);
 
 impl KeyLogFile {
     fn open(path: &Path) -> Result<Self, TlsSetupError> {
-        let file = File::options().append(true).create(true).open(path);
+        let mut options = File::options();
+        options.append(true).create(true);
+        // Who reads this file can decrypt the connections.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path);
         let file = file.map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
         Ok(Self(Mutex::new(file)))
     }

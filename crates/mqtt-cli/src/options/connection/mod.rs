@@ -14,7 +14,8 @@ use bytes::Bytes;
 use mqtt_client::{Options, Reconnect, Server};
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 
-use crate::exit::{Failure, system_text};
+use crate::exit::{Failure, system_text, warn};
+use crate::options_file::others_can_read;
 use crate::trace::{self, Form};
 
 use super::property::Properties;
@@ -305,6 +306,12 @@ fn read_password(path: &std::path::Path) -> Result<Bytes, Failure> {
     };
     let mut password = Vec::new();
     let file = std::fs::File::open(path).map_err(fail)?;
+    if file.metadata().is_ok_and(|data| others_can_read(&data)) {
+        let path = path.display();
+        warn(&format!(
+            "Password file '{path}' can be read by every user of this machine (chmod o-r changes that)."
+        ));
+    }
     let mut file = file.take(MAXIMUM_PASSWORD + 2);
     file.read_to_end(&mut password).map_err(fail)?;
     if password.last() == Some(&b'\n') {
