@@ -378,7 +378,7 @@ impl Broker {
     }
 
     /// The connection has ended, whoever ended it: what becomes of session and will.
-    fn handle_closed(&mut self, now: Instant, id: ConnectionId, reason: &CloseReason) {
+    pub(crate) fn handle_closed(&mut self, now: Instant, id: ConnectionId, reason: &CloseReason) {
         self.note_changes(id);
         let Some(link) = self.connections.get_mut(id) else {
             return;
@@ -529,6 +529,7 @@ impl std::fmt::Display for Why<'_> {
             CloseReason::Protocol(ReasonCode::SessionTakenOver, _) => {
                 f.write_str(": session taken over")
             }
+            CloseReason::Protocol(ReasonCode::QuotaExceeded, what) => write!(f, ": {what}"),
             CloseReason::Decode(mqtt_codec::DecodeError::PacketTooLarge) => {
                 f.write_str(": oversize packet")
             }

@@ -5,7 +5,10 @@
 //! A commit is of what was recorded before it began. What is recorded while it is made is for the next one,
 //! so a connection that always has more to promise still gets its output, commit by commit.
 
-use mqtt_session::Defect;
+use std::time::Instant;
+
+use mqtt_codec::ReasonCode;
+use mqtt_session::{CloseReason, Defect};
 
 use crate::broker::{Broker, ConnectionId};
 
@@ -109,6 +112,34 @@ impl Broker {
             }
             self.mark_changed(id);
         }
+    }
+
+    /// Ends these connections because what they wait for cannot be stored. Output that promises something is discarded
+    /// and replaced by the reason, which waits for nothing.
+    pub fn end_unkept(&mut self, now: Instant, ids: &[ConnectionId]) {
+        for id in ids.iter().copied() {
+            if self.has_ended(id) {
+                continue; // its last output waits on, for as long as the socket lingers
+            }
+            let kept = self.output(id).len();
+            let reason_code = ReasonCode::QuotaExceeded;
+            if let Some(link) = self.connections.get_mut(id) {
+                link.connection.disconnect_without(now, kept, reason_code);
+            }
+            let what = "there is no room to store what it waits for";
+            self.handle_closed(now, id, &CloseReason::Protocol(reason_code, what));
+            if let Some(link) = self.connections.get_mut(id) {
+                link.promises = None;
+            }
+            self.mark_changed(id);
+        }
+        let connections = &self.connections;
+        let promises = |id: &ConnectionId| {
+            let link = connections.get(*id);
+            link.is_some_and(|link| link.promises.is_some())
+        };
+        self.promising.committing.retain(promises);
+        self.promising.next.retain(promises);
     }
 
     /// Whether output of this connection waits for a commit.

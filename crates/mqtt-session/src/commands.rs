@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Delivery, Disconnect, EncodeError, Packet, PacketIdentifier, ProtocolVersion, Publish,
-    QoS, ReasonCode, Role, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter,
-    Unsubscribe, UnsubscribeProperties,
+    Ack, ConnackProperties, Delivery, Disconnect, EncodeError, Packet, PacketIdentifier,
+    ProtocolVersion, Publish, QoS, ReasonCode, Role, Suback, Subscribe, SubscribeProperties,
+    Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
 };
 
 use crate::connection::{Connection, Request, State};
@@ -170,6 +170,19 @@ impl Connection {
         if let Some(parts) = self.seldom.get_mut() {
             parts.pending.clear();
         }
+    }
+
+    /// Server: ends the connection and takes back the output behind its next `kept` bytes, which promises something that
+    /// is not true. A packet that was written in part is completed, and then a client of 5.0 gets DISCONNECT. One whose
+    /// CONNACK is taken back gets a CONNACK with the reason instead [MQTT-3.14.0-1].
+    pub fn disconnect_without(&mut self, now: Instant, kept: usize, reason_code: ReasonCode) {
+        self.output.truncate(kept);
+        let is_answered = self.output.has_written() || !self.output.pending().is_empty();
+        if !is_answered && self.state == State::Connected {
+            self.state = State::Answering;
+            self.refuse(now, reason_code, ConnackProperties::default());
+        }
+        self.disconnect(now, Disconnect::new(reason_code));
     }
 
     /// Sends a new message, with a topic alias where the peer takes one.

@@ -9,6 +9,10 @@ const KEPT_CAPACITY: usize = 4096;
 pub(crate) struct Output {
     bytes: Vec<u8>,
     written: usize,
+    /// The first packet in `bytes` begins here; before it is the rest of one whose beginning was dropped.
+    first_packet: usize,
+    /// Set once a byte was written.
+    has_written: bool,
 }
 
 impl Output {
@@ -27,17 +31,51 @@ impl Output {
 
     pub(crate) fn consume(&mut self, count: usize) {
         self.written += count;
+        self.has_written |= count > 0;
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {
             // A peer that always has something to come must not make the buffer grow for ever.
+            self.first_packet = self.packet_end(self.written) - self.written;
             self.bytes.drain(..self.written);
             self.written = 0;
         }
     }
 
+    /// Returns `true` once a byte was written.
+    pub(crate) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    /// Discards what waits behind the next `kept` bytes. A packet that reaches into them, or was written in part, stays
+    /// whole.
+    pub(crate) fn truncate(&mut self, kept: usize) {
+        let end = self.packet_end(self.written + kept);
+        self.bytes.truncate(end);
+    }
+
+    /// The position of the first packet that begins at `position` or behind it.
+    fn packet_end(&self, position: usize) -> usize {
+        let mut end = self.first_packet;
+        while end < position {
+            // A fixed header: the type, and the remaining length in up to four bytes.
+            let lengths = self.bytes.get(end + 1..).unwrap_or_default();
+            let mut remaining = 0;
+            let mut header = 1;
+            for byte in lengths.iter().take(4) {
+                remaining |= usize::from(byte & 0x7F) << (7 * (header - 1));
+                header += 1;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            end += header + remaining;
+        }
+        end.min(self.bytes.len())
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.written = 0;
+        (self.written, self.first_packet) = (0, 0);
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes = Vec::new();
         } else {
@@ -49,6 +87,40 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn truncating_leaves_whole_packets_wherever_writing_has_got_to() {
+        let topic_name = mqtt_codec::TopicName::new("t").unwrap();
+        let message = |size: usize| mqtt_codec::Message::new(topic_name.clone(), vec![b'x'; size]);
+        for sizes in [[0, 1, 2], [200, 3, 20_000]] {
+            let mut whole = Output::default();
+            let mut ends = vec![0];
+            for size in sizes {
+                let message = message(size);
+                let packet = Packet::Publish(message.publish(mqtt_codec::Delivery::AtMostOnce));
+                whole
+                    .push(&packet, ProtocolVersion::V5_0, u32::MAX)
+                    .unwrap();
+                ends.push(whole.bytes.len());
+            }
+            let all = whole.bytes.clone();
+            let step = all.len() / 40 + 1;
+            for written in (0..all.len()).step_by(step) {
+                for kept in (0..=all.len() - written).step_by(step) {
+                    let mut output = Output {
+                        bytes: all.clone(),
+                        ..Output::default()
+                    };
+                    // In two pieces, so that the beginning is dropped between them.
+                    output.consume(written / 2);
+                    output.consume(written - written / 2);
+                    output.truncate(kept);
+                    let end = ends.iter().find(|end| **end >= written + kept).unwrap();
+                    assert_eq!(output.pending(), &all[written..*end], "{written} {kept}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_buffer_that_is_never_empty_does_not_grow() {

@@ -59,12 +59,8 @@ impl Server {
             Some(Committed::NoRoom) => {
                 self.broker.set_full(true);
                 // They were told to wait once; now they are better off elsewhere, or later.
-                for id in std::mem::take(&mut self.held) {
-                    if let Some(index) = self.peers.index_of(id) {
-                        self.broker.handle_close(now, id);
-                        self.close(now, id, index);
-                    }
-                }
+                let held = std::mem::take(&mut self.held);
+                self.broker.end_unkept(now, &held);
                 self.held = self.broker.awaiting_commit().to_vec();
             }
         }
