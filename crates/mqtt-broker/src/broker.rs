@@ -14,6 +14,7 @@ use slotmap::{SlotMap, new_key_type};
 use crate::access::Rules;
 use crate::check_queue::{CheckQueue, PeerGroup};
 use crate::client::{Client, ClientKey, Expiry};
+use crate::dump::Dump;
 use crate::log_limiter::{LogEvent, LogLimiter};
 use crate::promises::{Promises, Promising};
 use crate::record::Record;
@@ -61,6 +62,8 @@ pub struct Broker {
     pub(crate) matched: Vec<Subscriber>,
     pub(crate) statistics: Statistics,
     pub(crate) log_limiter: LogLimiter,
+    /// How far the subscriptions and retained messages were logged, if somebody has asked for them.
+    pub(crate) dump: Option<Dump>,
 }
 
 /// One connection.
@@ -116,6 +119,7 @@ impl Broker {
             matched: Vec::new(),
             statistics: Statistics::default(),
             log_limiter: LogLimiter::default(),
+            dump: None,
         }
     }
 

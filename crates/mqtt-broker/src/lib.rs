@@ -28,6 +28,7 @@ mod client;
 mod connect;
 mod crowding;
 mod delivering;
+mod dump;
 mod listening;
 mod log_limiter;
 mod peers;

@@ -2,7 +2,7 @@
 //! ends it at once.
 
 #[cfg(unix)]
-pub(crate) use unix::{Interrupts, hang_ups};
+pub(crate) use unix::{Interrupts, Requests};
 
 #[cfg(unix)]
 mod unix {
@@ -11,7 +11,9 @@ mod unix {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{
+        SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+    };
 
     use crate::exit::Status;
 
@@ -24,11 +26,36 @@ mod unix {
         pub(crate) source: mio::net::UnixStream,
     }
 
-    /// Becomes readable with each SIGHUP.
-    pub(crate) fn hang_ups() -> io::Result<mio::net::UnixStream> {
+    /// The signals by which an administrator asks a service for something. Each becomes readable with its signal.
+    #[derive(Debug)]
+    pub(crate) struct Requests {
+        /// SIGHUP: read the configuration again.
+        pub(crate) reload: mio::net::UnixStream,
+        /// SIGUSR1: write the store.
+        pub(crate) save: mio::net::UnixStream,
+        /// SIGUSR2: log subscriptions and retained messages.
+        pub(crate) dump: mio::net::UnixStream,
+    }
+
+    impl Requests {
+        /// To be called before anything that takes long: a signal that comes before this ends the program. Signals that
+        /// mean nothing to a service, and would end it, are ignored.
+        pub(crate) fn listen() -> io::Result<Self> {
+            for signal in [SIGALRM, SIGVTALRM, SIGPROF, SIGIO] {
+                signal_hook::flag::register(signal, Arc::default())?;
+            }
+            Ok(Self {
+                reload: source(SIGHUP)?,
+                save: source(SIGUSR1)?,
+                dump: source(SIGUSR2)?,
+            })
+        }
+    }
+
+    fn source(signal: i32) -> io::Result<mio::net::UnixStream> {
         let (source, end) = UnixStream::pair()?;
         source.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(SIGHUP, end)?;
+        signal_hook::low_level::pipe::register(signal, end)?;
         Ok(mio::net::UnixStream::from_std(source))
     }
 

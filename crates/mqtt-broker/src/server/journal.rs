@@ -44,6 +44,10 @@ pub(super) struct Journal {
     /// The bytes of the payloads of both, and of the commit that is being made.
     bytes: usize,
     retry_at: Option<Instant>,
+    /// Set while somebody waits for all that is recorded to be on the disk, whatever the policy says.
+    is_sync_requested: bool,
+    /// Set while a commit is made that somebody has asked for.
+    is_saving: bool,
 }
 
 /// What became of a commit.
@@ -95,6 +99,8 @@ impl Journal {
             waiting: Vec::new(),
             bytes: 0,
             retry_at: None,
+            is_sync_requested: false,
+            is_saving: false,
         })
     }
 
@@ -129,6 +135,12 @@ impl Journal {
         self.retry_at.is_some() || self.is_too_much()
     }
 
+    /// Makes the next commit one that is on the disk when it is done.
+    pub(super) fn request_sync(&mut self) {
+        log::info!(target: EVENTS, "Saving the store to {}.", self.path.display());
+        self.is_sync_requested = true;
+    }
+
     fn is_too_much(&self) -> bool {
         self.waiting.len() + self.unsynced.len() > MAXIMUM_WAITING || self.bytes > MAXIMUM_BYTES
     }
@@ -140,11 +152,14 @@ impl Journal {
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
         let is_due = self.poll_timeout().is_some_and(|due| due <= clock.now);
         let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_due;
-        if has_to_wait || self.waiting.is_empty() && !is_due {
+        let is_wanted = is_due || self.is_sync_requested;
+        if has_to_wait || self.waiting.is_empty() && !is_wanted {
             return Ok(false);
         }
         // What has waited for room has waited long enough.
-        let is_sync = self.store.is_none() || self.is_too_much();
+        let is_requested = std::mem::take(&mut self.is_sync_requested);
+        self.is_saving |= is_requested;
+        let is_sync = self.store.is_none() || self.is_too_much() || is_requested;
         let commit = self.next_commit(clock, is_sync);
         self.committer.begin(commit)?;
         self.is_busy = true;
@@ -199,6 +214,9 @@ impl Journal {
         if self.store.as_ref().is_some_and(Store::is_synced) {
             self.unsynced.clear();
             self.bytes = self.waiting.iter().map(Record::payload_length).sum();
+        }
+        if std::mem::take(&mut self.is_saving) {
+            log::info!(target: EVENTS, "The store is saved.");
         }
         if self.retry_at.take().is_some() {
             log::info!(target: EVENTS, "There is room again: what waited is stored.");

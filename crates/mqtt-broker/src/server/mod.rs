@@ -5,6 +5,7 @@ mod committer;
 mod error;
 mod journal;
 mod reading;
+mod signals;
 #[cfg(test)]
 mod slow_disk;
 #[cfg(unix)]
@@ -23,6 +24,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_transport::{Listener, ReadBuffer};
 
 use self::journal::Journal;
+use self::signals::SignalSource;
 use crate::checker::Checker;
 use crate::client::ClientKey;
 use crate::listening::{bind_listener, door, listen};
@@ -36,6 +38,12 @@ const RELOAD: Token = Token(usize::MAX - 2);
 
 /// Something was done beside the loop: a password checked, a commit made.
 const DONE: Token = Token(usize::MAX - 3);
+
+/// The store is to be written.
+const SAVE: Token = Token(usize::MAX - 5);
+
+/// Subscriptions and retained messages are to be logged.
+const DUMP: Token = Token(usize::MAX - 6);
 
 /// Somebody asks how it is.
 #[cfg(unix)]
@@ -84,6 +92,10 @@ pub struct Server {
     waker: Arc<Waker>,
     /// Reads the configuration again.
     reader: Option<Reader>,
+    /// Pipes that become readable with a signal.
+    signals: Vec<(Token, SignalSource)>,
+    /// Whether there is more of the dump that was asked for.
+    is_dumping: bool,
     /// When the topics below `$SYS` are renewed, if they are.
     statistics_due: Option<Instant>,
     /// Who asks how it is, asks here.
@@ -176,6 +188,8 @@ impl Server {
             checker: None,
             waker,
             reader: None,
+            signals: Vec::new(),
+            is_dumping: false,
             statistics_due: None,
             #[cfg(unix)]
             status: None,
@@ -231,21 +245,6 @@ impl Server {
             .register(source, STOP, Interest::READABLE)
     }
 
-    /// Readiness of `source` makes it read its configuration again, by way of `reader`.
-    ///
-    /// # Errors
-    /// If the source cannot be polled.
-    pub fn reload_on(
-        &mut self,
-        source: &mut impl Source,
-        reader: impl FnMut() -> Result<Settings, String> + 'static,
-    ) -> io::Result<()> {
-        self.reader = Some(Box::new(reader));
-        self.poll
-            .registry()
-            .register(source, RELOAD, Interest::READABLE)
-    }
-
     /// Serves until it is told to stop.
     ///
     /// # Errors
@@ -264,7 +263,7 @@ impl Server {
         for event in events.iter() {
             match event.token() {
                 STOP => stop = true,
-                RELOAD => self.reload(),
+                token @ (RELOAD | SAVE | DUMP) => self.handle_signal(token),
                 DONE => {}
                 #[cfg(unix)]
                 STATUS => self.tell_status(now),
@@ -284,6 +283,7 @@ impl Server {
         if std::mem::take(&mut self.status_is_waiting) {
             self.tell_status(now);
         }
+        self.is_dumping = self.broker.poll_dump();
         self.check_passwords(now);
         self.handle_timeout(now);
         self.publish_statistics(now);
@@ -304,9 +304,9 @@ impl Server {
             self.crowding.first().map(|(until, ..)| *until),
         ];
         #[cfg(unix)]
-        let is_idle = self.ready.is_empty() && !self.status_is_waiting;
+        let is_idle = self.ready.is_empty() && !self.is_dumping && !self.status_is_waiting;
         #[cfg(not(unix))]
-        let is_idle = self.ready.is_empty();
+        let is_idle = self.ready.is_empty() && !self.is_dumping;
         let timeout = match is_idle {
             false => Some(Duration::ZERO),
             true => {

@@ -17,6 +17,8 @@ use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_
 use crate::exit::{Failure, Status};
 use crate::options::shown;
 use crate::signal::Interrupts;
+#[cfg(unix)]
+use crate::signal::Requests;
 use crate::trace::{self, Form};
 
 const DEFAULT_PORT: u16 = 1883;
@@ -37,7 +39,8 @@ const AFTER_HELP: &str = "\
 'rbroker passwd --help' tells how password files are written, 'rbroker status' how a running broker is.
 
 Signals: SIGINT and SIGTERM end the broker; SIGHUP makes it read its configuration, certificates,
-users and rights again, and open its log file anew.
+users and rights again, and open its log file anew. SIGUSR1 makes it write its store immediately;
+SIGUSR2 makes it log its subscriptions and retained messages.
 
 Exit status: 0 ended by SIGINT or SIGTERM; 1 an address cannot be listened on, or the store fails;
 2 the store is damaged, is none, or another broker has it; 3 wrong options, configuration, users or
@@ -175,6 +178,8 @@ fn serve(
     settings: Settings,
     background: &mut Option<process::Background>,
 ) -> Result<Status, Failure> {
+    #[cfg(unix)]
+    let requests = Requests::listen().context("cannot wait for signals")?;
     let reopener = log::start(&settings.log, typed.loudness())
         .map_err(|error| Failure::new(Status::Configuration, error))?;
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
@@ -211,16 +216,13 @@ fn serve(
         .stop_on(&mut interrupts.source)
         .context("cannot wait for signals")?;
     #[cfg(unix)]
-    let mut hang_ups = crate::signal::hang_ups().context("cannot wait for signals")?;
-    #[cfg(unix)]
-    server
-        .reload_on(&mut hang_ups, move || {
-            reopener.reopen();
-            typed
-                .settings()
-                .map_err(|failure| format!("{:#}", failure.error))
-        })
-        .context("cannot wait for signals")?;
+    answer_signals(&mut server, requests, move || {
+        reopener.reopen();
+        typed
+            .settings()
+            .map_err(|failure| format!("{:#}", failure.error))
+    })
+    .context("cannot wait for signals")?;
     info!(target: EVENTS, "rbroker version {VERSION} running.");
     process::tell_ready();
     if let Some(background) = background.take() {
@@ -232,6 +234,18 @@ fn serve(
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     drop(pid_file);
     Ok(Status::Success)
+}
+
+/// Lets the server do what signals ask for.
+#[cfg(unix)]
+fn answer_signals(
+    server: &mut Server,
+    requests: Requests,
+    reader: impl FnMut() -> Result<Settings, String> + 'static,
+) -> std::io::Result<()> {
+    server.reload_on(requests.reload, reader)?;
+    server.save_on(requests.save)?;
+    server.dump_on(requests.dump)
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

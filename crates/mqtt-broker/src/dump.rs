@@ -1,0 +1,92 @@
+//! The subscriptions and retained messages as lines of the log, for an administrator who asks for them. A broker may
+//! have millions, so they are logged in pieces, and what changes meanwhile is shown as it is when its piece comes.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use mqtt_codec::TopicFilter;
+use mqtt_session::Excerpt;
+
+use crate::broker::Broker;
+use crate::{EVENTS, Retained};
+
+/// Maximum number of lines that are logged in one turn.
+const LINES_PER_TURN: usize = 500;
+
+/// How far the lines were logged.
+#[derive(Debug)]
+pub(crate) enum Dump {
+    /// The last client of which the subscriptions were begun, and those that are left of it, in reverse order.
+    Subscriptions(Option<Arc<str>>, Vec<TopicFilter>),
+    /// The retained messages that are left.
+    Retained(std::vec::IntoIter<Retained>),
+}
+
+impl Broker {
+    /// Begins to log the subscriptions and the retained messages; `poll_dump` goes on with it.
+    pub fn begin_dump(&mut self) {
+        if self.dump.is_none() {
+            log::info!(target: EVENTS, "Subscription tree:");
+            self.dump = Some(Dump::Subscriptions(None, Vec::new()));
+        }
+    }
+
+    /// Logs some of the lines; returns `true` if there are more.
+    pub fn poll_dump(&mut self) -> bool {
+        for _ in 0..LINES_PER_TURN {
+            self.dump = match self.dump.take() {
+                Some(Dump::Subscriptions(client, filters)) => {
+                    Some(self.dump_subscription(client, filters))
+                }
+                Some(Dump::Retained(left)) => dump_retained(left),
+                None => return false,
+            };
+        }
+        self.dump.is_some()
+    }
+
+    fn dump_subscription(&self, client: Option<Arc<str>>, mut filters: Vec<TopicFilter>) -> Dump {
+        if let (Some(client), Some(filter)) = (&client, filters.pop()) {
+            let key = self.by_identifier.get(client);
+            let state = key
+                .and_then(|key| self.clients.get(*key))
+                .and_then(|client| client.subscriptions.get(&filter));
+            if let Some(state) = state {
+                let (filter, client, qos) = (Excerpt(&filter), Excerpt(client), state.options.qos);
+                log::info!(target: EVENTS, "\t{filter}: {client} (QoS {qos})");
+            }
+            return Dump::Subscriptions(Some(Arc::clone(client)), filters);
+        }
+        let behind = client.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut clients = self
+            .by_identifier
+            .range::<str, _>((behind, Bound::Unbounded));
+        match clients.next() {
+            Some((identifier, key)) => {
+                let client = self.clients.get(*key);
+                let subscriptions = client.map(|client| client.subscriptions.keys());
+                let mut filters: Vec<_> = subscriptions.into_iter().flatten().cloned().collect();
+                filters.sort_unstable_by(|one, other| other.cmp(one));
+                Dump::Subscriptions(Some(Arc::clone(identifier)), filters)
+            }
+            None => {
+                log::info!(target: EVENTS, "Retained messages:");
+                let mut retained = Vec::new();
+                self.retained.each(|message| retained.push(message.clone()));
+                Dump::Retained(retained.into_iter())
+            }
+        }
+    }
+}
+
+fn dump_retained(mut left: std::vec::IntoIter<Retained>) -> Option<Dump> {
+    let Some(retained) = left.next() else {
+        log::info!(target: EVENTS, "End of subscription tree and retained messages.");
+        return None;
+    };
+    let (message, qos) = (&retained.message, retained.qos);
+    let topic_name = Excerpt(&message.topic_name);
+    let length = message.payload.len();
+    log::info!(target: EVENTS, "\t{topic_name} (QoS {qos}, {length} bytes)");
+    Some(Dump::Retained(left))
+}

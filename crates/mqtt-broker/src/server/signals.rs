@@ -1,0 +1,78 @@
+//! What an administrator asks for by a signal while the broker serves. The sources are pipes that the program fills in
+//! its signal handlers; they are emptied here, since a full pipe would never become readable again.
+
+use std::io::{self, Read};
+
+use mio::event::Source;
+use mio::{Interest, Token};
+
+use super::{DUMP, RELOAD, SAVE, Server};
+use crate::{EVENTS, Settings};
+
+/// A pipe that becomes readable with a signal.
+pub(super) struct SignalSource(Box<dyn Read>);
+
+impl SignalSource {
+    /// Empties the pipe: signals that came together are one.
+    fn drain(&mut self) {
+        let mut block = [0; 64];
+        while matches!(self.0.read(&mut block), Ok(1..)) {}
+    }
+}
+
+impl Server {
+    /// Readiness of `source`, which must not block, makes the server read its configuration again, by way of `reader`.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn reload_on(
+        &mut self,
+        source: impl Source + Read + 'static,
+        reader: impl FnMut() -> Result<Settings, String> + 'static,
+    ) -> io::Result<()> {
+        self.reader = Some(Box::new(reader));
+        self.act_on(source, RELOAD)
+    }
+
+    /// Readiness of `source`, which must not block, makes the server write its store, whatever the interval says.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn save_on(&mut self, source: impl Source + Read + 'static) -> io::Result<()> {
+        self.act_on(source, SAVE)
+    }
+
+    /// Readiness of `source`, which must not block, makes the server log its subscriptions and retained messages.
+    ///
+    /// # Errors
+    /// If the source cannot be polled.
+    pub fn dump_on(&mut self, source: impl Source + Read + 'static) -> io::Result<()> {
+        self.act_on(source, DUMP)
+    }
+
+    fn act_on(&mut self, mut source: impl Source + Read + 'static, token: Token) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut source, token, Interest::READABLE)?;
+        self.signals.push((token, SignalSource(Box::new(source))));
+        Ok(())
+    }
+
+    /// A signal came.
+    pub(super) fn handle_signal(&mut self, token: Token) {
+        let sources = self.signals.iter_mut();
+        for (_, source) in sources.filter(|(of_source, _)| *of_source == token) {
+            source.drain();
+        }
+        match token {
+            RELOAD => self.reload(),
+            DUMP => self.broker.begin_dump(),
+            SAVE => match &mut self.journal {
+                Some(journal) => journal.request_sync(),
+                None => {
+                    log::info!(target: EVENTS, "Nothing to save: 'persistence true' is not set.")
+                }
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Signals: what an administrator may ask for, and what must not end the broker.
+#![cfg(unix)]
+
+use tests::{Broker, Kind, Program, RawClient};
+
+#[test]
+fn usr1_writes_the_store_whatever_the_interval_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "persistence true\npersistence_location {}\nsync interval 3600",
+        folder.path().display()
+    );
+    let broker = Broker::start(&settings);
+    let publish = Program::new("rpub").args(&broker.options());
+    publish.args("-q 1 -r -t t -m x").run().success();
+    broker.running.signal("USR1");
+    broker.wait_for_log("Saving the store to ");
+    broker.wait_for_log("The store is saved.");
+    // Without persistence there is nothing to do, and nothing happens.
+    let broker = Broker::start("");
+    broker.running.signal("USR1");
+    broker.wait_for_log("Nothing to save");
+    RawClient::connect(broker.address(), 4, "later").ping();
+}
+
+#[test]
+fn usr2_logs_subscriptions_and_retained_messages() {
+    let broker = Broker::start_silent(Kind::Rbroker, "sys_interval 0");
+    let mut subscriber = RawClient::connect(broker.address(), 4, "sub");
+    subscriber.send(b"\x82\x08\x00\x01\x00\x03a/+\x01");
+    subscriber.read(5);
+    subscriber.send(b"\x82\x06\x00\x01\x00\x01#\x00");
+    subscriber.read(5);
+    let publish = Program::new("rpub").args(&broker.options());
+    publish.args("-q 1 -r -t b/c -m four").run().success();
+    // More signals than a pipe has room for.
+    (0..400).for_each(|_| broker.running.signal("USR2"));
+    let log = broker.wait_for_log("End of subscription tree and retained messages.");
+    for line in [
+        "Subscription tree:\n",
+        "\t#: sub (QoS 0)\n",
+        "\ta/+: sub (QoS 1)\n",
+        "Retained messages:\n",
+        "\tb/c (QoS 1, 4 bytes)\n",
+    ] {
+        assert!(log.contains(line), "{line} {log}");
+    }
+    publish_and_dump(&broker);
+}
+
+/// The signal works after any number of signals.
+fn publish_and_dump(broker: &Broker) {
+    let publish = Program::new("rpub").args(&broker.options());
+    publish.args("-q 1 -r -t late -m x").run().success();
+    broker.running.signal("USR2");
+    broker.wait_for_log("\tlate (QoS 1, 1 bytes)\n");
+}
+
+#[test]
+fn other_signals_do_not_end_the_broker() {
+    let broker = Broker::start("");
+    let mut client = RawClient::connect(broker.address(), 4, "client");
+    for signal in ["PIPE", "ALRM", "VTALRM", "PROF", "IO", "WINCH", "CONT", "URG", "CHLD"] {
+        broker.running.signal(signal);
+        client.ping();
+    }
+}
