@@ -314,3 +314,44 @@ fn repeated_refusals_are_logged_a_few_times_a_second_with_a_count() {
     // All 1000 are handled within few seconds, each with three lines and a count.
     assert!((3..100).contains(&lines), "{lines} lines");
 }
+
+/// An administrator needs descriptors too: for the configuration, the log, and the answer to `rbroker status`.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_free_descriptors_reload_status_and_log_rotation_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let lines = format!(
+        "listener 0 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nlog_dest file {}\ncontrol_socket {}\n",
+        at("log").display(),
+        at("socket").display()
+    );
+    std::fs::write(at("broker.conf"), lines).unwrap();
+    let running = Program::at("/bin/sh".into())
+        .arg("-c")
+        .arg("ulimit -n 40; exec \"$0\" -c \"$1\"")
+        .arg(tests::programs().join("rbroker"))
+        .arg(at("broker.conf"))
+        .start();
+    let log = running.wait_for_error("running.");
+    let (_, rest) = log.split_once("127.0.0.1:").unwrap();
+    let port: u16 = rest.split_once('.').unwrap().0.parse().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let crowd: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    running.wait_for_error("Cannot accept a connection");
+    for round in 1..=3 {
+        std::fs::rename(at("log"), at("log.old")).unwrap();
+        running.signal("HUP");
+        running.wait_for_errors("Config reloaded.", round);
+        let start = std::time::Instant::now();
+        while !std::fs::read_to_string(at("log")).is_ok_and(|text| text.contains("reloaded.")) {
+            assert!(start.elapsed() < tests::PATIENCE, "the log is not opened");
+        }
+        let status = Program::new("rbroker").args("status --socket");
+        status.arg(at("socket")).run().success();
+    }
+    drop(crowd);
+    RawClient::connect(address, 4, "later").ping();
+}

@@ -5,6 +5,7 @@ mod committer;
 mod error;
 mod journal;
 mod reading;
+mod reserve;
 mod signals;
 #[cfg(test)]
 mod slow_disk;
@@ -24,6 +25,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_transport::{Listener, ReadBuffer};
 
 use self::journal::Journal;
+use self::reserve::Reserve;
 use self::signals::SignalSource;
 use crate::checker::Checker;
 use crate::client::ClientKey;
@@ -84,6 +86,8 @@ pub struct Server {
     /// One buffer serves all peers that do not hold the start of a packet.
     spare_buffer: Option<Box<ReadBuffer>>,
     lingering: Vec<(Instant, usize)>,
+    /// Descriptors that no client gets.
+    reserve: Reserve,
     retry_accept: Option<Instant>,
     /// Whether the last attempt failed: told once.
     cannot_accept: bool,
@@ -183,6 +187,7 @@ impl Server {
             writable: Vec::new(),
             spare_buffer: None,
             lingering: Vec::new(),
+            reserve: Reserve::default(),
             retry_accept: None,
             cannot_accept: false,
             checker: None,

@@ -22,7 +22,8 @@ impl Server {
             return;
         };
         loop {
-            let (mut stream, address) = match bound.listener.accept() {
+            let accepted = self.reserve.fill().and_then(|()| bound.listener.accept());
+            let (mut stream, address) = match accepted {
                 Ok(Some(accepted)) => {
                     self.cannot_accept = false;
                     accepted

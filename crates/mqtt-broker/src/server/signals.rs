@@ -64,7 +64,11 @@ impl Server {
             source.drain();
         }
         match token {
-            RELOAD => self.reload(),
+            RELOAD => {
+                self.reserve.release();
+                self.reload();
+                let _ = self.reserve.fill(); // else before the next connection is accepted
+            }
             DUMP => self.broker.begin_dump(),
             SAVE => match &mut self.journal {
                 Some(journal) => journal.request_sync(),

@@ -65,6 +65,12 @@ impl Server {
 
     /// Tells those who ask.
     pub(super) fn tell_status(&mut self, now: Instant) {
+        self.reserve.release();
+        self.answer_questions(now);
+        let _ = self.reserve.fill(); // else before the next connection is accepted
+    }
+
+    fn answer_questions(&mut self, now: Instant) {
         for _ in 0..MAXIMUM_ANSWERS {
             let Some(mut stream) = self.status.as_ref().and_then(StatusSocket::accept) else {
                 return;
