@@ -60,7 +60,9 @@ fn publish_and_dump(broker: &Broker) {
 fn other_signals_do_not_end_the_broker() {
     let broker = Broker::start("");
     let mut client = RawClient::connect(broker.address(), 4, "client");
-    for signal in ["PIPE", "ALRM", "VTALRM", "PROF", "IO", "WINCH", "CONT", "URG", "CHLD"] {
+    for signal in [
+        "PIPE", "ALRM", "VTALRM", "PROF", "IO", "WINCH", "CONT", "URG", "CHLD",
+    ] {
         broker.running.signal(signal);
         client.ping();
     }

@@ -24,7 +24,7 @@ pub(crate) enum Stream {
 }
 
 /// Takes lines and has them written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sink {
     shared: Arc<Shared>,
 }
@@ -38,6 +38,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     text: Vec<u8>,
+    /// There is a stream.
+    is_open: bool,
     is_writing: bool,
     /// Nobody took anything for a while: lines are dropped until there is room.
     is_stalled: bool,
@@ -47,17 +49,30 @@ struct State {
 impl Sink {
     /// Starts the thread. Without one, lines are lost and nothing else.
     pub(crate) fn start(stream: Stream) -> Self {
-        let shared = Arc::new(Shared::default());
-        let own = Arc::clone(&shared);
+        let sink = Self::waiting();
+        sink.open(stream);
+        sink
+    }
+
+    /// A sink whose stream is opened later; lines wait for it.
+    pub(crate) fn waiting() -> Self {
+        Self {
+            shared: Arc::default(),
+        }
+    }
+
+    /// Starts the thread of a sink that waits.
+    pub(crate) fn open(&self, stream: Stream) {
+        let own = Arc::clone(&self.shared);
+        own.lock().is_open = true;
         let work = move || own.write_all(stream);
         let _ = thread::Builder::new().name("lines".into()).spawn(work);
-        Self { shared }
     }
 
     /// Takes a line, with its newline.
     pub(crate) fn push(&self, line: &str) {
         let mut state = self.shared.lock();
-        if state.text.len() >= MAXIMUM_WAITING && !state.is_stalled {
+        if state.text.len() >= MAXIMUM_WAITING && !state.is_stalled && state.is_open {
             state = self
                 .shared
                 .wait(state, |state| state.text.len() >= MAXIMUM_WAITING);
@@ -79,7 +94,7 @@ impl Sink {
     /// Waits until all is written, for a while.
     pub(crate) fn flush(&self) {
         let state = self.shared.lock();
-        if !state.is_stalled {
+        if !state.is_stalled && state.is_open {
             drop(
                 self.shared
                     .wait(state, |state| state.is_writing || !state.text.is_empty()),

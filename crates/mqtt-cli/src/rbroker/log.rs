@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Zoned;
 use jiff::fmt::strtime;
@@ -12,6 +12,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use mqtt_broker::{CONNECTIONS, LogDestination, LogSettings, LogTypes};
 use mqtt_session::PrintableLines;
 
+use super::files;
 use crate::logger::print_error;
 use crate::sink::{Sink, Stream};
 
@@ -46,13 +47,36 @@ enum Destination {
     Syslog(std::os::unix::net::UnixDatagram, u8),
 }
 
+/// The files of the log, which are opened after the others: as the user who serves.
+#[derive(Debug, Default)]
+pub(super) struct LogFiles {
+    sinks: Vec<(PathBuf, Sink)>,
+    reopener: Reopener,
+}
+
+impl LogFiles {
+    /// Opens them; lines have waited for that.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub(super) fn open(self) -> anyhow::Result<Reopener> {
+        for (path, sink) in self.sinks {
+            let file = LogFile::open(path.clone(), self.reopener.clone()).map_err(|error| {
+                anyhow::anyhow!("Cannot write the log file '{}': {error}", path.display())
+            })?;
+            sink.open(Stream::Other(Box::new(file)));
+        }
+        Ok(self.reopener)
+    }
+}
+
 /// Opens its file again, which somebody may have moved away.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reopener(Arc<AtomicBool>);
+pub(super) struct Reopener(Arc<AtomicUsize>);
 
 impl Reopener {
     pub(super) fn reopen(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -60,14 +84,14 @@ impl Reopener {
 ///
 /// # Errors
 /// If a destination cannot be opened.
-pub(super) fn start(settings: &LogSettings, loudness: Loudness) -> anyhow::Result<Reopener> {
-    let reopener = Reopener::default();
+pub(super) fn start(settings: &LogSettings, loudness: Loudness) -> anyhow::Result<LogFiles> {
+    let mut files = LogFiles::default();
     let mut destinations = Vec::new();
     for destination in &settings.destinations {
         destinations.extend(Destination::open(
             destination,
             settings.facility,
-            &reopener,
+            &mut files,
         )?);
     }
     if settings.destinations.is_empty() {
@@ -103,24 +127,28 @@ pub(super) fn start(settings: &LogSettings, loudness: Loudness) -> anyhow::Resul
     if log::set_logger(Box::leak(Box::new(log))).is_ok() {
         log::set_max_level(level);
     }
-    Ok(reopener)
+    Ok(files)
 }
 
 impl Destination {
     fn open(
         destination: &LogDestination,
         facility: Option<u8>,
-        reopener: &Reopener,
+        files: &mut LogFiles,
     ) -> anyhow::Result<Option<Self>> {
         Ok(Some(match destination {
             LogDestination::None => return Ok(None),
             LogDestination::StandardError => Self::StandardError,
             LogDestination::StandardOutput => Self::Lines(Sink::start(Stream::StandardOutput)),
+            // What root has opened for the broker, its user may write and not open again.
+            LogDestination::File(path) if path == Path::new("/dev/stdout") => {
+                Self::Lines(Sink::start(Stream::StandardOutput))
+            }
+            LogDestination::File(path) if path == Path::new("/dev/stderr") => Self::StandardError,
             LogDestination::File(path) => {
-                let file = LogFile::open(path.clone(), reopener.clone()).map_err(|error| {
-                    anyhow::anyhow!("Cannot write the log file '{}': {error}", path.display())
-                })?;
-                Self::Lines(Sink::start(Stream::Other(Box::new(file))))
+                let sink = Sink::waiting();
+                files.sinks.push((path.clone(), sink.clone()));
+                Self::Lines(sink)
             }
             #[cfg(unix)]
             LogDestination::Syslog => {
@@ -214,28 +242,50 @@ impl Log for BrokerLog {
 struct LogFile {
     path: PathBuf,
     file: File,
+    /// Opens the file again when clients have taken all other descriptors.
+    reserve: Option<File>,
     reopener: Reopener,
+    /// How often it was asked to open its file again, and has done so.
+    reopened: usize,
 }
 
 impl LogFile {
     fn open(path: PathBuf, reopener: Reopener) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).open(&path)?;
+        let file = files::open_log(&path)?;
         Ok(Self {
             path,
+            reserve: file.try_clone().ok(),
             file,
+            reopened: reopener.0.load(Ordering::Relaxed),
             reopener,
         })
+    }
+
+    /// If that fails, the old file is better than none, and the next line tries again.
+    fn reopen(&mut self) {
+        let asked = self.reopener.0.load(Ordering::Relaxed);
+        if asked == self.reopened {
+            return;
+        }
+        let opened = files::open_log(&self.path).or_else(|error| {
+            match self.reserve.take() {
+                Some(reserve) => drop(reserve),
+                None => return Err(error),
+            }
+            files::open_log(&self.path)
+        });
+        if let Ok(file) = opened {
+            self.file = file;
+            self.reopened = asked;
+        }
+        // The old file is closed now, so that there is room for one.
+        self.reserve = self.file.try_clone().ok();
     }
 }
 
 impl Write for LogFile {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if self.reopener.0.swap(false, Ordering::Relaxed) {
-            // If that fails, the old one is better than none.
-            if let Ok(new) = Self::open(self.path.clone(), self.reopener.clone()) {
-                *self = new;
-            }
-        }
+        self.reopen();
         self.file.write(text)
     }
 

@@ -1,5 +1,6 @@
 //! `rbroker`: the broker, with mosquitto's options and configuration language.
 
+mod files;
 mod log;
 mod passwd;
 mod process;
@@ -180,7 +181,7 @@ fn serve(
 ) -> Result<Status, Failure> {
     #[cfg(unix)]
     let requests = Requests::listen().context("cannot wait for signals")?;
-    let reopener = log::start(&settings.log, typed.loudness())
+    let log_files = log::start(&settings.log, typed.loudness())
         .map_err(|error| Failure::new(Status::Configuration, error))?;
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
     match &typed.config_file {
@@ -198,11 +199,15 @@ fn serve(
     process::allow_many_files();
     let store = settings.store();
     let mut server = Server::bind(settings, ports).map_err(failure)?;
+    status::answer(&mut server, &control_socket);
+    // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
+    // where these files are cannot use the rights of root.
+    process::become_user(user.as_deref())?;
+    let reopener = log_files
+        .open()
+        .map_err(|error| Failure::new(Status::Configuration, error))?;
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
     let pid_file = pid_file.transpose()?;
-    status::answer(&mut server, &control_socket);
-    // From here on with the rights of the user who serves, so that a reload needs no others.
-    process::become_user(user.as_deref())?;
     let is_checked = store.map(process::StoreCheck::begin);
     server.open().map_err(failure)?;
     drop(is_checked);

@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io;
 #[cfg(unix)]
-use std::io::{Read, Write};
+use std::io::Read;
+use std::io::Write;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use anyhow::Context;
 #[cfg(unix)]
 use daemonize::Outcome;
 
+use super::files;
 use crate::exit::Status;
 
 /// A program that goes on in the background. Who has started it waits until it says how that went, and
@@ -110,7 +112,9 @@ pub(super) struct PidFile(PathBuf);
 
 impl PidFile {
     pub(super) fn write(path: &Path) -> anyhow::Result<Self> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
+        let number = format!("{}\n", std::process::id());
+        let file = files::create_pid_file(path);
+        file.and_then(|mut file| file.write_all(number.as_bytes()))
             .with_context(|| format!("cannot write the pid_file '{}'", path.display()))?;
         Ok(Self(path.to_owned()))
     }
