@@ -43,8 +43,7 @@ impl Broker {
             }
         }
         let is_full = client.queue.is_full(&self.limits);
-        let owned = routed.owned();
-        let Some(message) = owned.and_then(|message| self.unmounted(key, message)) else {
+        let Some(message) = self.visible_message(key, routed) else {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
@@ -194,6 +193,22 @@ impl Broker {
             });
         }
         !done.is_empty()
+    }
+
+    /// Returns the owned form of a message as a client sees it; `None` if the client must not see it. Clients behind
+    /// one mount point share it, in memory and in the store.
+    fn visible_message(&self, key: ClientKey, routed: &mut Routed<'_>) -> Option<Arc<Message>> {
+        let message = routed.owned()?;
+        let visible = self.visible_topic(key, &message.topic_name)?;
+        if visible.len() == message.topic_name.len() {
+            return Some(message);
+        }
+        let known = routed.unmounted.as_ref();
+        if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
+            return Some(Arc::clone(known));
+        }
+        routed.unmounted = self.unmounted(key, message);
+        routed.unmounted.clone()
     }
 
     /// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.

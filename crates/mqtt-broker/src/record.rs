@@ -222,7 +222,7 @@ impl Broker {
         let sent = sent.filter_map(|(packet_identifier, outgoing)| {
             Some(SavedDelivery {
                 number: *client.in_flight.get(&packet_identifier)?,
-                outgoing: outgoing.map(|outgoing| as_sent(outgoing, now)),
+                outgoing: outgoing.map(|outgoing| as_stored(outgoing, now)),
                 sent: Some(packet_identifier),
             })
         });
@@ -233,7 +233,7 @@ impl Broker {
             .filter(is_kept)
             .map(|queued| SavedDelivery {
                 number: queued.number,
-                outgoing: Some(as_sent(&queued.outgoing, now)),
+                outgoing: Some(as_stored(&queued.outgoing, now)),
                 sent: None,
             });
         let state = client.state();
@@ -433,10 +433,10 @@ impl Client {
     }
 }
 
-/// The message as it is sent: one that is stored knows no other RETAIN flag.
-fn as_sent(outgoing: &Outgoing, now: Instant) -> Outgoing {
+/// The delivery as the store has it: the RETAIN flag is that of the delivery, not of the message.
+fn as_stored(outgoing: &Outgoing, now: Instant) -> Outgoing {
     Outgoing {
-        message: with_retain(&outgoing.message, outgoing.retain),
+        message: with_retain(&outgoing.message, false),
         expires: outgoing.expires.map(|expires| expires.max(now)),
         ..outgoing.clone()
     }

@@ -22,6 +22,8 @@ pub(crate) struct Routed<'a> {
     pub(crate) publish: Publish<'a>,
     pub(crate) expires: Option<Instant>,
     owned: Option<Arc<Message>>,
+    /// The owned form as the last client behind a mount point saw it.
+    pub(crate) unmounted: Option<Arc<Message>>,
 }
 
 impl<'a> Routed<'a> {
@@ -32,6 +34,7 @@ impl<'a> Routed<'a> {
             publish,
             expires,
             owned: None,
+            unmounted: None,
         }
     }
 

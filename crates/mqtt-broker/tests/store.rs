@@ -7,7 +7,10 @@ use mqtt_broker::{
     ClientState, Clock, Expiry, Record, Retained, Saved, Store, StoreError, SubscriptionState,
     SyncPolicy,
 };
-use mqtt_codec::{Message, PacketIdentifier, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use mqtt_codec::{
+    Message, PacketIdentifier, QoS, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
+    TopicName,
+};
 use mqtt_session::Outgoing;
 use redb::TableDefinition;
 
@@ -183,4 +186,122 @@ fn write(path: &Path, write: impl FnOnce(&redb::WriteTransaction)) {
     let transaction = database.begin_write().unwrap();
     write(&transaction);
     transaction.commit().unwrap();
+}
+
+/// A message of QoS 1 that waits for these clients.
+fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) -> Vec<Record> {
+    let queued = |client| Record::Queued {
+        client: format!("client{client}").into(),
+        number,
+        outgoing: Outgoing {
+            // Each delivery has its own.
+            subscription_identifiers: SubscriptionIdentifier::new(client + 1)
+                .into_iter()
+                .collect(),
+            retain: client % 2 == 0,
+            ..Outgoing::new(Arc::clone(message), QoS::AtLeastOnce)
+        },
+    };
+    clients.map(queued).collect()
+}
+
+fn finished(number: u64, clients: std::ops::Range<u32>) -> Vec<Record> {
+    let finished = |client| Record::Finished {
+        client: format!("client{client}").into(),
+        number,
+    };
+    clients.map(finished).collect()
+}
+
+fn sessions(clients: std::ops::Range<u32>) -> Vec<Record> {
+    let session = |client| Record::Client {
+        client: format!("client{client}").into(),
+        state: ClientState {
+            user_name: None,
+            listener: 0,
+            expiry: Expiry::Never,
+            session_ends: None,
+            is_connected: false,
+            will: None,
+            will_due: None,
+        },
+    };
+    clients.map(session).collect()
+}
+
+/// How many entries a table of the store has.
+fn entries(path: &Path, table: &str) -> u64 {
+    let database = redb::Database::open(path).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let table = TableDefinition::<&[u8], &[u8]>::new(table);
+    let table = transaction.open_table(table).unwrap();
+    redb::ReadableTableMetadata::len(&table).unwrap()
+}
+
+fn message(size: usize) -> Arc<Message> {
+    let topic_name = TopicName::new("t").unwrap();
+    Arc::new(Message::new(topic_name, vec![b'x'; size]))
+}
+
+#[test]
+fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let mut store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let (large, small) = (message(2_000_000), message(10));
+    let mut records = sessions(0..200);
+    records.extend(queued(&large, 1, 0..100));
+    records.extend(queued(&small, 2, 0..2));
+    store.commit(&records, Clock::now()).unwrap();
+    // The rest of the clients is in another commit.
+    let records = queued(&large, 1, 100..200);
+    store.commit(&records, Clock::now()).unwrap();
+    drop(store);
+    assert_eq!(entries(&path, "messages"), 1, "only a large one is shared");
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(length < 20_000_000, "{length}");
+
+    let store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let clients = store.load(Clock::now()).unwrap().clients;
+    let deliveries = clients.iter().map(|client| &client.deliveries[0]);
+    let found: Vec<_> = deliveries.filter_map(|d| d.outgoing.as_ref()).collect();
+    assert_eq!(found.len(), 200);
+    for (outgoing, client) in found.iter().zip(&clients) {
+        assert!(Arc::ptr_eq(&outgoing.message, &found[0].message));
+        assert_eq!(outgoing.message, large);
+        let number: u32 = client.identifier["client".len()..].parse().unwrap();
+        assert_eq!(outgoing.subscription_identifiers[0].get(), number + 1);
+        assert_eq!(outgoing.retain, number % 2 == 0);
+    }
+}
+
+#[test]
+fn a_shared_message_goes_with_its_last_delivery() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let open = || Store::open(&path, SyncPolicy::Always).unwrap();
+    let commit = |records: &[Record]| open().commit(records, Clock::now()).unwrap();
+    let (first, second) = (message(5000), message(6000));
+    let mut records = sessions(0..20);
+    records.extend(queued(&first, 1, 0..20));
+    records.extend(queued(&second, 2, 0..20));
+    commit(&records);
+    // The same again: as after a full disk, when nobody knows what the file has.
+    commit(&records);
+    assert_eq!(entries(&path, "messages"), 2);
+    commit(&finished(1, 0..19));
+    commit(&[Record::Released {
+        client: "client0".into(),
+        number: 2,
+    }]);
+    assert_eq!(entries(&path, "messages"), 2);
+    commit(&finished(1, 19..20));
+    assert_eq!(entries(&path, "messages"), 1, "the first one is gone");
+    // Sessions that end count like deliveries that end.
+    let gone = (0..20).map(|client| Record::ClientGone {
+        client: format!("client{client}").into(),
+    });
+    commit(&gone.collect::<Vec<_>>());
+    assert_eq!(entries(&path, "messages"), 0);
+    assert_eq!(open().load(Clock::now()).unwrap(), Saved::default());
 }

@@ -13,7 +13,14 @@ pub fn store(input: &[u8]) {
     let Some((table, value)) = input.split_first() else {
         return;
     };
-    let table = ["clients", "messages", "retained", "subscriptions"][usize::from(table & 3)];
+    let tables = [
+        "clients",
+        "deliveries",
+        "retained",
+        "subscriptions",
+        "messages",
+    ];
+    let table = tables[usize::from(*table) % tables.len()];
     let clock = Clock {
         now: Instant::now(),
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000),

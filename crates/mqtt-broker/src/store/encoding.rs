@@ -14,6 +14,25 @@ use mqtt_session::Outgoing;
 use super::{Clock, StoreError};
 use crate::{ClientState, Expiry, Retained, SubscriptionState, Who};
 
+/// First byte of a delivery that holds its message.
+const INLINE: u8 = 0;
+/// First byte of a delivery that refers to a shared message, whose number follows.
+const SHARED: u8 = 1;
+
+/// Returns the number of the shared message that a delivery refers to.
+pub(super) fn shared_number(delivery: &[u8]) -> Option<u64> {
+    let rest = delivery.strip_prefix(&[SHARED])?;
+    rest.first_chunk().map(|number| u64::from_be_bytes(*number))
+}
+
+/// The RETAIN flag belongs to the delivery: messages that wait have none, so that all deliveries can share one.
+fn without_retain(message: Message) -> Message {
+    Message {
+        retain: false,
+        ..message
+    }
+}
+
 /// Writes one value.
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -65,7 +84,9 @@ impl Writer {
         self.bytes
     }
 
-    pub(super) fn outgoing(mut self, outgoing: &Outgoing) -> Vec<u8> {
+    /// Returns a delivery that holds its message.
+    pub(super) fn inline_delivery(mut self, outgoing: &Outgoing) -> Vec<u8> {
+        self.bytes.push(INLINE);
         self.time(outgoing.expires);
         let identifiers = &outgoing.subscription_identifiers;
         self.message(
@@ -74,6 +95,25 @@ impl Writer {
             outgoing.retain,
             identifiers,
         );
+        self.bytes
+    }
+
+    /// Returns a delivery of the shared message with this number.
+    pub(super) fn shared_delivery(mut self, outgoing: &Outgoing, message: u64) -> Vec<u8> {
+        self.bytes.push(SHARED);
+        self.bytes.extend(message.to_be_bytes());
+        self.time(outgoing.expires);
+        let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
+        self.bytes.push(flags);
+        for identifier in &outgoing.subscription_identifiers {
+            self.bytes.extend(identifier.get().to_be_bytes());
+        }
+        self.bytes
+    }
+
+    /// Returns a shared message. QoS and RETAIN flag are those of its deliveries.
+    pub(super) fn shared_message(mut self, message: &Message) -> Vec<u8> {
+        self.message(message, QoS::AtMostOnce, false, &[]);
         self.bytes
     }
 
@@ -181,17 +221,55 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn outgoing(mut self) -> Result<Outgoing, StoreError> {
-        let expires = self.time()?;
-        let (message, qos, retain, subscription_identifiers) = self.message()?;
-        Ok(Outgoing {
-            message: Arc::new(message),
-            qos,
-            retain,
-            subscription_identifiers,
-            share: None,
-            expires,
-        })
+    /// Reads a delivery. `shared` returns the shared message with a number.
+    pub(super) fn delivery(
+        mut self,
+        shared: impl FnOnce(u64) -> Option<Arc<Message>>,
+    ) -> Result<Outgoing, StoreError> {
+        match self.take()? {
+            [INLINE] => {
+                let expires = self.time()?;
+                let (message, qos, retain, subscription_identifiers) = self.message()?;
+                Ok(Outgoing {
+                    message: Arc::new(without_retain(message)),
+                    qos,
+                    retain,
+                    subscription_identifiers,
+                    share: None,
+                    expires,
+                })
+            }
+            [SHARED] => {
+                let number = u64::from_be_bytes(self.take()?);
+                let message = shared(number).ok_or(StoreError::Damaged("a shared message"))?;
+                let expires = self.time()?;
+                let [flags] = self.take()?;
+                Ok(Outgoing {
+                    message,
+                    qos: QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?,
+                    retain: flags & 1 << 2 != 0,
+                    subscription_identifiers: self.identifiers()?,
+                    share: None,
+                    expires,
+                })
+            }
+            _ => Err(StoreError::Damaged("a delivery")),
+        }
+    }
+
+    pub(super) fn shared_message(mut self) -> Result<Message, StoreError> {
+        let (message, ..) = self.message()?;
+        Ok(without_retain(message))
+    }
+
+    /// Reads subscription identifiers up to the end of the value.
+    fn identifiers(&mut self) -> Result<Vec<SubscriptionIdentifier>, StoreError> {
+        let mut identifiers = Vec::with_capacity(self.bytes.len() / 4);
+        while !self.bytes.is_empty() {
+            let identifier = SubscriptionIdentifier::new(u32::from_be_bytes(self.take()?));
+            identifiers.push(identifier.ok_or(StoreError::Damaged("a subscription identifier"))?);
+        }
+        Ok(identifiers)
     }
 
     pub(super) fn retained(mut self) -> Result<Retained, StoreError> {

@@ -6,22 +6,26 @@
 //! values look like.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
+use mqtt_codec::{Message, TopicName};
 use mqtt_session::Defect;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, StorageBackend, TableError};
 
 use self::encoding::{Reader, Writer};
-use self::tables::{META, Tables};
+use self::tables::{META, Summary, Tables};
 use crate::{Record, Saved};
 
 mod encoding;
+mod loading;
+mod messages;
 mod tables;
 
 /// The format of keys and values; another one is refused.
-const FORMAT: [u8; 8] = 3u64.to_be_bytes();
+const FORMAT: [u8; 8] = 4u64.to_be_bytes();
 
 const OTHER_FORMAT: StoreError = StoreError::Damaged("another format");
 
@@ -31,6 +35,7 @@ const CACHE: usize = 4 * 1024 * 1024;
 /// The store of a broker.
 pub struct Store {
     database: Database,
+    summary: Summary,
     policy: SyncPolicy,
     /// Since when there are commits that are not on the disk for sure.
     unsynced_since: Option<Instant>,
@@ -148,6 +153,7 @@ impl Store {
     }
 
     fn new(database: Database, policy: SyncPolicy) -> Result<Self, StoreError> {
+        let mut summary = Summary::default();
         let transaction = database.begin_write().map_err(access)?;
         {
             let meta = transaction.open_table(META);
@@ -164,11 +170,13 @@ impl Store {
             if !is_there {
                 meta.insert(key, &FORMAT[..]).map_err(access)?;
             }
-            Tables::open(&transaction).map_err(access)?;
+            let mut tables = Tables::open(&transaction, &mut summary).map_err(access)?;
+            tables.summarize().map_err(access)?;
         }
         transaction.commit().map_err(access)?;
         Ok(Self {
             database,
+            summary,
             policy,
             unsynced_since: None,
         })
@@ -220,10 +228,8 @@ impl Store {
         if may_wait || Defect::CommitUnsynced.is_planted() {
             transaction.set_durability(redb::Durability::None);
         }
-        let mut tables = Tables::open(&transaction)?;
-        records
-            .iter()
-            .try_for_each(|record| tables.apply(record, clock))?;
+        let mut tables = Tables::open(&transaction, &mut self.summary)?;
+        tables.apply(records, clock)?;
         drop(tables);
         transaction.commit()?;
         if !may_wait {
@@ -232,7 +238,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a value of one of the tables (`clients`, `messages`, `retained`, `subscriptions`) and
+    /// Reads a value of one of the tables (`clients`, `deliveries`, `messages`, `retained`, `subscriptions`) and
     /// writes it again: what a tool does that checks a store, value by value.
     ///
     /// # Errors
@@ -241,7 +247,17 @@ impl Store {
         let (reader, writer) = (Reader::new(value, clock), Writer::new(clock));
         Ok(match table {
             "clients" => writer.client(&reader.client()?),
-            "messages" => writer.outgoing(&reader.outgoing()?),
+            "deliveries" => {
+                let reference = encoding::shared_number(value);
+                // Any message will do: it is not written.
+                let message = || Some(Arc::new(Message::new(TopicName::new("t").ok()?, "")));
+                let outgoing = reader.delivery(|_| message())?;
+                match reference {
+                    Some(reference) => writer.shared_delivery(&outgoing, reference),
+                    None => writer.inline_delivery(&outgoing),
+                }
+            }
+            "messages" => writer.shared_message(&reader.shared_message()?),
             "retained" => writer.retained(&reader.retained()?),
             "subscriptions" => writer.subscription(&reader.subscription()?),
             _ => return Err(StoreError::Damaged("a table that does not exist")),
@@ -254,7 +270,7 @@ impl Store {
     /// If it cannot be read, or is damaged.
     pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
-        tables::load(&transaction, clock)
+        loading::load(&transaction, clock)
     }
 }
 

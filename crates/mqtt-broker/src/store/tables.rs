@@ -1,34 +1,45 @@
-//! The tables of the store: where a record goes, and how they are read again.
+//! The tables of the store, and where a record goes. `loading.rs` reads them again.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use mqtt_codec::{PacketIdentifier, TopicFilter};
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use mqtt_session::Outgoing;
+use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 
-use super::encoding::{Reader, Writer};
-use super::{Clock, StoreError, access};
-use crate::{Record, Saved, SavedClient, SavedDelivery, SubscriptionState};
+use super::Clock;
+use super::encoding::{Writer, shared_number};
+use super::messages::{self, Receivers, SharedMessages};
+use crate::Record;
 
 /// Keys and values are bytes, and keys are in the order of their bytes. A key is a name: of a topic or a client; or
 /// one of a client, U+0000, which no client identifier has, and what tells the client's entries apart.
-type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 pub(super) const META: Definition = Definition::new("meta");
-const CLIENTS: Definition = Definition::new("clients");
+pub(super) const CLIENTS: Definition = Definition::new("clients");
 /// Behind the client: the topic filter.
-const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
+pub(super) const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
 /// Behind the client: the number of the message, and which part of it this is.
-const DELIVERIES: Definition = Definition::new("deliveries");
+pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
 /// Behind the client: the packet identifier.
-const HELD: Definition = Definition::new("held");
-const RETAINED: Definition = Definition::new("retained");
+pub(super) const HELD: Definition = Definition::new("held");
+pub(super) const RETAINED: Definition = Definition::new("retained");
 
-/// Of a delivery: the message, until the client has it.
-const MESSAGE: u8 = 0;
+/// The number: a message that many deliveries refer to.
+pub(super) const MESSAGES: Definition = Definition::new("messages");
+
+/// Of a delivery: the message or its number, until the client has it.
+pub(super) const MESSAGE: u8 = 0;
 /// Of a delivery: the packet identifier, from when the message is sent until that is free again.
-const PACKET_IDENTIFIER: u8 = 1;
+pub(super) const PACKET_IDENTIFIER: u8 = 1;
+
+/// What is known of the tables without reading them.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    /// The bytes of all keys and values.
+    pub(super) bytes: u64,
+    pub(super) shared: SharedMessages,
+}
 
 /// The tables, open to be written.
 pub(super) struct Tables<'a> {
@@ -37,31 +48,85 @@ pub(super) struct Tables<'a> {
     deliveries: Entries<'a>,
     held: Entries<'a>,
     retained: Entries<'a>,
+    messages: Entries<'a>,
+    summary: &'a mut Summary,
     /// For the next key.
     key: Vec<u8>,
 }
 
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
 impl<'a> Tables<'a> {
-    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+    pub(super) fn open(
+        transaction: &'a WriteTransaction,
+        summary: &'a mut Summary,
+    ) -> Result<Self, redb::Error> {
         Ok(Self {
             clients: transaction.open_table(CLIENTS)?,
             subscriptions: transaction.open_table(SUBSCRIPTIONS)?,
             deliveries: transaction.open_table(DELIVERIES)?,
             held: transaction.open_table(HELD)?,
             retained: transaction.open_table(RETAINED)?,
+            messages: transaction.open_table(MESSAGES)?,
+            summary,
             key: Vec::new(),
         })
     }
 
-    pub(super) fn apply(&mut self, record: &Record, clock: Clock) -> Result<(), redb::Error> {
+    /// Counts what is in the tables: once, when the store is opened.
+    pub(super) fn summarize(&mut self) -> Result<(), redb::Error> {
+        *self.summary = Summary::default();
+        let Summary { bytes, shared } = &mut *self.summary;
+        for table in [
+            &self.clients,
+            &self.subscriptions,
+            &self.held,
+            &self.retained,
+        ] {
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                *bytes += size(key.value(), value.value());
+            }
+        }
+        for entry in self.messages.iter()? {
+            let (key, value) = entry?;
+            *bytes += size(key.value(), value.value());
+            // A key that is no number is corruption: `load` reports it.
+            if let Ok(number) = key.value().try_into() {
+                shared.found(u64::from_be_bytes(number));
+            }
+        }
+        for entry in self.deliveries.iter()? {
+            let (key, value) = entry?;
+            *bytes += size(key.value(), value.value());
+            if let Some(number) = of_message(key.value(), value.value()) {
+                shared.refer(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the records of one commit, in order.
+    pub(super) fn apply(&mut self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
+        let receivers = messages::receivers(records);
+        records
+            .iter()
+            .try_for_each(|record| self.apply_record(record, &receivers, clock))
+    }
+
+    fn apply_record(
+        &mut self,
+        record: &Record,
+        receivers: &Receivers,
+        clock: Clock,
+    ) -> Result<(), redb::Error> {
         let writer = Writer::new(clock);
+        let bytes = &mut self.summary.bytes;
         match record {
             Record::Client { client, state } => {
                 let value = writer.client(state);
-                self.clients.insert(client.as_bytes(), &value[..])?;
+                insert(&mut self.clients, bytes, client.as_bytes(), &value)
             }
-            Record::ClientGone { client } => self.remove_client(client)?,
+            Record::ClientGone { client } => self.remove_client(client),
             Record::Subscribed {
                 client,
                 topic_filter,
@@ -69,97 +134,178 @@ impl<'a> Tables<'a> {
             } => {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
                 let value = writer.subscription(state);
-                self.subscriptions.insert(key, &value[..])?;
+                insert(&mut self.subscriptions, bytes, key, &value)
             }
             Record::Unsubscribed {
                 client,
                 topic_filter,
             } => {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
-                self.subscriptions.remove(key)?;
+                remove(&mut self.subscriptions, bytes, key)
             }
             Record::Queued {
                 client,
                 number,
                 outgoing,
-            } => self.insert(client, *number, MESSAGE, &writer.outgoing(outgoing))?,
+            } => self.insert_delivery(client, *number, outgoing, receivers, clock),
             Record::Sent {
                 client,
                 number,
                 packet_identifier,
             } => {
+                let key = delivery_key(&mut self.key, client, *number, PACKET_IDENTIFIER);
                 let value = packet_identifier.get().to_be_bytes();
-                self.insert(client, *number, PACKET_IDENTIFIER, &value)?;
+                insert(&mut self.deliveries, bytes, key, &value)
             }
-            Record::Released { client, number } => {
-                self.remove(client, *number, MESSAGE)?;
-            }
+            Record::Released { client, number } => self.remove_delivery(client, *number),
             Record::Finished { client, number } => {
-                self.remove(client, *number, MESSAGE)?;
-                self.remove(client, *number, PACKET_IDENTIFIER)?;
+                let key = delivery_key(&mut self.key, client, *number, PACKET_IDENTIFIER);
+                remove(&mut self.deliveries, bytes, key)?;
+                self.remove_delivery(client, *number)
             }
             Record::Held {
                 client,
                 packet_identifier,
             } => {
                 let identifier = packet_identifier.get().to_be_bytes();
-                self.held
-                    .insert(key(&mut self.key, client, &identifier), &[][..])?;
+                let key = key(&mut self.key, client, &identifier);
+                insert(&mut self.held, bytes, key, &[])
             }
             Record::Unheld {
                 client,
                 packet_identifier,
             } => {
                 let identifier = packet_identifier.get().to_be_bytes();
-                self.held.remove(key(&mut self.key, client, &identifier))?;
+                let key = key(&mut self.key, client, &identifier);
+                remove(&mut self.held, bytes, key)
             }
             Record::Retained {
                 topic_name,
                 retained: Some(retained),
             } => {
                 let value = writer.retained(retained);
-                self.retained.insert(topic_name.as_bytes(), &value[..])?;
+                insert(&mut self.retained, bytes, topic_name.as_bytes(), &value)
             }
             Record::Retained {
                 topic_name,
                 retained: None,
-            } => {
-                self.retained.remove(topic_name.as_bytes())?;
-            }
+            } => remove(&mut self.retained, bytes, topic_name.as_bytes()),
         }
-        Ok(())
     }
 
-    fn insert(
+    /// A message waits for a client. Its delivery holds it, or refers to the one that others refer to.
+    fn insert_delivery(
         &mut self,
         client: &str,
         number: u64,
-        part: u8,
-        value: &[u8],
+        outgoing: &Outgoing,
+        receivers: &Receivers,
+        clock: Clock,
     ) -> Result<(), redb::Error> {
-        let key = delivery_key(&mut self.key, client, number, part);
-        self.deliveries.insert(key, value)?;
-        Ok(())
+        let writer = || Writer::new(clock);
+        let Summary { bytes, shared } = &mut *self.summary;
+        let message = &outgoing.message;
+        let mut reference = shared.number_of(message);
+        if reference.is_none() {
+            reference = shared.share(message, receivers);
+            if let Some(reference) = reference {
+                let (key, value) = (reference.to_be_bytes(), writer().shared_message(message));
+                insert(&mut self.messages, bytes, &key, &value)?;
+            }
+        }
+        let value = match reference {
+            Some(reference) => writer().shared_delivery(outgoing, reference),
+            None => writer().inline_delivery(outgoing),
+        };
+        let key = delivery_key(&mut self.key, client, number, MESSAGE);
+        *bytes += size(key, &value);
+        if let Some(reference) = reference {
+            shared.refer(reference);
+        }
+        // The old one is there if a commit is tried again that the file had, but perhaps not the disk.
+        let before = self.deliveries.insert(key, &value[..])?;
+        let before = before.map(|value| (size(key, value.value()), shared_number(value.value())));
+        self.forget_delivery(before)
     }
 
-    fn remove(&mut self, client: &str, number: u64, part: u8) -> Result<(), redb::Error> {
-        let key = delivery_key(&mut self.key, client, number, part);
-        self.deliveries.remove(key)?;
-        Ok(())
+    fn remove_delivery(&mut self, client: &str, number: u64) -> Result<(), redb::Error> {
+        let key = delivery_key(&mut self.key, client, number, MESSAGE);
+        let before = self.deliveries.remove(key)?;
+        let before = before.map(|value| (size(key, value.value()), shared_number(value.value())));
+        self.forget_delivery(before)
+    }
+
+    /// A delivery of this size, which refers to this message, is not in its table any more.
+    fn forget_delivery(&mut self, gone: Option<(u64, Option<u64>)>) -> Result<(), redb::Error> {
+        let Some((size, reference)) = gone else {
+            return Ok(());
+        };
+        let Summary { bytes, shared } = &mut *self.summary;
+        *bytes = bytes.saturating_sub(size);
+        match reference {
+            Some(number) if shared.release(number) => {
+                remove(&mut self.messages, bytes, &number.to_be_bytes())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn remove_client(&mut self, client: &str) -> Result<(), redb::Error> {
         let range = range(client);
         let range = &*range.start..&*range.end;
-        self.clients.remove(client.as_bytes())?;
+        let bytes = &mut self.summary.bytes;
+        remove(&mut self.clients, bytes, client.as_bytes())?;
+        let mut released = Vec::new();
         for table in [
             &mut self.subscriptions,
             &mut self.deliveries,
             &mut self.held,
         ] {
-            table.retain_in(range.clone(), |_, _| false)?;
+            let is_deliveries = table.name() == DELIVERIES.name();
+            table.retain_in(range.clone(), |key, value| {
+                *bytes = bytes.saturating_sub(size(key, value));
+                released.extend(of_message(key, value).filter(|_| is_deliveries));
+                false
+            })?;
+        }
+        for number in released {
+            self.forget_delivery(Some((0, Some(number))))?;
         }
         Ok(())
+    }
+}
+
+/// Inserts a value or replaces it, and counts its bytes.
+#[expect(clippy::result_large_err)] // boxed where it leaves the store
+fn insert(
+    table: &mut Entries<'_>,
+    bytes: &mut u64,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), redb::Error> {
+    let before = table.insert(key, value)?;
+    let before = before.map_or(0, |before| size(key, before.value()));
+    *bytes = (*bytes + size(key, value)).saturating_sub(before);
+    Ok(())
+}
+
+#[expect(clippy::result_large_err)] // boxed where it leaves the store
+fn remove(table: &mut Entries<'_>, bytes: &mut u64, key: &[u8]) -> Result<(), redb::Error> {
+    let before = table.remove(key)?;
+    let before = before.map_or(0, |before| size(key, before.value()));
+    *bytes = bytes.saturating_sub(before);
+    Ok(())
+}
+
+fn size(key: &[u8], value: &[u8]) -> u64 {
+    key.len() as u64 + value.len() as u64
+}
+
+/// Returns the number of the shared message that an entry of the table of deliveries refers to.
+fn of_message(key: &[u8], value: &[u8]) -> Option<u64> {
+    match key.last() {
+        Some(&MESSAGE) => shared_number(value),
+        _ => None,
     }
 }
 
@@ -180,111 +326,7 @@ fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8
 }
 
 /// From the first possible key of a client to the first one behind.
-fn range(client: &str) -> Range<Vec<u8>> {
+pub(super) fn range(client: &str) -> Range<Vec<u8>> {
     let [start, end] = [0, 1].map(|end| [client.as_bytes(), &[end]].concat());
     start..end
-}
-
-/// Everything that is stored.
-pub(super) fn load(transaction: &ReadTransaction, clock: Clock) -> Result<Saved, StoreError> {
-    let mut saved = Saved::default();
-    each(transaction, CLIENTS, None, |identifier, value| {
-        let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
-        saved.clients.push(SavedClient {
-            state: Reader::new(value, clock).client()?,
-            subscriptions: subscriptions(transaction, identifier, clock)?,
-            deliveries: deliveries(transaction, identifier, clock)?,
-            held: held(transaction, identifier)?,
-            identifier: identifier.to_owned(),
-        });
-        Ok(())
-    })?;
-    each(transaction, RETAINED, None, |_, value| {
-        saved.retained.push(Reader::new(value, clock).retained()?);
-        Ok(())
-    })?;
-    Ok(saved)
-}
-
-fn subscriptions(
-    transaction: &ReadTransaction,
-    client: &str,
-    clock: Clock,
-) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
-    let mut found = Vec::new();
-    each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
-        let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
-        found.push((topic_filter, Reader::new(value, clock).subscription()?));
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-fn deliveries(
-    transaction: &ReadTransaction,
-    client: &str,
-    clock: Clock,
-) -> Result<Vec<SavedDelivery>, StoreError> {
-    let mut found = BTreeMap::new();
-    each(transaction, DELIVERIES, Some(client), |key, value| {
-        let (number, part) = match key.split_first_chunk() {
-            Some((number, [part])) => (u64::from_be_bytes(*number), *part),
-            _ => return Err(StoreError::Damaged("the number of a message")),
-        };
-        let delivery = found.entry(number).or_insert(SavedDelivery {
-            number,
-            outgoing: None,
-            sent: None,
-        });
-        match part {
-            MESSAGE => delivery.outgoing = Some(Reader::new(value, clock).outgoing()?),
-            PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
-            _ => return Err(StoreError::Damaged("a part of a message")),
-        }
-        Ok(())
-    })?;
-    Ok(found.into_values().collect())
-}
-
-fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
-    let mut found = Vec::new();
-    each(transaction, HELD, Some(client), |key, _| {
-        found.push(identifier(key)?);
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Shows all entries, or those of a client without it, in order: key and value.
-fn each(
-    transaction: &ReadTransaction,
-    table: Definition,
-    client: Option<&str>,
-    mut show: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let table = transaction.open_table(table).map_err(access)?;
-    let range = client.map(range);
-    let entries = match &range {
-        Some(range) => table.range(&*range.start..&*range.end),
-        None => table.iter(),
-    };
-    let prefix = range.map_or(0, |range| range.start.len());
-    for entry in entries.map_err(access)? {
-        let (key, value) = entry.map_err(access)?;
-        let of_client = key.value().get(prefix..).unwrap_or_default();
-        show(of_client, value.value())?;
-    }
-    Ok(())
-}
-
-fn identifier(bytes: &[u8]) -> Result<PacketIdentifier, StoreError> {
-    let value = bytes.try_into().ok().map(u16::from_be_bytes);
-    value
-        .and_then(PacketIdentifier::new)
-        .ok_or(StoreError::Damaged("a packet identifier"))
-}
-
-fn text(bytes: &[u8], damaged: StoreError) -> Result<&str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|_| damaged)
 }

@@ -1,6 +1,8 @@
 //! Subscriptions, messages that wait, and retained ones.
 
-use mqtt_broker::Limits;
+use std::sync::Arc;
+
+use mqtt_broker::{Access, Limits, Record};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -278,8 +280,8 @@ fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
     let saved = world.broker.save(world.now).retained;
     assert_eq!(saved.len(), 1);
     let records = world.broker.take_records();
-    let is_removal = |record: &mqtt_broker::Record| match record {
-        mqtt_broker::Record::Retained {
+    let is_removal = |record: &Record| match record {
+        Record::Retained {
             topic_name,
             retained,
         } => &**topic_name == "r/1" && retained.is_none(),
@@ -314,4 +316,31 @@ fn what_has_expired_makes_room_in_a_full_queue() {
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     let received = sub.messages(&mut world);
     assert_eq!(received, ["a 1 q1 55s", "a 3 q1 55s", "a kept q1"]);
+}
+
+#[test]
+fn sessions_behind_a_mount_point_share_a_message() {
+    let mut world = World::new();
+    let access = Access {
+        mount_point: Some("m/".into()),
+        ..Access::everyone()
+    };
+    world.broker.set_access(vec![access]);
+    world.broker.record_changes();
+    for name in ["a", "b", "c"] {
+        let (mut peer, _) = world.connect(&lasting(name, 1000));
+        peer.subscribe(&mut world, "t", qos(1));
+        peer.leave(&mut world, normal());
+    }
+    let (mut publisher, _) = world.connect(&connect(V5_0, "publisher"));
+    publisher.publish(&mut world, &message("t", "payload"), QoS::AtLeastOnce);
+    let records = world.broker.take_records();
+    let queued = records.iter().filter_map(|record| match record {
+        Record::Queued { outgoing, .. } => Some(&outgoing.message),
+        _ => None,
+    });
+    let queued: Vec<_> = queued.collect();
+    assert_eq!(queued.len(), 3);
+    assert_eq!(&*queued[0].topic_name, "t");
+    assert!(queued.iter().all(|other| Arc::ptr_eq(other, queued[0])));
 }

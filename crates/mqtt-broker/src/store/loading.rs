@@ -1,0 +1,139 @@
+//! Reads everything that is stored, when the broker starts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
+use redb::{ReadTransaction, ReadableTable};
+
+use super::encoding::Reader;
+use super::tables::{
+    CLIENTS, DELIVERIES, Definition, HELD, MESSAGE, MESSAGES, PACKET_IDENTIFIER, RETAINED,
+    SUBSCRIPTIONS, range,
+};
+use super::{Clock, StoreError, access};
+use crate::{Saved, SavedClient, SavedDelivery, SubscriptionState};
+
+/// The shared messages by their number. Deliveries of the same one share it in memory, too.
+type Messages = BTreeMap<u64, Arc<Message>>;
+
+/// Everything that is stored.
+pub(super) fn load(transaction: &ReadTransaction, clock: Clock) -> Result<Saved, StoreError> {
+    let mut saved = Saved::default();
+    let messages = messages(transaction, clock)?;
+    each(transaction, CLIENTS, None, |identifier, value| {
+        let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
+        saved.clients.push(SavedClient {
+            state: Reader::new(value, clock).client()?,
+            subscriptions: subscriptions(transaction, identifier, clock)?,
+            deliveries: deliveries(transaction, identifier, &messages, clock)?,
+            held: held(transaction, identifier)?,
+            identifier: identifier.to_owned(),
+        });
+        Ok(())
+    })?;
+    each(transaction, RETAINED, None, |_, value| {
+        saved.retained.push(Reader::new(value, clock).retained()?);
+        Ok(())
+    })?;
+    Ok(saved)
+}
+
+fn messages(transaction: &ReadTransaction, clock: Clock) -> Result<Messages, StoreError> {
+    let mut messages = Messages::new();
+    each(transaction, MESSAGES, None, |key, value| {
+        let number = key.try_into().map(u64::from_be_bytes);
+        let number = number.map_err(|_| StoreError::Damaged("the number of a shared message"))?;
+        let message = Reader::new(value, clock).shared_message()?;
+        messages.insert(number, Arc::new(message));
+        Ok(())
+    })?;
+    Ok(messages)
+}
+
+fn subscriptions(
+    transaction: &ReadTransaction,
+    client: &str,
+    clock: Clock,
+) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
+    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
+    let mut found = Vec::new();
+    each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
+        let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
+        found.push((topic_filter, Reader::new(value, clock).subscription()?));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn deliveries(
+    transaction: &ReadTransaction,
+    client: &str,
+    messages: &Messages,
+    clock: Clock,
+) -> Result<Vec<SavedDelivery>, StoreError> {
+    let mut found = BTreeMap::new();
+    each(transaction, DELIVERIES, Some(client), |key, value| {
+        let (number, part) = match key.split_first_chunk() {
+            Some((number, [part])) => (u64::from_be_bytes(*number), *part),
+            _ => return Err(StoreError::Damaged("the number of a message")),
+        };
+        let delivery = found.entry(number).or_insert(SavedDelivery {
+            number,
+            outgoing: None,
+            sent: None,
+        });
+        match part {
+            MESSAGE => {
+                let shared = |number| messages.get(&number).cloned();
+                delivery.outgoing = Some(Reader::new(value, clock).delivery(shared)?);
+            }
+            PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
+            _ => return Err(StoreError::Damaged("a part of a message")),
+        }
+        Ok(())
+    })?;
+    Ok(found.into_values().collect())
+}
+
+fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
+    let mut found = Vec::new();
+    each(transaction, HELD, Some(client), |key, _| {
+        found.push(identifier(key)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Shows all entries, or those of a client without it, in order: key and value.
+fn each(
+    transaction: &ReadTransaction,
+    table: Definition,
+    client: Option<&str>,
+    mut show: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let table = transaction.open_table(table).map_err(access)?;
+    let range = client.map(range);
+    let entries = match &range {
+        Some(range) => table.range(&*range.start..&*range.end),
+        None => table.iter(),
+    };
+    let prefix = range.map_or(0, |range| range.start.len());
+    for entry in entries.map_err(access)? {
+        let (key, value) = entry.map_err(access)?;
+        let of_client = key.value().get(prefix..).unwrap_or_default();
+        show(of_client, value.value())?;
+    }
+    Ok(())
+}
+
+fn identifier(bytes: &[u8]) -> Result<PacketIdentifier, StoreError> {
+    let value = bytes.try_into().ok().map(u16::from_be_bytes);
+    value
+        .and_then(PacketIdentifier::new)
+        .ok_or(StoreError::Damaged("a packet identifier"))
+}
+
+fn text(bytes: &[u8], damaged: StoreError) -> Result<&str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|_| damaged)
+}
