@@ -29,6 +29,21 @@ pub struct Broker {
     _config: NamedTempFile,
 }
 
+/// An `rbroker` that was stopped and can be started again at its port.
+#[derive(Debug)]
+pub struct Stopped {
+    port: u16,
+    settings: String,
+    verbose: bool,
+}
+
+impl Stopped {
+    /// Starts it again.
+    pub fn start(self) -> Broker {
+        Broker::start_rbroker(self.port, &self.settings, self.verbose)
+    }
+}
+
 impl Broker {
     /// `rbroker` that lets everyone in, with these further lines of configuration.
     pub fn start(settings: &str) -> Self {
@@ -69,6 +84,25 @@ impl Broker {
         self.running.kill();
         assert_eq!(self.kind, Kind::Rbroker, "only ours is restarted");
         Self::start_rbroker(self.port, &self.settings, self.verbose)
+    }
+
+    /// Ends the broker with SIGTERM and waits for its end.
+    pub fn stop(self) -> Stopped {
+        assert_eq!(self.kind, Kind::Rbroker, "only ours is started again");
+        self.running.signal("TERM");
+        let Self {
+            running,
+            port,
+            settings,
+            verbose,
+            ..
+        } = self;
+        running.wait().success();
+        Stopped {
+            port,
+            settings,
+            verbose,
+        }
     }
 
     /// The options that make a client find it.

@@ -8,7 +8,7 @@ mod proxy;
 mod raw;
 mod tunnels;
 
-pub use broker::{Broker, Kind};
+pub use broker::{Broker, Kind, Stopped};
 pub use certificates::{Certificates, Validity};
 pub use program::{Finished, Program, Running};
 pub use proxy::{From, Proxy};

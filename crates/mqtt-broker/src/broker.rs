@@ -13,7 +13,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
 use crate::check_queue::{CheckQueue, PeerGroup};
-use crate::client::{Client, ClientKey, Expiry};
+use crate::client::{Client, ClientKey, Expiry, Stored};
 use crate::dump::Dump;
 use crate::log_limiter::{LogEvent, LogLimiter};
 use crate::promises::{Promises, Promising};
@@ -316,15 +316,30 @@ impl Broker {
     }
 
     /// Ends every connection: the server shuts down.
+    ///
+    /// Wills that are stored are published after the next start, if their clients do not come back. Without a store
+    /// all wills are published now: the sessions end with the broker.
     pub fn shut_down(&mut self, now: Instant) {
         self.log_limiter.finish();
+        if self.records.is_none() {
+            self.publish_all_wills(now);
+        }
         let ids: Vec<_> = self.connections.keys().collect();
         for id in ids {
             if let Some(link) = self.connections.get_mut(id) {
-                // Wills are held back: the clients are not to blame. Without a store they are lost.
                 link.connection
                     .disconnect(now, Disconnect::new(ReasonCode::ServerShuttingDown));
                 self.mark_changed(id);
+            }
+        }
+    }
+
+    fn publish_all_wills(&mut self, now: Instant) {
+        let keys: Vec<_> = self.by_identifier.values().copied().collect();
+        for key in keys {
+            let client = self.clients.get_mut(key);
+            if let Some(will) = client.and_then(|client| client.will.take()) {
+                self.publish_will(now, key, &will);
             }
         }
     }
@@ -490,7 +505,7 @@ impl Broker {
         if let Some(client) = self.clients.remove(key) {
             self.timers.cancel(TimerKey::Client(key), client.scheduled);
             self.by_identifier.remove(&client.identifier);
-            if client.is_stored {
+            if client.stored > Stored::Nothing {
                 self.note_gone(Arc::clone(&client.identifier));
             }
             for topic_filter in client.subscriptions.keys() {

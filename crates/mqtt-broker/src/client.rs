@@ -34,8 +34,7 @@ pub(crate) struct Client {
     /// A table is smaller than a tree where there are few.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
     pub(crate) queue: Queue,
-    /// Whether the store has it.
-    pub(crate) is_stored: bool,
+    pub(crate) stored: Stored,
     /// The numbers of the messages that are sent and not finished, if the client is stored.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
     /// The number of the next message.
@@ -48,6 +47,16 @@ pub(crate) struct Client {
     pub(crate) session_ends: Option<Instant>,
     /// The timer entry that counts.
     pub(crate) scheduled: Option<Instant>,
+}
+
+/// The part of a client that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stored {
+    Nothing,
+    /// The will of a client whose session ends with its connection. The will outlives the connection.
+    Will,
+    /// The session with its subscriptions and messages, and the will.
+    Session,
 }
 
 /// What a subscription asks for.
@@ -122,7 +131,7 @@ impl Client {
             session: None,
             subscriptions: HashMap::new(),
             queue: Queue::default(),
-            is_stored: false,
+            stored: Stored::Nothing,
             in_flight: BTreeMap::new(),
             next_number: 0,
             will: None,

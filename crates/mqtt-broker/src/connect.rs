@@ -11,7 +11,7 @@ use mqtt_session::{Defect, Excerpt, Session};
 use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::check_queue::PeerGroup;
-use crate::client::{Client, ClientKey, Expiry};
+use crate::client::{Client, ClientKey, Expiry, Stored};
 use crate::log_limiter::LogEvent;
 use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
@@ -315,9 +315,11 @@ impl Broker {
         }
         let known = self.by_identifier.get(connect.client_identifier.as_str());
         let is_new = known.is_none();
-        let is_stored =
-            known.is_some_and(|key| self.clients.get(*key).is_some_and(|c| c.is_stored));
-        if self.is_full && (is_stored || Expiry::of_connect(connect) != Expiry::WithConnection) {
+        let known = known.and_then(|key| self.clients.get(*key));
+        let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing)
+            || Expiry::of_connect(connect) != Expiry::WithConnection
+            || connect.will.is_some();
+        if self.is_full && is_stored {
             return Some(match version {
                 ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
                 _ => ReasonCode::ServerUnavailable,

@@ -2,7 +2,9 @@
 //! state that they add up to. The core knows no store; who runs it makes the records of a turn durable
 //! in one step, before a byte of the turn is written (rule 1 of `mqtt-session`).
 //!
-//! Only sessions that outlive their connection are recorded, with their messages of QoS 1 and 2.
+//! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. Of a client whose
+//! session ends with its connection only the will is recorded, from before its CONNACK until the will is published
+//! or withdrawn: [MQTT-3.1.2-8] allows to publish it later, after a restart, but not to drop it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
 use mqtt_session::{Change, Defect, Outgoing, Session};
 
 use crate::broker::{Broker, ConnectionId};
-use crate::client::{Client, ClientKey, Expiry, SubscriptionState};
+use crate::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
 use crate::queue::Queued;
 use crate::retained::Retained;
 use crate::statistics::SYSTEM;
@@ -192,7 +194,7 @@ impl Broker {
             .values()
             .filter_map(|key| self.clients.get(*key))
         {
-            if client.is_stored {
+            if client.stored > Stored::Nothing {
                 saved.clients.push(self.save_client(now, client));
             }
         }
@@ -213,6 +215,32 @@ impl Broker {
     }
 
     fn save_client(&self, now: Instant, client: &Client) -> SavedClient {
+        let state = ClientState {
+            session_ends: client.session_ends.map(|ends| ends.max(now)),
+            will_due: client.will_due.map(|due| due.max(now)),
+            ..client.state()
+        };
+        let mut saved = SavedClient {
+            identifier: client.identifier.to_string(),
+            state: ClientState {
+                // A delay of zero is none.
+                will: state.will.map(|will| Will {
+                    will_delay_interval: will.will_delay_interval.filter(|delay| *delay > 0),
+                    ..will
+                }),
+                ..state
+            },
+            subscriptions: Vec::new(),
+            deliveries: Vec::new(),
+            held: Vec::new(),
+        };
+        if client.stored == Stored::Session {
+            self.save_session(now, client, &mut saved);
+        }
+        saved
+    }
+
+    fn save_session(&self, now: Instant, client: &Client, saved: &mut SavedClient) {
         let link = client.connection.and_then(|id| self.connections.get(id));
         let session = match link {
             Some(link) => Some(link.connection.session()),
@@ -236,28 +264,13 @@ impl Broker {
                 outgoing: Some(as_stored(&queued.outgoing, now)),
                 sent: None,
             });
-        let state = client.state();
+        saved.deliveries = sent.chain(waiting).collect();
+        saved.held = session.into_iter().flat_map(Session::held).collect();
         let subscriptions = client.subscriptions.iter();
-        let mut subscriptions: Vec<_> = subscriptions
+        saved.subscriptions = subscriptions
             .map(|(topic_filter, state)| (topic_filter.clone(), *state))
             .collect();
-        subscriptions.sort_by(|a, b| a.0.cmp(&b.0));
-        SavedClient {
-            identifier: client.identifier.to_string(),
-            state: ClientState {
-                // A delay of zero is none.
-                will: state.will.map(|will| Will {
-                    will_delay_interval: will.will_delay_interval.filter(|delay| *delay > 0),
-                    ..will
-                }),
-                session_ends: state.session_ends.map(|ends| ends.max(now)),
-                will_due: state.will_due.map(|due| due.max(now)),
-                ..state
-            },
-            subscriptions,
-            deliveries: sent.chain(waiting).collect(),
-            held: session.into_iter().flat_map(Session::held).collect(),
-        }
+        saved.subscriptions.sort_by(|a, b| a.0.cmp(&b.0));
     }
 
     fn restore_client(&mut self, now: Instant, saved: SavedClient) -> ClientKey {
@@ -279,12 +292,12 @@ impl Broker {
             }
         }
         client.session = Some(Box::new(Session::restore(sent, saved.held)));
-        client.is_stored = self.records.is_some();
         client.subscriptions = saved.subscriptions.iter().cloned().collect();
         client.who.user_name = saved.state.user_name;
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
         client.will = saved.state.will.map(Box::new);
+        client.stored = self.part_to_store(&client);
         // A clock that has jumped back makes nothing last longer than it was to last.
         let longest = match client.expiry {
             Expiry::After(time) => now.checked_add(time),
@@ -309,10 +322,15 @@ impl Broker {
         key
     }
 
-    /// Records something of a client, if it is one that is stored.
+    /// Records something of a session, if it is one that is stored.
     pub(crate) fn note(&mut self, key: ClientKey, record: impl FnOnce(&Client) -> Record) {
+        self.note_part(key, Stored::Session, record);
+    }
+
+    /// Records something of a client, if at least this part of it is stored.
+    fn note_part(&mut self, key: ClientKey, least: Stored, record: impl FnOnce(&Client) -> Record) {
         if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
-            if client.is_stored {
+            if client.stored >= least {
                 records.push(record(client));
                 if let Some(id) = client.connection {
                     self.promise(id);
@@ -323,24 +341,36 @@ impl Broker {
 
     /// Records what is known of a client.
     pub(crate) fn note_client(&mut self, key: ClientKey) {
-        self.note(key, |client| Record::Client {
+        self.note_part(key, Stored::Will, |client| Record::Client {
             client: Arc::clone(&client.identifier),
             state: client.state(),
         });
     }
 
-    /// A client has connected: from now on it is stored, or no longer, as its expiry says.
+    /// A client has connected: from now on it is stored as its expiry and its will ask for.
     pub(crate) fn store_client(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.get(key) else {
             return;
         };
-        let was_stored = client.is_stored;
-        client.is_stored = self.records.is_some() && client.expiry != Expiry::WithConnection;
-        if was_stored && !client.is_stored {
-            let client = Arc::clone(&client.identifier);
-            self.note_gone(client);
+        let (before, part) = (client.stored, self.part_to_store(client));
+        let identifier = Arc::clone(&client.identifier);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.stored = part;
+        }
+        if part < before {
+            self.note_gone(identifier);
         }
         self.note_client(key);
+    }
+
+    /// Returns the part of this client that has to survive the broker.
+    fn part_to_store(&self, client: &Client) -> Stored {
+        match (client.expiry, &client.will) {
+            _ if self.records.is_none() => Stored::Nothing,
+            (Expiry::After(_) | Expiry::Never, _) => Stored::Session,
+            (Expiry::WithConnection, Some(_)) => Stored::Will,
+            (Expiry::WithConnection, None) => Stored::Nothing,
+        }
     }
 
     /// Records that the session of a client that was stored has ended.
@@ -363,7 +393,7 @@ impl Broker {
         let Some(client) = link.client.and_then(|key| self.clients.get_mut(key)) else {
             return;
         };
-        let is_stored = client.is_stored;
+        let is_stored = client.stored == Stored::Session;
         for change in changes {
             let name = Arc::clone(&client.identifier);
             let record =

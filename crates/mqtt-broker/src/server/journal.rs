@@ -13,7 +13,7 @@ use mio::Waker;
 
 use super::committer::{Commit, Committer, Done};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
-use crate::{Broker, Clock, EVENTS, Record, Store, StoreError, SyncPolicy};
+use crate::{Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy};
 
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,7 +70,10 @@ impl Journal {
         let mut store = Store::open(path, policy)?;
         let clock = Clock::now();
         let saved = store.load(clock)?;
-        let (clients, retained) = (saved.clients.len(), saved.retained.len());
+        // Of the others only the wills are stored, which are published now.
+        let lasts = |client: &&SavedClient| client.state.expiry != Expiry::WithConnection;
+        let clients = saved.clients.iter().filter(lasts).count();
+        let retained = saved.retained.len();
         log::info!(
             target: EVENTS,
             "Store {} opened: {clients} sessions, {retained} retained messages.",

@@ -1,6 +1,6 @@
 //! Sessions, wills, and who is refused.
 
-use mqtt_broker::Limits;
+use mqtt_broker::{Limits, Record};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -359,4 +359,128 @@ fn sessions_that_end_by_their_time_are_counted_and_others_are_not() {
     world.connect(&lasting("c", 10)).0.die(&mut world);
     world.wait(10);
     assert_eq!(expired(&mut world), "1");
+}
+
+/// A client whose retained will says "offline".
+fn with_will(mut connect: Connect, delay: u32) -> Connect {
+    connect.will = Some(Will {
+        will_delay_interval: Some(delay),
+        ..Will::new(retained("state", "offline"), QoS::AtLeastOnce)
+    });
+    connect
+}
+
+/// [MQTT-3.1.2-8]
+#[test]
+fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
+    // Session expiry, will delay; seconds after the start until the client comes back; published at the start, and
+    // in the end.
+    let cases = [
+        (0, 0, None, true, true),
+        (0, 60, None, true, true), // the end of the session comes first
+        (100, 0, None, true, true),
+        (100, 60, None, false, true),
+        (100, 60, Some(59), false, false),
+        (100, 60, Some(61), false, true),
+        (30, 60, Some(31), false, true),
+    ];
+    for (expiry, delay, back, at_start, at_end) in cases {
+        let case = format!("expiry {expiry}, delay {delay}, back after {back:?}");
+        let mut world = World::new();
+        world.broker.record_changes();
+        world.connect(&with_will(lasting("dying", expiry), delay));
+        let mut world = world.restarted();
+        let published = |world: &mut World| {
+            let (mut reader, _) = world.connect(&connect(V5_0, "reader"));
+            reader.subscribe(world, "state", qos(1));
+            reader.messages(world)
+        };
+        let told = ["state offline q1 retained"];
+        assert_eq!(published(&mut world) == told, at_start, "{case}");
+        if let Some(seconds) = back {
+            world.wait(seconds);
+            world.connect(&lasting("dying", 1000));
+        }
+        world.wait(1000);
+        assert_eq!(published(&mut world) == told, at_end, "{case}");
+        // It does not come again after another start.
+        let mut world = world.restarted();
+        world.connect(&connect(V5_0, "remover")).0.publish(
+            &mut world,
+            &retained("state", ""),
+            QoS::AtMostOnce,
+        );
+        assert!(published(&mut world.restarted()).is_empty(), "{case}");
+    }
+}
+
+/// [MQTT-3.1.2-7], [MQTT-3.14.4-3]
+#[test]
+fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
+    let mut world = World::new();
+    world.broker.record_changes();
+    let plain = connect(V5_0, "plain");
+    world.connect(&plain).0.leave(&mut world, normal());
+    assert!(!world.broker.has_records(), "there is nothing to store");
+    let id = world.broker.open(world.now, "peer".into(), 0);
+    let mut bytes = Vec::new();
+    let dying = with_will(connect(V5_0, "dying"), 0);
+    let packet = Packet::Connect(Box::new(dying));
+    packet
+        .encode(V5_0, MAXIMUM_PACKET_SIZE, &mut bytes)
+        .unwrap();
+    world.broker.handle_input(world.now, id, &mut &bytes[..]);
+    assert!(world.broker.output(id).is_empty(), "CONNACK waits");
+    let saved = world.broker.save(world.now);
+    assert!(saved.clients[0].state.will.is_some());
+    assert!(world.broker.has_records());
+    world.broker.take_records();
+    world.broker.commit_begins();
+    world.broker.commit_ends();
+    assert!(!world.broker.output(id).is_empty());
+    // DISCONNECT
+    world
+        .broker
+        .handle_input(world.now, id, &mut &b"\xe0\x00"[..]);
+    let gone = Record::ClientGone {
+        client: "dying".into(),
+    };
+    assert_eq!(world.broker.take_records().last(), Some(&gone));
+    assert!(world.broker.save(world.now).clients.is_empty());
+}
+
+#[test]
+fn a_will_is_published_and_deleted_in_one_commit() {
+    for expiry in [0, 1000] {
+        let mut world = World::new();
+        world.broker.record_changes();
+        let (dying, _) = world.connect(&with_will(lasting("dying", expiry), 0));
+        world.broker.take_records();
+        dying.die(&mut world);
+        let records = world.broker.take_records();
+        let is_published = |record: &Record| matches!(record, Record::Retained { .. });
+        let is_deleted = |record: &Record| match record {
+            Record::Client { state, .. } => state.will.is_none(),
+            record => matches!(record, Record::ClientGone { .. }),
+        };
+        assert!(records.iter().any(is_published), "{records:?}");
+        assert!(records.last().is_some_and(is_deleted), "{records:?}");
+    }
+}
+
+#[test]
+fn wills_are_published_when_a_broker_without_a_store_stops() {
+    for (has_store, published) in [(false, true), (true, false)] {
+        let mut world = World::new();
+        if has_store {
+            world.broker.record_changes();
+        }
+        world.connect(&with_will(lasting("dying", 100), 60));
+        let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
+        witness.subscribe(&mut world, "state", qos(1));
+        world.broker.shut_down(world.now);
+        let output = world.broker.output(witness.id);
+        let is_told = output.windows(7).any(|part| part == b"offline");
+        assert_eq!(is_told, published);
+    }
 }

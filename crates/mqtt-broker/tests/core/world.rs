@@ -33,6 +33,18 @@ impl World {
         }
     }
 
+    /// The broker dies with its connections, and starts again with what was stored.
+    pub(crate) fn restarted(self) -> Self {
+        let saved = self.broker.save(self.now);
+        let mut next = Self {
+            now: self.now,
+            ..Self::new()
+        };
+        next.broker.record_changes();
+        next.broker.restore(self.now, saved);
+        next
+    }
+
     /// Connects and reads the CONNACK; says whether a session was there.
     pub(crate) fn connect(&mut self, connect: &Connect) -> (Peer, bool) {
         let (peer, connack) = self.try_connect(connect);

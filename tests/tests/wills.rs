@@ -1,0 +1,144 @@
+//! Wills of clients whose broker is stopped or killed: they are published after the next start, unless the client
+//! comes back in time.
+
+use tests::{Broker, Program, RawClient};
+
+fn start(folder: &tempfile::TempDir, settings: &str) -> Broker {
+    let location = folder.path().display();
+    Broker::start(&format!(
+        "persistence true\npersistence_location {location}/\n{settings}"
+    ))
+}
+
+/// Publishes a retained message that says "online".
+fn publish_online(broker: &Broker) {
+    let options = broker.options();
+    let online = Program::new("rpub").args(&options);
+    online.args("-t state -m online -q 1 -r").run().success();
+}
+
+/// Whether the retained topic says this now.
+fn says(broker: &Broker, text: &str) -> bool {
+    let options = broker.options();
+    let rsub = Program::new("rsub").args(&options);
+    rsub.args("-t state -q 1 -C 1").run().success().text() == format!("{text}\n")
+}
+
+/// A client of 5.0 whose retained will says "offline" in `state`.
+fn connect(broker: &Broker, session_expiry: u8, will_delay: u8) -> RawClient {
+    let mut client = RawClient::open(broker.address());
+    let mut body = b"\x00\x04MQTT\x05".to_vec();
+    body.push(0b0010_1100); // will retain, will QoS 1, will
+    body.extend([0, 0]); // keep alive
+    body.extend([5, 0x11, 0, 0, 0, session_expiry]);
+    body.extend(b"\x00\x05dying");
+    body.extend([5, 0x18, 0, 0, 0, will_delay]);
+    body.extend(b"\x00\x05state\x00\x07offline");
+    let mut packet = vec![0x10, u8::try_from(body.len()).unwrap()];
+    packet.extend(body);
+    client.send(&packet);
+    let connack = client.read(2);
+    assert_eq!(connack[0], 0x20);
+    assert_eq!(client.read(connack[1].into())[1], 0);
+    client
+}
+
+#[test]
+fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder, "");
+    // As people do it: a client of ours with a retained will, and a session that ends with its connection.
+    let options = broker.options();
+    let client = Program::new("rsub").args(&options).args(
+        "-i dying -t commands -q 1 --will-topic state --will-payload offline --will-retain --will-qos 1",
+    );
+    let client = client.start();
+    broker.wait_for_log("Sending SUBACK to dying");
+    publish_online(&broker);
+    let stopped = broker.stop();
+    drop(client);
+    let broker = stopped.start();
+    assert!(says(&broker, "offline"));
+    // It is published once.
+    publish_online(&broker);
+    let broker = broker.stop().start();
+    assert!(says(&broker, "online"));
+}
+
+#[test]
+fn wills_survive_a_stop_and_a_kill_with_each_kind_of_session() {
+    // Session expiry, will delay: in each case the will is due at the start.
+    for (expiry, delay) in [(0, 0), (0, 200), (200, 0)] {
+        for is_killed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let broker = start(&folder, "");
+            let client = connect(&broker, expiry, delay);
+            publish_online(&broker);
+            let broker = match is_killed {
+                true => broker.restart(),
+                false => broker.stop().start(),
+            };
+            drop(client);
+            let case = format!("expiry {expiry}, delay {delay}, killed: {is_killed}");
+            assert!(says(&broker, "offline"), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_delayed_will_waits_after_a_start_and_is_not_published_if_the_client_resumes() {
+    for comes_back in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = start(&folder, "");
+        let client = connect(&broker, 200, 3);
+        publish_online(&broker);
+        let options = broker.options();
+        let broker = broker.stop().start();
+        drop(client);
+        assert!(says(&broker, "online"), "it is delayed");
+        if comes_back {
+            let mut client = connect(&broker, 200, 3);
+            client.ping();
+            // A delay later it is still there.
+            let watcher = Program::new("rsub").args(&options).args("-t state -R -W 4");
+            assert_eq!(watcher.run().text(), "");
+            assert!(says(&broker, "online"));
+            client.ping();
+        } else {
+            let watcher = Program::new("rsub").args(&options).args("-t state -R -C 1");
+            assert_eq!(watcher.run().success().text(), "offline\n");
+        }
+    }
+}
+
+#[test]
+fn a_will_that_was_withdrawn_does_not_come_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder, "");
+    let mut client = connect(&broker, 0, 0);
+    publish_online(&broker);
+    client.send(b"\xe0\x00"); // DISCONNECT
+    client.read_to_end();
+    let broker = broker.stop().start();
+    assert!(says(&broker, "online"));
+    // 0x04: disconnect with the will, which is published at once.
+    let mut client = connect(&broker, 0, 0);
+    client.send(b"\xe0\x01\x04");
+    client.read_to_end();
+    let broker = broker.restart();
+    assert!(says(&broker, "offline"));
+}
+
+#[test]
+fn without_a_store_a_broker_that_stops_publishes_wills_to_those_who_are_connected() {
+    let broker = Broker::start("");
+    let _client = connect(&broker, 200, 60);
+    let options = broker.options();
+    let watcher = Program::new("rsub")
+        .args(&options)
+        .args("-i watcher -t state -q 1 -C 1");
+    let watcher = watcher.start();
+    broker.wait_for_log("Sending SUBACK to watcher");
+    broker.stop();
+    assert_eq!(watcher.wait().success().text(), "offline\n");
+}
