@@ -66,7 +66,7 @@ pub use settings::{
     SecuritySettings, Settings, SettingsError,
 };
 pub use statistics::Value;
-pub use store::{Clock, Store, StoreError, SyncPolicy};
+pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};
 
 /// The log target of what concerns people: subscriptions, losses, refusals.
 pub const EVENTS: &str = "mqtt::broker";

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use mqtt_broker::{
-    ClientState, Clock, Expiry, Record, Retained, Saved, Store, StoreError, SubscriptionState,
-    SyncPolicy,
+    BootTime, ClientState, Clock, Expiry, Record, Retained, Saved, Store, StoreError,
+    SubscriptionState, SyncPolicy,
 };
 use mqtt_codec::{
     Message, PacketIdentifier, QoS, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
@@ -15,7 +16,7 @@ use mqtt_session::Outgoing;
 use redb::TableDefinition;
 
 fn open(path: &Path) -> Result<Saved, StoreError> {
-    Store::open(path, SyncPolicy::Always)?.load(Clock::now())
+    Store::open(path, SyncPolicy::Always, Clock::now())?.load(Clock::now())
 }
 
 fn retained(number: u32) -> Record {
@@ -39,7 +40,7 @@ fn a_bit_that_has_changed_alters_no_message() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let records: Vec<_> = (0..500).map(retained).collect();
-    let mut store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     store.commit(&records, Clock::now()).unwrap();
     drop(store);
     let whole = std::fs::read(&path).unwrap();
@@ -75,7 +76,7 @@ fn a_bit_that_has_changed_alters_no_message() {
 fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
-    let mut store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     let topic_name = TopicName::new("t").unwrap();
     for name in ["a", "a ", "a\u{1}", "ab", "b"] {
         let client: Arc<str> = name.into();
@@ -247,7 +248,7 @@ fn message(size: usize) -> Arc<Message> {
 fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
-    let mut store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     let (large, small) = (message(2_000_000), message(10));
     let mut records = sessions(0..200);
     records.extend(queued(&large, 1, 0..100));
@@ -261,7 +262,7 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
     let length = std::fs::metadata(&path).unwrap().len();
     assert!(length < 20_000_000, "{length}");
 
-    let store = Store::open(&path, SyncPolicy::Always).unwrap();
+    let store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     let clients = store.load(Clock::now()).unwrap().clients;
     let deliveries = clients.iter().map(|client| &client.deliveries[0]);
     let found: Vec<_> = deliveries.filter_map(|d| d.outgoing.as_ref()).collect();
@@ -279,7 +280,7 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
 fn a_shared_message_goes_with_its_last_delivery() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
-    let open = || Store::open(&path, SyncPolicy::Always).unwrap();
+    let open = || Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     let commit = |records: &[Record]| open().commit(records, Clock::now()).unwrap();
     let (first, second) = (message(5000), message(6000));
     let mut records = sessions(0..20);
@@ -304,4 +305,175 @@ fn a_shared_message_goes_with_its_last_delivery() {
     commit(&gone.collect::<Vec<_>>());
     assert_eq!(entries(&path, "messages"), 0);
     assert_eq!(open().load(Clock::now()).unwrap(), Saved::default());
+}
+
+/// A system whose clocks the test sets.
+#[derive(Clone, Copy)]
+struct System {
+    now: std::time::Instant,
+    wall: SystemTime,
+    boot: BootTime,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl System {
+    fn new() -> Self {
+        Self {
+            now: std::time::Instant::now(),
+            // Long after the year of the program, so that there is room for jumps.
+            wall: SystemTime::UNIX_EPOCH + YEAR * 80,
+            boot: BootTime {
+                id: 1,
+                elapsed: HOUR,
+            },
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        Clock {
+            now: self.now,
+            wall: self.wall,
+            boot: Some(self.boot),
+        }
+    }
+
+    fn passes(&mut self, time: Duration) {
+        self.now += time;
+        self.wall += time;
+        self.boot.elapsed += time;
+    }
+
+    fn boots(&mut self) {
+        self.boot.id += 1;
+        self.boot.elapsed = Duration::ZERO;
+    }
+}
+
+/// A retained message with an hour to live, and a client that has left and comes back within an hour.
+fn with_an_hour(system: &System) -> [Record; 2] {
+    let ends = Some(system.now + HOUR);
+    let mut records = [retained(1), sessions(0..1).remove(0)];
+    let [
+        Record::Retained {
+            retained: Some(retained),
+            ..
+        },
+        Record::Client { state, .. },
+    ] = &mut records
+    else {
+        unreachable!()
+    };
+    retained.expires = ends;
+    (state.expiry, state.session_ends) = (Expiry::After(HOUR), ends);
+    records
+}
+
+/// How much of the hour is left for both.
+fn left(store: &Store, system: &System) -> Duration {
+    let saved = store.load(system.clock()).unwrap();
+    let of_session = saved.clients[0].state.session_ends.unwrap();
+    assert_eq!(saved.retained[0].expires, Some(of_session));
+    of_session - system.now
+}
+
+#[test]
+fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let sets: [fn(&mut System); 3] = [
+        |_| {},
+        |system| system.wall += YEAR * 5,
+        |system| system.wall -= YEAR * 70, // before the year of the program
+    ];
+    // The clock is set in each of the three places, and the machine is booted or not.
+    for (case, before) in sets.iter().enumerate() {
+        for (after, boots) in [(0, false), (1, false), (2, false), (0, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("rbroker.db");
+            let mut system = System::new();
+            let open = |system: &System| Store::open(&path, SyncPolicy::Always, system.clock());
+            let mut store = open(&system).unwrap();
+            let records = with_an_hour(&system);
+            store.commit(&records, system.clock()).unwrap();
+            // It is set while the broker runs, which notices within a minute.
+            system.passes(minutes(1));
+            before(&mut system);
+            assert!(store.poll_timeout().is_some_and(|due| due <= system.now));
+            store.commit(&[], system.clock()).unwrap();
+            system.passes(minutes(9));
+            assert_eq!(left(&store, &system), minutes(50));
+            // The broker is down for ten minutes.
+            drop(store);
+            system.passes(minutes(10));
+            if boots {
+                system.boots();
+            }
+            sets[after](&mut system);
+            let mut store = open(&system).unwrap();
+            let is_known = !boots || case < 2;
+            let expected = match is_known {
+                true => minutes(40),
+                // Nothing since the anchor is known.
+                false => minutes(59),
+            };
+            assert_eq!(left(&store, &system), expected, "{case} {after} {boots}");
+            // And once more while it runs.
+            before(&mut system);
+            store.sync(&[], system.clock()).unwrap();
+            system.passes(minutes(20));
+            assert_eq!(left(&store, &system), expected - minutes(20));
+            drop(store);
+            let store = open(&system).unwrap();
+            assert_eq!(left(&store, &system), expected - minutes(20));
+        }
+    }
+}
+
+#[test]
+fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
+    // The clock after a boot: behind the one before, or before the year of the program.
+    for back in [Duration::from_secs(1), YEAR * 70] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rbroker.db");
+        let mut system = System::new();
+        let open = |system: &System| Store::open(&path, SyncPolicy::Always, system.clock());
+        let mut store = open(&system).unwrap();
+        let records = with_an_hour(&system);
+        store.commit(&records, system.clock()).unwrap();
+        let stop = Duration::from_secs(600);
+        system.passes(stop);
+        store.sync(&[], system.clock()).unwrap();
+        drop(store);
+        system.boots();
+        system.wall -= back;
+        let mut store = open(&system).unwrap();
+        assert_eq!(left(&store, &system), HOUR - stop);
+        // Then the clock is set right: the past is not charged later.
+        system.wall += back + HOUR;
+        system.passes(stop);
+        store.commit(&[retained(2)], system.clock()).unwrap();
+        drop(store);
+        system.passes(stop);
+        system.boots();
+        assert_eq!(left(&open(&system).unwrap(), &system), HOUR - stop * 3);
+    }
+}
+
+#[test]
+fn an_idle_store_writes_nothing_while_its_clock_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let mut system = System::new();
+    let mut store = Store::open(&path, SyncPolicy::Always, system.clock()).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    for _ in 0..30 {
+        system.passes(Duration::from_secs(60));
+        assert_eq!(store.poll_timeout(), Some(system.now));
+        store.commit(&[], system.clock()).unwrap();
+    }
+    assert!(std::fs::read(&path).unwrap() == before);
+    system.passes(HOUR);
+    store.commit(&[], system.clock()).unwrap();
+    assert!(std::fs::read(&path).unwrap() != before, "once an hour");
 }

@@ -23,7 +23,8 @@ pub fn store(input: &[u8]) {
     let table = tables[usize::from(*table) % tables.len()];
     let clock = Clock {
         now: Instant::now(),
-        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000),
+        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+        boot: None,
     };
     let Ok(written) = Store::rewrite_value(table, value, clock) else {
         return;

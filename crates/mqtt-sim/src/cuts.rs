@@ -132,7 +132,7 @@ impl World {
         let store = with_store.then(|| {
             broker.record_changes();
             let disk = SimDisk::default();
-            let store = Store::with_backend(disk.clone()).expect("an empty disk");
+            let store = Store::with_backend(disk.clone(), clock(now, now)).expect("an empty disk");
             (disk, Some(store))
         });
         Self {
@@ -286,12 +286,7 @@ impl World {
     }
 
     fn clock(&self) -> Clock {
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let now = self.now;
-        Clock {
-            now,
-            wall: wall + (now - self.start),
-        }
+        clock(self.now, self.start)
     }
 
     fn fail(&mut self, fault: Fault) -> Result<(), String> {
@@ -317,7 +312,7 @@ impl World {
         disk.fail_after(0);
         *store = None;
         disk.mend();
-        let opened = Store::with_backend(disk.clone()).map_err(|error| error.to_string())?;
+        let opened = Store::with_backend(disk.clone(), clock).map_err(|error| error.to_string())?;
         let saved = opened.load(clock).map_err(|error| error.to_string())?;
         *store = Some(opened);
         self.broker = new_broker();
@@ -357,6 +352,15 @@ impl End {
             client_input: Vec::new(),
             broker_input: Vec::new(),
         }
+    }
+}
+
+fn clock(now: Instant, start: Instant) -> Clock {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+    Clock {
+        now,
+        wall: wall + (now - start),
+        boot: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_broker::{Broker, Clock, Limits, Record, Retained, Saved, Store};
+use mqtt_broker::{BootTime, Broker, Clock, Limits, Record, Retained, Saved, Store};
 use mqtt_client::{Message, QoS};
 use mqtt_codec::TopicName;
 
@@ -24,6 +24,53 @@ pub(crate) struct SimStore {
     turn: u64,
     /// Records of the commit that is being made, as long as the disk takes for it.
     committing: Option<Vec<Record>>,
+    system: System,
+}
+
+/// What the broker's system says about time.
+#[derive(Debug, Clone, Copy)]
+struct System {
+    /// When the simulation began.
+    start: Instant,
+    /// The wall clock at that moment.
+    wall: SystemTime,
+    /// How often the system was booted.
+    boots: u128,
+}
+
+impl System {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            // Some day in 2033: a time before the year of the program would not be believed.
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+            boots: 1,
+        }
+    }
+
+    fn clock(&self, now: Instant) -> Clock {
+        let elapsed = now - self.start;
+        Clock {
+            now,
+            wall: self.wall + elapsed,
+            boot: Some(BootTime {
+                id: self.boots,
+                elapsed,
+            }),
+        }
+    }
+
+    /// The broker is down. If the system goes on, somebody sets the wall clock meanwhile: that must not matter. After
+    /// a boot there is only the wall clock.
+    fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
+        match power_loss {
+            true => self.boots += 1,
+            false => {
+                let seconds = rng.u64(1_900_000_000..2_100_000_000);
+                self.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            }
+        }
+    }
 }
 
 const TURN: &str = "turn";
@@ -35,7 +82,8 @@ pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>
         return (broker, None);
     }
     let disk = SimDisk::default();
-    let store = Store::with_backend(disk.clone()).expect("an empty disk");
+    let system = System::new(now);
+    let store = Store::with_backend(disk.clone(), system.clock(now)).expect("an empty disk");
     let mut broker = broker;
     broker.record_changes();
     broker.restore(now, Saved::default());
@@ -48,6 +96,7 @@ pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>
             store,
             turn,
             committing,
+            system,
         }),
     )
 }
@@ -94,10 +143,10 @@ impl World {
 
     /// The commit that has begun is done, or fails.
     fn end_commit(&mut self) -> Result<(), Violation> {
-        let clock = self.clock();
         let Some(sim_store) = &mut self.store else {
             return Ok(());
         };
+        let clock = sim_store.system.clock(self.now);
         if let Some(records) = sim_store.committing.take() {
             let (_, faults) = self.plan.store.unwrap_or_default();
             if !self.is_calm && self.rng.u32(0..1000) < faults {
@@ -133,7 +182,7 @@ impl World {
         let broken = |what: String| Violation::new("I15", what);
         // A failure that is to come is for the broker, not for who looks at it.
         let failure = sim_store.disk.postpone_failure();
-        let saved = store.load(self.clock());
+        let saved = store.load(sim_store.system.clock(self.now));
         sim_store.disk.set_failure(failure);
         let mut saved = saved.map_err(|error| broken(with_cause(&error)))?;
         saved
@@ -207,13 +256,14 @@ impl World {
         }
         // Some time passes before it is started again.
         self.now += Duration::from_millis(self.rng.u64(0..3000));
-        let clock = self.clock();
         let Some(sim_store) = &mut self.store else {
             return Ok(Saved::default());
         };
+        sim_store.system.goes_down(power_loss, &mut self.rng);
+        let clock = sim_store.system.clock(self.now);
         let disk = sim_store.disk.clone();
         let open = || {
-            let store = Store::with_backend(disk.clone());
+            let store = Store::with_backend(disk.clone(), clock);
             store.map_err(|error| Violation::new("I15", with_cause(&error)))
         };
         let load = |store: &Store| {
@@ -259,15 +309,6 @@ impl World {
         broker.record_changes();
         broker.restore(now, saved);
         self.broker = broker;
-    }
-
-    fn clock(&self) -> Clock {
-        // Some day in 2001.
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        Clock {
-            now: self.now,
-            wall: wall + (self.now - self.start),
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use crate::store::Timeline;
 use crate::{Clock, Record, Store, StoreError, SyncPolicy};
 
 /// With less room than this in bytes a store is not opened again.
@@ -28,6 +29,8 @@ pub(super) struct Commit {
     pub(super) store: Option<Store>,
     pub(super) path: PathBuf,
     pub(super) policy: SyncPolicy,
+    /// The time of the store, in which it is opened again.
+    pub(super) timeline: Timeline,
     pub(super) records: Vec<Record>,
     pub(super) clock: Clock,
     /// Whether the records have to be on the disk in the end, whatever the policy.
@@ -103,22 +106,22 @@ impl Commit {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let store = match &mut self.store {
-            Some(store) => store,
-            None => self.store.insert(reopen(&self.path, self.policy)?),
-        };
+        if self.store.is_none() {
+            self.store = Some(self.reopen()?);
+        }
+        let store = self.store.as_mut().ok_or(StoreError::Gone)?;
         match self.is_sync {
             true => store.sync(&self.records, self.clock),
             false => store.commit(&self.records, self.clock),
         }
     }
-}
 
-/// The file again, if there is some room beside it: opening it reads all of it.
-fn reopen(path: &std::path::Path, policy: SyncPolicy) -> Result<Store, StoreError> {
-    let probe = path.with_extension("room");
-    let written = std::fs::write(&probe, [0; ROOM]);
-    let _ = std::fs::remove_file(&probe);
-    written.map_err(|error| StoreError::Access(Box::new(error.into())))?;
-    Store::reopen(path, policy)
+    /// The file again, if there is some room beside it: opening it reads all of it.
+    fn reopen(&self) -> Result<Store, StoreError> {
+        let probe = self.path.with_extension("room");
+        let written = std::fs::write(&probe, [0; ROOM]);
+        let _ = std::fs::remove_file(&probe);
+        written.map_err(|error| StoreError::Access(Box::new(error.into())))?;
+        Store::reopen(&self.path, self.policy, self.clock, self.timeline)
+    }
 }

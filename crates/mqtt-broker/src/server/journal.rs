@@ -13,6 +13,7 @@ use mio::Waker;
 
 use super::committer::{Commit, Committer, Done};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
+use crate::store::Timeline;
 use crate::{Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy};
 
 /// How long after a failure the store is tried again.
@@ -32,6 +33,8 @@ const MAXIMUM_HELD: usize = 1_000_000;
 pub(super) struct Journal {
     path: PathBuf,
     policy: SyncPolicy,
+    /// The time of the store, in which it is opened again.
+    timeline: Timeline,
     committer: Committer,
     /// None while a commit is made, and while the disk is full: what failed once is not used again.
     store: Option<Store>,
@@ -67,8 +70,8 @@ impl Journal {
         broker: &mut Broker,
         waker: Arc<Waker>,
     ) -> Result<Self, ServerError> {
-        let mut store = Store::open(path, policy)?;
         let clock = Clock::now();
+        let mut store = Store::open(path, policy, clock)?;
         let saved = store.load(clock)?;
         // Of the others only the wills are stored, which are published now.
         let lasts = |client: &&SavedClient| client.state.expiry != Expiry::WithConnection;
@@ -95,6 +98,7 @@ impl Journal {
         Ok(Self {
             path: path.to_owned(),
             policy,
+            timeline: store.timeline(),
             committer: Committer::start(waker)?,
             store: Some(store),
             is_busy: false,
@@ -174,6 +178,7 @@ impl Journal {
             store: self.store.take(),
             path: self.path.clone(),
             policy: self.policy,
+            timeline: self.timeline,
             records: std::mem::take(&mut self.waiting),
             clock,
             is_sync,

@@ -12,7 +12,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::{Journal, Server};
-use crate::{Saved, Settings, Store, SyncPolicy};
+use crate::{Clock, Saved, Settings, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -83,7 +83,7 @@ fn serve(disk: SlowDisk) -> SocketAddr {
     thread::spawn(move || {
         let mut server = Server::bind(Settings::default(), &[0]).unwrap();
         server.open().unwrap();
-        let store = Store::with_backend(disk).unwrap();
+        let store = Store::with_backend(disk, Clock::now()).unwrap();
         server.broker.record_changes();
         server
             .broker

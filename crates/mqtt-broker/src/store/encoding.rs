@@ -11,7 +11,8 @@ use mqtt_codec::{
 };
 use mqtt_session::Outgoing;
 
-use super::{Clock, StoreError};
+use super::StoreError;
+use super::clock::Timeline;
 use crate::{ClientState, Expiry, Retained, SubscriptionState, Who};
 
 /// First byte of a delivery that holds its message.
@@ -36,14 +37,14 @@ fn without_retain(message: Message) -> Message {
 /// Writes one value.
 pub(super) struct Writer {
     bytes: Vec<u8>,
-    clock: Clock,
+    timeline: Timeline,
 }
 
 impl Writer {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(timeline: Timeline) -> Self {
         Self {
             bytes: Vec::new(),
-            clock,
+            timeline,
         }
     }
 
@@ -139,7 +140,7 @@ impl Writer {
 
     /// 0 is none.
     fn time(&mut self, time: Option<Instant>) {
-        let time = time.map_or(0, |time| self.clock.wall_of(time).max(1));
+        let time = time.map_or(0, |time| self.timeline.time_of(time));
         self.bytes.extend(time.to_be_bytes());
     }
 
@@ -166,12 +167,19 @@ impl Writer {
 /// Reads one value.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
-    clock: Clock,
+    times: Times,
+}
+
+/// Store time, and the moment that it is read at: deadlines that have passed are due then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) timeline: Timeline,
+    pub(super) now: Instant,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], clock: Clock) -> Self {
-        Self { bytes, clock }
+    pub(super) fn new(bytes: &'a [u8], times: Times) -> Self {
+        Self { bytes, times }
     }
 
     pub(super) fn client(mut self) -> Result<ClientState, StoreError> {
@@ -318,7 +326,8 @@ impl<'a> Reader<'a> {
 
     fn time(&mut self) -> Result<Option<Instant>, StoreError> {
         let time = u64::from_be_bytes(self.take()?);
-        Ok((time > 0).then(|| self.clock.instant_of(time)))
+        let Times { timeline, now } = self.times;
+        Ok((time > 0).then(|| timeline.instant_of(time, now)))
     }
 
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {

@@ -6,45 +6,45 @@ use std::sync::Arc;
 use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
 use redb::{ReadTransaction, ReadableTable};
 
-use super::encoding::Reader;
+use super::encoding::{Reader, Times};
 use super::tables::{
     CLIENTS, DELIVERIES, Definition, HELD, MESSAGE, MESSAGES, PACKET_IDENTIFIER, RETAINED,
     SUBSCRIPTIONS, range,
 };
-use super::{Clock, StoreError, access};
+use super::{StoreError, access};
 use crate::{Saved, SavedClient, SavedDelivery, SubscriptionState};
 
 /// The shared messages by their number. Deliveries of the same one share it in memory, too.
 type Messages = BTreeMap<u64, Arc<Message>>;
 
 /// Everything that is stored.
-pub(super) fn load(transaction: &ReadTransaction, clock: Clock) -> Result<Saved, StoreError> {
+pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Saved, StoreError> {
     let mut saved = Saved::default();
-    let messages = messages(transaction, clock)?;
+    let messages = messages(transaction, times)?;
     each(transaction, CLIENTS, None, |identifier, value| {
         let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
         saved.clients.push(SavedClient {
-            state: Reader::new(value, clock).client()?,
-            subscriptions: subscriptions(transaction, identifier, clock)?,
-            deliveries: deliveries(transaction, identifier, &messages, clock)?,
+            state: Reader::new(value, times).client()?,
+            subscriptions: subscriptions(transaction, identifier, times)?,
+            deliveries: deliveries(transaction, identifier, &messages, times)?,
             held: held(transaction, identifier)?,
             identifier: identifier.to_owned(),
         });
         Ok(())
     })?;
     each(transaction, RETAINED, None, |_, value| {
-        saved.retained.push(Reader::new(value, clock).retained()?);
+        saved.retained.push(Reader::new(value, times).retained()?);
         Ok(())
     })?;
     Ok(saved)
 }
 
-fn messages(transaction: &ReadTransaction, clock: Clock) -> Result<Messages, StoreError> {
+fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, StoreError> {
     let mut messages = Messages::new();
     each(transaction, MESSAGES, None, |key, value| {
         let number = key.try_into().map(u64::from_be_bytes);
         let number = number.map_err(|_| StoreError::Damaged("the number of a shared message"))?;
-        let message = Reader::new(value, clock).shared_message()?;
+        let message = Reader::new(value, times).shared_message()?;
         messages.insert(number, Arc::new(message));
         Ok(())
     })?;
@@ -54,13 +54,13 @@ fn messages(transaction: &ReadTransaction, clock: Clock) -> Result<Messages, Sto
 fn subscriptions(
     transaction: &ReadTransaction,
     client: &str,
-    clock: Clock,
+    times: Times,
 ) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
     let mut found = Vec::new();
     each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
         let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
-        found.push((topic_filter, Reader::new(value, clock).subscription()?));
+        found.push((topic_filter, Reader::new(value, times).subscription()?));
         Ok(())
     })?;
     Ok(found)
@@ -70,7 +70,7 @@ fn deliveries(
     transaction: &ReadTransaction,
     client: &str,
     messages: &Messages,
-    clock: Clock,
+    times: Times,
 ) -> Result<Vec<SavedDelivery>, StoreError> {
     let mut found = BTreeMap::new();
     each(transaction, DELIVERIES, Some(client), |key, value| {
@@ -86,7 +86,7 @@ fn deliveries(
         match part {
             MESSAGE => {
                 let shared = |number| messages.get(&number).cloned();
-                delivery.outgoing = Some(Reader::new(value, clock).delivery(shared)?);
+                delivery.outgoing = Some(Reader::new(value, times).delivery(shared)?);
             }
             PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
             _ => return Err(StoreError::Damaged("a part of a message")),

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use mqtt_codec::{Message, TopicName};
@@ -15,10 +15,14 @@ use mqtt_session::Defect;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, StorageBackend, TableError};
 
-use self::encoding::{Reader, Writer};
+pub(crate) use self::clock::Timeline;
+use self::clock::{Anchor, CHECK_INTERVAL};
+pub use self::clock::{BootTime, Clock};
+use self::encoding::{Reader, Times, Writer};
 use self::tables::{META, Summary, Tables};
 use crate::{Record, Saved};
 
+mod clock;
 mod encoding;
 mod loading;
 mod messages;
@@ -26,6 +30,9 @@ mod tables;
 
 /// The format of keys and values; another one is refused.
 const FORMAT: [u8; 8] = 4u64.to_be_bytes();
+
+/// Where the anchor of the store's time is in the table `meta`.
+const TIME: &[u8] = b"time";
 
 const OTHER_FORMAT: StoreError = StoreError::Damaged("another format");
 
@@ -36,6 +43,11 @@ const CACHE: usize = 4 * 1024 * 1024;
 pub struct Store {
     database: Database,
     summary: Summary,
+    timeline: Timeline,
+    /// The one in the file.
+    anchor: Anchor,
+    /// When the wall clock is looked at again.
+    check_due: Instant,
     policy: SyncPolicy,
     /// Since when there are commits that are not on the disk for sure.
     unsynced_since: Option<Instant>,
@@ -52,15 +64,6 @@ pub enum SyncPolicy {
     /// When the system likes: a crash of the broker alone loses nothing, a loss of power may leave a file
     /// that is damaged.
     Never,
-}
-
-/// A moment on both clocks: the file has wall time, the core knows only intervals.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    /// The core's time.
-    pub now: Instant,
-    /// The same moment for people.
-    pub wall: SystemTime,
 }
 
 /// Why a store cannot be used.
@@ -104,27 +107,33 @@ impl StoreError {
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. `clock` is this moment, from which its deadlines go on.
     ///
     /// # Errors
     /// If it cannot be opened, is no store, or is in use.
-    pub fn open(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, policy: SyncPolicy, clock: Clock) -> Result<Self, StoreError> {
         let mut database = Self::database(path, policy)?;
         // What a crash has left is mended by now. What does not fit together still was altered since, and
         // an older state that may be in the file would take back what was acknowledged.
         match database.check_integrity() {
-            Ok(true) => Self::new(database, policy),
+            Ok(true) => Self::new(database, policy, clock, None),
             Ok(false) => Err(StoreError::Damaged("its checksums are wrong")),
             Err(error) => Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
     }
 
-    /// Opens the file once more, in the same run and after a failure.
+    /// Opens the file once more, in the same run and after a failure. Its time goes on as in `timeline`.
     ///
     /// # Errors
     /// As `open`.
-    pub(crate) fn reopen(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
-        Self::new(Self::database(path, policy)?, policy)
+    pub(crate) fn reopen(
+        path: &Path,
+        policy: SyncPolicy,
+        clock: Clock,
+        timeline: Timeline,
+    ) -> Result<Self, StoreError> {
+        let database = Self::database(path, policy)?;
+        Self::new(database, policy, clock, Some(timeline))
     }
 
     fn database(path: &Path, policy: SyncPolicy) -> Result<Database, StoreError> {
@@ -144,15 +153,21 @@ impl Store {
     ///
     /// # Errors
     /// As `open`.
-    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+    pub fn with_backend(backend: impl StorageBackend, clock: Clock) -> Result<Self, StoreError> {
         let database = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(backend)
             .map_err(access)?;
-        Self::new(database, SyncPolicy::Always)
+        Self::new(database, SyncPolicy::Always, clock, None)
     }
 
-    fn new(database: Database, policy: SyncPolicy) -> Result<Self, StoreError> {
+    fn new(
+        database: Database,
+        policy: SyncPolicy,
+        clock: Clock,
+        known: Option<Timeline>,
+    ) -> Result<Self, StoreError> {
+        let (anchor, timeline);
         let mut summary = Summary::default();
         let transaction = database.begin_write().map_err(access)?;
         {
@@ -170,6 +185,12 @@ impl Store {
             if !is_there {
                 meta.insert(key, &FORMAT[..]).map_err(access)?;
             }
+            let time = meta.get(TIME).map_err(access)?;
+            let before = time.map(|time| Anchor::decode(time.value())).transpose()?;
+            let after = before.map(|anchor| anchor.timeline(clock));
+            timeline = known.or(after).unwrap_or_else(|| Timeline::new(clock.now));
+            anchor = Anchor::new(timeline, clock);
+            meta.insert(TIME, &anchor.encode()[..]).map_err(access)?;
             let mut tables = Tables::open(&transaction, &mut summary).map_err(access)?;
             tables.summarize().map_err(access)?;
         }
@@ -177,6 +198,9 @@ impl Store {
         Ok(Self {
             database,
             summary,
+            timeline,
+            anchor,
+            check_due: clock.now + CHECK_INTERVAL,
             policy,
             unsynced_since: None,
         })
@@ -187,7 +211,16 @@ impl Store {
     /// # Errors
     /// If it cannot be done: then nothing may be acknowledged, and the broker has to end.
     pub fn commit(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
-        match self.write(records, clock) {
+        self.commit_with(records, clock, false)
+    }
+
+    fn commit_with(
+        &mut self,
+        records: &[Record],
+        clock: Clock,
+        renews_anchor: bool,
+    ) -> Result<(), StoreError> {
+        match self.write(records, clock, renews_anchor) {
             Err(_) if Defect::CommitErrorIgnored.is_planted() => Ok(()),
             result => result.map_err(|error| StoreError::Access(Box::new(error))),
         }
@@ -195,10 +228,16 @@ impl Store {
 
     /// When something is to be made durable by a commit, even if there are no records.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.policy, self.unsynced_since) {
+        let sync_due = match (self.policy, self.unsynced_since) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
             _ => None,
-        }
+        };
+        sync_due.into_iter().chain([self.check_due]).min()
+    }
+
+    /// Returns the time of the store in this run.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.timeline
     }
 
     /// Whether everything that was committed is as durable as the policy wants it.
@@ -206,19 +245,31 @@ impl Store {
         self.unsynced_since.is_none()
     }
 
-    /// Commits records, and makes everything durable that was committed before.
+    /// Commits records, and makes everything durable that was committed before, with the time of this moment.
     ///
     /// # Errors
     /// As [`Store::commit`].
     pub fn sync(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
         let policy = std::mem::take(&mut self.policy);
-        let result = self.commit(records, clock);
+        let result = self.commit_with(records, clock, true);
         self.policy = policy;
         result
     }
 
     #[expect(clippy::result_large_err)] // boxed by its only caller
-    fn write(&mut self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
+    fn write(
+        &mut self,
+        records: &[Record],
+        clock: Clock,
+        renews_anchor: bool,
+    ) -> Result<(), redb::Error> {
+        let has_records = !records.is_empty();
+        let renews_anchor =
+            renews_anchor || self.anchor.is_outdated(self.timeline, clock, has_records);
+        self.check_due = clock.now + CHECK_INTERVAL;
+        if !has_records && !renews_anchor && self.unsynced_since.is_none() {
+            return Ok(()); // the clock was looked at
+        }
         let mut transaction = self.database.begin_write()?;
         let since = *self.unsynced_since.get_or_insert(clock.now);
         let may_wait = match self.policy {
@@ -229,8 +280,13 @@ impl Store {
             transaction.set_durability(redb::Durability::None);
         }
         let mut tables = Tables::open(&transaction, &mut self.summary)?;
-        tables.apply(records, clock)?;
+        tables.apply(records, self.timeline)?;
         drop(tables);
+        if renews_anchor {
+            self.anchor = Anchor::new(self.timeline, clock);
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(TIME, &self.anchor.encode()[..])?;
+        }
         transaction.commit()?;
         if !may_wait {
             self.unsynced_since = None;
@@ -244,7 +300,9 @@ impl Store {
     /// # Errors
     /// If it is damaged, or there is no such table.
     pub fn rewrite_value(table: &str, value: &[u8], clock: Clock) -> Result<Vec<u8>, StoreError> {
-        let (reader, writer) = (Reader::new(value, clock), Writer::new(clock));
+        let (timeline, now) = (Timeline::new(clock.now), clock.now);
+        let reader = Reader::new(value, Times { timeline, now });
+        let writer = Writer::new(timeline);
         Ok(match table {
             "clients" => writer.client(&reader.client()?),
             "deliveries" => {
@@ -270,7 +328,11 @@ impl Store {
     /// If it cannot be read, or is damaged.
     pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
-        loading::load(&transaction, clock)
+        let times = Times {
+            timeline: self.timeline,
+            now: clock.now,
+        };
+        loading::load(&transaction, times)
     }
 }
 
@@ -297,38 +359,6 @@ impl StorageBackend for Unsynced {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
-    }
-}
-
-impl Clock {
-    /// This moment.
-    pub fn now() -> Self {
-        Self {
-            now: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-
-    /// Nanoseconds since 1970.
-    fn wall_of(self, instant: Instant) -> u64 {
-        let wall = match instant.checked_duration_since(self.now) {
-            Some(ahead) => self.wall.checked_add(ahead),
-            None => self.wall.checked_sub(self.now - instant),
-        };
-        let since = wall.and_then(|wall| wall.duration_since(SystemTime::UNIX_EPOCH).ok());
-        since.map_or(u64::MAX, |since| {
-            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-        })
-    }
-
-    /// What has passed counts as passing now.
-    fn instant_of(self, nanoseconds: u64) -> Instant {
-        let since = self
-            .wall
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let ahead = Duration::from_nanos(nanoseconds).saturating_sub(since);
-        self.now.checked_add(ahead).unwrap_or(self.now)
     }
 }
 
@@ -370,32 +400,5 @@ impl std::error::Error for StoreError {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_that_have_passed_or_lie_beyond_a_jump_of_the_clock_are_now_at_the_earliest() {
-        let now = Instant::now();
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let clock = Clock { now, wall };
-        let in_an_hour = clock.wall_of(now + Duration::from_secs(3600));
-        let at = |seconds: u64| Clock {
-            now,
-            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
-        };
-        let left = |clock: Clock| clock.instant_of(in_an_hour) - now;
-        assert_eq!(left(at(1_000_000)), Duration::from_secs(3600));
-        assert_eq!(left(at(1_000_600)), Duration::from_secs(3000));
-        assert_eq!(left(at(2_000_000)), Duration::ZERO); // it has passed
-        assert_eq!(left(at(0)), Duration::from_secs(1_003_600)); // a clock without battery
-        assert_eq!(
-            clock.instant_of(u64::MAX),
-            now.checked_add(Duration::from_nanos(u64::MAX) - Duration::from_secs(1_000_000))
-                .unwrap()
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use mqtt_session::Outgoing;
 use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 
-use super::Clock;
+use super::clock::Timeline;
 use super::encoding::{Writer, shared_number};
 use super::messages::{self, Receivers, SharedMessages};
 use crate::Record;
@@ -106,20 +106,24 @@ impl<'a> Tables<'a> {
     }
 
     /// Applies the records of one commit, in order.
-    pub(super) fn apply(&mut self, records: &[Record], clock: Clock) -> Result<(), redb::Error> {
+    pub(super) fn apply(
+        &mut self,
+        records: &[Record],
+        timeline: Timeline,
+    ) -> Result<(), redb::Error> {
         let receivers = messages::receivers(records);
         records
             .iter()
-            .try_for_each(|record| self.apply_record(record, &receivers, clock))
+            .try_for_each(|record| self.apply_record(record, &receivers, timeline))
     }
 
     fn apply_record(
         &mut self,
         record: &Record,
         receivers: &Receivers,
-        clock: Clock,
+        timeline: Timeline,
     ) -> Result<(), redb::Error> {
-        let writer = Writer::new(clock);
+        let writer = Writer::new(timeline);
         let bytes = &mut self.summary.bytes;
         match record {
             Record::Client { client, state } => {
@@ -147,7 +151,7 @@ impl<'a> Tables<'a> {
                 client,
                 number,
                 outgoing,
-            } => self.insert_delivery(client, *number, outgoing, receivers, clock),
+            } => self.insert_delivery(client, *number, outgoing, receivers, timeline),
             Record::Sent {
                 client,
                 number,
@@ -200,9 +204,9 @@ impl<'a> Tables<'a> {
         number: u64,
         outgoing: &Outgoing,
         receivers: &Receivers,
-        clock: Clock,
+        timeline: Timeline,
     ) -> Result<(), redb::Error> {
-        let writer = || Writer::new(clock);
+        let writer = || Writer::new(timeline);
         let Summary { bytes, shared } = &mut *self.summary;
         let message = &outgoing.message;
         let mut reference = shared.number_of(message);
