@@ -477,3 +477,51 @@ fn an_idle_store_writes_nothing_while_its_clock_is_right() {
     store.commit(&[], system.clock()).unwrap();
     assert!(std::fs::read(&path).unwrap() != before, "once an hour");
 }
+
+#[test]
+fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the_start() {
+    for is_reopened in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rbroker.db");
+        let mut system = System::new();
+        let open = |system: &System| Store::open(&path, SyncPolicy::Always, system.clock());
+        let mut store = open(&system).unwrap();
+        let length = || std::fs::metadata(&path).unwrap().len();
+        let small = length();
+        let mut records = sessions(0..10);
+        for number in 0..500 {
+            records.extend(queued(&message(50_000), number, 0..10));
+        }
+        store.commit(&records, system.clock()).unwrap();
+        assert!(length() > 25_000_000 && store.size() > 25_000_000);
+        assert!(store.stored_bytes() < 26_000_000);
+        let gone: Vec<_> = (1..500)
+            .flat_map(|number| finished(number, 0..10))
+            .collect();
+        store.commit(&gone, system.clock()).unwrap();
+        let expected = store.load(system.clock()).unwrap();
+        if is_reopened {
+            drop(store);
+            store = open(&system).unwrap();
+        } else {
+            // A moment later, in a commit of nothing.
+            let due = store.poll_timeout().unwrap();
+            assert!(due - system.now <= Duration::from_secs(10), "it is due");
+            system.passes(due - system.now);
+            store.commit(&[], system.clock()).unwrap();
+        }
+        assert!(length() < 6_000_000, "{} {small}", length());
+        assert!(store.size() <= length());
+        assert_eq!(store.load(system.clock()).unwrap(), expected);
+        // It is not tried again and again.
+        assert_eq!(
+            store.poll_timeout(),
+            Some(system.now + Duration::from_secs(60))
+        );
+        drop(store);
+        assert_eq!(
+            open(&system).unwrap().load(system.clock()).unwrap(),
+            expected
+        );
+    }
+}

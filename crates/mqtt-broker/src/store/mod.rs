@@ -5,25 +5,29 @@
 //! commit is a checksummed switch behind a sync. `tables.rs` says what is where, `encoding.rs` what the
 //! values look like.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use mqtt_codec::{Message, TopicName};
 use mqtt_session::Defect;
-use redb::backends::FileBackend;
-use redb::{Database, ReadableTable, StorageBackend, TableError};
+use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableError};
 
 pub(crate) use self::clock::Timeline;
 use self::clock::{Anchor, CHECK_INTERVAL};
 pub use self::clock::{BootTime, Clock};
 use self::encoding::{Reader, Times, Writer};
+pub use self::error::StoreError;
+use self::error::access;
+use self::file::{Measured, Size};
 use self::tables::{META, Summary, Tables};
-use crate::{Record, Saved};
+use crate::{EVENTS, Record, Saved};
 
 mod clock;
 mod encoding;
+mod error;
+mod file;
 mod loading;
 mod messages;
 mod tables;
@@ -39,9 +43,25 @@ const OTHER_FORMAT: StoreError = StoreError::Damaged("another format");
 /// Memory for pages, in bytes.
 const CACHE: usize = 4 * 1024 * 1024;
 
+/// A file of less than this is never shrunk.
+const SMALL: u64 = 4 * 1024 * 1024;
+
+/// While the broker runs, the file is shrunk only if not more than this is stored, which takes a fraction of a second.
+const MOVED_AT_ONCE: u64 = 8 * 1024 * 1024;
+
+/// How long after it has become worth it the file is shrunk: what is being removed is gone then.
+const SHRINK_DELAY: Duration = Duration::from_secs(2);
+
 /// The store of a broker.
 pub struct Store {
     database: Database,
+    size: Size,
+    /// The file may not be larger for long.
+    limit: u64,
+    /// How much was stored when the file was shrunk last, and how large it was then.
+    shrunk: (u64, u64),
+    /// When the file is shrunk.
+    shrink_due: Option<Instant>,
     summary: Summary,
     timeline: Timeline,
     /// The one in the file.
@@ -66,60 +86,26 @@ pub enum SyncPolicy {
     Never,
 }
 
-/// Why a store cannot be used.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The file cannot be opened, is no store, or another broker has it.
-    Open(PathBuf, Box<redb::Error>),
-    /// What it holds is not what this broker writes.
-    Damaged(&'static str),
-    /// It cannot be read or written. What was to be written is not durable.
-    Access(Box<redb::Error>),
-    /// The disk has been full for too long.
-    NoRoom,
-    /// The thread that uses it has ended.
-    Gone,
-    /// The disk has not answered in time.
-    TooSlow,
-}
-
-impl StoreError {
-    /// Whether it is the file: damaged, none, or in use; and not the system.
-    pub fn is_about_the_file(&self) -> bool {
-        match self {
-            Self::Damaged(_) => true,
-            Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
-                if io.kind() != io::ErrorKind::InvalidData),
-            Self::Access(_) | Self::NoRoom | Self::Gone | Self::TooSlow => false,
-        }
-    }
-
-    /// Whether there is no room: then what is in the store stays valid, and it can be opened anew.
-    pub fn is_disk_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        let (Self::Open(_, error) | Self::Access(error)) = self else {
-            return false;
-        };
-        matches!(**error, redb::Error::Io(ref io)
-            if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))
-    }
-}
-
 impl Store {
     /// Opens the file, or makes it. `clock` is this moment, from which its deadlines go on.
     ///
     /// # Errors
     /// If it cannot be opened, is no store, or is in use.
     pub fn open(path: &Path, policy: SyncPolicy, clock: Clock) -> Result<Self, StoreError> {
-        let mut database = Self::database(path, policy)?;
+        let (mut database, size) = Self::database(path, policy)?;
         // What a crash has left is mended by now. What does not fit together still was altered since, and
         // an older state that may be in the file would take back what was acknowledged.
         match database.check_integrity() {
-            Ok(true) => Self::new(database, policy, clock, None),
-            Ok(false) => Err(StoreError::Damaged("its checksums are wrong")),
-            Err(error) => Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
+            Ok(true) => {}
+            Ok(false) => return Err(StoreError::Damaged("its checksums are wrong")),
+            Err(error) => return Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
+        let mut store = Self::new((database, size), policy, clock, None)?;
+        // Nobody waits for a commit yet.
+        if store.has_much_room() {
+            store.shrink().map_err(access)?;
+        }
+        Ok(store)
     }
 
     /// Opens the file once more, in the same run and after a failure. Its time goes on as in `timeline`.
@@ -132,21 +118,18 @@ impl Store {
         clock: Clock,
         timeline: Timeline,
     ) -> Result<Self, StoreError> {
-        let database = Self::database(path, policy)?;
-        Self::new(database, policy, clock, Some(timeline))
+        Self::new(Self::database(path, policy)?, policy, clock, Some(timeline))
     }
 
-    fn database(path: &Path, policy: SyncPolicy) -> Result<Database, StoreError> {
-        let error = |error| StoreError::Open(path.to_owned(), Box::new(error));
-        let file = private_file(path).map_err(|io| error(io.into()))?;
+    fn database(path: &Path, policy: SyncPolicy) -> Result<(Database, Size), StoreError> {
+        let error =
+            |error: DatabaseError| StoreError::Open(path.to_owned(), Box::new(error.into()));
+        let file = Measured::open(path, policy).map_err(error)?;
+        let size = file.size();
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE);
-        let database = match policy {
-            SyncPolicy::Never => FileBackend::new(file)
-                .and_then(|backend| builder.create_with_backend(Unsynced(backend))),
-            SyncPolicy::Always | SyncPolicy::Interval(_) => builder.create_file(file),
-        };
-        database.map_err(|database| error(database.into()))
+        let database = builder.create_with_backend(file).map_err(error)?;
+        Ok((database, size))
     }
 
     /// A store on something else than a file.
@@ -154,15 +137,18 @@ impl Store {
     /// # Errors
     /// As `open`.
     pub fn with_backend(backend: impl StorageBackend, clock: Clock) -> Result<Self, StoreError> {
+        let backend = Measured::new(backend).map_err(redb::Error::from);
+        let backend = backend.map_err(access)?;
+        let size = backend.size();
         let database = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(backend)
             .map_err(access)?;
-        Self::new(database, SyncPolicy::Always, clock, None)
+        Self::new((database, size), SyncPolicy::Always, clock, None)
     }
 
     fn new(
-        database: Database,
+        (database, size): (Database, Size),
         policy: SyncPolicy,
         clock: Clock,
         known: Option<Timeline>,
@@ -197,6 +183,10 @@ impl Store {
         transaction.commit().map_err(access)?;
         Ok(Self {
             database,
+            size,
+            limit: u64::MAX,
+            shrunk: (u64::MAX, 0),
+            shrink_due: None,
             summary,
             timeline,
             anchor,
@@ -232,7 +222,8 @@ impl Store {
             (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
             _ => None,
         };
-        sync_due.into_iter().chain([self.check_due]).min()
+        let dues = [sync_due, self.shrink_due, Some(self.check_due)];
+        dues.into_iter().flatten().min()
     }
 
     /// Returns the time of the store in this run.
@@ -267,6 +258,10 @@ impl Store {
         let renews_anchor =
             renews_anchor || self.anchor.is_outdated(self.timeline, clock, has_records);
         self.check_due = clock.now + CHECK_INTERVAL;
+        // In a commit of nothing: nobody waits for it, but for the next one.
+        if !has_records && self.shrink_due.is_some_and(|due| due <= clock.now) {
+            self.shrink()?;
+        }
         if !has_records && !renews_anchor && self.unsynced_since.is_none() {
             return Ok(()); // the clock was looked at
         }
@@ -291,6 +286,52 @@ impl Store {
         if !may_wait {
             self.unsynced_since = None;
         }
+        if self.shrink_due.is_none() && self.is_worth_shrinking() {
+            self.shrink_due = Some(clock.now + SHRINK_DELAY);
+        }
+        Ok(())
+    }
+
+    /// From now on the file is to be shrunk rather than to be larger than this.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// Returns the number of bytes of the file that are in use, free pages between used ones included.
+    pub fn size(&self) -> u64 {
+        self.size.get()
+    }
+
+    /// Returns the number of bytes of what is stored: names and values.
+    pub fn stored_bytes(&self) -> u64 {
+        self.summary.bytes
+    }
+
+    /// Returns `true` if at least three quarters of the file are free.
+    fn has_much_room(&self) -> bool {
+        self.size() > SMALL && self.size() / 4 > self.summary.bytes
+    }
+
+    /// Returns `true` if the file is to be shrunk while the broker runs. That moves what is stored, and commits wait
+    /// for it, so it has to be little, or necessary.
+    fn is_worth_shrinking(&self) -> bool {
+        let stored = self.summary.bytes;
+        let is_little = stored <= MOVED_AT_ONCE;
+        let is_necessary = self.size() > self.limit && stored < self.limit / 2;
+        // What could not be given back last time is not tried again until there is more of it.
+        let (stored_before, size_before) = self.shrunk;
+        let is_new = self.size() / 2 > size_before || stored < stored_before / 4 * 3;
+        is_new && (is_little && self.has_much_room() || is_necessary)
+    }
+
+    /// Gives free pages back to the file system.
+    #[expect(clippy::result_large_err)] // boxed where it leaves the store
+    fn shrink(&mut self) -> Result<(), redb::Error> {
+        self.shrink_due = None;
+        let before = self.size();
+        self.database.compact()?;
+        self.shrunk = (self.summary.bytes, self.size());
+        log::debug!(target: EVENTS, "The store shrinks from {before} to {} bytes.", self.size());
         Ok(())
     }
 
@@ -333,67 +374,6 @@ impl Store {
             now: clock.now,
         };
         loading::load(&transaction, times)
-    }
-}
-
-/// A file that is written and not waited for.
-#[derive(Debug)]
-struct Unsynced(FileBackend);
-
-impl StorageBackend for Unsynced {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.0.read(offset, len)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
-    }
-}
-
-/// The file, which nobody else may read if it is new: messages and wills are in it.
-fn private_file(path: &Path) -> io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn access(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::Access(Box::new(error.into()))
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(path, _) => write!(f, "cannot open the store {}", path.display()),
-            Self::Damaged(what) => write!(f, "the store is damaged or not this broker's: {what}"),
-            Self::Access(_) => f.write_str("cannot use the store"),
-            Self::NoRoom => f.write_str("there was no room in the store for too long"),
-            Self::Gone => f.write_str("the store is not usable any more: see the message above"),
-            Self::TooSlow => f.write_str("the disk of the store has not answered in time"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Open(_, error) | Self::Access(error) => Some(error),
-            Self::Damaged(_) | Self::NoRoom | Self::Gone | Self::TooSlow => None,
-        }
     }
 }
 

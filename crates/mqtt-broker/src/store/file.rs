@@ -1,0 +1,110 @@
+//! The file of a store: how it is opened, and how much of it is in use.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+use super::SyncPolicy;
+
+/// A backend that knows how much of it is in use.
+#[derive(Debug)]
+pub(super) struct Measured<B> {
+    backend: B,
+    /// Whether what is written is waited for.
+    is_synced: bool,
+    size: Size,
+}
+
+/// The position after the last byte in use. The file may be longer: it grows by doubling, and what was never written
+/// takes no room on the disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Size(Arc<AtomicU64>);
+
+impl Size {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<B: StorageBackend> Measured<B> {
+    pub(super) fn new(backend: B) -> io::Result<Self> {
+        let length = backend.len()?;
+        Ok(Self {
+            backend,
+            is_synced: true,
+            size: Size(Arc::new(length.into())),
+        })
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.size.clone()
+    }
+}
+
+impl Measured<FileBackend> {
+    /// Opens a file or makes it.
+    pub(super) fn open(path: &Path, policy: SyncPolicy) -> Result<Self, redb::DatabaseError> {
+        let file = private_file(path)?;
+        let on_disk = bytes_on_disk(&file)?;
+        let mut measured = Self::new(FileBackend::new(file)?)?;
+        measured.is_synced = policy != SyncPolicy::Never;
+        measured.size.0.fetch_min(on_disk, Ordering::Relaxed);
+        Ok(measured)
+    }
+}
+
+impl<B: StorageBackend> StorageBackend for Measured<B> {
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.backend.read(offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.backend.set_len(len)?;
+        self.size.0.fetch_min(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_data(&self, eventual: bool) -> io::Result<()> {
+        match self.is_synced {
+            true => self.backend.sync_data(eventual),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.backend.write(offset, data)?;
+        let end = offset + data.len() as u64;
+        self.size.0.fetch_max(end, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Opens a file that nobody else may read if it is new: messages and wills are in it.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn bytes_on_disk(file: &File) -> io::Result<u64> {
+    const BLOCK: u64 = 512; // of `st_blocks`, whatever the file system's are
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata()?);
+    Ok(blocks.saturating_mul(BLOCK))
+}
+
+#[cfg(not(unix))]
+fn bytes_on_disk(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
