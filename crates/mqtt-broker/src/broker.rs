@@ -46,6 +46,8 @@ pub struct Broker {
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
     /// Whether there is no room to make more changes durable.
     pub(crate) is_full: bool,
+    /// Set while the store is larger than it may be.
+    pub(crate) is_above_limit: bool,
     /// What has changed and is not durable yet, if that is wanted.
     pub(crate) records: Option<Vec<Record>>,
     /// Connections whose output waits for a commit.
@@ -109,6 +111,7 @@ impl Broker {
             by_identifier: BTreeMap::new(),
             promising: Promising::default(),
             is_full: false,
+            is_above_limit: false,
             records: None,
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),
@@ -136,6 +139,18 @@ impl Broker {
     /// Whether the store has no room. Until it has, nothing is taken over that would have to be durable.
     pub fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
+    }
+
+    /// Sets if the store is larger than it may be. Until it is smaller, no messages, sessions and subscriptions are
+    /// accepted that would have to be durable. Unlike with a full disk, sessions that are stored can be resumed, as
+    /// the store shrinks when their messages are fetched.
+    pub fn set_above_limit(&mut self, is_above_limit: bool) {
+        self.is_above_limit = is_above_limit;
+    }
+
+    /// Returns `true` if nothing more is accepted that would have to be durable.
+    pub(crate) fn lacks_storage(&self) -> bool {
+        self.is_full || self.is_above_limit
     }
 
     /// How many connections a listener takes at a time, if that is limited.

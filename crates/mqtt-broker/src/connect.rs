@@ -316,10 +316,15 @@ impl Broker {
         let known = self.by_identifier.get(connect.client_identifier.as_str());
         let is_new = known.is_none();
         let known = known.and_then(|key| self.clients.get(*key));
-        let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing)
-            || Expiry::of_connect(connect) != Expiry::WithConnection
-            || connect.will.is_some();
-        if self.is_full && is_stored {
+        let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
+        let is_to_be_stored =
+            Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
+        // Above the limit of the store, sessions go on: the store shrinks when they get their messages.
+        let is_refused = match is_stored {
+            true => self.is_full,
+            false => is_to_be_stored && self.lacks_storage(),
+        };
+        if is_refused {
             return Some(match version {
                 ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
                 _ => ReasonCode::ServerUnavailable,

@@ -87,7 +87,8 @@ impl Broker {
         let (topic_name, size) = (publish.topic_name, publish.payload.len());
         let is_kept = publish.retain && size > 0;
         publish.delivery.qos() > QoS::AtMostOnce
-            && (self.is_full || is_kept && !self.retained.has_room(topic_name, size, &self.limits))
+            && (self.lacks_storage()
+                || is_kept && !self.retained.has_room(topic_name, size, &self.limits))
     }
 
     /// Whether an acknowledgement to this client may say that a message was refused.

@@ -76,16 +76,28 @@ pub enum Record {
 }
 
 impl Record {
-    /// The bytes of the payload of its message, if it has one.
-    pub(crate) fn payload_length(&self) -> usize {
+    fn message(&self) -> Option<&Arc<Message>> {
         match self {
-            Self::Queued { outgoing, .. } => outgoing.message.payload.len(),
-            Self::Retained { retained, .. } => retained
-                .as_ref()
-                .map_or(0, |retained| retained.message.payload.len()),
-            _ => 0,
+            Self::Queued { outgoing, .. } => Some(&outgoing.message),
+            Self::Retained { retained, .. } => retained.as_ref().map(|retained| &retained.message),
+            _ => None,
         }
     }
+}
+
+/// Returns the bytes of the payloads of these records. A message for many clients is in memory and in the store once,
+/// and counts once.
+pub(crate) fn payload_bytes(records: &[Record]) -> usize {
+    let mut last: Option<&Arc<Message>> = None;
+    let mut bytes = 0;
+    for message in records.iter().filter_map(Record::message) {
+        // The deliveries of a message come one after the other.
+        if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
+            bytes += message.payload.len();
+        }
+        last = Some(message);
+    }
+    bytes
 }
 
 /// What is known of a client, its messages and subscriptions apart.

@@ -174,7 +174,9 @@ impl Broker {
         source: Option<Arc<Who>>,
     ) {
         let (topic_name, size) = (routed.publish.topic_name, routed.publish.payload.len());
-        if self.is_full || size > 0 && !self.retained.has_room(topic_name, size, &self.limits) {
+        if self.lacks_storage()
+            || size > 0 && !self.retained.has_room(topic_name, size, &self.limits)
+        {
             if self.log_limiter.admits(now, LogEvent::NotRetained, "") {
                 let topic_name = Excerpt(topic_name);
                 log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");

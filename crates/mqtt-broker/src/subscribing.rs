@@ -11,7 +11,7 @@ use mqtt_codec::{
 use mqtt_session::{Outgoing, Printable};
 
 use crate::broker::{Broker, ConnectionId};
-use crate::client::{ClientKey, SubscriptionState};
+use crate::client::{ClientKey, Stored, SubscriptionState};
 use crate::publishing::MAXIMUM_LEVELS;
 use crate::record::Record;
 use crate::subscribers::Subscriber;
@@ -150,7 +150,8 @@ impl Broker {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let is_new = !client.subscriptions.contains_key(filter);
-        if is_new && client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS {
+        let lacks_storage = self.is_above_limit && client.stored == Stored::Session;
+        if is_new && (lacks_storage || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS) {
             return Err(ReasonCode::QuotaExceeded);
         }
         client.subscriptions.insert(filter.clone(), state);

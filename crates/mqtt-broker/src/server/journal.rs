@@ -13,6 +13,7 @@ use mio::Waker;
 
 use super::committer::{Commit, Committer, Done};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
+use crate::record::payload_bytes;
 use crate::store::Timeline;
 use crate::{Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy};
 
@@ -51,6 +52,27 @@ pub(super) struct Journal {
     is_sync_requested: bool,
     /// Set while a commit is made that somebody has asked for.
     is_saving: bool,
+    /// The limit of the store's size.
+    limit: u64,
+    usage: Usage,
+}
+
+/// What a store takes after its last commit.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    /// The part of the file in use.
+    file: u64,
+    /// What is stored.
+    stored: u64,
+}
+
+impl Usage {
+    fn of(store: &Store) -> Self {
+        Self {
+            file: store.size(),
+            stored: store.stored_bytes(),
+        }
+    }
 }
 
 /// What became of a commit.
@@ -100,6 +122,8 @@ impl Journal {
             policy,
             timeline: store.timeline(),
             committer: Committer::start(waker)?,
+            limit: u64::MAX,
+            usage: Usage::of(&store),
             store: Some(store),
             is_busy: false,
             unsynced: Vec::new(),
@@ -125,7 +149,7 @@ impl Journal {
     /// # Errors
     /// If there has been no room for more of them than can be kept.
     pub(super) fn record(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
-        self.bytes += records.iter().map(Record::payload_length).sum::<usize>();
+        self.bytes += payload_bytes(&records);
         match self.waiting.is_empty() {
             true => self.waiting = records,
             false => self.waiting.extend(records),
@@ -135,6 +159,22 @@ impl Journal {
             true => Err(StoreError::NoRoom),
             false => Ok(()),
         }
+    }
+
+    /// Sets the limit of the store's size in bytes.
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// Returns the size of the store in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.usage.file
+    }
+
+    /// Returns `true` if the store is above its limit, or will be when it has what waits.
+    pub(super) fn is_above_limit(&self) -> bool {
+        let Usage { file, stored } = self.usage;
+        file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
 
     /// Whether connections that await a commit have to stop making more records.
@@ -174,6 +214,9 @@ impl Journal {
     }
 
     fn next_commit(&mut self, clock: Clock, is_sync: bool) -> Commit {
+        if let Some(store) = &mut self.store {
+            store.set_limit(self.limit);
+        }
         Commit {
             store: self.store.take(),
             path: self.path.clone(),
@@ -219,9 +262,12 @@ impl Journal {
             Err(error) => return Err(error),
         }
         self.store = done.store;
+        if let Some(store) = &self.store {
+            self.usage = Usage::of(store);
+        }
         if self.store.as_ref().is_some_and(Store::is_synced) {
             self.unsynced.clear();
-            self.bytes = self.waiting.iter().map(Record::payload_length).sum();
+            self.bytes = payload_bytes(&self.waiting);
         }
         if std::mem::take(&mut self.is_saving) {
             log::info!(target: EVENTS, "The store is saved.");

@@ -233,6 +233,14 @@ impl Server {
         self.broker.observe(observer);
     }
 
+    /// Returns the size of the store in bytes, without the part of the file that was never written, and its limit;
+    /// `None` without a store.
+    pub fn store_size(&self) -> Option<(u64, Option<u64>)> {
+        let limit = self.broker.limits.maximum_store_bytes;
+        let limit = (limit < u64::MAX).then_some(limit);
+        self.journal.as_ref().map(|journal| (journal.size(), limit))
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::journal::{Committed, Journal};
 use super::{LINGER, MAXIMUM_UNWRITTEN, Server, ServerError};
-use crate::{Clock, ConnectionId};
+use crate::{Clock, ConnectionId, EVENTS};
 
 impl Server {
     /// Writes what there is and waits for no commit, and begins the commit of what this turn has recorded.
@@ -33,6 +33,19 @@ impl Server {
     fn begin_commit(&mut self) -> Result<(), ServerError> {
         if let Some(journal) = &mut self.journal {
             journal.record(self.broker.take_records())?;
+            journal.set_limit(self.broker.limits.maximum_store_bytes);
+            let is_above_limit = journal.is_above_limit();
+            if is_above_limit && !self.broker.is_above_limit {
+                let limit = self.broker.limits.maximum_store_bytes;
+                log::warn!(
+                    target: EVENTS,
+                    "The store is above max_store_bytes ({limit}). Until it is smaller, no more is accepted that would \
+                     have to be stored."
+                );
+            } else if !is_above_limit && self.broker.is_above_limit {
+                log::info!(target: EVENTS, "The store is below max_store_bytes again.");
+            }
+            self.broker.set_above_limit(is_above_limit);
             if journal.begin(Clock::now())? {
                 self.broker.commit_begins();
             }

@@ -355,6 +355,17 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.limits.maximum_retained_bytes = l.limit()?;
         Ok(())
     }),
+    line("max_store_bytes", |r, l| {
+        // A file that is nearly empty may have a few megabytes, and has to be below the limit.
+        const LEAST: u64 = 16 * 1024 * 1024;
+        let wrong = || l.wrong(&format!("0 (no limit), or at least {LEAST}"));
+        r.settings.limits.maximum_store_bytes = match l.value().parse().map_err(|_| wrong())? {
+            0 => u64::MAX,
+            limit if limit < LEAST => return Err(wrong()),
+            limit => limit,
+        };
+        Ok(())
+    }),
     line("max_packet_size", |r, l| {
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
         r.settings.limits.maximum_packet_size = match l.value() {

@@ -130,7 +130,11 @@ fn times_and_policies_are_read() {
         SyncPolicy::Interval(Duration::from_millis(500))
     );
     assert_eq!(settings.limits.sys_interval, Duration::ZERO);
+    let store_limit = |line: &str| parse(line).unwrap().limits.maximum_store_bytes;
+    assert_eq!(store_limit("max_store_bytes 100000000000"), 100_000_000_000);
+    assert_eq!(store_limit("max_store_bytes 0"), u64::MAX);
     for wrong in [
+        "max_store_bytes 1000",
         "sync often",
         "sync interval 0",
         "persistent_client_expiration 2",

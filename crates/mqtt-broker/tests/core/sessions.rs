@@ -484,3 +484,44 @@ fn wills_are_published_when_a_broker_without_a_store_stops() {
         assert_eq!(is_told, published);
     }
 }
+
+#[test]
+fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
+    let mut world = World::new();
+    world.broker.record_changes();
+    let (mut stored, _) = world.connect(&lasting("stored", 1000));
+    stored.subscribe(&mut world, "t", qos(1));
+    stored.die(&mut world);
+    world.broker.set_above_limit(true);
+    let refused = |world: &mut World, connect: &Connect| {
+        let (_, connack) = world.try_connect(connect);
+        connack.reason_code == ReasonCode::QuotaExceeded
+    };
+    assert!(refused(&mut world, &lasting("new", 1000)));
+    let dying = with_will(connect(V5_0, "dying"), 0);
+    assert!(refused(&mut world, &dying));
+    let (mut plain, _) = world.connect(&connect(V5_0, "plain"));
+    plain.subscribe(&mut world, "t", qos(1));
+    // It can be resumed, but asks for nothing more.
+    let (mut stored, is_present) = world.connect(&lasting("stored", 1000));
+    assert!(is_present);
+    stored.send(
+        &mut world,
+        &Packet::Subscribe(Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            subscriptions: vec![Subscription {
+                topic_filter: TopicFilter::new("more").unwrap(),
+                options: qos(1),
+            }],
+            properties: SubscribeProperties::default(),
+        }),
+    );
+    world.broker.commit_begins();
+    world.broker.commit_ends();
+    let Some(Packet::Suback(suback)) = stored.next(&mut world) else {
+        panic!("no SUBACK")
+    };
+    assert_eq!(suback.reason_codes, [ReasonCode::QuotaExceeded]);
+    world.broker.set_above_limit(false);
+    assert!(!refused(&mut world, &lasting("new", 1000)));
+}
