@@ -137,3 +137,69 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
         );
     }
 }
+
+/// Nobody could have subscribed to it, but the file says so.
+#[test]
+fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
+    use mqtt_broker::{
+        ClientState, Clock, Expiry, Record, Retained, Store, SubscriptionState, SyncPolicy,
+    };
+    use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName, Will};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let deep = "a/".repeat(30_000) + &"/".repeat(5000);
+    let deeper = "/".repeat(60_000);
+    let mut message = Message::new(TopicName::new(&deeper).unwrap(), "payload");
+    message.retain = true;
+    let client = std::sync::Arc::<str>::from("deep");
+    let subscribed = |topic_filter: &str| Record::Subscribed {
+        client: client.clone(),
+        topic_filter: TopicFilter::new(topic_filter).unwrap(),
+        state: SubscriptionState {
+            options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            identifier: None,
+        },
+    };
+    let records = [
+        Record::Client {
+            client: client.clone(),
+            state: ClientState {
+                user_name: None,
+                listener: 0,
+                expiry: Expiry::Never,
+                session_ends: None,
+                is_connected: true,
+                will: Some(Will::new(message.clone(), QoS::AtLeastOnce)),
+                will_due: None,
+            },
+        },
+        subscribed(&deep),
+        subscribed(&deeper),
+        subscribed("a/#"),
+        Record::Retained {
+            topic_name: message.topic_name.clone(),
+            retained: Some(Retained {
+                message: message.into(),
+                qos: QoS::AtLeastOnce,
+                expires: None,
+                source: None,
+            }),
+        },
+    ];
+    let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
+    store.commit(&records, Clock::now()).unwrap();
+    drop(store);
+    let broker = start(&folder);
+    broker.wait_for_log("4 topics of the store are ignored and removed");
+    publish(&broker, "-t a/b -m x -q 1");
+    assert_eq!(receive(&broker, "-i deep -c -t a/# -q 1 -C 1"), "a/b x\n");
+    // The session is removed, and the tree with it.
+    let options = broker.options();
+    let clean = Program::new("rsub").args(&options).args("-i deep -t x -E");
+    clean.run().success();
+    let broker = broker.stop().start();
+    publish(&broker, "-t a/b -m x -q 1");
+    let log = broker.wait_for_log("opened: 0 sessions, 0 retained messages.");
+    assert!(!log.contains("are ignored"), "{log}");
+    broker.stop();
+}

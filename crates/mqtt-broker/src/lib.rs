@@ -37,6 +37,7 @@ mod publishing;
 mod queue;
 mod record;
 mod redistributing;
+mod restoring;
 mod retained;
 mod routing;
 mod rules;

@@ -178,7 +178,8 @@ impl Broker {
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if
     /// it had one: wills become due, sessions begin to expire.
-    pub fn restore(&mut self, now: Instant, saved: Saved) {
+    pub fn restore(&mut self, now: Instant, mut saved: Saved) {
+        self.drop_too_deep(&mut saved);
         for retained in saved.retained {
             self.retained.store(retained);
         }
