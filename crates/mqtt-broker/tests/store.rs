@@ -200,6 +200,7 @@ fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) ->
                 .into_iter()
                 .collect(),
             retain: client % 2 == 0,
+            share: (client % 3 == 0).then(|| TopicFilter::new("$share/g/t").unwrap()),
             ..Outgoing::new(Arc::clone(message), QoS::AtLeastOnce)
         },
     };
@@ -273,6 +274,7 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
         let number: u32 = client.identifier["client".len()..].parse().unwrap();
         assert_eq!(outgoing.subscription_identifiers[0].get(), number + 1);
         assert_eq!(outgoing.retain, number % 2 == 0);
+        assert_eq!(outgoing.share.is_some(), number % 3 == 0);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, Packet, PacketIdentifier, ProtocolVersion,
     QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
-    Will,
+    TopicFilter, Will,
 };
 use mqtt_session::Outgoing;
 
@@ -89,6 +89,7 @@ impl Writer {
     pub(super) fn inline_delivery(mut self, outgoing: &Outgoing) -> Vec<u8> {
         self.bytes.push(INLINE);
         self.time(outgoing.expires);
+        self.text(outgoing.share.as_deref());
         let identifiers = &outgoing.subscription_identifiers;
         self.message(
             &outgoing.message,
@@ -104,6 +105,7 @@ impl Writer {
         self.bytes.push(SHARED);
         self.bytes.extend(message.to_be_bytes());
         self.time(outgoing.expires);
+        self.text(outgoing.share.as_deref());
         let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
         self.bytes.push(flags);
         for identifier in &outgoing.subscription_identifiers {
@@ -237,13 +239,14 @@ impl<'a> Reader<'a> {
         match self.take()? {
             [INLINE] => {
                 let expires = self.time()?;
+                let share = self.share()?;
                 let (message, qos, retain, subscription_identifiers) = self.message()?;
                 Ok(Outgoing {
                     message: Arc::new(without_retain(message)),
                     qos,
                     retain,
                     subscription_identifiers,
-                    share: None,
+                    share,
                     expires,
                 })
             }
@@ -251,18 +254,26 @@ impl<'a> Reader<'a> {
                 let number = u64::from_be_bytes(self.take()?);
                 let message = shared(number).ok_or(StoreError::Damaged("a shared message"))?;
                 let expires = self.time()?;
+                let share = self.share()?;
                 let [flags] = self.take()?;
                 Ok(Outgoing {
                     message,
                     qos: QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?,
                     retain: flags & 1 << 2 != 0,
                     subscription_identifiers: self.identifiers()?,
-                    share: None,
+                    share,
                     expires,
                 })
             }
             _ => Err(StoreError::Damaged("a delivery")),
         }
+    }
+
+    /// Reads the filter of a shared subscription, if there is one.
+    fn share(&mut self) -> Result<Option<TopicFilter>, StoreError> {
+        let share = self.text()?.map(|share| TopicFilter::new(&share));
+        let share = share.transpose();
+        share.map_err(|_| StoreError::Damaged("a shared subscription"))
     }
 
     pub(super) fn shared_message(mut self) -> Result<Message, StoreError> {
