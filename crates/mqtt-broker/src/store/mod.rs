@@ -329,6 +329,9 @@ impl Store {
     fn shrink(&mut self) -> Result<(), redb::Error> {
         self.shrink_due = None;
         let before = self.size();
+        // Commits that are not durable yet keep their pages, and redb does not compact then.
+        self.database.begin_write()?.commit()?;
+        self.unsynced_since = None;
         self.database.compact()?;
         self.shrunk = (self.summary.bytes, self.size());
         log::debug!(target: EVENTS, "The store shrinks from {before} to {} bytes.", self.size());
