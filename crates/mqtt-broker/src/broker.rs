@@ -87,6 +87,16 @@ pub(crate) struct Link {
     pub(crate) promises: Option<Box<Promises>>,
     scheduled: Option<Instant>,
     is_changed: bool,
+    /// The bytes of its output that the statistics know of.
+    counted_output: usize,
+}
+
+impl Link {
+    /// Tells the statistics how many bytes of output wait now.
+    fn count_output(&mut self, statistics: &mut Statistics) {
+        let bytes = self.connection.output().len();
+        statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,6 +215,7 @@ impl Broker {
             promises: None,
             scheduled: None,
             is_changed: false,
+            counted_output: 0,
         });
         self.statistics.sockets += 1;
         self.schedule_connection(id);
@@ -288,6 +299,7 @@ impl Broker {
         let id = self.changed.pop()?;
         if let Some(link) = self.connections.get_mut(id) {
             link.is_changed = false;
+            link.count_output(&mut self.statistics);
         }
         Some(id)
     }
@@ -300,6 +312,7 @@ impl Broker {
             if let Some(promises) = &mut link.promises {
                 promises.wrote(count);
             }
+            link.count_output(&mut self.statistics);
             if let Some(key) = link.client {
                 self.send_queue(now, key);
             }
@@ -321,6 +334,7 @@ impl Broker {
         if let Some(link) = &link {
             self.timers.cancel(TimerKey::Connection(id), link.scheduled);
             self.statistics.gone += link.connection.traffic();
+            self.statistics.count_output(link.counted_output, 0);
         }
         #[cfg(feature = "planted-defects")]
         if Defect::LateCloseTakesSession.is_planted() {
@@ -388,7 +402,9 @@ impl Broker {
             (Event::Message(received), Some(key)) => {
                 self.handle_message(now, id, key, &received.publish());
             }
-            (Event::Delivered { .. }, Some(key)) => self.send_queue(now, key),
+            (Event::Delivered { .. }, Some(key)) => {
+                self.send_queue(now, key);
+            }
             (Event::Subscribe(subscribe), Some(key)) => {
                 self.handle_subscribe(now, id, key, subscribe);
             }
@@ -506,12 +522,17 @@ impl Broker {
             self.remove_client(now, key);
             return;
         }
+        let mut resumes = false;
         if let Some(client) = self.clients.get_mut(key) {
+            resumes = client.resumes.take().is_some();
             // (A session whose end has come gets here with a planted defect only.)
             client.session_ends = client.session_ends.filter(|_| !session_has_ended);
             let deadline = client.deadline();
             self.timers
                 .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);
+        }
+        if resumes {
+            self.send_queue(now, key);
         }
     }
 
@@ -520,6 +541,7 @@ impl Broker {
         if let Some(client) = self.clients.remove(key) {
             self.timers.cancel(TimerKey::Client(key), client.scheduled);
             self.by_identifier.remove(&client.identifier);
+            self.statistics.count_queue(client.queue.totals(), (0, 0));
             if client.stored > Stored::Nothing {
                 self.note_gone(Arc::clone(&client.identifier));
             }

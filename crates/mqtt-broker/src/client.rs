@@ -1,11 +1,12 @@
 //! What the broker knows of a client, connected or not.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, SubscriptionIdentifier, SubscriptionOptions,
+    Connect, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, SubscriptionOptions,
     TopicFilter, Will,
 };
 use mqtt_session::{Outgoing, Session};
@@ -14,6 +15,7 @@ use slotmap::new_key_type;
 use crate::Who;
 use crate::broker::ConnectionId;
 use crate::queue::{Queue, Queued};
+use crate::replay::Replays;
 
 /// Tables of this size are not worth shrinking.
 const SMALL_TABLE: usize = 64;
@@ -33,7 +35,13 @@ pub(crate) struct Client {
     pub(crate) session: Option<Box<Session>>,
     /// A table is smaller than a tree where there are few.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
+    /// The subscription identifiers in use, and how many subscriptions have each.
+    identifiers: BTreeMap<SubscriptionIdentifier, usize>,
     pub(crate) queue: Queue,
+    /// The retained messages that it still has to get.
+    pub(crate) replays: Replays,
+    /// Set if sending continues when its timer fires.
+    pub(crate) resumes: Option<Instant>,
     pub(crate) stored: Stored,
     /// The numbers of the messages that are sent and not finished, if the client is stored.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
@@ -58,6 +66,9 @@ pub(crate) enum Stored {
     /// The session with its subscriptions and messages, and the will.
     Session,
 }
+/// Different subscription identifiers that a client may use. A message carries those of all subscriptions that match it,
+/// so this bounds what they add to each message that waits: 4 kB.
+const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
 
 /// What a subscription asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +141,10 @@ impl Client {
             connection: None,
             session: None,
             subscriptions: HashMap::new(),
+            identifiers: BTreeMap::new(),
             queue: Queue::default(),
+            replays: Replays::default(),
+            resumes: None,
             stored: Stored::Nothing,
             in_flight: BTreeMap::new(),
             next_number: 0,
@@ -142,28 +156,69 @@ impl Client {
         }
     }
 
+    /// Adds a subscription or replaces the one with the same filter.
+    pub(crate) fn insert_subscription(
+        &mut self,
+        topic_filter: TopicFilter,
+        state: SubscriptionState,
+    ) {
+        if let Some(identifier) = state.identifier {
+            *self.identifiers.entry(identifier).or_default() += 1;
+        }
+        let before = self.subscriptions.insert(topic_filter, state);
+        self.release_identifier(before);
+    }
+
+    /// Returns `true` if a subscription with this identifier would be one more than a client may have.
+    pub(crate) fn has_too_many_identifiers(
+        &self,
+        identifier: Option<SubscriptionIdentifier>,
+    ) -> bool {
+        identifier.is_some_and(|identifier| {
+            self.identifiers.len() >= MAXIMUM_SUBSCRIPTION_IDENTIFIERS
+                && !self.identifiers.contains_key(&identifier)
+        })
+    }
+
+    fn release_identifier(&mut self, state: Option<SubscriptionState>) {
+        let identifier = state.and_then(|state| state.identifier);
+        let entry = identifier.map(|identifier| self.identifiers.entry(identifier));
+        if let Some(Entry::Occupied(mut count)) = entry {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     /// A message waits; gives its number.
     pub(crate) fn enqueue(&mut self, outgoing: Outgoing) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.queue.push(Queued { number, outgoing });
+        let holds = outgoing.qos == QoS::AtMostOnce || !self.replays.is_empty();
+        self.queue.push(Queued {
+            number,
+            outgoing,
+            holds,
+        });
         number
     }
 
     /// Removes a subscription. Returns `true` if it was there.
     pub(crate) fn remove_subscription(&mut self, topic_filter: &TopicFilter) -> bool {
-        let is_removed = self.subscriptions.remove(topic_filter).is_some();
+        let removed = self.subscriptions.remove(topic_filter);
+        self.release_identifier(removed);
         // A table never shrinks alone. At a quarter it is halved, which each removal pays a share of.
         let count = self.subscriptions.len();
         if self.subscriptions.capacity() > SMALL_TABLE.max(4 * count) {
             self.subscriptions.shrink_to(2 * count);
         }
-        is_removed
+        removed.is_some()
     }
 
     /// The first thing that time brings.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.will_due, self.session_ends]
+        [self.will_due, self.session_ends, self.resumes]
             .into_iter()
             .flatten()
             .min()

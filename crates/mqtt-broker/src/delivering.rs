@@ -1,4 +1,5 @@
-//! The last part of a message's way: to a client at once, or by its queue as its window and socket allow.
+//! The last part of a message's way: to a client immediately, or into its queue, from which `sending.rs` takes it as
+//! window and socket allow.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,15 +10,16 @@ use mqtt_session::{Excerpt, Outgoing, PublishError};
 use crate::access::Rules;
 use crate::broker::Broker;
 use crate::client::ClientKey;
+use crate::drops::DropReason;
 use crate::log_limiter::LogEvent;
-use crate::queue::Queued;
 use crate::record::Record;
 use crate::routing::{Copy, Routed};
+use crate::sending::is_held;
 use crate::{EVENTS, Right, Who};
 
 /// While so many bytes wait for a client's socket it gets no more messages of QoS 0: those of now
 /// are dropped, retained ones wait.
-const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+pub(crate) const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
 impl Broker {
     /// Sends the message to a client, or puts it into the client's queue.
@@ -36,9 +38,11 @@ impl Broker {
             if client.connection.is_none() {
                 return;
             }
-            // Behind retained messages that wait it must wait too, or the older one would be the
-            // last that the client gets of its topic.
-            if !client.queue.has_retained() {
+            // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
+            // waits for retained ones, or the older message would be the last that the client gets of its topic.
+            let number = client.next_number;
+            let topic_name = routed.publish.topic_name;
+            if !client.queue.holds() && !is_held(client, &self.retained, number, topic_name) {
                 return self.deliver_at_once(now, key, &routed.publish, &copy);
             }
         }
@@ -47,7 +51,7 @@ impl Broker {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
-            return self.tell_overflow(key);
+            return self.drop_message(key, DropReason::QueueFull);
         }
         let outgoing = Outgoing {
             message,
@@ -71,6 +75,7 @@ impl Broker {
         copy: &Copy,
     ) {
         if !self.may(key, publish.topic_name, Right::Read) {
+            self.statistics.drops.count(DropReason::NotAuthorized);
             return;
         }
         let mut publish = *publish;
@@ -83,84 +88,25 @@ impl Broker {
             return;
         };
         if link.connection.output().len() >= MAXIMUM_UNWRITTEN {
-            return self.tell_overflow(key);
+            return self.drop_message(key, DropReason::OutputFull);
         }
         publish.retain = copy.retain;
         publish.properties.topic_alias = None;
         publish.properties.subscription_identifiers =
             SubscriptionIdentifiers::new(&copy.subscription_identifiers);
-        // Too large for this client, or the client is gone: not delivered.
-        let _ = link.connection.publish_at_most_once(now, &publish);
+        // The client may be gone: then the message is not delivered.
+        if let Err(PublishError::Encode(error)) =
+            link.connection.publish_at_most_once(now, &publish)
+        {
+            self.statistics.drops.count(DropReason::TooLarge);
+            let client = self.clients.get(key);
+            let name = client.map_or("", |client| &client.identifier);
+            if self.log_limiter.admits(now, LogEvent::NotSent, name) {
+                let name = Excerpt(name);
+                log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+            }
+        }
         self.mark_changed(id);
-    }
-
-    /// Sends what waits for a client, as far as its window and its socket have room.
-    pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let Some(id) = client.connection else {
-            return;
-        };
-        let Some(link) = self.connections.get_mut(id) else {
-            return;
-        };
-        let mut sent = false;
-        let mut done = Vec::new();
-        let is_recorded = self.records.is_some();
-        while let Some(Queued { number, outgoing }) = client.queue.pop() {
-            if outgoing.has_expired(now) {
-                done.push(number);
-                continue; // [MQTT-3.3.2-5]
-            }
-            // Rights are those of the moment in which a message leaves.
-            if !may_receive(&self.rules, &client.who, &outgoing.message) {
-                done.push(number);
-                continue;
-            }
-            let room = match outgoing.qos {
-                QoS::AtMostOnce => link.connection.output().len() < MAXIMUM_UNWRITTEN,
-                _ => {
-                    link.connection.has_room() && {
-                        let maximum = self.limits.maximum_in_flight_bytes;
-                        maximum == usize::MAX || link.connection.unfinished_sent_bytes() < maximum
-                    }
-                }
-            };
-            if !room || !link.connection.is_connected() {
-                client.queue.put_back(Queued { number, outgoing });
-                break;
-            }
-            match link.connection.publish(now, outgoing) {
-                Ok(packet_identifier) => {
-                    sent = true;
-                    if let Some(packet_identifier) = packet_identifier.filter(|_| is_recorded) {
-                        client.in_flight.insert(packet_identifier, number);
-                    }
-                }
-                // Too large for this client: as if it were delivered [MQTT-3.1.2-25].
-                Err(PublishError::Encode(error)) => {
-                    let name = &client.identifier;
-                    if self.log_limiter.admits(now, LogEvent::NotSent, name) {
-                        let name = Excerpt(name);
-                        log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
-                    }
-                    done.push(number);
-                }
-                Err(_) => done.push(number),
-            }
-        }
-        client.queue.is_over();
-        for number in done {
-            self.note(key, |client| Record::Finished {
-                client: Arc::clone(&client.identifier),
-                number,
-            });
-        }
-        if sent {
-            self.note_changes(id);
-            self.mark_changed(id);
-        }
     }
 
     /// A message waits for a client.
@@ -170,7 +116,9 @@ impl Broker {
         };
         let is_kept = self.records.is_some() && outgoing.qos > QoS::AtMostOnce;
         let kept = is_kept.then(|| outgoing.clone());
+        let before = client.queue.totals();
         let number = client.enqueue(outgoing);
+        self.statistics.count_queue(before, client.queue.totals());
         if let Some(outgoing) = kept {
             self.note(key, |client| Record::Queued {
                 client: Arc::clone(&client.identifier),
@@ -185,8 +133,11 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return false;
         };
+        let before = client.queue.totals();
         let done = client.queue.drop_expired(now);
+        self.statistics.count_queue(before, client.queue.totals());
         for number in &done {
+            self.statistics.drops.count(DropReason::Expired);
             self.note(key, |client| Record::Finished {
                 client: Arc::clone(&client.identifier),
                 number: *number,
@@ -212,33 +163,18 @@ impl Broker {
     }
 
     /// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
-    pub(crate) fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Option<Arc<Message>> {
-        let visible = self.visible_topic(key, &message.topic_name)?;
-        if visible.len() == message.topic_name.len() {
-            return Some(message);
-        }
-        let topic_name = TopicName::new(visible).ok()?;
-        Some(Arc::new(Message {
-            topic_name,
-            ..Message::clone(&message)
-        }))
+    fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Option<Arc<Message>> {
+        without_mount_point(message, self.mount_point(key))
     }
 
     /// Returns the topic name as a client sees it, without its mount point.
-    ///
-    /// A client behind `ten1/` has `ten1/#` for its `#`, which matches `ten1` and `ten1/` too. Neither has a name
-    /// behind the mount point, where a topic name has a character at least [MQTT-4.7.3-1]: both are `None`.
     pub(crate) fn visible_topic<'a>(&self, key: ClientKey, topic_name: &'a str) -> Option<&'a str> {
-        match self.mount_point(key) {
-            None => Some(topic_name),
-            Some(mount_point) => topic_name
-                .strip_prefix(mount_point)
-                .filter(|rest| !rest.is_empty()),
-        }
+        behind_mount_point(topic_name, self.mount_point(key))
     }
 
-    fn tell_overflow(&mut self, key: ClientKey) {
-        self.statistics.dropped += 1;
+    /// Counts a message that the client does not get, and logs the first one until its queue is empty.
+    fn drop_message(&mut self, key: ClientKey, reason: DropReason) {
+        self.statistics.drops.count(reason);
         if let Some(client) = self.clients.get_mut(key) {
             if client.queue.overflows() {
                 let name = Excerpt(&client.identifier);
@@ -248,6 +184,36 @@ impl Broker {
                 );
             }
         }
+    }
+}
+
+/// Returns the message with a topic name that lacks the mount point; `None` if a client behind it must not see the
+/// message.
+pub(crate) fn without_mount_point(
+    message: Arc<Message>,
+    mount_point: Option<&str>,
+) -> Option<Arc<Message>> {
+    let visible = behind_mount_point(&message.topic_name, mount_point)?;
+    if visible.len() == message.topic_name.len() {
+        return Some(message);
+    }
+    let topic_name = TopicName::new(visible).ok()?;
+    Some(Arc::new(Message {
+        topic_name,
+        ..Message::clone(&message)
+    }))
+}
+
+/// Returns the topic name as a client behind a mount point sees it.
+///
+/// A client behind `ten1/` has `ten1/#` for its `#`, which matches `ten1` and `ten1/` too. Neither has a name
+/// behind the mount point, where a topic name has a character at least [MQTT-4.7.3-1]: both are `None`.
+fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Option<&'a str> {
+    match mount_point {
+        None => Some(topic_name),
+        Some(mount_point) => topic_name
+            .strip_prefix(mount_point)
+            .filter(|rest| !rest.is_empty()),
     }
 }
 

@@ -28,7 +28,9 @@ mod client;
 mod connect;
 mod crowding;
 mod delivering;
+mod drops;
 mod dump;
+mod footprint;
 mod listening;
 mod log_limiter;
 mod peers;
@@ -37,10 +39,12 @@ mod publishing;
 mod queue;
 mod record;
 mod redistributing;
+mod replay;
 mod restoring;
 mod retained;
 mod routing;
 mod rules;
+mod sending;
 mod server;
 mod session_owner;
 mod settings;
@@ -50,6 +54,7 @@ mod store;
 mod subscribers;
 mod subscribing;
 mod timers;
+mod topic_order;
 mod topic_tree;
 
 pub use access::{
@@ -59,6 +64,7 @@ pub use access::{
 pub use broker::{Broker, ConnectionId};
 pub use client::{Expiry, SubscriptionState};
 pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
+pub use replay::ReplayState;
 pub use retained::Retained;
 pub use rules::check;
 pub use server::{Server, ServerError};

@@ -11,7 +11,7 @@ use crate::client::ClientKey;
 use crate::log_limiter::LogEvent;
 use crate::routing::Routed;
 use crate::statistics::SYSTEM;
-use crate::{EVENTS, Right};
+use crate::{EVENTS, Right, footprint};
 
 /// Levels of a topic name or filter, as mosquitto limits them.
 pub(crate) const MAXIMUM_LEVELS: usize = 200;
@@ -36,6 +36,7 @@ impl Broker {
             topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
             ..*publish
         };
+        self.clear_without_room(publisher, publish);
         if self.lacks_room(publish) && !self.can_be_told(id) {
             return self.end_connection(now, id, ReasonCode::QuotaExceeded);
         }
@@ -84,11 +85,28 @@ impl Broker {
     /// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
     /// not retained.
     fn lacks_room(&self, publish: &Publish<'_>) -> bool {
-        let (topic_name, size) = (publish.topic_name, publish.payload.len());
-        let is_kept = publish.retain && size > 0;
+        let is_kept = publish.retain && !publish.payload.is_empty();
         publish.delivery.qos() > QoS::AtMostOnce
             && (self.lacks_storage()
-                || is_kept && !self.retained.has_room(topic_name, size, &self.limits))
+                || is_kept && {
+                    let size = footprint::of_retained(publish);
+                    let limits = &self.limits;
+                    !self.retained.has_room(publish.topic_name, size, limits)
+                })
+    }
+
+    /// Removes a retained message while the store has no room. The message that asks for it is refused, since it
+    /// may have subscribers whose copies cannot be stored; the removal itself needs no room, and its record waits.
+    fn clear_without_room(&mut self, publisher: ClientKey, publish: &Publish<'_>) {
+        let is_clear = publish.retain && publish.payload.is_empty();
+        if self.lacks_storage()
+            && is_clear
+            && publish.delivery.qos() > QoS::AtMostOnce
+            && !is_reserved(publish.topic_name)
+            && self.may(publisher, publish.topic_name, Right::Write)
+        {
+            self.remove_retained(publish.topic_name);
+        }
     }
 
     /// Whether an acknowledgement to this client may say that a message was refused.

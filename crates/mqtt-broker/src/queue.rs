@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mqtt_session::Outgoing;
 
-use crate::Limits;
+use crate::{Limits, footprint};
 
 /// A message that waits.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Queued {
     /// Tells the messages of a client apart, in their order.
     pub(crate) number: u64,
     pub(crate) outgoing: Outgoing,
+    /// Set if a later message of QoS 0 must wait behind it: the message waits for retained messages, or is of QoS 0.
+    pub(crate) holds: bool,
 }
 
 /// Messages that wait for room in the window, or for the client. Most clients never have one.
@@ -22,9 +24,9 @@ pub(crate) struct Queue(Option<Box<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     messages: VecDeque<Queued>,
-    /// How many of them are retained messages.
-    retained: usize,
-    /// The bytes of their payloads.
+    /// The number of messages that later ones of QoS 0 must wait behind.
+    holding: usize,
+    /// The memory that they take.
     bytes: usize,
     /// When the first of them expires, or earlier: before that the queue is not looked through.
     first_expiry: Option<Instant>,
@@ -37,13 +39,23 @@ impl Queue {
         self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 
-    /// The bytes of the payloads.
+    /// The memory that the messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
-    pub(crate) fn has_retained(&self) -> bool {
-        self.0.as_ref().is_some_and(|waiting| waiting.retained > 0)
+    /// The number of messages, and the memory that they take.
+    pub(crate) fn totals(&self) -> (usize, usize) {
+        (self.len(), self.bytes())
+    }
+
+    /// Returns `true` if a message of QoS 0 must wait behind others.
+    pub(crate) fn holds(&self) -> bool {
+        self.0.as_ref().is_some_and(|waiting| waiting.holding > 0)
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.0.as_ref()?.messages.front()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
@@ -63,7 +75,7 @@ impl Queue {
     /// A message waits behind the others.
     pub(crate) fn push(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
-        waiting.count(&queued.outgoing);
+        waiting.count(&queued);
         let expiries = waiting.first_expiry.into_iter();
         waiting.first_expiry = expiries.chain(queued.outgoing.expires).min();
         waiting.messages.push_back(queued);
@@ -73,15 +85,15 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
-        waiting.retained -= usize::from(queued.outgoing.retain);
-        waiting.bytes -= queued.outgoing.message.payload.len();
+        waiting.holding -= usize::from(queued.holds);
+        waiting.bytes -= footprint::of_outgoing(&queued.outgoing);
         Some(queued)
     }
 
     /// What was taken out has to wait all the same, in its place.
     pub(crate) fn put_back(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
-        waiting.count(&queued.outgoing);
+        waiting.count(&queued);
         waiting.messages.push_front(queued);
     }
 
@@ -101,7 +113,7 @@ impl Queue {
                 false => waiting.messages.push_back(queued),
             }
         }
-        (waiting.retained, waiting.bytes) = (0, 0);
+        (waiting.holding, waiting.bytes) = (0, 0);
         waiting.first_expiry = None;
         for queued in std::mem::take(&mut waiting.messages) {
             self.push(queued);
@@ -124,9 +136,9 @@ impl Queue {
 }
 
 impl Waiting {
-    fn count(&mut self, outgoing: &Outgoing) {
-        self.retained += usize::from(outgoing.retain);
-        self.bytes += outgoing.message.payload.len();
+    fn count(&mut self, queued: &Queued) {
+        self.holding += usize::from(queued.holds);
+        self.bytes += footprint::of_outgoing(&queued.outgoing);
     }
 }
 
@@ -140,9 +152,20 @@ mod tests {
     fn queued(number: u64, payload: &'static str, expires: Option<Instant>) -> Queued {
         let message = Message::new(TopicName::new("t").unwrap(), payload);
         let mut outgoing = Outgoing::new(Arc::new(message), QoS::AtLeastOnce);
-        outgoing.retain = payload.is_empty();
         outgoing.expires = expires;
-        Queued { number, outgoing }
+        Queued {
+            number,
+            outgoing,
+            holds: payload.is_empty(),
+        }
+    }
+
+    /// The memory that messages with these payloads take.
+    fn bytes(payloads: &[&'static str]) -> usize {
+        let queued = payloads.iter().map(|payload| queued(0, payload, None));
+        queued
+            .map(|queued| footprint::of_outgoing(&queued.outgoing))
+            .sum()
     }
 
     #[test]
@@ -150,17 +173,17 @@ mod tests {
         let mut queue = Queue::default();
         let limits = Limits {
             maximum_queued: 3,
-            maximum_queued_bytes: 6,
+            maximum_queued_bytes: bytes(&["two", "", "abc"]),
             ..Limits::default()
         };
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
         assert!(queue.pop().is_none());
         queue.push(queued(1, "two", None));
         queue.push(queued(2, "", None));
-        assert_eq!((queue.len(), queue.bytes()), (2, 3));
-        assert!(queue.has_retained() && queue.is_crowded(&limits) && !queue.is_full(&limits));
+        assert_eq!(queue.totals(), (2, bytes(&["two", ""])));
+        assert!(queue.holds() && queue.is_crowded(&limits) && !queue.is_full(&limits));
         let first = queue.pop().unwrap();
-        assert_eq!((first.number, queue.bytes()), (1, 0));
+        assert_eq!((first.number, queue.bytes()), (1, bytes(&[""])));
         queue.put_back(first);
         queue.push(queued(3, "abc", None));
         assert!(queue.is_full(&limits), "of messages and of bytes");
@@ -168,7 +191,7 @@ mod tests {
             .map(|queued| queued.number)
             .collect();
         assert_eq!(numbers, [1, 2, 3]);
-        assert!(!queue.has_retained() && queue.bytes() == 0);
+        assert!(!queue.holds() && queue.bytes() == 0);
     }
 
     #[test]
@@ -181,9 +204,9 @@ mod tests {
         queue.push(queued(3, "", None));
         assert!(queue.drop_expired(now).is_empty());
         assert_eq!(queue.drop_expired(soon), [1]);
-        assert_eq!((queue.len(), queue.bytes()), (2, 2));
+        assert_eq!(queue.totals(), (2, bytes(&["to", ""])));
         assert_eq!(queue.drop_expired(soon + Duration::from_secs(1)), [2]);
-        assert!(queue.has_retained());
+        assert!(queue.holds());
     }
 
     #[test]

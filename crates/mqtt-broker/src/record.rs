@@ -15,6 +15,7 @@ use mqtt_session::{Change, Defect, Outgoing, Session};
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
 use crate::queue::Queued;
+use crate::replay::{Replay, ReplayState};
 use crate::retained::Retained;
 use crate::statistics::SYSTEM;
 use crate::subscribers::Subscriber;
@@ -41,6 +42,12 @@ pub enum Record {
     Unsubscribed {
         client: Arc<str>,
         topic_filter: TopicFilter,
+    },
+    /// How far it has got the retained messages for a subscription, or that it has all of them.
+    Replay {
+        client: Arc<str>,
+        topic_filter: TopicFilter,
+        state: Option<ReplayState>,
     },
     /// A message waits for it.
     Queued {
@@ -137,6 +144,8 @@ pub struct SavedClient {
     pub state: ClientState,
     /// Its subscriptions.
     pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
+    /// Subscriptions whose retained messages it has not all got yet, in the order in which they began.
+    pub replays: Vec<(TopicFilter, ReplayState)>,
     /// Its messages, in order.
     pub deliveries: Vec<SavedDelivery>,
     /// Identifiers of messages of QoS 2 that were taken over.
@@ -181,7 +190,7 @@ impl Broker {
     pub fn restore(&mut self, now: Instant, mut saved: Saved) {
         self.drop_too_deep(&mut saved);
         for retained in saved.retained {
-            self.retained.store(retained);
+            self.retained.restore(retained);
         }
         self.await_sweep(now);
         // All are there before the first will is published.
@@ -220,6 +229,7 @@ impl Broker {
                 expires: retained.expires.map(|expires| expires.max(now)),
                 qos: retained.qos,
                 source: retained.source.clone(),
+                version: retained.version,
             });
         });
         let topic_name = |retained: &Retained| retained.message.topic_name.clone();
@@ -244,6 +254,7 @@ impl Broker {
                 ..state
             },
             subscriptions: Vec::new(),
+            replays: Vec::new(),
             deliveries: Vec::new(),
             held: Vec::new(),
         };
@@ -284,6 +295,15 @@ impl Broker {
             .map(|(topic_filter, state)| (topic_filter.clone(), *state))
             .collect();
         saved.subscriptions.sort_by(|a, b| a.0.cmp(&b.0));
+        let replays = client.replays.iter();
+        let replays = replays.filter_map(|replay| {
+            let recorded = replay.recorded.clone()?;
+            Some((replay.topic_filter.clone(), recorded))
+        });
+        saved.replays = replays.collect();
+        saved
+            .replays
+            .sort_by(|a, b| (a.1.number, &a.0).cmp(&(b.1.number, &b.0)));
     }
 
     fn restore_client(&mut self, now: Instant, saved: SavedClient) -> ClientKey {
@@ -299,13 +319,30 @@ impl Broker {
                 }
                 (None, Some(outgoing)) => {
                     let number = delivery.number;
-                    client.queue.push(Queued { number, outgoing });
+                    client.queue.push(Queued {
+                        number,
+                        outgoing,
+                        holds: false,
+                    });
                 }
                 (None, None) => {}
             }
         }
+        self.statistics.count_queue((0, 0), client.queue.totals());
+        for (topic_filter, state) in saved.replays {
+            // New messages get numbers and versions that are not before those of the replays.
+            client.next_number = client.next_number.max(state.number);
+            self.retained.raise_version(state.version);
+            client.replays.insert(Replay {
+                topic_filter,
+                recorded: Some(state.clone()),
+                state,
+            });
+        }
         client.session = Some(Box::new(Session::restore(sent, saved.held)));
-        client.subscriptions = saved.subscriptions.iter().cloned().collect();
+        for (topic_filter, state) in &saved.subscriptions {
+            client.insert_subscription(topic_filter.clone(), *state);
+        }
         client.who.user_name = saved.state.user_name;
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;

@@ -15,7 +15,10 @@ use crate::log_limiter::LogEvent;
 use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Chosen, Fitness, Share, Subscriber};
-use crate::{EVENTS, Right, Who};
+use crate::{EVENTS, Right, Who, footprint};
+
+/// Retained messages that are removed in one call because they have expired.
+const MAXIMUM_SWEPT: usize = 1000;
 
 /// A message that is being routed, and its owned form, made when the first client needs to keep it.
 pub(crate) struct Routed<'a> {
@@ -87,6 +90,7 @@ impl Broker {
             qos: QoS::ExactlyOnce,
             expires: None,
             source: None,
+            version: 0,
         });
         let mut routed = Routed::new(message.publish(delivery), now);
         routed.owned = Some(Arc::clone(&message));
@@ -167,41 +171,55 @@ impl Broker {
         }
     }
 
+    /// Keeps the message as that of its topic, or removes that of its topic if the payload is empty [MQTT-3.3.1-6]. If
+    /// there is no room for it, the one before is discarded too (3.1.1, [MQTT-3.3.1-7]): it would be stale.
     pub(crate) fn retain(
         &mut self,
         now: Instant,
         routed: &mut Routed<'_>,
         source: Option<Arc<Who>>,
     ) {
-        let (topic_name, size) = (routed.publish.topic_name, routed.publish.payload.len());
+        let publish = &routed.publish;
+        if publish.payload.is_empty() {
+            return self.remove_retained(publish.topic_name);
+        }
+        let size = footprint::of_retained(publish);
         if self.lacks_storage()
-            || size > 0 && !self.retained.has_room(topic_name, size, &self.limits)
+            || !self
+                .retained
+                .has_room(publish.topic_name, size, &self.limits)
         {
             if self.log_limiter.admits(now, LogEvent::NotRetained, "") {
-                let topic_name = Excerpt(topic_name);
+                let topic_name = Excerpt(publish.topic_name);
                 log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
             }
-            return;
+            return self.remove_retained(publish.topic_name);
         }
         let Some(message) = routed.owned() else {
             return;
         };
-        let topic_name = message.topic_name.clone();
-        let (qos, expires) = (routed.publish.delivery.qos(), routed.expires);
-        let retained = (!message.payload.is_empty()).then_some(Retained {
+        let mut retained = Retained {
             message,
-            qos,
-            expires,
+            qos: routed.publish.delivery.qos(),
+            expires: routed.expires,
             source,
-        });
-        if retained.is_some() && expires.is_some() {
+            version: 0,
+        };
+        if retained.expires.is_some() {
             self.await_sweep(now);
         }
-        match &retained {
-            Some(retained) => self.retained.store(retained.clone()),
-            None => self.retained.remove(&topic_name),
+        retained.version = self.retained.store(retained.clone());
+        self.note_retained(retained.message.topic_name.clone(), Some(retained));
+    }
+
+    /// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
+    /// at most one for each topic.
+    pub(crate) fn remove_retained(&mut self, topic_name: &str) {
+        if self.retained.remove(topic_name) {
+            if let Ok(topic_name) = TopicName::new(topic_name) {
+                self.note_retained(topic_name, None);
+            }
         }
-        self.note_retained(topic_name, retained);
     }
 
     /// Waits for the time when retained messages that have expired are removed.
@@ -215,14 +233,19 @@ impl Broker {
     /// Removes retained messages that have expired: no one gets them any more.
     pub(crate) fn sweep_retained(&mut self, now: Instant) {
         self.retained.sweep_due = None;
-        let (expired, will_expire) = self.retained.expired(now);
-        for topic_name in expired {
-            self.retained.remove(&topic_name);
+        for _ in 0..MAXIMUM_SWEPT {
+            let Some(topic_name) = self.retained.remove_expired(now) else {
+                if self.retained.will_expire() {
+                    self.await_sweep(now);
+                }
+                return;
+            };
             self.note_retained(topic_name, None);
         }
-        if will_expire {
-            self.await_sweep(now);
-        }
+        // The rest is removed in further calls.
+        let scheduled = &mut self.retained.sweep_due;
+        self.timers
+            .schedule(TimerKey::Retained, Some(now), scheduled);
     }
 
     fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
@@ -260,13 +283,19 @@ impl Copy {
         let identifiers = of_client
             .iter()
             .filter_map(|subscriber| subscriber.state.identifier);
+        // Each identifier once: the client has a limited number of different ones.
+        let mut subscription_identifiers: Vec<_> = identifiers.collect();
+        if subscription_identifiers.len() > 1 {
+            subscription_identifiers.sort_unstable();
+            subscription_identifiers.dedup();
+        }
         Self {
             qos: match upgrade_qos {
                 true => highest,
                 false => highest.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
             },
             retain: publish.retain && keep_retain, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
-            subscription_identifiers: identifiers.collect(),
+            subscription_identifiers,
             share: None,
         }
     }

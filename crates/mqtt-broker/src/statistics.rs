@@ -7,6 +7,7 @@ use mqtt_codec::TopicFilter;
 use mqtt_session::Traffic;
 
 use crate::broker::Broker;
+use crate::drops::Drops;
 
 /// What the broker's own topics begin with. Clients cannot write to them.
 pub(crate) const SYSTEM: &str = "$SYS/";
@@ -18,8 +19,14 @@ pub(crate) struct Statistics {
     pub(crate) gone: Traffic,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
-    /// Messages that clients did not get because too many waited.
-    pub(crate) dropped: u64,
+    /// Messages that clients did not get.
+    pub(crate) drops: Drops,
+    /// Messages in the queues of all clients, and the memory that they take. A message that waits for several clients
+    /// counts for each of them.
+    queued: usize,
+    queued_bytes: usize,
+    /// Bytes that wait for the sockets of all clients.
+    unwritten: usize,
     /// Sessions that have ended after their connection.
     pub(crate) expired: u64,
     /// Connections that were opened.
@@ -44,6 +51,17 @@ impl Statistics {
         self.connects += 1;
         self.connected += 1;
         self.maximum_connected = self.maximum_connected.max(self.connected);
+    }
+
+    /// The queue of a client had these totals (messages and bytes), and has those now.
+    pub(crate) fn count_queue(&mut self, before: (usize, usize), after: (usize, usize)) {
+        self.queued = (self.queued + after.0).saturating_sub(before.0);
+        self.queued_bytes = (self.queued_bytes + after.1).saturating_sub(before.1);
+    }
+
+    /// The output of a connection had a number of bytes, and has another one now.
+    pub(crate) fn count_output(&mut self, before: usize, after: usize) {
+        self.unwritten = (self.unwritten + after).saturating_sub(before);
     }
 
     /// There are more or fewer subscriptions.
@@ -145,7 +163,7 @@ impl Broker {
         let counts = [
             traffic.received.packets,
             traffic.sent.packets,
-            statistics.dropped,
+            statistics.drops.sum(),
             traffic.received.messages,
             traffic.sent.messages,
             statistics.bytes_received,
@@ -184,15 +202,10 @@ impl Broker {
         let (statistics, traffic) = (&self.statistics, self.traffic());
         let total = self.clients.len();
         let away = total - statistics.connected.min(total);
-        let waiting = |client: &crate::client::Client| (client.queue.len(), client.queue.bytes());
-        let queues = self.clients.values().map(waiting);
-        let (messages, bytes) = queues.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let (messages, bytes) = (
-            messages + self.retained.len(),
-            bytes + self.retained.bytes(),
+            statistics.queued + self.retained.len(),
+            statistics.queued_bytes + self.retained.bytes(),
         );
-        let unwritten = self.connections.values();
-        let unwritten: usize = unwritten.map(|link| link.connection.output().len()).sum();
         let version = format!("rbroker version {}", env!("CARGO_PKG_VERSION"));
         let mut values = vec![
             value("version", version),
@@ -210,6 +223,9 @@ impl Broker {
                 statistics.shared_subscriptions,
             ),
             value("retained messages/count", self.retained.len()),
+            value("retained messages/bytes", self.retained.bytes()),
+            value("queued messages/count", statistics.queued),
+            value("queued messages/bytes", statistics.queued_bytes),
             value("store/messages/count", messages),
             value("store/messages/bytes", bytes),
             value("messages/stored", messages),
@@ -217,14 +233,19 @@ impl Broker {
             value("messages/sent", traffic.sent.packets),
             value("publish/messages/received", traffic.received.messages),
             value("publish/messages/sent", traffic.sent.messages),
-            value("publish/messages/dropped", statistics.dropped),
+            value("publish/messages/dropped", statistics.drops.sum()),
             value("publish/bytes/received", traffic.received.payload_bytes),
             value("publish/bytes/sent", traffic.sent.payload_bytes),
             value("bytes/received", statistics.bytes_received),
             value("bytes/sent", statistics.bytes_sent),
             value("connections/socket/count", statistics.sockets),
-            value("packet/out/bytes", unwritten),
+            value("packet/out/bytes", statistics.unwritten),
         ];
+        let drops = statistics.drops.by_reason();
+        values
+            .extend(drops.map(|(reason, count)| {
+                value(&format!("publish/messages/dropped/{reason}"), count)
+            }));
         values.extend(statistics.rates.values());
         values
     }

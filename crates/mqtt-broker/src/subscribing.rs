@@ -1,21 +1,20 @@
-//! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10), and the retained messages that
-//! answer a subscription.
+//! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10). The retained messages that answer a subscription
+//! are sent by `replay.rs` and `sending.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    PacketIdentifier, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Subscription,
-    TopicFilter, Unsubscribe,
+    PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, TopicFilter, Unsubscribe,
 };
-use mqtt_session::{Outgoing, Printable};
+use mqtt_session::Printable;
 
+use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Stored, SubscriptionState};
 use crate::publishing::MAXIMUM_LEVELS;
 use crate::record::Record;
 use crate::subscribers::Subscriber;
-use crate::{EVENTS, Right};
 
 /// Subscriptions that a client may have.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
@@ -57,7 +56,7 @@ impl Broker {
         }
         self.answer(now, id, subscribe.packet_identifier, reason_codes);
         for (topic_filter, state, is_new) in granted {
-            self.send_retained(now, key, &topic_filter, state, is_new);
+            self.replay_retained(now, key, &topic_filter, state, is_new);
         }
     }
 
@@ -77,6 +76,7 @@ impl Broker {
             let is_removed = client.is_some_and(|client| client.remove_subscription(topic_filter));
             if is_removed {
                 self.remove_subscriber(topic_filter, key);
+                self.end_replay(key, topic_filter);
                 self.note(key, |client| Record::Unsubscribed {
                     client: Arc::clone(&client.identifier),
                     topic_filter: topic_filter.clone(),
@@ -154,7 +154,10 @@ impl Broker {
         if is_new && (lacks_storage || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS) {
             return Err(ReasonCode::QuotaExceeded);
         }
-        client.subscriptions.insert(filter.clone(), state);
+        if client.has_too_many_identifiers(state.identifier) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        client.insert_subscription(filter.clone(), state);
         self.statistics.subscribed(filter, i64::from(is_new));
         let qos = state.options.qos;
         let name = Printable(&client.identifier);
@@ -170,63 +173,5 @@ impl Broker {
             state,
         });
         Ok(is_new)
-    }
-
-    /// Queues the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11].
-    /// The limit of the queue is not for them: the broker keeps them anyway, so they cost it little.
-    fn send_retained(
-        &mut self,
-        now: Instant,
-        key: ClientKey,
-        topic_filter: &TopicFilter,
-        state: SubscriptionState,
-        is_new: bool,
-    ) {
-        let wanted = match state.options.retain_handling {
-            _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        let limit = self
-            .limits
-            .maximum_queued
-            .saturating_add(self.retained.len());
-        if !wanted {
-            return;
-        }
-        for retained in self.retained.matching(topic_filter, now) {
-            // Only a client that subscribes again and again without reading gets there.
-            let waiting = self.clients.get(key).map_or(0, |client| client.queue.len());
-            if waiting >= limit {
-                break;
-            }
-            // Its publisher may have lost the right since [check_retain_source].
-            let source = retained
-                .source
-                .as_deref()
-                .filter(|_| self.limits.check_retain_source);
-            let topic_name = &retained.message.topic_name;
-            if source.is_some_and(|source| !self.rules.allow(source, topic_name, Right::Write)) {
-                continue;
-            }
-            let Some(message) = self.unmounted(key, retained.message) else {
-                continue;
-            };
-            let qos = match self.limits.upgrade_qos {
-                true => state.options.qos,
-                false => retained.qos.min(state.options.qos),
-            };
-            let outgoing = Outgoing {
-                qos,
-                retain: true, // [MQTT-3.3.1-8]
-                subscription_identifiers: state.identifier.into_iter().collect(),
-                share: None,
-                expires: retained.expires,
-                message,
-            };
-            self.enqueue(key, outgoing);
-        }
-        self.send_queue(now, key);
     }
 }

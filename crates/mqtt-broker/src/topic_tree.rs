@@ -1,9 +1,9 @@
-//! Values at topic filters or topic names: a tree of levels, in which a chain of levels without branches is one
+//! Values at topic filters: a tree of levels, in which a chain of levels without branches is one
 //! node. So a filter of 200 levels costs its bytes and not 200 nodes, and the memory of the tree is bounded by
 //! a small multiple of the bytes of its filters.
 //!
-//! The same tree is read in two ways: the filters that match a name (subscriptions), and the names that a filter
-//! matches (retained messages). Nothing here is recursive, so no number of levels can overflow the call stack.
+//! The tree finds the filters that match a name. Retained messages, which are found by a filter, are in another
+//! structure (`topic_order.rs`). Nothing here is recursive, so no number of levels can overflow the call stack.
 
 use crate::small_map::SmallMap;
 
@@ -160,45 +160,6 @@ impl<T> TopicTree<T> {
         }
         work
     }
-
-    /// Calls `found` with every value, in no order that means anything.
-    pub(crate) fn each(&self, mut found: impl FnMut(&T)) {
-        let mut stack = vec![&self.root];
-        while let Some(node) = stack.pop() {
-            node.value.iter().for_each(&mut found);
-            stack.extend(node.nodes().map(|(_, child)| child));
-        }
-    }
-
-    /// Calls `found` with the value of each topic name that the filter matches, in the order of the
-    /// names' levels.
-    pub(crate) fn each_name_matched_by(&self, filter: &str, mut found: impl FnMut(&T)) {
-        let mut stack = vec![(&self.root, Some(filter), true)];
-        while let Some((node, rest, is_root)) = stack.pop() {
-            let Some(rest) = node.follow_names(rest) else {
-                continue;
-            };
-            let level = rest.map(mqtt_codec::split_level);
-            if rest.is_none() || level.is_some_and(|(level, _)| level == "#" && !is_root) {
-                node.value.iter().for_each(&mut found); // the parent level included
-            }
-            let visible = |name: &str| !(is_root && name.starts_with('$'));
-            match level {
-                None => {}
-                Some(("#" | "+", behind)) => {
-                    let rest = if rest == Some("#") { rest } else { behind };
-                    for (name, child) in node.nodes().rev() {
-                        if visible(name) {
-                            stack.push((child, rest, false));
-                        }
-                    }
-                }
-                Some((level, behind)) => {
-                    stack.extend(node.child(level).map(|child| (child, behind, false)));
-                }
-            }
-        }
-    }
 }
 
 impl<T> Node<T> {
@@ -209,12 +170,6 @@ impl<T> Node<T> {
     fn child_mut(&mut self, level: &str) -> Option<&mut Self> {
         let child = self.children.as_mut()?.nodes.get_mut(level)?;
         Some(child)
-    }
-
-    fn nodes(&self) -> impl DoubleEndedIterator<Item = (&str, &Self)> {
-        let children = self.children.iter();
-        let nodes = children.flat_map(|children| children.nodes.iter());
-        nodes.map(|(level, node)| (&**level, &**node))
     }
 
     /// Compares the chain with what is left of a topic name. Returns what is left behind it, if it matches.
@@ -235,24 +190,6 @@ impl<T> Node<T> {
             name = behind;
         }
         Some(name)
-    }
-
-    /// The same for a chain of names, and what is left of a filter.
-    fn follow_names<'a>(&self, filter: Option<&'a str>) -> Option<Option<&'a str>> {
-        let mut filter = filter;
-        for name in self
-            .chain
-            .iter()
-            .flat_map(|chain| mqtt_codec::levels(chain))
-        {
-            filter = match mqtt_codec::split_level(filter?) {
-                ("#", _) => filter,
-                ("+", behind) => behind,
-                (level, behind) if level == name => behind,
-                _ => return None,
-            };
-        }
-        Some(filter)
     }
 
     /// Goes to the child for the next levels of a topic, which is made, and splits its chain where the topic
@@ -392,13 +329,6 @@ mod tests {
         found
     }
 
-    fn names_matched(tree: &TopicTree<Vec<String>>, filter: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        tree.each_name_matched_by(filter, |value| found.extend(value.iter().cloned()));
-        found.sort();
-        found
-    }
-
     fn topic(wildcards: bool) -> impl Strategy<Value = String> {
         let level = if wildcards {
             "a|b||\\$x|\\+"
@@ -435,10 +365,6 @@ mod tests {
                 });
             }
             count(&by_filter);
-            let mut by_name = TopicTree::<Vec<String>>::default();
-            for name in &names {
-                by_name.insert(name, |value| value.push(name.clone()));
-            }
             for name in &names {
                 let expected: Vec<_> = filters
                     .iter()
@@ -448,23 +374,24 @@ mod tests {
                     .collect();
                 prop_assert_eq!(filters_matching(&by_filter, name), expected);
             }
-            for filter in &filters {
-                let expected: Vec<_> =
-                    names.iter().filter(|name| mqtt_codec::matches(filter, name)).cloned().collect();
-                prop_assert_eq!(names_matched(&by_name, filter), expected);
-            }
         }
+    }
+
+    fn nodes<T>(node: &Node<T>) -> impl Iterator<Item = (&str, &Node<T>)> {
+        let children = node.children.iter();
+        let nodes = children.flat_map(|children| children.nodes.iter());
+        nodes.map(|(level, node)| (&**level, &**node))
     }
 
     /// Returns the number of nodes, and checks that chains are as long as they can be.
     fn count<T>(tree: &TopicTree<T>) -> usize {
         let (mut stack, mut count) = (vec![(&tree.root, true)], 0);
         while let Some((node, is_root)) = stack.pop() {
-            let children = node.nodes().count();
+            let children = nodes(node).count();
             assert!(is_root || node.value.is_some() || children > 1);
             assert!(node.children.is_none() || children > 0);
             count += 1;
-            stack.extend(node.nodes().map(|(_, child)| (child, false)));
+            stack.extend(nodes(node).map(|(_, child)| (child, false)));
         }
         count
     }
@@ -543,8 +470,7 @@ mod tests {
             }
             let mut count = 0;
             tree.each_filter_matching(&name, |value| count += value.len());
-            tree.each_name_matched_by("#", |value| count += value.len());
-            assert_eq!(count, 2 + 1000 + 1);
+            assert_eq!(count, 2);
             for filter in filters.iter().skip(300).rev() {
                 tree.update(filter, |_| true);
             }

@@ -28,6 +28,7 @@ fn retained(number: u32) -> Record {
         qos: QoS::AtLeastOnce,
         expires: None,
         source: None,
+        version: number.into(),
     });
     Record::Retained {
         topic_name,

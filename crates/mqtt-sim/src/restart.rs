@@ -320,6 +320,7 @@ fn turn_record(turn: u64) -> Record {
         message: Arc::new(message),
         qos: QoS::AtMostOnce,
         expires: None,
+        version: 0,
     });
     Record::Retained {
         topic_name,

@@ -7,13 +7,13 @@ use std::time::Instant;
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, Packet, PacketIdentifier, ProtocolVersion,
     QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
-    TopicFilter, Will,
+    TopicFilter, TopicName, Will,
 };
 use mqtt_session::Outgoing;
 
 use super::StoreError;
 use super::clock::Timeline;
-use crate::{ClientState, Expiry, Retained, SubscriptionState, Who};
+use crate::{ClientState, Expiry, ReplayState, Retained, SubscriptionState, Who};
 
 /// First byte of a delivery that holds its message.
 const INLINE: u8 = 0;
@@ -127,7 +127,15 @@ impl Writer {
         self.text(source.and_then(|source| source.user_name.as_deref()));
         let listener = source.map_or(0, |source| source.listener);
         self.bytes.extend(listener.to_be_bytes());
+        self.bytes.extend(retained.version.to_be_bytes());
         self.message(&retained.message, retained.qos, true, &[]);
+        self.bytes
+    }
+
+    pub(super) fn replay(mut self, replay: &ReplayState) -> Vec<u8> {
+        self.bytes.extend(replay.number.to_be_bytes());
+        self.bytes.extend(replay.version.to_be_bytes());
+        self.text(replay.after.as_deref());
         self.bytes
     }
 
@@ -303,12 +311,26 @@ impl<'a> Reader<'a> {
                 listener,
             })
         });
+        let version = u64::from_be_bytes(self.take()?);
         let (message, qos, ..) = self.message()?;
         Ok(Retained {
             message: Arc::new(message),
             qos,
             expires,
             source,
+            version,
+        })
+    }
+
+    pub(super) fn replay(mut self) -> Result<ReplayState, StoreError> {
+        let number = u64::from_be_bytes(self.take()?);
+        let version = u64::from_be_bytes(self.take()?);
+        let after = self.text()?;
+        let after = after.map(|after| TopicName::new(&after)).transpose();
+        Ok(ReplayState {
+            number,
+            version,
+            after: after.map_err(|_| StoreError::Damaged("a topic name"))?,
         })
     }
 

@@ -8,11 +8,11 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::encoding::{Reader, Times};
 use super::tables::{
-    CLIENTS, DELIVERIES, Definition, HELD, MESSAGE, MESSAGES, PACKET_IDENTIFIER, RETAINED,
+    CLIENTS, DELIVERIES, Definition, HELD, MESSAGE, MESSAGES, PACKET_IDENTIFIER, REPLAYS, RETAINED,
     SUBSCRIPTIONS, range,
 };
 use super::{StoreError, access};
-use crate::{Saved, SavedClient, SavedDelivery, SubscriptionState};
+use crate::{ReplayState, Saved, SavedClient, SavedDelivery, SubscriptionState};
 
 /// The shared messages by their number. Deliveries of the same one share it in memory, too.
 type Messages = BTreeMap<u64, Arc<Message>>;
@@ -26,6 +26,7 @@ pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Saved,
         saved.clients.push(SavedClient {
             state: Reader::new(value, times).client()?,
             subscriptions: subscriptions(transaction, identifier, times)?,
+            replays: replays(transaction, identifier, times)?,
             deliveries: deliveries(transaction, identifier, &messages, times)?,
             held: held(transaction, identifier)?,
             identifier: identifier.to_owned(),
@@ -63,6 +64,23 @@ fn subscriptions(
         found.push((topic_filter, Reader::new(value, times).subscription()?));
         Ok(())
     })?;
+    Ok(found)
+}
+
+/// Returns the replays of a client in the order in which they began.
+fn replays(
+    transaction: &ReadTransaction,
+    client: &str,
+    times: Times,
+) -> Result<Vec<(TopicFilter, ReplayState)>, StoreError> {
+    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
+    let mut found = Vec::new();
+    each(transaction, REPLAYS, Some(client), |key, value| {
+        let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
+        found.push((topic_filter, Reader::new(value, times).replay()?));
+        Ok(())
+    })?;
+    found.sort_by(|one, other| (one.1.number, &one.0).cmp(&(other.1.number, &other.0)));
     Ok(found)
 }
 

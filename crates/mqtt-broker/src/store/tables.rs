@@ -19,6 +19,8 @@ pub(super) const META: Definition = Definition::new("meta");
 pub(super) const CLIENTS: Definition = Definition::new("clients");
 /// Behind the client: the topic filter.
 pub(super) const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
+/// Behind the client: the topic filter of a subscription that has not got all retained messages yet.
+pub(super) const REPLAYS: Definition = Definition::new("replays");
 /// Behind the client: the number of the message, and which part of it this is.
 pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
 /// Behind the client: the packet identifier.
@@ -45,6 +47,7 @@ pub(super) struct Summary {
 pub(super) struct Tables<'a> {
     clients: Entries<'a>,
     subscriptions: Entries<'a>,
+    replays: Entries<'a>,
     deliveries: Entries<'a>,
     held: Entries<'a>,
     retained: Entries<'a>,
@@ -63,6 +66,7 @@ impl<'a> Tables<'a> {
         Ok(Self {
             clients: transaction.open_table(CLIENTS)?,
             subscriptions: transaction.open_table(SUBSCRIPTIONS)?,
+            replays: transaction.open_table(REPLAYS)?,
             deliveries: transaction.open_table(DELIVERIES)?,
             held: transaction.open_table(HELD)?,
             retained: transaction.open_table(RETAINED)?,
@@ -79,6 +83,7 @@ impl<'a> Tables<'a> {
         for table in [
             &self.clients,
             &self.subscriptions,
+            &self.replays,
             &self.held,
             &self.retained,
         ] {
@@ -146,6 +151,23 @@ impl<'a> Tables<'a> {
             } => {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
                 remove(&mut self.subscriptions, bytes, key)
+            }
+            Record::Replay {
+                client,
+                topic_filter,
+                state: Some(state),
+            } => {
+                let key = key(&mut self.key, client, topic_filter.as_bytes());
+                let value = writer.replay(state);
+                insert(&mut self.replays, bytes, key, &value)
+            }
+            Record::Replay {
+                client,
+                topic_filter,
+                state: None,
+            } => {
+                let key = key(&mut self.key, client, topic_filter.as_bytes());
+                remove(&mut self.replays, bytes, key)
             }
             Record::Queued {
                 client,
@@ -262,6 +284,7 @@ impl<'a> Tables<'a> {
         let mut released = Vec::new();
         for table in [
             &mut self.subscriptions,
+            &mut self.replays,
             &mut self.deliveries,
             &mut self.held,
         ] {

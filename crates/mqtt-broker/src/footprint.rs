@@ -1,0 +1,91 @@
+//! The memory that a message takes while the broker keeps it: everything that stays alive with it, not its payload
+//! alone. `max_queued_bytes` and `max_retained_bytes` count with it.
+
+use mqtt_codec::{Message, MessageProperties, Publish, SubscriptionIdentifier, UserProperty};
+use mqtt_session::Outgoing;
+
+use crate::Retained;
+use crate::queue::Queued;
+use crate::topic_order::TopicKey;
+
+/// A reference-counted allocation has two counts, and an allocator adds about as much.
+const ALLOCATION: usize = 32;
+
+/// Returns the bytes that a message keeps alive: topic name, payload, properties, and what is the same for each.
+pub(crate) fn of_publish(publish: &Publish<'_>) -> usize {
+    let fixed = size_of::<Message>() + 3 * ALLOCATION; // message, topic name, payload
+    fixed + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
+}
+
+fn of_properties(publish: &Publish<'_>) -> usize {
+    let properties = &publish.properties;
+    let texts = [properties.content_type(), properties.response_topic()];
+    let texts = texts.into_iter().flatten().map(text);
+    let correlation_data = properties.correlation_data();
+    let correlation_data = correlation_data.map(|data| data.len() + ALLOCATION);
+    let user_properties = properties.user_properties().iter();
+    let user_properties =
+        user_properties.map(|(name, value)| size_of::<UserProperty>() + text(name) + text(value));
+    let bytes: usize = texts.chain(correlation_data).chain(user_properties).sum();
+    match bytes {
+        0 if properties.message_expiry_interval.is_none()
+            && properties.payload_format_indicator().is_none() =>
+        {
+            0
+        }
+        bytes => bytes + size_of::<MessageProperties>() + ALLOCATION,
+    }
+}
+
+fn text(text: &str) -> usize {
+    text.len() + ALLOCATION
+}
+
+/// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in memory
+/// once, and counts for each: the others may take theirs first.
+pub(crate) fn of_outgoing(outgoing: &Outgoing) -> usize {
+    let publish = outgoing.message.publish(mqtt_codec::Delivery::AtMostOnce);
+    let identifiers = outgoing.subscription_identifiers.len();
+    of_publish(&publish) + size_of::<Queued>() + identifiers * size_of::<SubscriptionIdentifier>()
+}
+
+/// Returns the bytes that a retained message costs.
+pub(crate) fn of_retained(publish: &Publish<'_>) -> usize {
+    of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{Delivery, QoS, TopicName};
+    use std::sync::Arc;
+
+    #[test]
+    fn everything_that_stays_alive_counts() {
+        let message = Message::new(TopicName::new("topic").unwrap(), "payload");
+        let plain = of_publish(&message.publish(Delivery::AtMostOnce));
+        assert!(plain > "topic".len() + "payload".len());
+        let large = "x".repeat(1000);
+        let properties = MessageProperties {
+            content_type: Some(large.clone()),
+            response_topic: Some(large.clone()),
+            correlation_data: Some(large.clone().into()),
+            user_properties: vec![UserProperty {
+                name: large.clone(),
+                value: large,
+            }],
+            ..MessageProperties::default()
+        };
+        let message = Message {
+            properties: Some(Box::new(properties)),
+            ..message
+        };
+        let full = of_publish(&message.publish(Delivery::AtMostOnce));
+        assert!(full > plain + 5000, "{full}");
+        let mut outgoing = Outgoing::new(Arc::new(message), QoS::AtMostOnce);
+        let before = of_outgoing(&outgoing);
+        outgoing.subscription_identifiers =
+            (1..=100).filter_map(SubscriptionIdentifier::new).collect();
+        assert_eq!(of_outgoing(&outgoing), before + 400);
+    }
+}
