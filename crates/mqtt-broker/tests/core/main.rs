@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod messages;
+mod replays;
 mod sessions;
 mod shares;
 mod world;

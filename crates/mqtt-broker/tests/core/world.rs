@@ -11,6 +11,7 @@ use ProtocolVersion::V5_0;
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) now: Instant,
+    limits: Limits,
 }
 
 /// A client's end: packets in, packets out.
@@ -28,8 +29,9 @@ impl World {
 
     pub(crate) fn with(limits: Limits) -> Self {
         Self {
-            broker: Broker::new(limits, Box::new(|| 7)),
+            broker: Broker::new(limits.clone(), Box::new(|| 7)),
             now: Instant::now(),
+            limits,
         }
     }
 
@@ -38,11 +40,16 @@ impl World {
         let saved = self.broker.save(self.now);
         let mut next = Self {
             now: self.now,
-            ..Self::new()
+            ..Self::with(self.limits)
         };
         next.broker.record_changes();
         next.broker.restore(self.now, saved);
         next
+    }
+
+    /// The limits that the broker began with.
+    pub(crate) fn broker_limits(&self) -> Limits {
+        self.limits.clone()
     }
 
     /// Connects and reads the CONNACK; says whether a session was there.
