@@ -161,7 +161,7 @@ fn topics_that_are_too_deep_are_refused() {
 
 #[test]
 fn retained_messages_are_limited_and_their_memory_comes_back() {
-    let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 10");
+    let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 20000");
     let publish_as = |options: &str, topic: &str, payload: &str| {
         Program::new("rpub")
             .args(&broker.options())
@@ -180,11 +180,11 @@ fn retained_messages_are_limited_and_their_memory_comes_back() {
     broker.wait_for_log("Sending SUBACK to watch");
     assert_eq!(publish_as("-q 0", "d", "live"), 0);
     assert_eq!(watcher.wait().success().text(), "0live\n");
-    assert_eq!(publish("b", "123456789"), 0x97); // 11 bytes
-    assert_eq!(publish("b", "12345678"), 0);
+    assert_eq!(publish("b", &"x".repeat(20_000)), 0x97);
+    assert_eq!(publish("b", &"x".repeat(15_000)), 0);
     let clear = Program::new("rpub").args(&broker.options());
     clear.args("-V 5 -q 1 -r -t b -n").run().success();
-    assert_eq!(publish("d", "12345678"), 0);
+    assert_eq!(publish("d", &"x".repeat(15_000)), 0);
 }
 
 /// Sessions, filters and client identifiers that come and go leave nothing.

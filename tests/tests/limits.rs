@@ -176,19 +176,20 @@ fn messages_of_qos_0_wait_if_they_are_told_to() {
 
 #[test]
 fn bytes_that_wait_are_limited_as_well_as_messages() {
-    let broker = Broker::start("max_queued_bytes 10");
+    let broker = Broker::start("max_queued_bytes 3000");
     let away = || {
         Program::new("rsub")
             .args(&broker.options())
             .args("-t a -q 1 -c -i away")
     };
     away().args("-E").run().success();
-    for message in ["1234567", "2234567", "3234567"] {
-        publish(&broker, &format!("-q 1 -m {message}")).success();
+    let payloads = ["1", "2", "3"].map(|digit| digit.repeat(2000));
+    for payload in &payloads {
+        publish(&broker, &format!("-q 1 -m {payload}")).success();
     }
     broker.wait_for_log("Outgoing messages are being dropped for client away");
     let got = away().args("-C 2").run().success();
-    assert_eq!(got.text(), "1234567\n2234567\n");
+    assert_eq!(got.text(), format!("{}\n{}\n", payloads[0], payloads[1]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The core of the broker, fed with bytes: what it owes its clients, in virtual time.
 
 mod full_disk;
+mod memory;
 mod messages;
 mod replays;
 mod sessions;
