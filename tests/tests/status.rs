@@ -106,7 +106,6 @@ fn the_status_tells_of_clients_and_what_waits_for_them() {
         &format!("Listening on  127.0.0.1:{}", broker.port),
         "Clients       0 connected (at most 1), 1 away with a session",
         "Subscriptions 2, 1 of them shared",
-        "Held          2 messages, 20 bytes; 1 for away at most",
         "Dropped       0 messages",
     ] {
         assert!(told.lines().any(|told| told == line), "{line}: {told}");
@@ -134,6 +133,55 @@ fn the_status_tells_of_clients_and_what_waits_for_them() {
         "{gone:?}"
     );
     assert!(!std::path::Path::new(&socket).exists());
+}
+
+#[test]
+fn the_status_shows_memory_and_why_messages_were_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    let socket = format!("{place}/control");
+    let broker = Broker::start(&format!(
+        "control_socket {socket}\npersistence true\npersistence_location {place}\nmax_queued_messages 2"
+    ));
+    let away = "-i away -c -x 1000 -V 5 -q 1 -t a -E";
+    let subscriber = Program::new("rsub").args(&broker.options()).args(away);
+    subscriber.run().success();
+    let small = "-i small -V 5 -t a -C 1 -D connect maximum-packet-size 100";
+    let small = Program::new("rsub").args(&broker.options()).args(small);
+    let small = small.start();
+    broker.wait_for_log("Sending SUBACK to small");
+    publish(&broker, "-t r -m 1234567890 -q 1 -r");
+    publish(&broker, &format!("-t a -m {}", "x".repeat(200)));
+    for _ in 0..4 {
+        publish(&broker, "-t a -m 1234567890 -q 1");
+    }
+    small.wait().success();
+    let told = status(&format!("--socket {socket}")).success().text();
+    for (name, words) in [
+        ("Retained", "1 messages, "),
+        ("Queued", "2 messages, "),
+        ("Queued", " bytes of memory; 2 for away at most"),
+        ("Buffered", " bytes to be written, "),
+        ("Store", " bytes"),
+        ("Dropped", "3 messages (2 queue full, 1 packet too large)"),
+    ] {
+        let line = told.lines().find(|line| line.starts_with(name));
+        assert!(
+            line.is_some_and(|line| line.contains(words)),
+            "{name} {words}: {told}"
+        );
+    }
+    let json = status(&format!("--socket {socket} --json"))
+        .success()
+        .text();
+    for part in [
+        "\"dropped\":3,\"dropped_by_reason\":{\"expired\":0,",
+        "\"queue_full\":2}",
+        "\"queued messages\":{\"bytes\":",
+        "\"file\":{\"bytes\":",
+    ] {
+        assert!(json.contains(part), "{part}: {json}");
+    }
 }
 
 #[test]

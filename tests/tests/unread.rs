@@ -2,11 +2,11 @@
 //! all else, and nothing is acknowledged that was not written.
 #![cfg(unix)]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use tests::{Broker, PATIENCE, Program, programs};
+use tests::{Broker, Kind, PATIENCE, Program, RawClient, programs};
 
 const CONNECT: usize = 14; // of a client without identifier, 3.1.1
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
@@ -31,6 +31,43 @@ fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     broker.wait_for_log("Received DISCONNECT from r");
+}
+
+/// More retained messages than may wait for a client, and than the pipe takes.
+#[test]
+fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
+    const PAYLOAD: usize = 1000;
+    let broker = Broker::start_silent(Kind::Rbroker, "");
+    let mut filler = RawClient::connect(broker.address(), 4, "filler");
+    let retained = (0..3000).flat_map(|number| {
+        let topic = format!("home/{number}");
+        let topic = [&[0, topic.len() as u8][..], topic.as_bytes()].concat();
+        let length = topic.len() + PAYLOAD;
+        let header = [0x31, length as u8 | 0x80, (length >> 7) as u8];
+        [&header[..], &topic, &[b'o'; PAYLOAD]].concat()
+    });
+    filler.send(&retained.collect::<Vec<_>>());
+    filler.ping();
+    let mut child = unread(&broker.options(), "-t home/# -q 1 -v");
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (start, started) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut lines = output.lines().map_while(Result::ok);
+        let _ = sender.send(lines.next().is_some());
+        let _ = started.recv();
+        let _ = sender.send(lines.any(|line| line == "home/2500 NEW"));
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(true));
+    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = publisher.args("-t home/2500 -r -q 1 -m NEW");
+    publisher.run().success();
+    start.send(()).unwrap();
+    let is_there = receiver.recv_timeout(PATIENCE);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    assert_eq!(is_there, Ok(true));
 }
 
 /// A server that sends as much as the client takes, and remembers what the client says.

@@ -103,6 +103,13 @@ impl Peers {
         }
     }
 
+    /// Returns the bytes that were read and not handled yet: the beginnings of packets.
+    pub(crate) fn unread_bytes(&self) -> usize {
+        let peers = self.entries.iter().flatten();
+        let buffers = peers.filter_map(|peer| peer.buffer.as_ref());
+        buffers.map(|buffer| buffer.unread().len()).sum()
+    }
+
     /// How many came in by this listener.
     pub(crate) fn count(&self, listener: usize) -> usize {
         self.counts.get(listener).copied().unwrap_or(0)

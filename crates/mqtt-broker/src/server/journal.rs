@@ -135,6 +135,12 @@ impl Journal {
         })
     }
 
+    /// Returns the size of the store's file in bytes.
+    pub(super) fn file_size(&self) -> Option<u64> {
+        let metadata = std::fs::metadata(&self.path).ok()?;
+        Some(metadata.len())
+    }
+
     /// When `begin` wants to be called, even without records.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_busy {

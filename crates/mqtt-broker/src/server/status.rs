@@ -10,7 +10,7 @@ use std::time::Instant;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::Server;
+use super::{Journal, Server};
 use crate::EVENTS;
 
 /// So many questions are answered in a turn.
@@ -88,6 +88,10 @@ impl Server {
         let mut text = format!("process\t{}\n", std::process::id());
         for value in self.broker.statistics(now) {
             let _ = writeln!(text, "{}\t{}", value.name, value.text);
+        }
+        let _ = writeln!(text, "packet/in/bytes\t{}", self.peers.unread_bytes());
+        if let Some(size) = self.journal.as_ref().and_then(Journal::file_size) {
+            let _ = writeln!(text, "store/file/bytes\t{size}");
         }
         for bound in &self.listeners {
             let _ = writeln!(text, "listener\t{}", bound.name);

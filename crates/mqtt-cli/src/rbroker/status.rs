@@ -232,20 +232,31 @@ fn text(values: &Values) -> String {
         "Subscriptions",
         format!("{}, {shared} of them shared", all("subscriptions/count")),
     );
-    let retained = all("retained messages/count");
-    line("Retained", format!("{retained} messages"));
+    let memory = |name: &str| {
+        let (count, bytes) = (all(&format!("{name}/count")), all(&format!("{name}/bytes")));
+        format!("{count} messages, {bytes} bytes of memory")
+    };
+    line("Retained", memory("retained messages"));
     let longest = match all("queues/longest/client") {
         client if client.is_empty() => "nothing waits for a client".into(),
         client => format!("{} for {client} at most", all("queues/longest/count")),
     };
-    let bytes = all("store/messages/bytes");
     line(
-        "Held",
+        "Queued",
+        format!("{}; {longest}", memory("queued messages")),
+    );
+    line(
+        "Buffered",
         format!(
-            "{} messages, {bytes} bytes; {longest}",
-            all("store/messages/count")
+            "{} bytes to be written, {} bytes of incomplete packets",
+            all("packet/out/bytes"),
+            all("packet/in/bytes")
         ),
     );
+    match all("store/file/bytes") {
+        size if size.is_empty() => {}
+        size => line("Store", format!("{size} bytes")),
+    }
     for (name, direction) in [("Received", "received"), ("Sent", "sent")] {
         let messages = all(&format!("publish/messages/{direction}"));
         let rate = all(&format!("load/publish/{direction}/1min"));
@@ -255,12 +266,29 @@ fn text(values: &Values) -> String {
             format!("{messages} messages ({rate} each minute), {bytes} bytes in all"),
         );
     }
+    let dropped = all("publish/messages/dropped");
     line(
         "Dropped",
-        format!("{} messages", all("publish/messages/dropped")),
+        format!("{dropped} messages{}", drop_reasons(values)),
     );
     text
 }
+
+/// Returns the reasons for which messages were dropped, each with its number.
+fn drop_reasons(values: &Values) -> String {
+    let of_reason = values.iter().filter_map(|(name, count)| {
+        let reason = name.strip_prefix(DROPPED)?;
+        (count != "0").then(|| format!("{count} {}", reason.replace('_', " ")))
+    });
+    let reasons: Vec<_> = of_reason.collect();
+    match reasons.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", reasons.join(", ")),
+    }
+}
+
+/// The names of the numbers of dropped messages by reason begin with this, and without the slash it is their sum.
+const DROPPED: &str = "publish/messages/dropped/";
 
 /// A value, or what is below a level.
 enum Node {
@@ -275,6 +303,11 @@ fn json(values: &Values) -> String {
     for (name, value) in values {
         match name.as_str() {
             "listener" => listeners.push(quoted(value)),
+            // The sum has the name of the level above, and an object cannot be a number too.
+            name if name.starts_with(DROPPED) => {
+                let name = name.replacen("dropped/", "dropped_by_reason/", 1);
+                insert(&mut root, &name, literal(value));
+            }
             _ => insert(&mut root, name, literal(value)),
         }
     }
@@ -337,12 +370,15 @@ mod tests {
             pair("load/sent/5min", "12.00"),
             pair("listener", "a"),
             pair("listener", "b"),
+            pair("publish/messages/dropped", "5"),
+            pair("publish/messages/dropped/expired", "2"),
             pair("queues/longest/client", "007"),
         ];
         assert_eq!(
             json(&values),
             "{\"clients\":{\"total\":3},\"listeners\":[\"a\",\"b\"],\
              \"load\":{\"sent\":{\"1min\":0.50,\"5min\":12.00}},\
+             \"publish\":{\"messages\":{\"dropped\":5,\"dropped_by_reason\":{\"expired\":2}}},\
              \"queues\":{\"longest\":{\"client\":\"007\"}},\"version\":\"rbroker \\\"1\\\"\"}\n"
         );
     }
