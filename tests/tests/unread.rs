@@ -39,15 +39,14 @@ fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
     const PAYLOAD: usize = 1000;
     let broker = Broker::start_silent(Kind::Rbroker, "");
     let mut filler = RawClient::connect(broker.address(), 4, "filler");
-    let retained = (0..3000).flat_map(|number| {
+    for number in 0..3000 {
         let topic = format!("home/{number}");
-        let topic = [&[0, topic.len() as u8][..], topic.as_bytes()].concat();
+        let topic = [&[0, topic.len() as u8][..], topic.as_bytes(), &[0, 1]].concat();
         let length = topic.len() + PAYLOAD;
-        let header = [0x31, length as u8 | 0x80, (length >> 7) as u8];
-        [&header[..], &topic, &[b'o'; PAYLOAD]].concat()
-    });
-    filler.send(&retained.collect::<Vec<_>>());
-    filler.ping();
+        let header = [0x33, length as u8 | 0x80, (length >> 7) as u8];
+        filler.send(&[&header[..], &topic, &[b'o'; PAYLOAD]].concat());
+        assert_eq!(filler.read(4), [0x40, 2, 0, 1]);
+    }
     let mut child = unread(&broker.options(), "-t home/# -q 1 -v");
     let output = BufReader::new(child.stdout.take().unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();
