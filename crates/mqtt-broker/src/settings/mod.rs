@@ -140,11 +140,11 @@ pub struct Limits {
     pub topic_aliases: u16,
     /// `max_queued_messages`: messages of QoS 1 and 2 that wait for a client. The newest are dropped.
     pub maximum_queued: usize,
-    /// `max_queued_bytes`: bytes of such messages.
+    /// `max_queued_bytes`: the memory that such messages take.
     pub maximum_queued_bytes: usize,
     /// `max_retained_messages`: topics that may have a retained message.
     pub maximum_retained: usize,
-    /// `max_retained_bytes`: bytes of their payloads.
+    /// `max_retained_bytes`: the memory that they take.
     pub maximum_retained_bytes: usize,
     /// `max_store_bytes`: the size of the store in bytes from which nothing more is taken that would be stored.
     pub maximum_store_bytes: u64,
