@@ -36,7 +36,9 @@ impl Broker {
             topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
             ..*publish
         };
-        self.clear_without_room(publisher, publish);
+        if !is_reserved(as_sent) {
+            self.clear_without_room(publisher, publish);
+        }
         if self.lacks_room(publish) && !self.can_be_told(id) {
             return self.end_connection(now, id, ReasonCode::QuotaExceeded);
         }
