@@ -13,9 +13,11 @@ const ALLOCATION: usize = 32;
 
 /// Returns the bytes that a message keeps alive: topic name, payload, properties, and what is the same for each.
 pub(crate) fn of_publish(publish: &Publish<'_>) -> usize {
-    let fixed = size_of::<Message>() + 3 * ALLOCATION; // message, topic name, payload
-    fixed + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
+    FIXED + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
 }
+
+/// A message with the allocations of itself, its topic name and its payload.
+const FIXED: usize = size_of::<Message>() + 3 * ALLOCATION;
 
 fn of_properties(publish: &Publish<'_>) -> usize {
     let properties = &publish.properties;
@@ -44,9 +46,14 @@ fn text(text: &str) -> usize {
 /// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in memory
 /// once, and counts for each: the others may take theirs first.
 pub(crate) fn of_outgoing(outgoing: &Outgoing) -> usize {
-    let publish = outgoing.message.publish(mqtt_codec::Delivery::AtMostOnce);
+    let message = &*outgoing.message;
+    let bytes = match message.properties {
+        // Most messages have none, and each copy of a message comes here.
+        None => FIXED + message.topic_name.len() + message.payload.len(),
+        Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
+    };
     let identifiers = outgoing.subscription_identifiers.len();
-    of_publish(&publish) + size_of::<Queued>() + identifiers * size_of::<SubscriptionIdentifier>()
+    bytes + size_of::<Queued>() + identifiers * size_of::<SubscriptionIdentifier>()
 }
 
 /// Returns the bytes that a retained message costs.
