@@ -179,6 +179,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
         Record::Retained {
             topic_name: message.topic_name.clone(),
             retained: Some(Retained {
+                version: 0,
                 message: message.into(),
                 qos: QoS::AtLeastOnce,
                 expires: None,
