@@ -1,7 +1,7 @@
 //! How the programs end: signals, input that does not end, brokers that come late or not at all. Each ending has its status, and none hangs.
 #![cfg(unix)]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use tests::{Broker, FakeServer, Program};
@@ -514,4 +514,34 @@ fn times_without_end_are_as_good_as_a_century() {
         let finished = publisher.args(arguments).run();
         assert_eq!(finished.status, 1, "{finished:?}");
     }
+}
+
+/// Closing a socket with unread bytes resets the connection. A server that notices the reset before it has
+/// read the last acknowledgements and DISCONNECT loses them.
+#[test]
+fn closes_without_reset_while_messages_keep_coming() {
+    let mut answer = vec![0x90, 3, 0, 1, 1];
+    for identifier in 1..=20_000u16 {
+        answer.extend([0x32, 105, 0, 1, b'a']);
+        answer.extend(identifier.to_be_bytes());
+        answer.extend([b'x'; 100]);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(tests::PATIENCE)).unwrap();
+        stream.read_exact(&mut [0; CONNECT]).unwrap();
+        stream.write_all(ACCEPT).unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap(); // SUBSCRIBE
+        let written = stream.write_all(&answer);
+        let mut received = Vec::new();
+        let read = stream.read_to_end(&mut received);
+        (written.and(read).map_err(|error| error.kind()), received)
+    });
+    let subscriber = Program::new("rsub").args(&format!("-h 127.0.0.1 -p {port}"));
+    subscriber.args("-t a -q 1 -C 3").run().success();
+    let (end, received) = server.join().unwrap();
+    let expected = b"\x40\x02\x00\x01\x40\x02\x00\x02\x40\x02\x00\x03\xE0\x00";
+    assert_eq!((end, &received[..]), (Ok(expected.len()), &expected[..]));
 }

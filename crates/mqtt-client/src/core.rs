@@ -42,6 +42,8 @@ pub struct ClientCore {
     last_heard: Option<Instant>,
     /// How long it keeps the session then; `None` without end.
     session_expiry: Option<Duration>,
+    /// Set when this connection has a subscription: the server may send messages at any time.
+    expects_messages: bool,
     /// The session may have expired at the server and been made anew by a CONNECT whose CONNACK was
     /// lost. Session Present would say nothing about the old one then, so the next CONNECT is clean.
     is_doubtful: bool,
@@ -72,6 +74,7 @@ impl ClientCore {
             connected_since: None,
             last_heard: None,
             session_expiry: None,
+            expects_messages: false,
             is_doubtful: false,
         }
     }
@@ -102,6 +105,7 @@ impl ClientCore {
             now,
         )?);
         self.was_reached = true;
+        self.expects_messages = false;
         Ok(())
     }
 
@@ -149,7 +153,9 @@ impl ClientCore {
                     self.last_heard = Some(now);
                     self.session_expiry = session_expiry(&self.options.connect, connack);
                     self.is_doubtful = false;
+                    self.expects_messages = connack.session_present;
                 }
+                Event::Subscribed(_) => self.expects_messages = true,
                 Event::Delivered { .. } | Event::Message(_) => {
                     self.lost_since = None;
                     self.backoff.reset();
@@ -305,6 +311,12 @@ impl ClientCore {
         self.connection
             .as_ref()
             .is_some_and(Connection::is_connected)
+    }
+
+    /// Returns `true` if the server may send messages that nobody asked for one by one: the connection
+    /// has subscribed, or resumed a session.
+    pub fn expects_messages(&self) -> bool {
+        self.expects_messages
     }
 
     /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.

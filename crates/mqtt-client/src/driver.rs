@@ -33,6 +33,9 @@ const FIRST_SOURCE: usize = 3;
 /// gets no more of them.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
+/// How long the server may be silent, once the client has said good-bye, before it closes the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A client that is driven by its program, one turn at a time.
 #[derive(Debug)]
 pub struct Driver {
@@ -298,7 +301,8 @@ impl Driver {
     }
 
     /// Ends the connection and waits until the bytes are written. The socket may refuse to take any
-    /// for at most `timeout` at a time.
+    /// for at most `timeout` at a time. If the server may send messages, this also waits until the
+    /// server closes, for one second of silence or `timeout` in all.
     ///
     /// # Errors
     /// If the bytes cannot be written; the connection is over in any case.
@@ -307,13 +311,46 @@ impl Driver {
         disconnect: Disconnect,
         timeout: Duration,
     ) -> Result<(), ClientError> {
+        let expects_messages = self.core.expects_messages();
         self.core.disconnect(Instant::now(), disconnect);
         let result = self.drain(timeout);
         if let Link::Up(stream) = &mut self.link {
-            let _ = stream.say_goodbye();
+            match expects_messages {
+                false => drop(stream.say_goodbye()),
+                true if stream.shut_down_writing().is_ok() => self.await_close(timeout),
+                true => {}
+            }
         }
         self.link = Link::Down;
         result
+    }
+
+    /// Reads and drops what the server still sends, until it closes. Closing a socket with unread
+    /// bytes resets the connection: the server would then lose what it has not read yet, the last
+    /// acknowledgements and the DISCONNECT, so that it publishes the will and sends messages again.
+    fn await_close(&mut self, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        let mut silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
+        while Instant::now() < silent_until {
+            self.buffer.clear();
+            let Link::Up(stream) = &mut self.link else {
+                return;
+            };
+            if std::mem::take(&mut self.peer_closed) {
+                stream.expect_end();
+            }
+            let wait = match self.buffer.fill(stream) {
+                Ok(ReadStatus::Closed) | Err(_) => return,
+                Ok(ReadStatus::More) => Duration::ZERO,
+                Ok(ReadStatus::Drained) => silent_until.saturating_duration_since(Instant::now()),
+            };
+            if !self.buffer.is_empty() {
+                silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
+            }
+            if self.poll_for(Some(wait)).is_err() {
+                return;
+            }
+        }
     }
 
     fn drain(&mut self, timeout: Duration) -> Result<(), ClientError> {
