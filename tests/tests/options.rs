@@ -287,3 +287,31 @@ fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
         }
     }
 }
+
+/// Brokers disconnect for such a character, after the message was accepted or again and again.
+#[test]
+fn rejects_control_characters_before_connecting() {
+    for (program, option, more) in [
+        ("rpub", "-t", "-m x"),
+        ("rsub", "-t", ""),
+        ("rsub", "-U", ""),
+        ("rsub", "-T", "-t a"),
+        ("rrr", "-e", "-t a -m x"),
+        ("rpub", "-i", "-t a -m x"),
+        ("rpub", "-I", "-t a -m x"),
+        ("rpub", "-u", "-t a -m x"),
+        ("rpub", "--will-topic", "-t a -m x"),
+    ] {
+        for (value, cause) in [("b\r", "Windows line ends"), ("b\u{9c}", "U+009C")] {
+            let command = Program::new(program).args("-h 127.0.0.1 -p 1").args(more);
+            let finished = command.arg(option).arg(value).run();
+            assert_eq!(finished.status, 1, "{finished:?}");
+            let words = format!("Error: Malformed UTF-8 in {option} argument.");
+            assert!(finished.errors.contains(&words), "{finished:?}");
+            assert!(finished.errors.contains(cause), "{finished:?}");
+        }
+    }
+    let url = "mqtt://a%0D@127.0.0.1:1/b";
+    let finished = Program::new("rpub").args("-m x -L").arg(url).run();
+    assert!(finished.errors.contains("-L argument"), "{finished:?}");
+}

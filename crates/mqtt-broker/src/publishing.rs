@@ -273,14 +273,7 @@ pub(crate) fn is_publishable(topic_name: &str) -> bool {
     slashes < MAXIMUM_LEVELS && is_plain_text(topic_name)
 }
 
-/// Whether a text is without the control characters and non-characters that strict peers refuse.
+/// Returns `true` if a text has no character that strict peers refuse.
 pub(crate) fn is_plain_text(text: &str) -> bool {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return true; // as nearly all are
-    }
-    let is_noncharacter = |c: char| {
-        let code = u32::from(c);
-        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
-    };
-    !text.chars().any(|c| c.is_control() || is_noncharacter(c))
+    mqtt_codec::disallowed_character(text).is_none()
 }

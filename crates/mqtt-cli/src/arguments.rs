@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use mqtt_client::session::Printable;
 
 use crate::called_name;
 use crate::exit::Failure;
@@ -401,6 +402,27 @@ fn single<'a>(matches: &'a ArgMatches, id: &str) -> Result<Option<&'a OsStr>, Fa
 pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let malformed = || Failure::usage(format!("Malformed UTF-8 in {option} argument."));
     value.to_str().ok_or_else(malformed)
+}
+
+/// Returns the value of an option that goes to the broker as a text.
+///
+/// # Errors
+/// If it has a control character, which brokers refuse or disconnect for. The usual cause is a script
+/// with Windows line ends: each last word of a line ends with U+000D.
+pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
+    let text = text(value, option)?;
+    let Some(character) = mqtt_codec::disallowed_character(text) else {
+        return Ok(text);
+    };
+    let code = u32::from(character);
+    let hint = match character {
+        '\r' => format!(
+            "'{}' contains a carriage return (U+000D): does the script have Windows line ends?",
+            Printable(text)
+        ),
+        _ => format!("'{}' contains U+{code:04X}.", Printable(text)),
+    };
+    Err(Failure::usage(format!("Malformed UTF-8 in {option} argument.")).with_hint(hint))
 }
 
 /// The value of an option as a number. Blanks around it are no part of it.

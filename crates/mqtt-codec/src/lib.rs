@@ -40,6 +40,7 @@ mod message;
 mod packet;
 mod property;
 mod reason_code;
+mod text;
 mod topic;
 
 pub use decoder::{Decoder, Role};
@@ -62,6 +63,7 @@ pub use property::{
     SubscriptionIdentifier, SubscriptionIdentifiers, TopicAlias, UserProperties, UserProperty,
 };
 pub use reason_code::ReasonCode;
+pub use text::disallowed_character;
 pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches, split_level};
 
 /// The largest Remaining Length, in bytes [MQTT 5.0, 1.5.5].

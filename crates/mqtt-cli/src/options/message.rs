@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mqtt_client::session::Printable;
 use mqtt_codec::{QoS, TopicName};
 
-use crate::arguments::{CommandOption, flag, text, value};
+use crate::arguments::{CommandOption, flag, plain_text, value};
 use crate::exit::{Failure, system_text};
 use crate::input::MAXIMUM_LENGTH;
 
@@ -131,7 +131,7 @@ pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<
 
 /// The topic of an option.
 pub(crate) fn topic_name(value: &OsStr, what: &str, option: &str) -> Result<TopicName, Failure> {
-    let text = text(value, option)?;
+    let text = plain_text(value, option)?;
     TopicName::new(text).map_err(|_| {
         let text = Printable(text);
         Failure::usage(format!(

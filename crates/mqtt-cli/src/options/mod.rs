@@ -20,7 +20,7 @@ use std::ffi::OsStr;
 use mqtt_client::session::Printable;
 use mqtt_codec::{QoS, TopicFilter};
 
-use crate::arguments::{number, text};
+use crate::arguments::{number, plain_text};
 use crate::exit::Failure;
 
 /// 0, 1 or 2.
@@ -42,7 +42,7 @@ pub(crate) fn topic_filter(
     what: &str,
     option: &str,
 ) -> Result<TopicFilter, Failure> {
-    let text = text(value, option)?;
+    let text = plain_text(value, option)?;
     TopicFilter::new(text).map_err(|_| {
         let text = Printable(text);
         Failure::usage(format!(

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mqtt_client::session::Printable;
 use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
 
+use crate::arguments::plain_text;
 use crate::exit::Failure;
 
 use super::ClientSettings;
@@ -54,7 +55,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
                 Some((user_name, password)) => (user_name, Some(password)),
                 None => (credentials, None),
             };
-            connection.user_name = Some(decoded(user_name, "user name")?);
+            connection.user_name = Some(user_name_of(user_name)?);
             if let Some(password) = password {
                 connection.password = Some(Bytes::from(decoded(password, "password")?));
             }
@@ -135,6 +136,12 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
         },
         None => Err(bad_host()),
     }
+}
+
+/// Returns the user name of a URL, with the rules of `-u`.
+fn user_name_of(encoded: &str) -> Result<String, Failure> {
+    let decoded = decoded(encoded, "user name")?;
+    plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
 }
 
 /// With `%40` and the like as the characters they stand for.

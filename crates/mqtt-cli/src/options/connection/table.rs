@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqtt_codec::ProtocolVersion;
 
-use crate::arguments::{CommandOption, duration, flag, number, optional, text, value};
+use crate::arguments::{CommandOption, duration, flag, number, optional, plain_text, text, value};
 use crate::exit::Failure;
 use crate::options::{shown, url};
 use crate::trace::Form;
@@ -118,7 +118,7 @@ fn as_whom<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "id",
             "Client identifier; the broker chooses one if there is none",
             |s: &mut S, v| {
-                let identifier = text(v, "-i")?;
+                let identifier = plain_text(v, "-i")?;
                 if identifier.is_empty() {
                     return Err(
                         Failure::usage("Invalid id.").with_hint("The value of -i is empty.")
@@ -136,7 +136,7 @@ fn as_whom<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Client identifier that is this prefix and the process number",
             |s: &mut S, v| {
                 let connection = s.connection();
-                connection.prefix = Some(text(v, "-I")?.to_owned());
+                connection.prefix = Some(plain_text(v, "-I")?.to_owned());
                 connection.check_identifier()
             },
         ),
@@ -146,7 +146,7 @@ fn as_whom<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "username",
             "User name",
             |s: &mut S, v| {
-                s.connection().user_name = Some(text(v, "-u")?.to_owned());
+                s.connection().user_name = Some(plain_text(v, "-u")?.to_owned());
                 Ok(())
             },
         ),

@@ -1,0 +1,37 @@
+//! Characters that UTF-8 strings of MQTT may hold and should not (MQTT 5.0, 1.5.4).
+
+/// Returns the first character that a receiver may refuse: a control character (U+0001 to U+001F,
+/// U+007F to U+009F), a non-character such as U+FFFE, or U+0000, which is never allowed [MQTT-1.5.4-2].
+pub fn disallowed_character(text: &str) -> Option<char> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return None; // nearly all texts
+    }
+    let is_noncharacter = |c: char| {
+        let code = u32::from(c);
+        (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    text.chars().find(|c| c.is_control() || is_noncharacter(*c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_control_characters_and_noncharacters() {
+        for text in ["", "a b~", "ä€😀", "\u{FEFF}", "\u{A0}"] {
+            assert_eq!(disallowed_character(text), None, "{text:?}");
+        }
+        for c in [
+            '\0',
+            '\r',
+            '\u{7F}',
+            '\u{85}',
+            '\u{FDD0}',
+            '\u{FFFE}',
+            '\u{10FFFF}',
+        ] {
+            assert_eq!(disallowed_character(&format!("a{c}b\n")), Some(c));
+        }
+    }
+}
