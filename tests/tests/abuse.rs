@@ -298,7 +298,7 @@ fn a_flood_of_connects_makes_a_log_that_is_smaller_than_the_flood() {
 
 /// One line for each message would let a client fill the disk with the log.
 #[test]
-fn repeated_refusals_are_logged_a_few_times_a_second_with_a_count() {
+fn repeated_refusals_are_logged_once_a_second_with_a_count() {
     let acl = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(acl.path(), "topic read #\n").unwrap();
     let settings = format!("acl_file {}", acl.path().display());
@@ -311,8 +311,8 @@ fn repeated_refusals_are_logged_a_few_times_a_second_with_a_count() {
     let lines = log
         .matches("Denied PUBLISH from denied ('t', 1 bytes)")
         .count();
-    // All 1000 are handled within few seconds, each with three lines and a count.
-    assert!((3..100).contains(&lines), "{lines} lines");
+    // All 1000 are handled within few seconds, each with one line and a count.
+    assert!((1..30).contains(&lines), "{lines} lines");
 }
 
 /// An administrator needs descriptors too: for the configuration, the log, and the answer to `rbroker status`.

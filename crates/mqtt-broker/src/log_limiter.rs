@@ -61,8 +61,7 @@ impl LogEvent {
         match self {
             Self::Accepted | Self::Connected | Self::Refused | Self::Disconnected => 30,
             Self::TooMany | Self::TransportFailed => 10,
-            Self::CannotAccept => 1,
-            _ => 3,
+            _ => 1,
         }
     }
 
@@ -247,21 +246,21 @@ mod tests {
         let admitted = |limiter: &mut LogLimiter, now, key: &str| {
             (0..100).filter(|_| limiter.counts(now, event, key)).count()
         };
-        assert_eq!(admitted(&mut limiter, start, "a"), 3);
+        assert_eq!(admitted(&mut limiter, start, "a"), 1);
         assert_eq!(
             admitted(&mut limiter, start, "b"),
-            3,
+            1,
             "each key has its own"
         );
         assert_eq!(limiter.poll_timeout(), Some(start + WINDOW));
         let reported = limiter.windows.values().map(|window| window.omitted);
-        assert_eq!(reported.sum::<u64>(), 2 * 97);
+        assert_eq!(reported.sum::<u64>(), 2 * 99);
         limiter.handle_timeout(start + WINDOW);
         assert!(limiter.windows.is_empty());
         assert_eq!(limiter.poll_timeout(), None);
-        assert_eq!(admitted(&mut limiter, start + WINDOW, "a"), 3);
+        assert_eq!(admitted(&mut limiter, start + WINDOW, "a"), 1);
         // The next second begins with the next event if nobody asks before.
-        assert_eq!(admitted(&mut limiter, start + 3 * WINDOW, "a"), 3);
+        assert_eq!(admitted(&mut limiter, start + 3 * WINDOW, "a"), 1);
     }
 
     #[test]
