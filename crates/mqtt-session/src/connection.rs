@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Connect, DecodeError, Decoder, Disconnect, EncodeError, Packet, PacketIdentifier,
-    PacketType, ProtocolVersion, QoS, ReasonCode, Role,
+    Ack, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Packet,
+    PacketIdentifier, PacketType, ProtocolVersion, QoS, ReasonCode, Role,
 };
 
 use crate::delivery::Repeat;
@@ -17,7 +17,7 @@ use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
 use crate::seldom::Seldom;
-use crate::{Change, CloseReason, Config, Defect, Event, Session, Traffic};
+use crate::{Change, CloseReason, Config, Defect, Event, Session, Step, Traffic};
 
 /// One end of one connection, from CONNECT to its end.
 #[derive(Debug)]
@@ -150,31 +150,40 @@ impl Connection {
     /// with it and more behind it. The event borrows from `input` alone.
     pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
-            if let Some(event) = self.seldom.next_pending() {
-                return Some(event);
-            }
-            match self.state {
-                State::Ended => {
-                    *input = &[];
-                    return None;
-                }
-                State::Answering => return None,
-                State::Handshake | State::Authenticating | State::Connected => {}
-            }
-            let packet = match self.decoder.decode(input) {
-                Ok(Some(packet)) => packet,
-                Ok(None) => {
-                    self.note_progress(now, input.len());
-                    return None;
-                }
-                Err(error) => return self.end(now, CloseReason::Decode(error)),
-            };
-            self.partial = 0;
-            self.keep_alive.received(now);
-            if let Some(event) = self.handle_packet(now, packet) {
-                return Some(event);
+            match self.handle_packet_input(now, input) {
+                Step::Idle => return None,
+                Step::Handled => {}
+                Step::Event(event) => return Some(event),
             }
         }
+    }
+
+    /// Takes at most one packet from the front of `input`, for a caller that decides after each packet whether it
+    /// takes another one now.
+    #[inline]
+    pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Step<'a> {
+        if let Some(event) = self.seldom.next_pending() {
+            return Step::Event(event);
+        }
+        match self.state {
+            State::Ended => {
+                *input = &[];
+                return Step::Idle;
+            }
+            State::Answering => return Step::Idle,
+            State::Handshake | State::Authenticating | State::Connected => {}
+        }
+        let packet = match self.decoder.decode(input) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => {
+                self.note_progress(now, input.len());
+                return Step::Idle;
+            }
+            Err(error) => return self.end(now, CloseReason::Decode(error)).into(),
+        };
+        self.partial = 0;
+        self.keep_alive.received(now);
+        self.handle_packet(now, packet).into()
     }
 
     /// Time has passed: pings, or ends the connection. Events are given by `handle_input`.
@@ -240,6 +249,9 @@ impl Connection {
     /// The first `count` bytes of the output were written.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
+        if self.state == State::Connected {
+            self.repeat(now); // what had no room in the output before
+        }
         if self.ping_unwritten > 0 {
             // A PINGREQ behind a large packet: its answer is awaited from when it has left.
             self.ping_unwritten = self.ping_unwritten.saturating_sub(count);
@@ -256,6 +268,12 @@ impl Connection {
     /// The session, as it is now.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The application has taken over a message of QoS 2 that an earlier connection of this session brought; see
+    /// [`Session::take_over`].
+    pub fn take_over(&mut self, delivery: Delivery) {
+        self.session.take_over(delivery);
     }
 
     /// Takes what outlives the connection. What the application did not take over is not in it: the
@@ -354,9 +372,14 @@ impl Connection {
         }
     }
 
-    /// Sends again what the window has room for.
+    /// Resends what the window and the output have room for. A slow peer gets the next message when most of the
+    /// one before it has left: with the whole window in the output, its acknowledgements would answer for messages of
+    /// a connection that is long over.
     pub(crate) fn repeat(&mut self, now: Instant) {
-        while let Some(repeat) = self.session.sender.next_repeat(self.window()) {
+        while self.output.pending().len() < self.config.maximum_unwritten {
+            let Some(repeat) = self.session.sender.next_repeat(self.window()) else {
+                return;
+            };
             let (packet_identifier, outgoing) = match repeat {
                 Repeat::Pubrel(packet_identifier) => {
                     let ack = Ack::new(packet_identifier, ReasonCode::Success);

@@ -45,6 +45,23 @@ pub enum Event<'a> {
     Unsubscribed(Suback),
 }
 
+/// How far [`Connection::handle_packet_input`](crate::Connection::handle_packet_input) got.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step<'a> {
+    /// There is no whole packet, or the connection takes none now.
+    Idle,
+    /// One packet was handled that is no event.
+    Handled,
+    /// The application has to know, or to answer.
+    Event(Event<'a>),
+}
+
+impl<'a> From<Option<Event<'a>>> for Step<'a> {
+    fn from(event: Option<Event<'a>>) -> Self {
+        event.map_or(Self::Handled, Self::Event)
+    }
+}
+
 /// A message that came, borrowed from the bytes it came in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received<'a> {

@@ -54,7 +54,7 @@ pub use defect::Defect;
 pub use defect::plant;
 pub use delivery::Outgoing;
 pub use error::{CloseReason, PublishError};
-pub use event::{Event, Received};
+pub use event::{Event, Received, Step};
 pub use limits::Config;
 pub use packet_log::{Direction, Observed, Observer, PACKETS};
 pub use printable::{Excerpt, Printable, PrintableLines, is_unprintable};

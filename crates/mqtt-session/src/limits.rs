@@ -23,6 +23,8 @@ pub struct Config {
     /// Client: the identifier to begin with if it goes on with a session whose state it does not
     /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
     pub first_identifier: PacketIdentifier,
+    /// While so many bytes of output wait for the peer, nothing is resent.
+    pub maximum_unwritten: usize,
     /// Whether changes of the session are recorded, for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
     /// Who is shown each packet; nobody, mostly.
@@ -42,6 +44,7 @@ impl Default for Config {
             topic_aliases: 0,
             first_topic_alias: TopicAlias::FIRST,
             first_identifier: PacketIdentifier::FIRST,
+            maximum_unwritten: usize::MAX,
             records_changes: false,
             observer: None,
             handshake_timeout: Duration::from_secs(10),
