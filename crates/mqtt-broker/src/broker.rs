@@ -1,7 +1,7 @@
 //! [`Broker`]: connections, their events, and their end.
 //!
-//! CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in `publishing.rs`,
-//! `routing.rs` and `delivering.rs`.
+//! Bytes come in by `input.rs`, CONNECT is in `connect.rs`, SUBSCRIBE in `subscribing.rs`, a message's way in
+//! `publishing.rs`, `routing.rs` and `delivering.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,23 @@ use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Excerpt, Obse
 use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
+use crate::background::Background;
 use crate::check_queue::{CheckQueue, PeerGroup};
 use crate::client::{Client, ClientKey, Expiry, Stored};
 use crate::dump::Dump;
+use crate::fan_out::FanOuts;
+use crate::input::Task;
 use crate::log_limiter::{LogEvent, LogLimiter};
 use crate::promises::{Promises, Promising};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
 use crate::statistics::Statistics;
 use crate::subscribers::{Subscriber, Subscribers};
+use crate::throttling::Throttle;
 use crate::timers::Timers;
 use crate::topic_tree::TopicTree;
-use crate::{Access, CONNECTIONS, Limits};
+use crate::work::WorkBudget;
+use crate::{Access, CONNECTIONS, InputProgress, Limits};
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -66,6 +71,11 @@ pub struct Broker {
     pub(crate) log_limiter: LogLimiter,
     /// How far the subscriptions and retained messages were logged, if somebody has asked for them.
     pub(crate) dump: Option<Dump>,
+    /// The work of this call.
+    pub(crate) work: WorkBudget,
+    pub(crate) throttle: Throttle,
+    pub(crate) fan_outs: FanOuts,
+    pub(crate) background: Background,
 }
 
 /// One connection.
@@ -89,6 +99,24 @@ pub(crate) struct Link {
     is_changed: bool,
     /// The bytes of its output that the statistics know of.
     counted_output: usize,
+    /// How far its last bytes were handled.
+    pub(crate) progress: InputProgress,
+    /// The rest of its last packet.
+    pub(crate) task: Option<Box<Task>>,
+    /// Set while its last publication is delivered in slices.
+    pub(crate) is_publishing: bool,
+    /// Until when it waits for a subscriber whose queue it has filled.
+    pub(crate) crowds: Option<Instant>,
+    /// The number of the commit with its newest records.
+    pub(crate) recorded_in: u64,
+    /// Set while it is in the list of those that wait for a commit.
+    pub(crate) awaits_commit_room: bool,
+    /// Set while it waits until its peer reads.
+    pub(crate) awaits_output_room: bool,
+    /// Control packets that were handled since its peer last read, while the output was full.
+    pub(crate) unanswered: u16,
+    /// Set while it is in the list of those that may go on.
+    pub(crate) is_resumable: bool,
 }
 
 impl Link {
@@ -133,6 +161,10 @@ impl Broker {
             statistics: Statistics::default(),
             log_limiter: LogLimiter::default(),
             dump: None,
+            work: WorkBudget::new(usize::MAX),
+            throttle: Throttle::default(),
+            fan_outs: FanOuts::default(),
+            background: Background::default(),
         }
     }
 
@@ -161,6 +193,16 @@ impl Broker {
     /// Returns `true` if nothing more is accepted that would have to be durable.
     pub(crate) fn lacks_storage(&self) -> bool {
         self.is_full || self.is_above_limit
+    }
+
+    /// The uncommitted records above which connections that make them are throttled.
+    pub(crate) fn commit_backlog(&self) -> crate::Backlog {
+        self.limits.commit_backlog
+    }
+
+    /// The units of work that heavy connections may cause together in one turn.
+    pub(crate) fn work_per_turn(&self) -> usize {
+        self.limits.work_per_turn
     }
 
     /// How many connections a listener takes at a time, if that is limited.
@@ -194,6 +236,7 @@ impl Broker {
                 .topic_alias_maximum
                 .unwrap_or(self.limits.topic_alias_maximum),
             topic_aliases: limits.topic_aliases.unwrap_or(self.limits.topic_aliases),
+            maximum_unwritten: self.limits.maximum_unwritten,
             records_changes: self.records.is_some(),
             observer: self.observer.clone(),
             ..Config::default()
@@ -216,6 +259,15 @@ impl Broker {
             scheduled: None,
             is_changed: false,
             counted_output: 0,
+            progress: InputProgress::Drained,
+            task: None,
+            is_publishing: false,
+            crowds: None,
+            recorded_in: 0,
+            awaits_commit_room: false,
+            awaits_output_room: false,
+            unanswered: 0,
+            is_resumable: false,
         });
         self.statistics.sockets += 1;
         self.schedule_connection(id);
@@ -234,47 +286,31 @@ impl Broker {
         }
     }
 
-    /// Bytes came. Takes whole packets from the front of `input`; the rest comes again.
-    pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut &[u8]) {
-        let available = input.len();
-        self.crowded = None; // by somebody else
-        while let Some(link) = self.connections.get_mut(id) {
-            let Some(event) = link.connection.handle_input(now, input) else {
-                break;
-            };
-            self.handle_event(now, id, event);
-        }
-        self.statistics.bytes_received += (available - input.len()) as u64;
-        self.note_changes(id);
-        self.mark_changed(id);
-        self.schedule_connection(id);
-    }
-
-    /// Nothing is read from this connection now, whatever its peer has sent.
-    pub fn handle_unread(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.connection.handle_unread(now);
-        }
-    }
-
     /// The socket is gone, without DISCONNECT.
     pub fn handle_close(&mut self, now: Instant, id: ConnectionId) {
         if let Some(link) = self.connections.get_mut(id) {
             link.connection.handle_close();
-            self.handle_input(now, id, &mut &[][..]);
+            self.work = WorkBudget::new(self.limits.work_per_connection);
+            self.handle_pending(now, id);
         }
     }
 
-    /// Time has passed.
+    /// Time has passed. Many deadlines at once are handled in several calls: `poll_timeout` is due immediately then.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.log_limiter.handle_timeout(now);
-        while let Some(key) = self.timers.pop(now) {
+        self.work = WorkBudget::new(self.limits.work_per_connection);
+        while let Some(key) = self.next_timer(now) {
+            self.work.spend(1);
             match key {
                 TimerKey::Connection(id) => {
                     if let Some(link) = self.connections.get_mut(id) {
                         link.scheduled = None;
+                        if link.is_unread() {
+                            // Its bytes wait for the broker: it has no keep alive to miss.
+                            link.connection.handle_unread(now);
+                        }
                         link.connection.handle_timeout(now);
-                        self.handle_input(now, id, &mut &[][..]);
+                        self.handle_pending(now, id);
                     }
                 }
                 TimerKey::Retained => self.sweep_retained(now),
@@ -286,11 +322,23 @@ impl Broker {
                 }
             }
         }
+        self.end_crowding(now);
+    }
+
+    fn next_timer(&mut self, now: Instant) -> Option<TimerKey> {
+        match self.work.is_spent() {
+            true => None,
+            false => self.timers.pop(now),
+        }
     }
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.timers.first(), self.log_limiter.poll_timeout()];
+        let deadlines = [
+            self.timers.first(),
+            self.log_limiter.poll_timeout(),
+            self.throttle.first_crowding(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -315,6 +363,10 @@ impl Broker {
             link.count_output(&mut self.statistics);
             if let Some(key) = link.client {
                 self.send_queue(now, key);
+            }
+            if count > 0 {
+                self.note_changes(id);
+                self.note_written(id);
             }
         }
     }
@@ -394,7 +446,7 @@ impl Broker {
         self.connections.len()
     }
 
-    fn handle_event(&mut self, now: Instant, id: ConnectionId, event: Event<'_>) {
+    pub(crate) fn handle_event(&mut self, now: Instant, id: ConnectionId, event: Event<'_>) {
         let client = self.connections.get(id).and_then(|link| link.client);
         match (event, client) {
             (Event::Connect(connect), _) => self.handle_connect(now, id, *connect),
@@ -409,7 +461,7 @@ impl Broker {
                 self.handle_subscribe(now, id, key, subscribe);
             }
             (Event::Unsubscribe(unsubscribe), Some(key)) => {
-                self.handle_unsubscribe(now, id, key, &unsubscribe);
+                self.handle_unsubscribe(now, id, key, unsubscribe);
             }
             _ => {} // events of a client's end
         }
@@ -441,6 +493,13 @@ impl Broker {
             // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
             self.checks.remove(PeerGroup::of(&link.peer), id);
         }
+        link.task = None;
+        if std::mem::take(&mut link.is_publishing) {
+            self.forget_unbegun(id);
+        }
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
         let Some(key) = link.client.take() else {
             if self
                 .log_limiter
@@ -499,8 +558,21 @@ impl Broker {
         self.handle_client_timeout(now, key);
     }
 
-    /// Publishes the will and ends the session, if their time has come; else waits for it.
+    /// Publishes the will and ends the session, if their time has come; else waits for it. A will that makes records waits
+    /// while the store is behind.
     pub(crate) fn handle_client_timeout(&mut self, now: Instant, key: ClientKey) {
+        let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        let client = self.clients.get(key);
+        let has_will_to_publish = client.is_some_and(|client| {
+            client.will_due.is_some() && (is_due(client.will_due) || is_due(client.session_ends))
+        });
+        if !(has_will_to_publish && self.defer(key)) {
+            self.end_times(now, key);
+        }
+    }
+
+    /// As `handle_client_timeout`, for a caller that cannot wait.
+    pub(crate) fn end_times(&mut self, now: Instant, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -538,15 +610,13 @@ impl Broker {
 
     /// Ends a session: its subscriptions and waiting messages are gone, but for those of shared subscriptions.
     fn remove_client(&mut self, now: Instant, key: ClientKey) {
-        if let Some(client) = self.clients.remove(key) {
+        if let Some(mut client) = self.clients.remove(key) {
             self.timers.cancel(TimerKey::Client(key), client.scheduled);
             self.by_identifier.remove(&client.identifier);
             self.statistics.count_queue(client.queue.totals(), (0, 0));
+            self.remove_subscriptions(key, &mut client);
             if client.stored > Stored::Nothing {
                 self.note_gone(Arc::clone(&client.identifier));
-            }
-            for topic_filter in client.subscriptions.keys() {
-                self.remove_subscriber(topic_filter, key);
             }
             self.redistribute(now, client);
         }
@@ -561,7 +631,7 @@ impl Broker {
         }
     }
 
-    fn schedule_connection(&mut self, id: ConnectionId) {
+    pub(crate) fn schedule_connection(&mut self, id: ConnectionId) {
         if let Some(link) = self.connections.get_mut(id) {
             let deadline = link.connection.poll_timeout();
             self.timers

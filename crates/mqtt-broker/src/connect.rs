@@ -12,6 +12,7 @@ use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
 use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry, Stored};
+use crate::input::Task;
 use crate::log_limiter::LogEvent;
 use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
@@ -36,7 +37,8 @@ impl Broker {
                 Ok(()) => self.accept(now, id, *connect),
                 Err(reason_code) => self.refuse(now, id, &connect, reason_code),
             }
-            self.handle_input(now, id, &mut &[][..]);
+            self.handle_pending(now, id);
+            self.resume(id);
         }
     }
 
@@ -47,6 +49,9 @@ impl Broker {
     }
 
     pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
+        if self.is_stored_session(&connect) && self.is_throttled(id) {
+            return self.put_off(id, Task::Connect(Box::new(connect)));
+        }
         let Some(link) = self.connections.get(id) else {
             return;
         };
@@ -69,6 +74,16 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// Returns `true` if the CONNECT makes records: a session or a will is stored, or was.
+    fn is_stored_session(&self, connect: &Connect) -> bool {
+        let known = self.by_identifier.get(connect.client_identifier.as_str());
+        let known = known.and_then(|key| self.clients.get(*key));
+        let is_kept =
+            connect.will.is_some() || Expiry::of_connect(connect) != Expiry::WithConnection;
+        self.records.is_some()
+            && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
     }
 
     fn refuse(
@@ -180,11 +195,15 @@ impl Broker {
     ) -> (ClientKey, Option<Session>) {
         // What time has brought comes first, if its timer is late: an end of the session, a will.
         if let Some(key) = self.by_identifier.get(identifier).copied() {
-            self.handle_client_timeout(now, key);
+            self.end_times(now, key);
         }
         let old = self.by_identifier.get(identifier).copied();
         if let Some(older) = old.and_then(|key| self.clients.get(key)?.connection) {
             self.end_connection(now, older, ReasonCode::SessionTakenOver);
+            // Even if the will would have to wait: the new connection must not get a session that has ended.
+            if let Some(key) = old {
+                self.end_times(now, key);
+            }
         }
         // The session may have ended with that connection, or ends now [MQTT-3.1.2-4]; its will is
         // due then.
@@ -194,7 +213,7 @@ impl Broker {
             }
             if let Some(key) = old {
                 let expired = self.statistics.expired;
-                self.handle_client_timeout(now, key);
+                self.end_times(now, key);
                 self.statistics.expired = expired; // it has not ended by its time
             }
         }

@@ -9,7 +9,7 @@ use crate::broker::{Broker, ConnectionId};
 use crate::client::ClientKey;
 
 /// How long a publisher waits at most until it is read from once more.
-pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Who was heard so lately takes messages. An acknowledgement may be held back for 40 ms on its way, by
 /// Nagle's algorithm and a delayed acknowledgement of TCP.
@@ -28,7 +28,7 @@ impl Broker {
     }
 
     /// Whether a client that takes messages has too many waiting.
-    pub(crate) fn is_crowded(&self, now: Instant, key: ClientKey) -> bool {
+    fn is_crowded(&self, now: Instant, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
@@ -37,8 +37,39 @@ impl Broker {
             && link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
     }
 
+    /// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
+    /// connection waits then.
+    pub(crate) fn note_crowd(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let Some(client) = self.take_crowded(id) else {
+            return false;
+        };
+        let until = now + PAUSE;
+        if let Some(link) = self.connections.get_mut(id) {
+            link.crowds = Some(until);
+            self.throttle.crowding.push((until, id, client));
+        }
+        true
+    }
+
+    /// Connections go on whose subscriber has room again, or whose time is over.
+    pub(crate) fn end_crowding(&mut self, now: Instant) {
+        if self.throttle.crowding.is_empty() {
+            return;
+        }
+        for (until, id, client) in std::mem::take(&mut self.throttle.crowding) {
+            if now < until && self.is_crowded(now, client) {
+                self.throttle.crowding.push((until, id, client));
+                continue;
+            }
+            if let Some(link) = self.connections.get_mut(id) {
+                link.crowds = None;
+            }
+            self.resume(id);
+        }
+    }
+
     /// The client whose queue the last bytes of this connection have filled, if it is another's.
-    pub(crate) fn take_crowded(&mut self, id: ConnectionId) -> Option<ClientKey> {
+    fn take_crowded(&mut self, id: ConnectionId) -> Option<ClientKey> {
         let (_, crowded) = self.crowded.take()?;
         let own = self.connections.get(id).and_then(|link| link.client);
         (own != Some(crowded)).then_some(crowded)
@@ -48,7 +79,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
+    use crate::{InputProgress, Limits};
     use mqtt_codec::*;
 
     struct World {
@@ -68,11 +99,11 @@ mod tests {
             Self { broker, now }
         }
 
-        fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) {
+        fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) -> InputProgress {
             let mut bytes = Vec::new();
             let version = ProtocolVersion::V3_1_1;
             packet.encode(version, u32::MAX, &mut bytes).unwrap();
-            self.broker.handle_input(self.now, id, &mut &bytes[..]);
+            self.broker.handle_input(self.now, id, &mut &bytes[..])
         }
 
         fn connect(&mut self, name: &str) -> ConnectionId {
@@ -95,31 +126,44 @@ mod tests {
             self.send(id, &Packet::Subscribe(subscribe));
         }
 
-        fn publish(&mut self, id: ConnectionId) {
+        fn publish(&mut self, id: ConnectionId) -> InputProgress {
             let message = Message::new(TopicName::new("t").unwrap(), "x");
             let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
-            self.send(id, &Packet::Publish(message.publish(delivery)));
+            self.send(id, &Packet::Publish(message.publish(delivery)))
         }
     }
 
     #[test]
-    fn who_fills_the_queue_of_a_client_that_takes_messages_is_told_apart() {
+    fn publisher_that_fills_the_queue_of_an_active_subscriber_waits_for_its_acknowledgement() {
         let mut world = World::new();
         let subscriber = world.connect("subscriber");
         world.subscribe(subscriber);
         let publisher = world.connect("publisher");
         for _ in 0..6 {
-            world.publish(publisher);
-            assert_eq!(world.broker.take_crowded(publisher), None); // one is sent, five wait
+            // One is sent, five wait.
+            assert_eq!(world.publish(publisher), InputProgress::Drained);
         }
-        world.publish(publisher);
-        let crowded = world.broker.take_crowded(publisher);
-        let crowded = crowded.expect("more than half of what may wait does");
-        assert!(world.broker.is_crowded(world.now, crowded));
+        assert_eq!(world.publish(publisher), InputProgress::Blocked);
+        assert_eq!(world.broker.poll_resumable(), None);
+        assert_eq!(world.publish(publisher), InputProgress::Blocked);
         // An acknowledgement makes room.
         let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
         world.send(subscriber, &Packet::Puback(ack));
-        assert!(!world.broker.is_crowded(world.now, crowded));
+        world.broker.run_background(world.now);
+        assert_eq!(world.broker.poll_resumable(), Some(publisher));
+    }
+
+    #[test]
+    fn publisher_that_waits_for_a_subscriber_goes_on_after_a_moment() {
+        let mut world = World::new();
+        let subscriber = world.connect("subscriber");
+        world.subscribe(subscriber);
+        let publisher = world.connect("publisher");
+        while world.publish(publisher) == InputProgress::Drained {}
+        world.now += PAUSE;
+        assert_eq!(world.broker.poll_timeout(), Some(world.now));
+        world.broker.handle_timeout(world.now);
+        assert_eq!(world.broker.poll_resumable(), Some(publisher));
     }
 
     #[test]
@@ -130,8 +174,7 @@ mod tests {
         world.now += ACTIVE;
         let publisher = world.connect("publisher");
         for _ in 0..20 {
-            world.publish(publisher);
-            assert_eq!(world.broker.take_crowded(publisher), None);
+            assert_eq!(world.publish(publisher), InputProgress::Drained);
         }
     }
 
@@ -141,8 +184,7 @@ mod tests {
         let both = world.connect("both");
         world.subscribe(both);
         for _ in 0..10 {
-            world.publish(both);
-            assert_eq!(world.broker.take_crowded(both), None);
+            assert_eq!(world.publish(both), InputProgress::Drained);
         }
     }
 }

@@ -8,18 +8,14 @@ use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
 use mqtt_session::{Excerpt, Outgoing, PublishError};
 
 use crate::access::Rules;
-use crate::broker::Broker;
+use crate::broker::{Broker, ConnectionId};
 use crate::client::ClientKey;
 use crate::drops::DropReason;
 use crate::log_limiter::LogEvent;
 use crate::record::Record;
 use crate::routing::{Copy, Routed};
 use crate::sending::is_held;
-use crate::{EVENTS, Right, Who};
-
-/// While so many bytes wait for a client's socket it gets no more messages of QoS 0: those of now
-/// are dropped, retained ones wait.
-pub(crate) const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
+use crate::{EVENTS, Right, Who, work};
 
 impl Broker {
     /// Sends the message to a client, or puts it into the client's queue.
@@ -30,6 +26,10 @@ impl Broker {
         routed: &mut Routed<'_>,
         copy: Copy,
     ) {
+        self.work
+            .spend(work::copy_cost(routed.publish.payload.len()));
+        let id = self.clients.get(key).and_then(|client| client.connection);
+        let has_output_room = self.has_output_room(id);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -40,22 +40,36 @@ impl Broker {
             }
             // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
             // waits for retained ones, or the older message would be the last that the client gets of its topic.
+            // Nor must it overtake one of QoS 0 that had no room in the output.
             let number = client.next_number;
             let topic_name = routed.publish.topic_name;
-            if !client.queue.holds() && !is_held(client, &self.retained, number, topic_name) {
+            if has_output_room
+                && !client.queue.holds()
+                && !is_held(client, &self.retained, number, topic_name)
+            {
                 return self.deliver_at_once(now, key, &routed.publish, &copy);
             }
         }
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let is_full = client.queue.is_full(&self.limits);
         let Some(message) = self.visible_message(key, routed) else {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
-            return self.drop_message(key, DropReason::QueueFull);
+            return self.drop_message(
+                key,
+                match has_output_room || copy.qos > QoS::AtMostOnce {
+                    true => DropReason::QueueFull,
+                    false => DropReason::OutputFull,
+                },
+            );
         }
+        let qos = copy.qos;
         let outgoing = Outgoing {
             message,
-            qos: copy.qos,
+            qos,
             retain: copy.retain,
             subscription_identifiers: copy.subscription_identifiers,
             share: copy.share,
@@ -63,7 +77,15 @@ impl Broker {
         };
         self.enqueue(key, outgoing);
         self.send_queue(now, key);
-        self.note_crowding(now, key);
+        // Of QoS 0 there are no acknowledgements whose turn could come.
+        if qos > QoS::AtMostOnce {
+            self.note_crowding(now, key);
+        }
+    }
+
+    fn has_output_room(&self, id: Option<ConnectionId>) -> bool {
+        let link = id.and_then(|id| self.connections.get(id));
+        link.is_some_and(|link| link.connection.output().len() < self.limits.maximum_unwritten)
     }
 
     /// Sends a message of QoS 0 straight from the publisher's bytes.
@@ -87,9 +109,6 @@ impl Broker {
         let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
             return;
         };
-        if link.connection.output().len() >= MAXIMUM_UNWRITTEN {
-            return self.drop_message(key, DropReason::OutputFull);
-        }
         publish.retain = copy.retain;
         publish.properties.topic_alias = None;
         publish.properties.subscription_identifiers =

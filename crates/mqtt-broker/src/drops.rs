@@ -11,7 +11,7 @@ pub(crate) enum DropReason {
     Expired,
     /// The client must not read the topic.
     NotAuthorized,
-    /// A message of QoS 0, while the client did not read what was sent before.
+    /// A message of QoS 0 for a full queue, while the client did not read what was sent before.
     OutputFull,
     /// There was no memory for it (`memory_limit`).
     #[expect(dead_code, reason = "the memory limit is not enforced yet")]

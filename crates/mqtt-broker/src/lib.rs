@@ -21,6 +21,7 @@
 )]
 
 mod access;
+mod background;
 mod broker;
 mod check_queue;
 mod checker;
@@ -30,7 +31,9 @@ mod crowding;
 mod delivering;
 mod drops;
 mod dump;
+mod fan_out;
 mod footprint;
+mod input;
 mod listening;
 mod log_limiter;
 mod peers;
@@ -53,9 +56,11 @@ mod statistics;
 mod store;
 mod subscribers;
 mod subscribing;
+mod throttling;
 mod timers;
 mod topic_order;
 mod topic_tree;
+mod work;
 
 pub use access::{
     Access, AccessError, AccessList, Hashing, IdentitySource, PasswordCheck, PasswordHash,
@@ -69,11 +74,12 @@ pub use retained::Retained;
 pub use rules::check;
 pub use server::{Server, ServerError};
 pub use settings::{
-    ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings, LogTypes,
-    SecuritySettings, Settings, SettingsError,
+    Backlog, ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings,
+    LogTypes, SecuritySettings, Settings, SettingsError,
 };
 pub use statistics::Value;
 pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};
+pub use work::InputProgress;
 
 /// The log target of what concerns people: subscriptions, losses, refusals.
 pub const EVENTS: &str = "mqtt::broker";

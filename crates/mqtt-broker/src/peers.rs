@@ -3,7 +3,7 @@
 use mqtt_transport::{ReadBuffer, Stream};
 use slotmap::SecondaryMap;
 
-use crate::{ConnectionId, IdentitySource};
+use crate::{ConnectionId, IdentitySource, InputProgress};
 
 /// The sockets, by token.
 #[derive(Debug, Default)]
@@ -22,13 +22,14 @@ pub(crate) struct Peer {
     pub(crate) buffer: Option<Box<ReadBuffer>>,
     /// `None` once the broker is done with it.
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) is_ready: bool,
     /// The peer sends nothing more: it has closed its end, or the connection is broken.
     pub(crate) is_read_closed: bool,
-    /// It is not read from until a commit is done.
-    pub(crate) is_paused: bool,
-    /// It has filled somebody's queue, and waits a moment.
-    pub(crate) is_crowding: bool,
+    /// Set while it is in a queue of those that are served.
+    pub(crate) is_queued: bool,
+    /// How far the broker got with what was read.
+    pub(crate) progress: InputProgress,
+    /// Set if it spent its budget the last time: it is served after those that did not.
+    pub(crate) is_heavy: bool,
     /// The user name is in the certificate of the client, which has not been looked at yet.
     pub(crate) unidentified: Option<IdentitySource>,
     /// The broker has ended it; it is in the list of those that linger.
@@ -44,10 +45,10 @@ impl Peer {
             stream,
             buffer: None,
             connection: Some(id),
-            is_ready: false,
             is_read_closed: false,
-            is_paused: false,
-            is_crowding: false,
+            is_queued: false,
+            progress: InputProgress::Drained,
+            is_heavy: false,
             unidentified: None,
             is_ending: false,
             listener,
@@ -113,10 +114,6 @@ impl Peers {
     /// How many came in by this listener.
     pub(crate) fn count(&self, listener: usize) -> usize {
         self.counts.get(listener).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn get(&self, index: usize) -> Option<&Peer> {
-        self.entries.get(index)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {

@@ -88,6 +88,7 @@ impl Broker {
 
     /// What was taken with `take_records` is about to be committed, all of it.
     pub fn commit_begins(&mut self) {
+        self.throttle.commit_begins();
         // Some are there still if it is tried again.
         let Promising { committing, next } = &mut self.promising;
         committing.retain(|id| self.connections.contains_key(*id));
@@ -105,6 +106,8 @@ impl Broker {
 
     /// What was taken before `commit_begins` is durable: the output that has waited for it may be written.
     pub fn commit_ends(&mut self) {
+        self.throttle.commit_ends();
+        self.resume_after_commit();
         for id in std::mem::take(&mut self.promising.committing) {
             let link = self.connections.get_mut(id);
             if let Some(promises) = link.and_then(|link| link.promises.as_mut()) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, ProtocolVersion, Publish, QoS, ReasonCode, Will};
+use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, Publish, QoS, ReasonCode, Will};
 use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::ClientKey;
+use crate::fan_out::{Origin, Publication};
 use crate::log_limiter::LogEvent;
 use crate::routing::Routed;
 use crate::statistics::SYSTEM;
@@ -48,23 +49,45 @@ impl Broker {
                 self.log_denial(now, publisher, publish, denial);
                 denial.reason_code()
             }
-            None if self.publish(now, Some(publisher), publish) => ReasonCode::Success,
-            None => ReasonCode::NoMatchingSubscribers,
-        };
-        if let (Some(packet_identifier), Some(link)) = (
-            publish.delivery.packet_identifier(),
-            self.connections.get_mut(id),
-        ) {
-            // Every subscriber has it, or its queue has: the broker has taken it over.
-            let reason_code = match link.connection.version() {
-                ProtocolVersion::V5_0 => reason_code,
-                _ => ReasonCode::Success,
-            };
-            link.connection
-                .acknowledge(now, packet_identifier, reason_code);
-            if self.record_count() > before {
-                self.promise(id);
+            None => {
+                let origin = Origin {
+                    connection: id,
+                    client: publisher,
+                };
+                match self.publish_as(now, Some(publisher), Some(origin), publish) {
+                    Published::Delivered(true) => ReasonCode::Success,
+                    Published::Delivered(false) => ReasonCode::NoMatchingSubscribers,
+                    Published::InSlices => return, // acknowledged after the last one
+                }
             }
+        };
+        if let Some(packet_identifier) = publish.delivery.packet_identifier() {
+            let made_records = self.record_count() > before;
+            self.acknowledge(now, id, packet_identifier, reason_code, made_records);
+        }
+    }
+
+    /// Acknowledges a message: every subscriber has it, or its queue has, so the broker has taken it over. If records were
+    /// made, the acknowledgement promises them.
+    pub(crate) fn acknowledge(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+        made_records: bool,
+    ) {
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let reason_code = match link.connection.version() {
+            ProtocolVersion::V5_0 => reason_code,
+            _ => ReasonCode::Success,
+        };
+        link.connection
+            .acknowledge(now, packet_identifier, reason_code);
+        if made_records {
+            self.promise(id);
         }
     }
 
@@ -86,7 +109,7 @@ impl Broker {
 
     /// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
     /// not retained.
-    fn lacks_room(&self, publish: &Publish<'_>) -> bool {
+    pub(crate) fn lacks_room(&self, publish: &Publish<'_>) -> bool {
         let is_kept = publish.retain && !publish.payload.is_empty();
         publish.delivery.qos() > QoS::AtMostOnce
             && (self.lacks_storage()
@@ -112,7 +135,7 @@ impl Broker {
     }
 
     /// Whether an acknowledgement to this client may say that a message was refused.
-    fn can_be_told(&self, id: ConnectionId) -> bool {
+    pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
         let link = self.connections.get(id);
         link.is_some_and(|link| link.connection.version() == ProtocolVersion::V5_0)
     }
@@ -197,37 +220,60 @@ impl Broker {
         }
         log::debug!(target: EVENTS, "Sending will of {}", Excerpt(&name));
         // The packet identifier is nobody's: only the QoS counts here.
-        let delivery = Delivery::first(will.qos, mqtt_codec::PacketIdentifier::FIRST);
+        let delivery = Delivery::first(will.qos, PacketIdentifier::FIRST);
         let message = &will.message;
         self.publish_as(now, Some(key), None, &message.publish(delivery));
     }
 
-    /// Keeps the message if it is to be retained and hands it to its subscribers. Says whether there
-    /// was one.
-    fn publish(&mut self, now: Instant, from: Option<ClientKey>, publish: &Publish<'_>) -> bool {
-        self.publish_as(now, from, from, publish)
-    }
-
-    /// The same, where `author` has written it, and `from` gets it only if it wants its own messages.
+    /// Keeps the message if it is to be retained, and delivers it to its subscribers. Without `origin` it is not the
+    /// message of a connection, and its author gets it even with No Local.
     fn publish_as(
         &mut self,
         now: Instant,
         author: Option<ClientKey>,
-        from: Option<ClientKey>,
+        origin: Option<Origin>,
         publish: &Publish<'_>,
-    ) -> bool {
+    ) -> Published {
         // Wills come this way too, and a mount point may complete a reserved topic.
         if is_reserved(publish.topic_name) {
-            return false;
+            return Published::Delivered(false);
         }
+        let from = origin.map(|origin| origin.client);
         let mut routed = Routed::new(*publish, now);
-        if publish.retain {
+        let source = publish.retain.then(|| {
             let author = author.and_then(|author| self.clients.get(author));
-            let source = author.map(|author| Arc::new(author.who.clone()));
-            self.retain(now, &mut routed, source);
+            author.map(|author| Arc::new(author.who.clone()))
+        });
+        let source = source.flatten();
+        let targets = self.collect_targets(publish, from);
+        if !self.is_large(&targets, publish.payload.len()) {
+            if publish.retain {
+                self.retain(now, &mut routed, source);
+            }
+            return Published::Delivered(self.deliver_all(now, &mut routed, targets));
         }
-        self.route(now, from, &mut routed)
+        let Some(message) = routed.owned() else {
+            return Published::Delivered(false);
+        };
+        let publication = Publication {
+            message,
+            delivery: publish.delivery,
+            expires: routed.expires,
+            from,
+            source,
+            origin,
+        };
+        self.fan_out(now, publication, targets);
+        Published::InSlices
     }
+}
+
+/// How far the delivery of a message got.
+enum Published {
+    /// To its end; whether there was a subscriber.
+    Delivered(bool),
+    /// It continues in later turns.
+    InSlices,
 }
 
 /// Returns `true` if only the broker publishes to this topic. Clients of 5.0 get 0x87 for it, clients of 3.x

@@ -170,7 +170,15 @@ impl Broker {
     }
 
     /// What has changed since the last time, to be made durable between `commit_begins` and `commit_ends`.
+    ///
+    /// Empty while a publication is partly recorded: its records are committed together.
     pub fn take_records(&mut self) -> Vec<Record> {
+        if self.holds_records() {
+            return Vec::new();
+        }
+        self.release_fan_outs();
+        self.backlog(); // counts them
+        self.throttle.records_were_taken();
         let mut records = self
             .records
             .as_mut()
@@ -494,6 +502,7 @@ impl Broker {
     }
 
     /// How many records wait to be taken.
+    #[inline]
     pub(crate) fn record_count(&self) -> usize {
         self.records.as_ref().map_or(0, Vec::len)
     }

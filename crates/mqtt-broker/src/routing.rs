@@ -11,11 +11,12 @@ use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, Link, TimerKey};
 use crate::client::ClientKey;
+use crate::fan_out::Publication;
 use crate::log_limiter::LogEvent;
 use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Chosen, Fitness, Share, Subscriber};
-use crate::{EVENTS, Right, Who, footprint};
+use crate::{EVENTS, Right, Who, footprint, work};
 
 /// Retained messages that are removed in one call because they have expired.
 const MAXIMUM_SWEPT: usize = 1000;
@@ -41,7 +42,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// A message that has waited for another client already.
+    /// A message that is owned already, as it has waited.
     pub(crate) fn again(
         message: &'a Arc<Message>,
         delivery: Delivery,
@@ -61,6 +62,55 @@ impl<'a> Routed<'a> {
             self.owned = self.publish.to_message().ok().map(Arc::new);
         }
         self.owned.clone()
+    }
+}
+
+/// The subscriptions that match a message, and how many of them were delivered to.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    /// Sorted by client.
+    plain: Vec<Subscriber>,
+    /// The chosen members of shared subscriptions. They come first, so that the choice is carried out before the member
+    /// can be gone.
+    shared: Vec<Chosen>,
+    next: usize,
+    next_shared: usize,
+}
+
+impl Targets {
+    /// Returns `true` if there was a subscriber.
+    pub(crate) fn had_any(&self) -> bool {
+        !self.plain.is_empty() || !self.shared.is_empty()
+    }
+
+    /// Returns `true` if all were taken out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next >= self.plain.len() && self.next_shared >= self.shared.len()
+    }
+
+    fn count(&self, are_one: bool) -> usize {
+        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+        self.shared.len() + self.plain.chunk_by(is_same).count()
+    }
+
+    /// Takes the next member of a shared subscription out.
+    fn next_member(&mut self) -> Option<&Chosen> {
+        let chosen = self.shared.get(self.next_shared);
+        self.next_shared += usize::from(chosen.is_some());
+        chosen
+    }
+
+    /// Takes the subscriptions of the next client out: all plain ones, if they `are_one` delivery.
+    fn next_client(&mut self, are_one: bool) -> Option<&[Subscriber]> {
+        let rest = self.plain.get(self.next..)?;
+        let first = rest.first()?;
+        let is_same = |other: &&Subscriber| other.client == first.client;
+        let count = match are_one {
+            true => rest.iter().take_while(is_same).count(),
+            false => 1,
+        };
+        self.next += count;
+        rest.get(..count)
     }
 }
 
@@ -92,54 +142,98 @@ impl Broker {
             source: None,
             version: 0,
         });
-        let mut routed = Routed::new(message.publish(delivery), now);
-        routed.owned = Some(Arc::clone(&message));
-        self.route(now, None, &mut routed);
+        let mut routed = Routed::again(&message, delivery, None, now);
+        let targets = self.collect_targets(&routed.publish, None);
+        if !self.is_large(&targets, message.payload.len()) {
+            self.deliver_all(now, &mut routed, targets);
+            return;
+        }
+        let publication = Publication {
+            message: Arc::clone(&message),
+            delivery,
+            expires: None,
+            from: None,
+            source: None,
+            origin: None,
+        };
+        self.fan_out(now, publication, targets);
     }
 
-    /// Hands a message to its subscribers. Says whether there was one.
-    pub(crate) fn route(
+    /// Delivers a message to all targets, and returns `true` if there was one.
+    pub(crate) fn deliver_all(
         &mut self,
         now: Instant,
-        from: Option<ClientKey>,
         routed: &mut Routed<'_>,
+        mut targets: Targets,
     ) -> bool {
-        let publish = &Publish { ..routed.publish };
-        let mut matched = std::mem::take(&mut self.matched);
-        matched.clear();
-        let mut chosen = Vec::new();
+        let publish = Publish { ..routed.publish };
+        while let Some((key, copy)) = self.next_copy(&mut targets, &publish) {
+            self.deliver(now, key, routed, copy);
+        }
+        let had_any = targets.had_any();
+        self.matched = targets.plain; // its memory is used again
+        had_any
+    }
+
+    /// Returns the subscribers to this topic.
+    pub(crate) fn collect_targets(
+        &mut self,
+        publish: &Publish<'_>,
+        from: Option<ClientKey>,
+    ) -> Targets {
+        let mut plain = std::mem::take(&mut self.matched);
+        plain.clear();
+        let mut shared = Vec::new();
+        let mut filters = 0;
         self.subscriptions
             .each_filter_matching(publish.topic_name, |subscribers| {
-                matched.extend(subscribers.plain().filter(|subscriber| {
+                filters += 1;
+                plain.extend(subscribers.plain().filter(|subscriber| {
                     // [MQTT-3.8.3-3]
                     !(subscriber.state.options.no_local && Some(subscriber.client) == from)
                 }));
                 for (topic_filter, share) in subscribers.shares() {
-                    chosen.extend(self.choose(share, publish).map(|member| Chosen {
+                    shared.extend(self.choose(share, publish).map(|member| Chosen {
                         member,
                         share: topic_filter.clone(),
                     }));
                 }
             });
+        self.work.spend((filters + plain.len() + shared.len()) / 2);
+        if self.has_stale_subscriptions() {
+            plain.retain(|subscriber| self.clients.contains_key(subscriber.client));
+        }
         // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
         // shared one is always a delivery of its own.
-        matched.sort_by_key(|subscriber| subscriber.client);
-        let are_one = !self.limits.allow_duplicates;
-        let upgrade_qos = self.limits.upgrade_qos;
-        let of_clients = matched.chunk_by(|a, b| are_one && a.client == b.client);
-        let reached = !matched.is_empty() || !chosen.is_empty();
-        for of_client in of_clients {
-            if let Some(first) = of_client.first() {
-                let copy = Copy::new(of_client, publish, upgrade_qos);
-                self.deliver(now, first.client, routed, copy);
-            }
+        plain.sort_by_key(|subscriber| subscriber.client);
+        Targets {
+            plain,
+            shared,
+            next: 0,
+            next_shared: 0,
         }
-        for Chosen { member, share } in chosen {
-            let copy = Copy::new(&[member], publish, upgrade_qos).of_share(share);
-            self.deliver(now, member.client, routed, copy);
+    }
+
+    /// Returns `true` if the deliveries are more work than a connection may cause in one turn.
+    pub(crate) fn is_large(&self, targets: &Targets, payload: usize) -> bool {
+        let limit = self.limits.work_per_connection / work::copy_cost(payload);
+        targets.plain.len() + targets.shared.len() > limit.max(1)
+            && targets.count(!self.limits.allow_duplicates) > limit.max(1)
+    }
+
+    /// Takes the next delivery out of the targets.
+    pub(crate) fn next_copy(
+        &self,
+        targets: &mut Targets,
+        publish: &Publish<'_>,
+    ) -> Option<(ClientKey, Copy)> {
+        if let Some(Chosen { member, share }) = targets.next_member() {
+            let copy = Copy::new(&[*member], publish, self.limits.upgrade_qos);
+            return Some((member.client, copy.of_share(share.clone())));
         }
-        self.matched = matched;
-        reached
+        let of_client = targets.next_client(!self.limits.allow_duplicates)?;
+        let copy = Copy::new(of_client, publish, self.limits.upgrade_qos);
+        Some((of_client.first()?.client, copy))
     }
 
     /// Chooses the member of a share that gets this message.

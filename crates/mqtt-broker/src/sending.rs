@@ -12,7 +12,7 @@ use mqtt_session::{Connection, Excerpt, Outgoing, PublishError};
 use crate::access::Rules;
 use crate::broker::Broker;
 use crate::client::{Client, ClientKey, Stored};
-use crate::delivering::{MAXIMUM_UNWRITTEN, may_receive, without_mount_point};
+use crate::delivering::{may_receive, without_mount_point};
 use crate::drops::{DropReason, Drops};
 use crate::log_limiter::{LogEvent, LogLimiter};
 use crate::queue::Queued;
@@ -93,6 +93,7 @@ impl Broker {
             steps, sent, notes, ..
         } = sending;
         client.queue.is_over();
+        self.work.spend(MAXIMUM_STEPS - steps);
         self.statistics.count_queue(before, client.queue.totals());
         if steps == 0 {
             client.resumes = Some(now);
@@ -354,8 +355,13 @@ impl Sending<'_> {
     }
 
     fn has_room(&self, qos: QoS) -> bool {
+        // A message that has no room in the output would only make the client wait longer for what it needs first,
+        // such as the answer to its ping.
+        if self.connection.output().len() >= self.limits.maximum_unwritten {
+            return false;
+        }
         if qos == QoS::AtMostOnce {
-            return self.connection.output().len() < MAXIMUM_UNWRITTEN;
+            return true;
         }
         let maximum = self.limits.maximum_in_flight_bytes;
         self.connection.has_room()

@@ -1,23 +1,74 @@
 //! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10). The retained messages that answer a subscription
 //! are sent by `replay.rs` and `sending.rs`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+use std::vec::IntoIter;
 
 use mqtt_codec::{
-    PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, TopicFilter, Unsubscribe,
+    PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, SubscriptionIdentifier,
+    TopicFilter, Unsubscribe,
 };
 use mqtt_session::Printable;
 
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Stored, SubscriptionState};
+use crate::input::Task;
 use crate::publishing::MAXIMUM_LEVELS;
 use crate::record::Record;
 use crate::subscribers::Subscriber;
 
 /// Subscriptions that a client may have.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
+
+/// A SUBSCRIBE that is being handled, perhaps in several turns.
+pub(crate) struct SubscribeTask {
+    packet_identifier: PacketIdentifier,
+    identifier: Option<SubscriptionIdentifier>,
+    maximum_qos: QoS,
+    left: IntoIter<Subscription>,
+    reason_codes: Vec<ReasonCode>,
+    granted: Granted,
+    /// Subscriptions whose retained messages are still to be sent, once SUBACK is.
+    replays: Option<IntoIter<(TopicFilter, SubscriptionState, bool)>>,
+}
+
+/// The subscriptions that one SUBSCRIBE has made, each filter once: a filter that is repeated gets its retained messages
+/// once, with the options that it has in the end.
+#[derive(Default)]
+struct Granted {
+    list: Vec<(TopicFilter, SubscriptionState, bool)>,
+    /// The places in the list, if there are several.
+    places: HashMap<TopicFilter, usize>,
+}
+
+/// An UNSUBSCRIBE that is being handled, perhaps in several turns.
+pub(crate) struct UnsubscribeTask {
+    packet_identifier: PacketIdentifier,
+    left: IntoIter<TopicFilter>,
+    reason_codes: Vec<ReasonCode>,
+}
+
+impl Granted {
+    fn add(&mut self, topic_filter: TopicFilter, state: SubscriptionState, is_new: bool) {
+        if self.list.len() == 1 {
+            let first = self.list.first().map(|(first, ..)| first.clone());
+            self.places.extend(first.map(|first| (first, 0)));
+        }
+        let place = self.places.get(&topic_filter);
+        match place.and_then(|place| self.list.get_mut(*place)) {
+            Some((_, older, _)) => *older = state,
+            None => {
+                if !self.list.is_empty() {
+                    self.places.insert(topic_filter.clone(), self.list.len());
+                }
+                self.list.push((topic_filter, state, is_new));
+            }
+        }
+    }
+}
 
 impl Broker {
     pub(crate) fn handle_subscribe(
@@ -27,37 +78,84 @@ impl Broker {
         key: ClientKey,
         subscribe: Subscribe,
     ) {
-        let identifier = subscribe.properties.subscription_identifier;
-        let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
-        let mut granted = Vec::new();
         let listener = self.connections.get(id).map(|link| link.listener);
         let maximum_qos = listener.and_then(|listener| self.access(listener).limits.maximum_qos);
-        for mut subscription in subscribe.subscriptions {
-            let options = &mut subscription.options;
-            options.qos = options.qos.min(maximum_qos.unwrap_or(QoS::ExactlyOnce));
-            let state = SubscriptionState {
-                options: subscription.options,
-                identifier,
-            };
-            let result = match self.mounted_filter(key, &subscription.topic_filter) {
-                Ok(mounted) => {
-                    subscription.topic_filter = mounted.unwrap_or(subscription.topic_filter);
-                    self.add_subscription(key, &subscription, state)
+        let task = SubscribeTask {
+            packet_identifier: subscribe.packet_identifier,
+            identifier: subscribe.properties.subscription_identifier,
+            maximum_qos: maximum_qos.unwrap_or(QoS::ExactlyOnce),
+            reason_codes: Vec::with_capacity(subscribe.subscriptions.len()),
+            left: subscribe.subscriptions.into_iter(),
+            granted: Granted::default(),
+            replays: None,
+        };
+        self.continue_subscribe(now, id, key, task);
+    }
+
+    /// Makes subscriptions, answers them, and sends their retained messages, until it is done or the connection has to
+    /// stop for this turn.
+    pub(crate) fn continue_subscribe(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: ClientKey,
+        mut task: SubscribeTask,
+    ) {
+        while task.replays.is_none() {
+            if self.must_stop(id, key) {
+                return self.put_off(id, Task::Subscribe(task));
+            }
+            match task.left.next() {
+                Some(subscription) => self.subscribe(id, key, &mut task, subscription),
+                None => {
+                    let reason_codes = std::mem::take(&mut task.reason_codes);
+                    self.answer(now, id, task.packet_identifier, reason_codes);
+                    let granted = std::mem::take(&mut task.granted);
+                    task.replays = Some(granted.list.into_iter());
                 }
-                Err(reason_code) => Err(reason_code),
-            };
-            reason_codes.push(match result {
-                Ok(_) => ReasonCode::granted(subscription.options.qos),
-                Err(reason_code) => reason_code,
-            });
-            if let Ok(is_new) = result {
-                granted.push((subscription.topic_filter, state, is_new));
             }
         }
-        self.answer(now, id, subscribe.packet_identifier, reason_codes);
-        for (topic_filter, state, is_new) in granted {
-            self.replay_retained(now, key, &topic_filter, state, is_new);
+        while let Some(replays) = task.replays.as_mut().filter(|left| left.len() > 0) {
+            if self.work.is_spent() {
+                return self.put_off(id, Task::Subscribe(task));
+            }
+            if let Some((topic_filter, state, is_new)) = replays.next() {
+                self.work.spend(1);
+                self.replay_retained(now, key, &topic_filter, state, is_new);
+            }
         }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: ConnectionId,
+        key: ClientKey,
+        task: &mut SubscribeTask,
+        mut subscription: Subscription,
+    ) {
+        self.work.spend(1);
+        let before = self.record_count();
+        let options = &mut subscription.options;
+        options.qos = options.qos.min(task.maximum_qos);
+        let state = SubscriptionState {
+            options: subscription.options,
+            identifier: task.identifier,
+        };
+        let result = match self.mounted_filter(key, &subscription.topic_filter) {
+            Ok(mounted) => {
+                subscription.topic_filter = mounted.unwrap_or(subscription.topic_filter);
+                self.add_subscription(key, &subscription, state)
+            }
+            Err(reason_code) => Err(reason_code),
+        };
+        task.reason_codes.push(match result {
+            Ok(_) => ReasonCode::granted(subscription.options.qos),
+            Err(reason_code) => reason_code,
+        });
+        if let Ok(is_new) = result {
+            task.granted.add(subscription.topic_filter, state, is_new);
+        }
+        self.note_records_of(id, before);
     }
 
     pub(crate) fn handle_unsubscribe(
@@ -65,34 +163,65 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         key: ClientKey,
-        unsubscribe: &Unsubscribe,
+        unsubscribe: Unsubscribe,
     ) {
-        let mut reason_codes = Vec::with_capacity(unsubscribe.topic_filters.len());
-        for topic_filter in &unsubscribe.topic_filters {
-            // One that is too long with it was not subscribed to.
-            let mounted = self.mounted_filter(key, topic_filter).ok().flatten();
-            let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
-            let client = self.clients.get_mut(key);
-            let is_removed = client.is_some_and(|client| client.remove_subscription(topic_filter));
-            if is_removed {
-                self.remove_subscriber(topic_filter, key);
-                self.end_replay(key, topic_filter);
-                self.note(key, |client| Record::Unsubscribed {
-                    client: Arc::clone(&client.identifier),
-                    topic_filter: topic_filter.clone(),
-                });
+        let task = UnsubscribeTask {
+            packet_identifier: unsubscribe.packet_identifier,
+            reason_codes: Vec::with_capacity(unsubscribe.topic_filters.len()),
+            left: unsubscribe.topic_filters.into_iter(),
+        };
+        self.continue_unsubscribe(now, id, key, task);
+    }
+
+    /// Ends subscriptions and answers, until it is done or the connection has to stop for this turn.
+    pub(crate) fn continue_unsubscribe(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: ClientKey,
+        mut task: UnsubscribeTask,
+    ) {
+        loop {
+            if self.must_stop(id, key) {
+                return self.put_off(id, Task::Unsubscribe(task));
             }
-            reason_codes.push(match is_removed {
-                true => ReasonCode::Success,
-                false => ReasonCode::NoSubscriptionExisted,
-            });
+            let Some(topic_filter) = task.left.next() else {
+                break;
+            };
+            let before = self.record_count();
+            task.reason_codes.push(self.unsubscribe(key, &topic_filter));
+            self.note_records_of(id, before);
         }
         if let Some(link) = self.connections.get_mut(id) {
-            link.connection.unsuback(
-                now,
-                Suback::new(unsubscribe.packet_identifier, reason_codes),
-            );
+            let unsuback = Suback::new(task.packet_identifier, task.reason_codes);
+            link.connection.unsuback(now, unsuback);
         }
+    }
+
+    fn unsubscribe(&mut self, key: ClientKey, topic_filter: &TopicFilter) -> ReasonCode {
+        self.work.spend(1);
+        // One that is too long with it was not subscribed to.
+        let mounted = self.mounted_filter(key, topic_filter).ok().flatten();
+        let topic_filter = mounted.as_ref().unwrap_or(topic_filter);
+        let client = self.clients.get_mut(key);
+        if !client.is_some_and(|client| client.remove_subscription(topic_filter)) {
+            return ReasonCode::NoSubscriptionExisted;
+        }
+        self.remove_subscriber(topic_filter, key);
+        self.end_replay(key, topic_filter);
+        self.note(key, |client| Record::Unsubscribed {
+            client: Arc::clone(&client.identifier),
+            topic_filter: topic_filter.clone(),
+        });
+        ReasonCode::Success
+    }
+
+    /// Returns `true` if the packet that is being handled must continue in a later turn: its work is done for this one, or
+    /// its records have to wait.
+    fn must_stop(&mut self, id: ConnectionId, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
+        self.work.is_spent() || is_stored && self.is_throttled(id)
     }
 
     /// The filter with the mount point of the client before it, if there is one.
@@ -149,7 +278,11 @@ impl Broker {
         if mqtt_codec::levels(filter).take(MAXIMUM_LEVELS + 1).count() > MAXIMUM_LEVELS {
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        let is_new = !client.subscriptions.contains_key(filter);
+        let before = client.subscriptions.get(filter);
+        if before == Some(&state) {
+            return Ok(false); // nothing changes, and nothing is recorded
+        }
+        let is_new = before.is_none();
         let lacks_storage = self.is_above_limit && client.stored == Stored::Session;
         if is_new && (lacks_storage || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS) {
             return Err(ReasonCode::QuotaExceeded);

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use mqtt_broker::{ConnectionId, InputProgress};
 use mqtt_client::ClientError;
 use mqtt_session::{CloseReason, Defect};
 
@@ -229,11 +230,8 @@ impl World {
             Ok(())
         })?;
         link.broker_input.extend(&bytes);
-        let input = std::mem::take(&mut link.broker_input);
-        let mut rest = &input[..];
-        self.broker.handle_input(self.now, id, &mut rest);
+        self.broker_handles(index, id);
         let link = &mut self.links[index];
-        link.broker_input = rest.to_vec();
         if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
             link.answered_at = Some(self.now);
             self.accepted += 1;
@@ -241,6 +239,28 @@ impl World {
         }
         self.record(3, &bytes);
         self.ended_connections_send()
+    }
+
+    /// The broker handles the bytes of a connection, turn by turn.
+    fn broker_handles(&mut self, index: usize, id: ConnectionId) {
+        let input = std::mem::take(&mut self.links[index].broker_input);
+        let mut rest = &input[..];
+        while self.broker.handle_input(self.now, id, &mut rest) == InputProgress::Yielded {
+            self.broker.run_background(self.now);
+        }
+        self.links[index].broker_input = rest.to_vec();
+        self.broker.run_background(self.now);
+    }
+
+    /// Connections that have waited for something go on.
+    fn connections_resume(&mut self) {
+        while let Some(id) = self.broker.poll_resumable() {
+            let mut links = self.links.iter();
+            let index = links.position(|link| link.connection == Some(id));
+            if let Some(index) = index {
+                self.broker_handles(index, id);
+            }
+        }
     }
 
     /// Some bytes reach the client, or the end of the stream does.
@@ -399,6 +419,7 @@ impl World {
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are
     /// on their way before anything that follows from it.
     pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
+        self.connections_resume();
         while self.broker.poll_changed().is_some() {}
         for index in 0..self.links.len() {
             let connection = self.links[index].connection;

@@ -15,19 +15,12 @@ use super::committer::{Commit, Committer, Done};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
 use crate::record::payload_bytes;
 use crate::store::Timeline;
-use crate::{Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy};
+use crate::{
+    Backlog, Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy,
+};
 
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// With so many records an interval ends before its time, and those who make more wait for the disk.
-const MAXIMUM_WAITING: usize = 100_000;
-
-/// With so many bytes of payloads in them too.
-const MAXIMUM_BYTES: usize = 64 * 1024 * 1024;
-
-/// So many records may wait for room; clients that would make more are turned away before.
-const MAXIMUM_HELD: usize = 1_000_000;
 
 /// The way from the records of a turn into the store.
 #[derive(Debug)]
@@ -45,8 +38,12 @@ pub(super) struct Journal {
     unsynced: Vec<Record>,
     /// Records behind them, for the next commit.
     waiting: Vec<Record>,
-    /// The bytes of the payloads of both, and of the commit that is being made.
+    /// The number of the records of the commit that is being made.
+    committing: usize,
+    /// The bytes of the payloads of all three.
     bytes: usize,
+    /// With so much that is not on the disk for sure, an interval ends before its time: connections are throttled.
+    maximum_unsynced: Backlog,
     retry_at: Option<Instant>,
     /// Set while somebody waits for all that is recorded to be on the disk, whatever the policy says.
     is_sync_requested: bool,
@@ -108,13 +105,15 @@ impl Journal {
         broker.restore(clock.now, saved);
         // Sessions begin to expire now, and not again at the next start.
         store.sync(&broker.take_records(), clock)?;
-        Ok(Self::new(store, path, policy, waker)?)
+        let maximum_unsynced = broker.commit_backlog();
+        Ok(Self::new(store, path, policy, maximum_unsynced, waker)?)
     }
 
     pub(super) fn new(
         store: Store,
         path: &Path,
         policy: SyncPolicy,
+        maximum_unsynced: Backlog,
         waker: Arc<Waker>,
     ) -> std::io::Result<Self> {
         Ok(Self {
@@ -128,7 +127,9 @@ impl Journal {
             is_busy: false,
             unsynced: Vec::new(),
             waiting: Vec::new(),
+            committing: 0,
             bytes: 0,
+            maximum_unsynced,
             retry_at: None,
             is_sync_requested: false,
             is_saving: false,
@@ -150,20 +151,12 @@ impl Journal {
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Takes the records of a turn, behind those that wait.
-    ///
-    /// # Errors
-    /// If there has been no room for more of them than can be kept.
-    pub(super) fn record(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+    /// Takes the records of a turn, behind those that wait. The broker makes no more than it may: it knows `backlog`.
+    pub(super) fn record(&mut self, records: Vec<Record>) {
         self.bytes += payload_bytes(&records);
         match self.waiting.is_empty() {
             true => self.waiting = records,
             false => self.waiting.extend(records),
-        }
-        // Their messages are those of the queues, which have limits of their own.
-        match self.waiting.len() > MAXIMUM_HELD {
-            true => Err(StoreError::NoRoom),
-            false => Ok(()),
         }
     }
 
@@ -183,9 +176,12 @@ impl Journal {
         file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
 
-    /// Whether connections that await a commit have to stop making more records.
-    pub(super) fn is_behind(&self) -> bool {
-        self.retry_at.is_some() || self.is_too_much()
+    /// Returns what was recorded and is not durable yet.
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog {
+            records: self.waiting.len() + self.unsynced.len() + self.committing,
+            bytes: self.bytes,
+        }
     }
 
     /// Makes the next commit one that is on the disk when it is done.
@@ -195,7 +191,7 @@ impl Journal {
     }
 
     fn is_too_much(&self) -> bool {
-        self.waiting.len() + self.unsynced.len() > MAXIMUM_WAITING || self.bytes > MAXIMUM_BYTES
+        self.backlog().reaches(self.maximum_unsynced)
     }
 
     /// Begins a commit of all that waits, if it is time for one; says whether it did.
@@ -203,9 +199,11 @@ impl Journal {
     /// # Errors
     /// If that is not possible any more.
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
-        let is_due = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_due;
+        let is_late = self.poll_timeout().is_some_and(|due| due <= clock.now);
+        // Nobody makes records before what there is too much of is synced.
+        let is_due = is_late || self.is_too_much() && !self.unsynced.is_empty();
         let is_wanted = is_due || self.is_sync_requested;
+        let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_late;
         if has_to_wait || self.waiting.is_empty() && !is_wanted {
             return Ok(false);
         }
@@ -223,6 +221,7 @@ impl Journal {
         if let Some(store) = &mut self.store {
             store.set_limit(self.limit);
         }
+        self.committing = self.waiting.len();
         Commit {
             store: self.store.take(),
             path: self.path.clone(),
@@ -257,6 +256,7 @@ impl Journal {
 
     fn is_done(&mut self, done: Done) -> Result<Committed, StoreError> {
         self.is_busy = false;
+        self.committing = 0;
         self.unsynced.extend(done.records);
         match done.result {
             Ok(()) => {}

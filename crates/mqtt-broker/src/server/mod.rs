@@ -6,6 +6,7 @@ mod error;
 mod journal;
 mod reading;
 mod reserve;
+mod scheduling;
 mod signals;
 #[cfg(test)]
 mod slow_disk;
@@ -26,9 +27,9 @@ use mqtt_transport::{Listener, ReadBuffer};
 
 use self::journal::Journal;
 use self::reserve::Reserve;
+use self::scheduling::Schedule;
 use self::signals::SignalSource;
 use crate::checker::Checker;
-use crate::client::ClientKey;
 use crate::listening::{bind_listener, door, listen};
 use crate::peers::Peers;
 use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
@@ -58,9 +59,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long after a failure, such as too many open files, connections are accepted again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// While so many bytes wait for a peer, nothing is read from it.
-const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
-
 /// How long the end of the server may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,13 +72,10 @@ pub struct Server {
     journal: Option<Journal>,
     /// Connections that awaited a commit when the disk was found full.
     held: Vec<ConnectionId>,
-    /// Peers that are not read from until a commit is done.
-    paused: Vec<usize>,
-    /// Peers that are not read from until a queue is shorter, or until then.
-    crowding: Vec<(Instant, usize, ClientKey)>,
     peers: Peers,
-    /// Peers that may have more to read.
-    ready: Vec<usize>,
+    schedule: Schedule,
+    /// Listeners that may have more connections to accept.
+    accepting: Vec<usize>,
     /// Connections whose sockets have room again.
     writable: Vec<ConnectionId>,
     /// One buffer serves all peers that do not hold the start of a packet.
@@ -180,10 +175,9 @@ impl Server {
             broker,
             journal: None,
             held: Vec::new(),
-            paused: Vec::new(),
-            crowding: Vec::new(),
             peers: Peers::default(),
-            ready: Vec::new(),
+            schedule: Schedule::default(),
+            accepting: Vec::new(),
             writable: Vec::new(),
             spare_buffer: None,
             lingering: Vec::new(),
@@ -273,6 +267,7 @@ impl Server {
         self.wait(events)?;
         let now = Instant::now();
         let mut stop = false;
+        self.accept_more(now);
         for event in events.iter() {
             match event.token() {
                 STOP => stop = true,
@@ -288,10 +283,7 @@ impl Server {
             self.retry_accept = None;
             (0..self.listeners.len()).for_each(|index| self.accept(now, index));
         }
-        for index in std::mem::take(&mut self.ready) {
-            self.read(now, index);
-        }
-        self.end_crowding(now);
+        self.serve(now);
         #[cfg(unix)]
         if std::mem::take(&mut self.status_is_waiting) {
             self.tell_status(now);
@@ -314,12 +306,11 @@ impl Server {
             self.checker.as_ref().and_then(Checker::poll_timeout),
             self.journal.as_ref().and_then(Journal::poll_timeout),
             self.statistics_due,
-            self.crowding.first().map(|(until, ..)| *until),
         ];
         #[cfg(unix)]
-        let is_idle = self.ready.is_empty() && !self.is_dumping && !self.status_is_waiting;
+        let is_idle = !self.has_work() && !self.is_dumping && !self.status_is_waiting;
         #[cfg(not(unix))]
-        let is_idle = self.ready.is_empty() && !self.is_dumping;
+        let is_idle = !self.has_work() && !self.is_dumping;
         let timeout = match is_idle {
             false => Some(Duration::ZERO),
             true => {
@@ -335,11 +326,6 @@ impl Server {
 
     fn handle_timeout(&mut self, now: Instant) {
         if self.broker.poll_timeout().is_some_and(|due| due <= now) {
-            // The silence of those that are not read from says nothing.
-            let paused = self.paused.iter();
-            for id in paused.filter_map(|index| self.peers.get(*index)?.connection) {
-                self.broker.handle_unread(now, id);
-            }
             self.broker.handle_timeout(now);
         }
     }
@@ -362,16 +348,14 @@ impl Server {
         }
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         (self.retry_accept, self.statistics_due) = (None, None);
+        self.accepting.clear();
         self.broker.shut_down(Instant::now());
         loop {
             let now = Instant::now();
             self.check_passwords(now);
             self.handle_timeout(now);
             self.write(now)?;
-            for index in std::mem::take(&mut self.ready) {
-                self.read(now, index);
-            }
-            self.end_crowding(now);
+            self.serve(now);
             self.end_lingering(now);
             if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
                 if let Some(journal) = &mut self.journal {

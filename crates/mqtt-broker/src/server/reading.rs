@@ -1,4 +1,5 @@
-//! What the loop reads: new connections, the bytes of those that are there, and when nothing is read from one.
+//! Reads: new connections, and the bytes of those that are there. Whose turn it is is decided in `scheduling.rs`, and
+//! whether a connection has to wait in the core (`throttling.rs`).
 
 use std::time::Instant;
 
@@ -7,11 +8,13 @@ use mio::{Interest, Token};
 use mqtt_session::Excerpt;
 use mqtt_transport::ReadStatus;
 
-use super::{ACCEPT_PAUSE, Journal, MAXIMUM_UNWRITTEN, Server};
-use crate::crowding::PAUSE;
+use super::{ACCEPT_PAUSE, Server};
 use crate::log_limiter::LogEvent;
 use crate::peers::Peer;
-use crate::{CONNECTIONS, ConnectionId, EVENTS};
+use crate::{CONNECTIONS, ConnectionId, EVENTS, InputProgress};
+
+/// Connections that a listener accepts in one turn: those that are connected are served between.
+const MAXIMUM_ACCEPTED: usize = 32;
 
 impl Server {
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
@@ -21,7 +24,7 @@ impl Server {
         let Some(bound) = self.listeners.get(index) else {
             return;
         };
-        loop {
+        for _ in 0..MAXIMUM_ACCEPTED {
             let accepted = self.reserve.fill().and_then(|()| bound.listener.accept());
             let (mut stream, address) = match accepted {
                 Ok(Some(accepted)) => {
@@ -76,6 +79,15 @@ impl Server {
             };
             self.peers.insert(slot, peer);
         }
+        // There may be more, and readiness has told of them already.
+        self.accepting.push(index);
+    }
+
+    /// Accepts at the listeners that had more connections waiting than one turn takes.
+    pub(super) fn accept_more(&mut self, now: Instant) {
+        for index in std::mem::take(&mut self.accepting) {
+            self.accept(now, index);
+        }
     }
 
     fn has_too_many(&self, listener: usize) -> bool {
@@ -91,38 +103,29 @@ impl Server {
         };
         peer.stream.handle_event(event);
         peer.is_read_closed |= event.is_read_closed() || event.is_error();
-        if (event.is_readable() || event.is_read_closed() || event.is_error()) && !peer.is_ready {
-            peer.is_ready = true;
-            self.ready.push(index);
-        }
+        let has_input = event.is_readable() || event.is_read_closed() || event.is_error();
         if event.is_writable() {
             self.writable.extend(peer.connection);
         }
+        // One that waits is read from again when the broker names it, whatever has come meanwhile. Only its end may
+        // make the wait pointless.
+        let may_read = peer.progress == InputProgress::Drained || peer.is_read_closed;
+        if has_input && may_read {
+            self.read_again(index);
+        }
     }
 
-    /// Reads once from a peer and hands the bytes to the broker.
+    /// Reads once from a peer and hands the bytes to the broker; or hands it those again that it could not handle.
     pub(super) fn read(&mut self, now: Instant, index: usize) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        peer.is_ready = false;
+        peer.is_queued = false;
         let own = peer.buffer.take().or_else(|| self.spare_buffer.take());
         let mut buffer = own.unwrap_or_default();
-        let is_behind = self.journal.as_ref().is_some_and(Journal::is_behind);
-        let awaits_commit = |id| is_behind && self.broker.awaits_commit(id);
-        let is_paused = peer.connection.is_some_and(awaits_commit);
-        let blocked = is_paused
-            || peer.is_crowding
-            || peer.connection.is_some_and(|id| {
-                self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN
-                    || self.broker.is_waiting(id)
-            });
-        if is_paused && !std::mem::replace(&mut peer.is_paused, true) {
-            self.paused.push(index);
-        }
-        let status = match blocked {
-            true => Ok(ReadStatus::More),
-            false => buffer.fill(&mut peer.stream),
+        let status = match peer.progress {
+            InputProgress::Drained => buffer.fill(&mut peer.stream),
+            InputProgress::Yielded | InputProgress::Blocked => Ok(ReadStatus::More),
         };
         match peer.connection {
             Some(id) => {
@@ -131,12 +134,9 @@ impl Server {
                 }
                 let mut input = buffer.unread();
                 let available = input.len();
-                self.broker.handle_input(now, id, &mut input);
+                peer.progress = self.broker.handle_input(now, id, &mut input);
+                peer.is_heavy = self.broker.has_spent_budget();
                 buffer.consume(available - input.len());
-                if let Some(client) = self.broker.take_crowded(id).filter(|_| !peer.is_crowding) {
-                    peer.is_crowding = true;
-                    self.crowding.push((now + PAUSE, index, client));
-                }
             }
             None => buffer.clear(),
         }
@@ -155,13 +155,11 @@ impl Server {
             return self.close(now, id, index);
         }
         match (status, peer.connection) {
-            // Tried again when something was written, its password was checked, or a commit is done.
-            (Ok(ReadStatus::More), _) if blocked => {}
-            (Ok(ReadStatus::More), _) => {
-                peer.is_ready = true;
-                self.ready.push(index);
-            }
-            (Ok(ReadStatus::Drained), _) => {}
+            // The broker names it when it may go on.
+            (Ok(ReadStatus::More | ReadStatus::Drained), Some(_))
+                if peer.progress == InputProgress::Blocked => {}
+            (Ok(ReadStatus::Drained), _) if peer.progress == InputProgress::Drained => {}
+            (Ok(ReadStatus::More | ReadStatus::Drained), _) => self.read_again(index),
             (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
                 // TLS and the like say why.
                 let explained = status.err().filter(|error| error.get_ref().is_some());
@@ -177,22 +175,6 @@ impl Server {
                 self.end_unreadable(now, id, index);
             }
             (Ok(ReadStatus::Closed) | Err(_), None) => self.peers.remove(index),
-        }
-    }
-
-    /// Reads again from those who have filled a queue, once it is shorter or their time is over.
-    pub(super) fn end_crowding(&mut self, now: Instant) {
-        if self.crowding.is_empty() {
-            return;
-        }
-        let crowding = std::mem::take(&mut self.crowding);
-        for (until, index, client) in crowding {
-            if now < until && self.broker.is_crowded(now, client) {
-                self.crowding.push((until, index, client));
-            } else if let Some(peer) = self.peers.get_mut(index) {
-                peer.is_crowding = false; // or another, at this place, which is none
-                self.read_again(index);
-            }
         }
     }
 }

@@ -12,7 +12,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::{Journal, Server};
-use crate::{Clock, Saved, Settings, Store, SyncPolicy};
+use crate::{Backlog, Clock, Limits, Saved, Settings, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -79,9 +79,17 @@ impl StorageBackend for SlowDisk {
 
 /// A server with its store on this disk, which ends with the test.
 fn serve(disk: SlowDisk) -> SocketAddr {
+    serve_with(disk, Limits::default())
+}
+
+fn serve_with(disk: SlowDisk, limits: Limits) -> SocketAddr {
     let (tell, address) = mpsc::channel();
     thread::spawn(move || {
-        let mut server = Server::bind(Settings::default(), &[0]).unwrap();
+        let settings = Settings {
+            limits,
+            ..Settings::default()
+        };
+        let mut server = Server::bind(settings, &[0]).unwrap();
         server.open().unwrap();
         let store = Store::with_backend(disk, Clock::now()).unwrap();
         server.broker.record_changes();
@@ -89,7 +97,8 @@ fn serve(disk: SlowDisk) -> SocketAddr {
             .broker
             .restore(std::time::Instant::now(), Saved::default());
         let waker = Arc::clone(&server.waker);
-        let journal = Journal::new(store, Path::new("none"), SyncPolicy::Always, waker);
+        let backlog = server.broker.commit_backlog();
+        let journal = Journal::new(store, Path::new("none"), SyncPolicy::Always, backlog, waker);
         server.journal = Some(journal.unwrap());
         tell.send(server.addresses().next().unwrap()).unwrap();
         server.run().unwrap();
@@ -212,4 +221,140 @@ fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
     assert_eq!(publisher.next(), PacketType::Pingresp);
     assert_eq!(keeper.next(), PacketType::Publish);
     assert_eq!(keeper.next(), PacketType::Publish);
+}
+
+/// Few records may wait for the disk, and a connection gets little work done in one turn.
+fn small_limits() -> Limits {
+    let records = |records| Backlog {
+        records,
+        bytes: usize::MAX,
+    };
+    Limits {
+        commit_backlog: records(200),
+        maximum_commit_backlog: records(400),
+        work_per_connection: 100,
+        work_per_turn: 400,
+        maximum_packet_size: 10_000_000,
+        ..Limits::default()
+    }
+}
+
+/// More bytes than the system holds between two sockets.
+const FLOOD: usize = 30_000_000;
+
+impl Peer {
+    /// Sends bytes until the broker takes no more of them for a while; returns the number of bytes that it took.
+    fn flood(&mut self, bytes: &[u8]) -> usize {
+        let patience = Duration::from_millis(300);
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    fn ping(&mut self) {
+        self.send(&[Packet::Pingreq]);
+        assert_eq!(self.next(), PacketType::Pingresp);
+    }
+}
+
+fn encode(packets: &[Packet<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for packet in packets {
+        packet
+            .encode(ProtocolVersion::V3_1_1, u32::MAX, &mut bytes)
+            .unwrap();
+    }
+    bytes
+}
+
+/// Messages of QoS 0 promise nothing, and their records wait for the disk all the same.
+#[test]
+fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
+    let disk = SlowDisk::new();
+    let address = serve_with(disk.clone(), small_limits());
+    let mut bystander = Peer::connect(address, "bystander", true);
+    let mut publisher = Peer::connect(address, "publisher", true);
+    let topic_name = TopicName::new("kept").unwrap();
+    let message = Message {
+        retain: true,
+        ..Message::new(topic_name, vec![b'x'; 1000])
+    };
+    let packet = encode(&[Packet::Publish(message.publish(Delivery::AtMostOnce))]);
+    let packets = packet.repeat(FLOOD / packet.len());
+    disk.hold_up(true);
+    let sent = publisher.flood(&packets);
+    assert!(sent < packets.len(), "the broker read everything");
+    (0..100).for_each(|_| bystander.ping());
+
+    disk.hold_up(false);
+    // The rest of the message that is cut off, and no others.
+    let rest = packet.len() - sent % packet.len();
+    publisher
+        .stream
+        .write_all(&packets[sent..sent + rest])
+        .unwrap();
+    publisher.ping();
+    bystander.ping();
+}
+
+/// One SUBSCRIBE makes more records than may wait; it is answered when all of them are stored.
+#[test]
+fn large_subscribe_is_continued_commit_by_commit() {
+    let disk = SlowDisk::new();
+    let address = serve_with(disk.clone(), small_limits());
+    let mut bystander = Peer::connect(address, "bystander", true);
+    let mut subscriber = Peer::connect(address, "subscriber", false);
+    let subscription = |number| Subscription {
+        topic_filter: TopicFilter::new(&format!("filter/{number}")).unwrap(),
+        options: SubscriptionOptions::new(QoS::AtLeastOnce),
+    };
+    disk.hold_up(true);
+    subscriber.send(&[Packet::Subscribe(Subscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        subscriptions: (0..3000).map(subscription).collect(),
+        properties: SubscribeProperties::default(),
+    })]);
+    disk.wait_for_sync();
+    (0..100).for_each(|_| bystander.ping());
+    assert!(subscriber.has_nothing());
+    disk.hold_up(false);
+    assert_eq!(subscriber.next(), PacketType::Suback);
+}
+
+/// Each message makes a record for each of many sessions. The publisher waits for the disk between two messages.
+#[test]
+fn publisher_to_many_sessions_waits_for_the_disk() {
+    let disk = SlowDisk::new();
+    let address = serve_with(disk.clone(), small_limits());
+    for number in 0..300 {
+        let mut sleeper = Peer::connect(address, &format!("sleeper{number}"), false);
+        sleeper.subscribe("kept");
+    }
+    let mut bystander = Peer::connect(address, "bystander", true);
+    let mut publisher = Peer::connect(address, "publisher", true);
+    let kept = message("kept");
+    let delivery = |number| Delivery::AtLeastOnce {
+        packet_identifier: PacketIdentifier::new(number).unwrap(),
+        dup: false,
+    };
+    disk.hold_up(true);
+    let packets: Vec<_> = (1..=20)
+        .map(|number| Packet::Publish(kept.publish(delivery(number))))
+        .collect();
+    publisher.send(&packets);
+    disk.wait_for_sync();
+    (0..100).for_each(|_| bystander.ping());
+    assert!(publisher.has_nothing(), "acknowledged before it is durable");
+    disk.hold_up(false);
+    for _ in &packets {
+        assert_eq!(publisher.next(), PacketType::Puback);
+    }
+    bystander.ping();
 }

@@ -4,15 +4,25 @@
 use std::time::Instant;
 
 use super::journal::{Committed, Journal};
-use super::{LINGER, MAXIMUM_UNWRITTEN, Server, ServerError};
-use crate::{Clock, ConnectionId, EVENTS};
+use super::{LINGER, Server, ServerError};
+use crate::{Clock, ConnectionId, EVENTS, InputProgress};
+
+/// How often one turn looks for output that has come while it was writing.
+const MAXIMUM_PASSES: usize = 4;
+
+/// The bytes that are written in one turn, in all. Copies of large messages for many clients would else take long.
+const MAXIMUM_WRITTEN: usize = 16 * 1024 * 1024;
+
+/// Below this number of bytes, connections are written to in the order of their numbers.
+const SMALL_OUTPUT: usize = 64 * 1024;
 
 impl Server {
     /// Writes what there is and waits for no commit, and begins the commit of what this turn has recorded.
     pub(super) fn write(&mut self, now: Instant) -> Result<(), ServerError> {
         self.end_commit(now)?;
         let mut changed = std::mem::take(&mut self.writable);
-        loop {
+        let mut written = 0;
+        for _ in 0..MAXIMUM_PASSES {
             // Writing gives more to say: there is room in a window, or a socket and its client's will.
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
             if changed.is_empty() {
@@ -20,36 +30,56 @@ impl Server {
             }
             changed.sort_unstable();
             changed.dedup();
-            for id in changed.drain(..) {
+            // Small outputs go first: an answer to a ping does not wait for the messages of others.
+            changed.sort_by_key(|id| self.broker.output(*id).len() / SMALL_OUTPUT);
+            let mut ids = std::mem::take(&mut changed).into_iter();
+            for id in ids.by_ref() {
+                written += self.broker.output(id).len();
                 if let Err(index) = self.write_to(now, id) {
                     self.broker.handle_close(now, id);
                     self.close(now, id, index);
                 }
+                if written >= MAXIMUM_WRITTEN {
+                    break;
+                }
             }
+            changed.extend(ids);
         }
-        self.begin_commit()
+        self.writable = changed; // the rest has its turn after what has come meanwhile
+        self.writable
+            .extend(std::iter::from_fn(|| self.broker.poll_changed()));
+        self.begin_commit()?;
+        // Commits and written output let connections go on, in the next turn.
+        self.resume_connections();
+        Ok(())
     }
 
     fn begin_commit(&mut self) -> Result<(), ServerError> {
-        if let Some(journal) = &mut self.journal {
-            journal.record(self.broker.take_records())?;
-            journal.set_limit(self.broker.limits.maximum_store_bytes);
-            let is_above_limit = journal.is_above_limit();
-            if is_above_limit && !self.broker.is_above_limit {
-                let limit = self.broker.limits.maximum_store_bytes;
-                log::warn!(
-                    target: EVENTS,
-                    "The store is above max_store_bytes ({limit}). Until it is smaller, no more is accepted that would \
-                     have to be stored."
-                );
-            } else if !is_above_limit && self.broker.is_above_limit {
-                log::info!(target: EVENTS, "The store is below max_store_bytes again.");
-            }
-            self.broker.set_above_limit(is_above_limit);
-            if journal.begin(Clock::now())? {
-                self.broker.commit_begins();
-            }
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        // The records of a publication are committed together, and the promises of others with them.
+        if self.broker.holds_records() {
+            return Ok(());
         }
+        journal.record(self.broker.take_records());
+        journal.set_limit(self.broker.limits.maximum_store_bytes);
+        let is_above_limit = journal.is_above_limit();
+        if is_above_limit && !self.broker.is_above_limit {
+            let limit = self.broker.limits.maximum_store_bytes;
+            log::warn!(
+                target: EVENTS,
+                "The store is above max_store_bytes ({limit}). Until it is smaller, no more is accepted that would \
+                 have to be stored."
+            );
+        } else if !is_above_limit && self.broker.is_above_limit {
+            log::info!(target: EVENTS, "The store is below max_store_bytes again.");
+        }
+        self.broker.set_above_limit(is_above_limit);
+        if journal.begin(Clock::now())? {
+            self.broker.commit_begins();
+        }
+        self.broker.set_backlog(journal.backlog());
         Ok(())
     }
 
@@ -60,14 +90,10 @@ impl Server {
             None => {}
             Some(Committed::All) => {
                 self.broker.set_full(false);
+                let backlog = self.journal.as_ref().map(Journal::backlog);
+                self.broker.set_backlog(backlog.unwrap_or_default());
                 self.broker.commit_ends();
                 self.held.clear();
-                for index in std::mem::take(&mut self.paused) {
-                    if let Some(peer) = self.peers.get_mut(index) {
-                        peer.is_paused = false; // or another, at this place, which is none
-                        self.read_again(index);
-                    }
-                }
             }
             Some(Committed::NoRoom) => {
                 self.broker.set_full(true);
@@ -80,16 +106,6 @@ impl Server {
         Ok(())
     }
 
-    /// There may be more to read from this peer.
-    pub(super) fn read_again(&mut self, index: usize) {
-        if let Some(peer) = self.peers.get_mut(index) {
-            if !peer.is_ready {
-                peer.is_ready = true;
-                self.ready.push(index);
-            }
-        }
-    }
-
     /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
     fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
         let Some(index) = self.peers.index_of(id) else {
@@ -98,16 +114,10 @@ impl Server {
         let Some(peer) = self.peers.get_mut(index) else {
             return Ok(());
         };
-        let was_blocked = self.broker.whole_output(id).len() >= MAXIMUM_UNWRITTEN;
         let output = self.broker.output(id);
         match peer.stream.write(output) {
             Ok(0) => {} // not even what waits in the layers, perhaps
-            Ok(count) => {
-                self.broker.consume_output(now, id, count);
-                if was_blocked {
-                    self.read_again(index);
-                }
-            }
+            Ok(count) => self.broker.consume_output(now, id, count),
             Err(_) => return Err(index),
         }
         if self.broker.has_ended(id) {
@@ -153,6 +163,7 @@ impl Server {
         };
         peer.connection = None;
         peer.buffer = None;
+        peer.progress = InputProgress::Drained;
         if peer.stream.shut_down_writing().is_err() {
             return self.peers.remove(index);
         }

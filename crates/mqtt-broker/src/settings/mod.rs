@@ -173,6 +173,32 @@ pub struct Limits {
     pub upgrade_qos: bool,
     /// `sys_interval`: how often the topics below `$SYS` are renewed; never if zero.
     pub sys_interval: Duration,
+    /// Units of work that one connection may cause in one turn.
+    pub work_per_connection: usize,
+    /// Units of work in one turn for all connections that spend their own budget.
+    pub work_per_turn: usize,
+    /// Bytes of output that may wait for a peer. One message more may be added to less than that.
+    pub maximum_unwritten: usize,
+    /// Uncommitted records above which connections that made some of them are throttled.
+    pub commit_backlog: Backlog,
+    /// Uncommitted records above which nothing is handled that can make more.
+    pub maximum_commit_backlog: Backlog,
+}
+
+/// An amount of records that wait for a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Their number.
+    pub records: usize,
+    /// The bytes of their payloads.
+    pub bytes: usize,
+}
+
+impl Backlog {
+    /// Returns `true` if one of the two numbers has reached that of `limit`.
+    pub(crate) fn reaches(self, limit: Self) -> bool {
+        self.records >= limit.records || self.bytes >= limit.bytes
+    }
 }
 
 /// What is logged, and where to.
@@ -246,6 +272,18 @@ impl Default for Limits {
             queue_qos_0: false,
             upgrade_qos: false,
             sys_interval: Duration::from_secs(10),
+            work_per_connection: 2000,
+            work_per_turn: 8000,
+            maximum_unwritten: 1024 * 1024,
+            // Enough for one commit to be worth its sync, and few enough that it takes well below a second.
+            commit_backlog: Backlog {
+                records: 20_000,
+                bytes: 16 * 1024 * 1024,
+            },
+            maximum_commit_backlog: Backlog {
+                records: 80_000,
+                bytes: 64 * 1024 * 1024,
+            },
         }
     }
 }

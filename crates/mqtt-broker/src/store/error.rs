@@ -13,8 +13,6 @@ pub enum StoreError {
     Damaged(&'static str),
     /// It cannot be read or written. What was to be written is not durable.
     Access(Box<redb::Error>),
-    /// The disk has been full for too long.
-    NoRoom,
     /// The thread that uses it has ended.
     Gone,
     /// The disk has not answered in time.
@@ -28,7 +26,7 @@ impl StoreError {
             Self::Damaged(_) => true,
             Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
                 if io.kind() != io::ErrorKind::InvalidData),
-            Self::Access(_) | Self::NoRoom | Self::Gone | Self::TooSlow => false,
+            Self::Access(_) | Self::Gone | Self::TooSlow => false,
         }
     }
 
@@ -53,7 +51,6 @@ impl fmt::Display for StoreError {
             Self::Open(path, _) => write!(f, "cannot open the store {}", path.display()),
             Self::Damaged(what) => write!(f, "the store is damaged or not this broker's: {what}"),
             Self::Access(_) => f.write_str("cannot use the store"),
-            Self::NoRoom => f.write_str("there was no room in the store for too long"),
             Self::Gone => f.write_str("the store is not usable any more: see the message above"),
             Self::TooSlow => f.write_str("the disk of the store has not answered in time"),
         }
@@ -64,7 +61,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, error) | Self::Access(error) => Some(error),
-            Self::Damaged(_) | Self::NoRoom | Self::Gone | Self::TooSlow => None,
+            Self::Damaged(_) | Self::Gone | Self::TooSlow => None,
         }
     }
 }

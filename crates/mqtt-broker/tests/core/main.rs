@@ -6,4 +6,6 @@ mod messages;
 mod replays;
 mod sessions;
 mod shares;
+mod throttling;
+mod work;
 mod world;

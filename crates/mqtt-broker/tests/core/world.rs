@@ -127,39 +127,47 @@ impl Peer {
         let mut messages = Vec::new();
         loop {
             self.take(world);
-            let bytes = std::mem::take(&mut self.received);
-            let mut input = &bytes[..];
-            let mut answers = Vec::new();
-            while let Some(packet) = self.decoder.decode(&mut input).unwrap() {
-                match packet {
-                    Packet::Publish(publish) => {
-                        messages.push(line(&publish));
-                        let ack = |id| Ack::new(id, ReasonCode::Success);
-                        match publish.delivery {
-                            Delivery::AtMostOnce => {}
-                            Delivery::AtLeastOnce {
-                                packet_identifier, ..
-                            } => {
-                                answers.push(Packet::Puback(ack(packet_identifier)));
-                            }
-                            Delivery::ExactlyOnce {
-                                packet_identifier, ..
-                            } => {
-                                answers.push(Packet::Pubrec(ack(packet_identifier)));
-                                answers.push(Packet::Pubcomp(ack(packet_identifier)));
-                            }
-                        }
-                    }
-                    Packet::Pubrel(_) => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            self.received = input.to_vec();
-            if answers.is_empty() {
+            let before = messages.len();
+            messages.extend(self.decode_messages(world));
+            if messages.len() == before && world.broker.output(self.id).is_empty() {
                 return messages;
             }
-            answers.iter().for_each(|answer| self.send(world, answer));
         }
+    }
+
+    /// The messages among the bytes that were received, each acknowledged.
+    pub(crate) fn decode_messages(&mut self, world: &mut World) -> Vec<String> {
+        let mut messages = Vec::new();
+        let bytes = std::mem::take(&mut self.received);
+        let mut input = &bytes[..];
+        let mut answers = Vec::new();
+        while let Some(packet) = self.decoder.decode(&mut input).unwrap() {
+            match packet {
+                Packet::Publish(publish) => {
+                    messages.push(line(&publish));
+                    let ack = |id| Ack::new(id, ReasonCode::Success);
+                    match publish.delivery {
+                        Delivery::AtMostOnce => {}
+                        Delivery::AtLeastOnce {
+                            packet_identifier, ..
+                        } => {
+                            answers.push(Packet::Puback(ack(packet_identifier)));
+                        }
+                        Delivery::ExactlyOnce {
+                            packet_identifier, ..
+                        } => {
+                            answers.push(Packet::Pubrec(ack(packet_identifier)));
+                            answers.push(Packet::Pubcomp(ack(packet_identifier)));
+                        }
+                    }
+                }
+                Packet::Pubrel(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.received = input.to_vec();
+        answers.iter().for_each(|answer| self.send(world, answer));
+        messages
     }
 
     pub(crate) fn take(&mut self, world: &mut World) {

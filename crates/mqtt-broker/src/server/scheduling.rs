@@ -1,0 +1,82 @@
+//! The order in which connections are served: a light queue and a heavy one.
+//!
+//! A connection that spent its budget of work the last time is heavy. In each turn all light connections are served, each
+//! with its own budget, and then heavy ones in a circle while the budget of the turn lasts. So a client that sends a
+//! ping waits for one turn at most, however many others keep the broker busy.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::Server;
+
+/// The places of the peers that are to be served.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    light: Vec<usize>,
+    heavy: VecDeque<usize>,
+}
+
+impl Schedule {
+    pub(super) fn is_empty(&self) -> bool {
+        self.light.is_empty() && self.heavy.is_empty()
+    }
+}
+
+impl Server {
+    /// The peer is to be served in this turn, if it was not yet.
+    pub(super) fn read_again(&mut self, index: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if std::mem::replace(&mut peer.is_queued, true) {
+            return;
+        }
+        match peer.is_heavy {
+            true => self.schedule.heavy.push_back(index),
+            false => self.schedule.light.push(index),
+        }
+    }
+
+    /// Serves the connections of this turn.
+    pub(super) fn serve(&mut self, now: Instant) {
+        self.resume_connections();
+        for index in std::mem::take(&mut self.schedule.light) {
+            self.read(now, index);
+        }
+        self.serve_heavy(now);
+        self.broker.run_background(now);
+    }
+
+    /// Returns `true` if there is something to do without a further event.
+    pub(super) fn has_work(&mut self) -> bool {
+        !self.schedule.is_empty()
+            || !self.accepting.is_empty()
+            || !self.writable.is_empty()
+            || self.broker.has_background_work()
+    }
+
+    /// At least one is served in each turn.
+    fn serve_heavy(&mut self, now: Instant) {
+        let mut left = self.broker.work_per_turn();
+        for _ in 0..self.schedule.heavy.len() {
+            let Some(index) = self.schedule.heavy.pop_front() else {
+                return;
+            };
+            self.read(now, index);
+            let done = self.broker.work_done();
+            if done >= left {
+                return;
+            }
+            left -= done;
+        }
+    }
+
+    /// Queues the connections that have waited for something, and may go on.
+    pub(super) fn resume_connections(&mut self) {
+        while let Some(id) = self.broker.poll_resumable() {
+            if let Some(index) = self.peers.index_of(id) {
+                self.read_again(index);
+            }
+        }
+    }
+}
