@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use crate::PATIENCE;
 
@@ -40,6 +41,15 @@ struct Record {
 impl Proxy {
     /// Passes all connections on to this server. It ends with the process.
     pub fn start(server: SocketAddr) -> Self {
+        Self::start_with(server, None)
+    }
+
+    /// As `start`; each direction of a connection carries so many bytes in a second.
+    pub fn start_slow(server: SocketAddr, bytes_per_second: usize) -> Self {
+        Self::start_with(server, Some(bytes_per_second))
+    }
+
+    fn start_with(server: SocketAddr, rate: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         let record = Arc::new(Record::default());
@@ -50,8 +60,8 @@ impl Proxy {
                     return;
                 };
                 let index = shared.add();
-                pass(&shared, index, From::Client, &client, &server);
-                pass(&shared, index, From::Server, &server, &client);
+                pass(&shared, index, From::Client, &client, &server, rate);
+                pass(&shared, index, From::Server, &server, &client, rate);
             }
         });
         Self { address, record }
@@ -102,7 +112,14 @@ impl Record {
 }
 
 /// Copies in a thread of its own until one side ends, and passes the end on.
-fn pass(record: &Arc<Record>, index: usize, from: From, source: &TcpStream, target: &TcpStream) {
+fn pass(
+    record: &Arc<Record>,
+    index: usize,
+    from: From,
+    source: &TcpStream,
+    target: &TcpStream,
+    rate: Option<usize>,
+) {
     let record = Arc::clone(record);
     let mut source = source.try_clone().expect("a socket can be shared");
     let mut target = target.try_clone().expect("a socket can be shared");
@@ -114,6 +131,9 @@ fn pass(record: &Arc<Record>, index: usize, from: From, source: &TcpStream, targ
             record.changed.notify_all();
             if target.write_all(&block[..length]).is_err() {
                 break;
+            }
+            if let Some(rate) = rate {
+                thread::sleep(Duration::from_secs_f64(length as f64 / rate as f64));
             }
         }
         record.lock()[index].client_ended |= from == From::Client;

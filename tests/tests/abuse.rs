@@ -355,3 +355,110 @@ fn without_free_descriptors_reload_status_and_log_rotation_work() {
     drop(crowd);
     RawClient::connect(address, 4, "later").ping();
 }
+
+/// Runs an attack, and returns the number of pings that were answered to a bystander before its end.
+fn pings_during(broker: &Broker, attack: impl FnOnce() + Send + 'static) -> usize {
+    let mut other = bystander(broker);
+    let attack = std::thread::spawn(attack);
+    let mut pings = 0;
+    while !attack.is_finished() {
+        other.ping();
+        pings += 1;
+    }
+    attack.join().unwrap();
+    pings
+}
+
+/// The broker handles an attack in many pieces, and answers others between them.
+const PIECES: usize = 20;
+
+fn subscribe(filters: impl Iterator<Item = String>) -> Vec<u8> {
+    let filters = filters.flat_map(|filter| [text(&filter), vec![0]].concat());
+    packet(0x82, &[vec![0, 1], filters.collect()].concat())
+}
+
+/// Reads a SUBACK with this number of reason codes, whose length takes three bytes.
+fn read_suback(client: &mut RawClient, count: usize) {
+    assert_eq!(client.read(count + 6)[0], 0x90);
+}
+
+#[test]
+fn others_are_served_during_a_subscribe_that_repeats_a_filter() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let mut publisher = RawClient::connect(broker.address(), 4, "publisher");
+    for number in 0..1000 {
+        let topic = text(&format!("r/{number}"));
+        publisher.send(&packet(0x31, &[&topic[..], b"x"].concat()));
+    }
+    publisher.ping();
+    let mut client = RawClient::connect(broker.address(), 4, "greedy");
+    let pings = pings_during(&broker, move || {
+        let count = 400_000;
+        client.send(&subscribe((0..count).map(|_| "#".to_owned())));
+        read_suback(&mut client, count);
+        // Each retained message comes once.
+        let messages = (0..1000).map(|n| 5 + format!("r/{n}").len()).sum();
+        client.read(messages);
+        client.ping();
+    });
+    assert!(pings > PIECES, "{pings}");
+}
+
+#[test]
+fn others_are_served_during_many_shared_subscriptions_and_their_end() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let mut client = RawClient::connect(broker.address(), 4, "greedy");
+    let pings = pings_during(&broker, move || {
+        let count = 50_000;
+        client.send(&subscribe((0..count).map(|n| format!("$share/{n}/a"))));
+        read_suback(&mut client, count);
+    });
+    assert!(pings > PIECES, "{pings}");
+    // The session has ended with the connection.
+    let address = broker.address();
+    let pings = pings_during(&broker, move || {
+        (0..PIECES).for_each(|number| RawClient::connect(address, 4, &format!("{number}")).ping());
+    });
+    assert!(pings > PIECES, "{pings}");
+}
+
+#[test]
+fn others_are_served_between_messages_that_match_thousands_of_filters() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "");
+    let mut greedy = RawClient::connect(broker.address(), 4, "greedy");
+    const LEVELS: usize = 12;
+    fn level(number: usize, bit: usize) -> &'static str {
+        ["a", "+"][number >> bit & 1]
+    }
+    let filter = |number: usize| {
+        let levels: Vec<_> = (0..LEVELS).map(|bit| level(number, bit)).collect();
+        levels.join("/")
+    };
+    let count = 1 << LEVELS;
+    greedy.send(&subscribe((0..count).map(filter)));
+    assert_eq!(greedy.read(count + 5)[0], 0x90);
+    let mut publisher = RawClient::connect(broker.address(), 4, "publisher");
+    let pings = pings_during(&broker, move || {
+        let message = packet(0x30, &[&text(&filter(0))[..], b"x"].concat());
+        publisher.send(&message.repeat(200));
+        publisher.ping();
+    });
+    assert!(pings > PIECES, "{pings}");
+    let message = packet(0x30, &[&text(&filter(0))[..], b"x"].concat());
+    assert_eq!(greedy.read(message.len() * 200), message.repeat(200));
+}
+
+#[test]
+fn others_are_served_while_many_connect_at_once() {
+    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
+    let address = broker.address();
+    let pings = pings_during(&broker, move || {
+        let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
+        let mut crowd: Vec<_> = (0..1000).map(|_| RawClient::open(address)).collect();
+        crowd.iter_mut().for_each(|client| client.send(connect));
+        for client in &mut crowd {
+            assert_eq!(client.read(4), [0x20, 2, 0, 0]);
+        }
+    });
+    assert!(pings > PIECES, "{pings}");
+}
