@@ -47,7 +47,7 @@ fn subscriber_on_a_slow_link_gets_large_messages(qos: u8) {
     }
     let output = subscriber.wait().success().output;
     assert_eq!(output.len(), COUNT * SIZE);
-    let mut received = output.clone();
+    let mut received = output;
     received.dedup();
     assert_eq!(received, b"abcd");
     assert_eq!(proxy.sent().len(), 1, "one connection was enough");

@@ -25,6 +25,8 @@ const MAXIMUM_UNANSWERED: u16 = 1000;
 pub(crate) struct Throttle {
     /// The records that were taken and are not durable, as the commit queue reports them.
     taken: Backlog,
+    /// Those of them that the commit in progress makes durable.
+    committing: Backlog,
     /// The bytes of the first records that were not taken.
     own_bytes: usize,
     /// The number of the records that `own_bytes` includes.
@@ -61,10 +63,14 @@ impl Throttle {
 
     pub(crate) fn commit_begins(&mut self) {
         self.begun += 1;
+        self.committing = self.taken;
     }
 
     pub(crate) fn commit_ends(&mut self) {
         self.done = self.begun;
+        let committed = std::mem::take(&mut self.committing);
+        self.taken.records = self.taken.records.saturating_sub(committed.records);
+        self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
     }
 
     /// The commit that will contain the records that are made now.
@@ -84,8 +90,8 @@ impl Throttle {
 }
 
 impl Broker {
-    /// The records that were taken with [`Broker::take_records`] and are not durable yet. The caller reports them
-    /// whenever the amount changes, so that the broker throttles those who make records while the store is behind.
+    /// Sets the amount of the records that were taken with [`Broker::take_records`] and are not durable. A caller needs it
+    /// whose commits are not all durable when they end, as the broker counts the others itself.
     pub fn set_backlog(&mut self, backlog: Backlog) {
         self.throttle.taken = backlog;
         self.resume_after_commit();

@@ -120,7 +120,9 @@ impl World {
 
     fn fire_timers(&mut self) {
         let now = self.now;
-        self.broker.handle_timeout(now);
+        while self.broker.poll_timeout().is_some_and(|due| due <= now) {
+            self.broker.handle_timeout(now); // some of many at a time
+        }
         for index in 0..self.clients.len() {
             if self.clients[index].link.is_some() {
                 self.clients[index].core.handle_timeout(now);

@@ -216,8 +216,30 @@ impl World {
             self.record(3, &bytes);
             return self.ended_connections_send();
         }
+        link.broker_input.extend(&bytes);
+        self.broker_handles(index, id)?;
+        let link = &mut self.links[index];
+        if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
+            link.answered_at = Some(self.now);
+            self.accepted += 1;
+            link.accepted = self.accepted;
+        }
+        self.record(3, &bytes);
+        self.ended_connections_send()
+    }
+
+    /// The broker handles the bytes of a connection, turn by turn. What it leaves has not reached it.
+    fn broker_handles(&mut self, index: usize, id: ConnectionId) -> Result<(), Violation> {
+        let input = std::mem::take(&mut self.links[index].broker_input);
+        let mut rest = &input[..];
+        while self.broker.handle_input(self.now, id, &mut rest) == InputProgress::Yielded {
+            self.broker.run_background(self.now);
+        }
+        let link = &mut self.links[index];
+        link.broker_input = rest.to_vec();
+        let handled = &input[..input.len() - rest.len()];
         let client = &mut self.clients[link.client];
-        link.broker_got.read(&bytes, |packet| {
+        link.broker_got.read(handled, |packet| {
             if packet.kind == 1 {
                 link.clean_start = packet.clean_start;
                 client.clean_start = packet.clean_start;
@@ -229,38 +251,20 @@ impl World {
             client.down.answered(&packet);
             Ok(())
         })?;
-        link.broker_input.extend(&bytes);
-        self.broker_handles(index, id);
-        let link = &mut self.links[index];
-        if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
-            link.answered_at = Some(self.now);
-            self.accepted += 1;
-            link.accepted = self.accepted;
-        }
-        self.record(3, &bytes);
-        self.ended_connections_send()
-    }
-
-    /// The broker handles the bytes of a connection, turn by turn.
-    fn broker_handles(&mut self, index: usize, id: ConnectionId) {
-        let input = std::mem::take(&mut self.links[index].broker_input);
-        let mut rest = &input[..];
-        while self.broker.handle_input(self.now, id, &mut rest) == InputProgress::Yielded {
-            self.broker.run_background(self.now);
-        }
-        self.links[index].broker_input = rest.to_vec();
         self.broker.run_background(self.now);
+        Ok(())
     }
 
     /// Connections that have waited for something go on.
-    fn connections_resume(&mut self) {
+    fn connections_resume(&mut self) -> Result<(), Violation> {
         while let Some(id) = self.broker.poll_resumable() {
             let mut links = self.links.iter();
             let index = links.position(|link| link.connection == Some(id));
             if let Some(index) = index {
-                self.broker_handles(index, id);
+                self.broker_handles(index, id)?;
             }
         }
+        Ok(())
     }
 
     /// Some bytes reach the client, or the end of the stream does.
@@ -419,7 +423,7 @@ impl World {
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are
     /// on their way before anything that follows from it.
     pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
-        self.connections_resume();
+        self.connections_resume()?;
         while self.broker.poll_changed().is_some() {}
         for index in 0..self.links.len() {
             let connection = self.links[index].connection;

@@ -91,8 +91,8 @@ impl Server {
             Some(Committed::All) => {
                 self.broker.set_full(false);
                 let backlog = self.journal.as_ref().map(Journal::backlog);
-                self.broker.set_backlog(backlog.unwrap_or_default());
                 self.broker.commit_ends();
+                self.broker.set_backlog(backlog.unwrap_or_default());
                 self.held.clear();
             }
             Some(Committed::NoRoom) => {

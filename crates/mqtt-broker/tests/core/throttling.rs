@@ -46,7 +46,6 @@ fn commit(world: &mut World) -> Vec<Record> {
     let records = world.broker.take_records();
     world.broker.commit_begins();
     world.broker.commit_ends();
-    world.broker.set_backlog(Backlog::default());
     records
 }
 
@@ -69,7 +68,6 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
     bystander.subscribe(&mut world, "b", qos(1));
     bystander.publish(&mut world, &message("x", "x"), QoS::AtLeastOnce);
     world.broker.commit_ends();
-    world.broker.set_backlog(Backlog::default());
     let mut stored = taken.len();
     while !left.is_empty() {
         assert_eq!(world.broker.poll_resumable(), Some(publisher.id));

@@ -74,7 +74,6 @@ fn commit(world: &mut World) -> Vec<Record> {
     if !records.is_empty() {
         world.broker.commit_begins();
         world.broker.commit_ends();
-        world.broker.set_backlog(Default::default());
     }
     records
 }
