@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
 use mqtt_codec::*;
 use mqtt_session::{Config, Connection, Event};
 
@@ -118,7 +118,10 @@ impl World {
     }
 
     fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
-        self.broker.handle_input(self.now, id, &mut &bytes[..]);
+        let mut rest = bytes;
+        while self.broker.handle_input(self.now, id, &mut rest) != InputProgress::Drained {
+            self.broker.run_background(self.now);
+        }
     }
 
     /// Everything that it has to say is written.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
 use mqtt_codec::*;
 
 /// The bytes of topic filters that a client sends, within the default `max_packet_size`.
@@ -27,7 +27,7 @@ impl World {
 
     fn send(&mut self, bytes: &[u8]) {
         let mut input = bytes;
-        self.broker.handle_input(self.now, self.id, &mut input);
+        while self.broker.handle_input(self.now, self.id, &mut input) == InputProgress::Yielded {}
         assert!(input.is_empty());
         let output = self.broker.output(self.id).len();
         self.broker.consume_output(self.now, self.id, output);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
 use mqtt_sim::wire::Reader;
 
 use crate::shape::{ConnectShape, Shape};
@@ -135,7 +135,7 @@ impl World {
         let peer = &mut self.peers[index];
         peer.input.extend(bytes);
         let mut rest = &peer.input[..];
-        self.broker.handle_input(self.now, peer.id, &mut rest);
+        while self.broker.handle_input(self.now, peer.id, &mut rest) == InputProgress::Yielded {}
         peer.input = rest.to_vec();
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
-use mqtt_broker::{Broker, ConnectionId, Limits};
+use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
 
 use crate::shape::{packet, text};
 use crate::topics::matches;
@@ -142,7 +142,8 @@ impl World {
     }
 
     fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
-        self.broker.handle_input(self.now, id, &mut &bytes[..]);
+        let mut rest = bytes;
+        while self.broker.handle_input(self.now, id, &mut rest) == InputProgress::Yielded {}
     }
 
     fn take(&mut self, id: ConnectionId) -> Vec<u8> {
