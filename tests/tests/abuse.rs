@@ -447,18 +447,3 @@ fn others_are_served_between_messages_that_match_thousands_of_filters() {
     let message = packet(0x30, &[&text(&filter(0))[..], b"x"].concat());
     assert_eq!(greedy.read(message.len() * 200), message.repeat(200));
 }
-
-#[test]
-fn others_are_served_while_many_connect_at_once() {
-    let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
-    let address = broker.address();
-    let pings = pings_during(&broker, move || {
-        let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
-        let mut crowd: Vec<_> = (0..1000).map(|_| RawClient::open(address)).collect();
-        crowd.iter_mut().for_each(|client| client.send(connect));
-        for client in &mut crowd {
-            assert_eq!(client.read(4), [0x20, 2, 0, 0]);
-        }
-    });
-    assert!(pings > PIECES, "{pings}");
-}
