@@ -21,12 +21,7 @@ const FILLING: usize = 1500;
 
 /// Memory of a process, in kB.
 fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number
-        .and_then(|text| text.parse().ok())
-        .expect("it is there")
+    tests::resident_memory(process).expect("it runs") / 1024
 }
 
 fn subscribe(client: &mut RawClient, topic: &str, qos: u8) {

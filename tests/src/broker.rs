@@ -29,10 +29,11 @@ pub struct Broker {
     _config: NamedTempFile,
 }
 
-/// An `rbroker` that was stopped and can be started again at its port.
+/// A broker that was stopped and can be started again at its port.
 #[derive(Debug)]
 pub struct Stopped {
     port: u16,
+    kind: Kind,
     settings: String,
     verbose: bool,
 }
@@ -40,7 +41,12 @@ pub struct Stopped {
 impl Stopped {
     /// Starts it again.
     pub fn start(self) -> Broker {
-        Broker::start_rbroker(self.port, &self.settings, self.verbose)
+        let (port, settings) = (self.port, &self.settings);
+        match self.kind {
+            Kind::Rbroker => Broker::start_rbroker(port, settings, self.verbose),
+            Kind::Mosquitto => Broker::start_mosquitto(port, settings, self.verbose)
+                .expect("mosquitto starts again"),
+        }
     }
 }
 
@@ -64,7 +70,9 @@ impl Broker {
     pub fn try_start(kind: Kind, settings: &str) -> Option<Self> {
         match kind {
             Kind::Rbroker => Some(Self::start(settings)),
-            Kind::Mosquitto => (0..3).find_map(|_| Self::start_mosquitto(settings, true)),
+            Kind::Mosquitto => {
+                (0..3).find_map(|_| Self::start_mosquitto(free_port(), settings, true))
+            }
         }
     }
 
@@ -73,7 +81,7 @@ impl Broker {
             Kind::Rbroker => Self::start_rbroker(0, settings, verbose),
             Kind::Mosquitto => {
                 // It does not take port 0; a port that was free may be taken before it starts.
-                let start = |_| Self::start_mosquitto(settings, verbose);
+                let start = |_| Self::start_mosquitto(free_port(), settings, verbose);
                 (0..10).find_map(start).expect("mosquitto starts")
             }
         }
@@ -88,11 +96,11 @@ impl Broker {
 
     /// Ends the broker with SIGTERM and waits for its end.
     pub fn stop(self) -> Stopped {
-        assert_eq!(self.kind, Kind::Rbroker, "only ours is started again");
         self.running.signal("TERM");
         let Self {
             running,
             port,
+            kind,
             settings,
             verbose,
             ..
@@ -100,6 +108,7 @@ impl Broker {
         running.wait().success();
         Stopped {
             port,
+            kind,
             settings,
             verbose,
         }
@@ -150,8 +159,7 @@ impl Broker {
         }
     }
 
-    fn start_mosquitto(settings: &str, verbose: bool) -> Option<Self> {
-        let port = free_port();
+    fn start_mosquitto(port: u16, settings: &str, verbose: bool) -> Option<Self> {
         let config = config(port, settings);
         let command = Program::new("mosquitto").args(if verbose { "-v" } else { "" });
         let running = command.arg("-c").arg(config.path()).start();
@@ -171,8 +179,8 @@ impl Broker {
     }
 }
 
-/// A port where nobody listens just now.
-fn free_port() -> u16 {
+/// Returns a port of the loopback where nobody listens at the moment.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     listener.local_addr().expect("it is bound").port()
 }

@@ -3,17 +3,23 @@
 
 mod broker;
 mod certificates;
+mod peer;
 mod program;
 mod proxy;
 mod raw;
+mod slow_link;
 mod tunnels;
+mod usage;
 
-pub use broker::{Broker, Kind, Stopped};
+pub use broker::{Broker, Kind, Stopped, free_port};
 pub use certificates::{Certificates, Validity};
+pub use peer::{Acknowledge, PEER_TIMEOUT, Peer, subscribe};
 pub use program::{Finished, Program, Running};
 pub use proxy::{From, Proxy};
 pub use raw::{FakeServer, RawClient, Script};
+pub use slow_link::SlowLink;
 pub use tunnels::{HttpProxy, SocksProxy, TlsFront};
+pub use usage::{peak_memory, resident_memory};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `msrv`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! `msrv`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod bench;
 mod conformance;
@@ -9,6 +9,7 @@ mod fuzz;
 mod msrv;
 mod reference;
 mod setup;
+mod siege;
 mod sim;
 mod test;
 
@@ -31,6 +32,8 @@ Usage: cargo xtask TASK
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
          check and count the list of what the mosquitto tools do; --source FILE
+  siege  attack rbroker and mosquitto while a bystander measures, and write docs/generated/siege.md;
+         --quick, --long, --only NAME, --list
   sim    simulate clients, broker and network: --quick, --seed N [--store] [--trace],
          --handshakes N, --crashes N, --cuts, --all-cuts
   fuzz   --seconds N [TARGET ...]: run the fuzz targets, each so long
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["msrv"] => msrv::run(),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
+        ["siege", ref options @ ..] => siege::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),
         ["sim", ref options @ ..] => sim::run(options),
         _ => {

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::*;
-use tests::{Broker, Kind};
+use tests::{Broker, Kind, PEER_TIMEOUT, Peer};
 
 use crate::Row;
 use crate::measure::{Sample, cpu_of, memory_of};
-use crate::peer::{Peer, TIMEOUT, message};
+use crate::peer::message;
 
 pub(crate) const SETTINGS: &str = "sys_interval 0\nmax_connections -1";
 
@@ -261,7 +261,7 @@ impl Received {
         let count = self.count.lock().expect("nobody panics");
         let waited = self
             .changed
-            .wait_timeout_while(count, TIMEOUT, |count| *count < wanted);
+            .wait_timeout_while(count, PEER_TIMEOUT, |count| *count < wanted);
         !waited.expect("nobody panics").1.timed_out()
     }
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use mqtt_codec::QoS;
-use tests::{Broker, Kind};
+use tests::{Broker, Kind, Peer};
 
 use crate::brokers::{LOAD, Load, SETTINGS};
-use crate::peer::Peer;
 
 /// Of each figure; the least counts, since what comes between only adds.
 const ROUNDS: usize = 5;

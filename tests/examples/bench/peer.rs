@@ -1,148 +1,13 @@
-//! The other end of a connection, as cheap as it can be written here: what is measured is not this.
+//! The other end of a connection, for clients: a broker that is as cheap as it can be written here.
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use mqtt_codec::*;
+use tests::Peer;
 
-pub(crate) const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
-
-/// After so long nothing comes any more.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(crate) struct Peer {
-    stream: TcpStream,
-    decoder: Decoder,
-    input: Vec<u8>,
-    /// Gathered, and sent in one piece.
-    pub(crate) output: Vec<u8>,
-}
-
-impl Peer {
-    fn new(stream: TcpStream, decoder: Decoder) -> Self {
-        stream.set_nodelay(true).expect("it can be set");
-        stream
-            .set_read_timeout(Some(TIMEOUT))
-            .expect("it can be set");
-        Self {
-            stream,
-            decoder,
-            input: Vec::new(),
-            output: Vec::new(),
-        }
-    }
-
-    /// A client that is connected.
-    pub(crate) fn connect(address: SocketAddr, name: &str) -> Self {
-        Self::open(address, name, true)
-    }
-
-    /// The same, perhaps with a session that is there or will be.
-    pub(crate) fn open(address: SocketAddr, name: &str, clean_start: bool) -> Self {
-        let stream = TcpStream::connect(address).expect("the broker listens");
-        let mut peer = Self::new(stream, Decoder::client(VERSION, u32::MAX));
-        let mut connect = Connect::new(VERSION, name);
-        connect.clean_start = clean_start;
-        peer.push(&Packet::Connect(Box::new(connect)));
-        peer.flush();
-        peer.read(&mut |_| {});
-        peer
-    }
-
-    pub(crate) fn subscribe(&mut self, topic_filter: &str, qos: QoS) {
-        self.subscribe_all([topic_filter.to_owned()], qos);
-    }
-
-    /// In one packet, with one answer.
-    pub(crate) fn subscribe_all(
-        &mut self,
-        topic_filters: impl IntoIterator<Item = String>,
-        qos: QoS,
-    ) {
-        let subscription = |topic_filter: String| Subscription {
-            topic_filter: TopicFilter::new(&topic_filter).expect("a topic filter"),
-            options: SubscriptionOptions::new(qos),
-        };
-        self.push(&Packet::Subscribe(Subscribe {
-            packet_identifier: PacketIdentifier::FIRST,
-            subscriptions: topic_filters.into_iter().map(subscription).collect(),
-            properties: SubscribeProperties::default(),
-        }));
-        self.flush();
-        self.read(&mut |_| {});
-    }
-
-    pub(crate) fn push(&mut self, packet: &Packet<'_>) {
-        packet
-            .encode(VERSION, u32::MAX, &mut self.output)
-            .expect("it fits");
-    }
-
-    pub(crate) fn flush(&mut self) {
-        if !self.output.is_empty() {
-            // Who has gone reads nothing, and is found out when reading.
-            let _ = self.stream.write_all(&self.output);
-            self.output.clear();
-        }
-    }
-
-    /// Reads once, acknowledges what comes, and shows it; says whether the connection goes on.
-    pub(crate) fn read(&mut self, show: &mut impl FnMut(&Packet<'_>)) -> bool {
-        let filled = self.input.len();
-        self.input.resize(filled + 256 * 1024, 0);
-        let read = self.stream.read(&mut self.input[filled..]);
-        let count = match read {
-            Ok(count) => count,
-            // What has not come by now does not come.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("{error}"),
-        };
-        self.input.truncate(filled + count);
-        let mut rest = &self.input[..];
-        let mut answers = Vec::new();
-        while let Some(packet) = self.decoder.decode(&mut rest).expect("packets") {
-            answer(&packet, &mut answers);
-            show(&packet);
-        }
-        let used = self.input.len() - rest.len();
-        self.input.drain(..used);
-        self.output.extend(answers);
-        self.flush();
-        count > 0
-    }
-}
-
-fn answer(packet: &Packet<'_>, out: &mut Vec<u8>) {
-    let ack = |identifier| Ack::new(identifier, ReasonCode::Success);
-    let answer = match packet {
-        Packet::Connect(_) => {
-            out.extend([0x20, 2, 0, 0]);
-            return;
-        }
-        Packet::Subscribe(subscribe) => Packet::Suback(Suback {
-            packet_identifier: subscribe.packet_identifier,
-            reason_codes: vec![ReasonCode::GrantedQoS2],
-            properties: AckProperties::default(),
-        }),
-        Packet::Publish(publish) => match publish.delivery {
-            Delivery::AtMostOnce => return,
-            Delivery::AtLeastOnce {
-                packet_identifier, ..
-            } => Packet::Puback(ack(packet_identifier)),
-            Delivery::ExactlyOnce {
-                packet_identifier, ..
-            } => Packet::Pubrec(ack(packet_identifier)),
-        },
-        Packet::Pubrec(received) => Packet::Pubrel(ack(received.packet_identifier)),
-        Packet::Pubrel(released) => Packet::Pubcomp(ack(released.packet_identifier)),
-        _ => return,
-    };
-    answer.encode(VERSION, u32::MAX, out).expect("it fits");
-}
+const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
 /// A broker for one client after the other that acknowledges what it gets, and to a subscription sends so many
 /// messages. Gives how many PUBLISH packets came.
@@ -156,7 +21,7 @@ pub(crate) fn serve(
         let mut published = 0;
         for _ in 0..clients {
             let (stream, _) = listener.accept().expect("a client comes");
-            let mut peer = Peer::new(stream, Decoder::server(u32::MAX));
+            let mut peer = Peer::new(stream, VERSION, Decoder::server(u32::MAX));
             let has_subscribed = Cell::new(false);
             let mut show = |packet: &Packet<'_>| match packet {
                 Packet::Publish(_) => published += 1,

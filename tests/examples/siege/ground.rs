@@ -1,0 +1,335 @@
+//! The ground of an attack: a fresh broker in a folder of its own, and the measurements around the attack.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Connect, Packet, ProtocolVersion};
+use tempfile::TempDir;
+use tests::{Broker, Kind, Peer, free_port, peak_memory, resident_memory};
+
+use crate::bystander::{Bystander, Observed};
+use crate::scenario::{Scale, Scenario, Site};
+
+/// The settings of each broker.
+const SETTINGS: &str = "max_connections -1\nsys_interval 0";
+
+/// The time that an attack may take. `--long` allows more, for links at their real rate.
+const TIME: Duration = Duration::from_secs(20);
+const LONG_TIME: Duration = Duration::from_secs(320);
+
+/// The time in which a new client must be served after an attack.
+const SERVICE: Duration = Duration::from_secs(5);
+
+/// The pause between two looks at the memory of the broker.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Memory that may stay after an attack: 1.5 times the memory before, and this many bytes.
+pub(crate) const ROOM: u64 = 4_000_000;
+
+/// The measurements of one attack on one broker.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) observed: Observed,
+    /// Resident memory in bytes before the attack, at most, and after it.
+    pub(crate) memory: [u64; 3],
+    /// Bytes that the attacker has sent.
+    pub(crate) sent: u64,
+    /// Bytes of the store.
+    pub(crate) store: u64,
+    /// Set if the process is there and serves a new client.
+    pub(crate) is_alive: bool,
+    /// Facts that only this scenario has.
+    pub(crate) facts: Vec<String>,
+    /// Expectations of this scenario that were not met.
+    pub(crate) unmet: Vec<String>,
+}
+
+/// A broker under attack.
+pub(crate) struct Ground {
+    pub(crate) kind: Kind,
+    pub(crate) scale: Scale,
+    broker: Option<Broker>,
+    folder: TempDir,
+    second_port: u16,
+    bystander: Option<Bystander>,
+    observed: Observed,
+    sampler: Sampler,
+    before: u64,
+    start: Instant,
+    sent: Meter,
+    facts: Vec<String>,
+    unmet: Vec<String>,
+}
+
+/// Counts the bytes that attackers send, in any thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<AtomicU64>);
+
+/// Runs a scenario against a broker; `None` if the broker has no such feature.
+pub(crate) fn run(scenario: &Scenario, kind: Kind, scale: Scale) -> Option<Outcome> {
+    let folder = tempfile::tempdir().expect("there is room");
+    std::fs::create_dir(folder.path().join("store")).expect("there is room");
+    let second_port = free_port();
+    let own = (scenario.settings)(&Site {
+        kind,
+        folder: folder.path(),
+        second_port,
+    })?;
+    let user = match kind {
+        // As root it would become a user who may not write to the folder.
+        Kind::Mosquitto => "user root\n",
+        Kind::Rbroker => "",
+    };
+    let broker = Broker::start_silent(kind, &format!("{SETTINGS}\n{user}{own}"));
+    let mut ground = Ground {
+        kind,
+        scale,
+        sampler: Sampler::start(broker.running.id()),
+        broker: Some(broker),
+        folder,
+        second_port,
+        bystander: None,
+        observed: Observed::default(),
+        before: 0,
+        start: Instant::now(),
+        sent: Meter::default(),
+        facts: Vec::new(),
+        unmet: Vec::new(),
+    };
+    (scenario.attack)(&mut ground);
+    Some(ground.finish(scenario.settle))
+}
+
+impl Ground {
+    /// Ends the preparations: from now on the memory, the bystander and the bytes sent count.
+    pub(crate) fn begin(&mut self) {
+        self.before = self.resident();
+        self.sampler.reset();
+        self.sent.0.store(0, Ordering::Relaxed);
+        self.start = Instant::now();
+        self.bystander = Some(Bystander::start(self.address()));
+    }
+
+    /// Returns the address of the first listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.broker().address()
+    }
+
+    /// Returns the address of the second listener, for the scenarios whose settings have one.
+    pub(crate) fn second_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.second_port).into()
+    }
+
+    /// Returns the process of the broker.
+    pub(crate) fn process(&self) -> u32 {
+        self.broker().running.id()
+    }
+
+    /// Returns the folder of the broker.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the counter of the bytes that the attack sends.
+    pub(crate) fn meter(&self) -> Meter {
+        self.sent.clone()
+    }
+
+    /// Returns the time that is left for the attack.
+    pub(crate) fn time_left(&self) -> Duration {
+        let time = match self.scale {
+            Scale::Long => LONG_TIME,
+            Scale::Quick | Scale::Full => TIME,
+        };
+        time.saturating_sub(self.start.elapsed())
+    }
+
+    /// Returns the number of round trips that the bystander has completed.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.observed.rounds + self.bystander.as_ref().map_or(0, Bystander::rounds)
+    }
+
+    /// Returns the resident memory of the broker in bytes, 0 if it has ended.
+    pub(crate) fn resident(&self) -> u64 {
+        resident_memory(self.process()).unwrap_or(0)
+    }
+
+    /// Returns the resident memory of the broker before the attack.
+    pub(crate) fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// Returns the bytes that the attack has sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of the files in the store.
+    pub(crate) fn store(&self) -> u64 {
+        size_of(&self.folder.path().join("store"))
+    }
+
+    /// Adds a fact to the row.
+    pub(crate) fn fact(&mut self, fact: String) {
+        self.facts.push(fact);
+    }
+
+    /// Fails the row of rbroker if an expectation is not met.
+    pub(crate) fn expect(&mut self, is_met: bool, expectation: String) {
+        if !is_met {
+            self.unmet.push(expectation);
+        }
+    }
+
+    /// Stops the broker, starts it again at its port, and goes on with a new bystander.
+    pub(crate) fn restart(&mut self) {
+        self.dismiss_bystander();
+        let broker = self.broker.take().expect("it is only absent here");
+        let broker = broker.stop().start();
+        self.sampler.follow(broker.running.id());
+        self.broker = Some(broker);
+        self.bystander = Some(Bystander::start(self.address()));
+    }
+
+    /// Sends a signal to the broker.
+    pub(crate) fn signal(&self, name: &str) {
+        self.broker().running.signal(name);
+    }
+
+    /// Sets how many descriptors the broker may have.
+    pub(crate) fn limit_descriptors(&self, count: u32) {
+        let process = self.process().to_string();
+        let limit = format!("--nofile={count}:{count}");
+        let status = Command::new("prlimit")
+            .args(["--pid", &process, &limit])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "prlimit works");
+    }
+
+    /// Returns how long a new client waits until its ping is answered; `None` if that takes too long.
+    pub(crate) fn serves_new_client(&self) -> Option<Duration> {
+        let start = Instant::now();
+        let connect = Connect::new(ProtocolVersion::V3_1_1, "newcomer");
+        let mut peer = Peer::try_open(self.address(), connect).ok()?;
+        peer.set_timeout(SERVICE);
+        peer.push(&Packet::Pingreq);
+        peer.flush();
+        peer.read(&mut |_| {}).then(|| start.elapsed())
+    }
+
+    fn broker(&self) -> &Broker {
+        self.broker
+            .as_ref()
+            .expect("it is only absent in a restart")
+    }
+
+    fn dismiss_bystander(&mut self) {
+        if let Some(bystander) = self.bystander.take() {
+            self.observed.merge(bystander.finish());
+        }
+    }
+
+    fn finish(mut self, settle: Duration) -> Outcome {
+        let end = Instant::now();
+        let enough = self.before + self.before / 2 + ROOM;
+        while self.resident() > enough && end.elapsed() < settle {
+            thread::sleep(SAMPLE_INTERVAL);
+        }
+        self.dismiss_bystander();
+        let is_alive = self.serves_new_client().is_some();
+        let after = self.resident();
+        Outcome {
+            observed: self.observed,
+            memory: [self.before, self.sampler.peak().max(after), after],
+            sent: self.sent(),
+            store: self.store(),
+            is_alive,
+            facts: self.facts,
+            unmet: self.unmet,
+        }
+    }
+}
+
+impl Meter {
+    /// Adds bytes that were sent.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A thread that remembers the peak of a process's memory, also if the process dies.
+struct Sampler {
+    thread: Option<JoinHandle<()>>,
+    state: Arc<Sampled>,
+}
+
+#[derive(Default)]
+struct Sampled {
+    process: AtomicU32,
+    peak: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Sampler {
+    fn start(process: u32) -> Self {
+        let state = Arc::new(Sampled::default());
+        state.process.store(process, Ordering::Relaxed);
+        let thread = thread::spawn({
+            let state = Arc::clone(&state);
+            move || {
+                while !state.stop.load(Ordering::Relaxed) {
+                    state.look();
+                    thread::sleep(SAMPLE_INTERVAL);
+                }
+            }
+        });
+        Self {
+            thread: Some(thread),
+            state,
+        }
+    }
+
+    /// Forgets the peak so far, as the system does.
+    fn reset(&self) {
+        let process = self.state.process.load(Ordering::Relaxed);
+        let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
+        self.state.peak.store(0, Ordering::Relaxed);
+    }
+
+    /// Goes on with another process.
+    fn follow(&self, process: u32) {
+        self.state.process.store(process, Ordering::Relaxed);
+    }
+
+    fn peak(&self) -> u64 {
+        self.state.look();
+        self.state.peak.load(Ordering::Relaxed)
+    }
+}
+
+impl Sampled {
+    fn look(&self) {
+        let peak = peak_memory(self.process.load(Ordering::Relaxed)).unwrap_or(0);
+        self.peak.fetch_max(peak, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| entry.metadata().ok());
+    sizes.map(|metadata| metadata.len()).sum()
+}

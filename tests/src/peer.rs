@@ -1,0 +1,261 @@
+//! A client, or a server, that sends and reads MQTT packets as cheaply as it can be written here, for the programs
+//! that put a load on a broker. It decides nothing: it acknowledges what it reads, unless it is told to withhold that.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use mqtt_codec::*;
+use socket2::{Domain, Socket, Type};
+
+/// The longest wait of a [`Peer`] for input or for room to write, unless [`Peer::set_timeout`] changes it.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Messages that a [`Peer`] acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// All of them.
+    All,
+    /// All but the first one.
+    AllButFirst,
+    /// None of them.
+    Nothing,
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    stream: TcpStream,
+    version: ProtocolVersion,
+    decoder: Decoder,
+    input: Vec<u8>,
+    /// Packets that [`Peer::flush`] sends in one piece.
+    pub output: Vec<u8>,
+    acknowledge: Acknowledge,
+    sent: u64,
+    is_closed: bool,
+}
+
+impl Peer {
+    /// Takes a connection that exists.
+    pub fn new(stream: TcpStream, version: ProtocolVersion, decoder: Decoder) -> Self {
+        stream.set_nodelay(true).expect("it can be set");
+        let peer = Self {
+            stream,
+            version,
+            decoder,
+            input: Vec::new(),
+            output: Vec::new(),
+            acknowledge: Acknowledge::All,
+            sent: 0,
+            is_closed: false,
+        };
+        peer.set_timeout(PEER_TIMEOUT);
+        peer.stream
+            .set_write_timeout(Some(PEER_TIMEOUT))
+            .expect("it can be set");
+        peer
+    }
+
+    /// Connects a client of 3.1.1 with a clean session.
+    pub fn connect(address: SocketAddr, name: &str) -> Self {
+        Self::open(address, name, true)
+    }
+
+    /// Connects a client of 3.1.1.
+    pub fn open(address: SocketAddr, name: &str, clean_start: bool) -> Self {
+        let mut connect = Connect::new(ProtocolVersion::V3_1_1, name);
+        connect.clean_start = clean_start;
+        Self::try_open(address, connect).expect("the broker accepts the client")
+    }
+
+    /// Connects a client with this CONNECT.
+    ///
+    /// # Errors
+    /// If the connection fails or the broker does not accept the client in time.
+    pub fn try_open(address: SocketAddr, connect: Connect) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PEER_TIMEOUT)?;
+        Self::accepted(stream, connect)
+    }
+
+    /// Connects a client with this CONNECT from this address of the machine.
+    ///
+    /// # Errors
+    /// If the connection fails or the broker does not accept the client in time.
+    pub fn try_open_from(from: IpAddr, address: SocketAddr, connect: Connect) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect_timeout(&address.into(), PEER_TIMEOUT)?;
+        Self::accepted(socket.into(), connect)
+    }
+
+    fn accepted(stream: TcpStream, connect: Connect) -> io::Result<Self> {
+        let version = connect.protocol_version;
+        let mut peer = Self::new(stream, version, Decoder::client(version, u32::MAX));
+        peer.push(&Packet::Connect(Box::new(connect)));
+        peer.flush();
+        let mut code = None;
+        while code.is_none() {
+            let goes_on = peer.read(&mut |packet| {
+                if let Packet::Connack(connack) = packet {
+                    code = Some(connack.reason_code);
+                }
+            });
+            if !goes_on && code.is_none() {
+                return Err(io::Error::other("the broker does not answer CONNECT"));
+            }
+        }
+        match code {
+            Some(ReasonCode::Success) => Ok(peer),
+            code => Err(io::Error::other(format!("CONNACK with {code:?}"))),
+        }
+    }
+
+    /// Sets the longest wait for input.
+    pub fn set_timeout(&self, timeout: Duration) {
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        self.stream
+            .set_read_timeout(timeout)
+            .expect("it can be set");
+    }
+
+    /// Returns `true` if the other end has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Sets which messages are acknowledged from now on.
+    pub fn acknowledge(&mut self, acknowledge: Acknowledge) {
+        self.acknowledge = acknowledge;
+    }
+
+    /// Returns the number of bytes that were written so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Returns another handle of the connection.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left.
+    pub fn stream(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    /// Subscribes to one filter and waits for the answer.
+    pub fn subscribe(&mut self, topic_filter: &str, qos: QoS) {
+        self.subscribe_all([topic_filter.to_owned()], qos);
+    }
+
+    /// Subscribes to many filters with one packet and waits for the answer.
+    pub fn subscribe_all(&mut self, topic_filters: impl IntoIterator<Item = String>, qos: QoS) {
+        self.push(&subscribe(topic_filters, qos));
+        self.flush();
+        self.read(&mut |_| {});
+    }
+
+    /// Appends a packet to `output`.
+    pub fn push(&mut self, packet: &Packet<'_>) {
+        packet
+            .encode(self.version, u32::MAX, &mut self.output)
+            .expect("it fits");
+    }
+
+    /// Writes `output`; returns `false` if the connection is lost or the peer did not read in time.
+    pub fn flush(&mut self) -> bool {
+        let mut rest = &self.output[..];
+        while !rest.is_empty() {
+            match self.stream.write(rest) {
+                Ok(count @ 1..) => {
+                    self.sent += count as u64;
+                    rest = &rest[count..];
+                }
+                // The end of the connection is found when reading.
+                _ => break,
+            }
+        }
+        let is_complete = rest.is_empty();
+        self.output.clear();
+        is_complete
+    }
+
+    /// Reads once, acknowledges and shows the packets; returns `false` if nothing came before the timeout or the
+    /// connection has ended.
+    pub fn read(&mut self, show: &mut impl FnMut(&Packet<'_>)) -> bool {
+        let filled = self.input.len();
+        self.input.resize(filled + 256 * 1024, 0);
+        let count = match self.stream.read(&mut self.input[filled..]) {
+            Ok(count) => {
+                self.is_closed |= count == 0;
+                count
+            }
+            Err(error) => {
+                let is_timeout =
+                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                self.is_closed |= !is_timeout;
+                0
+            }
+        };
+        self.input.truncate(filled + count);
+        let mut rest = &self.input[..];
+        let mut answers = Vec::new();
+        while let Some(packet) = self.decoder.decode(&mut rest).expect("packets") {
+            match (&packet, self.acknowledge) {
+                (Packet::Publish(_), Acknowledge::Nothing) => {}
+                (Packet::Publish(publish), Acknowledge::AllButFirst)
+                    if publish.delivery.packet_identifier().is_some() =>
+                {
+                    self.acknowledge = Acknowledge::All;
+                }
+                _ => answer(&packet, self.version, &mut answers),
+            }
+            show(&packet);
+        }
+        let used = self.input.len() - rest.len();
+        self.input.drain(..used);
+        self.output.extend(answers);
+        self.flush();
+        count > 0
+    }
+}
+
+/// Returns a SUBSCRIBE for these filters.
+pub fn subscribe(topic_filters: impl IntoIterator<Item = String>, qos: QoS) -> Packet<'static> {
+    let subscription = |topic_filter: String| Subscription {
+        topic_filter: TopicFilter::new(&topic_filter).expect("a topic filter"),
+        options: SubscriptionOptions::new(qos),
+    };
+    Packet::Subscribe(Subscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        subscriptions: topic_filters.into_iter().map(subscription).collect(),
+        properties: SubscribeProperties::default(),
+    })
+}
+
+fn answer(packet: &Packet<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
+    let ack = |identifier| Ack::new(identifier, ReasonCode::Success);
+    let answer = match packet {
+        Packet::Connect(_) => {
+            out.extend([0x20, 2, 0, 0]);
+            return;
+        }
+        Packet::Subscribe(subscribe) => Packet::Suback(Suback {
+            packet_identifier: subscribe.packet_identifier,
+            reason_codes: vec![ReasonCode::GrantedQoS2],
+            properties: AckProperties::default(),
+        }),
+        Packet::Publish(publish) => match publish.delivery {
+            Delivery::AtMostOnce => return,
+            Delivery::AtLeastOnce {
+                packet_identifier, ..
+            } => Packet::Puback(ack(packet_identifier)),
+            Delivery::ExactlyOnce {
+                packet_identifier, ..
+            } => Packet::Pubrec(ack(packet_identifier)),
+        },
+        Packet::Pubrec(received) => Packet::Pubrel(ack(received.packet_identifier)),
+        Packet::Pubrel(released) => Packet::Pubcomp(ack(released.packet_identifier)),
+        _ => return,
+    };
+    answer.encode(version, u32::MAX, out).expect("it fits");
+}
