@@ -28,6 +28,9 @@ const SERVICE: Duration = Duration::from_secs(5);
 /// The pause between two looks at the memory of the broker.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The address space that a broker may have: an attack must not take the memory of the machine.
+const ADDRESS_SPACE: u64 = 4 << 30;
+
 /// Memory that may stay after an attack: 1.5 times the memory before, and this many bytes.
 pub(crate) const ROOM: u64 = 4_000_000;
 
@@ -86,6 +89,7 @@ pub(crate) fn run(scenario: &Scenario, kind: Kind, scale: Scale) -> Option<Outco
         Kind::Rbroker => "",
     };
     let broker = Broker::start_silent(kind, &format!("{SETTINGS}\n{user}{own}"));
+    limit(broker.running.id(), &format!("--as={ADDRESS_SPACE}"));
     let mut ground = Ground {
         kind,
         scale,
@@ -203,12 +207,7 @@ impl Ground {
 
     /// Sets how many descriptors the broker may have.
     pub(crate) fn limit_descriptors(&self, count: u32) {
-        let process = self.process().to_string();
-        let limit = format!("--nofile={count}:{count}");
-        let status = Command::new("prlimit")
-            .args(["--pid", &process, &limit])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "prlimit works");
+        limit(self.process(), &format!("--nofile={count}:{count}"));
     }
 
     /// Returns how long a new client waits until its ping is answered; `None` if that takes too long.
@@ -326,6 +325,14 @@ impl Drop for Sampler {
             let _ = thread.join();
         }
     }
+}
+
+/// Limits a resource of a process that runs.
+fn limit(process: u32, option: &str) {
+    let status = Command::new("prlimit")
+        .args(["--pid", &process.to_string(), option])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "prlimit works");
 }
 
 fn size_of(folder: &Path) -> u64 {

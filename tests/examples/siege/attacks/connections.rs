@@ -12,6 +12,9 @@ use super::attacker::{disconnect, open_with};
 use crate::ground::{Ground, ROOM};
 use crate::scenario::{Limit, NO_LIMIT, SETTLE, Scale, Scenario, Site, in_memory};
 
+/// Memory that the second half of the visits may take: a few pages of the allocator.
+const VISITS_ROOM: u64 = 131_072;
+
 /// Threads that open connections.
 const THREADS: usize = 4;
 
@@ -163,22 +166,37 @@ fn take_descriptors(ground: &mut Ground) {
 
 fn come_and_go(ground: &mut Ground) {
     let each = match ground.scale {
-        Scale::Quick => 1000,
-        Scale::Full | Scale::Long => 5000,
+        Scale::Quick => 500,
+        Scale::Full | Scale::Long => 2500,
     };
     ground.begin();
-    let shared = &*ground;
+    let first = visit(ground, each);
+    let half = ground.resident();
+    let second = visit(ground, each);
+    // The first half fills buffers that the second one uses again; whatever grows then, grows for ever.
+    let grown = ground.resident().saturating_sub(half);
+    ground.fact(format!(
+        "{} visits; the second half takes {} kB",
+        first + second,
+        grown / 1000
+    ));
+    ground.expect(
+        grown <= VISITS_ROOM,
+        "the second half takes no more memory".to_owned(),
+    );
+}
+
+/// Lets sessions come and go; returns how many did.
+fn visit(ground: &Ground, each: usize) -> usize {
     let visit = |thread: usize| {
+        let mut connect = Connect::new(ProtocolVersion::V5_0, format!("visitor{thread}"));
+        connect.properties.session_expiry_interval = Some(300_000_000);
         (0..each)
-            .filter(|_| {
-                let mut connect = Connect::new(ProtocolVersion::V5_0, format!("visitor{thread}"));
-                connect.properties.session_expiry_interval = Some(300_000_000);
-                !shared.time_left().is_zero() && come(shared, connect)
-            })
+            .filter(|_| !ground.time_left().is_zero() && come(ground, connect.clone()))
             .count()
     };
     let visit = &visit;
-    let visits: usize = thread::scope(|scope| {
+    thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| scope.spawn(move || visit(thread)))
             .collect();
@@ -186,8 +204,7 @@ fn come_and_go(ground: &mut Ground) {
             .into_iter()
             .map(|thread| thread.join().expect("the visitors do not panic"))
             .sum()
-    });
-    ground.fact(format!("{visits} visits"));
+    })
 }
 
 /// Connects, disconnects and waits for the end of the connection.

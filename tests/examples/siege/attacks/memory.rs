@@ -156,7 +156,7 @@ fn retain_properties(ground: &mut Ground) {
     let mut attacker = with_5(ground);
     ground.begin();
     for number in 0..340 {
-        let message = with_properties(retained(&format!("kept/{number}"), 0));
+        let message = with_properties(retained(&format!("kept/{number}"), 1));
         attacker.push(&Packet::Publish(
             message.publish(delivery(QoS::AtLeastOnce, number)),
         ));

@@ -17,7 +17,7 @@ use crate::scenario::{Limit, SETTLE, Scale, Scenario, persistent};
 const MESSAGES: usize = 200;
 
 /// The wait of a session for its next message.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn scenarios() -> [Scenario; 1] {
     [Scenario {
@@ -87,6 +87,9 @@ fn fetch(ground: &Ground, sessions: usize, each: usize) -> usize {
         for first in 0..THREADS {
             scope.spawn(move || {
                 for number in (first..sessions).step_by(THREADS) {
+                    if ground.time_left().is_zero() {
+                        break;
+                    }
                     let connect = durable(&format!("away{number}"));
                     let Ok(mut peer) = Peer::try_open(ground.address(), connect) else {
                         continue;
