@@ -9,10 +9,13 @@ use tests::{Peer, SlowLink};
 
 use super::attacker::{Attacker, delivery, durable};
 use crate::ground::Ground;
-use crate::scenario::{Limit, SETTLE, Scale, Scenario, in_memory};
+use crate::scenario::{NO_LIMIT, SETTLE, Scale, Scenario, Site};
 
 /// Messages that are published.
 const MESSAGES: usize = 4;
+
+/// Pings of the subscriber that pauses.
+const PINGS: usize = 9;
 
 /// The sizes of a slow link.
 struct Link {
@@ -28,11 +31,8 @@ pub(crate) fn scenarios() -> [Scenario; 5] {
     let scenario = |name, title, attack| Scenario {
         name,
         title,
-        settings: in_memory,
-        limit: Limit {
-            bytes: 0,
-            reason: "",
-        },
+        settings: with_large_packets,
+        limit: NO_LIMIT,
         settle: SETTLE,
         is_quick: false,
         attack,
@@ -40,7 +40,7 @@ pub(crate) fn scenarios() -> [Scenario; 5] {
     [
         scenario(
             "C18a",
-            "a subscriber at QoS 0 on a link that needs 13 s for four messages, keep alive 5 s",
+            "a subscriber at QoS 0 on a link that needs 12 s for four messages of 2 MB, keep alive 2 s",
             |ground| subscribe_slowly(ground, QoS::AtMostOnce),
         ),
         scenario("C18b", "the same at QoS 1", |ground| {
@@ -51,15 +51,20 @@ pub(crate) fn scenarios() -> [Scenario; 5] {
         }),
         scenario(
             "C18d",
-            "a publisher on a link that needs 12 s for one message, keep alive 5 s",
+            "a publisher on a link that needs 12 s for one message of 8 MB, keep alive 2 s",
             publish_slowly,
         ),
         scenario(
             "C18e",
-            "a subscriber that reads nothing for 9 s and pings, keep alive 5 s, 20 MB at QoS 0",
+            "a subscriber that reads nothing for 9 s and pings, keep alive 2 s, 80 MB at QoS 0",
             pause,
         ),
     ]
+}
+
+/// The limit is larger than the largest message of the long form.
+fn with_large_packets(_: &Site<'_>) -> Option<String> {
+    Some("max_packet_size 20000000\n".to_owned())
 }
 
 impl Link {
@@ -71,9 +76,9 @@ impl Link {
                 keep_alive: 10,
             },
             Scale::Quick | Scale::Full => Self {
-                rate: 160 * 1024,
-                size: 512 * 1024,
-                keep_alive: 5,
+                rate: 640 * 1024,
+                size: 2_000_000,
+                keep_alive: 2,
             },
         }
     }
@@ -122,6 +127,15 @@ fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
         let message = link.message(number);
         publisher.send(&Packet::Publish(message.publish(delivery(qos, number))));
     }
+    // A message of QoS 2 is complete with its PUBREL, which the publisher sends when it reads PUBREC.
+    let mut open = MESSAGES;
+    let is_published = qos == QoS::AtMostOnce
+        || publisher.read_until(Duration::from_secs(5), |packet| {
+            let is_last = matches!(packet, Packet::Puback(_) | Packet::Pubcomp(_));
+            open -= usize::from(is_last);
+            open == 0
+        });
+    ground.expect(is_published, "the publisher is served".to_owned());
     let mut peer = Some(peer);
     while subscriber.numbers.len() < MESSAGES && !ground.time_left().is_zero() {
         match peer.take() {
@@ -177,8 +191,7 @@ fn publish_slowly(ground: &mut Ground) {
     let peer = Peer::try_open(slow.address, connect).expect("the broker accepts the publisher");
     let mut publisher = Attacker::new(ground, peer);
     ground.begin();
-    // The largest packet that the broker takes by default.
-    let message = super::attacker::message("large", 1_990_000);
+    let message = super::attacker::message("large", MESSAGES * link.size);
     publisher.send(&Packet::Publish(
         message.publish(delivery(QoS::AtLeastOnce, 1)),
     ));
@@ -191,22 +204,22 @@ fn publish_slowly(ground: &mut Ground) {
 }
 
 fn pause(ground: &mut Ground) {
+    let link = Link::of(Scale::Full);
     let mut connect = Connect::new(ProtocolVersion::V3_1_1, "paused");
-    connect.keep_alive = 5;
+    connect.keep_alive = link.keep_alive;
     let mut reader =
         Peer::try_open(ground.address(), connect).expect("the broker accepts the subscriber");
     reader.subscribe("large", QoS::AtMostOnce);
     ground.begin();
     let mut publisher = Attacker::connect(ground, "publisher");
-    let link = Link::of(Scale::Full);
     let message = link.message(0);
     for _ in 0..40 {
         publisher.send(&Packet::Publish(message.publish(Delivery::AtMostOnce)));
     }
     let is_handled = publisher.ping(ground.time_left());
     // The reader is at work elsewhere; only its pings are sent.
-    for _ in 0..5 {
-        thread::sleep(Duration::from_millis(1800));
+    for _ in 0..PINGS {
+        thread::sleep(link.ping_interval());
         reader.push(&Packet::Pingreq);
         reader.flush();
     }
@@ -215,10 +228,10 @@ fn pause(ground: &mut Ground) {
     let is_served = reader.read_until(ground.time_left(), |packet| {
         received += usize::from(matches!(packet, Packet::Publish(_)));
         pings += usize::from(*packet == Packet::Pingresp);
-        pings == 5
+        pings == PINGS
     });
     ground.fact(format!(
-        "connection {}, {received} of 40 messages, {pings} of 5 pings answered",
+        "connection {}, {received} of 40 messages, {pings} of {PINGS} pings answered",
         if is_served { "kept" } else { "lost" }
     ));
     ground.expect(is_handled, "the publisher is served".to_owned());
