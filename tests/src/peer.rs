@@ -34,6 +34,8 @@ pub struct Peer {
     acknowledge: Acknowledge,
     sent: u64,
     is_closed: bool,
+    /// Set if `input` may hold packets that were not shown yet.
+    has_unread: bool,
 }
 
 impl Peer {
@@ -49,6 +51,7 @@ impl Peer {
             acknowledge: Acknowledge::All,
             sent: 0,
             is_closed: false,
+            has_unread: false,
         };
         peer.set_timeout(PEER_TIMEOUT);
         peer.stream
@@ -94,17 +97,23 @@ impl Peer {
         let mut peer = Self::new(stream, version, Decoder::client(version, u32::MAX));
         peer.push(&Packet::Connect(Box::new(connect)));
         peer.flush();
-        let mut code = None;
-        while code.is_none() {
-            let goes_on = peer.read(&mut |packet| {
-                if let Packet::Connack(connack) = packet {
-                    code = Some(connack.reason_code);
-                }
-            });
-            if !goes_on && code.is_none() {
+        // Messages of a session that is resumed may come with CONNACK. They are left for the first `read`.
+        let code = loop {
+            if !peer.fill() {
                 return Err(io::Error::other("the broker does not answer CONNECT"));
             }
-        }
+            let mut rest = &peer.input[..];
+            let packet = peer.decoder.decode(&mut rest).expect("packets");
+            let Some(packet) = packet else { continue };
+            let code = match packet {
+                Packet::Connack(connack) => Some(connack.reason_code),
+                _ => None,
+            };
+            let used = peer.input.len() - rest.len();
+            peer.input.drain(..used);
+            peer.has_unread = !peer.input.is_empty();
+            break code;
+        };
         match code {
             Some(ReasonCode::Success) => Ok(peer),
             code => Err(io::Error::other(format!("CONNACK with {code:?}"))),
@@ -182,21 +191,7 @@ impl Peer {
     /// Reads once, acknowledges and shows the packets; returns `false` if nothing came before the timeout or the
     /// connection has ended.
     pub fn read(&mut self, show: &mut impl FnMut(&Packet<'_>)) -> bool {
-        let filled = self.input.len();
-        self.input.resize(filled + 256 * 1024, 0);
-        let count = match self.stream.read(&mut self.input[filled..]) {
-            Ok(count) => {
-                self.is_closed |= count == 0;
-                count
-            }
-            Err(error) => {
-                let is_timeout =
-                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-                self.is_closed |= !is_timeout;
-                0
-            }
-        };
-        self.input.truncate(filled + count);
+        let goes_on = std::mem::take(&mut self.has_unread) || self.fill();
         let mut rest = &self.input[..];
         let mut answers = Vec::new();
         while let Some(packet) = self.decoder.decode(&mut rest).expect("packets") {
@@ -215,6 +210,26 @@ impl Peer {
         self.input.drain(..used);
         self.output.extend(answers);
         self.flush();
+        goes_on
+    }
+
+    /// Reads once from the socket; returns `false` if nothing came before the timeout or the connection has ended.
+    fn fill(&mut self) -> bool {
+        let filled = self.input.len();
+        self.input.resize(filled + 256 * 1024, 0);
+        let count = match self.stream.read(&mut self.input[filled..]) {
+            Ok(count) => {
+                self.is_closed |= count == 0;
+                count
+            }
+            Err(error) => {
+                let is_timeout =
+                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                self.is_closed |= !is_timeout;
+                0
+            }
+        };
+        self.input.truncate(filled + count);
         count > 0
     }
 }

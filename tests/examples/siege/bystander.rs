@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use mqtt_codec::*;
 use tests::Peer;
 
+use crate::scenario::Scale;
+
 /// The longest wait for one answer. A bystander that waits longer counts as lost.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(25);
+const QUICK_PATIENCE: Duration = Duration::from_secs(8);
 
 /// The pause between two round trips: the bystander is no load of its own.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -37,11 +40,14 @@ pub(crate) struct Bystander {
 
 impl Bystander {
     /// Connects and starts to measure.
-    pub(crate) fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr, scale: Scale) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicU64::new(0));
         let mut peer = Peer::connect(address, "bystander");
-        peer.set_timeout(PATIENCE);
+        peer.set_timeout(match scale {
+            Scale::Quick => QUICK_PATIENCE,
+            Scale::Full | Scale::Long => PATIENCE,
+        });
         peer.subscribe(TOPIC, QoS::AtLeastOnce);
         let thread = thread::spawn({
             let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));

@@ -18,9 +18,14 @@ use crate::scenario::{Scale, Scenario, Site};
 /// The settings of each broker.
 const SETTINGS: &str = "max_connections -1\nsys_interval 0";
 
-/// The time that an attack may take. `--long` allows more, for links at their real rate.
+/// The time that an attack may take. The short form allows less, so that a broker that hangs does not hold it up, and
+/// `--long` more, for links at their real rate.
+const QUICK_TIME: Duration = Duration::from_secs(8);
 const TIME: Duration = Duration::from_secs(20);
 const LONG_TIME: Duration = Duration::from_secs(320);
+
+/// The wait for memory to come back in the short form, which does not judge it.
+const QUICK_SETTLE: Duration = Duration::from_millis(500);
 
 /// The time in which a new client must be served after an attack.
 const SERVICE: Duration = Duration::from_secs(5);
@@ -116,7 +121,7 @@ impl Ground {
         self.sampler.reset();
         self.sent.0.store(0, Ordering::Relaxed);
         self.start = Instant::now();
-        self.bystander = Some(Bystander::start(self.address()));
+        self.bystander = Some(Bystander::start(self.address(), self.scale));
     }
 
     /// Returns the address of the first listener.
@@ -147,8 +152,9 @@ impl Ground {
     /// Returns the time that is left for the attack.
     pub(crate) fn time_left(&self) -> Duration {
         let time = match self.scale {
+            Scale::Quick => QUICK_TIME,
+            Scale::Full => TIME,
             Scale::Long => LONG_TIME,
-            Scale::Quick | Scale::Full => TIME,
         };
         time.saturating_sub(self.start.elapsed())
     }
@@ -197,7 +203,7 @@ impl Ground {
         let broker = broker.stop().start();
         self.sampler.follow(broker.running.id());
         self.broker = Some(broker);
-        self.bystander = Some(Bystander::start(self.address()));
+        self.bystander = Some(Bystander::start(self.address(), self.scale));
     }
 
     /// Sends a signal to the broker.
@@ -235,6 +241,10 @@ impl Ground {
 
     fn finish(mut self, settle: Duration) -> Outcome {
         let end = Instant::now();
+        let settle = match self.scale {
+            Scale::Quick => QUICK_SETTLE,
+            Scale::Full | Scale::Long => settle,
+        };
         let enough = self.before + self.before / 2 + ROOM;
         while self.resident() > enough && end.elapsed() < settle {
             thread::sleep(SAMPLE_INTERVAL);

@@ -158,8 +158,10 @@ fn take_descriptors(ground: &mut Ground) {
         || "no new client served".to_owned(),
         |time| format!("new client served after {} ms", time.as_millis()),
     ));
+    // The short form has no bounds in seconds.
+    let is_quick = ground.scale == Scale::Quick;
     ground.expect(
-        time.is_some_and(|time| time < Duration::from_secs(1)),
+        time.is_some_and(|time| is_quick || time < Duration::from_secs(1)),
         "a new client is served within a second".to_owned(),
     );
 }
