@@ -65,6 +65,11 @@ impl Bystander {
         self.rounds.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` until the bystander has lost its connection.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Waits for the end of the current round trip and returns the measurements.
     pub(crate) fn finish(self) -> Observed {
         self.stop.store(true, Ordering::Relaxed);

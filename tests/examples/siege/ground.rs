@@ -36,6 +36,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 /// The address space that a broker may have: an attack must not take the memory of the machine.
 const ADDRESS_SPACE: u64 = 4 << 30;
 
+/// Round trips of the bystander that the short form demands of each scenario.
+pub(crate) const QUICK_ROUNDS: u64 = 10;
+
 /// Memory that may stay after an attack: 1.5 times the memory before, and this many bytes.
 pub(crate) const ROOM: u64 = 4_000_000;
 
@@ -239,6 +242,15 @@ impl Ground {
         }
     }
 
+    /// Waits until the bystander has completed what the short form demands, after an attack that was over quickly.
+    fn wait_for_rounds(&self) {
+        let start = Instant::now();
+        let is_running = || self.bystander.as_ref().is_some_and(Bystander::is_running);
+        while self.rounds() < QUICK_ROUNDS && is_running() && start.elapsed() < SERVICE {
+            thread::sleep(SAMPLE_INTERVAL);
+        }
+    }
+
     fn finish(mut self, settle: Duration) -> Outcome {
         let end = Instant::now();
         let settle = match self.scale {
@@ -248,6 +260,9 @@ impl Ground {
         let enough = self.before + self.before / 2 + ROOM;
         while self.resident() > enough && end.elapsed() < settle {
             thread::sleep(SAMPLE_INTERVAL);
+        }
+        if self.scale == Scale::Quick {
+            self.wait_for_rounds();
         }
         self.dismiss_bystander();
         let is_alive = self.serves_new_client().is_some();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::ground::Outcome;
+use crate::ground::{Outcome, QUICK_ROUNDS};
 use crate::scenario::{Limit, Scale, Scenario};
 
 /// The bystander of rbroker may always wait this long, however quick mosquitto is.
@@ -14,9 +14,6 @@ const FACTOR: u64 = 10;
 
 /// Memory that may always be taken, for buffers of connections.
 const BUFFERS: u64 = 4_000_000;
-
-/// Round trips of the bystander that the short form demands of each scenario.
-const ROUNDS: u64 = 10;
 
 /// One row of the table.
 pub(crate) struct Row {
@@ -67,8 +64,9 @@ impl Row {
         }
         if self.scale == Scale::Quick {
             let rounds = observed.rounds;
-            return (rounds < ROUNDS)
-                .then(|| format!("the bystander completed {rounds} round trips of {ROUNDS}"));
+            return (rounds < QUICK_ROUNDS).then(|| {
+                format!("the bystander completed {rounds} round trips of {QUICK_ROUNDS}")
+            });
         }
         let theirs = self.theirs.as_ref().map(|outcome| outcome.observed.worst);
         let bound = theirs.unwrap_or_default().max(WAIT);
