@@ -2,6 +2,7 @@
 
 mod files;
 mod log;
+mod memory;
 mod passwd;
 mod process;
 mod status;
@@ -234,6 +235,7 @@ fn serve(
         let ready = background.end_start(Status::Success);
         ready.context("the terminal cannot be left")?;
     }
+    memory::return_free_pages();
     server.run().context("the broker has to stop")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
