@@ -102,3 +102,62 @@ fn memory_of_removed_retained_messages_comes_back() {
     wait_until_memory_is_back(&broker, before);
     staying.iter_mut().for_each(RawClient::ping);
 }
+
+#[test]
+fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
+    const LIMIT: u64 = 20_000_000;
+    // What the limit does not count: free memory that is not returned yet, at most as much again, the pages of the
+    // program, and what is read between two measurements.
+    const MARGIN: u64 = LIMIT + 20_000_000;
+    let settings = format!("memory_limit {LIMIT}\nmax_queued_messages 0");
+    let broker = Broker::start_silent(Kind::Rbroker, &settings);
+    let connect = |name: &str| RawClient::connect(broker.address(), 5, name);
+    let mut bystander = connect("bystander");
+    let mut publisher = connect("publisher");
+    let mut half: Vec<_> = (0..100).map(|n| connect(&format!("c{n}"))).collect();
+    // Incomplete packets of 100 MB in all.
+    for round in 0..100 {
+        for client in &mut half {
+            if round == 0 {
+                client.send(&head(0x30, 1_900_000));
+            }
+            client.send(&[1; 10_000]);
+        }
+        let now = resident(&broker);
+        assert!(now < LIMIT + MARGIN, "{now} bytes");
+        bystander.ping();
+    }
+    broker.wait_for_log("The memory is above memory_limit");
+    drop(half);
+    broker.wait_for_log("The memory is below memory_limit again");
+    // Retained messages of 120 MB in all.
+    let mut is_refused = false;
+    for number in 0..2000_u16 {
+        let topic_name = format!("{number:04}");
+        let payload = &[0; 60_000][..];
+        let body = [&[0, 4], topic_name.as_bytes(), &[0, 1, 0], payload].concat();
+        publisher.send(&head(0x33, body.len()));
+        publisher.send(&body);
+        let header = publisher.read(2);
+        let rest = publisher.read(header[1].into());
+        is_refused |= rest.get(2) == Some(&0x97);
+        let now = resident(&broker);
+        assert!(now < LIMIT + MARGIN, "{now} bytes");
+    }
+    assert!(is_refused);
+    bystander.ping();
+    // Removing them gives the memory back.
+    for number in 0..2000_u16 {
+        let topic_name = format!("{number:04}");
+        let body = [&[0, 4], topic_name.as_bytes(), &[0, 1, 0]].concat();
+        publisher.send(&head(0x33, body.len()));
+        publisher.send(&body);
+        let header = publisher.read(2);
+        publisher.read(header[1].into());
+    }
+    publisher.send(&[0x32, 8, 0, 1, b't', 0, 1, 0, b'o', b'k']);
+    let header = publisher.read(2);
+    let rest = publisher.read(header[1].into());
+    assert_ne!(rest.get(2), Some(&0x97));
+    connect("new").ping();
+}

@@ -53,6 +53,8 @@ pub struct Broker {
     pub(crate) is_full: bool,
     /// Set while the store is larger than it may be.
     pub(crate) is_above_limit: bool,
+    /// Bytes of memory that the process uses, as they were measured last.
+    pub(crate) memory_used: u64,
     /// What has changed and is not durable yet, if that is wanted.
     pub(crate) records: Option<Vec<Record>>,
     /// Connections whose output waits for a commit.
@@ -150,6 +152,7 @@ impl Broker {
             promising: Promising::default(),
             is_full: false,
             is_above_limit: false,
+            memory_used: 0,
             records: None,
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),

@@ -349,6 +349,10 @@ impl Broker {
                 _ => ReasonCode::ServerUnavailable,
             });
         }
+        // A client that has a session may come back: its messages take memory until it has them.
+        if is_new && self.lacks_memory() {
+            return Some(ReasonCode::ServerBusy);
+        }
         let is_full = |maximum: usize| self.clients.len() >= maximum;
         if is_new && self.limits.maximum_clients.is_some_and(is_full) {
             return Some(ReasonCode::ServerBusy);

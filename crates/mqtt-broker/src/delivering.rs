@@ -54,6 +54,9 @@ impl Broker {
             return;
         };
         let is_full = client.queue.is_full(&self.limits);
+        if self.lacks_memory() {
+            return self.drop_message(key, DropReason::MemoryLimit);
+        }
         let Some(message) = self.visible_message(key, routed) else {
             return;
         };

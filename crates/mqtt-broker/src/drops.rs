@@ -14,7 +14,6 @@ pub(crate) enum DropReason {
     /// A message of QoS 0 for a full queue, while the client did not read what was sent before.
     OutputFull,
     /// There was no memory for it (`memory_limit`).
-    #[expect(dead_code, reason = "the memory limit is not enforced yet")]
     MemoryLimit,
 }
 

@@ -36,6 +36,7 @@ mod footprint;
 mod input;
 mod listening;
 mod log_limiter;
+mod memory_limit;
 mod peers;
 mod promises;
 mod publishing;
@@ -72,7 +73,7 @@ pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
 pub use replay::ReplayState;
 pub use retained::Retained;
 pub use rules::check;
-pub use server::{Server, ServerError};
+pub use server::{MemoryGauge, Server, ServerError};
 pub use settings::{
     Backlog, ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings,
     LogTypes, SecuritySettings, Settings, SettingsError,

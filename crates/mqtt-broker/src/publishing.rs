@@ -49,6 +49,11 @@ impl Broker {
                 self.log_denial(now, publisher, publish, denial);
                 denial.reason_code()
             }
+            None if publish.delivery.qos() == QoS::AtMostOnce
+                && self.drop_without_memory(publish.topic_name, publish.retain) =>
+            {
+                ReasonCode::QuotaExceeded
+            }
             None => {
                 let origin = Origin {
                     connection: id,
@@ -113,6 +118,7 @@ impl Broker {
         let is_kept = publish.retain && !publish.payload.is_empty();
         publish.delivery.qos() > QoS::AtMostOnce
             && (self.lacks_storage()
+                || self.lacks_memory()
                 || is_kept && {
                     let size = footprint::of_retained(publish);
                     let limits = &self.limits;
@@ -124,7 +130,7 @@ impl Broker {
     /// may have subscribers whose copies cannot be stored; the removal itself needs no room, and its record waits.
     fn clear_without_room(&mut self, publisher: ClientKey, publish: &Publish<'_>) {
         let is_clear = publish.retain && publish.payload.is_empty();
-        if self.lacks_storage()
+        if (self.lacks_storage() || self.lacks_memory())
             && is_clear
             && publish.delivery.qos() > QoS::AtMostOnce
             && !is_reserved(publish.topic_name)

@@ -279,6 +279,7 @@ impl Broker {
         }
         let size = footprint::of_retained(publish);
         if self.lacks_storage()
+            || self.lacks_memory()
             || !self
                 .retained
                 .has_room(publish.topic_name, size, &self.limits)

@@ -247,6 +247,10 @@ impl Broker {
                 value(&format!("publish/messages/dropped/{reason}"), count)
             }));
         values.extend(statistics.rates.values());
+        if let Some(limit) = self.limits.maximum_memory {
+            values.push(value("memory/bytes", self.memory_used));
+            values.push(value("memory/limit", limit));
+        }
         values
     }
 

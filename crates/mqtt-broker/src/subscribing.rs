@@ -271,6 +271,7 @@ impl Broker {
         state: SubscriptionState,
     ) -> Result<bool, ReasonCode> {
         let filter = &subscription.topic_filter;
+        let lacks_memory = self.lacks_memory();
         let client = self
             .clients
             .get_mut(key)
@@ -284,7 +285,11 @@ impl Broker {
         }
         let is_new = before.is_none();
         let lacks_storage = self.is_above_limit && client.stored == Stored::Session;
-        if is_new && (lacks_storage || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS) {
+        if is_new
+            && (lacks_storage
+                || lacks_memory
+                || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS)
+        {
             return Err(ReasonCode::QuotaExceeded);
         }
         if client.has_too_many_identifiers(state.identifier) {

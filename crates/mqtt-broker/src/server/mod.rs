@@ -4,6 +4,7 @@ mod access;
 mod committer;
 mod error;
 mod journal;
+mod memory;
 mod reading;
 mod reserve;
 mod scheduling;
@@ -15,6 +16,7 @@ mod status;
 mod writing;
 
 pub use error::ServerError;
+pub use memory::MemoryGauge;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -84,6 +86,8 @@ pub struct Server {
     /// Descriptors that no client gets.
     reserve: Reserve,
     retry_accept: Option<Instant>,
+    /// Measures the memory of the process.
+    memory: memory::Memory,
     /// Whether the last attempt failed: told once.
     cannot_accept: bool,
     /// Checks passwords, once there was one.
@@ -183,6 +187,7 @@ impl Server {
             lingering: Vec::new(),
             reserve: Reserve::default(),
             retry_accept: None,
+            memory: memory::Memory::default(),
             cannot_accept: false,
             checker: None,
             waker,
@@ -267,6 +272,7 @@ impl Server {
         self.wait(events)?;
         let now = Instant::now();
         let mut stop = false;
+        self.measure_memory();
         self.accept_more(now);
         for event in events.iter() {
             match event.token() {

@@ -127,6 +127,8 @@ impl Server {
             InputProgress::Drained => buffer.fill(&mut peer.stream),
             InputProgress::Yielded | InputProgress::Blocked => Ok(ReadStatus::More),
         };
+        let connection = peer.connection;
+        let taken = buffer.unread().len();
         match peer.connection {
             Some(id) => {
                 if let Some(name) = peer.identity() {
@@ -140,12 +142,24 @@ impl Server {
             }
             None => buffer.clear(),
         }
+        // Packets that wait for their turn are complete.
+        let incomplete = match peer.progress {
+            InputProgress::Drained => buffer.unread().len(),
+            InputProgress::Yielded | InputProgress::Blocked => 0,
+        };
         match buffer.is_empty() {
             false => peer.buffer = Some(buffer),
             true => {
                 buffer.clear();
                 self.spare_buffer = Some(buffer);
             }
+        }
+        let has_no_memory = self.note_read(now, connection, taken, incomplete);
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if has_no_memory {
+            peer.buffer = None;
         }
         // Nothing is read while a password is checked, so the end of the stream would not be seen. A client that only
         // closed its sending half cannot be told from one that is gone, and is not worth a hash either.

@@ -366,6 +366,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         };
         Ok(())
     }),
+    line("memory_limit", |r, l| {
+        let wrong = || l.wrong("0 (no limit), or a number of bytes");
+        let limit: u64 = l.value().parse().map_err(|_| wrong())?;
+        r.settings.limits.maximum_memory = (limit > 0).then_some(limit);
+        Ok(())
+    }),
     line("max_packet_size", |r, l| {
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
         r.settings.limits.maximum_packet_size = match l.value() {

@@ -148,6 +148,8 @@ pub struct Limits {
     pub maximum_retained_bytes: usize,
     /// `max_store_bytes`: the size of the store in bytes from which nothing more is taken that would be stored.
     pub maximum_store_bytes: u64,
+    /// `memory_limit`: the bytes of memory from which no messages and new clients are accepted.
+    pub maximum_memory: Option<u64>,
     /// `retain_expiry_interval`: how often retained messages that have expired are looked for; never if
     /// zero. No one gets them in any case.
     pub retained_sweep: Duration,
@@ -261,6 +263,7 @@ impl Default for Limits {
             maximum_retained: 1_000_000,
             maximum_retained_bytes: 256 * 1024 * 1024,
             maximum_store_bytes: u64::MAX,
+            maximum_memory: None,
             retained_sweep: Duration::from_secs(60 * 60),
             maximum_keep_alive: None,
             maximum_connections: None,

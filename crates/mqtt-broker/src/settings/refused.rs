@@ -78,10 +78,6 @@ const OTHERS: &[(&str, &str)] = &[
     ("enable_proxy_protocol", "let the proxy speak TCP to it."),
     ("http_dir", "a web server serves files."),
     (
-        "memory_limit",
-        "'max_queued_bytes', 'max_packet_size' and 'max_connections' limit memory.",
-    ),
-    (
         "psk_file",
         "TLS with pre-shared keys is not there; certificates ('cafile') are.",
     ),

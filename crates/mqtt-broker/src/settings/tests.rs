@@ -133,6 +133,10 @@ fn times_and_policies_are_read() {
     let store_limit = |line: &str| parse(line).unwrap().limits.maximum_store_bytes;
     assert_eq!(store_limit("max_store_bytes 100000000000"), 100_000_000_000);
     assert_eq!(store_limit("max_store_bytes 0"), u64::MAX);
+    let memory_limit = |line: &str| parse(line).unwrap().limits.maximum_memory;
+    assert_eq!(memory_limit("memory_limit 1000"), Some(1000));
+    assert_eq!(memory_limit("memory_limit 0"), None);
+    parse("memory_limit x").unwrap_err();
     for wrong in [
         "max_store_bytes 1000",
         "sync often",

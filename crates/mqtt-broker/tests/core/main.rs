@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod memory;
+mod memory_limit;
 mod messages;
 mod replays;
 mod sessions;

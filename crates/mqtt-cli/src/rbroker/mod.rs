@@ -236,6 +236,7 @@ fn serve(
         ready.context("the terminal cannot be left")?;
     }
     memory::return_free_pages();
+    server.measure_memory_with(memory::used);
     server.run().context("the broker has to stop")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");

@@ -253,6 +253,10 @@ fn text(values: &Values) -> String {
             all("packet/in/bytes")
         ),
     );
+    match (all("memory/bytes"), all("memory/limit")) {
+        (_, limit) if limit.is_empty() => {}
+        (used, limit) => line("Memory", format!("{used} of {limit} bytes")),
+    }
     match all("store/file/bytes") {
         size if size.is_empty() => {}
         size => line("Store", format!("{size} bytes")),
