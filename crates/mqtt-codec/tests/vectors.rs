@@ -830,3 +830,25 @@ fn all_properties_of_the_servers_packets() {
         assert!(input.is_empty());
     }
 }
+
+#[test]
+fn repeated_topic_filters_of_a_packet_share_their_memory() {
+    let body = b"\x00\x01\x00\x01a\x00\x00\x01a\x01\x00\x01b\x00";
+    let packet = [&[0x82, body.len() as u8], &body[..]].concat();
+    let mut decoder = Decoder::server(u32::MAX);
+    let connect = Connect::new(V3_1_1, "c");
+    let mut bytes = Vec::new();
+    Packet::Connect(Box::new(connect))
+        .encode(V3_1_1, u32::MAX, &mut bytes)
+        .unwrap();
+    decoder.decode(&mut &bytes[..]).unwrap();
+    let Some(Packet::Subscribe(subscribe)) = decoder.decode(&mut &packet[..]).unwrap() else {
+        panic!("it is a SUBSCRIBE");
+    };
+    let [one, again, other] = &subscribe.subscriptions[..] else {
+        panic!("three filters: {:?}", subscribe.subscriptions);
+    };
+    assert_eq!((&*one.topic_filter, &*other.topic_filter), ("a", "b"));
+    assert_eq!(one.topic_filter.as_ptr(), again.topic_filter.as_ptr());
+    assert_eq!(again.options.qos, QoS::AtLeastOnce);
+}

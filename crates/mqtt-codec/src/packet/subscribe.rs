@@ -123,9 +123,10 @@ impl Subscribe {
             ProtocolVersion::V5_0 => property::decode(reader)?,
             _ => SubscribeProperties::default(),
         };
-        let mut subscriptions = Vec::new();
+        let mut subscriptions: Vec<Subscription> = Vec::new();
         while !reader.is_empty() {
-            let topic_filter = decode_topic_filter(reader)?;
+            let last = subscriptions.last().map(|last| &last.topic_filter);
+            let topic_filter = decode_topic_filter(reader, last)?;
             let options = SubscriptionOptions::decode(reader.u8()?, version)?;
             if options.no_local && topic_filter.share_name().is_some() {
                 return Err(DecodeError::PropertyValue); // [MQTT-3.8.3-4]
@@ -137,6 +138,9 @@ impl Subscribe {
         }
         if subscriptions.is_empty() {
             return Err(DecodeError::NothingListed); // [MQTT-3.8.3-2]
+        }
+        if subscriptions.len() > 1024 {
+            subscriptions.shrink_to_fit(); // they may wait for their turn at the broker
         }
         Ok(Self {
             packet_identifier,
@@ -157,6 +161,15 @@ impl Subscribe {
     }
 }
 
-pub(crate) fn decode_topic_filter(reader: &mut Reader<'_>) -> Result<TopicFilter, DecodeError> {
-    TopicFilter::new(reader.string()?).map_err(|_| DecodeError::TopicFilter)
+/// Decodes a topic filter. One that is the same as the filter before it shares its memory: 2 MB of a repeated filter
+/// are 500,000 filters, and an allocation for each would take 16 MB.
+pub(crate) fn decode_topic_filter(
+    reader: &mut Reader<'_>,
+    last: Option<&TopicFilter>,
+) -> Result<TopicFilter, DecodeError> {
+    let text = reader.string()?;
+    match last.filter(|last| ***last == *text) {
+        Some(last) => Ok(last.clone()),
+        None => TopicFilter::new(text).map_err(|_| DecodeError::TopicFilter),
+    }
 }

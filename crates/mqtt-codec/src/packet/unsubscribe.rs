@@ -34,9 +34,10 @@ impl Unsubscribe {
             ProtocolVersion::V5_0 => property::decode(reader)?,
             _ => UnsubscribeProperties::default(),
         };
-        let mut topic_filters = Vec::new();
+        let mut topic_filters: Vec<TopicFilter> = Vec::new();
         while !reader.is_empty() {
-            topic_filters.push(decode_topic_filter(reader)?);
+            let topic_filter = decode_topic_filter(reader, topic_filters.last())?;
+            topic_filters.push(topic_filter);
         }
         if topic_filters.is_empty() {
             return Err(DecodeError::NothingListed); // [MQTT-3.10.3-2]
