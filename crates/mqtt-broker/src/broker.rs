@@ -528,7 +528,9 @@ impl Broker {
         client.connection = None;
         client.session = Some(Box::new(session));
         if let CloseReason::Disconnected(disconnect) = reason {
-            if disconnect.reason_code == ReasonCode::Success {
+            if disconnect.reason_code == ReasonCode::Success
+                || Defect::WillLostAtDisconnect.is_planted()
+            {
                 client.will = None; // [MQTT-3.14.4-3]
             }
             match disconnect.properties.session_expiry_interval {
@@ -582,7 +584,8 @@ impl Broker {
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         let session_has_ended = is_due(client.session_ends);
         let has_expired = client.expiry != Expiry::WithConnection;
-        if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
+        let ends_delay = session_has_ended && !Defect::WillLostAtExpiry.is_planted();
+        if is_due(client.will_due) || ends_delay && client.will_due.is_some() {
             client.will_due = None;
             if let Some(will) = client.will.take() {
                 self.publish_will(now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]

@@ -354,7 +354,8 @@ impl Broker {
         client.who.user_name = saved.state.user_name;
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
-        client.will = saved.state.will.map(Box::new);
+        let will = saved.state.will.map(Box::new);
+        client.will = will.filter(|_| !Defect::WillLostAtRestart.is_planted());
         client.stored = self.part_to_store(&client);
         // A clock that has jumped back makes nothing last longer than it was to last.
         let longest = match client.expiry {

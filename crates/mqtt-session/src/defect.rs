@@ -54,11 +54,17 @@ pub enum Defect {
     RepeatCounts,
     /// M25: a commit releases what was promised while it was made.
     CommitCoversLater,
+    /// M26: a session that ends before the delay of its will takes the will with it.
+    WillLostAtExpiry,
+    /// M27: each DISCONNECT takes the will back, also with reason code 0x04.
+    WillLostAtDisconnect,
+    /// M28: the broker forgets wills when it starts again.
+    WillLostAtRestart,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 25] = [
+    pub const ALL: [(&str, Self); 28] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -84,6 +90,9 @@ impl Defect {
         ("M23", Self::SessionAfterExpiry),
         ("M24", Self::RepeatCounts),
         ("M25", Self::CommitCoversLater),
+        ("M26", Self::WillLostAtExpiry),
+        ("M27", Self::WillLostAtDisconnect),
+        ("M28", Self::WillLostAtRestart),
     ];
 
     /// Whether it shows only where the broker has a store and dies.
@@ -95,6 +104,7 @@ impl Defect {
                 | Self::CommitErrorIgnored
                 | Self::CommitUnsynced
                 | Self::CommitCoversLater
+                | Self::WillLostAtRestart
         )
     }
 

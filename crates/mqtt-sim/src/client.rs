@@ -14,11 +14,15 @@ use crate::Violation;
 use crate::checker::Direction;
 use crate::link::Left;
 use crate::plan::ClientPlan;
+use crate::wills::{PLACEHOLDER, WillModel};
+use crate::wire::Seen;
 
 pub(crate) struct SimClient {
     pub(crate) plan: ClientPlan,
     pub(crate) core: ClientCore,
     pub(crate) link: Option<usize>,
+    /// How many connections it has opened.
+    pub(crate) connections: u32,
     pub(crate) retry_at: Instant,
     pub(crate) input: Vec<u8>,
     pub(crate) published: [u64; 3],
@@ -32,9 +36,8 @@ pub(crate) struct SimClient {
     /// What the client sends, and what the broker sends to it.
     pub(crate) up: Direction,
     pub(crate) down: Direction,
-    /// Wills that were to be published up to now, and when the next one is.
-    pub(crate) wills_due: u64,
-    pub(crate) will_due: Option<Instant>,
+    /// Its wills at the broker.
+    pub(crate) wills: WillModel,
     pub(crate) failure: Option<Violation>,
     /// What the broker is known to have made durable.
     pub(crate) durable: Durable,
@@ -47,6 +50,7 @@ pub(crate) struct SimClient {
 pub(crate) struct Durable {
     model: SessionModel,
     down: Direction,
+    wills: WillModel,
 }
 
 /// Whether the broker has a session of this client, and until when.
@@ -64,6 +68,7 @@ impl SimClient {
             core: ClientCore::new(options, session),
             plan,
             link: None,
+            connections: 0,
             retry_at: now,
             input: Vec::new(),
             published: [0; 3],
@@ -73,8 +78,7 @@ impl SimClient {
             model: SessionModel::default(),
             up: Direction::default(),
             down: Direction::default(),
-            wills_due: 0,
-            will_due: None,
+            wills: WillModel::default(),
             failure: None,
             durable: Durable::default(),
             promised: Durable::default(),
@@ -82,9 +86,12 @@ impl SimClient {
     }
 
     /// The application ends the connection, and perhaps its session with it.
-    pub(crate) fn leave(&mut self, now: Instant, ends_session: bool) {
-        let mut disconnect = Disconnect::new(ReasonCode::Success);
+    pub(crate) fn leave(&mut self, now: Instant, ends_session: bool, with_will: bool) {
         let is_v5 = self.plan.version == ProtocolVersion::V5_0;
+        let mut disconnect = Disconnect::new(match with_will && is_v5 {
+            true => ReasonCode::DisconnectWithWillMessage,
+            false => ReasonCode::Success,
+        });
         if ends_session && is_v5 && !self.plan.lasts {
             disconnect.properties.session_expiry_interval = Some(0);
         }
@@ -101,19 +108,20 @@ impl SimClient {
     /// A CONNACK of the broker's: is Session Present what it should be (I12)?
     pub(crate) fn check_connack(
         &mut self,
-        session_present: bool,
-        reason: u8,
-        clean_start: bool,
+        connack: &Seen,
+        link: (u32, bool),
         broker_window: u16,
         now: Instant,
     ) -> Result<(), Violation> {
+        let (number, clean_start) = link;
+        let (session_present, reason) = (connack.session_present, connack.reason);
         if reason != 0 {
             return Err(Violation::new("I12", format!("refused with {reason}")));
         }
         let lives = self.model.exists && self.model.ends.is_none_or(|ends| now < ends);
         let expected = lives && !clean_start;
-        let due = |due: Instant| due <= now || clean_start;
-        self.wills_due += u64::from(self.will_due.take().is_some_and(due));
+        let will = self.plan.will_delay.map(|_| number);
+        self.wills.accepted(will, clean_start, now);
         if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
             let what = format!("Session Present is {session_present}, not {expected}");
             return Err(Violation::new("I12", what));
@@ -146,7 +154,13 @@ impl SimClient {
     }
 
     /// The broker has seen the end of a connection that it had accepted.
-    pub(crate) fn connection_ends(&mut self, now: Instant, is_newest: bool, left: Option<Left>) {
+    pub(crate) fn connection_ends(
+        &mut self,
+        now: Instant,
+        number: u32,
+        is_newest: bool,
+        left: Option<Left>,
+    ) {
         let expiry = match left.and_then(|left| left.expiry) {
             Some(expiry) if self.expiry() != Some(0) => Some(expiry),
             _ => self.expiry(),
@@ -154,27 +168,35 @@ impl SimClient {
         if is_newest {
             self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         }
-        let Some(delay) = self.plan.will_delay.filter(|_| left.is_none()) else {
-            return; // DISCONNECT takes the will back
+        let is_taken_back = left.is_some_and(|left| !left.with_will);
+        let Some(delay) = self.will_delay(expiry).filter(|_| !is_taken_back) else {
+            return self.wills.release(number);
         };
-        // The will waits for its delay or the end of the session, whichever is first.
-        let delay = match self.plan.version {
+        let delay = match is_newest {
+            true => Some(delay),
+            // A clean start ends the session immediately. Otherwise the session was resumed.
+            false => Some(0).filter(|_| delay == 0 || self.clean_start),
+        };
+        self.wills.ended(number, delay, now);
+    }
+
+    /// Seconds from the end of a connection to its will: its delay or the end of the session,
+    /// whichever is first.
+    fn will_delay(&self, expiry: Option<u32>) -> Option<u32> {
+        let delay = self.plan.will_delay?;
+        Some(match self.plan.version {
             ProtocolVersion::V5_0 => delay.min(expiry.unwrap_or(u32::MAX)),
             _ => 0,
-        };
-        // A clean start ends the session at once.
-        if delay == 0 || !is_newest && self.clean_start {
-            self.wills_due += 1;
-        } else if is_newest {
-            self.will_due = Some(now + Duration::from_secs(delay.into()));
-        }
+        })
     }
 
     /// The broker is about to make durable what it knows.
-    pub(crate) fn broker_promises(&mut self) {
+    pub(crate) fn broker_promises(&mut self, now: Instant) {
+        self.wills.pass_time(now);
         self.promised = Durable {
             model: self.model,
             down: self.down.clone(),
+            wills: self.wills.clone(),
         };
     }
 
@@ -185,7 +207,7 @@ impl SimClient {
 
     /// The broker has died and begins with what was durable: all connections are lost.
     pub(crate) fn broker_restarts(&mut self, now: Instant) {
-        let Durable { model, down } = self.durable.clone();
+        let Durable { model, down, wills } = self.durable.clone();
         self.down.roll_back(down);
         self.model = model;
         if self.model.exists && self.model.ends.is_none() {
@@ -194,9 +216,13 @@ impl SimClient {
         }
         // A session that ends with its connection is not stored.
         self.model.exists &= self.expiry() != Some(0);
-        // A will may be published once more than is known, or not at all.
-        self.wills_due += u64::from(self.plan.will_delay.is_some());
-        self.will_due = None;
+        self.wills = wills;
+        match self.model.exists {
+            true => self
+                .wills
+                .restart(self.will_delay(self.expiry()).unwrap_or(0), now),
+            false => self.wills.lose(),
+        }
         self.up.fault();
         self.down.fault();
     }
@@ -209,10 +235,6 @@ impl SimClient {
             _ if self.plan.lasts => None,
             _ => Some(0),
         }
-    }
-
-    pub(crate) fn wills_due_at(&self, now: Instant) -> u64 {
-        self.wills_due + u64::from(self.will_due.is_some_and(|due| due <= now))
     }
 
     pub(crate) fn state(&self) -> String {
@@ -250,7 +272,7 @@ fn options(index: usize, plan: &ClientPlan) -> Options {
         let will_delay_interval = (plan.version == ProtocolVersion::V5_0).then_some(delay);
         Will {
             will_delay_interval,
-            ..Will::new(Message::new(topic_name, "will"), QoS::AtMostOnce)
+            ..Will::new(Message::new(topic_name, PLACEHOLDER), QoS::AtLeastOnce)
         }
     });
     options.connect = connect;
@@ -296,7 +318,7 @@ impl Application {
                 } else {
                     "t/+"
                 };
-                let subscriptions = vec![subscription(filter), subscription("w/#")];
+                let subscriptions = vec![subscription(filter)];
                 // Cannot fail but for the connection, and then it is made again.
                 let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
             }

@@ -19,6 +19,7 @@ mod restart;
 mod run;
 mod storm;
 mod traffic;
+mod wills;
 pub mod wire;
 mod world;
 

@@ -11,6 +11,8 @@ use crate::wire::Reader;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) client: usize,
+    /// The number of this connection among those of its client.
+    pub(crate) number: u32,
     /// To the broker.
     pub(crate) up: VecDeque<u8>,
     /// To the client.
@@ -30,6 +32,7 @@ pub(crate) struct Link {
     pub(crate) broker_got: Reader,
     /// The broker has read a DISCONNECT, perhaps with a new expiry.
     pub(crate) left: Option<Left>,
+    pub(crate) client_sent_connect: bool,
     /// DISCONNECT was seen from the client, from the broker.
     pub(crate) client_said_goodbye: bool,
     pub(crate) broker_said_goodbye: bool,
@@ -54,12 +57,15 @@ pub(crate) struct Link {
 pub(crate) struct Left {
     /// The new Session Expiry Interval, in seconds.
     pub(crate) expiry: Option<u32>,
+    /// Set if the will has to be published nevertheless.
+    pub(crate) with_will: bool,
 }
 
 impl Link {
-    pub(crate) fn new(client: usize, connection: ConnectionId, version: u8) -> Self {
+    pub(crate) fn new(client: usize, number: u32, connection: ConnectionId, version: u8) -> Self {
         Self {
             client,
+            number,
             up: VecDeque::new(),
             down: VecDeque::new(),
             is_cut: false,
@@ -71,6 +77,7 @@ impl Link {
             broker_sent: Reader::new(version),
             broker_got: Reader::new(version),
             left: None,
+            client_sent_connect: false,
             client_said_goodbye: false,
             broker_said_goodbye: false,
             connack_seen: false,

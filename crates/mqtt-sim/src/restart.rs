@@ -221,7 +221,9 @@ impl World {
         for index in 0..self.links.len() {
             self.check_output(index)?;
         }
-        self.clients.iter_mut().for_each(SimClient::broker_promises);
+        let now = self.now;
+        let clients = self.clients.iter_mut();
+        clients.for_each(|client| client.broker_promises(now));
         Ok(())
     }
 
@@ -254,6 +256,7 @@ impl World {
             true => sim_store.disk.lose_power(&mut self.rng),
             false => sim_store.disk.kill(),
         }
+        self.observer.time_passes(self.now);
         // Some time passes before it is started again.
         self.now += Duration::from_millis(self.rng.u64(0..3000));
         let Some(sim_store) = &mut self.store else {
@@ -309,6 +312,7 @@ impl World {
         broker.record_changes();
         broker.restore(now, saved);
         self.broker = broker;
+        self.observer.connect(&mut self.broker, now);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong in a run, and how time passes in it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
@@ -69,12 +69,12 @@ impl World {
     /// A client ends its connection with DISCONNECT; it comes back later.
     fn leave(&mut self) -> Result<(), Violation> {
         let index = self.rng.usize(0..self.clients.len());
-        let ends_session = self.rng.bool();
+        let (ends_session, with_will) = (self.rng.bool(), self.rng.u8(0..3) == 0);
         let client = &mut self.clients[index];
         let Some(link) = client.link.filter(|_| client.core.is_connected()) else {
             return Ok(());
         };
-        client.leave(self.now, ends_session);
+        client.leave(self.now, ends_session, with_will);
         self.note(|| format!("client {index} leaves"));
         self.client_sends(link)?;
         self.client_lost(index, ClientError::Closed(CloseReason::ConnectionLost))
@@ -102,8 +102,25 @@ impl World {
     }
 
     pub(crate) fn pass_time(&mut self, time: Duration) {
-        self.now += time;
+        let now = self.now + time;
+        self.pass_time_to(now);
+    }
+
+    fn pass_time_to(&mut self, now: Instant) {
+        if now > self.now {
+            if let Err(violation) = self.time_ends() {
+                self.clients[0].failure.get_or_insert(violation);
+            }
+        }
+        self.now = now;
         self.fire_timers();
+    }
+
+    /// Everything that happens at the present time has happened.
+    pub(crate) fn time_ends(&mut self) -> Result<(), Violation> {
+        self.observer.read(&mut self.broker, self.now)?;
+        self.observer.time_passes(self.now);
+        Ok(())
     }
 
     pub(crate) fn pass_to_next_deadline(&mut self) {
@@ -113,8 +130,7 @@ impl World {
         });
         let next = own.chain([self.broker.poll_timeout()]).flatten().min();
         if let Some(next) = next {
-            self.now = self.now.max(next);
-            self.fire_timers();
+            self.pass_time_to(self.now.max(next));
         }
     }
 

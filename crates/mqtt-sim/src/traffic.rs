@@ -10,6 +10,7 @@ use mqtt_session::{CloseReason, Defect};
 use crate::Violation;
 use crate::client::Taken;
 use crate::link::Left;
+use crate::wills::number_will;
 use crate::world::{GROUP, World};
 
 /// What a link holds in each direction; the ends wait when it is full.
@@ -41,8 +42,12 @@ impl World {
         if count == 0 {
             return Ok(());
         }
-        let bytes = output[..count].to_vec();
+        let mut bytes = output[..count].to_vec();
         client.core.consume_output(self.now, count);
+        if !link.client_sent_connect {
+            link.client_sent_connect = true; // CONNECT is the first packet, and fits into the link
+            number_will(&mut bytes, link.number);
+        }
         link.up.extend(&bytes);
         let goodbye = &mut link.client_said_goodbye;
         let up = &mut client.up;
@@ -145,7 +150,8 @@ impl World {
         let now = link.answered_at.unwrap_or(self.now);
         let client = &mut self.clients[link.client];
         let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
-        let (clean_start, broker_window) = (link.clean_start, self.plan.broker_window);
+        let (number, clean_start) = (link.number, link.clean_start);
+        let broker_window = self.plan.broker_window;
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
@@ -161,13 +167,7 @@ impl World {
             match packet.kind {
                 2 => {
                     *connack_seen = true;
-                    client.check_connack(
-                        packet.session_present,
-                        packet.reason,
-                        clean_start,
-                        broker_window,
-                        now,
-                    )?;
+                    client.check_connack(&packet, (number, clean_start), broker_window, now)?;
                 }
                 14 => {
                     *goodbye = true;
@@ -245,8 +245,10 @@ impl World {
                 client.clean_start = packet.clean_start;
             }
             if packet.kind == 14 {
-                let expiry = packet.expiry;
-                link.left = Some(Left { expiry });
+                link.left = Some(Left {
+                    expiry: packet.expiry,
+                    with_will: packet.reason == 0x04,
+                });
             }
             client.down.answered(&packet);
             Ok(())
@@ -330,16 +332,6 @@ impl World {
     /// The application has taken a message over.
     pub(crate) fn deliver(&mut self, index: usize, taken: &Taken) -> Result<(), Violation> {
         let topic_name = &taken.topic_name[..];
-        if let Some(publisher) = topic_name.strip_prefix("w/") {
-            let publisher = publisher
-                .parse()
-                .map_err(|_| Violation::new("I3", topic_name))?;
-            // Each subscriber gets a will; one of them counts.
-            if index == 0 {
-                *self.wills.entry(publisher).or_default() += 1;
-            }
-            return Ok(());
-        }
         let subscriber = if self.clients[index].plan.is_shared {
             GROUP
         } else {
@@ -416,8 +408,8 @@ impl World {
         let is_newest = self.links.iter().all(|other| {
             other.client != client || !other.connack_seen || other.accepted <= accepted
         });
-        let left = self.links[index].left;
-        self.clients[client].connection_ends(self.now, is_newest, left);
+        let (number, left) = (self.links[index].number, self.links[index].left);
+        self.clients[client].connection_ends(self.now, number, is_newest, left);
     }
 
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are

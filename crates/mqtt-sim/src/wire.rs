@@ -30,6 +30,45 @@ pub struct Seen {
     pub topic_alias: u16,
     /// How many bytes the packet has.
     pub size: usize,
+    /// PUBLISH: RETAIN.
+    pub retain: bool,
+    /// PUBLISH of a will: its client and connection.
+    pub will: Option<(usize, u32)>,
+    /// PUBLISH of a state: its topic and version.
+    pub state: Option<(Topic, u64)>,
+}
+
+/// The topic of a state, `r/PUBLISHER/SLOT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Topic {
+    /// The only publisher.
+    pub publisher: usize,
+    /// The number of the topic among those of its publisher.
+    pub slot: u8,
+}
+
+impl Topic {
+    /// Reads a topic name.
+    pub fn of_name(topic_name: &[u8]) -> Option<Self> {
+        let mut levels = topic_name.strip_prefix(b"r/")?.split(|byte| *byte == b'/');
+        let publisher = number(levels.next()?)? as usize;
+        let slot = u8::try_from(number(levels.next()?)?).ok()?;
+        levels.next().is_none().then_some(Self { publisher, slot })
+    }
+
+    /// Reads the version of a state, which is its payload. The empty payload, which removes the state,
+    /// is version 0.
+    pub fn version(payload: &[u8]) -> Option<u64> {
+        match payload {
+            [] => Some(0),
+            _ => number(payload),
+        }
+    }
+}
+
+/// A decimal number.
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Reads packets of one direction of one connection.
@@ -126,8 +165,11 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
         content: 0,
         topic_alias: 0,
         size: 0,
+        retain: false,
+        will: None,
+        state: None,
     };
-    let number = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
+    let short = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
     let flags = first & 15;
     let flags_are_right = match seen.kind {
         3 => true,
@@ -144,10 +186,11 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
         }
         3 => {
             (seen.dup, seen.qos) = (flags & 8 != 0, flags >> 1 & 3);
-            let topic_end = 2 + usize::from(number(0)?);
+            seen.retain = flags & 1 != 0;
+            let topic_end = 2 + usize::from(short(0)?);
             let mut payload_at = topic_end;
             if seen.qos > 0 {
-                seen.identifier = number(topic_end)?;
+                seen.identifier = short(topic_end)?;
                 payload_at += 2;
             }
             if version == 5 {
@@ -162,7 +205,13 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
             } else if seen.topic_alias > 0 {
                 aliases.insert(seen.topic_alias, topic.to_vec());
             }
-            seen.content = hash(topic, hash(body.get(payload_at..)?, 0));
+            let payload = body.get(payload_at..)?;
+            seen.content = hash(topic, hash(payload, 0));
+            match topic.first() {
+                Some(b'w') => seen.will = will(topic, payload),
+                Some(b'r') => seen.state = Topic::of_name(topic).zip(Topic::version(payload)),
+                _ => {}
+            }
             let legal = !topic.is_empty()
                 && seen.qos < 3
                 && (seen.qos > 0) == (seen.identifier > 0)
@@ -170,12 +219,12 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
             return legal.then_some(seen);
         }
         4..=7 => {
-            seen.identifier = number(0)?;
+            seen.identifier = short(0)?;
             seen.reason = body.get(2).copied().unwrap_or(0);
             return (seen.identifier > 0 && (version == 5 || body.len() == 2)).then_some(seen);
         }
         8..=11 => {
-            seen.identifier = number(0)?;
+            seen.identifier = short(0)?;
             return (seen.identifier > 0).then_some(seen);
         }
         14 => {
@@ -186,13 +235,20 @@ fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>
         }
         1 => {
             // Behind the protocol name and its level.
-            let flags = body.get(3 + usize::from(number(0)?))?;
+            let flags = body.get(3 + usize::from(short(0)?))?;
             seen.clean_start = flags & 2 != 0;
         }
         12 | 13 => {}
         _ => return None,
     }
     Some(seen)
+}
+
+/// The client and the connection of a will.
+fn will(topic_name: &[u8], payload: &[u8]) -> Option<(usize, u32)> {
+    let client = number(topic_name.strip_prefix(b"w/")?)?;
+    let connection = number(payload.strip_prefix(b"will of ")?)?;
+    Some((client as usize, connection as u32))
 }
 
 /// The topic alias among the properties of a PUBLISH, 0 if there is none; `None` if they are not in

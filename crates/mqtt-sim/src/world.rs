@@ -1,6 +1,5 @@
 //! The world of one run: clients, broker, links, virtual time, and one source of chance.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::ledger::{Key, Ledger, Promise, Traits};
 use crate::link::Link;
 use crate::plan::{Plan, SMALL_PACKET};
 use crate::restart::{SimStore, new_broker};
+use crate::wills::Observer;
 use crate::wire::hash;
 
 /// The calm phase has to be over after so many steps (I13).
@@ -39,7 +39,7 @@ pub struct World {
     pub(crate) hostile_peers: Vec<HostilePeer>,
     pub(crate) store: Option<SimStore>,
     pub(crate) ledger: Ledger,
-    pub(crate) wills: BTreeMap<usize, u64>,
+    pub(crate) observer: Observer,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) is_calm: bool,
@@ -71,7 +71,8 @@ impl World {
     /// A world as the plan says, with the rest of the chance.
     pub fn new(plan: Plan, rng: Rng, traced: bool) -> Self {
         let now = Instant::now();
-        let (broker, store) = new_broker(&plan, now);
+        let (mut broker, store) = new_broker(&plan, now);
+        let observer = Observer::new(&mut broker, now, store.is_some());
         let clients = plan.clients.iter().enumerate();
         let clients = clients
             .map(|(index, plan)| SimClient::new(index, plan.clone(), now))
@@ -87,7 +88,7 @@ impl World {
             links: Vec::new(),
             hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
             ledger: Ledger::default(),
-            wills: BTreeMap::new(),
+            observer,
             trace_hash: 0,
             trace: traced.then(Vec::new),
             is_calm: true,
@@ -231,19 +232,25 @@ impl World {
         })
     }
 
-    fn check_end(&self) -> Result<(), Violation> {
+    fn check_end(&mut self) -> Result<(), Violation> {
         let keeps = |client: &SimClient| client.plan.lasts && !client.plan.is_shared;
         let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
         let shares = self.clients.iter().any(|client| client.plan.is_shared);
         let lasting = lasting.chain(shares.then_some(GROUP));
         self.ledger
             .check_complete(lasting, |subscriber, key| self.promise(subscriber, key))?;
-        for (index, count) in &self.wills {
-            let due = self.clients[*index].wills_due_at(self.now);
-            if *count > due {
-                let what = format!("{count} wills of {index}, where {due} were due");
-                return Err(Violation::new("I12", what));
-            }
+        // Each acknowledgement of the observer may release the next will, with a commit of its own.
+        self.commit()?;
+        self.observer.read(&mut self.broker, self.now)?;
+        while self.broker.has_records() || !self.broker.output(self.observer.connection).is_empty()
+        {
+            self.commit()?;
+            self.observer.read(&mut self.broker, self.now)?;
+        }
+        let has_store = self.store.is_some();
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            client.wills.pass_time(self.now);
+            self.observer.check(index, &client.wills, has_store)?;
         }
         Ok(())
     }
@@ -339,8 +346,9 @@ impl World {
         client.input.clear();
         let id = self.broker.open(self.now, format!("client {index}"), 0);
         client.link = Some(self.links.len());
-        let version = client.plan.version.level();
-        self.links.push(Link::new(index, id, version));
+        client.connections += 1;
+        let (number, version) = (client.connections, client.plan.version.level());
+        self.links.push(Link::new(index, number, id, version));
         self.note(|| format!("client {index} connects"));
         Ok(())
     }

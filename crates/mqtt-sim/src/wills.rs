@@ -1,0 +1,200 @@
+//! Wills, counted exactly (I12). Each CONNECT has a will of its own, so that a publication names its
+//! connection. A [`WillModel`] says which wills of a client are due, and when; an [`Observer`] sees the
+//! publications.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mqtt_broker::{Broker, ConnectionId};
+
+use crate::Violation;
+use crate::wire::Reader;
+
+/// The payload of a will before the link numbers it. The payload is ASCII text of this length.
+pub(crate) const PLACEHOLDER: &[u8] = b"will of ........";
+
+/// Writes the number of a connection into the will of its CONNECT.
+pub(crate) fn number_will(bytes: &mut [u8], connection: u32) {
+    let length = PLACEHOLDER.len();
+    if let Some(at) = bytes.windows(length).position(|part| part == PLACEHOLDER) {
+        bytes[at..at + length].copy_from_slice(format!("will of {connection:08}").as_bytes());
+    }
+}
+
+/// The wills of one client, as the broker has to handle them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WillModel {
+    /// The connection whose will the broker holds, while that connection is open.
+    held: Option<u32>,
+    /// The will that waits for its delay.
+    delayed: Option<(u32, Instant)>,
+    /// Wills that have to be published, and when.
+    due: Vec<(u32, Instant)>,
+}
+
+impl WillModel {
+    /// The broker accepts a connection. `starts_anew` is set if the session before it ends.
+    pub(crate) fn accepted(&mut self, connection: Option<u32>, starts_anew: bool, now: Instant) {
+        self.pass_time(now);
+        if let Some((number, _)) = self.delayed.take().filter(|_| starts_anew) {
+            self.due.push((number, now));
+        }
+        self.held = connection;
+    }
+
+    /// A connection ends without its will being taken back. `delay` is `None` if a newer connection
+    /// has resumed the session.
+    pub(crate) fn ended(&mut self, connection: u32, delay: Option<u32>, now: Instant) {
+        match delay {
+            Some(0) => self.due.push((connection, now)),
+            Some(delay) => {
+                let due = now + Duration::from_secs(delay.into());
+                self.delayed = Some((connection, due));
+            }
+            None => {}
+        }
+        self.release(connection);
+    }
+
+    /// DISCONNECT takes the will back.
+    pub(crate) fn release(&mut self, connection: u32) {
+        self.held = self.held.filter(|held| *held != connection);
+    }
+
+    /// The broker starts again with what was durable: the connection counts as lost now.
+    pub(crate) fn restart(&mut self, delay: u32, now: Instant) {
+        if let Some(held) = self.held {
+            self.ended(held, Some(delay), now);
+        }
+    }
+
+    /// The broker loses the will with the session.
+    pub(crate) fn lose(&mut self) {
+        (self.held, self.delayed) = (None, None);
+    }
+
+    /// A will whose delay is over is due.
+    pub(crate) fn pass_time(&mut self, now: Instant) {
+        let is_over = |delayed: &mut (u32, Instant)| delayed.1 <= now;
+        self.due.extend(self.delayed.take_if(is_over));
+    }
+}
+
+/// A well-behaved subscriber to all wills, without a network between itself and the broker.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    pub(crate) connection: ConnectionId,
+    reader: Reader,
+    /// The publications, by client and connection.
+    seen: BTreeMap<(usize, u32), Seen>,
+    /// The time before the present one, if there was one: nothing happened between the two.
+    earlier: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    after: Option<Instant>,
+    at: Instant,
+}
+
+/// CONNECT of 3.1.1 without Clean Session, and SUBSCRIBE to `w/#` with QoS 0 or 1.
+const CONNECT: &[u8] = b"\x10\x14\0\x04MQTT\x04\0\0\0\0\x08observer";
+const SUBSCRIBE: [&[u8]; 2] = [b"\x82\x08\0\x01\0\x03w/#\0", b"\x82\x08\0\x01\0\x03w/#\x01"];
+
+impl Observer {
+    /// Subscribes to the wills. With a store the session has to survive the broker, which takes QoS 1.
+    pub(crate) fn new(broker: &mut Broker, now: Instant, has_store: bool) -> Self {
+        let mut observer = Self {
+            connection: ConnectionId::default(),
+            reader: Reader::new(4),
+            seen: BTreeMap::new(),
+            earlier: None,
+        };
+        observer.connect(broker, now);
+        let mut subscribe = SUBSCRIBE[usize::from(has_store)];
+        broker.handle_input(now, observer.connection, &mut subscribe);
+        observer
+    }
+
+    /// Connects, also after the broker has started again.
+    pub(crate) fn connect(&mut self, broker: &mut Broker, now: Instant) {
+        self.connection = broker.open(now, "observer".into(), 0);
+        self.reader = Reader::new(4);
+        broker.handle_input(now, self.connection, &mut &CONNECT[..]);
+    }
+
+    /// Time is about to pass.
+    pub(crate) fn time_passes(&mut self, now: Instant) {
+        self.earlier = Some(now);
+    }
+
+    /// Reads what the broker may write, and acknowledges it.
+    pub(crate) fn read(&mut self, broker: &mut Broker, now: Instant) -> Result<(), Violation> {
+        loop {
+            let output = broker.output(self.connection).to_vec();
+            if output.is_empty() {
+                return Ok(());
+            }
+            broker.consume_output(now, self.connection, output.len());
+            let (seen, mut answers) = (&mut self.seen, Vec::new());
+            let publication = Seen {
+                after: self.earlier,
+                at: now,
+            };
+            self.reader.read(&output, |packet| {
+                if packet.qos > 0 {
+                    let [high, low] = packet.identifier.to_be_bytes();
+                    answers.extend([0x40, 2, high, low]);
+                }
+                match packet.will {
+                    None if packet.kind == 3 => Err(Violation::new("I3", "a will nobody has")),
+                    // The broker may have died after it sent the message the first time.
+                    Some(will) if packet.dup => {
+                        seen.entry(will).or_insert(publication);
+                        Ok(())
+                    }
+                    Some(will) if seen.insert(will, publication).is_some() => {
+                        let what = format!("the will of connection {will:?} is published twice");
+                        Err(Violation::new("I12", what))
+                    }
+                    _ => Ok(()),
+                }
+            })?;
+            broker.handle_input(now, self.connection, &mut &answers[..]);
+        }
+    }
+
+    /// Compares the publications with the model of a client, at the end of a run.
+    ///
+    /// # Errors
+    /// If a will is missing, was not due, or came at another time. With a store the time is that of
+    /// its commit.
+    pub(crate) fn check(
+        &self,
+        client: usize,
+        model: &WillModel,
+        has_store: bool,
+    ) -> Result<(), Violation> {
+        let broken = |number: u32, what: &str| {
+            let what = format!("the will of client {client}, connection {number}: {what}");
+            Err(Violation::new("I12", what))
+        };
+        for (number, due) in &model.due {
+            match self.seen.get(&(client, *number)) {
+                None => return broken(*number, "due, and not published"),
+                Some(seen) if seen.at < *due => return broken(*number, "published too early"),
+                Some(seen) if seen.after.is_some_and(|after| after >= *due) && !has_store => {
+                    return broken(*number, "published too late");
+                }
+                Some(_) => {}
+            }
+        }
+        let of_client = self.seen.keys().filter(|(index, _)| *index == client);
+        for (_, number) in of_client {
+            if !model.due.iter().any(|(due, _)| due == number) {
+                return broken(*number, "published, and not due");
+            }
+        }
+        Ok(())
+    }
+}
