@@ -247,6 +247,43 @@ fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
     );
 }
 
+/// [MQTT-4.6.0-6]: a message of QoS 0 waits behind retained messages; later ones wait behind it.
+#[test]
+fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
+    let limits = Limits {
+        maximum_in_flight: 1,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    for topic_name in ["r/1", "r/2"] {
+        publisher.publish(&mut world, &retained(topic_name, "."), QoS::AtLeastOnce);
+    }
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    let subscription = Subscription {
+        topic_filter: TopicFilter::new("r/#").unwrap(),
+        options: qos(1),
+    };
+    sub.send(
+        &mut world,
+        &Packet::Subscribe(Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            subscriptions: vec![subscription],
+            properties: SubscribeProperties::default(),
+        }),
+    );
+    publisher.publish(&mut world, &message("r/x", "."), QoS::AtLeastOnce);
+    publisher.publish(&mut world, &message("r/x", "first"), QoS::AtMostOnce);
+    // The second retained message is sent. Only live ones wait now.
+    let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
+    sub.send(&mut world, &Packet::Puback(ack));
+    publisher.publish(&mut world, &message("r/x", "second"), QoS::AtMostOnce);
+    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    let mut messages = sub.messages(&mut world);
+    messages.retain(|message| message.ends_with("q0"));
+    assert_eq!(messages, ["r/x first q0", "r/x second q0"]);
+}
+
 #[test]
 fn topics_that_would_hurt_strict_clients_are_refused() {
     for topic_name in ["a\u{1}", "a\u{FFFF}", "a\u{7F}", &"/".repeat(200)] {
