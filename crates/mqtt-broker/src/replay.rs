@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
+use mqtt_session::Defect;
 
 use crate::broker::Broker;
 use crate::client::{ClientKey, Stored, SubscriptionState};
@@ -151,7 +152,7 @@ impl Broker {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if !is_wanted {
+        if !is_wanted || Defect::RetainedNotSent.is_planted() {
             return;
         }
         let first = self.retained.next_match(topic_filter, None, &mut { PROBE });

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
-use mqtt_session::{Connection, Excerpt, Outgoing, PublishError};
+use mqtt_session::{Connection, Defect, Excerpt, Outgoing, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
@@ -298,6 +298,9 @@ impl Sending<'_> {
         };
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && qos > QoS::AtMostOnce).then(|| outgoing.clone());
+        if Defect::RetainedTwice.is_planted() {
+            let _ = self.connection.publish(self.now, outgoing.clone());
+        }
         match self.connection.publish(self.now, outgoing) {
             Ok(packet_identifier) => {
                 let number = self.client.next_number;

@@ -10,7 +10,7 @@ use mqtt_codec::{
     PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, SubscriptionIdentifier,
     TopicFilter, Unsubscribe,
 };
-use mqtt_session::Printable;
+use mqtt_session::{Defect, Printable};
 
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
@@ -207,7 +207,9 @@ impl Broker {
         if !client.is_some_and(|client| client.remove_subscription(topic_filter)) {
             return ReasonCode::NoSubscriptionExisted;
         }
-        self.remove_subscriber(topic_filter, key);
+        if !Defect::UnsubscribeIgnored.is_planted() {
+            self.remove_subscriber(topic_filter, key);
+        }
         self.end_replay(key, topic_filter);
         self.note(key, |client| Record::Unsubscribed {
             client: Arc::clone(&client.identifier),

@@ -60,11 +60,19 @@ pub enum Defect {
     WillLostAtDisconnect,
     /// M28: the broker forgets wills when it starts again.
     WillLostAtRestart,
+    /// M29: an empty retained message does not remove the one before it.
+    RetainedNotRemoved,
+    /// M30: a subscription gets each retained message twice.
+    RetainedTwice,
+    /// M31: a new subscription does not get the retained messages.
+    RetainedNotSent,
+    /// M32: messages go on after UNSUBACK.
+    UnsubscribeIgnored,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 28] = [
+    pub const ALL: [(&str, Self); 32] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -93,6 +101,10 @@ impl Defect {
         ("M26", Self::WillLostAtExpiry),
         ("M27", Self::WillLostAtDisconnect),
         ("M28", Self::WillLostAtRestart),
+        ("M29", Self::RetainedNotRemoved),
+        ("M30", Self::RetainedTwice),
+        ("M31", Self::RetainedNotSent),
+        ("M32", Self::UnsubscribeIgnored),
     ];
 
     /// Whether it shows only where the broker has a store and dies.

@@ -1,19 +1,19 @@
 //! A client of the simulation: the real core, its application, and what the broker should know of it.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mqtt_client::{ClientCore, Message, Options, QoS, Reconnect};
 use mqtt_codec::{
-    Connect, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties,
-    Subscription, SubscriptionOptions, TopicFilter, TopicName, Will,
+    Connect, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode, TopicName, Will,
 };
-use mqtt_session::{Connection, Event, Session};
+use mqtt_session::Session;
 
 use crate::Violation;
+use crate::application::Application;
 use crate::checker::Direction;
 use crate::link::Left;
 use crate::plan::ClientPlan;
+use crate::states::Replay;
 use crate::wills::{PLACEHOLDER, WillModel};
 use crate::wire::Seen;
 
@@ -36,6 +36,8 @@ pub(crate) struct SimClient {
     /// What the client sends, and what the broker sends to it.
     pub(crate) up: Direction,
     pub(crate) down: Direction,
+    /// What the broker sends it of the states.
+    pub(crate) replay: Replay,
     /// Its wills at the broker.
     pub(crate) wills: WillModel,
     pub(crate) failure: Option<Violation>,
@@ -51,6 +53,7 @@ pub(crate) struct Durable {
     model: SessionModel,
     down: Direction,
     wills: WillModel,
+    replay: Replay,
 }
 
 /// Whether the broker has a session of this client, and until when.
@@ -78,6 +81,7 @@ impl SimClient {
             model: SessionModel::default(),
             up: Direction::default(),
             down: Direction::default(),
+            replay: Replay::default(),
             wills: WillModel::default(),
             failure: None,
             durable: Durable::default(),
@@ -125,6 +129,9 @@ impl SimClient {
         if self.plan.version != ProtocolVersion::V3_1 && session_present != expected {
             let what = format!("Session Present is {session_present}, not {expected}");
             return Err(Violation::new("I12", what));
+        }
+        if !expected {
+            self.replay = Replay::default();
         }
         self.model = SessionModel {
             exists: true,
@@ -197,6 +204,7 @@ impl SimClient {
             model: self.model,
             down: self.down.clone(),
             wills: self.wills.clone(),
+            replay: self.replay.clone(),
         };
     }
 
@@ -207,7 +215,13 @@ impl SimClient {
 
     /// The broker has died and begins with what was durable: all connections are lost.
     pub(crate) fn broker_restarts(&mut self, now: Instant) {
-        let Durable { model, down, wills } = self.durable.clone();
+        let Durable {
+            model,
+            down,
+            wills,
+            replay,
+        } = self.durable.clone();
+        self.replay = replay;
         self.down.roll_back(down);
         self.model = model;
         if self.model.exists && self.model.ends.is_none() {
@@ -277,70 +291,4 @@ fn options(index: usize, plan: &ClientPlan) -> Options {
     });
     options.connect = connect;
     options
-}
-
-/// The program above a client: it subscribes, and takes messages over, at once or when it likes.
-#[derive(Debug, Default)]
-pub(crate) struct Application {
-    pub(crate) subscribed: bool,
-    /// Messages that it has and has not taken over.
-    pub(crate) pending: VecDeque<Taken>,
-    /// Messages that it took over just now.
-    pub(crate) got: Vec<Taken>,
-}
-
-/// A message.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) packet_identifier: Option<PacketIdentifier>,
-    pub(crate) topic_name: String,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) qos: u8,
-}
-
-impl Application {
-    pub(crate) fn handle_event(
-        &mut self,
-        now: Instant,
-        plan: &ClientPlan,
-        connection: &mut Connection,
-        event: &Event<'_>,
-    ) {
-        match event {
-            Event::Connected { .. } => {
-                let qos = QoS::from_value(plan.subscribed).expect("below 3");
-                let subscription = |filter| Subscription {
-                    topic_filter: TopicFilter::new(filter).expect("valid"),
-                    options: SubscriptionOptions::new(qos),
-                };
-                let filter = if plan.is_shared {
-                    "$share/g/t/+"
-                } else {
-                    "t/+"
-                };
-                let subscriptions = vec![subscription(filter)];
-                // Cannot fail but for the connection, and then it is made again.
-                let _ = connection.subscribe(now, subscriptions, SubscribeProperties::default());
-            }
-            Event::Subscribed(_) => self.subscribed = true,
-            Event::Message(received) => {
-                let publish = received.publish();
-                let taken = Taken {
-                    packet_identifier: publish.delivery.packet_identifier(),
-                    topic_name: publish.topic_name.to_owned(),
-                    payload: publish.payload.to_vec(),
-                    qos: publish.delivery.qos() as u8,
-                };
-                match taken.packet_identifier {
-                    Some(_) if plan.is_slow => self.pending.push_back(taken),
-                    Some(packet_identifier) => {
-                        self.got.push(taken);
-                        connection.acknowledge(now, packet_identifier, ReasonCode::Success);
-                    }
-                    None => self.got.push(taken),
-                }
-            }
-            _ => {}
-        }
-    }
 }

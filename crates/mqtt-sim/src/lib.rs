@@ -7,6 +7,7 @@
 //! and names itself; the same seed gives the same run, to the byte.
 #![forbid(unsafe_code)]
 
+mod application;
 pub mod checker;
 mod client;
 mod cuts;
@@ -17,6 +18,7 @@ mod link;
 mod plan;
 mod restart;
 mod run;
+mod states;
 mod storm;
 mod traffic;
 mod wills;

@@ -80,6 +80,14 @@ pub struct ClientPlan {
     pub expiring: bool,
     /// Seconds that a session of 5.0 that does not last is kept.
     pub expiry: u32,
+    /// Whether it subscribes to states, which are retained messages.
+    pub states: bool,
+    /// How many topics of states it publishes to.
+    pub slots: u8,
+    /// Whether it does not subscribe again when its session is resumed.
+    pub subscribes_once: bool,
+    /// Whether it unsubscribes from the states now and then, and subscribes again.
+    pub toggles: bool,
 }
 
 /// What is left out of a plan, to find the smallest run that still fails.
@@ -188,6 +196,7 @@ struct Kinds {
     spurious: bool,
     hostile: bool,
     leaves: bool,
+    states: bool,
 }
 
 impl Kinds {
@@ -203,6 +212,7 @@ impl Kinds {
             spurious: rng.u8(0..4) == 0,
             hostile: rng.u8(0..4) == 0,
             leaves: rng.u8(0..3) == 0,
+            states: rng.u8(0..3) == 0,
         }
     }
 }
@@ -233,6 +243,14 @@ impl ClientPlan {
             keep_alive: [0, 5, 10, 60][rng.usize(0..4)],
             will_delay: [None, Some(0), Some(5)][rng.usize(0..3)],
             expiry: [0, 2, 30][rng.usize(0..3)],
+            states: kinds.states,
+            slots: if kinds.states && lasts {
+                rng.u8(1..10)
+            } else {
+                0
+            },
+            subscribes_once: kinds.states && !may_crash && version != V3_1 && rng.bool(),
+            toggles: kinds.states && rng.bool(),
         }
     }
 }

@@ -3,14 +3,16 @@
 
 use std::ops::ControlFlow;
 
-use mqtt_broker::{ConnectionId, InputProgress};
 use mqtt_client::ClientError;
 use mqtt_session::{CloseReason, Defect};
 
 use crate::Violation;
-use crate::client::Taken;
+use crate::application::Taken;
+use crate::client::SimClient;
 use crate::link::Left;
+use crate::states;
 use crate::wills::number_will;
+use crate::wire::Topic;
 use crate::world::{GROUP, World};
 
 /// What a link holds in each direction; the ends wait when it is full.
@@ -152,6 +154,7 @@ impl World {
         let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
         let (number, clean_start) = (link.number, link.clean_start);
         let broker_window = self.plan.broker_window;
+        let highest_read = self.states.highest_read();
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
@@ -179,6 +182,7 @@ impl World {
                 }
                 _ => {}
             }
+            client.replay.sends(&packet, highest_read)?;
             client.down.sends(&packet)
         })
     }
@@ -217,7 +221,11 @@ impl World {
             return self.ended_connections_send();
         }
         link.broker_input.extend(&bytes);
-        self.broker_handles(index, id)?;
+        let input = std::mem::take(&mut link.broker_input);
+        let mut rest = &input[..];
+        self.broker.handle_input(self.now, id, &mut rest);
+        self.links[index].broker_input = rest.to_vec();
+        self.broker_has_read(index, &input[..input.len() - rest.len()])?;
         let link = &mut self.links[index];
         if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
             link.answered_at = Some(self.now);
@@ -228,45 +236,29 @@ impl World {
         self.ended_connections_send()
     }
 
-    /// The broker handles the bytes of a connection, turn by turn. What it leaves has not reached it.
-    fn broker_handles(&mut self, index: usize, id: ConnectionId) -> Result<(), Violation> {
-        let input = std::mem::take(&mut self.links[index].broker_input);
-        let mut rest = &input[..];
-        while self.broker.handle_input(self.now, id, &mut rest) == InputProgress::Yielded {
-            self.broker.run_background(self.now);
-        }
+    /// The broker has taken these packets.
+    fn broker_has_read(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
         let link = &mut self.links[index];
-        link.broker_input = rest.to_vec();
-        let handled = &input[..input.len() - rest.len()];
         let client = &mut self.clients[link.client];
-        link.broker_got.read(handled, |packet| {
-            if packet.kind == 1 {
-                link.clean_start = packet.clean_start;
-                client.clean_start = packet.clean_start;
-            }
-            if packet.kind == 14 {
-                link.left = Some(Left {
-                    expiry: packet.expiry,
-                    with_will: packet.reason == 0x04,
-                });
+        let states = &mut self.states;
+        link.broker_got.read(bytes, |packet| {
+            match packet.kind {
+                1 => {
+                    link.clean_start = packet.clean_start;
+                    client.clean_start = packet.clean_start;
+                }
+                3 => states.broker_reads(&packet),
+                14 => {
+                    link.left = Some(Left {
+                        expiry: packet.expiry,
+                        with_will: packet.reason == 0x04,
+                    });
+                }
+                _ => {}
             }
             client.down.answered(&packet);
             Ok(())
-        })?;
-        self.broker.run_background(self.now);
-        Ok(())
-    }
-
-    /// Connections that have waited for something go on.
-    fn connections_resume(&mut self) -> Result<(), Violation> {
-        while let Some(id) = self.broker.poll_resumable() {
-            let mut links = self.links.iter();
-            let index = links.position(|link| link.connection == Some(id));
-            if let Some(index) = index {
-                self.broker_handles(index, id)?;
-            }
-        }
-        Ok(())
+        })
     }
 
     /// Some bytes reach the client, or the end of the stream does.
@@ -332,6 +324,9 @@ impl World {
     /// The application has taken a message over.
     pub(crate) fn deliver(&mut self, index: usize, taken: &Taken) -> Result<(), Violation> {
         let topic_name = &taken.topic_name[..];
+        if let Some(topic) = Topic::of_name(topic_name.as_bytes()) {
+            return self.deliver_state(index, topic, taken);
+        }
         let subscriber = if self.clients[index].plan.is_shared {
             GROUP
         } else {
@@ -342,6 +337,32 @@ impl World {
         let result = ledger.delivered(subscriber, topic_name, &taken.payload, taken.qos, promise);
         self.ledger = ledger;
         result
+    }
+
+    fn deliver_state(
+        &mut self,
+        index: usize,
+        topic: Topic,
+        taken: &Taken,
+    ) -> Result<(), Violation> {
+        let publisher_lasts = |client: &SimClient| client.plan.lasts;
+        let publisher_lasts = self
+            .clients
+            .get(topic.publisher)
+            .is_some_and(publisher_lasts);
+        let client = &mut self.clients[index];
+        let (plan, qos) = (&client.plan, states::qos(topic).min(client.plan.subscribed));
+        let Some(version) = Topic::version(&taken.payload).filter(|_| taken.qos == qos) else {
+            let what = format!(
+                "{topic:?} came with QoS {} as {:?}",
+                taken.qos, taken.payload
+            );
+            return Err(Violation::new("I3", what));
+        };
+        self.states.delivered(topic, version)?;
+        let is_exact = qos == 2 && publisher_lasts && plan.lasts && !plan.may_crash;
+        let states = &mut client.application.states;
+        states.learn((topic, version), !taken.retain, is_exact)
     }
 
     pub(crate) fn client_lost(
@@ -415,7 +436,6 @@ impl World {
     /// Connections that the broker has ended, perhaps because of another one: their last bytes are
     /// on their way before anything that follows from it.
     pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
-        self.connections_resume()?;
         while self.broker.poll_changed().is_some() {}
         for index in 0..self.links.len() {
             let connection = self.links[index].connection;

@@ -1,22 +1,19 @@
 //! The world of one run: clients, broker, links, virtual time, and one source of chance.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use mqtt_broker::Broker;
-use mqtt_client::{Message, QoS};
-use mqtt_codec::{MessageProperties, ReasonCode, TopicName};
-use mqtt_session::{Outgoing, PublishError};
 
 use crate::Violation;
 use crate::checker::Direction;
 use crate::client::SimClient;
 use crate::hostile::HostilePeer;
-use crate::ledger::{Key, Ledger, Promise, Traits};
+use crate::ledger::{Key, Ledger, Promise};
 use crate::link::Link;
-use crate::plan::{Plan, SMALL_PACKET};
+use crate::plan::Plan;
 use crate::restart::{SimStore, new_broker};
+use crate::states::{States, Subscriber};
 use crate::wills::Observer;
 use crate::wire::hash;
 
@@ -39,6 +36,7 @@ pub struct World {
     pub(crate) hostile_peers: Vec<HostilePeer>,
     pub(crate) store: Option<SimStore>,
     pub(crate) ledger: Ledger,
+    pub(crate) states: States,
     pub(crate) observer: Observer,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Option<Vec<String>>,
@@ -88,6 +86,7 @@ impl World {
             links: Vec::new(),
             hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
             ledger: Ledger::default(),
+            states: States::default(),
             observer,
             trace_hash: 0,
             trace: traced.then(Vec::new),
@@ -220,6 +219,7 @@ impl World {
                 && client.core.unfinished() == 0
                 && client.core.output().is_empty()
                 && client.application.pending.is_empty()
+                && client.application.unanswered == 0
                 && client.up.open() == 0
                 && client.down.open() == 0
         }) && self.links.iter().all(|link| {
@@ -239,6 +239,17 @@ impl World {
         let lasting = lasting.chain(shares.then_some(GROUP));
         self.ledger
             .check_complete(lasting, |subscriber, key| self.promise(subscriber, key))?;
+        for (index, client) in self.clients.iter().enumerate() {
+            let subscriber = Subscriber {
+                granted: client.plan.subscribed,
+                subscribes_once: client.plan.subscribes_once,
+            };
+            if client.plan.states && !client.application.is_unsubscribed {
+                let known = &client.application.states;
+                self.states
+                    .check(index, known, subscriber, self.crashes > 0)?;
+            }
+        }
         // Each acknowledgement of the observer may release the next will, with a commit of its own.
         self.commit()?;
         self.observer.read(&mut self.broker, self.now)?;
@@ -272,65 +283,6 @@ impl World {
             takes_long: plan.maximum_packet_size.is_none(),
             granted: plan.subscribed,
         }
-    }
-
-    /// The application takes a message over, or publishes one.
-    fn application(&mut self, index: usize) -> Result<(), Violation> {
-        let client = &mut self.clients[index];
-        if let Some(taken) = client.application.pending.pop_front() {
-            self.deliver(index, &taken)?;
-            let connection = self.clients[index].core.connection();
-            if let (Some(connection), Some(identifier)) = (connection, taken.packet_identifier) {
-                connection.acknowledge(self.now, identifier, ReasonCode::Success);
-            }
-            return Ok(());
-        }
-        if client.to_publish == 0 || !client.core.is_connected() || !client.application.subscribed {
-            return Ok(());
-        }
-        let qos = self.rng.u8(0..3);
-        let key = Key {
-            publisher: index,
-            qos,
-            number: client.published[usize::from(qos)],
-        };
-        let traits = Traits {
-            is_long: self.rng.u8(0..8) == 0,
-            expires: client.plan.expiring && self.rng.u8(0..3) == 0,
-        };
-        let outgoing = self.message(key, traits);
-        let client = &mut self.clients[index];
-        match client.core.publish(self.now, outgoing) {
-            Ok(_) => {
-                client.published[usize::from(key.qos)] += 1;
-                client.to_publish -= 1;
-                self.ledger.accepted(key, traits);
-                self.note(|| format!("client {index} publishes {key:?} {traits:?}"));
-                Ok(())
-            }
-            Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => Ok(()),
-            Err(error) => Err(Violation::new(
-                "I13",
-                format!("client {index} cannot publish: {error}"),
-            )),
-        }
-    }
-
-    fn message(&mut self, key: Key, traits: Traits) -> Outgoing {
-        let topic_name = TopicName::new(&format!("t/{}", key.publisher)).expect("valid");
-        let filler = match traits.is_long {
-            true => SMALL_PACKET as usize,
-            false => self.rng.usize(0..30),
-        };
-        let mut message = Message::new(topic_name, key.payload(filler));
-        if traits.expires {
-            message.properties = Some(Box::new(MessageProperties {
-                message_expiry_interval: Some(self.rng.u32(0..5)),
-                ..MessageProperties::default()
-            }));
-        }
-        let qos = QoS::from_value(key.qos).expect("below 3");
-        Outgoing::new(Arc::new(message), qos)
     }
 
     fn connect(&mut self, index: usize) -> Result<(), Violation> {

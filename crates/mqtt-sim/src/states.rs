@@ -1,0 +1,229 @@
+//! States: retained messages whose payload is a version that grows (I18), and the end of a subscription
+//! to them (I19). Each topic of a state has one publisher and one QoS, so that its messages have an
+//! order.
+//!
+//! [`States`] knows what was published and what the broker has read, [`Replay`] watches what the broker
+//! sends to one client, and [`Known`] is what the application of a client has learnt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::Violation;
+use crate::wire::{Seen, Topic};
+
+/// The topic filter of all states.
+pub(crate) const FILTER: &str = "r/+/+";
+
+/// The QoS with which a topic is always published.
+pub(crate) fn qos(topic: Topic) -> u8 {
+    topic.slot % 3
+}
+
+/// All states of a run.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    published: BTreeMap<Topic, Published>,
+    /// What the broker has read last.
+    last_read: BTreeMap<Topic, u64>,
+    /// The highest versions that the broker has read.
+    highest_read: Arc<BTreeMap<Topic, u64>>,
+}
+
+/// What the publisher of a topic has published.
+#[derive(Debug, Default)]
+struct Published {
+    highest: u64,
+    /// 0 if the state was removed.
+    last: u64,
+}
+
+impl States {
+    /// The payload of the next message of a topic; an empty one removes the state.
+    pub(crate) fn payload(&self, topic: Topic, removes: bool) -> String {
+        let published = self.published.get(&topic);
+        match published {
+            Some(_) if removes => String::new(),
+            published => (published.map_or(0, |published| published.highest) + 1).to_string(),
+        }
+    }
+
+    /// The client took the message.
+    pub(crate) fn published(&mut self, topic: Topic, payload: &str) {
+        let published = self.published.entry(topic).or_default();
+        published.last = payload.parse().unwrap_or(0);
+        published.highest = published.highest.max(published.last);
+    }
+
+    /// The broker takes a packet.
+    pub(crate) fn broker_reads(&mut self, packet: &Seen) {
+        if let Some((topic, version)) = packet.state {
+            self.last_read.insert(topic, version);
+            let highest = Arc::make_mut(&mut self.highest_read).entry(topic);
+            let highest = highest.or_default();
+            *highest = version.max(*highest);
+        }
+    }
+
+    /// The highest versions that the broker has read by now.
+    pub(crate) fn highest_read(&self) -> &Arc<BTreeMap<Topic, u64>> {
+        &self.highest_read
+    }
+
+    /// An application gets a message.
+    ///
+    /// # Errors
+    /// If nobody has published it.
+    pub(crate) fn delivered(&self, topic: Topic, version: u64) -> Result<(), Violation> {
+        let published = self.published.get(&topic);
+        if published.is_none_or(|published| published.highest < version) {
+            let what = format!("nobody has published version {version} of {topic:?}");
+            return Err(Violation::new("I3", what));
+        }
+        Ok(())
+    }
+
+    /// Compares what an application has learnt with the final states. `crashed` is set if the broker
+    /// has died in this run: then it may have lost a message of QoS 0.
+    ///
+    /// # Errors
+    /// If the application lacks the final state of a topic, or still has one that was removed.
+    pub(crate) fn check(
+        &self,
+        client: usize,
+        known: &Known,
+        subscriber: Subscriber,
+        crashed: bool,
+    ) -> Result<(), Violation> {
+        for (topic, published) in &self.published {
+            let (topic, qos) = (*topic, qos(*topic));
+            let expected = match qos {
+                0 if crashed => continue,
+                0 => self.last_read.get(&topic).copied().unwrap_or(0),
+                _ => published.last,
+            };
+            let may_miss = qos.min(subscriber.granted) == 0;
+            if may_miss && subscriber.subscribes_once
+                || expected == 0 && (may_miss || known.has_toggled)
+            {
+                continue;
+            }
+            let last = known.last.get(&topic).copied().unwrap_or(0);
+            if last != expected {
+                let what = format!(
+                    "client {client} ends with version {last} of {topic:?}, not {expected}"
+                );
+                return Err(Violation::new("I18", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a client subscribes to states.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) granted: u8,
+    /// Set if it does not subscribe again when its session is resumed.
+    pub(crate) subscribes_once: bool,
+}
+
+/// What the application of a client knows of the states.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The last version that came; 0 if the state was removed.
+    last: BTreeMap<Topic, u64>,
+    /// The last version that came as a live message.
+    last_live: BTreeMap<Topic, u64>,
+    /// Set if it has missed messages because it had unsubscribed.
+    pub(crate) has_toggled: bool,
+}
+
+impl Known {
+    /// The session has ended, and what came with it may be out of date.
+    pub(crate) fn forget(&mut self) {
+        self.last.clear();
+    }
+
+    /// A message comes. `is_exact` is set if it comes exactly once and in order.
+    ///
+    /// # Errors
+    /// If it is older than a live message before it.
+    pub(crate) fn learn(
+        &mut self,
+        (topic, version): (Topic, u64),
+        is_live: bool,
+        is_exact: bool,
+    ) -> Result<(), Violation> {
+        self.last.insert(topic, version);
+        if version == 0 {
+            return Ok(());
+        }
+        let live = self.last_live.get(&topic).copied().unwrap_or(0);
+        if is_live {
+            self.last_live.insert(topic, version);
+        }
+        let is_old = version < live || is_live && version == live;
+        if is_exact && is_old {
+            let kind = if is_live { "live" } else { "retained" };
+            let what = format!("{kind} version {version} of {topic:?} came after live {live}");
+            return Err(Violation::new(if is_live { "I4" } else { "I18" }, what));
+        }
+        Ok(())
+    }
+}
+
+/// What the broker sends to one client because of its subscriptions to the states, in one session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Replay {
+    /// How many subscriptions the broker has acknowledged.
+    subscriptions: u32,
+    /// How often each topic came as a retained message.
+    sent: BTreeMap<Topic, u32>,
+    /// Set while there is no subscription: the versions that the broker had read when it ended.
+    ended_at: Option<Arc<BTreeMap<Topic, u64>>>,
+}
+
+impl Replay {
+    /// The broker sends a packet to the client.
+    ///
+    /// # Errors
+    /// If it sends a retained message twice for one subscription (I18), or a message that it read
+    /// after the subscription had ended (I19).
+    pub(crate) fn sends(
+        &mut self,
+        packet: &Seen,
+        highest_read: &Arc<BTreeMap<Topic, u64>>,
+    ) -> Result<(), Violation> {
+        match (packet.kind, packet.state) {
+            (9, _) => {
+                self.subscriptions += 1;
+                self.ended_at = None;
+            }
+            (11, _) => self.ended_at = Some(Arc::clone(highest_read)),
+            (3, Some((topic, version))) if !packet.dup => {
+                if packet.retain && packet.qos > 0 {
+                    let count = self.sent.entry(topic).or_default();
+                    *count += 1;
+                    if *count > self.subscriptions {
+                        let what = format!(
+                            "the retained message of {topic:?} came {count} times, for {} subscriptions",
+                            self.subscriptions
+                        );
+                        return Err(Violation::new("I18", what));
+                    }
+                }
+                let last = |ended: &Arc<BTreeMap<_, _>>| ended.get(&topic).copied().unwrap_or(0);
+                if self
+                    .ended_at
+                    .as_ref()
+                    .is_some_and(|ended| last(ended) < version)
+                {
+                    let what = format!("version {version} of {topic:?} came after UNSUBACK");
+                    return Err(Violation::new("I19", what));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
