@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
-use mqtt_session::{Excerpt, Outgoing, PublishError};
+use mqtt_session::{Defect, Excerpt, Outgoing, PublishError};
 
 use crate::access::Rules;
 use crate::broker::{Broker, ConnectionId};
@@ -61,13 +61,17 @@ impl Broker {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
-            return self.drop_message(
-                key,
-                match has_output_room || copy.qos > QoS::AtMostOnce {
-                    true => DropReason::QueueFull,
-                    false => DropReason::OutputFull,
-                },
-            );
+            let reason = match has_output_room || copy.qos > QoS::AtMostOnce {
+                true => DropReason::QueueFull,
+                false => DropReason::OutputFull,
+            };
+            self.drop_message(key, reason);
+            if !Defect::OldestDropped.is_planted() {
+                return;
+            }
+            if let Some(client) = self.clients.get_mut(key) {
+                client.queue.pop();
+            }
         }
         let qos = copy.qos;
         let outgoing = Outgoing {
@@ -196,7 +200,9 @@ impl Broker {
 
     /// Counts a message that the client does not get, and logs the first one until its queue is empty.
     fn drop_message(&mut self, key: ClientKey, reason: DropReason) {
-        self.statistics.drops.count(reason);
+        if !Defect::DropNotCounted.is_planted() {
+            self.statistics.drops.count(reason);
+        }
         if let Some(client) = self.clients.get_mut(key) {
             if client.queue.overflows() {
                 let name = Excerpt(&client.identifier);

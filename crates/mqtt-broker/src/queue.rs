@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use mqtt_session::Outgoing;
+use mqtt_session::{Defect, Outgoing};
 
 use crate::{Limits, footprint};
 
@@ -64,7 +64,12 @@ impl Queue {
 
     /// Whether no further message may wait.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        self.len() >= limits.maximum_queued || self.bytes() >= limits.maximum_queued_bytes
+        let maximum = match limits.maximum_queued {
+            maximum if Defect::QueueOverLimit.is_planted() => maximum.saturating_add(1),
+            maximum if Defect::QueueFullTooSoon.is_planted() => maximum / 2,
+            maximum => maximum,
+        };
+        self.len() >= maximum || self.bytes() >= limits.maximum_queued_bytes
     }
 
     /// Whether more than half of what may wait is waiting.

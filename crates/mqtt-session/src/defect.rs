@@ -68,11 +68,19 @@ pub enum Defect {
     RetainedNotSent,
     /// M32: messages go on after UNSUBACK.
     UnsubscribeIgnored,
+    /// M33: a full queue drops its oldest message.
+    OldestDropped,
+    /// M34: a queue takes one message more than its limit.
+    QueueOverLimit,
+    /// M35: a message is dropped and not counted.
+    DropNotCounted,
+    /// M36: a queue is full at half of its limit.
+    QueueFullTooSoon,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 32] = [
+    pub const ALL: [(&str, Self); 36] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -105,6 +113,10 @@ impl Defect {
         ("M30", Self::RetainedTwice),
         ("M31", Self::RetainedNotSent),
         ("M32", Self::UnsubscribeIgnored),
+        ("M33", Self::OldestDropped),
+        ("M34", Self::QueueOverLimit),
+        ("M35", Self::DropNotCounted),
+        ("M36", Self::QueueFullTooSoon),
     ];
 
     /// Whether it shows only where the broker has a store and dies.

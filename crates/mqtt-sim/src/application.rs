@@ -16,7 +16,7 @@ use crate::Violation;
 use crate::ledger::{Key, Traits};
 use crate::plan::{ClientPlan, SMALL_PACKET};
 use crate::states::{self, Known};
-use crate::wire::Topic;
+use crate::wire::{Topic, hash};
 use crate::world::World;
 
 /// What a client has subscribed to, and the messages that it has got.
@@ -195,7 +195,12 @@ impl World {
             expires: client.plan.expiring && self.rng.u8(0..3) == 0,
         };
         let outgoing = self.message(key, traits);
+        let message = Arc::clone(&outgoing.message);
         if self.publish(index, outgoing)? {
+            if let Some(queues) = &mut self.queues {
+                let content = hash(&message.payload, 0);
+                queues.published(key, hash(message.topic_name.as_bytes(), content));
+            }
             self.clients[index].published[usize::from(key.qos)] += 1;
             self.ledger.accepted(key, traits);
             self.note(|| format!("client {index} publishes {key:?} {traits:?}"));

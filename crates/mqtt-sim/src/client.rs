@@ -109,14 +109,15 @@ impl SimClient {
         self.application.pending.clear();
     }
 
-    /// A CONNACK of the broker's: is Session Present what it should be (I12)?
+    /// A CONNACK of the broker's: is Session Present what it should be (I12)? Returns `true` if a session
+    /// is resumed, which 3.1 does not tell.
     pub(crate) fn check_connack(
         &mut self,
         connack: &Seen,
         link: (u32, bool),
         broker_window: u16,
         now: Instant,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         let (number, clean_start) = link;
         let (session_present, reason) = (connack.session_present, connack.reason);
         if reason != 0 {
@@ -144,7 +145,7 @@ impl SimClient {
             broker_window
         };
         self.down.begin(expected, window);
-        Ok(())
+        Ok(expected)
     }
 
     /// The CONNACK has reached the client, which begins what it sends anew, or goes on.

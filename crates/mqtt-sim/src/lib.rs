@@ -16,6 +16,7 @@ mod hostile;
 pub mod ledger;
 mod link;
 mod plan;
+mod queues;
 mod restart;
 mod run;
 mod states;

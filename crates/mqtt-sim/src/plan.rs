@@ -26,6 +26,8 @@ pub struct Plan {
     pub late_closes: bool,
     /// Whether bytes often arrive one by one.
     pub tiny_pieces: bool,
+    /// How many messages may wait for a client at the broker, if that is limited.
+    pub queue_limit: Option<usize>,
     /// Topic aliases that the broker gives to a client, if it takes as many.
     pub topic_aliases: u16,
     /// Chance that acknowledgements of nothing are mixed into what an end sends, in 1/100.
@@ -134,6 +136,7 @@ impl Plan {
             stalls,
             late_closes: rng.bool(),
             tiny_pieces: rng.bool(),
+            queue_limit: kinds.limited.then(|| rng.usize(1..8)),
             topic_aliases: [0, 1, 3][rng.usize(0..3)],
             spurious: if kinds.spurious { rng.u8(1..20) } else { 0 },
             hostile_peers: if kinds.hostile { rng.usize(1..=2) } else { 0 },
@@ -157,6 +160,7 @@ impl Plan {
     #[must_use]
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
+        self.queue_limit = None; // what the broker has dropped before it died is not known
         self.store = Some((rng.u32(5..60), faults));
         self.slow_store = if rng.bool() { rng.u8(1..95) } else { 0 };
         self.messages = self.messages.min(30);
@@ -197,10 +201,26 @@ struct Kinds {
     hostile: bool,
     leaves: bool,
     states: bool,
+    limited: bool,
 }
 
 impl Kinds {
     fn new(rng: &mut Rng) -> Self {
+        let kinds = Self::any(rng);
+        match kinds.limited {
+            false => kinds,
+            // The model of a limited queue knows no other reason why a message does not arrive.
+            true => Self {
+                small_packets: false,
+                shared: None,
+                expiring: false,
+                states: false,
+                ..kinds
+            },
+        }
+    }
+
+    fn any(rng: &mut Rng) -> Self {
         Self {
             small_packets: rng.u8(0..4) == 0,
             aliases: rng.bool(),
@@ -213,6 +233,7 @@ impl Kinds {
             hostile: rng.u8(0..4) == 0,
             leaves: rng.u8(0..3) == 0,
             states: rng.u8(0..3) == 0,
+            limited: rng.u8(0..6) == 0,
         }
     }
 }

@@ -105,7 +105,7 @@ fn broker(plan: &Plan) -> Broker {
     let limits = Limits {
         maximum_in_flight: plan.broker_window,
         receive_maximum: plan.broker_receive_maximum,
-        maximum_queued: usize::MAX,
+        maximum_queued: plan.queue_limit.unwrap_or(usize::MAX),
         topic_aliases: plan.topic_aliases,
         ..Limits::default()
     };

@@ -154,7 +154,7 @@ impl World {
         let (connack_seen, goodbye) = (&mut link.connack_seen, &mut link.broker_said_goodbye);
         let (number, clean_start) = (link.number, link.clean_start);
         let broker_window = self.plan.broker_window;
-        let highest_read = self.states.highest_read();
+        let (queues, highest_read) = (&mut self.queues, self.states.highest_read());
         link.broker_sent.read(bytes, |packet| {
             if *goodbye || (packet.kind == 2) == *connack_seen {
                 return Err(Violation::new("I11", format!("out of place: {packet:?}")));
@@ -170,7 +170,12 @@ impl World {
             match packet.kind {
                 2 => {
                     *connack_seen = true;
-                    client.check_connack(&packet, (number, clean_start), broker_window, now)?;
+                    let link_of_it = (number, clean_start);
+                    let is_resumed =
+                        client.check_connack(&packet, link_of_it, broker_window, now)?;
+                    if let Some(queues) = queues.as_mut().filter(|_| !is_resumed) {
+                        queues.forget_held(link.client);
+                    }
                 }
                 14 => {
                     *goodbye = true;
@@ -183,6 +188,9 @@ impl World {
                 _ => {}
             }
             client.replay.sends(&packet, highest_read)?;
+            if let Some(queues) = queues.as_mut().filter(|_| client.plan.lasts) {
+                queues.broker_sends(link.client, &packet);
+            }
             client.down.sends(&packet)
         })
     }
@@ -223,9 +231,11 @@ impl World {
         link.broker_input.extend(&bytes);
         let input = std::mem::take(&mut link.broker_input);
         let mut rest = &input[..];
+        self.begin_turn()?;
         self.broker.handle_input(self.now, id, &mut rest);
         self.links[index].broker_input = rest.to_vec();
         self.broker_has_read(index, &input[..input.len() - rest.len()])?;
+        self.end_turn()?;
         let link = &mut self.links[index];
         if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
             link.answered_at = Some(self.now);
@@ -236,11 +246,34 @@ impl World {
         self.ended_connections_send()
     }
 
+    /// With a limit of the queues each message is known to be sent in the turn in which it was sent.
+    fn begin_turn(&mut self) -> Result<(), Violation> {
+        self.end_turn()?;
+        if let Some(queues) = &mut self.queues {
+            queues.begin_turn();
+        }
+        Ok(())
+    }
+
+    fn end_turn(&mut self) -> Result<(), Violation> {
+        if self.queues.is_some() {
+            for index in 0..self.links.len() {
+                self.check_output(index)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The broker has taken these packets.
     fn broker_has_read(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
         let link = &mut self.links[index];
+        let (states, queues) = (&mut self.states, &mut self.queues);
+        let keeps = |client: &SimClient| client.plan.lasts.then_some(client.plan.subscribed);
+        let granted: Vec<_> = match queues {
+            Some(_) => self.clients.iter().map(keeps).collect(),
+            None => Vec::new(),
+        };
         let client = &mut self.clients[link.client];
-        let states = &mut self.states;
         link.broker_got.read(bytes, |packet| {
             match packet.kind {
                 1 => {
@@ -255,6 +288,11 @@ impl World {
                     });
                 }
                 _ => {}
+            }
+            if let Some(queues) = queues {
+                let granted = granted.iter().enumerate();
+                let granted = granted.filter_map(|(index, granted)| Some((index, (*granted)?)));
+                queues.broker_reads(link.client, &packet, granted);
             }
             client.down.answered(&packet);
             Ok(())

@@ -12,6 +12,7 @@ use crate::hostile::HostilePeer;
 use crate::ledger::{Key, Ledger, Promise};
 use crate::link::Link;
 use crate::plan::Plan;
+use crate::queues::Queues;
 use crate::restart::{SimStore, new_broker};
 use crate::states::{States, Subscriber};
 use crate::wills::Observer;
@@ -37,6 +38,7 @@ pub struct World {
     pub(crate) store: Option<SimStore>,
     pub(crate) ledger: Ledger,
     pub(crate) states: States,
+    pub(crate) queues: Option<Queues>,
     pub(crate) observer: Observer,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Option<Vec<String>>,
@@ -87,6 +89,7 @@ impl World {
             hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
             ledger: Ledger::default(),
             states: States::default(),
+            queues: plan.queue_limit.map(Queues::new),
             observer,
             trace_hash: 0,
             trace: traced.then(Vec::new),
@@ -237,8 +240,15 @@ impl World {
         let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
         let shares = self.clients.iter().any(|client| client.plan.is_shared);
         let lasting = lasting.chain(shares.then_some(GROUP));
-        self.ledger
-            .check_complete(lasting, |subscriber, key| self.promise(subscriber, key))?;
+        self.ledger.check_complete(
+            lasting,
+            |subscriber, key| self.promise(subscriber, key),
+            |subscriber, key| {
+                let queues = self.queues.as_ref();
+                queues.is_some_and(|queues| queues.had_to_drop(subscriber, key))
+            },
+        )?;
+        self.check_drops()?;
         for (index, client) in self.clients.iter().enumerate() {
             let subscriber = Subscriber {
                 granted: client.plan.subscribed,
@@ -266,6 +276,28 @@ impl World {
         Ok(())
     }
 
+    /// The limit of the queues was kept, and what was dropped was counted (I20).
+    fn check_drops(&mut self) -> Result<(), Violation> {
+        let Some(queues) = &self.queues else {
+            return Ok(());
+        };
+        queues.check()?;
+        let dropped = queues.dropped();
+        let values = self.broker.statistics(self.now);
+        let counted = values
+            .iter()
+            .find(|value| value.name == "publish/messages/dropped");
+        let counted = counted.and_then(|value| value.text.parse::<u64>().ok());
+        let counted = counted.unwrap_or_default();
+        // Drops for others are counted too.
+        let is_exact = self.hostile_peers.is_empty() && self.clients.iter().all(|c| c.plan.lasts);
+        if counted < dropped || is_exact && counted > dropped {
+            let what = format!("{dropped} messages were dropped, and {counted} counted");
+            return Err(Violation::new("I20", what));
+        }
+        Ok(())
+    }
+
     pub(crate) fn promise(&self, subscriber: usize, key: Key) -> Promise {
         let publisher = self.clients.get(key.publisher);
         let publisher_lasts = publisher.is_some_and(|client| client.plan.lasts);
@@ -279,7 +311,8 @@ impl World {
             publisher_lasts,
             subscriber_lasts: plan.lasts,
             knows_repeats: !plan.may_crash,
-            keeps_order: subscriber != GROUP,
+            // A message of QoS 1 that was dropped may come later, when its publisher sends it again.
+            keeps_order: subscriber != GROUP && (self.queues.is_none() || key.qos != 1),
             takes_long: plan.maximum_packet_size.is_none(),
             granted: plan.subscribed,
         }
