@@ -408,6 +408,15 @@ impl Broker {
         if self.records.is_none() {
             self.publish_all_wills(now);
         }
+        if Defect::WillLostAtStop.is_planted() {
+            let keys: Vec<_> = self.clients.keys().collect();
+            for key in keys {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.will = None;
+                }
+                self.note_client(key);
+            }
+        }
         let ids: Vec<_> = self.connections.keys().collect();
         for id in ids {
             if let Some(link) = self.connections.get_mut(id) {

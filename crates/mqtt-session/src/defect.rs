@@ -76,11 +76,13 @@ pub enum Defect {
     DropNotCounted,
     /// M36: a queue is full at half of its limit.
     QueueFullTooSoon,
+    /// M37: a graceful stop takes all wills back.
+    WillLostAtStop,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 36] = [
+    pub const ALL: [(&str, Self); 37] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -117,6 +119,7 @@ impl Defect {
         ("M34", Self::QueueOverLimit),
         ("M35", Self::DropNotCounted),
         ("M36", Self::QueueFullTooSoon),
+        ("M37", Self::WillLostAtStop),
     ];
 
     /// Whether it shows only where the broker has a store and dies.
@@ -129,6 +132,7 @@ impl Defect {
                 | Self::CommitUnsynced
                 | Self::CommitCoversLater
                 | Self::WillLostAtRestart
+                | Self::WillLostAtStop
         )
     }
 

@@ -20,6 +20,7 @@ mod queues;
 mod restart;
 mod run;
 mod states;
+mod stop;
 mod storm;
 mod traffic;
 mod wills;
@@ -35,7 +36,7 @@ pub use world::{Outcome, World};
 ///
 /// | Number | What has to hold |
 /// | --- | --- |
-/// | I1 | a message of QoS 1 or 2 that was accepted reaches every lasting subscriber |
+/// | I1 | a message of QoS 1 or 2 that was accepted reaches every lasting subscriber, unless the queue of the subscriber was full |
 /// | I2 | QoS 2 between sessions that last is delivered exactly once |
 /// | I3 | what is delivered was published, unaltered |
 /// | I4 | first deliveries of one publisher and QoS keep their order |
@@ -45,11 +46,15 @@ pub use world::{Outcome, World};
 /// | I9 | never more exchanges under way than the receiver or the sender allows |
 /// | I10 | no packet is larger than its receiver takes, no topic alias above its maximum |
 /// | I11 | every packet is legal where it stands: DUP, PUBREL, the first and the last packet |
-/// | I12 | Session Present, and wills, are as a small model says |
+/// | I12 | Session Present is as a small model says, and so are wills: each that is due is published once, at its time, and no other |
 /// | I13 | when faults stop everything is finished within a bound |
 /// | I15 | the store has what the broker knows; from every crash it opens, and twice with the same content |
 /// | I16 | the same seed gives the same run |
 /// | I17 | peers that break the rules change nothing for the others, and hold nothing by saying nothing |
+/// | I18 | retained messages: each subscriber ends with the newest state of each topic, gets it once for each subscription, and never after a newer live one |
+/// | I19 | after UNSUBACK nothing comes of this filter that the broker read later |
+/// | I20 | never more messages wait than the limit of a queue, only those are dropped that came to a full queue, and every drop is counted |
+/// | I21 | a graceful stop leaves nothing behind that is not durable |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Such as `I2`.

@@ -72,8 +72,8 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
     }
     let (total, seconds) = (report.total, start.elapsed().as_secs_f64());
     println!(
-        "{} faulted handshakes of {} in {} runs (seeds {first} to {}), {} cuts, {} crashes of the \
-         broker, {} deliveries: \
+        "{} faulted handshakes of {} in {} runs (seeds {first} to {}), {} cuts, {} crashes and {} \
+         stops of the broker, {} deliveries: \
          0 violations; {:.0} faulted handshakes per second",
         total.faulted,
         total.handshakes,
@@ -81,6 +81,7 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
         first + report.runs - 1,
         total.cuts,
         total.crashes,
+        total.stops,
         total.deliveries,
         total.faulted as f64 / seconds,
     );

@@ -39,6 +39,8 @@ pub struct Plan {
     /// Whether the broker has a store, and dies now and then: chance of a crash for each step, in
     /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
     pub store: Option<(u32, u32)>,
+    /// Chance of a graceful stop of a broker with a store for each step, in 1/10000.
+    pub stops: u32,
     /// Chance that a commit is not done yet, each time it is looked for, in 1/100.
     pub slow_store: u8,
     /// Chance of a crash of a client that can crash, for each step, in 1/10000.
@@ -146,6 +148,7 @@ impl Plan {
                 0
             },
             store: None,
+            stops: 0,
             slow_store: 0,
             crashes: if kinds.crashes && cuts > 0 {
                 rng.u32(5..50)
@@ -161,7 +164,17 @@ impl Plan {
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
         self.queue_limit = None; // what the broker has dropped before it died is not known
-        self.store = Some((rng.u32(5..60), faults));
+        // In some runs the broker only stops gracefully, and then nothing at all is lost.
+        let (crashes, faults) = match rng.u8(0..5) {
+            0 => (0, 0),
+            _ => (rng.u32(5..60), faults),
+        };
+        self.store = Some((crashes, faults));
+        self.stops = if crashes == 0 || rng.bool() {
+            rng.u32(5..40)
+        } else {
+            0
+        };
         self.slow_store = if rng.bool() { rng.u8(1..95) } else { 0 };
         self.messages = self.messages.min(30);
         self

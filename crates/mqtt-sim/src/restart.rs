@@ -122,6 +122,19 @@ impl World {
     /// On a slow disk a commit is done some time after it has begun, and what is recorded meanwhile is
     /// the next one.
     pub(crate) fn commit(&mut self) -> Result<(), Violation> {
+        if self.store.is_none() {
+            return Ok(());
+        }
+        self.begin_commit()?;
+        let is_slow = !self.is_calm && self.rng.u8(0..100) < self.plan.slow_store;
+        match is_slow {
+            true => Ok(()),
+            false => self.end_commit(),
+        }
+    }
+
+    /// Begins a commit, unless one is being made.
+    pub(crate) fn begin_commit(&mut self) -> Result<(), Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(());
         };
@@ -134,15 +147,11 @@ impl World {
             }
             self.output_is_promised()?;
         }
-        let is_slow = !self.is_calm && self.rng.u8(0..100) < self.plan.slow_store;
-        match is_slow {
-            true => Ok(()),
-            false => self.end_commit(),
-        }
+        Ok(())
     }
 
     /// The commit that has begun is done, or fails.
-    fn end_commit(&mut self) -> Result<(), Violation> {
+    pub(crate) fn end_commit(&mut self) -> Result<(), Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(());
         };
@@ -172,7 +181,7 @@ impl World {
     }
 
     /// What is stored is what the broker knows (I15).
-    fn check_store(&self) -> Result<(), Violation> {
+    pub(crate) fn check_store(&self) -> Result<(), Violation> {
         let Some(sim_store) = &self.store else {
             return Ok(());
         };
@@ -229,6 +238,7 @@ impl World {
 
     /// The commit of this turn has failed, and the broker with it. Perhaps it is done all the same.
     fn broker_fails(&mut self, turn: u64, power_loss: bool) -> Result<(), Violation> {
+        self.crashes += 1;
         let saved = self.reopen(power_loss)?;
         if turn_of(&saved) == Some(turn) {
             self.clients
@@ -242,13 +252,14 @@ impl World {
     /// The process of the broker dies between two turns, or in the middle of one.
     pub(crate) fn broker_dies(&mut self, power_loss: bool) -> Result<(), Violation> {
         self.note(|| format!("the broker dies, power lost: {power_loss}"));
+        self.crashes += 1;
         let saved = self.reopen(power_loss)?;
         self.restart(saved);
         Ok(())
     }
 
     /// What the store has after the end of its process (I15).
-    fn reopen(&mut self, power_loss: bool) -> Result<Saved, Violation> {
+    pub(crate) fn reopen(&mut self, power_loss: bool) -> Result<Saved, Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(Saved::default());
         };
@@ -290,8 +301,7 @@ impl World {
         Ok(second)
     }
 
-    fn restart(&mut self, saved: Saved) {
-        self.crashes += 1;
+    pub(crate) fn restart(&mut self, saved: Saved) {
         if let Some(sim_store) = &mut self.store {
             sim_store.committing = None;
         }

@@ -21,6 +21,7 @@ impl Report {
         self.total.faulted += outcome.faulted;
         self.total.cuts += outcome.cuts;
         self.total.crashes += outcome.crashes;
+        self.total.stops += outcome.stops;
         self.total.deliveries += outcome.deliveries;
         self.total.trace ^= outcome.trace.rotate_left((self.runs % 64) as u32);
     }

@@ -23,6 +23,9 @@ impl World {
             self.crash()?;
         }
         if let Some((crashes, _)) = self.plan.store {
+            if self.rng.u32(0..10_000) < self.plan.stops {
+                self.broker_stops()?;
+            }
             if self.rng.u32(0..10_000) < crashes {
                 let power_loss = self.rng.bool();
                 self.broker_dies(power_loss)?;

@@ -180,7 +180,8 @@ impl World {
                 14 => {
                     *goodbye = true;
                     // Taken over, or silent for too long; anything else blames an honest client.
-                    if ![0x8D, 0x8E].contains(&packet.reason) {
+                    let is_stopping = packet.reason == 0x8B && self.is_stopping;
+                    if ![0x8D, 0x8E].contains(&packet.reason) && !is_stopping {
                         let what = format!("the broker blames a client: {packet:?}");
                         return Err(Violation::new("I11", what));
                     }
@@ -458,7 +459,10 @@ impl World {
     /// The model follows the broker: a connection that it had accepted is over.
     pub(crate) fn connection_has_ended(&mut self, index: usize) {
         let link = &mut self.links[index];
-        if !link.connack_seen || std::mem::replace(&mut link.end_is_counted, true) {
+        if self.is_stopping
+            || !link.connack_seen
+            || std::mem::replace(&mut link.end_is_counted, true)
+        {
             return;
         }
         let client = link.client;

@@ -46,6 +46,10 @@ pub struct World {
     pub(crate) cuts: u64,
     /// Deaths of the broker.
     pub(crate) crashes: u64,
+    /// Graceful stops of the broker.
+    pub(crate) stops: u64,
+    /// Set while the broker stops: the ends of its connections mean nothing for sessions and wills.
+    pub(crate) is_stopping: bool,
     /// How many connections the broker has accepted.
     pub(crate) accepted: u64,
 }
@@ -61,6 +65,8 @@ pub struct Outcome {
     pub cuts: u64,
     /// Deaths of the broker.
     pub crashes: u64,
+    /// Graceful stops of the broker.
+    pub stops: u64,
     /// Messages that applications got.
     pub deliveries: u64,
     /// A hash of everything that happened.
@@ -96,6 +102,8 @@ impl World {
             is_calm: true,
             cuts: 0,
             crashes: 0,
+            stops: 0,
+            is_stopping: false,
             accepted: 0,
             plan,
         }
@@ -138,6 +146,7 @@ impl World {
             faulted: sum(|direction| direction.faulted),
             cuts: self.cuts,
             crashes: self.crashes,
+            stops: self.stops,
             deliveries: self.ledger.count(),
             trace: self.trace_hash,
         })

@@ -1,0 +1,50 @@
+//! A graceful stop of the broker: it tells its clients, commits everything, and ends. Nothing that it has
+//! taken is lost, whatever its QoS, and no will (I12, I18, I21).
+
+use crate::Violation;
+use crate::client::SimClient;
+use crate::world::World;
+
+impl World {
+    /// The broker stops and is started again, after a loss of power perhaps.
+    pub(crate) fn broker_stops(&mut self) -> Result<(), Violation> {
+        self.note(|| "the broker stops".to_owned());
+        self.broker.shut_down(self.now);
+        self.is_stopping = true;
+        let result = self.write_last();
+        self.is_stopping = false;
+        if !result? {
+            return Ok(()); // the disk has failed: it was a crash
+        }
+        let clients = self.clients.iter_mut();
+        clients.for_each(SimClient::promises_are_kept);
+        let power_loss = self.rng.bool();
+        let saved = self.reopen(power_loss)?;
+        self.stops += 1;
+        self.restart(saved);
+        Ok(())
+    }
+
+    /// Commits all that is recorded and writes what the broker has to say. Returns `false` if the broker
+    /// died of it.
+    fn write_last(&mut self) -> Result<bool, Violation> {
+        let crashes = self.crashes;
+        // The commit that is being made, and the last one.
+        for _ in 0..2 {
+            self.begin_commit()?;
+            self.end_commit()?;
+            if self.crashes > crashes {
+                return Ok(false);
+            }
+        }
+        if self.broker.has_records() {
+            let what = "records are left after the last commit of a graceful stop";
+            return Err(Violation::new("I21", what));
+        }
+        self.check_store()?;
+        for index in 0..self.links.len() {
+            self.broker_sends(index)?;
+        }
+        Ok(true)
+    }
+}
