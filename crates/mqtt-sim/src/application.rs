@@ -13,11 +13,12 @@ use mqtt_codec::{
 use mqtt_session::{Connection, Event, Outgoing, PublishError};
 
 use crate::Violation;
+use crate::client::SimClient;
 use crate::ledger::{Key, Traits};
 use crate::plan::{ClientPlan, SMALL_PACKET};
 use crate::states::{self, Known};
 use crate::wire::{Topic, hash};
-use crate::world::World;
+use crate::world::{GROUP, World};
 
 /// What a client has subscribed to, and the messages that it has got.
 #[derive(Debug, Default)]
@@ -257,5 +258,49 @@ impl World {
         }
         let qos = QoS::from_value(key.qos).expect("below 3");
         Outgoing::new(Arc::new(message), qos)
+    }
+
+    /// The application has taken a message over.
+    pub(crate) fn deliver(&mut self, index: usize, taken: &Taken) -> Result<(), Violation> {
+        let topic_name = &taken.topic_name[..];
+        if let Some(topic) = Topic::of_name(topic_name.as_bytes()) {
+            return self.deliver_state(index, topic, taken);
+        }
+        let subscriber = if self.clients[index].plan.is_shared {
+            GROUP
+        } else {
+            index
+        };
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let promise = |key| self.promise(subscriber, key);
+        let result = ledger.delivered(subscriber, topic_name, &taken.payload, taken.qos, promise);
+        self.ledger = ledger;
+        result
+    }
+
+    fn deliver_state(
+        &mut self,
+        index: usize,
+        topic: Topic,
+        taken: &Taken,
+    ) -> Result<(), Violation> {
+        let publisher_lasts = |client: &SimClient| client.plan.lasts;
+        let publisher_lasts = self
+            .clients
+            .get(topic.publisher)
+            .is_some_and(publisher_lasts);
+        let client = &mut self.clients[index];
+        let (plan, qos) = (&client.plan, states::qos(topic).min(client.plan.subscribed));
+        let Some(version) = Topic::version(&taken.payload).filter(|_| taken.qos == qos) else {
+            let what = format!(
+                "{topic:?} came with QoS {} as {:?}",
+                taken.qos, taken.payload
+            );
+            return Err(Violation::new("I3", what));
+        };
+        self.states.delivered(topic, version)?;
+        let is_exact = qos == 2 && publisher_lasts && plan.lasts && !plan.may_crash;
+        let states = &mut client.application.states;
+        states.learn((topic, version), !taken.retain, is_exact)
     }
 }

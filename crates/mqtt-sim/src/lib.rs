@@ -12,6 +12,7 @@ pub mod checker;
 mod client;
 mod cuts;
 mod disk;
+mod ends;
 mod hostile;
 pub mod ledger;
 mod link;

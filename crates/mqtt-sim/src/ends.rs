@@ -1,0 +1,97 @@
+//! The ends of connections, which the two sides notice at different times.
+
+use mqtt_client::ClientError;
+use mqtt_session::CloseReason;
+
+use crate::Violation;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn client_lost(
+        &mut self,
+        index: usize,
+        error: ClientError,
+    ) -> Result<(), Violation> {
+        let passing = matches!(
+            &error,
+            ClientError::Closed(
+                CloseReason::ConnectionLost
+                    | CloseReason::HandshakeTimeout
+                    | CloseReason::KeepAliveTimeout
+                    | CloseReason::Disconnected(_)
+            )
+        );
+        if !passing {
+            return Err(Violation::new(
+                "I11",
+                format!("client {index} blames the broker: {error}"),
+            ));
+        }
+        let random = self.rng.u32(..);
+        let client = &mut self.clients[index];
+        if let Some(link) = client.link.take() {
+            let link = &mut self.links[link];
+            link.client_is_open = false;
+            // What it gave to the socket counts as sent: it cannot know better.
+            let up = &mut client.up;
+            link.client_sent
+                .read(client.core.output(), |packet| up.sends(&packet))?;
+        }
+        client.up.fault();
+        client.down.fault();
+        client.application.pending.clear(); // the broker sends them again
+        let (_, wait) = client
+            .core
+            .handle_lost(self.now, error, random)
+            .map_err(|error| Violation::new("I13", format!("client {index} gives up: {error}")))?;
+        client.retry_at = self.now + wait;
+        Ok(())
+    }
+
+    /// The broker has no connection at this end any more.
+    pub(crate) fn broker_end_is_gone(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let Some(id) = link.connection.take() else {
+            return;
+        };
+        link.broker_input.clear();
+        self.broker.remove(self.now, id);
+        self.connection_has_ended(index);
+    }
+
+    /// The model follows the broker: a connection that it had accepted is over.
+    pub(crate) fn connection_has_ended(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if self.is_stopping
+            || !link.connack_seen
+            || std::mem::replace(&mut link.end_is_counted, true)
+        {
+            return;
+        }
+        let client = link.client;
+        // A newer connection of the client has the session now, and its own end.
+        let accepted = link.accepted;
+        let is_newest = self.links.iter().all(|other| {
+            other.client != client || !other.connack_seen || other.accepted <= accepted
+        });
+        let (number, left) = (self.links[index].number, self.links[index].left);
+        self.clients[client].connection_ends(self.now, number, is_newest, left);
+    }
+
+    /// Connections that the broker has ended, perhaps because of another one: their last bytes are
+    /// on their way before anything that follows from it.
+    pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
+        while self.broker.poll_changed().is_some() {}
+        for index in 0..self.links.len() {
+            let connection = self.links[index].connection;
+            if connection.is_some_and(|id| self.broker.has_ended(id)) {
+                self.broker_sends(index)?;
+                self.check_output(index)?;
+                // Its bytes may wait for room in the link, or for a commit; what it means for the session
+                // does not.
+                self.connection_has_ended(index);
+            }
+        }
+        Ok(())
+    }
+}
