@@ -94,4 +94,20 @@ impl World {
         }
         Ok(())
     }
+
+    /// Looks at everything that the broker has to say and has not said before.
+    pub(crate) fn check_all_output(&mut self) -> Result<(), Violation> {
+        // The output of a connection that has ended comes before what follows from its end.
+        for index in 0..self.links.len() {
+            let connection = self.links[index].connection;
+            if connection.is_some_and(|id| self.broker.has_ended(id)) {
+                self.check_output(index)?;
+                self.connection_has_ended(index);
+            }
+        }
+        for index in 0..self.links.len() {
+            self.check_output(index)?;
+        }
+        Ok(())
+    }
 }

@@ -216,20 +216,7 @@ impl World {
 
     /// What the broker has to say will be said once the commit is done that begins now.
     fn output_is_promised(&mut self) -> Result<(), Violation> {
-        // What a connection that has ended says comes before what follows from its end.
-        let has_ended = |world: &Self, index: usize| {
-            let connection = world.links[index].connection;
-            connection.is_some_and(|id| world.broker.has_ended(id))
-        };
-        for index in 0..self.links.len() {
-            if has_ended(self, index) {
-                self.check_output(index)?;
-                self.connection_has_ended(index);
-            }
-        }
-        for index in 0..self.links.len() {
-            self.check_output(index)?;
-        }
+        self.check_all_output()?;
         let now = self.now;
         let clients = self.clients.iter_mut();
         clients.for_each(|client| client.broker_promises(now));

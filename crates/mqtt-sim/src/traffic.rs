@@ -253,12 +253,10 @@ impl World {
     }
 
     fn end_turn(&mut self) -> Result<(), Violation> {
-        if self.queues.is_some() {
-            for index in 0..self.links.len() {
-                self.check_output(index)?;
-            }
+        match self.queues {
+            Some(_) => self.check_all_output(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The broker has taken these packets.
