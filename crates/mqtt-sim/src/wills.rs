@@ -83,7 +83,7 @@ impl WillModel {
 /// A well-behaved subscriber to all wills, without a network between itself and the broker.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    pub(crate) connection: ConnectionId,
+    connection: ConnectionId,
     reader: Reader,
     /// The publications, by client and connection.
     seen: BTreeMap<(usize, u32), Seen>,
