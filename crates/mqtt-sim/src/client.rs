@@ -232,12 +232,8 @@ impl SimClient {
         // A session that ends with its connection is not stored.
         self.model.exists &= self.expiry() != Some(0);
         self.wills = wills;
-        match self.model.exists {
-            true => self
-                .wills
-                .restart(self.will_delay(self.expiry()).unwrap_or(0), now),
-            false => self.wills.lose(),
-        }
+        let delay = self.will_delay(self.expiry()).unwrap_or(0);
+        self.wills.restart(delay, now);
         self.up.fault();
         self.down.fault();
     }

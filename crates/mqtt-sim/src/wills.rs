@@ -68,11 +68,6 @@ impl WillModel {
         }
     }
 
-    /// The broker loses the will with the session.
-    pub(crate) fn lose(&mut self) {
-        (self.held, self.delayed) = (None, None);
-    }
-
     /// A will whose delay is over is due.
     pub(crate) fn pass_time(&mut self, now: Instant) {
         let is_over = |delayed: &mut (u32, Instant)| delayed.1 <= now;
