@@ -47,6 +47,8 @@ pub(crate) struct Client {
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
     /// The number of the next message.
     pub(crate) next_number: u64,
+    /// The lowest number above those of the messages that were sent.
+    pub(crate) next_to_send: u64,
     pub(crate) will: Option<Box<Will>>,
     /// When the will is due, while the client is not connected.
     pub(crate) will_due: Option<Instant>,
@@ -148,6 +150,7 @@ impl Client {
             stored: Stored::Nothing,
             in_flight: BTreeMap::new(),
             next_number: 0,
+            next_to_send: 0,
             will: None,
             will_due: None,
             expiry: Expiry::WithConnection,

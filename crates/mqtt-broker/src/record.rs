@@ -297,6 +297,7 @@ impl Broker {
                 sent: None,
             });
         saved.deliveries = sent.chain(waiting).collect();
+        saved.deliveries.sort_by_key(|delivery| delivery.number); // as the store has them
         saved.held = session.into_iter().flat_map(Session::held).collect();
         let subscriptions = client.subscriptions.iter();
         saved.subscriptions = subscriptions
@@ -323,6 +324,7 @@ impl Broker {
             match (delivery.sent, delivery.outgoing) {
                 (Some(packet_identifier), outgoing) => {
                     client.in_flight.insert(packet_identifier, delivery.number);
+                    client.next_to_send = client.next_to_send.max(delivery.number + 1);
                     sent.push((packet_identifier, outgoing));
                 }
                 (None, Some(outgoing)) => {

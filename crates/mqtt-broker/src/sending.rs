@@ -186,8 +186,16 @@ impl Sending<'_> {
             self.client.queue.put_back(queued);
             return Step::Blocked;
         }
+        let was_overtaken = number < self.client.next_to_send;
+        let is_stored = self.is_recorded && self.client.stored == Stored::Session;
+        let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
+            .then(|| queued.outgoing.clone());
         match self.connection.publish(self.now, queued.outgoing) {
             Ok(packet_identifier) => {
+                let number = match stored {
+                    None => number,
+                    Some(outgoing) => self.renumber(number, outgoing),
+                };
                 self.note_sent(packet_identifier, number);
                 Step::Done
             }
@@ -335,9 +343,20 @@ impl Sending<'_> {
         Step::Done
     }
 
+    /// Gives a message a new number if a replay has overtaken it. After a restart of the broker messages are sent
+    /// again in the order of their numbers, which must be the order in which they were sent.
+    fn renumber(&mut self, number: u64, outgoing: Outgoing) -> u64 {
+        let later = self.client.next_number;
+        self.client.next_number += 1;
+        self.notes.push(Note::Finished(number));
+        self.notes.push(Note::Queued(later, outgoing));
+        later
+    }
+
     fn note_sent(&mut self, packet_identifier: Option<PacketIdentifier>, number: u64) {
         self.sent = true;
         if let Some(packet_identifier) = packet_identifier.filter(|_| self.is_recorded) {
+            self.client.next_to_send = self.client.next_to_send.max(number + 1);
             self.client.in_flight.insert(packet_identifier, number);
         }
     }

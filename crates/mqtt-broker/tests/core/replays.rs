@@ -1,6 +1,6 @@
 //! Retained messages for new subscriptions: their order with live messages, updates meanwhile, and restarts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_broker::{Broker, Clock, Limits, Store, SyncPolicy};
 use mqtt_codec::*;
@@ -194,6 +194,54 @@ fn a_replay_goes_on_after_a_restart_without_loss_or_repetition() {
             .iter()
             .any(|line| line.starts_with("home/60 NEWER q1"))
     );
+}
+
+/// The packet identifiers of the messages that have come, in order, and whether DUP was set in each.
+fn identifiers(world: &mut World, peer: &mut Peer) -> Vec<(PacketIdentifier, bool)> {
+    peer.take(world);
+    let mut input = &peer.received[..];
+    let mut identifiers = Vec::new();
+    while let Some(packet) = peer.decoder.decode(&mut input).unwrap() {
+        if let Packet::Publish(publish) = packet {
+            let identifier = publish.delivery.packet_identifier().unwrap();
+            identifiers.push((identifier, publish.delivery.dup()));
+        }
+    }
+    peer.received.clear();
+    identifiers
+}
+
+/// [MQTT-4.6.0-6]: retained messages overtake live ones that wait, and the other way round.
+#[test]
+fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
+    let limits = Limits {
+        maximum_in_flight: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits.clone());
+    world.broker.record_changes();
+    let mut publisher = retain_many(&mut world, 10);
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.send(&mut world, &subscribe_packet(&["home/#", "live"], qos(1)));
+    for _ in 0..5 {
+        publisher.publish(&mut world, &message("live", "."), QoS::AtLeastOnce);
+    }
+    let mut in_flight = VecDeque::new();
+    for step in 0..10 {
+        for (identifier, _) in identifiers(&mut world, &mut sub) {
+            in_flight.push_back(identifier);
+        }
+        let mut next = World::with(limits.clone());
+        next.broker.record_changes();
+        next.broker.restore(world.now, world.broker.save(world.now));
+        let (mut again, _) = next.connect(&lasting("sub", u32::MAX));
+        let mut resent = identifiers(&mut next, &mut again);
+        resent.retain(|(_, is_dup)| *is_dup);
+        let resent: Vec<_> = resent.iter().map(|(identifier, _)| *identifier).collect();
+        assert_eq!(in_flight, resent, "step {step}");
+        let ack = Ack::new(in_flight.pop_front().unwrap(), ReasonCode::Success);
+        sub.send(&mut world, &Packet::Puback(ack));
+    }
 }
 
 #[test]
