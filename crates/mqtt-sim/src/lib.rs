@@ -24,6 +24,7 @@ mod states;
 mod stop;
 mod storm;
 mod traffic;
+mod turns;
 mod wills;
 pub mod wire;
 mod world;

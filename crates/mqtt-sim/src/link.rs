@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use mqtt_broker::ConnectionId;
+use mqtt_broker::{ConnectionId, InputProgress};
 
 use crate::wire::Reader;
 
@@ -23,8 +23,10 @@ pub(crate) struct Link {
     pub(crate) client_is_open: bool,
     /// The broker's end, while it is there.
     pub(crate) connection: Option<ConnectionId>,
-    /// What the broker has read and not understood yet.
+    /// What the broker has read and not handled yet.
     pub(crate) broker_input: Vec<u8>,
+    /// How far it got with that.
+    pub(crate) progress: InputProgress,
     /// The checkers: what each end has sent, and what has reached it.
     pub(crate) client_sent: Reader,
     pub(crate) client_got: Reader,
@@ -72,6 +74,7 @@ impl Link {
             client_is_open: true,
             connection: Some(connection),
             broker_input: Vec::new(),
+            progress: InputProgress::Drained,
             client_sent: Reader::new(version),
             client_got: Reader::new(version),
             broker_sent: Reader::new(version),

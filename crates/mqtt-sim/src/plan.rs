@@ -2,6 +2,7 @@
 //! subset of the kinds of faults is turned on, so that rare combinations are not drowned.
 
 use fastrand::Rng;
+use mqtt_broker::{Backlog, Limits};
 use mqtt_codec::ProtocolVersion;
 
 /// What a client takes that takes little: short messages fit, long ones do not.
@@ -26,6 +27,8 @@ pub struct Plan {
     pub late_closes: bool,
     /// Whether bytes often arrive one by one.
     pub tiny_pieces: bool,
+    /// Limits of what the broker does in a turn, if they are small.
+    pub budget: Option<Budget>,
     /// How many messages may wait for a client at the broker, if that is limited.
     pub queue_limit: Option<usize>,
     /// Topic aliases that the broker gives to a client, if it takes as many.
@@ -94,6 +97,43 @@ pub struct ClientPlan {
     pub toggles: bool,
 }
 
+/// Limits of the work of a turn, and of what waits.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Units of work for a connection.
+    pub work: usize,
+    /// Bytes of output that wait for a peer.
+    pub unwritten: usize,
+    /// Records that wait for a commit.
+    pub backlog: usize,
+}
+
+impl Budget {
+    fn new(rng: &mut Rng) -> Self {
+        Self {
+            work: rng.usize(1..20),
+            unwritten: rng.usize(100..1000),
+            backlog: rng.usize(3..40),
+        }
+    }
+
+    /// The same limits with these in them.
+    pub(crate) fn limit(&self, limits: Limits) -> Limits {
+        let backlog = |records| Backlog {
+            records,
+            bytes: usize::MAX,
+        };
+        Limits {
+            work_per_connection: self.work,
+            work_per_turn: 2 * self.work,
+            maximum_unwritten: self.unwritten,
+            commit_backlog: backlog(self.backlog),
+            maximum_commit_backlog: backlog(2 * self.backlog),
+            ..limits
+        }
+    }
+}
+
 /// What is left out of a plan, to find the smallest run that still fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reduction {
@@ -138,6 +178,7 @@ impl Plan {
             stalls,
             late_closes: rng.bool(),
             tiny_pieces: rng.bool(),
+            budget: kinds.budget.then(|| Budget::new(rng)),
             queue_limit: kinds.limited.then(|| rng.usize(1..8)),
             topic_aliases: [0, 1, 3][rng.usize(0..3)],
             spurious: if kinds.spurious { rng.u8(1..20) } else { 0 },
@@ -215,6 +256,7 @@ struct Kinds {
     leaves: bool,
     states: bool,
     limited: bool,
+    budget: bool,
 }
 
 impl Kinds {
@@ -228,6 +270,8 @@ impl Kinds {
                 shared: None,
                 expiring: false,
                 states: false,
+                // A message may be put into the queues some turns after it was read.
+                budget: false,
                 ..kinds
             },
         }
@@ -247,6 +291,7 @@ impl Kinds {
             leaves: rng.u8(0..3) == 0,
             states: rng.u8(0..3) == 0,
             limited: rng.u8(0..6) == 0,
+            budget: rng.u8(0..4) == 0,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_broker::{BootTime, Broker, Clock, Limits, Record, Retained, Saved, Store};
+use mqtt_broker::{BootTime, Broker, Clock, InputProgress, Limits, Record, Retained, Saved, Store};
 use mqtt_client::{Message, QoS};
 use mqtt_codec::TopicName;
 
@@ -75,6 +75,10 @@ impl System {
 
 const TURN: &str = "turn";
 
+/// Records that may be made when the limit of the backlog is reached: by what has begun then, and by the
+/// ends of connections.
+const ABOVE_BACKLOG: usize = 60;
+
 /// A broker as the plan says, with its store if it has one.
 pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {
     let broker = broker(plan);
@@ -109,6 +113,10 @@ fn broker(plan: &Plan) -> Broker {
         topic_aliases: plan.topic_aliases,
         ..Limits::default()
     };
+    let limits = match &plan.budget {
+        Some(budget) => budget.limit(limits),
+        None => limits,
+    };
     let mut identifiers = 0;
     let random = move || {
         identifiers += 1;
@@ -140,12 +148,32 @@ impl World {
         };
         if sim_store.committing.is_none() {
             let mut records = self.broker.take_records();
+            if records.is_empty() && self.broker.has_records() {
+                return Ok(()); // they belong to a publication that is not finished
+            }
+            self.check_backlog(records.len())?;
+            let Some(sim_store) = &mut self.store else {
+                return Ok(());
+            };
             if !records.is_empty() {
                 records.push(turn_record(sim_store.turn));
                 sim_store.committing = Some(records);
                 self.broker.commit_begins();
             }
             self.output_is_promised()?;
+        }
+        Ok(())
+    }
+
+    /// No more records wait than the broker may make before a commit (I22).
+    fn check_backlog(&self, records: usize) -> Result<(), Violation> {
+        let Some(budget) = &self.plan.budget else {
+            return Ok(());
+        };
+        let maximum = 2 * budget.backlog + ABOVE_BACKLOG;
+        if records > maximum {
+            let what = format!("{records} records wait for a commit, where {maximum} may");
+            return Err(Violation::new("I22", what));
         }
         Ok(())
     }
@@ -295,6 +323,7 @@ impl World {
         for link in &mut self.links {
             link.connection = None;
             link.broker_input.clear();
+            link.progress = InputProgress::Drained;
             link.up.clear();
             link.checked = 0;
             let kept = self.rng.usize(0..=link.down.len());

@@ -175,7 +175,7 @@ impl Known {
 /// What the broker sends to one client because of its subscriptions to the states, in one session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replay {
-    /// How many subscriptions the broker has acknowledged.
+    /// How many times the client has subscribed.
     subscriptions: u32,
     /// How often each topic came as a retained message.
     sent: BTreeMap<Topic, u32>,
@@ -184,6 +184,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
+    /// The broker takes a packet of the client. It may send messages before SUBACK.
+    pub(crate) fn reads(&mut self, packet: &Seen) {
+        if packet.kind == 8 {
+            self.subscriptions += 1;
+            self.ended_at = None;
+        }
+    }
+
     /// The broker sends a packet to the client.
     ///
     /// # Errors
@@ -195,10 +203,6 @@ impl Replay {
         highest_read: &Arc<BTreeMap<Topic, u64>>,
     ) -> Result<(), Violation> {
         match (packet.kind, packet.state) {
-            (9, _) => {
-                self.subscriptions += 1;
-                self.ended_at = None;
-            }
             (11, _) => self.ended_at = Some(Arc::clone(highest_read)),
             (3, Some((topic, version))) if !packet.dup => {
                 if packet.retain && packet.qos > 0 {

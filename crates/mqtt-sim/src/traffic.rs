@@ -3,11 +3,10 @@
 
 use std::ops::ControlFlow;
 
+use mqtt_broker::InputProgress;
 use mqtt_session::Defect;
 
 use crate::Violation;
-use crate::client::SimClient;
-use crate::link::Left;
 use crate::wills::number_will;
 use crate::world::World;
 
@@ -19,6 +18,9 @@ const BROKER_ALIASES: u16 = 10;
 
 /// More bytes than this never wait at an end: messages are short, and few at a time (I8).
 const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
+
+/// The bytes that the output of a connection may exceed its limit by: a message, and answers of four bytes.
+const ABOVE_LIMIT: usize = 512 + 4 * 1000;
 
 /// An acknowledgement of nothing.
 fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
@@ -69,7 +71,7 @@ impl World {
         if open && self.rng.u8(0..100) < self.plan.spurious {
             link.up.extend(spurious(&mut self.rng));
         }
-        self.record(1, &bytes);
+        self.record(1, index, &bytes);
         Ok(())
     }
 
@@ -88,7 +90,7 @@ impl World {
         }
         let has_ended = self.broker.has_ended(id);
         let link = &mut self.links[index];
-        let room = if link.is_cut {
+        let room = if link.is_cut || !link.client_is_open {
             usize::MAX
         } else {
             LINK_CAPACITY.saturating_sub(link.down.len())
@@ -116,7 +118,7 @@ impl World {
             self.broker_end_is_gone(index);
         }
         if !bytes.is_empty() {
-            self.record(2, &bytes);
+            self.record(2, index, &bytes);
         }
         Ok(())
     }
@@ -132,7 +134,11 @@ impl World {
             return Ok(());
         };
         let (output, checked) = (self.broker.whole_output(id), self.links[index].checked);
-        if output.len() > MAXIMUM_UNWRITTEN {
+        let maximum = match &self.plan.budget {
+            Some(budget) => budget.unwritten + ABOVE_LIMIT,
+            None => MAXIMUM_UNWRITTEN,
+        };
+        if output.len() > maximum {
             let client = self.links[index].client;
             let what = format!("{} bytes wait for client {client}", output.len());
             return Err(Violation::new("I8", what));
@@ -194,15 +200,23 @@ impl World {
 
     /// Some bytes reach the broker, or the end of the stream does.
     pub(crate) fn broker_reads(&mut self, index: usize) -> Result<(), Violation> {
-        let count = self.piece(self.links[index].up.len());
+        self.connections_resume();
         let link = &mut self.links[index];
         let Some(id) = link.connection else {
             link.up.clear();
             return Ok(());
         };
+        match link.progress {
+            // In this turn it does not read, but goes on with what it has.
+            InputProgress::Yielded => return self.broker_handles(index, id),
+            InputProgress::Blocked => return Ok(()),
+            InputProgress::Drained => {}
+        }
         if link.stalled_until > self.step {
             return Ok(());
         }
+        let count = self.piece(self.links[index].up.len());
+        let link = &mut self.links[index];
         if count == 0 {
             let closed = !link.client_is_open || link.is_cut;
             let late = !self.is_calm && self.plan.late_closes && self.rng.u8(0..8) > 0;
@@ -222,76 +236,12 @@ impl World {
         if self.broker.has_ended(id) {
             // Its last output waits for a commit, perhaps. What it is told now answers nothing.
             self.broker.handle_input(self.now, id, &mut &bytes[..]);
-            self.record(3, &bytes);
+            self.record(3, index, &bytes);
             return self.ended_connections_send();
         }
         link.broker_input.extend(&bytes);
-        let input = std::mem::take(&mut link.broker_input);
-        let mut rest = &input[..];
-        self.begin_turn()?;
-        self.broker.handle_input(self.now, id, &mut rest);
-        self.links[index].broker_input = rest.to_vec();
-        self.broker_has_read(index, &input[..input.len() - rest.len()])?;
-        self.end_turn()?;
-        let link = &mut self.links[index];
-        if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
-            link.answered_at = Some(self.now);
-            self.accepted += 1;
-            link.accepted = self.accepted;
-        }
-        self.record(3, &bytes);
-        self.ended_connections_send()
-    }
-
-    /// With a limit of the queues each message is known to be sent in the turn in which it was sent.
-    fn begin_turn(&mut self) -> Result<(), Violation> {
-        self.end_turn()?;
-        if let Some(queues) = &mut self.queues {
-            queues.begin_turn();
-        }
-        Ok(())
-    }
-
-    fn end_turn(&mut self) -> Result<(), Violation> {
-        match self.queues {
-            Some(_) => self.check_all_output(),
-            None => Ok(()),
-        }
-    }
-
-    /// The broker has taken these packets.
-    fn broker_has_read(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
-        let link = &mut self.links[index];
-        let (states, queues) = (&mut self.states, &mut self.queues);
-        let keeps = |client: &SimClient| client.plan.lasts.then_some(client.plan.subscribed);
-        let granted: Vec<_> = match queues {
-            Some(_) => self.clients.iter().map(keeps).collect(),
-            None => Vec::new(),
-        };
-        let client = &mut self.clients[link.client];
-        link.broker_got.read(bytes, |packet| {
-            match packet.kind {
-                1 => {
-                    link.clean_start = packet.clean_start;
-                    client.clean_start = packet.clean_start;
-                }
-                3 => states.broker_reads(&packet),
-                14 => {
-                    link.left = Some(Left {
-                        expiry: packet.expiry,
-                        with_will: packet.reason == 0x04,
-                    });
-                }
-                _ => {}
-            }
-            if let Some(queues) = queues {
-                let granted = granted.iter().enumerate();
-                let granted = granted.filter_map(|(index, granted)| Some((index, (*granted)?)));
-                queues.broker_reads(link.client, &packet, granted);
-            }
-            client.down.answered(&packet);
-            Ok(())
-        })
+        self.record(3, index, &bytes);
+        self.broker_handles(index, id)
     }
 
     /// Some bytes reach the client, or the end of the stream does.
@@ -322,7 +272,7 @@ impl World {
             Ok(())
         })?;
         client.input.extend(&bytes);
-        self.record(4, &bytes);
+        self.record(4, index, &bytes);
         self.client_handles(client_index)
     }
 

@@ -79,6 +79,8 @@ impl WillModel {
 #[derive(Debug)]
 pub(crate) struct Observer {
     connection: ConnectionId,
+    /// What the broker has not handled yet.
+    input: Vec<u8>,
     reader: Reader,
     /// The publications, by client and connection.
     seen: BTreeMap<(usize, u32), Seen>,
@@ -101,13 +103,13 @@ impl Observer {
     pub(crate) fn new(broker: &mut Broker, now: Instant, has_store: bool) -> Self {
         let mut observer = Self {
             connection: ConnectionId::default(),
+            input: Vec::new(),
             reader: Reader::new(4),
             seen: BTreeMap::new(),
             earlier: None,
         };
         observer.connect(broker, now);
-        let mut subscribe = SUBSCRIBE[usize::from(has_store)];
-        broker.handle_input(now, observer.connection, &mut subscribe);
+        observer.send(broker, now, SUBSCRIBE[usize::from(has_store)]);
         observer
     }
 
@@ -115,7 +117,15 @@ impl Observer {
     pub(crate) fn connect(&mut self, broker: &mut Broker, now: Instant) {
         self.connection = broker.open(now, "observer".into(), 0);
         self.reader = Reader::new(4);
-        broker.handle_input(now, self.connection, &mut &CONNECT[..]);
+        self.input.clear();
+        self.send(broker, now, CONNECT);
+    }
+
+    fn send(&mut self, broker: &mut Broker, now: Instant, bytes: &[u8]) {
+        self.input.extend(bytes);
+        let mut rest = &self.input[..];
+        broker.handle_input(now, self.connection, &mut rest);
+        self.input = rest.to_vec();
     }
 
     /// Time is about to pass.
@@ -125,6 +135,7 @@ impl Observer {
 
     /// Reads what the broker may write, and acknowledges it.
     pub(crate) fn read(&mut self, broker: &mut Broker, now: Instant) -> Result<(), Violation> {
+        self.send(broker, now, &[]);
         loop {
             let output = broker.output(self.connection).to_vec();
             if output.is_empty() {
@@ -155,20 +166,20 @@ impl Observer {
                     _ => Ok(()),
                 }
             })?;
-            broker.handle_input(now, self.connection, &mut &answers[..]);
+            self.send(broker, now, &answers);
         }
     }
 
     /// Compares the publications with the model of a client, at the end of a run.
     ///
     /// # Errors
-    /// If a will is missing, was not due, or came at another time. With a store the time is that of
-    /// its commit.
+    /// If a will is missing, was not due, or came at another time. It may come
+    /// late if it waits for a commit, or for the turn in which there is time for it.
     pub(crate) fn check(
         &self,
         client: usize,
         model: &WillModel,
-        has_store: bool,
+        may_be_late: bool,
     ) -> Result<(), Violation> {
         let broken = |number: u32, what: &str| {
             let what = format!("the will of client {client}, connection {number}: {what}");
@@ -178,7 +189,7 @@ impl Observer {
             match self.seen.get(&(client, *number)) {
                 None => return broken(*number, "due, and not published"),
                 Some(seen) if seen.at < *due => return broken(*number, "published too early"),
-                Some(seen) if seen.after.is_some_and(|after| after >= *due) && !has_store => {
+                Some(seen) if seen.after.is_some_and(|after| after >= *due) && !may_be_late => {
                     return broken(*number, "published too late");
                 }
                 Some(_) => {}

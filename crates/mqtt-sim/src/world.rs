@@ -163,6 +163,10 @@ impl World {
     /// One thing that happens without a fault, at a random place.
     pub(crate) fn work(&mut self) -> Result<(), Violation> {
         self.step += 1;
+        if self.broker.has_background_work() {
+            self.background()?;
+            self.ended_connections_send()?;
+        }
         let index = self.rng.usize(0..self.clients.len());
         if !self.hostile_peers.is_empty() && self.rng.u8(0..8) == 0 {
             let peer = self.rng.usize(0..self.hostile_peers.len());
@@ -194,7 +198,7 @@ impl World {
     }
 
     /// Works without faults until the condition holds (I13).
-    fn settle(&mut self, is_done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
+    fn settle(&mut self, is_done: impl Fn(&mut Self) -> bool) -> Result<(), Violation> {
         for count in 0..CALM_STEPS {
             if is_done(self) {
                 return Ok(());
@@ -215,7 +219,7 @@ impl World {
                         }
                     }
                 }
-                if before == self.trace_hash {
+                if before == self.trace_hash && !self.has_work() {
                     self.pass_to_next_deadline();
                 }
             }
@@ -227,7 +231,11 @@ impl World {
         ))
     }
 
-    fn is_quiet(&self) -> bool {
+    fn is_quiet(&mut self) -> bool {
+        !self.has_work() && self.is_at_rest()
+    }
+
+    fn is_at_rest(&self) -> bool {
         self.clients.iter().all(|client| {
             client.to_publish == 0
                 && client.core.is_connected()
@@ -239,6 +247,7 @@ impl World {
                 && client.down.open() == 0
         }) && self.links.iter().all(|link| {
             link.up.is_empty()
+                && link.broker_input.is_empty()
                 && link.down.is_empty()
                 && link.client_is_open
                 && link
@@ -280,10 +289,10 @@ impl World {
                 break;
             }
         }
-        let has_store = self.store.is_some();
+        let may_be_late = self.store.is_some() || self.plan.budget.is_some();
         for (index, client) in self.clients.iter_mut().enumerate() {
             client.wills.pass_time(self.now);
-            self.observer.check(index, &client.wills, has_store)?;
+            self.observer.check(index, &client.wills, may_be_late)?;
         }
         Ok(())
     }
@@ -371,8 +380,9 @@ impl World {
         }
     }
 
-    pub(crate) fn record(&mut self, what: u8, bytes: &[u8]) {
+    pub(crate) fn record(&mut self, what: u8, link: usize, bytes: &[u8]) {
         self.trace_hash = hash(bytes, hash(&[what], self.trace_hash));
+        let client = self.links[link].client;
         self.note(|| {
             let who = [
                 "",
@@ -381,7 +391,7 @@ impl World {
                 "broker reads",
                 "client reads",
             ];
-            format!("{}: {bytes:02x?}", who[usize::from(what)])
+            format!("{} (client {client}): {bytes:02x?}", who[usize::from(what)])
         });
     }
 
