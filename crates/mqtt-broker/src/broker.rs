@@ -140,6 +140,13 @@ pub(crate) enum TimerKey {
 impl Broker {
     /// A broker without clients, which lets everyone in. `random` is used for the identifiers it chooses.
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
+        let limits = match Defect::OutputUnbounded.is_planted() {
+            true => Limits {
+                maximum_unwritten: usize::MAX,
+                ..limits
+            },
+            false => limits,
+        };
         Self {
             limits,
             rules: Rules::default(),
@@ -601,7 +608,9 @@ impl Broker {
                 if Defect::WillTwice.is_planted() {
                     self.publish_will(now, key, &will);
                 }
-                self.note_client(key);
+                if !Defect::WillKeptAfterPublication.is_planted() {
+                    self.note_client(key);
+                }
             }
         }
         if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {

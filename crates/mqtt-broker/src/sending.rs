@@ -186,7 +186,8 @@ impl Sending<'_> {
             self.client.queue.put_back(queued);
             return Step::Blocked;
         }
-        let was_overtaken = number < self.client.next_to_send;
+        let was_overtaken =
+            number < self.client.next_to_send && !Defect::OvertakenKeepsNumber.is_planted();
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
             .then(|| queued.outgoing.clone());

@@ -78,11 +78,23 @@ pub enum Defect {
     QueueFullTooSoon,
     /// M37: a graceful stop takes all wills back.
     WillLostAtStop,
+    /// M38: a connection that waits for a commit is forgotten.
+    ThrottledForEver,
+    /// M39: connections make records without limit.
+    BacklogIgnored,
+    /// M40: output waits for a peer without limit.
+    OutputUnbounded,
+    /// M41: the broker forgets when it starts again which retained messages a client lacks.
+    ReplayLostAtRestart,
+    /// M42: a message that a retained one has overtaken is sent again before it.
+    OvertakenKeepsNumber,
+    /// M43: a will is published in one commit and deleted in a later one.
+    WillKeptAfterPublication,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 37] = [
+    pub const ALL: [(&str, Self); 43] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -120,6 +132,12 @@ impl Defect {
         ("M35", Self::DropNotCounted),
         ("M36", Self::QueueFullTooSoon),
         ("M37", Self::WillLostAtStop),
+        ("M38", Self::ThrottledForEver),
+        ("M39", Self::BacklogIgnored),
+        ("M40", Self::OutputUnbounded),
+        ("M41", Self::ReplayLostAtRestart),
+        ("M42", Self::OvertakenKeepsNumber),
+        ("M43", Self::WillKeptAfterPublication),
     ];
 
     /// Whether it shows only where the broker has a store and dies.
@@ -133,6 +151,11 @@ impl Defect {
                 | Self::CommitCoversLater
                 | Self::WillLostAtRestart
                 | Self::WillLostAtStop
+                | Self::ThrottledForEver
+                | Self::BacklogIgnored
+                | Self::ReplayLostAtRestart
+                | Self::OvertakenKeepsNumber
+                | Self::WillKeptAfterPublication
         )
     }
 

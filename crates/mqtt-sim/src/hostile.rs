@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use mqtt_broker::{Broker, ConnectionId};
+use mqtt_broker::{Broker, ConnectionId, InputProgress};
 
 use crate::Violation;
 use crate::wire::Reader;
@@ -24,7 +24,7 @@ struct Held {
     sent: Reader,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Says nothing, or the start of a CONNECT.
     Mute,
@@ -68,11 +68,16 @@ impl HostilePeer {
             return Ok(());
         }
         if held.deadline.is_some_and(|deadline| now > deadline) {
-            let what = "a peer without a whole packet holds its connection";
+            let what = format!(
+                "a peer without a whole packet holds its connection ({:?})",
+                held.kind
+            );
             return Err(Violation::new("I17", what));
         }
         match held.kind {
             Kind::Mute => {}
+            // A thousand bytes would count as a sign of life.
+            Kind::Dribbler if held.input.len() > 900 => {}
             Kind::Dribbler => held.send(broker, now, b"x"),
             Kind::Deaf => {
                 let ping = rng.u8(0..50) == 0;
@@ -132,8 +137,15 @@ impl Held {
     fn send(&mut self, broker: &mut Broker, now: Instant, bytes: &[u8]) {
         self.input.extend(bytes);
         let mut rest = &self.input[..];
-        broker.handle_input(now, self.id, &mut rest);
+        let mut progress = InputProgress::Yielded;
+        while progress == InputProgress::Yielded {
+            progress = broker.handle_input(now, self.id, &mut rest);
+        }
         self.input = rest.to_vec();
+        // While the broker does not read from it, its silence says nothing.
+        if progress == InputProgress::Blocked {
+            self.deadline = self.deadline.map(|_| now + Duration::from_secs(10));
+        }
     }
 
     fn read(&mut self, broker: &mut Broker, now: Instant, most: usize) -> Result<(), Violation> {

@@ -111,7 +111,8 @@ pub struct Budget {
 impl Budget {
     fn new(rng: &mut Rng) -> Self {
         Self {
-            work: rng.usize(1..20),
+            // With one or two units a publication to all clients is delivered in slices.
+            work: [1, 1, 2, 2, 3, 5, 20][rng.usize(0..7)],
             unwritten: rng.usize(100..1000),
             backlog: rng.usize(3..40),
         }
@@ -216,7 +217,11 @@ impl Plan {
         } else {
             0
         };
-        self.slow_store = if rng.bool() { rng.u8(1..95) } else { 0 };
+        self.slow_store = match (rng.u8(0..4), &self.budget) {
+            (0, Some(_)) => 98, // records pile up
+            (0 | 1, _) => 0,
+            _ => rng.u8(1..95),
+        };
         self.messages = self.messages.min(30);
         self
     }

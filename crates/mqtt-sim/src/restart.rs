@@ -77,7 +77,7 @@ const TURN: &str = "turn";
 
 /// Records that may be made when the limit of the backlog is reached: by what has begun then, and by the
 /// ends of connections.
-const ABOVE_BACKLOG: usize = 60;
+const ABOVE_BACKLOG: usize = 16;
 
 /// A broker as the plan says, with its store if it has one.
 pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {

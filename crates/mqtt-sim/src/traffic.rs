@@ -13,6 +13,9 @@ use crate::world::World;
 /// What a link holds in each direction; the ends wait when it is full.
 const LINK_CAPACITY: usize = 4096;
 
+/// The same where little output may wait at the broker. A CONNECT fits into it.
+const SMALL_LINK_CAPACITY: usize = 256;
+
 /// What the broker's default limits let a client use.
 const BROKER_ALIASES: u16 = 10;
 
@@ -20,7 +23,7 @@ const BROKER_ALIASES: u16 = 10;
 const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
 
 /// The bytes that the output of a connection may exceed its limit by: a message, and answers of four bytes.
-const ABOVE_LIMIT: usize = 512 + 4 * 1000;
+const ABOVE_LIMIT: usize = 512 + 4 * 200;
 
 /// An acknowledgement of nothing.
 fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
@@ -89,11 +92,15 @@ impl World {
             false => self.check_output_to(index, self.broker.output(id).len())?,
         }
         let has_ended = self.broker.has_ended(id);
+        let capacity = match self.plan.budget {
+            Some(_) => SMALL_LINK_CAPACITY,
+            None => LINK_CAPACITY,
+        };
         let link = &mut self.links[index];
         let room = if link.is_cut || !link.client_is_open {
             usize::MAX
         } else {
-            LINK_CAPACITY.saturating_sub(link.down.len())
+            capacity.saturating_sub(link.down.len())
         };
         let output = match Defect::WrittenBeforeCommit.is_planted() {
             true => self.broker.whole_output(id),

@@ -246,7 +246,8 @@ impl World {
                 && client.up.open() == 0
                 && client.down.open() == 0
         }) && self.links.iter().all(|link| {
-            link.up.is_empty()
+            !link.is_cut
+                && link.up.is_empty()
                 && link.broker_input.is_empty()
                 && link.down.is_empty()
                 && link.client_is_open
