@@ -5,6 +5,9 @@ use crate::Violation;
 use crate::client::SimClient;
 use crate::world::World;
 
+/// The broker has to come to its end in so many turns.
+const MAXIMUM_TURNS: usize = 1000;
+
 impl World {
     /// The broker stops and is started again, after a loss of power perhaps.
     pub(crate) fn broker_stops(&mut self) -> Result<(), Violation> {
@@ -29,12 +32,17 @@ impl World {
     /// died of it.
     fn write_last(&mut self) -> Result<bool, Violation> {
         let crashes = self.crashes;
-        // The commit that is being made, and the last one.
-        for _ in 0..2 {
+        // The commit that is being made, those of publications that are delivered in slices, and the last one.
+        for turn in 0..MAXIMUM_TURNS {
+            self.background()?;
             self.begin_commit()?;
             self.end_commit()?;
             if self.crashes > crashes {
                 return Ok(false);
+            }
+            let has_more = self.broker.has_records() || self.broker.has_background_work();
+            if turn > 0 && !has_more {
+                break;
             }
         }
         if self.broker.has_records() {

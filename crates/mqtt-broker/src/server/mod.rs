@@ -363,8 +363,13 @@ impl Server {
             self.write(now)?;
             self.serve(now);
             self.end_lingering(now);
-            if self.peers.by_connection.is_empty() && self.lingering.is_empty() || now >= deadline {
+            // A publication that is delivered in slices holds all records back until its end.
+            let is_done = self.peers.by_connection.is_empty()
+                && self.lingering.is_empty()
+                && !self.broker.has_background_work();
+            if is_done || now >= deadline {
                 if let Some(journal) = &mut self.journal {
+                    journal.record(self.broker.take_records());
                     journal.sync(Clock::now())?;
                 }
                 return Ok(());

@@ -1,0 +1,137 @@
+//! The calm phase of a run: everything comes to its end without faults, and then nothing may be missing.
+
+use crate::Violation;
+use crate::client::SimClient;
+use crate::states::Subscriber;
+use crate::world::{GROUP, World};
+
+/// The calm phase has to be over after so many steps (I13).
+const CALM_STEPS: u64 = 200_000;
+
+/// More wills than this never wait for the observer at the end of a run.
+const MAXIMUM_WILLS: usize = 16;
+
+impl World {
+    /// Works without faults until the condition holds (I13).
+    pub(crate) fn settle(&mut self, is_done: impl Fn(&mut Self) -> bool) -> Result<(), Violation> {
+        for count in 0..CALM_STEPS {
+            if is_done(self) {
+                return Ok(());
+            }
+            self.work()?;
+            // Nothing moves: what is waited for is a deadline.
+            if count % 256 == 255 {
+                let before = self.trace_hash;
+                for index in 0..self.links.len().min(64) {
+                    let index = index.min(self.links.len().saturating_sub(1));
+                    if !self.links.is_empty() {
+                        self.client_sends(index)?;
+                        self.broker_sends(index)?;
+                        self.broker_reads(index)?;
+                        if index < self.links.len() {
+                            self.client_reads(index)?;
+                            self.remove_if_over(index);
+                        }
+                    }
+                }
+                if before == self.trace_hash && !self.has_work() {
+                    self.pass_to_next_deadline();
+                }
+            }
+        }
+        let states: Vec<_> = self.clients.iter().map(SimClient::state).collect();
+        Err(Violation::new(
+            "I13",
+            format!("not finished after {CALM_STEPS} steps: {states:?}"),
+        ))
+    }
+
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        !self.has_work() && self.is_at_rest()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.clients.iter().all(|client| {
+            client.to_publish == 0
+                && client.core.is_connected()
+                && client.core.unfinished() == 0
+                && client.core.output().is_empty()
+                && client.application.pending.is_empty()
+                && client.application.unanswered == 0
+                && client.up.open() == 0
+                && client.down.open() == 0
+        }) && self.links.iter().all(|link| {
+            !link.is_cut
+                && link.up.is_empty()
+                && link.broker_input.is_empty()
+                && link.down.is_empty()
+                && link.client_is_open
+                && link
+                    .connection
+                    .is_some_and(|id| self.broker.whole_output(id).is_empty())
+        })
+    }
+
+    pub(crate) fn check_end(&mut self) -> Result<(), Violation> {
+        let keeps = |client: &SimClient| client.plan.lasts && !client.plan.is_shared;
+        let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
+        let shares = self.clients.iter().any(|client| client.plan.is_shared);
+        let lasting = lasting.chain(shares.then_some(GROUP));
+        self.ledger.check_complete(
+            lasting,
+            |subscriber, key| self.promise(subscriber, key),
+            |subscriber, key| {
+                let queues = self.queues.as_ref();
+                queues.is_some_and(|queues| queues.had_to_drop(subscriber, key))
+            },
+        )?;
+        self.check_drops()?;
+        for (index, client) in self.clients.iter().enumerate() {
+            let subscriber = Subscriber {
+                granted: client.plan.subscribed,
+                subscribes_once: client.plan.subscribes_once,
+            };
+            if client.plan.states && !client.application.is_unsubscribed {
+                let known = &client.application.states;
+                self.states
+                    .check(index, known, subscriber, self.crashes > 0)?;
+            }
+        }
+        // Each acknowledgement of the observer may release the next will, with a commit of its own.
+        for _ in 0..MAXIMUM_WILLS {
+            self.commit()?;
+            self.observer.read(&mut self.broker, self.now)?;
+            if !self.broker.has_records() {
+                break;
+            }
+        }
+        let may_be_late = self.store.is_some() || self.plan.budget.is_some();
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            client.wills.pass_time(self.now);
+            self.observer.check(index, &client.wills, may_be_late)?;
+        }
+        Ok(())
+    }
+
+    /// The limit of the queues was kept, and what was dropped was counted (I20).
+    fn check_drops(&mut self) -> Result<(), Violation> {
+        let Some(queues) = &self.queues else {
+            return Ok(());
+        };
+        queues.check()?;
+        let dropped = queues.dropped();
+        let values = self.broker.statistics(self.now);
+        let counted = values
+            .iter()
+            .find(|value| value.name == "publish/messages/dropped");
+        let counted = counted.and_then(|value| value.text.parse::<u64>().ok());
+        let counted = counted.unwrap_or_default();
+        // Drops for others are counted too.
+        let is_exact = self.hostile_peers.is_empty() && self.clients.iter().all(|c| c.plan.lasts);
+        if counted < dropped || is_exact && counted > dropped {
+            let what = format!("{dropped} messages were dropped, and {counted} counted");
+            return Err(Violation::new("I20", what));
+        }
+        Ok(())
+    }
+}
