@@ -32,9 +32,11 @@ impl Broker {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
+        if !client.queue.is_crowded(&self.limits) {
+            return false; // mostly, and without a search for the connection
+        }
         let link = client.connection.and_then(|id| self.connections.get(id));
-        client.queue.is_crowded(&self.limits)
-            && link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
+        link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
     }
 
     /// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The

@@ -8,7 +8,7 @@ use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
 use mqtt_session::{Defect, Excerpt, Outgoing, PublishError};
 
 use crate::access::Rules;
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::Broker;
 use crate::client::ClientKey;
 use crate::drops::DropReason;
 use crate::log_limiter::LogEvent;
@@ -28,27 +28,8 @@ impl Broker {
     ) {
         self.work
             .spend(work::copy_cost(routed.publish.payload.len()));
-        let id = self.clients.get(key).and_then(|client| client.connection);
-        let has_output_room = self.has_output_room(id);
-        let Some(client) = self.clients.get_mut(key) else {
+        if copy.qos == QoS::AtMostOnce && self.deliver_at_once(now, key, &routed.publish, &copy) {
             return;
-        };
-        if copy.qos == QoS::AtMostOnce && !(self.limits.queue_qos_0 && client.connection.is_none())
-        {
-            if client.connection.is_none() {
-                return;
-            }
-            // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
-            // waits for retained ones, or the older message would be the last that the client gets of its topic.
-            // Nor must it overtake one of QoS 0 that had no room in the output.
-            let number = client.next_number;
-            let topic_name = routed.publish.topic_name;
-            if has_output_room
-                && !client.queue.holds()
-                && !is_held(client, &self.retained, number, topic_name)
-            {
-                return self.deliver_at_once(now, key, &routed.publish, &copy);
-            }
         }
         let Some(client) = self.clients.get(key) else {
             return;
@@ -61,7 +42,7 @@ impl Broker {
             return;
         };
         if is_full && !self.drop_expired(now, key) {
-            let reason = match has_output_room || copy.qos > QoS::AtMostOnce {
+            let reason = match copy.qos > QoS::AtMostOnce || self.has_output_room(key) {
                 true => DropReason::QueueFull,
                 false => DropReason::OutputFull,
             };
@@ -90,32 +71,56 @@ impl Broker {
         }
     }
 
-    fn has_output_room(&self, id: Option<ConnectionId>) -> bool {
+    fn has_output_room(&self, key: ClientKey) -> bool {
+        let id = self.clients.get(key).and_then(|client| client.connection);
         let link = id.and_then(|id| self.connections.get(id));
         link.is_some_and(|link| link.connection.output().len() < self.limits.maximum_unwritten)
     }
 
-    /// Sends a message of QoS 0 straight from the publisher's bytes.
+    /// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
     fn deliver_at_once(
         &mut self,
         now: Instant,
         key: ClientKey,
         publish: &Publish<'_>,
         copy: &Copy,
-    ) {
-        if !self.may(key, publish.topic_name, Right::Read) {
-            self.statistics.drops.count(DropReason::NotAuthorized);
-            return;
+    ) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return true;
+        };
+        let Some(id) = client.connection else {
+            return !self.limits.queue_qos_0;
+        };
+        let Some(link) = self.connections.get_mut(id) else {
+            return true;
+        };
+        // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
+        // waits for retained ones, or the older message would be the last that the client gets of its topic.
+        // Nor must it overtake one of QoS 0 that had no room in the output.
+        if link.connection.output().len() >= self.limits.maximum_unwritten
+            || client.queue.holds()
+            || is_held(
+                client,
+                &self.retained,
+                client.next_number,
+                publish.topic_name,
+            )
+        {
+            return false;
         }
+        if !self
+            .rules
+            .allow(&client.who, publish.topic_name, Right::Read)
+        {
+            self.statistics.drops.count(DropReason::NotAuthorized);
+            return true;
+        }
+        let mount_point = self.rules.of(client.who.listener).mount_point.as_deref();
+        let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
+            return true;
+        };
         let mut publish = *publish;
-        let Some(topic_name) = self.visible_topic(key, publish.topic_name) else {
-            return;
-        };
         publish.topic_name = topic_name;
-        let id = self.clients.get(key).and_then(|client| client.connection);
-        let Some((id, link)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?))) else {
-            return;
-        };
         publish.retain = copy.retain;
         publish.properties.topic_alias = None;
         publish.properties.subscription_identifiers =
@@ -125,14 +130,14 @@ impl Broker {
             link.connection.publish_at_most_once(now, &publish)
         {
             self.statistics.drops.count(DropReason::TooLarge);
-            let client = self.clients.get(key);
-            let name = client.map_or("", |client| &client.identifier);
+            let name = &client.identifier;
             if self.log_limiter.admits(now, LogEvent::NotSent, name) {
                 let name = Excerpt(name);
                 log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
             }
         }
         self.mark_changed(id);
+        true
     }
 
     /// A message waits for a client.

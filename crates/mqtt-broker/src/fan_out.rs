@@ -61,6 +61,13 @@ struct FanOut {
     records_before: usize,
 }
 
+impl FanOuts {
+    /// Returns `true` if a publication is delivered in slices, or waits for that.
+    pub(crate) fn has_any(&self) -> bool {
+        self.current.is_some() || !self.waiting.is_empty()
+    }
+}
+
 impl Publication {
     fn publish(&self) -> Publish<'_> {
         self.message.publish(self.delivery)
@@ -156,9 +163,6 @@ impl Broker {
         let FanOuts {
             current, waiting, ..
         } = &self.fan_outs;
-        if current.is_none() && waiting.is_empty() {
-            return false;
-        }
         let client = self.connections.get(id).and_then(|link| link.client);
         let is_orphan = |publication: &Publication| {
             let origin = publication.origin;

@@ -54,9 +54,14 @@ impl Broker {
         input: &mut &[u8],
     ) -> InputProgress {
         loop {
-            match self.continue_task(now, id) {
-                InputProgress::Drained => {}
-                unfinished => return unfinished,
+            let Some(link) = self.connections.get(id) else {
+                return InputProgress::Drained;
+            };
+            if link.task.is_some() {
+                match self.continue_task(now, id) {
+                    InputProgress::Drained => {}
+                    unfinished => return unfinished,
+                }
             }
             if self.must_wait(now, id, input) {
                 return InputProgress::Blocked;
@@ -93,6 +98,7 @@ impl Broker {
     }
 
     /// Continues the packet whose handling has begun, if there is one.
+    #[cold]
     fn continue_task(&mut self, now: Instant, id: ConnectionId) -> InputProgress {
         let Some(link) = self.connections.get_mut(id) else {
             return InputProgress::Drained;

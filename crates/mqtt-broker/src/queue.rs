@@ -39,6 +39,10 @@ impl Queue {
         self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The memory that the messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
@@ -81,8 +85,10 @@ impl Queue {
     pub(crate) fn push(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
         waiting.count(&queued);
-        let expiries = waiting.first_expiry.into_iter();
-        waiting.first_expiry = expiries.chain(queued.outgoing.expires).min();
+        if let Some(expires) = queued.outgoing.expires {
+            let first = waiting.first_expiry.unwrap_or(expires);
+            waiting.first_expiry = Some(first.min(expires));
+        }
         waiting.messages.push_back(queued);
     }
 

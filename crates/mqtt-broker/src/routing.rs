@@ -164,11 +164,20 @@ impl Broker {
         &mut self,
         now: Instant,
         routed: &mut Routed<'_>,
-        mut targets: Targets,
+        targets: Targets,
     ) -> bool {
-        let publish = Publish { ..routed.publish };
-        while let Some((key, copy)) = self.next_copy(&mut targets, &publish) {
-            self.deliver(now, key, routed, copy);
+        let upgrade_qos = self.limits.upgrade_qos;
+        for Chosen { member, share } in &targets.shared {
+            let copy = Copy::new(&[*member], &routed.publish, upgrade_qos);
+            self.deliver(now, member.client, routed, copy.of_share(share.clone()));
+        }
+        let are_one = !self.limits.allow_duplicates;
+        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+        for of_client in targets.plain.chunk_by(is_same) {
+            if let Some(first) = of_client.first() {
+                let copy = Copy::new(of_client, &routed.publish, upgrade_qos);
+                self.deliver(now, first.client, routed, copy);
+            }
         }
         let had_any = targets.had_any();
         self.matched = targets.plain; // its memory is used again
@@ -205,7 +214,9 @@ impl Broker {
         }
         // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
         // shared one is always a delivery of its own.
-        plain.sort_by_key(|subscriber| subscriber.client);
+        if filters > 1 {
+            plain.sort_by_key(|subscriber| subscriber.client);
+        }
         Targets {
             plain,
             shared,
@@ -367,7 +378,25 @@ fn has_size_for(link: &Link, member: &Subscriber, topic_name: &str, publish: &Pu
 }
 
 impl Copy {
+    #[inline]
     pub(crate) fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
+        let [Subscriber { state, .. }] = of_client else {
+            return Self::of_overlapping(of_client, publish, upgrade_qos);
+        };
+        let granted = state.options.qos;
+        Self {
+            qos: effective_qos(granted, publish, upgrade_qos),
+            retain: publish.retain && state.options.retain_as_published, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+            subscription_identifiers: match state.identifier {
+                None => Vec::new(),
+                Some(identifier) => vec![identifier],
+            },
+            share: None,
+        }
+    }
+
+    /// Returns the one delivery of several subscriptions of a client.
+    fn of_overlapping(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
         let options = of_client.iter().map(|subscriber| subscriber.state.options);
         let highest = options
             .clone()
@@ -385,10 +414,7 @@ impl Copy {
             subscription_identifiers.dedup();
         }
         Self {
-            qos: match upgrade_qos {
-                true => highest,
-                false => highest.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
-            },
+            qos: effective_qos(highest, publish, upgrade_qos),
             retain: publish.retain && keep_retain, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
             subscription_identifiers,
             share: None,
@@ -400,5 +426,13 @@ impl Copy {
             share: Some(share),
             ..self
         }
+    }
+}
+
+/// Returns the QoS of a delivery to a subscription with this granted QoS.
+fn effective_qos(granted: QoS, publish: &Publish<'_>, upgrade_qos: bool) -> QoS {
+    match upgrade_qos {
+        true => granted,
+        false => granted.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
     }
 }

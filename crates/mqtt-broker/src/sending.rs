@@ -73,6 +73,11 @@ impl Broker {
         let Some((id, link)) = link else {
             return 0;
         };
+        // The usual case of an acknowledgement: nothing waits.
+        if client.queue.is_empty() && client.replays.is_empty() {
+            client.queue.is_over();
+            return 0;
+        }
         let before = client.queue.totals();
         let mut sending = Sending {
             now,
@@ -413,6 +418,7 @@ impl Sending<'_> {
 }
 
 /// Returns `true` if a message with this number and full topic name must wait for a replay of the client.
+#[inline]
 pub(crate) fn is_held(
     client: &Client,
     retained: &RetainedMessages,

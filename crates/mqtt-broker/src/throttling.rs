@@ -195,7 +195,7 @@ impl Broker {
             }
             link.unanswered += 1;
         }
-        if is(*first, PacketType::Publish) && self.has_orphan_of(id) {
+        if self.fan_outs.has_any() && is(*first, PacketType::Publish) && self.has_orphan_of(id) {
             return true; // resumed when the publication is delivered
         }
         self.records.is_some() && self.must_wait_for_commit(id, *first)
