@@ -33,10 +33,11 @@ impl Broker {
         // point would take the message for the broker's own.
         let as_sent = publish.topic_name;
         let mounted = self.mounted(id, as_sent);
-        let publish = &Publish {
-            topic_name: mounted.as_deref().unwrap_or(publish.topic_name),
+        let with_mount_point = mounted.as_deref().map(|topic_name| Publish {
+            topic_name,
             ..*publish
-        };
+        });
+        let publish = with_mount_point.as_ref().unwrap_or(publish);
         if !is_reserved(as_sent) {
             self.clear_without_room(publisher, publish);
         }

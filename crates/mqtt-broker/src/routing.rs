@@ -197,10 +197,12 @@ impl Broker {
         self.subscriptions
             .each_filter_matching(publish.topic_name, |subscribers| {
                 filters += 1;
-                plain.extend(subscribers.plain().filter(|subscriber| {
-                    // [MQTT-3.8.3-3]
-                    !(subscriber.state.options.no_local && Some(subscriber.client) == from)
-                }));
+                subscribers.plain().for_each(|subscriber| {
+                    let is_own = Some(subscriber.client) == from;
+                    if !(subscriber.state.options.no_local && is_own) {
+                        plain.push(subscriber); // [MQTT-3.8.3-3]
+                    }
+                });
                 for (topic_filter, share) in subscribers.shares() {
                     shared.extend(self.choose(share, publish).map(|member| Chosen {
                         member,

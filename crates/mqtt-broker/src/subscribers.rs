@@ -95,7 +95,8 @@ impl Subscribers {
 
     /// Returns the shared subscriptions in the order of their names, by their whole filters.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (&TopicFilter, &Share)> {
-        self.shares.iter().flat_map(|shares| shares.iter())
+        let shares = self.shares.as_deref();
+        shares.into_iter().flat_map(SmallMap::iter)
     }
 
     /// Returns the shared subscription with this filter.

@@ -3,7 +3,12 @@
 /// Returns the first character that a receiver may refuse: a control character (U+0001 to U+001F,
 /// U+007F to U+009F), a non-character such as U+FFFE, or U+0000, which is never allowed [MQTT-1.5.4-2].
 pub fn disallowed_character(text: &str) -> Option<char> {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+    // Without an early end, so that several bytes are compared at once.
+    let is_unusual = |byte: u8| !(b' '..=b'~').contains(&byte);
+    if !text
+        .bytes()
+        .fold(false, |found, byte| found | is_unusual(byte))
+    {
         return None; // nearly all texts
     }
     let is_noncharacter = |c: char| {

@@ -62,6 +62,13 @@ impl<'a> Packet<'a> {
         if let Self::Publish(publish) = self {
             return encode(publish, self.first_byte(), version, limit, out);
         }
+        // So are the acknowledgements, of which there are as many. One that is too large goes on below.
+        if let Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) = self
+        {
+            if encode(ack, self.first_byte(), version, limit, out).is_ok() {
+                return Ok(());
+            }
+        }
         match encode(self, self.first_byte(), version, limit, out) {
             Err(EncodeError::PacketTooLarge(length)) => match self.without_diagnostics() {
                 Some(smaller) => encode(&smaller, self.first_byte(), version, limit, out),
@@ -204,6 +211,14 @@ trait Body {
 }
 
 impl Body for Publish<'_> {
+    #[inline]
+    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+        self.encode(version, out);
+        Ok(())
+    }
+}
+
+impl Body for Ack {
     #[inline]
     fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.encode(version, out);

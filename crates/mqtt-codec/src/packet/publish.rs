@@ -98,12 +98,17 @@ impl<'a> Publish<'a> {
     /// # Errors
     /// If the topic name is empty because a topic alias stands for it.
     pub fn to_message(&self) -> Result<Message, crate::InvalidTopic> {
-        let properties = MessageProperties::from(&self.properties);
+        let properties = match self.properties.stay_empty() {
+            true => None, // most messages
+            false => Some(MessageProperties::from(&self.properties)),
+        };
+        let properties =
+            properties.filter(|properties| *properties != MessageProperties::default());
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,
             payload: Bytes::copy_from_slice(self.payload),
             retain: self.retain,
-            properties: (properties != MessageProperties::default()).then(|| Box::new(properties)),
+            properties: properties.map(Box::new),
         })
     }
 

@@ -110,6 +110,17 @@ pub(crate) fn each_value(all: &[u8], wanted: u8) -> impl Iterator<Item = Reader<
 }
 
 impl<'a> PublishProperties<'a> {
+    /// Returns `true` if there is surely no property that stays with the message, without a look at each.
+    #[inline]
+    pub(crate) fn stay_empty(&self) -> bool {
+        let source_is_empty = match self.source {
+            Source::None => true,
+            Source::Wire { all, .. } => all.is_empty(),
+            Source::Message(_) => false,
+        };
+        source_is_empty && self.message_expiry_interval.is_none()
+    }
+
     /// Those of a message.
     pub(crate) fn of_message(properties: &'a MessageProperties) -> Self {
         Self {
