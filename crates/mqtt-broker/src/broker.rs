@@ -65,7 +65,7 @@ pub struct Broker {
     /// The client with the longest queue of those that were filled by what was handled last.
     pub(crate) crowded: Option<(usize, ClientKey)>,
     /// Connections that may have bytes to write, or have ended.
-    changed: Vec<ConnectionId>,
+    pub(crate) changed: Vec<ConnectionId>,
     pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
     /// Used again by each message.
     pub(crate) matched: Vec<Subscriber>,
@@ -122,6 +122,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Adds the connection, whose identifier this is, to those that have changed.
+    #[inline]
+    pub(crate) fn mark_changed(&mut self, id: ConnectionId, changed: &mut Vec<ConnectionId>) {
+        if !std::mem::replace(&mut self.is_changed, true) {
+            changed.push(id);
+        }
+    }
+
     /// Tells the statistics how many bytes of output wait now.
     fn count_output(&mut self, statistics: &mut Statistics) {
         let bytes = self.connection.output().len();
@@ -648,10 +656,7 @@ impl Broker {
 
     pub(crate) fn mark_changed(&mut self, id: ConnectionId) {
         if let Some(link) = self.connections.get_mut(id) {
-            if !link.is_changed {
-                link.is_changed = true;
-                self.changed.push(id);
-            }
+            link.mark_changed(id, &mut self.changed);
         }
     }
 

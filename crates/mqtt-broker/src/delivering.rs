@@ -136,7 +136,7 @@ impl Broker {
                 log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
             }
         }
-        self.mark_changed(id);
+        link.mark_changed(id, &mut self.changed);
         true
     }
 

@@ -38,7 +38,7 @@ impl Broker {
             ..*publish
         });
         let publish = with_mount_point.as_ref().unwrap_or(publish);
-        if !is_reserved(as_sent) {
+        if publish.retain && !is_reserved(as_sent) {
             self.clear_without_room(publisher, publish);
         }
         if self.lacks_room(publish) && !self.can_be_told(id) {
@@ -322,8 +322,9 @@ impl Denial {
 /// Whether a client may publish to this topic: not too deep, and without the control characters
 /// that strict clients refuse.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
-    let slashes = topic_name.bytes().filter(|byte| *byte == b'/').count();
-    slashes < MAXIMUM_LEVELS && is_plain_text(topic_name)
+    let slashes = || topic_name.bytes().filter(|byte| *byte == b'/').count();
+    let is_deep = topic_name.len() >= MAXIMUM_LEVELS && slashes() >= MAXIMUM_LEVELS;
+    !is_deep && is_plain_text(topic_name)
 }
 
 /// Returns `true` if a text has no character that strict peers refuse.

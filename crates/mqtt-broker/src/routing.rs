@@ -203,12 +203,12 @@ impl Broker {
                         plain.push(subscriber); // [MQTT-3.8.3-3]
                     }
                 });
-                for (topic_filter, share) in subscribers.shares() {
+                subscribers.shares().for_each(|(topic_filter, share)| {
                     shared.extend(self.choose(share, publish).map(|member| Chosen {
                         member,
                         share: topic_filter.clone(),
                     }));
-                }
+                });
             });
         self.work.spend((filters + plain.len() + shared.len()) / 2);
         if self.has_stale_subscriptions() {
@@ -380,7 +380,7 @@ fn has_size_for(link: &Link, member: &Subscriber, topic_name: &str, publish: &Pu
 }
 
 impl Copy {
-    #[inline]
+    #[inline(always)] // for each delivery
     pub(crate) fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
         let [Subscriber { state, .. }] = of_client else {
             return Self::of_overlapping(of_client, publish, upgrade_qos);

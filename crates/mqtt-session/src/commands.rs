@@ -1,5 +1,6 @@
 //! What the application tells a connection to do: publish, acknowledge, subscribe, end.
 
+use std::mem::ManuallyDrop;
 use std::time::Instant;
 
 use mqtt_codec::{
@@ -186,7 +187,20 @@ impl Connection {
     }
 
     /// Sends a new message, with a topic alias where the peer takes one.
+    #[inline]
     fn send_publish(&mut self, now: Instant, mut publish: Publish<'_>) -> Result<(), EncodeError> {
+        publish.properties.topic_alias = None;
+        match self.seldom.get() {
+            None => self.try_send_publish(now, publish), // most peers take none
+            Some(_) => self.send_with_alias(now, publish),
+        }
+    }
+
+    fn send_with_alias(
+        &mut self,
+        now: Instant,
+        mut publish: Publish<'_>,
+    ) -> Result<(), EncodeError> {
         let topic_name = publish.topic_name;
         let aliases = self.seldom.get().map(|parts| &parts.sent_aliases);
         let written = aliases.map_or(Written::Plain, |aliases| aliases.find(topic_name));
@@ -208,7 +222,14 @@ impl Connection {
         // The alias may have been what made it too large: it is longer than a very short name.
         publish.topic_name = topic_name;
         publish.properties.topic_alias = None;
-        self.try_send(now, &Packet::Publish(publish))
+        self.try_send_publish(now, publish)
+    }
+
+    #[inline]
+    fn try_send_publish(&mut self, now: Instant, publish: Publish<'_>) -> Result<(), EncodeError> {
+        // A PUBLISH owns nothing, so its drop would do nothing but look for its type.
+        let packet = ManuallyDrop::new(Packet::Publish(publish));
+        self.try_send(now, &packet)
     }
 
     fn request(
