@@ -322,6 +322,7 @@ impl Denial {
 /// Whether a client may publish to this topic: not too deep, and without the control characters
 /// that strict clients refuse.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
+    // A shorter topic name cannot have so many levels, and is not searched.
     let slashes = || topic_name.bytes().filter(|byte| *byte == b'/').count();
     let is_deep = topic_name.len() >= MAXIMUM_LEVELS && slashes() >= MAXIMUM_LEVELS;
     !is_deep && is_plain_text(topic_name)
