@@ -333,7 +333,8 @@ impl ClientPlan {
             } else {
                 0
             },
-            subscribes_once: kinds.states && !may_crash && version != V3_1 && rng.bool(),
+            // A session that may expire can be another one than the client believes.
+            subscribes_once: kinds.states && lasts && !may_crash && version != V3_1 && rng.bool(),
             toggles: kinds.states && rng.bool(),
         }
     }
