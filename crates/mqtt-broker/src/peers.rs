@@ -10,6 +10,8 @@ use crate::{ConnectionId, IdentitySource, InputProgress};
 pub(crate) struct Peers {
     entries: Vec<Option<Peer>>,
     free: Vec<usize>,
+    /// Set when a socket is closed.
+    has_closed: bool,
     pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
     /// How many there are, by listener.
     counts: Vec<usize>,
@@ -95,6 +97,7 @@ impl Peers {
     pub(crate) fn remove(&mut self, index: usize) {
         if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
             self.free.push(index);
+            self.has_closed = true;
             if let Some(count) = self.counts.get_mut(peer.listener) {
                 *count -= 1;
             }
@@ -102,6 +105,11 @@ impl Peers {
                 self.by_connection.remove(id);
             }
         }
+    }
+
+    /// Returns `true` once after sockets were closed: their descriptors are free.
+    pub(crate) fn take_closed(&mut self) -> bool {
+        std::mem::take(&mut self.has_closed)
     }
 
     /// Returns the bytes that were read and not handled yet: the beginnings of packets.

@@ -300,6 +300,10 @@ impl Server {
         self.publish_statistics(now);
         self.write(now)?;
         self.end_lingering(now);
+        // A pause for each descriptor that becomes free would keep a backlog of connections waiting for seconds.
+        if let (true, Some(retry_at)) = (self.peers.take_closed(), &mut self.retry_accept) {
+            *retry_at = now;
+        }
         Ok(stop)
     }
 
