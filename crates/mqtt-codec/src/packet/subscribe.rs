@@ -123,7 +123,8 @@ impl Subscribe {
             ProtocolVersion::V5_0 => property::decode(reader)?,
             _ => SubscribeProperties::default(),
         };
-        let mut subscriptions: Vec<Subscription> = Vec::new();
+        let mut subscriptions: Vec<Subscription> =
+            Vec::with_capacity(count_filters(reader.rest(), 1));
         while !reader.is_empty() {
             let last = subscriptions.last().map(|last| &last.topic_filter);
             let topic_filter = decode_topic_filter(reader, last)?;
@@ -138,9 +139,6 @@ impl Subscribe {
         }
         if subscriptions.is_empty() {
             return Err(DecodeError::NothingListed); // [MQTT-3.8.3-2]
-        }
-        if subscriptions.len() > 1024 {
-            subscriptions.shrink_to_fit(); // they may wait for their turn at the broker
         }
         Ok(Self {
             packet_identifier,
@@ -161,6 +159,23 @@ impl Subscribe {
     }
 }
 
+/// Returns the number of topic filters in a large payload, each with as many bytes after it; 0 for a small one, whose
+/// list may grow. A list of 500,000 entries that grows takes twice the memory that it needs. The number is at most
+/// half the number of bytes, whatever they are.
+pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
+    const LARGE: usize = 4096;
+    if payload.len() < LARGE {
+        return 0;
+    }
+    let mut count = 0;
+    while let Some((length, rest)) = payload.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes(*length)) + options;
+        payload = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
+}
+
 /// Decodes a topic filter. One that is the same as the filter before it shares its memory: 2 MB of a repeated filter
 /// are 500,000 filters, and an allocation for each would take 16 MB.
 pub(crate) fn decode_topic_filter(
@@ -171,5 +186,19 @@ pub(crate) fn decode_topic_filter(
     match last.filter(|last| ***last == *text) {
         Some(last) => Ok(last.clone()),
         None => TopicFilter::new(text).map_err(|_| DecodeError::TopicFilter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_the_filters_of_large_payloads_without_a_limit_of_their_own() {
+        assert_eq!(count_filters(&b"\x00\x01a\x00".repeat(1023), 1), 0);
+        assert_eq!(count_filters(&b"\x00\x01a\x00".repeat(2000), 1), 2000);
+        assert_eq!(count_filters(&b"\x00\x02ab".repeat(2000), 0), 2000);
+        assert_eq!(count_filters(&[0; 8000], 0), 4000);
+        assert_eq!(count_filters(&[255; 8000], 1), 1);
     }
 }

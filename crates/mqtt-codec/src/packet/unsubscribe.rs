@@ -1,6 +1,6 @@
 //! UNSUBSCRIBE (MQTT 5.0, 3.10).
 
-use super::subscribe::decode_topic_filter;
+use super::subscribe::{count_filters, decode_topic_filter};
 use crate::field::{Reader, Sink};
 use crate::property::{self, properties};
 use crate::{DecodeError, PacketIdentifier, ProtocolVersion, TopicFilter, UserProperty};
@@ -34,7 +34,8 @@ impl Unsubscribe {
             ProtocolVersion::V5_0 => property::decode(reader)?,
             _ => UnsubscribeProperties::default(),
         };
-        let mut topic_filters: Vec<TopicFilter> = Vec::new();
+        let mut topic_filters: Vec<TopicFilter> =
+            Vec::with_capacity(count_filters(reader.rest(), 0));
         while !reader.is_empty() {
             let topic_filter = decode_topic_filter(reader, topic_filters.last())?;
             topic_filters.push(topic_filter);
