@@ -71,7 +71,7 @@ pub struct Broker {
     pub(crate) matched: Vec<Subscriber>,
     pub(crate) statistics: Statistics,
     pub(crate) log_limiter: LogLimiter,
-    /// How far the subscriptions and retained messages were logged, if somebody has asked for them.
+    /// The progress of the dump of subscriptions and retained messages, if an administrator has asked for one.
     pub(crate) dump: Option<Dump>,
     /// The work of this call.
     pub(crate) work: WorkBudget,
@@ -101,7 +101,7 @@ pub(crate) struct Link {
     is_changed: bool,
     /// The bytes of its output that the statistics know of.
     counted_output: usize,
-    /// How far its last bytes were handled.
+    /// The progress of the last call with its bytes.
     pub(crate) progress: InputProgress,
     /// The rest of its last packet.
     pub(crate) task: Option<Box<Task>>,

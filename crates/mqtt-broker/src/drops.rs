@@ -7,7 +7,7 @@ pub(crate) enum DropReason {
     QueueFull,
     /// The message is larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     TooLarge,
-    /// It expired while it waited [MQTT-3.3.2-5].
+    /// The message expired while it waited [MQTT-3.3.2-5].
     Expired,
     /// The client must not read the topic.
     NotAuthorized,

@@ -13,7 +13,7 @@ use crate::{EVENTS, Retained};
 /// Maximum number of lines that are logged in one turn.
 const LINES_PER_TURN: usize = 500;
 
-/// How far the lines were logged.
+/// The progress of a dump.
 #[derive(Debug)]
 pub(crate) enum Dump {
     /// The last client of which the subscriptions were begun, and those that are left of it, in reverse order.

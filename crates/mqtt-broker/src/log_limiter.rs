@@ -130,7 +130,7 @@ impl LogLimiter {
         event.is_wanted() && self.counts(now, event, key)
     }
 
-    /// The same by the address of a peer, whose port changes with each connection.
+    /// Counts by the address of a peer, whose port changes with each connection, and otherwise as `admits`.
     pub(crate) fn admits_from(&mut self, now: Instant, event: LogEvent, peer: &str) -> bool {
         event.is_wanted() && self.counts(now, event, without_port(peer))
     }

@@ -28,7 +28,7 @@ pub(crate) struct Peer {
     pub(crate) is_read_closed: bool,
     /// Set while it is in a queue of those that are served.
     pub(crate) is_queued: bool,
-    /// How far the broker got with what was read.
+    /// The progress of the broker with the bytes that were read.
     pub(crate) progress: InputProgress,
     /// Set if it spent its budget the last time: it is served after those that did not.
     pub(crate) is_heavy: bool,

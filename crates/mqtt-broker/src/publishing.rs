@@ -275,11 +275,11 @@ impl Broker {
     }
 }
 
-/// How far the delivery of a message got.
+/// The progress of a delivery.
 enum Published {
     /// To its end; whether there was a subscriber.
     Delivered(bool),
-    /// It continues in later turns.
+    /// The delivery continues in later turns.
     InSlices,
 }
 

@@ -43,7 +43,7 @@ pub enum Record {
         client: Arc<str>,
         topic_filter: TopicFilter,
     },
-    /// How far it has got the retained messages for a subscription, or that it has all of them.
+    /// The progress of a replay of retained messages, or its end.
     Replay {
         client: Arc<str>,
         topic_filter: TopicFilter,

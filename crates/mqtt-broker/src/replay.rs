@@ -28,7 +28,7 @@ const PROBE: usize = 16;
 /// message is not compared with a hundred thousand topic filters.
 const MAXIMUM_COMPARED: usize = 16;
 
-/// How far a replay has got.
+/// The progress of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayState {
     /// Messages of the client's queue with lower numbers go first.
@@ -43,7 +43,7 @@ pub struct ReplayState {
 pub(crate) struct Replay {
     pub(crate) topic_filter: TopicFilter,
     pub(crate) state: ReplayState,
-    /// What is recorded of it, if the client is stored.
+    /// The progress that was recorded last, if the client is stored.
     pub(crate) recorded: Option<ReplayState>,
 }
 

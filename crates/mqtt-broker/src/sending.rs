@@ -56,7 +56,7 @@ enum Note {
 enum Step {
     /// A message was sent or skipped.
     Done,
-    /// Nothing can be sent from there now.
+    /// The source has nothing that can be sent now.
     Blocked,
 }
 

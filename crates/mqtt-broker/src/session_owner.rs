@@ -14,7 +14,7 @@ use crate::log_limiter::LogEvent;
 /// The owner of the session that a client asks for by its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionOwner {
-    /// The same user behind the same mount point, or there is no session.
+    /// The session belongs to the same user behind the same mount point, or there is none.
     Same,
     /// Another user, or a client behind another mount point.
     Other,

@@ -21,7 +21,7 @@ use crate::record::{Record, payload_bytes};
 /// output, so that the number must be limited until the peer reads again.
 const MAXIMUM_UNANSWERED: u16 = 1000;
 
-/// What is known of the commits, and the connections that may go on.
+/// The state of the commits, and the connections that may resume.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     /// The records that were taken and are not durable, as the commit queue reports them.
@@ -43,14 +43,14 @@ pub(crate) struct Throttle {
     pub(crate) crowding: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 
-/// How far the store is behind.
+/// The degree to which the store is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
     /// Everybody is served.
     None,
     /// Connections with uncommitted records make no more of them.
     Soft,
-    /// Nobody makes more records.
+    /// No connection may make more records.
     Hard,
 }
 

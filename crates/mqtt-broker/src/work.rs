@@ -6,7 +6,7 @@
 //! after the piece of work that spends the budget, so no client can hold the loop for longer than that. Which connection is
 //! served next is decided in `server/scheduling.rs`; why a connection has to wait is decided in `throttling.rs`.
 
-/// How far [`Broker::handle_input`](crate::Broker::handle_input) got.
+/// The progress of one [`Broker::handle_input`](crate::Broker::handle_input).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputProgress {
     /// Every whole packet was handled. The caller may read more bytes.

@@ -232,7 +232,7 @@ fn sessions(clients: std::ops::Range<u32>) -> Vec<Record> {
     clients.map(session).collect()
 }
 
-/// How many entries a table of the store has.
+/// Returns the number of entries of a table.
 fn entries(path: &Path, table: &str) -> u64 {
     let database = redb::Database::open(path).unwrap();
     let transaction = database.begin_read().unwrap();
@@ -373,7 +373,7 @@ fn with_an_hour(system: &System) -> [Record; 2] {
     records
 }
 
-/// How much of the hour is left for both.
+/// Returns the rest of the hour for both.
 fn left(store: &Store, system: &System) -> Duration {
     let saved = store.load(system.clock()).unwrap();
     let of_session = saved.clients[0].state.session_ends.unwrap();

@@ -33,7 +33,7 @@ const FIRST_SOURCE: usize = 3;
 /// gets no more of them.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
-/// How long the server may be silent, once the client has said good-bye, before it closes the connection.
+/// Maximum silence of the server after DISCONNECT before the client closes the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client that is driven by its program, one turn at a time.

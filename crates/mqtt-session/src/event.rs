@@ -45,12 +45,12 @@ pub enum Event<'a> {
     Unsubscribed(Suback),
 }
 
-/// How far [`Connection::handle_packet_input`](crate::Connection::handle_packet_input) got.
+/// The progress of one [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step<'a> {
     /// There is no whole packet, or the connection takes none now.
     Idle,
-    /// One packet was handled that is no event.
+    /// A packet was handled that causes no event.
     Handled,
     /// The application has to know, or to answer.
     Event(Event<'a>),

@@ -23,7 +23,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The same for a text of several lines: newlines and tabs are kept.
+/// Escapes a text of several lines: newlines and tabs are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableLines<'a>(pub &'a str);
 

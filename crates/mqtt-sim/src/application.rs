@@ -20,7 +20,7 @@ use crate::states::{self, Known};
 use crate::wire::{Topic, hash};
 use crate::world::{GROUP, World};
 
-/// What a client has subscribed to, and the messages that it has got.
+/// The subscriptions of a client, and the messages that it has received.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
     /// Set once its first SUBSCRIBE was answered.

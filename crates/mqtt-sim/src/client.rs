@@ -21,7 +21,7 @@ pub(crate) struct SimClient {
     pub(crate) plan: ClientPlan,
     pub(crate) core: ClientCore,
     pub(crate) link: Option<usize>,
-    /// How many connections it has opened.
+    /// The number of connections that it has opened.
     pub(crate) connections: u32,
     pub(crate) retry_at: Instant,
     pub(crate) input: Vec<u8>,
@@ -36,7 +36,7 @@ pub(crate) struct SimClient {
     /// What the client sends, and what the broker sends to it.
     pub(crate) up: Direction,
     pub(crate) down: Direction,
-    /// What the broker sends it of the states.
+    /// The states that the broker sends it.
     pub(crate) replay: Replay,
     /// Its wills at the broker.
     pub(crate) wills: WillModel,

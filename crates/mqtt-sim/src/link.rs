@@ -23,9 +23,9 @@ pub(crate) struct Link {
     pub(crate) client_is_open: bool,
     /// The broker's end, while it is there.
     pub(crate) connection: Option<ConnectionId>,
-    /// What the broker has read and not handled yet.
+    /// Bytes that the broker has read and not handled yet.
     pub(crate) broker_input: Vec<u8>,
-    /// How far it got with that.
+    /// The progress of the broker with these bytes.
     pub(crate) progress: InputProgress,
     /// The checkers: what each end has sent, and what has reached it.
     pub(crate) client_sent: Reader,

@@ -29,7 +29,7 @@ pub struct Plan {
     pub tiny_pieces: bool,
     /// Limits of what the broker does in a turn, if they are small.
     pub budget: Option<Budget>,
-    /// How many messages may wait for a client at the broker, if that is limited.
+    /// Maximum number of messages that wait for a client at the broker, if there is a limit.
     pub queue_limit: Option<usize>,
     /// Topic aliases that the broker gives to a client, if it takes as many.
     pub topic_aliases: u16,
@@ -87,13 +87,13 @@ pub struct ClientPlan {
     pub expiring: bool,
     /// Seconds that a session of 5.0 that does not last is kept.
     pub expiry: u32,
-    /// Whether it subscribes to states, which are retained messages.
+    /// Set if it subscribes to states, which are retained messages.
     pub states: bool,
-    /// How many topics of states it publishes to.
+    /// The number of topics of states that it publishes to.
     pub slots: u8,
-    /// Whether it does not subscribe again when its session is resumed.
+    /// Set if it does not subscribe again when its session is resumed.
     pub subscribes_once: bool,
-    /// Whether it unsubscribes from the states now and then, and subscribes again.
+    /// Set if it unsubscribes from the states now and then, and subscribes again.
     pub toggles: bool,
 }
 
@@ -118,7 +118,7 @@ impl Budget {
         }
     }
 
-    /// The same limits with these in them.
+    /// Returns the limits with these in them.
     pub(crate) fn limit(&self, limits: Limits) -> Limits {
         let backlog = |records| Backlog {
             records,

@@ -19,7 +19,7 @@ pub(crate) struct Queues {
     turn: u64,
     /// By subscriber, in the order in which the broker took them.
     copies: BTreeMap<usize, Vec<Waiting>>,
-    /// What each message looks like on the wire.
+    /// The bytes of each message on the wire.
     contents: BTreeMap<Key, u64>,
     /// Identifiers of QoS 2 that the broker holds, by publisher.
     held: BTreeSet<(usize, u16)>,

@@ -54,7 +54,7 @@ pub(super) enum Form {
     Sha512,
 }
 
-/// How new passwords are hashed.
+/// The algorithm that hashes new passwords.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hashing {
     /// argon2id, which takes much memory on purpose.

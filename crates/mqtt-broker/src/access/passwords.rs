@@ -149,7 +149,7 @@ impl Passwords {
         self.users.contains_key(user_name)
     }
 
-    /// What has to be checked before this user may come in; `None` without a password: nobody logs in with an empty
+    /// Returns the check of this login; `None` without a password: nobody logs in with an empty
     /// one, even if a line of the file is the hash of one.
     pub(crate) fn check(&self, user_name: &str, password: Option<Bytes>) -> Option<PasswordCheck> {
         let password = password.filter(|password| !password.is_empty())?;

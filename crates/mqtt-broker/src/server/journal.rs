@@ -54,12 +54,12 @@ pub(super) struct Journal {
     usage: Usage,
 }
 
-/// What a store takes after its last commit.
+/// The size of a store after its last commit.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     /// The part of the file in use.
     file: u64,
-    /// What is stored.
+    /// Bytes of all keys and values.
     stored: u64,
 }
 

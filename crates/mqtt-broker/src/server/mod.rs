@@ -97,7 +97,7 @@ pub struct Server {
     reader: Option<Reader>,
     /// Pipes that become readable with a signal.
     signals: Vec<(Token, SignalSource)>,
-    /// Whether there is more of the dump that was asked for.
+    /// Set while a dump has more lines.
     is_dumping: bool,
     /// When the topics below `$SYS` are renewed, if they are.
     statistics_due: Option<Instant>,

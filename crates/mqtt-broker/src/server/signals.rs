@@ -1,4 +1,4 @@
-//! What an administrator asks for by a signal while the broker serves. The sources are pipes that the program fills in
+//! The requests of an administrator that come by signal while the broker serves. The sources are pipes that the program fills in
 //! its signal handlers; they are emptied here, since a full pipe would never become readable again.
 
 use std::io::{self, Read};

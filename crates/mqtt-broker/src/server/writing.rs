@@ -7,7 +7,7 @@ use super::journal::{Committed, Journal};
 use super::{LINGER, Server, ServerError};
 use crate::{Clock, ConnectionId, EVENTS, InputProgress};
 
-/// How often one turn looks for output that has come while it was writing.
+/// Maximum number of passes over new output in one turn.
 const MAXIMUM_PASSES: usize = 4;
 
 /// The bytes that are written in one turn, in all. Copies of large messages for many clients would else take long.

@@ -29,10 +29,10 @@ const START: u64 = 1_000_000_000;
 /// The year of this program in seconds since 1970: a wall clock that says less is wrong.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
-/// How often the wall clock is looked at, and how old an anchor is that a commit renews.
+/// Interval between looks at the wall clock, and age of an anchor that a commit renews.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How old an anchor is that is renewed without a commit.
+/// Age of an anchor that is renewed without a commit.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
 /// If the wall clock deviates from the monotonic clock by more than this, it was set.

@@ -9,9 +9,9 @@ use std::{fmt, io};
 pub enum StoreError {
     /// The file cannot be opened, is no store, or another broker has it.
     Open(PathBuf, Box<redb::Error>),
-    /// What it holds is not what this broker writes.
+    /// The content is not what this broker writes.
     Damaged(&'static str),
-    /// It cannot be read or written. What was to be written is not durable.
+    /// The file cannot be read or written. Records that were to be written are not durable.
     Access(Box<redb::Error>),
     /// The thread that uses it has ended.
     Gone,
@@ -20,7 +20,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it is the file: damaged, none, or in use; and not the system.
+    /// Returns `true` if the cause is the file: corrupt, not a store, or locked by another broker.
     pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
@@ -30,7 +30,7 @@ impl StoreError {
         }
     }
 
-    /// Whether there is no room: then what is in the store stays valid, and it can be opened anew.
+    /// Returns `true` if the disk is full: the content of the store stays valid, and it can be opened again.
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (Self::Open(_, error) | Self::Access(error)) = self else {

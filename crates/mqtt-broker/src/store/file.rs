@@ -15,7 +15,7 @@ use super::SyncPolicy;
 #[derive(Debug)]
 pub(super) struct Measured<B> {
     backend: B,
-    /// Whether what is written is waited for.
+    /// Set if writes are synced.
     is_synced: bool,
     size: Size,
 }

@@ -16,7 +16,7 @@ use crate::Record;
 /// written twice.
 const WORTHWHILE: usize = 1024;
 
-/// What a copy costs beside topic name and payload, in the file and in memory after a restart.
+/// Bytes of a copy beside topic name and payload, in the file and in memory after a restart.
 const OVERHEAD: usize = 200;
 
 /// The shared messages of a store.
@@ -36,7 +36,7 @@ struct Entry {
     message: Weak<Message>,
 }
 
-/// How many deliveries of each message are in one commit.
+/// The number of deliveries of each message in one commit.
 pub(super) type Receivers = HashMap<usize, usize>;
 
 /// Counts the deliveries of each message in one commit.

@@ -49,7 +49,7 @@ const SMALL: u64 = 4 * 1024 * 1024;
 /// While the broker runs, the file is shrunk only if not more than this is stored, which takes a fraction of a second.
 const MOVED_AT_ONCE: u64 = 8 * 1024 * 1024;
 
-/// How long after it has become worth it the file is shrunk: what is being removed is gone then.
+/// Delay between the need to shrink the file and shrinking, so that removals in progress are finished.
 const SHRINK_DELAY: Duration = Duration::from_secs(2);
 
 /// The store of a broker.
@@ -58,7 +58,7 @@ pub struct Store {
     size: Size,
     /// The file may not be larger for long.
     limit: u64,
-    /// How much was stored when the file was shrunk last, and how large it was then.
+    /// Stored bytes and file size when the file was shrunk last.
     shrunk: (u64, u64),
     /// When the file is shrunk.
     shrink_due: Option<Instant>,

@@ -35,7 +35,7 @@ pub(super) const MESSAGE: u8 = 0;
 /// Of a delivery: the packet identifier, from when the message is sent until that is free again.
 pub(super) const PACKET_IDENTIFIER: u8 = 1;
 
-/// What is known of the tables without reading them.
+/// Totals of the tables that are known without reading them.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     /// The bytes of all keys and values.

@@ -60,7 +60,7 @@ pub(crate) fn publish(message: &Message, qos: QoS) -> Packet<'_> {
     Packet::Publish(message.publish(Delivery::first(qos, PacketIdentifier::FIRST)))
 }
 
-/// So many clients that have a session with a subscription to `t`, and are away.
+/// Returns clients that have a session with a subscription to `t`, and are away.
 fn sleepers(world: &mut World, count: usize, qos_value: u8) {
     for number in 0..count {
         let (mut sleeper, _) = world.connect(&lasting(&format!("s{number}"), u32::MAX));

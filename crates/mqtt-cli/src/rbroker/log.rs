@@ -245,7 +245,7 @@ struct LogFile {
     /// Opens the file again when clients have taken all other descriptors.
     reserve: Option<File>,
     reopener: Reopener,
-    /// How often it was asked to open its file again, and has done so.
+    /// Numbers of requests to open the file again, and of those that were served.
     reopened: usize,
 }
 
