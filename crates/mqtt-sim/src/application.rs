@@ -97,7 +97,8 @@ impl Application {
         is_resumed: bool,
     ) {
         let was_answered = std::mem::take(&mut self.unanswered) == 0 && self.subscribed;
-        if !is_resumed {
+        // A session that may expire can be another one than the client believes. All states come again.
+        if !is_resumed || !plan.lasts {
             self.states.forget();
         }
         if plan.subscribes_once && is_resumed && was_answered {

@@ -98,8 +98,6 @@ impl SimClient {
         });
         if ends_session && is_v5 && !self.plan.lasts {
             disconnect.properties.session_expiry_interval = Some(0);
-            // Its subscriptions end. A later Session Present may be of a session whose CONNACK it never saw.
-            self.application.unanswered += 1;
         }
         self.core.disconnect(now, disconnect);
     }

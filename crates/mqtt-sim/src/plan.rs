@@ -206,6 +206,9 @@ impl Plan {
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
         self.queue_limit = None; // what the broker has dropped before it died is not known
+        if self.budget.is_none() && rng.bool() {
+            self.budget = Some(Budget::new(rng));
+        }
         // In some runs the broker only stops gracefully, and then nothing at all is lost.
         let (crashes, faults) = match rng.u8(0..5) {
             0 => (0, 0),
