@@ -32,7 +32,7 @@ mod world;
 
 pub use cuts::{Runs, run_cuts};
 pub use plan::{Plan, Reduction};
-pub use run::{Report, Shrunk, run_seed, run_with, shrink};
+pub use run::{Report, Shrunk, plan_of, run_seed, run_with, shrink};
 pub use world::{Outcome, World};
 
 /// An invariant that does not hold: its number in the list below, and what was seen.

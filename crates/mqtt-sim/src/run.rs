@@ -36,6 +36,16 @@ pub struct Shrunk {
     pub violation: Violation,
 }
 
+/// Returns the plan of a seed, and the rest of its chance.
+pub fn plan_of(seed: u64, with_store: bool) -> (Plan, Rng) {
+    let mut rng = Rng::with_seed(seed);
+    let mut plan = Plan::new(&mut rng);
+    if with_store {
+        plan = plan.with_store(&mut rng);
+    }
+    (plan, rng)
+}
+
 /// The run of a seed.
 ///
 /// # Errors
@@ -51,11 +61,7 @@ pub fn run_with(
     reduction: Reduction,
     traced: bool,
 ) -> (Result<Outcome, Violation>, Vec<String>) {
-    let mut rng = Rng::with_seed(seed);
-    let mut plan = Plan::new(&mut rng);
-    if with_store {
-        plan = plan.with_store(&mut rng);
-    }
+    let (plan, rng) = plan_of(seed, with_store);
     let plan = plan.reduced(reduction);
     let mut world = World::new(plan, rng, traced);
     let result = world.run();
