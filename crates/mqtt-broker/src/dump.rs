@@ -23,7 +23,7 @@ pub(crate) enum Dump {
 }
 
 impl Broker {
-    /// Begins to log the subscriptions and the retained messages; `poll_dump` goes on with it.
+    /// Begins to log the subscriptions and the retained messages; `poll_dump` continues.
     pub fn begin_dump(&mut self) {
         if self.dump.is_none() {
             log::info!(target: EVENTS, "Subscription tree:");

@@ -1,7 +1,7 @@
 //! Publications to more subscribers than one call may deliver to: they are matched once and delivered in slices, turn by
 //! turn, and acknowledged after the last slice. Smaller ones are delivered at once, in `routing.rs`.
 //!
-//! One fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
+//! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
 //! messages only. The records of a fan-out are released for a commit together, with that of the publisher's
 //! acknowledgement. A commit of a part would give the subscribers in it a QoS 2 message twice after a crash, since the
 //! publisher, which was not acknowledged, sends it again.

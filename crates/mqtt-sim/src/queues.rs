@@ -112,7 +112,7 @@ impl Queues {
         })
     }
 
-    /// How many messages the broker has dropped.
+    /// The number of messages that the broker has dropped.
     pub(crate) fn dropped(&self) -> u64 {
         let copies = self.copies.values().flatten();
         copies.filter(|copy| copy.to.is_none()).count() as u64

@@ -27,14 +27,14 @@ pub(crate) struct SimStore {
     system: System,
 }
 
-/// What the broker's system says about time.
+/// The clocks of the broker's system.
 #[derive(Debug, Clone, Copy)]
 struct System {
     /// When the simulation began.
     start: Instant,
     /// The wall clock at that moment.
     wall: SystemTime,
-    /// How often the system was booted.
+    /// The number of boots of the system.
     boots: u128,
 }
 

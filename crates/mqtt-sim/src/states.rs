@@ -23,13 +23,13 @@ pub(crate) fn qos(topic: Topic) -> u8 {
 #[derive(Debug, Default)]
 pub(crate) struct States {
     published: BTreeMap<Topic, Published>,
-    /// What the broker has read last.
+    /// The bytes that the broker has read last.
     last_read: BTreeMap<Topic, u64>,
     /// The highest versions that the broker has read.
     highest_read: Arc<BTreeMap<Topic, u64>>,
 }
 
-/// What the publisher of a topic has published.
+/// The messages that the publisher of a topic has published.
 #[derive(Debug, Default)]
 struct Published {
     highest: u64,
@@ -119,7 +119,7 @@ impl States {
     }
 }
 
-/// How a client subscribes to states.
+/// The way in which a client subscribes to states.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subscriber {
     pub(crate) granted: u8,
@@ -127,7 +127,7 @@ pub(crate) struct Subscriber {
     pub(crate) subscribes_once: bool,
 }
 
-/// What the application of a client knows of the states.
+/// The view that the application of a client has of the states.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The last version that came; 0 if the state was removed.
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-/// What the broker sends to one client because of its subscriptions to the states, in one session.
+/// The messages that the broker sends to one client because of its subscriptions to the states, in one session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replay {
     /// How many times the client has subscribed.

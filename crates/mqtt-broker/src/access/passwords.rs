@@ -27,7 +27,7 @@ pub struct Passwords {
 
 /// The work of a check: one hash of each kind that the file has, whoever asks.
 ///
-/// One reference hash would not do for a file with several kinds, as after a change of the tool: the users with the
+/// A single reference hash would not do for a file with several kinds, as after a change of the tool: the users with the
 /// others could be told from unknown ones. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {

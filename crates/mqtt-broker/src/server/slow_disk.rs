@@ -304,7 +304,7 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     bystander.ping();
 }
 
-/// One SUBSCRIBE makes more records than may wait; it is answered when all of them are stored.
+/// A SUBSCRIBE makes more records than may wait; it is answered when all of them are stored.
 #[test]
 fn large_subscribe_is_continued_commit_by_commit() {
     let disk = SlowDisk::new();

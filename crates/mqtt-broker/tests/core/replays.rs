@@ -268,7 +268,7 @@ fn a_store_has_the_state_of_each_replay() {
     assert_eq!(store.load(clock).unwrap(), saved);
 }
 
-/// One step of the random test.
+/// A step of the random test.
 #[derive(Debug, Clone)]
 enum Step {
     Retain(usize),
