@@ -56,13 +56,11 @@ impl Broker {
         }
         let qos = copy.qos;
         let outgoing = Outgoing {
-            message,
-            qos,
             retain: copy.retain,
-            subscription_identifiers: copy.subscription_identifiers,
-            share: copy.share,
             expires: routed.expires,
+            ..Outgoing::new(message, qos)
         };
+        let outgoing = outgoing.with_subscriptions(copy.subscription_identifiers, copy.share);
         self.enqueue(key, outgoing);
         self.send_queue(now, key);
         // Of QoS 0 there are no acknowledgements whose turn could come.

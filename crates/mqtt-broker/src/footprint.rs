@@ -1,7 +1,7 @@
 //! The memory that a message takes while the broker keeps it: everything that stays alive with it, not its payload
 //! alone. `max_queued_bytes` and `max_retained_bytes` count with it.
 
-use mqtt_codec::{Message, MessageProperties, Publish, SubscriptionIdentifier, UserProperty};
+use mqtt_codec::{Message, MessageProperties, Publish, UserProperty};
 use mqtt_session::Outgoing;
 
 use crate::Retained;
@@ -52,8 +52,7 @@ pub(crate) fn of_outgoing(outgoing: &Outgoing) -> usize {
         None => FIXED + message.topic_name.len() + message.payload.len(),
         Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
     };
-    let identifiers = outgoing.subscription_identifiers.len();
-    bytes + size_of::<Queued>() + identifiers * size_of::<SubscriptionIdentifier>()
+    bytes + size_of::<Queued>() + size_of_val(outgoing.subscription_identifiers())
 }
 
 /// Returns the bytes that a retained message costs.
@@ -91,8 +90,10 @@ mod tests {
         assert!(full > plain + 5000, "{full}");
         let mut outgoing = Outgoing::new(Arc::new(message), QoS::AtMostOnce);
         let before = of_outgoing(&outgoing);
-        outgoing.subscription_identifiers =
-            (1..=100).filter_map(SubscriptionIdentifier::new).collect();
+        let identifiers = (1..=100)
+            .filter_map(mqtt_codec::SubscriptionIdentifier::new)
+            .collect();
+        outgoing = outgoing.with_subscriptions(identifiers, None);
         assert_eq!(of_outgoing(&outgoing), before + 400);
     }
 }

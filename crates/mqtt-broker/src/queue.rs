@@ -171,6 +171,11 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_place_in_a_queue_is_small() {
+        assert!(size_of::<Queued>() <= 56);
+    }
+
     /// The memory that messages with these payloads take.
     fn bytes(payloads: &[&'static str]) -> usize {
         let queued = payloads.iter().map(|payload| queued(0, payload, None));

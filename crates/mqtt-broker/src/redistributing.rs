@@ -34,11 +34,7 @@ impl Broker {
         mount_point: Option<&str>,
         outgoing: Outgoing,
     ) {
-        let Some(share) = outgoing
-            .share
-            .as_ref()
-            .filter(|_| !outgoing.has_expired(now))
-        else {
+        let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
             return;
         };
         let Some(message) = mounted(&outgoing, mount_point) else {
@@ -73,13 +69,13 @@ fn left_behind(mut client: Client) -> Vec<Outgoing> {
     let sent = sent.filter_map(|(_, outgoing)| outgoing);
     let unacknowledged = sent.filter(|outgoing| outgoing.qos == QoS::AtLeastOnce);
     let mut messages: Vec<_> = unacknowledged
-        .filter(|outgoing| outgoing.share.is_some())
+        .filter(|outgoing| outgoing.share().is_some())
         .cloned()
         .collect();
     let waiting = std::iter::from_fn(|| client.queue.pop());
     let waiting = waiting.map(|queued| queued.outgoing);
     messages.extend(
-        waiting.filter(|outgoing| outgoing.share.is_some() && outgoing.qos > QoS::AtMostOnce),
+        waiting.filter(|outgoing| outgoing.share().is_some() && outgoing.qos > QoS::AtMostOnce),
     );
     messages
 }

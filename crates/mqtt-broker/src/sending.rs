@@ -303,13 +303,11 @@ impl Sending<'_> {
             return self.pass(&retained.message.topic_name);
         };
         let outgoing = Outgoing {
-            message,
-            qos,
             retain: true, // [MQTT-3.3.1-8]
-            subscription_identifiers,
-            share: None,
             expires: retained.expires,
+            ..Outgoing::new(message, qos)
         };
+        let outgoing = outgoing.with_subscriptions(subscription_identifiers, None);
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && qos > QoS::AtMostOnce).then(|| outgoing.clone());
         if Defect::RetainedTwice.is_planted() {

@@ -93,14 +93,10 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
         let queued = |number: u64| Record::Queued {
             client: client.clone(),
             number,
-            outgoing: Outgoing {
-                message: Arc::new(Message::new(topic_name.clone(), number.to_string())),
-                qos: QoS::ExactlyOnce,
-                retain: false,
-                subscription_identifiers: Vec::new(),
-                share: None,
-                expires: None,
-            },
+            outgoing: Outgoing::new(
+                Arc::new(Message::new(topic_name.clone(), number.to_string())),
+                QoS::ExactlyOnce,
+            ),
         };
         let subscription = SubscriptionState {
             options: SubscriptionOptions::new(QoS::AtLeastOnce),
@@ -196,14 +192,16 @@ fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) ->
         client: format!("client{client}").into(),
         number,
         outgoing: Outgoing {
+            retain: client % 2 == 0,
+            ..Outgoing::new(Arc::clone(message), QoS::AtLeastOnce)
+        }
+        .with_subscriptions(
             // Each delivery has its own.
-            subscription_identifiers: SubscriptionIdentifier::new(client + 1)
+            SubscriptionIdentifier::new(client + 1)
                 .into_iter()
                 .collect(),
-            retain: client % 2 == 0,
-            share: (client % 3 == 0).then(|| TopicFilter::new("$share/g/t").unwrap()),
-            ..Outgoing::new(Arc::clone(message), QoS::AtLeastOnce)
-        },
+            (client % 3 == 0).then(|| TopicFilter::new("$share/g/t").unwrap()),
+        ),
     };
     clients.map(queued).collect()
 }
@@ -273,9 +271,9 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
         assert!(Arc::ptr_eq(&outgoing.message, &found[0].message));
         assert_eq!(outgoing.message, large);
         let number: u32 = client.identifier["client".len()..].parse().unwrap();
-        assert_eq!(outgoing.subscription_identifiers[0].get(), number + 1);
+        assert_eq!(outgoing.subscription_identifiers()[0].get(), number + 1);
         assert_eq!(outgoing.retain, number % 2 == 0);
-        assert_eq!(outgoing.share.is_some(), number % 3 == 0);
+        assert_eq!(outgoing.share().is_some(), number % 3 == 0);
     }
 }
 

@@ -89,8 +89,8 @@ impl Writer {
     pub(super) fn inline_delivery(mut self, outgoing: &Outgoing) -> Vec<u8> {
         self.bytes.push(INLINE);
         self.time(outgoing.expires);
-        self.text(outgoing.share.as_deref());
-        let identifiers = &outgoing.subscription_identifiers;
+        self.text(outgoing.share().map(|share| &**share));
+        let identifiers = outgoing.subscription_identifiers();
         self.message(
             &outgoing.message,
             outgoing.qos,
@@ -105,10 +105,10 @@ impl Writer {
         self.bytes.push(SHARED);
         self.bytes.extend(message.to_be_bytes());
         self.time(outgoing.expires);
-        self.text(outgoing.share.as_deref());
+        self.text(outgoing.share().map(|share| &**share));
         let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
         self.bytes.push(flags);
-        for identifier in &outgoing.subscription_identifiers {
+        for identifier in outgoing.subscription_identifiers() {
             self.bytes.extend(identifier.get().to_be_bytes());
         }
         self.bytes
@@ -249,14 +249,12 @@ impl<'a> Reader<'a> {
                 let expires = self.time()?;
                 let share = self.share()?;
                 let (message, qos, retain, subscription_identifiers) = self.message()?;
-                Ok(Outgoing {
-                    message: Arc::new(without_retain(message)),
-                    qos,
+                let outgoing = Outgoing {
                     retain,
-                    subscription_identifiers,
-                    share,
                     expires,
-                })
+                    ..Outgoing::new(Arc::new(without_retain(message)), qos)
+                };
+                Ok(outgoing.with_subscriptions(subscription_identifiers, share))
             }
             [SHARED] => {
                 let number = u64::from_be_bytes(self.take()?);
@@ -264,14 +262,13 @@ impl<'a> Reader<'a> {
                 let expires = self.time()?;
                 let share = self.share()?;
                 let [flags] = self.take()?;
-                Ok(Outgoing {
-                    message,
-                    qos: QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?,
+                let qos = QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?;
+                let outgoing = Outgoing {
                     retain: flags & 1 << 2 != 0,
-                    subscription_identifiers: self.identifiers()?,
-                    share,
                     expires,
-                })
+                    ..Outgoing::new(message, qos)
+                };
+                Ok(outgoing.with_subscriptions(self.identifiers()?, share))
             }
             _ => Err(StoreError::Damaged("a delivery")),
         }

@@ -23,5 +23,5 @@ mod receiver;
 mod sender;
 
 pub(crate) use receiver::{Incoming, Receiver};
-pub use sender::Outgoing;
 pub(crate) use sender::{Answer, Repeat, Sender};
+pub use sender::{MatchedSubscriptions, Outgoing};

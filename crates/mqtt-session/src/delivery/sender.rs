@@ -21,13 +21,21 @@ pub struct Outgoing {
     pub qos: QoS,
     /// The RETAIN flag of this delivery.
     pub retain: bool,
-    /// The subscriptions it is sent for. Server only.
-    pub subscription_identifiers: Vec<SubscriptionIdentifier>,
-    /// The shared subscription of which the receiver is the chosen member, as the whole filter. Server only.
-    pub share: Option<TopicFilter>,
+    /// The subscriptions it is sent for, if the receiver or the server has to know them. Boxed, as most deliveries have
+    /// none and a long queue has many deliveries. Server only.
+    pub subscriptions: Option<Box<MatchedSubscriptions>>,
     /// When it stops to be of use: the message expiry interval sent is the time left until then
     /// [MQTT-3.3.2-6]. `None` sends the interval of the message as it is.
     pub expires: Option<Instant>,
+}
+
+/// The subscriptions that a delivery is sent for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MatchedSubscriptions {
+    /// The subscription identifiers that the receiver is told [MQTT-3.3.4-3].
+    pub identifiers: Vec<SubscriptionIdentifier>,
+    /// The whole filter of the shared subscription of which the receiver is the chosen member.
+    pub share: Option<TopicFilter>,
 }
 
 impl Outgoing {
@@ -38,10 +46,34 @@ impl Outgoing {
             message,
             qos,
             retain,
-            subscription_identifiers: Vec::new(),
-            share: None,
+            subscriptions: None,
             expires: None,
         }
+    }
+
+    /// Adds the subscription identifiers that the receiver is told, and the whole filter of the shared subscription of
+    /// which the receiver is the chosen member. Server only.
+    #[must_use]
+    pub fn with_subscriptions(
+        mut self,
+        identifiers: Vec<SubscriptionIdentifier>,
+        share: Option<TopicFilter>,
+    ) -> Self {
+        let is_needed = !identifiers.is_empty() || share.is_some();
+        self.subscriptions =
+            is_needed.then(|| Box::new(MatchedSubscriptions { identifiers, share }));
+        self
+    }
+
+    /// Returns the identifiers of the subscriptions that it is sent for. Server only.
+    pub fn subscription_identifiers(&self) -> &[SubscriptionIdentifier] {
+        let subscriptions = self.subscriptions.as_deref();
+        subscriptions.map_or(&[], |subscriptions| &subscriptions.identifiers)
+    }
+
+    /// Returns the whole filter of the shared subscription of which the receiver is the chosen member. Server only.
+    pub fn share(&self) -> Option<&TopicFilter> {
+        self.subscriptions.as_ref()?.share.as_ref()
     }
 
     /// The packet of this delivery.
@@ -49,7 +81,7 @@ impl Outgoing {
         let mut publish = self.message.publish(delivery);
         publish.retain = self.retain;
         publish.properties.subscription_identifiers =
-            SubscriptionIdentifiers::new(&self.subscription_identifiers);
+            SubscriptionIdentifiers::new(self.subscription_identifiers());
         if let Some(expires) = self.expires {
             let left = expires.saturating_duration_since(now).as_secs();
             publish.properties.message_expiry_interval =
