@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
 use mqtt_session::Defect;
@@ -136,11 +135,10 @@ impl Replays {
 }
 
 impl Broker {
-    /// Begins to send the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A replay of
-    /// the same subscription begins anew.
-    pub(crate) fn replay_retained(
+    /// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
+    /// replay of the same subscription begins anew. The caller sends the messages, by `send_queue`.
+    pub(crate) fn begin_replay(
         &mut self,
-        now: Instant,
         key: ClientKey,
         topic_filter: &TopicFilter,
         subscription: SubscriptionState,
@@ -173,7 +171,7 @@ impl Broker {
             state,
             recorded: before.and_then(|before| before.recorded),
         });
-        self.send_queue(now, key);
+        // Before SUBACK, which promises these messages to a client that is stored.
         self.record_replay(key, topic_filter);
     }
 

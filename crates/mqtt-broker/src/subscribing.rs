@@ -1,7 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10). The retained messages that answer a subscription
 //! are sent by `replay.rs` and `sending.rs`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use std::vec::IntoIter;
@@ -30,18 +29,6 @@ pub(crate) struct SubscribeTask {
     maximum_qos: QoS,
     left: IntoIter<Subscription>,
     reason_codes: Vec<ReasonCode>,
-    granted: Granted,
-    /// Subscriptions whose retained messages are still to be sent, once SUBACK is.
-    replays: Option<IntoIter<(TopicFilter, SubscriptionState, bool)>>,
-}
-
-/// The subscriptions that one SUBSCRIBE has made, each filter once: a filter that is repeated gets its retained messages
-/// once, with the options that it has in the end.
-#[derive(Default)]
-struct Granted {
-    list: Vec<(TopicFilter, SubscriptionState, bool)>,
-    /// The places in the list, if there are several.
-    places: HashMap<TopicFilter, usize>,
 }
 
 /// An UNSUBSCRIBE that is being handled, perhaps in several turns.
@@ -49,25 +36,6 @@ pub(crate) struct UnsubscribeTask {
     packet_identifier: PacketIdentifier,
     left: IntoIter<TopicFilter>,
     reason_codes: Vec<ReasonCode>,
-}
-
-impl Granted {
-    fn add(&mut self, topic_filter: TopicFilter, state: SubscriptionState, is_new: bool) {
-        if self.list.len() == 1 {
-            let first = self.list.first().map(|(first, ..)| first.clone());
-            self.places.extend(first.map(|first| (first, 0)));
-        }
-        let place = self.places.get(&topic_filter);
-        match place.and_then(|place| self.list.get_mut(*place)) {
-            Some((_, older, _)) => *older = state,
-            None => {
-                if !self.list.is_empty() {
-                    self.places.insert(topic_filter.clone(), self.list.len());
-                }
-                self.list.push((topic_filter, state, is_new));
-            }
-        }
-    }
 }
 
 impl Broker {
@@ -86,14 +54,12 @@ impl Broker {
             maximum_qos: maximum_qos.unwrap_or(QoS::ExactlyOnce),
             reason_codes: Vec::with_capacity(subscribe.subscriptions.len()),
             left: subscribe.subscriptions.into_iter(),
-            granted: Granted::default(),
-            replays: None,
         };
         self.continue_subscribe(now, id, key, task);
     }
 
-    /// Makes subscriptions, answers them, and sends their retained messages, until it is done or the connection has to
-    /// stop for this turn.
+    /// Makes subscriptions, answers them, and begins to send their retained messages, until it is done or the
+    /// connection has to stop for this turn.
     pub(crate) fn continue_subscribe(
         &mut self,
         now: Instant,
@@ -101,29 +67,18 @@ impl Broker {
         key: ClientKey,
         mut task: SubscribeTask,
     ) {
-        while task.replays.is_none() {
+        loop {
             if self.must_stop(id, key) {
                 return self.put_off(id, Task::Subscribe(task));
             }
-            match task.left.next() {
-                Some(subscription) => self.subscribe(id, key, &mut task, subscription),
-                None => {
-                    let reason_codes = std::mem::take(&mut task.reason_codes);
-                    self.answer(now, id, task.packet_identifier, reason_codes);
-                    let granted = std::mem::take(&mut task.granted);
-                    task.replays = Some(granted.list.into_iter());
-                }
-            }
+            let Some(subscription) = task.left.next() else {
+                break;
+            };
+            self.subscribe(id, key, &mut task, subscription);
         }
-        while let Some(replays) = task.replays.as_mut().filter(|left| left.len() > 0) {
-            if self.work.is_spent() {
-                return self.put_off(id, Task::Subscribe(task));
-            }
-            if let Some((topic_filter, state, is_new)) = replays.next() {
-                self.work.spend(1);
-                self.replay_retained(now, key, &topic_filter, state, is_new);
-            }
-        }
+        self.answer(now, id, task.packet_identifier, task.reason_codes);
+        // The replays that have begun send nothing before SUBACK, if nothing else is delivered meanwhile.
+        self.send_queue(now, key);
     }
 
     fn subscribe(
@@ -153,7 +108,7 @@ impl Broker {
             Err(reason_code) => reason_code,
         });
         if let Ok(is_new) = result {
-            task.granted.add(subscription.topic_filter, state, is_new);
+            self.begin_replay(key, &subscription.topic_filter, state, is_new);
         }
         self.note_records_of(id, before);
     }
