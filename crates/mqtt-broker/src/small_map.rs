@@ -131,17 +131,6 @@ impl<K: Ord, V> SmallMap<K, V> {
         few.chain(many)
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = V> {
-        let (few, one, many) = match self {
-            Self::Few(few) => (Some(few), None, None),
-            Self::One(one) => (None, Some(one), None),
-            Self::Many(many) => (None, None, Some(many)),
-        };
-        let few = few.into_iter().flatten().chain(one);
-        let entries = few.chain(many.into_iter().flat_map(|many| *many));
-        entries.map(|(_, value)| value)
-    }
-
     pub(crate) fn len(&self) -> usize {
         let (few, many) = self.parts();
         few.len() + many.map_or(0, BTreeMap::len)
@@ -152,7 +141,7 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 
     /// Takes the entry out of a map that has one.
-    pub(crate) fn take_one(&mut self) -> Option<(K, V)> {
+    fn take_one(&mut self) -> Option<(K, V)> {
         match std::mem::take(self) {
             Self::One(entry) => Some(entry),
             other => {

@@ -33,9 +33,16 @@ pub(crate) struct Chosen {
     pub(crate) share: TopicFilter,
 }
 
-/// The members of a shared subscription.
+/// The members of a shared subscription. A client may have a hundred thousand shares with itself as the only member, so
+/// this one is small.
+#[derive(Debug)]
+pub(crate) enum Share {
+    One(ClientKey, SubscriptionState),
+    Several(Box<Members>),
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Share {
+pub(crate) struct Members {
     members: SmallMap<ClientKey, SubscriptionState>,
     /// The member that got the last message. The turn goes on after it, even if it has left.
     last: Cell<Option<ClientKey>>,
@@ -60,9 +67,9 @@ impl Subscribers {
             return self.plain.insert(client, state);
         }
         let shares = self.shares.get_or_insert_default();
-        let new = || (topic_filter.clone(), Share::default());
+        let new = || (topic_filter.clone(), Share::One(client, state));
         if let Some(share) = shares.get_or_insert_with(&**topic_filter, new) {
-            share.members.insert(client, state);
+            share.add(client, state);
         }
     }
 
@@ -72,8 +79,7 @@ impl Subscribers {
             self.plain.remove(&client);
         } else if let Some(shares) = &mut self.shares {
             if let Some(share) = shares.get_mut(&**topic_filter) {
-                share.members.remove(&client);
-                if share.members.is_empty() {
+                if share.remove(client) {
                     shares.remove(&**topic_filter);
                 }
             }
@@ -106,8 +112,47 @@ impl Subscribers {
 }
 
 impl Share {
+    fn add(&mut self, client: ClientKey, state: SubscriptionState) {
+        match self {
+            Self::One(only, own) if *only == client => *own = state,
+            Self::One(only, own) => {
+                let mut several = Members::default();
+                several.members.insert(*only, *own);
+                several.members.insert(client, state);
+                *self = Self::Several(Box::new(several));
+            }
+            Self::Several(several) => several.members.insert(client, state),
+        }
+    }
+
+    /// Removes a member. Returns `true` if none is left.
+    fn remove(&mut self, client: ClientKey) -> bool {
+        match self {
+            Self::One(only, _) => *only == client,
+            Self::Several(several) => {
+                several.members.remove(&client);
+                several.members.is_empty()
+            }
+        }
+    }
+
     /// Chooses the member that gets the next message: in turn, and members that are there first.
     pub(crate) fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
+        match self {
+            Self::One(client, state) => {
+                let member = Subscriber {
+                    client: *client,
+                    state: *state,
+                };
+                (fitness(&member) > Fitness::Unable).then_some(member)
+            }
+            Self::Several(several) => several.choose(fitness),
+        }
+    }
+}
+
+impl Members {
+    fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
         let mut best = (Fitness::Unable, None);
         for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
             let member = Subscriber {
@@ -245,5 +290,6 @@ mod tests {
     #[test]
     fn one_plain_subscription_is_as_small_as_a_vector() {
         assert!(size_of::<Subscribers>() <= 32);
+        assert!(size_of::<Share>() <= 16);
     }
 }

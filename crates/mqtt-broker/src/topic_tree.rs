@@ -5,7 +5,9 @@
 //! The tree finds the filters that match a name. Retained messages, which are found by a filter, are in another
 //! structure (`topic_order.rs`). Nothing here is recursive, so no number of levels can overflow the call stack.
 
-use crate::small_map::SmallMap;
+mod children;
+
+use children::Children;
 
 /// A tree of levels.
 #[derive(Debug)]
@@ -16,44 +18,17 @@ pub(crate) struct TopicTree<T> {
 /// A node that is not the root has a value, or at least two children.
 #[derive(Debug)]
 struct Node<T> {
-    /// The levels after the one by which the parent finds this node, up to its value or its first branch.
-    chain: Option<Box<str>>,
+    /// The levels from the parent to this node, up to its value or its first branch: at least one, but for the root.
+    levels: Box<str>,
     value: Option<T>,
     /// Boxed, as most nodes are leaves.
     children: Option<Box<Children<T>>>,
 }
 
-#[derive(Debug)]
-struct Children<T> {
-    /// By their first level, which no two of them share.
-    nodes: SmallMap<Box<str>, Box<Node<T>>>,
-    /// Set once a child began with a wildcard: most nodes have none, and are not searched for one.
-    has_wildcards: bool,
-}
-
-impl<T> Default for Node<T> {
-    fn default() -> Self {
-        Self {
-            chain: None,
-            value: None,
-            children: None,
-        }
-    }
-}
-
-impl<T> Default for Children<T> {
-    fn default() -> Self {
-        Self {
-            nodes: SmallMap::default(),
-            has_wildcards: false,
-        }
-    }
-}
-
 impl<T> Default for TopicTree<T> {
     fn default() -> Self {
         Self {
-            root: Node::default(),
+            root: Node::new(""),
         }
     }
 }
@@ -65,7 +40,7 @@ impl<T> Drop for TopicTree<T> {
         while let Some(children) = stack.pop() {
             let nodes = children
                 .into_iter()
-                .flat_map(|children| children.nodes.into_values());
+                .flat_map(|children| children.into_nodes());
             stack.extend(nodes.map(|mut node| node.children.take()));
         }
     }
@@ -77,8 +52,7 @@ impl<T: Default> TopicTree<T> {
         let mut node = &mut self.root;
         let mut rest = Some(topic);
         while let Some(text) = rest {
-            let (level, behind) = mqtt_codec::split_level(text);
-            let Some((child, left)) = node.descend(level, behind) else {
+            let Some((child, left)) = node.descend(text) else {
                 debug_assert!(false, "a node that was made just now is not there");
                 return;
             };
@@ -94,11 +68,11 @@ impl<T> TopicTree<T> {
         let mut node = &mut self.root;
         let (mut rest, mut is_root) = (topic, true);
         loop {
-            let (level, behind) = mqtt_codec::split_level(rest);
+            let (level, _) = mqtt_codec::split_level(rest);
             let Some(child) = node.child(level) else {
                 return;
             };
-            match strip_chain(child.chain.as_deref(), behind) {
+            match strip_levels(&child.levels, rest) {
                 None => return,
                 Some(None) => break node.update_child(level, is_root, change),
                 Some(Some(left)) => rest = left,
@@ -114,9 +88,9 @@ impl<T> TopicTree<T> {
     pub(crate) fn get(&self, topic: &str) -> Option<&T> {
         let (mut node, mut rest) = (&self.root, Some(topic));
         while let Some(text) = rest {
-            let (level, behind) = mqtt_codec::split_level(text);
+            let (level, _) = mqtt_codec::split_level(text);
             node = node.child(level)?;
-            rest = strip_chain(node.chain.as_deref(), behind)?;
+            rest = strip_levels(&node.levels, text)?;
         }
         node.value.as_ref()
     }
@@ -131,16 +105,16 @@ impl<T> TopicTree<T> {
         // [MQTT-4.7.2-1]
         let hidden = topic_name.starts_with('$');
         let mut work = 0;
-        let mut current = Some((&self.root, Some(topic_name), hidden));
+        let mut current = Some((&self.root, None, Some(topic_name), hidden));
         // Other ways to go, where a level is matched by itself and by a wildcard.
         let mut stack = Vec::new();
-        while let Some((node, rest, hidden)) = current.take().or_else(|| stack.pop()) {
+        while let Some((node, chain, rest, hidden)) = current.take().or_else(|| stack.pop()) {
             work += 1;
-            let Some(rest) = node.follow(rest, &mut work) else {
+            let Some(rest) = follow(chain, rest, &mut work) else {
                 continue;
             };
             let children = node.children.as_deref();
-            let wildcards = children.filter(|children| children.has_wildcards && !hidden);
+            let wildcards = children.filter(|children| children.has_wildcards() && !hidden);
             if let Some(value) = wildcards.and_then(|children| children.multi_level()) {
                 found(value);
             }
@@ -152,9 +126,10 @@ impl<T> TopicTree<T> {
                 continue;
             };
             let (level, rest) = mqtt_codec::split_level(rest);
-            current = children.get(level).map(|child| (child, rest, false));
+            let child = children.get(level);
+            current = child.map(|child| (child, child.levels_behind(level), rest, false));
             if let Some(child) = wildcards.and_then(|children| children.get("+")) {
-                let other = current.replace((child, rest, false));
+                let other = current.replace((child, child.levels_behind("+"), rest, false));
                 stack.extend(other);
             }
         }
@@ -163,74 +138,52 @@ impl<T> TopicTree<T> {
 }
 
 impl<T> Node<T> {
+    fn new(levels: &str) -> Self {
+        Self {
+            levels: levels.into(),
+            value: None,
+            children: None,
+        }
+    }
+
     fn child(&self, level: &str) -> Option<&Self> {
         self.children.as_ref()?.get(level)
     }
 
     fn child_mut(&mut self, level: &str) -> Option<&mut Self> {
-        let child = self.children.as_mut()?.nodes.get_mut(level)?;
-        Some(child)
+        self.children.as_mut()?.get_mut(level)
     }
 
-    /// Compares the chain with what is left of a topic name. Returns what is left behind it, if it matches.
-    fn follow<'a>(&self, name: Option<&'a str>, work: &mut usize) -> Option<Option<&'a str>> {
-        let Some(chain) = &self.chain else {
-            return Some(name);
-        };
-        let mut name = name;
-        for level in mqtt_codec::levels(chain) {
-            *work += 1;
-            if level == "#" {
-                return Some(None); // the parent level included
-            }
-            let (own, behind) = mqtt_codec::split_level(name?);
-            if level != "+" && level != own {
-                return None;
-            }
-            name = behind;
-        }
-        Some(name)
+    /// Returns the levels behind the first one, which the caller has found this node by.
+    fn levels_behind(&self, first: &str) -> Option<&str> {
+        self.levels.get(first.len() + 1..)
     }
 
-    /// Goes to the child for the next levels of a topic, which is made, and splits its chain where the topic
-    /// leaves it. Returns the child and what is left of the topic.
-    fn descend<'a>(
-        &mut self,
-        level: &str,
-        behind: Option<&'a str>,
-    ) -> Option<(&mut Self, Option<&'a str>)> {
+    /// Goes to the child for the next levels of a topic, which is made, and splits its levels where the topic
+    /// leaves them. Returns the child and what is left of the topic.
+    fn descend<'a>(&mut self, topic: &'a str) -> Option<(&mut Self, Option<&'a str>)> {
+        let (level, _) = mqtt_codec::split_level(topic);
         let children = self.children.get_or_insert_default();
-        children.has_wildcards |= is_wildcard(level);
-        let leaf = || {
-            let leaf = Self {
-                chain: behind.map(Into::into),
-                ..Self::default()
-            };
-            (level.into(), Box::new(leaf))
-        };
-        let child = children.nodes.get_or_insert_with(level, leaf)?;
-        child.split(behind);
-        let left = strip_chain(child.chain.as_deref(), behind)?;
+        let child = children.get_or_insert_with(level, || Self::new(topic))?;
+        child.split(topic);
+        let left = strip_levels(&child.levels, topic)?;
         Some((child, left))
     }
 
-    /// Splits the chain where `topic` leaves it, if it does.
-    fn split(&mut self, topic: Option<&str>) {
-        let chain = self.chain.take();
-        let Some((head, tail)) = chain.as_deref().and_then(|chain| leave(chain, topic)) else {
-            self.chain = chain;
+    /// Splits the levels where `topic` leaves them, if it does.
+    fn split(&mut self, topic: &str) {
+        let Some((head, tail)) = leave(&self.levels, topic) else {
             return;
         };
-        let (level, behind) = mqtt_codec::split_level(tail);
-        let lower = Self {
-            chain: behind.map(Into::into),
-            value: self.value.take(),
-            children: self.children.take(),
-        };
-        self.chain = head.map(Into::into);
+        let mut lower = Self::new(tail);
+        let head = head.into();
+        lower.value = self.value.take();
+        lower.children = self.children.take();
+        self.levels = head;
+        let (level, _) = mqtt_codec::split_level(&lower.levels);
+        let level: Box<str> = level.into();
         let children = self.children.get_or_insert_default();
-        children.has_wildcards = is_wildcard(level);
-        children.nodes.insert(level.into(), Box::new(lower));
+        children.get_or_insert_with(&level, || lower);
     }
 
     /// Changes the value of a child. Removes it if it is empty then.
@@ -238,7 +191,7 @@ impl<T> Node<T> {
         let Some(children) = &mut self.children else {
             return;
         };
-        let Some(child) = children.nodes.get_mut(level) else {
+        let Some(child) = children.get_mut(level) else {
             return;
         };
         if !child.value.as_mut().is_some_and(change) {
@@ -248,8 +201,8 @@ impl<T> Node<T> {
         if child.children.is_some() {
             return child.merge();
         }
-        children.nodes.remove(level);
-        if children.nodes.is_empty() {
+        children.remove(level);
+        if children.is_empty() {
             self.children = None;
         }
         if !is_root {
@@ -261,57 +214,57 @@ impl<T> Node<T> {
     fn merge(&mut self) {
         let is_link = self.value.is_none();
         let children = self.children.as_mut().filter(|_| is_link);
-        let Some((level, child)) = children.and_then(|children| children.nodes.take_one()) else {
-            return;
-        };
-        let levels = [self.chain.as_deref(), Some(&level), child.chain.as_deref()];
-        let levels: Vec<_> = levels.into_iter().flatten().collect();
-        let chain = levels.join("/");
-        *self = Self {
-            chain: Some(chain.into()),
-            ..*child
-        };
+        if let Some(child) = children.and_then(|children| children.take_one()) {
+            let levels = format!("{}/{}", self.levels, child.levels).into();
+            *self = Self { levels, ..child };
+        }
     }
 }
 
-impl<T> Children<T> {
-    fn get(&self, level: &str) -> Option<&Node<T>> {
-        self.nodes.get(level).map(|node| &**node)
-    }
-
-    /// Returns the value of the child `#`, behind which there is nothing.
-    fn multi_level(&self) -> Option<&T> {
-        self.get("#")?.value.as_ref()
-    }
-}
-
-fn is_wildcard(level: &str) -> bool {
-    matches!(level, "+" | "#")
-}
-
-/// Returns what is left of a topic behind a chain, if it begins with the chain.
-fn strip_chain<'a>(chain: Option<&str>, topic: Option<&'a str>) -> Option<Option<&'a str>> {
-    let Some(chain) = chain else {
-        return Some(topic);
+/// Compares levels of the tree with what is left of a topic name. Returns what is left behind them, if they match.
+fn follow<'a>(
+    levels: Option<&str>,
+    name: Option<&'a str>,
+    work: &mut usize,
+) -> Option<Option<&'a str>> {
+    let Some(levels) = levels else {
+        return Some(name);
     };
-    match topic?.strip_prefix(chain)? {
+    let mut name = name;
+    for level in mqtt_codec::levels(levels) {
+        *work += 1;
+        if level == "#" {
+            return Some(None); // the parent level included
+        }
+        let (own, behind) = mqtt_codec::split_level(name?);
+        if level != "+" && level != own {
+            return None;
+        }
+        name = behind;
+    }
+    Some(name)
+}
+
+/// Returns what is left of a topic behind these levels, if it begins with them.
+fn strip_levels<'a>(levels: &str, topic: &'a str) -> Option<Option<&'a str>> {
+    match topic.strip_prefix(levels)? {
         "" => Some(None),
         behind => behind.strip_prefix('/').map(Some),
     }
 }
 
-/// Returns the levels of a chain that a topic begins with, if any, and the others, if any.
-fn leave<'a>(chain: &'a str, topic: Option<&str>) -> Option<(Option<&'a str>, &'a str)> {
-    let (mut head, mut tail, mut topic) = (None, chain, topic);
+/// Returns the levels that a topic has too, and the others, if there are others. The first level is the topic's.
+fn leave<'a>(levels: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
+    let (mut own, mut topic) = (Some(levels), Some(topic));
     loop {
-        let (level, behind) = mqtt_codec::split_level(tail);
+        let (level, behind) = mqtt_codec::split_level(own?);
         match topic.map(mqtt_codec::split_level) {
-            Some((own, own_behind)) if own == level => {
-                topic = own_behind;
-                tail = behind?;
-                head = chain.get(..chain.len() - tail.len() - 1);
+            Some((other, rest)) if other == level => (own, topic) = (behind, rest),
+            _ => {
+                let tail = own?;
+                let head = levels.get(..levels.len().checked_sub(tail.len() + 1)?)?;
+                return Some((head, tail));
             }
-            _ => return Some((head, tail)),
         }
     }
 }
@@ -331,9 +284,9 @@ mod tests {
 
     fn topic(wildcards: bool) -> impl Strategy<Value = String> {
         let level = if wildcards {
-            "a|b||\\$x|\\+"
+            "a|b||\\$x|\\+|[a-z][a-z]"
         } else {
-            "a|b||\\$x"
+            "a|b||\\$x|[a-z][a-z]"
         };
         (prop::collection::vec(level, 1..8), any::<bool>()).prop_map(move |(mut levels, hash)| {
             if wildcards && hash {
@@ -346,8 +299,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_tree_agrees_with_a_list(
-            filters in prop::collection::btree_set(topic(true), 0..20),
-            removed in prop::collection::vec(topic(true), 0..10),
+            filters in prop::collection::btree_set(topic(true), 0..300),
+            mut removed in prop::collection::vec(topic(true), 0..10),
+            removed_filters in 0..300_usize,
             names in prop::collection::btree_set(topic(false), 0..20),
         ) {
             let filters: Vec<_> =
@@ -358,6 +312,7 @@ mod tests {
             for filter in &filters {
                 by_filter.insert(filter, |value| value.push(filter.clone()));
             }
+            removed.extend(filters.iter().take(removed_filters).cloned());
             for filter in &removed {
                 by_filter.update(filter, |value| {
                     value.clear();
@@ -377,10 +332,9 @@ mod tests {
         }
     }
 
-    fn nodes<T>(node: &Node<T>) -> impl Iterator<Item = (&str, &Node<T>)> {
+    fn nodes<T>(node: &Node<T>) -> impl Iterator<Item = &Node<T>> {
         let children = node.children.iter();
-        let nodes = children.flat_map(|children| children.nodes.iter());
-        nodes.map(|(level, node)| (&**level, &**node))
+        children.flat_map(|children| children.nodes())
     }
 
     /// Returns the number of nodes, and checks that chains are as long as they can be.
@@ -391,7 +345,7 @@ mod tests {
             assert!(is_root || node.value.is_some() || children > 1);
             assert!(node.children.is_none() || children > 0);
             count += 1;
-            stack.extend(nodes(node).map(|(_, child)| (child, false)));
+            stack.extend(nodes(node).map(|child| (child, false)));
         }
         count
     }
@@ -424,6 +378,22 @@ mod tests {
         assert_eq!(nodes, [9, 8, 7, 5, 4, 3, 2, 1]);
         tree.update("x/y", |_| true);
         tree.update("a", |_| panic!("nothing is there"));
+    }
+
+    #[test]
+    fn a_level_has_a_hundred_thousand_children() {
+        let mut tree = TopicTree::<Vec<u8>>::default();
+        let filters: Vec<_> = (0..100_000).map(|number| format!("a/{number}")).collect();
+        for filter in &filters {
+            tree.insert(filter, |value| value.push(1));
+        }
+        assert_eq!(count(&tree), 100_002);
+        for filter in &filters {
+            assert!(tree.get(filter).is_some(), "{filter}");
+            tree.update(filter, |_| true);
+            assert!(tree.get(filter).is_none(), "{filter}");
+        }
+        assert_eq!(count(&tree), 1);
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! [`Children`]: the nodes below a node of the topic tree, found by their first level.
+//!
+//! The nodes are in sorted vectors of a bounded length, without an allocation for each node or for its key: a tree of
+//! overlapping filters has as many inner nodes as leaves, and most inner nodes have two children.
+
+use std::cmp::Ordering;
+
+use super::Node;
+
+/// Nodes in one vector. The cost of moving them is small beside that of the search.
+const MAXIMUM_NODES: usize = 64;
+
+/// The children of a node. No two of them share their first level.
+#[derive(Debug)]
+pub(super) struct Children<T> {
+    nodes: Nodes<T>,
+    /// Set once a child began with a wildcard: most nodes have none, and are not searched for one.
+    has_wildcards: bool,
+}
+
+/// In the order of the first levels.
+#[derive(Debug)]
+enum Nodes<T> {
+    Few(Vec<Node<T>>),
+    /// Vectors that follow each other, none of them empty. Boxed, so that most nodes are smaller.
+    #[allow(clippy::box_collection)]
+    Many(Box<Vec<Vec<Node<T>>>>),
+}
+
+impl<T> Default for Children<T> {
+    fn default() -> Self {
+        Self {
+            nodes: Nodes::Few(Vec::new()),
+            has_wildcards: false,
+        }
+    }
+}
+
+impl<T> Children<T> {
+    pub(super) fn get(&self, level: &str) -> Option<&Node<T>> {
+        let nodes = match &self.nodes {
+            Nodes::Few(few) => few,
+            Nodes::Many(many) => many.get(vector_of(many, level))?,
+        };
+        nodes.get(position(nodes, level).ok()?)
+    }
+
+    pub(super) fn get_mut(&mut self, level: &str) -> Option<&mut Node<T>> {
+        let nodes = self.nodes.vector_mut(level)?;
+        let index = position(nodes, level).ok()?;
+        nodes.get_mut(index)
+    }
+
+    /// Returns the child that begins with this level. If there is none, `make` makes it.
+    pub(super) fn get_or_insert_with(
+        &mut self,
+        level: &str,
+        make: impl FnOnce() -> Node<T>,
+    ) -> Option<&mut Node<T>> {
+        let nodes = self.nodes.vector_mut(level)?;
+        if let Err(index) = position(nodes, level) {
+            // A vector that doubles would waste half of the memory of most nodes.
+            nodes.reserve_exact(1 + nodes.len() / 2);
+            nodes.insert(index, make());
+            if nodes.len() > MAXIMUM_NODES {
+                self.nodes.split(level);
+            }
+            self.has_wildcards |= is_wildcard(level);
+        }
+        self.get_mut(level)
+    }
+
+    pub(super) fn remove(&mut self, level: &str) {
+        match &mut self.nodes {
+            Nodes::Few(few) => remove(few, level),
+            Nodes::Many(many) => {
+                let index = vector_of(many, level);
+                let Some(nodes) = many.get_mut(index) else {
+                    return;
+                };
+                remove(nodes, level);
+                if nodes.is_empty() {
+                    many.remove(index);
+                }
+                if many.len() < 2 {
+                    self.nodes = Nodes::Few(many.pop().unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// Takes the only child out. Returns `None` if there are more.
+    pub(super) fn take_one(&mut self) -> Option<Node<T>> {
+        match &mut self.nodes {
+            Nodes::Few(few) if few.len() == 1 => few.pop(),
+            Nodes::Few(_) | Nodes::Many(_) => None,
+        }
+    }
+
+    /// Returns the value of the child `#`, behind which there is nothing.
+    pub(super) fn multi_level(&self) -> Option<&T> {
+        self.get("#")?.value.as_ref()
+    }
+
+    pub(super) fn has_wildcards(&self) -> bool {
+        self.has_wildcards
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(&self.nodes, Nodes::Few(few) if few.is_empty())
+    }
+
+    pub(super) fn into_nodes(self) -> impl Iterator<Item = Node<T>> {
+        let vectors = match self.nodes {
+            Nodes::Few(few) => vec![few],
+            Nodes::Many(many) => *many,
+        };
+        vectors.into_iter().flatten()
+    }
+
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node<T>> {
+        let vectors = match &self.nodes {
+            Nodes::Few(few) => std::slice::from_ref(few),
+            Nodes::Many(many) => many,
+        };
+        vectors.iter().flatten()
+    }
+}
+
+impl<T> Nodes<T> {
+    /// Returns the vector in which the node of this level is, or would be.
+    fn vector_mut(&mut self, level: &str) -> Option<&mut Vec<Node<T>>> {
+        match self {
+            Self::Few(few) => Some(few),
+            Self::Many(many) => {
+                let index = vector_of(many, level);
+                many.get_mut(index)
+            }
+        }
+    }
+
+    /// Splits the vector of this level in two.
+    fn split(&mut self, level: &str) {
+        let halve = |nodes: &mut Vec<Node<T>>| {
+            let upper = nodes.split_off(nodes.len() / 2);
+            nodes.shrink_to_fit();
+            upper
+        };
+        match self {
+            Self::Few(few) => {
+                let upper = halve(few);
+                *self = Self::Many(Box::new(vec![std::mem::take(few), upper]));
+            }
+            Self::Many(many) => {
+                let index = vector_of(many, level);
+                if let Some(upper) = many.get_mut(index).map(halve) {
+                    many.insert(index + 1, upper);
+                }
+            }
+        }
+    }
+}
+
+/// Removes the node of this level.
+fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
+    if let Ok(index) = position(nodes, level) {
+        nodes.remove(index);
+        if nodes.capacity() > 4 * nodes.len() {
+            nodes.shrink_to(2 * nodes.len());
+        }
+    }
+}
+
+/// Returns the index of the vector in which the node of this level is, or would be.
+fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
+    let is_before = |nodes: &Vec<Node<T>>| {
+        let first = nodes.first();
+        first.is_some_and(|first| compare_first_level(&first.levels, level) != Ordering::Greater)
+    };
+    vectors.partition_point(is_before).saturating_sub(1)
+}
+
+/// Returns the place of the child that begins with this level, or the place where it would be.
+fn position<T>(nodes: &[Node<T>], level: &str) -> Result<usize, usize> {
+    nodes.binary_search_by(|node| compare_first_level(&node.levels, level))
+}
+
+/// Compares the first of these levels with `level`.
+fn compare_first_level(levels: &str, level: &str) -> Ordering {
+    let first = levels.bytes().take_while(|byte| *byte != b'/');
+    first.cmp(level.bytes())
+}
+
+fn is_wildcard(level: &str) -> bool {
+    matches!(level, "+" | "#")
+}
