@@ -322,7 +322,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--ciphers",
             "ciphers",
-            "Cipher suites of TLS 1.2, by the names of OpenSSL",
+            "Cipher suites of TLS 1.2, as a list of OpenSSL's (ECDHE+AESGCM)",
             |s: &mut S, v| {
                 s.connection().transport.tls.ciphers = Some(text(v, "--ciphers")?.to_owned());
                 Ok(())

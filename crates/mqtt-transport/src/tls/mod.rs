@@ -1,6 +1,7 @@
 //! TLS: what both ends are told, and their errors in words. The bytes go through
 //! `layer/tls.rs`; the cryptography is that of rustls.
 
+mod ciphers;
 mod client;
 mod error;
 mod files;
@@ -48,66 +49,29 @@ impl TlsVersion {
     }
 }
 
-/// The cipher suites of TLS 1.2 by the names of OpenSSL; those of TLS 1.3 always stay.
-const CIPHERS: &[(&str, rustls::CipherSuite)] = &[
-    (
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    ),
-    (
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    (
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    ),
-    (
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    ),
-    (
-        "ECDHE-RSA-CHACHA20-POLY1305",
-        rustls::CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-];
-
-/// The cryptography from this version on, with these cipher suites of TLS 1.2 in this order.
-///
-/// Names that are not known are passed over, as OpenSSL does it, as long as one is left.
+/// Returns the cryptography from this version on, with these cipher suites of TLS 1.2 in this order.
 fn provider(
     lowest: Option<TlsVersion>,
     ciphers: Option<&str>,
 ) -> Result<Arc<CryptoProvider>, TlsSetupError> {
     let mut provider = ring::default_provider();
-    if lowest == Some(TlsVersion::V1_3) {
-        provider
-            .cipher_suites
-            .retain(|suite| suite.tls13().is_some());
-        return Ok(Arc::new(provider));
-    }
-    let Some(list) = ciphers else {
-        return Ok(Arc::new(provider));
+    let of_tls12 = match (lowest, ciphers) {
+        (Some(TlsVersion::V1_3), _) => Vec::new(),
+        (_, None) => return Ok(Arc::new(provider)),
+        (_, Some(list)) => {
+            let selected = ciphers::select(list);
+            if selected.is_empty() {
+                return Err(TlsSetupError::Ciphers(list.to_owned()));
+            }
+            selected
+        }
     };
-    let named = list.split([':', ',', ' ']).filter_map(|name| {
-        let (_, suite) = CIPHERS.iter().find(|(known, _)| *known == name)?;
-        provider
-            .cipher_suites
-            .iter()
-            .find(|known| known.suite() == *suite)
-            .copied()
-    });
-    let named: Vec<_> = named.collect();
-    if named.is_empty() {
-        return Err(TlsSetupError::Ciphers(list.to_owned()));
-    }
+    let all = std::mem::take(&mut provider.cipher_suites);
+    let find = |suite| all.iter().find(|known| known.suite() == suite).copied();
+    let of_tls13 = all.iter().filter(|suite| suite.tls13().is_some()).copied();
+    provider.cipher_suites.extend(of_tls13);
     provider
         .cipher_suites
-        .retain(|suite| suite.tls13().is_some());
-    provider.cipher_suites.extend(named);
+        .extend(of_tls12.into_iter().filter_map(find));
     Ok(Arc::new(provider))
 }
