@@ -3,6 +3,7 @@
 
 mod broker;
 mod certificates;
+mod openssl;
 mod peer;
 mod program;
 mod proxy;
@@ -13,6 +14,7 @@ mod usage;
 
 pub use broker::{Broker, Kind, Stopped, free_port};
 pub use certificates::{Certificates, Validity};
+pub use openssl::{Issue, OpenSsl};
 pub use peer::{Acknowledge, PEER_TIMEOUT, Peer, subscribe};
 pub use program::{Finished, Program, Running};
 pub use proxy::{From, Proxy};

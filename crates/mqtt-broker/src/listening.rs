@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mqtt_transport::{Door, Listener, TlsServer};
 
-use crate::{ListenerSettings, ServerError};
+use crate::{EVENTS, ListenerSettings, ServerError};
 
 /// The addresses that a `listener` line names: all of this machine, or those of a host.
 pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {
@@ -52,7 +52,11 @@ pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
 pub(crate) fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
     let mut door = Door::default();
     if let Some(options) = &listener.tls {
-        door = door.with_tls(TlsServer::new(options).map_err(ServerError::Tls)?);
+        let tls = TlsServer::new(options).map_err(ServerError::Tls)?;
+        for warning in tls.warnings() {
+            log::warn!(target: EVENTS, "Warning: {warning}.");
+        }
+        door = door.with_tls(tls);
     }
     if listener.websocket {
         door = door.with_websocket(listener.origins.clone());

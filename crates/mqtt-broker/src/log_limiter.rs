@@ -33,6 +33,8 @@ pub(crate) enum LogEvent {
     CannotAccept,
     /// TLS or WebSocket failed. By address.
     TransportFailed,
+    /// The certificate of a client is of an old kind. By address.
+    LegacyCertificate,
     /// A CONNECT was accepted. By address.
     Connected,
     /// A CONNECT was refused. By address.
@@ -68,7 +70,7 @@ impl LogEvent {
     fn level(self) -> Level {
         match self {
             Self::TooMany | Self::CannotAccept | Self::TransportFailed => Level::Warn,
-            Self::NotRetained | Self::NotSent => Level::Warn,
+            Self::LegacyCertificate | Self::NotRetained | Self::NotSent => Level::Warn,
             _ => Level::Info,
         }
     }
@@ -87,6 +89,7 @@ impl LogEvent {
             Self::TooMany => "Connections closed because there are too many, from",
             Self::CannotAccept => "Connections that cannot be accepted",
             Self::TransportFailed => "Connections failed, from",
+            Self::LegacyCertificate => "Connections with an old kind of certificate, from",
             Self::Connected => "Clients connected from",
             Self::Refused => "Clients refused, from",
             Self::OtherOwner => "Sessions of another owner asked for as",

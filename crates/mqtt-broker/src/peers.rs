@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) is_heavy: bool,
     /// The user name is in the certificate of the client, which has not been looked at yet.
     pub(crate) unidentified: Option<IdentitySource>,
+    /// Set until the handshake of a listener that asks for certificates was looked at.
+    pub(crate) may_have_warning: bool,
     /// The broker has ended it; it is in the list of those that linger.
     pub(crate) is_ending: bool,
     /// Where it came in.
@@ -52,6 +54,7 @@ impl Peer {
             progress: InputProgress::Drained,
             is_heavy: false,
             unidentified: None,
+            may_have_warning: false,
             is_ending: false,
             listener,
         }
@@ -66,6 +69,17 @@ impl Peer {
             IdentitySource::CommonName => identity.common_name,
             IdentitySource::Subject => Some(identity.subject),
         }
+    }
+}
+
+impl Peer {
+    /// Returns a line about the certificate of the client, once after the handshake.
+    pub(crate) fn warning(&mut self) -> Option<String> {
+        if !self.may_have_warning || !self.stream.is_open() {
+            return None;
+        }
+        self.may_have_warning = false;
+        self.stream.peer_warning()
     }
 }
 

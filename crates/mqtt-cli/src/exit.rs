@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use colored::Colorize;
 use mqtt_client::session::PrintableLines;
@@ -186,6 +187,20 @@ impl From<anyhow::Error> for Failure {
 /// Something that is worth knowing and no failure.
 pub(crate) fn warn(message: &str) {
     say("Warning:", colored::Color::Yellow, message);
+}
+
+/// Prints a warning about a server or a file, which starts with a small letter. A client that reconnects finds the same
+/// again, which is not printed twice in a row.
+pub(crate) fn warn_once(line: &str) {
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if *last != line {
+        line.clone_into(&mut last);
+        let mut letters = line.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        let line: String = first.into_iter().chain(letters).collect();
+        warn(&format!("{line}."));
+    }
 }
 
 /// Something that went wrong and does not end the program.

@@ -89,6 +89,9 @@ impl Link {
                             false => Err(ClientError::Transport(ErrorKind::TimedOut.into())),
                         };
                     }
+                    if let (Some(warn), Some(line)) = (options.on_warning, stream.peer_warning()) {
+                        warn(&line);
+                    }
                     if let Self::Opening(stream, _) = std::mem::replace(self, Self::Down) {
                         *self = Self::Up(stream);
                     }

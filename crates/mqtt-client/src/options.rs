@@ -34,6 +34,8 @@ pub struct Options {
     pub wait_for_server: Duration,
     /// Whether a connection that was there and got lost is made again.
     pub reconnect: Reconnect,
+    /// Called with a line about the server that the user should know, for each connection that such a line is about.
+    pub on_warning: Option<fn(&str)>,
 }
 
 /// What happens when the connection gets lost. A server that refuses is not asked again.
@@ -68,6 +70,7 @@ impl Options {
             connect_timeout: Duration::from_secs(30),
             wait_for_server: Duration::ZERO,
             reconnect: Reconnect::Always,
+            on_warning: None,
         }
     }
 

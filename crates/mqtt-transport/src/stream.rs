@@ -276,6 +276,11 @@ impl Stream {
         self.layers.as_ref()?.peer_identity()
     }
 
+    /// Returns a line about the certificate of the peer, if there is something old about it that its user should know.
+    pub fn peer_warning(&self) -> Option<String> {
+        self.layers.as_ref()?.peer_warning()
+    }
+
     /// Whether bytes pass through the layers.
     pub fn is_open(&self) -> bool {
         self.layers.as_ref().is_none_or(|layers| layers.is_open())

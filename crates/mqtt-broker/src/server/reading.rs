@@ -70,11 +70,12 @@ impl Server {
                 }
             }
             let id = self.broker.open(now, address, index as u32);
+            let settings = bound.settings.as_ref();
+            let tls = settings.and_then(|settings| settings.tls.as_ref());
             let peer = Peer {
-                unidentified: bound
-                    .settings
-                    .as_ref()
-                    .and_then(|settings| settings.identity),
+                unidentified: settings.and_then(|settings| settings.identity),
+                may_have_warning: tls
+                    .is_some_and(|tls| tls.ca_file.is_some() || tls.ca_path.is_some()),
                 ..Peer::new(stream, id, index)
             };
             self.peers.insert(slot, peer);
@@ -133,6 +134,13 @@ impl Server {
             Some(id) => {
                 if let Some(name) = peer.identity() {
                     self.broker.identify(id, name);
+                }
+                if let Some(warning) = peer.warning() {
+                    let address = self.broker.peer(id).to_owned();
+                    let limiter = &mut self.broker.log_limiter;
+                    if limiter.admits_from(now, LogEvent::LegacyCertificate, &address) {
+                        log::warn!(target: EVENTS, "Connection from {address}: {warning}.");
+                    }
                 }
                 let mut input = buffer.unread();
                 let available = input.len();

@@ -82,7 +82,11 @@ impl TransportSettings {
                     TlsClient::server_name(host).map_err(setup_failure)?;
                 }
             }
-            route = route.with_tls(TlsClient::new(&self.tls).map_err(setup_failure)?);
+            let tls = TlsClient::new(&self.tls).map_err(setup_failure)?;
+            if let Some(warn) = options.on_warning {
+                tls.warnings().iter().for_each(|line| warn(line));
+            }
+            route = route.with_tls(tls);
         }
         if self.websocket {
             let path = self.websocket_path.as_deref().unwrap_or(WEBSOCKET_PATH);

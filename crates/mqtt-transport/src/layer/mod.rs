@@ -42,6 +42,11 @@ pub(crate) trait Layer: fmt::Debug + Send {
         None
     }
 
+    /// Returns a line about the certificate of the peer, if there is something old about it.
+    fn peer_warning(&self) -> Option<String> {
+        None
+    }
+
     /// Returns `true` once the peer has announced in this layer that it sends nothing more, such as with a Close
     /// frame of WebSocket. Its socket may be open still.
     fn has_ended(&self) -> bool {
@@ -113,6 +118,11 @@ impl Layers {
     /// Who the peer is, if it has shown a certificate.
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.iter().find_map(|layer| layer.peer_identity())
+    }
+
+    /// Returns a line about the certificate of the peer, if there is something old about it that its user should know.
+    pub fn peer_warning(&self) -> Option<String> {
+        self.layers.iter().find_map(|layer| layer.peer_warning())
     }
 
     /// Bytes from the socket.

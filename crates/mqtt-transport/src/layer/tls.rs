@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::{CertificateError, ConnectionCommon, SideData};
 
 use super::Layer;
-use crate::tls::{PeerIdentity, TlsError};
+use crate::tls::{self, PeerIdentity, TlsError};
 
 /// Reads a certificate in DER.
 type Identify = fn(&[u8]) -> Option<PeerIdentity>;
@@ -122,6 +122,11 @@ where
 
     fn peer_identity(&self) -> Option<PeerIdentity> {
         self.identify?(self.connection.peer_certificates()?.first()?)
+    }
+
+    fn peer_warning(&self) -> Option<String> {
+        let certificate = self.connection.peer_certificates()?.first()?;
+        tls::peer_warning(certificate, self.identify.is_some())
     }
 
     fn has_ended(&self) -> bool {

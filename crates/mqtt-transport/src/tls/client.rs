@@ -1,15 +1,18 @@
 //! The client's end: whom it trusts, and who it is.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, KeyLog, RootCertStore};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ClientConnection};
 
-use super::verifier::Verifier;
+use super::authorities::Authorities;
+use super::key_log::KeyLogFile;
+use super::legacy::Role;
+use super::own::OwnCertificate;
+use super::path::PathVerifier;
+use super::verifier::ServerVerifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
@@ -33,7 +36,7 @@ pub struct TlsClientOptions {
     pub alpn: Option<String>,
     /// The lowest version.
     pub version: Option<TlsVersion>,
-    /// Cipher suites of TLS 1.2, by the names of OpenSSL.
+    /// Cipher suites of TLS 1.2, as a list of OpenSSL's.
     pub ciphers: Option<String>,
     /// A file that the secrets of connections are appended to.
     pub key_log: Option<PathBuf>,
@@ -44,6 +47,7 @@ pub struct TlsClientOptions {
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
+    warnings: Arc<[String]>,
 }
 
 impl TlsClient {
@@ -53,25 +57,33 @@ impl TlsClient {
     /// If a file is missing or wrong.
     pub fn new(options: &TlsClientOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
-        let roots = Arc::new(authorities(options)?);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-            .build()
-            .map_err(|_| TlsSetupError::NoAuthorities)?;
-        let builder = ClientConfig::builder_with_provider(provider)
+        let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
+        let named = files::authorities(file, folder)?;
+        let of_system = match options.system_authorities || file.is_none() && folder.is_none() {
+            true => rustls_native_certs::load_native_certs().certs,
+            false => Vec::new(),
+        };
+        let authorities = Authorities::new(&named, &of_system);
+        if authorities.is_empty() {
+            return Err(TlsSetupError::NoAuthorities);
+        }
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = ServerVerifier {
+            path: PathVerifier::new(authorities, algorithms),
+            any_host: options.any_host,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(TlsVersion::from(options.version))
-            .map_err(TlsSetupError::Rustls)?;
-        let named = options.ca_file.as_deref().map(files::certificates);
-        let builder = builder
+            .map_err(TlsSetupError::Rustls)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier {
-                inner: verifier,
-                named: named.transpose()?.unwrap_or_default(),
-                any_host: options.any_host,
-            }));
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut warnings = Vec::new();
         let mut config = match (&options.certificate, &options.key) {
-            (Some(certificate), Some(key)) => builder
-                .with_client_auth_cert(files::certificates(certificate)?, files::key(key)?)
-                .map_err(|error| TlsSetupError::Key(key.clone(), error))?,
+            (Some(certificate), Some(key)) => {
+                let own = OwnCertificate::read(certificate, key, Role::Client, &provider)?;
+                warnings.extend(own.warning(certificate));
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified)))
+            }
             _ => builder.with_no_client_auth(),
         };
         let alpn = options
@@ -84,7 +96,13 @@ impl TlsClient {
         }
         Ok(Self {
             config: Arc::new(config),
+            warnings: warnings.into(),
         })
+    }
+
+    /// Returns what the user should know about the files, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Checks that a certificate can be for this host.
@@ -104,50 +122,5 @@ impl TlsClient {
     ) -> Result<TlsLayer<ClientConnection>, rustls::Error> {
         let connection = ClientConnection::new(Arc::clone(&self.config), server)?;
         Ok(TlsLayer::new(connection))
-    }
-}
-
-fn authorities(options: &TlsClientOptions) -> Result<RootCertStore, TlsSetupError> {
-    let mut roots = RootCertStore::empty();
-    let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
-    files::add_authorities(&mut roots, file, folder)?;
-    if options.system_authorities || file.is_none() && folder.is_none() {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-    }
-    match roots.is_empty() {
-        true => Err(TlsSetupError::NoAuthorities),
-        false => Ok(roots),
-    }
-}
-
-/// The secrets of connections, in the form that tools for networks read.
-#[derive(Debug)]
-struct KeyLogFile(Mutex<File>);
-
-impl KeyLogFile {
-    fn open(path: &Path) -> Result<Self, TlsSetupError> {
-        let mut options = File::options();
-        options.append(true).create(true);
-        // Who reads this file can decrypt the connections.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path);
-        let file = file.map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
-        Ok(Self(Mutex::new(file)))
-    }
-}
-
-impl KeyLog for KeyLogFile {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = file.write_all(line.as_bytes()); // the connection is worth more than its log
     }
 }

@@ -2,64 +2,84 @@
 
 use std::path::Path;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::TlsSetupError;
 
-/// All certificates of a file, its own first.
+/// Reads all certificates of a file; its own one comes first.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    let fail = |error| read(path, error, "certificate");
-    let all = CertificateDer::pem_file_iter(path).map_err(fail)?;
-    let all: Result<Vec<_>, _> = all.collect();
-    not_empty(path, all.map_err(fail)?, "certificate")
+    let text = text(path)?;
+    let all: Result<Vec<CertificateDer<'static>>, _> =
+        CertificateDer::pem_slice_iter(&text).collect();
+    let all = all.map_err(|error| malformed(path, error, "certificate"))?;
+    not_empty(path, all, "certificate")
 }
 
-/// The private key of a file.
+/// Reads the private key of a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        match text.contains("ENCRYPTED") {
+    let text = text(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        let is_encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
+        match is_encrypted {
             true => TlsSetupError::EncryptedKey(path.to_owned()),
-            false => match error {
-                Error::Io(error) => TlsSetupError::Read(path.to_owned(), error),
-                _ => TlsSetupError::Malformed(path.to_owned(), "private key"),
-            },
+            false => malformed(path, error, "private key"),
         }
     })
 }
 
-/// The lists of revoked certificates of a file.
+/// Reads the lists of revoked certificates of a file.
 pub(super) fn revoked(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsSetupError> {
-    let all = CertificateRevocationListDer::pem_file_iter(path)
-        .map_err(|error| read(path, error, LIST))?;
-    let all: Result<Vec<_>, _> = all.collect();
-    not_empty(path, all.map_err(|error| read(path, error, LIST))?, LIST)
+    let text = text(path)?;
+    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
+    not_empty(
+        path,
+        all.map_err(|error| malformed(path, error, LIST))?,
+        LIST,
+    )
 }
 
-/// Adds what a file, or each file of a folder, has.
-pub(super) fn add_authorities(
-    roots: &mut RootCertStore,
+/// Reads the authorities of a file, and of each file of a folder that has some.
+pub(super) fn authorities(
     file: Option<&Path>,
     folder: Option<&Path>,
-) -> Result<(), TlsSetupError> {
+) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    let is_authority =
+        |certificate: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(certificate).is_ok();
+    let mut all = Vec::new();
     if let Some(file) = file {
-        for certificate in certificates(file)? {
-            let added = roots.add(certificate);
-            added.map_err(|_| TlsSetupError::Malformed(file.to_owned(), "certificate"))?;
+        all = certificates(file)?;
+        if !all.iter().all(is_authority) {
+            return Err(TlsSetupError::Malformed(file.to_owned(), "certificate"));
         }
     }
     if let Some(folder) = folder {
-        let entries = std::fs::read_dir(folder);
-        entries.map_err(|error| TlsSetupError::Read(folder.to_owned(), error))?;
-        let found = rustls_native_certs::load_certs_from_paths(None, Some(folder));
-        roots.add_parsable_certificates(found.certs);
+        let fail = |error| TlsSetupError::Read(folder.to_owned(), error);
+        for entry in std::fs::read_dir(folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            if !path.is_file() {
+                continue;
+            }
+            // A folder may have anything: keys, and links of 'openssl rehash' to certificates that it has too.
+            for certificate in certificates(&path).unwrap_or_default() {
+                if is_authority(&certificate) && !all.contains(&certificate) {
+                    all.push(certificate);
+                }
+            }
+        }
     }
-    Ok(())
+    Ok(all)
 }
+
+/// Reads a file.
+fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
+    std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))
+}
+
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+const LIST: &str = "list of revoked certificates";
 
 fn not_empty<T>(path: &Path, all: Vec<T>, what: &'static str) -> Result<Vec<T>, TlsSetupError> {
     match all.is_empty() {
@@ -68,11 +88,9 @@ fn not_empty<T>(path: &Path, all: Vec<T>, what: &'static str) -> Result<Vec<T>, 
     }
 }
 
-fn read(path: &Path, error: Error, what: &'static str) -> TlsSetupError {
+fn malformed(path: &Path, error: Error, what: &'static str) -> TlsSetupError {
     match error {
         Error::Io(error) => TlsSetupError::Read(path.to_owned(), error),
         _ => TlsSetupError::Malformed(path.to_owned(), what),
     }
 }
-
-const LIST: &str = "list of revoked certificates";

@@ -4,6 +4,7 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Any, Decode};
+use x509_cert::name::Name;
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
@@ -20,13 +21,18 @@ impl PeerIdentity {
     /// Of a certificate in DER; none if it is malformed.
     pub(crate) fn of_certificate(der: &[u8]) -> Option<Self> {
         let subject = Certificate::from_der(der).ok()?.tbs_certificate.subject;
-        let mut attributes = subject.0.iter().flat_map(|name| name.0.iter());
-        let common_name = attributes.find(|attribute| attribute.oid == COMMON_NAME);
         Some(Self {
-            common_name: common_name.and_then(|attribute| text(&attribute.value)),
+            common_name: common_name(&subject),
             subject: subject.to_string(),
         })
     }
+}
+
+/// Returns the first common name of a subject.
+pub(super) fn common_name(subject: &Name) -> Option<String> {
+    let mut attributes = subject.0.iter().flat_map(|name| name.0.iter());
+    let common_name = attributes.find(|attribute| attribute.oid == COMMON_NAME);
+    common_name.and_then(|attribute| text(&attribute.value))
 }
 
 fn text(value: &Any) -> Option<String> {

@@ -1,11 +1,16 @@
 //! TLS: what both ends are told, and their errors in words. The bytes go through
 //! `layer/tls.rs`; the cryptography is that of rustls.
 
+mod authorities;
 mod ciphers;
 mod client;
 mod error;
 mod files;
 mod identity;
+mod key_log;
+mod legacy;
+mod own;
+mod path;
 mod revocation;
 mod server;
 mod verifier;
@@ -18,7 +23,10 @@ pub use server::{TlsServer, TlsServerOptions};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
 use rustls::{SupportedProtocolVersion, version};
+
+use legacy::{LegacyCertificate, Role};
 
 /// The lowest version that is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +55,19 @@ impl TlsVersion {
             Some(Self::V1_3) => ALL.get(..1).unwrap_or_default(),
         }
     }
+}
+
+/// Returns a line about the certificate of a peer that was accepted, if there is something old about it.
+pub(crate) fn peer_warning(certificate: &CertificateDer<'_>, is_client: bool) -> Option<String> {
+    let (role, whose) = match is_client {
+        true => (Role::Client, "client"),
+        false => (Role::Server, "server"),
+    };
+    let legacy = LegacyCertificate::read(certificate, role)?;
+    Some(format!(
+        "the certificate of the {whose} {}",
+        legacy.outdated()
+    ))
 }
 
 /// Returns the cryptography from this version on, with these cipher suites of TLS 1.2 in this order.

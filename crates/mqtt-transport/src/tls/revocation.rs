@@ -9,25 +9,23 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientCertVerifierBuilder, VerifierBuilderError};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+use rustls::{CertificateError, Error, OtherError};
+use webpki::{
+    CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use super::error::Problem;
+use super::path::PathVerifier;
 use super::{TlsSetupError, files};
 
-/// Checks what rustls checks, and the lists of a file.
+/// The lists of a file.
 #[derive(Debug)]
-pub(super) struct RevocationVerifier {
-    /// Wants a list for the client's own certificate.
-    end_entity: Arc<dyn ClientCertVerifier>,
-    /// Looks up all certificates of the chain, as far as there are lists.
-    chain: Arc<dyn ClientCertVerifier>,
+pub(super) struct RevocationLists {
+    lists: Vec<CertRevocationList<'static>>,
     file: Arc<Path>,
 }
 
@@ -40,61 +38,88 @@ pub(super) struct RevocationError {
 
 #[derive(Debug)]
 enum Reason {
-    /// The list was to be renewed so many days ago.
-    Expired(Option<u64>),
+    /// The list has expired this number of days ago.
+    Expired(u64),
     /// An intermediate certificate is revoked.
     Intermediate,
     /// There is no list of the authority that has signed the certificate: its name, if it can be read.
     Uncovered(Option<String>),
     /// A list is not signed as it should be.
-    Invalid(rustls::CertRevocationListError),
+    Invalid(webpki::Error),
 }
 
-impl RevocationVerifier {
-    /// Adds the lists of a file to what `builder` checks.
+impl RevocationLists {
+    /// Reads the lists of a file.
     ///
     /// # Errors
     /// If the file cannot be read, or has no lists.
-    pub(super) fn new(
-        builder: ClientCertVerifierBuilder,
-        file: &Path,
-    ) -> Result<Self, TlsSetupError> {
-        let builder = builder
-            .with_crls(files::revoked(file)?)
-            .enforce_revocation_expiration();
-        let fail = |error| match error {
-            VerifierBuilderError::InvalidCrl(error) => {
-                TlsSetupError::RevocationList(file.to_owned(), error)
-            }
-            _ => TlsSetupError::NoClientAuthorities,
-        };
-        let end_entity = builder.clone().only_check_end_entity_revocation();
-        let chain = builder.allow_unknown_revocation_status();
+    pub(super) fn read(file: &Path) -> Result<Self, TlsSetupError> {
+        let fail = |error| TlsSetupError::RevocationList(file.to_owned(), error);
+        let lists = files::revoked(file)?;
+        let lists = lists.iter().map(|list| {
+            let list = OwnedCertRevocationList::from_der(list).map_err(fail)?;
+            Ok(CertRevocationList::from(list))
+        });
         Ok(Self {
-            end_entity: end_entity.build().map_err(fail)?,
-            chain: chain.build().map_err(fail)?,
+            lists: lists.collect::<Result<_, _>>()?,
             file: file.into(),
+        })
+    }
+
+    /// Verifies the certificate of a client and looks its path up in the lists.
+    pub(super) fn verify(
+        &self,
+        path: &PathVerifier,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let verify = |depth, policy| {
+            let lists: Vec<_> = self.lists.iter().collect();
+            let options = RevocationOptionsBuilder::new(&lists);
+            let options = options.map(|options| {
+                options
+                    .with_depth(depth)
+                    .with_status_policy(policy)
+                    .with_expiration_policy(ExpirationPolicy::Enforce)
+                    .build()
+            });
+            // Without any list nobody is known not to be revoked.
+            let options = options.map_err(|_| CertificateError::UnknownRevocationStatus)?;
+            path.verify_client(certificate, intermediates, now, Some(options))
+        };
+        // The client's own certificate needs a list.
+        verify(RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny)
+            .map_err(|error| self.explain(error, certificate))?;
+        // The others are looked up as far as there are lists.
+        verify(RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow).map_err(|error| match error
+        {
+            // The client's own certificate is not: it was looked up above.
+            Error::InvalidCertificate(CertificateError::Revoked) => {
+                self.error(Reason::Intermediate)
+            }
+            error => self.explain(error, certificate),
         })
     }
 
     /// Puts the file and what to look at into an error of the lists.
     fn explain(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
-        let reason = match error {
-            Error::InvalidCertificate(CertificateError::ExpiredRevocationList) => {
-                Reason::Expired(None)
-            }
+        let reason = match &error {
             Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext {
                 time,
                 next_update,
-            }) => Reason::Expired(Some(
-                time.as_secs().saturating_sub(next_update.as_secs()) / 86400,
-            )),
+            }) => Reason::Expired(time.as_secs().saturating_sub(next_update.as_secs()) / 86400),
             Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => {
                 Reason::Uncovered(issuer(end_entity))
             }
-            Error::InvalidCertRevocationList(error) => Reason::Invalid(error),
+            Error::InvalidCertificate(CertificateError::Other(error)) => {
+                match error.0.downcast_ref() {
+                    Some(error) if is_about_list(error) => Reason::Invalid(error.clone()),
+                    _ => return Error::InvalidCertificate(CertificateError::Other(error.clone())),
+                }
+            }
             // A revoked certificate has an alert of its own, so this error stays as it is.
-            error => return error,
+            _ => return error,
         };
         self.error(reason)
     }
@@ -106,68 +131,22 @@ impl RevocationVerifier {
     }
 }
 
+/// Returns `true` if an error is about a revocation list rather than a certificate.
+fn is_about_list(error: &webpki::Error) -> bool {
+    use webpki::Error as E;
+    matches!(
+        error,
+        E::InvalidCrlSignatureForPublicKey
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_)
+            | E::IssuerNotCrlSigner
+    )
+}
+
 /// The name of the authority that has signed a certificate.
 fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate.issuer.to_string())
-}
-
-impl ClientCertVerifier for RevocationVerifier {
-    fn offer_client_auth(&self) -> bool {
-        self.chain.offer_client_auth()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.chain.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.end_entity
-            .verify_client_cert(end_entity, intermediates, now)
-            .map_err(|error| self.explain(error, end_entity))?;
-        self.chain
-            .verify_client_cert(end_entity, intermediates, now)
-            .map_err(|error| match error {
-                // The client's own certificate is not: it was looked up above.
-                Error::InvalidCertificate(CertificateError::Revoked) => {
-                    self.error(Reason::Intermediate)
-                }
-                error => self.explain(error, end_entity),
-            })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
 }
 
 impl fmt::Display for RevocationError {
@@ -175,10 +154,10 @@ impl fmt::Display for RevocationError {
         let file = self.file.display();
         match &self.reason {
             Reason::Expired(days) => {
-                write!(f, "the revocation list in '{file}' has expired")?;
-                if let Some(days) = days {
-                    write!(f, " {days} days ago")?;
-                }
+                write!(
+                    f,
+                    "the revocation list in '{file}' has expired {days} days ago"
+                )?;
                 f.write_str(" (renew it, or check the clock of this machine)")
             }
             Reason::Intermediate => {
@@ -198,9 +177,10 @@ impl fmt::Display for RevocationError {
                 )
             }
             Reason::Invalid(error) => {
+                let problem = Problem(error);
                 write!(
                     f,
-                    "the revocation list in '{file}' cannot be used: {error:?}"
+                    "the revocation list in '{file}' cannot be used: it {problem}"
                 )
             }
         }

@@ -3,11 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ServerConfig, ServerConnection};
 
-use super::revocation::RevocationVerifier;
+use super::authorities::Authorities;
+use super::legacy::Role;
+use super::own::OwnCertificate;
+use super::path::PathVerifier;
+use super::revocation::RevocationLists;
+use super::verifier::ClientVerifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
@@ -28,7 +36,7 @@ pub struct TlsServerOptions {
     pub revoked: Option<PathBuf>,
     /// The lowest version.
     pub version: Option<TlsVersion>,
-    /// Cipher suites of TLS 1.2, by the names of OpenSSL.
+    /// Cipher suites of TLS 1.2, as a list of OpenSSL's.
     pub ciphers: Option<String>,
 }
 
@@ -38,6 +46,7 @@ pub struct TlsServer {
     config: Arc<ServerConfig>,
     /// The file with the certificates that are revoked.
     revoked: Option<Arc<Path>>,
+    warnings: Arc<[String]>,
 }
 
 impl TlsServer {
@@ -47,16 +56,17 @@ impl TlsServer {
     /// If a file is missing or wrong.
     pub fn new(options: &TlsServerOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
-        let verifier = client_verifier(options, Arc::clone(&provider))?;
+        let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
+        let named = files::authorities(file, folder)?;
+        let verifier = client_verifier(options, &named, &provider)?;
+        let (certificate, key) = (&options.certificate, &options.key);
+        let own = OwnCertificate::read(certificate, key, Role::Server, &provider)?;
+        let warnings = own.warning(certificate).into_iter().collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(
-                files::certificates(&options.certificate)?,
-                files::key(&options.key)?,
-            )
-            .map_err(|error| TlsSetupError::Key(options.key.clone(), error))?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified)));
         if options.revoked.is_some() {
             // A resumed session is not verified again, so a list that expires meanwhile would not be noticed.
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -64,7 +74,13 @@ impl TlsServer {
         Ok(Self {
             config: Arc::new(config),
             revoked: options.revoked.as_deref().map(Arc::from),
+            warnings,
         })
+    }
+
+    /// Returns what the user should know about the files, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A connection with a client.
@@ -76,25 +92,23 @@ impl TlsServer {
 
 fn client_verifier(
     options: &TlsServerOptions,
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    named: &[CertificateDer<'static>],
+    provider: &CryptoProvider,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
-    let mut roots = RootCertStore::empty();
-    let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
-    files::add_authorities(&mut roots, file, folder)?;
-    if roots.is_empty() {
+    let authorities = Authorities::new(named, &[]);
+    if authorities.is_empty() {
         return match options.require_certificate {
             true => Err(TlsSetupError::NoClientAuthorities),
             false => Ok(WebPkiClientVerifier::no_client_auth()),
         };
     }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if !options.require_certificate {
-        builder = builder.allow_unauthenticated();
-    }
-    match &options.revoked {
-        Some(path) => Ok(Arc::new(RevocationVerifier::new(builder, path)?)),
-        None => builder
-            .build()
-            .map_err(|_| TlsSetupError::NoClientAuthorities),
-    }
+    let lists = options.revoked.as_deref().map(RevocationLists::read);
+    let names = authorities.names();
+    let algorithms = provider.signature_verification_algorithms;
+    Ok(Arc::new(ClientVerifier {
+        path: PathVerifier::new(authorities, algorithms),
+        names,
+        is_required: options.require_certificate,
+        lists: lists.transpose()?,
+    }))
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use mqtt_client::{Options, Reconnect, Server};
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
 
-use crate::exit::{Failure, system_text, warn};
+use crate::exit::{Failure, system_text, warn, warn_once};
 use crate::options_file::others_can_read;
 use crate::trace::{self, Form};
 
@@ -157,6 +157,7 @@ impl ConnectionSettings {
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
         options.servers = self.servers();
+        options.on_warning = (!self.quiet).then_some(warn_once);
         self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;

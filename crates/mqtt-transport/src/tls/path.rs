@@ -1,0 +1,231 @@
+//! The verification of a peer's certificate: from the certificate over those between to an authority.
+//!
+//! Certificates of both ends, new ones and legacy ones, take this one way. All checks are webpki's.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{
+    CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
+
+use super::authorities::Authorities;
+use super::legacy::{LegacyCertificate, Role};
+
+/// Authorities, and the algorithms with which they may sign.
+#[derive(Debug)]
+pub(super) struct PathVerifier {
+    authorities: Authorities,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl PathVerifier {
+    pub(super) fn new(authorities: Authorities, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self {
+            authorities,
+            algorithms,
+        }
+    }
+
+    /// Verifies the certificate of a server; any host will do if `host` is `None`.
+    pub(super) fn verify_server(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        host: Option<&ServerName<'_>>,
+    ) -> Result<(), Error> {
+        self.verify(
+            Role::Server,
+            certificate,
+            |leaf, algorithms, authorities| {
+                let usage = KeyUsage::server_auth();
+                leaf.verify_for_usage(
+                    algorithms,
+                    authorities,
+                    intermediates,
+                    now,
+                    usage,
+                    None,
+                    None,
+                )?;
+                match host {
+                    Some(host) => leaf.verify_is_valid_for_subject_name(host),
+                    None => Ok(()),
+                }
+            },
+        )
+    }
+
+    /// Verifies the certificate of a client.
+    pub(super) fn verify_client(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        revocation: Option<RevocationOptions<'_>>,
+    ) -> Result<(), Error> {
+        self.verify(
+            Role::Client,
+            certificate,
+            |leaf, algorithms, authorities| {
+                let usage = KeyUsage::client_auth();
+                let path = leaf.verify_for_usage(
+                    algorithms,
+                    authorities,
+                    intermediates,
+                    now,
+                    usage,
+                    revocation,
+                    None,
+                );
+                path.map(|_| ())
+            },
+        )
+    }
+
+    fn verify(
+        &self,
+        role: Role,
+        certificate: &CertificateDer<'_>,
+        check: impl Fn(
+            &EndEntityCert<'_>,
+            &[&dyn SignatureVerificationAlgorithm],
+            &[TrustAnchor<'_>],
+        ) -> Result<(), webpki::Error>,
+    ) -> Result<(), Error> {
+        if let Some(legacy) = LegacyCertificate::read(certificate, role) {
+            let algorithms = self.algorithms.all.iter();
+            let algorithms = algorithms.map(|algorithm| legacy.over_original(*algorithm));
+            let algorithms: Vec<_> = algorithms.collect();
+            let algorithms = algorithms.iter().map(|algorithm| algorithm as _);
+            let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = algorithms.collect();
+            let result = EndEntityCert::try_from(legacy.readable())
+                .and_then(|leaf| check(&leaf, &algorithms, self.authorities.named()));
+            match result {
+                Ok(()) if !legacy.may_sign_handshakes() => {
+                    return Err(CertificateError::InvalidPurpose.into());
+                }
+                // For authorities of the system the certificate is not rewritten.
+                Err(webpki::Error::UnknownIssuer) if self.authorities.has_others() => {}
+                result => return result.map_err(tls_error),
+            }
+        }
+        EndEntityCert::try_from(certificate)
+            .and_then(|leaf| check(&leaf, self.algorithms.all, self.authorities.all()))
+            .map_err(tls_error)
+    }
+
+    /// Verifies a signature of the handshake in TLS 1.2.
+    pub(super) fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        with_readable(certificate, |certificate| {
+            verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        })
+    }
+
+    /// Verifies a signature of the handshake in TLS 1.3.
+    pub(super) fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        with_readable(certificate, |certificate| {
+            verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        })
+    }
+
+    /// Returns the algorithms with which a peer may sign in the handshake.
+    pub(super) fn supported_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Calls `verify` with the certificate as webpki reads it. The key is the same, whatever the role.
+fn with_readable<T>(
+    certificate: &CertificateDer<'_>,
+    verify: impl FnOnce(&CertificateDer<'_>) -> T,
+) -> T {
+    match LegacyCertificate::read(certificate, Role::Client) {
+        Some(legacy) => verify(legacy.readable()),
+        None => verify(certificate),
+    }
+}
+
+/// Implements the methods for signatures of the handshake, which the verifiers of both ends have.
+macro_rules! handshake_signatures {
+    ($path:ident) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            self.$path
+                .verify_tls12_signature(message, certificate, signature)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            self.$path
+                .verify_tls13_signature(message, certificate, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.$path.supported_schemes()
+        }
+    };
+}
+
+pub(super) use handshake_signatures;
+
+/// Returns the error with which rustls ends the handshake: it chooses the alert for the peer.
+fn tls_error(error: webpki::Error) -> Error {
+    use webpki::Error as E;
+    let error = match error {
+        E::BadDer | E::BadDerTime | E::TrailingData(_) => CertificateError::BadEncoding,
+        E::CertNotValidYet { time, not_before } => {
+            CertificateError::NotValidYetContext { time, not_before }
+        }
+        E::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
+        E::InvalidCertValidity => CertificateError::Expired,
+        E::UnknownIssuer => CertificateError::UnknownIssuer,
+        E::CertNotValidForName(names) => CertificateError::NotValidForNameContext {
+            expected: names.expected,
+            presented: names.presented,
+        },
+        E::CertRevoked => CertificateError::Revoked,
+        E::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
+        E::CrlExpired { time, next_update } => {
+            CertificateError::ExpiredRevocationListContext { time, next_update }
+        }
+        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        E::UnsupportedSignatureAlgorithmContext(context) => {
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                supported_algorithms: context.supported_algorithms,
+            }
+        }
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                public_key_algorithm_id: context.public_key_algorithm_id,
+            }
+        }
+        error => CertificateError::Other(OtherError(Arc::new(error))),
+    };
+    error.into()
+}
