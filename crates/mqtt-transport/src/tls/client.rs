@@ -80,7 +80,7 @@ impl TlsClient {
         let mut warnings = Vec::new();
         let mut config = match (&options.certificate, &options.key) {
             (Some(certificate), Some(key)) => {
-                let own = OwnCertificate::read(certificate, key, Role::Client, &provider)?;
+                let own = OwnCertificate::read(certificate, key, &named, Role::Client, &provider)?;
                 warnings.extend(own.warning(certificate));
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified)))
             }

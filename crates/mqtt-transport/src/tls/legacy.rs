@@ -262,6 +262,12 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Returns the part of a certificate that its issuer has signed.
+pub(super) fn signed_part<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
+    let fields = Fields::read(certificate).ok()?;
+    Some(fields.signed)
+}
+
 /// Returns the contents of an element with this tag.
 fn contents(element: &[u8], tag: Tag) -> der::Result<&[u8]> {
     let element = AnyRef::from_der(element)?;

@@ -1,18 +1,22 @@
-//! The certificate that an end shows, its key, and what is old about it.
+//! The certificate that an end shows: its key, the certificates between it and its authority, and what is old about it.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use rustls::sign::CertifiedKey;
-use webpki::EndEntityCert;
+use webpki::{EndEntityCert, RawPublicKeyEntity};
+use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, UintRef};
-use x509_cert::der::{Decode, SliceReader};
+use x509_cert::der::{Decode, Encode, SliceReader};
 
 use super::error::Algorithm;
-use super::legacy::{LegacyCertificate, Outdated, Role};
+use super::legacy::{self, LegacyCertificate, Outdated, Role};
 use super::{TlsSetupError, files};
+
+/// Maximum number of certificates that are added to a chain, as webpki follows no more.
+const MAXIMUM_ADDED: usize = 6;
 
 /// The certificate and key of this end.
 #[derive(Debug)]
@@ -23,17 +27,19 @@ pub(super) struct OwnCertificate {
 }
 
 impl OwnCertificate {
-    /// Reads a certificate and its key.
+    /// Reads a certificate and its key. Certificates that are missing between it and its authority are taken from
+    /// `named`, those of `cafile` and `capath`, as OpenSSL does it: certbot writes them to a file of their own.
     ///
     /// # Errors
     /// If a file cannot be used.
     pub(super) fn read(
         certificate: &Path,
         key: &Path,
+        named: &[CertificateDer<'static>],
         role: Role,
         provider: &CryptoProvider,
     ) -> Result<Self, TlsSetupError> {
-        let chain = files::certificates(certificate)?;
+        let mut chain = files::certificates(certificate)?;
         let own = chain.first().cloned().unwrap_or_else(|| Vec::new().into());
         let legacy = LegacyCertificate::read(&own, role);
         let readable = legacy.as_ref().map_or(&own, LegacyCertificate::readable);
@@ -51,6 +57,7 @@ impl OwnCertificate {
             let (key, certificate) = (key.to_owned(), certificate.to_owned());
             return Err(TlsSetupError::OtherKey { key, certificate });
         }
+        complete(&mut chain, named, provider);
         Ok(Self {
             certified: Arc::new(CertifiedKey::new(chain, signing_key)),
             outdated: legacy.map(|legacy| legacy.outdated()),
@@ -102,4 +109,52 @@ fn elements<const N: usize>(sequence: &[u8]) -> Option<[AnyRef<'_>; N]> {
         *element = AnyRef::decode(&mut reader).ok()?;
     }
     Some(elements)
+}
+
+/// Adds the issuers of the last certificate that are in `pool`, without the authority at the end: the peer has it.
+fn complete(
+    chain: &mut Vec<CertificateDer<'static>>,
+    pool: &[CertificateDer<'static>],
+    provider: &CryptoProvider,
+) {
+    for _ in 0..MAXIMUM_ADDED {
+        let issuer = chain.last().and_then(|last| issuer(last, pool, provider));
+        match issuer {
+            Some(issuer) if !chain.contains(issuer) && !is_self_issued(issuer) => {
+                chain.push(issuer.clone());
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Returns the certificate of `pool` that has signed this one. Names alone do not tell: an authority that renews its
+/// key keeps its name.
+fn issuer<'a>(
+    certificate: &CertificateDer<'_>,
+    pool: &'a [CertificateDer<'static>],
+    provider: &CryptoProvider,
+) -> Option<&'a CertificateDer<'static>> {
+    let signed = legacy::signed_part(certificate)?;
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let signature = certificate.signature.as_bytes()?;
+    let has_signed = |candidate: Certificate| {
+        let candidate = candidate.tbs_certificate;
+        let key = candidate.subject_public_key_info.to_der().ok()?;
+        let key = SubjectPublicKeyInfoDer::from(key);
+        let key = RawPublicKeyEntity::try_from(&key).ok()?;
+        let mut algorithms = provider.signature_verification_algorithms.all.iter();
+        let is_signature =
+            algorithms.any(|algorithm| key.verify_signature(*algorithm, signed, signature).is_ok());
+        Some(is_signature && candidate.subject == certificate.tbs_certificate.issuer)
+    };
+    pool.iter().find(|candidate| {
+        let candidate = Certificate::from_der(candidate).ok();
+        candidate.and_then(has_signed).unwrap_or(false)
+    })
+}
+
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate)
+        .is_ok_and(|it| it.tbs_certificate.subject == it.tbs_certificate.issuer)
 }

@@ -60,7 +60,7 @@ impl TlsServer {
         let named = files::authorities(file, folder)?;
         let verifier = client_verifier(options, &named, &provider)?;
         let (certificate, key) = (&options.certificate, &options.key);
-        let own = OwnCertificate::read(certificate, key, Role::Server, &provider)?;
+        let own = OwnCertificate::read(certificate, key, &named, Role::Server, &provider)?;
         let warnings = own.warning(certificate).into_iter().collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))

@@ -1,0 +1,288 @@
+//! The files and settings of TLS as users of OpenSSL have them. They work with ours, or one line names the file that is
+//! at fault and what to do. Debian's mosquitto runs beside ours where it can tell what is right.
+
+use std::io::Write;
+use std::process::Command;
+
+use tests::{Broker, Finished, Issue, Kind, OpenSsl, Program, find, free_port};
+
+const ECDSA: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+const SERVER: Issue<'_> = Issue {
+    common_name: "server",
+    extensions: "subjectAltName=DNS:localhost",
+    has_expired: false,
+};
+const CLIENT: Issue<'_> = Issue {
+    common_name: "client",
+    extensions: "extendedKeyUsage=clientAuth",
+    has_expired: false,
+};
+
+/// The brokers that are there.
+fn kinds() -> Vec<Kind> {
+    let mosquitto = find("mosquitto").map(|_| Kind::Mosquitto);
+    [Kind::Rbroker].into_iter().chain(mosquitto).collect()
+}
+
+fn publish(port: u16, more: &str) -> Finished {
+    let options = format!("-h localhost -p {port} -t a -m x -q 1");
+    Program::new("rpub").args(&options).args(more).run()
+}
+
+/// Starts rbroker with a listener of these lines, which must fail, and returns the line.
+fn refuse(authority: &OpenSsl, lines: &str) -> String {
+    authority.write("conf", &format!("listener 0 127.0.0.1\n{lines}\n"));
+    let program = Program::new("rbroker").arg("-c");
+    let finished = program.arg(authority.path("conf")).run();
+    assert_eq!(finished.status, 3, "{finished:?}");
+    let line = finished.errors.lines().last().unwrap_or_default();
+    line.to_owned()
+}
+
+#[test]
+fn completes_the_chain_of_a_server() {
+    let Some(root) = OpenSsl::new("completes_the_chain_of_a_server", ECDSA) else {
+        return;
+    };
+    let between = root.intermediate("between");
+    let below = between.intermediate("below");
+    below.issue("server", SERVER);
+    let chain = [&below, &between, &root].map(|authority| authority.read("ca.crt"));
+    below.write("chain.pem", &chain.concat());
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in ["a.pem", "b.pem", "c.pem"].iter().zip(&chain) {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let rehash = Command::new("openssl")
+        .arg("rehash")
+        .arg(folder.path())
+        .status();
+    assert!(rehash.unwrap().success());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+    }
+    let trust = format!("--cafile {}", root.path("ca.crt").display());
+    let own = below.folder().display();
+    for kind in kinds() {
+        for authorities in [
+            format!("cafile {own}/chain.pem"),
+            format!("capath {}", folder.path().display()),
+        ] {
+            let settings =
+                format!("certfile {own}/server.crt\nkeyfile {own}/server.key\n{authorities}");
+            let broker = Broker::start_kind(kind, &settings);
+            let finished = publish(broker.port, &trust);
+            assert_eq!(
+                (finished.status, &*finished.errors),
+                (0, ""),
+                "{kind:?} {authorities}"
+            );
+        }
+    }
+    // Nothing is added that does not lead to the authority.
+    let settings = format!(
+        "certfile {own}/server.crt\nkeyfile {own}/server.key\ncafile {}",
+        root.path("ca.crt").display()
+    );
+    let broker = Broker::start(&settings);
+    assert_eq!(publish(broker.port, &trust).status, 1);
+}
+
+#[test]
+fn completes_the_chain_of_a_client() {
+    let Some(root) = OpenSsl::new("completes_the_chain_of_a_client", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    let between = root.intermediate("between");
+    between.issue("client", CLIENT);
+    between.write("both.pem", &(between.read("ca.crt") + &root.read("ca.crt")));
+    let (folder, own) = (root.folder().display(), between.folder().display());
+    let settings = format!(
+        "certfile {folder}/server.crt\nkeyfile {folder}/server.key\ncafile {folder}/ca.crt\nrequire_certificate true"
+    );
+    for kind in kinds() {
+        let broker = Broker::start_kind(kind, &settings);
+        let with = |authorities: &str| {
+            publish(
+                broker.port,
+                &format!("--cafile {authorities} --cert {own}/client.crt --key {own}/client.key"),
+            )
+        };
+        assert_eq!(with(&format!("{own}/both.pem")).status, 0, "{kind:?}");
+        // What is missing is nowhere.
+        assert_ne!(with(&format!("{folder}/ca.crt")).status, 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn chooses_the_issuer_whose_key_has_signed() {
+    let Some(root) = OpenSsl::new("chooses_the_issuer_whose_key_has_signed", ECDSA) else {
+        return;
+    };
+    // An authority that was renewed: the same name with two keys.
+    let (old, new) = (root.intermediate("between"), root.intermediate("between"));
+    new.issue("server", SERVER);
+    new.write(
+        "chain.pem",
+        &[&old, &new, &root].map(|it| it.read("ca.crt")).concat(),
+    );
+    let own = new.folder().display();
+    let settings =
+        format!("certfile {own}/server.crt\nkeyfile {own}/server.key\ncafile {own}/chain.pem");
+    let broker = Broker::start(&settings);
+    let finished = publish(
+        broker.port,
+        &format!("--cafile {}", root.path("ca.crt").display()),
+    );
+    assert_eq!(finished.status, 0, "{finished:?}");
+}
+
+#[test]
+fn names_the_file_that_is_at_fault() {
+    let Some(root) = OpenSsl::new("names_the_file_that_is_at_fault", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    root.make_key_with("other.key", ECDSA);
+    let folder = root.folder().display();
+    let with = |certificate: &str, key: &str| {
+        refuse(
+            &root,
+            &format!("certfile {folder}/{certificate}\nkeyfile {folder}/{key}"),
+        )
+    };
+    let line = with("server.crt", "other.key");
+    assert!(
+        line.contains("other.key' is not that of the certificate in '"),
+        "{line}"
+    );
+    root.write(
+        "broken.key",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
+    let line = with("server.crt", "broken.key");
+    assert!(line.contains("broken.key' is malformed"), "{line}");
+    root.write(
+        "broken.crt",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let line = with("broken.crt", "server.key");
+    assert!(line.contains("broken.crt' is malformed"), "{line}");
+    for (name, options, words) in [
+        (
+            "p521",
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-521",
+            "ECDSA on the curve P-521",
+        ),
+        ("pss", "-algorithm RSA-PSS", "RSA-PSS"),
+        (
+            "short",
+            "-algorithm RSA -pkeyopt rsa_keygen_bits:1024",
+            "RSA of 1024 bits",
+        ),
+        ("ed448", "-algorithm ED448", "Ed448"),
+    ] {
+        root.make_key_with(&format!("{name}.key"), options);
+        root.issue(name, SERVER);
+        let line = with(&format!("{name}.crt"), &format!("{name}.key"));
+        let words = format!(
+            "{name}.key' cannot be used: {words} is not supported (make one with 'openssl genpkey"
+        );
+        assert!(line.contains(&words), "{line}");
+        let own = format!(
+            "--cafile {folder}/ca.crt --cert {folder}/{name}.crt --key {folder}/{name}.key"
+        );
+        let finished = publish(free_port(), &own);
+        assert!(finished.errors.contains(&words), "{finished:?}");
+    }
+}
+
+#[test]
+fn takes_cipher_lists_of_openssl() {
+    let Some(root) = OpenSsl::new("takes_cipher_lists_of_openssl", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    let folder = root.folder().display();
+    let trust = format!("--cafile {folder}/ca.crt");
+    for kind in kinds() {
+        for list in [
+            "HIGH",
+            "DEFAULT:!aNULL:!MD5",
+            "ECDHE+AESGCM",
+            "HIGH:!CHACHA20:@STRENGTH",
+        ] {
+            let settings = format!(
+                "certfile {folder}/server.crt\nkeyfile {folder}/server.key\nciphers {list}"
+            );
+            let broker = Broker::start_kind(kind, &settings);
+            assert_eq!(publish(broker.port, &trust).status, 0, "{kind:?} {list}");
+            let finished = publish(broker.port, &format!("{trust} --ciphers {list}"));
+            assert_eq!(finished.status, 0, "{kind:?} {list} {finished:?}");
+        }
+    }
+    let line = refuse(
+        &root,
+        &format!("certfile {folder}/server.crt\nkeyfile {folder}/server.key\nciphers AES256-SHA"),
+    );
+    assert!(
+        line.contains("no cipher suite of 'AES256-SHA' is known (DEFAULT and"),
+        "{line}"
+    );
+}
+
+#[test]
+fn legacy_certificates_work_with_tls_1_2() {
+    let Some(root) = OpenSsl::new("legacy_certificates_work_with_tls_1_2", ECDSA) else {
+        return;
+    };
+    for kind in [ECDSA, "-algorithm RSA", "-algorithm ED25519"] {
+        let old = Issue {
+            common_name: "localhost",
+            ..Issue::default()
+        };
+        root.make_key_with("old.key", kind);
+        root.issue("old", old);
+        let folder = root.folder().display();
+        let settings = format!(
+            "certfile {folder}/old.crt\nkeyfile {folder}/old.key\ncafile {folder}/ca.crt\nrequire_certificate true"
+        );
+        let broker = Broker::start(&settings);
+        broker.wait_for_log("old.crt' is of X.509 version 1, has its host in the common name only");
+        let own =
+            format!("-tls1_2 -cert {folder}/old.crt -key {folder}/old.key -CAfile {folder}/ca.crt");
+        // openssl as a client of version 1.2, which sends CONNECT.
+        let (client, mut input) = Program::new("openssl")
+            .args(&format!(
+                "s_client -quiet {own} -connect 127.0.0.1:{} -verify_return_error",
+                broker.port
+            ))
+            .start_with_input();
+        input
+            .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x0a\x00\x01o")
+            .unwrap();
+        broker.wait_for_log(" as o (");
+        drop((input, client));
+        // openssl as a server of version 1.2, which verifies the client and knows no MQTT.
+        let port = free_port();
+        let (server, input) = Program::new("openssl")
+            .args(&format!(
+                "s_server {own} -accept 127.0.0.1:{port} -Verify 3 -verify_return_error"
+            ))
+            .start_with_input();
+        server.wait_for_output("ACCEPT");
+        let client = Program::new("rpub")
+            .args(&format!(
+                "-h localhost -p {port} -t a -m x --cafile {folder}/ca.crt"
+            ))
+            .args(&format!("--cert {folder}/old.crt --key {folder}/old.key"))
+            .start();
+        client.wait_for_error("certificate of the server is of X.509 version 1, has its host in");
+        server.wait_for_output("CIPHER is ECDHE-");
+        drop((input, client));
+    }
+}
