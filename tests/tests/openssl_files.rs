@@ -142,6 +142,57 @@ fn chooses_the_issuer_whose_key_has_signed() {
 }
 
 #[test]
+fn reads_the_forms_of_certificate_files_that_openssl_reads() {
+    let Some(root) = OpenSsl::new("reads_the_forms_of_certificate_files", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    let folder = root.folder().display();
+    let text = root.read("ca.crt");
+    root.write("bom.pem", &format!("\u{feff}{text}"));
+    root.write("dos.pem", &text.replace('\n', "\r\n"));
+    root.write("comment.pem", &format!("# authority\n\u{feff}{text}"));
+    root.write("old.pem", &text.replace("CERTIFICATE", "X509 CERTIFICATE"));
+    root.run("x509 -in ca.crt -trustout -setalias mine -out trusted.pem");
+    assert!(
+        root.read("trusted.pem")
+            .contains("BEGIN TRUSTED CERTIFICATE")
+    );
+    let settings = format!("certfile {folder}/server.crt\nkeyfile {folder}/server.key");
+    let broker = Broker::start(&settings);
+    // A byte order mark in the middle, from files that were joined, is ours alone.
+    for (name, is_theirs) in [
+        ("bom.pem", true),
+        ("dos.pem", true),
+        ("comment.pem", false),
+        ("old.pem", true),
+        ("trusted.pem", true),
+    ] {
+        let trust = format!("--cafile {folder}/{name}");
+        let finished = publish(broker.port, &trust);
+        assert_eq!(finished.status, 0, "{name}: {finished:?}");
+        if is_theirs && find("mosquitto_pub").is_some() {
+            let theirs = Program::new("mosquitto_pub")
+                .args(&format!(
+                    "-h localhost -p {} -t a -m x -q 1 {trust}",
+                    broker.port
+                ))
+                .run();
+            assert_eq!(theirs.status, 0, "{name}: {theirs:?}");
+        }
+    }
+    // A certificate that is trusted for some uses is not trusted for all.
+    for limit in ["-addtrust emailProtection", "-addreject serverAuth"] {
+        root.run(&format!("x509 -in ca.crt {limit} -out limited.pem"));
+        let finished = publish(broker.port, &format!("--cafile {folder}/limited.pem"));
+        assert_eq!(finished.status, 1, "{finished:?}");
+        let words =
+            "limited.pem' is trusted for some uses only, which is not supported ('openssl x509 -in";
+        assert!(finished.errors.contains(words), "{finished:?}");
+    }
+}
+
+#[test]
 fn names_the_file_that_is_at_fault() {
     let Some(root) = OpenSsl::new("names_the_file_that_is_at_fault", ECDSA) else {
         return;

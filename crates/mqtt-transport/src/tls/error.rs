@@ -57,6 +57,8 @@ pub enum TlsSetupError {
         /// The file of the certificate.
         certificate: PathBuf,
     },
+    /// An authority that is trusted for some uses only.
+    RestrictedAuthority(PathBuf),
     /// No certificate authority is known.
     NoAuthorities,
     /// A server that requires certificates of its clients knows no authority.
@@ -407,6 +409,14 @@ impl fmt::Display for TlsSetupError {
             Self::OtherKey { key, certificate } => {
                 let (key, certificate) = (key.display(), certificate.display());
                 write!(f, "the key in '{key}' is not that of the certificate in '{certificate}'")
+            }
+            Self::RestrictedAuthority(path) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "a certificate in '{path}' is trusted for some uses only, which is not supported \
+                     ('openssl x509 -in {path} -out NEW' trusts it for all)"
+                )
             }
             Self::Malformed(path, what) => {
                 write!(f, "there is no {what} in PEM form in '{}'", path.display())

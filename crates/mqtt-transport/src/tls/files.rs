@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use super::TlsSetupError;
 
@@ -13,7 +15,12 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let all: Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_slice_iter(&text).collect();
     let all = all.map_err(|error| malformed(path, error, "certificate"))?;
-    not_empty(path, all, "certificate")
+    let all = not_empty(path, all, "certificate")?;
+    let restricted = || TlsSetupError::RestrictedAuthority(path.to_owned());
+    let all = all
+        .into_iter()
+        .map(|der| without_trust(der).ok_or_else(restricted));
+    all.collect()
 }
 
 /// Reads the private key of a file.
@@ -73,13 +80,61 @@ pub(super) fn authorities(
     Ok(all)
 }
 
-/// Reads a file.
+/// Reads a file in PEM form as OpenSSL understands it: lines may begin with a byte order mark, which editors on Windows
+/// write, and certificates may have one of two other labels.
 fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
-    std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))
+    let text = std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+        let label = LABELS.iter().find(|(theirs, _)| line.starts_with(theirs));
+        label.map_or(line, |(_, ours)| *ours)
+    });
+    Ok(lines.collect::<Vec<_>>().concat())
 }
 
+/// Labels of certificates that the parser does not know.
+const LABELS: [(&[u8], &[u8]); 4] = [
+    (b"-----BEGIN TRUSTED CERTIFICATE-----", BEGIN),
+    (b"-----END TRUSTED CERTIFICATE-----", END),
+    (b"-----BEGIN X509 CERTIFICATE-----", BEGIN),
+    (b"-----END X509 CERTIFICATE-----", END),
+];
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----\n";
+const END: &[u8] = b"-----END CERTIFICATE-----\n";
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const LIST: &str = "list of revoked certificates";
+
+/// Cuts off what OpenSSL writes behind a certificate with the label TRUSTED CERTIFICATE: a name, and the uses that the
+/// certificate is trusted for. Returns `None` if there are such uses: trusting it for all would be too much.
+fn without_trust(certificate: CertificateDer<'static>) -> Option<CertificateDer<'static>> {
+    let Ok((length, trust)) = split(&certificate) else {
+        return Some(certificate); // malformed, which its user finds
+    };
+    if trust.is_empty() {
+        return Some(certificate);
+    }
+    let trust = AnyRef::from_der(trust).ok()?;
+    let limits_uses = matches!(trust.value().first(), Some(&(TRUSTED_USES | REJECTED_USES)));
+    let is_limited = trust.tag() != Tag::Sequence || limits_uses;
+    (!is_limited).then(|| {
+        certificate
+            .get(..length)
+            .unwrap_or_default()
+            .to_vec()
+            .into()
+    })
+}
+
+/// Returns the length of the first element, and what comes after it.
+fn split(bytes: &[u8]) -> x509_cert::der::Result<(usize, &[u8])> {
+    let mut reader = SliceReader::new(bytes)?;
+    let length = reader.tlv_bytes()?.len();
+    Ok((length, bytes.get(length..).unwrap_or_default()))
+}
+
+const TRUSTED_USES: u8 = 0x30;
+const REJECTED_USES: u8 = 0xA0;
 
 fn not_empty<T>(path: &Path, all: Vec<T>, what: &'static str) -> Result<Vec<T>, TlsSetupError> {
     match all.is_empty() {
