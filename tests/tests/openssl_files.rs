@@ -287,6 +287,27 @@ fn takes_cipher_lists_of_openssl() {
 }
 
 #[test]
+fn warns_of_settings_that_have_no_effect() {
+    let Some(root) = OpenSsl::new("warns_of_settings_that_have_no_effect", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    let folder = root.folder().display();
+    let broker = Broker::start(&format!(
+        "certfile {folder}/server.crt\nkeyfile {folder}/server.key\ntls_version tlsv1.1\ndhparamfile {folder}/dh.pem"
+    ));
+    broker.wait_for_log("Warning: TLS 1.1 is not supported, so TLS 1.2 is the lowest version");
+    broker.wait_for_log("dh.pem' has no effect");
+    let trust = format!("--cafile {folder}/ca.crt --tls-version tlsv1.1");
+    let finished = publish(broker.port, &trust);
+    assert_eq!(finished.status, 0, "{finished:?}");
+    let line =
+        "Warning: TLS 1.1 is not supported, so TLS 1.2 is the lowest version (name tlsv1.2).\n";
+    assert_eq!(finished.errors, line);
+    assert_eq!(publish(broker.port, &format!("{trust} --quiet")).errors, "");
+}
+
+#[test]
 fn legacy_certificates_work_with_tls_1_2() {
     let Some(root) = OpenSsl::new("legacy_certificates_work_with_tls_1_2", ECDSA) else {
         return;

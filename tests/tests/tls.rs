@@ -318,7 +318,7 @@ fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
             "no cipher suite of 'none' is known",
         ),
         (
-            "--cafile {}/ca.crt --tls-version tlsv1.1",
+            "--cafile {}/ca.crt --tls-version tlsv1",
             "check the options are valid.",
         ),
     ] {

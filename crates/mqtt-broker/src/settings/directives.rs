@@ -245,8 +245,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     }),
     line("tls_version", |r, l| {
         let version = TlsVersion::parse(l.value());
-        let wrong = || l.wrong("tlsv1.2 or tlsv1.3");
+        let wrong = || l.wrong("tlsv1.1, tlsv1.2 or tlsv1.3");
         r.tls(l.name)?.version = Some(version.ok_or_else(wrong)?);
+        Ok(())
+    }),
+    line("dhparamfile", |r, l| {
+        r.tls(l.name)?.dh_parameters = Some(l.rest.into());
         Ok(())
     }),
     line("use_identity_as_username", |r, l| {

@@ -64,10 +64,6 @@ const OTHERS: &[(&str, &str)] = &[
         "'acl_file' with 'pattern' and %c says what a client may do.",
     ),
     (
-        "dhparamfile",
-        "keys are agreed on with elliptic curves, which need none.",
-    ),
-    (
         "disable_client_cert_date_checks",
         "certificates that have expired are not accepted.",
     ),

@@ -311,7 +311,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--tls-version",
             "version",
-            "Lowest version of TLS: tlsv1.2 or tlsv1.3 [tlsv1.2]",
+            "Lowest version of TLS: tlsv1.2 or tlsv1.3; tlsv1.1 means tlsv1.2 [tlsv1.2]",
             |s: &mut S, v| {
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {

@@ -77,7 +77,7 @@ impl TlsClient {
             .map_err(TlsSetupError::Rustls)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> = TlsVersion::warning(options.version).into_iter().collect();
         let mut config = match (&options.certificate, &options.key) {
             (Some(certificate), Some(key)) => {
                 let own = OwnCertificate::read(certificate, key, &named, Role::Client, &provider)?;

@@ -38,6 +38,8 @@ pub struct TlsServerOptions {
     pub version: Option<TlsVersion>,
     /// Cipher suites of TLS 1.2, as a list of OpenSSL's.
     pub ciphers: Option<String>,
+    /// A file with parameters of Diffie-Hellman. It has no effect but a warning: there are only elliptic curves.
+    pub dh_parameters: Option<PathBuf>,
 }
 
 /// A server's TLS, ready for connections; cheap to clone.
@@ -61,7 +63,12 @@ impl TlsServer {
         let verifier = client_verifier(options, &named, &provider)?;
         let (certificate, key) = (&options.certificate, &options.key);
         let own = OwnCertificate::read(certificate, key, &named, Role::Server, &provider)?;
-        let warnings = own.warning(certificate).into_iter().collect();
+        let mut warnings: Vec<_> = TlsVersion::warning(options.version).into_iter().collect();
+        warnings.extend(own.warning(certificate));
+        warnings.extend(options.dh_parameters.as_deref().map(|file| {
+            let file = file.display();
+            format!("dhparamfile '{file}' has no effect, as keys are agreed on with elliptic curves (remove the line)")
+        }));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?
@@ -74,7 +81,7 @@ impl TlsServer {
         Ok(Self {
             config: Arc::new(config),
             revoked: options.revoked.as_deref().map(Arc::from),
-            warnings,
+            warnings: warnings.into(),
         })
     }
 
