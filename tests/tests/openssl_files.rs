@@ -358,3 +358,51 @@ fn legacy_certificates_work_with_tls_1_2() {
         drop((input, client));
     }
 }
+
+#[test]
+fn rbroker_logs_the_secrets_of_connections() {
+    let Some(root) = OpenSsl::new("rbroker_logs_the_secrets_of_connections", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    let folder = root.folder().display();
+    let port = free_port();
+    let lines = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\ncontrol_socket none\ncertfile {folder}/server.crt\n\
+         keyfile {folder}/server.key\n"
+    );
+    root.write("conf", &lines);
+    let keys = root.path("keys");
+    let broker = Program::new("rbroker")
+        .arg("-c")
+        .arg(root.path("conf"))
+        .arg("--tls-keylog")
+        .arg(&keys)
+        .start();
+    broker.wait_for_error("running");
+    assert_eq!(
+        publish(port, &format!("--cafile {folder}/ca.crt")).status,
+        0
+    );
+    let secrets = std::fs::read_to_string(&keys).unwrap();
+    assert!(secrets.contains("SERVER_TRAFFIC_SECRET_0 "), "{secrets}");
+    #[cfg(unix)]
+    {
+        let data = std::fs::metadata(&keys).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&data.permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    root.write("plain", &format!("listener {port} 127.0.0.1\n"));
+    let finished = Program::new("rbroker")
+        .arg("-c")
+        .arg(root.path("plain"))
+        .args("--tls-keylog keys")
+        .run();
+    assert_eq!(finished.status, 3, "{finished:?}");
+    assert!(
+        finished
+            .errors
+            .contains("--tls-keylog needs a listener with TLS"),
+        "{finished:?}"
+    );
+}

@@ -35,6 +35,7 @@ struct Typed {
     daemon: bool,
     test_config: bool,
     trace: Option<Form>,
+    key_log: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -103,6 +104,16 @@ fn program() -> Program<Typed> {
                         "Print each packet as it goes, decoded; as JSON with --trace=json",
                         |s: &mut Typed, v| {
                             s.trace = Some(Form::parse(v)?);
+                            Ok(())
+                        },
+                    ),
+                    value(
+                        "",
+                        "--tls-keylog",
+                        "file",
+                        "File that the secrets of TLS connections are appended to, for tools that look into them",
+                        |s: &mut Typed, v| {
+                            s.key_log = Some(v.into());
                             Ok(())
                         },
                     ),
@@ -266,6 +277,17 @@ impl Typed {
             }
             None => Settings::new(),
         };
+        if let Some(path) = &self.key_log {
+            let listeners = settings.listeners.iter_mut();
+            let mut with_tls = listeners
+                .filter_map(|listener| listener.tls.as_mut())
+                .peekable();
+            if with_tls.peek().is_none() {
+                let text = "--tls-keylog needs a listener with TLS (certfile and keyfile).";
+                return Err(Failure::usage(text).with_status(Status::Configuration));
+            }
+            with_tls.for_each(|tls| tls.key_log = Some(path.clone()));
+        }
         if let Some(folder) = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION") {
             settings.persistence_location = folder.into();
         }

@@ -11,6 +11,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::authorities::Authorities;
+use super::key_log::KeyLogFile;
 use super::legacy::Role;
 use super::own::OwnCertificate;
 use super::path::PathVerifier;
@@ -40,6 +41,8 @@ pub struct TlsServerOptions {
     pub ciphers: Option<String>,
     /// A file with parameters of Diffie-Hellman. It has no effect but a warning: there are only elliptic curves.
     pub dh_parameters: Option<PathBuf>,
+    /// A file that the secrets of connections are appended to.
+    pub key_log: Option<PathBuf>,
 }
 
 /// A server's TLS, ready for connections; cheap to clone.
@@ -74,6 +77,9 @@ impl TlsServer {
             .map_err(TlsSetupError::Rustls)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified)));
+        if let Some(path) = &options.key_log {
+            config.key_log = Arc::new(KeyLogFile::open(path)?);
+        }
         if options.revoked.is_some() {
             // A resumed session is not verified again, so a list that expires meanwhile would not be noticed.
             config.session_storage = Arc::new(NoServerSessionStorage {});
