@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
-use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode, SliceReader};
 
 use super::revocation::RevocationError;
+use super::words::{Algorithm, Problem, words};
 
 /// Why a TLS connection failed.
 #[derive(Debug, Clone)]
@@ -142,6 +141,7 @@ impl fmt::Display for TlsError {
                     words(what)
                 )
             }
+            rustls::Error::General(text) => write!(f, "TLS failed ({text})"),
             error => write!(f, "TLS failed ({})", words(error)),
         }
     }
@@ -172,17 +172,13 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
             expected,
             presented,
         } => {
-            if presented.is_empty() {
-                let expected = expected.to_str();
-                return write!(f, "the certificate is not for {expected}: it names no host");
-            }
-            let presented: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
-            let presented = presented.join(", ");
+            let presented = presented.iter().filter_map(|name| host(name));
+            let presented = presented.collect::<Vec<_>>().join(", ");
             let expected = expected.to_str();
-            write!(
-                f,
-                "the certificate is not for {expected}, but for {presented}"
-            )
+            match presented.is_empty() {
+                true => write!(f, "the certificate is not for {expected}: it names no host"),
+                false => write!(f, "the certificate is not for {expected}, but for {presented}"),
+            }
         }
         CertificateError::BadEncoding => f.write_str("the certificate is malformed"),
         CertificateError::BadSignature => f.write_str(
@@ -219,128 +215,14 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
     }
 }
 
-/// The words of a variant's name: `HandshakeNotComplete` becomes `handshake not complete`. Its fields are left out.
-fn words(error: &impl fmt::Debug) -> String {
-    let text = format!("{error:?}");
-    let end = text
-        .find(|c: char| !c.is_ascii_alphanumeric())
-        .unwrap_or(text.len());
-    let mut words = String::new();
-    for (index, c) in text.char_indices().take_while(|(index, _)| *index < end) {
-        if c.is_ascii_uppercase() && index > 0 {
-            words.push(' ');
-        }
-        words.push(c.to_ascii_lowercase());
-    }
-    words
-}
-
-/// The reason why webpki rejects a certificate or a revocation list, as the end of a sentence about it.
-pub(super) struct Problem<'a>(pub(super) &'a webpki::Error);
-
-impl fmt::Display for Problem<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use webpki::Error as E;
-        f.write_str(match self.0 {
-            E::BadDer | E::BadDerTime | E::TrailingData(_) => "is malformed",
-            E::UnsupportedCertVersion => {
-                "is not of X.509 version 3, which is accepted only if it has no extensions and its authority is \
-                 named (--cafile, --capath, cafile, capath)"
-            }
-            E::CaUsedAsEndEntity => {
-                "is marked as an authority (CA:TRUE), which is accepted only if the authority that signed it is \
-                 named (--cafile, --capath, cafile, capath)"
-            }
-            E::EndEntityUsedAsCa => "is signed by a certificate that is not an authority's (CA:FALSE)",
-            E::PathLenConstraintViolated => {
-                "is signed by more authorities, one under the other, than one of them allows (pathlen)"
-            }
-            E::NameConstraintViolation => {
-                "has a name for which its authority may not sign (nameConstraints)"
-            }
-            E::UnsupportedCriticalExtension => "has a critical extension that is not supported",
-            E::MalformedExtensions | E::ExtensionValueInvalid => "has malformed extensions",
-            E::SignatureAlgorithmMismatch => "names two signature algorithms",
-            E::InvalidCrlSignatureForPublicKey => "is not signed by the authority that it names",
-            E::IssuerNotCrlSigner => {
-                "is of an authority that may not sign such lists (its keyUsage has no cRLSign)"
-            }
-            E::UnsupportedCrlVersion => {
-                "is of version 1 (write one of version 2, with 'openssl ca -gencrl -crlexts SECTION')"
-            }
-            E::UnsupportedDeltaCrl => "has changes to another list only",
-            E::UnsupportedIndirectCrl => "is about certificates of other authorities",
-            error => return write!(f, "is not supported ({})", words(error)),
-        })
-    }
-}
-
-/// The name of an algorithm, whose identifier is in DER.
-pub(super) struct Algorithm<'a>(pub(super) &'a [u8]);
-
-impl Algorithm<'_> {
-    /// Returns `true` for RSA keys, which are supported in some sizes only.
-    pub(super) fn is_rsa(&self) -> bool {
-        self.identifiers().first().is_some_and(|id| id == RSA)
-    }
-
-    /// Returns the identifiers of the algorithm and of its curve, if it has one.
-    fn identifiers(&self) -> Vec<String> {
-        let Ok(mut reader) = SliceReader::new(self.0) else {
-            return Vec::new();
-        };
-        let identifiers = std::iter::from_fn(|| ObjectIdentifier::decode(&mut reader).ok());
-        identifiers.map(|id| id.to_string()).collect()
-    }
-}
-
-impl fmt::Display for Algorithm<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let identifiers = self.identifiers();
-        // The name of a curve says more than that there is one.
-        let names = identifiers.iter().rev();
-        let name = |id: &String| ALGORITHMS.iter().find(|(known, _)| known == id);
-        match (names.filter_map(name).next(), identifiers.first()) {
-            (Some((_, name)), _) => f.write_str(name),
-            (None, Some(id)) => write!(f, "the algorithm {id}"),
-            (None, None) => f.write_str("an unknown algorithm"),
-        }
-    }
-}
-
-const RSA: &str = "1.2.840.113549.1.1.1";
-
-const ALGORITHMS: &[(&str, &str)] = &[
-    (RSA, "RSA"),
-    ("1.2.840.113549.1.1.4", "RSA and MD5"),
-    ("1.2.840.113549.1.1.5", "RSA and SHA-1"),
-    ("1.2.840.113549.1.1.10", "RSA-PSS"),
-    ("1.2.840.113549.1.1.14", "RSA and SHA-224"),
-    ("1.2.840.10040.4.1", "DSA"),
-    ("1.2.840.10045.2.1", "ECDSA"),
-    ("1.2.840.10045.4.1", "ECDSA and SHA-1"),
-    ("1.2.840.10045.4.3.1", "ECDSA and SHA-224"),
-    ("1.2.840.10045.4.3.4", "ECDSA and SHA-512"),
-    ("1.3.132.0.35", "ECDSA on the curve P-521"),
-    ("1.3.132.0.10", "ECDSA on the curve secp256k1"),
-    ("1.3.36.3.3.2.8.1.1.7", "ECDSA on the curve brainpoolP256r1"),
-    (
-        "1.3.36.3.3.2.8.1.1.11",
-        "ECDSA on the curve brainpoolP384r1",
-    ),
-    (
-        "1.3.36.3.3.2.8.1.1.13",
-        "ECDSA on the curve brainpoolP512r1",
-    ),
-    ("1.3.101.113", "Ed448"),
-];
-
-/// A name of a certificate without what rustls writes around it: `DnsName("example.org")`.
-fn plain_name(name: &str) -> &str {
-    let quoted = name.strip_prefix("DnsName(\"");
-    quoted
-        .and_then(|quoted| quoted.strip_suffix("\")"))
-        .unwrap_or(name)
+/// Returns the host in a name of a certificate, which webpki writes as `DnsName("example.org")`. Other names, such as
+/// those of people, are none.
+fn host(name: &str) -> Option<&str> {
+    let host = name
+        .strip_prefix("DnsName(\"")
+        .and_then(|rest| rest.strip_suffix("\")"));
+    host.or_else(|| name.strip_prefix("IpAddress(")?.strip_suffix(')'))
+        .or_else(|| (!name.contains('(')).then_some(name))
 }
 
 fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -440,3 +322,6 @@ impl fmt::Display for TlsSetupError {
 }
 
 impl std::error::Error for TlsSetupError {}
+
+#[cfg(test)]
+mod tests;

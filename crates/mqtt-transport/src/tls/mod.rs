@@ -14,6 +14,7 @@ mod path;
 mod revocation;
 mod server;
 mod verifier;
+mod words;
 
 pub use client::{TlsClient, TlsClientOptions};
 pub use error::{TlsError, TlsSetupError};

@@ -11,8 +11,8 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, UintRef};
 use x509_cert::der::{Decode, Encode, SliceReader};
 
-use super::error::Algorithm;
 use super::legacy::{self, LegacyCertificate, Outdated, Role};
+use super::words::Algorithm;
 use super::{TlsSetupError, files};
 
 /// Maximum number of certificates that are added to a chain, as webpki follows no more.

@@ -18,8 +18,8 @@ use webpki::{
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::error::Problem;
 use super::path::PathVerifier;
+use super::words::Problem;
 use super::{TlsSetupError, files};
 
 /// The lists of a file.
