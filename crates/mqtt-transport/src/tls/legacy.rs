@@ -330,8 +330,11 @@ impl fmt::Display for Outdated {
         };
         write!(
             f,
-            "; other programs may reject it (make a new one with 'openssl x509 -req … -extfile FILE', where FILE has \
-             the line '{line}')"
+            "; other programs may reject it (make a new one with 'openssl x509 -req ... -extfile FILE', where FILE has \
+             the lines 'basicConstraints=CA:FALSE' and '{line}')"
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,8 @@ impl PathVerifier {
                     return Err(CertificateError::InvalidPurpose.into());
                 }
                 // For authorities of the system the certificate is not rewritten.
-                Err(webpki::Error::UnknownIssuer) if self.authorities.has_others() => {}
+                Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey)
+                    if self.authorities.has_others() => {}
                 result => return result.map_err(tls_error),
             }
         }
