@@ -406,3 +406,34 @@ fn rbroker_logs_the_secrets_of_connections() {
         "{finished:?}"
     );
 }
+
+#[test]
+fn asks_for_certificates_only_if_they_are_required_or_identify_clients() {
+    let Some(root) = OpenSsl::new("asks_for_certificates_only_if", ECDSA) else {
+        return;
+    };
+    root.issue("server", SERVER);
+    root.issue("client", CLIENT);
+    let foreign = OpenSsl::new("foreign", ECDSA).unwrap();
+    foreign.issue("client", CLIENT);
+    let folder = root.folder().display();
+    let settings = format!(
+        "certfile {folder}/server.crt\nkeyfile {folder}/server.key\ncafile {folder}/ca.crt"
+    );
+    let status = |broker: &Broker, own: &OpenSsl| {
+        let own = own.folder().display();
+        let own = format!("--cert {own}/client.crt --key {own}/client.key");
+        publish(broker.port, &format!("--cafile {folder}/ca.crt {own}")).status
+    };
+    for kind in kinds() {
+        let broker = Broker::start_kind(kind, &settings);
+        assert_eq!(status(&broker, &foreign), 0, "{kind:?}");
+        assert_eq!(status(&broker, &root), 0, "{kind:?}");
+        let broker = Broker::start_kind(kind, &format!("{settings}\nrequire_certificate true"));
+        assert_ne!(status(&broker, &foreign), 0, "{kind:?}");
+        assert_eq!(status(&broker, &root), 0, "{kind:?}");
+    }
+    let broker = Broker::start(&format!("{settings}\nuse_identity_as_username true"));
+    assert_ne!(status(&broker, &foreign), 0);
+    assert_eq!(status(&broker, &root), 0);
+}

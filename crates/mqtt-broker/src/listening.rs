@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mqtt_transport::{Door, Listener, TlsServer};
+use mqtt_transport::{Door, Listener, TlsServer, TlsServerOptions};
 
 use crate::{EVENTS, ListenerSettings, ServerError};
 
@@ -52,7 +52,11 @@ pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
 pub(crate) fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
     let mut door = Door::default();
     if let Some(options) = &listener.tls {
-        let tls = TlsServer::new(options).map_err(ServerError::Tls)?;
+        let options = TlsServerOptions {
+            identifies_clients: listener.identity.is_some(),
+            ..options.clone()
+        };
+        let tls = TlsServer::new(&options).map_err(ServerError::Tls)?;
         for warning in tls.warnings() {
             log::warn!(target: EVENTS, "Warning: {warning}.");
         }

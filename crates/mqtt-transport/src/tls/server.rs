@@ -33,6 +33,8 @@ pub struct TlsServerOptions {
     pub ca_path: Option<PathBuf>,
     /// Whether a client has to show a certificate.
     pub require_certificate: bool,
+    /// Set if certificates identify clients: a client is asked for its certificate, but may have none.
+    pub identifies_clients: bool,
     /// A file with the certificates that are revoked.
     pub revoked: Option<PathBuf>,
     /// The lowest version.
@@ -108,12 +110,14 @@ fn client_verifier(
     named: &[CertificateDer<'static>],
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
+    // As with mosquitto, 'cafile' alone is no reason to ask: the client may have a certificate for another server, which
+    // would be rejected here.
+    if !options.require_certificate && !options.identifies_clients {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    }
     let authorities = Authorities::new(named, &[]);
     if authorities.is_empty() {
-        return match options.require_certificate {
-            true => Err(TlsSetupError::NoClientAuthorities),
-            false => Ok(WebPkiClientVerifier::no_client_auth()),
-        };
+        return Err(TlsSetupError::NoClientAuthorities);
     }
     let lists = options.revoked.as_deref().map(RevocationLists::read);
     let names = authorities.names();
