@@ -246,7 +246,7 @@ fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::R
         AlertDescription::ProtocolVersion => "it speaks no version of TLS in common",
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             "it has no cipher suite in common, or wants a certificate, or its own has a key that is not supported here \
-             (such as ECDSA on the curve P-521, or RSA-PSS)"
+             (such as RSA-PSS)"
         }
         AlertDescription::NoApplicationProtocol => "it does not know the protocol of --tls-alpn",
         AlertDescription::Unknown(number) => {

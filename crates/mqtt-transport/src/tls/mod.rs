@@ -4,6 +4,7 @@
 mod authorities;
 mod ciphers;
 mod client;
+mod curves;
 mod error;
 mod files;
 mod identity;

@@ -11,6 +11,7 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, UintRef};
 use x509_cert::der::{Decode, Encode, SliceReader};
 
+use super::curves;
 use super::legacy::{self, LegacyCertificate, Outdated, Role};
 use super::words::Algorithm;
 use super::{TlsSetupError, files};
@@ -143,7 +144,8 @@ fn issuer<'a>(
         let key = candidate.subject_public_key_info.to_der().ok()?;
         let key = SubjectPublicKeyInfoDer::from(key);
         let key = RawPublicKeyEntity::try_from(&key).ok()?;
-        let mut algorithms = provider.signature_verification_algorithms.all.iter();
+        let algorithms = provider.signature_verification_algorithms.all.iter();
+        let mut algorithms = algorithms.chain(curves::MORE.all);
         let is_signature =
             algorithms.any(|algorithm| key.verify_signature(*algorithm, signed, signature).is_ok());
         Some(is_signature && candidate.subject == certificate.tbs_certificate.issuer)

@@ -13,12 +13,14 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 
 use super::authorities::Authorities;
+use super::curves;
 use super::legacy::{LegacyCertificate, Role};
 
-/// Authorities, and the algorithms with which they may sign.
+/// Authorities, and the algorithms with which they and their peers may sign.
 #[derive(Debug)]
 pub(super) struct PathVerifier {
     authorities: Authorities,
+    /// The algorithms of rustls's provider, which are not all that there are.
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -98,8 +100,8 @@ impl PathVerifier {
         ) -> Result<(), webpki::Error>,
     ) -> Result<(), Error> {
         if let Some(legacy) = LegacyCertificate::read(certificate, role) {
-            let algorithms = self.algorithms.all.iter();
-            let algorithms = algorithms.map(|algorithm| legacy.over_original(*algorithm));
+            let algorithms = self.algorithms();
+            let algorithms = algorithms.map(|algorithm| legacy.over_original(algorithm));
             let algorithms: Vec<_> = algorithms.collect();
             let algorithms = algorithms.iter().map(|algorithm| algorithm as _);
             let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = algorithms.collect();
@@ -115,9 +117,26 @@ impl PathVerifier {
                 result => return result.map_err(tls_error),
             }
         }
+        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
+            self.algorithms().map(|algorithm| algorithm as _).collect();
         EndEntityCert::try_from(certificate)
-            .and_then(|leaf| check(&leaf, self.algorithms.all, self.authorities.all()))
+            .and_then(|leaf| check(&leaf, &algorithms, self.authorities.all()))
             .map_err(tls_error)
+    }
+
+    /// Returns the algorithms with which an authority may sign.
+    fn algorithms(&self) -> impl Iterator<Item = &'static dyn SignatureVerificationAlgorithm> {
+        let more = curves::MORE.all.iter();
+        self.algorithms.all.iter().chain(more).copied()
+    }
+
+    /// Returns the algorithms among which the one for signatures of this kind is.
+    fn algorithms_of(&self, scheme: SignatureScheme) -> &WebPkiSupportedAlgorithms {
+        let more = &curves::MORE;
+        match more.mapping.iter().any(|(known, _)| *known == scheme) {
+            true => more,
+            false => &self.algorithms,
+        }
     }
 
     /// Verifies a signature of the handshake in TLS 1.2.
@@ -128,7 +147,8 @@ impl PathVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         with_readable(certificate, |certificate| {
-            verify_tls12_signature(message, certificate, signature, &self.algorithms)
+            let algorithms = self.algorithms_of(signature.scheme);
+            verify_tls12_signature(message, certificate, signature, algorithms)
         })
     }
 
@@ -140,13 +160,16 @@ impl PathVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         with_readable(certificate, |certificate| {
-            verify_tls13_signature(message, certificate, signature, &self.algorithms)
+            let algorithms = self.algorithms_of(signature.scheme);
+            verify_tls13_signature(message, certificate, signature, algorithms)
         })
     }
 
     /// Returns the algorithms with which a peer may sign in the handshake.
     pub(super) fn supported_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        schemes.extend(curves::MORE.supported_schemes());
+        schemes
     }
 }
 
