@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::revocation::RevocationError;
@@ -147,24 +148,38 @@ impl fmt::Display for TlsError {
     }
 }
 
+/// Writes that the time is not within the dates of a certificate.
+fn dates(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
+    let days = |later: &UnixTime, earlier: &UnixTime| {
+        later.as_secs().saturating_sub(earlier.as_secs()) / 86400
+    };
+    let clock = "see whether the clock of this machine is right";
+    match error {
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let days = days(not_before, time);
+            write!(
+                f,
+                "the certificate is not valid yet, but in {days} days; {clock}"
+            )
+        }
+        CertificateError::NotValidYet => write!(f, "the certificate is not valid yet; {clock}"),
+        CertificateError::ExpiredContext { time, not_after } => {
+            let days = days(time, not_after);
+            write!(
+                f,
+                "the certificate has expired {days} days ago; if not, {clock}"
+            )
+        }
+        _ => write!(f, "the certificate has expired; if not, {clock}"),
+    }
+}
+
 fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
     match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            f.write_str("the certificate has expired")?;
-            if let CertificateError::ExpiredContext { time, not_after } = error {
-                let days = (time.as_secs().saturating_sub(not_after.as_secs())) / 86400;
-                write!(f, " {days} days ago")?;
-            }
-            f.write_str("; if not, see whether the clock of this machine is right")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            f.write_str("the certificate is not valid yet")?;
-            if let CertificateError::NotValidYetContext { time, not_before } = error {
-                let days = not_before.as_secs().saturating_sub(time.as_secs()) / 86400;
-                write!(f, ", but in {days} days")?;
-            }
-            f.write_str("; see whether the clock of this machine is right")
-        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => dates(f, error),
         CertificateError::Revoked => f.write_str("the certificate has been revoked"),
         CertificateError::UnknownIssuer => unknown_issuer(f),
         CertificateError::NotValidForName => f.write_str("the certificate is for another host"),
