@@ -223,6 +223,18 @@ fn names_the_file_that_is_at_fault() {
     );
     let line = with("broken.crt", "server.key");
     assert!(line.contains("broken.crt' is malformed"), "{line}");
+    let empty = tempfile::tempdir().unwrap();
+    let words = format!("no certificate in PEM form in '{}'", empty.path().display());
+    let finished = publish(free_port(), &format!("--capath {}", empty.path().display()));
+    assert!(finished.errors.contains(&words), "{finished:?}");
+    let line = refuse(
+        &root,
+        &format!(
+            "certfile {folder}/server.crt\nkeyfile {folder}/server.key\ncapath {}\nrequire_certificate true",
+            empty.path().display()
+        ),
+    );
+    assert!(line.contains(&words), "{line}");
     for (name, options, words) in [
         (
             "p521",

@@ -65,7 +65,10 @@ impl TlsClient {
         };
         let authorities = Authorities::new(&named, &of_system);
         if authorities.is_empty() {
-            return Err(TlsSetupError::NoAuthorities);
+            return Err(match folder {
+                Some(folder) => TlsSetupError::Malformed(folder.to_owned(), "certificate"),
+                None => TlsSetupError::NoAuthorities,
+            });
         }
         let algorithms = provider.signature_verification_algorithms;
         let verifier = ServerVerifier {

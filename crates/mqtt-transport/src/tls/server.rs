@@ -117,7 +117,10 @@ fn client_verifier(
     }
     let authorities = Authorities::new(named, &[]);
     if authorities.is_empty() {
-        return Err(TlsSetupError::NoClientAuthorities);
+        return Err(match &options.ca_path {
+            Some(folder) => TlsSetupError::Malformed(folder.clone(), "certificate"),
+            None => TlsSetupError::NoClientAuthorities,
+        });
     }
     let lists = options.revoked.as_deref().map(RevocationLists::read);
     let names = authorities.names();
