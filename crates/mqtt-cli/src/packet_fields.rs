@@ -40,6 +40,7 @@ fn connect_fields(connect: &Connect) -> Fields {
             "protocol_version",
             version_name(connect.protocol_version).into(),
         ),
+        ("bridge", json!(connect.is_bridge.then_some(true))),
         (
             "client_identifier",
             connect.client_identifier.as_str().into(),

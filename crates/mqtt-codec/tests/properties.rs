@@ -260,17 +260,24 @@ fn connect(version: ProtocolVersion) -> impl Strategy<Value = Connect> {
         user_properties(),
     );
     (
-        any::<(bool, u16)>(),
+        any::<(bool, bool, u16)>(),
         text(),
         option::of(will),
         credentials,
         properties,
     )
         .prop_map(
-            move |((clean_start, keep_alive), id, will, (user_name, password), properties)| {
+            move |(
+                (is_bridge, clean_start, keep_alive),
+                id,
+                will,
+                (user_name, password),
+                properties,
+            )| {
                 let v5 = version == ProtocolVersion::V5_0;
                 let (expiry, receive, alias, size, user_properties) = properties;
                 Connect {
+                    is_bridge,
                     clean_start,
                     keep_alive,
                     will: will.map(|(message, qos, delay)| Will {

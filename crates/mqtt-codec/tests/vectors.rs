@@ -122,6 +122,21 @@ fn connect_of_3_1_and_3_1_1() {
 }
 
 #[test]
+fn connect_of_a_bridge_has_the_highest_bit_of_the_protocol_level() {
+    let bridge = |version| Connect {
+        is_bridge: true,
+        ..Connect::new(version, "c")
+    };
+    for (version, bytes) in [
+        (V3_1, "10 0F 00 06 4D 51 49 73 64 70 83 02 00 3C 00 01 63"),
+        (V3_1_1, "10 0D 00 04 4D 51 54 54 84 02 00 3C 00 01 63"),
+        (V5_0, "10 0E 00 04 4D 51 54 54 85 02 00 3C 00 00 01 63"),
+    ] {
+        first(version, bytes, bridge(version));
+    }
+}
+
+#[test]
 fn connect_of_5_0() {
     let properties = ConnectProperties {
         receive_maximum: NonZeroU16::new(20),
@@ -635,8 +650,8 @@ fn what_must_be_refused_as_the_first_packet() {
             UnsupportedProtocolVersion(6),
         ),
         (
-            "10 0D 00 04 4D 51 54 54 84 02 00 3C 00 01 63",
-            UnsupportedProtocolVersion(0x84),
+            "10 0D 00 04 4D 51 54 54 86 02 00 3C 00 01 63",
+            UnsupportedProtocolVersion(0x86),
         ),
         ("10 0D 00 04 4D 51 54 54 04 03 00 3C 00 01 63", ConnectFlags),
         ("10 0D 00 04 4D 51 54 54 04 22 00 3C 00 01 63", ConnectFlags),

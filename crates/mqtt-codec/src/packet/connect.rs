@@ -16,6 +16,9 @@ use crate::{
 pub struct Connect {
     /// The version of this and all later packets.
     pub protocol_version: ProtocolVersion,
+    /// Set by a broker that connects as a bridge: bit 7 of the protocol level, which no standard describes. mosquitto
+    /// sets it in 3.1 and 3.1.1, where a subscription has no options for what a bridge needs.
+    pub is_bridge: bool,
     /// Whether an earlier session ends. Clean Session in 3.1 and 3.1.1, where the new session also
     /// ends with its connection then.
     pub clean_start: bool,
@@ -94,6 +97,7 @@ impl Connect {
     pub fn new(protocol_version: ProtocolVersion, client_identifier: impl Into<String>) -> Self {
         Self {
             protocol_version,
+            is_bridge: false,
             clean_start: true,
             keep_alive: 60,
             client_identifier: client_identifier.into(),
@@ -105,7 +109,7 @@ impl Connect {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let version = decode_version(reader)?;
+        let (version, is_bridge) = decode_version(reader)?;
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
@@ -136,6 +140,7 @@ impl Connect {
         reader.finish()?;
         Ok(Self {
             protocol_version: version,
+            is_bridge,
             clean_start: flags & flag::CLEAN_START != 0,
             keep_alive,
             client_identifier,
@@ -153,7 +158,7 @@ impl Connect {
         } else {
             "MQTT"
         });
-        out.put_u8(version.level());
+        out.put_u8(version.level() | if self.is_bridge { BRIDGE } else { 0 });
         out.put_u8(self.flags());
         out.put_u16(self.keep_alive);
         if version == ProtocolVersion::V5_0 {
@@ -279,17 +284,21 @@ impl WillProperties {
     }
 }
 
-/// Protocol name and level. The bit that marks bridges (0x80) is not ours to give.
-fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
+/// The bit of the protocol level that marks a bridge.
+const BRIDGE: u8 = 1 << 7;
+
+/// Decodes protocol name and level. Returns `true` with the version for a bridge.
+fn decode_version(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), DecodeError> {
     let name = reader.binary()?;
     let level = reader.u8()?;
-    match (name, level) {
-        (b"MQIsdp", 3) => Ok(ProtocolVersion::V3_1),
-        (b"MQTT", 4) => Ok(ProtocolVersion::V3_1_1),
-        (b"MQTT", 5) => Ok(ProtocolVersion::V5_0),
-        (b"MQIsdp" | b"MQTT", _) => Err(DecodeError::UnsupportedProtocolVersion(level)),
-        _ => Err(DecodeError::ProtocolName),
-    }
+    let version = match (name, level & !BRIDGE) {
+        (b"MQIsdp", 3) => ProtocolVersion::V3_1,
+        (b"MQTT", 4) => ProtocolVersion::V3_1_1,
+        (b"MQTT", 5) => ProtocolVersion::V5_0,
+        (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
+        _ => return Err(DecodeError::ProtocolName),
+    };
+    Ok((version, level & BRIDGE != 0))
 }
 
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
