@@ -111,7 +111,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
          topic # out 1\nbridge_cafile {}/ca.crt\nremote_username me\nremote_password secret",
         Some((
             3,
-            "'connection' is not supported by this broker: it has no bridges;",
+            "'connection' is not supported by this broker: it accepts bridges and makes none.",
         )),
     ),
     (

@@ -90,6 +90,8 @@ pub(crate) struct Link {
     pub(crate) listener: u32,
     /// The user name by its certificate.
     pub(crate) identity: Option<Box<str>>,
+    /// Set for a bridge that has said so in its CONNECT.
+    pub(crate) is_bridge: bool,
     /// Its CONNECT, while its password is being checked.
     pub(crate) waiting: Option<Box<Connect>>,
     /// For [`Defect::LateCloseTakesSession`] alone.
@@ -270,6 +272,7 @@ impl Broker {
             peer: peer.into(),
             listener,
             identity: None,
+            is_bridge: false,
             waiting: None,
             #[cfg(feature = "planted-defects")]
             former_client: None,

@@ -157,6 +157,7 @@ impl Broker {
         }
         if let Some(link) = self.connections.get_mut(id) {
             link.client = Some(key);
+            link.is_bridge = connect.is_bridge;
             self.statistics.connected();
             link.connection.accept(now, session, properties);
         }
@@ -286,9 +287,14 @@ impl Broker {
             Some(user_name) => format!(", u'{}'", Excerpt(user_name)),
             None => String::new(),
         };
+        let kind = if connect.is_bridge {
+            "bridge"
+        } else {
+            "client"
+        };
         log::info!(
             target: CONNECTIONS,
-            "New client connected from {} as {} (p{}, c{}, k{}{user_name}).",
+            "New {kind} connected from {} as {} (p{}, c{}, k{}{user_name}).",
             link.peer,
             Excerpt(identifier),
             connect.protocol_version.level(),
@@ -392,7 +398,7 @@ fn mount_will(
         return Ok(None);
     };
     let topic_name = &will.message.topic_name;
-    if publishing::is_reserved(topic_name) {
+    if publishing::is_reserved(topic_name, &connect.client_identifier) {
         let topic_name = topic_name.clone();
         connect.will = None;
         return Ok(Some(topic_name));

@@ -38,7 +38,7 @@ impl Broker {
             ..*publish
         });
         let publish = with_mount_point.as_ref().unwrap_or(publish);
-        if publish.retain && !is_reserved(as_sent) {
+        if publish.retain && !self.is_reserved_for(publisher, as_sent) {
             self.clear_without_room(publisher, publish);
         }
         if self.lacks_room(publish) && !self.can_be_told(id) {
@@ -134,7 +134,7 @@ impl Broker {
         if (self.lacks_storage() || self.lacks_memory())
             && is_clear
             && publish.delivery.qos() > QoS::AtMostOnce
-            && !is_reserved(publish.topic_name)
+            && !self.is_reserved_for(publisher, publish.topic_name)
             && self.may(publisher, publish.topic_name, Right::Write)
         {
             self.remove_retained(publish.topic_name);
@@ -150,6 +150,7 @@ impl Broker {
     /// Why a message is acknowledged and goes nowhere, if it does.
     /// `as_sent` is the topic name without the mount point.
     fn denial(&self, publisher: ClientKey, as_sent: &str, publish: &Publish<'_>) -> Option<Denial> {
+        let is_reserved = |topic_name| self.is_reserved_for(publisher, topic_name);
         if is_reserved(as_sent) || is_reserved(publish.topic_name) {
             return Some(Denial::Reserved);
         }
@@ -213,6 +214,14 @@ impl Broker {
         client.is_some_and(|client| self.rules.allow(&client.who, topic_name, right))
     }
 
+    /// Returns `true` if this client must not publish to the topic, which is one of the broker's own.
+    fn is_reserved_for(&self, publisher: ClientKey, topic_name: &str) -> bool {
+        topic_name.starts_with('$') && {
+            let client = self.clients.get(publisher);
+            is_reserved(topic_name, client.map_or("", |client| &*client.identifier))
+        }
+    }
+
     pub(crate) fn publish_will(&mut self, now: Instant, key: ClientKey, will: &Will) {
         let name = self
             .clients
@@ -242,7 +251,7 @@ impl Broker {
         publish: &Publish<'_>,
     ) -> Published {
         // Wills come this way too, and a mount point may complete a reserved topic.
-        if is_reserved(publish.topic_name) {
+        if author.is_some_and(|author| self.is_reserved_for(author, publish.topic_name)) {
             return Published::Delivered(false);
         }
         let from = origin.map(|origin| origin.client);
@@ -283,12 +292,24 @@ enum Published {
     InSlices,
 }
 
-/// Returns `true` if only the broker publishes to this topic. Clients of 5.0 get 0x87 for it, clients of 3.x
-/// are answered as if the message had been delivered.
-pub(crate) fn is_reserved(topic_name: &str) -> bool {
+/// Returns `true` if a client with this identifier must not publish to this topic, since only the broker does. Clients
+/// of 5.0 get 0x87 for it, clients of 3.x are answered as if the message had been delivered.
+pub(crate) fn is_reserved(topic_name: &str, client_identifier: &str) -> bool {
     // The prefixes end with a slash, so that `$SYSTEM/x` stays a topic of the clients.
     let has_prefix = |prefix: &&str| topic_name.starts_with(*prefix);
-    topic_name.starts_with('$') && [SYSTEM, "$CONTROL/", "$share/"].iter().any(has_prefix)
+    topic_name.starts_with('$')
+        && [SYSTEM, "$CONTROL/", "$share/"].iter().any(has_prefix)
+        && !is_state_of_bridge(topic_name, client_identifier)
+}
+
+/// Returns `true` for the topic to which the bridge with this client identifier reports if it is connected.
+///
+/// mosquitto lets each client publish there. Here a client publishes its own state only, so that nobody can report for
+/// another bridge. A bridge of 5.0 cannot be told from other clients, so the identifier decides for all.
+fn is_state_of_bridge(topic_name: &str, client_identifier: &str) -> bool {
+    let rest = topic_name.strip_prefix("$SYS/broker/connection/");
+    let name = rest.and_then(|rest| rest.strip_suffix("/state"));
+    name.is_some_and(|name| !name.is_empty() && name == client_identifier)
 }
 
 /// Why a message is acknowledged and goes nowhere.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use std::vec::IntoIter;
 
 use mqtt_codec::{
-    PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, SubscriptionIdentifier,
-    TopicFilter, Unsubscribe,
+    PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Suback, Subscribe, Subscription,
+    SubscriptionIdentifier, TopicFilter, Unsubscribe,
 };
 use mqtt_session::{Defect, Printable};
 
@@ -92,6 +92,11 @@ impl Broker {
         let before = self.record_count();
         let options = &mut subscription.options;
         options.qos = options.qos.min(task.maximum_qos);
+        // In 3.x a SUBSCRIBE cannot ask for these. A bridge of 5.0 does, where it wants them.
+        if self.is_bridge_without_options(id) {
+            options.no_local = true;
+            options.retain_as_published = true;
+        }
         let state = SubscriptionState {
             options: subscription.options,
             identifier: task.identifier,
@@ -111,6 +116,15 @@ impl Broker {
             self.begin_replay(key, &subscription.topic_filter, state, is_new);
         }
         self.note_records_of(id, before);
+    }
+
+    /// Returns `true` for a bridge of 3.x. It must not get its own messages back, which would go round between the two
+    /// brokers, and it needs RETAIN as published, so that its broker retains what was retained here.
+    fn is_bridge_without_options(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| {
+            link.is_bridge && link.connection.version() != ProtocolVersion::V5_0
+        })
     }
 
     pub(crate) fn handle_unsubscribe(

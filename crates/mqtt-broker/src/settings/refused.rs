@@ -4,8 +4,9 @@
 pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(
-            "it has no bridges; 'rsub -F %j' on one side and 'rpub -l' on the other, or mosquitto, \
-             carry messages between brokers.",
+            "it accepts bridges and makes none. Define the bridge at the other broker, with 'in' and 'out' \
+             exchanged, or let a mosquitto make bridges to both brokers (docs/differences.md, Bridges of the \
+             broker).",
         );
     }
     if name == "plugin" || name.starts_with("plugin_") || PLUGINS.contains(&name) {

@@ -163,7 +163,7 @@ fn wrong_lines_are_told_with_what_is_wrong() {
         ("lisener 1883", "Unknown configuration variable 'lisener'."),
         (
             "connection other",
-            "'connection' is not supported by this broker: it has no bridges;",
+            "'connection' is not supported by this broker: it accepts bridges and makes none.",
         ),
         (
             "plugin p.so",
