@@ -62,7 +62,7 @@ fn only_users_with_the_right_password_come_in() {
             assert_eq!(finished.status, status, "{options} {version} {finished:?}");
         }
     }
-    let log = broker.wait_for_log("refused");
+    let log = broker.wait_for_log("disconnected: not authorised.");
     assert!(!log.contains("secret") && !log.contains("other"), "{log}");
 }
 

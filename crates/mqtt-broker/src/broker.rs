@@ -19,6 +19,7 @@ use crate::dump::Dump;
 use crate::fan_out::FanOuts;
 use crate::input::Task;
 use crate::log_limiter::{LogEvent, LogLimiter};
+use crate::log_words::{ENDED_BY_BROKER, Ending};
 use crate::promises::{Promises, Promising};
 use crate::record::Record;
 use crate::retained::RetainedMessages;
@@ -505,8 +506,7 @@ impl Broker {
         debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
         link.connection.disconnect(now, Disconnect::new(reason));
         self.mark_changed(id);
-        let what = "ended by the broker";
-        self.handle_closed(now, id, &CloseReason::Protocol(reason, what));
+        self.handle_closed(now, id, &CloseReason::Protocol(reason, ENDED_BY_BROKER));
     }
 
     /// The connection has ended, whoever ended it: what becomes of session and will.
@@ -535,7 +535,7 @@ impl Broker {
                 .log_limiter
                 .admits_from(now, LogEvent::Disconnected, &link.peer)
             {
-                log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Why(reason));
+                log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Ending(reason));
             }
             return;
         };
@@ -550,7 +550,7 @@ impl Broker {
             .admits_from(now, LogEvent::Disconnected, peer)
         {
             let name = Excerpt(&client.identifier);
-            log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Why(reason));
+            log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Ending(reason));
         }
         client.connection = None;
         client.session = Some(Box::new(session));
@@ -668,30 +668,6 @@ impl Broker {
             let deadline = link.connection.poll_timeout();
             self.timers
                 .schedule(TimerKey::Connection(id), deadline, &mut link.scheduled);
-        }
-    }
-}
-
-/// Why a client was disconnected, in mosquitto's words.
-struct Why<'a>(&'a CloseReason);
-
-impl std::fmt::Display for Why<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            CloseReason::Disconnected(disconnect) => match disconnect.reason_code {
-                ReasonCode::Success => Ok(()),
-                code => write!(f, ": {code}"),
-            },
-            CloseReason::ConnectionLost => f.write_str(": connection closed by client"),
-            CloseReason::KeepAliveTimeout => f.write_str(": exceeded timeout"),
-            CloseReason::Protocol(ReasonCode::SessionTakenOver, _) => {
-                f.write_str(": session taken over")
-            }
-            CloseReason::Protocol(ReasonCode::QuotaExceeded, what) => write!(f, ": {what}"),
-            CloseReason::Decode(mqtt_codec::DecodeError::PacketTooLarge) => {
-                f.write_str(": oversize packet")
-            }
-            reason => write!(f, ": {reason}"),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry, Stored};
 use crate::input::Task;
 use crate::log_limiter::LogEvent;
+use crate::log_words::Words;
 use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
@@ -99,7 +100,8 @@ impl Broker {
                 .admits_from(now, LogEvent::Refused, &link.peer)
             {
                 let name = Excerpt(&connect.client_identifier);
-                log::info!(target: EVENTS, "Client {name} [{}] refused: {reason_code}.", link.peer);
+                let words = Words(reason_code);
+                log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", link.peer);
             }
             link.connection
                 .refuse(now, reason_code, ConnackProperties::default());

@@ -36,6 +36,7 @@ mod footprint;
 mod input;
 mod listening;
 mod log_limiter;
+mod log_words;
 mod memory_limit;
 mod peers;
 mod promises;

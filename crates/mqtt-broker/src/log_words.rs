@@ -1,0 +1,96 @@
+//! The words with which the log says why a client was disconnected or refused. They are those of mosquitto 2.1, because
+//! filters of fail2ban and the like match them. What mosquitto does not say follows in parentheses.
+
+use std::fmt;
+
+use mqtt_codec::{DecodeError, ReasonCode};
+use mqtt_session::CloseReason;
+
+/// What a close reason of the broker's own says besides its reason code.
+pub(crate) const ENDED_BY_BROKER: &str = "ended by the broker";
+
+/// The end of a line about a client that has disconnected: empty, or a colon and the reason.
+pub(crate) struct Ending<'a>(pub(crate) &'a CloseReason);
+
+impl fmt::Display for Ending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            CloseReason::Disconnected(disconnect) => match disconnect.reason_code {
+                ReasonCode::Success => Ok(()),
+                code => write!(f, ": {}", Words(code)),
+            },
+            CloseReason::ConnectionLost => f.write_str(": connection closed by client"),
+            CloseReason::KeepAliveTimeout | CloseReason::HandshakeTimeout => {
+                f.write_str(": exceeded timeout")
+            }
+            CloseReason::Protocol(code, ENDED_BY_BROKER) => write!(f, ": {}", Words(*code)),
+            CloseReason::Protocol(ReasonCode::QuotaExceeded, what) => write!(f, ": {what}"),
+            CloseReason::Protocol(_, what) => write!(f, ": protocol error ({what})"),
+            CloseReason::Decode(DecodeError::PacketTooLarge) => f.write_str(": oversize packet"),
+            CloseReason::Decode(error) => match error.reason_code() {
+                ReasonCode::MalformedPacket => write!(f, ": malformed packet ({error})"),
+                _ => write!(f, ": protocol error ({error})"),
+            },
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+/// A reason code in the words of the log.
+pub(crate) struct Words(pub(crate) ReasonCode);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            // mosquitto makes no difference between a wrong password and a missing permission.
+            ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword => "not authorised",
+            ReasonCode::SessionTakenOver => "session taken over",
+            ReasonCode::TopicAliasInvalid => "topic alias invalid",
+            code => return code.fmt(f),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::Disconnect;
+
+    use super::*;
+
+    #[test]
+    fn reasons_have_the_words_of_mosquitto() {
+        let disconnected = |code| CloseReason::Disconnected(Box::new(Disconnect::new(code)));
+        for (reason, expected) in [
+            (disconnected(ReasonCode::Success), ""),
+            (CloseReason::ConnectionLost, ": connection closed by client"),
+            (CloseReason::KeepAliveTimeout, ": exceeded timeout"),
+            (CloseReason::HandshakeTimeout, ": exceeded timeout"),
+            (
+                CloseReason::Protocol(ReasonCode::SessionTakenOver, ENDED_BY_BROKER),
+                ": session taken over",
+            ),
+            (
+                CloseReason::Protocol(ReasonCode::NotAuthorized, ENDED_BY_BROKER),
+                ": not authorised",
+            ),
+            (
+                CloseReason::Decode(DecodeError::PacketTooLarge),
+                ": oversize packet",
+            ),
+            (
+                CloseReason::Decode(DecodeError::FixedHeaderFlags),
+                ": malformed packet (invalid flags in the fixed header)",
+            ),
+            (
+                CloseReason::Decode(DecodeError::UnexpectedPacket),
+                ": protocol error (a packet that may not be sent here)",
+            ),
+        ] {
+            assert_eq!(Ending(&reason).to_string(), expected);
+        }
+        assert_eq!(
+            Words(ReasonCode::BadUserNameOrPassword).to_string(),
+            "not authorised"
+        );
+    }
+}
