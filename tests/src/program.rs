@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
@@ -97,6 +97,12 @@ impl Program {
     /// What it reads from standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
+        self
+    }
+
+    /// Starts it in this folder.
+    pub fn folder(mut self, path: &Path) -> Self {
+        self.command.current_dir(path);
         self
     }
 
@@ -225,6 +231,12 @@ impl Running {
     /// What it has said so far on standard error.
     pub fn error_so_far(&self) -> String {
         String::from_utf8_lossy(&self.errors.bytes()).into_owned()
+    }
+
+    /// Returns `true` if it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("a child can be asked");
+        status.is_some()
     }
 
     /// Its number.

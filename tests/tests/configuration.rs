@@ -149,7 +149,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
         "max_queued_messages many",
         Some((
             1,
-            "Invalid 'max_queued_messages' value (many): it is 0 to 4294967295.",
+            "Invalid 'max_queued_messages' value (many): expected 0 to 4294967295.",
         )),
     ),
     (

@@ -74,7 +74,7 @@ pub use record::{ClientState, Record, Saved, SavedClient, SavedDelivery};
 pub use replay::ReplayState;
 pub use retained::Retained;
 pub use rules::check;
-pub use server::{MemoryGauge, Server, ServerError};
+pub use server::{LogFeed, LogKind, MemoryGauge, Server, ServerError};
 pub use settings::{
     Backlog, ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings,
     LogTypes, SecuritySettings, Settings, SettingsError,

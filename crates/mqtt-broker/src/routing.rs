@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Delivery, Message, Publish, QoS, SubscriptionIdentifiers, TopicFilter, TopicName,
+    Delivery, Message, MessageProperties, Publish, QoS, SubscriptionIdentifiers, TopicFilter,
+    TopicName,
 };
 use mqtt_session::{Defect, Excerpt};
 
@@ -17,6 +18,9 @@ use crate::record::Record;
 use crate::retained::Retained;
 use crate::subscribers::{Chosen, Fitness, Share, Subscriber};
 use crate::{EVENTS, Right, Who, footprint, work};
+
+/// Seconds after which a line of the log is not sent to subscribers any more, as mosquitto does it.
+const LOG_LINE_EXPIRY: u32 = 20;
 
 /// Retained messages that are removed in one call because they have expired.
 const MAXIMUM_SWEPT: usize = 1000;
@@ -126,9 +130,6 @@ pub(crate) struct Copy {
 impl Broker {
     /// Retains and routes a message of the broker's own, which does not survive it.
     pub(crate) fn publish_own(&mut self, now: Instant, topic_name: &str, payload: &str) {
-        // The packet identifier is nobody's: only the QoS counts here.
-        let first = mqtt_codec::PacketIdentifier::FIRST;
-        let delivery = Delivery::first(QoS::ExactlyOnce, first);
         let Ok(topic_name) = TopicName::new(topic_name) else {
             return;
         };
@@ -142,16 +143,38 @@ impl Broker {
             source: None,
             version: 0,
         });
-        let mut routed = Routed::again(&message, delivery, None, now);
+        self.route_own(now, &message, None);
+    }
+
+    /// Routes a line of the log. Nobody needs it for long, so it expires in the queue of a client that is away.
+    pub(crate) fn publish_log_line(&mut self, now: Instant, topic_name: &str, line: String) {
+        let Ok(topic_name) = TopicName::new(topic_name) else {
+            return;
+        };
+        let mut message = Message::new(topic_name, line);
+        message.properties = Some(Box::new(MessageProperties {
+            message_expiry_interval: Some(LOG_LINE_EXPIRY),
+            ..MessageProperties::default()
+        }));
+        let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
+        self.route_own(now, &Arc::new(message), Some(expires));
+    }
+
+    /// Routes a message of the broker's own.
+    fn route_own(&mut self, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
+        // The packet identifier is nobody's: only the QoS counts here.
+        let first = mqtt_codec::PacketIdentifier::FIRST;
+        let delivery = Delivery::first(QoS::ExactlyOnce, first);
+        let mut routed = Routed::again(message, delivery, expires, now);
         let targets = self.collect_targets(&routed.publish, None);
         if !self.is_large(&targets, message.payload.len()) {
             self.deliver_all(now, &mut routed, targets);
             return;
         }
         let publication = Publication {
-            message: Arc::clone(&message),
+            message: Arc::clone(message),
             delivery,
-            expires: None,
+            expires,
             from: None,
             source: None,
             origin: None,

@@ -84,11 +84,14 @@ impl AccessList {
         let mut user: Option<String> = None;
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what| (index + 1, what);
+            if line.starts_with(b"#") {
+                continue; // the bytes of a comment may be those of an old character set
+            }
             let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
-            if line.starts_with('#') || line.trim().is_empty() {
+            let line = line.trim();
+            if line.is_empty() {
                 continue;
             }
-            let line = line.trim();
             let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let rest = rest.trim();
             match word {

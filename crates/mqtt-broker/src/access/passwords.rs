@@ -116,10 +116,10 @@ impl Passwords {
         let mut work = Work::default();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: &str| (index + 1, what.to_owned());
-            let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
-            if line.starts_with('#') {
-                continue;
+            if line.starts_with(b"#") {
+                continue; // the bytes of a comment may be those of an old character set
             }
+            let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
             let Some((user, hash)) = line.split_once(':') else {
                 continue;
             };

@@ -4,6 +4,7 @@ mod access;
 mod committer;
 mod error;
 mod journal;
+mod log_feed;
 mod memory;
 mod reading;
 mod reserve;
@@ -16,6 +17,7 @@ mod status;
 mod writing;
 
 pub use error::ServerError;
+pub use log_feed::{LogFeed, LogKind};
 pub use memory::MemoryGauge;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -101,6 +103,8 @@ pub struct Server {
     is_dumping: bool,
     /// When the topics below `$SYS` are renewed, if they are.
     statistics_due: Option<Instant>,
+    /// Lines of the log that are to be published.
+    log_feed: LogFeed,
     /// Who asks how it is, asks here.
     #[cfg(unix)]
     status: Option<status::StatusSocket>,
@@ -195,6 +199,7 @@ impl Server {
             signals: Vec::new(),
             is_dumping: false,
             statistics_due: None,
+            log_feed: LogFeed::default(),
             #[cfg(unix)]
             status: None,
             #[cfg(unix)]
@@ -298,6 +303,7 @@ impl Server {
         self.check_passwords(now);
         self.handle_timeout(now);
         self.publish_statistics(now);
+        self.publish_log_lines(now);
         self.write(now)?;
         self.end_lingering(now);
         // A pause for each descriptor that becomes free would keep a backlog of connections waiting for seconds.
@@ -317,10 +323,9 @@ impl Server {
             self.journal.as_ref().and_then(Journal::poll_timeout),
             self.statistics_due,
         ];
+        let is_idle = !self.has_work() && !self.is_dumping && !self.has_log_lines();
         #[cfg(unix)]
-        let is_idle = !self.has_work() && !self.is_dumping && !self.status_is_waiting;
-        #[cfg(not(unix))]
-        let is_idle = !self.has_work() && !self.is_dumping;
+        let is_idle = is_idle && !self.status_is_waiting;
         let timeout = match is_idle {
             false => Some(Duration::ZERO),
             true => {

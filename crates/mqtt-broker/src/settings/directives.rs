@@ -36,19 +36,16 @@ impl<'a> Line<'a> {
         self.rest.split_whitespace().nth(1)
     }
 
-    fn wrong(&self, what: &str) -> String {
+    fn wrong(&self, expected: &str) -> String {
         let (name, value) = (self.name, self.value());
-        match what {
-            "" => format!("Invalid '{name}' value ({value})."),
-            what => format!("Invalid '{name}' value ({value}): it is {what}."),
-        }
+        format!("Invalid '{name}' value ({value}): expected {expected}.")
     }
 
     fn boolean(&self) -> Result<bool, String> {
         match self.value() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(self.wrong("")),
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(self.wrong("true, false, 1 or 0")),
         }
     }
 
@@ -64,14 +61,20 @@ impl<'a> Line<'a> {
         Ok(u16::try_from(number).unwrap_or(u16::MAX))
     }
 
-    /// A limit, where 0 is none.
+    /// Returns a limit, where 0 and negative numbers mean no limit.
     fn limit(&self) -> Result<usize, String> {
-        let limit = self.number(0, u32::MAX)?;
-        Ok(if limit == 0 {
-            usize::MAX
-        } else {
-            limit as usize
+        if self.is_negative() {
+            return Ok(usize::MAX);
+        }
+        Ok(match self.number(0, u32::MAX)? {
+            0 => usize::MAX,
+            limit => limit as usize,
         })
+    }
+
+    /// Returns `true` for a number below zero, which many files have where a limit is meant to be off.
+    fn is_negative(&self) -> bool {
+        self.value().parse().is_ok_and(|number: i64| number < 0)
     }
 
     /// A limit, where -1 is none.
@@ -118,17 +121,19 @@ impl Reader {
     fn security(&mut self) -> &mut SecuritySettings {
         let settings = &mut self.settings;
         match settings.listeners.last_mut() {
-            Some(listener) if settings.per_listener => &mut listener.security,
+            Some(listener) if settings.per_listener && self.is_below_listener => {
+                &mut listener.security
+            }
+            // With per_listener_settings these are for the default listener, which gets them at the end.
             _ => &mut settings.security,
         }
     }
 
     /// Where a line about limits of a listener belongs: to the one above, or to all.
     fn listener_limits(&mut self) -> &mut ListenerLimits {
-        let settings = &mut self.settings;
-        match settings.listeners.last_mut() {
-            Some(listener) => &mut listener.limits,
-            None => &mut settings.listener_limits,
+        match self.is_below_listener || self.has_port {
+            true => &mut self.listener().limits,
+            false => &mut self.settings.listener_limits,
         }
     }
 
@@ -147,29 +152,28 @@ impl Reader {
 pub(super) static DIRECTIVES: &[Directive] = &[
     // Where it listens.
     line("listener", |r, l| {
+        let host = l.second().filter(|word| !word.starts_with('#'));
         let listener = ListenerSettings {
             port: l.number_16(0)?,
-            host: l.second().map(Into::into),
+            host: host.map(Into::into),
             ..ListenerSettings::default()
         };
         r.settings.listeners.push(listener);
+        r.is_below_listener = true;
         Ok(())
     }),
     line("port", |r, l| {
-        let port = l.number_16(0)?;
-        r.port_listener = Some(r.settings.listeners.len());
-        r.settings.listeners.push(ListenerSettings {
-            port,
-            ..ListenerSettings::default()
-        });
+        r.default_listener.port = l.number_16(0)?;
+        r.has_port = true;
+        r.is_below_listener = false;
         Ok(())
     }),
     line("bind_address", |r, l| {
-        r.bind_address = Some(l.value().to_owned());
+        r.default_listener.host = Some(l.value().to_owned());
         Ok(())
     }),
     line("socket_domain", |r, l| {
-        r.listener(l.name)?.only_ipv4 = Some(match l.value() {
+        r.listener().only_ipv4 = Some(match l.value() {
             "ipv4" => true,
             "ipv6" => false,
             _ => return Err(l.wrong("ipv4 or ipv6")),
@@ -177,7 +181,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("protocol", |r, l| {
-        r.listener(l.name)?.websocket = match l.value() {
+        r.listener().websocket = match l.value() {
             "mqtt" => false,
             "websockets" => true,
             _ => return Err(l.wrong("mqtt or websockets")),
@@ -185,12 +189,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("websockets_origin", |r, l| {
-        r.listener(l.name)?.origins.push(l.value().to_owned());
+        r.listener().origins.push(l.value().to_owned());
         Ok(())
     }),
-    // The head of a request may have 8 kB, and lines about them go with the others.
+    // The head of a request may have 8 kB whatever this line says: that is more than browsers and proxies send.
     line("websockets_headers_size", |_, l| {
-        l.number(0, 8192).map(drop)
+        l.number(0, 65535).map(drop)
     }),
     line("packet_buffer_size", |_, l| l.number(0, u32::MAX).map(drop)),
     line("websockets_log_level", |_, l| {
@@ -200,7 +204,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         if l.rest.contains(['+', '#', '\0']) {
             return Err(l.wrong("a topic without + and #"));
         }
-        r.listener(l.name)?.mount_point = Some(l.rest.to_owned());
+        r.listener().mount_point = Some(l.rest.to_owned());
         Ok(())
     }),
     line("accept_protocol_versions", |r, l| {
@@ -210,47 +214,51 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             "5" => Ok(ProtocolVersion::V5_0),
             _ => Err(l.wrong("a list of 3, 4 and 5")),
         };
-        let versions: Result<_, _> = l.rest.split(',').map(version).collect();
-        r.listener_limits().versions = Some(versions?);
+        let words = l.rest.split(',').filter(|word| !word.trim().is_empty());
+        let versions: Vec<_> = words.map(version).collect::<Result<_, _>>()?;
+        if versions.is_empty() {
+            return Err(l.wrong("a list of 3, 4 and 5"));
+        }
+        r.listener_limits().versions = Some(versions);
         Ok(())
     }),
     // TLS.
     line("certfile", |r, l| {
-        r.tls(l.name)?.certificate = l.rest.into();
+        r.tls().certificate = l.rest.into();
         Ok(())
     }),
     line("keyfile", |r, l| {
-        r.tls(l.name)?.key = l.rest.into();
+        r.tls().key = l.rest.into();
         Ok(())
     }),
     line("cafile", |r, l| {
-        r.tls(l.name)?.ca_file = Some(l.rest.into());
+        r.tls().ca_file = Some(l.rest.into());
         Ok(())
     }),
     line("capath", |r, l| {
-        r.tls(l.name)?.ca_path = Some(l.rest.into());
+        r.tls().ca_path = Some(l.rest.into());
         Ok(())
     }),
     line("crlfile", |r, l| {
-        r.tls(l.name)?.revoked = Some(l.rest.into());
+        r.tls().revoked = Some(l.rest.into());
         Ok(())
     }),
     line("require_certificate", |r, l| {
-        r.tls(l.name)?.require_certificate = l.boolean()?;
+        r.tls().require_certificate = l.boolean()?;
         Ok(())
     }),
     line("ciphers", |r, l| {
-        r.tls(l.name)?.ciphers = Some(l.value().to_owned());
+        r.tls().ciphers = Some(l.value().to_owned());
         Ok(())
     }),
     line("tls_version", |r, l| {
         let version = TlsVersion::parse(l.value());
         let wrong = || l.wrong("tlsv1.1, tlsv1.2 or tlsv1.3");
-        r.tls(l.name)?.version = Some(version.ok_or_else(wrong)?);
+        r.tls().version = Some(version.ok_or_else(wrong)?);
         Ok(())
     }),
     line("dhparamfile", |r, l| {
-        r.tls(l.name)?.dh_parameters = Some(l.rest.into());
+        r.tls().dh_parameters = Some(l.rest.into());
         Ok(())
     }),
     line("use_identity_as_username", |r, l| {
@@ -275,7 +283,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("listener_allow_anonymous", |r, l| {
-        r.listener(l.name)?.security.allow_anonymous = Some(l.boolean()?);
+        r.listener().security.allow_anonymous = Some(l.boolean()?);
         Ok(())
     }),
     line("password_file", |r, l| {
@@ -295,16 +303,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("listener_auto_id_prefix", |r, l| {
-        r.listener(l.name)?.security.auto_id_prefix = Some(l.value().to_owned());
+        r.listener().security.auto_id_prefix = Some(l.value().to_owned());
         Ok(())
     }),
     line("use_username_as_clientid", |r, l| {
-        let is_identifier = l.boolean()?;
-        match r.settings.listeners.last_mut() {
-            Some(listener) => listener.user_name_is_identifier = is_identifier,
-            None if is_identifier => drop(r.listener(l.name)?),
-            None => {}
-        }
+        r.listener().user_name_is_identifier = l.boolean()?;
         Ok(())
     }),
     // Limits.
@@ -331,9 +334,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("max_inflight_messages", |r, l| {
-        let limit = match l.number_16(0)? {
-            0 => u16::MAX,
-            limit => limit,
+        let limit = match l.is_negative() {
+            true => u16::MAX,
+            false => match l.number_16(0)? {
+                0 => u16::MAX,
+                limit => limit,
+            },
         };
         r.settings.limits.receive_maximum = limit;
         r.settings.limits.maximum_in_flight = limit;
@@ -440,8 +446,10 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.persistence_location = l.rest.into();
         Ok(())
     }),
-    // The file has a name and a form of its own, so as not to overwrite mosquitto's.
-    line("persistence_file", |_, _| Ok(())),
+    line("persistence_file", |r, l| {
+        r.settings.persistence_file = Some(l.rest.into());
+        Ok(())
+    }),
     // Every turn is stored as it happens: no interval loses anything.
     line("autosave_interval", |_, l| l.number(0, u32::MAX).map(drop)),
     line("autosave_on_changes", |_, l| l.boolean().map(drop)),
@@ -488,7 +496,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             ("stderr", _) => LogDestination::StandardError,
             ("stdout", _) => LogDestination::StandardOutput,
             ("syslog", _) => LogDestination::Syslog,
-            _ => return Err(l.wrong("stderr, stdout, syslog, none or file with a path")),
+            ("topic", _) => LogDestination::Topic,
+            _ => return Err(l.wrong("stderr, stdout, syslog, topic, none or file with a path")),
         };
         r.settings.log.destinations.push(destination);
         Ok(())
@@ -525,6 +534,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.log.facility = Some(u8::try_from(l.number(0, 7)?).unwrap_or(0));
         Ok(())
     }),
+    line("retry_interval", obsolete),
+    line("store_clean_interval", obsolete),
     line("connection_messages", |r, l| {
         r.settings.log.connections = l.boolean()?;
         Ok(())
@@ -533,10 +544,16 @@ pub(super) static DIRECTIVES: &[Directive] = &[
 
 const SYNC: &str = "always, never, or interval and seconds";
 
+/// Warns of a line that mosquitto had once, and that has no effect any more.
+fn obsolete(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {
+    r.warn(&format!("The {} option is no longer available.", l.name));
+    Ok(())
+}
+
 /// Switching one off leaves the other on; of both, the common name it is.
 fn identity(r: &mut Reader, l: &Line<'_>, source: IdentitySource) -> Result<(), String> {
     let is_on = l.boolean()?;
-    let identity = &mut r.listener(l.name)?.identity;
+    let identity = &mut r.listener().identity;
     match (is_on, *identity) {
         (true, Some(IdentitySource::CommonName)) => {}
         (true, _) => *identity = Some(source),

@@ -1,5 +1,4 @@
-//! mosquitto's configuration language: one `name value` for each line, `#` in the first column
-//! starts a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
+//! mosquitto's configuration language: one `name value` for each line, `#` at its start makes it a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
 //! files are read in `reader.rs`, and what mosquitto has and this broker has not in `refused.rs`.
 //!
 //! What cannot be done is refused with its place, not passed over: a line that has no effect could be the
@@ -38,6 +37,8 @@ pub struct Settings {
     pub persistence: bool,
     /// `persistence_location`: the folder of the store; the current one if not said.
     pub persistence_location: PathBuf,
+    /// `persistence_file`: the name of mosquitto's file, from which the name of the store is made.
+    pub persistence_file: Option<PathBuf>,
     /// `sync`: when what is stored is on the disk for sure.
     pub sync: SyncPolicy,
     /// Where the log goes, and what is in it.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub control_socket: ControlSocket,
     /// `user`: who the broker becomes if root has started it.
     pub user: Option<String>,
+    /// What is odd about the configuration and does not keep the broker from starting: one text for each line.
+    pub warnings: Vec<String>,
 }
 
 /// Where a broker is asked how it is.
@@ -233,6 +236,8 @@ pub enum LogDestination {
     StandardOutput,
     /// To the system's log.
     Syslog,
+    /// To subscribers of topics below `$SYS/broker/log`.
+    Topic,
 }
 
 /// Kinds of lines, by the level of `log` that they have here.
@@ -340,9 +345,20 @@ impl Settings {
         Self::default()
     }
 
-    /// The file of the store, if there is to be one.
+    /// Returns the path of the store, if there is to be one.
+    ///
+    /// The name is never that of `persistence_file` itself: after a change from mosquitto, its file is there.
     pub fn store(&self) -> Option<PathBuf> {
-        let file = || self.persistence_location.join(STORE);
+        let name = match self.persistence_file.as_deref() {
+            None => STORE.into(),
+            Some(name) if name == Path::new(FILE_OF_MOSQUITTO) => STORE.into(),
+            Some(name) => {
+                let mut name = name.as_os_str().to_owned();
+                name.push(".rbroker");
+                name
+            }
+        };
+        let file = || self.persistence_location.join(name);
         self.persistence.then(file)
     }
 
@@ -394,9 +410,10 @@ impl ListenerSettings {
         (self.port, &self.host, self.only_ipv4) == (other.port, &other.host, other.only_ipv4)
     }
 
-    /// The path, if it is a Unix socket.
+    /// Returns the path, if it is a Unix socket: port 0 with anything but an address of this machine.
     pub fn unix_path(&self) -> Option<&Path> {
-        let host = self.host.as_deref().filter(|host| host.contains('/'));
+        let is_path = |host: &&str| *host != "localhost" && self.address().is_none();
+        let host = self.host.as_deref().filter(is_path);
         host.filter(|_| self.port == 0).map(Path::new)
     }
 
@@ -406,5 +423,8 @@ impl ListenerSettings {
     }
 }
 
-/// The name of the store: not the one of mosquitto's, which may be in the same folder.
+/// The name of the store without a line `persistence_file`.
 const STORE: &str = "rbroker.db";
+
+/// The default of `persistence_file`, which many files repeat.
+const FILE_OF_MOSQUITTO: &str = "mosquitto.db";

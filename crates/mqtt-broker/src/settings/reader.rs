@@ -1,5 +1,9 @@
 //! From files to settings: lines, files of `include_dir`, and what can only be seen at the end.
+//!
+//! Lines above the first `listener` line, and those below a `port` line, belong to the default listener. As with
+//! mosquitto, that listener is opened if one of these lines asks for it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use mqtt_session::Printable;
@@ -37,10 +41,14 @@ fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) settings: Settings,
-    /// `bind_address`, for the listener of `port`.
-    pub(super) bind_address: Option<String>,
-    /// The place of the listener that `port` made.
-    pub(super) port_listener: Option<usize>,
+    /// The listener of the lines `port` and `bind_address`.
+    pub(super) default_listener: ListenerSettings,
+    /// Set once there was a `port` line.
+    pub(super) has_port: bool,
+    /// Set while lines belong to the last `listener` line, and not to the default listener.
+    pub(super) is_below_listener: bool,
+    /// The place of the line that is being read, for warnings.
+    place: String,
     /// `include_dir`, of the line that is being read.
     pub(super) include: Option<PathBuf>,
     is_included: bool,
@@ -55,8 +63,8 @@ impl Reader {
     ) -> Result<Settings, SettingsError> {
         self.file(path, bytes, follows_includes)?;
         let end = bytes.split(|&byte| byte == b'\n').count();
-        self.apply_bind_address();
-        self.apply_first_lines();
+        self.ignore_versions_without_certificates();
+        self.open_default_listener();
         let error = |what| SettingsError::Line(path.to_owned(), end, what);
         self.check().map_err(error)?;
         Ok(self.settings)
@@ -68,14 +76,16 @@ impl Reader {
         bytes: &[u8],
         follows_includes: bool,
     ) -> Result<(), SettingsError> {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: String| {
                 let what = Printable(&what).to_string();
                 SettingsError::Line(path.to_owned(), index + 1, what)
             };
-            let line = std::str::from_utf8(line)
-                .map_err(|_| error("The line is not valid UTF-8.".to_owned()))?;
-            self.line(line).map_err(error)?;
+            let line =
+                text_of(line).ok_or_else(|| error("The line is not valid UTF-8.".to_owned()))?;
+            self.place = format!("{}:{}", path.display(), index + 1);
+            self.line(&line).map_err(error)?;
             if let Some(folder) = self.include.take().filter(|_| follows_includes) {
                 let files = included(&folder).map_err(|problem| {
                     error(format!("Cannot read '{}': {problem}.", folder.display()))
@@ -92,7 +102,7 @@ impl Reader {
     }
 
     pub(super) fn line(&mut self, line: &str) -> Result<(), String> {
-        if line.starts_with('#') || line.trim().is_empty() {
+        if is_comment(line.as_bytes()) || line.trim().is_empty() {
             return Ok(());
         }
         let line = Line::new(line);
@@ -112,48 +122,67 @@ impl Reader {
         (directive.apply)(self, &line)
     }
 
-    /// What the listener above is told about TLS.
-    pub(super) fn tls(&mut self, name: &str) -> Result<&mut TlsServerOptions, String> {
-        Ok(self.listener(name)?.tls.get_or_insert_default())
+    /// Returns the TLS settings of the listener that the line belongs to.
+    pub(super) fn tls(&mut self) -> &mut TlsServerOptions {
+        self.listener().tls.get_or_insert_default()
     }
 
-    /// The listener above.
-    pub(super) fn listener(&mut self, name: &str) -> Result<&mut ListenerSettings, String> {
-        let listener = self.settings.listeners.last_mut();
-        listener.ok_or_else(|| format!("'{name}' needs a 'listener' line above."))
-    }
-
-    fn apply_bind_address(&mut self) {
-        let Some(address) = self.bind_address.take() else {
-            return;
-        };
-        if let Some(index) = self.port_listener {
-            if let Some(listener) = self.settings.listeners.get_mut(index) {
-                listener.host = Some(address);
-            }
-        } else {
-            self.settings.listeners.insert(
-                0,
-                ListenerSettings {
-                    port: 1883,
-                    host: Some(address),
-                    ..ListenerSettings::default()
-                },
-            );
-            self.port_listener = Some(0);
+    /// Returns the listener that the line belongs to.
+    pub(super) fn listener(&mut self) -> &mut ListenerSettings {
+        match self.settings.listeners.last_mut() {
+            Some(listener) if self.is_below_listener => listener,
+            _ => &mut self.default_listener,
         }
     }
 
-    /// With `per_listener_settings` lines above the first listener are for the one of `port`.
-    fn apply_first_lines(&mut self) {
+    /// Adds a warning that names the place of the line.
+    pub(super) fn warn(&mut self, text: &str) {
+        self.settings
+            .warnings
+            .push(format!("{text} ({})", self.place));
+    }
+
+    /// Drops the TLS settings of listeners that name no file: a `tls_version` alone does not make a listener use TLS.
+    fn ignore_versions_without_certificates(&mut self) {
+        let listeners = self.settings.listeners.iter_mut();
+        for listener in listeners.chain([&mut self.default_listener]) {
+            listener.tls = listener.tls.take().filter(|tls| {
+                let without_version = TlsServerOptions {
+                    version: None,
+                    ..tls.clone()
+                };
+                without_version != TlsServerOptions::default()
+            });
+        }
+    }
+
+    /// Adds the default listener to those that are opened, if a line asks for it.
+    fn open_default_listener(&mut self) {
         let settings = &mut self.settings;
-        let listener = self
-            .port_listener
-            .and_then(|index| settings.listeners.get_mut(index));
-        if let Some(listener) = listener.filter(|_| settings.per_listener) {
+        let mut listener = std::mem::take(&mut self.default_listener);
+        let is_only_one = settings.listeners.is_empty();
+        let of_all = &settings.listener_limits;
+        let is_limited = of_all.maximum_connections.is_some() || of_all.maximum_qos.is_some();
+        let is_asked_for = self.has_port
+            || listener.host.is_some()
+            || listener.only_ipv4.is_some()
+            || listener.websocket
+            || listener.tls.is_some()
+            || listener.identity.is_some()
+            || listener.user_name_is_identifier
+            // Where there are other listeners, these lines are meant for them.
+            || is_only_one && is_limited;
+        if !is_asked_for {
+            return;
+        }
+        if !self.has_port {
+            listener.port = DEFAULT_PORT;
+        }
+        if settings.per_listener {
             let own = std::mem::take(&mut listener.security);
             listener.security = own.or(&settings.security);
         }
+        settings.listeners.insert(0, listener);
     }
 
     /// What can only be seen at the end of the file.
@@ -173,6 +202,28 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The port of the default listener, if there is no `port` line.
+const DEFAULT_PORT: u16 = 1883;
+
+/// Editors of Windows write it at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
+
+/// Returns `true` for a line that is a comment: nothing but blanks before the `#`.
+pub(crate) fn is_comment(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(b"#")
+}
+
+/// Returns the text of a line. Comments may have bytes that are not UTF-8, as old editors write them; so may what
+/// follows a ` #`, which most lines ignore. `None` if other bytes are not UTF-8.
+fn text_of(line: &[u8]) -> Option<Cow<'_, str>> {
+    let valid = match std::str::from_utf8(line) {
+        Ok(text) => return Some(text.into()),
+        Err(error) => line.get(..error.valid_up_to()).unwrap_or_default(),
+    };
+    let has_comment = valid.windows(2).any(|pair| pair == b" #" || pair == b"\t#");
+    (is_comment(line) || has_comment).then(|| String::from_utf8_lossy(line))
 }
 
 /// The files of a folder whose names end with `.conf`, by name.

@@ -153,11 +153,11 @@ fn wrong_lines_are_told_with_what_is_wrong() {
     let table = [
         (
             "allow_anonymous maybe",
-            "Invalid 'allow_anonymous' value (maybe).",
+            "Invalid 'allow_anonymous' value (maybe): expected true, false, 1 or 0.",
         ),
         (
             "listener 65536",
-            "Invalid 'listener' value (65536): it is 0 to 65535.",
+            "Invalid 'listener' value (65536): expected 0 to 65535.",
         ),
         ("listener", "Empty 'listener' value in configuration."),
         ("lisener 1883", "Unknown configuration variable 'lisener'."),
@@ -171,9 +171,12 @@ fn wrong_lines_are_told_with_what_is_wrong() {
         ),
         (
             "max_packet_size 19",
-            "Invalid 'max_packet_size' value (19): it is 20 to 268435460.",
+            "Invalid 'max_packet_size' value (19): expected 20 to 268435460.",
         ),
-        ("certfile c", "'certfile' needs a 'listener' line above."),
+        (
+            "certfile c",
+            "A listener with TLS needs both 'certfile' and 'keyfile'.",
+        ),
         (
             "listener 1\ncertfile c",
             "A listener with TLS needs both 'certfile' and 'keyfile'.",

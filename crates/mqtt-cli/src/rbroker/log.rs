@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Zoned;
 use jiff::fmt::strtime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use mqtt_broker::{CONNECTIONS, LogDestination, LogSettings, LogTypes};
+use mqtt_broker::{CONNECTIONS, EVENTS, LogDestination, LogFeed, LogKind, LogSettings, LogTypes};
 use mqtt_session::PrintableLines;
 
 use super::files;
@@ -45,28 +45,55 @@ enum Destination {
     Lines(Sink),
     #[cfg(unix)]
     Syslog(std::os::unix::net::UnixDatagram, u8),
+    Topic(LogFeed),
 }
 
 /// The files of the log, which are opened after the others: as the user who serves.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
     sinks: Vec<(PathBuf, Sink)>,
+    /// Set if lines go to standard error already.
+    has_standard_error: bool,
     reopener: Reopener,
 }
 
 impl LogFiles {
-    /// Opens them; lines have waited for that.
-    ///
-    /// # Errors
-    /// If one of them cannot be opened.
-    pub(super) fn open(self) -> anyhow::Result<Reopener> {
-        for (path, sink) in self.sinks {
-            let file = LogFile::open(path.clone(), self.reopener.clone()).map_err(|error| {
-                anyhow::anyhow!("Cannot write the log file '{}': {error}", path.display())
-            })?;
-            sink.open(Stream::Other(Box::new(file)));
+    /// Adds a file, which is opened later.
+    fn add(&mut self, path: &Path) -> Destination {
+        // What root has opened for the broker, its user may write and not open again.
+        if path == Path::new("/dev/stdout") {
+            return Destination::standard_output();
         }
-        Ok(self.reopener)
+        if path == Path::new("/dev/stderr") {
+            return Destination::StandardError;
+        }
+        let sink = Sink::waiting();
+        self.sinks.push((path.to_owned(), sink.clone()));
+        Destination::Lines(sink)
+    }
+
+    /// Opens them; lines have waited for that. If a file cannot be opened, its lines go to standard error: a full or
+    /// read-only disk must not keep the broker from starting.
+    pub(super) fn open(mut self) -> Reopener {
+        for (path, sink) in std::mem::take(&mut self.sinks) {
+            let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
+                Ok(file) => Stream::Other(Box::new(file)),
+                Err(error) => {
+                    let path = path.display();
+                    log::error!(
+                        target: EVENTS,
+                        "Unable to open log file {path} for writing: {error}; its lines go to standard error."
+                    );
+                    // A second copy of each line would help nobody.
+                    match std::mem::replace(&mut self.has_standard_error, true) {
+                        true => Stream::Other(Box::new(io::sink())),
+                        false => Stream::StandardError,
+                    }
+                }
+            };
+            sink.open(stream);
+        }
+        self.reopener
     }
 }
 
@@ -80,22 +107,33 @@ impl Reopener {
     }
 }
 
-/// Starts the log.
-///
-/// # Errors
-/// If a destination cannot be opened.
-pub(super) fn start(settings: &LogSettings, loudness: Loudness) -> anyhow::Result<LogFiles> {
+/// Starts the log. Lines for topics go to `feed`.
+pub(super) fn start(settings: &LogSettings, loudness: Loudness, feed: &LogFeed) -> LogFiles {
     let mut files = LogFiles::default();
     let mut destinations = Vec::new();
+    let mut syslog_error = None;
     for destination in &settings.destinations {
-        destinations.extend(Destination::open(
-            destination,
-            settings.facility,
-            &mut files,
-        )?);
+        destinations.extend(match destination {
+            LogDestination::None => None,
+            LogDestination::StandardError => Some(Destination::StandardError),
+            LogDestination::StandardOutput => Some(Destination::standard_output()),
+            LogDestination::File(path) => Some(files.add(path)),
+            LogDestination::Topic => Some(Destination::Topic(feed.clone())),
+            LogDestination::Syslog => match Destination::syslog(settings.facility) {
+                Ok(syslog) => Some(syslog),
+                Err(error) => {
+                    syslog_error = Some(error);
+                    None
+                }
+            },
+        });
     }
-    if settings.destinations.is_empty() {
+    let is_standard_error = |destination: &_| matches!(destination, Destination::StandardError);
+    files.has_standard_error = destinations.iter().any(is_standard_error);
+    let needs_one = settings.destinations.is_empty() || syslog_error.is_some();
+    if needs_one && !files.has_standard_error {
         destinations.push(Destination::StandardError);
+        files.has_standard_error = true;
     }
     let chatty = LogTypes {
         error: true,
@@ -127,41 +165,35 @@ pub(super) fn start(settings: &LogSettings, loudness: Loudness) -> anyhow::Resul
     if log::set_logger(Box::leak(Box::new(log))).is_ok() {
         log::set_max_level(level);
     }
-    Ok(files)
+    if let Some(error) = syslog_error {
+        log::warn!(target: EVENTS, "{error}; the log goes to standard error.");
+    }
+    files
 }
 
 impl Destination {
-    fn open(
-        destination: &LogDestination,
-        facility: Option<u8>,
-        files: &mut LogFiles,
-    ) -> anyhow::Result<Option<Self>> {
-        Ok(Some(match destination {
-            LogDestination::None => return Ok(None),
-            LogDestination::StandardError => Self::StandardError,
-            LogDestination::StandardOutput => Self::Lines(Sink::start(Stream::StandardOutput)),
-            // What root has opened for the broker, its user may write and not open again.
-            LogDestination::File(path) if path == Path::new("/dev/stdout") => {
-                Self::Lines(Sink::start(Stream::StandardOutput))
-            }
-            LogDestination::File(path) if path == Path::new("/dev/stderr") => Self::StandardError,
-            LogDestination::File(path) => {
-                let sink = Sink::waiting();
-                files.sinks.push((path.clone(), sink.clone()));
-                Self::Lines(sink)
-            }
-            #[cfg(unix)]
-            LogDestination::Syslog => {
-                let socket = std::os::unix::net::UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?; // lines that it does not take are lost, not waited for
-                socket.connect("/dev/log").map_err(|error| {
-                    anyhow::anyhow!("Cannot reach the system's log at /dev/log: {error}")
-                })?;
-                Self::Syslog(socket, facility.map_or(FACILITY, |local| 16 + local))
-            }
-            #[cfg(not(unix))]
-            LogDestination::Syslog => anyhow::bail!("There is no syslog on this system"),
-        }))
+    fn standard_output() -> Self {
+        Self::Lines(Sink::start(Stream::StandardOutput))
+    }
+
+    /// Connects to the log of the system.
+    ///
+    /// # Errors
+    /// If there is none, as in most containers.
+    #[cfg(unix)]
+    fn syslog(facility: Option<u8>) -> anyhow::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?; // lines that it does not take are lost, not waited for
+        socket.connect("/dev/log").map_err(|error| {
+            anyhow::anyhow!("Cannot reach the system's log at /dev/log: {error}")
+        })?;
+        let facility = facility.map_or(FACILITY, |local| 16 + local);
+        Ok(Self::Syslog(socket, facility))
+    }
+
+    #[cfg(not(unix))]
+    fn syslog(_: Option<u8>) -> anyhow::Result<Self> {
+        anyhow::bail!("There is no syslog on this system")
     }
 }
 
@@ -213,6 +245,11 @@ impl Log for BrokerLog {
             match destination {
                 Destination::StandardError => print_error(&line),
                 Destination::Lines(sink) => sink.push(&line),
+                Destination::Topic(feed) => {
+                    if let Some(kind) = LogKind::of(record.level(), record.target()) {
+                        feed.push(kind, line.trim_end());
+                    }
+                }
                 #[cfg(unix)]
                 Destination::Syslog(socket, facility) => {
                     let severity = match record.level() {

@@ -11,9 +11,9 @@ mod subcommand;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ::log::info;
+use ::log::{info, warn};
 use anyhow::Context;
-use mqtt_broker::{AccessError, EVENTS, Server, ServerError, Settings};
+use mqtt_broker::{AccessError, EVENTS, LogFeed, Server, ServerError, Settings};
 
 use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
 use crate::exit::{Failure, Status};
@@ -170,6 +170,9 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     };
     let settings = typed.settings()?;
     if typed.test_config {
+        for warning in &settings.warnings {
+            eprintln!("Warning: {warning}");
+        }
         mqtt_broker::check(&settings).map_err(failure)?;
         eprintln!("Configuration file is OK.");
         return Ok(Status::Success);
@@ -193,13 +196,14 @@ fn serve(
 ) -> Result<Status, Failure> {
     #[cfg(unix)]
     let requests = Requests::listen().context("cannot wait for signals")?;
-    let log_files = log::start(&settings.log, typed.loudness())
-        .map_err(|error| Failure::new(Status::Configuration, error))?;
+    let feed = LogFeed::default();
+    let log_files = log::start(&settings.log, typed.loudness(), &feed);
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
     match &typed.config_file {
         Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
         None => info!(target: EVENTS, "Using default config."),
     }
+    log_warnings(&settings);
     let default = [DEFAULT_PORT];
     let ports = if typed.ports.is_empty() {
         &default[..]
@@ -211,13 +215,12 @@ fn serve(
     process::allow_many_files();
     let store = settings.store();
     let mut server = Server::bind(settings, ports).map_err(failure)?;
+    server.publish_log(feed);
     status::answer(&mut server, &control_socket);
     // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
     // where these files are cannot use the rights of root.
     process::become_user(user.as_deref())?;
-    let reopener = log_files
-        .open()
-        .map_err(|error| Failure::new(Status::Configuration, error))?;
+    let reopener = log_files.open();
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
     let pid_file = pid_file.transpose()?;
     let is_checked = store.map(process::StoreCheck::begin);
@@ -235,8 +238,9 @@ fn serve(
     #[cfg(unix)]
     answer_signals(&mut server, requests, move || {
         reopener.reopen();
-        typed
-            .settings()
+        let settings = typed.settings();
+        settings
+            .inspect(log_warnings)
             .map_err(|failure| format!("{:#}", failure.error))
     })
     .context("cannot wait for signals")?;
@@ -253,6 +257,12 @@ fn serve(
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     drop(pid_file);
     Ok(Status::Success)
+}
+
+fn log_warnings(settings: &Settings) {
+    for warning in &settings.warnings {
+        warn!(target: EVENTS, "{warning}");
+    }
 }
 
 /// Lets the server do what signals ask for.
