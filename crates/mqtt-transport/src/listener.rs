@@ -42,6 +42,10 @@ macro_rules! with {
     };
 }
 
+/// The mode of Unix sockets: read and write for owner and group.
+#[cfg(unix)]
+const UNIX_SOCKET_MODE: u32 = 0o770;
+
 impl Listener {
     /// Listens at `address`; port 0 takes a free one. An IPv6 address takes no IPv4 connections, so
     /// that both families can listen at the same port.
@@ -73,21 +77,24 @@ impl Listener {
     }
 
     /// Listens at a path, where a socket that nobody listens at any more is replaced. It is removed
-    /// with this listener.
+    /// with this listener. Its owner and group may connect, whatever umask says: as with mosquitto, the group is how
+    /// other programs of the machine are let in.
     ///
     /// # Errors
     /// If something else is there, somebody listens there, or it is not allowed.
     #[cfg(unix)]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::FileTypeExt;
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
         let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
-        Ok(Self {
+        let listener = Self {
             socket: Socket::Unix(UnixListener::bind(path)?, path.to_owned()),
             door: Door::default(),
-        })
+        };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
+        Ok(listener)
     }
 
     /// New connections pass this door.

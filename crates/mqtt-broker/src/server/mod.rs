@@ -21,6 +21,7 @@ pub use log_feed::{LogFeed, LogKind};
 pub use memory::MemoryGauge;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -250,6 +251,15 @@ impl Server {
         self.listeners
             .iter()
             .filter_map(|listener| listener.address)
+    }
+
+    /// Returns the paths of the Unix sockets at which clients connect.
+    pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
+        let settings = self
+            .listeners
+            .iter()
+            .filter_map(|bound| bound.settings.as_ref());
+        settings.filter_map(ListenerSettings::unix_path)
     }
 
     /// Readiness of `source` to be read ends `run`.

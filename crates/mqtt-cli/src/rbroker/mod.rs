@@ -219,7 +219,7 @@ fn serve(
     status::answer(&mut server, &control_socket);
     // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
     // where these files are cannot use the rights of root.
-    process::become_user(user.as_deref())?;
+    process::become_user(user.as_deref(), server.unix_sockets())?;
     let reopener = log_files.open();
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
     let pid_file = pid_file.transpose()?;

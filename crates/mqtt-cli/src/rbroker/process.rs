@@ -143,9 +143,13 @@ pub(super) fn allow_many_files() {
 #[cfg(not(unix))]
 pub(super) fn allow_many_files() {}
 
-/// Becomes this user, if root has started it, and gives up root's rights for good.
+/// Becomes this user, if root has started it, and gives up root's rights for good. The user also gets the sockets that
+/// root has opened, so that members of the user's group can connect.
 #[cfg(unix)]
-pub(super) fn become_user(name: Option<&str>) -> anyhow::Result<()> {
+pub(super) fn become_user<'a>(
+    name: Option<&str>,
+    mut sockets: impl Iterator<Item = &'a Path>,
+) -> anyhow::Result<()> {
     if name == Some("root") || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
@@ -156,6 +160,12 @@ pub(super) fn become_user(name: Option<&str>) -> anyhow::Result<()> {
         );
         return Ok(());
     };
+    if let Ok(Some(user)) = nix::unistd::User::from_name(name) {
+        let (user_id, group_id) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+        sockets
+            .try_for_each(|path| std::os::unix::fs::chown(path, user_id, group_id))
+            .with_context(|| format!("cannot give the sockets to the user '{name}'"))?;
+    }
     privdrop::PrivDrop::default()
         .user(name)
         .apply()
@@ -163,7 +173,10 @@ pub(super) fn become_user(name: Option<&str>) -> anyhow::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn become_user(_: Option<&str>) -> anyhow::Result<()> {
+pub(super) fn become_user<'a>(
+    _: Option<&str>,
+    _: impl Iterator<Item = &'a Path>,
+) -> anyhow::Result<()> {
     Ok(())
 }
 
