@@ -335,6 +335,13 @@ user bob
     }
 
     #[test]
+    fn comments_may_have_any_bytes() {
+        let list = AccessList::parse(b"# f\xFCr alle\ntopic read a\r\n").unwrap();
+        assert!(list.allows(None, "id", "a", Right::Read));
+        assert_eq!(AccessList::parse(b"topic f\xFCr").unwrap_err().0, 1);
+    }
+
+    #[test]
     fn wrong_lines_are_told_by_number() {
         for (file, line) in [
             ("user", 1),

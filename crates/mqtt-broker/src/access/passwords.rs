@@ -361,6 +361,12 @@ mod tests {
     }
 
     #[test]
+    fn comments_may_have_any_bytes() {
+        Passwords::parse(b"# f\xFCr alle\n").unwrap();
+        assert_eq!(Passwords::parse(b"f\xFCr:x").unwrap_err().0, 1);
+    }
+
+    #[test]
     fn wrong_lines_are_told_by_number() {
         let good = PasswordHash::new(b"x", Hashing::Pbkdf2).unwrap();
         for (file, line, what) in [

@@ -192,3 +192,155 @@ fn wrong_lines_are_told_with_what_is_wrong() {
         );
     }
 }
+
+fn parse_bytes(bytes: &[u8]) -> Result<Settings, String> {
+    Settings::parse(Path::new("test.conf"), bytes).map_err(|error| error.to_string())
+}
+
+#[test]
+fn comments_follow_values_and_may_have_any_bytes() {
+    let settings =
+        parse("listener 1883 # all\nlistener 1884 ::1 # local\nallow_anonymous true # a");
+    let listeners = settings.unwrap().listeners;
+    let hosts: Vec<_> = listeners
+        .iter()
+        .map(|listener| listener.host.as_deref())
+        .collect();
+    assert_eq!(hosts, [None, Some("::1")]);
+    for text in [
+        &b"# f\xFCr\nlistener 1883"[..],
+        b"  # f\xFCr\nlistener 1883",
+        b"listener 1883 # f\xFCr",
+        b"\xEF\xBB\xBFlistener 1883\r\n",
+        b"listener\t1883",
+    ] {
+        assert_eq!(
+            parse_bytes(text).unwrap().listeners[0].port,
+            1883,
+            "{text:?}"
+        );
+    }
+    let error = parse_bytes(b"listener 1883\npassword_file /f\xFCr").unwrap_err();
+    assert_eq!(
+        error,
+        "The line is not valid UTF-8. Error found at test.conf:2."
+    );
+}
+
+#[test]
+fn values_are_read_as_mosquitto_reads_them() {
+    let settings = parse(
+        "allow_anonymous 1\npersistence 0\nmax_queued_messages -1\nmax_queued_bytes -1\n\
+         max_inflight_messages -1\nmax_inflight_bytes -5\nwebsockets_headers_size 65535\n\
+         accept_protocol_versions 3,4,,5,",
+    )
+    .unwrap();
+    assert_eq!(settings.security.allow_anonymous, Some(true));
+    assert!(!settings.persistence);
+    let limits = &settings.limits;
+    assert_eq!(limits.maximum_queued, usize::MAX);
+    assert_eq!(limits.maximum_queued_bytes, usize::MAX);
+    assert_eq!(limits.maximum_in_flight_bytes, usize::MAX);
+    assert_eq!(limits.maximum_in_flight, u16::MAX);
+    let versions = settings.listener_limits.versions.unwrap();
+    assert_eq!(versions.len(), 3);
+    for wrong in [
+        "accept_protocol_versions ,",
+        "allow_anonymous 2",
+        "sys_interval -1",
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn port_0_is_a_socket_unless_an_address_follows() {
+    for (line, path) in [
+        ("listener 0 x.sock", Some("x.sock")),
+        ("listener 0 /run/x", Some("/run/x")),
+        ("listener 0 127.0.0.1", None),
+        ("listener 0 ::1", None),
+        ("listener 0 localhost", None),
+        ("listener 0", None),
+        ("listener 1883 /run/x", None),
+    ] {
+        let settings = parse(line).unwrap();
+        assert_eq!(
+            settings.listeners[0].unix_path(),
+            path.map(Path::new),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn lines_above_the_first_listener_belong_to_the_default_listener() {
+    let tls = "certfile c\nkeyfile k\n";
+    // (lines, the ports, and which of them have TLS)
+    for (lines, expected) in [
+        (format!("{tls}port 8883"), vec![(8883, true)]),
+        (format!("port 8883\n{tls}"), vec![(8883, true)]),
+        (
+            format!("{tls}listener 1884"),
+            vec![(1883, true), (1884, false)],
+        ),
+        (
+            format!("listener 1884\nport 1885\n{tls}"),
+            vec![(1885, true), (1884, false)],
+        ),
+        ("port 1\nport 2".to_owned(), vec![(2, false)]),
+        (
+            "tls_version tlsv1.2\nlistener 1884".to_owned(),
+            vec![(1884, false)],
+        ),
+        (
+            "protocol mqtt\nlistener 1884".to_owned(),
+            vec![(1884, false)],
+        ),
+        ("max_connections 5".to_owned(), vec![(1883, false)]),
+        (
+            "max_connections 5\nlistener 1884".to_owned(),
+            vec![(1884, false)],
+        ),
+        (
+            "max_connections -1\nallow_anonymous true".to_owned(),
+            vec![],
+        ),
+    ] {
+        let settings = parse(&lines).unwrap();
+        let listeners = settings.listeners.iter();
+        let found: Vec<_> = listeners
+            .map(|listener| (listener.port, listener.tls.is_some()))
+            .collect();
+        assert_eq!(found, expected, "{lines}");
+    }
+    let settings = parse("max_connections 5\nport 1\nmax_connections 6\nlistener 2").unwrap();
+    let limits = settings.listeners.iter().map(|listener| {
+        let limits = settings.limits_of(Some(listener));
+        limits.maximum_connections
+    });
+    assert_eq!(limits.collect::<Vec<_>>(), [Some(6), Some(5)]);
+}
+
+#[test]
+fn the_store_has_a_name_of_its_own() {
+    for (line, expected) in [
+        ("", "rbroker.db"),
+        ("persistence_file mosquitto.db", "rbroker.db"),
+        ("persistence_file second.db", "second.db.rbroker"),
+    ] {
+        let settings = parse(&format!("persistence true\npersistence_location d\n{line}"));
+        let store = settings.unwrap().store().unwrap();
+        assert_eq!(store, Path::new("d").join(expected));
+    }
+}
+
+#[test]
+fn obsolete_lines_are_warnings() {
+    let settings = parse("sys_interval 5\nretry_interval 20\nstore_clean_interval 10").unwrap();
+    let expected = [
+        "The retry_interval option is no longer available. (test.conf:2)",
+        "The store_clean_interval option is no longer available. (test.conf:3)",
+    ];
+    assert_eq!(settings.warnings, expected);
+}
