@@ -1,7 +1,9 @@
 //! A mosquitto that bridges to `rbroker`, with mosquitto's default settings and in each version of the protocol.
 #![cfg(unix)]
 
-use tests::{Broker, Kind, Program, Running, has_mosquitto};
+use std::os::unix::fs::PermissionsExt;
+
+use tests::{Broker, Certificates, Kind, Program, Running, Validity, has_mosquitto};
 
 /// The versions, with the number that the log shows for them.
 const VERSIONS: [(&str, u8); 3] = [("", 4), ("mqttv31", 3), ("mqttv50", 5)];
@@ -162,6 +164,54 @@ fn messages_that_waited_at_a_bridge_arrive_after_the_remote_broker_is_back() {
     let options = format!("{} -t x/a -C 1", remote.options());
     let output = Program::new("rsub").args(&options).run().success().text();
     assert_eq!(output, "waited\n");
+}
+
+#[test]
+fn a_bridge_over_tls_has_the_permissions_of_its_user() {
+    if !has_mosquitto("a_bridge_over_tls_has_the_permissions_of_its_user") {
+        return;
+    }
+    let certificates = Certificates::new();
+    certificates.server("server", &["localhost"], Validity::Now);
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let hash = Program::new("rbroker")
+        .args("passwd -b -c")
+        .arg(certificates.path("users"))
+        .args("edge secret")
+        .run();
+    hash.success();
+    let list = "topic read #\ntopic read $SYS/#\nuser edge\ntopic readwrite x/#\n\
+                pattern write $SYS/broker/connection/%c/state\n";
+    std::fs::write(certificates.path("acl"), list).unwrap();
+    let remote = Broker::start(&format!(
+        "acl_file {}\npassword_file {}\nlistener 0 localhost\ncertfile {}\nkeyfile {}",
+        file("acl"),
+        file("users"),
+        file("server.crt"),
+        file("server.key")
+    ));
+    let log = remote.running.error_so_far();
+    let (_, port) = log.rsplit_once("Listening on 127.0.0.1:").unwrap();
+    let (port, _) = port.split_once('.').unwrap();
+    let states = subscribe(&remote, "$SYS/broker/connection/#", "");
+    let at_remote = subscribe(&remote, "#", "");
+    // mosquitto reads it as another user if root has started it.
+    let folder = certificates.folder();
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder, everybody).unwrap();
+    let local = Broker::start_kind(
+        Kind::Mosquitto,
+        &format!(
+            "connection cloud\naddress localhost:{port}\nremote_clientid edge.cloud\n\
+             remote_username edge\nremote_password secret\nbridge_cafile {}\ntopic # out 1",
+            file("ca.crt")
+        ),
+    );
+    states.wait_for_output("$SYS/broker/connection/edge.cloud/state 1\n");
+    publish(&local, "-t y/a -m denied");
+    publish(&local, "-t x/a -m allowed");
+    at_remote.wait_for_output("x/a allowed\n");
+    assert!(!at_remote.has_printed("y/a"));
 }
 
 /// The way between two brokers that make no bridges, as docs/differences.md gives it.

@@ -93,24 +93,25 @@ impl LogFeed {
 impl Server {
     /// Publishes the lines of this feed from now on.
     pub fn publish_log(&mut self, feed: LogFeed) {
-        self.log_feed = feed;
+        self.log_feed = Some(feed);
     }
 
     /// Returns `true` if lines were logged after those of this turn were published.
     pub(super) fn has_log_lines(&self) -> bool {
-        self.log_feed.has_lines()
+        self.log_feed.as_ref().is_some_and(LogFeed::has_lines)
     }
 
     /// Publishes the lines that were logged since the last turn.
     pub(super) fn publish_log_lines(&mut self, now: Instant) {
-        let lines = self.log_feed.take();
+        let Some(feed) = &self.log_feed else { return };
+        let lines = feed.take();
         if lines.is_empty() {
             return;
         }
         for (kind, line) in lines {
             self.broker.publish_log_line(now, kind.topic_name(), line);
         }
-        self.log_feed.unmute();
+        feed.unmute();
     }
 }
 

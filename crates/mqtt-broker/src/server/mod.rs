@@ -104,8 +104,8 @@ pub struct Server {
     is_dumping: bool,
     /// When the topics below `$SYS` are renewed, if they are.
     statistics_due: Option<Instant>,
-    /// Lines of the log that are to be published.
-    log_feed: LogFeed,
+    /// Lines of the log that are to be published, if that is wanted.
+    log_feed: Option<LogFeed>,
     /// Who asks how it is, asks here.
     #[cfg(unix)]
     status: Option<status::StatusSocket>,
@@ -200,7 +200,7 @@ impl Server {
             signals: Vec::new(),
             is_dumping: false,
             statistics_due: None,
-            log_feed: LogFeed::default(),
+            log_feed: None,
             #[cfg(unix)]
             status: None,
             #[cfg(unix)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use ::log::{info, warn};
 use anyhow::Context;
-use mqtt_broker::{AccessError, EVENTS, LogFeed, Server, ServerError, Settings};
+use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerError, Settings};
 
 use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
 use crate::exit::{Failure, Status};
@@ -197,6 +197,7 @@ fn serve(
     #[cfg(unix)]
     let requests = Requests::listen().context("cannot wait for signals")?;
     let feed = LogFeed::default();
+    let is_published = settings.log.destinations.contains(&LogDestination::Topic);
     let log_files = log::start(&settings.log, typed.loudness(), &feed);
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
     match &typed.config_file {
@@ -215,7 +216,9 @@ fn serve(
     process::allow_many_files();
     let store = settings.store();
     let mut server = Server::bind(settings, ports).map_err(failure)?;
-    server.publish_log(feed);
+    if is_published {
+        server.publish_log(feed);
+    }
     status::answer(&mut server, &control_socket);
     // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
     // where these files are cannot use the rights of root.
