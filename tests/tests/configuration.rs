@@ -401,7 +401,8 @@ fn a_log_without_a_place_goes_to_standard_error() {
     let broker = Broker::start(&format!(
         "{file}\nlog_dest stderr\n{file}2\nlog_dest syslog"
     ));
-    let said = broker.wait_for_log(" running.");
+    broker.running.signal("TERM");
+    let said = broker.running.wait().errors;
     assert_eq!(said.matches(" running.").count(), 1, "{said}");
     if !Path::new("/dev/log").exists() {
         assert!(
