@@ -235,35 +235,6 @@ fn included_files_are_read_in_order_and_named_in_errors() {
 }
 
 #[test]
-fn the_log_goes_where_it_is_told_and_begins_anew_when_its_file_was_moved() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let read = || std::fs::read_to_string(&log).unwrap_or_default();
-    let wait_for = |text: &str| {
-        let start = std::time::Instant::now();
-        while !read().contains(text) {
-            assert!(start.elapsed() < tests::PATIENCE, "{}", read());
-            std::thread::yield_now();
-        }
-    };
-    let broker = Broker::start_silent(
-        tests::Kind::Rbroker,
-        &format!(
-            "log_dest stderr\nlog_dest file {}\nlog_timestamp_format %Y|\nconnection_messages false",
-            log.display()
-        ),
-    );
-    wait_for("|: rbroker version");
-    let publish = format!("{} -t a -m x -q 1", broker.options());
-    Program::new("rpub").args(&publish).run().success();
-    std::fs::rename(&log, folder.path().join("old")).unwrap();
-    broker.running.signal("HUP");
-    wait_for("Config reloaded.");
-    let old = std::fs::read_to_string(folder.path().join("old")).unwrap();
-    assert!(!old.contains("connect"), "{old}");
-}
-
-#[test]
 fn a_broker_in_the_background_leaves_its_number_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let (conf, pid, log) = (
@@ -389,56 +360,14 @@ fn the_store_has_the_name_of_the_persistence_file_and_a_suffix() {
 }
 
 #[test]
-fn a_log_without_a_place_goes_to_standard_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("missing/log");
-    let file = format!("log_dest file {}", missing.display());
-    let broker = Broker::start(&file);
-    let said = broker.wait_for_log(" running.");
-    let words = format!("Unable to open log file {} for writing", missing.display());
-    assert_eq!(said.matches(&words).count(), 1, "{said}");
-    // With several such lines, and standard error itself, each line comes once.
-    let broker = Broker::start(&format!(
-        "{file}\nlog_dest stderr\n{file}2\nlog_dest syslog"
-    ));
-    broker.running.signal("TERM");
-    let said = broker.running.wait().errors;
-    assert_eq!(said.matches(" running.").count(), 1, "{said}");
-    if !Path::new("/dev/log").exists() {
-        assert!(
-            said.contains("Cannot reach the system's log at /dev/log"),
-            "{said}"
-        );
-    }
-}
-
-#[test]
-fn the_log_is_published_to_subscribers() {
-    let broker = Broker::start("log_dest topic\nlog_dest stderr\nlog_type all");
-    let options = format!("{} -d -v -t $SYS/broker/log/# -i reader", broker.options());
-    let reader = Program::new("rsub").args(&options).start();
-    reader.wait_for_error("Subscribed");
-    let publish = format!("{} -i writer -t a -m x -q 1", broker.options());
-    Program::new("rpub").args(&publish).run().success();
-    reader.wait_for_output(" as writer (p4, c1, k60).\n");
-    broker.running.signal("HUP");
-    reader.wait_for_output(": Config reloaded.\n");
-    let output = reader.wait_for_output(": Reloading config.\n");
-    let topic_of = |text: &str| {
-        let line = output.lines().find(|line| line.contains(text)).unwrap();
-        line.split_once(' ').unwrap().0.to_owned()
-    };
-    assert_eq!(topic_of(" as writer ("), "$SYS/broker/log/N");
-    assert_eq!(topic_of("Reloading config."), "$SYS/broker/log/I");
-    // Details of packets would cause more of themselves.
-    assert!(!output.contains("Sending PUBLISH"), "{output}");
-}
-
-#[test]
 fn obsolete_lines_are_warned_of_with_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("conf");
-    std::fs::write(&conf, "listener 0 127.0.0.1\nretry_interval 20\n").unwrap();
+    std::fs::write(
+        &conf,
+        "listener 0 127.0.0.1\nretry_interval 20\ncontrol_socket none\n",
+    )
+    .unwrap();
     let words = format!(
         "The retry_interval option is no longer available. ({}:2)",
         conf.display()
@@ -452,36 +381,4 @@ fn obsolete_lines_are_warned_of_with_their_place() {
     let running = Program::new("rbroker").arg("-c").arg(&conf).start();
     running.wait_for_error(&words);
     running.wait_for_error(" running.");
-}
-
-/// Filters of fail2ban match these lines: the address, and the words behind it.
-#[test]
-fn refused_logins_and_lost_clients_have_the_words_of_mosquitto_in_the_log() {
-    let folder = tempfile::tempdir().unwrap();
-    let users = folder.path().join("users");
-    std::fs::write(&users, "").unwrap();
-    let lines = format!("allow_anonymous false\npassword_file {}", users.display());
-    let broker = Broker::start_silent(tests::Kind::Rbroker, &lines);
-    for options in ["-u me -P guess", ""] {
-        let options = format!("{} -i visitor -t a -m x {options}", broker.options());
-        assert_eq!(Program::new("rpub").args(&options).run().status, 5);
-    }
-    broker
-        .running
-        .wait_for_errors(" disconnected: not authorised.\n", 2);
-    let said = broker.running.error_so_far();
-    let refused = said
-        .lines()
-        .filter(|line| line.ends_with("not authorised."));
-    for line in refused {
-        let (_, rest) = line.split_once(": Client visitor [127.0.0.1:").unwrap();
-        let (port, words) = rest.split_once(']').unwrap();
-        assert!(port.parse::<u16>().is_ok(), "{line}");
-        assert_eq!(words, " disconnected: not authorised.");
-    }
-    assert!(said.contains(": New connection from 127.0.0.1:"), "{said}");
-    assert!(
-        said.contains(&format!(" on port {}.\n", broker.port)),
-        "{said}"
-    );
 }

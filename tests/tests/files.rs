@@ -63,7 +63,11 @@ fn links_that_somebody_else_may_have_made_are_not_followed() {
             symlink(&valuable, folder.path().join(name)).unwrap();
             let config = folder.path().join("broker.conf");
             let lines = files_in(folder.path(), user);
-            fs::write(&config, format!("listener 0 127.0.0.1\n{lines}\n")).unwrap();
+            fs::write(
+                &config,
+                format!("listener 0 127.0.0.1\ncontrol_socket none\n{lines}\n"),
+            )
+            .unwrap();
             let running = Program::new("rbroker").arg("-c").arg(&config).start();
             running.wait_for_error("it is a symbolic link");
             match name {
