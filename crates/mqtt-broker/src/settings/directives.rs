@@ -138,13 +138,7 @@ impl Reader {
     }
 
     fn log_types(&mut self) -> &mut LogTypes {
-        let none = LogTypes {
-            error: false,
-            warning: false,
-            information: false,
-            debug: false,
-        };
-        self.settings.log.types.get_or_insert(none)
+        self.settings.log.types.get_or_insert(NO_LOG_TYPES)
     }
 }
 
@@ -155,7 +149,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         let host = l.second().filter(|word| !word.starts_with('#'));
         let listener = ListenerSettings {
             port: l.number_16(0)?,
-            host: host.map(Into::into),
+            host: host.and_then(named_host),
             ..ListenerSettings::default()
         };
         r.settings.listeners.push(listener);
@@ -299,11 +293,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("auto_id_prefix", |r, l| {
-        r.security().auto_id_prefix = Some(l.value().to_owned());
+        r.security().auto_id_prefix = Some(l.rest.to_owned());
         Ok(())
     }),
     line("listener_auto_id_prefix", |r, l| {
-        r.listener().security.auto_id_prefix = Some(l.value().to_owned());
+        r.listener().security.auto_id_prefix = Some(l.rest.to_owned());
         Ok(())
     }),
     line("use_username_as_clientid", |r, l| {
@@ -386,7 +380,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
         r.settings.limits.maximum_packet_size = match l.value() {
             "0" => largest,
-            _ => l.number(20, largest)?,
+            // No packet is larger, so that a higher limit is this one.
+            _ => l.number(20, u32::MAX)?.min(largest),
         };
         Ok(())
     }),
@@ -499,6 +494,10 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             ("topic", _) => LogDestination::Topic,
             _ => return Err(l.wrong("stderr, stdout, syslog, topic, none or file with a path")),
         };
+        // This one takes back those above it.
+        if destination == LogDestination::None {
+            r.settings.log.destinations.clear();
+        }
         r.settings.log.destinations.push(destination);
         Ok(())
     }),
@@ -509,7 +508,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             "warning" => types.warning = true,
             "notice" | "information" => types.information = true,
             "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" => types.debug = true,
-            "none" => {}
+            // This one takes back those above it.
+            "none" => *types = NO_LOG_TYPES,
             "all" => {
                 *types = LogTypes {
                     error: true,
@@ -543,6 +543,18 @@ pub(super) static DIRECTIVES: &[Directive] = &[
 ];
 
 const SYNC: &str = "always, never, or interval and seconds";
+
+const NO_LOG_TYPES: LogTypes = LogTypes {
+    error: false,
+    warning: false,
+    information: false,
+    debug: false,
+};
+
+/// Returns the host that a line names; `None` for `*`, which is every address of this machine.
+fn named_host(word: &str) -> Option<String> {
+    (word != "*").then(|| word.to_owned())
+}
 
 /// Warns of a line that mosquitto had once, and that has no effect any more.
 fn obsolete(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {

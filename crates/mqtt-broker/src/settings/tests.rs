@@ -171,7 +171,7 @@ fn wrong_lines_are_told_with_what_is_wrong() {
         ),
         (
             "max_packet_size 19",
-            "Invalid 'max_packet_size' value (19): expected 20 to 268435460.",
+            "Invalid 'max_packet_size' value (19): expected 20 to 4294967295.",
         ),
         (
             "certfile c",
@@ -244,6 +244,13 @@ fn values_are_read_as_mosquitto_reads_them() {
     assert_eq!(limits.maximum_in_flight, u16::MAX);
     let versions = settings.listener_limits.versions.unwrap();
     assert_eq!(versions.len(), 3);
+    let settings = parse("listener 1 *\nmax_packet_size 1000000000\nauto_id_prefix a b").unwrap();
+    assert_eq!(settings.listeners[0].host, None);
+    assert_eq!(
+        settings.limits.maximum_packet_size,
+        mqtt_codec::MAXIMUM_PACKET_SIZE
+    );
+    assert_eq!(settings.security.auto_id_prefix.as_deref(), Some("a b"));
     for wrong in [
         "accept_protocol_versions ,",
         "allow_anonymous 2",
@@ -343,4 +350,15 @@ fn obsolete_lines_are_warnings() {
         "The store_clean_interval option is no longer available. (test.conf:3)",
     ];
     assert_eq!(settings.warnings, expected);
+}
+
+#[test]
+fn none_takes_the_lines_of_the_log_above_it_back() {
+    let log = parse("log_dest stdout\nlog_dest none\nlog_type all\nlog_type none\nlog_type error");
+    let log = log.unwrap().log;
+    assert_eq!(log.destinations, [LogDestination::None]);
+    let types = log.types.unwrap();
+    assert!(types.error && !types.warning && !types.information && !types.debug);
+    let log = parse("log_dest none\nlog_dest stdout").unwrap().log;
+    assert!(log.destinations.contains(&LogDestination::StandardOutput));
 }
