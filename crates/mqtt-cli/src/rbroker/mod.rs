@@ -9,7 +9,7 @@ mod status;
 mod subcommand;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::log::{info, warn};
 use anyhow::Context;
@@ -199,12 +199,7 @@ fn serve(
     let feed = LogFeed::default();
     let is_published = settings.log.destinations.contains(&LogDestination::Topic);
     let log_files = log::start(&settings.log, typed.loudness(), &feed);
-    info!(target: EVENTS, "rbroker version {VERSION} starting.");
-    match &typed.config_file {
-        Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
-        None => info!(target: EVENTS, "Using default config."),
-    }
-    log_warnings(&settings);
+    log_start(typed.config_file.as_deref(), &settings);
     let default = [DEFAULT_PORT];
     let ports = if typed.ports.is_empty() {
         &default[..]
@@ -260,6 +255,15 @@ fn serve(
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     drop(pid_file);
     Ok(Status::Success)
+}
+
+fn log_start(config_file: Option<&Path>, settings: &Settings) {
+    info!(target: EVENTS, "rbroker version {VERSION} starting.");
+    match config_file {
+        Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
+        None => info!(target: EVENTS, "Using default config."),
+    }
+    log_warnings(settings);
 }
 
 fn log_warnings(settings: &Settings) {
