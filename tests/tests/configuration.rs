@@ -111,7 +111,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
          topic # out 1\nbridge_cafile {}/ca.crt\nremote_username me\nremote_password secret",
         Some((
             3,
-            "'connection' is not supported by this broker: it accepts bridges and makes none.",
+            "'connection' is not supported by this broker: it accepts bridges but does not create them.",
         )),
     ),
     (
@@ -120,7 +120,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
          plugin_opt_config_file /var/lib/mosquitto/dynamic-security.json",
         Some((
             2,
-            "'plugin' is not supported by this broker: it has no plugins;",
+            "'plugin' is not supported by this broker: it has no plugins.",
         )),
     ),
     (

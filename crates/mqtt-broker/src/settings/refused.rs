@@ -4,14 +4,15 @@
 pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(
-            "it accepts bridges and makes none. Define the bridge at the other broker, with 'in' and 'out' \
-             exchanged, or let a mosquitto make bridges to both brokers (docs/differences.md, Bridges of the \
-             broker).",
+            "it accepts bridges but does not create them. Define the bridge at the other broker, with 'in' and \
+             'out' swapped, or run a mosquitto with a bridge to each of the two brokers (docs/differences.md, \
+             Bridges of the broker).",
         );
     }
-    if name == "plugin" || name.starts_with("plugin_") || PLUGINS.contains(&name) {
+    let is_option = name.starts_with("plugin_") || name.starts_with("auth_opt_");
+    if name == "plugin" || is_option || PLUGINS.contains(&name) {
         return Some(
-            "it has no plugins; users and rights are those of 'password_file' and 'acl_file'.",
+            "it has no plugins. Use 'password_file' for users and 'acl_file' for permissions.",
         );
     }
     let found = OTHERS.iter().find(|(known, _)| *known == name);

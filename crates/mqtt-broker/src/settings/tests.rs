@@ -163,11 +163,15 @@ fn wrong_lines_are_told_with_what_is_wrong() {
         ("lisener 1883", "Unknown configuration variable 'lisener'."),
         (
             "connection other",
-            "'connection' is not supported by this broker: it accepts bridges and makes none.",
+            "'connection' is not supported by this broker: it accepts bridges but does not create them.",
+        ),
+        (
+            "auth_opt_backends files",
+            "'auth_opt_backends' is not supported by this broker: it has no plugins.",
         ),
         (
             "plugin p.so",
-            "'plugin' is not supported by this broker: it has no plugins;",
+            "'plugin' is not supported by this broker: it has no plugins.",
         ),
         (
             "max_packet_size 19",
