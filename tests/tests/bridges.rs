@@ -214,7 +214,7 @@ fn a_bridge_over_tls_has_the_permissions_of_its_user() {
     assert!(!at_remote.has_printed("y/a"));
 }
 
-/// The way between two brokers that make no bridges, as docs/differences.md gives it.
+/// docs/differences.md recommends this set-up for two brokers that cannot create bridges.
 #[test]
 fn a_mosquitto_with_two_bridges_connects_two_brokers() {
     if !has_mosquitto("a_mosquitto_with_two_bridges_connects_two_brokers") {
