@@ -102,6 +102,44 @@ fn a_server_that_accepts_and_says_nothing_is_given_up() {
 }
 
 #[test]
+fn a_missing_answer_to_subscribe_or_unsubscribe_is_the_end() {
+    for (program, arguments, length, answer, missing) in [
+        ("rsub", "-t a", 8, &b""[..], "SUBACK"),
+        ("rsub", "-t a -E", 8, b"\x90\x03\x00\x09\x00", "SUBACK"),
+        ("rsub", "-U a", 7, b"", "UNSUBACK"),
+        ("rsub", "-U a -E", 7, b"\xB0\x02\x00\x09", "UNSUBACK"),
+        ("rrr", "-V 311 -t a -e b -m x", 8, b"", "SUBACK"),
+    ] {
+        let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (length, answer)];
+        let server = FakeServer::start(&[script], false);
+        let command = Program::new(program).args(&server.options());
+        let finished = command
+            .args(arguments)
+            .args("--connect-timeout 300ms")
+            .run();
+        assert_eq!(finished.status, 7, "{program} {arguments} {finished:?}");
+        let expected = format!("{} sent no {missing} in time", server.address);
+        assert!(finished.errors.contains(&expected), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_subscriber_reconnects_if_a_later_answer_is_missing() {
+    let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"")];
+    let broker = FakeServer::start(&[first], true);
+    let address = broker.address;
+    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = subscriber.args("-t a --connect-timeout 2").start();
+    broker.received();
+    let silent = FakeServer::start_at(address, &[second], false);
+    subscriber.wait_for_error("sent no SUBACK in time (see --connect-timeout). Trying again");
+    drop(silent);
+    subscriber.signal("INT");
+    subscriber.wait().success();
+}
+
+#[test]
 fn a_broker_that_comes_up_late_is_waited_for() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -162,6 +162,9 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String 
             CloseReason::HandshakeTimeout => {
                 format!("The connection was lost: no answer from {target} in time.")
             }
+            CloseReason::ResponseTimeout(response) => format!(
+                "The connection was lost: {target} sent no {response} in time (see --connect-timeout)."
+            ),
             CloseReason::KeepAliveTimeout => {
                 format!("Keepalive exceeded: {target} did not answer in time.")
             }

@@ -36,6 +36,8 @@ pub struct ClientCore {
     lost_since: Option<Instant>,
     was_reached: bool,
     was_connected: bool,
+    /// Set once a server has answered a SUBSCRIBE or UNSUBSCRIBE.
+    was_answered: bool,
     /// Since when this connection is accepted.
     connected_since: Option<Instant>,
     /// When the server, having accepted a connection, was last heard.
@@ -71,6 +73,7 @@ impl ClientCore {
             lost_since: None,
             was_reached: false,
             was_connected: false,
+            was_answered: false,
             connected_since: None,
             last_heard: None,
             session_expiry: None,
@@ -155,7 +158,10 @@ impl ClientCore {
                     self.is_doubtful = false;
                     self.expects_messages = connack.session_present;
                 }
-                Event::Subscribed(_) => self.expects_messages = true,
+                Event::Subscribed(_) => {
+                    (self.expects_messages, self.was_answered) = (true, true);
+                }
+                Event::Unsubscribed(_) => self.was_answered = true,
                 Event::Delivered { .. } | Event::Message(_) => {
                     self.lost_since = None;
                     self.backoff.reset();
@@ -362,6 +368,12 @@ impl ClientCore {
     }
 
     fn may_retry(&self, error: &ClientError, of_round: bool, gone_for: Duration) -> bool {
+        // The first server that leaves a request without an answer is a broken one. Later the connection may be at
+        // fault, and another one may do better.
+        let is_unanswered = matches!(error, ClientError::Closed(CloseReason::ResponseTimeout(_)));
+        if is_unanswered && !self.was_answered {
+            return false;
+        }
         let awaited = !self.was_connected && gone_for < self.options.wait_for_server;
         (of_round || may_pass(error, awaited || self.was_connected))
             && (awaited
@@ -383,7 +395,8 @@ fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
         ClientError::Closed(reason) => match reason {
             CloseReason::ConnectionLost
             | CloseReason::HandshakeTimeout
-            | CloseReason::KeepAliveTimeout => true,
+            | CloseReason::KeepAliveTimeout
+            | CloseReason::ResponseTimeout(_) => true,
             CloseReason::Disconnected(disconnect) => is_passing(disconnect.reason_code),
             CloseReason::Refused(connack) => busy_may_pass && is_passing(connack.reason_code),
             _ => false,

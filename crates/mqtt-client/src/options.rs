@@ -51,8 +51,8 @@ pub enum Reconnect {
 
 impl Options {
     /// MQTT 3.1.1 without credentials; the server chooses the client identifier. At most 20 messages
-    /// of QoS 1 and 2 are under way, 30 s are given to the network and 30 s to the server's answer,
-    /// and a lost connection is made again.
+    /// of QoS 1 and 2 are under way, 30 s are given to the network and 30 s to each answer of the
+    /// server, and a lost connection is made again.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             servers: vec![Server::network(host, port)],
@@ -65,6 +65,7 @@ impl Options {
                 maximum_in_flight: 20,
                 receive_maximum: u16::MAX,
                 handshake_timeout: Duration::from_secs(30),
+                response_timeout: Duration::from_secs(30),
                 ..Config::default()
             },
             connect_timeout: Duration::from_secs(30),

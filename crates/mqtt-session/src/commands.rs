@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use mqtt_codec::{
     Ack, ConnackProperties, Delivery, Disconnect, EncodeError, Packet, PacketIdentifier,
-    ProtocolVersion, Publish, QoS, ReasonCode, Role, Suback, Subscribe, SubscribeProperties,
-    Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
+    PacketType, ProtocolVersion, Publish, QoS, ReasonCode, Role, Suback, Subscribe,
+    SubscribeProperties, Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
 };
 
-use crate::connection::{Connection, Request, State};
+use crate::connection::{Connection, State};
+use crate::requests::Request;
 use crate::topic_alias::Written;
 use crate::{Change, Outgoing, PublishError, defect};
 
@@ -119,7 +120,7 @@ impl Connection {
         if subscriptions.iter().any(is_wrong) {
             return Err(PublishError::NoLocalShared);
         }
-        self.request(now, count, |packet_identifier| {
+        self.request(now, count, PacketType::Suback, |packet_identifier| {
             Packet::Subscribe(Subscribe {
                 packet_identifier,
                 subscriptions,
@@ -140,7 +141,7 @@ impl Connection {
         properties: UnsubscribeProperties,
     ) -> Result<PacketIdentifier, PublishError> {
         let count = topic_filters.len();
-        self.request(now, count, |packet_identifier| {
+        self.request(now, count, PacketType::Unsuback, |packet_identifier| {
             Packet::Unsubscribe(Unsubscribe {
                 packet_identifier,
                 topic_filters,
@@ -236,6 +237,7 @@ impl Connection {
         &mut self,
         now: Instant,
         count: usize,
+        response: PacketType,
         packet: impl FnOnce(PacketIdentifier) -> Packet<'static>,
     ) -> Result<PacketIdentifier, PublishError> {
         if self.state != State::Connected {
@@ -244,9 +246,13 @@ impl Connection {
         let packet_identifier = self.next_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
         self.session.sender.take_identifier(packet_identifier);
+        let unwritten = self.output.pending().len();
         self.seldom.begin().requests.push_back(Request {
             packet_identifier,
             count,
+            response,
+            unwritten,
+            since: now,
         });
         Ok(packet_identifier)
     }

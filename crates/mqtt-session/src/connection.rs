@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Packet,
-    PacketIdentifier, PacketType, ProtocolVersion, QoS, ReasonCode, Role,
+    Ack, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Packet, PacketType,
+    ProtocolVersion, QoS, ReasonCode, Role,
 };
 
 use crate::delivery::Repeat;
@@ -62,13 +62,6 @@ pub(crate) enum State {
     Answering,
     Connected,
     Ended,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) packet_identifier: PacketIdentifier,
-    /// How many topic filters it has, and so reason codes its answer.
-    pub(crate) count: usize,
 }
 
 impl Connection {
@@ -194,15 +187,7 @@ impl Connection {
             {
                 self.end(now, CloseReason::HandshakeTimeout)
             }
-            State::Connected => match self.keep_alive.handle_timeout(now) {
-                Action::Nothing => None,
-                Action::Ping => {
-                    self.send(now, &Packet::Pingreq);
-                    self.ping_unwritten = self.output.pending().len();
-                    None
-                }
-                Action::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
-            },
+            State::Connected => self.handle_connected_timeout(now),
             _ => None,
         };
         if let Some(event) = event {
@@ -210,10 +195,26 @@ impl Connection {
         }
     }
 
+    fn handle_connected_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
+        if let Some(response) = self.overdue_response(now) {
+            return self.end(now, CloseReason::ResponseTimeout(response));
+        }
+        match self.keep_alive.handle_timeout(now) {
+            Action::Nothing => None,
+            Action::Ping => {
+                self.send(now, &Packet::Pingreq);
+                self.ping_unwritten = self.output.pending().len();
+                None
+            }
+            Action::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
+        }
+    }
+
     /// What the peer sent waits outside, because the application takes nothing now: its silence
     /// says nothing, and pings go on.
     pub fn handle_unread(&mut self, now: Instant) {
         self.keep_alive.received(now);
+        self.restart_response_timeout(now);
     }
 
     /// When something whole was last received, or a good part of it.
@@ -236,7 +237,10 @@ impl Connection {
             State::Handshake | State::Authenticating | State::Answering => {
                 Some(self.handshake_deadline)
             }
-            State::Connected => self.keep_alive.deadline(),
+            State::Connected => {
+                let deadlines = [self.keep_alive.deadline(), self.response_deadline()];
+                deadlines.into_iter().flatten().min()
+            }
             State::Ended => None,
         }
     }
@@ -249,6 +253,7 @@ impl Connection {
     /// The first `count` bytes of the output were written.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
+        self.note_written_requests(now, count);
         if self.state == State::Connected {
             self.repeat(now); // what had no room in the output before
         }
@@ -350,6 +355,7 @@ impl Connection {
         if available >= self.partial + progress {
             self.partial = available;
             self.keep_alive.received(now);
+            self.restart_response_timeout(now);
         }
     }
 

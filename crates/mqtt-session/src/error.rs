@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mqtt_codec::{Connack, DecodeError, Disconnect, EncodeError, ReasonCode};
+use mqtt_codec::{Connack, DecodeError, Disconnect, EncodeError, PacketType, ReasonCode};
 
 /// Why a connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// Nothing came from the peer for too long.
     KeepAliveTimeout,
+    /// The server did not answer a SUBSCRIBE or UNSUBSCRIBE in time; the type of the missing packet.
+    ResponseTimeout(PacketType),
     /// The peer sent a packet that breaks a rule; what it broke, and the code that says so.
     Protocol(ReasonCode, &'static str),
     /// The server did not accept the connection.
@@ -35,6 +37,7 @@ impl CloseReason {
             | Self::Refused(_) => None,
             Self::Decode(error) => Some(error.reason_code()),
             Self::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
+            Self::ResponseTimeout(_) => Some(ReasonCode::UnspecifiedError),
             Self::Protocol(code, _) => Some(*code),
         }
     }
@@ -52,6 +55,9 @@ impl fmt::Display for CloseReason {
             Self::KeepAliveTimeout => f.write_str("keep alive timeout"),
             Self::Protocol(_, what) => write!(f, "protocol error: {what}"),
             Self::Refused(connack) => write!(f, "connection refused: {}", connack.reason_code),
+            Self::ResponseTimeout(packet_type) => {
+                write!(f, "{packet_type} did not arrive in time")
+            }
         }
     }
 }

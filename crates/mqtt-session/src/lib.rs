@@ -43,6 +43,7 @@ mod limits;
 mod output;
 mod packet_log;
 mod printable;
+mod requests;
 mod seldom;
 mod session;
 mod topic_alias;

@@ -31,10 +31,12 @@ pub struct Config {
     pub observer: Option<Observer>,
     /// How long CONNECT (at a server) or CONNACK (at a client) may take.
     pub handshake_timeout: Duration,
+    /// Client: maximum wait for the answer to SUBSCRIBE or UNSUBSCRIBE.
+    pub response_timeout: Duration,
 }
 
 impl Default for Config {
-    /// No limits but the protocol's, ten seconds for the handshake, no topic aliases.
+    /// No limits but the protocol's, ten seconds for the handshake, a minute for other answers, no topic aliases.
     fn default() -> Self {
         Self {
             maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
@@ -48,6 +50,7 @@ impl Default for Config {
             records_changes: false,
             observer: None,
             handshake_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::Event;
 use crate::authentication::Authentication;
-use crate::connection::Request;
+use crate::requests::Request;
 use crate::topic_alias::{ReceivedAliases, SentAliases};
 
 /// The parts, once one of them was used.

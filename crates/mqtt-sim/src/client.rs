@@ -263,6 +263,8 @@ impl SimClient {
 fn options(index: usize, plan: &ClientPlan) -> Options {
     let mut options = Options::new("broker", 1883);
     options.reconnect = Reconnect::Always;
+    // A full disk may hold back a SUBACK for minutes, and the client must not give up meanwhile.
+    options.limits.response_timeout = Duration::from_secs(86_400);
     options.limits.maximum_in_flight = plan.window;
     options.limits.receive_maximum = plan.receive_maximum;
     options.limits.topic_alias_maximum = plan.topic_alias_maximum;

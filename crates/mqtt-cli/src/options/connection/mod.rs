@@ -163,6 +163,7 @@ impl ConnectionSettings {
         options.local_addresses = self.local_addresses()?;
         options.connect_timeout = self.connect_timeout;
         options.limits.handshake_timeout = self.connect_timeout;
+        options.limits.response_timeout = self.connect_timeout;
         options.wait_for_server = self.wait_for_server;
         options.reconnect = self.reconnect_for.map_or(reconnect, Reconnect::For);
         let limits = &mut options.limits;

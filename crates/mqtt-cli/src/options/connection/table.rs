@@ -80,7 +80,7 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--connect-timeout",
             "duration",
-            "How long a connection may take, and the broker's answer [30s]",
+            "Maximum time for a connection, and for each of CONNACK, SUBACK and UNSUBACK [30s]",
             |s: &mut S, v| {
                 s.connection().connect_timeout = time(v, "--connect-timeout")?;
                 Ok(())
