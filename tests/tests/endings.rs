@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use tests::{Broker, FakeServer, Program};
 
@@ -174,6 +175,47 @@ fn a_connection_that_stays_lost_is_given_up_after_the_time_that_was_said() {
     let finished = subscriber.wait();
     assert_eq!(finished.status, 1, "{finished:?}");
     assert!(finished.errors.contains("Trying again"), "{finished:?}");
+}
+
+/// Runs a program that was asked to give up after this time; returns its status.
+fn status_after(asked: Duration, command: Program) -> i32 {
+    let start = Instant::now();
+    let finished = command.run();
+    let took = start.elapsed();
+    assert!(took >= asked, "{took:?} instead of {asked:?}: {finished:?}");
+    let late = asked * 3 / 2;
+    assert!(took < late, "{took:?} instead of {asked:?}: {finished:?}");
+    finished.status
+}
+
+#[test]
+fn programs_give_up_after_the_time_that_was_asked_for() {
+    let asked = Duration::from_secs(3);
+    for (program, arguments) in [
+        ("rpub", "-m x --wait 3s"),
+        ("rpub", "-l --wait 3"),
+        ("rsub", "--wait 3s"),
+        ("rrr", "-e b -m x --wait 3s"),
+    ] {
+        let command = Program::new(program).args("-h 127.0.0.1 -p 1 -t a");
+        assert_eq!(status_after(asked, command.args(arguments)), 1);
+    }
+    // The broker accepts connections, and does not answer.
+    for (arguments, status) in [("--wait 3s", 7), ("--connect-timeout 3s", 7), ("-W 3", 27)] {
+        let server = FakeServer::start(&[&[]], false);
+        let command = Program::new("rrr").args(&server.options());
+        let command = command.args("-t a -e b -m x").args(arguments);
+        assert_eq!(status_after(asked, command), status, "{arguments}");
+    }
+}
+
+#[test]
+fn a_lost_connection_is_given_up_after_the_time_that_was_asked_for() {
+    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
+    let server = FakeServer::start(&[script], true);
+    let subscriber = Program::new("rsub").args(&server.options());
+    let subscriber = subscriber.args("-t a --reconnect-max 3s");
+    assert_eq!(status_after(Duration::from_secs(3), subscriber), 1);
 }
 
 #[test]

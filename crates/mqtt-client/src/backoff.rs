@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(30);
 
-/// Doubles from one second to thirty, each time off by up to a quarter, so that many clients of one
-/// broker do not come back together.
+/// The longest wait before jitter, with which it is at most 30 seconds.
+const LONGEST: Duration = Duration::from_secs(24);
+
+/// Waits that double from one second on. Each is longer or shorter by up to a quarter, so that many clients of one
+/// broker do not come back together, and none is longer than 30 seconds.
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,
@@ -32,16 +34,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_thirty_seconds_and_start_again_after_success() {
+    fn waits_double_up_to_a_maximum_and_start_again_after_success() {
         let mut backoff = Backoff::default();
         let middle = u32::MAX / 2 + 1;
         let waits: Vec<_> = (0..7)
             .map(|_| backoff.next(middle).as_secs_f64().round())
             .collect();
-        assert_eq!(waits, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(waits, [1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 24.0]);
         backoff.reset();
         assert_eq!(backoff.next(0), Duration::from_millis(750));
         backoff.reset();
         assert_eq!(backoff.next(u32::MAX), Duration::from_millis(1250));
+        let longest = (0..40).map(|_| backoff.next(u32::MAX)).max();
+        assert_eq!(longest, Some(Duration::from_secs(30)));
     }
 }

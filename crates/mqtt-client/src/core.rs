@@ -32,7 +32,7 @@ pub struct ClientCore {
     /// From the last loss of a connection.
     random: u32,
     backoff: Backoff,
-    /// Since when a connection is gone that was there before.
+    /// The start of the first attempt, or the time when the connection was lost.
     lost_since: Option<Instant>,
     was_reached: bool,
     was_connected: bool,
@@ -55,6 +55,9 @@ pub struct ClientCore {
 /// and the time of trying begin anew. Accepting alone is no progress: a server may close again and
 /// again because of what comes next.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
+
+/// Minimum time for an attempt, also for one that starts when the time of trying is over.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 impl ClientCore {
     /// A client without a connection. With a session it goes on with that; see
@@ -92,6 +95,12 @@ impl ClientCore {
         self.servers.found(servers);
     }
 
+    /// Starts an attempt to connect; returns the time when the stream must be up.
+    pub fn begin_attempt(&mut self, now: Instant) -> Instant {
+        self.lost_since.get_or_insert(now);
+        self.end_of_step(now, self.options.connect_timeout)
+    }
+
     /// A stream to the server is up: CONNECT is in the output.
     ///
     /// # Errors
@@ -100,7 +109,8 @@ impl ClientCore {
         self.leave_session_of_another_server();
         let mut connect = self.options.connect_packet();
         connect.clean_start |= self.is_doubtful;
-        let limits = self.options.limits.clone();
+        let mut limits = self.options.limits.clone();
+        limits.handshake_timeout = self.end_of_step(now, limits.handshake_timeout) - now;
         self.connection = Some(Connection::client(
             &connect,
             self.session.take(),
@@ -151,7 +161,9 @@ impl ClientCore {
                     self.servers.accepted();
                     self.round_may_pass = false;
                     self.session_of = self.servers.current().cloned();
-                    self.was_connected = true;
+                    if !std::mem::replace(&mut self.was_connected, true) {
+                        self.lost_since = None; // the time for the first connection is another one
+                    }
                     self.connected_since = Some(now);
                     self.last_heard = Some(now);
                     self.session_expiry = session_expiry(&self.options.connect, connack);
@@ -232,7 +244,9 @@ impl ClientCore {
         let of_round = std::mem::take(&mut self.round_may_pass) && is_about_server;
         let lost_since = *self.lost_since.get_or_insert(now);
         if self.may_retry(&error, of_round, now - lost_since) {
-            Ok((error, self.backoff.next(random)))
+            let wait = self.backoff.next(random);
+            let left = self.end_of_attempts().map(|end| end - now);
+            Ok((error, left.map_or(wait, |left| wait.min(left))))
         } else {
             Err(error)
         }
@@ -367,6 +381,27 @@ impl ClientCore {
         Ok(())
     }
 
+    /// Returns the time when a step of an attempt must be done that may take this long.
+    fn end_of_step(&self, now: Instant, timeout: Duration) -> Instant {
+        let end = now + timeout;
+        match self.end_of_attempts() {
+            Some(limit) => end.min(limit.max(now + SHORTEST_ATTEMPT)),
+            None => end,
+        }
+    }
+
+    /// Returns the time of the last attempt, if the user has set one.
+    fn end_of_attempts(&self) -> Option<Instant> {
+        let time = match (self.was_connected, self.options.reconnect) {
+            (false, Reconnect::Always) if self.was_reached => return None,
+            (false, _) if self.options.wait_for_server.is_zero() => return None,
+            (false, _) => self.options.wait_for_server,
+            (true, Reconnect::For(limit)) => limit,
+            (true, _) => return None,
+        };
+        Some(self.lost_since? + time)
+    }
+
     fn may_retry(&self, error: &ClientError, of_round: bool, gone_for: Duration) -> bool {
         // The first server that leaves a request without an answer is a broken one. Later the connection may be at
         // fault, and another one may do better.
@@ -487,6 +522,71 @@ mod tests {
         assert_eq!(waits(&[0x20, 2, 0, 0]), [1.0, 2.0, 4.0]);
         let with_message = [0x20, 2, 0, 0, 0x30, 4, 0, 1, b't', b'x'];
         assert_eq!(waits(&with_message), [1.0, 1.0, 1.0]);
+    }
+
+    /// Returns the times of the attempts, and the ends that they were given, of a client whose attempts fail after
+    /// `duration` each, from the first attempt or from the loss of its connection.
+    fn attempts(
+        options: &Options,
+        is_lost: bool,
+        random: u32,
+        duration: Duration,
+    ) -> (Vec<f64>, Vec<f64>, f64) {
+        let mut core = ClientCore::new(options.clone(), None);
+        let mut now = Instant::now();
+        let refused = || ClientError::Connect(std::io::ErrorKind::ConnectionRefused.into());
+        if is_lost {
+            core.begin_attempt(now);
+            now += Duration::from_secs(3);
+            core.handle_reached(now).unwrap();
+            let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+            let _ = core.handle_input(now, &mut &[0x20, 2, 0, 0][..], &mut ignore);
+            now += Duration::from_secs(3);
+            let lost = ClientError::Closed(CloseReason::ConnectionLost);
+            now += core.handle_lost(now, lost, random).unwrap().1;
+        }
+        let start = core.lost_since.unwrap_or(now);
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        loop {
+            starts.push((now - start).as_secs_f64());
+            let end = core.begin_attempt(now);
+            ends.push((end - start).as_secs_f64());
+            now = end.min(now + duration);
+            match core.handle_lost(now, refused(), random) {
+                Ok((_, wait)) => now += wait,
+                Err(_) => return (starts, ends, (now - start).as_secs_f64()),
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_end_after_the_time_that_the_user_has_set() {
+        let mut options = Options::new("server", 1883);
+        options.wait_for_server = Duration::from_secs(3);
+        options.reconnect = Reconnect::For(Duration::from_secs(5));
+        for random in [0, u32::MAX / 2, u32::MAX] {
+            for (is_lost, limit) in [(false, 3.0), (true, 5.0)] {
+                let (starts, _, end) = attempts(&options, is_lost, random, Duration::ZERO);
+                assert_eq!((end, starts.last().copied()), (limit, Some(limit)));
+                assert!(starts.len() >= 3, "{starts:?}");
+                // No answer at all: the attempt ends with the time, too.
+                let day = Duration::from_secs(86_400);
+                let (_, ends, end) = attempts(&options, is_lost, random, day);
+                assert!(end >= limit && end <= limit + 1.0, "{end}");
+                assert_eq!(ends.last().copied(), Some(end));
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_attempt_and_attempts_without_end_have_the_time_of_a_connection() {
+        let mut options = Options::new("server", 1883);
+        let now = Instant::now();
+        for reconnect in [Reconnect::Never, Reconnect::Always] {
+            options.reconnect = reconnect;
+            let mut core = ClientCore::new(options.clone(), None);
+            assert_eq!(core.begin_attempt(now), now + options.connect_timeout);
+        }
     }
 
     fn refused(reason_code: ReasonCode, reference: Option<&str>) -> ClientError {

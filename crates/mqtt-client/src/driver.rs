@@ -19,7 +19,7 @@ use mqtt_codec::{Delivery, Disconnect, PacketIdentifier};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
-use crate::link::{Advance, Link};
+use crate::link::{Advance, Attempt, Link};
 use crate::{ClientCore, ClientError, Options, Server};
 
 const STREAM: Token = Token(0);
@@ -206,10 +206,17 @@ impl Driver {
             self.core.handle_timeout(now);
             return Ok(false);
         }
-        let registry = self.poll.registry();
-        let server = self.core.server();
-        let link = &mut self.link;
-        match link.advance(&self.options, server, registry, STREAM, &self.waker, now)? {
+        let deadline = match self.link.is_due(now) {
+            true => self.core.begin_attempt(now),
+            false => now,
+        };
+        let attempt = Attempt {
+            options: &self.options,
+            server: self.core.server(),
+            deadline,
+        };
+        let (link, registry) = (&mut self.link, self.poll.registry());
+        match link.advance(&attempt, registry, STREAM, &self.waker, now)? {
             Advance::Nothing => {}
             Advance::Found(servers) => {
                 self.core.found(servers);

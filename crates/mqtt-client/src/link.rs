@@ -25,6 +25,15 @@ pub(crate) enum Link {
     Down,
 }
 
+/// An attempt to connect: where to, how, and until when.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) server: Option<&'a Server>,
+    /// The time when an attempt that starts now must have succeeded.
+    pub(crate) deadline: Instant,
+}
+
 /// What became of a link.
 #[derive(Debug)]
 pub(crate) enum Advance {
@@ -37,11 +46,15 @@ pub(crate) enum Advance {
 }
 
 impl Link {
+    /// Returns `true` if `advance` starts an attempt.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Waiting(until) if now >= *until)
+    }
+
     /// Goes on as far as possible without waiting.
     pub(crate) fn advance(
         &mut self,
-        options: &Options,
-        server: Option<&Server>,
+        attempt: &Attempt<'_>,
         registry: &Registry,
         token: Token,
         waker: &Arc<Waker>,
@@ -52,7 +65,7 @@ impl Link {
                 Self::Up(_) | Self::Down => return Ok(Advance::Nothing),
                 Self::Waiting(until) if now < *until => return Ok(Advance::Nothing),
                 Self::Waiting(_) => {
-                    *self = Self::start(options, server, registry, token, waker, now)?;
+                    *self = Self::start(attempt, registry, token, waker, now)?;
                 }
                 Self::Finding(look_up, deadline) => match answer(look_up, *deadline, now)? {
                     None => return Ok(Advance::Nothing),
@@ -68,8 +81,8 @@ impl Link {
                     Some(addresses) => {
                         let connector = Connector::new(addresses, now, *deadline);
                         let connector = connector
-                            .from_local(options.local_addresses.clone())
-                            .with_tcp_keep_alive(options.tcp_keep_alive);
+                            .from_local(attempt.options.local_addresses.clone())
+                            .with_tcp_keep_alive(attempt.options.tcp_keep_alive);
                         *self = Self::Connecting(connector, *deadline);
                     }
                 },
@@ -78,7 +91,7 @@ impl Link {
                     Connecting::Pending => return Ok(Advance::Nothing),
                     Connecting::Failed(error) => return Err(ClientError::Connect(error)),
                     Connecting::Connected(stream) => {
-                        *self = Self::opening(stream, options, server, *deadline)?;
+                        *self = Self::opening(stream, attempt, *deadline)?;
                     }
                 },
                 Self::Opening(stream, deadline) => {
@@ -89,7 +102,9 @@ impl Link {
                             false => Err(ClientError::Transport(ErrorKind::TimedOut.into())),
                         };
                     }
-                    if let (Some(warn), Some(line)) = (options.on_warning, stream.peer_warning()) {
+                    if let (Some(warn), Some(line)) =
+                        (attempt.options.on_warning, stream.peer_warning())
+                    {
                         warn(&line);
                     }
                     if let Self::Opening(stream, _) = std::mem::replace(self, Self::Down) {
@@ -103,21 +118,22 @@ impl Link {
 
     /// The first step towards a server.
     fn start(
-        options: &Options,
-        server: Option<&Server>,
+        attempt: &Attempt<'_>,
         registry: &Registry,
         token: Token,
         waker: &Arc<Waker>,
         now: Instant,
     ) -> Result<Self, ClientError> {
-        let deadline = now + options.connect_timeout;
-        match server {
+        let Attempt {
+            options, deadline, ..
+        } = *attempt;
+        match attempt.server {
             None => Err(ClientError::Lookup(ErrorKind::NotFound.into())),
             #[cfg(unix)]
             Some(Server::Unix(path)) => {
                 let stream = Stream::connect_unix(path, registry, token);
                 let stream = stream.map_err(ClientError::Connect)?;
-                Self::opening(stream, options, server, deadline)
+                Self::opening(stream, attempt, deadline)
             }
             #[cfg(not(unix))]
             Some(Server::Unix(_)) => Err(ClientError::Connect(ErrorKind::Unsupported.into())),
@@ -128,7 +144,7 @@ impl Link {
                 }
                 let waker = Arc::clone(waker);
                 let wake = move || drop(waker.wake());
-                let look_up = name_servers.look_up(name.clone(), options.connect_timeout, wake);
+                let look_up = name_servers.look_up(name.clone(), deadline - now, wake);
                 Ok(Self::Finding(
                     look_up.map_err(ClientError::Lookup)?,
                     deadline,
@@ -149,16 +165,15 @@ impl Link {
 
     fn opening(
         stream: Stream,
-        options: &Options,
-        server: Option<&Server>,
+        attempt: &Attempt<'_>,
         deadline: Instant,
     ) -> Result<Self, ClientError> {
         // A certificate for a socket of this machine is one for this machine.
-        let (host, port) = match server {
+        let (host, port) = match attempt.server {
             Some(Server::Network { host, port }) => (host.as_str(), *port),
             _ => ("localhost", 0),
         };
-        let layers = options.route.layers(host, port);
+        let layers = attempt.options.route.layers(host, port);
         let stream = stream.with_layers(layers.map_err(ClientError::Transport)?);
         Ok(Self::Opening(stream, deadline))
     }

@@ -29,8 +29,8 @@ pub struct Options {
     pub limits: Config,
     /// How long looking up the name and reaching an address may take together.
     pub connect_timeout: Duration,
-    /// For how long a first connection that fails is tried again: a server may come up late. Zero
-    /// is not at all.
+    /// How long the client tries to get its first connection: a server may come up late. An attempt in progress ends
+    /// with this time, and one that starts at its end may take a second. Zero is a single attempt.
     pub wait_for_server: Duration,
     /// Whether a connection that was there and got lost is made again.
     pub reconnect: Reconnect,
@@ -43,7 +43,8 @@ pub struct Options {
 pub enum Reconnect {
     /// The client gives up.
     Never,
-    /// Again and again, with growing waits, for this long.
+    /// Again and again, with growing waits, for this long. An attempt in progress ends with this time, and one that
+    /// starts at its end may take a second.
     For(Duration),
     /// Again and again, with growing waits.
     Always,

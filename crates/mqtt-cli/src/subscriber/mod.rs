@@ -30,6 +30,9 @@ use state::State;
 /// How long the good-bye may take: the last handshakes, and the last bytes.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The same when the time of `-W` is over.
+const LATE_GRACE: Duration = Duration::from_secs(1);
+
 /// How long a reader of standard output that takes nothing is waited for at the end.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
@@ -214,14 +217,14 @@ impl Subscriber {
 
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
-        self.disconnect(ReasonCode::Success);
+        self.disconnect(ReasonCode::Success, GRACE);
         self.state.ending.take().unwrap_or(Ok(Status::Success))
     }
 
     /// Asked to end: what was taken is written, if somebody reads it.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0);
-        self.disconnect(ReasonCode::DisconnectWithWillMessage);
+        self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE);
         // On a terminal a person wants to know; in a script only what is amiss is worth a line.
         if rest > 0 || io::stderr().is_terminal() {
             let count = self.state.printer.count;
@@ -239,14 +242,14 @@ impl Subscriber {
 
     fn too_late(mut self) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0); // that it is too late says more than an error
-        self.disconnect(ReasonCode::DisconnectWithWillMessage);
+        self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
         let failure = Failure::unmarked(Status::TimedOut, "Timed out");
         Err(self.state.with_rest(failure, rest))
     }
 
     /// The reader has seen enough, or there is no room. What it did not get is not acknowledged.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
-        self.disconnect(ReasonCode::Success);
+        self.disconnect(ReasonCode::Success, GRACE);
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(Status::Success);
         }
@@ -301,12 +304,12 @@ impl Subscriber {
     }
 
     /// Says good-bye. That it is not heard is no failure: the work is done.
-    fn disconnect(&mut self, reason_code: ReasonCode) {
+    fn disconnect(&mut self, reason_code: ReasonCode, grace: Duration) {
         let disconnect = Disconnect {
             reason_code,
             ..self.state.plan.disconnect.clone()
         };
-        let _ = self.driver.disconnect(disconnect, GRACE);
+        let _ = self.driver.disconnect(disconnect, grace);
         // The last lines of `-d`.
         let _ = self.write_rest();
     }

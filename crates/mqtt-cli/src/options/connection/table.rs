@@ -90,7 +90,7 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--wait",
             "duration",
-            "Wait so long for a broker that is not up yet",
+            "Keep trying for this long if the broker is not up yet",
             |s: &mut S, v| {
                 s.connection().wait_for_server = time(v, "--wait")?;
                 Ok(())
@@ -100,7 +100,7 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--reconnect-max",
             "duration",
-            "Give up when a lost connection could not be made again for so long",
+            "Give up if the connection is lost for this long",
             |s: &mut S, v| {
                 s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
                 Ok(())
