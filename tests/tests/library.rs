@@ -1,8 +1,9 @@
 //! `mqtt-client` as a library, against rbroker.
 
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
-use mqtt_client::{Client, ClientError, Options, QoS, Reconnect};
+use mqtt_client::{Client, ClientError, Driver, Options, QoS, Reconnect, Wake};
 use tests::Broker;
 
 fn options(broker: &Broker, identifier: &str) -> Options {
@@ -113,4 +114,23 @@ fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
     assert!(client.receive(None).is_err());
     assert!(client.subscribe("a", QoS::AtLeastOnce).is_err());
     assert!(client.publish("a", "x", QoS::AtLeastOnce).is_err());
+}
+
+/// Events of a socket that comes up are not repeated, and a turn of a pause takes them.
+#[test]
+fn a_pause_while_the_connection_comes_up_does_not_delay_it() -> Result<(), ClientError> {
+    let broker = Broker::start("");
+    let mut driver = Driver::new(options(&broker, "me"), None)?;
+    let turn = |driver: &mut Driver| {
+        let deadline = Instant::now() + tests::PATIENCE / 4;
+        driver.turn(Some(deadline), |_, _| ControlFlow::Continue(()))
+    };
+    driver.turn(Some(Instant::now()), |_, _| ControlFlow::Continue(()))?;
+    driver.pause();
+    assert!(matches!(turn(&mut driver)?, Wake::Progress));
+    driver.resume();
+    while !driver.is_connected() {
+        assert!(matches!(turn(&mut driver)?, Wake::Progress));
+    }
+    Ok(())
 }

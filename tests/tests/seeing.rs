@@ -251,19 +251,33 @@ fn long_work_shows_its_progress_on_a_terminal_only() {
 }
 
 #[test]
-fn watching_gives_each_topic_its_line() {
+fn watching_subscribes_immediately_and_gives_each_topic_a_row_of_the_terminal() {
     let broker = Broker::start("");
-    let subscriber = Program::new("rsub").args(&broker.options());
-    let subscriber = subscriber.args("-i w -t # -w -v -C 3").start();
-    broker.wait_for_log("Sending SUBACK to w");
-    for (topic, payload) in [("a", "1"), ("b", "2"), ("a", "3")] {
-        run(&broker, "rpub", &format!("-t {topic} -m {payload}"));
+    for (topic, payload) in [("a", "1"), ("b", "2")] {
+        run(&broker, "rpub", &format!("-t {topic} -m {payload} -r -q 1"));
     }
-    let expected = "\u{1b}[2J\u{1b}[1;1HBroker: 127.0.0.1\n\
-                    \u{1b}[2;1H\u{1b}[Ka 1\n\u{1b}[2;1H\n\
-                    \u{1b}[3;1H\u{1b}[Kb 2\n\u{1b}[3;1H\n\
-                    \u{1b}[2;1H\u{1b}[Ka 3\n\u{1b}[3;1H\n";
-    assert_eq!(subscriber.wait().success().text(), expected);
+    let rsub = tests::programs().join("rsub");
+    let command = format!("{} {} -t '#' -w -v -W 5", rsub.display(), broker.options());
+    // It took 11 seconds and longer, until something else woke the program.
+    for _ in 0..3 {
+        let Some(shown) = at_terminal(&format!("{command} -E && echo subscribed")) else {
+            return;
+        };
+        assert!(shown.ends_with("subscribed\r\n"), "{shown:?}");
+    }
+    let shown = at_terminal(&format!("{command} -C 2")).unwrap();
+    let expected = "\u{1b}[2J\u{1b}[1;1HBroker: 127.0.0.1\r\n\
+                    \u{1b}[2;1H\u{1b}[K\u{1b}[?7la 1\u{1b}[?7h\u{1b}[3;1H\
+                    \u{1b}[3;1H\u{1b}[K\u{1b}[?7lb 2\u{1b}[?7h\u{1b}[4;1H";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn watching_writes_no_escape_sequences_if_there_is_no_terminal() {
+    let broker = Broker::start("");
+    run(&broker, "rpub", "-t room -m warm -r -q 1");
+    let finished = run(&broker, "rsub", "-t # -w -v -C 1 -W 5");
+    assert_eq!(finished.success().text(), "room warm\n");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod signal;
 mod sink;
 mod subscriber;
 mod trace;
+mod watch;
 mod writer;
 
 use std::ffi::OsString;

@@ -1,6 +1,5 @@
 //! What is done with each message that arrives: filtered, printed, counted. rsub and rrr print alike.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use mqtt_client::session::Printable;
@@ -9,6 +8,7 @@ use mqtt_codec::{Publish, TopicFilter, TopicName};
 use crate::exit::complain;
 use crate::format::{Format, Style, Unprintable, visible};
 use crate::options::OutputSettings;
+use crate::watch::{self, Watch};
 
 /// How and what to print.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Printing {
     pub(crate) filter_out: Vec<TopicFilter>,
     /// Per cent of the messages that are shown.
     pub(crate) chance: Option<f64>,
-    /// The host to name above the lines of `--watch`.
+    /// The host to name above the rows of `--watch`.
     pub(crate) watch: Option<String>,
     pub(crate) message_rate: bool,
     pub(crate) quiet: bool,
@@ -51,8 +51,8 @@ pub(crate) struct Printer {
     /// Retained messages that are to be removed.
     pub(crate) to_remove: Vec<TopicName>,
     random: fastrand::Rng,
-    /// The lines of `--watch`.
-    lines: BTreeMap<String, usize>,
+    /// The screen of `--watch`.
+    watch: Option<Watch>,
     rate: Rate,
 }
 
@@ -77,19 +77,19 @@ struct Rate {
 impl Printer {
     pub(crate) fn new(printing: Printing) -> Self {
         Self {
+            watch: printing.watch.clone().map(Watch::new),
             printing,
             count: 0,
             to_remove: Vec::new(),
             random: fastrand::Rng::new(),
-            lines: BTreeMap::new(),
             rate: Rate::default(),
         }
     }
 
     /// What is printed before anything has come.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
-        if let Some(host) = &self.printing.watch {
-            out.extend_from_slice(format!("\x1b[2J\x1b[1;1HBroker: {host}\n").as_bytes());
+        if let Some(watch) = &self.watch {
+            watch.draw(out);
         }
     }
 
@@ -151,21 +151,13 @@ impl Printer {
     }
 
     fn show(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) {
-        if self.printing.watch.is_none() {
+        let Some(mut watch) = self.watch.take() else {
             return self.format(publish, out);
-        }
-        let next = self.lines.len() + 2;
-        let line = match self.lines.get(publish.topic_name) {
-            Some(line) => *line,
-            None => {
-                self.lines.insert(publish.topic_name.to_owned(), next);
-                next
-            }
         };
-        let last = self.lines.len() + 1;
-        out.extend_from_slice(format!("\x1b[{line};1H\x1b[K").as_bytes());
-        self.format(publish, out);
-        out.extend_from_slice(format!("\x1b[{last};1H\n").as_bytes());
+        let mut text = Vec::new();
+        self.format(publish, &mut text);
+        watch.show(publish.topic_name, &text, watch::terminal_rows(), out);
+        self.watch = Some(watch);
     }
 
     fn format(&self, publish: &Publish<'_>, out: &mut Vec<u8>) {

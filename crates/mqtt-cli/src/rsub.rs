@@ -192,7 +192,7 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
         flag(
             "-w",
             "--watch",
-            "Give each topic a line of the terminal",
+            "Give each topic a row of the terminal; no effect on a file or pipe",
             |s: &mut Settings| {
                 s.watch = true;
             },
@@ -230,7 +230,9 @@ impl TryFrom<Settings> for Plan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             chance: settings.chance,
-            watch: settings.watch.then(|| connection.first_host().to_owned()),
+            // Escape sequences would spoil a file, and confuse the program behind a pipe.
+            watch: (settings.watch && settings.output.style().terminal)
+                .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
             ..Printing::from(&settings.output)
         };

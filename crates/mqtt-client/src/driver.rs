@@ -65,6 +65,8 @@ pub struct Driver {
     sources: usize,
     /// The program takes nothing now.
     is_paused: bool,
+    /// Set at the end of a pause until the next turn.
+    was_paused: bool,
     /// Nobody reads what is watched any more.
     watched_ended: bool,
 }
@@ -109,6 +111,7 @@ impl Driver {
             ending: None,
             sources: 0,
             is_paused: false,
+            was_paused: false,
             watched_ended: false,
         })
     }
@@ -153,7 +156,7 @@ impl Driver {
 
     /// The end of a pause.
     pub fn resume(&mut self) {
-        self.is_paused = false;
+        self.was_paused |= std::mem::take(&mut self.is_paused);
     }
 
     /// Whether it is paused.
@@ -411,7 +414,8 @@ impl Driver {
         }
         let is_up = matches!(self.link, Link::Up(_));
         let busy = is_up && (self.stopped || self.readable && self.may_read());
-        if busy {
+        // A pause takes the events of a stream that comes up and of a look-up, which are not repeated.
+        if busy || std::mem::take(&mut self.was_paused) {
             return self.poll_for(Some(Duration::ZERO));
         }
         let own = self.link.poll_timeout();
