@@ -117,7 +117,7 @@ fn a_server_reference_is_followed() {
         let server = FakeServer::start(&[&[(20, &connack)]], true);
         let finished = Program::new("rpub")
             .args(&server.options())
-            .args("-V 5 -t a -m x -q 2 -i me")
+            .args("-V 5 -t a -m x -q 2 -i me --follow-redirects")
             .run()
             .success();
         let expected = format!("Trying {}.", broker.address());
@@ -132,10 +132,37 @@ fn a_server_reference_is_followed() {
     let server = FakeServer::start(&[&[(20, &accept), (9, &disconnect)]], true);
     let finished = Program::new("rsub")
         .args(&server.options())
-        .args("-V 5 -t a -C 1 -i me")
+        .args("-V 5 -t a -C 1 -i me --follow-redirects")
         .run()
         .success();
     assert_eq!(finished.text(), "kept\n");
+}
+
+#[test]
+fn a_server_reference_is_named_and_not_followed_unless_the_user_allows_it() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference = other.local_addr().unwrap().to_string();
+    let connack = referring(&[0x20, 0], 0x9D, &reference);
+    let disconnect = referring(&[0xE0], 0x9C, &reference);
+    let accept = [0x20, 3, 0, 0, 0];
+    let refusing: tests::Script<'_> = &[(20, &connack)];
+    let ending: tests::Script<'_> = &[(20, &accept), (9, &disconnect)];
+    for (program, arguments, script, status, words) in [
+        ("rpub", "-t a -m x -q 1", refusing, 0x9D, "Server moved"),
+        ("rsub", "-t a", refusing, 0x9D, "Server moved"),
+        ("rsub", "-t a", ending, 4, "Use another server"),
+        ("rrr", "-t a -e b -m x", ending, 4, "Use another server"),
+    ] {
+        let server = FakeServer::start(&[script], true);
+        let command = Program::new(program).args(&server.options());
+        let finished = command.args("-V 5 -i me").args(arguments).run();
+        assert_eq!(finished.status, status, "{program} {finished:?}");
+        let expected = format!("The broker refers to '{reference}' (use --follow-redirects");
+        assert!(finished.errors.contains(words), "{finished:?}");
+        assert!(finished.errors.contains(&expected), "{finished:?}");
+    }
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err(), "nobody came");
 }
 
 #[test]
@@ -159,7 +186,7 @@ fn servers_that_refer_to_each_other_are_left_in_the_end() {
     let _server = FakeServer::start_at(any, &scripts, true);
     let finished = Program::new("rpub")
         .args(&format!(
-            "-h 127.0.0.1 -p {} -V 5 -t a -m x -i me",
+            "-h 127.0.0.1 -p {} -V 5 -t a -m x -i me --follow-redirects",
             address.port()
         ))
         .run();
@@ -182,7 +209,10 @@ fn a_server_reference_is_followed_by_the_same_road() {
     let front = TlsFront::start(&certificates, "server", server.address).address;
     let proxy = SocksProxy::start(Some(("me", "secret"))).address;
     let finished = Program::new("rpub")
-        .args(&format!("-h 127.0.0.1 -p {} -V 5 -i me", front.port()))
+        .args(&format!(
+            "-h 127.0.0.1 -p {} -V 5 -i me --follow-redirects",
+            front.port()
+        ))
         .args(&format!("--proxy socks5h://me:secret@{proxy}"))
         .args(&format!("--cafile {} -t a -m x -q 1", file("ca.crt")))
         .run()

@@ -17,6 +17,7 @@ pub(crate) struct Outcome {
     version: ProtocolVersion,
     /// Where the server is, for people.
     target: String,
+    follows_references: bool,
     quiet: bool,
     takeovers: Takeovers,
 }
@@ -52,6 +53,7 @@ impl Outcome {
         Self {
             version: connection.version(),
             target: for_people(server),
+            follows_references: connection.follow_redirects,
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
         }
@@ -60,7 +62,7 @@ impl Outcome {
     /// The failure that a program ends with because of this.
     pub(crate) fn failure(&self, error: ClientError) -> Failure {
         let status = status(&error, self.version);
-        let words = words(&error, self.version, &self.target);
+        let words = self.words(&error);
         let failure = match error {
             ClientError::Lookup(_)
             | ClientError::Transport(_)
@@ -86,7 +88,7 @@ impl Outcome {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
-        let words = words(&error, self.version, &self.target);
+        let words = self.words(&error);
         let next = for_people(next);
         let then = match (next == self.target, wait.as_secs_f64()) {
             (true, seconds) => format!("Trying again in {seconds:.1} s."),
@@ -96,6 +98,17 @@ impl Outcome {
         self.warn(&format!("{words} {then}"));
         self.target = next;
         Ok(())
+    }
+
+    fn words(&self, error: &ClientError) -> String {
+        let words = words(error, self.version, &self.target);
+        match error.server_reference() {
+            Some(reference) if !self.follows_references => format!(
+                "{words} The broker refers to '{}' (use --follow-redirects to connect there).",
+                Printable(reference)
+            ),
+            _ => words,
+        }
     }
 
     /// The server is another one now.

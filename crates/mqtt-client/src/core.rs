@@ -64,7 +64,7 @@ impl ClientCore {
     /// [`Connection::client`].
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
-            servers: Servers::new(options.servers.clone()),
+            servers: Servers::new(options.servers.clone(), options.follow_server_references),
             round_may_pass: false,
             session_of: None,
             random: 0,
@@ -238,7 +238,8 @@ impl ClientCore {
         let is_about_server = servers::is_about_server(&error);
         if may_move && self.servers.move_on(&error, was_accepted) {
             // A server that is away for a moment is worth a wait, wherever it stands among the others.
-            self.round_may_pass |= servers::reference(&error).is_some() || may_pass(&error, true);
+            self.round_may_pass |=
+                self.servers.reference(&error).is_some() || may_pass(&error, true);
             return Ok((error, Duration::ZERO));
         }
         let of_round = std::mem::take(&mut self.round_may_pass) && is_about_server;
@@ -606,6 +607,7 @@ mod tests {
         options.connect = Connect::new(ProtocolVersion::V5_0, "c");
         options.servers = names.iter().map(|name| Server::network(*name, 1)).collect();
         options.reconnect = reconnect;
+        options.follow_server_references = true;
         let mut core = ClientCore::new(options, None);
         let now = Instant::now();
         let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());

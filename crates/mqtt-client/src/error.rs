@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use mqtt_codec::{EncodeError, InvalidTopic};
+use mqtt_codec::{EncodeError, InvalidTopic, ReasonCode};
 use mqtt_session::{CloseReason, PublishError};
 
 /// Why a client cannot go on.
@@ -25,6 +25,29 @@ pub enum ClientError {
     Transport(io::Error),
     /// A topic name or topic filter is not valid.
     Topic(InvalidTopic),
+}
+
+impl ClientError {
+    /// Returns the Server Reference (MQTT 5.0, 4.11) with which the server sends the client to another one.
+    pub fn server_reference(&self) -> Option<&str> {
+        let Self::Closed(reason) = self else {
+            return None;
+        };
+        let (reason_code, reference) = match reason {
+            CloseReason::Refused(connack) => {
+                (connack.reason_code, &connack.properties.server_reference)
+            }
+            CloseReason::Disconnected(disconnect) => (
+                disconnect.reason_code,
+                &disconnect.properties.server_reference,
+            ),
+            _ => return None,
+        };
+        match reason_code {
+            ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => reference.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ClientError {

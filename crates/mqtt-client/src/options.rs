@@ -15,6 +15,9 @@ pub struct Options {
     /// The server. With several, the next one is asked when one cannot be reached or has no time, in
     /// this order, again and again; see also [`Server`].
     pub servers: Vec<Server>,
+    /// Set if the client follows Server References (MQTT 5.0, 4.11): CONNECT with its credentials, and messages, then
+    /// go to any server that a server names.
+    pub follow_server_references: bool,
     /// What lies between the socket and MQTT: TLS and the like.
     pub route: Route,
     /// Addresses of this machine that connections come from; none: the system chooses.
@@ -57,6 +60,7 @@ impl Options {
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             servers: vec![Server::network(host, port)],
+            follow_server_references: false,
             route: Route::default(),
             local_addresses: Vec::new(),
             tcp_keep_alive: None,

@@ -89,15 +89,18 @@ pub(crate) struct Servers {
     /// Those that failed since one was good.
     failed: usize,
     references: u32,
+    /// Set if servers may send the client, and so its credentials and messages, to servers that it was not told.
+    follows_references: bool,
 }
 
 impl Servers {
-    pub(crate) fn new(servers: Vec<Server>) -> Self {
+    pub(crate) fn new(servers: Vec<Server>, follows_references: bool) -> Self {
         Self {
             ring: servers.clone().into(),
             named: servers,
             failed: 0,
             references: 0,
+            follows_references,
         }
     }
 
@@ -157,9 +160,14 @@ impl Servers {
         }
     }
 
+    /// Returns the Server Reference that is followed.
+    pub(crate) fn reference<'a>(&self, error: &'a ClientError) -> Option<&'a str> {
+        error.server_reference().filter(|_| self.follows_references)
+    }
+
     /// Turns to the servers that are referred to, before the others.
     fn follow(&mut self, error: &ClientError) -> bool {
-        let Some(reference) = reference(error) else {
+        let Some(reference) = self.reference(error) else {
             return false;
         };
         let default_port = match self.current() {
@@ -182,27 +190,6 @@ impl Servers {
             .filter(|server| !referred.contains(server));
         self.ring = referred.iter().chain(others).cloned().collect();
         true
-    }
-}
-
-/// Where the server says that another one is (MQTT 5.0, 4.11).
-pub(crate) fn reference(error: &ClientError) -> Option<&str> {
-    let ClientError::Closed(reason) = error else {
-        return None;
-    };
-    let (reason_code, reference) = match reason {
-        CloseReason::Refused(connack) => {
-            (connack.reason_code, &connack.properties.server_reference)
-        }
-        CloseReason::Disconnected(disconnect) => (
-            disconnect.reason_code,
-            &disconnect.properties.server_reference,
-        ),
-        _ => return None,
-    };
-    match reason_code {
-        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => reference.as_deref(),
-        _ => None,
     }
 }
 
@@ -262,7 +249,8 @@ mod tests {
     }
 
     fn servers(names: &[&str]) -> Servers {
-        Servers::new(names.iter().map(|name| Server::network(*name, 1)).collect())
+        let servers = names.iter().map(|name| Server::network(*name, 1));
+        Servers::new(servers.collect(), true)
     }
 
     fn current(servers: &Servers) -> String {
@@ -291,7 +279,7 @@ mod tests {
             name_server: None,
         };
         let found = |host| [Server::network(host, 1), Server::network(host, 2)];
-        let mut servers = Servers::new(vec![service("s"), service("t")]);
+        let mut servers = Servers::new(vec![service("s"), service("t")], false);
         servers.found(found("a"));
         for next in ["a:2", "the service t"] {
             assert!(servers.move_on(&lost(), false));
@@ -320,6 +308,21 @@ mod tests {
         let mut servers = servers(&["a", "b"]);
         assert!(!servers.move_on(&refused(ReasonCode::NotAuthorized, None), false));
         assert_eq!(current(&servers), "a:1");
+    }
+
+    #[test]
+    fn a_reference_is_not_followed_unless_the_user_allows_it() {
+        let moved = refused(ReasonCode::ServerMoved, Some("elsewhere"));
+        let mut servers = Servers::new(vec![Server::network("a", 1)], false);
+        assert!(!servers.move_on(&moved, false));
+        assert_eq!(current(&servers), "a:1");
+        // A server that the user has named may be asked.
+        let mut servers = Servers::new(
+            vec![Server::network("a", 1), Server::network("b", 1)],
+            false,
+        );
+        assert!(servers.move_on(&moved, false));
+        assert_eq!(current(&servers), "b:1");
     }
 
     #[test]

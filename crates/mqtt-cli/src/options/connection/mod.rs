@@ -63,6 +63,8 @@ pub(crate) struct ConnectionSettings {
     connect_timeout: Duration,
     wait_for_server: Duration,
     reconnect_for: Option<Duration>,
+    /// Set if Server References are followed.
+    pub(crate) follow_redirects: bool,
     pub(crate) will: WillSettings,
     pub(crate) properties: Properties,
     pub(crate) transport: TransportSettings,
@@ -93,6 +95,7 @@ impl ConnectionSettings {
             connect_timeout: Duration::from_secs(30),
             wait_for_server: Duration::ZERO,
             reconnect_for: None,
+            follow_redirects: false,
             will: WillSettings::default(),
             properties: Properties::default(),
             transport: TransportSettings::default(),
@@ -165,6 +168,7 @@ impl ConnectionSettings {
         options.limits.handshake_timeout = self.connect_timeout;
         options.limits.response_timeout = self.connect_timeout;
         options.wait_for_server = self.wait_for_server;
+        options.follow_server_references = self.follow_redirects;
         options.reconnect = self.reconnect_for.map_or(reconnect, Reconnect::For);
         let limits = &mut options.limits;
         limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {

@@ -80,7 +80,7 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--connect-timeout",
             "duration",
-            "Maximum time for a connection, and for each of CONNACK, SUBACK and UNSUBACK [30s]",
+            "Timeout for connecting and for each answer [30s]",
             |s: &mut S, v| {
                 s.connection().connect_timeout = time(v, "--connect-timeout")?;
                 Ok(())
@@ -105,6 +105,12 @@ fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
                 Ok(())
             },
+        ),
+        flag(
+            "",
+            "--follow-redirects",
+            "Follow the Server Reference of a broker (MQTT 5)",
+            |s: &mut S| s.connection().follow_redirects = true,
         ),
     ]
 }
