@@ -3,7 +3,6 @@
 //! in which they were typed, those of the options file first, as the mosquitto tools do it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -13,6 +12,7 @@ use mqtt_client::session::Printable;
 use crate::called_name;
 use crate::exit::Failure;
 use crate::options_file::{self, Line};
+use crate::standard;
 
 /// A program, as far as its command line goes.
 pub(crate) struct Program<S> {
@@ -220,7 +220,7 @@ impl<S: Default> Program<S> {
             Ok(matches) => matches,
             Err(error) if is_told(&error) => {
                 // A reader that has seen enough is no failure.
-                let _ = write!(std::io::stdout(), "{}", error.render());
+                let _ = standard::print(&error.render().to_string());
                 return Ok(Parsed::Told);
             }
             Err(error) => return Err(self.failure(&error)),

@@ -26,6 +26,7 @@ pub mod rrr;
 pub mod rsub;
 mod signal;
 mod sink;
+mod standard;
 mod subscriber;
 mod trace;
 mod watch;

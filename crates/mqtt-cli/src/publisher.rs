@@ -16,6 +16,7 @@ use crate::options::{ConnectionSettings, Content};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::signal::Interrupts;
+use crate::standard::Input;
 
 /// How long the last bytes may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -373,8 +374,7 @@ impl Publisher {
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
-            None => Lines::start(std::io::stdin(), self.driver.waker())
-                .map(|lines| self.lines.insert(lines)),
+            None => Lines::start(Input, self.driver.waker()).map(|lines| self.lines.insert(lines)),
         };
         let next = match result {
             Ok(lines) => lines.next(),

@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::standard::{Errors, Output};
+
 /// So much may wait.
 const MAXIMUM_WAITING: usize = 256 * 1024;
 
@@ -151,12 +153,8 @@ impl Shared {
 impl Stream {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         match self {
-            Self::StandardError => io::stderr().write_all(text),
-            Self::StandardOutput => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(text)?;
-                stdout.flush()
-            }
+            Self::StandardError => Errors.write_all(text),
+            Self::StandardOutput => Output.write_all(text).and_then(|()| Output.flush()),
             Self::Other(writer) => writer.write_all(text),
         }
     }

@@ -10,6 +10,8 @@ use std::thread;
 
 use mio::Waker;
 
+use crate::standard::Output;
+
 /// Writes blocks to standard output, one after the other.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -27,9 +29,7 @@ impl Writer {
             .name("output".into())
             .spawn(move || {
                 for mut block in incoming {
-                    let mut stdout = io::stdout().lock();
-                    let result = stdout.write_all(&block).and_then(|()| stdout.flush());
-                    drop(stdout);
+                    let result = Output.write_all(&block).and_then(|()| Output.flush());
                     block.clear();
                     if outgoing.send((block, result)).is_err() || waker.wake().is_err() {
                         return;

@@ -11,6 +11,7 @@ use mqtt_codec::{QoS, TopicName};
 use crate::arguments::{CommandOption, flag, plain_text, value};
 use crate::exit::{Failure, system_text};
 use crate::input::MAXIMUM_LENGTH;
+use crate::standard::Input;
 
 use super::qos;
 
@@ -158,7 +159,7 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
 
 fn read_standard_input() -> Result<Bytes, Failure> {
     let hint = "Error loading input from stdin.";
-    let payload = read_payload(std::io::stdin()).map_err(|error| {
+    let payload = read_payload(Input).map_err(|error| {
         let text = system_text(&error);
         Failure::usage(format!("Unable to read standard input: {text}.")).with_hint(hint)
     })?;

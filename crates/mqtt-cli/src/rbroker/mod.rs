@@ -17,6 +17,7 @@ use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerEr
 
 use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
 use crate::exit::{Failure, Status};
+use crate::logger;
 use crate::options::shown;
 use crate::signal::Interrupts;
 #[cfg(unix)]
@@ -174,7 +175,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
             eprintln!("Warning: {warning}");
         }
         mqtt_broker::check(&settings).map_err(failure)?;
-        eprintln!("Configuration file is OK.");
+        logger::print_error("Configuration file is OK.\n");
         return Ok(Status::Success);
     }
     let mut background = match typed.daemon {

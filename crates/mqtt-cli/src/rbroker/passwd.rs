@@ -1,7 +1,7 @@
 //! `rbroker passwd`: writes password files, with the options of mosquitto_passwd.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
@@ -9,6 +9,7 @@ use mqtt_broker::{Hashing, PasswordHash};
 
 use super::subcommand;
 use crate::exit::{Failure, Status};
+use crate::standard::Input;
 
 const AFTER_HELP: &str = "\
 Each line of the file is USER:HASH. rbroker reads it with the line 'password_file FILE' in its
@@ -109,7 +110,7 @@ fn ask() -> Result<String, Failure> {
     let fail = |error: std::io::Error| Failure::failed(format!("Cannot read a password: {error}."));
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(fail)?;
+        BufReader::new(Input).read_line(&mut line).map_err(fail)?;
         return match line.trim_end_matches(['\n', '\r']) {
             "" => Err(empty_password()),
             password => Ok(password.to_owned()),

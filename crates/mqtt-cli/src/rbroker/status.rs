@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mqtt_broker::{ControlSocket, EVENTS, Server, Settings};
 
 use super::{DEFAULT_PORT, subcommand};
 use crate::exit::{Failure, Status, system_text};
+use crate::standard;
 
 const AFTER_HELP: &str = "\
 The broker is found by the port that it listens on, or by its configuration ('control_socket PATH').
@@ -105,8 +106,8 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         true => json(&values),
         false => text(&values),
     };
-    let written = io::stdout().write_all(text.as_bytes());
-    written.map_err(|error| Failure::failed(format!("Cannot write: {}.", system_text(&error))))?;
+    standard::print(&text)
+        .map_err(|error| Failure::failed(format!("Cannot write: {}.", system_text(&error))))?;
     Ok(Status::Success)
 }
 

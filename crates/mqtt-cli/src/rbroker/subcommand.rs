@@ -1,11 +1,11 @@
 //! What `rbroker passwd` and `rbroker status` have in common: their words.
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use clap::{ArgMatches, Command};
 
 use crate::exit::Failure;
+use crate::standard;
 
 /// Takes the words behind the name apart; `None` if the help was asked for, and shown.
 pub(super) fn matches(
@@ -17,7 +17,7 @@ pub(super) fn matches(
     match command.try_get_matches_from(words) {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
-            let _ = write!(std::io::stdout(), "{}", error.render());
+            let _ = standard::print(&error.render().to_string());
             Ok(None)
         }
         Err(error) => {
