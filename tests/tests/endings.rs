@@ -34,6 +34,34 @@ fn a_signal_lets_rpub_finish_and_its_status_is_that_of_the_signal() {
 }
 
 #[test]
+fn a_signal_lets_the_broker_publish_the_will_of_rpub_and_rrr() {
+    for (program, arguments, wait_for) in [
+        ("rpub", "-t x -l -q 1", "received PUBACK"),
+        ("rrr", "-t x -e y -m z", "sending PUBLISH"),
+    ] {
+        for version in ["31", "311", "5"] {
+            let broker = Broker::start("");
+            let watcher = Program::new("rsub").args(&broker.options());
+            let watcher = watcher.args("-i watcher -t will -C 1").start();
+            broker.wait_for_log("Sending SUBACK to watcher");
+            let command = Program::new(program).args(&broker.options());
+            let command = command
+                .args(arguments)
+                .args(&format!("-i me -V {version} -d"));
+            let command = command.args("--will-topic will --will-payload gone");
+            let (running, mut input) = command.start_with_input();
+            input.write_all(b"1\n").unwrap();
+            running.wait_for_error(wait_for);
+            running.signal("TERM");
+            let finished = running.wait();
+            let has_disconnect = finished.errors.contains("sending DISCONNECT");
+            assert_eq!(has_disconnect, version == "5", "{finished:?}");
+            assert_eq!(watcher.wait().success().text(), "gone\n");
+        }
+    }
+}
+
+#[test]
 fn a_second_signal_ends_rpub_at_once() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
     let publisher = Program::new("rpub").args(&server.options());

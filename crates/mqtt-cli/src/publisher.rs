@@ -218,11 +218,13 @@ impl Publisher {
         let unfinished = self.unfinished();
         let unwritten = self.driver.unwritten();
         let disconnect = self.plan.disconnect.clone();
-        let timeout = match self.interrupted {
-            Some(_) => INTERRUPTED_TIMEOUT,
-            None => DISCONNECT_TIMEOUT,
+        let result = match self.interrupted {
+            // A signal kills mosquitto_pub, so that its will is published.
+            Some(_) => self
+                .driver
+                .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
+            None => self.driver.disconnect(disconnect, DISCONNECT_TIMEOUT),
         };
-        let result = self.driver.disconnect(disconnect, timeout);
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
             self.tell_interrupted(unfinished, lost);

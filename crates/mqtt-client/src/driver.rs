@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
-use mqtt_codec::{Delivery, Disconnect, PacketIdentifier};
+use mqtt_codec::{Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
@@ -321,11 +321,35 @@ impl Driver {
         disconnect: Disconnect,
         timeout: Duration,
     ) -> Result<(), ClientError> {
-        let expects_messages = self.core.expects_messages();
         self.core.disconnect(Instant::now(), disconnect);
+        self.close(timeout)
+    }
+
+    /// Ends the connection as [`Self::disconnect`] does, but so that the server publishes the will, if there is one. A
+    /// client of 5.0 says so in DISCONNECT. One of 3.1 and 3.1.1 sends no DISCONNECT, which would delete the will.
+    ///
+    /// # Errors
+    /// As [`Self::disconnect`].
+    pub fn disconnect_with_will(
+        &mut self,
+        mut disconnect: Disconnect,
+        timeout: Duration,
+    ) -> Result<(), ClientError> {
+        let connect = &self.options.connect;
+        match (&connect.will, connect.protocol_version) {
+            (None, _) => {}
+            (Some(_), ProtocolVersion::V5_0) => {
+                disconnect.reason_code = ReasonCode::DisconnectWithWillMessage;
+            }
+            (Some(_), _) => return self.close(timeout),
+        }
+        self.disconnect(disconnect, timeout)
+    }
+
+    fn close(&mut self, timeout: Duration) -> Result<(), ClientError> {
         let result = self.drain(timeout);
         if let Link::Up(stream) = &mut self.link {
-            match expects_messages {
+            match self.core.expects_messages() {
                 false => drop(stream.say_goodbye()),
                 true if stream.shut_down_writing().is_ok() => self.await_close(timeout),
                 true => {}

@@ -224,7 +224,10 @@ impl Subscriber {
     /// Asked to end: what was taken is written, if somebody reads it.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0);
-        self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE);
+        match self.state.plan.request {
+            None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
+            Some(_) => self.die(),
+        }
         // On a terminal a person wants to know; in a script only what is amiss is worth a line.
         if rest > 0 || io::stderr().is_terminal() {
             let count = self.state.printer.count;
@@ -301,6 +304,14 @@ impl Subscriber {
         let connection = self.driver.connection();
         let received = connection.map_or(0, |connection| connection.unfinished_received());
         self.driver.unfinished() + received
+    }
+
+    /// Lets the broker publish the will in each version: a signal kills mosquitto_rr, while mosquitto_sub ends with
+    /// DISCONNECT.
+    fn die(&mut self) {
+        let disconnect = self.state.plan.disconnect.clone();
+        let _ = self.driver.disconnect_with_will(disconnect, GRACE);
+        let _ = self.write_rest();
     }
 
     /// Says good-bye. That it is not heard is no failure: the work is done.
