@@ -1,6 +1,6 @@
 //! What the options say to the broker: CONNECT, byte for byte, and how much is under way.
 
-use tests::{FakeServer, Program};
+use tests::{Broker, FakeServer, Program};
 
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
@@ -118,4 +118,61 @@ fn a_server_that_closes_after_each_connack_is_asked_less_often() {
         waits.len() >= 2 && waits[0] < 1.3 && waits[1] >= 1.5,
         "{waits:?}"
     );
+}
+
+/// Returns a link-local address of this machine with its interface, such as `fe80::1%eth0`.
+#[cfg(target_os = "linux")]
+fn scoped_address() -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let line = table.lines().find(|line| line.starts_with("fe80"))?;
+    let digits = u128::from_str_radix(line.split_whitespace().next()?, 16).ok()?;
+    let address = std::net::Ipv6Addr::from(digits);
+    Some(format!("{address}%{}", line.split_whitespace().last()?))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_link_local_address_works_for_both_ends_and_in_a_url() {
+    let Some(address) = scoped_address() else {
+        return tests::skip("link-local addresses", "this machine has none");
+    };
+    let port = tests::free_port();
+    let broker = Broker::start(&format!("listener {port} ::"));
+    let in_url = address.replace('%', "%25");
+    for (index, target) in [
+        format!("-h {address} -p {port} -t a"),
+        format!("-h {address} -A {address} -p {port} -t a"),
+        format!("-L mqtt://[{in_url}]:{port}/a"),
+        format!("-L mqtt://[{address}]:{port}/a"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let publisher = Program::new("rpub").args(target);
+        let identifier = format!("-m x -q 1 -i me{index}");
+        publisher.args(&identifier).run().success();
+        broker.wait_for_log(&format!("Sending PUBACK to me{index}"));
+    }
+}
+
+/// The C library is what the mosquitto tools ask for the time.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_time_zone_without_a_rule_is_that_of_the_c_library() {
+    let broker = Broker::start("");
+    let retained = format!("{} -t a -m x -r -q 1", broker.options());
+    Program::new("rpub").args(&retained).run().success();
+    for zone in [
+        "CET-1CEST",
+        ":CET-1CEST",
+        "CET-1",
+        "EST5EDT",
+        "Europe/Berlin",
+        "UTC",
+    ] {
+        let date = Program::new("date").env("TZ", zone).args("+%z_%Z").run();
+        let subscriber = Program::new("rsub").env("TZ", zone).args(&broker.options());
+        let printed = subscriber.args("-t a -C 1 -F @z_@Z").run().success();
+        assert_eq!(printed.text(), date.success().text(), "{zone}");
+    }
 }

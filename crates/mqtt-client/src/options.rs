@@ -1,6 +1,6 @@
 //! What a client has to know before it starts.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
@@ -20,8 +20,9 @@ pub struct Options {
     pub follow_server_references: bool,
     /// What lies between the socket and MQTT: TLS and the like.
     pub route: Route,
-    /// Addresses of this machine that connections come from; none: the system chooses.
-    pub local_addresses: Vec<IpAddr>,
+    /// Addresses of this machine that connections come from. The system chooses one if there is none, and chooses the
+    /// port if that is 0.
+    pub local_addresses: Vec<SocketAddr>,
     /// After how long a silence the system asks whether the server is there; `None`: never. MQTT's own
     /// keep alive does not need it.
     pub tcp_keep_alive: Option<Duration>,

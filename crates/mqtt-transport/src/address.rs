@@ -1,6 +1,7 @@
 //! From a name to addresses. What is looked up blocks, and the system's resolver knows no deadline, so a
 //! [`LookUp`] gets a thread of its own; addresses that need no resolver do not.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
@@ -63,6 +64,18 @@ impl Resolver {
     }
 }
 
+/// Returns a host without the zone of an IPv6 address: `[fe80::1]` of `[fe80::1%eth0]`. The zone names an interface of
+/// this machine, and means nothing to anybody else.
+pub(crate) fn without_zone(host: &str) -> Cow<'_, str> {
+    match host.split_once('%') {
+        Some((address, _)) if address.contains(':') => {
+            let bracket = if address.starts_with('[') { "]" } else { "" };
+            format!("{address}{bracket}").into()
+        }
+        _ => host.into(),
+    }
+}
+
 /// Looks `host` up and waits for the answer, at most `timeout`.
 ///
 /// # Errors
@@ -91,6 +104,20 @@ fn not_empty<T>(found: Vec<T>) -> io::Result<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_is_for_this_machine_only() {
+        for (host, expected) in [
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%eth0]", "[fe80::1]"),
+            ("[::1]", "[::1]"),
+            ("a%b", "a%b"),
+        ] {
+            assert_eq!(without_zone(host), expected);
+        }
+        let addresses = resolve("[fe80::1%1]", 7, Duration::from_secs(10)).unwrap();
+        assert!(matches!(addresses[..], [SocketAddr::V6(address)] if address.scope_id() == 1));
+    }
 
     #[test]
     fn addresses_need_no_resolver() {

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::address::without_zone;
 use crate::layer::http_proxy::HttpProxyLayer;
 use crate::layer::socks5::Socks5Layer;
 use crate::layer::websocket::WebSocketLayer;
@@ -81,6 +82,7 @@ impl Route {
     /// If TLS is spoken and no certificate can be for such a host.
     pub fn layers(&self, host: &str, port: u16) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
+        let host = &*without_zone(host);
         if !is_host(host) {
             // It would be a header of its own in what proxies and WebSocket servers are asked.
             let text = "the name of the server holds characters that no name has";
@@ -179,7 +181,11 @@ mod tests {
 
     #[test]
     fn an_address_of_version_6_stands_in_brackets() {
-        for (host, expected) in [("::1", "[::1]:1"), ("[::1]", "[::1]:1"), ("h", "h:1")] {
+        for (host, expected) in [
+            ("::1", "[::1]:1"),
+            ("[fe80::1%eth0]", "[fe80::1]:1"),
+            ("h", "h:1"),
+        ] {
             let mut layers = websocket().layers(host, 1).unwrap();
             layers.start().unwrap();
             let request = String::from_utf8(layers.output().to_vec()).unwrap();

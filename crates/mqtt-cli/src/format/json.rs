@@ -13,7 +13,7 @@ use mqtt_codec::{Publish, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::field::push_hex;
-use super::{Style, Unprintable, time};
+use super::{Style, Unprintable, sloppy_json, time};
 
 /// `%j`: the payload is a string.
 pub(super) fn write_text(publish: &Publish<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
@@ -249,8 +249,23 @@ impl<'a> Object<'a> {
         write_to(self.out, |out| self.printer.end_array(out));
     }
 
+    /// Copies the JSON of a payload, which may also be the sloppy JSON that mosquitto_sub reads.
     fn copy(&mut self, json: &[u8]) -> serde_json::Result<()> {
-        let mut parser = serde_json::Deserializer::from_slice(json);
+        let start = self.out.len();
+        let parser = serde_json::Deserializer::from_slice(json);
+        self.copy_from(parser).or_else(|error| {
+            self.out.truncate(start);
+            let json = sloppy_json::normalized(json).ok_or(error)?;
+            let mut parser = serde_json::Deserializer::from_slice(&json);
+            parser.disable_recursion_limit(); // the depth was limited above
+            self.copy_from(parser)
+        })
+    }
+
+    fn copy_from<'b>(
+        &mut self,
+        mut parser: serde_json::Deserializer<serde_json::de::SliceRead<'b>>,
+    ) -> serde_json::Result<()> {
         let mut serializer = Serializer::with_formatter(&mut *self.out, self.printer);
         serde_transcode::transcode(&mut parser, &mut serializer)?;
         parser.end()

@@ -1,11 +1,12 @@
 //! `-F`: how a message is printed. Here a format is read; `field.rs` pads and cuts, `time.rs` has the
-//! conversions of strftime, `json.rs` prints `%j` and `%J`.
+//! conversions of strftime, `json.rs` prints `%j` and `%J`, `sloppy_json.rs` corrects what `%J` reads.
 //!
 //! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION`, `@CHAR` for
 //! the time of printing, `\CHAR` for characters that are hard to type; all else is literal.
 
 mod field;
 mod json;
+mod sloppy_json;
 mod time;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use mqtt_codec::Publish;
 pub(crate) use field::visible;
 use field::{Conversion, Field, Layout};
 pub(crate) use json::escaped;
+pub(crate) use time::now;
 
 /// A format, read and found to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +126,8 @@ impl Format {
         out: &mut Vec<u8>,
     ) -> Vec<Unprintable> {
         // One time for all of a message, and none where it is not asked for.
-        let now = self.pieces.iter().any(Piece::needs_time).then(Zoned::now);
-        let now = now.unwrap_or_default();
+        let needs_time = self.pieces.iter().any(Piece::needs_time);
+        let now = if needs_time { now() } else { Zoned::default() };
         let mut failures = Vec::new();
         for piece in &self.pieces {
             match piece {

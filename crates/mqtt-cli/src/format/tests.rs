@@ -237,7 +237,37 @@ fn a_payload_of_json_is_printed_as_json() {
             "{json}"
         );
     }
-    for payload in [&b"x"[..], b"{", b"1 2", b"\"\xff\""] {
+    for payload in [&b"x"[..], b"{", b"1 2", b"\xff"] {
+        assert_eq!(of_payload("[%J]", payload), "[]");
+    }
+}
+
+#[test]
+fn sloppy_json_that_mosquitto_sub_reads_is_printed_as_json() {
+    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    for (payload, expected) in [
+        (&b"\xEF\xBB\xBF{\"a\":01}"[..], "{\"a\":1}"),
+        (b"[1.,\x0b-.5]", "[1,-0.5]"),
+        (b"\"a\tb\nc\"", "\"a\\tb\\nc\""),
+        (b"{\"temp\":\"21\xB0C\"}", "{\"temp\":\"21\u{b0}C\"}"),
+        (b"1e999", "null"),
+        (deep.as_bytes(), &deep),
+    ] {
+        let json = of_payload("%J", payload);
+        assert!(
+            json.ends_with(&format!("\"payload\":{expected}}}")),
+            "{json}"
+        );
+    }
+    let too_deep = "[".repeat(1001) + &"]".repeat(1001);
+    for payload in [
+        &b"{a:1}"[..],
+        b"'a'",
+        b"1.2.3",
+        b"\"\0\"",
+        b".5",
+        too_deep.as_bytes(),
+    ] {
         assert_eq!(of_payload("[%J]", payload), "[]");
     }
 }

@@ -1,10 +1,36 @@
 //! The conversions behind `@`: those of C's strftime in the "C" locale, which mosquitto_sub has, too.
 
-use jiff::Zoned;
+use std::sync::OnceLock;
+
 use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 /// What this system's C library knows, apart from `@N`, which is mosquitto's.
 const CONVERSIONS: &[u8] = b"aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ";
+
+/// The start and end of daylight saving time for a `TZ` without a rule: the default of the C library.
+const DEFAULT_RULE: &str = "M3.2.0,M11.1.0";
+
+/// Returns the time, in the time zone of `TZ` or of the system.
+pub(crate) fn now() -> Zoned {
+    static ZONE: OnceLock<Option<TimeZone>> = OnceLock::new();
+    let zone = ZONE.get_or_init(|| zone_without_rule(&std::env::var("TZ").ok()?));
+    match zone {
+        Some(zone) => Timestamp::now().to_zoned(zone.clone()),
+        None => Zoned::now(),
+    }
+}
+
+/// Returns the time zone of a `TZ` that names daylight saving time without a rule, such as `CET-1CEST`. jiff takes UTC
+/// then; POSIX leaves the rule to the system.
+fn zone_without_rule(tz: &str) -> Option<TimeZone> {
+    let tz = tz.strip_prefix(':').unwrap_or(tz);
+    if TimeZone::get(tz).is_ok() {
+        return None; // a file of that name, such as EST5EDT, comes first
+    }
+    TimeZone::posix(&format!("{tz},{DEFAULT_RULE}")).ok()
+}
 
 /// Appends one conversion. An unknown one comes out with a per cent sign, as C does it.
 pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
@@ -73,6 +99,29 @@ pub(super) fn unix(now: &Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_zone_without_a_rule_has_that_of_the_c_library() {
+        let zone = zone_without_rule("CET-1CEST").unwrap();
+        for (time, expected) in [
+            ("2026-01-01T12:00:00Z", "+0100 CET"),
+            ("2026-03-10T12:00:00Z", "+0200 CEST"),
+            ("2026-07-01T12:00:00Z", "+0200 CEST"),
+            ("2026-11-29T12:00:00Z", "+0100 CET"),
+        ] {
+            let time: Timestamp = time.parse().unwrap();
+            let local = time.to_zoned(zone.clone());
+            assert_eq!(strtime::format("%z %Z", &local).unwrap(), expected);
+        }
+        let standard = [
+            "Europe/Berlin",
+            "UTC0",
+            "CET-1",
+            "CET-1CEST,M3.5.0,M10.5.0/3",
+            "",
+        ];
+        assert!(standard.iter().all(|tz| zone_without_rule(tz).is_none()));
+    }
 
     #[test]
     fn a_stamp_is_what_strftime_makes_of_it() {

@@ -1,5 +1,6 @@
 //! `-L`: host, port, credentials and topic in one URL; and `--proxy`.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 
 use bytes::Bytes;
@@ -68,7 +69,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             "Invalid URL for -L argument specified - host missing.",
         ));
     }
-    connection.set_host(host);
+    connection.set_host(&with_plain_zone(host));
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
 }
@@ -113,7 +114,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     }
     Ok(Proxy {
         protocol,
-        host: host.to_owned(),
+        host: with_plain_zone(host).into_owned(),
         port: port.unwrap_or(default_port),
         credentials,
     })
@@ -135,6 +136,17 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
                 .with_hint("The port in the URL of -L is a number from 1 to 65535.")),
         },
         None => Err(bad_host()),
+    }
+}
+
+/// Returns the host with `%` before the zone of an IPv6 address, which is `%25` in a URL [RFC 6874]. mosquitto's tools
+/// take `%` alone.
+fn with_plain_zone(host: &str) -> Cow<'_, str> {
+    match host.split_once("%25") {
+        Some((address, zone)) if address.starts_with('[') && zone != "]" => {
+            format!("{address}%{zone}").into()
+        }
+        _ => host.into(),
     }
 }
 
@@ -187,6 +199,22 @@ mod tests {
             let result = split_port(text);
             assert!(result.is_err(), "{text}: {result:?}");
         }
+    }
+
+    #[test]
+    fn a_zone_may_be_written_as_in_a_url_or_as_it_is() {
+        for (host, expected) in [
+            ("[fe80::1%25eth0]", "[fe80::1%eth0]"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]"),
+            ("[fe80::1%25]", "[fe80::1%25]"), // interface 25
+            ("a%25b", "a%25b"),
+        ] {
+            assert_eq!(with_plain_zone(host), expected);
+        }
+        assert_eq!(
+            proxy("http://[fe80::1%25eth0]:1").unwrap().host,
+            "[fe80::1%eth0]"
+        );
     }
 
     #[test]

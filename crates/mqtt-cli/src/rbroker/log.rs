@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::Zoned;
 use jiff::fmt::strtime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mqtt_broker::{CONNECTIONS, EVENTS, LogDestination, LogFeed, LogKind, LogSettings, LogTypes};
 use mqtt_session::PrintableLines;
 
 use super::files;
+use crate::format::now;
 use crate::logger::print_error;
 use crate::sink::{Sink, Stream};
 
@@ -216,7 +216,7 @@ impl BrokerLog {
 
     fn prefix(&self) -> String {
         let format = self.timestamp.as_deref();
-        let time = format.and_then(|format| strtime::format(format, &Zoned::now()).ok());
+        let time = format.and_then(|format| strtime::format(format, &now()).ok());
         time.map_or_else(String::new, |time| time + ": ")
     }
 }

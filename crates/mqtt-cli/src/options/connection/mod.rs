@@ -6,6 +6,7 @@ mod table;
 pub(crate) use table::connection_options;
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -287,18 +288,17 @@ impl ConnectionSettings {
         Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
     }
 
-    fn local_addresses(&self) -> Result<Vec<std::net::IpAddr>, Failure> {
+    fn local_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let Some(name) = &self.local_address else {
             return Ok(Vec::new());
         };
         let addresses = mqtt_transport::resolve(name, 0, self.connect_timeout);
-        let addresses = addresses.map_err(|error| {
+        addresses.map_err(|error| {
             let text = system_text(&error);
             Failure::failed(format!(
                 "Unable to connect (Lookup error). Cannot find the local address '{name}' of -A: {text}."
             ))
-        })?;
-        Ok(addresses.iter().map(|address| address.ip()).collect())
+        })
     }
 }
 

@@ -1,0 +1,151 @@
+//! JSON as mosquitto_sub reads it, which is more than the standard allows. Nothing is parsed here: what the standard
+//! does not allow is replaced by what means the same, and the parser decides about the rest.
+
+/// Maximum depth of arrays and objects in each other, that of mosquitto_sub.
+const MAXIMUM_DEPTH: usize = 1000;
+
+/// Maximum length of a number, that of mosquitto_sub.
+const MAXIMUM_NUMBER: usize = 63;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Returns standard JSON with the same meaning, or `None` if mosquitto_sub rejects the payload too.
+///
+/// A byte order mark is dropped, control characters between values are blanks, control characters in strings are
+/// escaped, bytes that are not UTF-8 are read as Latin-1, and numbers such as `01`, `1.` and `-.5` are completed. A
+/// number that is too large becomes `null`.
+pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
+    let mut out = Vec::with_capacity(rest.len());
+    let mut depth = 0_usize;
+    while let [byte, behind @ ..] = rest {
+        match byte {
+            0 => return None,
+            b'"' => {
+                rest = string(behind, &mut out)?;
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
+                rest = number(rest, &mut out)?;
+                continue;
+            }
+            b'[' | b'{' if depth == MAXIMUM_DEPTH => return None,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        out.push(if *byte < b' ' { b' ' } else { *byte });
+        rest = behind;
+    }
+    Some(out)
+}
+
+/// Appends the string whose opening quote stands before `json`; returns what follows its closing quote.
+fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let mut is_escaped = false;
+    let is_end = |byte: &u8| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    };
+    let end = json.iter().position(is_end)?;
+    let (text, rest) = json.split_at(end);
+    out.push(b'"');
+    let mut is_escaped = false;
+    for chunk in text.utf8_chunks() {
+        let latin_1 = chunk.invalid().iter().map(|byte| char::from(*byte));
+        for character in chunk.valid().chars().chain(latin_1) {
+            match character {
+                '\0' => return None,
+                // Escaped once more, it would mean something else.
+                ..' ' if is_escaped => return None,
+                ..' ' => out.extend(format!("\\u{:04x}", u32::from(character)).bytes()),
+                character => out.extend(character.encode_utf8(&mut [0; 4]).bytes()),
+            }
+            is_escaped = character == '\\' && !is_escaped;
+        }
+    }
+    out.push(b'"');
+    rest.get(1..)
+}
+
+/// Appends the number at the front of `json`; returns what follows it.
+fn number<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let end = json.iter().position(|byte| !is_part(byte));
+    let (text, rest) = json.split_at(end.unwrap_or(json.len()));
+    let text = std::str::from_utf8(text).ok()?;
+    // Rust reads what C's strtod reads of these characters, but for the missing sign.
+    let value: f64 = text.parse().ok()?;
+    if text.len() > MAXIMUM_NUMBER {
+        return None;
+    }
+    if value.is_infinite() {
+        out.extend_from_slice(b"null");
+        return Some(rest);
+    }
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text),
+    };
+    let (digits, exponent) = digits.split_at(digits.find(['e', 'E']).unwrap_or(digits.len()));
+    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let integer = match integer.trim_start_matches('0') {
+        "" => "0",
+        integer => integer,
+    };
+    let point = if fraction.is_empty() { "" } else { "." };
+    for part in [sign, integer, point, fraction, exponent] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(json: &[u8]) -> Option<String> {
+        normalized(json).map(|json| String::from_utf8(json).unwrap())
+    }
+
+    #[test]
+    fn what_the_standard_does_not_allow_is_replaced() {
+        for (json, expected) in [
+            (&b"\xEF\xBB\xBF{\x0B\"a\" :\x01 1}"[..], "{ \"a\" :  1}"),
+            (
+                b"\"a\tb\nc\x1f\\n\\\"\\\\\"",
+                "\"a\\u0009b\\u000ac\\u001f\\n\\\"\\\\\"",
+            ),
+            (b"\"21 \xB0C, \xC3\xA4\"", "\"21 \u{b0}C, \u{e4}\""),
+            (b"[01,-007,1.,-.5,1.e5,00.10]", "[1,-7,1,-0.5,1e5,0.10]"),
+            (b"[1e999,-1e999]", "[null,null]"),
+        ] {
+            assert_eq!(text(json).as_deref(), Some(expected), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn what_mosquitto_sub_does_not_read_is_rejected_or_left_as_it_is() {
+        let long = "1".repeat(MAXIMUM_NUMBER + 1);
+        let deep = "[".repeat(MAXIMUM_DEPTH + 1);
+        for json in [
+            &b"\"a\0\""[..],
+            b"1\0",
+            b"\"a",
+            b"\"\\\n\"",
+            b"1.2.3",
+            b"--1",
+            b"1e",
+            b"-",
+            b"-+1",
+            long.as_bytes(),
+            deep.as_bytes(),
+        ] {
+            assert_eq!(text(json), None, "{json:?}");
+        }
+        for json in [".5", "+1", "nul", "{a:1}", "'a'", "\"\\x\"", "[1,]"] {
+            assert_eq!(text(json.as_bytes()).as_deref(), Some(json));
+        }
+    }
+}
