@@ -1,12 +1,15 @@
 //! What the end of a connection means for the exit status, and in words.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use mqtt_client::session::{CloseReason, Printable, PublishError};
 use mqtt_client::{ClientError, Server};
 use mqtt_codec::{Connack, DecodeError, ProtocolVersion, ReasonCode};
-use mqtt_transport::{ProxyError, WebSocketError};
+use mqtt_transport::{
+    HandshakeError, LayerKind, ProxyError, TlsError, TlsSetupError, WebSocketError,
+};
 
 use crate::exit::{Failure, Status, system_text, warn};
 use crate::options::ConnectionSettings;
@@ -15,8 +18,9 @@ use crate::options::ConnectionSettings;
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     version: ProtocolVersion,
-    /// Where the server is, for people.
-    target: String,
+    target: Target,
+    /// The proxy, if there is one.
+    proxy: Option<String>,
     follows_references: bool,
     quiet: bool,
     takeovers: Takeovers,
@@ -48,11 +52,23 @@ impl Takeovers {
     }
 }
 
+/// Where a connection goes, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    server: String,
+    /// The proxy that the socket connects to, if there is one on the way to this server.
+    proxy: Option<String>,
+}
+
 impl Outcome {
     pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
+        let proxy = connection.transport.proxy.as_ref();
+        let proxy = proxy.map(|proxy| Server::network(&*proxy.host, proxy.port));
+        let proxy = proxy.map(|proxy| for_people(Some(&proxy)));
         Self {
             version: connection.version(),
-            target: for_people(server),
+            target: Target::new(server, proxy.as_ref()),
+            proxy,
             follows_references: connection.follow_redirects,
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
@@ -89,11 +105,12 @@ impl Outcome {
             return Err(self.failure(error).with_hint(hint));
         }
         let words = self.words(&error);
-        let next = for_people(next);
+        let next = Target::new(next, self.proxy.as_ref());
+        let server = &next.server;
         let then = match (next == self.target, wait.as_secs_f64()) {
             (true, seconds) => format!("Trying again in {seconds:.1} s."),
-            (false, 0.0) => format!("Trying {next}."),
-            (false, seconds) => format!("Trying {next} in {seconds:.1} s."),
+            (false, 0.0) => format!("Trying {server}."),
+            (false, seconds) => format!("Trying {server} in {seconds:.1} s."),
         };
         self.warn(&format!("{words} {then}"));
         self.target = next;
@@ -113,13 +130,24 @@ impl Outcome {
 
     /// The server is another one now.
     pub(crate) fn turn_to(&mut self, server: Option<&Server>) {
-        self.target = for_people(server);
+        self.target = Target::new(server, self.proxy.as_ref());
     }
 
     /// A warning, if they are wanted.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {
             warn(text);
+        }
+    }
+}
+
+impl Target {
+    /// The server with the proxy. A service is looked up from this machine.
+    fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
+        let is_network = matches!(server, Some(Server::Network { .. }));
+        Self {
+            server: for_people(server),
+            proxy: proxy.filter(|_| is_network).cloned(),
         }
     }
 }
@@ -154,16 +182,23 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
 }
 
 /// The first words of each line are mosquitto's.
-fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String {
+fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> String {
+    let Target { server, proxy } = target;
     match error {
         ClientError::Lookup(error) => {
-            format!(
-                "Unable to connect (Lookup error). Cannot find {target}: {}.",
-                system_text(error)
-            )
+            let text = system_text(error);
+            let name = match proxy {
+                Some(proxy) => format!("the proxy {proxy}"),
+                None => server.clone(),
+            };
+            format!("Unable to connect (Lookup error). Cannot find {name}: {text}.")
         }
         ClientError::Connect(error) => {
-            format!("{}. Is there a broker on {target}?", system_text(error))
+            let text = system_text(error);
+            match proxy {
+                Some(proxy) => format!("{text}. Is there a proxy on {proxy}?"),
+                None => format!("{text}. Is there a broker on {server}?"),
+            }
         }
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => refusal(connack, version),
@@ -171,15 +206,15 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String 
                 ProtocolVersion::V5_0 => "Connection error: Unknown reason.".to_owned(),
                 _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
             },
-            CloseReason::ConnectionLost => format!("The connection was lost ({target})."),
+            CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
             CloseReason::HandshakeTimeout => {
-                format!("The connection was lost: no answer from {target} in time.")
+                format!("The connection was lost: no answer from {server} in time.")
             }
             CloseReason::ResponseTimeout(response) => format!(
-                "The connection was lost: {target} sent no {response} in time (see --connect-timeout)."
+                "The connection was lost: {server} sent no {response} in time (see --connect-timeout)."
             ),
             CloseReason::KeepAliveTimeout => {
-                format!("Keepalive exceeded: {target} did not answer in time.")
+                format!("Keepalive exceeded: {server} did not answer in time.")
             }
             CloseReason::Disconnected(disconnect) => {
                 let mut text = format!(
@@ -202,25 +237,40 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &str) -> String 
 }
 
 /// What went wrong between the socket and MQTT.
-fn transport(error: &io::Error, target: &str) -> String {
-    let source = error.get_ref();
-    if let Some(error) = source.and_then(|source| source.downcast_ref::<ProxyError>()) {
-        return format!("Unable to connect (Proxy error). On the way to {target}: {error}.");
-    }
-    if let Some(error) = source.and_then(|source| source.downcast_ref::<WebSocketError>()) {
-        return format!("Unable to connect (WebSocket). With {target}: {error}.");
-    }
-    let what = match (source, error.kind()) {
-        (Some(error), _) => error.to_string(),
-        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            "the other side ended the connection in the middle \
-            of the handshake; perhaps it speaks something else at this port"
-                .to_owned()
-        }
-        (None, io::ErrorKind::TimedOut) => "the handshake was not finished in time".to_owned(),
-        (None, _) => system_text(error),
+fn transport(error: &io::Error, target: &Target) -> String {
+    let Target { server, proxy } = target;
+    let proxy = proxy.as_deref().unwrap_or_default();
+    let of_proxy = |error: &dyn fmt::Display| {
+        format!(
+            "Unable to connect (Proxy error). The proxy {proxy} does not connect to {server}: {error}."
+        )
     };
-    format!("Unable to connect (A TLS error occurred). With {target}: {what}.")
+    let of_websocket = |error: &dyn fmt::Display| {
+        format!("Unable to connect (WebSocket). With {server}: {error}.")
+    };
+    let of_tls = |error: &dyn fmt::Display| {
+        format!("Unable to connect (A TLS error occurred). With {server}: {error}.")
+    };
+    let Some(source) = error.get_ref() else {
+        return format!("Unable to connect. With {server}: {}.", system_text(error));
+    };
+    if let Some(error) = source.downcast_ref::<ProxyError>() {
+        return of_proxy(error);
+    }
+    if let Some(error) = source.downcast_ref::<WebSocketError>() {
+        return of_websocket(error);
+    }
+    if let Some(error) = source.downcast_ref::<HandshakeError>() {
+        return match error.layer {
+            LayerKind::Proxy => of_proxy(error),
+            LayerKind::WebSocket => of_websocket(error),
+            _ => of_tls(error),
+        };
+    }
+    if source.is::<TlsError>() || source.is::<TlsSetupError>() {
+        return of_tls(source);
+    }
+    format!("Unable to connect. With {server}: {source}.")
 }
 
 /// A message that is not sent, because the server said that it does not take it.

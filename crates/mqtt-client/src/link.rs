@@ -95,12 +95,13 @@ impl Link {
                     }
                 },
                 Self::Opening(stream, deadline) => {
-                    let is_open = stream.open().map_err(ClientError::Transport)?;
-                    if !is_open {
-                        return match now < *deadline {
-                            true => Ok(Advance::Nothing),
-                            false => Err(ClientError::Transport(ErrorKind::TimedOut.into())),
-                        };
+                    let is_open = match stream.open() {
+                        Ok(false) if now >= *deadline => Err(ErrorKind::TimedOut.into()),
+                        result => result,
+                    };
+                    let explain = |error| ClientError::Transport(stream.explained(error));
+                    if !is_open.map_err(explain)? {
+                        return Ok(Advance::Nothing);
                     }
                     if let (Some(warn), Some(line)) =
                         (attempt.options.on_warning, stream.peer_warning())

@@ -28,7 +28,7 @@ mod tls;
 pub use address::{LookUp, Resolver, resolve};
 pub use connector::{Connecting, Connector};
 pub use layer::websocket::WebSocketError;
-pub use layer::{Credentials, Layers, ProxyError};
+pub use layer::{Credentials, HandshakeError, LayerKind, Layers, ProxyError};
 pub use listener::Listener;
 pub use read_buffer::ReadBuffer;
 pub use route::{Door, Proxy, ProxyProtocol, Route, WebSocketRoute};

@@ -140,6 +140,14 @@ impl Stream {
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
+    /// Returns an error of [`Stream::open`], or a timeout, with the layer that was shaking hands.
+    pub fn explained(&self, error: io::Error) -> io::Error {
+        match &self.layers {
+            Some(layers) => layers.explained(error),
+            None => error,
+        }
+    }
+
     /// Reads into `buffer`, which is not empty; returns how many bytes came. With layers on the stream one call reads
     /// at most 64 KiB from the socket, and may return 0 bytes with [`ReadStatus::More`].
     ///

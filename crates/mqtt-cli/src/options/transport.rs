@@ -33,7 +33,7 @@ pub(crate) struct TransportSettings {
     websocket: bool,
     websocket_path: Option<String>,
     websocket_headers: Vec<String>,
-    proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     /// `-S`.
     looks_services_up: bool,
     /// `--dns-server`; none: those of the system.

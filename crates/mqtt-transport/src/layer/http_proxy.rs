@@ -5,8 +5,8 @@ use std::io;
 
 use data_encoding::BASE64;
 
-use super::Layer;
 use super::proxy::{Credentials, ProxyError};
+use super::{Layer, LayerKind};
 
 /// The head of an answer is not longer.
 const MAXIMUM_HEAD: usize = 16 * 1024;
@@ -58,6 +58,10 @@ impl HttpProxyLayer {
 }
 
 impl Layer for HttpProxyLayer {
+    fn kind(&self) -> LayerKind {
+        LayerKind::Proxy
+    }
+
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         let target = &self.target;
         down.extend(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes());

@@ -6,6 +6,7 @@
 //!  down    MQTT ──> WebSocket ──> TLS ──> proxy ──> socket
 //! ```
 
+mod handshake_error;
 pub(crate) mod http_proxy;
 mod proxy;
 pub(crate) mod socks5;
@@ -15,6 +16,7 @@ pub(crate) mod websocket;
 use std::fmt;
 use std::io;
 
+pub use handshake_error::{HandshakeError, LayerKind};
 pub use proxy::{Credentials, ProxyError};
 
 use crate::tls::PeerIdentity;
@@ -24,6 +26,9 @@ const MAXIMUM_ANSWERS: usize = 256 * 1024;
 
 /// Something between the socket and MQTT that changes bytes.
 pub(crate) trait Layer: fmt::Debug + Send {
+    /// Returns what it speaks.
+    fn kind(&self) -> LayerKind;
+
     /// What it says first, when the layers below are open.
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()>;
 
@@ -113,6 +118,16 @@ impl Layers {
     /// Whether bytes pass through all of them.
     pub fn is_open(&self) -> bool {
         self.layers.iter().all(|layer| layer.is_open())
+    }
+
+    /// Returns an error of the socket with the layer that was shaking hands. An error of a layer stays as it is.
+    pub(crate) fn explained(&self, error: io::Error) -> io::Error {
+        match self.layers.iter().find(|layer| !layer.is_open()) {
+            Some(layer) if error.get_ref().is_none() => {
+                io::Error::new(error.kind(), HandshakeError::new(layer.kind(), error))
+            }
+            _ => error,
+        }
     }
 
     /// Who the peer is, if it has shown a certificate.

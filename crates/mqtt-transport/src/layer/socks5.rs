@@ -4,8 +4,8 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::Layer;
 use super::proxy::{Credentials, ProxyError};
+use super::{Layer, LayerKind};
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -133,6 +133,10 @@ fn push_short(text: &str, down: &mut Vec<u8>) -> Result<(), ProxyError> {
 }
 
 impl Layer for Socks5Layer {
+    fn kind(&self) -> LayerKind {
+        LayerKind::Proxy
+    }
+
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         match self.credentials {
             Some(_) => down.extend([VERSION, 2, NO_AUTHENTICATION, USER_NAME_AND_PASSWORD]),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::{CertificateError, ConnectionCommon, SideData};
 
-use super::Layer;
+use super::{Layer, LayerKind};
 use crate::tls::{self, PeerIdentity, TlsError};
 
 /// Reads a certificate in DER.
@@ -81,6 +81,10 @@ where
     C: DerefMut<Target = ConnectionCommon<S>> + fmt::Debug + Send,
     S: SideData,
 {
+    fn kind(&self) -> LayerKind {
+        LayerKind::Tls
+    }
+
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         self.flush(down)
     }

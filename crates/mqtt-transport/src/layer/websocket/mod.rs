@@ -8,7 +8,7 @@ use std::io::{self, Cursor};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::Layer;
+use super::{Layer, LayerKind};
 pub use handshake::WebSocketError;
 use handshake::{Request, accept_request, accept_response};
 
@@ -231,6 +231,10 @@ impl WebSocketLayer {
 }
 
 impl Layer for WebSocketLayer {
+    fn kind(&self) -> LayerKind {
+        LayerKind::WebSocket
+    }
+
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         if let End::Client(request) = &self.end {
             down.extend_from_slice(request.head().as_bytes());

@@ -1,0 +1,49 @@
+//! [`HandshakeError`]: the socket failed while a layer was shaking hands.
+
+use std::fmt;
+use std::io;
+
+/// What a layer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerKind {
+    /// SOCKS5, or HTTP with CONNECT.
+    Proxy,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    WebSocket,
+}
+
+/// The error of a socket that failed before a layer was open: without the layer, nobody knows what did not work.
+#[derive(Debug)]
+pub struct HandshakeError {
+    /// The layer that was shaking hands.
+    pub layer: LayerKind,
+    error: io::Error,
+}
+
+impl HandshakeError {
+    pub(super) fn new(layer: LayerKind, error: io::Error) -> Self {
+        Self { layer, error }
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => f.write_str(
+                "the other side ended the connection in the middle of the handshake; perhaps it speaks something \
+                 else at this port",
+            ),
+            io::ErrorKind::TimedOut => f.write_str("the handshake was not finished in time"),
+            _ => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
