@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -39,6 +39,19 @@ pub struct Running {
     errors: Arc<Collected>,
 }
 
+/// Returns the folder for control sockets, beside the programs: a broker that a test kills leaves its socket, which
+/// must not stay in `/run`.
+fn runtime_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows its file");
+        let profile = test.ancestors().nth(2).expect("it is below target/PROFILE");
+        let folder = profile.join("run");
+        std::fs::create_dir_all(&folder).expect("the target folder can be written");
+        folder
+    })
+}
+
 /// What a program has written so far.
 #[derive(Debug, Default)]
 struct Collected {
@@ -62,7 +75,10 @@ impl Program {
     pub fn at(path: PathBuf) -> Self {
         let name = path.display().to_string();
         let mut command = Command::new(path);
-        command.env_remove("RUST_BACKTRACE").env("NO_COLOR", "");
+        command
+            .env_remove("RUST_BACKTRACE")
+            .env("NO_COLOR", "")
+            .env("XDG_RUNTIME_DIR", runtime_folder());
         Self {
             command,
             name,

@@ -238,3 +238,13 @@ fn a_file_in_the_place_of_the_control_socket_stays() {
     broker.wait_for_log("'rbroker status' is not answered");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
 }
+
+/// A broker that is killed leaves its control socket, which must not stay in a folder of the system.
+#[test]
+#[cfg(unix)]
+fn brokers_of_tests_have_their_control_sockets_beside_the_programs() {
+    let broker = Program::new("rbroker").args("-p 0 -v").start();
+    let log = broker.wait_for_error("'rbroker status' is answered at ");
+    let folder = tests::programs().join("run");
+    assert!(log.contains(folder.to_str().unwrap()), "{log}");
+}

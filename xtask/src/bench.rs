@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -38,7 +38,7 @@ fn count(is_wanted: impl Fn(&str, &str) -> bool) -> Result<Counts> {
     setup::valgrind();
     let folder = target().join("bench");
     let manifest = root().join("crates/mqtt-bench/Cargo.toml");
-    let mut build = cargo("build --release --quiet --locked --manifest-path");
+    let mut build = cargo("build --release --locked --manifest-path");
     run(build.arg(manifest).env("CARGO_TARGET_DIR", &folder))?;
     let program = folder.join("release/mqtt-bench");
     let cases = Command::new(&program).output().context("mqtt-bench")?;
@@ -123,10 +123,11 @@ fn write_report(counts: &Counts) -> Result<()> {
     let mut report = std::fs::read_to_string(&path).context("docs/performance.md")?;
     replace(&mut report, "instructions", &instruction_table(counts)?)?;
     setup::mosquitto();
-    run(&mut cargo("build --release --quiet --locked --bins"))?;
-    let measured =
-        cargo("run --release --quiet --locked --package tests --example bench").output()?;
-    eprint!("{}", String::from_utf8_lossy(&measured.stderr));
+    run(&mut cargo("build --release --locked --bins"))?;
+    // Standard error is the terminal's: it shows how far cargo and the measurement are.
+    let measured = cargo("run --release --locked --package tests --example bench")
+        .stderr(Stdio::inherit())
+        .output()?;
     if !measured.status.success() {
         bail!("the programs could not be measured");
     }

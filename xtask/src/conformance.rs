@@ -207,7 +207,7 @@ fn run_tests() -> Result<Shown> {
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
     let record = folder.join("conformance-record");
     let _ = std::fs::remove_file(&record);
-    let mut tests = cargo("test --locked --quiet --package tests --test conformance");
+    let mut tests = cargo("test --locked --package tests --test conformance");
     run_command(tests.env("RPUBSUB_CONFORMANCE", &record))?;
     let text = std::fs::read_to_string(&record).context("the tests have recorded nothing")?;
     let mut shown = Shown::new();

@@ -23,9 +23,9 @@ struct Program {
 }
 
 pub(crate) fn run() -> Result<()> {
-    println!("Building …");
+    println!("Building the programs, which takes some minutes the first time …");
     run_command(&mut cargo(
-        "build --release --quiet --package mqtt-cli --bins --locked",
+        "build --release --package mqtt-cli --bins --locked",
     ))?;
 
     let broker = start("rbroker", "-p 0 -v")?;
@@ -111,6 +111,8 @@ fn start(name: &'static str, arguments: &str) -> Result<Program> {
     let path = target().join("release").join(name);
     let mut child = Command::new(path)
         .args(arguments.split_whitespace())
+        // A demo that fails kills the broker, whose control socket must not stay in /run.
+        .env("XDG_RUNTIME_DIR", target())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

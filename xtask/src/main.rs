@@ -45,9 +45,7 @@ fn main() -> ExitCode {
         ["bench", ref options @ ..] => bench::run_with(options),
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),
-        ["crowd"] => run(&mut cargo(
-            "run --release --quiet --package tests --example crowd",
-        )),
+        ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
         ["demo"] => demo::run(),
         ["msrv"] => msrv::run(),
         ["test"] => test::run(),

@@ -15,10 +15,10 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     let is_page = options.is_empty();
     if options != ["--list"] {
         run_command(&mut cargo(
-            "build --release --quiet --locked --package mqtt-cli --bins",
+            "build --release --locked --package mqtt-cli --bins",
         ))?;
     }
-    let mut siege = cargo("run --release --quiet --locked --package tests --example siege --");
+    let mut siege = cargo("run --release --locked --package tests --example siege --");
     siege.args(options);
     if !is_page {
         return run_command(&mut siege);

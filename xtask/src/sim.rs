@@ -24,13 +24,13 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
 
 fn simulate(options: &str) -> Result<()> {
     run_command(&mut cargo(&format!(
-        "run --release --quiet --locked --package mqtt-sim -- {options}"
+        "run --release --locked --package mqtt-sim -- {options}"
     )))
 }
 
 /// In a folder of its own: the programs must not be built with defects in them.
 fn find_defects() -> Result<()> {
-    let build = "run --release --quiet --locked --package mqtt-sim --features planted-defects";
+    let build = "run --release --locked --package mqtt-sim --features planted-defects";
     let mut command = cargo(&format!("{build} -- --defects"));
     run_command(command.env("CARGO_TARGET_DIR", target().join("planted-defects")))
 }

@@ -5,13 +5,15 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, setup, target};
+use crate::{cargo, run as run_command, setup, target};
 
 pub(crate) fn run() -> Result<()> {
     setup::mosquitto();
     setup::browser();
     let folder = target();
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
+    // The tests build the programs too, but show nothing of it.
+    run_command(&mut cargo("build --locked --package mqtt-cli --bins"))?;
     let skipped = folder.join("skipped-tests");
     let _ = std::fs::remove_file(&skipped);
     let mut command = cargo("test --workspace --locked --no-fail-fast");
@@ -32,6 +34,8 @@ pub(crate) fn run() -> Result<()> {
         counts.add(&line);
     }
     let status = tests.wait()?;
+    // Brokers that a test has killed leave their control sockets here.
+    let _ = std::fs::remove_dir_all(folder.join("debug/run"));
     let list = std::fs::read_to_string(&skipped).unwrap_or_default();
     let skipped = list.lines().count();
     if skipped > 0 {
