@@ -1,0 +1,82 @@
+//! What fails before MQTT begins: proxies, TLS and WebSocket each have their own words.
+
+use tests::{FakeServer, HttpProxy, Program, SocksProxy};
+
+#[test]
+fn errors_of_a_proxy_name_it() {
+    let socks = SocksProxy::start(Some(("me", "secret"))).address;
+    let http = HttpProxy::start("Basic bWU6c2VjcmV0").address;
+    let target = "-h broker.invalid -p 1883 -t a -m x";
+    for (proxy, words) in [
+        (
+            format!("socks5h://me:wrong@{socks}"),
+            "does not accept the user name and password",
+        ),
+        (
+            format!("socks5h://{socks}"),
+            "wants a user name and a password",
+        ),
+        (
+            format!("http://me:wrong@{http}"),
+            "does not accept the user name and password",
+        ),
+        (format!("http://{http}"), "wants a user name and a password"),
+    ] {
+        let address = proxy.rsplit(['@', '/']).next().unwrap();
+        let command = Program::new("rpub")
+            .args(target)
+            .args("--proxy")
+            .arg(&proxy);
+        let finished = command.run();
+        assert_eq!(finished.status, 1, "{finished:?}");
+        let expected = format!(
+            "Unable to connect (Proxy error). The proxy {address} does not connect to broker.invalid:1883: it {words}"
+        );
+        assert!(finished.errors.starts_with(&expected), "{finished:?}");
+    }
+    for (proxy, expected) in [
+        (
+            "http://127.0.0.1:1",
+            "Error: Connection refused. Is there a proxy on 127.0.0.1:1?\n",
+        ),
+        (
+            "http://proxy.invalid:1",
+            "Unable to connect (Lookup error). Cannot find the proxy proxy.invalid:1: ",
+        ),
+    ] {
+        let command = Program::new("rpub").args(target).args("--proxy");
+        let finished = command.arg(proxy).run();
+        assert_eq!(finished.status, 1, "{finished:?}");
+        assert!(finished.errors.starts_with(expected), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_failure_is_one_of_the_layer_that_was_shaking_hands() {
+    let closed = "the other side ended the connection in the middle of the handshake";
+    for (options, layer) in [
+        ("--ws", "WebSocket"),
+        ("--proxy http://127.0.0.1:{port}", "Proxy error"),
+        ("--proxy socks5h://127.0.0.1:{port} --ws", "Proxy error"),
+        ("--tls-use-os-certs", "A TLS error occurred"),
+        ("--tls-use-os-certs --ws", "A TLS error occurred"),
+    ] {
+        // It closes as soon as something has come, or is silent.
+        for (closes, words) in [
+            (true, closed),
+            (false, "the handshake was not finished in time"),
+        ] {
+            let server = FakeServer::start(&[&[(3, b"")]], closes);
+            let options = options.replace("{port}", &server.address.port().to_string());
+            let command = Program::new("rpub").args(&server.options()).args(&options);
+            let finished = command.args("-t a -m x --connect-timeout 1s").run();
+            assert_eq!(finished.status, 1, "{options} {finished:?}");
+            let expected = format!("Unable to connect ({layer}). ");
+            assert!(
+                finished.errors.starts_with(&expected),
+                "{options} {finished:?}"
+            );
+            assert!(finished.errors.contains(words), "{options} {finished:?}");
+        }
+    }
+}
