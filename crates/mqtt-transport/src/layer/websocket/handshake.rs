@@ -7,8 +7,12 @@ use httparse::{Header, Status};
 use tungstenite::handshake::{client::generate_key, derive_accept_key};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-/// What MQTT is called here [MQTT-6.0.0-3, MQTT-6.0.0-4].
+/// The subprotocol of MQTT [MQTT-6.0.0-3, MQTT-6.0.0-4].
 const SUBPROTOCOL: &str = "mqtt";
+
+/// The subprotocols that a server accepts. Clients from before MQTT 3.1.1, and MQTT.js for protocol version 3, offer
+/// `mqttv3.1` alone.
+const ACCEPTED_SUBPROTOCOLS: [&str; 2] = [SUBPROTOCOL, "mqttv3.1"];
 
 /// More headers than any browser sends.
 const MAXIMUM_HEADERS: usize = 64;
@@ -156,10 +160,10 @@ pub(super) fn accept_request(
         return Ok(None);
     };
     match check_request(&request, origins) {
-        Ok(accept) => {
+        Ok(Acceptance { key, subprotocol }) => {
             let head = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+                 Sec-WebSocket-Accept: {key}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
             );
             down.extend_from_slice(head.as_bytes());
             Ok(Some(length))
@@ -181,11 +185,17 @@ pub(super) fn accept_request(
     }
 }
 
-/// What the answer to the key is, if it is a request for MQTT from an origin that is allowed.
+/// The parts of the answer to a request that depend on the request.
+struct Acceptance {
+    key: String,
+    subprotocol: &'static str,
+}
+
+/// Returns the parts of the answer if the request is for MQTT and from an allowed origin.
 fn check_request(
     request: &httparse::Request<'_, '_>,
     origins: &[String],
-) -> Result<String, WebSocketError> {
+) -> Result<Acceptance, WebSocketError> {
     let headers = &*request.headers;
     let wrong = |what| Err(WebSocketError::Request(what));
     if request.method != Some("GET") {
@@ -197,15 +207,19 @@ fn check_request(
     if value(headers, "Sec-WebSocket-Version") != Some("13") {
         return wrong("the version is not 13");
     }
-    if !has_token(headers, "Sec-WebSocket-Protocol", SUBPROTOCOL) {
+    let is_offered = |subprotocol: &&str| has_token(headers, "Sec-WebSocket-Protocol", subprotocol);
+    let Some(subprotocol) = ACCEPTED_SUBPROTOCOLS.into_iter().find(is_offered) else {
         return wrong("the subprotocol 'mqtt' is missing"); // [MQTT-6.0.0-3]
-    }
+    };
     let origin = value(headers, "Origin").filter(|_| !origins.is_empty());
     if let Some(origin) = origin.filter(|origin| !origins.iter().any(|known| known == origin)) {
         return Err(WebSocketError::Origin(origin.to_owned()));
     }
     match value(headers, "Sec-WebSocket-Key") {
-        Some(key) => Ok(derive_accept_key(key.as_bytes())),
+        Some(key) => Ok(Acceptance {
+            key: derive_accept_key(key.as_bytes()),
+            subprotocol,
+        }),
         None => wrong("the key is missing"),
     }
 }

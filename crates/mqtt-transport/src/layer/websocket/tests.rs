@@ -181,6 +181,24 @@ fn requests_for_something_else_are_refused() {
 }
 
 #[test]
+fn selects_mqtt_or_the_subprotocol_from_before_3_1_1() {
+    for (offered, selected) in [
+        ("mqttv3.1", "mqttv3.1"),
+        ("chat, mqttv3.1", "mqttv3.1"),
+        ("mqttv3.1, mqtt", "mqtt"),
+        ("mqtt", "mqtt"),
+    ] {
+        let mut server = Layers::new(vec![Box::new(WebSocketLayer::server(Vec::new()))]);
+        server.start().unwrap();
+        let request = REQUEST.replace("chat, mqtt", offered).replace('\n', "\r\n");
+        server.receive(request.as_bytes()).unwrap();
+        let head = String::from_utf8(server.down).unwrap();
+        let expected = format!("\r\nSec-WebSocket-Protocol: {selected}\r\n");
+        assert!(head.contains(&expected), "{offered}: {head}");
+    }
+}
+
+#[test]
 fn answers_that_are_wrong_are_told() {
     for (answer, expected) in [
         ("HTTP/1.1 404 Not Found\r\n\r\n", "404"),
