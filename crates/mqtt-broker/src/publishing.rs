@@ -14,8 +14,8 @@ use crate::routing::Routed;
 use crate::statistics::SYSTEM;
 use crate::{EVENTS, Right, footprint};
 
-/// Levels of a topic name or filter, as mosquitto limits them.
-pub(crate) const MAXIMUM_LEVELS: usize = 200;
+/// Maximum number of slashes in a topic name or filter, as in mosquitto: one less than the number of levels.
+pub(crate) const MAXIMUM_SLASHES: usize = 200;
 
 impl Broker {
     /// A client has published.
@@ -343,10 +343,14 @@ impl Denial {
 /// Whether a client may publish to this topic: not too deep, and without the control characters
 /// that strict clients refuse.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
-    // A shorter topic name cannot have so many levels, and is not searched.
-    let slashes = || topic_name.bytes().filter(|byte| *byte == b'/').count();
-    let is_deep = topic_name.len() >= MAXIMUM_LEVELS && slashes() >= MAXIMUM_LEVELS;
-    !is_deep && is_plain_text(topic_name)
+    !is_too_deep(topic_name) && is_plain_text(topic_name)
+}
+
+/// Returns `true` if a topic name or filter has more levels than a client may use.
+pub(crate) fn is_too_deep(topic: &str) -> bool {
+    // A shorter topic cannot have as many levels, and is not searched.
+    topic.len() > MAXIMUM_SLASHES
+        && topic.bytes().filter(|byte| *byte == b'/').count() > MAXIMUM_SLASHES
 }
 
 /// Returns `true` if a text has no character that strict peers refuse.

@@ -3,7 +3,7 @@
 
 use crate::EVENTS;
 use crate::broker::Broker;
-use crate::publishing::MAXIMUM_LEVELS;
+use crate::publishing::MAXIMUM_SLASHES;
 use crate::record::{Record, Saved};
 
 impl Broker {
@@ -64,6 +64,6 @@ impl Broker {
         let access = self.rules.listeners.iter();
         let mount_points = access.filter_map(|access| access.mount_point.as_deref());
         let levels = mount_points.map(|mount_point| mqtt_codec::levels(mount_point).count());
-        MAXIMUM_LEVELS + levels.max().unwrap_or(0)
+        MAXIMUM_SLASHES + 1 + levels.max().unwrap_or(0)
     }
 }

@@ -15,7 +15,7 @@ use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{ClientKey, Stored, SubscriptionState};
 use crate::input::Task;
-use crate::publishing::MAXIMUM_LEVELS;
+use crate::publishing::is_too_deep;
 use crate::record::Record;
 use crate::subscribers::Subscriber;
 
@@ -247,7 +247,7 @@ impl Broker {
             .clients
             .get_mut(key)
             .ok_or(ReasonCode::UnspecifiedError)?;
-        if mqtt_codec::levels(filter).take(MAXIMUM_LEVELS + 1).count() > MAXIMUM_LEVELS {
+        if is_too_deep(filter) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let before = client.subscriptions.get(filter);

@@ -286,7 +286,7 @@ fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
 
 #[test]
 fn topics_that_would_hurt_strict_clients_are_refused() {
-    for topic_name in ["a\u{1}", "a\u{FFFF}", "a\u{7F}", &"/".repeat(200)] {
+    for topic_name in ["a\u{1}", "a\u{FFFF}", "a\u{7F}", &"/".repeat(201)] {
         let mut world = World::new();
         let (mut client, _) = world.connect(&connect(V5_0, "c"));
         client.send(
@@ -297,6 +297,19 @@ fn topics_that_would_hurt_strict_clients_are_refused() {
             panic!()
         };
         assert_eq!(disconnect.reason_code, ReasonCode::TopicNameInvalid);
+    }
+}
+
+#[test]
+fn topics_of_up_to_200_slashes_are_accepted() {
+    for slashes in [199, 200] {
+        let mut world = World::new();
+        let topic = "/".repeat(slashes);
+        let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+        sub.subscribe(&mut world, &topic, qos(1));
+        let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+        publisher.publish(&mut world, &message(&topic, "x"), QoS::AtLeastOnce);
+        assert_eq!(sub.messages(&mut world), [format!("{topic} x q1")]);
     }
 }
 

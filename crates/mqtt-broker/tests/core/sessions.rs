@@ -279,7 +279,7 @@ fn what_is_not_offered_is_refused_with_its_code() {
         topic_filter: TopicFilter::new(filter).unwrap(),
         options: qos(1),
     };
-    let deep = "a/".repeat(200);
+    let deep = "a/".repeat(201);
     client.send(
         &mut world,
         &Packet::Subscribe(Subscribe {
