@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Delivery, Message, PacketIdentifier, QoS, TopicName};
-use mqtt_session::{Outgoing, Session};
+use mqtt_session::{Outgoing, Session, seconds_until};
 
 use crate::broker::Broker;
 use crate::client::Client;
@@ -47,9 +47,7 @@ impl Broker {
         publish.retain |= outgoing.retain;
         if let Some(expires) = outgoing.expires {
             // A copy of QoS 0 is sent as it is [MQTT-3.3.2-6].
-            let left = expires.saturating_duration_since(now).as_secs();
-            publish.properties.message_expiry_interval =
-                Some(u32::try_from(left).unwrap_or(u32::MAX));
+            publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
         }
         let subscribers = self.subscriptions.get(share.without_share());
         let members = subscribers.and_then(|subscribers: &Subscribers| subscribers.share(share));

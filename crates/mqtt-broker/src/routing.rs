@@ -35,8 +35,10 @@ pub(crate) struct Routed<'a> {
 }
 
 impl<'a> Routed<'a> {
-    pub(crate) fn new(publish: Publish<'a>, now: Instant) -> Self {
+    pub(crate) fn new(mut publish: Publish<'a>, now: Instant) -> Self {
         let interval = publish.properties.message_expiry_interval;
+        // An interval of 0 is sent as 1, like that of any message that is delivered in its last second.
+        publish.properties.message_expiry_interval = interval.map(|seconds| seconds.max(1));
         let expires = interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         Self {
             publish,

@@ -1,6 +1,7 @@
 //! Subscriptions, messages that wait, and retained ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt_broker::{Access, Limits, Record};
 use mqtt_codec::*;
@@ -133,6 +134,28 @@ fn a_message_that_waits_expires_and_tells_the_time_that_is_left() {
     world.wait(10);
     sub.subscribe(&mut world, "r", qos(1));
     assert_eq!(sub.messages(&mut world), [""; 0]);
+}
+
+/// [MQTT-3.3.2-6]
+#[test]
+fn the_time_left_is_rounded_up_and_never_sent_as_0() {
+    let mut world = World::new();
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.subscribe(&mut world, "a", qos(1));
+    let (mut live, _) = world.connect(&connect(V5_0, "live"));
+    live.subscribe(&mut world, "a", qos(0));
+    sub.leave(&mut world, normal());
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    publisher.publish(&mut world, &expiring("a", "x", 60), QoS::AtLeastOnce);
+    publisher.publish(&mut world, &expiring("a", "y", 1), QoS::AtLeastOnce);
+    publisher.publish(&mut world, &expiring("a", "z", 0), QoS::AtLeastOnce);
+    assert_eq!(
+        live.messages(&mut world),
+        ["a x q0 60s", "a y q0 1s", "a z q0 1s"]
+    );
+    world.now += Duration::from_millis(999);
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    assert_eq!(sub.messages(&mut world), ["a x q1 60s", "a y q1 1s"]);
 }
 
 #[test]

@@ -24,4 +24,4 @@ mod sender;
 
 pub(crate) use receiver::{Incoming, Receiver};
 pub(crate) use sender::{Answer, Repeat, Sender};
-pub use sender::{MatchedSubscriptions, Outgoing};
+pub use sender::{MatchedSubscriptions, Outgoing, seconds_until};

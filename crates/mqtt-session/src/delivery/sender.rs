@@ -83,9 +83,7 @@ impl Outgoing {
         publish.properties.subscription_identifiers =
             SubscriptionIdentifiers::new(self.subscription_identifiers());
         if let Some(expires) = self.expires {
-            let left = expires.saturating_duration_since(now).as_secs();
-            publish.properties.message_expiry_interval =
-                Some(u32::try_from(left).unwrap_or(u32::MAX));
+            publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
         }
         publish
     }
@@ -108,6 +106,15 @@ impl Outgoing {
             },
         }
     }
+}
+
+/// Returns the Message Expiry Interval of a message that expires at this time [MQTT-3.3.2-6]: the time left in seconds,
+/// rounded up and at least 1. A receiver that is told 0 drops a message that it may still deliver, or keeps it for
+/// ever, as mosquitto does.
+pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
+    let left = expires.saturating_duration_since(now);
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -365,6 +372,7 @@ mod tests {
     use super::*;
     use mqtt_codec::TopicName;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn outgoing(qos: QoS) -> Outgoing {
         let message = Message::new(TopicName::new("t").unwrap(), "x");
@@ -375,6 +383,17 @@ mod tests {
         let identifier = sender.next_identifier(|_| false)?;
         sender.sent(identifier, outgoing(qos));
         Some(identifier)
+    }
+
+    /// [MQTT-3.3.2-6]
+    #[test]
+    fn the_time_left_is_rounded_up_and_never_0() {
+        let now = Instant::now();
+        let left = |milliseconds| seconds_until(now + Duration::from_millis(milliseconds), now);
+        assert_eq!([left(0), left(1), left(999), left(1000)], [1; 4]);
+        assert_eq!([left(1001), left(2000), left(59_001)], [2, 2, 60]);
+        assert_eq!(seconds_until(now, now + Duration::from_secs(9)), 1);
+        assert_eq!(left(u64::from(u32::MAX) * 2000), u32::MAX);
     }
 
     /// [MQTT-2.2.1-3, MQTT-2.2.1-4]
