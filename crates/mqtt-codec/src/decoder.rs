@@ -1,6 +1,7 @@
 //! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
 
 use crate::field::{Reader, variable_byte_integer};
+use crate::packet::connect_version;
 use crate::{DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion, Publish};
 
 /// The two ends of a connection.
@@ -35,6 +36,8 @@ pub struct Decoder {
     version: Option<ProtocolVersion>,
     maximum_packet_size: u32,
     failed: Option<DecodeError>,
+    /// Set when a PUBLISH of QoS 0 with DUP was accepted.
+    accepted_dup: bool,
 }
 
 impl Decoder {
@@ -45,6 +48,7 @@ impl Decoder {
             version: Some(version),
             maximum_packet_size,
             failed: None,
+            accepted_dup: false,
         }
     }
 
@@ -56,6 +60,7 @@ impl Decoder {
             version: None,
             maximum_packet_size,
             failed: None,
+            accepted_dup: false,
         }
     }
 
@@ -78,9 +83,16 @@ impl Decoder {
         result
     }
 
-    /// The version of the packets, once known.
+    /// The version of the packets, once known. A server knows it from a malformed CONNECT too, if protocol name and
+    /// level are valid: the CONNACK that refuses it depends on it.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.version
+    }
+
+    /// Returns `true` if a PUBLISH of QoS 0 with DUP came since the last call. A client accepts it, although a server
+    /// must not send it [MQTT-3.3.1-2]: the flag changes nothing at QoS 0. A server refuses it.
+    pub fn take_accepted_dup(&mut self) -> bool {
+        std::mem::take(&mut self.accepted_dup)
     }
 
     #[inline(always)]
@@ -89,10 +101,14 @@ impl Decoder {
             return Ok(None);
         };
         let (packet_type, flags) = self.packet_type(first)?;
-        let Some((remaining_length, length_size)) = variable_byte_integer(rest)? else {
+        let Some(remaining) = variable_byte_integer(rest)? else {
             return Ok(None);
         };
-        let header_size = 1 + length_size as u32;
+        if remaining.is_padded && self.version == Some(ProtocolVersion::V5_0) {
+            return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
+        }
+        let remaining_length = remaining.value;
+        let header_size = 1 + remaining.length as u32;
         if header_size + remaining_length > self.limit() {
             return Err(DecodeError::PacketTooLarge); // before a byte of it is waited for
         }
@@ -105,15 +121,18 @@ impl Decoder {
         let packet = match (packet_type, self.version) {
             // First, and at hand for the compiler: it is what there is most of.
             (PacketType::Publish, Some(version)) => {
-                Packet::Publish(Publish::decode(flags, &mut reader, version, sender)?)
+                let publish = Publish::decode(flags, &mut reader, version, sender)?;
+                self.accepted_dup |= flags & 0b1110 == 0b1000;
+                Packet::Publish(publish)
             }
-            (_, version) => {
-                let packet = Packet::decode(packet_type, reader, version, sender)?;
-                if let Packet::Connect(connect) = &packet {
-                    self.version = Some(connect.protocol_version);
+            (PacketType::Connect, _) => {
+                self.version = connect_version(reader).ok();
+                if remaining.is_padded && self.version == Some(ProtocolVersion::V5_0) {
+                    return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
                 }
-                packet
+                Packet::decode(packet_type, reader, self.version, sender)?
             }
+            (_, version) => Packet::decode(packet_type, reader, version, sender)?,
         };
         *input = rest;
         Ok(Some(packet))

@@ -448,6 +448,69 @@ fn pings_disconnect_and_auth() {
     );
 }
 
+/// Devices reserve room for a Remaining Length of two or four bytes. MQTT 3.1 and 3.1.1 do not forbid that; 5.0 does
+/// [MQTT-1.5.5-1].
+#[test]
+fn accepts_a_padded_remaining_length_before_5_0() {
+    for version in [V3_1, V3_1_1] {
+        for (bytes, role) in [
+            ("C0 80 00", Role::Server),
+            ("C0 80 80 80 00", Role::Server),
+            ("D0 80 00", Role::Client),
+        ] {
+            let bytes = hex(bytes);
+            let mut decoder = decoder(version, role);
+            let mut input = &bytes[..];
+            assert!(decoder.decode(&mut input).unwrap().is_some(), "{bytes:x?}");
+            assert!(input.is_empty());
+        }
+        for (bytes, role) in [
+            ("30 84 80 00 00 01 61 78", Role::Client),
+            ("30 84 00 00 01 61 78", Role::Server),
+        ] {
+            let bytes = hex(bytes);
+            let mut input = &bytes[..];
+            let mut decoder = decoder(version, role);
+            let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut input) else {
+                panic!("{bytes:x?}");
+            };
+            assert_eq!((publish.topic_name, publish.payload), ("a", &b"x"[..]));
+        }
+    }
+    for (version, is_accepted) in [(V3_1, true), (V3_1_1, true), (V5_0, false)] {
+        let mut connect = Vec::new();
+        let packet = Packet::Connect(Box::new(Connect::new(version, "c")));
+        packet.encode(version, u32::MAX, &mut connect).unwrap();
+        connect[1] |= 0x80;
+        connect.insert(2, 0);
+        let mut decoder = Decoder::server(u32::MAX);
+        let decoded = decoder.decode(&mut &connect[..]);
+        assert_eq!(decoded.is_ok(), is_accepted);
+        assert_eq!(decoder.version(), Some(version));
+    }
+}
+
+/// [MQTT-3.3.1-2]
+#[test]
+fn a_client_accepts_dup_with_qos_0_and_reports_it_once() {
+    for (bytes, version) in [
+        ("38 04 00 01 61 78", V3_1_1),
+        ("38 05 00 01 61 00 78", V5_0),
+    ] {
+        let bytes = hex(bytes);
+        let mut client = Decoder::client(version, u32::MAX);
+        let Ok(Some(Packet::Publish(publish))) = client.decode(&mut &bytes[..]) else {
+            panic!("{version}");
+        };
+        assert_eq!(
+            (publish.delivery, publish.payload),
+            (Delivery::AtMostOnce, &b"x"[..])
+        );
+        assert!(client.take_accepted_dup());
+        assert!(!client.take_accepted_dup());
+    }
+}
+
 /// Every string of the table, in every version it is wrong in, at the end that may get such a
 /// packet; then once more byte by byte: the error is the same and nothing follows it.
 #[test]
@@ -455,7 +518,9 @@ fn what_must_be_refused() {
     use DecodeError::*;
     let all = [V3_1, V3_1_1, V5_0];
     let table: &[(&str, Role, &[ProtocolVersion], DecodeError)] = &[
-        ("C0 80 00", Role::Server, &all, VariableByteInteger),
+        ("C0 80 00", Role::Server, &[V5_0], VariableByteInteger),
+        ("D0 80 80 80 00", Role::Client, &[V5_0], VariableByteInteger),
+        ("C0 80 80 80 80 00", Role::Server, &all, VariableByteInteger),
         ("C0 01 00", Role::Server, &all, LeftoverBytes),
         ("C1 00", Role::Server, &[V3_1_1, V5_0], FixedHeaderFlags),
         ("36 05 00 01 61 00 01", Role::Server, &all, QoS),

@@ -17,7 +17,7 @@ use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
 use crate::seldom::Seldom;
-use crate::{Change, CloseReason, Config, Defect, Event, Session, Step, Traffic};
+use crate::{Change, CloseReason, Config, Defect, Deviation, Event, Session, Step, Traffic};
 
 /// One end of one connection, from CONNECT to its end.
 #[derive(Debug)]
@@ -176,6 +176,9 @@ impl Connection {
         };
         self.partial = 0;
         self.keep_alive.received(now);
+        if self.decoder.take_accepted_dup() {
+            self.seldom.report(Deviation::DupWithQoS0);
+        }
         self.handle_packet(now, packet).into()
     }
 

@@ -1,5 +1,7 @@
 //! What a connection tells its application.
 
+use std::fmt;
+
 use mqtt_codec::{
     Auth, Connack, Connect, PacketIdentifier, Publish, ReasonCode, Suback, Subscribe, TopicName,
     Unsubscribe,
@@ -24,6 +26,9 @@ pub enum Event<'a> {
         /// that session: the application's, to be published again as new ones [MQTT-3.2.2-5].
         unfinished: Vec<Outgoing>,
     },
+    /// Client: the server deviates from the standard in a way that changes nothing. Each kind is reported once in a
+    /// connection.
+    Deviation(Deviation),
     /// A message of QoS 1 or 2 has arrived at the peer, or was refused by it (0x80 and above).
     Delivered {
         /// The exchange; its identifier is free again.
@@ -37,12 +42,44 @@ pub enum Event<'a> {
     Message(Received<'a>),
     /// Server: answer with `suback`.
     Subscribe(Subscribe),
-    /// Client: the answer to `subscribe`; as many codes as there were topic filters.
+    /// Client: the answer to `subscribe`; as many codes as there were topic filters, unless the server deviates.
     Subscribed(Suback),
     /// Server: answer with `unsuback`.
     Unsubscribe(Unsubscribe),
     /// Client: the answer to `unsubscribe`.
     Unsubscribed(Suback),
+}
+
+/// A deviation of a server from the standard that a client accepts, as the mosquitto clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deviation {
+    /// A message of QoS 0 has the DUP flag set [MQTT-3.3.1-2].
+    DupWithQoS0,
+    /// SUBACK or UNSUBACK has another number of reason codes than its request has topic filters.
+    NumberOfReasonCodes {
+        /// The number of topic filters.
+        requested: usize,
+        /// The number of reason codes.
+        received: usize,
+    },
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DupWithQoS0 => {
+                f.write_str("the server sent a QoS 0 message with the DUP flag set")
+            }
+            Self::NumberOfReasonCodes {
+                requested,
+                received,
+            } => write!(
+                f,
+                "the server answered a request for {requested} topic filters with {received} reason codes"
+            ),
+        }
+    }
 }
 
 /// The progress of one [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).

@@ -8,7 +8,7 @@ use crate::connection::{Connection, State};
 use crate::delivery::{Answer, Incoming};
 use crate::packet_log::Direction;
 use crate::topic_alias::AliasError;
-use crate::{Change, CloseReason, Defect, Event, Received, defect};
+use crate::{Change, CloseReason, Defect, Deviation, Event, Received, defect};
 
 impl Connection {
     #[inline]
@@ -68,8 +68,8 @@ impl Connection {
             }
             Packet::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
             Packet::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
-            Packet::Suback(suback) => self.request_answered(now, suback, Event::Subscribed),
-            Packet::Unsuback(suback) => self.request_answered(now, suback, Event::Unsubscribed),
+            Packet::Suback(suback) => self.request_answered(suback, Event::Subscribed),
+            Packet::Unsuback(suback) => self.request_answered(suback, Event::Unsubscribed),
             Packet::Pingreq => {
                 self.send(now, &Packet::Pingresp); // [MQTT-3.12.4-1]
                 None
@@ -228,7 +228,6 @@ impl Connection {
 
     fn request_answered(
         &mut self,
-        now: Instant,
         suback: Suback,
         event: fn(Suback) -> Event<'static>,
     ) -> Option<Event<'static>> {
@@ -237,11 +236,13 @@ impl Connection {
             .iter()
             .position(|request| request.packet_identifier == suback.packet_identifier)?;
         let request = requests.remove(index)?;
-        let codes = suback.reason_codes.len();
-        let none_is_right = self.version != ProtocolVersion::V5_0 && codes == 0; // UNSUBACK
-        if codes != request.count && !none_is_right {
-            let what = "another number of reason codes than of topic filters";
-            return self.protocol_error(now, ReasonCode::ProtocolError, what);
+        let received = suback.reason_codes.len();
+        let none_is_right = self.version != ProtocolVersion::V5_0 && received == 0; // UNSUBACK
+        if received != request.count && !none_is_right {
+            self.seldom.report(Deviation::NumberOfReasonCodes {
+                requested: request.count,
+                received,
+            });
         }
         Some(event(suback))
     }

@@ -55,7 +55,7 @@ pub use defect::Defect;
 pub use defect::plant;
 pub use delivery::{MatchedSubscriptions, Outgoing, seconds_until};
 pub use error::{CloseReason, PublishError};
-pub use event::{Event, Received, Step};
+pub use event::{Deviation, Event, Received, Step};
 pub use limits::Config;
 pub use packet_log::{Direction, Observed, Observer, PACKETS};
 pub use printable::{Excerpt, Printable, PrintableLines, is_unprintable};

@@ -2,11 +2,12 @@
 //! thousand that only wait, and what they do not need is not there.
 
 use std::collections::VecDeque;
+use std::mem::{Discriminant, discriminant};
 
-use crate::Event;
 use crate::authentication::Authentication;
 use crate::requests::Request;
 use crate::topic_alias::{ReceivedAliases, SentAliases};
+use crate::{Deviation, Event};
 
 /// The parts, once one of them was used.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct Parts {
     pub(crate) authentication: Authentication,
     /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
     pub(crate) requests: VecDeque<Request>,
+    /// Client: the kinds of deviations that were reported.
+    pub(crate) reported: Vec<Discriminant<Deviation>>,
     /// Events that did not come from input.
     pub(crate) pending: VecDeque<Event<'static>>,
 }
@@ -45,6 +48,16 @@ impl Seldom {
     /// An event that did not come from input.
     pub(crate) fn push_pending(&mut self, event: Event<'static>) {
         self.begin().pending.push_back(event);
+    }
+
+    /// The peer deviates from the standard: an event for the first time of each kind.
+    pub(crate) fn report(&mut self, deviation: Deviation) {
+        let parts = self.begin();
+        let kind = discriminant(&deviation);
+        if !parts.reported.contains(&kind) {
+            parts.reported.push(kind);
+            parts.pending.push_back(Event::Deviation(deviation));
+        }
     }
 
     pub(crate) fn next_pending(&mut self) -> Option<Event<'static>> {

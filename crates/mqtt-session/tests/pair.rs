@@ -590,12 +590,13 @@ fn pings_keep_a_silent_connection_and_their_absence_ends_it() {
     assert_eq!(pair.server.take_output(usize::MAX), [0xE0, 1, 0x8D]);
 }
 
-/// U5-24
+/// A server must send one code for each filter (U5-24). Some devices do not, and what they do send is used.
 #[test]
-fn a_suback_has_one_code_for_each_filter() {
-    for (suback, good) in [
-        (&[0x90, 4, 0, 1, 0, 1][..], true),
-        (&[0x90, 3, 0, 1, 0], false),
+fn a_wrong_number_of_reason_codes_is_reported_and_ends_no_connection() {
+    for (suback, deviations) in [
+        (&[0x90, 4, 0, 1, 0, 1][..], 0),
+        (&[0x90, 3, 0, 1, 0], 1),
+        (&[0x90, 5, 0, 1, 0, 1, 2], 1),
     ] {
         let mut pair = Pair::new(V3_1_1);
         pair.settle();
@@ -609,9 +610,27 @@ fn a_suback_has_one_code_for_each_filter() {
             .subscribe(pair.now, subscriptions.into(), properties)
             .unwrap();
         pair.client.handle(pair.now, suback);
-        assert_eq!(pair.client.closed.is_none(), good);
-        assert_eq!(pair.client.other.len(), usize::from(good));
+        pair.client.handle(pair.now, &[]);
+        assert_eq!(pair.client.closed, None);
+        assert_eq!(pair.client.other.len(), 1 + deviations);
     }
+}
+
+/// [MQTT-3.3.1-2]
+#[test]
+fn dup_with_qos_0_is_accepted_from_a_server_and_reported_once() {
+    let mut pair = Pair::new(V3_1_1);
+    pair.settle();
+    let message = [0x38, 4, 0, 1, b'a', b'x'];
+    pair.client.handle(pair.now, &message.repeat(3));
+    assert_eq!(pair.client.closed, None);
+    assert_eq!(pair.client.other.len(), 1, "{:?}", pair.client.other);
+    assert_eq!(pair.client.messages.len(), 3);
+    pair.server.handle(pair.now, &message);
+    assert_eq!(
+        pair.server.closed,
+        Some(CloseReason::Decode(DecodeError::QoS))
+    );
 }
 
 /// [MQTT-3.1.2-24, MQTT-3.1.2-25]

@@ -296,6 +296,7 @@ fn describe(event: &Event<'_>) -> String {
         Event::Connected { unfinished, .. } => {
             format!("connected, {} unfinished", unfinished.len())
         }
+        Event::Deviation(deviation) => format!("warning: {deviation}"),
         Event::Delivered {
             packet_identifier,
             reason_code,

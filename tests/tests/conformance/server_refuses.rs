@@ -117,8 +117,8 @@ fn a_packet_that_is_too_short_or_too_long_is_malformed() {
 fn a_remaining_length_of_five_bytes_or_more_than_needed_is_malformed() {
     for version in [4, 5] {
         refuses(version, "", vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF], 0x81);
-        refuses(version, "5.0:MQTT-1.5.5-1", vec![0xC0, 0x80, 0x00], 0x81);
     }
+    refuses(5, "5.0:MQTT-1.5.5-1", vec![0xC0, 0x80, 0x00], 0x81);
     // The same for a Property Length, and for a Subscription Identifier.
     let long_length = [&[0, 1, b'a'][..], &[0x80, 0], b"x"].concat();
     refuses(5, "5.0:MQTT-1.5.5-1", packet(0x30, &long_length), 0x81);

@@ -58,6 +58,7 @@ impl State {
                 let told = self.requests.unsubscribed(unsuback);
                 self.tell(told);
             }
+            Event::Deviation(deviation) => self.plan.outcome.warn(&format!("{deviation}.")),
             // Whatever comes behind the end is left to the broker.
             Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());

@@ -284,6 +284,11 @@ impl WillProperties {
     }
 }
 
+/// Returns the version of a CONNECT with this body, which may be malformed behind the protocol level.
+pub(crate) fn connect_version(mut body: Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
+    decode_version(&mut body).map(|(version, _)| version)
+}
+
 /// The bit of the protocol level that marks a bridge.
 const BRIDGE: u8 = 1 << 7;
 

@@ -10,6 +10,8 @@ use crate::{
     Publish, Role, Suback, Subscribe, Unsubscribe, UserProperty,
 };
 
+pub(crate) use connect::connect_version;
+
 pub(crate) mod ack;
 pub(crate) mod auth;
 pub(crate) mod connack;
