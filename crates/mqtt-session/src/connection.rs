@@ -485,11 +485,29 @@ impl Connection {
                     &Packet::Disconnect(Box::new(Disconnect::new(reason_code))),
                 );
             }
-            // A client that asks for a version this server does not speak is told so in the words
-            // of that version (wire format, section 4); otherwise silence is the answer.
-            (State::Handshake, Role::Server) => self.refuse_version(now, reason),
+            (State::Handshake | State::Authenticating, Role::Server) => {
+                self.refuse_malformed(now, reason, reason_code);
+            }
             _ => {}
         }
+    }
+
+    /// Answers a malformed CONNECT, and a malformed packet during authentication, with CONNACK (MQTT 5.0, 4.13.1).
+    /// MQTT 3.1 and 3.1.1 have no return code for it: there the server only closes the connection, as after a first
+    /// packet that is no CONNECT.
+    fn refuse_malformed(&mut self, now: Instant, reason: &CloseReason, reason_code: ReasonCode) {
+        if self.decoder.version() != Some(ProtocolVersion::V5_0) {
+            // A client that asks for a version this server does not speak is told so in the words of that version
+            // (wire format, section 4).
+            return self.refuse_version(now, reason);
+        }
+        self.version = ProtocolVersion::V5_0;
+        self.state = State::Answering;
+        let reason_code = match reason_code.is_allowed(PacketType::Connack, self.role) {
+            true => reason_code,
+            false => ReasonCode::ProtocolError,
+        };
+        self.refuse(now, reason_code, Default::default());
     }
 
     fn refuse_version(&mut self, now: Instant, reason: &CloseReason) {

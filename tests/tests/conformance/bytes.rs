@@ -154,6 +154,14 @@ pub(crate) fn connack(version: u8, session_present: bool, code: u8) -> Vec<u8> {
     connack_with(version, session_present, code, &[])
 }
 
+/// The answer to a malformed CONNECT: a CONNACK in 5.0, nothing in versions that have no return code for it.
+pub(crate) fn refused(version: u8, code: u8) -> Vec<u8> {
+    match version {
+        5 => connack(5, false, code),
+        _ => Vec::new(),
+    }
+}
+
 pub(crate) fn connack_with(
     version: u8,
     session_present: bool,

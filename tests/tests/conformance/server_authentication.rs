@@ -172,7 +172,7 @@ fn only_auth_and_disconnect_come_before_connack() {
         machine.authenticate(ReasonCode::ContinueAuthentication, "two", false);
         machine.take();
         machine.receive(bytes);
-        machine.shows("5.0:MQTT-3.14.0-1", &[]); // closed without DISCONNECT
+        machine.shows("5.0:MQTT-3.14.0-1", &[connack(5, false, 0x82)]); // and no DISCONNECT
         assert!(machine.connection.has_ended());
     }
     for wrong in [auth(0x18, "other", ""), auth(0x19, "M", "")] {
@@ -180,7 +180,7 @@ fn only_auth_and_disconnect_come_before_connack() {
         machine.authenticate(ReasonCode::ContinueAuthentication, "two", false);
         machine.take();
         machine.receive(wrong);
-        machine.shows("5.0:U5-12", &[]);
+        machine.shows("5.0:U5-12", &[connack(5, false, 0x82)]);
         assert!(machine.connection.has_ended());
     }
 }

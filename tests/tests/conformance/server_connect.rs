@@ -124,7 +124,7 @@ fn reserved_and_impossible_connect_flags_are_malformed() {
                 connect = connect.will("w", "x", 0);
             }
             let peer = world.try_connect(connect);
-            world.shows_closed(peer, statements, &[]);
+            world.shows_closed(peer, statements, &refused(version, 0x81));
         }
     }
 }
@@ -134,7 +134,8 @@ fn bytes_behind_the_last_field_of_connect_are_malformed() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.try_connect(connect(version, "c").more(b"x"));
-        world.shows_closed(peer, "3.1.1:MQTT-3.1.4-1 5.0:MQTT-3.1.4-1 3.1.1:U3-03", &[]);
+        let statements = "3.1.1:MQTT-3.1.4-1 5.0:MQTT-3.1.4-1 3.1.1:U3-03 5.0:MQTT-3.14.0-1";
+        world.shows_closed(peer, statements, &refused(version, 0x81));
     }
 }
 
@@ -145,7 +146,8 @@ fn flags_and_fields_of_connect_have_to_agree() {
         for flags in [0x80, 0xC0] {
             let mut world = World::new();
             let peer = world.try_connect(connect(version, "c").flags(flags));
-            world.shows_closed(peer, "3.1.1:MQTT-3.1.4-1 5.0:MQTT-3.1.4-1", &[]);
+            let statements = "3.1.1:MQTT-3.1.4-1 5.0:MQTT-3.1.4-1";
+            world.shows_closed(peer, statements, &refused(version, 0x81));
         }
         let mut world = World::new();
         let both = connect(version, "c")
@@ -159,6 +161,26 @@ fn flags_and_fields_of_connect_have_to_agree() {
     world.shows_closed(peer, "3.1.1:MQTT-3.1.4-1", &[]);
     let peer = world.try_connect(connect(5, "c").flags(0x40).more(&text("pass")));
     world.shows(peer, "", &[accepted(5, false)]);
+}
+
+/// MQTT 5.0, 4.13.1: the CONNACK that refuses a malformed CONNECT names the reason.
+#[test]
+fn a_connack_names_what_is_wrong_with_a_connect_of_5_0() {
+    let twice = [four(0x11, 1), four(0x11, 1)].concat();
+    for (property, code) in [
+        (twice, 0x82),                  // a property twice
+        (vec![0x21, 0, 0], 0x82),       // Receive Maximum 0
+        (vec![0x17, 2], 0x82),          // Request Problem Information 2
+        (vec![0x16, 0, 1, 0], 0x82),    // Authentication Data without a method
+        (vec![0x7E, 0], 0x81),          // a property of no standard
+        (vec![0x23, 0, 1], 0x81),       // a property of PUBLISH
+        (vec![0x15, 0, 9, b'M'], 0x81), // reaches beyond the properties
+    ] {
+        let mut world = World::new();
+        let peer = world.try_connect(connect(5, "c").property(&property));
+        let statements = "5.0:MQTT-3.1.4-1 5.0:MQTT-3.2.2-6 5.0:MQTT-3.2.2-7 5.0:MQTT-3.14.0-1";
+        world.shows_closed(peer, statements, &connack(5, false, code));
+    }
 }
 
 #[test]

@@ -392,7 +392,7 @@ fn an_exchange_under_way_does_not_expire() {
             publish(5, "a", "x")
                 .qos(2, 1)
                 .dup()
-                .property(&four(0x02, 0))
+                .property(&four(0x02, 1)) // rounded up
                 .into(),
             ack(PUBREL, 2),
         ],

@@ -284,7 +284,7 @@ fn properties_of_connect_have_values_that_mean_something() {
     for (statements, property) in wrong {
         let mut world = World::new();
         let peer = world.try_connect(connect(5, "c").property(&property));
-        world.shows_closed(peer, statements, &[]);
+        world.shows_closed(peer, statements, &connack(5, false, 0x82));
     }
 }
 

@@ -213,7 +213,7 @@ fn a_will_with_a_wildcard_or_no_topic_is_refused() {
                 peer,
                 "3.1.1:MQTT-3.1.4-1 5.0:MQTT-3.1.4-1 3.1.1:MQTT-4.7.1-1 5.0:MQTT-4.7.0-1 \
                  3.1.1:MQTT-4.7.3-1 5.0:MQTT-4.7.3-1",
-                &[],
+                &refused(version, 0x90),
             );
         }
     }

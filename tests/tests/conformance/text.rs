@@ -65,7 +65,7 @@ fn ill_formed_strings_and_u0000_end_the_connection_at_the_server() {
             for connect in [user, will, named] {
                 let mut world = World::new();
                 let peer = world.try_connect(connect);
-                world.shows_closed(peer, statements, &[]);
+                world.shows_closed(peer, statements, &refused(version, 0x81));
             }
         }
     }
