@@ -27,16 +27,12 @@ pub const PAYLOAD: &[u8] = &[b'x'; 64];
 pub fn message(with_properties: bool) -> Message {
     let mut message = Message::new(TopicName::new(TOPIC).expect("a topic name"), PAYLOAD);
     if with_properties {
-        let properties = MessageProperties {
-            message_expiry_interval: Some(3600),
-            content_type: Some("text/plain".into()),
-            user_properties: vec![UserProperty {
-                name: "unit".into(),
-                value: "celsius".into(),
-            }],
-            ..MessageProperties::default()
-        };
-        message.properties = Some(Box::new(properties));
+        let properties = MessageProperties::new([
+            Property::MessageExpiryInterval(3600),
+            Property::ContentType("text/plain"),
+            Property::User("unit", "celsius"),
+        ]);
+        message.properties = Some(Box::new(properties.expect("valid")));
     }
     message
 }

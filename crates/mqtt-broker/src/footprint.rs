@@ -1,7 +1,7 @@
 //! The memory that a message takes while the broker keeps it: everything that stays alive with it, not its payload
 //! alone. `max_queued_bytes` and `max_retained_bytes` count with it.
 
-use mqtt_codec::{Message, MessageProperties, Publish, UserProperty};
+use mqtt_codec::{Message, MessageProperties, Publish};
 use mqtt_session::Outgoing;
 
 use crate::Retained;
@@ -20,27 +20,10 @@ pub(crate) fn of_publish(publish: &Publish<'_>) -> usize {
 const FIXED: usize = size_of::<Message>() + 3 * ALLOCATION;
 
 fn of_properties(publish: &Publish<'_>) -> usize {
-    let properties = &publish.properties;
-    let texts = [properties.content_type(), properties.response_topic()];
-    let texts = texts.into_iter().flatten().map(text);
-    let correlation_data = properties.correlation_data();
-    let correlation_data = correlation_data.map(|data| data.len() + ALLOCATION);
-    let user_properties = properties.user_properties().iter();
-    let user_properties =
-        user_properties.map(|(name, value)| size_of::<UserProperty>() + text(name) + text(value));
-    let bytes: usize = texts.chain(correlation_data).chain(user_properties).sum();
-    match bytes {
-        0 if properties.message_expiry_interval.is_none()
-            && properties.payload_format_indicator().is_none() =>
-        {
-            0
-        }
-        bytes => bytes + size_of::<MessageProperties>() + ALLOCATION,
+    match publish.properties.stored_length() {
+        0 => 0,
+        bytes => bytes + size_of::<MessageProperties>() + 2 * ALLOCATION,
     }
-}
-
-fn text(text: &str) -> usize {
-    text.len() + ALLOCATION
 }
 
 /// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in memory
@@ -63,7 +46,7 @@ pub(crate) fn of_retained(publish: &Publish<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mqtt_codec::{Delivery, QoS, TopicName};
+    use mqtt_codec::{Delivery, Property, QoS, TopicName};
     use std::sync::Arc;
 
     #[test]
@@ -72,16 +55,13 @@ mod tests {
         let plain = of_publish(&message.publish(Delivery::AtMostOnce));
         assert!(plain > "topic".len() + "payload".len());
         let large = "x".repeat(1000);
-        let properties = MessageProperties {
-            content_type: Some(large.clone()),
-            response_topic: Some(large.clone()),
-            correlation_data: Some(large.clone().into()),
-            user_properties: vec![UserProperty {
-                name: large.clone(),
-                value: large,
-            }],
-            ..MessageProperties::default()
-        };
+        let properties = MessageProperties::new([
+            Property::ContentType(&large),
+            Property::ResponseTopic(&large),
+            Property::CorrelationData(large.as_bytes()),
+            Property::User(&large, &large),
+        ])
+        .unwrap();
         let message = Message {
             properties: Some(Box::new(properties)),
             ..message

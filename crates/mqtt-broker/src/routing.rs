@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Delivery, Message, MessageProperties, Publish, QoS, SubscriptionIdentifiers, TopicFilter,
-    TopicName,
+    Delivery, Message, MessageProperties, Property, Publish, QoS, SubscriptionIdentifiers,
+    TopicFilter, TopicName,
 };
 use mqtt_session::{Defect, Excerpt};
 
@@ -154,10 +154,8 @@ impl Broker {
             return;
         };
         let mut message = Message::new(topic_name, line);
-        message.properties = Some(Box::new(MessageProperties {
-            message_expiry_interval: Some(LOG_LINE_EXPIRY),
-            ..MessageProperties::default()
-        }));
+        let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);
+        message.properties = MessageProperties::new([expiry]).ok().map(Box::new);
         let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
         self.route_own(now, &Arc::new(message), Some(expires));
     }

@@ -1,8 +1,8 @@
 //! Every field of a packet with the standard's name, for people and programs that look at packets.
 
 use mqtt_codec::{
-    Ack, AckProperties, Auth, Connack, Connect, Delivery, Disconnect, MessageProperties, Packet,
-    ProtocolVersion, Publish, ReasonCode, RetainHandling, Suback, Subscribe, Unsubscribe,
+    Ack, AckProperties, Auth, Connack, Connect, Delivery, Disconnect, Packet, ProtocolVersion,
+    Publish, PublishProperties, ReasonCode, RetainHandling, Suback, Subscribe, Unsubscribe,
     UserProperty, Will,
 };
 use serde_json::{Value, json};
@@ -164,32 +164,35 @@ fn publish_fields(publish: &Publish<'_>) -> Fields {
         ("payload_length", publish.payload.len().into()),
         ("payload", preview(publish.payload)),
     ];
-    let message = MessageProperties::from(properties);
-    push_message_properties(&mut fields, &message);
+    push_message_properties(&mut fields, properties);
     for identifier in identifiers {
         fields.push(("subscription_identifier", identifier.get().into()));
     }
     fields
 }
 
-fn push_message_properties(fields: &mut Fields, properties: &MessageProperties) {
+fn push_message_properties(fields: &mut Fields, properties: &PublishProperties<'_>) {
     fields.extend([
         (
             "payload_format_indicator",
-            json!(properties.payload_format_indicator),
+            json!(properties.payload_format_indicator()),
         ),
         (
             "message_expiry_interval",
             json!(properties.message_expiry_interval),
         ),
-        ("content_type", json!(properties.content_type)),
-        ("response_topic", json!(properties.response_topic)),
+        ("content_type", json!(properties.content_type())),
+        ("response_topic", json!(properties.response_topic())),
         (
             "correlation_data",
-            json!(properties.correlation_data.as_deref().map(preview)),
+            json!(properties.correlation_data().map(preview)),
         ),
     ]);
-    push_user_properties(fields, &properties.user_properties);
+    let pairs = properties.user_properties();
+    if !pairs.is_empty() {
+        let pair = |(name, value)| json!([name, value]);
+        fields.push(("user_properties", pairs.iter().map(pair).collect()));
+    }
 }
 
 fn ack_fields(ack: &Ack, version: ProtocolVersion) -> Fields {

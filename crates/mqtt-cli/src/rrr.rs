@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_client::Reconnect;
-use mqtt_codec::{Message, ProtocolVersion, Subscription, TopicFilter, TopicName};
+use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
 
 use crate::arguments::{CommandOption, Program, flag, value};
 use crate::client;
@@ -176,11 +176,13 @@ fn request(
         return Ok(message);
     }
     let mut properties = connection.properties.publish.clone().unwrap_or_default();
-    if properties.response_topic.is_some() {
+    if properties
+        .push(Property::ResponseTopic(response_topic))
+        .is_err()
+    {
         let text = "Error in PUBLISH properties: Duplicate response topic.";
         return Err(Failure::unmarked(Status::Failed, text).with_hint("-e names it already."));
     }
-    properties.response_topic = Some(response_topic.to_string());
     message.properties = Some(properties);
     Ok(message)
 }

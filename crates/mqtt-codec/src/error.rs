@@ -133,6 +133,8 @@ pub enum EncodeError {
     Field,
     /// The packet would have this many bytes, more than the peer or the protocol allows.
     PacketTooLarge(usize),
+    /// A message has this property already, or may not have it, or not with this value.
+    Property,
     /// The version of this connection has no such packet.
     UnsupportedPacket,
 }
@@ -144,6 +146,7 @@ impl fmt::Display for EncodeError {
                 f.write_str("a field is longer than 65535 bytes or contains a NUL character")
             }
             Self::PacketTooLarge(length) => write!(f, "a packet of {length} bytes is too large"),
+            Self::Property => f.write_str("a message may not have this property, or not twice"),
             Self::UnsupportedPacket => {
                 f.write_str("this protocol version has no such packet, or no such code in it")
             }

@@ -52,7 +52,7 @@ pub use packet::connack::{Connack, ConnackProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will};
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
 pub use packet::publish::{Delivery, Publish};
-pub use packet::publish_properties::PublishProperties;
+pub use packet::publish_properties::{Property, PublishProperties};
 pub use packet::suback::Suback;
 pub use packet::subscribe::{
     RetainHandling, Subscribe, SubscribeProperties, Subscription, SubscriptionOptions,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Delivery, Publish, PublishProperties, TopicName, UserProperty};
+use crate::{Delivery, Publish, PublishProperties, TopicName};
 
 /// An application message (MQTT 5.0, 1.2). Cheap to clone but for its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,21 +18,14 @@ pub struct Message {
     pub properties: Option<Box<MessageProperties>>,
 }
 
-/// The properties of a message that stay with it on its whole way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The properties of a message that stay with it on its whole way, in the order in which its application gave them.
+/// They are kept as they are on the wire: most are only passed on.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct MessageProperties {
-    /// Whether the payload is text in UTF-8.
-    pub payload_format_indicator: Option<bool>,
-    /// Seconds until it is no longer to be delivered.
-    pub message_expiry_interval: Option<u32>,
-    /// What the payload is; a MIME type by habit.
-    pub content_type: Option<String>,
-    /// Where an answer is expected.
-    pub response_topic: Option<String>,
-    /// What the answer has to repeat.
-    pub correlation_data: Option<Bytes>,
-    /// What the application added, in order.
-    pub user_properties: Vec<UserProperty>,
+    /// Identifiers and values, which are valid.
+    pub(crate) block: Vec<u8>,
+    /// Where the value of the Message Expiry Interval begins; 0 if there is none.
+    pub(crate) expiry_at: u32,
 }
 
 impl Message {
@@ -58,26 +51,6 @@ impl Message {
                 .as_deref()
                 .map(PublishProperties::of_message)
                 .unwrap_or_default(),
-        }
-    }
-}
-
-impl From<&PublishProperties<'_>> for MessageProperties {
-    fn from(properties: &PublishProperties<'_>) -> Self {
-        Self {
-            payload_format_indicator: properties.payload_format_indicator(),
-            message_expiry_interval: properties.message_expiry_interval,
-            content_type: properties.content_type().map(str::to_owned),
-            response_topic: properties.response_topic().map(str::to_owned),
-            correlation_data: properties.correlation_data().map(Bytes::copy_from_slice),
-            user_properties: properties
-                .user_properties()
-                .iter()
-                .map(|(name, value)| UserProperty {
-                    name: name.into(),
-                    value: value.into(),
-                })
-                .collect(),
         }
     }
 }

@@ -6,11 +6,12 @@
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::field::{Length, Reader, Sink};
-use crate::packet::publish_properties::each_value;
+use crate::packet::publish_properties::{Property, each};
 use crate::{DecodeError, MAXIMUM_REMAINING_LENGTH, QoS};
 
 /// The properties of one packet.
@@ -22,33 +23,71 @@ pub(crate) trait Properties<'a>: Default {
     fn write(&self, out: &mut impl Sink);
 }
 
-/// Makes the struct of a packet's properties, and how it is read and written.
+/// Makes the struct of a packet's properties, and how it is read and written. An `ordered` one can be written in an order
+/// that its application chose; the others are written in the order of the table.
 macro_rules! properties {
-    (@impl $name:ty { $($identifier:literal $field:ident,)* }) => {
-        impl<'a> $crate::property::Properties<'a> for $name {
-            fn read(
-                &mut self,
-                identifier: u32,
-                value: &mut $crate::field::Reader<'a>,
-            ) -> Option<Result<(), $crate::DecodeError>> {
-                match identifier {
-                    $($identifier => Some($crate::property::Slot::read(&mut self.$field, value)),)*
-                    _ => None,
-                }
+    (@read $name:ty { $($identifier:literal $field:ident,)* }) => {
+        fn read(
+            &mut self,
+            identifier: u32,
+            value: &mut $crate::field::Reader<'a>,
+        ) -> Option<Result<(), $crate::DecodeError>> {
+            match identifier {
+                $($identifier => Some($crate::property::Slot::read(&mut self.$field, value)),)*
+                _ => None,
             }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        ordered $name:ident { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+            /// The identifiers of the properties that are written first, in this order. The others follow. Decoding
+            /// leaves it empty.
+            pub order: Vec<u8>,
+        }
+
+        impl<'a> $crate::property::Properties<'a> for $name {
+            properties!(@read $name { $($identifier $field,)* });
 
             fn write(&self, out: &mut impl $crate::field::Sink) {
-                $($crate::property::Slot::write(&self.$field, $identifier, out);)*
+                for (index, &identifier) in self.order.iter().enumerate() {
+                    let before = self.order.get(..index).unwrap_or_default();
+                    let number = before.iter().filter(|other| **other == identifier).count();
+                    match identifier {
+                        $($identifier => $crate::property::Slot::write_part(
+                            &self.$field,
+                            $identifier,
+                            number..number + 1,
+                            out,
+                        ),)*
+                        _ => {}
+                    }
+                }
+                $(
+                    let written = self.order.iter().filter(|other| **other == $identifier).count();
+                    let rest = written..usize::MAX;
+                    $crate::property::Slot::write_part(&self.$field, $identifier, rest, out);
+                )*
             }
         }
     };
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $identifier:literal $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        #[allow(unreachable_pub)] // the will's is not exported
         pub struct $name { $($(#[$doc])* pub $field: $type,)* }
 
-        properties!(@impl $name { $($identifier $field,)* });
+        impl<'a> $crate::property::Properties<'a> for $name {
+            properties!(@read $name { $($identifier $field,)* });
+
+            fn write(&self, out: &mut impl $crate::field::Sink) {
+                $($crate::property::Slot::write(&self.$field, $identifier, out);)*
+            }
+        }
     };
 }
 pub(crate) use properties;
@@ -106,7 +145,12 @@ pub(crate) fn unexpected(identifier: u32) -> DecodeError {
 /// The place of one property in its struct.
 pub(crate) trait Slot<'a> {
     fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError>;
+
+    /// Writes its values, each with the identifier.
     fn write(&self, identifier: u8, out: &mut impl Sink);
+
+    /// Writes those of its values that have a number in this range.
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink);
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
@@ -125,6 +169,12 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
             value.write(out);
         }
     }
+
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink) {
+        if part.contains(&0) {
+            self.write(identifier, out);
+        }
+    }
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
@@ -134,7 +184,11 @@ impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
     }
 
     fn write(&self, identifier: u8, out: &mut impl Sink) {
-        for value in self {
+        self.write_part(identifier, 0..usize::MAX, out);
+    }
+
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink) {
+        for value in self.iter().take(part.end).skip(part.start) {
             out.put_u8(identifier);
             value.write(out);
         }
@@ -307,24 +361,20 @@ pub trait Element: Sized + 'static {
         Self: 'a;
 
     #[doc(hidden)]
-    const IDENTIFIER: u8;
-
-    #[doc(hidden)]
-    #[allow(private_interfaces)]
-    fn read<'a>(value: &mut Reader<'a>) -> Result<Self::Item<'a>, DecodeError>;
+    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>>;
 
     #[doc(hidden)]
     fn item(&self) -> Self::Item<'_>;
 }
 
-#[allow(private_interfaces)]
 impl Element for UserProperty {
     type Item<'a> = (&'a str, &'a str);
 
-    const IDENTIFIER: u8 = 0x26;
-
-    fn read<'a>(value: &mut Reader<'a>) -> Result<Self::Item<'a>, DecodeError> {
-        Ok((value.string()?, value.string()?))
+    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>> {
+        match property {
+            Property::User(name, value) => Some((name, value)),
+            _ => None,
+        }
     }
 
     fn item(&self) -> Self::Item<'_> {
@@ -332,14 +382,14 @@ impl Element for UserProperty {
     }
 }
 
-#[allow(private_interfaces)]
 impl Element for SubscriptionIdentifier {
     type Item<'a> = Self;
 
-    const IDENTIFIER: u8 = 0x0B;
-
-    fn read<'a>(value: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Value::read(value)
+    fn of_property(property: Property<'_>) -> Option<Self> {
+        match property {
+            Property::SubscriptionIdentifier(identifier) => Some(identifier),
+            _ => None,
+        }
     }
 
     fn item(&self) -> Self {
@@ -364,9 +414,23 @@ impl<'a, T: Element> Repeated<'a, T> {
             Source::Wire(all) => (all, &[][..]),
             Source::List(list) => (&[][..], list),
         };
-        each_value(wire, T::IDENTIFIER)
-            .filter_map(|mut value| T::read(&mut value).ok())
+        each(wire)
+            .filter_map(T::of_property)
             .chain(list.iter().map(T::item))
+    }
+
+    /// Those of a list; none of those in the properties of a packet.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
+        let list = match self.0 {
+            Source::Wire(_) => &[][..],
+            Source::List(list) => list,
+        };
+        list.iter().map(T::item)
+    }
+
+    /// Returns `true` if they are those in the properties of a packet.
+    pub(crate) fn are_of_packet(&self) -> bool {
+        matches!(self.0, Source::Wire(_))
     }
 
     /// Whether there is none.

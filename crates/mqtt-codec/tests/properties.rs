@@ -80,19 +80,33 @@ fn message(version: ProtocolVersion) -> impl Strategy<Value = Message> {
         user_properties(),
     )
         .prop_map(
-            |(format, expiry, content_type, response_topic, correlation, user)| MessageProperties {
-                payload_format_indicator: format,
-                message_expiry_interval: expiry,
-                content_type,
-                response_topic,
-                correlation_data: correlation,
-                user_properties: user,
+            |(format, expiry, content_type, response_topic, correlation, user)| {
+                let mut all: Vec<_> = [
+                    format.map(Property::PayloadFormatIndicator),
+                    expiry.map(Property::MessageExpiryInterval),
+                    content_type.as_deref().map(Property::ContentType),
+                    response_topic.as_deref().map(Property::ResponseTopic),
+                    correlation.as_deref().map(Property::CorrelationData),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                // Any order that depends on the values.
+                let pairs = user
+                    .iter()
+                    .map(|pair| Property::User(&pair.name, &pair.value));
+                for (index, pair) in pairs.enumerate() {
+                    all.insert((index * 7 + user.len()) % (all.len() + 1), pair);
+                }
+                if expiry.is_some_and(|seconds| seconds % 2 == 0) {
+                    all.reverse();
+                }
+                MessageProperties::new(all).unwrap()
             },
         );
     (topic_name(), binary(), any::<bool>(), properties).prop_map(
         move |(topic_name, payload, retain, properties)| {
-            let some =
-                version == ProtocolVersion::V5_0 && properties != MessageProperties::default();
+            let some = version == ProtocolVersion::V5_0 && !properties.is_empty();
             Message {
                 topic_name,
                 payload,

@@ -247,13 +247,8 @@ fn publish_of_5_0() {
         &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
     );
     let mut with_property = plain.clone();
-    with_property.properties = Some(Box::new(MessageProperties {
-        user_properties: vec![UserProperty {
-            name: "k".into(),
-            value: "v".into(),
-        }],
-        ..MessageProperties::default()
-    }));
+    let properties = MessageProperties::new([Property::User("k", "v")]);
+    with_property.properties = Some(Box::new(properties.unwrap()));
     let delivery = Delivery::ExactlyOnce {
         packet_identifier: identifier(10),
         dup: false,
@@ -835,14 +830,9 @@ fn encoding_stays_within_the_limit_of_the_peer() {
 fn u_plus_feff_is_kept_everywhere() {
     let text = "\u{FEFF}a\u{FEFF}";
     let mut decoder = decoder(V5_0, Role::Server);
+    let properties = MessageProperties::new([Property::User(text, text)]);
     let message = Message {
-        properties: Some(Box::new(MessageProperties {
-            user_properties: vec![UserProperty {
-                name: text.into(),
-                value: text.into(),
-            }],
-            ..Default::default()
-        })),
+        properties: Some(Box::new(properties.unwrap())),
         ..message(text, "")
     };
     let mut out = Vec::new();
@@ -897,6 +887,7 @@ fn all_properties_of_the_servers_packets() {
             reason_string: text(),
             user_properties,
             server_reference: text(),
+            ..DisconnectProperties::default()
         },
     }));
     for packet in [connack, disconnect] {
@@ -931,4 +922,180 @@ fn repeated_topic_filters_of_a_packet_share_their_memory() {
     assert_eq!((&*one.topic_filter, &*other.topic_filter), ("a", "b"));
     assert_eq!(one.topic_filter.as_ptr(), again.topic_filter.as_ptr());
     assert_eq!(again.options.qos, QoS::AtLeastOnce);
+}
+
+/// The bytes of a PUBLISH with these properties, without its fixed header, topic name and Property Length.
+fn properties_of<'a>(
+    message: &'a Message,
+    change: impl FnOnce(&mut PublishProperties<'a>),
+) -> Vec<u8> {
+    let mut publish = message.publish(Delivery::AtMostOnce);
+    change(&mut publish.properties);
+    let mut out = Vec::new();
+    Packet::Publish(publish)
+        .encode(V5_0, NO_LIMIT, &mut out)
+        .unwrap();
+    out[6..].to_vec()
+}
+
+#[test]
+fn properties_keep_the_order_of_their_sender() {
+    let user = hex("26 00 01 6B 00 01 76");
+    let expiry = hex("02 00 00 00 3C");
+    let of_connection = [hex("23 00 07"), hex("0B 05")];
+    let identifiers = [SubscriptionIdentifier::new(9).unwrap()];
+    let content_type = hex("03 00 01 74");
+    let orders: [&[&[u8]]; 4] = [
+        &[&user, &expiry, &content_type, &user],
+        &[&content_type, &user, &user, &expiry],
+        &[&expiry, &user],
+        &[&user, &content_type],
+    ];
+    for order in orders {
+        let stays = order.concat();
+        for (before, after) in [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1)] {
+            let mut of_connection = of_connection.iter().map(Vec::as_slice);
+            let mut all: Vec<&[u8]> = of_connection.by_ref().take(before).collect();
+            all.extend(order);
+            all.extend(of_connection.take(after));
+            let all = all.concat();
+            let packet = [
+                &[0x30, 4 + all.len() as u8, 0, 1, b'a', all.len() as u8],
+                &all[..],
+            ];
+            let packet = packet.concat();
+            let mut decoder = Decoder::client(V5_0, NO_LIMIT);
+            let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut &packet[..]) else {
+                panic!("{packet:x?}");
+            };
+            let mut again = Vec::new();
+            let whole = Packet::Publish(publish);
+            whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
+            assert_eq!(again, packet);
+            // The message keeps what stays with it, and so does a packet that is passed on.
+            let message = publish.to_message().unwrap();
+            assert_eq!(properties_of(&message, |_| ()), stays);
+            assert_eq!(publish.properties.stored_length(), stays.len());
+            let mut passed_on = publish;
+            passed_on.properties.topic_alias = None;
+            passed_on.properties.subscription_identifiers = SubscriptionIdentifiers::default();
+            let mut again = Vec::new();
+            let whole = Packet::Publish(passed_on);
+            whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
+            assert_eq!(again[6..], stays);
+            // What belongs to a connection comes first.
+            let sent = properties_of(&message, |properties| {
+                properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
+                properties.topic_alias = TopicAlias::new(2);
+            });
+            assert_eq!(sent, [&hex("0B 09 23 00 02")[..], &stays].concat());
+        }
+    }
+}
+
+#[test]
+fn the_expiry_interval_changes_in_its_place() {
+    let [user, content_type] = [Property::User("k", "v"), Property::ContentType("t")];
+    let expiry = Property::MessageExpiryInterval(60);
+    for properties in [
+        [user, expiry, content_type],
+        [expiry, user, content_type],
+        [content_type, user, expiry],
+    ] {
+        let message = Message {
+            properties: Some(Box::new(MessageProperties::new(properties).unwrap())),
+            ..message("a", "")
+        };
+        let plain = properties_of(&message, |_| ());
+        let at = plain.windows(5).position(|bytes| bytes == [2, 0, 0, 0, 60]);
+        let at = at.unwrap();
+        let mut changed = plain.clone();
+        changed[at + 4] = 59;
+        let set = |to| properties_of(&message, |p| p.message_expiry_interval = to);
+        assert_eq!(set(Some(59)), changed);
+        changed.drain(at..at + 5);
+        assert_eq!(set(None), changed);
+    }
+    let without = Message {
+        properties: Some(Box::new(MessageProperties::new([content_type]).unwrap())),
+        ..message("a", "")
+    };
+    let added = properties_of(&without, |p| p.message_expiry_interval = Some(1));
+    assert_eq!(added, hex("03 00 01 74 02 00 00 00 01"));
+}
+
+#[test]
+fn a_message_takes_no_property_that_it_may_not_have() {
+    let mut properties = MessageProperties::default();
+    let long = "x".repeat(65536);
+    properties.push(Property::ContentType("t")).unwrap();
+    for (property, error) in [
+        (Property::ContentType("t"), EncodeError::Property),
+        (
+            Property::TopicAlias(TopicAlias::FIRST),
+            EncodeError::Property,
+        ),
+        (Property::ResponseTopic("a/+"), EncodeError::Property),
+        (Property::User("a\0", ""), EncodeError::Field),
+        (
+            Property::CorrelationData(long.as_bytes()),
+            EncodeError::Field,
+        ),
+    ] {
+        assert_eq!(properties.push(property), Err(error), "{property:?}");
+    }
+    assert!(properties.iter().eq([Property::ContentType("t")]));
+}
+
+#[test]
+fn properties_are_written_in_the_order_that_their_application_chose() {
+    let pair = |name: &str| UserProperty {
+        name: name.into(),
+        value: "v".into(),
+    };
+    let mut properties = DisconnectProperties {
+        session_expiry_interval: Some(1),
+        reason_string: Some("r".into()),
+        user_properties: vec![pair("a"), pair("b"), pair("c")],
+        ..DisconnectProperties::default()
+    };
+    let user = |name: u8| [0x26, 0, 1, name, 0, 1, b'v'].to_vec();
+    let (expiry, reason) = (vec![0x11, 0, 0, 0, 1], vec![0x1F, 0, 1, b'r']);
+    for (order, expected) in [
+        (
+            vec![0x26, 0x1F, 0x26, 0x11],
+            [
+                user(b'a'),
+                reason.clone(),
+                user(b'b'),
+                expiry.clone(),
+                user(b'c'),
+            ],
+        ),
+        (
+            vec![0x1F],
+            [
+                reason.clone(),
+                expiry.clone(),
+                user(b'a'),
+                user(b'b'),
+                user(b'c'),
+            ],
+        ),
+        // What there is not is not written.
+        (
+            vec![0x1F, 0x1F, 0x1C, 0x7F],
+            [reason, expiry, user(b'a'), user(b'b'), user(b'c')],
+        ),
+    ] {
+        properties.order = order;
+        let disconnect = Disconnect {
+            reason_code: ReasonCode::Success,
+            properties: properties.clone(),
+        };
+        let mut out = Vec::new();
+        let packet = Packet::Disconnect(Box::new(disconnect));
+        packet.encode(V5_0, NO_LIMIT, &mut out).unwrap();
+        assert_eq!(out[4..], expected.concat());
+    }
 }

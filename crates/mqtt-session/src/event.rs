@@ -115,10 +115,9 @@ impl<'a> Received<'a> {
         }
     }
 
-    /// The message, always with its topic name and never with a topic alias.
+    /// The message, always with its topic name. Its topic alias is the one that it came with.
     pub fn publish(&self) -> Publish<'_> {
         let mut publish = self.publish;
-        publish.properties.topic_alias = None;
         if let Some(topic_name) = &self.topic_name {
             publish.topic_name = topic_name;
         }

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use mqtt_client::{Message, QoS};
 use mqtt_codec::{
-    MessageProperties, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties,
-    Subscription, SubscriptionOptions, TopicFilter, TopicName, UnsubscribeProperties,
+    MessageProperties, PacketIdentifier, Property, ProtocolVersion, ReasonCode,
+    SubscribeProperties, Subscription, SubscriptionOptions, TopicFilter, TopicName,
+    UnsubscribeProperties,
 };
 use mqtt_session::{Connection, Event, Outgoing, PublishError};
 
@@ -252,10 +253,9 @@ impl World {
         };
         let mut message = Message::new(topic_name, key.payload(filler));
         if traits.expires {
-            message.properties = Some(Box::new(MessageProperties {
-                message_expiry_interval: Some(self.rng.u32(0..5)),
-                ..MessageProperties::default()
-            }));
+            let expiry = Property::MessageExpiryInterval(self.rng.u32(0..5));
+            let properties = MessageProperties::new([expiry]).expect("valid");
+            message.properties = Some(Box::new(properties));
         }
         let qos = QoS::from_value(key.qos).expect("below 3");
         Outgoing::new(Arc::new(message), qos)

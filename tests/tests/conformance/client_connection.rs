@@ -1,6 +1,6 @@
 //! CONNECT as the client writes it, what CONNACK does to it, keep alive, DISCONNECT.
 
-use mqtt_codec::{Message, MessageProperties, QoS, ReasonCode, TopicName, UserProperty, Will};
+use mqtt_codec::{Message, MessageProperties, Property, QoS, ReasonCode, TopicName, Will};
 
 use crate::bytes::*;
 use crate::client::{Client, options};
@@ -11,14 +11,9 @@ fn will(version: u8, qos: QoS, retain: bool) -> Will {
     let mut message = Message::new(TopicName::new("w").unwrap(), "gone");
     message.retain = retain;
     if version == 5 {
-        message.properties = Some(Box::new(MessageProperties {
-            content_type: Some("text".into()),
-            user_properties: vec![UserProperty {
-                name: "n".into(),
-                value: "v".into(),
-            }],
-            ..MessageProperties::default()
-        }));
+        let properties =
+            MessageProperties::new([Property::ContentType("text"), Property::User("n", "v")]);
+        message.properties = Some(Box::new(properties.unwrap()));
     }
     Will {
         will_delay_interval: (version == 5).then_some(5),
@@ -53,8 +48,8 @@ fn connect_is_first_and_has_the_fields_that_its_flags_name_in_order() {
                 full.connect.password = Some("pass".into());
                 let mut client = Client::new(full);
                 let properties = [
-                    text_property(0x03, "text"),
                     four(0x18, 5),
+                    text_property(0x03, "text"),
                     user_property("n", "v"),
                 ]
                 .concat();

@@ -429,11 +429,10 @@ fn a_client_has_no_way_to_send_an_invalid_topic() {
 #[test]
 fn an_expired_message_is_still_finished() {
     let mut client = Client::connected(options(5));
+    let expiry = mqtt_codec::Property::MessageExpiryInterval(10);
+    let properties = mqtt_codec::MessageProperties::new([expiry]).unwrap();
     let message = mqtt_codec::Message {
-        properties: Some(Box::new(mqtt_codec::MessageProperties {
-            message_expiry_interval: Some(10),
-            ..Default::default()
-        })),
+        properties: Some(Box::new(properties)),
         ..mqtt_codec::Message::new(TopicName::new("a").unwrap(), "x")
     };
     let qos = mqtt_codec::QoS::ExactlyOnce;

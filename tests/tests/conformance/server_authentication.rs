@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use mqtt_codec::{
     Ack, AckProperties, Auth, AuthProperties, ConnackProperties, Disconnect, DisconnectProperties,
-    Message, MessageProperties, PacketIdentifier, QoS, ReasonCode, Suback, TopicName, UserProperty,
+    Message, MessageProperties, PacketIdentifier, Property, QoS, ReasonCode, Suback, TopicName,
+    UserProperty,
 };
 use mqtt_session::{Config, Connection, Event, Outgoing};
 
@@ -352,11 +353,10 @@ fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only()
     machine.shows("5.0:MQTT-3.1.2-29", &[connack_with(5, false, 0, &expected)]);
     explain_everything(&mut machine);
     machine.shows("5.0:MQTT-3.1.2-29", &everything(&[]));
+    let pair = pair();
+    let properties = MessageProperties::new([Property::User(&pair.name, &pair.value)]);
     let message = Message {
-        properties: Some(Box::new(MessageProperties {
-            user_properties: vec![pair()],
-            ..MessageProperties::default()
-        })),
+        properties: Some(Box::new(properties.unwrap())),
         ..Message::new(TopicName::new("a").unwrap(), "x")
     };
     let outgoing = Outgoing::new(std::sync::Arc::new(message), QoS::AtMostOnce);

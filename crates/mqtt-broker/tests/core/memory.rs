@@ -21,16 +21,9 @@ fn dropped(world: &mut World, reason: &str) -> usize {
 }
 
 fn with_properties(message: Message, size: usize) -> Message {
-    let property = UserProperty {
-        name: "name".into(),
-        value: "x".repeat(size),
-    };
-    let properties = MessageProperties {
-        user_properties: vec![property],
-        ..MessageProperties::default()
-    };
+    let properties = MessageProperties::new([Property::User("name", &"x".repeat(size))]);
     Message {
-        properties: Some(Box::new(properties)),
+        properties: Some(Box::new(properties.unwrap())),
         ..message
     }
 }

@@ -300,12 +300,9 @@ pub(crate) fn retained(topic_name: &str, payload: &'static str) -> Message {
 }
 
 pub(crate) fn expiring(topic_name: &str, payload: &'static str, seconds: u32) -> Message {
-    let properties = MessageProperties {
-        message_expiry_interval: Some(seconds),
-        ..Default::default()
-    };
+    let properties = MessageProperties::new([Property::MessageExpiryInterval(seconds)]);
     Message {
-        properties: Some(Box::new(properties)),
+        properties: Some(Box::new(properties.unwrap())),
         ..message(topic_name, payload)
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use jiff::Zoned;
 use mqtt_client::session::is_unprintable;
-use mqtt_codec::{Publish, QoS};
+use mqtt_codec::{Property, Publish, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::field::push_hex;
@@ -96,7 +96,8 @@ fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
     properties(object, publish);
 }
 
-/// Only if there is at least one. Their order is ours, not the sender's.
+/// Writes the properties, if there is one, in the order in which they came. All user properties are one array in the
+/// place of the first one, as mosquitto_sub prints them.
 fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
     let properties = &publish.properties;
     if properties.are_absent() {
@@ -104,35 +105,36 @@ fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
     }
     let mut out = Vec::new();
     let mut inner = Object::inner(object, &mut out);
-    if let Some(content_type) = properties.content_type() {
-        inner.text("content-type", content_type);
+    let mut has_pairs = false;
+    for property in properties.iter() {
+        match property {
+            Property::PayloadFormatIndicator(flag) => {
+                inner.raw_value("payload-format-indicator", u8::from(flag));
+            }
+            Property::MessageExpiryInterval(seconds) => {
+                inner.raw_value("message-expiry-interval", seconds);
+            }
+            Property::ContentType(text) => inner.text("content-type", text),
+            Property::ResponseTopic(topic_name) => inner.text("response-topic", topic_name),
+            Property::CorrelationData(data) => {
+                inner.key("correlation-data");
+                inner.string(data);
+                inner.hex_if_binary("correlation-data-hex", data);
+            }
+            Property::SubscriptionIdentifier(identifier) => {
+                inner.raw_value("subscription-identifier", identifier.get());
+            }
+            Property::TopicAlias(alias) => inner.raw_value("topic-alias", alias.get()),
+            Property::User(..) if std::mem::replace(&mut has_pairs, true) => {}
+            Property::User(..) => {
+                inner.pairs("user-properties", properties.user_properties().iter());
+            }
+            _ => {}
+        }
     }
-    if let Some(data) = properties.correlation_data() {
-        inner.key("correlation-data");
-        inner.string(data);
-        inner.hex_if_binary("correlation-data-hex", data);
-    }
-    if let Some(indicator) = properties.payload_format_indicator() {
-        inner.raw_value("payload-format-indicator", u8::from(indicator));
-    }
-    if let Some(topic) = properties.response_topic() {
-        inner.text("response-topic", topic);
-    }
-    let mut pairs = properties.user_properties().iter().peekable();
-    if pairs.peek().is_some() {
-        inner.pairs("user-properties", pairs);
-    }
-    if let Some(seconds) = properties.message_expiry_interval {
-        inner.raw_value("message-expiry-interval", seconds);
-    }
-    for identifier in properties.subscription_identifiers.iter() {
-        inner.raw_value("subscription-identifier", identifier.get());
-    }
-    if !inner.is_empty() {
-        inner.end();
-        object.key("properties");
-        object.out.extend_from_slice(&out);
-    }
+    inner.end();
+    object.key("properties");
+    object.out.extend_from_slice(&out);
 }
 
 /// An object that is written, key by key.
@@ -159,10 +161,6 @@ impl<'a> Object<'a> {
             printer,
             is_first: true,
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_first
     }
 
     fn end(mut self) {

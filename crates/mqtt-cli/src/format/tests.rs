@@ -1,6 +1,5 @@
 //! The samples of mosquitto_sub's behaviour, each as an escape and what it prints.
 
-use bytes::Bytes;
 use mqtt_codec::*;
 
 use super::*;
@@ -9,18 +8,17 @@ use super::*;
 fn sample() -> (Message, Delivery) {
     let mut message = Message::new(TopicName::new("fm/top ic").unwrap(), "hello");
     message.retain = true;
-    let pair = |name: &str, value: &str| UserProperty {
-        name: name.into(),
-        value: value.into(),
-    };
-    message.properties = Some(Box::new(MessageProperties {
-        payload_format_indicator: Some(true),
-        message_expiry_interval: Some(3594),
-        content_type: Some("text/plain".into()),
-        response_topic: Some("r/t".into()),
-        correlation_data: Some(Bytes::from_static(b"co rr")),
-        user_properties: vec![pair("k1", "v1"), pair("k2", "v 2"), pair("k1", "dup")],
-    }));
+    let properties = MessageProperties::new([
+        Property::ContentType("text/plain"),
+        Property::CorrelationData(b"co rr"),
+        Property::PayloadFormatIndicator(true),
+        Property::ResponseTopic("r/t"),
+        Property::User("k1", "v1"),
+        Property::User("k2", "v 2"),
+        Property::MessageExpiryInterval(3594),
+        Property::User("k1", "dup"),
+    ]);
+    message.properties = Some(Box::new(properties.unwrap()));
     let delivery = Delivery::AtLeastOnce {
         packet_identifier: PacketIdentifier::FIRST,
         dup: false,
@@ -52,9 +50,32 @@ fn of_payload(format: &str, payload: &[u8]) -> String {
 }
 
 #[test]
+fn topic_aliases_are_printed() {
+    let mut publish = sample();
+    publish.0.properties = None;
+    let (message, delivery) = &publish;
+    let mut publish = message.publish(*delivery);
+    publish.properties.topic_alias = TopicAlias::new(7);
+    for (format, expected) in [("%A", "7"), ("[%3A]", "[  7]"), ("[%03A]", "[007]")] {
+        let mut out = Vec::new();
+        let format = Format::parse(format.as_bytes()).unwrap();
+        format.write(&publish, Style::default(), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+    let mut out = Vec::new();
+    let format = Format::parse(b"%j").unwrap();
+    format.write(&publish, Style::default(), &mut out);
+    let json = String::from_utf8(out).unwrap();
+    assert!(
+        json.contains("\"properties\":{\"topic-alias\":7}"),
+        "{json}"
+    );
+}
+
+#[test]
 fn each_conversion_prints_pads_and_cuts_as_mosquitto_sub() {
     for (format, expected) in [
-        ("%A", ""),
+        ("%A", ""), // the message has no alias
         ("[%5A]", "[     ]"),
         ("[%05A]", "[00000]"),
         ("%C", "text/plain"),
@@ -177,10 +198,10 @@ fn json_has_the_keys_of_mosquitto_sub_in_their_order() {
     assert_eq!(
         without_time(&text("%j")),
         "\"topic\":\"fm/top ic\",\"qos\":1,\"retain\":true,\"payloadlen\":5,\"mid\":1,\
-         \"properties\":{\"content-type\":\"text/plain\",\"correlation-data\":\"co rr\",\
+         \"properties\":{\"subscription-identifier\":42,\"content-type\":\"text/plain\",\"correlation-data\":\"co rr\",\
          \"payload-format-indicator\":1,\"response-topic\":\"r/t\",\
          \"user-properties\":[{\"k1\":\"v1\"},{\"k2\":\"v 2\"},{\"k1\":\"dup\"}],\
-         \"message-expiry-interval\":3594,\"subscription-identifier\":42},\"payload\":\"hello\"}"
+         \"message-expiry-interval\":3594},\"payload\":\"hello\"}"
     );
     let (date, rest) = text("%j")
         .split_once("\",")

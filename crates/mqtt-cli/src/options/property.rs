@@ -5,9 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::Bytes;
 use mqtt_codec::{
-    ConnectProperties, DisconnectProperties, MessageProperties, ProtocolVersion,
-    SubscribeProperties, SubscriptionIdentifier, TopicAlias, TopicName, UnsubscribeProperties,
-    UserProperty,
+    ConnectProperties, DisconnectProperties, EncodeError, MessageProperties, Property,
+    ProtocolVersion, SubscribeProperties, SubscriptionIdentifier, TopicAlias, TopicName,
+    UnsubscribeProperties, UserProperty,
 };
 
 use crate::arguments::{CommandOption, number, property};
@@ -72,35 +72,35 @@ const REFUSED: &[&str] = &[
     "auth", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback",
 ];
 
-/// Every property of the standard.
-const NAMES: &[&str] = &[
-    "payload-format-indicator",
-    "message-expiry-interval",
-    "content-type",
-    "response-topic",
-    "correlation-data",
-    "subscription-identifier",
-    "session-expiry-interval",
-    "assigned-client-identifier",
-    "server-keep-alive",
-    "authentication-method",
-    "authentication-data",
-    "request-problem-information",
-    "will-delay-interval",
-    "request-response-information",
-    "response-information",
-    "server-reference",
-    "reason-string",
-    "receive-maximum",
-    "topic-alias-maximum",
-    "topic-alias",
-    "maximum-qos",
-    "retain-available",
-    "user-property",
-    "maximum-packet-size",
-    "wildcard-subscription-available",
-    "subscription-identifier-available",
-    "shared-subscription-available",
+/// Every property of the standard, with its identifier.
+const NAMES: &[(&str, u8)] = &[
+    ("payload-format-indicator", 0x01),
+    ("message-expiry-interval", 0x02),
+    ("content-type", 0x03),
+    ("response-topic", 0x08),
+    ("correlation-data", 0x09),
+    ("subscription-identifier", 0x0B),
+    ("session-expiry-interval", 0x11),
+    ("assigned-client-identifier", 0x12),
+    ("server-keep-alive", 0x13),
+    ("authentication-method", 0x15),
+    ("authentication-data", 0x16),
+    ("request-problem-information", 0x17),
+    ("will-delay-interval", 0x18),
+    ("request-response-information", 0x19),
+    ("response-information", 0x1A),
+    ("server-reference", 0x1C),
+    ("reason-string", 0x1F),
+    ("receive-maximum", 0x21),
+    ("topic-alias-maximum", 0x22),
+    ("topic-alias", 0x23),
+    ("maximum-qos", 0x24),
+    ("retain-available", 0x25),
+    ("user-property", 0x26),
+    ("maximum-packet-size", 0x27),
+    ("wildcard-subscription-available", 0x28),
+    ("subscription-identifier-available", 0x29),
+    ("shared-subscription-available", 0x2A),
 ];
 
 impl<'a> Given<'a> {
@@ -128,7 +128,7 @@ impl<'a> Given<'a> {
             ))
             .with_hint("Commands: connect, publish, subscribe, unsubscribe, disconnect, will."));
         }
-        if !NAMES.contains(&given.name.as_str()) {
+        if given.identifier().is_none() {
             return Err(Failure::usage(format!(
                 "Invalid property name {} given in --property argument.",
                 shown(name)
@@ -139,21 +139,38 @@ impl<'a> Given<'a> {
 
     fn set(&self, all: &mut Properties) -> Result<(), Failure> {
         match self.command.as_str() {
-            "connect" => self.set_connect(&mut all.connect),
+            "connect" => {
+                self.set_connect(&mut all.connect)?;
+                all.connect.order.extend(self.identifier()); // as on the command line
+                Ok(())
+            }
             "publish" if self.name == "topic-alias" => {
                 let alias = TopicAlias::new(self.u16()?).ok_or_else(|| self.not_allowed_value())?;
                 self.once(&mut all.topic_alias, alias)
             }
             "publish" => self.set_message(all.publish.get_or_insert_default()),
-            "subscribe" => self.set_subscribe(&mut all.subscribe),
+            "subscribe" => {
+                self.set_subscribe(&mut all.subscribe)?;
+                all.subscribe.order.extend(self.identifier()); // as on the command line
+                Ok(())
+            }
             "unsubscribe" => self.set_user_property(&mut all.unsubscribe.user_properties),
-            "disconnect" => self.set_disconnect(&mut all.disconnect),
+            "disconnect" => {
+                self.set_disconnect(&mut all.disconnect)?;
+                all.disconnect.order.extend(self.identifier()); // as on the command line
+                Ok(())
+            }
             "will" if self.name == "will-delay-interval" => {
                 self.once(&mut all.will_delay_interval, self.u32()?)
             }
             "will" => self.set_message(all.will.get_or_insert_default()),
             _ => Err(self.not_supported()),
         }
+    }
+
+    fn identifier(&self) -> Option<u8> {
+        let (_, identifier) = NAMES.iter().find(|(name, _)| *name == self.name)?;
+        Some(*identifier)
     }
 
     fn set_connect(&self, connect: &mut ConnectProperties) -> Result<(), Failure> {
@@ -184,27 +201,37 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// Of a message that is published, now or as a will.
+    /// Adds a property of a message that is published, now or as a will. Their order is that of the command line.
     fn set_message(&self, message: &mut MessageProperties) -> Result<(), Failure> {
-        match self.name.as_str() {
-            "content-type" => self.once(&mut message.content_type, self.string()?),
-            "correlation-data" => self.once(&mut message.correlation_data, self.binary()?),
-            "message-expiry-interval" => {
-                self.once(&mut message.message_expiry_interval, self.u32()?)
+        let (text, data);
+        let property = match self.name.as_str() {
+            "content-type" => {
+                text = self.string()?;
+                Property::ContentType(&text)
             }
-            "payload-format-indicator" => {
-                self.once(&mut message.payload_format_indicator, self.flag()?)
+            "correlation-data" => {
+                data = self.binary()?;
+                Property::CorrelationData(&data)
             }
+            "message-expiry-interval" => Property::MessageExpiryInterval(self.u32()?),
+            "payload-format-indicator" => Property::PayloadFormatIndicator(self.flag()?),
             "response-topic" => {
-                let topic = self.string()?;
-                if TopicName::new(&topic).is_err() {
+                text = self.string()?;
+                if TopicName::new(&text).is_err() {
                     return Err(self.not_allowed_value());
                 }
-                self.once(&mut message.response_topic, topic)
+                Property::ResponseTopic(&text)
             }
-            "subscription-identifier" => Err(self.not_supported()),
-            _ => self.set_user_property(&mut message.user_properties),
-        }
+            "subscription-identifier" => return Err(self.not_supported()),
+            _ => {
+                let (name, value) = self.pair()?;
+                Property::User(name, value)
+            }
+        };
+        message.push(property).map_err(|error| match error {
+            EncodeError::Property => self.is_given_twice(),
+            _ => self.not_allowed_value(),
+        })
     }
 
     fn set_subscribe(&self, subscribe: &mut SubscribeProperties) -> Result<(), Failure> {
@@ -233,6 +260,16 @@ impl<'a> Given<'a> {
     }
 
     fn set_user_property(&self, properties: &mut Vec<UserProperty>) -> Result<(), Failure> {
+        let (name, value) = self.pair()?;
+        properties.push(UserProperty {
+            name: name.into(),
+            value: value.into(),
+        });
+        Ok(())
+    }
+
+    /// The name and the value of a user property.
+    fn pair(&self) -> Result<(&str, &str), Failure> {
         if self.name != "user-property" {
             return Err(Failure::usage(format!(
                 "{} property not allowed for {} in --property argument.",
@@ -247,19 +284,19 @@ impl<'a> Given<'a> {
         if name.len().max(value.len()) > MAXIMUM_LENGTH {
             return Err(self.too_long());
         }
-        properties.push(UserProperty {
-            name: name.into(),
-            value: value.into(),
-        });
-        Ok(())
+        Ok((name, value))
     }
 
     fn once<T>(&self, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
         match slot.replace(value) {
             None => Ok(()),
-            Some(_) => Err(Failure::usage("Duplicate property in property list.")
-                .with_hint(format!("{} of {} is given twice.", self.name, self.command))),
+            Some(_) => Err(self.is_given_twice()),
         }
+    }
+
+    fn is_given_twice(&self) -> Failure {
+        Failure::usage("Duplicate property in property list.")
+            .with_hint(format!("{} of {} is given twice.", self.name, self.command))
     }
 
     fn text(&self) -> Result<&str, Failure> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::Driver;
 use mqtt_client::session::{Connection, Event, Outgoing, PublishError};
-use mqtt_codec::{Message, Publish, QoS, TopicName};
+use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 
 use crate::exit::{Failure, Status};
 use crate::logger;
@@ -245,8 +245,8 @@ impl State {
 impl Request {
     /// Whether this is the answer: at the topic that was named, and not to somebody else's question.
     fn is_answered_by(&self, publish: &Publish<'_>) -> bool {
-        let asked = self.message.properties.as_ref();
-        let asked = asked.and_then(|properties| properties.correlation_data.as_deref());
+        let request = self.message.publish(Delivery::AtMostOnce);
+        let asked = request.properties.correlation_data();
         let answered = publish.properties.correlation_data();
         *publish.topic_name == *self.response_topic
             && (asked.is_none() || answered.is_none() || asked == answered)

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::field::{Reader, Sink};
 use crate::property::{self, properties};
-use crate::topic::is_valid_name;
 use crate::{
-    DecodeError, Message, MessageProperties, ProtocolVersion, QoS, TopicName, UserProperty,
+    DecodeError, Message, MessageProperties, Property, ProtocolVersion, QoS, TopicName,
+    UserProperty,
 };
 
 /// A CONNECT packet.
@@ -49,7 +49,7 @@ pub struct Will {
 
 properties! {
     /// The properties of CONNECT.
-    ConnectProperties {
+    ordered ConnectProperties {
         /// Seconds that the session outlives the connection; 0xFFFFFFFF is for ever.
         0x11 session_expiry_interval: Option<u32>,
         /// The method of extended authentication.
@@ -71,18 +71,8 @@ properties! {
     }
 }
 
-properties! {
-    /// The properties of a will, on the wire.
-    WillProperties {
-        0x01 payload_format_indicator: Option<bool>,
-        0x02 message_expiry_interval: Option<u32>,
-        0x03 content_type: Option<String>,
-        0x08 response_topic: Option<String>,
-        0x09 correlation_data: Option<Bytes>,
-        0x18 will_delay_interval: Option<u32>,
-        0x26 user_properties: Vec<UserProperty>,
-    }
-}
+/// The property of a will that is not one of its message.
+const WILL_DELAY_INTERVAL: u8 = 0x18;
 
 mod flag {
     pub(super) const CLEAN_START: u8 = 1 << 1;
@@ -215,25 +205,17 @@ impl Will {
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
-        let properties: WillProperties = match version {
-            ProtocolVersion::V5_0 => property::decode(reader)?,
-            _ => WillProperties::default(),
+        let (properties, will_delay_interval) = match version {
+            ProtocolVersion::V5_0 => decode_will_properties(reader)?,
+            _ => Default::default(),
         };
-        if properties
-            .response_topic
-            .as_deref()
-            .is_some_and(|topic| !is_valid_name(topic))
-        {
-            return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
-        }
         let topic_name = TopicName::new(reader.string()?).map_err(|_| DecodeError::TopicName)?;
         let payload = Bytes::copy_from_slice(reader.binary()?);
-        let will_delay_interval = properties.will_delay_interval;
         let message = Message {
             topic_name,
             payload,
             retain: flags & flag::WILL_RETAIN != 0,
-            properties: properties.into_message_properties(),
+            properties: (!properties.is_empty()).then(|| Box::new(properties)),
         };
         let qos = QoS::from_value(flags >> 3 & 3).ok_or(DecodeError::QoS)?;
         Ok(Self {
@@ -245,43 +227,51 @@ impl Will {
 
     fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
         if version == ProtocolVersion::V5_0 {
-            property::encode(&WillProperties::of(self), out);
+            self.encode_properties(out);
         }
         out.put_string(&self.message.topic_name);
         out.put_binary(&self.message.payload);
     }
+
+    fn encode_properties(&self, out: &mut impl Sink) {
+        let properties = self.message.properties.as_deref();
+        let block = properties.map_or(&[][..], |properties| &properties.block);
+        let delay = self.will_delay_interval;
+        let length = block.len() + delay.map_or(0, |_| 1 + size_of::<u32>());
+        out.put_variable_byte_integer(u32::try_from(length).unwrap_or(u32::MAX));
+        if let Some(seconds) = delay {
+            out.put_u8(WILL_DELAY_INTERVAL);
+            out.put_u32(seconds);
+        }
+        out.put(block);
+    }
 }
 
-impl WillProperties {
-    fn of(will: &Will) -> Self {
-        let properties = will
-            .message
-            .properties
-            .as_deref()
-            .cloned()
-            .unwrap_or_default();
-        Self {
-            payload_format_indicator: properties.payload_format_indicator,
-            message_expiry_interval: properties.message_expiry_interval,
-            content_type: properties.content_type,
-            response_topic: properties.response_topic,
-            correlation_data: properties.correlation_data,
-            will_delay_interval: will.will_delay_interval,
-            user_properties: properties.user_properties,
+/// Reads the properties of a will: those of its message, and the Will Delay Interval, which is not part of it.
+fn decode_will_properties(
+    reader: &mut Reader<'_>,
+) -> Result<(MessageProperties, Option<u32>), DecodeError> {
+    let length = reader.variable_byte_integer()?;
+    let mut block = Reader::new(reader.bytes(length as usize)?);
+    let mut properties = MessageProperties::default();
+    let mut delay = None;
+    while !block.is_empty() {
+        let identifier = block.variable_byte_integer()?;
+        if identifier == u32::from(WILL_DELAY_INTERVAL) {
+            if delay.replace(block.u32()?).is_some() {
+                return Err(DecodeError::DuplicateProperty);
+            }
+            continue;
         }
+        let property = Property::read(identifier, &mut block)?;
+        if !property.stays() {
+            return Err(DecodeError::PropertyNotAllowed);
+        }
+        properties
+            .push(property)
+            .map_err(|_| DecodeError::DuplicateProperty)?;
     }
-
-    fn into_message_properties(self) -> Option<Box<MessageProperties>> {
-        let properties = MessageProperties {
-            payload_format_indicator: self.payload_format_indicator,
-            message_expiry_interval: self.message_expiry_interval,
-            content_type: self.content_type,
-            response_topic: self.response_topic,
-            correlation_data: self.correlation_data,
-            user_properties: self.user_properties,
-        };
-        (properties != MessageProperties::default()).then(|| Box::new(properties))
-    }
+    Ok((properties, delay))
 }
 
 /// Returns the version of a CONNECT with this body, which may be malformed behind the protocol level.

@@ -16,7 +16,7 @@ pub struct Disconnect {
 
 properties! {
     /// The properties of DISCONNECT.
-    DisconnectProperties {
+    ordered DisconnectProperties {
         /// Seconds that the session goes on, if the client changed its mind. Client only.
         0x11 session_expiry_interval: Option<u32>,
         /// An explanation for people.

@@ -102,8 +102,7 @@ impl<'a> Publish<'a> {
             true => None, // most messages
             false => Some(MessageProperties::from(&self.properties)),
         };
-        let properties =
-            properties.filter(|properties| *properties != MessageProperties::default());
+        let properties = properties.filter(|properties| !properties.is_empty());
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,
             payload: Bytes::copy_from_slice(self.payload),

@@ -1,23 +1,21 @@
-//! The properties of PUBLISH (MQTT 5.0, 3.3.2.3). They are read once, when the packet comes, to see that they
-//! are valid. Those that stay with the message on its whole way then stay in the bytes they came in, or in the
-//! message they belong to, and are looked up when asked for: most are only passed on, and a packet that is
-//! passed around is small.
+//! The properties of PUBLISH (MQTT 5.0, 3.3.2.3). They are checked once, when the packet comes or when an application
+//! adds them, and stay in their bytes until they are asked for: most are only passed on, a packet that is passed around
+//! is small, and their order is that of the sender.
 
 use std::fmt;
 
 use crate::field::{Length, Reader, Sink};
-use crate::property::{self, Value as _};
+use crate::property::{self, Repeated, Value as _};
 use crate::topic::is_valid_name;
 use crate::{
-    DecodeError, MessageProperties, Role, SubscriptionIdentifier, SubscriptionIdentifiers,
-    TopicAlias, UserProperties,
+    DecodeError, EncodeError, MessageProperties, Role, SubscriptionIdentifier,
+    SubscriptionIdentifiers, TopicAlias, UserProperties,
 };
 
 /// The properties of PUBLISH, borrowed.
 #[derive(Clone, Copy, Default)]
 pub struct PublishProperties<'a> {
-    /// Those that stay with the message.
-    source: Source<'a>,
+    block: Block<'a>,
     /// Seconds until it is no longer to be delivered.
     pub message_expiry_interval: Option<u32>,
     /// A number for the topic name, for this connection and direction.
@@ -26,17 +24,36 @@ pub struct PublishProperties<'a> {
     pub subscription_identifiers: SubscriptionIdentifiers<'a>,
 }
 
+/// Identifiers and values as on the wire, which are valid.
 #[derive(Clone, Copy, Default)]
-enum Source<'a> {
-    #[default]
-    None,
-    Wire {
-        /// They were read once and are valid.
-        all: &'a [u8],
-        /// Whether all of them stay with the message.
-        all_stay: bool,
-    },
-    Message(&'a MessageProperties),
+struct Block<'a> {
+    bytes: &'a [u8],
+    /// Where the value of the Message Expiry Interval begins; 0 if there is none.
+    expiry_at: u32,
+    /// Set if it has a topic alias or subscription identifiers, which do not stay with the message.
+    has_of_connection: bool,
+}
+
+/// One property of PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Property<'a> {
+    /// Whether the payload is text in UTF-8.
+    PayloadFormatIndicator(bool),
+    /// Seconds until the message is no longer to be delivered.
+    MessageExpiryInterval(u32),
+    /// The kind of the payload; a MIME type by habit.
+    ContentType(&'a str),
+    /// The topic name for a response.
+    ResponseTopic(&'a str),
+    /// The data that the response has to repeat.
+    CorrelationData(&'a [u8]),
+    /// A subscription that the message was sent for. Server only.
+    SubscriptionIdentifier(SubscriptionIdentifier),
+    /// A number for the topic name, for this connection and direction.
+    TopicAlias(TopicAlias),
+    /// A name and a value of the application's. The only one that a message may have more than once.
+    User(&'a str, &'a str),
 }
 
 mod identifier {
@@ -50,155 +67,270 @@ mod identifier {
     pub(super) const USER_PROPERTY: u8 = 0x26;
 }
 
-/// The value of one of them.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Flag(bool),
-    Seconds(u32),
-    Text(&'a str),
-    Binary(&'a [u8]),
-    Subscription,
-    Alias(TopicAlias),
-    Pair(&'a str, &'a str),
-}
-
-impl<'a> Value<'a> {
-    /// The table: which properties there are, and what their values are like.
+impl<'a> Property<'a> {
+    /// Reads the value of the property with this identifier.
     #[inline]
-    fn read(identifier: u32, reader: &mut Reader<'a>) -> Result<(u8, Self), DecodeError> {
+    pub(crate) fn read(identifier: u32, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let narrow = u8::try_from(identifier).unwrap_or_default(); // 0 is none
-        let value = match narrow {
-            identifier::PAYLOAD_FORMAT_INDICATOR => Self::Flag(bool::read(reader)?),
-            identifier::MESSAGE_EXPIRY_INTERVAL => Self::Seconds(reader.u32()?),
-            identifier::CONTENT_TYPE => Self::Text(reader.string()?),
+        Ok(match narrow {
+            identifier::PAYLOAD_FORMAT_INDICATOR => {
+                Self::PayloadFormatIndicator(bool::read(reader)?)
+            }
+            identifier::MESSAGE_EXPIRY_INTERVAL => Self::MessageExpiryInterval(reader.u32()?),
+            identifier::CONTENT_TYPE => Self::ContentType(reader.string()?),
             identifier::RESPONSE_TOPIC => {
                 let topic_name = reader.string()?;
                 if !is_valid_name(topic_name) {
                     return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
                 }
-                Self::Text(topic_name)
+                Self::ResponseTopic(topic_name)
             }
-            identifier::CORRELATION_DATA => Self::Binary(reader.binary()?),
+            identifier::CORRELATION_DATA => Self::CorrelationData(reader.binary()?),
             identifier::SUBSCRIPTION_IDENTIFIER => {
-                SubscriptionIdentifier::read(reader)?;
-                Self::Subscription
+                Self::SubscriptionIdentifier(SubscriptionIdentifier::read(reader)?)
             }
-            identifier::TOPIC_ALIAS => Self::Alias(TopicAlias::read(reader)?),
-            identifier::USER_PROPERTY => Self::Pair(reader.string()?, reader.string()?),
+            identifier::TOPIC_ALIAS => Self::TopicAlias(TopicAlias::read(reader)?),
+            identifier::USER_PROPERTY => Self::User(reader.string()?, reader.string()?),
             _ => return Err(property::unexpected(identifier)),
-        };
-        Ok((narrow, value))
+        })
+    }
+
+    fn identifier(&self) -> u8 {
+        match self {
+            Self::PayloadFormatIndicator(_) => identifier::PAYLOAD_FORMAT_INDICATOR,
+            Self::MessageExpiryInterval(_) => identifier::MESSAGE_EXPIRY_INTERVAL,
+            Self::ContentType(_) => identifier::CONTENT_TYPE,
+            Self::ResponseTopic(_) => identifier::RESPONSE_TOPIC,
+            Self::CorrelationData(_) => identifier::CORRELATION_DATA,
+            Self::SubscriptionIdentifier(_) => identifier::SUBSCRIPTION_IDENTIFIER,
+            Self::TopicAlias(_) => identifier::TOPIC_ALIAS,
+            Self::User(..) => identifier::USER_PROPERTY,
+        }
+    }
+
+    fn write(&self, out: &mut impl Sink) {
+        out.put_u8(self.identifier());
+        match *self {
+            Self::PayloadFormatIndicator(flag) => out.put_u8(flag.into()),
+            Self::MessageExpiryInterval(seconds) => out.put_u32(seconds),
+            Self::ContentType(text) | Self::ResponseTopic(text) => out.put_string(text),
+            Self::CorrelationData(data) => out.put_binary(data),
+            Self::SubscriptionIdentifier(subscription) => {
+                out.put_variable_byte_integer(subscription.get());
+            }
+            Self::TopicAlias(alias) => out.put_u16(alias.get()),
+            Self::User(name, value) => {
+                out.put_string(name);
+                out.put_string(value);
+            }
+        }
+    }
+
+    /// Returns `true` if the property stays with the message on its whole way, and `false` if it has a meaning for one
+    /// connection only.
+    pub(crate) fn stays(&self) -> bool {
+        !matches!(self, Self::SubscriptionIdentifier(_) | Self::TopicAlias(_))
     }
 }
 
-/// The properties of a block that was found to be valid: identifier, value, and a reader at the value.
-fn each<'a>(all: &'a [u8]) -> impl Iterator<Item = (u8, Value<'a>, Reader<'a>)> {
+/// Returns the properties of a block that was found to be valid.
+pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
     let mut block = Reader::new(all);
     std::iter::from_fn(move || {
         let identifier = block.variable_byte_integer().ok()?;
-        let at = block;
-        let (identifier, value) = Value::read(identifier, &mut block).ok()?;
-        Some((identifier, value, at))
+        Property::read(identifier, &mut block).ok()
     })
 }
 
-/// The values with this identifier, each as a reader at it.
-pub(crate) fn each_value(all: &[u8], wanted: u8) -> impl Iterator<Item = Reader<'_>> {
-    each(all)
-        .filter(move |(identifier, ..)| *identifier == wanted)
-        .map(|(.., at)| at)
+impl MessageProperties {
+    /// Returns these properties, in this order.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn new<'a>(
+        properties: impl IntoIterator<Item = Property<'a>>,
+    ) -> Result<Self, EncodeError> {
+        let mut all = Self::default();
+        properties
+            .into_iter()
+            .try_for_each(|property| all.push(property))?;
+        Ok(all)
+    }
+
+    /// Adds a property after the others.
+    ///
+    /// # Errors
+    /// If a message has it already and may have it once only, if it does not stay with a message, or if its value is not
+    /// valid. Then nothing is added.
+    pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
+        let is_user = matches!(property, Property::User(..));
+        let is_same = |other: Property<'_>| other.identifier() == property.identifier();
+        if !property.stays() || !is_user && self.iter().any(is_same) {
+            return Err(EncodeError::Property);
+        }
+        if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
+            return Err(EncodeError::Property); // [MQTT-3.3.2-14]
+        }
+        let mut length = Length::default();
+        property.write(&mut length);
+        if length.refused {
+            return Err(EncodeError::Field);
+        }
+        if let Property::MessageExpiryInterval(_) = property {
+            self.expiry_at = u32::try_from(self.block.len() + 1).unwrap_or_default();
+        }
+        property.write(&mut self.block);
+        Ok(())
+    }
+
+    /// Returns the properties in the order in which they were added, or came.
+    pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
+        each(&self.block)
+    }
+
+    /// Returns `true` if there is no property.
+    pub fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    fn message_expiry_interval(&self) -> Option<u32> {
+        let at = self.expiry_at as usize;
+        let value = self.block.get(at..)?.first_chunk()?;
+        (at > 0).then(|| u32::from_be_bytes(*value))
+    }
+}
+
+impl From<&PublishProperties<'_>> for MessageProperties {
+    fn from(properties: &PublishProperties<'_>) -> Self {
+        let Block {
+            expiry_at,
+            has_of_connection,
+            ..
+        } = properties.block;
+        let mut block = Vec::with_capacity(properties.stored_length());
+        properties.write_those_that_stay(&mut block);
+        let is_unchanged = !has_of_connection && expiry_at > 0;
+        let expiry_at = match properties.message_expiry_interval {
+            None => 0,
+            Some(_) if is_unchanged => expiry_at,
+            Some(_) => find_expiry(&block),
+        };
+        Self { block, expiry_at }
+    }
+}
+
+/// Returns the position of the value of the Message Expiry Interval; 0 if there is none.
+fn find_expiry(block: &[u8]) -> u32 {
+    let mut length = Length::default();
+    for property in each(block) {
+        if let Property::MessageExpiryInterval(_) = property {
+            return u32::try_from(length.bytes + 1).unwrap_or_default();
+        }
+        property.write(&mut length);
+    }
+    0
 }
 
 impl<'a> PublishProperties<'a> {
     /// Returns `true` if there is surely no property that stays with the message, without a look at each.
     #[inline]
     pub(crate) fn stay_empty(&self) -> bool {
-        let source_is_empty = match self.source {
-            Source::None => true,
-            Source::Wire { all, .. } => all.is_empty(),
-            Source::Message(_) => false,
-        };
-        source_is_empty && self.message_expiry_interval.is_none()
+        self.block.bytes.is_empty() && self.message_expiry_interval.is_none()
     }
 
     /// Those of a message.
     pub(crate) fn of_message(properties: &'a MessageProperties) -> Self {
         Self {
-            source: Source::Message(properties),
-            message_expiry_interval: properties.message_expiry_interval,
+            block: Block {
+                bytes: &properties.block,
+                expiry_at: properties.expiry_at,
+                has_of_connection: false,
+            },
+            message_expiry_interval: properties.message_expiry_interval(),
             topic_alias: None,
             subscription_identifiers: SubscriptionIdentifiers::default(),
         }
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there is no property.
     pub fn are_absent(&self) -> bool {
-        matches!(self.source, Source::None)
-            && self.message_expiry_interval.is_none()
-            && self.topic_alias.is_none()
-            && self.subscription_identifiers.is_empty()
+        self.stay_empty() && self.topic_alias.is_none() && self.subscription_identifiers.is_empty()
+    }
+
+    /// Returns the properties in the order in which they came, or are sent.
+    pub fn iter(&self) -> impl Iterator<Item = Property<'a>> + use<'a> {
+        let Self {
+            block,
+            message_expiry_interval: expiry,
+            topic_alias: alias,
+            subscription_identifiers: subscriptions,
+        } = *self;
+        let in_block = each(block.bytes).filter_map(move |property| match property {
+            Property::MessageExpiryInterval(_) => expiry.map(Property::MessageExpiryInterval),
+            Property::TopicAlias(_) => alias.map(Property::TopicAlias),
+            Property::SubscriptionIdentifier(_) if !subscriptions.are_of_packet() => None,
+            property => Some(property),
+        });
+        let mut has_alias = false;
+        if block.has_of_connection {
+            has_alias =
+                each(block.bytes).any(|property| matches!(property, Property::TopicAlias(_)));
+        }
+        let before = subscriptions.listed().map(Property::SubscriptionIdentifier);
+        let expiry = expiry.filter(|_| block.expiry_at == 0);
+        let alias = alias.filter(|_| !has_alias);
+        before
+            .chain(alias.map(Property::TopicAlias))
+            .chain(in_block)
+            .chain(expiry.map(Property::MessageExpiryInterval))
     }
 
     /// Whether the payload is text in UTF-8.
     pub fn payload_format_indicator(&self) -> Option<bool> {
-        match self.source {
-            Source::Message(properties) => properties.payload_format_indicator,
-            _ => match self.find(identifier::PAYLOAD_FORMAT_INDICATOR)? {
-                Value::Flag(flag) => Some(flag),
-                _ => None,
-            },
-        }
+        self.find(|property| match property {
+            Property::PayloadFormatIndicator(flag) => Some(flag),
+            _ => None,
+        })
     }
 
     /// What the payload is; a MIME type by habit.
     pub fn content_type(&self) -> Option<&'a str> {
-        match self.source {
-            Source::Message(properties) => properties.content_type.as_deref(),
-            _ => self.text(identifier::CONTENT_TYPE),
-        }
+        self.find(|property| match property {
+            Property::ContentType(text) => Some(text),
+            _ => None,
+        })
     }
 
     /// Where an answer is expected.
     pub fn response_topic(&self) -> Option<&'a str> {
-        match self.source {
-            Source::Message(properties) => properties.response_topic.as_deref(),
-            _ => self.text(identifier::RESPONSE_TOPIC),
-        }
+        self.find(|property| match property {
+            Property::ResponseTopic(topic_name) => Some(topic_name),
+            _ => None,
+        })
     }
 
     /// What the answer has to repeat.
     pub fn correlation_data(&self) -> Option<&'a [u8]> {
-        match self.source {
-            Source::Message(properties) => properties.correlation_data.as_deref(),
-            _ => match self.find(identifier::CORRELATION_DATA)? {
-                Value::Binary(data) => Some(data),
-                _ => None,
-            },
-        }
+        self.find(|property| match property {
+            Property::CorrelationData(data) => Some(data),
+            _ => None,
+        })
     }
 
     /// What the application added.
     pub fn user_properties(&self) -> UserProperties<'a> {
-        match self.source {
-            Source::None => UserProperties::default(),
-            Source::Wire { all, .. } => UserProperties::in_block(all),
-            Source::Message(properties) => UserProperties::new(&properties.user_properties),
-        }
+        Repeated::in_block(self.block.bytes)
     }
 
-    fn text(&self, wanted: u8) -> Option<&'a str> {
-        match self.find(wanted)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
+    /// Returns the number of bytes that the properties take that stay with the message.
+    pub fn stored_length(&self) -> usize {
+        let mut length = Length::default();
+        self.write_those_that_stay(&mut length);
+        length.bytes
     }
 
-    fn find(&self, wanted: u8) -> Option<Value<'a>> {
-        let Source::Wire { all, .. } = self.source else {
-            return None;
-        };
-        let mut found = each(all).filter(|(identifier, ..)| *identifier == wanted);
-        found.next().map(|(_, value, _)| value)
+    fn find<T>(&self, value: impl FnMut(Property<'a>) -> Option<T>) -> Option<T> {
+        each(self.block.bytes).find_map(value)
     }
 
     #[inline]
@@ -212,30 +344,32 @@ impl<'a> PublishProperties<'a> {
 
     fn decode_block(all: &'a [u8], sender: Role) -> Result<Self, DecodeError> {
         let mut properties = Self::default();
-        let mut all_stay = true;
+        properties.block.bytes = all;
         let (mut block, mut seen) = (Reader::new(all), 0_u64);
         while !block.is_empty() {
             let identifier = block.variable_byte_integer()?;
-            let (identifier, value) = Value::read(identifier, &mut block)?;
-            match value {
-                Value::Pair(..) => continue, // any number of times
-                Value::Subscription if sender == Role::Client => {
+            let property = Property::read(identifier, &mut block)?;
+            match property {
+                Property::User(..) => continue, // any number of times
+                Property::SubscriptionIdentifier(_) if sender == Role::Client => {
                     return Err(DecodeError::PropertyValue); // [MQTT-3.3.4-6]
                 }
-                Value::Subscription => {
-                    all_stay = false;
-                    properties.subscription_identifiers = SubscriptionIdentifiers::in_block(all);
+                Property::SubscriptionIdentifier(_) => {
+                    properties.block.has_of_connection = true;
+                    properties.subscription_identifiers = Repeated::in_block(all);
                     continue;
                 }
-                Value::Seconds(seconds) => {
-                    all_stay = false;
+                Property::MessageExpiryInterval(seconds) => {
+                    let end = all.len() - block.rest().len();
+                    // Fits: a packet has at most 256 MB.
+                    properties.block.expiry_at = (end - size_of::<u32>()) as u32;
                     properties.message_expiry_interval = Some(seconds);
                 }
-                Value::Alias(alias) => {
-                    all_stay = false;
+                Property::TopicAlias(alias) => {
+                    properties.block.has_of_connection = true;
                     properties.topic_alias = Some(alias);
                 }
-                Value::Flag(_) | Value::Text(_) | Value::Binary(_) => {}
+                _ => {}
             }
             let bit = 1_u64 << (identifier % 64);
             if seen & bit != 0 {
@@ -243,7 +377,6 @@ impl<'a> PublishProperties<'a> {
             }
             seen |= bit;
         }
-        properties.source = Source::Wire { all, all_stay };
         Ok(properties)
     }
 
@@ -260,97 +393,49 @@ impl<'a> PublishProperties<'a> {
 
     #[inline]
     fn write(&self, out: &mut impl Sink) {
-        match self.source {
-            Source::Message(properties) => return self.write_with(properties, out),
-            Source::None => {}
-            Source::Wire {
-                all,
-                all_stay: true,
-            } => out.put(all),
-            Source::Wire { all, .. } => write_those_that_stay(all, out),
+        if self.block.has_of_connection {
+            return self.iter().for_each(|property| property.write(out));
         }
-        self.write_expiry(out);
-        self.write_of_connection(out);
-    }
-
-    /// In the order of their identifiers.
-    #[inline]
-    fn write_with(&self, properties: &MessageProperties, out: &mut impl Sink) {
-        if let Some(flag) = properties.payload_format_indicator {
-            out.put_u8(identifier::PAYLOAD_FORMAT_INDICATOR);
-            out.put_u8(flag.into());
-        }
-        self.write_expiry(out);
-        let texts = [
-            (identifier::CONTENT_TYPE, &properties.content_type),
-            (identifier::RESPONSE_TOPIC, &properties.response_topic),
-        ];
-        for (identifier, text) in texts {
-            if let Some(text) = text {
-                out.put_u8(identifier);
-                out.put_string(text);
-            }
-        }
-        if let Some(data) = &properties.correlation_data {
-            out.put_u8(identifier::CORRELATION_DATA);
-            out.put_binary(data);
-        }
-        self.write_of_connection(out);
-        for user_property in &properties.user_properties {
-            out.put_u8(identifier::USER_PROPERTY);
-            out.put_string(&user_property.name);
-            out.put_string(&user_property.value);
-        }
-    }
-
-    #[inline]
-    fn write_expiry(&self, out: &mut impl Sink) {
-        if let Some(seconds) = self.message_expiry_interval {
-            out.put_u8(identifier::MESSAGE_EXPIRY_INTERVAL);
-            out.put_u32(seconds);
-        }
-    }
-
-    /// Those that have a meaning for one connection only.
-    #[inline]
-    fn write_of_connection(&self, out: &mut impl Sink) {
-        if !self.subscription_identifiers.is_empty() {
-            for subscription in self.subscription_identifiers.iter() {
-                out.put_u8(identifier::SUBSCRIPTION_IDENTIFIER);
-                out.put_variable_byte_integer(subscription.get());
-            }
+        for subscription in self.subscription_identifiers.listed() {
+            Property::SubscriptionIdentifier(subscription).write(out);
         }
         if let Some(alias) = self.topic_alias {
-            out.put_u8(identifier::TOPIC_ALIAS);
-            out.put_u16(alias.get());
+            Property::TopicAlias(alias).write(out);
         }
+        self.write_those_that_stay(out);
     }
-}
 
-fn write_those_that_stay(all: &[u8], out: &mut impl Sink) {
-    for (identifier, value, _) in each(all) {
-        match value {
-            Value::Seconds(_) | Value::Subscription | Value::Alias(_) => continue,
-            _ => out.put_u8(identifier),
+    /// Writes the properties that stay with the message. All of a block without others are copied at once, with the
+    /// interval that is left now.
+    #[inline]
+    fn write_those_that_stay(&self, out: &mut impl Sink) {
+        let Block {
+            bytes,
+            expiry_at,
+            has_of_connection,
+        } = self.block;
+        if has_of_connection {
+            let stays = self.iter().filter(Property::stays);
+            return stays.for_each(|property| property.write(out));
         }
-        match value {
-            Value::Flag(flag) => out.put_u8(flag.into()),
-            Value::Text(text) => out.put_string(text),
-            Value::Binary(data) => out.put_binary(data),
-            Value::Pair(name, value) => {
-                out.put_string(name);
-                out.put_string(value);
-            }
-            _ => {}
+        let around = (expiry_at as usize)
+            .checked_sub(1)
+            .and_then(|at| bytes.split_at_checked(at));
+        let (before, after) = match around {
+            Some((before, rest)) => (before, rest.get(1 + size_of::<u32>()..).unwrap_or_default()),
+            None => (bytes, &[][..]),
+        };
+        out.put(before);
+        if let Some(seconds) = self.message_expiry_interval {
+            Property::MessageExpiryInterval(seconds).write(out);
         }
+        out.put(after);
     }
 }
 
 impl PartialEq for PublishProperties<'_> {
     fn eq(&self, other: &Self) -> bool {
-        MessageProperties::from(self) == MessageProperties::from(other)
-            && self.topic_alias == other.topic_alias
-            && self.subscription_identifiers == other.subscription_identifiers
+        self.iter().eq(other.iter())
     }
 }
 
@@ -358,10 +443,12 @@ impl Eq for PublishProperties<'_> {}
 
 impl fmt::Debug for PublishProperties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublishProperties")
-            .field("message", &MessageProperties::from(self))
-            .field("topic_alias", &self.topic_alias)
-            .field("subscription_identifiers", &self.subscription_identifiers)
-            .finish()
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for MessageProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }

@@ -55,7 +55,7 @@ pub enum RetainHandling {
 
 properties! {
     /// The properties of SUBSCRIBE.
-    SubscribeProperties {
+    ordered SubscribeProperties {
         /// The number that messages for these subscriptions carry.
         0x0B subscription_identifier: Option<SubscriptionIdentifier>,
         /// What the application added.

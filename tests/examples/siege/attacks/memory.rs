@@ -174,12 +174,8 @@ fn with_5(ground: &Ground) -> Attacker {
 
 /// Adds 60 kB of user properties.
 fn with_properties(mut message: Message) -> Message {
-    let mut properties = MessageProperties::default();
-    properties.user_properties.push(UserProperty {
-        name: "name".to_owned(),
-        value: "v".repeat(60_000),
-    });
-    message.properties = Some(Box::new(properties));
+    let properties = MessageProperties::new([Property::User("name", &"v".repeat(60_000))]);
+    message.properties = Some(Box::new(properties.expect("valid")));
     message
 }
 
