@@ -94,6 +94,26 @@ pub fn paho_python(test: &str) -> Option<PathBuf> {
     python
 }
 
+/// A Python and a folder with paho-mqtt 1.6, which `RPUBSUB_PAHO_1_6` names. It must be in `PYTHONPATH`.
+pub fn paho_1_6(test: &str) -> Option<(PathBuf, String)> {
+    let packages = std::env::var("RPUBSUB_PAHO_1_6").ok();
+    let found = paho_python(test).zip(packages);
+    if found.is_none() {
+        skip(test, "paho-mqtt 1.6 is not installed");
+    }
+    found
+}
+
+/// Node.js and a folder with the versions of MQTT.js, which `RPUBSUB_NODE_MODULES` names.
+pub fn mqtt_js(test: &str) -> Option<(PathBuf, PathBuf)> {
+    let modules = std::env::var_os("RPUBSUB_NODE_MODULES").map(PathBuf::from);
+    let found = find("node").zip(modules);
+    if found.is_none() {
+        skip(test, "Node.js or MQTT.js is not installed");
+    }
+    found
+}
+
 /// Says that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
 pub fn skip(test: &str, reason: &str) {
     println!("skipped: {test}: {reason}");

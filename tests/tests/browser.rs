@@ -3,23 +3,23 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{Broker, Program, find, skip};
+use tests::{Broker, Program, find, mqtt_js, skip};
 
 #[test]
 fn a_page_exchanges_messages_over_websocket() {
     let test = "a_page_exchanges_messages_over_websocket";
-    let script = std::env::var_os("RPUBSUB_MQTT_JS");
-    let (Some(browser), Some(script)) = (find("chromium"), script) else {
-        return skip(test, "chromium or MQTT.js is not installed");
+    let Some(browser) = find("chromium") else {
+        return skip(test, "chromium is not installed");
     };
+    let Some((_, modules)) = mqtt_js(test) else {
+        return;
+    };
+    let script = modules.join("mqtt/dist/mqtt.min.js");
     let broker = Broker::start("protocol websockets");
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("mqttjs/page.html");
     let page = std::fs::read_to_string(page).unwrap();
     let page = page
-        .replace(
-            "SCRIPT",
-            &format!("file://{}", Path::new(&script).display()),
-        )
+        .replace("SCRIPT", &format!("file://{}", script.display()))
         .replace("PORT", &broker.port.to_string());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.html");

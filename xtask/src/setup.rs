@@ -5,8 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::target;
 
-/// The version of MQTT.js that the tests use.
-const MQTT_JS: &str = "mqtt@5.16.0";
+/// The versions of MQTT.js that the tests use: the last one of each major version in use, by the folder that it is
+/// installed in. The page for the browser uses the newest.
+const MQTT_JS: [(&str, &str); 3] = [
+    ("mqtt", "mqtt@5.16.0"),
+    ("mqtt3", "mqtt3@npm:mqtt@3.0.0"),
+    ("mqtt4", "mqtt4@npm:mqtt@4.3.8"),
+];
 
 /// Installs mosquitto and its clients, if they are not there and it can be done.
 pub(crate) fn mosquitto() {
@@ -37,17 +42,23 @@ pub(crate) fn browser() {
     }
 }
 
-/// MQTT.js as one script for browsers, in a folder of its own below `target`; `None` without npm.
+/// A folder of its own below `target` with each version of MQTT.js; `None` without npm.
 pub(crate) fn mqtt_js() -> Option<PathBuf> {
     let folder = target().join("test-js");
-    let script = folder.join("node_modules/mqtt/dist/mqtt.min.js");
-    if !script.is_file() && has("npm") && has("chromium") {
+    let modules = folder.join("node_modules");
+    let is_there = || {
+        let mut names = MQTT_JS.iter();
+        names.all(|(name, _)| modules.join(name).join("package.json").is_file())
+    };
+    if !is_there() && has("npm") {
         println!("Installing MQTT.js for the tests …");
         std::fs::create_dir_all(&folder).ok()?;
-        let arguments = ["install", "--silent", "--no-save", "--prefix", ".", MQTT_JS];
-        succeeds(Command::new("npm").args(arguments).current_dir(&folder));
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-save", "--prefix", "."]);
+        npm.args(MQTT_JS.map(|(_, package)| package));
+        succeeds(npm.current_dir(&folder));
     }
-    script.is_file().then_some(script)
+    is_there().then_some(modules)
 }
 
 /// Installs packages of Debian's, where that is allowed.
@@ -92,6 +103,18 @@ pub(crate) fn paho_python() -> Option<PathBuf> {
         ]));
     }
     has_paho(&python).then_some(python)
+}
+
+/// A folder with paho-mqtt 1.6, whose interface 2.0 has changed, for the Python that has the newer one.
+pub(crate) fn paho_1_6(python: &Path) -> Option<PathBuf> {
+    let folder = target().join("test-python").join("paho-1.6");
+    if !folder.join("paho").is_dir() {
+        println!("Installing paho-mqtt 1.6 for the tests …");
+        let mut pip = Command::new(python);
+        pip.args(["-m", "pip", "install", "--quiet", "--target"]);
+        succeeds(pip.arg(&folder).arg("paho-mqtt==1.6.1"));
+    }
+    folder.join("paho").is_dir().then_some(folder)
 }
 
 /// Whether there is a program of this name.

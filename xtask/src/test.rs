@@ -21,10 +21,13 @@ pub(crate) fn run() -> Result<()> {
         .env("RPUBSUB_SKIPPED", &skipped)
         .stdout(Stdio::piped());
     if let Some(python) = setup::paho_python() {
+        if let Some(packages) = setup::paho_1_6(&python) {
+            command.env("RPUBSUB_PAHO_1_6", packages);
+        }
         command.env("RPUBSUB_PAHO_PYTHON", python);
     }
-    if let Some(script) = setup::mqtt_js() {
-        command.env("RPUBSUB_MQTT_JS", script);
+    if let Some(modules) = setup::mqtt_js() {
+        command.env("RPUBSUB_NODE_MODULES", modules);
     }
     let mut tests = command.spawn().context("cannot run the tests")?;
     let mut counts = Counts::default();
