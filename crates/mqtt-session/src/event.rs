@@ -76,7 +76,7 @@ impl fmt::Display for Deviation {
                 received,
             } => write!(
                 f,
-                "the server answered a request for {requested} topic filters with {received} reason codes"
+                "wrong number of reason codes from the server: expected {requested}, received {received}"
             ),
         }
     }
