@@ -1,8 +1,9 @@
 //! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
 
 use crate::field::{Reader, variable_byte_integer};
-use crate::packet::connect_version;
-use crate::{DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion, Publish};
+use crate::{
+    Connect, DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion, Publish,
+};
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Decoder {
     /// `None` until CONNECT has told.
     version: Option<ProtocolVersion>,
     maximum_packet_size: u32,
+    /// Maximum size of the next packet: that of a CONNECT before the version is known.
+    limit: u32,
     failed: Option<DecodeError>,
     /// Set when a PUBLISH of QoS 0 with DUP was accepted.
     accepted_dup: bool,
@@ -43,10 +46,12 @@ pub struct Decoder {
 impl Decoder {
     /// For what a client receives. Packets above `maximum_packet_size` bytes are refused.
     pub fn client(version: ProtocolVersion, maximum_packet_size: u32) -> Self {
+        let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         Self {
             role: Role::Client,
             version: Some(version),
-            maximum_packet_size,
+            maximum_packet_size: limit,
+            limit,
             failed: None,
             accepted_dup: false,
         }
@@ -55,10 +60,12 @@ impl Decoder {
     /// For what a server receives: the first packet must be CONNECT and tells the version. Packets
     /// above `maximum_packet_size` bytes are refused, and so is a CONNECT above 327699.
     pub fn server(maximum_packet_size: u32) -> Self {
+        let maximum_packet_size = maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         Self {
             role: Role::Server,
             version: None,
             maximum_packet_size,
+            limit: maximum_packet_size.min(MAXIMUM_CONNECT_SIZE),
             failed: None,
             accepted_dup: false,
         }
@@ -89,10 +96,11 @@ impl Decoder {
         self.version
     }
 
-    /// Returns `true` if a PUBLISH of QoS 0 with DUP came since the last call. A client accepts it, although a server
-    /// must not send it [MQTT-3.3.1-2]: the flag changes nothing at QoS 0. A server refuses it.
-    pub fn take_accepted_dup(&mut self) -> bool {
-        std::mem::take(&mut self.accepted_dup)
+    /// Returns `true` if a PUBLISH of QoS 0 with DUP has come. A client accepts it, although a server must not send it
+    /// [MQTT-3.3.1-2]: the flag changes nothing at QoS 0. A server refuses it.
+    #[inline]
+    pub fn has_accepted_dup(&self) -> bool {
+        self.accepted_dup
     }
 
     #[inline(always)]
@@ -101,41 +109,70 @@ impl Decoder {
             return Ok(None);
         };
         let (packet_type, flags) = self.packet_type(first)?;
-        let Some(remaining) = variable_byte_integer(rest)? else {
+        let may_be_padded = self.version != Some(ProtocolVersion::V5_0);
+        let Some((remaining_length, length_size)) = variable_byte_integer(rest, may_be_padded)?
+        else {
             return Ok(None);
         };
-        if remaining.is_padded && self.version == Some(ProtocolVersion::V5_0) {
-            return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
-        }
-        let remaining_length = remaining.value;
-        let header_size = 1 + remaining.length as u32;
-        if header_size + remaining_length > self.limit() {
+        let header_size = 1 + length_size as u32;
+        if header_size + remaining_length > self.limit {
             return Err(DecodeError::PacketTooLarge); // before a byte of it is waited for
         }
         let end = (header_size + remaining_length) as usize;
-        let Some((packet, rest)) = input.split_at_checked(end) else {
+        let Some((packet, next)) = input.split_at_checked(end) else {
             return Ok(None);
         };
-        let body = packet.get(header_size as usize..).unwrap_or_default();
-        let (mut reader, sender) = (Reader::new(body), self.role.peer());
-        let packet = match (packet_type, self.version) {
-            // First, and at hand for the compiler: it is what there is most of.
-            (PacketType::Publish, Some(version)) => {
-                let publish = Publish::decode(flags, &mut reader, version, sender)?;
-                self.accepted_dup |= flags & 0b1110 == 0b1000;
-                Packet::Publish(publish)
+        let (header, body) = packet
+            .split_at_checked(header_size as usize)
+            .unwrap_or_default();
+        let mut reader = Reader::new(body);
+        // PUBLISH is decoded here, and inlined, because it is the hot path.
+        if let (PacketType::Publish, Some(version)) = (packet_type, self.version) {
+            if flags & 0b1110 == 0b1000 {
+                self.accept_dup()?;
             }
-            (PacketType::Connect, _) => {
-                self.version = connect_version(reader).ok();
-                if remaining.is_padded && self.version == Some(ProtocolVersion::V5_0) {
-                    return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
-                }
-                Packet::decode(packet_type, reader, self.version, sender)?
+            let publish = Publish::decode(flags, &mut reader, version, self.role.peer())?;
+            *input = next;
+            return Ok(Some(Packet::Publish(publish)));
+        }
+        let packet = self.decode_other(packet_type, header, reader)?;
+        *input = next;
+        Ok(packet)
+    }
+
+    /// Decodes a packet that is no PUBLISH.
+    #[inline(never)] // the loop over messages stays small
+    fn decode_other<'a>(
+        &mut self,
+        packet_type: PacketType,
+        header: &[u8],
+        mut reader: Reader<'a>,
+    ) -> Result<Option<Packet<'a>>, DecodeError> {
+        if packet_type != PacketType::Connect {
+            let packet = Packet::decode(packet_type, reader, self.version, self.role.peer())?;
+            return Ok(Some(packet));
+        }
+        let (version, is_bridge) = Connect::decode_version(&mut reader)?;
+        self.version = Some(version); // that of the answer to a CONNECT that is malformed behind it
+        self.limit = self.maximum_packet_size;
+        let is_padded = header.len() > 2 && header.ends_with(&[0]);
+        if is_padded && version == ProtocolVersion::V5_0 {
+            return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
+        }
+        let connect = Connect::decode(&mut reader, version, is_bridge)?;
+        Ok(Some(Packet::Connect(connect)))
+    }
+
+    /// A PUBLISH of QoS 0 has DUP set.
+    #[cold]
+    fn accept_dup(&mut self) -> Result<(), DecodeError> {
+        match self.role {
+            Role::Server => Err(DecodeError::QoS), // [MQTT-3.3.1-2]
+            Role::Client => {
+                self.accepted_dup = true;
+                Ok(())
             }
-            (_, version) => Packet::decode(packet_type, reader, version, sender)?,
-        };
-        *input = rest;
-        Ok(Some(packet))
+        }
     }
 
     #[inline]
@@ -162,15 +199,5 @@ impl Decoder {
             return Err(DecodeError::FixedHeaderFlags); // [MQTT-2.1.3-1]
         }
         Ok((packet_type, flags))
-    }
-
-    #[inline]
-    fn limit(&self) -> u32 {
-        let limit = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
-        if self.version.is_none() {
-            limit.min(MAXIMUM_CONNECT_SIZE)
-        } else {
-            limit
-        }
     }
 }

@@ -73,12 +73,10 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(value.into()); // as nearly all are
         }
-        let integer = variable_byte_integer(self.rest)?.ok_or(DecodeError::Truncated)?;
-        if integer.is_padded {
-            return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
-        }
-        self.bytes(integer.length)?;
-        Ok(integer.value)
+        let integer = variable_byte_integer(self.rest, false)?;
+        let (value, length) = integer.ok_or(DecodeError::Truncated)?;
+        self.bytes(length)?;
+        Ok(value)
     }
 
     pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
@@ -118,40 +116,26 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A variable byte integer at the start of some bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct VariableByteInteger {
-    pub(crate) value: u32,
-    /// Number of bytes that it takes.
-    pub(crate) length: usize,
-    /// Set if it takes more bytes than its value needs, such as `80 00`.
-    pub(crate) is_padded: bool,
-}
-
-/// Returns the integer at the start of `bytes`; `None` if it is incomplete.
+/// Returns the integer at the start of `bytes` and its length in bytes; `None` if it is incomplete.
 ///
-/// MQTT 5.0 forbids padding [MQTT-1.5.5-1]. MQTT 3.1 and 3.1.1 do not: devices reserve room for a length of two or four
-/// bytes and fill it in when the packet is complete. So the caller decides.
+/// MQTT 5.0 forbids padded forms such as `80 00` [MQTT-1.5.5-1]. MQTT 3.1 and 3.1.1 do not: devices reserve room for a
+/// length of two or four bytes and fill it in when the packet is complete.
 #[inline]
 pub(crate) fn variable_byte_integer(
     bytes: &[u8],
-) -> Result<Option<VariableByteInteger>, DecodeError> {
+    may_be_padded: bool,
+) -> Result<Option<(u32, usize)>, DecodeError> {
     if let Some(&byte @ ..0x80) = bytes.first() {
-        return Ok(Some(VariableByteInteger {
-            value: byte.into(),
-            length: 1,
-            is_padded: false,
-        }));
+        return Ok(Some((byte.into(), 1)));
     }
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= u32::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            return Ok(Some(VariableByteInteger {
-                value,
-                length: index + 1,
-                is_padded: byte == 0, // the first byte is not 0 here
-            }));
+            if byte == 0 && !may_be_padded {
+                return Err(DecodeError::VariableByteInteger);
+            }
+            return Ok(Some((value, index + 1)));
         }
     }
     if bytes.len() >= 4 {
@@ -320,15 +304,11 @@ mod tests {
             let mut written = Vec::new();
             written.put_variable_byte_integer(value);
             assert_eq!(written, bytes);
-            let expected = VariableByteInteger {
-                value,
-                length: bytes.len(),
-                is_padded: false,
-            };
-            assert_eq!(variable_byte_integer(bytes), Ok(Some(expected)));
-            assert_eq!(Reader::new(bytes).variable_byte_integer(), Ok(value));
+            let expected = Ok(Some((value, bytes.len())));
+            assert_eq!(variable_byte_integer(bytes, false), expected);
+            assert_eq!(variable_byte_integer(bytes, true), expected);
             for cut in 0..bytes.len() {
-                assert_eq!(variable_byte_integer(&bytes[..cut]), Ok(None));
+                assert_eq!(variable_byte_integer(&bytes[..cut], false), Ok(None));
             }
         }
     }
@@ -350,25 +330,19 @@ mod tests {
     }
 
     #[test]
-    fn padded_variable_byte_integers_are_told_apart_and_refused_in_properties() {
+    fn padded_variable_byte_integers_are_accepted_only_where_they_may_be() {
+        let refused = Err(DecodeError::VariableByteInteger);
         for (value, bytes) in [
             (0, &[0x80, 0x00][..]),
             (127, &[0xFF, 0x80, 0x00]),
             (1, &[0x81, 0x80, 0x80, 0x00]),
         ] {
-            let integer = variable_byte_integer(bytes).unwrap().unwrap();
-            let found = (integer.value, integer.length, integer.is_padded);
-            assert_eq!(found, (value, bytes.len(), true));
-            assert_eq!(
-                Reader::new(bytes).variable_byte_integer(),
-                Err(DecodeError::VariableByteInteger)
-            );
+            let expected = Ok(Some((value, bytes.len())));
+            assert_eq!(variable_byte_integer(bytes, true), expected);
+            assert_eq!(variable_byte_integer(bytes, false), refused);
         }
         for bytes in [&[0xFF; 4][..], &[0x80, 0x80, 0x80, 0x80, 0x00]] {
-            assert_eq!(
-                variable_byte_integer(bytes),
-                Err(DecodeError::VariableByteInteger)
-            );
+            assert_eq!(variable_byte_integer(bytes, true), refused);
         }
     }
 

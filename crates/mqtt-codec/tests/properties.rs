@@ -200,6 +200,7 @@ fn subscribe(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
                     ProtocolVersion::V5_0 => SubscribeProperties {
                         subscription_identifier,
                         user_properties,
+                        order: Vec::new(),
                     },
                     _ => SubscribeProperties::default(),
                 };
@@ -241,6 +242,7 @@ fn end(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
                         reason_string,
                         user_properties,
                         server_reference: None,
+                        order: Vec::new(),
                     };
                 }
                 Owned::Other(Packet::Disconnect(Box::new(disconnect)))

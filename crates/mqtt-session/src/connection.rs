@@ -17,7 +17,7 @@ use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
 use crate::seldom::Seldom;
-use crate::{Change, CloseReason, Config, Defect, Deviation, Event, Session, Step, Traffic};
+use crate::{Change, CloseReason, Config, Defect, Event, Session, Step, Traffic};
 
 /// One end of one connection, from CONNECT to its end.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Connection {
     /// That of many connections, at a server.
     pub(crate) config: Arc<Config>,
     handshake_deadline: Instant,
-    decoder: Decoder,
+    pub(crate) decoder: Decoder,
     pub(crate) output: Output,
     /// How much of a packet that is not complete was there the last time that counted.
     partial: usize,
@@ -176,9 +176,6 @@ impl Connection {
         };
         self.partial = 0;
         self.keep_alive.received(now);
-        if self.decoder.take_accepted_dup() {
-            self.seldom.report(Deviation::DupWithQoS0);
-        }
         self.handle_packet(now, packet).into()
     }
 

@@ -119,6 +119,9 @@ impl Connection {
             }
         };
         let Some(packet_identifier) = publish.delivery.packet_identifier() else {
+            if self.decoder.has_accepted_dup() {
+                self.seldom.report(Deviation::DupWithQoS0);
+            }
             return Some(Event::Message(received));
         };
         let receive_maximum = match self.version {

@@ -51,6 +51,7 @@ impl Seldom {
     }
 
     /// The peer deviates from the standard: an event for the first time of each kind.
+    #[cold]
     pub(crate) fn report(&mut self, deviation: Deviation) {
         let parts = self.begin();
         let kind = discriminant(&deviation);

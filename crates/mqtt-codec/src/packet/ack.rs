@@ -53,7 +53,7 @@ impl Ack {
         Ok(ack)
     }
 
-    #[inline]
+    #[inline(always)] // there are as many as messages
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {

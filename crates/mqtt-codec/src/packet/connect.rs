@@ -71,6 +71,9 @@ properties! {
     }
 }
 
+/// The bit of the protocol level that marks a bridge.
+const BRIDGE: u8 = 1 << 7;
+
 /// The property of a will that is not one of its message.
 const WILL_DELAY_INTERVAL: u8 = 0x18;
 
@@ -98,8 +101,28 @@ impl Connect {
         }
     }
 
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (version, is_bridge) = decode_version(reader)?;
+    /// Decodes protocol name and level. Returns `true` with the version for a bridge.
+    pub(crate) fn decode_version(
+        reader: &mut Reader<'_>,
+    ) -> Result<(ProtocolVersion, bool), DecodeError> {
+        let name = reader.binary()?;
+        let level = reader.u8()?;
+        let version = match (name, level & !BRIDGE) {
+            (b"MQIsdp", 3) => ProtocolVersion::V3_1,
+            (b"MQTT", 4) => ProtocolVersion::V3_1_1,
+            (b"MQTT", 5) => ProtocolVersion::V5_0,
+            (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
+            _ => return Err(DecodeError::ProtocolName),
+        };
+        Ok((version, level & BRIDGE != 0))
+    }
+
+    /// Decodes what follows the protocol level.
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+        is_bridge: bool,
+    ) -> Result<Box<Self>, DecodeError> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
@@ -128,7 +151,7 @@ impl Connect {
             false => None,
         };
         reader.finish()?;
-        Ok(Self {
+        Ok(Box::new(Self {
             protocol_version: version,
             is_bridge,
             clean_start: flags & flag::CLEAN_START != 0,
@@ -138,7 +161,7 @@ impl Connect {
             user_name,
             password,
             properties,
-        })
+        }))
     }
 
     pub(crate) fn encode(&self, out: &mut impl Sink) {
@@ -272,28 +295,6 @@ fn decode_will_properties(
             .map_err(|_| DecodeError::DuplicateProperty)?;
     }
     Ok((properties, delay))
-}
-
-/// Returns the version of a CONNECT with this body, which may be malformed behind the protocol level.
-pub(crate) fn connect_version(mut body: Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
-    decode_version(&mut body).map(|(version, _)| version)
-}
-
-/// The bit of the protocol level that marks a bridge.
-const BRIDGE: u8 = 1 << 7;
-
-/// Decodes protocol name and level. Returns `true` with the version for a bridge.
-fn decode_version(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), DecodeError> {
-    let name = reader.binary()?;
-    let level = reader.u8()?;
-    let version = match (name, level & !BRIDGE) {
-        (b"MQIsdp", 3) => ProtocolVersion::V3_1,
-        (b"MQTT", 4) => ProtocolVersion::V3_1_1,
-        (b"MQTT", 5) => ProtocolVersion::V5_0,
-        (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
-        _ => return Err(DecodeError::ProtocolName),
-    };
-    Ok((version, level & BRIDGE != 0))
 }
 
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {

@@ -10,8 +10,6 @@ use crate::{
     Publish, Role, Suback, Subscribe, Unsubscribe, UserProperty,
 };
 
-pub(crate) use connect::connect_version;
-
 pub(crate) mod ack;
 pub(crate) mod auth;
 pub(crate) mod connack;
@@ -109,7 +107,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Any but PUBLISH.
+    /// Any but PUBLISH and CONNECT.
     pub(crate) fn decode(
         packet_type: PacketType,
         mut reader: Reader<'a>,
@@ -117,9 +115,6 @@ impl<'a> Packet<'a> {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let reader = &mut reader;
-        if packet_type == PacketType::Connect {
-            return Connect::decode(reader).map(|connect| Self::Connect(Box::new(connect)));
-        }
         let version = version.ok_or(DecodeError::UnexpectedPacket)?;
         let ack = |reader| Ack::decode(packet_type, reader, version, sender);
         let packet = match packet_type {

@@ -120,9 +120,6 @@ impl<'a> Publish<'a> {
     ) -> Result<Self, DecodeError> {
         let dup = flags & 0b1000 != 0;
         let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?; // [MQTT-3.3.1-4]
-        if qos == QoS::AtMostOnce && dup && sender == Role::Client {
-            return Err(DecodeError::QoS); // [MQTT-3.3.1-2]; the decoder notes that of a server
-        }
         let topic_name = reader.topic_name()?;
         let delivery = match qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
