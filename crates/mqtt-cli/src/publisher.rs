@@ -58,8 +58,8 @@ impl Plan {
     ) -> Self {
         let properties = &connection.properties;
         Self {
-            // What this program keeps of a session is nothing: all of it was finished before.
-            session: connection.keep_session.then(Session::default),
+            // A run keeps nothing of its session for the next one.
+            session: connection.keep_session.then(Session::without_state),
             outcome: Outcome::new(connection, options.servers.first()),
             options,
             topic_name,

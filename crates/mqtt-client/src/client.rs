@@ -10,7 +10,7 @@ use mqtt_codec::{
     Delivery, Disconnect, Message, PacketIdentifier, QoS, ReasonCode, SubscribeProperties,
     Subscription, SubscriptionOptions, TopicFilter, TopicName,
 };
-use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError};
+use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
 use crate::{ClientError, Driver, Options, Wake};
 
@@ -50,7 +50,7 @@ impl Client {
     /// If the server cannot be reached or refuses.
     pub fn connect(options: Options) -> Result<Self, ClientError> {
         let has_session = !options.connect.clean_start;
-        let driver = Driver::new(options, has_session.then(Default::default))?;
+        let driver = Driver::new(options, has_session.then(Session::without_state))?;
         let mut client = Self {
             driver,
             inbox: Inbox::default(),

@@ -29,8 +29,6 @@ pub struct ClientCore {
     round_may_pass: bool,
     /// Whose session it is.
     session_of: Option<Server>,
-    /// From the last loss of a connection.
-    random: u32,
     backoff: Backoff,
     /// The start of the first attempt, or the time when the connection was lost.
     lost_since: Option<Instant>,
@@ -67,7 +65,6 @@ impl ClientCore {
             servers: Servers::new(options.servers.clone(), options.follow_server_references),
             round_may_pass: false,
             session_of: None,
-            random: 0,
             options,
             connection: None,
             session,
@@ -215,7 +212,6 @@ impl ClientCore {
         error: ClientError,
         random: u32,
     ) -> Result<(ClientError, Duration), ClientError> {
-        self.random = random;
         if let Some(mut connection) = self.connection.take() {
             self.session = Some(connection.take_session());
             let expired = |heard| self.session_expiry.is_some_and(|time| now - heard >= time);
@@ -334,10 +330,11 @@ impl ClientCore {
             .is_some_and(Connection::is_connected)
     }
 
-    /// Returns `true` if the server may send messages that nobody asked for one by one: the connection
-    /// has subscribed, or resumed a session.
+    /// Returns `true` if the server may send packets that nobody asked for one by one: the connection
+    /// has subscribed, resumed a session, or has it release packet identifiers.
     pub fn expects_messages(&self) -> bool {
-        self.expects_messages
+        let connection = self.connection.as_ref();
+        self.expects_messages || connection.is_some_and(Connection::is_reclaiming)
     }
 
     /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
@@ -357,7 +354,8 @@ impl ClientCore {
         let Some(session) = self.session.as_mut().filter(|_| is_another) else {
             return;
         };
-        let left = std::mem::take(session);
+        // The other server may hold identifiers of an earlier session of this client.
+        let left = std::mem::replace(session, Session::without_state());
         let unfinished: Vec<_> = left
             .sent()
             .filter_map(|(_, outgoing)| outgoing.cloned())
@@ -365,9 +363,6 @@ impl ClientCore {
         for outgoing in unfinished.into_iter().rev() {
             self.backlog.push_front(outgoing);
         }
-        // It may still hold identifiers of an earlier session; a random one is hardly among them.
-        let first = PacketIdentifier::new(self.random as u16);
-        self.options.limits.first_identifier = first.unwrap_or(PacketIdentifier::FIRST);
     }
 
     fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
@@ -676,14 +671,18 @@ mod tests {
         core.publish(now, outgoing).unwrap();
         core.handle_lost(now, lost(), 0).unwrap(); // it is awaited there first
         assert_eq!(core.server(), Some(&Server::network("a", 1883)));
-        core.handle_lost(now, lost(), 0x0123).unwrap();
+        core.handle_lost(now, lost(), 0).unwrap();
         assert_eq!(core.server(), Some(&Server::network("b", 1883)));
         core.handle_reached(now).unwrap();
         let count = core.output().len();
         core.consume_output(now, count);
         let _ = core.handle_input(now, &mut &accepted[..], &mut ignore);
-        // As a new one, under an identifier that b hardly holds.
-        assert_eq!(core.output(), b"\x34\x06\x00\x01t\x01\x23x");
+        // As a new one, under an identifier that b has released.
+        assert!(core.output().starts_with(&[0x62, 2, 0, 1]), "PUBREL");
+        let count = core.output().len();
+        core.consume_output(now, count);
+        let _ = core.handle_input(now, &mut &[0x70, 2, 0, 1][..], &mut ignore);
+        assert_eq!(core.output(), b"\x34\x06\x00\x01t\x00\x01x");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub use backoff::Backoff;
 pub use client::Client;
 pub use driver::{Driver, Wake};
 pub use error::ClientError;
-pub use options::{Options, Reconnect};
+pub use options::{Options, PACKET_IDENTIFIERS, Reconnect};
 pub use servers::Server;
 
 pub use mqtt_codec::{Message, QoS};

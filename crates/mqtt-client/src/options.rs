@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
+use mqtt_codec::{Connect, ProtocolVersion};
 use mqtt_session::Config;
 use mqtt_transport::Route;
 
 use crate::Server;
+
+/// The number of packet identifiers that messages get; see [`Config::packet_identifiers`]. Brokers rarely accept
+/// more than 20 messages at a time, and the PUBRELs for all of them are one kilobyte.
+pub const PACKET_IDENTIFIERS: u16 = 256;
 
 /// Where to connect, as whom, and within which limits.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl Options {
             tcp_keep_alive: None,
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),
             limits: Config {
-                first_identifier: random_identifier(),
+                packet_identifiers: PACKET_IDENTIFIERS,
                 maximum_in_flight: 20,
                 receive_maximum: u16::MAX,
                 handshake_timeout: Duration::from_secs(30),
@@ -99,11 +103,4 @@ impl Options {
         }
         connect
     }
-}
-
-/// Where a session of which this client knows nothing begins; see [`Config::first_identifier`].
-fn random_identifier() -> PacketIdentifier {
-    let mut random = [0; 2];
-    let _ = getrandom::fill(&mut random); // without it the chance of a clash is higher
-    PacketIdentifier::new(u16::from_ne_bytes(random)).unwrap_or(PacketIdentifier::FIRST)
 }

@@ -59,10 +59,13 @@ impl Connection {
         if self.state != State::Connected {
             return Err(PublishError::NotConnected);
         }
+        if self.session.sender.must_reclaim() {
+            self.reclaim_identifiers(now);
+        }
         if !self.has_room() {
             return Err(PublishError::QuotaUsedUp);
         }
-        let packet_identifier = self.next_identifier()?;
+        let packet_identifier = self.next_identifier().ok_or(PublishError::QuotaUsedUp)?;
         let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
         let publish = outgoing.publish(outgoing.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
@@ -243,7 +246,7 @@ impl Connection {
         if self.state != State::Connected {
             return Err(PublishError::NotConnected);
         }
-        let packet_identifier = self.next_identifier()?;
+        let packet_identifier = self.next_request_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
         self.session.sender.take_identifier(packet_identifier);
         let unwritten = self.output.pending().len();
@@ -259,20 +262,44 @@ impl Connection {
 
     /// Returns `true` if `next_identifier` finds one.
     pub(crate) fn has_identifier(&self) -> bool {
-        let requests = self.seldom.get().map_or(0, |parts| parts.requests.len());
+        let highest = self.session.sender.highest_identifier();
+        let is_below = |request: &&Request| request.packet_identifier <= highest;
+        let requests = self
+            .seldom
+            .get()
+            .map_or(0, |parts| parts.requests.iter().filter(is_below).count());
         self.session.sender.has_identifier(requests)
     }
 
-    pub(crate) fn next_identifier(&self) -> Result<PacketIdentifier, PublishError> {
-        let requests = self.seldom.get().map(|parts| &parts.requests);
-        let is_requested = |packet_identifier| {
-            let is_it = |request: &Request| request.packet_identifier == packet_identifier;
-            requests.is_some_and(|requests| requests.iter().any(is_it))
-        };
-        self.session
-            .sender
-            .next_identifier(is_requested)
-            .ok_or(PublishError::QuotaUsedUp)
+    fn next_identifier(&self) -> Option<PacketIdentifier> {
+        let sender = &self.session.sender;
+        sender.next_identifier(|identifier| self.is_requested(identifier))
+    }
+
+    /// Returns an identifier for SUBSCRIBE or UNSUBSCRIBE: one above those of messages, if these are all in use or
+    /// may be held by the peer. So a request waits for no message.
+    fn next_request_identifier(&self) -> Result<PacketIdentifier, PublishError> {
+        let highest = self.session.sender.highest_identifier().get();
+        let above = (highest..u16::MAX).filter_map(|below| PacketIdentifier::new(below + 1));
+        let mut free = above.filter(|identifier| !self.is_requested(*identifier));
+        let identifier = self.next_identifier().or_else(|| free.next());
+        identifier.ok_or(PublishError::QuotaUsedUp)
+    }
+
+    fn is_requested(&self, packet_identifier: PacketIdentifier) -> bool {
+        let is_it = |request: &Request| request.packet_identifier == packet_identifier;
+        let parts = self.seldom.get();
+        parts.is_some_and(|parts| parts.requests.iter().any(is_it))
+    }
+
+    /// Asks the peer to release the identifiers that it may hold from an earlier run whose state is lost.
+    #[cold]
+    fn reclaim_identifiers(&mut self, now: Instant) {
+        for packet_identifier in self.session.sender.reclaim_identifiers() {
+            // Not 0x92 (packet identifier not found): a server could discard the message that it holds then.
+            let ack = Ack::new(packet_identifier, ReasonCode::Success);
+            self.send(now, &Packet::Pubrel(ack));
+        }
     }
 
     pub(crate) fn window(&self) -> u16 {

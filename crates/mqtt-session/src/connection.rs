@@ -67,8 +67,8 @@ pub(crate) enum State {
 impl Connection {
     /// The client's end. CONNECT is in the output at once.
     ///
-    /// `session` is what an earlier connection left, or an empty one if the application knows that
-    /// all of it was finished. Without one the client has no state: a server that claims to go on
+    /// `session` is what an earlier connection left, or [`Session::without_state`] if the application has lost that
+    /// or did not publish before. Without one the client has no state: a server that claims to go on
     /// with a session is refused [MQTT-3.2.2-4].
     ///
     /// # Errors
@@ -306,11 +306,17 @@ impl Connection {
         self.state == State::Ended
     }
 
-    /// Whether a message of QoS 1 or 2 can be sent now.
+    /// Returns `true` if a message of QoS 1 or 2 can be sent now. After [`Session::without_state`] the first attempt
+    /// may fail nevertheless: it has the server release packet identifiers.
     pub fn has_room(&self) -> bool {
         self.state == State::Connected
             && self.session.sender.has_room(self.window())
             && self.has_identifier()
+    }
+
+    /// Returns `true` while answers of the server are due that release packet identifiers of an earlier run.
+    pub fn is_reclaiming(&self) -> bool {
+        self.session.sender.is_reclaiming()
     }
 
     /// Messages of QoS 1 and 2 that were sent and are not finished.

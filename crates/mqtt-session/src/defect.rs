@@ -90,11 +90,13 @@ pub enum Defect {
     OvertakenKeepsNumber,
     /// M43: a will is published in one commit and deleted in a later one.
     WillKeptAfterPublication,
+    /// M44: a client without its state uses identifiers that the server may hold.
+    HeldIdentifiersUsed,
 }
 
 impl Defect {
     /// All of them, with their numbers.
-    pub const ALL: [(&str, Self); 43] = [
+    pub const ALL: [(&str, Self); 44] = [
         ("M1", Self::WrittenBeforeCommit),
         ("M2", Self::HeldInAnotherCommit),
         ("M3", Self::HeldForgotten),
@@ -138,6 +140,7 @@ impl Defect {
         ("M41", Self::ReplayLostAtRestart),
         ("M42", Self::OvertakenKeepsNumber),
         ("M43", Self::WillKeptAfterPublication),
+        ("M44", Self::HeldIdentifiersUsed),
     ];
 
     /// Whether it shows only where the broker has a store and dies.

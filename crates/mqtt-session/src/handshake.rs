@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Connack, ConnackProperties, Connect, Packet, ProtocolVersion, ReasonCode};
+use mqtt_codec::{
+    Connack, ConnackProperties, Connect, Packet, PacketIdentifier, ProtocolVersion, ReasonCode,
+};
 
 use crate::connection::{Connection, State};
 use crate::keep_alive::KeepAlive;
@@ -121,12 +123,15 @@ impl Connection {
             ProtocolVersion::V3_1 => !self.clean_start,
             _ => connack.session_present,
         };
+        let highest = PacketIdentifier::new(self.config.packet_identifiers);
+        let highest = highest.unwrap_or(PacketIdentifier::FIRST);
         let unfinished = if goes_on {
-            self.session.sender.begin_at(self.config.first_identifier);
+            self.session.sender.limit_identifiers(highest);
             self.resume(now);
             Vec::new()
         } else {
             let mut lost = std::mem::take(&mut self.session);
+            self.session.sender.limit_identifiers(highest);
             self.begin_recording();
             lost.sender.take_unfinished()
         };

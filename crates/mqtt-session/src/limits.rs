@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Observer;
-use mqtt_codec::{ConnackProperties, Connect, PacketIdentifier, QoS, TopicAlias};
+use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 
 /// Limits of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +20,9 @@ pub struct Config {
     pub topic_aliases: u16,
     /// The number that the first of them gets; the others follow.
     pub first_topic_alias: TopicAlias,
-    /// Client: the identifier to begin with if it goes on with a session whose state it does not
-    /// have. The server may hold identifiers of a run that died; a random one is hardly among them.
-    pub first_identifier: PacketIdentifier,
+    /// Client: the number of packet identifiers, from 1 on, that messages get. A client that may lose the state of
+    /// its session uses few of them: its next run can then release all of them at the server.
+    pub packet_identifiers: u16,
     /// While so many bytes of output wait for the peer, nothing is resent.
     pub maximum_unwritten: usize,
     /// Whether changes of the session are recorded, for [`Connection::take_changes`](crate::Connection::take_changes).
@@ -45,7 +45,7 @@ impl Default for Config {
             topic_alias_maximum: 0,
             topic_aliases: 0,
             first_topic_alias: TopicAlias::FIRST,
-            first_identifier: PacketIdentifier::FIRST,
+            packet_identifiers: u16::MAX,
             maximum_unwritten: usize::MAX,
             records_changes: false,
             observer: None,

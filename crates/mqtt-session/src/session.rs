@@ -48,6 +48,15 @@ impl Session {
         }
     }
 
+    /// Returns the session of a client that has lost the state of its earlier runs. The server may hold packet
+    /// identifiers of those: if it resumes the session, this client has it release them before it publishes.
+    pub fn without_state() -> Self {
+        Self {
+            sender: Sender::without_state(),
+            ..Self::default()
+        }
+    }
+
     /// From now on changes are recorded.
     pub(crate) fn record_changes(&mut self) {
         self.changes.get_or_insert_default();

@@ -1,7 +1,7 @@
 //! The program above a client: it subscribes, publishes, and takes messages over, immediately or when it
 //! likes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,6 +35,10 @@ pub(crate) struct Application {
     pub(crate) pending: VecDeque<Taken>,
     /// Messages that it took over just now.
     pub(crate) got: Vec<Taken>,
+    /// Messages that it published and that are not finished.
+    in_flight: BTreeMap<PacketIdentifier, Key>,
+    /// Messages of lost sessions, which are sent again under other identifiers.
+    resent: Vec<Key>,
 }
 
 /// A message.
@@ -61,12 +65,19 @@ impl Application {
                     ProtocolVersion::V3_1 => !plan.clean_start, // there it is not told
                     _ => connack.session_present,
                 };
+                if !is_resumed {
+                    let lost = std::mem::take(&mut self.in_flight);
+                    self.resent.extend(lost.into_values());
+                }
                 self.handle_connected(now, plan, connection, is_resumed);
             }
             Event::Subscribed(_) => {
                 self.subscribed = true;
                 self.unanswered = self.unanswered.saturating_sub(1);
             }
+            Event::Delivered {
+                packet_identifier, ..
+            } => drop(self.in_flight.remove(packet_identifier)),
             Event::Unsubscribed(_) => self.unanswered = self.unanswered.saturating_sub(1),
             Event::Message(received) => {
                 let publish = received.publish();
@@ -88,6 +99,14 @@ impl Application {
             }
             _ => {}
         }
+    }
+
+    /// The process has died. Returns the messages that it had not finished.
+    pub(crate) fn crash(&mut self) -> Vec<Key> {
+        self.pending.clear();
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let resent = std::mem::take(&mut self.resent);
+        in_flight.into_values().chain(resent).collect()
     }
 
     fn handle_connected(
@@ -199,7 +218,7 @@ impl World {
         };
         let outgoing = self.message(key, traits);
         let message = Arc::clone(&outgoing.message);
-        if self.publish(index, outgoing)? {
+        if self.publish(index, outgoing, Some(key))? {
             if let Some(queues) = &mut self.queues {
                 let content = hash(&message.payload, 0);
                 queues.published(key, hash(message.topic_name.as_bytes(), content));
@@ -222,18 +241,26 @@ impl World {
         let mut message = Message::new(topic_name, payload.clone());
         message.retain = true;
         let qos = QoS::from_value(states::qos(topic)).expect("below 3");
-        if self.publish(index, Outgoing::new(Arc::new(message), qos))? {
+        let outgoing = Outgoing::new(Arc::new(message), qos);
+        if self.publish(index, outgoing, None)? {
             self.states.published(topic, &payload);
             self.note(|| format!("client {index} publishes version {payload} of {topic:?}"));
         }
         Ok(())
     }
 
-    /// Gives a message to the client. Returns `false` if it cannot be sent now.
-    fn publish(&mut self, index: usize, outgoing: Outgoing) -> Result<bool, Violation> {
+    /// Gives a message to the client; it has a key unless it is a state. Returns `false` if it cannot be sent now.
+    fn publish(
+        &mut self,
+        index: usize,
+        outgoing: Outgoing,
+        key: Option<Key>,
+    ) -> Result<bool, Violation> {
         let client = &mut self.clients[index];
         match client.core.publish(self.now, outgoing) {
-            Ok(_) => {
+            Ok(packet_identifier) => {
+                let in_flight = &mut client.application.in_flight;
+                in_flight.extend(packet_identifier.zip(key));
                 client.to_publish -= 1;
                 Ok(true)
             }

@@ -3,7 +3,7 @@
 //! A [`Direction`] is one direction of one session: its sender's exchanges, over all connections.
 //! It sees what the sender puts on the wire, and the answers that reach it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Violation;
 use crate::wire::Seen;
@@ -18,6 +18,8 @@ const PUBCOMP: u8 = 7;
 #[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,
+    /// Identifiers that the sender has lost with its state, and that the receiver may hold.
+    lost: BTreeSet<u16>,
     /// Which connection of the session it is now.
     connection: u64,
     /// How many exchanges the receiver, or the sender itself, allows at a time.
@@ -48,7 +50,14 @@ impl Direction {
         self.window = window;
         if !goes_on {
             self.open.clear();
+            self.lost.clear();
         }
+    }
+
+    /// The sender has lost its state: it must not use an identifier that the receiver may hold before PUBCOMP.
+    pub fn lose_state(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        self.lost.extend(open.into_keys());
     }
 
     /// The sender has died and begins with an earlier state. What it has to finish again counts once.
@@ -86,6 +95,9 @@ impl Direction {
 
     /// An answer of the receiver reaches the sender.
     pub fn answered(&mut self, packet: &Seen) {
+        if packet.kind == PUBCOMP {
+            self.lost.remove(&packet.identifier);
+        }
         let failed = packet.reason >= 0x80;
         let Some(exchange) = self.open.get_mut(&packet.identifier) else {
             return;
@@ -104,6 +116,13 @@ impl Direction {
     fn publish(&mut self, packet: &Seen) -> Result<(), Violation> {
         let identifier = packet.identifier;
         let connection = self.connection;
+        if self.lost.contains(&identifier) {
+            return Err(fail(
+                "I7",
+                packet,
+                "an identifier that the receiver may hold",
+            ));
+        }
         match self.open.get_mut(&identifier) {
             None => {
                 if packet.dup {

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use mqtt_client::{ClientCore, Message, Options, QoS, Reconnect};
-use mqtt_codec::{
-    Connect, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode, TopicName, Will,
-};
+use mqtt_codec::{Connect, Disconnect, ProtocolVersion, ReasonCode, TopicName, Will};
 use mqtt_session::Session;
 
 use crate::Violation;
 use crate::application::Application;
 use crate::checker::Direction;
+use crate::ledger::Key;
 use crate::link::Left;
 use crate::plan::ClientPlan;
 use crate::states::Replay;
@@ -66,7 +65,7 @@ pub(crate) struct SessionModel {
 impl SimClient {
     pub(crate) fn new(index: usize, plan: ClientPlan, now: Instant) -> Self {
         let options = options(index, &plan);
-        let session = plan.lasts.then(Session::default);
+        let session = plan.lasts.then(Session::without_state);
         Self {
             core: ClientCore::new(options, session),
             plan,
@@ -102,11 +101,16 @@ impl SimClient {
         self.core.disconnect(now, disconnect);
     }
 
-    /// The process dies and is started again. It publishes nothing, so that nothing else is lost.
-    pub(crate) fn crash(&mut self, index: usize) {
-        self.core = ClientCore::new(options(index, &self.plan), Some(Session::default()));
+    /// The process dies and is started again with nothing but its name. Returns the messages that it had not
+    /// finished.
+    pub(crate) fn crash(&mut self, index: usize) -> Vec<Key> {
+        let session = Session::without_state();
+        self.core = ClientCore::new(options(index, &self.plan), Some(session));
         self.input.clear();
-        self.application.pending.clear();
+        self.up.fault();
+        self.down.fault();
+        self.up.lose_state();
+        self.application.crash()
     }
 
     /// A CONNACK of the broker's: is Session Present what it should be (I12)? Returns `true` if a session
@@ -272,7 +276,7 @@ fn options(index: usize, plan: &ClientPlan) -> Options {
     if let Some(maximum) = plan.maximum_packet_size {
         options.limits.maximum_packet_size = maximum;
     }
-    options.limits.first_identifier = PacketIdentifier::FIRST; // chance has one source
+    options.limits.packet_identifiers = plan.identifiers;
     let mut connect = Connect::new(plan.version, format!("client{index}"));
     connect.clean_start = plan.clean_start;
     connect.keep_alive = plan.keep_alive;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use mqtt_broker::{Broker, Clock, ConnectionId, Limits, Store};
 use mqtt_client::{ClientCore, ClientError, Message, Options, QoS, Reconnect};
 use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription,
-    SubscriptionOptions, TopicFilter, TopicName,
+    Connect, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription, SubscriptionOptions,
+    TopicFilter, TopicName,
 };
-use mqtt_session::{CloseReason, Event, Outgoing, Session};
+use mqtt_session::{CloseReason, Event, Outgoing, PublishError, Session};
 
 use crate::Violation;
 use crate::disk::SimDisk;
@@ -193,7 +193,11 @@ impl World {
         let outgoing = Outgoing::new(Arc::new(message), self.qos);
         let result = self.ends[0].core.publish(self.now, outgoing);
         self.published = result.is_ok();
-        result.map(|_| ()).map_err(|error| error.to_string())
+        match result {
+            // The broker has to release packet identifiers first.
+            Ok(_) | Err(PublishError::QuotaUsedUp) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn connect(&mut self, end: usize) -> Result<(), String> {
@@ -339,7 +343,7 @@ impl End {
     fn new(version: ProtocolVersion, name: &str) -> Self {
         let mut options = Options::new("broker", 1883);
         options.reconnect = Reconnect::Always;
-        options.limits.first_identifier = PacketIdentifier::FIRST;
+        options.limits.packet_identifiers = 3;
         options.connect = Connect::new(version, name);
         options.connect.clean_start = false;
         options.connect.keep_alive = 0;
@@ -347,7 +351,7 @@ impl End {
             options.connect.properties.session_expiry_interval = Some(u32::MAX);
         }
         Self {
-            core: ClientCore::new(options, Some(Session::default())),
+            core: ClientCore::new(options, Some(Session::without_state())),
             connection: None,
             client_input: Vec::new(),
             broker_input: Vec::new(),

@@ -88,6 +88,11 @@ impl Ledger {
         self.accepted.insert(key, traits);
     }
 
+    /// The client has died before it knew that the broker has the message: nobody promises its delivery.
+    pub fn abandoned(&mut self, key: Key) {
+        self.accepted.remove(&key);
+    }
+
     /// An application got a message.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ pub struct ClientPlan {
     pub receive_maximum: u16,
     /// What it sends at a time.
     pub window: u16,
+    /// The number of packet identifiers that its messages get. They come round soon.
+    pub identifiers: u16,
     /// Seconds.
     pub keep_alive: u16,
     /// Whether it has a will, and its delay in seconds.
@@ -327,11 +329,13 @@ impl ClientPlan {
             expiring: kinds.expiring && is_v5 && rng.bool(),
             receive_maximum: rng.u16(1..=20),
             window: rng.u16(1..=20),
+            identifiers: [2, 3, 8, 40][rng.usize(0..4)],
             keep_alive: [0, 5, 10, 60][rng.usize(0..4)],
             will_delay: [None, Some(0), Some(5)][rng.usize(0..3)],
             expiry: [0, 2, 30][rng.usize(0..3)],
             states: kinds.states,
-            slots: if kinds.states && lasts {
+            // The newest state may be lost with the process.
+            slots: if kinds.states && lasts && !may_crash {
                 rng.u8(1..10)
             } else {
                 0

@@ -95,9 +95,9 @@ impl World {
             link.client_is_open = false;
             link.down.clear();
         }
-        client.up.fault();
-        client.down.fault();
-        client.crash(index);
+        for key in client.crash(index) {
+            self.ledger.abandoned(key);
+        }
         client.retry_at = self.now;
         self.cuts += 1;
         self.note(|| format!("client {index} dies"));

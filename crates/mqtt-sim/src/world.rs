@@ -120,9 +120,7 @@ impl World {
         })?;
         self.is_calm = false;
         for client in &mut self.clients {
-            if !client.plan.may_crash {
-                client.to_publish = self.plan.messages;
-            }
+            client.to_publish = self.plan.messages;
         }
         for _ in 0..self.plan.steps {
             self.storm_step()?;

@@ -35,7 +35,6 @@ pub(crate) fn options(version: u8) -> Options {
     };
     let mut options = Options::new("server", 1883);
     options.reconnect = Reconnect::Always;
-    options.limits.first_identifier = PacketIdentifier::FIRST;
     options.connect.protocol_version = version;
     options.connect.client_identifier = "c".into();
     options.connect.keep_alive = 0;

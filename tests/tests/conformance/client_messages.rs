@@ -211,7 +211,9 @@ fn acknowledgements_go_out_in_the_order_the_messages_came_in() {
 #[test]
 fn skips_packet_identifiers_in_use() {
     for version in [4, 5] {
-        let mut client = Client::connected(options(version));
+        let mut options = options(version);
+        options.limits.packet_identifiers = u16::MAX;
+        let mut client = Client::connected(options);
         client.publish("a", "x", 2).unwrap();
         client.subscribe(&["a"]).unwrap();
         client.unsubscribe(&["b"]);

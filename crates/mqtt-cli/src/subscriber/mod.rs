@@ -74,8 +74,8 @@ impl Plan {
     ) -> Self {
         let properties = &connection.properties;
         Self {
-            // Earlier runs finished what they acknowledged.
-            session: connection.keep_session.then(Session::default),
+            // A run keeps nothing of its session for the next one. Messages that earlier runs acknowledged were written.
+            session: connection.keep_session.then(Session::without_state),
             outcome: Outcome::new(connection, options.servers.first()),
             options,
             subscriptions: Vec::new(),

@@ -427,6 +427,9 @@ impl PacketIdentifier {
     /// The first one.
     pub const FIRST: Self = Self(NonZeroU16::MIN);
 
+    /// The last one.
+    pub const LAST: Self = Self(NonZeroU16::MAX);
+
     /// `None` for zero.
     pub fn new(value: u16) -> Option<Self> {
         NonZeroU16::new(value).map(Self)

@@ -1,7 +1,8 @@
 //! [`Exchanges`]: the messages that were sent and are not finished, in the order of their first sending, and the
 //! packet identifiers that are free beside them. The steps of an exchange are in `sender.rs`.
 //!
-//! Identifiers are given out in a circle, and those in use are skipped [MQTT-2.2.1-4]. As long as the circle has
+//! Identifiers are given out in a circle, which [`Exchanges::limit`] makes smaller than the protocol's, and those in
+//! use are skipped [MQTT-2.2.1-4]. As long as the circle has
 //! not come round to an exchange, the exchanges are sorted by identifier along the circle, and a binary search
 //! finds one. An exchange that the circle passes, because the peer does not acknowledge it, moves to a map of its
 //! own, so that it neither stops the others nor slows them down.
@@ -12,7 +13,7 @@ use mqtt_codec::PacketIdentifier;
 
 use crate::Outgoing;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Exchanges {
     /// Exchanges that the circle has not passed, oldest first.
     in_order: VecDeque<Exchange>,
@@ -20,6 +21,20 @@ pub(crate) struct Exchanges {
     overtaken: Option<Box<Overtaken>>,
     /// The identifier that was given out last.
     last: Option<PacketIdentifier>,
+    /// The highest identifier that is given out.
+    highest: PacketIdentifier,
+}
+
+impl Default for Exchanges {
+    /// No exchanges, and all identifiers of the protocol.
+    fn default() -> Self {
+        Self {
+            in_order: VecDeque::new(),
+            overtaken: None,
+            last: None,
+            highest: PacketIdentifier::LAST,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -90,7 +105,7 @@ impl Exchanges {
     /// `requested`.
     #[inline]
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
-        self.len() + requested < usize::from(u16::MAX)
+        self.len() + requested < self.identifiers()
     }
 
     /// Returns the next identifier that no exchange uses and for which `is_requested` is `false`, or `None` if
@@ -115,7 +130,7 @@ impl Exchanges {
         next: PacketIdentifier,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        if self.len() >= usize::from(u16::MAX) {
+        if self.len() >= self.identifiers() {
             return None;
         }
         let in_order = self.in_order.iter();
@@ -127,20 +142,24 @@ impl Exchanges {
             overtaken.is_some_and(|overtaken| overtaken.numbers.contains_key(identifier))
         };
         let mut candidate = next;
-        for _ in 0..u16::MAX {
+        for _ in 0..self.identifiers() {
             // The circle meets the exchanges in order one after the other.
             let is_in_order = in_order.next_if_eq(&candidate).is_some();
             if !is_in_order && !is_overtaken(&candidate) && !is_requested(candidate) {
                 return Some(candidate);
             }
-            candidate = candidate.next();
+            candidate = self.after(candidate);
         }
         None
     }
 
-    /// Gives out an identifier that `next_identifier` has returned.
+    /// Gives out an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the
+    /// circle.
     #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
+        if packet_identifier > self.highest {
+            return;
+        }
         let next = self.following();
         if packet_identifier != next {
             self.overtake(next, packet_identifier);
@@ -148,11 +167,14 @@ impl Exchanges {
         self.last = Some(packet_identifier);
     }
 
-    /// Gives out `first` next, if none was given out yet.
-    pub(crate) fn begin_at(&mut self, first: PacketIdentifier) {
-        if self.last.is_none() && first != PacketIdentifier::FIRST {
-            self.last = PacketIdentifier::new(first.get() - 1);
-        }
+    /// Gives out no identifier above `highest` from now on.
+    pub(crate) fn limit(&mut self, highest: PacketIdentifier) {
+        self.highest = highest;
+    }
+
+    /// Returns the highest identifier that is given out.
+    pub(crate) fn highest(&self) -> PacketIdentifier {
+        self.highest
     }
 
     /// Adds the newest exchange, under the identifier that was given out last.
@@ -249,7 +271,20 @@ impl Exchanges {
 
     fn following(&self) -> PacketIdentifier {
         self.last
-            .map_or(PacketIdentifier::FIRST, PacketIdentifier::next)
+            .map_or(PacketIdentifier::FIRST, |last| self.after(last))
+    }
+
+    fn after(&self, packet_identifier: PacketIdentifier) -> PacketIdentifier {
+        if packet_identifier < self.highest {
+            packet_identifier.next()
+        } else {
+            PacketIdentifier::FIRST
+        }
+    }
+
+    /// Returns the number of identifiers in the circle.
+    fn identifiers(&self) -> usize {
+        usize::from(self.highest.get())
     }
 
     /// Moves the exchanges away that the circle passes on its way from `next` to `taken`.
@@ -275,7 +310,8 @@ impl Overtaken {
     }
 }
 
-/// The number of identifiers in the circle.
+/// The number of identifiers in the protocol's circle. Distances along it put the identifiers of a smaller circle in
+/// the same order.
 const TURN: i32 = u16::MAX as i32;
 
 /// Returns the number of steps along the circle between two identifiers.

@@ -20,6 +20,7 @@
 
 mod exchanges;
 mod receiver;
+mod reclaim;
 mod sender;
 
 pub(crate) use receiver::{Incoming, Receiver};

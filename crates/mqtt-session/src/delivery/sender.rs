@@ -11,6 +11,7 @@ use mqtt_codec::{
 
 use crate::Defect;
 use crate::delivery::exchanges::{Exchange, Exchanges, Place, State};
+use crate::delivery::reclaim::Reclaim;
 
 /// A message on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,8 @@ pub(crate) struct Sender {
     exchanges: Exchanges,
     /// How many of them were sent, or sent again, on this connection.
     in_flight: usize,
+    /// Identifiers that the peer may hold from an earlier run. Boxed, as nearly all senders have none.
+    reclaim: Option<Box<Reclaim>>,
 }
 
 /// What an acknowledgement means for the exchange it names.
@@ -158,7 +161,15 @@ impl Sender {
             };
         Self {
             exchanges: Exchanges::restore(sent.into_iter().map(exchange)),
-            in_flight: 0,
+            ..Self::default()
+        }
+    }
+
+    /// A sender whose earlier exchanges are not known: the peer may hold any identifier.
+    pub(crate) fn without_state() -> Self {
+        Self {
+            reclaim: (!Defect::HeldIdentifiersUsed.is_planted()).then(Box::default),
+            ..Self::default()
         }
     }
 
@@ -183,27 +194,68 @@ impl Sender {
             && (old_first || Defect::NewBeforeRepeated.is_planted())
     }
 
-    /// Returns `true` if an identifier is free. `requested` of them are in use for something else than messages.
+    /// Returns `true` if an identifier is free, or if the next attempt to publish makes one free. `requested` of those
+    /// for messages are in use for something else than messages.
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
-        self.exchanges.has_identifier(requested)
+        let held = match &self.reclaim {
+            None => 0,
+            Some(reclaim) if reclaim.is_due() => return true,
+            Some(reclaim) => reclaim.held(),
+        };
+        self.exchanges.has_identifier(requested + held)
     }
 
     /// Returns the next identifier that is free. `is_requested` returns `true` for an identifier that is in use
-    /// for something else than a message. `None` if all are in use.
+    /// for something else than a message. `None` if all are in use, or may be held by the peer.
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        let next = self.exchanges.next_identifier(is_requested)?;
+        let next = match &self.reclaim {
+            None => self.exchanges.next_identifier(is_requested)?,
+            Some(reclaim) => {
+                let is_taken =
+                    |identifier| is_requested(identifier) || reclaim.may_hold(identifier);
+                self.exchanges.next_identifier(is_taken)?
+            }
+        };
         if Defect::IdentifiersReused.is_planted() {
             return PacketIdentifier::new(next.get() % 16 + 1);
         }
         Some(next)
     }
 
-    /// Begins with this identifier, if none was given out yet.
-    pub(crate) fn begin_at(&mut self, first: PacketIdentifier) {
-        self.exchanges.begin_at(first);
+    /// Gives messages no identifier above `highest` from now on.
+    pub(crate) fn limit_identifiers(&mut self, highest: PacketIdentifier) {
+        self.exchanges.limit(highest);
+    }
+
+    /// Returns the highest identifier that messages get.
+    pub(crate) fn highest_identifier(&self) -> PacketIdentifier {
+        self.exchanges.highest()
+    }
+
+    /// Returns `true` if this connection must send PUBREL for the identifiers that the peer may hold before a message
+    /// can get one of them.
+    #[inline]
+    pub(crate) fn must_reclaim(&self) -> bool {
+        self.reclaim
+            .as_ref()
+            .is_some_and(|reclaim| reclaim.is_due())
+    }
+
+    /// Returns those identifiers; from now on their PUBCOMPs are due.
+    pub(crate) fn reclaim_identifiers(&mut self) -> Vec<PacketIdentifier> {
+        let highest = self.exchanges.highest();
+        let reclaim = self.reclaim.as_mut();
+        reclaim.map_or(Vec::new(), |reclaim| reclaim.begin(highest))
+    }
+
+    /// Returns `true` while the peer may hold identifiers of an earlier run that this connection has asked it to
+    /// release.
+    pub(crate) fn is_reclaiming(&self) -> bool {
+        let reclaim = self.reclaim.as_ref();
+        reclaim.is_some_and(|reclaim| !reclaim.is_due())
     }
 
     /// The identifier that `next_identifier` gave is in use now.
@@ -271,6 +323,12 @@ impl Sender {
 
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> Answer {
         let Some(place) = self.exchanges.find(packet_identifier) else {
+            if let Some(reclaim) = &mut self.reclaim {
+                reclaim.handle_pubcomp(packet_identifier);
+                if reclaim.is_over() {
+                    self.reclaim = None;
+                }
+            }
             return Answer::Unknown;
         };
         match self
@@ -293,6 +351,9 @@ impl Sender {
         }
         for exchange in self.exchanges.iter_mut() {
             exchange.sent = false;
+        }
+        if let Some(reclaim) = &mut self.reclaim {
+            reclaim.resume();
         }
     }
 
@@ -549,7 +610,7 @@ mod tests {
             steps in prop::collection::vec(step(), 1..200),
         ) {
             let mut sender = Sender::default();
-            sender.begin_at(PacketIdentifier::new(start).unwrap());
+            sender.take_identifier(PacketIdentifier::new(start).unwrap());
             let mut open = Vec::new();
             let mut is_restored = false;
             for step in steps {

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_client::{Options, Reconnect, Server};
-use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion};
+use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
+use mqtt_codec::{Connect, ProtocolVersion};
 
 use crate::exit::{Failure, system_text, warn, warn_once};
 use crate::options_file::others_can_read;
@@ -188,9 +188,10 @@ impl ConnectionSettings {
         if let Some(size) = properties.maximum_packet_size {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
         }
-        if !self.keep_session {
-            limits.first_identifier = PacketIdentifier::FIRST; // nobody knows of earlier ones
-        }
+        limits.packet_identifiers = match self.keep_session {
+            true => PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0)),
+            false => u16::MAX, // no later run uses this session
+        };
         if let Some(alias) = self.properties.topic_alias {
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
