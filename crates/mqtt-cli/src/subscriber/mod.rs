@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use mqtt_client::session::Session;
 use mqtt_client::{ClientError, Driver, Options, Wake};
 use mqtt_codec::{
-    Disconnect, Message, QoS, ReasonCode, SubscribeProperties, Subscription, TopicFilter,
-    TopicName, UnsubscribeProperties,
+    Disconnect, Message, ProtocolVersion, QoS, ReasonCode, SubscribeProperties, Subscription,
+    TopicFilter, TopicName, UnsubscribeProperties,
 };
 
 use crate::exit::{Failure, Status, system_text};
@@ -96,6 +96,21 @@ impl Plan {
             request: None,
             debug: connection.debug && !connection.quiet,
         }
+    }
+
+    /// Returns `true` if the session outlives the connection.
+    fn keeps_session(&self) -> bool {
+        let connect = &self.options.connect;
+        match connect.protocol_version {
+            ProtocolVersion::V5_0 => connect.properties.session_expiry_interval.unwrap_or(0) > 0,
+            _ => !connect.clean_start,
+        }
+    }
+
+    /// Returns `true` if RETAIN of a message that comes is that of its publisher.
+    fn retains_as_published(&self) -> bool {
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|subscription| subscription.options.retain_as_published)
     }
 
     /// Does it.
@@ -299,10 +314,14 @@ impl Subscriber {
         }
     }
 
-    /// Exchanges of QoS 1 and 2, in both directions, that the broker has not finished.
+    /// Exchanges of QoS 1 and 2, in both directions, that the broker has not finished. The response to a request is
+    /// finished with its PUBREC, unless the session lasts: nobody asks for the rest of the exchange later.
     fn unfinished(&mut self) -> usize {
         let connection = self.driver.connection();
-        let received = connection.map_or(0, |connection| connection.unfinished_received());
+        let received = match self.state.plan.request.is_none() || self.state.plan.keeps_session() {
+            true => connection.map_or(0, |connection| connection.unfinished_received()),
+            false => 0,
+        };
         self.driver.unfinished() + received
     }
 

@@ -125,12 +125,9 @@ impl State {
 
     fn take(&mut self, publish: &Publish<'_>) {
         logger::take_pending(&mut self.outbox.text);
-        if self
-            .plan
-            .request
-            .as_ref()
-            .is_some_and(|request| !request.is_answered_by(publish))
-        {
+        let request = self.plan.request.as_ref();
+        let is_old = || self.is_old(publish);
+        if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
             self.outbox.acknowledge_when_written(publish.delivery);
             return;
         }
@@ -156,6 +153,13 @@ impl State {
         {
             self.ending.get_or_insert(Ok(Status::Success));
         }
+    }
+
+    /// Returns `true` for a retained message that was there before the request: the broker sends it with RETAIN because
+    /// of the subscription. A response that is published with RETAIN comes without it, unless the subscription asks
+    /// for RETAIN as published.
+    fn is_old(&self, publish: &Publish<'_>) -> bool {
+        publish.retain && (self.request_sent.is_none() || !self.plan.retains_as_published())
     }
 
     /// With each connection, whether or not the server knows the session: the options may differ.
