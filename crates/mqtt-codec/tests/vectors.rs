@@ -629,7 +629,7 @@ fn what_must_be_refused() {
             &[V5_0],
             PropertyValue,
         ),
-        ("40 03 00 01 92", Role::Client, &[V5_0], ReasonCode(0x92)),
+        ("40 03 00 01 92", Role::Server, &[V5_0], ReasonCode(0x92)),
         ("90 03 00 01 00", Role::Client, &[V5_0], NothingListed),
         ("90 02 00 01", Role::Client, &[V3_1_1], NothingListed),
         ("90 03 00 01 03", Role::Client, &[V3_1_1], ReasonCode(3)),

@@ -45,7 +45,12 @@ impl Ack {
     ) -> Result<Self, DecodeError> {
         let mut ack = Self::new(reader.packet_identifier()?, ReasonCode::Success);
         if version == ProtocolVersion::V5_0 && !reader.is_empty() {
-            ack.reason_code = decode_reason_code(reader, packet_type, sender)?;
+            ack.reason_code = match (packet_type, sender) {
+                (PacketType::Puback | PacketType::Pubrec, Role::Server) => {
+                    any_reason_code(reader.u8()?)
+                }
+                _ => decode_reason_code(reader, packet_type, sender)?,
+            };
             if !reader.is_empty() {
                 ack.properties = property::decode(reader)?;
             }
@@ -60,6 +65,17 @@ impl Ack {
             encode_optional(self.reason_code, &self.properties, out);
         }
     }
+}
+
+/// The reason code of a server's PUBACK or PUBREC. Servers use codes of other packets too: mosquitto answers a message
+/// above `message_size_limit` with 0x95 (packet too large). That is about one message, and no reason to end the
+/// connection, on which others are in flight. A value that the standard does not define counts as 0x80 (unspecified
+/// error), or as success below that.
+fn any_reason_code(value: u8) -> ReasonCode {
+    ReasonCode::from_value(value).unwrap_or(match value {
+        0x80.. => ReasonCode::UnspecifiedError,
+        _ => ReasonCode::Success,
+    })
 }
 
 /// A reason code that the sender may put into this packet.
@@ -87,5 +103,33 @@ pub(crate) fn encode_optional<'a>(
     out.put_u8(reason_code.value());
     if !no_properties {
         property::encode(properties, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoder, Packet};
+
+    #[test]
+    fn a_server_may_reject_a_message_with_any_code() {
+        for first in [0x40, 0x50] {
+            for (value, expected) in [
+                (0x00, ReasonCode::Success),
+                (0x10, ReasonCode::NoMatchingSubscribers),
+                (0x42, ReasonCode::Success),
+                (0x92, ReasonCode::PacketIdentifierNotFound),
+                (0x95, ReasonCode::PacketTooLarge),
+                (0xC3, ReasonCode::UnspecifiedError),
+            ] {
+                let bytes = [first, 3, 0, 1, value];
+                let mut decoder = Decoder::client(ProtocolVersion::V5_0, 100);
+                let ack = match decoder.decode(&mut &bytes[..]).unwrap().unwrap() {
+                    Packet::Puback(ack) | Packet::Pubrec(ack) => ack,
+                    packet => panic!("{packet:?}"),
+                };
+                assert_eq!(ack.reason_code, expected, "{value:#x}");
+            }
+        }
     }
 }
