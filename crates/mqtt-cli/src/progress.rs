@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     pub(crate) published: u64,
     /// Messages of QoS 1 and 2 that the broker has acknowledged.
     pub(crate) acknowledged: u64,
+    /// Messages that the broker has rejected, or would reject.
+    pub(crate) rejected: u64,
     /// When the line is due; `None` if there is none.
     next: Option<Instant>,
     start: Instant,
@@ -41,6 +43,7 @@ impl Progress {
         Self {
             published: 0,
             acknowledged: 0,
+            rejected: 0,
             next: shown.then(|| start + FIRST),
             start,
             is_shown: Cell::new(false),

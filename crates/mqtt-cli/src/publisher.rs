@@ -154,8 +154,12 @@ impl Publisher {
             let (failure, progress, outcome) =
                 (&mut self.failure, &mut self.progress, &self.plan.outcome);
             let wake = self.driver.turn(deadline, |_, event| {
-                if let Event::Delivered { .. } = event {
-                    progress.acknowledged += 1;
+                match &event {
+                    Event::Delivered { reason_code, .. } if reason_code.is_error() => {
+                        progress.rejected += 1;
+                    }
+                    Event::Delivered { .. } => progress.acknowledged += 1,
+                    _ => {}
                 }
                 if let Some(refused) = tell(&event, outcome) {
                     *failure = Some(refused);
@@ -168,6 +172,9 @@ impl Publisher {
                 Wake::Disconnected(error, wait) => {
                     let told = self.plan.outcome.tell_loss(error, wait, server);
                     told.map_err(|failure| self.with_unfinished(failure))?;
+                    for message in self.driver.take_rejected() {
+                        self.reject(&message, "the broker closed the connection");
+                    }
                 }
                 Wake::Found => self.plan.outcome.turn_to(server),
                 Wake::Deadline | Wake::Progress => {}
@@ -232,6 +239,7 @@ impl Publisher {
                 return Ok(interrupted.status);
             }
         }
+        self.tell_rejected();
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -239,15 +247,32 @@ impl Publisher {
         Ok(Status::Success)
     }
 
+    /// Says how many of several messages the broker has rejected.
+    fn tell_rejected(&self) {
+        let Progress {
+            published,
+            rejected,
+            ..
+        } = self.progress;
+        if rejected > 0 && published > 1 {
+            let text = format!("{rejected} of {published} messages were rejected.");
+            self.plan.outcome.warn(&text);
+        }
+    }
+
     fn tell_interrupted(&self, unfinished: usize, lost: usize) {
         let Progress {
             published,
             acknowledged,
+            rejected,
             ..
         } = self.progress;
         let mut text = format!("Interrupted: {published} messages were sent");
         if self.plan.qos > QoS::AtMostOnce {
             text += &format!(", {acknowledged} acknowledged, {unfinished} not");
+        }
+        if rejected > 0 {
+            text += &format!(", {rejected} rejected");
         }
         if lost > 0 {
             text += &format!(", but {lost} bytes of them did not leave");
@@ -301,6 +326,10 @@ impl Publisher {
                     self.held = Some(message);
                     return;
                 }
+                Err(PublishError::Encode(error)) if self.lines.is_some() => {
+                    self.progress.published += 1;
+                    self.reject(&message, &error.to_string());
+                }
                 Err(error) => {
                     // What was sent before is finished all the same.
                     self.failure = Some(self.plan.outcome.failure(error.into()));
@@ -309,6 +338,16 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    /// A line is too large for the broker. The lines after it are sent nevertheless.
+    fn reject(&mut self, message: &Message, why: &str) {
+        self.progress.rejected += 1;
+        let size = message.payload.len();
+        let text = format!("A message of {size} bytes is too large for the broker: {why}.");
+        self.plan.outcome.warn(&text);
+        let status = Status::of_reason(ReasonCode::PacketTooLarge);
+        self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }
 
     fn has_room(&mut self, has_flushed: &mut bool) -> bool {

@@ -18,6 +18,9 @@ use crate::publisher::Plan;
 /// How long `-l` tries to get a lost connection back.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
+/// Connections that a broker may close in a row because of the same line.
+const MAXIMUM_LOSSES: u32 = 3;
+
 /// What was typed.
 #[derive(Debug)]
 struct Settings {
@@ -143,7 +146,9 @@ impl TryFrom<Settings> for Plan {
             Some(Content::Lines) => Reconnect::For(RECONNECT_FOR),
             _ => Reconnect::Never,
         };
-        let options = connection.client_options("rpub", reconnect)?;
+        let mut options = connection.client_options("rpub", reconnect)?;
+        // One line that the broker does not accept must not keep the others.
+        options.maximum_losses = Some(MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
         let (Some(topic_name), Some(content)) = (topic, content) else {
             return Err(

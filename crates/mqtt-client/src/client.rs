@@ -203,6 +203,9 @@ impl Client {
         })?;
         if let Wake::Disconnected(..) = wake {
             self.inbox.connection_lost(self.has_session);
+            if !self.driver.take_rejected().is_empty() {
+                self.inbox.refused = Some(ReasonCode::PacketTooLarge);
+            }
         }
         Ok(wake)
     }

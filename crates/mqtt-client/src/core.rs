@@ -4,13 +4,15 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connack, Connect, Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode,
+    Connack, Connect, Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode,
 };
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 
+use crate::oversized::Oversized;
 use crate::servers::{self, Servers};
 use crate::{Backoff, ClientError, Options, Reconnect, Server};
 
@@ -47,6 +49,8 @@ pub struct ClientCore {
     /// The session may have expired at the server and been made anew by a CONNECT whose CONNACK was
     /// lost. Session Present would say nothing about the old one then, so the next CONNECT is clean.
     is_doubtful: bool,
+    /// Messages that may be larger than the server accepts.
+    oversized: Oversized,
 }
 
 /// A connection that lived as long, or on which a message came or was delivered, was a good one: the waits
@@ -79,6 +83,7 @@ impl ClientCore {
             session_expiry: None,
             expects_messages: false,
             is_doubtful: false,
+            oversized: Oversized::default(),
         }
     }
 
@@ -172,6 +177,9 @@ impl ClientCore {
                 }
                 Event::Unsubscribed(_) => self.was_answered = true,
                 Event::Delivered { .. } | Event::Message(_) => {
+                    if let Event::Delivered { .. } = &event {
+                        self.oversized.delivered();
+                    }
                     self.lost_since = None;
                     self.backoff.reset();
                     self.servers.was_good();
@@ -220,6 +228,14 @@ impl ClientCore {
             }
         }
         let was_accepted = self.connected_since.is_some();
+        let may_get_further = match &mut self.session {
+            Some(session) if was_accepted => {
+                let maximum_losses = self.options.maximum_losses;
+                self.oversized
+                    .connection_lost(session, &error, maximum_losses)
+            }
+            _ => false,
+        };
         let lived = self
             .connected_since
             .take()
@@ -240,7 +256,7 @@ impl ClientCore {
         }
         let of_round = std::mem::take(&mut self.round_may_pass) && is_about_server;
         let lost_since = *self.lost_since.get_or_insert(now);
-        if self.may_retry(&error, of_round, now - lost_since) {
+        if self.may_retry(&error, of_round || may_get_further, now - lost_since) {
             let wait = self.backoff.next(random);
             let left = self.end_of_attempts().map(|end| end - now);
             Ok((error, left.map_or(wait, |left| wait.min(left))))
@@ -279,9 +295,22 @@ impl ClientCore {
             return Err(PublishError::QuotaUsedUp);
         }
         match &mut self.connection {
-            Some(connection) => connection.publish(now, outgoing),
+            Some(connection) => {
+                let (message, qos) = (Arc::clone(&outgoing.message), outgoing.qos);
+                let result = connection.publish(now, outgoing);
+                if result.is_ok() {
+                    self.oversized.published(&message, qos);
+                }
+                result
+            }
             None => Err(PublishError::NotConnected),
         }
+    }
+
+    /// Takes the messages that were given up since the last call, because the server ends the connection when it gets
+    /// them. They are not resent.
+    pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+        self.oversized.take_rejected()
     }
 
     /// The application has taken a message over, perhaps after its connection was lost: then a

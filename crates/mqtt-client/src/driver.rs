@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
-use mqtt_codec::{Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode};
+use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode};
 use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
@@ -260,6 +260,11 @@ impl Driver {
         outgoing: Outgoing,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
         self.core.publish(Instant::now(), outgoing)
+    }
+
+    /// Takes the messages that were given up; see [`ClientCore::take_rejected`].
+    pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+        self.core.take_rejected()
     }
 
     /// Whether a message of QoS 1 or 2 can be sent now.

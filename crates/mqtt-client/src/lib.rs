@@ -47,6 +47,7 @@ mod driver;
 mod error;
 mod link;
 mod options;
+mod oversized;
 mod servers;
 
 pub use self::core::ClientCore;

@@ -44,6 +44,9 @@ pub struct Options {
     pub reconnect: Reconnect,
     /// Called with a line about the server that the user should know, for each connection that such a line is about.
     pub on_warning: Option<fn(&str)>,
+    /// After how many connections that were lost in a row with the same message in flight that message is given up,
+    /// because the server may close the connection when it gets it; `None`: never. See [`crate::Driver::take_rejected`].
+    pub maximum_losses: Option<u32>,
 }
 
 /// What happens when the connection gets lost. A server that refuses is not asked again.
@@ -82,6 +85,7 @@ impl Options {
             wait_for_server: Duration::ZERO,
             reconnect: Reconnect::Always,
             on_warning: None,
+            maximum_losses: None,
         }
     }
 

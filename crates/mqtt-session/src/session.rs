@@ -80,6 +80,11 @@ impl Session {
         self.sender.exchanges()
     }
 
+    /// The messages of [`Session::sent`] that the last connection has sent, oldest first.
+    pub fn sent_by_last_connection(&self) -> impl Iterator<Item = &Outgoing> {
+        self.sender.sent_by_last_connection()
+    }
+
     /// The identifiers that are held.
     pub fn held(&self) -> impl Iterator<Item = PacketIdentifier> {
         self.receiver.held_identifiers()

@@ -183,6 +183,15 @@ impl Sender {
         })
     }
 
+    /// Iterates over the messages that the connection has sent and the peer has not accepted, oldest first.
+    pub(crate) fn sent_by_last_connection(&self) -> impl Iterator<Item = &Outgoing> {
+        let sent = self.exchanges.iter().filter(|exchange| exchange.sent);
+        sent.filter_map(|exchange| match &exchange.state {
+            State::Published(outgoing) => Some(outgoing),
+            State::Released => None,
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.exchanges.len()
     }

@@ -1,0 +1,94 @@
+//! Messages that a broker rejects: the others are sent nevertheless.
+
+use tests::{Broker, FakeServer, Kind, Program, has_mosquitto};
+
+/// A broker that has not announced how large a packet may be answers or ends the connection. The lines after a line that
+/// is too large are sent nevertheless.
+#[test]
+fn lines_after_one_that_is_too_large_are_sent() {
+    for (kind, settings) in [
+        (Kind::Rbroker, "message_size_limit 1000"),
+        (Kind::Rbroker, "max_packet_size 1000"),
+        (Kind::Mosquitto, "message_size_limit 1000"),
+        (Kind::Mosquitto, "max_packet_size 1000"),
+    ] {
+        let test = "lines_after_one_that_is_too_large_are_sent";
+        if kind == Kind::Mosquitto && !has_mosquitto(test) {
+            continue;
+        }
+        for (version, qos) in [("311", 1), ("311", 2), ("5", 1), ("5", 2)] {
+            let what = format!("{kind:?} {settings} {version} QoS {qos}");
+            let broker = Broker::start_kind(kind, settings);
+            let subscriber = Program::new("rsub").args(&broker.options());
+            let subscriber = subscriber.args("-i s -t a -q 2 -C 4").start();
+            broker.wait_for_log("Sending SUBACK to s");
+            let publisher = Program::new("rpub").args(&broker.options());
+            // mosquitto discards a message of QoS 2 without PUBREL when a session ends with its connection.
+            let session = match (qos, version) {
+                (1, _) => "",
+                (_, "5") => "-c -i p -x 100",
+                _ => "-c -i p",
+            };
+            let publisher = publisher.args(session);
+            let publisher = publisher.args(&format!("-t a -l -V {version} -q {qos}"));
+            let large = "x".repeat(5000);
+            let finished = publisher.input(format!("1\n2\n{large}\n3\n4\n")).run();
+            let mut printed: Vec<_> = subscriber
+                .wait()
+                .success()
+                .text()
+                .lines()
+                .map(String::from)
+                .collect();
+            printed.dedup();
+            assert_eq!(printed, ["1", "2", "3", "4"], "{what}");
+            // In 3.1.1 a PUBACK or PUBREC cannot say that the message was rejected.
+            if settings.starts_with("message_size_limit") && version == "311" {
+                continue;
+            }
+            // 0x95, or 0x97 of rbroker's `message_size_limit`.
+            assert!([149, 151].contains(&finished.status), "{what} {finished:?}");
+            let count = "1 of 5 messages were rejected.";
+            assert!(finished.errors.contains(count), "{what} {finished:?}");
+        }
+    }
+}
+
+/// Servers use reason codes that the standard does not list for the packet; here 0x95 and, for the fifth line, a value
+/// that it does not define.
+#[test]
+fn a_message_that_is_rejected_with_an_unexpected_code_is_the_only_one() {
+    for qos in [1, 2] {
+        let (first, second) = if qos == 1 {
+            (0x40, None)
+        } else {
+            (0x50, Some(0x70))
+        };
+        let mut answers = Vec::new();
+        for (identifier, code) in [(1, 0), (2, 0x95), (3, 0), (4, 0), (5, 0xC3)] {
+            answers.push((9, vec![first, 3, 0, identifier, code]));
+            if let (Some(second), 0) = (second, code) {
+                answers.push((4, vec![second, 2, 0, identifier]));
+            }
+        }
+        // One message at a time, so that the server can follow a script.
+        let connack: (usize, Vec<u8>) = (18, vec![0x20, 6, 0, 0, 3, 0x21, 0, 1]);
+        let script: Vec<(usize, &[u8])> = std::iter::once(&connack)
+            .chain(&answers)
+            .map(|(count, bytes)| (*count, &bytes[..]))
+            .collect();
+        let server = FakeServer::start(&[&script], false);
+        let publisher = Program::new("rpub").args(&server.options());
+        let publisher = publisher.args(&format!("-V 5 -t a -l -q {qos}"));
+        let finished = publisher.input("1\n2\n3\n4\n5\n").run();
+        assert_eq!(finished.status, 128, "{finished:?}");
+        for text in [
+            "Publish 2 failed: Packet too large.",
+            "Publish 5 failed: Unspecified error.",
+            "2 of 5 messages were rejected.",
+        ] {
+            assert!(finished.errors.contains(text), "{finished:?}");
+        }
+        assert!(server.received()[0].ends_with(&[0xE0, 0]));
+    }
+}
