@@ -691,8 +691,8 @@ mod tests {
         let mut core = ClientCore::new(options, Some(Session::default()));
         let now = Instant::now();
         let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
-        let message = mqtt_codec::Message::new(mqtt_codec::TopicName::new("t").unwrap(), "x");
-        let outgoing = Outgoing::new(std::sync::Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
+        let message = Message::new(mqtt_codec::TopicName::new("t").unwrap(), "x");
+        let outgoing = Outgoing::new(Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
         let lost = || ClientError::Closed(CloseReason::ConnectionLost);
         let accepted = [0x20, 2, 1, 0];
         core.handle_reached(now).unwrap();

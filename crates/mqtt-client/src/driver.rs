@@ -56,8 +56,6 @@ pub struct Driver {
     is_closed: bool,
     /// Why nothing more can be read, if TLS and the like say so.
     transport_error: Option<io::Error>,
-    /// The server has closed its side, perhaps while the stream came up.
-    peer_closed: bool,
     /// What the server is to be told at the very end; a courtesy.
     farewell: Vec<u8>,
     /// The stream that it goes to.
@@ -106,7 +104,6 @@ impl Driver {
             unwritable: false,
             is_closed: false,
             transport_error: None,
-            peer_closed: false,
             farewell: Vec::new(),
             ending: None,
             sources: 0,
@@ -375,9 +372,6 @@ impl Driver {
             let Link::Up(stream) = &mut self.link else {
                 return;
             };
-            if std::mem::take(&mut self.peer_closed) {
-                stream.expect_end();
-            }
             let wait = match self.buffer.fill(stream) {
                 Ok(ReadStatus::Closed) | Err(_) => return,
                 Ok(ReadStatus::More) => Duration::ZERO,
@@ -464,8 +458,7 @@ impl Driver {
         self.watched_ended |= of_watched.any(|event| event.is_error() || event.is_write_closed());
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
             // Some events come only once, also while the stream comes up.
-            self.peer_closed |= event.is_read_closed() || event.is_error();
-            self.readable |= event.is_readable() || self.peer_closed;
+            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         }
         Ok(())
     }
@@ -484,9 +477,6 @@ impl Driver {
         let Link::Up(stream) = &mut self.link else {
             return;
         };
-        if std::mem::take(&mut self.peer_closed) {
-            stream.expect_end();
-        }
         match self.buffer.fill(stream) {
             Ok(ReadStatus::More) => {}
             Ok(ReadStatus::Drained) if !self.unwritable => self.readable = false,
@@ -523,7 +513,6 @@ impl Driver {
         // What explains the end is behind acknowledgements of this turn, which the program has not
         // made true yet: it leaves when the program is done.
         self.farewell = self.core.output().to_vec();
-        self.peer_closed = false;
         let mut random = [0; 4];
         let _ = getrandom::fill(&mut random); // without it the waits are only less spread
         let now = Instant::now();

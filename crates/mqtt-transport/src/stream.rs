@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
 
-use mio::event::{Event, Source};
+use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
 use crate::layer::Layers;
@@ -33,8 +33,6 @@ const MAXIMUM_DOWN: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
-    /// The peer has closed its side; what it sent before may still be there to read.
-    peer_closed: bool,
     /// TLS and the like; none for plain bytes, which then cost nothing more.
     layers: Option<Box<Layers>>,
     /// Of how many more writes the answers are acknowledged at once.
@@ -63,7 +61,6 @@ impl Stream {
     pub(crate) fn new(socket: Socket) -> Self {
         Self {
             socket,
-            peer_closed: false,
             layers: None,
             hurried_writes: 0,
             failure: None,
@@ -96,16 +93,6 @@ impl Stream {
     pub fn with_layers(self, layers: Layers) -> Self {
         let layers = (!layers.is_empty()).then(|| Box::new(layers));
         Self { layers, ..self }
-    }
-
-    /// Readiness came. To be called with each event, as some of them come only once.
-    pub fn handle_event(&mut self, event: &Event) {
-        self.peer_closed |= event.is_read_closed() || event.is_error();
-    }
-
-    /// The peer has closed its side: a short read is not taken for all there is.
-    pub fn expect_end(&mut self) {
-        self.peer_closed = true;
     }
 
     /// Goes on with the handshakes of the layers, as far as possible without waiting; says whether bytes
@@ -330,23 +317,24 @@ impl Stream {
         Ok(status)
     }
 
+    /// Reads until `buffer` is full, or until the system says that the socket is empty. A short read does not say that:
+    /// some systems report readiness again only after `WouldBlock`.
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
-        loop {
-            return match self.socket.read(buffer) {
-                Ok(0) => Ok((0, ReadStatus::Closed)),
-                Ok(count) if count == buffer.len() => Ok((count, ReadStatus::More)),
-                Ok(count) if self.peer_closed => Ok((count, ReadStatus::More)),
-                // A short read means that the socket is empty: no second call to find that out.
-                Ok(count) => Ok((count, ReadStatus::Drained)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+        let mut count = 0;
+        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            match self.socket.read(rest) {
+                Ok(0) if count == 0 => return Ok((0, ReadStatus::Closed)),
+                Ok(0) => break, // the next call finds the end again
+                Ok(read) => count += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // Not closed after all: the event was of an address that was tried before.
-                    self.peer_closed = false;
-                    Ok((0, ReadStatus::Drained))
+                    return Ok((count, ReadStatus::Drained));
                 }
-                Err(error) => Err(error),
-            };
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break, // the bytes come first; the next call finds that the connection is over
+            }
         }
+        Ok((count, ReadStatus::More))
     }
 
     fn write_socket(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -415,6 +403,34 @@ mod tests {
             server.write_all(b"!").unwrap();
             client.read(&mut [0]).unwrap();
         }
+    }
+
+    /// Without readiness in between, as some systems report the end only after `WouldBlock`.
+    #[test]
+    fn a_short_read_is_not_taken_for_an_empty_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        peer.write_all(b"abc").unwrap();
+        drop(peer);
+        // The end is there once a read of another handle finds it.
+        let seen = socket.try_clone().unwrap();
+        while seen.peek(&mut [0; 4]).unwrap() < 3 {
+            std::thread::yield_now();
+        }
+        socket.set_nonblocking(true).unwrap();
+        let mut stream = Stream::new(Socket::Tcp(mio::net::TcpStream::from_std(socket)));
+        let mut buffer = [0; 100];
+        let mut all = Vec::new();
+        let status = loop {
+            let (count, status) = stream.read(&mut buffer).unwrap();
+            all.extend(&buffer[..count]);
+            match status {
+                ReadStatus::More => {}
+                status => break status,
+            }
+        };
+        assert_eq!((&all[..], status), (&b"abc"[..], ReadStatus::Closed));
     }
 
     #[test]

@@ -102,7 +102,6 @@ impl Server {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        peer.stream.handle_event(event);
         peer.is_read_closed |= event.is_read_closed() || event.is_error();
         let has_input = event.is_readable() || event.is_read_closed() || event.is_error();
         if event.is_writable() {
