@@ -254,10 +254,12 @@ impl Connection {
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
         self.note_written_requests(now, count);
+        let waits = !self.output.pending().is_empty();
+        self.keep_alive.bytes_left(now, count, waits);
         if self.state == State::Connected {
             self.repeat(now); // what had no room in the output before
         }
-        if self.ping_unwritten > 0 {
+        if self.ping_unwritten > 0 && count > 0 {
             // A PINGREQ behind a large packet: its answer is awaited from when it has left.
             self.ping_unwritten = self.ping_unwritten.saturating_sub(count);
             self.keep_alive.ping_left(now);

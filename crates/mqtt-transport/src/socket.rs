@@ -17,6 +17,10 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
+/// The number of unsent bytes that the system takes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 16 * 1024;
+
 /// Does the same with either.
 macro_rules! with {
     ($self:expr, $socket:ident => $do:expr) => {
@@ -45,6 +49,16 @@ impl Socket {
         if let Self::Tcp(socket) = self {
             // Only slower without it.
             let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+        }
+    }
+
+    /// Limits the bytes that the system takes and has not sent yet, where it can do that. Bytes that were sent and are
+    /// not acknowledged do not count, so that a fast link is as fast as before.
+    pub(crate) fn limit_unsent(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Self::Tcp(socket) = self {
+            // Without it only a slow link is judged less well.
+            let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT);
         }
     }
 

@@ -26,8 +26,9 @@ const MAXIMUM_HANDSHAKE: usize = 1024 * 1024;
 /// acknowledgements may go with what is sent anyway.
 const DIALOGUE: u8 = 8;
 
-/// While so much waits below the layers no more is taken.
-const MAXIMUM_DOWN: usize = 64 * 1024;
+/// While so much waits below the layers no more is taken: the owner of the stream sees how fast bytes leave only as long
+/// as they wait above.
+const MAXIMUM_DOWN: usize = CHUNK;
 
 /// A byte stream to the peer. Non-blocking; a mio [`Source`].
 #[derive(Debug)]
@@ -81,8 +82,10 @@ impl Stream {
         Ok(stream)
     }
 
-    /// One to a server, which begins as a dialogue.
+    /// One to a server, which begins as a dialogue. The system holds few unsent bytes for it, so that its owner sees how
+    /// fast they leave: the answer to a ping behind them takes as much longer.
     pub(crate) fn with_server(self) -> Self {
+        self.socket.limit_unsent();
         Self {
             hurried_writes: DIALOGUE,
             ..self
