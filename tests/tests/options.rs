@@ -206,7 +206,7 @@ fn rbroker_refuses_what_it_cannot_do() {
     .unwrap();
     let finished = Program::new("rbroker").arg("-c").arg(&file).run();
     let expected = format!(
-        "Error: Invalid 'allow_anonymous' value (perhaps). Error found at {}:3.\n",
+        "Error: Invalid 'allow_anonymous' value (perhaps): expected true, false, 1 or 0. Error found at {}:3.\n",
         file.display()
     );
     assert_eq!((finished.status, finished.errors), (3, expected));
