@@ -50,7 +50,8 @@ fn a_refusal_that_is_about_the_client_is_not_taken_elsewhere() {
 
 #[test]
 fn all_hosts_are_named_when_none_can_be_reached() {
-    let port = FakeServer::start(&[], true).address.port();
+    // A port that was free a moment ago may be that of another test's server now. Nobody serves tcpmux.
+    let port = 1;
     let finished = Program::new("rpub")
         .args(&format!("-h 127.0.0.1 -h {OTHER} -p {port} -t a -m x"))
         .run();
