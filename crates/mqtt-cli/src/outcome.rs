@@ -268,7 +268,7 @@ fn transport(error: &io::Error, target: &Target) -> String {
         };
     }
     if source.is::<TlsError>() || source.is::<TlsSetupError>() {
-        return of_tls(source);
+        return of_tls(&source);
     }
     format!("Unable to connect. With {server}: {source}.")
 }
