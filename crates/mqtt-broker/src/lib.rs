@@ -77,7 +77,7 @@ pub use rules::check;
 pub use server::{LogFeed, LogKind, MemoryGauge, Server, ServerError};
 pub use settings::{
     Backlog, ControlSocket, Limits, ListenerLimits, ListenerSettings, LogDestination, LogSettings,
-    LogTypes, SecuritySettings, Settings, SettingsError,
+    LogTypes, SecuritySettings, Settings, SettingsError, closest_name,
 };
 pub use statistics::Value;
 pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};

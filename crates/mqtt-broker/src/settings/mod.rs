@@ -4,11 +4,14 @@
 //! What cannot be done is refused with its place, not passed over: a line that has no effect could be the
 //! one that protects something.
 
+mod closest_name;
 mod directives;
 mod reader;
 mod refused;
 #[cfg(test)]
 mod tests;
+
+pub use closest_name::closest_name;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

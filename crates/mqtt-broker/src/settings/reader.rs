@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mqtt_session::Printable;
 use mqtt_transport::TlsServerOptions;
 
+use super::closest_name::closest_name;
 use super::directives::{DIRECTIVES, Line};
 use super::refused::instead;
 use super::{ListenerSettings, Settings, SettingsError};
@@ -110,7 +111,7 @@ impl Reader {
         let Some(directive) = DIRECTIVES.iter().find(|directive| directive.name == name) else {
             return Err(match instead(name) {
                 Some(instead) => format!("'{name}' is not supported by this broker: {instead}"),
-                None => format!("Unknown configuration variable '{name}'."),
+                None => unknown(name),
             });
         };
         if line.rest.is_empty() {
@@ -201,6 +202,16 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the error for a name that mosquitto does not know either, with the directive that may have been meant.
+fn unknown(name: &str) -> String {
+    let error = format!("Unknown configuration variable '{name}'.");
+    let known = DIRECTIVES.iter().map(|directive| directive.name);
+    match closest_name(name, known) {
+        Some(known) => format!("{error} Did you mean '{known}'?"),
+        None => error,
     }
 }
 
