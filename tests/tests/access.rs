@@ -116,7 +116,7 @@ fn password_files_are_made_changed_and_converted() {
     assert!(read().starts_with("# plain\nme:$7$"), "{}", read());
     publish(&guarded(&file, ""), "-u me -P secret").success();
     let missing = Program::new("rbroker").args("passwd").run();
-    let words = "Error: the following required arguments were not provided: <file> <user>\n\
+    let words = "Error: the following required arguments were not provided: <FILE> <USER>\n\
                  Use 'rbroker passwd --help' to see usage.\n";
     assert_eq!((missing.status, missing.errors.as_str()), (1, words));
     let wrong = passwd(&["-b"], &file, &["a:b", "c"]).run();

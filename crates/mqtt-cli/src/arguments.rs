@@ -1,5 +1,5 @@
 //! From words to settings: the options of a program are a table, and each option says what it does to
-//! the settings. clap takes the words apart and prints the help; the options are applied in the order
+//! the settings. clap takes the words apart; the options are applied in the order
 //! in which they were typed, those of the options file first, as the mosquitto tools do it.
 
 use std::ffi::{OsStr, OsString};
@@ -11,14 +11,14 @@ use mqtt_client::session::Printable;
 
 use crate::called_name;
 use crate::exit::Failure;
+use crate::help::{Extent, Help};
 use crate::options_file::{self, Line};
 use crate::standard;
 
 /// A program, as far as its command line goes.
 pub(crate) struct Program<S> {
     pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) after_help: &'static str,
+    pub(crate) help: Help,
     /// What is done to the settings after its options file, if it reads one.
     pub(crate) after_options_file: Option<fn(&mut S)>,
     /// Under their headings.
@@ -32,6 +32,10 @@ pub(crate) struct CommandOption<S> {
     long: &'static str,
     /// What the value is called in messages; empty for an option without value.
     noun: &'static str,
+    /// The name of the value in the help; by default the noun.
+    value_name: Option<&'static str>,
+    /// Set for an option that `--help` prints. The others are printed by `--help-all` only.
+    is_common: bool,
     help: &'static str,
     apply: Apply<S>,
 }
@@ -65,6 +69,8 @@ pub(crate) fn flag<S>(
         short,
         long,
         noun: "",
+        value_name: None,
+        is_common: false,
         help,
         apply: Apply::Flag(apply),
     }
@@ -82,6 +88,8 @@ pub(crate) fn value<S>(
         short,
         long,
         noun,
+        value_name: None,
+        is_common: false,
         help,
         apply: Apply::Value(apply),
     }
@@ -96,6 +104,8 @@ pub(crate) fn property<S>(
         short: "-D",
         long: "--property",
         noun: "command name value",
+        value_name: None,
+        is_common: false,
         help,
         apply: Apply::Property(apply),
     }
@@ -112,17 +122,19 @@ pub(crate) fn optional<S>(
         short: "",
         long,
         noun,
+        value_name: None,
+        is_common: false,
         help,
         apply: Apply::Optional(apply),
     }
 }
 
-/// `--help` and `--version`, where `-h` is a host.
+/// Returns `--help`, `--help-all` and `--version`, for programs where `-h` is a host.
 pub(crate) fn told<S>() -> Vec<CommandOption<S>> {
     told_by("")
 }
 
-/// The same, where `-h` is help.
+/// Returns the same options for a program where `-h` prints the help.
 pub(crate) fn told_with_short_help<S>() -> Vec<CommandOption<S>> {
     told_by("-h")
 }
@@ -132,16 +144,39 @@ fn told_by<S>(short: &'static str) -> Vec<CommandOption<S>> {
         short,
         long,
         noun: "",
+        value_name: None,
+        is_common: true,
         help,
         apply: Apply::Told(action),
     };
+    let all = "Print all options and the exit statuses";
     vec![
-        option(short, "--help", "Print help", ArgAction::Help),
-        option("", "--version", "Print version", ArgAction::Version),
+        option(short, "--help", "Print the common options", ArgAction::Help),
+        option("", HELP_ALL, all, ArgAction::Help),
+        option("", "--version", "Print the version", ArgAction::Version),
     ]
 }
 
+/// The option that prints everything.
+const HELP_ALL: &str = "--help-all";
+
 impl<S> CommandOption<S> {
+    /// Lets `--help` print the option too.
+    pub(crate) fn common(self) -> Self {
+        Self {
+            is_common: true,
+            ..self
+        }
+    }
+
+    /// Names the value in the help, where the noun of mosquitto's messages would not explain it.
+    pub(crate) fn with_value_name(self, name: &'static str) -> Self {
+        Self {
+            value_name: Some(name),
+            ..self
+        }
+    }
+
     fn id(&self) -> &'static str {
         if self.long.is_empty() {
             self.short
@@ -166,7 +201,10 @@ impl<S> CommandOption<S> {
     }
 
     fn arg(&self, heading: &'static str) -> Arg {
-        let mut arg = Arg::new(self.id()).help(self.help).help_heading(heading);
+        let mut arg = Arg::new(self.id())
+            .help(self.help)
+            .help_heading(heading)
+            .hide_short_help(!self.is_common);
         if let Some(short) = self.short.chars().nth(1) {
             arg = arg.short(short);
         }
@@ -174,10 +212,11 @@ impl<S> CommandOption<S> {
             arg = arg.long(long);
         }
         let with_value = |arg: Arg| {
+            let noun = || self.noun.to_uppercase().replace(' ', "_");
             arg.action(ArgAction::Append)
                 .allow_hyphen_values(true)
                 .value_parser(clap::value_parser!(OsString))
-                .value_name(self.noun.to_uppercase().replace(' ', "_"))
+                .value_name(self.value_name.map_or_else(noun, Into::into))
         };
         match &self.apply {
             // Each one is remembered, with its place.
@@ -220,7 +259,7 @@ impl<S: Default> Program<S> {
             Ok(matches) => matches,
             Err(error) if is_told(&error) => {
                 // A reader that has seen enough is no failure.
-                let _ = standard::print(&error.render().to_string());
+                let _ = standard::print(&self.told_text(&error, &command, arguments));
                 return Ok(Parsed::Told);
             }
             Err(error) => return Err(self.failure(&error)),
@@ -234,6 +273,19 @@ impl<S: Default> Program<S> {
         }
         self.apply(&mut settings, &matches)?;
         Ok(Parsed::Run(settings))
+    }
+
+    /// Returns the help or the version, as the error that clap reports for these options asks for.
+    fn told_text(&self, error: &clap::Error, command: &Command, arguments: &[OsString]) -> String {
+        if error.kind() == ErrorKind::DisplayVersion {
+            return error.render().to_string();
+        }
+        // clap does not report which of the options it was.
+        let extent = match arguments.iter().any(|word| word == HELP_ALL) {
+            true => Extent::All,
+            false => Extent::Common,
+        };
+        self.help.text(command, extent)
     }
 
     fn apply_lines(
@@ -252,14 +304,12 @@ impl<S: Default> Program<S> {
         Ok(())
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let options = self
             .options
             .iter()
             .flat_map(|(heading, options)| options.iter().map(move |option| option.arg(heading)));
         Command::new(self.name)
-            .about(self.about)
-            .after_help(self.after_help)
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
             .disable_version_flag(true)
@@ -475,8 +525,13 @@ mod tests {
     fn program() -> Program<Log> {
         Program {
             name: "test",
-            about: "",
-            after_help: "",
+            help: Help {
+                about: "",
+                usage: &[],
+                subcommands: &[],
+                examples: &[],
+                notes: &[],
+            },
             after_options_file: Some(|_| {}),
             options: vec![(
                 "Options",

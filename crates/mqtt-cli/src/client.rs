@@ -2,43 +2,72 @@
 
 use std::ffi::OsString;
 
-use crate::arguments::{CommandOption, Parsed, Program, told};
+use crate::arguments::{Parsed, Program, told};
 use crate::exit::Failure;
+use crate::help::{Body, Section};
 use crate::options::{
-    ClientSettings, connection_options, property_option, transport_options, will_options,
+    ClientSettings, Group, connection_options, diagnostic_options, network_options,
+    options_file_option, property_option, tls_options, will_options,
 };
 
-/// What `--help` of the client programs says about the exit status.
-pub(crate) const STATUSES: &str = "\
-Exit status:
-  0              all was done; or ended by SIGINT or SIGTERM (rsub, rrr)
-  1              wrong options, a file that cannot be read, a broker that cannot be reached, or
-                 standard output that cannot be written
-  1 to 5         the broker refused the connection: return code of MQTT 3.1 and 3.1.1
-  2              the broker broke the rules of the protocol
-  4              the broker ended the connection
-  7              the connection was lost
-  19             the broker did not answer a ping
-  27             the time of -W is over
-  128 and above  the broker refused the connection, all subscriptions or a message: reason code
-  130, 143       ended by SIGINT or SIGTERM before all was done
+/// The meaning of the exit statuses that the client programs share, below those of their own.
+pub(crate) const STATUSES: &[(&str, &str)] = &[
+    (
+        "1",
+        "A wrong option, an unreadable file, a broker that cannot be reached, or an error of \
+         standard output",
+    ),
+    (
+        "1 to 5",
+        "The broker rejected the connection: return code of MQTT 3.1 and 3.1.1",
+    ),
+    ("2", "The broker violated the protocol"),
+    ("4", "The broker closed the connection with DISCONNECT"),
+    (
+        "7",
+        "The connection was lost, or the broker does not accept such a message",
+    ),
+    ("19", "The broker did not answer a ping"),
+];
 
-Options are also read from a file, one on each line: -o FILE, or else rpub, rsub or rrr (then
-mosquitto_pub, mosquitto_sub or mosquitto_rr) in $XDG_CONFIG_HOME or ~/.config. Arguments win.";
+/// The meaning of the highest exit statuses that the client programs share.
+pub(crate) const REASON_CODES: &[(&str, &str)] = &[(
+    "128 and above",
+    "The broker rejected the connection, all subscriptions or a message: reason code of MQTT 5.0",
+)];
 
-/// Options under their heading.
-type Group<S> = (&'static str, Vec<CommandOption<S>>);
+/// The section about the form of values.
+pub(crate) const TIMES: Section = Section {
+    heading: "Times",
+    body: Body::Text("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m 30s."),
+};
 
-/// The groups of one program, and those of all.
+/// The section about options files.
+pub(crate) const OPTIONS_FILE: Section = Section {
+    heading: "Options file",
+    body: Body::Text(
+        "Options are also read from a file: one option on each line, then one space and its \
+         value. The file is that of -o. Without -o, it is the file in $XDG_CONFIG_HOME or ~/.config \
+         with the name of the program (rpub, rsub, rrr) or else of its counterpart \
+         (mosquitto_pub, mosquitto_sub, mosquitto_rr). The command line overrides the file.",
+    ),
+};
+
+/// Returns the groups of one program and those of all.
 pub(crate) fn with_shared_options<S: ClientSettings>(own: Vec<Group<S>>) -> Vec<Group<S>> {
-    let shared = [
-        ("Connection", connection_options()),
-        ("Properties", property_option()),
+    let mut groups = own;
+    groups.extend(connection_options());
+    groups.extend([
+        ("TLS", tls_options()),
+        ("WebSocket, proxy and network", network_options()),
         ("Will", will_options()),
-        ("Transport", transport_options()),
-        ("Help", told()),
-    ];
-    own.into_iter().chain(shared).collect()
+        ("MQTT 5.0 properties", property_option()),
+        ("Diagnostics", diagnostic_options()),
+    ]);
+    let mut general = options_file_option();
+    general.extend(told());
+    groups.push(("General", general));
+    groups
 }
 
 /// What was typed, and with `-d` the log is started. `None` if the help or the version was printed.

@@ -9,6 +9,7 @@ mod arguments;
 mod client;
 mod exit;
 mod format;
+mod help;
 mod input;
 mod logger;
 mod options;

@@ -9,6 +9,7 @@ use mqtt_codec::{ProtocolVersion, TopicName};
 use crate::arguments::{CommandOption, Program, duration, flag, number, value};
 use crate::client;
 use crate::exit::{Failure, Status};
+use crate::help::{Body, Help, Section};
 use crate::logger;
 use crate::options::{
     ClientSettings, ConnectionSettings, Content, MessageSettings, message_options, topic_name,
@@ -23,7 +24,7 @@ const MAXIMUM_LOSSES: u32 = 3;
 
 /// What was typed.
 #[derive(Debug)]
-struct Settings {
+pub(crate) struct Settings {
     connection: ConnectionSettings,
     message: MessageSettings,
     retain: bool,
@@ -34,7 +35,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connection: ConnectionSettings::new(ProtocolVersion::V3_1_1),
+            connection: ConnectionSettings::new(Self::VERSION),
             message: MessageSettings::default(),
             retain: false,
             repeat: 1,
@@ -44,6 +45,8 @@ impl Default for Settings {
 }
 
 impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
+
     fn connection(&mut self) -> &mut ConnectionSettings {
         &mut self.connection
     }
@@ -71,20 +74,67 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     }
 }
 
-fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<Settings> {
     Program {
         name: "rpub",
-        about: "Publish MQTT messages: one, or one for each line of standard input",
-        after_help: client::STATUSES,
+        help: HELP,
         after_options_file: Some(client::end_options_file),
-        options: client::with_shared_options(vec![
-            ("What to publish", publishing_options()),
-            ("Message", message_options()),
-        ]),
+        options: client::with_shared_options(vec![("Message", message())]),
     }
 }
 
-fn publishing_options() -> Vec<CommandOption<Settings>> {
+const HELP: Help = Help {
+    about: "Publish MQTT messages",
+    usage: &["rpub [OPTIONS] -t TOPIC (-m MESSAGE | -f FILE | -s | -l | -n)"],
+    subcommands: &[],
+    examples: &[
+        (
+            "Publish a message to the broker on this machine",
+            "rpub -t room/temperature -m 21.5",
+        ),
+        (
+            "Publish with QoS 1 over TLS, and let the broker retain the message",
+            "rpub -h broker.example.org -p 8883 -u me -t door -m open -q 1 -r",
+        ),
+        ("Delete a retained message", "rpub -t door -r -n"),
+        (
+            "Publish each line of a log as a message",
+            "tail -f app.log | rpub -t log/app -l",
+        ),
+        (
+            "Show the packets of QoS 2",
+            "rpub -t room/temperature -m 21.5 -q 2 --trace",
+        ),
+    ],
+    notes: &[
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "Every message was published, and acknowledged with QoS 1 and 2",
+                )],
+                client::STATUSES,
+                client::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rpub before every message was published",
+                )],
+            ]),
+        },
+        client::TIMES,
+        client::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the message.
+fn message() -> Vec<CommandOption<Settings>> {
+    let parts = [topic_option(), message_options(), publishing_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the option of the topic.
+fn topic_option() -> Vec<CommandOption<Settings>> {
     vec![
         value(
             "-t",
@@ -92,28 +142,37 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "topic",
             "Topic to publish to",
             |s: &mut Settings, v| s.add_topic(v),
-        ),
+        )
+        .common(),
+    ]
+}
+
+/// Returns the options of the message that only rpub has.
+fn publishing_options() -> Vec<CommandOption<Settings>> {
+    vec![
         flag(
             "-l",
             "--stdin-line",
-            "Send each line of standard input as a message",
+            "Publish each line of standard input as a message",
             |s: &mut Settings| {
                 s.message.add_lines();
             },
-        ),
+        )
+        .common(),
         flag(
             "-r",
             "--retain",
-            "Let the broker keep the message for later subscribers",
+            "Retain the message for later subscribers",
             |s: &mut Settings| {
                 s.retain = true;
             },
-        ),
+        )
+        .common(),
         value(
             "",
             "--repeat",
             "count",
-            "Publish the message so many times",
+            "Publish the message this many times [default: 1]",
             |s: &mut Settings, v| {
                 let invalid = || Failure::usage("--repeat argument must be >0.");
                 s.repeat = number(v).filter(|count| *count > 0).ok_or_else(invalid)?;
@@ -124,14 +183,15 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "",
             "--repeat-delay",
             "time",
-            "Seconds between the end of one and the start of the next",
+            "Wait this time between two messages of --repeat [default: 0]",
             |s: &mut Settings, v| {
                 let delay = duration(v);
                 let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
                 s.delay = delay.ok_or_else(invalid)?;
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("TIME"),
     ]
 }
 

@@ -10,17 +10,18 @@ use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, 
 use crate::arguments::{CommandOption, Program, flag, value};
 use crate::client;
 use crate::exit::{Failure, Status};
+use crate::help::{Body, Help, Section};
 use crate::logger;
 use crate::options::{
-    ClientSettings, ConnectionSettings, Content, MessageSettings, OutputSettings, message_options,
-    output_options, topic_name,
+    ClientSettings, ConnectionSettings, Content, FORMATS, MessageSettings, OutputSettings,
+    ending_options, message_options, output_options, retained_options, topic_name,
 };
 use crate::printer::Printing;
 use crate::subscriber::{Plan, Request};
 
 /// What was typed.
 #[derive(Debug)]
-struct Settings {
+pub(crate) struct Settings {
     connection: ConnectionSettings,
     message: MessageSettings,
     output: OutputSettings,
@@ -31,7 +32,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connection: ConnectionSettings::new(ProtocolVersion::V5_0),
+            connection: ConnectionSettings::new(Self::VERSION),
             message: MessageSettings::default(),
             output: OutputSettings::default(),
             response_topic: None,
@@ -41,6 +42,8 @@ impl Default for Settings {
 }
 
 impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V5_0;
+
     fn connection(&mut self) -> &mut ConnectionSettings {
         &mut self.connection
     }
@@ -74,47 +77,115 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     }
 }
 
-fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<Settings> {
     Program {
         name: "rrr",
-        about: "Publish an MQTT request, and print the response",
-        after_help: client::STATUSES,
+        help: HELP,
         after_options_file: Some(client::end_options_file),
         options: client::with_shared_options(vec![
-            ("Request and response", request_options()),
-            ("What to publish", message_options()),
-            ("What to print", output_options()),
+            ("Request", request_options()),
+            ("Ending", ending_options()),
+            ("Output", output()),
+            ("Retained messages", retained_options()),
         ]),
     }
 }
 
+const HELP: Help = Help {
+    about: "Publish an MQTT request and print the response",
+    usage: &["rrr [OPTIONS] -t TOPIC -e TOPIC (-m MESSAGE | -f FILE | -s | -n)"],
+    subcommands: &[],
+    examples: &[
+        (
+            "Ask a service, and fail if it does not answer within five seconds",
+            "rrr -t time/request -e time/response/me -m now -W 5",
+        ),
+        (
+            "Print how long the answer took",
+            "rrr -t time/request -e time/response/me -m now --latency",
+        ),
+        (
+            "Send a file, and print the response with its properties as JSON",
+            "rrr -t convert -e convert/me -f in.xml -F %j",
+        ),
+        (
+            "Show every packet of the exchange",
+            "rrr -t time/request -e time/response/me -m now --trace",
+        ),
+    ],
+    notes: &[
+        FORMATS,
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "The response was printed, or SIGINT or SIGTERM ended rrr after it was connected",
+                )],
+                client::STATUSES,
+                &[("27", "The time of -W is over")],
+                client::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rrr before it was connected",
+                )],
+            ]),
+        },
+        client::TIMES,
+        client::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the request.
 fn request_options() -> Vec<CommandOption<Settings>> {
+    let parts = [topic_options(), message_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the output.
+fn output() -> Vec<CommandOption<Settings>> {
+    let parts = [output_options(), latency_option()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options of the topics.
+fn topic_options() -> Vec<CommandOption<Settings>> {
     vec![
         value(
             "-t",
             "--topic",
             "topic",
-            "Topic that the request is published to",
+            "Topic of the request",
             |s: &mut Settings, v| s.add_topic(v),
-        ),
+        )
+        .common(),
         value(
             "-e",
             "",
             "response topic",
-            "Topic where the response is expected",
+            "Topic of the response; MQTT 5.0 sends it with the request",
             |s: &mut Settings, v| {
                 s.response_topic = Some(topic_name(v, "response", "-e")?);
                 Ok(())
             },
-        ),
+        )
+        .common()
+        .with_value_name("TOPIC"),
+    ]
+}
+
+/// Returns the option about the output that only rrr has.
+fn latency_option() -> Vec<CommandOption<Settings>> {
+    vec![
         flag(
             "",
             "--latency",
-            "Print the time from request to response",
+            "Print the time from the request to the response",
             |s: &mut Settings| {
                 s.shows_latency = true;
             },
-        ),
+        )
+        .common(),
     ]
 }
 

@@ -9,16 +9,18 @@ use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
 use crate::arguments::{CommandOption, Program, flag, number, value};
 use crate::client;
 use crate::exit::{Failure, Status};
+use crate::help::{Body, Help, Section};
 use crate::logger;
 use crate::options::{
-    ClientSettings, ConnectionSettings, OutputSettings, output_options, qos, shown, topic_filter,
+    ClientSettings, ConnectionSettings, FORMATS, OutputSettings, ending_options, output_options,
+    qos, retained_options, shown, topic_filter,
 };
 use crate::printer::Printing;
 use crate::subscriber::Plan;
 
 /// What was typed.
 #[derive(Debug)]
-struct Settings {
+pub(crate) struct Settings {
     connection: ConnectionSettings,
     output: OutputSettings,
     topics: Vec<TopicFilter>,
@@ -37,7 +39,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connection: ConnectionSettings::new(ProtocolVersion::V3_1_1),
+            connection: ConnectionSettings::new(Self::VERSION),
             output: OutputSettings::default(),
             topics: Vec::new(),
             unsubscribe: Vec::new(),
@@ -55,6 +57,8 @@ impl Default for Settings {
 }
 
 impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
+
     fn connection(&mut self) -> &mut ConnectionSettings {
         &mut self.connection
     }
@@ -82,58 +86,115 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     }
 }
 
-fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<Settings> {
     Program {
         name: "rsub",
-        about: "Print the messages of MQTT topics",
-        after_help: client::STATUSES,
+        help: HELP,
         after_options_file: Some(client::end_options_file),
         options: client::with_shared_options(vec![
-            ("What to subscribe to", subscribing_options()),
-            ("What to print", output_options()),
+            ("Subscription", subscribing_options()),
+            ("Ending", ending()),
+            ("Output", output()),
+            ("Retained messages", retained()),
         ]),
     }
 }
 
+const HELP: Help = Help {
+    about: "Subscribe to MQTT topics and print the messages",
+    usage: &["rsub [OPTIONS] (-t TOPIC_FILTER | -U TOPIC_FILTER)..."],
+    subcommands: &[],
+    examples: &[
+        (
+            "Print the messages of all topics below room, each with its topic",
+            "rsub -t 'room/#' -v",
+        ),
+        (
+            "Print one message, or fail after five seconds",
+            "rsub -t door -v -C 1 -W 5",
+        ),
+        (
+            "Keep a session, so that messages wait while rsub is away",
+            "rsub -c -i logger -q 1 -t 'log/+' >> log.txt",
+        ),
+        (
+            "Print each message as JSON, for jq",
+            "rsub -t 'room/#' -F %j | jq .payload",
+        ),
+        (
+            "Show every packet on the wire",
+            "rsub -t 'room/#' -v --trace",
+        ),
+    ],
+    notes: &[
+        FORMATS,
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "rsub ended as -C, -E or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
+                )],
+                client::STATUSES,
+                &[("27", "The time of -W is over")],
+                client::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rsub before it was connected",
+                )],
+            ]),
+        },
+        client::TIMES,
+        client::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the subscription.
 fn subscribing_options() -> Vec<CommandOption<Settings>> {
     vec![
         value(
             "-t",
             "--topic",
             "topic",
-            "Topic filter to subscribe to; may be repeated",
+            "Topic filter to subscribe to: + stands for one level, # for all further ones. Quote it: '#' starts a comment in the shell. May be repeated",
             |s: &mut Settings, v| s.add_topic(v),
-        ),
-        value(
-            "-T",
-            "--filter-out",
-            "topic filter",
-            "Topic filter of messages that are not printed; may be repeated",
-            |s: &mut Settings, v| {
-                s.filter_out.push(topic_filter(v, "filter", "-T")?);
-                Ok(())
-            },
-        ),
-        value(
-            "-U",
-            "--unsubscribe",
-            "unsubscribe topic",
-            "Topic filter to unsubscribe from; may be repeated",
-            |s: &mut Settings, v| {
-                s.unsubscribe.push(topic_filter(v, "unsubscribe", "-U")?);
-                Ok(())
-            },
-        ),
+        )
+        .common()
+        .with_value_name("TOPIC_FILTER"),
         value(
             "-q",
             "--qos",
             "QoS",
-            "QoS: 0 once or not at all, 1 once or more, 2 once [0]",
+            "Highest quality of service: 0 at most once, 1 at least once, 2 exactly once [default: 0]",
             |s: &mut Settings, v| {
                 s.qos = qos(v)?;
                 Ok(())
             },
-        ),
+        )
+        .common(),
+        value(
+            "-U",
+            "--unsubscribe",
+            "unsubscribe topic",
+            "Topic filter to unsubscribe from, for a session that -c resumes. May be repeated",
+            |s: &mut Settings, v| {
+                s.unsubscribe.push(topic_filter(v, "unsubscribe", "-U")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TOPIC_FILTER"),
+    ]
+}
+
+/// Returns the options about the end.
+fn ending() -> Vec<CommandOption<Settings>> {
+    let parts = [own_ending_options(), ending_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the end that only rsub has.
+fn own_ending_options() -> Vec<CommandOption<Settings>> {
+    vec![
         value(
             "-C",
             "",
@@ -144,19 +205,84 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
                 s.count = Some(number(v).filter(|count| *count > 0).ok_or_else(invalid)?);
                 Ok(())
             },
-        ),
+        )
+        .common(),
         flag(
             "-E",
             "",
-            "End when the broker has answered",
+            "End when the broker has answered the subscriptions",
             |s: &mut Settings| {
                 s.only_subscribe = true;
             },
         ),
+    ]
+}
+
+/// Returns the options about the output.
+fn output() -> Vec<CommandOption<Settings>> {
+    let parts = [output_options(), own_output_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the output that only rsub has.
+fn own_output_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-T",
+            "--filter-out",
+            "topic filter",
+            "Do not print messages of topics that match this filter. May be repeated",
+            |s: &mut Settings, v| {
+                s.filter_out.push(topic_filter(v, "filter", "-T")?);
+                Ok(())
+            },
+        ),
+        flag(
+            "-w",
+            "--watch",
+            "Keep one line of the terminal for each topic",
+            |s: &mut Settings| {
+                s.watch = true;
+            },
+        )
+        .common(),
+        value(
+            "",
+            "--random-filter",
+            "chance",
+            "Print only this percentage of the messages, 0.1 to 100",
+            |s: &mut Settings, v| {
+                let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
+                let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
+                s.chance = Some(chance.ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .with_value_name("PERCENT"),
+        flag(
+            "",
+            "--message-rate",
+            "Print the number of messages in each second instead of the messages",
+            |s: &mut Settings| {
+                s.message_rate = true;
+            },
+        ),
+    ]
+}
+
+/// Returns the options about retained messages.
+fn retained() -> Vec<CommandOption<Settings>> {
+    let parts = [retained_options(), own_retained_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about retained messages that only rsub has.
+fn own_retained_options() -> Vec<CommandOption<Settings>> {
+    vec![
         flag(
             "",
             "--retained-only",
-            "Print retained messages, and end at the first one that is not",
+            "Print retained messages only, and end at the first other message",
             |s: &mut Settings| {
                 s.retained_only = true;
             },
@@ -164,37 +290,9 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
         flag(
             "",
             "--remove-retained",
-            "Remove the retained messages that are printed from the broker",
+            "Remove each printed retained message from the broker",
             |s: &mut Settings| {
                 s.remove_retained = true;
-            },
-        ),
-        value(
-            "",
-            "--random-filter",
-            "chance",
-            "Per cent of the messages that are printed, 0.1 to 100",
-            |s: &mut Settings, v| {
-                let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
-                let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
-                s.chance = Some(chance.ok_or_else(invalid)?);
-                Ok(())
-            },
-        ),
-        flag(
-            "",
-            "--message-rate",
-            "Print the number of messages in each second, not the messages",
-            |s: &mut Settings| {
-                s.message_rate = true;
-            },
-        ),
-        flag(
-            "-w",
-            "--watch",
-            "Give each topic a row of the terminal; no effect on a file or pipe",
-            |s: &mut Settings| {
-                s.watch = true;
             },
         ),
     ]

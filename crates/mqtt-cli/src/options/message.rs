@@ -86,47 +86,58 @@ impl MessageSettings {
 /// The table. `-l` is rpub's alone.
 pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<S>> {
     vec![
-        value("-m", "--message", "message", "Payload", |s: &mut S, v| {
-            let payload = Bytes::copy_from_slice(v.as_encoded_bytes());
-            s.as_mut().sources.push(Source::Argument(payload));
-            Ok(())
-        }),
+        value(
+            "-m",
+            "--message",
+            "message",
+            "Publish this text",
+            |s: &mut S, v| {
+                let payload = Bytes::copy_from_slice(v.as_encoded_bytes());
+                s.as_mut().sources.push(Source::Argument(payload));
+                Ok(())
+            },
+        )
+        .common(),
         value(
             "-f",
             "--file",
             "file",
-            "Send a file as one message",
+            "Publish the content of this file",
             |s: &mut S, v| {
                 s.as_mut().sources.push(Source::File(v.into()));
                 Ok(())
             },
-        ),
+        )
+        .common(),
         flag(
             "-s",
             "--stdin-file",
-            "Send all of standard input as one message",
+            "Publish all of standard input as one message",
             |s: &mut S| {
                 s.as_mut().sources.push(Source::StandardInput);
             },
-        ),
+        )
+        .common(),
         flag(
             "-n",
             "--null-message",
-            "Send an empty message",
+            "Publish an empty message",
             |s: &mut S| {
                 s.as_mut().sources.push(Source::Nothing);
             },
-        ),
+        )
+        .common(),
         value(
             "-q",
             "--qos",
             "QoS",
-            "QoS: 0 once or not at all, 1 once or more, 2 once [0]",
+            "Quality of service: 0 at most once, 1 at least once, 2 exactly once [default: 0]",
             |s: &mut S, v| {
                 s.as_mut().qos = qos(v)?;
                 Ok(())
             },
-        ),
+        )
+        .common(),
     ]
 }
 

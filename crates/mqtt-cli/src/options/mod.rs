@@ -8,11 +8,16 @@ mod transport;
 mod url;
 mod will;
 
-pub(crate) use connection::{ClientSettings, ConnectionSettings, connection_options};
+pub(crate) use connection::{
+    ClientSettings, ConnectionSettings, connection_options, diagnostic_options,
+    options_file_option, tcp_options,
+};
 pub(crate) use message::{Content, MessageSettings, message_options, topic_name};
-pub(crate) use output::{OutputSettings, output_options};
+pub(crate) use output::{
+    FORMATS, OutputSettings, ending_options, output_options, retained_options,
+};
 pub(crate) use property::property_option;
-pub(crate) use transport::transport_options;
+pub(crate) use transport::{network_options, tls_options};
 pub(crate) use will::will_options;
 
 use std::ffi::OsStr;
@@ -20,8 +25,11 @@ use std::ffi::OsStr;
 use mqtt_client::session::Printable;
 use mqtt_codec::{QoS, TopicFilter};
 
-use crate::arguments::{number, plain_text};
+use crate::arguments::{CommandOption, number, plain_text};
 use crate::exit::Failure;
+
+/// The options that stand below one heading of the help.
+pub(crate) type Group<S> = (&'static str, Vec<CommandOption<S>>);
 
 /// 0, 1 or 2.
 pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {

@@ -8,6 +8,7 @@ use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
 use crate::arguments::{CommandOption, duration, flag, value};
 use crate::exit::Failure;
 use crate::format::{Format, Style};
+use crate::help::{Body, Section};
 
 use super::shown;
 
@@ -45,7 +46,7 @@ impl OutputSettings {
     }
 }
 
-/// The table.
+/// Returns the options about the form of the output.
 pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -55,15 +56,13 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
             |s: &mut S| {
                 s.as_mut().verbose = true;
             },
-        ),
-        flag("-N", "", "Print no newline after a message", |s: &mut S| {
-            s.as_mut().no_newline = true;
-        }),
+        )
+        .common(),
         value(
             "-F",
             "",
             "format",
-            "Print each message in this form: %t topic, %p payload, %j JSON, %q QoS, %r retain, %l length, %x hexadecimal, @Y-@m-@d time, and more in the manual",
+            "Print each message in this format, such as '%t %p' or %j for JSON; --help-all lists all formats",
             |s: &mut S, v| {
                 let format = Format::parse(v.as_encoded_bytes());
                 let format = format.map_err(|error| {
@@ -73,20 +72,31 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
                 s.as_mut().format = Some(format);
                 Ok(())
             },
-        ),
+        )
+        .common(),
+        flag("-N", "", "Print no newline after each payload", |s: &mut S| {
+            s.as_mut().no_newline = true;
+        })
+        .common(),
         flag(
             "",
             "--pretty",
-            "Print JSON on several lines",
+            "Print the JSON of %j and %J on several lines",
             |s: &mut S| {
                 s.as_mut().pretty = true;
             },
         ),
+    ]
+}
+
+/// Returns the options about the end of the program.
+pub(crate) fn ending_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
+    vec![
         value(
             "-W",
             "",
             "timeout",
-            "End with status 27 after this time: seconds, or with units such as 30s",
+            "End with status 27 after this time: 5, 1.5 or 2m",
             |s: &mut S, v| {
                 let time = duration(v).filter(|time| !time.is_zero());
                 let invalid = || {
@@ -96,16 +106,25 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
                 s.as_mut().timeout = Some(time.ok_or_else(invalid)?);
                 Ok(())
             },
-        ),
+        )
+        .common()
+        .with_value_name("TIME"),
+    ]
+}
+
+/// Returns the options about retained messages.
+pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
+    vec![
         flag("-R", "", "Do not print retained messages", |s: &mut S| {
             let output = s.as_mut();
             output.no_retained = true;
             output.retain_handling = Some(RetainHandling::DoNotSend);
-        }),
+        })
+        .common(),
         flag(
             "",
             "--retain-as-published",
-            "Keep the retain flag of the publisher (MQTT 5)",
+            "Keep the retain flag as the publisher set it (MQTT 5.0)",
             |s: &mut S| {
                 s.as_mut().retain_as_published = true;
             },
@@ -114,7 +133,7 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
             "",
             "--retain-handling",
             "option",
-            "Which retained messages come (MQTT 5): always, new (for a new subscription only) or never",
+            "Retained messages that the broker sends at the subscription: always, new (only for a new subscription) or never (MQTT 5.0)",
             |s: &mut S, v| {
                 let handling = match v.to_str() {
                     Some("always") => RetainHandling::SendAtSubscribe,
@@ -128,6 +147,58 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
                 s.as_mut().retain_handling = Some(handling);
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("WHEN"),
     ]
 }
+
+/// The section of the help about `-F`.
+pub(crate) const FORMATS: Section = Section {
+    heading: "Formats of -F",
+    body: Body::Rows(&[&[
+        ("%t %p", "Topic and payload"),
+        (
+            "%x %X",
+            "Payload in hexadecimal digits; %.2:x puts a colon after every two digits",
+        ),
+        (
+            "%f %d",
+            "Payload as a 4-byte or 8-byte number of this machine",
+        ),
+        ("%l", "Length of the payload"),
+        (
+            "%j %J",
+            "JSON with the payload as a string, or as JSON inside of the JSON",
+        ),
+        (
+            "%q %r %m",
+            "QoS, retain flag (0 or 1) and packet identifier",
+        ),
+        (
+            "%I %U",
+            "Local time, and seconds since 1970 with nine decimals",
+        ),
+        (
+            "@Y @H ...",
+            "Local time as strftime prints it with % instead of @; @N nanoseconds",
+        ),
+        (
+            "%A %C %D %E",
+            "Topic alias, content type, correlation data, message expiry interval",
+        ),
+        (
+            "%F %P %R %S",
+            "Payload format indicator, user properties, response topic, subscription identifier",
+        ),
+        ("%% @@", "Percent sign and at sign"),
+        (
+            "\\n \\t ...",
+            "Newline, tab and the other escapes \\\\ \\0 \\a \\e \\r \\v",
+        ),
+        (
+            "%-010.3t",
+            "After the percent sign: - pads at the right, 0 pads numbers with zeros, 10 is the \
+             width, .3 the precision",
+        ),
+    ]]),
+};

@@ -46,8 +46,8 @@ impl Properties {
 
 /// `-D`.
 pub(crate) fn property_option<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    let help = "Property of a packet (MQTT 5): connect, publish, subscribe, unsubscribe, disconnect \
-                or will; its name as in the standard; its value. A user property has two values";
+    let help = "Set a property of a packet. COMMAND is connect, publish, subscribe, unsubscribe, disconnect or will; \
+                NAME is the standard's, such as content-type. For user-property, VALUE is two words. Selects MQTT 5.0";
     vec![property(help, |s: &mut S, words| {
         let connection = s.connection();
         connection.use_version_5();

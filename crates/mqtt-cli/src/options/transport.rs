@@ -13,7 +13,7 @@ use mqtt_transport::{
 use crate::arguments::{CommandOption, flag, text, value};
 use crate::exit::Failure;
 
-use super::{ClientSettings, shown, url};
+use super::{ClientSettings, shown, tcp_options, url};
 
 /// The port where TLS is meant.
 const TLS_PORT: u16 = 8883;
@@ -164,32 +164,33 @@ fn setup_failure(error: mqtt_transport::TlsSetupError) -> Failure {
     Failure::usage(text).with_hint(format!("TLS: {error}."))
 }
 
-/// The table.
-pub(crate) fn transport_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    let groups = [authorities(), certificates(), tls(), other_roads()];
-    groups.into_iter().flatten().collect()
+/// Returns the options about TLS.
+pub(crate) fn tls_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let parts = [authorities(), certificates(), tls()];
+    parts.into_iter().flatten().collect()
 }
 
-/// Whom this client trusts; also what turns TLS on.
+/// The certificates that the client trusts. Some of these options turn on TLS.
 fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "",
             "--cafile",
             "file",
-            "Use TLS, and trust the authorities in this file",
+            "Use TLS, and trust the CAs in this file",
             |s: &mut S, v| {
                 let transport = &mut s.connection().transport;
                 transport.wants_tls = true;
                 transport.tls.ca_file = Some(v.into());
                 Ok(())
             },
-        ),
+        )
+        .common(),
         value(
             "",
             "--capath",
             "directory",
-            "Use TLS, and trust the authorities in this folder",
+            "Use TLS, and trust the CAs in this directory",
             |s: &mut S, v| {
                 let transport = &mut s.connection().transport;
                 transport.wants_tls = true;
@@ -200,32 +201,33 @@ fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
         flag(
             "",
             "--tls-use-os-certs",
-            "Use TLS, and trust the authorities that the system trusts",
+            "Use TLS, and trust the CAs of the system",
             |s: &mut S| s.connection().transport.use_tls(),
         ),
         flag(
             "",
             "--insecure",
-            "Do not check that the certificate is the host's; it has to be signed all the same",
+            "Do not verify the host name in the certificate of the broker (the chain is still verified)",
             |s: &mut S| s.connection().transport.tls.any_host = true,
-        ),
+        )
+        .common(),
         flag(
             "",
             "--no-tls",
-            "Connect without TLS whatever other options say",
+            "Connect without TLS, even if other options turn it on",
             |s: &mut S| s.connection().transport.no_tls = true,
         ),
     ]
 }
 
-/// Who this client is.
+/// The certificate of the client.
 fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "",
             "--cert",
             "file",
-            "Certificate of this client",
+            "Certificate of this client (PEM). Needs --key",
             |s: &mut S, v| {
                 s.connection().transport.tls.certificate = Some(v.into());
                 Ok(())
@@ -235,7 +237,7 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--key",
             "file",
-            "Private key of this client",
+            "Private key of this client (PEM)",
             |s: &mut S, v| {
                 s.connection().transport.tls.key = Some(v.into());
                 Ok(())
@@ -259,34 +261,37 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 transport.key_form = Some(shown(v));
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("FORM"),
         value(
             "",
             "--tls-engine",
             "engine_id",
-            "OpenSSL engine; not supported",
+            "Rejected: OpenSSL engines are not supported",
             |s: &mut S, _| {
                 let transport = &mut s.connection().transport;
                 transport.need("--tls-engine", "engines of OpenSSL");
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("ENGINE"),
         value(
             "",
             "--tls-engine-kpass-sha1",
             "kpass sha1",
-            "SHA-1 of the password of the engine's key; not supported",
+            "Rejected: OpenSSL engines are not supported",
             |s: &mut S, _| {
                 let transport = &mut s.connection().transport;
                 transport.need("--tls-engine-kpass-sha1", "engines of OpenSSL");
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("HASH"),
         value(
             "",
             "--psk",
             "key",
-            "Key that both sides know; not supported",
+            "Rejected: pre-shared keys are not supported",
             |s: &mut S, _| {
                 s.connection()
                     .transport
@@ -298,20 +303,20 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--psk-identity",
             "identity",
-            "Name of that key; not supported",
+            "Ignored: pre-shared keys are not supported",
             |_, _| Ok(()),
         ),
     ]
 }
 
-/// How TLS is spoken.
+/// The parameters of TLS.
 fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "",
             "--tls-version",
             "version",
-            "Lowest version of TLS: tlsv1.2 or tlsv1.3; tlsv1.1 means tlsv1.2 [tlsv1.2]",
+            "Lowest TLS version: tlsv1.2 or tlsv1.3; tlsv1.1 means tlsv1.2 [default: tlsv1.2]",
             |s: &mut S, v| {
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {
@@ -326,7 +331,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--ciphers",
             "ciphers",
-            "Cipher suites of TLS 1.2, as a list of OpenSSL's (ECDHE+AESGCM)",
+            "Cipher suites of TLS 1.2, as an OpenSSL list such as ECDHE+AESGCM",
             |s: &mut S, v| {
                 s.connection().transport.tls.ciphers = Some(text(v, "--ciphers")?.to_owned());
                 Ok(())
@@ -336,7 +341,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--tls-alpn",
             "protocol",
-            "Application protocol to ask for",
+            "Application protocol to ask for (ALPN)",
             |s: &mut S, v| {
                 s.connection().transport.tls.alpn = Some(text(v, "--tls-alpn")?.to_owned());
                 Ok(())
@@ -346,7 +351,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--tls-keylog",
             "file",
-            "File that the secrets of the connection are appended to, for tools that look into it",
+            "Append the secrets of the connection to this file, for network analysers",
             |s: &mut S, v| {
                 s.connection().transport.tls.key_log = Some(v.into());
                 Ok(())
@@ -355,19 +360,15 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Other ways than TCP.
-fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// Returns the options about everything between TCP and MQTT except TLS.
+pub(crate) fn network_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let parts = [websocket(), proxy(), services(), tcp_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// MQTT over WebSocket.
+fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
-        value(
-            "",
-            "--unix",
-            "socket path",
-            "Unix socket to connect to",
-            |s: &mut S, v: &OsStr| {
-                s.connection().transport.unix_path = Some(v.into());
-                Ok(())
-            },
-        ),
         flag(
             "",
             "--ws",
@@ -378,7 +379,7 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--ws-path",
             "path",
-            "Path of the WebSocket, instead of /mqtt",
+            "Use WebSocket at this path instead of /mqtt",
             |s: &mut S, v| {
                 let path = text(v, "--ws-path")?;
                 if !path.starts_with('/') || path.contains([' ', '\r', '\n']) {
@@ -395,7 +396,7 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--ws-header",
             "header",
-            "Further header for the WebSocket, 'Name: value'; may be repeated",
+            "Add this HTTP header to the WebSocket request: 'NAME: VALUE'. May be repeated",
             |s: &mut S, v| {
                 let header = text(v, "--ws-header")?;
                 if !header.contains(':') || header.contains(['\r', '\n']) {
@@ -408,28 +409,52 @@ fn other_roads<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 Ok(())
             },
         ),
+    ]
+}
+
+/// Unix sockets and proxies.
+fn proxy<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "",
+            "--unix",
+            "socket path",
+            "Connect to the Unix socket at this path",
+            |s: &mut S, v: &OsStr| {
+                s.connection().transport.unix_path = Some(v.into());
+                Ok(())
+            },
+        )
+        .with_value_name("PATH"),
         value(
             "",
             "--proxy",
             "proxy url",
-            "Proxy to connect through: socks5h:// or http://[username[:password]@]host[:port]",
+            "Connect through a proxy: socks5h:// or http://, and [USERNAME[:PASSWORD]@]HOST[:PORT]",
             |s: &mut S, v| {
                 let proxy = url::proxy(text(v, "--proxy")?)?;
                 s.connection().transport.proxy = Some(proxy);
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("URL"),
+    ]
+}
+
+/// Brokers that the DNS names.
+fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
         flag(
             "-S",
             "",
-            "The host is a domain: look its servers up (service _mqtt._tcp)",
+            "Look up the brokers of the domain that -h names (DNS service _mqtt._tcp, or _secure-mqtt._tcp with TLS)",
             |s: &mut S| s.connection().transport.looks_services_up = true,
         ),
         value(
             "",
             "--dns-server",
             "address",
-            "Name server that -S asks: address or address:port [those of the system]",
+            "DNS server for -S: ADDRESS or ADDRESS:PORT [default: the servers of the system]",
             |s: &mut S, v| {
                 let words = text(v, "--dns-server")?;
                 let address = words.parse().or_else(|_| {

@@ -59,35 +59,43 @@ pub(crate) fn will_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--will-topic",
             "will topic",
-            "Topic of the will: the message that the broker publishes if this program dies",
+            "Topic of the will: the message that the broker publishes if the connection ends without DISCONNECT",
             |s: &mut S, v| {
                 s.connection().will.topic_name = Some(topic_name(v, "will", "--will-topic")?);
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("TOPIC"),
         value(
             "",
             "--will-payload",
             "will payload",
-            "Payload of the will [empty]",
+            "Payload of the will [default: empty]",
             |s: &mut S, v| {
                 let payload = Bytes::copy_from_slice(v.as_encoded_bytes());
                 s.connection().will.payload = Some(payload);
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("MESSAGE"),
         value(
             "",
             "--will-qos",
             "will QoS",
-            "QoS of the will [0]",
+            "Quality of service of the will [default: 0]",
             |s: &mut S, v| {
                 s.connection().will.qos = qos_or(v, format!("Invalid will QoS {}.", shown(v)))?;
                 Ok(())
             },
+        )
+        .with_value_name("QOS"),
+        flag(
+            "",
+            "--will-retain",
+            "Let the broker retain the will",
+            |s: &mut S| {
+                s.connection().will.retain = true;
+            },
         ),
-        flag("", "--will-retain", "Retain the will", |s: &mut S| {
-            s.connection().will.retain = true;
-        }),
     ]
 }

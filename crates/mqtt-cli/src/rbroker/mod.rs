@@ -3,10 +3,13 @@
 mod files;
 mod log;
 mod memory;
-mod passwd;
+mod options;
+pub(crate) mod passwd;
 mod process;
-mod status;
+pub(crate) mod status;
 mod subcommand;
+
+pub(crate) use options::program;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,10 +18,9 @@ use ::log::{info, warn};
 use anyhow::Context;
 use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerError, Settings};
 
-use crate::arguments::{Parsed, Program, flag, number, optional, told_with_short_help, value};
+use crate::arguments::Parsed;
 use crate::exit::{Failure, Status};
 use crate::logger;
-use crate::options::shown;
 use crate::signal::Interrupts;
 #[cfg(unix)]
 use crate::signal::Requests;
@@ -28,7 +30,7 @@ const DEFAULT_PORT: u16 = 1883;
 
 /// What was typed.
 #[derive(Debug, Default)]
-struct Typed {
+pub(crate) struct Typed {
     config_file: Option<PathBuf>,
     ports: Vec<u16>,
     verbose: bool,
@@ -37,116 +39,6 @@ struct Typed {
     test_config: bool,
     trace: Option<Form>,
     key_log: Option<PathBuf>,
-}
-
-const AFTER_HELP: &str = "\
-'rbroker passwd --help' tells how password files are written, 'rbroker status' how a running broker is.
-
-Signals: SIGINT and SIGTERM end the broker; SIGHUP makes it read its configuration, certificates,
-users and rights again, and open its log file anew. SIGUSR1 makes it write its store immediately;
-SIGUSR2 makes it log its subscriptions and retained messages.
-
-Exit status: 0 ended by SIGINT or SIGTERM; 1 an address cannot be listened on, or the store fails;
-2 the store is damaged, is none, or another broker has it; 3 wrong options, configuration, users or
-rights; 13 a file with users or rights cannot be opened.";
-
-fn program() -> Program<Typed> {
-    Program {
-        name: "rbroker",
-        about: "A small MQTT broker. Without a configuration only programs on this machine can connect",
-        after_help: AFTER_HELP,
-        after_options_file: None,
-        options: vec![
-            (
-                "Options",
-                vec![
-                    value(
-                        "-c",
-                        "--config-file",
-                        "file",
-                        "Configuration file, in the language of mosquitto.conf",
-                        |s: &mut Typed, v| {
-                            s.config_file = Some(v.into());
-                            Ok(())
-                        },
-                    ),
-                    value(
-                        "-p",
-                        "--port",
-                        "port",
-                        "Port to listen on, if the configuration has no listener; 0 takes a free one; may be repeated [1883]",
-                        |s: &mut Typed, v| {
-                            let invalid = || {
-                                Failure::usage(format!("Invalid port specified ({}).", shown(v)))
-                            };
-                            s.ports.push(number(v).ok_or_else(invalid)?);
-                            Ok(())
-                        },
-                    ),
-                    flag(
-                        "-v",
-                        "--verbose",
-                        "Print connections, subscriptions and packets",
-                        |s: &mut Typed| {
-                            s.verbose = true;
-                        },
-                    ),
-                    flag(
-                        "-q",
-                        "--quiet",
-                        "Print nothing but errors that end the broker",
-                        |s: &mut Typed| {
-                            s.quiet = true;
-                        },
-                    ),
-                    optional(
-                        "--trace",
-                        "form",
-                        "Print each packet as it goes, decoded; as JSON with --trace=json",
-                        |s: &mut Typed, v| {
-                            s.trace = Some(Form::parse(v)?);
-                            Ok(())
-                        },
-                    ),
-                    value(
-                        "",
-                        "--tls-keylog",
-                        "file",
-                        "File that the secrets of TLS connections are appended to, for tools that look into them",
-                        |s: &mut Typed, v| {
-                            s.key_log = Some(v.into());
-                            Ok(())
-                        },
-                    ),
-                    flag(
-                        "-d",
-                        "--daemon",
-                        "Run in the background",
-                        |s: &mut Typed| {
-                            s.daemon = true;
-                        },
-                    ),
-                    flag(
-                        "",
-                        "--check-config",
-                        "Check the configuration file, and those that it names, and end",
-                        |s: &mut Typed| {
-                            s.test_config = true;
-                        },
-                    ),
-                    flag(
-                        "",
-                        "--test-config",
-                        "The same, as mosquitto calls it",
-                        |s: &mut Typed| {
-                            s.test_config = true;
-                        },
-                    ),
-                ],
-            ),
-            ("Help", told_with_short_help()),
-        ],
-    }
 }
 
 /// Runs the program, until SIGINT or SIGTERM.

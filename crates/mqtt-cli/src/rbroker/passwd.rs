@@ -9,50 +9,104 @@ use mqtt_broker::{Hashing, PasswordHash};
 
 use super::subcommand;
 use crate::exit::{Failure, Status};
+use crate::help::{Body, Help, Section};
 use crate::standard::Input;
 
-const AFTER_HELP: &str = "\
-Each line of the file is USER:HASH. rbroker reads it with the line 'password_file FILE' in its
-configuration, and again when it gets SIGHUP. Without -b the password is asked for, or read from
-standard input if that is no terminal.";
+/// The help around the options.
+pub(crate) const HELP: Help = Help {
+    about: "Write a password file for rbroker",
+    usage: &[
+        "rbroker passwd [-c] [-H HASH] FILE USER",
+        "rbroker passwd -b [-c] [-H HASH] FILE USER PASSWORD",
+        "rbroker passwd -D FILE USER",
+        "rbroker passwd -U [-H HASH] FILE",
+    ],
+    subcommands: &[],
+    examples: &[
+        (
+            "Create a password file with one user, and enter the password",
+            "rbroker passwd -c users.txt alice",
+        ),
+        (
+            "Add a user, or change the password",
+            "rbroker passwd users.txt bob",
+        ),
+        (
+            "Take the password from another program",
+            "pwgen 20 1 | rbroker passwd users.txt carol",
+        ),
+        ("Remove a user", "rbroker passwd -D users.txt bob"),
+    ],
+    notes: &[
+        Section {
+            heading: "Use of the file",
+            body: Body::Text(
+                "rbroker reads the file if its configuration has the line 'password_file FILE', \
+                 and again after SIGHUP. Each line of the file is USER:HASH.",
+            ),
+        },
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[&[
+                ("0", "The file was written"),
+                ("1", "The file is unchanged, because of the printed error"),
+            ]]),
+        },
+    ],
+};
 
-fn command() -> Command {
+/// Returns the command line.
+pub(crate) fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .short(name.chars().next())
             .action(ArgAction::SetTrue)
+            .help_heading(subcommand::OPTIONS)
             .help(help)
     };
+    let replace = "Create the file. An existing file is replaced";
+    let on_command_line =
+        "Take PASSWORD from the command line, where other users of this machine can see it";
     Command::new("rbroker passwd")
-        .about("Write password files")
-        .after_help(AFTER_HELP)
-        .arg(flag("c", "Make a new file; one that is there is replaced"))
-        .arg(flag(
-            "b",
-            "The password stands on the command line, where others can see it",
-        ))
+        .disable_help_flag(true)
+        .arg(flag("c", replace))
+        .arg(flag("b", on_command_line))
         .arg(flag("D", "Remove the user").conflicts_with_all(["b", "c", "U"]))
-        .arg(flag("U", "Hash the plain passwords of a file").conflicts_with_all(["b", "c"]))
+        .arg(flag("U", "Hash all plain passwords in the file").conflicts_with_all(["b", "c"]))
         .arg(
             Arg::new("H")
                 .short('H')
-                .value_name("hash")
+                .value_name("HASH")
                 .value_parser(["argon2id", "sha512-pbkdf2"])
                 .default_value("sha512-pbkdf2")
-                .help("How passwords are hashed"),
+                .help_heading(subcommand::OPTIONS)
+                .help("Hash function: sha512-pbkdf2 or argon2id [default: sha512-pbkdf2]"),
         )
-        .arg(
-            Arg::new("file")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf)),
-        )
-        .arg(Arg::new("user").required_unless_present("U"))
-        .arg(Arg::new("password"))
+        .arg(subcommand::help_option())
+        .args(operands())
+}
+
+/// Returns the words that are not options.
+fn operands() -> [Arg; 3] {
+    let operand = |name: &'static str, help: &'static str| {
+        let upper = name.to_uppercase();
+        let arg = Arg::new(name).value_name(upper);
+        arg.help_heading("Arguments").help(help)
+    };
+    let password = "Password, with -b only. Otherwise rbroker asks for it, or reads it from \
+                    standard input if that is not a terminal";
+    [
+        operand("file", "Password file")
+            .required(true)
+            .value_parser(clap::value_parser!(PathBuf)),
+        operand("user", "User name").required_unless_present("U"),
+        operand("password", password),
+    ]
 }
 
 /// Runs it; `arguments` begin behind `passwd`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let Some(matches) = subcommand::matches(command(), arguments)? else {
+    let Some(matches) = subcommand::matches(command(), HELP, arguments)? else {
         return Ok(Status::Success);
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);

@@ -13,13 +13,44 @@ use mqtt_broker::{ControlSocket, EVENTS, Server, Settings};
 
 use super::{DEFAULT_PORT, subcommand};
 use crate::exit::{Failure, Status, system_text};
+use crate::help::{Body, Help, Section};
 use crate::standard;
 
-const AFTER_HELP: &str = "\
-The broker is found by the port that it listens on, or by its configuration ('control_socket PATH').
-With --json the names are those of the topics below $SYS/broker.
-
-Exit status: 0 the broker runs; 1 it does not, or belongs to another user.";
+/// The help around the options.
+pub(crate) const HELP: Help = Help {
+    about: "Print the state of a broker on this machine: clients, queues, memory and rates",
+    usage: &["rbroker status [OPTIONS]"],
+    subcommands: &[],
+    examples: &[
+        ("Ask the broker at port 1883", "rbroker status"),
+        (
+            "Ask the broker of a configuration",
+            "rbroker status -c /etc/rbroker.conf",
+        ),
+        (
+            "Print the number of connected clients",
+            "rbroker status --json | jq .clients.connected",
+        ),
+    ],
+    notes: &[
+        Section {
+            heading: "Control socket",
+            body: Body::Text(
+                "rbroker answers at a Unix socket that only its own user can open. The port or \
+                 the configuration ('control_socket PATH') names the socket. The names of --json \
+                 are those of the topics below $SYS/broker.",
+            ),
+        },
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[&[
+                ("0", "The broker answered"),
+                ("1", "No broker of this user answered"),
+                ("3", "The configuration file of -c is invalid"),
+            ]]),
+        },
+    ],
+};
 
 /// How long the broker may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,54 +58,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A longer answer is none of a broker's.
 const MAXIMUM_ANSWER: u64 = 1024 * 1024;
 
-fn command() -> Command {
-    let path = || clap::value_parser!(PathBuf);
-    let option = |name: &'static str, short: char, value: &'static str, help: &'static str| {
+/// Returns the command line.
+pub(crate) fn command() -> Command {
+    let option = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
-            .short(short)
-            .value_name(value)
+            .help_heading(subcommand::OPTIONS)
             .help(help)
     };
+    let path = |arg: Arg| arg.value_parser(clap::value_parser!(PathBuf));
+    let port = option(
+        "port",
+        "First port that the broker listens on [default: 1883]",
+    )
+    .short('p')
+    .value_name("PORT")
+    .value_parser(clap::value_parser!(u16));
+    let file = option("config-file", "Configuration file of the broker")
+        .short('c')
+        .value_name("FILE");
+    let socket = option("socket", "Control socket of the broker").value_name("PATH");
+    let json = option("json", "Print JSON, for scripts").action(ArgAction::SetTrue);
     Command::new("rbroker status")
-        .about("Tell how a broker on this machine is")
-        .after_help(AFTER_HELP)
-        .arg(
-            option(
-                "port",
-                'p',
-                "port",
-                "Port that the broker listens on first [1883]",
-            )
-            .value_parser(clap::value_parser!(u16)),
-        )
-        .arg(
-            option(
-                "config-file",
-                'c',
-                "file",
-                "Configuration file of the broker",
-            )
-            .value_parser(path()),
-        )
-        .arg(
-            Arg::new("socket")
-                .long("socket")
-                .value_name("path")
-                .value_parser(path())
-                .help("Its control socket"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON, for scripts"),
-        )
+        .disable_help_flag(true)
+        .args([port, path(file), path(socket), json])
+        .arg(subcommand::help_option())
 }
 
 /// Runs it; `arguments` begin behind `status`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    let Some(matches) = subcommand::matches(command(), arguments)? else {
+    let Some(matches) = subcommand::matches(command(), HELP, arguments)? else {
         return Ok(Status::Success);
     };
     let settings = match matches.get_one::<PathBuf>("config-file") {

@@ -2,22 +2,37 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::exit::Failure;
+use crate::help::{Extent, Help};
 use crate::standard;
 
-/// Takes the words behind the name apart; `None` if the help was asked for, and shown.
+/// The heading of the options in the help.
+pub(super) const OPTIONS: &str = "Options";
+
+/// Returns the option that prints the help. All options are common here, so there is only one help.
+pub(super) fn help_option() -> Arg {
+    Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help)
+        .help_heading(OPTIONS)
+        .help("Print help")
+}
+
+/// Parses the words after the name. Returns `None` if the help was asked for, and printed.
 pub(super) fn matches(
-    command: Command,
+    mut command: Command,
+    help: Help,
     arguments: &[OsString],
 ) -> Result<Option<ArgMatches>, Failure> {
     let name = command.get_name().to_owned();
     let words = std::iter::once(OsString::from(&name)).chain(arguments.iter().cloned());
-    match command.try_get_matches_from(words) {
+    match command.try_get_matches_from_mut(words) {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
-            let _ = standard::print(&error.render().to_string());
+            let _ = standard::print(&help.text(&command, Extent::All));
             Ok(None)
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 
 mod table;
 
-pub(crate) use table::connection_options;
+pub(crate) use table::{connection_options, diagnostic_options, options_file_option, tcp_options};
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -35,6 +35,9 @@ const MAXIMUM_PASSWORD: u64 = 65535;
 
 /// The settings of a program that connects to a broker.
 pub(crate) trait ClientSettings {
+    /// The version of MQTT that the program speaks by default.
+    const VERSION: ProtocolVersion;
+
     fn connection(&mut self) -> &mut ConnectionSettings;
 
     /// `-t`, and the topic of a URL.

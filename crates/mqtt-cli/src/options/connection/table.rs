@@ -8,121 +8,110 @@ use mqtt_codec::ProtocolVersion;
 
 use crate::arguments::{CommandOption, duration, flag, number, optional, plain_text, text, value};
 use crate::exit::Failure;
-use crate::options::{shown, url};
+use crate::options::{Group, shown, url};
 use crate::trace::Form;
 
 use super::ClientSettings;
 
-/// The table. A later option wins over an earlier one, also where one of them is a URL.
-pub(crate) fn connection_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    let groups = [where_to(), as_whom(), session(), telling()];
-    groups.into_iter().flatten().collect()
+/// Returns the options of all client programs that are about the connection, by group. A later option wins over an
+/// earlier one, also where one of them is a URL.
+pub(crate) fn connection_options<S: ClientSettings>() -> Vec<Group<S>> {
+    vec![
+        ("Broker", broker()),
+        ("Client identifier and session", session()),
+        ("Timeouts and reconnecting", timeouts()),
+    ]
 }
 
-/// Where to connect, and how long to try.
-fn where_to<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// The address of the broker and the account there.
+fn broker<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "-h",
             "--host",
             "host",
-            "Host to connect to: a name or an address; further ones are turned to if it cannot \
-             be reached [localhost]",
+            "Broker host name or address. Repeat the option to add fallback hosts [default: localhost]",
             |s: &mut S, v| {
                 s.connection().add_host(text(v, "-h")?);
                 Ok(())
             },
-        ),
+        )
+        .common(),
         value(
             "-p",
             "--port",
             "port",
-            "Port to connect to [1883]",
+            "Broker port [default: 1883, or 8883 with --cafile or --capath]. Port 8883 alone turns on TLS",
             |s: &mut S, v| {
                 s.connection().port = Some(port(v)?);
                 Ok(())
             },
-        ),
+        )
+        .common(),
         value(
             "-L",
             "--url",
             "URL",
-            "All in one: mqtt://[username[:password]@]host[:port]/topic",
+            "All in one, as mqtt://USER:PW@HOST:PORT/TOPIC, or with mqtts://, ws:// or wss://",
             |s: &mut S, v| url::apply(s, text(v, "-L")?),
-        ),
+        )
+        .common(),
         value(
-            "-A",
-            "",
-            "address",
-            "Address of this machine to connect from",
+            "-u",
+            "--username",
+            "username",
+            "User name",
             |s: &mut S, v| {
-                s.connection().local_address = Some(text(v, "-A")?.to_owned());
+                s.connection().user_name = Some(plain_text(v, "-u")?.to_owned());
                 Ok(())
             },
-        ),
+        )
+        .common(),
         value(
-            "",
-            "--tcp-keepalive",
-            "duration",
-            "Let the system ask after so long a silence whether the broker's machine is there",
+            "-P",
+            "--pw",
+            "password",
+            "Password. Other users can see it in the process list; --password-file avoids that",
             |s: &mut S, v| {
-                s.connection().tcp_keep_alive = Some(time(v, "--tcp-keepalive")?);
+                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
                 Ok(())
             },
-        ),
-        flag(
-            "",
-            "--nodelay",
-            "Send small packets at once; always so here",
-            |_| {},
-        ),
+        )
+        .common(),
         value(
             "",
-            "--connect-timeout",
-            "duration",
-            "Timeout for connecting and for each answer [30s]",
+            "--password-file",
+            "file",
+            "Read the password from this file. Without it and -P, the variable MQTT_PASSWORD is used",
             |s: &mut S, v| {
-                s.connection().connect_timeout = time(v, "--connect-timeout")?;
+                s.connection().password_file = Some(v.into());
                 Ok(())
             },
-        ),
-        value(
-            "",
-            "--wait",
-            "duration",
-            "Keep trying for this long if the broker is not up yet",
-            |s: &mut S, v| {
-                s.connection().wait_for_server = time(v, "--wait")?;
-                Ok(())
-            },
-        ),
-        value(
-            "",
-            "--reconnect-max",
-            "duration",
-            "Give up if the connection is lost for this long",
-            |s: &mut S, v| {
-                s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
-                Ok(())
-            },
-        ),
+        )
+        .common(),
         flag(
             "",
             "--follow-redirects",
-            "Follow the Server Reference of a broker (MQTT 5)",
+            "Connect to the other broker that the broker refers to, with user name and password (Server Reference of MQTT 5.0)",
             |s: &mut S| s.connection().follow_redirects = true,
         ),
     ]
 }
 
-/// Who the client is.
-fn as_whom<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// The identity of the client, and the session that the broker keeps for it.
+fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let version_help = match S::VERSION {
+        ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
+        ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
+            "MQTT version: 5, 311 or 31 [default: 311]"
+        }
+    };
     vec![
         value(
             "-i",
             "--id",
             "id",
-            "Client identifier; the broker chooses one if there is none",
+            "Client identifier [default: chosen by the broker]",
             |s: &mut S, v| {
                 let identifier = plain_text(v, "-i")?;
                 if identifier.is_empty() {
@@ -134,137 +123,189 @@ fn as_whom<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 connection.client_identifier = Some(identifier.to_owned());
                 connection.check_identifier()
             },
-        ),
+        )
+        .common(),
         value(
             "-I",
             "--id-prefix",
             "id prefix",
-            "Client identifier that is this prefix and the process number",
+            "Use this prefix and the process number as client identifier",
             |s: &mut S, v| {
                 let connection = s.connection();
                 connection.prefix = Some(plain_text(v, "-I")?.to_owned());
                 connection.check_identifier()
             },
-        ),
-        value(
-            "-u",
-            "--username",
-            "username",
-            "User name",
-            |s: &mut S, v| {
-                s.connection().user_name = Some(plain_text(v, "-u")?.to_owned());
-                Ok(())
-            },
-        ),
-        value(
-            "-P",
-            "--pw",
-            "password",
-            "Password. Others on this machine can see it in the list of processes: --password-file and the variable MQTT_PASSWORD keep it out of there",
-            |s: &mut S, v| {
-                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
-                Ok(())
-            },
-        ),
-        value(
-            "",
-            "--password-file",
-            "file",
-            "File with the password; the newline at its end is no part of it",
-            |s: &mut S, v| {
-                s.connection().password_file = Some(v.into());
-                Ok(())
-            },
-        ),
-    ]
-}
-
-/// What is agreed with the broker.
-fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    vec![
-        value(
-            "-V",
-            "--protocol-version",
-            "version",
-            "Protocol version: 5, 311 or 31 (also mqttv5, mqttv311, mqttv31)",
-            |s: &mut S, v| {
-                s.connection().version = version(v)?;
-                Ok(())
-            },
-        ),
+        )
+        .with_value_name("PREFIX"),
         flag(
             "-c",
             "--disable-clean-session",
-            "Keep the session when disconnected, and go on with it; needs -i",
+            "Resume the session, and keep it. Needs -i",
             |s: &mut S| {
                 s.connection().keep_session = true;
             },
-        ),
+        )
+        .common(),
         value(
             "-x",
             "",
             "session expiry interval",
-            "Seconds that the broker keeps the session; -1 is for ever (MQTT 5)",
+            "Number of seconds that the broker keeps the session after the end, or -1 for ever (selects MQTT 5.0)",
             |s: &mut S, v| {
                 let connection = s.connection();
                 connection.session_expiry = Some(session_expiry(v)?);
                 connection.use_version_5();
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("SECONDS"),
+        value(
+            "-V",
+            "--protocol-version",
+            "version",
+            version_help,
+            |s: &mut S, v| {
+                s.connection().version = version(v)?;
+                Ok(())
+            },
+        )
+        .common(),
         value(
             "-k",
             "--keepalive",
             "keepalive",
-            "Keep alive: seconds, or a time such as 1m; 5 s to 65535 s [60]",
+            "Send a ping after this time without a packet, 5 s to 65535 s [default: 60]",
             |s: &mut S, v| {
                 s.connection().keep_alive = keep_alive(v)?;
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("TIME"),
         value(
             "-M",
             "",
             "max_inflight",
-            "Messages of QoS 1 and 2 that may be under way at a time [20; with MQTT 5 what the broker takes]",
+            "Maximum number of QoS 1 and 2 messages in flight [default: 20, with MQTT 5.0 the limit of the broker]",
             |s: &mut S, v| {
                 s.connection().maximum_in_flight = Some(in_flight(v)?);
                 Ok(())
             },
-        ),
+        )
+        .with_value_name("COUNT"),
     ]
 }
 
-/// What the program reads and says.
-fn telling<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// The time that the program waits for a connection.
+fn timeouts<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
-            "-o",
             "",
-            "options file",
-            "File with options, one on each line, instead of the one in ~/.config",
-            |_, _| Ok(()),
-        ),
+            "--connect-timeout",
+            "duration",
+            "Timeout of the connection, and again of the answer to CONNECT [default: 30s]",
+            |s: &mut S, v| {
+                s.connection().connect_timeout = time(v, "--connect-timeout")?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        value(
+            "",
+            "--wait",
+            "duration",
+            "If the broker is not up yet, retry for this time [default: 0]",
+            |s: &mut S, v| {
+                s.connection().wait_for_server = time(v, "--wait")?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        value(
+            "",
+            "--reconnect-max",
+            "duration",
+            "If the connection drops, give up after this time without a new one",
+            |s: &mut S, v| {
+                s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+    ]
+}
+
+/// Returns the options about the output that explains the connection.
+pub(crate) fn diagnostic_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
         flag(
             "-d",
             "--debug",
             "Print a line for each packet",
             |s: &mut S| s.connection().debug = true,
-        ),
+        )
+        .common(),
         optional(
             "--trace",
             "form",
-            "Print each packet as it goes, decoded; as JSON with --trace=json",
+            "Print each packet with all its fields; --trace=json prints JSON",
             |s: &mut S, v| {
                 s.connection().trace = Some(Form::parse(v)?);
                 Ok(())
             },
-        ),
+        )
+        .common(),
         flag(
             "",
             "--quiet",
-            "Print no errors of the connection",
+            "Print no errors, except usage errors",
             |s: &mut S| s.connection().quiet = true,
+        ),
+    ]
+}
+
+/// Returns `-o`. The file is read before the options are applied.
+pub(crate) fn options_file_option<S>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-o",
+            "",
+            "options file",
+            "Read options from this file instead of the default one",
+            |_, _| Ok(()),
+        )
+        .with_value_name("FILE"),
+    ]
+}
+
+/// Returns the options about TCP.
+pub(crate) fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-A",
+            "",
+            "address",
+            "Connect from this address of this machine",
+            |s: &mut S, v| {
+                s.connection().local_address = Some(text(v, "-A")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tcp-keepalive",
+            "duration",
+            "Send TCP keepalive probes after this idle time",
+            |s: &mut S, v| {
+                s.connection().tcp_keep_alive = Some(time(v, "--tcp-keepalive")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        flag(
+            "",
+            "--nodelay",
+            "Send small packets immediately. This is always on; the option is accepted for compatibility",
+            |_| {},
         ),
     ]
 }

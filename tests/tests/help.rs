@@ -1,0 +1,110 @@
+//! The help of all programs: each text is in `help/`, so that a change of an option shows what a user will read.
+
+use std::path::{Path, PathBuf};
+
+use tests::Program;
+
+/// The words of each command line that prints help, and the file with the expected text.
+const TEXTS: &[(&str, &str)] = &[
+    ("rpub --help", "rpub.txt"),
+    ("rpub --help-all", "rpub-all.txt"),
+    ("rsub --help", "rsub.txt"),
+    ("rsub --help-all", "rsub-all.txt"),
+    ("rrr --help", "rrr.txt"),
+    ("rrr --help-all", "rrr-all.txt"),
+    ("rbroker --help", "rbroker.txt"),
+    ("rbroker --help-all", "rbroker-all.txt"),
+    ("rbroker passwd --help", "rbroker-passwd.txt"),
+    ("rbroker status --help", "rbroker-status.txt"),
+];
+
+/// The variable that lets this test write the files instead of comparing them.
+const UPDATE: &str = "UPDATE_HELP";
+
+/// The most lines of the short help: two screens.
+const SHORT: usize = 80;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("help")
+        .join(name)
+}
+
+/// Runs the command line, which must print to standard output only and succeed.
+fn printed(command_line: &str) -> String {
+    let (program, arguments) = command_line.split_once(' ').unwrap();
+    let finished = Program::new(program).args(arguments).run().success();
+    assert_eq!(finished.errors, "", "{command_line}");
+    finished.text()
+}
+
+#[test]
+fn help_is_the_text_in_the_repository() {
+    for (command_line, name) in TEXTS {
+        let text = printed(command_line);
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(file(name), &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(file(name)).unwrap_or_default();
+        assert!(
+            text == expected,
+            "'{command_line}' does not print tests/help/{name}. If the change is intended, run \
+             '{UPDATE}=1 cargo test -p tests --test help' and review the difference of the files. It prints:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn help_fits_in_80_columns_and_has_no_character_wider_than_one() {
+    for (command_line, _) in TEXTS {
+        for line in printed(command_line).lines() {
+            assert!(line.is_ascii(), "{command_line}: {line}");
+            assert!(
+                line.len() <= 80,
+                "{command_line}: {} columns: {line}",
+                line.len()
+            );
+            assert_eq!(line, line.trim_end(), "{command_line}: blanks at the end");
+        }
+    }
+}
+
+#[test]
+fn short_help_fits_on_two_screens_and_names_the_full_help() {
+    for program in ["rpub", "rsub", "rrr", "rbroker"] {
+        let text = printed(&format!("{program} --help"));
+        let count = text.lines().count();
+        assert!(count <= SHORT, "{program}: {count} lines");
+        assert!(text.contains(&format!("'{program} --help-all'")), "{text}");
+        let (_, examples) = text.split_once("\nExamples:\n").unwrap();
+        let commands = examples.lines().filter(|line| line.starts_with("    "));
+        assert!((3..=5).contains(&commands.count()), "{text}");
+        for unsupported in ["--psk", "--tls-engine", "--keyform"] {
+            assert!(!text.contains(unsupported), "{program}: {unsupported}");
+        }
+    }
+}
+
+/// An exit status that names an option the program rejects would mislead its user.
+#[test]
+fn full_help_names_only_options_that_the_program_has() {
+    for program in ["rpub", "rsub", "rrr", "rbroker"] {
+        let text = printed(&format!("{program} --help-all"));
+        let (options, rest) = text.split_once("\nExamples:\n").unwrap();
+        let is_option = |word: &&str| {
+            let letters = word.trim_start_matches('-');
+            letters.len() < word.len()
+                && letters.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        };
+        let known: Vec<_> = words(options).filter(is_option).collect();
+        let notes = rest.split_once("\nExit status:\n").unwrap().1;
+        for option in words(notes).filter(is_option) {
+            assert!(known.contains(&option), "{program} has no {option}");
+        }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split_whitespace();
+    words.map(|word| word.trim_matches(['.', ',', ';', ':', '(', ')', '\'']))
+}
