@@ -108,3 +108,62 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split_whitespace();
     words.map(|word| word.trim_matches(['.', ',', ';', ':', '(', ')', '\'']))
 }
+
+/// Runs a command line that is wrong, and returns its errors.
+fn errors(command_line: &str, status: i32) -> String {
+    let (program, arguments) = command_line.split_once(' ').unwrap();
+    let finished = Program::new(program).args(arguments).run();
+    assert_eq!(finished.status, status, "{command_line}: {finished:?}");
+    finished.errors
+}
+
+#[test]
+fn unknown_options_are_answered_with_the_option_that_was_meant() {
+    for (command_line, status, expected) in [
+        ("rpub -t a -m x --qoss 1", 1, Some("--qos")),
+        ("rpub -t a -m x --tpoic", 1, Some("--topic")),
+        ("rpub -t a -m x --user me", 1, Some("--username")),
+        ("rsub help", 1, Some("--help")),
+        ("rrr --retian-handling new", 1, Some("--retain-handling")),
+        ("rbroker --verbos", 3, Some("--verbose")),
+        ("rbroker password f u", 3, Some("passwd")),
+        ("rbroker passwd --hlep", 1, Some("--help")),
+        ("rbroker status --jsn", 1, Some("--json")),
+        ("rpub -t a -m x --nonsense", 1, None),
+        ("rpub -t a -m x -C 1", 1, None),
+        ("rpub topic message", 1, None),
+        ("rbroker serve", 3, None),
+    ] {
+        let errors = errors(command_line, status);
+        match expected {
+            Some(option) => {
+                let words = format!("Did you mean '{option}'?");
+                assert!(errors.contains(&words), "{command_line}: {errors}");
+            }
+            None => assert!(!errors.contains("Did you mean"), "{command_line}: {errors}"),
+        }
+    }
+}
+
+#[test]
+fn unknown_directives_are_answered_with_the_directive_that_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.conf");
+    for (line, expected) in [
+        ("listner 1883", Some("listener")),
+        ("Allow_Anonymous true", Some("allow_anonymous")),
+        ("log_destination stderr", Some("log_dest")),
+        ("presistence true", Some("persistence")),
+        ("nonsense true", None),
+    ] {
+        std::fs::write(&path, format!("# first\n{line}\n")).unwrap();
+        let finished = Program::new("rbroker").arg("-c").arg(&path).run();
+        let name = line.split(' ').next().unwrap();
+        let place = format!("Error found at {}:2.", path.display());
+        let suggestion = expected.map(|name| format!(" Did you mean '{name}'?"));
+        let suggestion = suggestion.unwrap_or_default();
+        let expected =
+            format!("Error: Unknown configuration variable '{name}'.{suggestion} {place}\n");
+        assert_eq!((finished.status, finished.errors), (3, expected), "{line}");
+    }
+}

@@ -386,6 +386,21 @@ impl<S: Default> Program<S> {
         Ok(joined)
     }
 
+    /// Returns the error for a word that is no option, with the option or subcommand that may have been meant.
+    fn unknown(&self, word: &str) -> Failure {
+        let failure = Failure::usage(format!("Unknown option '{word}'."));
+        let is_option = word.starts_with('-');
+        let names = self.all().flat_map(|option| [option.short, option.long]);
+        // Another word without a dash is a value whose option was forgotten.
+        let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
+        let subcommands = self.help.subcommands.iter().filter(|_| !is_option);
+        let known = names.chain(subcommands.map(|(name, _)| *name));
+        match mqtt_broker::closest_name(word, known) {
+            Some(name) => failure.with_hint(format!("Did you mean '{name}'?")),
+            None => failure,
+        }
+    }
+
     /// The error in mosquitto's words.
     fn failure(&self, error: &clap::Error) -> Failure {
         if is_told(error) {
@@ -398,7 +413,7 @@ impl<S: Default> Program<S> {
         };
         let name = argument.split(' ').next().unwrap_or_default();
         let option = self.all().find(|option| option.id() == name);
-        let unknown = || Failure::usage(format!("Unknown option '{argument}'."));
+        let unknown = || self.unknown(argument);
         let Some(option) = option else {
             return match error.kind() {
                 ErrorKind::UnknownArgument => unknown(),

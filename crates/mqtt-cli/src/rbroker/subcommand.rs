@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::exit::Failure;
@@ -44,9 +45,24 @@ pub(super) fn matches(
                     words => Some(words),
                 })
                 .collect();
-            let words = words.join(" ");
+            let mut words = words.join(" ");
+            if let Some(name) = suggestion(&error, &command) {
+                words.push_str(&format!(". Did you mean '{name}'?"));
+            }
             let failure = Failure::failed(words.trim_start_matches("error: "));
             Err(failure.with_hint(format!("Use '{name} --help' to see usage.")))
         }
     }
+}
+
+/// Returns the option that may have been meant, if the error is about an unknown one.
+fn suggestion(error: &clap::Error, command: &Command) -> Option<String> {
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let long_names = command.get_arguments().filter_map(Arg::get_long);
+    let name = mqtt_broker::closest_name(word, long_names)?;
+    word.starts_with('-').then(|| format!("--{name}"))
 }
