@@ -57,10 +57,11 @@ impl Broker {
         let qos = copy.qos;
         let outgoing = Outgoing {
             retain: copy.retain,
-            expires: routed.expires,
             ..Outgoing::new(message, qos)
         };
-        let outgoing = outgoing.with_subscriptions(copy.subscription_identifiers, copy.share);
+        let outgoing = outgoing
+            .with_subscriptions(copy.subscription_identifiers, copy.share)
+            .with_expiry(routed.expires);
         self.enqueue(key, outgoing);
         self.send_queue(now, key);
         // Of QoS 0 there are no acknowledgements whose turn could come.

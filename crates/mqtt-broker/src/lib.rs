@@ -22,6 +22,7 @@
 
 mod access;
 mod background;
+mod block_queue;
 mod broker;
 mod check_queue;
 mod checker;

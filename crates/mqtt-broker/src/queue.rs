@@ -1,10 +1,10 @@
 //! [`Queue`]: the messages that wait for a client, and what is known of them without looking through them.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use mqtt_session::{Defect, Outgoing};
 
+use crate::block_queue::BlockQueue;
 use crate::{Limits, footprint};
 
 /// A message that waits.
@@ -23,7 +23,7 @@ pub(crate) struct Queue(Option<Box<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    messages: VecDeque<Queued>,
+    messages: BlockQueue<Queued>,
     /// The number of messages that later ones of QoS 0 must wait behind.
     holding: usize,
     /// The memory that they take.
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.0.iter().flat_map(|waiting| &waiting.messages)
+        self.0.iter().flat_map(|waiting| waiting.messages.iter())
     }
 
     /// Whether no further message may wait.
@@ -85,7 +85,7 @@ impl Queue {
     pub(crate) fn push(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
         waiting.count(&queued);
-        if let Some(expires) = queued.outgoing.expires {
+        if let Some(expires) = queued.outgoing.expires() {
             let first = waiting.first_expiry.unwrap_or(expires);
             waiting.first_expiry = Some(first.min(expires));
         }
@@ -162,18 +162,17 @@ mod tests {
 
     fn queued(number: u64, payload: &'static str, expires: Option<Instant>) -> Queued {
         let message = Message::new(TopicName::new("t").unwrap(), payload);
-        let mut outgoing = Outgoing::new(Arc::new(message), QoS::AtLeastOnce);
-        outgoing.expires = expires;
+        let outgoing = Outgoing::new(Arc::new(message), QoS::AtLeastOnce);
         Queued {
             number,
-            outgoing,
+            outgoing: outgoing.with_expiry(expires),
             holds: payload.is_empty(),
         }
     }
 
     #[test]
     fn a_place_in_a_queue_is_small() {
-        assert!(size_of::<Queued>() <= 56);
+        assert!(size_of::<Queued>() <= 40);
     }
 
     /// The memory that messages with these payloads take.

@@ -529,11 +529,12 @@ impl Client {
 
 /// The delivery as the store has it: the RETAIN flag is that of the delivery, not of the message.
 fn as_stored(outgoing: &Outgoing, now: Instant) -> Outgoing {
-    Outgoing {
+    let stored = Outgoing {
         message: with_retain(&outgoing.message, false),
-        expires: outgoing.expires.map(|expires| expires.max(now)),
         ..outgoing.clone()
-    }
+    };
+    let expires = outgoing.expires();
+    stored.with_expiry(expires.map(|expires| expires.max(now)))
 }
 
 fn with_retain(message: &Message, retain: bool) -> Arc<Message> {

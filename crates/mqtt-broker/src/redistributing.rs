@@ -42,10 +42,10 @@ impl Broker {
         };
         // The packet identifier is nobody's: only the QoS counts here.
         let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
-        let mut routed = Routed::again(&message, delivery, outgoing.expires, now);
+        let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
         let publish = &mut routed.publish;
         publish.retain |= outgoing.retain;
-        if let Some(expires) = outgoing.expires {
+        if let Some(expires) = outgoing.expires() {
             // A copy of QoS 0 is sent as it is [MQTT-3.3.2-6].
             publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
         }

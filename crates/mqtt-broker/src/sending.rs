@@ -304,10 +304,11 @@ impl Sending<'_> {
         };
         let outgoing = Outgoing {
             retain: true, // [MQTT-3.3.1-8]
-            expires: retained.expires,
             ..Outgoing::new(message, qos)
         };
-        let outgoing = outgoing.with_subscriptions(subscription_identifiers, None);
+        let outgoing = outgoing
+            .with_subscriptions(subscription_identifiers, None)
+            .with_expiry(retained.expires);
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && qos > QoS::AtMostOnce).then(|| outgoing.clone());
         if Defect::RetainedTwice.is_planted() {

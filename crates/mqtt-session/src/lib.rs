@@ -53,7 +53,7 @@ pub use connection::Connection;
 pub use defect::Defect;
 #[cfg(feature = "planted-defects")]
 pub use defect::plant;
-pub use delivery::{MatchedSubscriptions, Outgoing, seconds_until};
+pub use delivery::{DeliveryDetails, Outgoing, seconds_until};
 pub use error::{CloseReason, PublishError};
 pub use event::{Deviation, Event, Received, Step};
 pub use limits::Config;

@@ -88,7 +88,7 @@ impl Writer {
     /// Returns a delivery that holds its message.
     pub(super) fn inline_delivery(mut self, outgoing: &Outgoing) -> Vec<u8> {
         self.bytes.push(INLINE);
-        self.time(outgoing.expires);
+        self.time(outgoing.expires());
         self.text(outgoing.share().map(|share| &**share));
         let identifiers = outgoing.subscription_identifiers();
         self.message(
@@ -104,7 +104,7 @@ impl Writer {
     pub(super) fn shared_delivery(mut self, outgoing: &Outgoing, message: u64) -> Vec<u8> {
         self.bytes.push(SHARED);
         self.bytes.extend(message.to_be_bytes());
-        self.time(outgoing.expires);
+        self.time(outgoing.expires());
         self.text(outgoing.share().map(|share| &**share));
         let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
         self.bytes.push(flags);
@@ -251,10 +251,10 @@ impl<'a> Reader<'a> {
                 let (message, qos, retain, subscription_identifiers) = self.message()?;
                 let outgoing = Outgoing {
                     retain,
-                    expires,
                     ..Outgoing::new(Arc::new(without_retain(message)), qos)
                 };
-                Ok(outgoing.with_subscriptions(subscription_identifiers, share))
+                let outgoing = outgoing.with_subscriptions(subscription_identifiers, share);
+                Ok(outgoing.with_expiry(expires))
             }
             [SHARED] => {
                 let number = u64::from_be_bytes(self.take()?);
@@ -265,10 +265,10 @@ impl<'a> Reader<'a> {
                 let qos = QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?;
                 let outgoing = Outgoing {
                     retain: flags & 1 << 2 != 0,
-                    expires,
                     ..Outgoing::new(message, qos)
                 };
-                Ok(outgoing.with_subscriptions(self.identifiers()?, share))
+                let outgoing = outgoing.with_subscriptions(self.identifiers()?, share);
+                Ok(outgoing.with_expiry(expires))
             }
             _ => Err(StoreError::Damaged("a delivery")),
         }

@@ -25,4 +25,4 @@ mod sender;
 
 pub(crate) use receiver::{Incoming, Receiver};
 pub(crate) use sender::{Answer, Repeat, Sender};
-pub use sender::{MatchedSubscriptions, Outgoing, seconds_until};
+pub use sender::{DeliveryDetails, Outgoing, seconds_until};

@@ -22,17 +22,16 @@ pub struct Outgoing {
     pub qos: QoS,
     /// The RETAIN flag of this delivery.
     pub retain: bool,
-    /// The subscriptions it is sent for, if the receiver or the server has to know them. Boxed, as most deliveries have
-    /// none and a long queue has many deliveries. Server only.
-    pub subscriptions: Option<Box<MatchedSubscriptions>>,
-    /// When it stops to be of use: the message expiry interval sent is the time left until then
-    /// [MQTT-3.3.2-6]. `None` sends the interval of the message as it is.
-    pub expires: Option<Instant>,
+    /// What most deliveries do not have. Boxed, as a long queue has many deliveries.
+    pub details: Option<Box<DeliveryDetails>>,
 }
 
-/// The subscriptions that a delivery is sent for.
+/// The parts of a delivery that only some have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MatchedSubscriptions {
+pub struct DeliveryDetails {
+    /// When it expires: the message expiry interval sent is the time left until then [MQTT-3.3.2-6]. `None` sends the
+    /// interval of the message as it is.
+    pub expires: Option<Instant>,
     /// The subscription identifiers that the receiver is told [MQTT-3.3.4-3].
     pub identifiers: Vec<SubscriptionIdentifier>,
     /// The whole filter of the shared subscription of which the receiver is the chosen member.
@@ -47,8 +46,7 @@ impl Outgoing {
             message,
             qos,
             retain,
-            subscriptions: None,
-            expires: None,
+            details: None,
         }
     }
 
@@ -60,21 +58,36 @@ impl Outgoing {
         identifiers: Vec<SubscriptionIdentifier>,
         share: Option<TopicFilter>,
     ) -> Self {
-        let is_needed = !identifiers.is_empty() || share.is_some();
-        self.subscriptions =
-            is_needed.then(|| Box::new(MatchedSubscriptions { identifiers, share }));
+        if !identifiers.is_empty() || share.is_some() {
+            let details = self.details.get_or_insert_default();
+            (details.identifiers, details.share) = (identifiers, share);
+        }
         self
+    }
+
+    /// Sets when it expires. `None` sends the message expiry interval of the message as it is.
+    #[must_use]
+    pub fn with_expiry(mut self, expires: Option<Instant>) -> Self {
+        if expires != self.expires() {
+            self.details.get_or_insert_default().expires = expires;
+        }
+        self
+    }
+
+    /// Returns when it expires, if the server counts.
+    pub fn expires(&self) -> Option<Instant> {
+        self.details.as_ref()?.expires
     }
 
     /// Returns the identifiers of the subscriptions that it is sent for. Server only.
     pub fn subscription_identifiers(&self) -> &[SubscriptionIdentifier] {
-        let subscriptions = self.subscriptions.as_deref();
-        subscriptions.map_or(&[], |subscriptions| &subscriptions.identifiers)
+        let details = self.details.as_deref();
+        details.map_or(&[], |details| &details.identifiers)
     }
 
     /// Returns the whole filter of the shared subscription of which the receiver is the chosen member. Server only.
     pub fn share(&self) -> Option<&TopicFilter> {
-        self.subscriptions.as_ref()?.share.as_ref()
+        self.details.as_ref()?.share.as_ref()
     }
 
     /// The packet of this delivery.
@@ -83,7 +96,7 @@ impl Outgoing {
         publish.retain = self.retain;
         publish.properties.subscription_identifiers =
             SubscriptionIdentifiers::new(self.subscription_identifiers());
-        if let Some(expires) = self.expires {
+        if let Some(expires) = self.expires() {
             publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
         }
         publish
@@ -91,7 +104,7 @@ impl Outgoing {
 
     /// Whether its time is over. What was sent is finished all the same [MQTT-4.3.3-7].
     pub fn has_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
+        self.expires().is_some_and(|expires| expires <= now)
     }
 
     pub(crate) fn delivery(&self, packet_identifier: PacketIdentifier, dup: bool) -> Delivery {
