@@ -8,14 +8,19 @@ const BLOCK: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct BlockQueue<T> {
-    /// None of them is empty, but for the only one: a queue that has one message at a time allocates once.
-    blocks: VecDeque<VecDeque<T>>,
+    /// Empty only if the whole queue is. It keeps its memory then, for the next entry.
+    first: VecDeque<T>,
+    /// None of them is empty.
+    others: VecDeque<VecDeque<T>>,
+    len: usize,
 }
 
 impl<T> Default for BlockQueue<T> {
     fn default() -> Self {
         Self {
-            blocks: VecDeque::new(),
+            first: VecDeque::new(),
+            others: VecDeque::new(),
+            len: 0,
         }
     }
 }
@@ -23,66 +28,50 @@ impl<T> Default for BlockQueue<T> {
 impl<T> BlockQueue<T> {
     /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
-        let ends = |first: &VecDeque<T>| match self.blocks.len() {
-            1 => first.len(),
-            // Only the first and the last block may have room.
-            count => {
-                first.len() + (count - 2) * BLOCK + self.blocks.back().map_or(0, VecDeque::len)
-            }
-        };
-        self.blocks.front().map_or(0, ends)
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.front().is_none()
+        self.len == 0
     }
 
     pub(crate) fn front(&self) -> Option<&T> {
-        self.blocks.front()?.front()
+        self.first.front()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.blocks.iter().flatten()
+        self.first.iter().chain(self.others.iter().flatten())
     }
 
     pub(crate) fn push_back(&mut self, entry: T) {
-        match self.blocks.back_mut().filter(|last| last.len() < BLOCK) {
-            Some(last) => last.push_back(entry),
-            None => {
-                let block = self.block_of(entry);
-                self.blocks.push_back(block);
-            }
+        self.len += 1;
+        let last = self.others.back_mut().unwrap_or(&mut self.first);
+        if last.len() < BLOCK {
+            return last.push_back(entry);
         }
+        let mut block = VecDeque::with_capacity(BLOCK);
+        block.push_back(entry);
+        self.others.push_back(block);
     }
 
     pub(crate) fn push_front(&mut self, entry: T) {
-        match self.blocks.front_mut().filter(|first| first.len() < BLOCK) {
-            Some(first) => first.push_front(entry),
-            None => {
-                let block = self.block_of(entry);
-                self.blocks.push_front(block);
-            }
+        self.len += 1;
+        if self.first.len() >= BLOCK {
+            let full = std::mem::take(&mut self.first);
+            self.others.push_front(full);
         }
+        self.first.push_front(entry);
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {
-        let first = self.blocks.front_mut()?;
-        let entry = first.pop_front();
-        if first.is_empty() && self.blocks.len() > 1 {
-            self.blocks.pop_front();
+        let entry = self.first.pop_front()?;
+        self.len -= 1;
+        if self.first.is_empty() {
+            if let Some(next) = self.others.pop_front() {
+                self.first = next;
+            }
         }
-        entry
-    }
-
-    /// Returns a new block. Only the first one of a queue is smaller than the others, as most queues are short.
-    fn block_of(&self, entry: T) -> VecDeque<T> {
-        let capacity = match self.blocks.is_empty() {
-            true => 1,
-            false => BLOCK,
-        };
-        let mut block = VecDeque::with_capacity(capacity);
-        block.push_back(entry);
-        block
+        Some(entry)
     }
 }
 
@@ -90,8 +79,9 @@ impl<T> IntoIterator for BlockQueue<T> {
     type Item = T;
     type IntoIter = std::iter::Flatten<std::collections::vec_deque::IntoIter<VecDeque<T>>>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.blocks.into_iter().flatten()
+    fn into_iter(mut self) -> Self::IntoIter {
+        self.others.push_front(self.first);
+        self.others.into_iter().flatten()
     }
 }
 

@@ -53,6 +53,7 @@ impl Outgoing {
     /// Adds the subscription identifiers that the receiver is told, and the whole filter of the shared subscription of
     /// which the receiver is the chosen member. Server only.
     #[must_use]
+    #[inline]
     pub fn with_subscriptions(
         mut self,
         identifiers: Vec<SubscriptionIdentifier>,
@@ -65,27 +66,31 @@ impl Outgoing {
         self
     }
 
-    /// Sets when it expires. `None` sends the message expiry interval of the message as it is.
+    /// Sets when it expires, if it does.
     #[must_use]
+    #[inline]
     pub fn with_expiry(mut self, expires: Option<Instant>) -> Self {
-        if expires != self.expires() {
+        if expires.is_some() {
             self.details.get_or_insert_default().expires = expires;
         }
         self
     }
 
     /// Returns when it expires, if the server counts.
+    #[inline]
     pub fn expires(&self) -> Option<Instant> {
         self.details.as_ref()?.expires
     }
 
     /// Returns the identifiers of the subscriptions that it is sent for. Server only.
+    #[inline]
     pub fn subscription_identifiers(&self) -> &[SubscriptionIdentifier] {
         let details = self.details.as_deref();
         details.map_or(&[], |details| &details.identifiers)
     }
 
     /// Returns the whole filter of the shared subscription of which the receiver is the chosen member. Server only.
+    #[inline]
     pub fn share(&self) -> Option<&TopicFilter> {
         self.details.as_ref()?.share.as_ref()
     }
