@@ -208,12 +208,12 @@ mod tests {
 
     /// The documents that explain each program. Each option must be in one of them.
     const DOCUMENTS: &[(&str, &[&str])] = &[
-        ("rpub", &["manual.md"]),
-        ("rsub", &["manual.md"]),
-        ("rrr", &["manual.md"]),
-        ("rbroker", &["manual.md"]),
-        ("rbroker passwd", &["manual.md"]),
-        ("rbroker status", &["manual.md"]),
+        ("rpub", &["rpub.md"]),
+        ("rsub", &["rsub.md", "rpub.md"]),
+        ("rrr", &["rrr.md", "rpub.md"]),
+        ("rbroker", &["rbroker.md"]),
+        ("rbroker passwd", &["rbroker.md"]),
+        ("rbroker status", &["rbroker.md"]),
     ];
 
     /// Returns each command line with its help.

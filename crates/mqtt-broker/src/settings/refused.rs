@@ -19,6 +19,13 @@ pub(super) fn instead(name: &str) -> Option<&'static str> {
     found.map(|(_, instead)| *instead)
 }
 
+/// Returns every name that is refused, but not the prefixes.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let others = OTHERS.iter().map(|(name, _)| name);
+    BRIDGES.iter().chain(PLUGINS).chain(others).copied()
+}
+
 const BRIDGES: &[&str] = &[
     "address",
     "addresses",

@@ -1,5 +1,6 @@
 //! Lines and what they mean; files as they are found in practice are in `tests/tests/configuration.rs`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -365,4 +366,43 @@ fn none_takes_the_lines_of_the_log_above_it_back() {
     assert!(types.error && !types.warning && !types.information && !types.debug);
     let log = parse("log_dest none\nlog_dest stdout").unwrap().log;
     assert!(log.destinations.contains(&LogDestination::StandardOutput));
+}
+
+#[test]
+fn the_manual_lists_every_directive_with_a_valid_example() {
+    let manual = include_str!("../../../../docs/rbroker.conf.md");
+    let (read, rejected) = manual.split_once("\n## Rejected directives\n").unwrap();
+    let examples = first_cells(read);
+    for example in &examples {
+        let mut reader = reader::Reader::default();
+        reader
+            .line(example)
+            .unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
+    let name = |example: &&'static str| example.split(' ').next().unwrap();
+    let listed = examples.iter().map(name).collect();
+    let known = directives::DIRECTIVES
+        .iter()
+        .map(|line| line.name)
+        .collect();
+    assert_same_names("directives that are read", &listed, &known);
+    let listed = first_cells(rejected).into_iter().collect();
+    let known = refused::names().collect();
+    assert_same_names("directives that are rejected", &listed, &known);
+}
+
+/// Returns the code in the first cell of each row of the tables in a page.
+fn first_cells(page: &'static str) -> Vec<&'static str> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split('`').next()).collect()
+}
+
+fn assert_same_names(what: &str, listed: &BTreeSet<&str>, known: &BTreeSet<&str>) {
+    let missing: Vec<_> = known.difference(listed).collect();
+    let unknown: Vec<_> = listed.difference(known).collect();
+    let is_same = missing.is_empty() && unknown.is_empty();
+    assert!(
+        is_same,
+        "docs/rbroker.conf.md, {what}: missing {missing:?}, unknown {unknown:?}"
+    );
 }
