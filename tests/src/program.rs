@@ -122,6 +122,16 @@ impl Program {
         self
     }
 
+    /// Starts it as the leader of a process group, which `Running::signal_group` reaches as a whole.
+    pub fn in_own_group(mut self) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::process::CommandExt;
+            self.command.process_group(0);
+        }
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Finished {
         self.start().wait()
@@ -224,6 +234,15 @@ impl Running {
         })
     }
 
+    /// Waits until its standard output satisfies this condition. Returns the output so far in either case; it is an
+    /// error if the program has ended or the deadline has passed before.
+    pub fn wait_for_output_until(
+        &self,
+        condition: impl Fn(&str) -> bool,
+    ) -> Result<String, String> {
+        self.output.wait_until(condition)
+    }
+
     /// Whether it has printed this so far.
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.output.bytes()).contains(text)
@@ -271,6 +290,14 @@ impl Running {
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.is_ok_and(|status| status.success()));
+    }
+
+    /// Sends a signal by name to its process group, of which it must be the leader.
+    pub fn signal_group(&self, name: &str) {
+        let group = format!("-{}", self.id());
+        let _ = Command::new("kill")
+            .args(["-s", name, "--", &group])
+            .status();
     }
 }
 
