@@ -15,7 +15,7 @@ use crate::{cargo, root, run, setup, target};
 const ROOM: f64 = 1.05;
 
 /// The figures, relative to the workspace.
-const FIGURES: &str = "docs/instructions.tsv";
+const FIGURES: &str = "docs/generated/instructions.tsv";
 
 /// Operation, by whom, and instructions for each.
 type Counts = Vec<(String, String, u64)>;

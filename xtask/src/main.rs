@@ -22,9 +22,9 @@ const USAGE: &str = "\
 Usage: cargo xtask TASK
 
   bench  measure programs and libraries beside others and write docs/performance.md;
-         --instructions counts instructions only, --check compares them with docs/instructions.tsv
+         --instructions counts instructions only, --check compares them with docs/generated/instructions.tsv
   conformance
-         run the tests that name statements of the standard and write docs/conformance.md; --check
+         run the tests that name statements of the standard and write docs/generated/conformance.md; --check
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   crowd  measure what idle connections and slow consumers cost, beside mosquitto
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees

@@ -1,6 +1,6 @@
 //! A trace of every normative statement of MQTT 3.1.1 and 5.0, and of the rules that have no number:
 //! bytes go in, bytes come out. See `record.rs` for how a test names the statements it proves, and
-//! docs/conformance.md for the list.
+//! docs/generated/conformance.md for the list.
 
 mod bytes;
 mod client;

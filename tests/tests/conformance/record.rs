@@ -1,7 +1,7 @@
 //! How a test names the statements it proves: as an argument of the assertion, such as
 //! `"3.1.1:MQTT-3.12.4-1 5.0:MQTT-3.12.4-1 5.0:U5-02"`. An assertion that holds records those of the
 //! version it ran with, in the file that `RPUBSUB_CONFORMANCE` names; `cargo xtask conformance` makes
-//! docs/conformance.md from it. What is named and never recorded is an error there.
+//! docs/generated/conformance.md from it. What is named and never recorded is an error there.
 
 use std::fs::OpenOptions;
 use std::io::Write;
