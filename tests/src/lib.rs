@@ -29,7 +29,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How long anything may take before a test fails.
+/// Timeout of every wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder with `rpub`, `rsub` and `rbroker`, built from the sources as they are.
@@ -66,7 +66,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Whether Debian's mosquitto is there; if not, says that the test is skipped.
+/// Returns `true` if Debian's mosquitto is installed; otherwise reports that the test is skipped.
 pub fn has_mosquitto(test: &str) -> bool {
     let there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
         .iter()

@@ -22,7 +22,7 @@ pub enum Acknowledge {
     Nothing,
 }
 
-/// One end of a connection.
+/// An end of a connection.
 #[derive(Debug)]
 pub struct Peer {
     stream: TcpStream,

@@ -24,9 +24,9 @@ pub struct Program {
 pub struct Finished {
     /// Its exit status; 128 and the signal if a signal ended it.
     pub status: i32,
-    /// What it printed.
+    /// Its standard output.
     pub output: Vec<u8>,
-    /// What it said on standard error.
+    /// Its standard error.
     pub errors: String,
 }
 
@@ -60,7 +60,7 @@ struct Collected {
 }
 
 impl Program {
-    /// One of ours, or one of other people's that is installed.
+    /// Creates one of our programs, or another program that is installed.
     pub fn new(name: &str) -> Self {
         let own = programs().join(name);
         let path = if own.is_file() {
@@ -110,7 +110,7 @@ impl Program {
         self
     }
 
-    /// What it reads from standard input.
+    /// Sets the bytes that it reads from standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
@@ -222,7 +222,7 @@ impl Running {
         }
     }
 
-    /// Whether its standard error contains this text, now or before it ends.
+    /// Returns `true` if its standard error contains this text, now or before it ends.
     pub fn says(&self, text: &str) -> bool {
         self.errors.wait_for(text).is_ok()
     }
@@ -243,7 +243,7 @@ impl Running {
         self.output.wait_until(condition)
     }
 
-    /// Whether it has printed this so far.
+    /// Returns `true` if it has printed this so far.
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.output.bytes()).contains(text)
     }
@@ -263,7 +263,7 @@ impl Running {
         }
     }
 
-    /// What it has said so far on standard error.
+    /// Returns its standard error so far.
     pub fn error_so_far(&self) -> String {
         String::from_utf8_lossy(&self.errors.bytes()).into_owned()
     }
@@ -308,7 +308,7 @@ impl Drop for Running {
 }
 
 impl Finished {
-    /// What it printed, as text.
+    /// Returns its standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }

@@ -67,7 +67,7 @@ impl Proxy {
         Self { address, record }
     }
 
-    /// What the client of each connection has sent, once all clients have closed.
+    /// Returns the bytes that the client of each connection has sent, once all clients have closed.
     pub fn sent(&self) -> Vec<Vec<u8>> {
         self.wait_until(|connections| connections.iter().all(|ends| ends.client_ended));
         let connections = self.record.lock();

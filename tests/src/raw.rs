@@ -75,7 +75,7 @@ impl RawClient {
     }
 }
 
-/// What a [`FakeServer`] does with a connection: reads so many bytes, sends these, and so on; then it
+/// The steps of a [`FakeServer`] with a connection: reads this number of bytes, sends these, and so on; then it
 /// closes, or waits for the client to close.
 pub type Script<'a> = &'a [(usize, &'a [u8])];
 
@@ -117,7 +117,7 @@ impl FakeServer {
         format!("-h 127.0.0.1 -p {}", self.address.port())
     }
 
-    /// What each connection has sent, once all are over.
+    /// Returns the bytes that each connection has sent, once all have ended.
     pub fn received(mut self) -> Vec<Vec<u8>> {
         self.thread
             .take()

@@ -8,13 +8,13 @@ mod peers;
 mod wire;
 mod working;
 
-/// So many packets are in the buffer at a time.
+/// The number of packets in the buffer at a time.
 pub const BATCH: usize = 100;
 
-/// One operation.
+/// An operation that is measured.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// What is done.
+    /// The name of the operation.
     pub name: &'static str,
     /// By whom.
     pub by: &'static str,

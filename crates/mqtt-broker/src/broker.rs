@@ -199,7 +199,7 @@ impl Broker {
         self.limits = limits;
     }
 
-    /// Whether the store has no room. Until it has, nothing is taken over that would have to be durable.
+    /// Sets if the store is full. While it is, the broker accepts nothing that must be durable.
     pub fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
     }
@@ -393,8 +393,8 @@ impl Broker {
         }
     }
 
-    /// Whether the connection is over: the socket is to be closed once the output is written, or
-    /// cannot be.
+    /// Returns `true` if the connection has ended. The caller closes the socket when the output is written, or cannot
+    /// be.
     pub fn has_ended(&self, id: ConnectionId) -> bool {
         self.connections
             .get(id)
@@ -472,7 +472,7 @@ impl Broker {
         }
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
     }

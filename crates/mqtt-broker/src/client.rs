@@ -72,7 +72,7 @@ pub(crate) enum Stored {
 /// so this bounds what they add to each message that waits: 4 kB.
 const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
 
-/// What a subscription asks for.
+/// The options and the identifier of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubscriptionState {
     /// The options, with the QoS that was granted.
@@ -81,7 +81,7 @@ pub struct SubscriptionState {
     pub identifier: Option<SubscriptionIdentifier>,
 }
 
-/// How long a session outlives its connection.
+/// The time for which a session outlives its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
     /// Not at all.

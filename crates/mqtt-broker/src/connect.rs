@@ -43,7 +43,7 @@ impl Broker {
         }
     }
 
-    /// Whether a password of this connection is being checked.
+    /// Returns `true` while a password of this connection is checked.
     pub fn is_waiting(&self, id: ConnectionId) -> bool {
         let link = self.connections.get(id);
         link.is_some_and(|link| link.waiting.is_some())

@@ -86,7 +86,7 @@ impl Broker {
         }
     }
 
-    /// What was taken with `take_records` is about to be committed, all of it.
+    /// Begins the commit of everything that `take_records` has returned.
     pub fn commit_begins(&mut self) {
         self.throttle.commit_begins();
         // Some are there still if it is tried again.
@@ -104,7 +104,7 @@ impl Broker {
         }
     }
 
-    /// What was taken before `commit_begins` is durable: the output that has waited for it may be written.
+    /// Ends the commit: its records are durable, and output that waited for them may be written.
     pub fn commit_ends(&mut self) {
         self.throttle.commit_ends();
         self.resume_after_commit();
@@ -145,7 +145,7 @@ impl Broker {
         self.promising.next.retain(promises);
     }
 
-    /// Whether output of this connection waits for a commit.
+    /// Returns `true` if output of this connection waits for a commit.
     pub fn awaits_commit(&self, id: ConnectionId) -> bool {
         let link = self.connections.get(id);
         let promises = link.and_then(|link| link.promises.as_ref());

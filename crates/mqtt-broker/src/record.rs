@@ -107,18 +107,18 @@ pub(crate) fn payload_bytes(records: &[Record]) -> usize {
     bytes
 }
 
-/// What is known of a client, its messages and subscriptions apart.
+/// The stored state of a client, without its messages and subscriptions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientState {
     /// Its user name.
     pub user_name: Option<String>,
     /// The number of the listener where it last came in.
     pub listener: u32,
-    /// How long its session outlives its connection.
+    /// The time for which the session outlives its connection.
     pub expiry: Expiry,
     /// When the session ends; `None` while it is connected, or without end.
     pub session_ends: Option<Instant>,
-    /// Whether it is connected.
+    /// Set while the client is connected.
     pub is_connected: bool,
     /// Its will, if that is still to come.
     pub will: Option<Will>,
@@ -140,7 +140,7 @@ pub struct Saved {
 pub struct SavedClient {
     /// Its client identifier.
     pub identifier: String,
-    /// What is known of it.
+    /// The state of the client.
     pub state: ClientState,
     /// Its subscriptions.
     pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
@@ -169,7 +169,8 @@ impl Broker {
         self.records.get_or_insert_default();
     }
 
-    /// What has changed since the last time, to be made durable between `commit_begins` and `commit_ends`.
+    /// Returns the changes since the last call. The caller makes them durable between `commit_begins` and
+    /// `commit_ends`.
     ///
     /// Empty while a publication is partly recorded: its records are committed together.
     pub fn take_records(&mut self) -> Vec<Record> {
@@ -215,8 +216,8 @@ impl Broker {
         }
     }
 
-    /// What the records so far add up to: what the store has, once they are committed. Times that have
-    /// passed are `now`.
+    /// Returns the sum of all records so far, which the store has when they are committed. Times that have passed are
+    /// `now`.
     pub fn save(&self, now: Instant) -> Saved {
         let mut saved = Saved::default();
         for client in self
@@ -501,7 +502,7 @@ impl Broker {
         }
     }
 
-    /// Whether something has changed since the records were last taken.
+    /// Returns `true` if there are changes that `take_records` has not returned yet.
     pub fn has_records(&self) -> bool {
         self.record_count() > 0
     }

@@ -23,7 +23,7 @@ pub struct Retained {
     pub qos: mqtt_codec::QoS,
     /// When it is no longer of use [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
-    /// Who has published it.
+    /// The publisher of the message.
     pub source: Option<Arc<Who>>,
     /// Its place in the order in which retained messages were stored.
     pub version: u64,

@@ -195,8 +195,8 @@ impl Broker {
         (!interval.is_zero()).then_some(interval)
     }
 
-    /// How it is: each value with its name, always in the same order. The uptime is in seconds, rates
-    /// are for each minute, and as they were when the topics were renewed.
+    /// Returns each value of the status with its name, always in the same order. The uptime is in seconds. Rates are
+    /// per minute, of the time when the topics were last updated.
     pub fn statistics(&mut self, now: Instant) -> Vec<Value> {
         let started = *self.statistics.started.get_or_insert(now);
         let (statistics, traffic) = (&self.statistics, self.traffic());

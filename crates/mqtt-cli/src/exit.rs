@@ -80,7 +80,7 @@ impl From<Status> for ExitCode {
 pub struct Failure {
     /// The exit status.
     pub status: Status,
-    /// What failed, on what.
+    /// The failed operation and its object.
     pub error: anyhow::Error,
     /// Where it stands, if not on the command line.
     place: Option<String>,
@@ -95,7 +95,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// One that is told.
+    /// Creates a failure that is printed.
     pub fn new(status: Status, error: impl Into<anyhow::Error>) -> Self {
         Self {
             status,

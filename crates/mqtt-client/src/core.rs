@@ -16,7 +16,7 @@ use crate::oversized::Oversized;
 use crate::servers::{self, Servers};
 use crate::{Backoff, ClientError, Options, Reconnect, Server};
 
-/// One client, through all its connections.
+/// A client through all its connections.
 #[derive(Debug)]
 pub struct ClientCore {
     options: Options,
@@ -328,7 +328,7 @@ impl ClientCore {
         }
     }
 
-    /// What the server sent waits outside; see [`Connection::handle_unread`].
+    /// Handles that bytes of the server wait unread; see [`Connection::handle_unread`].
     pub fn handle_unread(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.handle_unread(now);
@@ -342,7 +342,7 @@ impl ClientCore {
         }
     }
 
-    /// Whether a message of QoS 1 or 2 can be sent now.
+    /// Returns `true` if a message of QoS 1 or 2 can be sent now.
     pub fn has_room(&self) -> bool {
         self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
     }
@@ -352,7 +352,7 @@ impl ClientCore {
         self.connection.as_mut()
     }
 
-    /// Whether the server has accepted the connection and it is not lost.
+    /// Returns `true` if the server has accepted the connection and it is not lost.
     pub fn is_connected(&self) -> bool {
         self.connection
             .as_ref()

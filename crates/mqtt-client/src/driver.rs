@@ -69,7 +69,7 @@ pub struct Driver {
     watched_ended: bool,
 }
 
-/// How a turn ended.
+/// The reason why a turn ended.
 #[derive(Debug)]
 pub enum Wake {
     /// The deadline of the caller has passed.
@@ -140,7 +140,7 @@ impl Driver {
             .register(source, WATCHED, Interest::READABLE)
     }
 
-    /// Whether what is watched has ended.
+    /// Returns `true` if the watched stream has ended.
     pub fn has_watched_ended(&self) -> bool {
         self.watched_ended
     }
@@ -156,7 +156,7 @@ impl Driver {
         self.was_paused |= std::mem::take(&mut self.is_paused);
     }
 
-    /// Whether it is paused.
+    /// Returns `true` while the client is paused.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
@@ -167,9 +167,8 @@ impl Driver {
         self.core.take_over(Instant::now(), delivery);
     }
 
-    /// One turn, which may wait until `deadline`. Each event is given to `handle` with the
-    /// connection; after [`ControlFlow::Break`] the turn handles no more, and what was read is kept
-    /// for the next one.
+    /// Runs one turn, which may wait until `deadline`, and passes each event with the connection to `handle`. After
+    /// [`ControlFlow::Break`] the turn handles no more events and keeps the bytes that it has read for the next turn.
     ///
     /// # Errors
     /// If the connection has ended and is not made again. All further turns fail.
@@ -264,7 +263,7 @@ impl Driver {
         self.core.take_rejected()
     }
 
-    /// Whether a message of QoS 1 or 2 can be sent now.
+    /// Returns `true` if a message of QoS 1 or 2 can be sent now.
     pub fn has_room(&self) -> bool {
         self.core.has_room()
     }
@@ -274,7 +273,7 @@ impl Driver {
         self.core.connection()
     }
 
-    /// Whether the server has accepted the connection and it is not lost.
+    /// Returns `true` if the server has accepted the connection and it is not lost.
     pub fn is_connected(&self) -> bool {
         self.core.is_connected()
     }

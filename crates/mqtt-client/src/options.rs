@@ -22,7 +22,7 @@ pub struct Options {
     /// Set if the client follows Server References (MQTT 5.0, 4.11): CONNECT with its credentials, and messages, then
     /// go to any server that a server names.
     pub follow_server_references: bool,
-    /// What lies between the socket and MQTT: TLS and the like.
+    /// The layers between the socket and MQTT, such as TLS.
     pub route: Route,
     /// Addresses of this machine that connections come from. The system chooses one if there is none, and chooses the
     /// port if that is 0.
@@ -35,12 +35,12 @@ pub struct Options {
     /// Limits of packets and messages under way. Those that a server of 5.0 has to know are copied
     /// into CONNECT.
     pub limits: Config,
-    /// How long looking up the name and reaching an address may take together.
+    /// Timeout for looking up the name and reaching an address together.
     pub connect_timeout: Duration,
-    /// How long the client tries to get its first connection: a server may come up late. An attempt in progress ends
-    /// with this time, and one that starts at its end may take a second. Zero is a single attempt.
+    /// Time for which the client tries to get its first connection, since a server may start late. An attempt in
+    /// progress ends with this time, and one that starts at its end may take a second. Zero is a single attempt.
     pub wait_for_server: Duration,
-    /// Whether a connection that was there and got lost is made again.
+    /// The behaviour after a connection was lost.
     pub reconnect: Reconnect,
     /// Called with a line about the server that the user should know, for each connection that such a line is about.
     pub on_warning: Option<fn(&str)>,
@@ -49,7 +49,7 @@ pub struct Options {
     pub maximum_losses: Option<u32>,
 }
 
-/// What happens when the connection gets lost. A server that refuses is not asked again.
+/// The behaviour after a connection was lost. The client does not ask a server again that has rejected it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnect {
     /// The client gives up.

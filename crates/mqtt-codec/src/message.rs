@@ -11,8 +11,7 @@ pub struct Message {
     pub topic_name: TopicName,
     /// Its content; any bytes, perhaps none.
     pub payload: Bytes,
-    /// Whether the server keeps it for later subscribers; for one that came from a server, whether
-    /// it was kept.
+    /// Set if the server retains the message for later subscribers; in a message from a server, set if it was retained.
     pub retain: bool,
     /// Its properties, if it has any. Carried by MQTT 5.0 only.
     pub properties: Option<Box<MessageProperties>>,

@@ -433,7 +433,7 @@ impl<'a, T: Element> Repeated<'a, T> {
         matches!(self.0, Source::Wire(_))
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there are no properties.
     pub fn is_empty(&self) -> bool {
         match self.0 {
             Source::Wire(_) => self.iter().next().is_none(),

@@ -46,7 +46,7 @@ macro_rules! reason_codes {
                 }
             }
 
-            /// What the code means, in the standard's words.
+            /// Returns the name of the code in the standard's words.
             pub fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -62,12 +62,12 @@ impl ReasonCode {
         self as u8
     }
 
-    /// Whether the operation failed (0x80 and above).
+    /// Returns `true` if the operation failed (0x80 and above).
     pub fn is_error(self) -> bool {
         self.value() >= 0x80
     }
 
-    /// Whether `sender` may put this code into a packet of this type (MQTT 5.0, table 2.6).
+    /// Returns `true` if `sender` may put this code into a packet of this type (MQTT 5.0, table 2.6).
     pub fn is_allowed(self, packet_type: PacketType, sender: Role) -> bool {
         let place = match (packet_type, sender) {
             (PacketType::Connack, _) => place::CONNACK,

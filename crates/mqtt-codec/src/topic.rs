@@ -74,12 +74,12 @@ impl TopicFilter {
         shared.map_or(&self.0, |(_, filter)| filter)
     }
 
-    /// Whether it has a wildcard.
+    /// Returns `true` if the filter has a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.0.contains(['+', '#'])
     }
 
-    /// Whether messages with this topic name are asked for.
+    /// Returns `true` if the filter matches this topic name.
     pub fn matches(&self, topic_name: &str) -> bool {
         matches(self.without_share(), topic_name)
     }
@@ -107,7 +107,7 @@ pub fn split_level(topic: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a valid, not shared topic filter matches a valid topic name.
+/// Returns `true` if a valid, not shared topic filter matches a valid topic name.
 ///
 /// A filter that starts with a wildcard does not match a name that starts with `$` [MQTT-4.7.2-1].
 pub fn matches(filter: &str, name: &str) -> bool {

@@ -19,7 +19,7 @@ use crate::packet_log::{self, Direction, Observed};
 use crate::seldom::Seldom;
 use crate::{Change, CloseReason, Config, Defect, Event, Session, Step, Traffic};
 
-/// One end of one connection, from CONNECT to its end.
+/// An end of a connection, client or server, from CONNECT to the close.
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) role: Role,
@@ -210,8 +210,8 @@ impl Connection {
         }
     }
 
-    /// What the peer sent waits outside, because the application takes nothing now: its silence
-    /// says nothing, and pings go on.
+    /// Handles that bytes of the peer wait unread because the application accepts nothing now. The silence of the peer
+    /// then does not end the connection, and pings go on.
     pub fn handle_unread(&mut self, now: Instant) {
         self.keep_alive.received(now);
         self.restart_response_timeout(now);
@@ -298,12 +298,12 @@ impl Connection {
         session
     }
 
-    /// Whether messages can be sent.
+    /// Returns `true` if messages can be sent.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
 
-    /// Whether it is over; the output may still hold bytes.
+    /// Returns `true` if the connection has ended. The output may still hold bytes.
     pub fn has_ended(&self) -> bool {
         self.state == State::Ended
     }
@@ -339,7 +339,7 @@ impl Connection {
         self.session.unfinished_received()
     }
 
-    /// What has gone through it so far.
+    /// Returns the traffic of the connection so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }

@@ -143,7 +143,7 @@ impl Defect {
         ("M44", Self::HeldIdentifiersUsed),
     ];
 
-    /// Whether it shows only where the broker has a store and dies.
+    /// Returns `true` if the defect shows only where the broker has a store and dies.
     pub const fn needs_store(self) -> bool {
         matches!(
             self,
@@ -162,14 +162,14 @@ impl Defect {
         )
     }
 
-    /// Whether this thread runs with the defect.
+    /// Returns `true` if this thread runs with the defect.
     #[cfg(not(feature = "planted-defects"))]
     #[inline(always)]
     pub const fn is_planted(self) -> bool {
         false
     }
 
-    /// Whether this thread runs with the defect.
+    /// Returns `true` if this thread runs with the defect.
     #[cfg(feature = "planted-defects")]
     pub fn is_planted(self) -> bool {
         PLANTED.get() == Some(self)

@@ -10,13 +10,14 @@ use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 pub struct Config {
     /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
     pub maximum_packet_size: u32,
-    /// How many messages of QoS 1 and 2 may come at a time. Holds for peers of 5.0, which know it.
+    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. Applies to peers of 5.0, which know the
+    /// number.
     pub receive_maximum: u16,
-    /// How many messages of QoS 1 and 2 are sent at a time, if the peer allows as many.
+    /// Maximum number of messages of QoS 1 and 2 in flight to the peer, if the peer allows as many.
     pub maximum_in_flight: u16,
     /// The highest topic alias that is accepted. An end of 5.0 has to announce it.
     pub topic_alias_maximum: u16,
-    /// How many topic names get an alias in what is sent, if the peer allows as many.
+    /// Maximum number of topic aliases in sent messages, if the peer allows as many.
     pub topic_aliases: u16,
     /// The number that the first of them gets; the others follow.
     pub first_topic_alias: TopicAlias,
@@ -25,11 +26,11 @@ pub struct Config {
     pub packet_identifiers: u16,
     /// While so many bytes of output wait for the peer, nothing is resent.
     pub maximum_unwritten: usize,
-    /// Whether changes of the session are recorded, for [`Connection::take_changes`](crate::Connection::take_changes).
+    /// Set if changes of the session are recorded for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
-    /// Who is shown each packet; nobody, mostly.
+    /// Observer of each packet, usually `None`.
     pub observer: Option<Observer>,
-    /// How long CONNECT (at a server) or CONNACK (at a client) may take.
+    /// Timeout for CONNECT (at a server) or CONNACK (at a client).
     pub handshake_timeout: Duration,
     /// Client: maximum wait for the answer to SUBSCRIBE or UNSUBSCRIBE.
     pub response_timeout: Duration,

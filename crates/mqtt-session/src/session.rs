@@ -75,7 +75,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// What was sent and is not finished, oldest first; `None` for a message that was released.
+    /// Returns the messages in flight to the peer, oldest first; `None` for a message that was released.
     pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
         self.sender.exchanges()
     }

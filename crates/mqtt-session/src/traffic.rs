@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use mqtt_codec::Packet;
 
-/// What has gone through a connection.
+/// The traffic of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// From the peer.

@@ -14,7 +14,7 @@ const PUBREC: u8 = 5;
 const PUBREL: u8 = 6;
 const PUBCOMP: u8 = 7;
 
-/// One direction of a session.
+/// A direction of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,
@@ -22,7 +22,7 @@ pub struct Direction {
     lost: BTreeSet<u16>,
     /// Which connection of the session it is now.
     connection: u64,
-    /// How many exchanges the receiver, or the sender itself, allows at a time.
+    /// Maximum number of exchanges that the receiver, or the sender itself, allows at a time.
     pub window: u16,
     /// Exchanges that ended, and those of them that a fault had met.
     pub finished: u64,
@@ -76,7 +76,7 @@ impl Direction {
         }
     }
 
-    /// How many exchanges are open.
+    /// Returns the number of exchanges in flight.
     pub fn open(&self) -> usize {
         self.open.len()
     }

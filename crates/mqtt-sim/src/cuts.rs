@@ -37,7 +37,7 @@ pub(crate) struct Fault {
     kind: Kind,
 }
 
-/// How many runs there were.
+/// The number of runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Runs {
     /// With one fault.

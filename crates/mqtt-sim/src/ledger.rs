@@ -47,16 +47,16 @@ impl Key {
     }
 }
 
-/// What may keep a message from arriving.
+/// The properties of a message that may keep it from arriving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits {
-    /// It is longer than some clients take.
+    /// Set if the message is longer than some clients accept.
     pub is_long: bool,
-    /// It expires.
+    /// Set if the message expires.
     pub expires: bool,
 }
 
-/// What a publisher and a subscriber promise each other.
+/// The guarantees between a publisher and a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
     /// The publisher keeps its session.
@@ -67,7 +67,7 @@ pub struct Promise {
     pub knows_repeats: bool,
     /// All messages go the same way, so that they keep their order.
     pub keeps_order: bool,
-    /// Whether it takes long messages.
+    /// Set if the subscriber accepts long messages.
     pub takes_long: bool,
     /// The QoS that was granted.
     pub granted: u8,
@@ -189,7 +189,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many deliveries there were, repeats included.
+    /// Returns the number of deliveries, duplicates included.
     pub fn count(&self) -> u64 {
         self.deliveries.values().sum()
     }

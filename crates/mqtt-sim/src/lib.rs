@@ -63,7 +63,7 @@ pub use world::{Outcome, World};
 pub struct Violation {
     /// Such as `I2`.
     pub invariant: &'static str,
-    /// What was seen.
+    /// A description of the observation.
     pub what: String,
 }
 

@@ -13,19 +13,19 @@ pub(crate) const SMALL_PACKET: u32 = 120;
 pub struct Plan {
     /// The clients; each publishes, and subscribes to all.
     pub clients: Vec<ClientPlan>,
-    /// How many messages each of them publishes.
+    /// The number of messages that each of them publishes.
     pub messages: u64,
     /// Messages of QoS 1 and 2 that the broker sends to a client at a time.
     pub broker_window: u16,
-    /// What the broker lets clients of 5.0 send at a time.
+    /// Receive Maximum that the broker sends to clients of 5.0.
     pub broker_receive_maximum: u16,
     /// Chance of a cut for each step, in 1/10000.
     pub cuts: u32,
     /// The same for a stall, which outlasts keep alive.
     pub stalls: u32,
-    /// Whether the broker often notices a cut only after the client has come back.
+    /// Set if the broker often notices a cut only after the client has reconnected.
     pub late_closes: bool,
-    /// Whether bytes often arrive one by one.
+    /// Set if bytes often arrive one by one.
     pub tiny_pieces: bool,
     /// Limits of what the broker does in a turn, if they are small.
     pub budget: Option<Budget>,
@@ -39,7 +39,7 @@ pub struct Plan {
     pub hostile_peers: usize,
     /// Chance that a client leaves with DISCONNECT, for each step, in 1/10000.
     pub leaves: u32,
-    /// Whether the broker has a store, and dies now and then: chance of a crash for each step, in
+    /// Set if the broker has a store and sometimes dies: chance of a crash for each step, in
     /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
     pub store: Option<(u32, u32)>,
     /// Chance of a graceful stop of a broker with a store for each step, in 1/10000.
@@ -52,26 +52,26 @@ pub struct Plan {
     pub steps: u64,
 }
 
-/// One client.
+/// A client of the run.
 #[derive(Debug, Clone)]
 pub struct ClientPlan {
     /// Its protocol version.
     pub version: ProtocolVersion,
-    /// Whether it keeps its session.
+    /// Set if the client keeps its session.
     pub lasts: bool,
-    /// Whether it starts anew with each connection.
+    /// Set if the client asks for a clean start with each connection.
     pub clean_start: bool,
     /// The QoS of its subscription.
     pub subscribed: u8,
-    /// What it lets the broker send at a time (5.0).
+    /// Receive Maximum that the client sends (5.0).
     pub receive_maximum: u16,
-    /// What it sends at a time.
+    /// The number of messages that the client sends at a time.
     pub window: u16,
     /// The number of packet identifiers that its messages get. They come round soon.
     pub identifiers: u16,
     /// Seconds.
     pub keep_alive: u16,
-    /// Whether it has a will, and its delay in seconds.
+    /// Delay of the will in seconds, if the client has a will.
     pub will_delay: Option<u32>,
     /// The largest packet it takes (5.0), if it says so; longer messages are not for it.
     pub maximum_packet_size: Option<u32>,
@@ -79,13 +79,13 @@ pub struct ClientPlan {
     pub topic_alias_maximum: u16,
     /// Topic aliases that it gives, if the broker takes as many.
     pub topic_aliases: u16,
-    /// Whether its subscription is a shared one: one of all that share gets each message.
+    /// Set if the subscription is shared: each message goes to one of the clients that share it.
     pub is_shared: bool,
-    /// Whether its application takes its time before it takes a message over.
+    /// Set if the application waits before it accepts a message.
     pub is_slow: bool,
-    /// Whether its process may die, and is started again with nothing but its name.
+    /// Set if the process may die, after which it starts again with nothing but its name.
     pub may_crash: bool,
-    /// Whether some of its messages expire.
+    /// Set if some messages of the client expire.
     pub expiring: bool,
     /// Seconds that a session of 5.0 that does not last is kept.
     pub expiry: u32,
@@ -137,7 +137,7 @@ impl Budget {
     }
 }
 
-/// What is left out of a plan, to find the smallest run that still fails.
+/// The parts that are left out of a plan, to find the smallest run that still fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reduction {
     /// At most so many steps of storm.

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use crate::{Outcome, Plan, Reduction, Violation, World};
 
-/// What many runs have shown.
+/// The result of many runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Report {
     /// Runs.
@@ -30,9 +30,9 @@ impl Report {
 /// A run that fails and from which nothing more can be left out.
 #[derive(Debug, Clone)]
 pub struct Shrunk {
-    /// What is left out.
+    /// The parts that are left out.
     pub reduction: Reduction,
-    /// What is broken.
+    /// The violated invariant.
     pub violation: Violation,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::Violation;
 
-/// What the checker wants to know of a packet.
+/// The parts of a packet that the checker needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// The packet type, 1 to 15.
@@ -28,7 +28,7 @@ pub struct Seen {
     pub content: u64,
     /// PUBLISH: its topic alias; 0 if there is none.
     pub topic_alias: u16,
-    /// How many bytes the packet has.
+    /// The number of bytes of the packet.
     pub size: usize,
     /// PUBLISH: RETAIN.
     pub retain: bool,
@@ -116,7 +116,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the last packet is complete.
+    /// Returns `true` if the last packet is complete.
     pub fn is_between_packets(&self) -> bool {
         self.bytes.is_empty()
     }

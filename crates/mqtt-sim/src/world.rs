@@ -21,7 +21,7 @@ use crate::wire::hash;
 /// The number of the subscriber that all members of a shared subscription are together.
 pub(crate) const GROUP: usize = usize::MAX;
 
-/// One run.
+/// A run.
 pub struct World {
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
@@ -51,7 +51,7 @@ pub struct World {
     pub(crate) accepted: u64,
 }
 
-/// What a run without a violation has shown.
+/// The result of a run without a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Exchanges of QoS 1 and 2 that came to their end.

@@ -32,7 +32,7 @@ impl<T: Send + 'static> LookUp<T> {
         Ok(Self { answer })
     }
 
-    /// What was found, in the order of the answer; `None` if it is not done.
+    /// Returns the results in the order of the answer; `None` if the lookup is not done.
     pub fn poll(&self) -> Option<io::Result<Vec<T>>> {
         match self.answer.try_recv() {
             Ok(answer) => Some(answer.and_then(not_empty)),

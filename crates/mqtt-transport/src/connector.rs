@@ -30,7 +30,7 @@ pub struct Connector {
     last_error: Option<io::Error>,
 }
 
-/// How far a [`Connector`] is.
+/// The state of a [`Connector`].
 #[derive(Debug)]
 pub enum Connecting {
     /// Call `poll` again on readiness, or at [`Connector::poll_timeout`].

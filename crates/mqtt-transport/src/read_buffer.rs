@@ -40,7 +40,7 @@ impl ReadBuffer {
         Ok(status)
     }
 
-    /// What is there.
+    /// Returns the unread bytes.
     pub fn unread(&self) -> &[u8] {
         self.bytes
             .get(self.start.get()..self.end)
@@ -52,12 +52,12 @@ impl ReadBuffer {
         self.start.set((self.start.get() + count).min(self.end));
     }
 
-    /// Whether all is taken.
+    /// Returns `true` if there are no unread bytes.
     pub fn is_empty(&self) -> bool {
         self.start.get() >= self.end
     }
 
-    /// Whether it has memory; a new one has none.
+    /// Returns `true` if the buffer has memory; a new one has none.
     pub fn is_allocated(&self) -> bool {
         !self.bytes.is_empty()
     }

@@ -21,7 +21,7 @@ pub struct Route {
     websocket: Option<WebSocketRoute>,
 }
 
-/// What a client asks a server for, to speak WebSocket with it.
+/// The request that opens a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRoute {
     /// Begins with a slash.
@@ -33,17 +33,17 @@ pub struct WebSocketRoute {
 /// A proxy, which makes the connection to the server, and looks its name up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// What it speaks.
+    /// The protocol of the proxy.
     pub protocol: ProxyProtocol,
     /// Its name or address.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// What it may ask for.
+    /// Credentials for a proxy that asks for them.
     pub credentials: Option<Credentials>,
 }
 
-/// What a proxy speaks.
+/// The protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// HTTP, with CONNECT.

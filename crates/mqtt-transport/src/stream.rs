@@ -46,7 +46,7 @@ pub struct Stream {
     is_discarding: bool,
 }
 
-/// How far a read went.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStatus {
     /// The peer has closed its side.
@@ -269,7 +269,7 @@ impl Stream {
         self.socket.is_connected()
     }
 
-    /// Who the peer is, if it has shown a certificate that was checked.
+    /// Returns the identity of a peer whose certificate was verified.
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.as_ref()?.peer_identity()
     }
@@ -279,7 +279,7 @@ impl Stream {
         self.layers.as_ref()?.peer_warning()
     }
 
-    /// Whether bytes pass through the layers.
+    /// Returns `true` if the handshakes of all layers are complete.
     pub fn is_open(&self) -> bool {
         self.layers.as_ref().is_none_or(|layers| layers.is_open())
     }

@@ -10,7 +10,7 @@ use mqtt_codec::{TopicFilter, levels, matches};
 
 use super::passwords::AccessError;
 
-/// What a client wants to do with a topic.
+/// An access of a client to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// Receive its messages.
@@ -120,8 +120,8 @@ impl AccessList {
         Ok(list)
     }
 
-    /// Whether a client may do this: the rules of its user first, then the patterns; in both a `deny` wins
-    /// over the others. What no rule names is not allowed.
+    /// Returns `true` if the rules allow this access. The rules of the user decide before the patterns, and in both a
+    /// `deny` overrides the others. An access that no rule names is denied.
     pub fn allows(
         &self,
         user_name: Option<&str>,

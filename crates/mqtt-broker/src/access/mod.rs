@@ -17,21 +17,21 @@ use crate::{ListenerLimits, ListenerSettings, Settings};
 /// The rules of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// Whether clients without a user name may come in.
+    /// Set if clients without a user name may connect.
     pub allow_anonymous: bool,
     /// Where the user name comes from, if not from CONNECT.
     pub identity: Option<IdentitySource>,
     /// The users, if user names have to have passwords.
     pub passwords: Option<Arc<Passwords>>,
-    /// What they may do; everything if there is none.
+    /// The permissions of the clients; `None` allows everything.
     pub list: Option<Arc<AccessList>>,
-    /// Whether the client identifier is the user name.
+    /// Set if the user name becomes the client identifier.
     pub user_name_is_identifier: bool,
-    /// Whether the broker chooses identifiers.
+    /// Set if the broker chooses identifiers for clients without one.
     pub allow_empty_identifier: bool,
-    /// What stands before the identifiers that it chooses.
+    /// Prefix of the identifiers that the broker chooses.
     pub identifier_prefix: String,
-    /// What stands before the topics of the clients.
+    /// Prefix of all topics of the clients.
     pub mount_point: Option<Arc<str>>,
     /// Limits of the clients.
     pub limits: ListenerLimits,

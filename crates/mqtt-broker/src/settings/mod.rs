@@ -23,12 +23,12 @@ use mqtt_transport::TlsServerOptions;
 
 use crate::{IdentitySource, SyncPolicy};
 
-/// What a broker is started with.
+/// The configuration of a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Where it listens; empty if the configuration does not say.
     pub listeners: Vec<ListenerSettings>,
-    /// Who may come in, where a listener does not say otherwise.
+    /// Security of all listeners that have no settings of their own.
     pub security: SecuritySettings,
     /// `per_listener_settings`: lines about security belong to the listener above them.
     pub per_listener: bool,
@@ -52,7 +52,7 @@ pub struct Settings {
     pub control_socket: ControlSocket,
     /// `user`: who the broker becomes if root has started it.
     pub user: Option<String>,
-    /// What is odd about the configuration and does not keep the broker from starting: one text for each line.
+    /// Warnings about lines that do not prevent the start, one text for each line.
     pub warnings: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub enum ControlSocket {
     None,
 }
 
-/// Who may come in, and what clients are called.
+/// Users, permissions and client identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecuritySettings {
     /// `allow_anonymous`: whether clients without a user name may come in; no one said if `None`.
@@ -209,7 +209,7 @@ impl Backlog {
     }
 }
 
-/// What is logged, and where to.
+/// Contents and destinations of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// `log_dest`, each of them.
@@ -312,7 +312,7 @@ impl Default for LogSettings {
     }
 }
 
-/// What is wrong with a configuration file.
+/// An error in a configuration file.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -365,7 +365,7 @@ impl Settings {
         self.persistence.then(file)
     }
 
-    /// What a listener says about security, and where it says nothing, what is said for all.
+    /// Returns the security settings of a listener, with those of all listeners where it has none.
     pub fn security_of(&self, listener: Option<&ListenerSettings>) -> SecuritySettings {
         let Some(own) = listener.map(|listener| &listener.security) else {
             return self.security.clone();

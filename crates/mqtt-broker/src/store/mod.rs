@@ -231,7 +231,7 @@ impl Store {
         self.timeline
     }
 
-    /// Whether everything that was committed is as durable as the policy wants it.
+    /// Returns `true` if every commit is as durable as the policy requires.
     pub fn is_synced(&self) -> bool {
         self.unsynced_since.is_none()
     }

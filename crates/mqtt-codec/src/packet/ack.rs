@@ -11,7 +11,7 @@ use crate::{
 pub struct Ack {
     /// The exchange that it belongs to.
     pub packet_identifier: PacketIdentifier,
-    /// How it went; always success in 3.1 and 3.1.1.
+    /// The result; always success in 3.1 and 3.1.1.
     pub reason_code: ReasonCode,
     /// Properties of 5.0.
     pub properties: AckProperties,
@@ -28,7 +28,7 @@ properties! {
 }
 
 impl Ack {
-    /// One without properties.
+    /// Creates a packet without properties.
     pub fn new(packet_identifier: PacketIdentifier, reason_code: ReasonCode) -> Self {
         Self {
             packet_identifier,

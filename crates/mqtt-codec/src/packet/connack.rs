@@ -14,9 +14,9 @@ use crate::{
 /// A CONNACK packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connack {
-    /// Whether the server goes on with a session it had; always false in 3.1.
+    /// Set if the server resumes a session; never set in 3.1.
     pub session_present: bool,
-    /// Whether the connection is accepted; in 3.1 and 3.1.1 the return code.
+    /// Success if the connection is accepted; in 3.1 and 3.1.1 the return code.
     pub reason_code: ReasonCode,
     /// Properties of 5.0.
     pub properties: ConnackProperties,

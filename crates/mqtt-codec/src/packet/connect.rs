@@ -19,14 +19,14 @@ pub struct Connect {
     /// Set by a broker that connects as a bridge: bit 7 of the protocol level, which no standard describes. mosquitto
     /// sets it in 3.1 and 3.1.1, where a subscription has no options for what a bridge needs.
     pub is_bridge: bool,
-    /// Whether an earlier session ends. Clean Session in 3.1 and 3.1.1, where the new session also
-    /// ends with its connection then.
+    /// Set if an earlier session ends. Clean Session in 3.1 and 3.1.1, where the new session then also ends with its
+    /// connection.
     pub clean_start: bool,
     /// Seconds; the client sends at least one packet in this time. 0 is off.
     pub keep_alive: u16,
     /// Whose session it is; empty if the server is to choose one.
     pub client_identifier: String,
-    /// What the server publishes if the connection ends without DISCONNECT.
+    /// The message that the server publishes if the connection ends without DISCONNECT.
     pub will: Option<Will>,
     /// The user name.
     pub user_name: Option<String>,

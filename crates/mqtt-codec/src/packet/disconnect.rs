@@ -29,7 +29,7 @@ properties! {
 }
 
 impl Disconnect {
-    /// One without properties.
+    /// Creates a packet without properties.
     pub fn new(reason_code: ReasonCode) -> Self {
         Self {
             reason_code,

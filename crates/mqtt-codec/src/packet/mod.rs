@@ -86,7 +86,7 @@ impl<'a> Packet<'a> {
         measure(self, version).map(packet_length)
     }
 
-    /// What kind of packet it is.
+    /// Returns the type of the packet.
     pub fn packet_type(&self) -> PacketType {
         match self {
             Self::Connect(_) => PacketType::Connect,
@@ -334,7 +334,7 @@ impl PacketType {
         Self::ALL.get(usize::from(value).checked_sub(1)?).copied()
     }
 
-    /// Whether this end may send such a packet in some version.
+    /// Returns `true` if this end may send such a packet in some version.
     pub fn is_sent_by(self, role: Role) -> bool {
         match self {
             Self::Connect | Self::Subscribe | Self::Unsubscribe | Self::Pingreq => {
@@ -391,7 +391,7 @@ impl fmt::Display for ProtocolVersion {
     }
 }
 
-/// How often a message may arrive (MQTT 5.0, 4.3).
+/// Quality of service: the number of times that a message may arrive (MQTT 5.0, 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
 pub enum QoS {

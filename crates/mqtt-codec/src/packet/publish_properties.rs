@@ -34,11 +34,11 @@ struct Block<'a> {
     has_of_connection: bool,
 }
 
-/// One property of PUBLISH.
+/// A property of PUBLISH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Property<'a> {
-    /// Whether the payload is text in UTF-8.
+    /// Returns `true` if the payload is text in UTF-8.
     PayloadFormatIndicator(bool),
     /// Seconds until the message is no longer to be delivered.
     MessageExpiryInterval(u32),
@@ -285,7 +285,7 @@ impl<'a> PublishProperties<'a> {
             .chain(expiry.map(Property::MessageExpiryInterval))
     }
 
-    /// Whether the payload is text in UTF-8.
+    /// Returns `true` if the payload is text in UTF-8.
     pub fn payload_format_indicator(&self) -> Option<bool> {
         self.find(|property| match property {
             Property::PayloadFormatIndicator(flag) => Some(flag),
@@ -293,7 +293,7 @@ impl<'a> PublishProperties<'a> {
         })
     }
 
-    /// What the payload is; a MIME type by habit.
+    /// Returns the content type of the payload, usually a MIME type.
     pub fn content_type(&self) -> Option<&'a str> {
         self.find(|property| match property {
             Property::ContentType(text) => Some(text),
@@ -309,7 +309,7 @@ impl<'a> PublishProperties<'a> {
         })
     }
 
-    /// What the answer has to repeat.
+    /// Returns the correlation data, which the response must repeat.
     pub fn correlation_data(&self) -> Option<&'a [u8]> {
         self.find(|property| match property {
             Property::CorrelationData(data) => Some(data),
@@ -317,7 +317,7 @@ impl<'a> PublishProperties<'a> {
         })
     }
 
-    /// What the application added.
+    /// Returns the user properties.
     pub fn user_properties(&self) -> UserProperties<'a> {
         Repeated::in_block(self.block.bytes)
     }

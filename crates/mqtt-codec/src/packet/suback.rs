@@ -12,14 +12,14 @@ use crate::{
 pub struct Suback {
     /// The exchange.
     pub packet_identifier: PacketIdentifier,
-    /// One for each topic filter. An UNSUBACK of 3.1 and 3.1.1 has none.
+    /// A reason code for each topic filter. An UNSUBACK of 3.1 and 3.1.1 has none.
     pub reason_codes: Vec<ReasonCode>,
     /// Properties of 5.0.
     pub properties: AckProperties,
 }
 
 impl Suback {
-    /// One without properties.
+    /// Creates a packet without properties.
     pub fn new(packet_identifier: PacketIdentifier, reason_codes: Vec<ReasonCode>) -> Self {
         Self {
             packet_identifier,

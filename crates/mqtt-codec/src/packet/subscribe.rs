@@ -12,13 +12,13 @@ use crate::{
 pub struct Subscribe {
     /// The exchange.
     pub packet_identifier: PacketIdentifier,
-    /// What is asked for; at least one.
+    /// The requested subscriptions, at least one.
     pub subscriptions: Vec<Subscription>,
     /// Properties of 5.0.
     pub properties: SubscribeProperties,
 }
 
-/// One topic filter with its options.
+/// A topic filter with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// Which messages.
@@ -32,9 +32,9 @@ pub struct Subscription {
 pub struct SubscriptionOptions {
     /// The highest QoS of the messages sent. Requested QoS in 3.1 and 3.1.1.
     pub qos: QoS,
-    /// Whether the client's own messages are left out.
+    /// Set if the server does not deliver the client's own messages.
     pub no_local: bool,
-    /// Whether the retain flag stays as it was published.
+    /// Set if the server keeps the retain flag as it was published.
     pub retain_as_published: bool,
     /// Which retained messages are sent.
     pub retain_handling: RetainHandling,

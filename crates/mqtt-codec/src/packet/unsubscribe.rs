@@ -10,7 +10,7 @@ use crate::{DecodeError, PacketIdentifier, ProtocolVersion, TopicFilter, UserPro
 pub struct Unsubscribe {
     /// The exchange.
     pub packet_identifier: PacketIdentifier,
-    /// What is no longer wanted; at least one.
+    /// The filters to unsubscribe from, at least one.
     pub topic_filters: Vec<TopicFilter>,
     /// Properties of 5.0.
     pub properties: UnsubscribeProperties,

@@ -22,7 +22,7 @@ pub struct Outgoing {
     pub qos: QoS,
     /// The RETAIN flag of this delivery.
     pub retain: bool,
-    /// What most deliveries do not have. Boxed, as a long queue has many deliveries.
+    /// Fields that most deliveries do not have. Boxed, because a long queue has many deliveries.
     pub details: Option<Box<DeliveryDetails>>,
 }
 
@@ -107,7 +107,7 @@ impl Outgoing {
         publish
     }
 
-    /// Whether its time is over. What was sent is finished all the same [MQTT-4.3.3-7].
+    /// Returns `true` if the message has expired. A message that was sent is completed even then [MQTT-4.3.3-7].
     pub fn has_expired(&self, now: Instant) -> bool {
         self.expires().is_some_and(|expires| expires <= now)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// What a layer speaks.
+/// The protocol of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayerKind {

@@ -115,7 +115,7 @@ impl Layers {
         Ok(())
     }
 
-    /// Whether bytes pass through all of them.
+    /// Returns `true` if the handshakes of all layers are complete.
     pub fn is_open(&self) -> bool {
         self.layers.iter().all(|layer| layer.is_open())
     }
@@ -130,7 +130,7 @@ impl Layers {
         }
     }
 
-    /// Who the peer is, if it has shown a certificate.
+    /// Returns the identity of a peer that has a certificate.
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.iter().find_map(|layer| layer.peer_identity())
     }
@@ -184,7 +184,7 @@ impl Layers {
         &self.down
     }
 
-    /// So many bytes of the output were written.
+    /// Removes bytes from the output that were written.
     pub fn consume_output(&mut self, count: usize) {
         self.down.drain(..count.min(self.down.len()));
     }

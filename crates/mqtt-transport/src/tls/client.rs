@@ -16,21 +16,20 @@ use super::verifier::ServerVerifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
-/// What a client may be told about TLS.
+/// TLS options of a client.
 #[derive(Debug, Clone, Default)]
 pub struct TlsClientOptions {
     /// A file with certificates of authorities.
     pub ca_file: Option<PathBuf>,
     /// A folder with certificates of authorities.
     pub ca_path: Option<PathBuf>,
-    /// Whether the authorities that the system trusts are trusted. So they are where no others are
-    /// named.
+    /// Set to trust the CA certificates of the system. They are also trusted if no others are named.
     pub system_authorities: bool,
     /// The client's certificate, with those that lead to its authority.
     pub certificate: Option<PathBuf>,
     /// The key of the certificate.
     pub key: Option<PathBuf>,
-    /// Whether the certificate may be for another host.
+    /// Set to accept a certificate for another host.
     pub any_host: bool,
     /// The application protocol that is asked for.
     pub alpn: Option<String>,

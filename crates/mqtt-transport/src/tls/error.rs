@@ -28,7 +28,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// Whether plain bytes were answered with an alert of TLS.
+    /// Returns `true` if the bytes are an alert of TLS, which answers plain bytes.
     pub fn is_alert(bytes: &[u8]) -> bool {
         matches!(bytes, [0x15, 0x03, 0..=4, 0, 2, ..])
     }

@@ -20,7 +20,7 @@ use super::verifier::ClientVerifier;
 use super::{TlsSetupError, TlsVersion, files, provider};
 use crate::layer::tls::TlsLayer;
 
-/// What a listener is told about TLS.
+/// TLS options of a listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsServerOptions {
     /// The server's certificate, with those that lead to its authority.
@@ -31,7 +31,7 @@ pub struct TlsServerOptions {
     pub ca_file: Option<PathBuf>,
     /// A folder with the same.
     pub ca_path: Option<PathBuf>,
-    /// Whether a client has to show a certificate.
+    /// Set if a client must have a certificate.
     pub require_certificate: bool,
     /// Set if certificates identify clients: a client is asked for its certificate, but may have none.
     pub identifies_clients: bool,
