@@ -2,10 +2,14 @@
 //! compared, and each relative link leads to a file and a heading that exist.
 //!
 //! `docs/README.md` states the convention for authors: the marks of a block, the ports that are replaced and the parts
-//! that are masked. `page.rs` reads the blocks, `terminal.rs` runs them in shells, `masks.rs` masks what varies, and
-//! `links.rs` checks the links. The lists of directives and options are checked where their tables are, in the unit
-//! tests of `mqtt-broker` and `mqtt-cli`.
+//! that are masked. `page.rs` reads the blocks, `session.rs` and `terminal.rs` run them in shells, `masks.rs` masks the
+//! parts that vary, `links.rs` checks the links, and `comments.rs` the first words of doc comments. The lists of
+//! directives and options are checked beside their tables, in the unit tests of `mqtt-broker` and `mqtt-cli`.
 
+// The blocks are typed into bash.
+#![cfg(unix)]
+
+mod comments;
 mod links;
 mod masks;
 mod page;
@@ -137,4 +141,17 @@ fn each_page_of_the_documents_is_in_the_index() {
         let is_listed = is_exempt || index.contains(&link);
         assert!(is_listed, "docs/README.md does not link {name:?}");
     }
+}
+
+#[test]
+fn doc_comments_of_public_items_name_their_subject() {
+    let mut found = Vec::new();
+    for folder in ["crates", "tests", "xtask/src"] {
+        found.extend(comments::vague_comments(&root().join(folder)));
+    }
+    assert!(
+        found.is_empty(),
+        "begin with a verb or a noun:\n{}",
+        found.join("\n")
+    );
 }
