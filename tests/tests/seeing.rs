@@ -105,6 +105,105 @@ fn the_broker_and_the_other_clients_trace_too() {
     assert!(log.contains("sub ◀─── PUBLISH ──── rbroker"), "{log}");
 }
 
+/// A publisher and a subscriber of each version, at a broker that traces: a packet shows the fields of its version only.
+#[test]
+fn a_trace_shows_properties_to_peers_of_5_0_only() {
+    let broker = Program::new("rbroker").args("-p 0 --trace=json").start();
+    let log = broker.wait_for_error("running.");
+    let (_, rest) = log.split_once("Listening on 127.0.0.1:").unwrap();
+    let target = format!("-h 127.0.0.1 -p {}", rest.split_once('.').unwrap().0);
+    let mut subscribers = Vec::new();
+    for version in ["31", "311", "5"] {
+        let subscriber = Program::new("rsub").args(&target);
+        let arguments = format!("-i s{version} -V {version} -t t -C 1 --trace=json -W 60");
+        let subscriber = subscriber.args(&arguments).start();
+        subscriber.wait_for_error("SUBACK");
+        subscribers.push((version, subscriber));
+    }
+    let publisher = Program::new("rpub").args(&target);
+    let publisher = publisher.args("-t t -m x -D publish content-type text -q 1");
+    publisher.run().success();
+    let mut traces = Vec::new();
+    for (version, subscriber) in subscribers {
+        let finished = subscriber.wait().success();
+        traces.push((version, "rsub", finished.errors));
+        let own = format!("\"client_identifier\":\"s{version}\"");
+        broker.wait_for_error(&format!("{own},\"packet\":\"DISCONNECT\""));
+        let log = broker.error_so_far();
+        let lines = log.lines().filter(|line| line.contains(&own));
+        traces.push((version, "rbroker", lines.collect::<Vec<_>>().join("\n")));
+    }
+    for (version, program, trace) in traces {
+        let what = format!("{program} {version}: {trace}");
+        for packet in ["CONNECT", "CONNACK", "SUBSCRIBE", "SUBACK", "PUBLISH"] {
+            assert!(
+                trace.contains(&format!("\"packet\":\"{packet}\"")),
+                "{what}"
+            );
+        }
+        for field in [
+            "clean_start",
+            "receive_maximum",
+            "reason_code",
+            "content_type",
+            "no_local",
+        ] {
+            assert_eq!(
+                trace.contains(&format!("\"{field}")),
+                version == "5",
+                "{field} {what}"
+            );
+        }
+        for field in ["clean_session", "return_code"] {
+            assert_eq!(
+                trace.contains(&format!("\"{field}")),
+                version != "5",
+                "{field} {what}"
+            );
+        }
+        assert_eq!(trace.contains("session_present"), version != "31", "{what}");
+    }
+}
+
+#[test]
+fn a_trace_fits_a_narrow_terminal() {
+    let broker = Broker::start("");
+    let rpub = tests::programs().join("rpub");
+    let options = "-t temp/random -m 23.0 -q 1 -V 5 --trace -i thermometer";
+    for columns in [80, 120] {
+        let command = format!(
+            "stty cols {columns} && {} {} {options}",
+            rpub.display(),
+            broker.options()
+        );
+        let Some(shown) = at_terminal(&command) else {
+            return;
+        };
+        let shown = without_colors(&shown);
+        let rungs = shown.lines().filter(|line| line.contains('─')).count();
+        assert_eq!(rungs, 5, "{shown}");
+        for line in shown.lines() {
+            assert!(line.chars().count() <= columns, "{line}");
+            // The line after a rung holds its fields.
+            assert!(
+                line.contains('─') || line.starts_with("           "),
+                "{line}"
+            );
+        }
+        let line = "\n           QoS 1, packet identifier 1, topic name temp/random";
+        assert!(shown.contains(line), "{shown}");
+    }
+}
+
+/// Returns the text without the sequences that change its colour.
+fn without_colors(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('m').map_or(part, |(_, rest)| rest)
+    })
+}
+
 #[test]
 fn passwords_come_from_files_and_the_environment() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
