@@ -27,8 +27,8 @@ fn refused(program: &str, arguments: &[&str], status: i32, expected: &str) {
     );
     if program != "rbroker" || arguments[0] != "-c" {
         let usage = format!("Use '{program} --help' to see usage.");
-        assert_eq!(*lines.last().unwrap(), usage, "{what}");
-        assert!((2..=3).contains(&lines.len()), "{what}");
+        assert_eq!(lines.len(), 2, "{what}");
+        assert!(lines[1].ends_with(&usage), "{what}");
     }
     assert_eq!(finished.output, b"", "{what}");
     let connection = listener.accept();
@@ -64,7 +64,7 @@ fn rpub_refuses_what_it_cannot_do() {
         ),
         (
             &["-t", "a", "-m", "x", "--ws-header", "X: 1\r\nY: 2"],
-            "Invalid header given for --ws-header:",
+            "Invalid header given for --ws-header: expected 'Name: value' on one line.",
         ),
         (
             &["-m", "x", "-L", "mqtt:///a"],

@@ -12,6 +12,7 @@ use mqtt_client::session::Printable;
 use crate::called_name;
 use crate::exit::Failure;
 use crate::help::{Extent, Help};
+use crate::hints;
 use crate::options_file::{self, Line};
 use crate::standard;
 
@@ -241,7 +242,10 @@ impl<S> CommandOption<S> {
                 apply(settings);
                 Ok(())
             }
-            (Apply::Value(apply) | Apply::Optional(apply), [value, ..]) => apply(settings, value),
+            (Apply::Value(apply) | Apply::Optional(apply), [value, ..]) => {
+                hints::check_path(self.name(), self.noun, value)?;
+                apply(settings, value)
+            }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
             (Apply::Value(_), []) | (Apply::Told(_), _) => Ok(()),
@@ -296,12 +300,24 @@ impl<S: Default> Program<S> {
     ) -> Result<(), Failure> {
         for line in lines {
             let place = |failure: Failure| failure.at(line.place.clone());
+            self.check_line(&line.words).map_err(place)?;
             let words = self.with_pairs_joined(&line.words).map_err(place)?;
             let matches = command.try_get_matches_from_mut(words);
             let matches = matches.map_err(|error| place(self.failure(&error)))?;
             self.apply(settings, &matches).map_err(place)?;
         }
         Ok(())
+    }
+
+    /// Checks that a line of the options file has one option.
+    fn check_line(&self, words: &[OsString]) -> Result<(), Failure> {
+        let [word, value] = words else {
+            return Ok(()); // a property is split into words
+        };
+        let is_option = |word: &str| self.all().any(|option| option.is_named(OsStr::new(word)));
+        let option = self.all().find(|option| option.is_named(word));
+        let noun = option.map_or("", |option| option.noun);
+        hints::check_line(&word.to_string_lossy(), noun, value, is_option)
     }
 
     pub(crate) fn command(&self) -> Command {
@@ -395,16 +411,16 @@ impl<S: Default> Program<S> {
         let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
         let subcommands = self.help.subcommands.iter().filter(|_| !is_option);
         let known = names.chain(subcommands.map(|(name, _)| *name));
-        match mqtt_broker::closest_name(word, known) {
-            Some(name) => failure.with_hint(format!("Did you mean '{name}'?")),
-            None => failure,
-        }
+        let meant = mqtt_broker::closest_name(word, known);
+        let meant = meant.map(|name| format!("Did you mean '{name}'?"));
+        let stray = || hints::stray_word(self.name, word).map(str::to_owned);
+        with_hint(failure, meant.or_else(stray))
     }
 
     /// The error in mosquitto's words.
     fn failure(&self, error: &clap::Error) -> Failure {
         if is_told(error) {
-            return Failure::usage("Help and version cannot be asked for in an options file.");
+            return Failure::usage("--help and --version have no effect in an options file.");
         }
         let argument = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(text)) => text.as_str(),
@@ -434,10 +450,18 @@ impl<S: Default> Program<S> {
                 if name == "-M" {
                     return Failure::usage("-M argument given but max_inflight not specified.");
                 }
-                Failure::usage(format!("{name} argument given but no {noun} specified."))
+                let text = format!("{name} argument given but no {noun} specified.");
+                with_hint(Failure::usage(text), hints::missing_value(name, noun))
             }
             _ => Failure::usage(first_line(&error.to_string())),
         }
+    }
+}
+
+fn with_hint(failure: Failure, hint: Option<impl Into<String>>) -> Failure {
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
     }
 }
 

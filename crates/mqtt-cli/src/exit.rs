@@ -82,11 +82,11 @@ pub struct Failure {
     pub status: Status,
     /// The failed operation and its object.
     pub error: anyhow::Error,
-    /// Where it stands, if not on the command line.
+    /// File and line of the error, if it is not on the command line.
     place: Option<String>,
-    /// What may help, in a line of its own.
+    /// Full sentences that help, for a line of their own.
     hint: Option<String>,
-    /// Whether the command line is to blame.
+    /// Set if the command line is to blame.
     is_usage: bool,
     /// Whether `Error:` stands before it: not where mosquitto's tools have none.
     is_marked: bool,
@@ -129,7 +129,7 @@ impl Failure {
         Self::new(Status::Failed, anyhow::anyhow!("{message}"))
     }
 
-    /// With a line that may help.
+    /// Adds full sentences that help.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -137,7 +137,7 @@ impl Failure {
         }
     }
 
-    /// With the place of what is wrong.
+    /// Adds the file and line of the error.
     pub(crate) fn at(self, place: impl Into<String>) -> Self {
         Self {
             place: Some(place.into()),
@@ -155,26 +155,41 @@ impl Failure {
         Self { quiet, ..self }
     }
 
-    /// Tells it, by the name that the program was called by, and gives the status.
+    /// Prints the failure, one line and at most one more with a hint, and returns the status. `name` is the name that
+    /// the program was called by.
     pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
+            let message = self.message();
             if self.is_marked {
-                complain(&format!("{:#}", self.error));
+                complain(&message);
             } else {
-                let message = format!("{:#}", self.error);
                 logger::print_error(&format!("{}\n", PrintableLines(&message)));
             }
-            if let Some(place) = &self.place {
-                logger::print_error(&format!("{place}\n"));
-            }
-            if let Some(hint) = &self.hint {
+            if let Some(hint) = self.last_line(name) {
                 logger::print_error(&format!("{hint}\n"));
-            }
-            if self.is_usage {
-                logger::print_error(&format!("Use '{name} --help' to see usage.\n"));
             }
         }
         self.status.into()
+    }
+
+    /// Returns the error with its place, before the full stop if there is one.
+    fn message(&self) -> String {
+        let message = format!("{:#}", self.error);
+        match (&self.place, message.strip_suffix('.')) {
+            (None, _) => message,
+            (Some(place), Some(sentence)) => format!("{sentence} ({place})."),
+            (Some(place), None) => format!("{message} ({place})"),
+        }
+    }
+
+    /// Returns the line below the error.
+    fn last_line(&self, name: &str) -> Option<String> {
+        let usage = self
+            .is_usage
+            .then(|| format!("Use '{name} --help' to see usage."));
+        let parts = self.hint.iter().cloned().chain(usage);
+        let line = parts.collect::<Vec<_>>().join(" ");
+        (!line.is_empty()).then_some(line)
     }
 }
 

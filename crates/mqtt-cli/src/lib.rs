@@ -10,6 +10,7 @@ mod client;
 mod exit;
 mod format;
 mod help;
+mod hints;
 mod input;
 mod logger;
 mod options;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Failure, system_text, warn};
+use crate::hints;
 
 /// A file with options is not larger: more is a mistake.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
@@ -15,7 +16,7 @@ const MAXIMUM_SIZE: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) words: Vec<OsString>,
-    /// Where it stands, for people.
+    /// The file and the number of the line.
     pub(crate) place: String,
 }
 
@@ -27,6 +28,7 @@ pub(crate) fn read(
     named: Option<&OsStr>,
 ) -> Result<Vec<Line>, Failure> {
     if let Some(path) = named {
+        hints::check_path("-o", "options file", path)?;
         let path = Path::new(path);
         let text = content(path).map_err(|error| {
             Failure::usage(format!(
@@ -154,7 +156,7 @@ fn lines(text: &[u8], path: &Path) -> Vec<Line> {
             let is_option = words.first().is_some_and(|first| first != "-o");
             is_option.then(|| Line {
                 words,
-                place: format!("In line {} of {}.", index + 1, path.display()),
+                place: format!("{}:{}", path.display(), index + 1),
             })
         })
         .collect()
@@ -206,7 +208,7 @@ mod tests {
         assert_eq!(words[..3], expected);
         #[cfg(unix)]
         assert_eq!(words[3][1].as_encoded_bytes(), b"\xff");
-        assert_eq!(lines[1].place, "In line 4 of file.");
+        assert_eq!(lines[1].place, "file:4");
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl TryFrom<Settings> for Plan {
             return Err(Failure::usage(
                 "All of topic, message, and response topic must be supplied.",
             )
-            .with_hint("Give them with -t, one of -f, -m, -n and -s, and -e."));
+            .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
         };
         connection.take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
@@ -252,7 +252,8 @@ fn request(
         .is_err()
     {
         let text = "Error in PUBLISH properties: Duplicate response topic.";
-        return Err(Failure::unmarked(Status::Failed, text).with_hint("-e names it already."));
+        return Err(Failure::unmarked(Status::Failed, text)
+            .with_hint("The response topic is given with -e and with -D."));
     }
     message.properties = Some(properties);
     Ok(message)

@@ -31,7 +31,7 @@ impl Form {
             Some("json") => Ok(Self::Json),
             _ => Err(
                 Failure::usage(format!("Invalid form given for --trace: {}", shown(value)))
-                    .with_hint("It is ladder or json."),
+                    .with_hint("The form must be ladder or json."),
             ),
         }
     }

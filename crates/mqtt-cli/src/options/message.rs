@@ -70,7 +70,7 @@ impl MessageSettings {
             _ => {
                 return Err(
                     Failure::usage("Only one type of message can be sent at once.")
-                        .with_hint("It is one of -f, -l, -m, -n and -s."),
+                        .with_hint("Give one of -m, -f, -s, -n and, in rpub, -l."),
                 );
             }
         };
@@ -150,7 +150,7 @@ pub(crate) fn topic_name(value: &OsStr, what: &str, option: &str) -> Result<Topi
             "Invalid {what} topic '{text}', does it contain '+' or '#'?"
         ))
         .with_hint(format!(
-            "The topic of {option} has 1 to 65535 bytes, and no '+', '#' or NUL."
+            "The topic of {option} must have 1 to 65535 bytes and must not contain '+', '#' or NUL."
         ))
     })
 }
@@ -179,7 +179,7 @@ fn read_standard_input() -> Result<Bytes, Failure> {
             Err(Failure::usage("Message length must be less than 268435455 bytes.").with_hint(hint))
         }
         Some(payload) if payload.is_empty() => Err(Failure::usage("Zero length input.")
-            .with_hint("Error loading input from stdin. -n sends an empty message.")),
+            .with_hint("Error loading input from stdin. Use -n to send an empty message.")),
         Some(payload) => Ok(payload),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {
 fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
     number(value).and_then(QoS::from_value).ok_or_else(|| {
         Failure::usage(words)
-            .with_hint("It is 0 (at most once), 1 (at least once) or 2 (exactly once).")
+            .with_hint("The QoS must be 0 (at most once), 1 (at least once) or 2 (exactly once).")
     })
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn topic_filter(
             "Invalid {what} topic '{text}', are all '+' and '#' wildcards correct?"
         ))
         .with_hint(format!(
-            "The filter of {option}: '+' fills a level, '#' is the last level, '$share/NAME/' has a filter behind it."
+            "In {option}, '+' must be a whole level, '#' must be the last level, and a filter must follow '$share/NAME/'."
         ))
     })
 }

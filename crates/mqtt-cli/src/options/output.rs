@@ -101,7 +101,7 @@ pub(crate) fn ending_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
                 let time = duration(v).filter(|time| !time.is_zero());
                 let invalid = || {
                     Failure::usage(format!("Invalid timeout \"{}\".", shown(v)))
-                        .with_hint("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m.")
+                        .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
                 };
                 s.as_mut().timeout = Some(time.ok_or_else(invalid)?);
                 Ok(())
@@ -141,7 +141,8 @@ pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<
                     Some("never") => RetainHandling::DoNotSend,
                     _ => {
                         let text = format!("Unknown value '{}' for --retain-handling.", shown(v));
-                        return Err(Failure::usage(text).with_hint("It is always, new or never."));
+                        return Err(Failure::usage(text)
+                            .with_hint("The value must be always, new or never."));
                     }
                 };
                 s.as_mut().retain_handling = Some(handling);

@@ -37,7 +37,7 @@ impl Properties {
     pub(super) fn check(&self, version: ProtocolVersion) -> Result<(), Failure> {
         if self.is_used && version != ProtocolVersion::V5_0 {
             return Err(Failure::usage("This feature is not supported.").with_hint(
-                "Properties (-D) are of MQTT 5 only, and a later -V chooses another version.",
+                "Properties (-D) need MQTT 5, but a later -V selects another version.",
             ));
         }
         Ok(())
@@ -126,13 +126,18 @@ impl<'a> Given<'a> {
                 "Invalid command {} given in --property argument.",
                 shown(command)
             ))
-            .with_hint("Commands: connect, publish, subscribe, unsubscribe, disconnect, will."));
+            .with_hint(
+                "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.",
+            ));
         }
         if given.identifier().is_none() {
             return Err(Failure::usage(format!(
                 "Invalid property name {} given in --property argument.",
                 shown(name)
-            )));
+            ))
+            .with_hint(
+                "The names are those of the standard, such as content-type and user-property.",
+            ));
         }
         Ok(given)
     }
@@ -241,7 +246,7 @@ impl<'a> Given<'a> {
                 let identifier = identifier.ok_or_else(|| {
                     let text = "Error adding property subscription-identifier 4";
                     Failure::unmarked(Status::Failed, text)
-                        .with_hint("A subscription identifier is 1 to 268435455.")
+                        .with_hint("A subscription identifier must be 1 to 268435455.")
                 })?;
                 self.once(&mut subscribe.subscription_identifier, identifier)
             }
@@ -336,7 +341,7 @@ impl<'a> Given<'a> {
     fn integer(&self, maximum: i64) -> Result<i64, Failure> {
         let value: i64 = number(self.value).ok_or_else(|| {
             Failure::usage(format!(
-                "Property value ({}) is no number, as {} has to be.",
+                "Property value ({}) is not a number: {} must be one.",
                 shown(self.value),
                 self.name
             ))

@@ -136,12 +136,12 @@ impl TransportSettings {
         }
         if self.looks_services_up && self.unix_path.is_some() {
             let text = "Only one of -S and --unix can be used.";
-            return Err(Failure::usage(text).with_hint("A Unix socket needs no look-up."));
+            return Err(Failure::usage(text).with_hint("-S looks up network servers."));
         }
         if let (Some(form), None) = (&self.key_form, &self.tls.key) {
             return Err(
                 Failure::usage("If keyform is set, keyfile must be also specified.").with_hint(
-                    format!("The key form is '{form}'; the key is given with --key."),
+                    format!("The key form is '{form}': give the key with --key."),
                 ),
             );
         }
@@ -321,7 +321,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {
                     let text = "Problem setting TLS options, check the options are valid.";
-                    Failure::usage(text).with_hint("The versions are tlsv1.2 and tlsv1.3.")
+                    Failure::usage(text).with_hint("The version must be tlsv1.2 or tlsv1.3.")
                 };
                 s.connection().transport.tls.version = Some(version.ok_or_else(unknown)?);
                 Ok(())
@@ -384,7 +384,9 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 let path = text(v, "--ws-path")?;
                 if !path.starts_with('/') || path.contains([' ', '\r', '\n']) {
                     let text = format!("Invalid path given for --ws-path: {}", shown(v));
-                    return Err(Failure::usage(text).with_hint("It begins with a slash."));
+                    return Err(Failure::usage(text).with_hint(
+                        "The path must start with a slash and must not contain spaces.",
+                    ));
                 }
                 let transport = &mut s.connection().transport;
                 transport.websocket = true;
@@ -400,8 +402,10 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let header = text(v, "--ws-header")?;
                 if !header.contains(':') || header.contains(['\r', '\n']) {
-                    let text = format!("Invalid header given for --ws-header: {}", shown(v));
-                    return Err(Failure::usage(text).with_hint("An example: 'X-Token: 1234'."));
+                    // The header may hold a token, so it is not repeated.
+                    let text =
+                        "Invalid header given for --ws-header: expected 'Name: value' on one line.";
+                    return Err(Failure::usage(text));
                 }
                 let transport = &mut s.connection().transport;
                 transport.websocket = true;
@@ -463,7 +467,7 @@ fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 });
                 let invalid = |_| {
                     let text = format!("Invalid address given for --dns-server: {}", shown(v));
-                    Failure::usage(text).with_hint("Examples: 10.0.0.1, [::1]:5353.")
+                    Failure::usage(text).with_hint("Write the address as 10.0.0.1 or [::1]:5353.")
                 };
                 s.connection().transport.name_server = Some(address.map_err(invalid)?);
                 Ok(())

@@ -24,7 +24,7 @@ const HTTP_PORT: u16 = 3128;
 pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
     let unsupported = || {
         Failure::usage("Unsupported URL scheme.")
-            .with_hint("An example: mqtt://localhost:1883/topic")
+            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'; the schemes are mqtt, mqtts, ws and wss.")
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
     let connection = settings.connection();
@@ -47,7 +47,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     };
     let (authority, topic) = rest.split_once('/').ok_or_else(|| {
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
-            .with_hint("An example: mqtt://localhost:1883/topic")
+            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
     })?;
     let host_and_port = match authority.rsplit_once('@') {
         None => authority,
@@ -58,12 +58,21 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             };
             connection.user_name = Some(user_name_of(user_name)?);
             if let Some(password) = password {
-                connection.password = Some(Bytes::from(decoded(password, "password")?));
+                connection.password = Some(Bytes::from(decoded(password, "-L")?));
             }
             rest
         }
     };
-    let (host, port) = split_port(host_and_port)?;
+    let has_credentials = host_and_port.len() < authority.len();
+    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+        HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
+        HostError::Port(port) => Failure::usage(match has_credentials {
+            true => format!("Invalid port given: {}", Printable(port)),
+            // It may be the start of a password that has a slash.
+            false => "Invalid port given in the URL of -L.".to_owned(),
+        })
+        .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
+    })?;
     if host.is_empty() {
         return Err(Failure::usage(
             "Invalid URL for -L argument specified - host missing.",
@@ -84,8 +93,10 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
         .into_iter()
         .filter_map(|(scheme, protocol, port)| Some((url.strip_prefix(scheme)?, protocol, port)));
     let Some((rest, protocol, default_port)) = known.next() else {
-        let text = format!("Unsupported proxy protocol: {}", Printable(url));
-        let hint = "Examples: socks5h://localhost:1080, http://localhost:3128";
+        // The rest of the URL may hold a password, and so may a text without a scheme.
+        let scheme = url.split_once("://").map_or("none", |(scheme, _)| scheme);
+        let text = format!("Unsupported proxy protocol: {}", Printable(scheme));
+        let hint = "Write a proxy as 'socks5h://localhost:1080' or 'http://localhost:3128'.";
         return Err(Failure::usage(text).with_hint(hint));
     };
     // Behind the port a URL may have a slash.
@@ -96,21 +107,26 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
             let (user_name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
             if password.contains(':') {
                 return Err(Failure::usage("Username cannot contain ':'.")
-                    .with_hint("A ':' in a user name or a password is written as %3A."));
+                    .with_hint("Write a ':' in a user name or a password as %3A."));
             }
             let credentials = Credentials {
-                user_name: decoded(user_name, "user name")?,
-                password: decoded(password, "password")?,
+                user_name: decoded(user_name, "--proxy")?,
+                password: decoded(password, "--proxy")?,
             };
             (Some(credentials), rest)
         }
     };
-    let (host, port) = split_port(host_and_port).map_err(|_| {
-        let port = host_and_port.rsplit(':').next().unwrap_or_default();
-        Failure::usage(format!("Invalid proxy port {}", Printable(port)))
+    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+        HostError::Host => Failure::usage("Invalid proxy.")
+            .with_hint("The brackets around the address do not match."),
+        HostError::Port(port) => Failure::usage(match credentials {
+            Some(_) => format!("Invalid proxy port {}", Printable(port)),
+            None => "Invalid proxy port".to_owned(), // it may be a password whose host is missing
+        })
+        .with_hint("The port must be a number from 1 to 65535."),
     })?;
     if host.is_empty() {
-        return Err(Failure::usage("Invalid proxy.").with_hint("The host is missing."));
+        return Err(Failure::usage("Invalid proxy.").with_hint("The host is missing in the URL."));
     }
     Ok(Proxy {
         protocol,
@@ -120,22 +136,27 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     })
 }
 
-/// A host, or an IPv6 address in brackets, and perhaps a port.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), Failure> {
-    let bad_host = || Failure::usage("Invalid URL for -L argument specified - bad host.");
+/// The part of a URL that is not a host with a port. The text may be a secret.
+#[derive(Debug)]
+enum HostError<'a> {
+    Host,
+    Port(&'a str),
+}
+
+/// Splits a host, or an IPv6 address in brackets, from the port, if there is one.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
     let end_of_host = match text.starts_with('[') {
-        true => text.find(']').ok_or_else(bad_host)? + 1,
+        true => text.find(']').ok_or(HostError::Host)? + 1,
         false => text.find(':').unwrap_or(text.len()),
     };
     let (host, rest) = text.split_at(end_of_host);
     match rest.strip_prefix(':') {
         None if rest.is_empty() => Ok((host, None)),
         Some(port) => match port.parse() {
-            Ok(port) => Ok((host, Some(port))),
-            Err(_) => Err(Failure::usage(format!("Invalid port given: {port}"))
-                .with_hint("The port in the URL of -L is a number from 1 to 65535.")),
+            Ok(number) => Ok((host, Some(number))),
+            Err(_) => Err(HostError::Port(port)),
         },
-        None => Err(bad_host()),
+        None => Err(HostError::Host),
     }
 }
 
@@ -152,12 +173,12 @@ fn with_plain_zone(host: &str) -> Cow<'_, str> {
 
 /// Returns the user name of a URL, with the rules of `-u`.
 fn user_name_of(encoded: &str) -> Result<String, Failure> {
-    let decoded = decoded(encoded, "user name")?;
+    let decoded = decoded(encoded, "-L")?;
     plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
 }
 
 /// With `%40` and the like as the characters they stand for.
-fn decoded(text: &str, what: &str) -> Result<String, Failure> {
+fn decoded(text: &str, option: &str) -> Result<String, Failure> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');
     bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
@@ -178,7 +199,7 @@ fn decoded(text: &str, what: &str) -> Result<String, Failure> {
         }
     }
     String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("Malformed UTF-8 in the {what} of the -L argument.")))
+        .map_err(|_| Failure::usage(format!("Malformed UTF-8 in {option} argument.")))
 }
 
 #[cfg(test)]
@@ -259,8 +280,8 @@ mod tests {
             ("100%", "100%"),
             ("%zz%4%+1", "%zz%4%+1"),
         ] {
-            assert_eq!(decoded(text, "password").unwrap(), expected);
+            assert_eq!(decoded(text, "-L").unwrap(), expected);
         }
-        assert!(decoded("%ff", "password").is_err());
+        assert!(decoded("%ff", "-L").is_err());
     }
 }

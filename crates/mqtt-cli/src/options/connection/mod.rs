@@ -16,6 +16,7 @@ use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
 use mqtt_codec::{Connect, ProtocolVersion};
 
 use crate::exit::{Failure, system_text, warn, warn_once};
+use crate::hints;
 use crate::options_file::others_can_read;
 use crate::trace::{self, Form};
 
@@ -143,9 +144,16 @@ impl ConnectionSettings {
         self.hosts_are_replaced = true;
     }
 
-    /// Where it connects to.
-    fn servers(&self) -> Vec<Server> {
-        let server = |host: &String| self.transport.server(host, self.port());
+    /// Returns the servers that the client may connect to.
+    fn servers(&self) -> Result<Vec<Server>, Failure> {
+        let server = |host: &String| {
+            let server = self.transport.server(host, self.port());
+            match server {
+                Server::Unix(_) => {} // the path of a socket, in which every character is allowed
+                _ => hints::check_host(host)?,
+            }
+            Ok(server)
+        };
         self.hosts.iter().map(server).collect()
     }
 
@@ -163,7 +171,7 @@ impl ConnectionSettings {
         self.properties.check(self.version)?;
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
-        options.servers = self.servers();
+        options.servers = self.servers()?;
         options.on_warning = (!self.quiet).then_some(warn_once);
         self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
@@ -228,8 +236,11 @@ impl ConnectionSettings {
             && connect.user_name.is_none()
             && version != ProtocolVersion::V5_0
         {
-            return Err(Failure::usage("Problem setting username and/or password.")
-                .with_hint("MQTT 3.1 and 3.1.1 know no password (-P) without a user name (-u)."));
+            return Err(
+                Failure::usage("Problem setting username and/or password.").with_hint(
+                    "MQTT 3.1 and 3.1.1 allow a password (-P) only with a user name (-u).",
+                ),
+            );
         }
         if version == ProtocolVersion::V5_0 {
             connect.properties = self.properties.connect.clone();
@@ -255,7 +266,7 @@ impl ConnectionSettings {
             return Err(Failure::usage(
                 "You must provide a client id if you are using an infinite session expiry interval.",
             )
-            .with_hint("Give one with -i: the broker knows the session by it."));
+            .with_hint("Give one with -i: the broker finds the session by it."));
         }
         Ok(())
     }
@@ -268,7 +279,7 @@ impl ConnectionSettings {
             return Err(Failure::usage(
                 "You must provide a client id if you are using the -c option.",
             )
-            .with_hint("Give one with -i: the broker knows the session by it."));
+            .with_hint("Give one with -i: the broker finds the session by it."));
         }
         Ok(match (&self.client_identifier, &self.prefix) {
             (Some(identifier), _) => identifier.clone(),
@@ -300,7 +311,7 @@ impl ConnectionSettings {
         addresses.map_err(|error| {
             let text = system_text(&error);
             Failure::failed(format!(
-                "Unable to connect (Lookup error). Cannot find the local address '{name}' of -A: {text}."
+                "Unable to connect (Lookup error). Cannot find the local address '{name}' (-A): {text}."
             ))
         })
     }

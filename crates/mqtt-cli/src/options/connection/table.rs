@@ -115,9 +115,8 @@ fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let identifier = plain_text(v, "-i")?;
                 if identifier.is_empty() {
-                    return Err(
-                        Failure::usage("Invalid id.").with_hint("The value of -i is empty.")
-                    );
+                    return Err(Failure::usage("Invalid id.")
+                        .with_hint("The value of -i must not be empty."));
                 }
                 let connection = s.connection();
                 connection.client_identifier = Some(identifier.to_owned());
@@ -313,7 +312,7 @@ pub(crate) fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
 fn port(value: &OsStr) -> Result<u16, Failure> {
     number(value).ok_or_else(|| {
         Failure::usage(format!("Invalid port given: {}", shown(value)))
-            .with_hint("A port is a number from 1 to 65535.")
+            .with_hint("A port must be a number from 1 to 65535.")
     })
 }
 
@@ -323,7 +322,7 @@ fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
         Some("311" | "mqttv311") => Ok(ProtocolVersion::V3_1_1),
         Some("31" | "mqttv31") => Ok(ProtocolVersion::V3_1),
         _ => Err(Failure::usage("Invalid protocol version argument given.")
-            .with_hint("The versions are 5, 311 and 31.")),
+            .with_hint("The version must be 5, 311 or 31.")),
     }
 }
 
@@ -334,6 +333,7 @@ fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
         .filter(|seconds| *seconds >= 5)
         .ok_or_else(|| {
             Failure::usage("Invalid keepalive given, it must be between 5 and 65535 inclusive.")
+                .with_hint(format!("The value is '{}'.", shown(value)))
         })
 }
 
@@ -341,12 +341,19 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
     if value == "∞" {
         return Ok(u32::MAX);
     }
+    let invalid = |text| {
+        Failure::usage(text).with_hint(format!(
+            "The value of -x must be 0 to 4294967295 seconds, or -1 for a session that never expires; it is '{}'.",
+            shown(value)
+        ))
+    };
     let seconds: i128 =
-        number(value).ok_or_else(|| Failure::usage("session-expiry-interval not a number."))?;
+        number(value).ok_or_else(|| invalid("session-expiry-interval not a number."))?;
     match seconds {
         -1 => Ok(u32::MAX),
-        seconds => u32::try_from(seconds)
-            .map_err(|_| Failure::usage("session-expiry-interval out of range.")),
+        seconds => {
+            u32::try_from(seconds).map_err(|_| invalid("session-expiry-interval out of range."))
+        }
     }
 }
 
@@ -354,13 +361,16 @@ fn in_flight(value: &OsStr) -> Result<u16, Failure> {
     let count: Option<u32> = number(value).filter(|count| *count > 0);
     count
         .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
-        .ok_or_else(|| Failure::usage("Maximum inflight messages must be greater than 0."))
+        .ok_or_else(|| {
+            Failure::usage("Maximum inflight messages must be greater than 0.")
+                .with_hint(format!("The value of -M is '{}'.", shown(value)))
+        })
 }
 
 /// A time of one of our own options.
 fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
     duration(value).ok_or_else(|| {
         Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
-            .with_hint("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m.")
+            .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
     })
 }
