@@ -142,7 +142,7 @@ fn lines_are_sent_again_when_the_connection_breaks() {
     assert!(
         finished
             .errors
-            .contains("2 messages without acknowledgement are sent again")
+            .contains("Resending 2 unacknowledged messages.")
     );
     let received = server.received();
     // New messages for a server without a session: DUP is not set.
@@ -191,6 +191,10 @@ fn lines_survive_a_broker_that_is_killed_and_started_again() {
     drop(input);
     let finished = publisher.wait().success();
     assert!(finished.errors.contains("Trying again in"), "{finished:?}");
+    assert!(
+        finished.errors.contains("\nReconnected to "),
+        "{finished:?}"
+    );
     assert_eq!(subscriber.wait().success().text(), "after 1\nafter 2\n");
 }
 
@@ -215,6 +219,8 @@ fn rsub_comes_back_and_subscribes_again() {
         finished.errors.contains("Warning: The connection was lost"),
         "{finished:?}"
     );
+    let again = format!("\nReconnected to {}.\n", broker.address());
+    assert_eq!(finished.errors.matches(&again).count(), 1, "{finished:?}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn lines_after_one_that_is_too_large_are_sent() {
             }
             // 0x95, or 0x97 of rbroker's `message_size_limit`.
             assert!([149, 151].contains(&finished.status), "{what} {finished:?}");
-            let count = "1 of 5 messages were rejected.";
+            let count = "The broker rejected 1 of 5 messages.";
             assert!(finished.errors.contains(count), "{what} {finished:?}");
         }
     }
@@ -85,7 +85,7 @@ fn a_message_that_is_rejected_with_an_unexpected_code_is_the_only_one() {
         for text in [
             "Publish 2 failed: Packet too large.",
             "Publish 5 failed: Unspecified error.",
-            "2 of 5 messages were rejected.",
+            "The broker rejected 2 of 5 messages.",
         ] {
             assert!(finished.errors.contains(text), "{finished:?}");
         }

@@ -347,8 +347,37 @@ fn long_work_shows_its_progress_on_a_terminal_only() {
         );
         let quiet = at_terminal(&format!("{command} --quiet")).unwrap();
         assert_eq!(quiet, "");
+        // Nothing is acknowledged in QoS 0.
+        let shown = at_terminal(&command.replace("-q 1", "-q 0 --repeat-delay 0.3")).unwrap();
+        assert!(shown.contains(" messages, "), "{shown:?}");
+        assert!(!shown.contains("acknowledged"), "{shown:?}");
     }
     assert_eq!(run(&broker, "rpub", options).errors, "");
+}
+
+/// A person ends rsub with Ctrl-C. Only if it was to end by itself there is something to say.
+#[test]
+fn a_signal_is_the_normal_end_of_rsub_on_a_terminal() {
+    let broker = Broker::start("");
+    run(&broker, "rpub", "-t room -m warm -r -q 1");
+    let rsub = tests::programs().join("rsub");
+    for (options, warning) in [
+        ("", ""),
+        (
+            "-C 5",
+            "Warning: Interrupted: received 1 of 5 messages.\r\n",
+        ),
+    ] {
+        let command = format!(
+            "sh -c 'echo $$; exec {} {} -t room {options}' | {{ read pid; read message; echo $message; kill -INT $pid; cat; }}",
+            rsub.display(),
+            broker.options()
+        );
+        let Some(shown) = at_terminal(&command) else {
+            return;
+        };
+        assert_eq!(without_colors(&shown), format!("warm\r\n{warning}"));
+    }
 }
 
 #[test]

@@ -204,6 +204,11 @@ pub(crate) fn warn(message: &str) {
     say("Warning:", colored::Color::Yellow, message);
 }
 
+/// Prints that something has changed for the better, which is neither a warning nor an error.
+pub(crate) fn note(message: &str) {
+    logger::print_error(&format!("{}\n", PrintableLines(message)));
+}
+
 /// Prints a warning about a server or a file, which starts with a small letter. A client that reconnects finds the same
 /// again, which is not printed twice in a row.
 pub(crate) fn warn_once(line: &str) {
@@ -233,6 +238,14 @@ fn say(kind: &str, color: colored::Color, message: &str) {
 /// Whether standard error takes colours: a terminal, if NO_COLOR does not forbid it.
 pub(crate) fn is_colorful() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Returns a number with the noun for that many.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
 }
 
 /// An error of the system in its own words, without the number.

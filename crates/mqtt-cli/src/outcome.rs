@@ -11,7 +11,7 @@ use mqtt_transport::{
     HandshakeError, LayerKind, ProxyError, TlsError, TlsSetupError, WebSocketError,
 };
 
-use crate::exit::{Failure, Status, system_text, warn};
+use crate::exit::{Failure, Status, note, system_text, warn};
 use crate::options::ConnectionSettings;
 
 /// What a program tells about its connection.
@@ -24,6 +24,19 @@ pub(crate) struct Outcome {
     follows_references: bool,
     quiet: bool,
     takeovers: Takeovers,
+    link: Link,
+}
+
+/// The state of the connection, as far as the person knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// There has been no connection yet.
+    New,
+    /// There has been none yet, and a failure was printed.
+    Failed,
+    Up,
+    /// The connection was lost, which was printed.
+    Lost,
 }
 
 /// How often another client took the session over lately. Once may be this client's own late CONNECT;
@@ -72,6 +85,19 @@ impl Outcome {
             follows_references: connection.follow_redirects,
             quiet: connection.quiet,
             takeovers: Takeovers::default(),
+            link: Link::New,
+        }
+    }
+
+    /// Prints that the server has accepted the connection, if a failure was printed before.
+    pub(crate) fn print_connected(&mut self) {
+        let text = match std::mem::replace(&mut self.link, Link::Up) {
+            Link::New | Link::Up => return,
+            Link::Failed => "Connected",
+            Link::Lost => "Reconnected",
+        };
+        if !self.quiet {
+            note(&format!("{text} to {}.", self.target.server));
         }
     }
 
@@ -104,6 +130,10 @@ impl Outcome {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
+        self.link = match self.link {
+            Link::New | Link::Failed => Link::Failed,
+            Link::Up | Link::Lost => Link::Lost,
+        };
         let words = self.words(&error);
         let next = Target::new(next, self.proxy.as_ref());
         let server = &next.server;
@@ -187,19 +217,15 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
     match error {
         ClientError::Lookup(error) => {
             let text = system_text(error);
+            // The standard library names the function that failed before the reason.
+            let text = text.rsplit(": ").next().unwrap_or_default();
             let name = match proxy {
                 Some(proxy) => format!("the proxy {proxy}"),
                 None => server.clone(),
             };
             format!("Unable to connect (Lookup error). Cannot find {name}: {text}.")
         }
-        ClientError::Connect(error) => {
-            let text = system_text(error);
-            match proxy {
-                Some(proxy) => format!("{text}. Is there a proxy on {proxy}?"),
-                None => format!("{text}. Is there a broker on {server}?"),
-            }
-        }
+        ClientError::Connect(error) => unreachable_server(error, target),
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => refusal(connack, version),
             CloseReason::Decode(DecodeError::ConnackCode(_)) => match version {
@@ -208,7 +234,9 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
             },
             CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
             CloseReason::HandshakeTimeout => {
-                format!("The connection was lost: no answer from {server} in time.")
+                format!(
+                    "The connection was lost: no answer from {server} in time (see --connect-timeout)."
+                )
             }
             CloseReason::ResponseTimeout(response) => format!(
                 "The connection was lost: {server} sent no {response} in time (see --connect-timeout)."
@@ -236,7 +264,34 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
     }
 }
 
-/// What went wrong between the socket and MQTT.
+/// Returns the words for a socket that could not be connected. mosquitto's tools print the first of them.
+fn unreachable_server(error: &io::Error, target: &Target) -> String {
+    let Target { server, proxy } = target;
+    let (kind, address) = match proxy {
+        Some(proxy) => ("proxy", proxy),
+        None => ("broker", server),
+    };
+    let text = system_text(error);
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("{text}. Is there a {kind} on {address}?"),
+        io::ErrorKind::PermissionDenied if address.contains('/') => {
+            format!("{text}: this user may not connect to the socket {address}.")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{text}: a firewall of this machine forbids connections to {address}.")
+        }
+        io::ErrorKind::NotFound => format!("{text}: there is no socket {address}."),
+        io::ErrorKind::TimedOut => {
+            format!("Connection timed out: {address} does not answer (see --connect-timeout).")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{text}: cannot connect to {address} from the local address (see -A).")
+        }
+        _ => format!("{text}: cannot connect to {address}."),
+    }
+}
+
+/// Returns the words for a failure between the socket and MQTT.
 fn transport(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let proxy = proxy.as_deref().unwrap_or_default();
@@ -245,14 +300,13 @@ fn transport(error: &io::Error, target: &Target) -> String {
             "Unable to connect (Proxy error). The proxy {proxy} does not connect to {server}: {error}."
         )
     };
-    let of_websocket = |error: &dyn fmt::Display| {
-        format!("Unable to connect (WebSocket). With {server}: {error}.")
-    };
+    let of_websocket =
+        |error: &dyn fmt::Display| format!("Unable to connect (WebSocket). {server}: {error}.");
     let of_tls = |error: &dyn fmt::Display| {
-        format!("Unable to connect (A TLS error occurred). With {server}: {error}.")
+        format!("Unable to connect (A TLS error occurred). {server}: {error}.")
     };
     let Some(source) = error.get_ref() else {
-        return format!("Unable to connect. With {server}: {}.", system_text(error));
+        return format!("Unable to connect. {server}: {}.", system_text(error));
     };
     if let Some(error) = source.downcast_ref::<ProxyError>() {
         return of_proxy(error);
@@ -267,10 +321,14 @@ fn transport(error: &io::Error, target: &Target) -> String {
             _ => of_tls(error),
         };
     }
+    // The server speaks TLS and this client does not, so nothing of TLS went wrong.
+    if let Some(TlsError::Expected) = source.downcast_ref() {
+        return format!("Unable to connect. {server}: {source}.");
+    }
     if source.is::<TlsError>() || source.is::<TlsSetupError>() {
         return of_tls(&source);
     }
-    format!("Unable to connect. With {server}: {source}.")
+    format!("Unable to connect. {server}: {source}.")
 }
 
 /// A message that is not sent, because the server said that it does not take it.

@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use mqtt_codec::QoS;
+
+use crate::exit::counted;
 use crate::logger;
 use crate::options::Content;
 
@@ -28,12 +31,14 @@ pub(crate) struct Progress {
     next: Option<Instant>,
     start: Instant,
     is_shown: Cell<bool>,
+    /// Only messages of QoS 1 and 2 are acknowledged.
+    qos: QoS,
 }
 
 impl Progress {
     /// Shown if it is wanted, if standard error is a terminal, and if the work may take long. Lines
     /// that are typed need no counting.
-    pub(crate) fn new(wanted: bool, content: &Content, repeat: u64) -> Self {
+    pub(crate) fn new(wanted: bool, content: &Content, repeat: u64, qos: QoS) -> Self {
         let is_long = match content {
             Content::Payload(payload) => repeat > 1 || payload.len() >= LARGE,
             Content::Lines => !std::io::stdin().is_terminal(),
@@ -47,6 +52,7 @@ impl Progress {
             next: shown.then(|| start + FIRST),
             start,
             is_shown: Cell::new(false),
+            qos,
         }
     }
 
@@ -63,10 +69,10 @@ impl Progress {
         self.next = Some(now + INTERVAL);
         let seconds = (now - self.start).as_secs_f64();
         let rate = self.published as f64 / seconds;
-        let mut line = format!(
-            "{} messages, {rate:.0}/s, {} acknowledged",
-            self.published, self.acknowledged
-        );
+        let mut line = format!("{}, {rate:.0}/s", counted(self.published, "message"));
+        if self.qos > QoS::AtMostOnce {
+            line += &format!(", {} acknowledged", self.acknowledged);
+        }
         if unwritten >= LARGE {
             line += &format!(", {} MiB to send", unwritten / LARGE);
         }

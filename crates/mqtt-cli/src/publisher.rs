@@ -10,7 +10,7 @@ use mqtt_client::session::{Event, Outgoing, Printable, PublishError, Session};
 use mqtt_client::{ClientError, Driver, Options, Wake};
 use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
 
-use crate::exit::{Failure, Status, system_text};
+use crate::exit::{Failure, Status, counted, system_text};
 use crate::input::{Lines, Next};
 use crate::options::{ConnectionSettings, Content};
 use crate::outcome::Outcome;
@@ -124,13 +124,14 @@ impl Publisher {
         let mut driver =
             Driver::new(plan.options.clone(), session).map_err(|error| outcome.failure(error))?;
         #[allow(unused_mut)]
-        let mut interrupts = Interrupts::listen()
-            .map_err(|error| Failure::failed(format!("Cannot wait for signals: {error}.")))?;
+        let mut interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
+        })?;
         #[cfg(unix)]
         driver
             .register(&mut interrupts.source)
             .map_err(|error| outcome.failure(error.into()))?;
-        let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat);
+        let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
             driver,
             interrupts,
@@ -151,8 +152,11 @@ impl Publisher {
     fn run(mut self) -> Result<Status, Failure> {
         loop {
             let deadline = self.deadline();
-            let (failure, progress, outcome) =
-                (&mut self.failure, &mut self.progress, &self.plan.outcome);
+            let (failure, progress, outcome) = (
+                &mut self.failure,
+                &mut self.progress,
+                &mut self.plan.outcome,
+            );
             let wake = self.driver.turn(deadline, |_, event| {
                 match &event {
                     Event::Delivered { reason_code, .. } if reason_code.is_error() => {
@@ -255,7 +259,8 @@ impl Publisher {
             ..
         } = self.progress;
         if rejected > 0 && published > 1 {
-            let text = format!("{rejected} of {published} messages were rejected.");
+            let published = counted(published, "message");
+            let text = format!("The broker rejected {rejected} of {published}.");
             self.plan.outcome.warn(&text);
         }
     }
@@ -267,15 +272,18 @@ impl Publisher {
             rejected,
             ..
         } = self.progress;
-        let mut text = format!("Interrupted: {published} messages were sent");
+        let mut text = format!("Interrupted: sent {}", counted(published, "message"));
         if self.plan.qos > QoS::AtMostOnce {
-            text += &format!(", {acknowledged} acknowledged, {unfinished} not");
+            text += &format!(", {acknowledged} acknowledged, {unfinished} not acknowledged");
         }
         if rejected > 0 {
             text += &format!(", {rejected} rejected");
         }
         if lost > 0 {
-            text += &format!(", but {lost} bytes of them did not leave");
+            text += &format!(
+                "; the last {} did not reach the broker",
+                counted(lost as u64, "byte")
+            );
         }
         self.plan.outcome.warn(&(text + "."));
     }
@@ -295,6 +303,7 @@ impl Publisher {
         self.progress.finish();
         match self.unfinished() {
             0 => failure,
+            1 => failure.with_hint("1 message was not acknowledged; the broker may have it."),
             count => failure.with_hint(format!(
                 "{count} messages were not acknowledged; the broker may have some of them."
             )),
@@ -437,8 +446,23 @@ impl Publisher {
     }
 }
 
-/// What an event tells the person; the failure that it means.
-fn tell(event: &Event<'_>, outcome: &Outcome) -> Option<Failure> {
+/// Prints that the messages of an earlier connection are sent again, which its session did not survive.
+fn warn_of_resending(unfinished: &[Outgoing], outcome: &Outcome) {
+    if unfinished.is_empty() {
+        return;
+    }
+    let count = counted(unfinished.len() as u64, "unacknowledged message");
+    let mut text = format!("Resending {count}.");
+    let is_exactly_once = |outgoing: &Outgoing| outgoing.qos == QoS::ExactlyOnce;
+    if unfinished.iter().any(is_exactly_once) {
+        text +=
+            " The broker has no session to detect duplicates: messages of QoS 2 may arrive twice.";
+    }
+    outcome.warn(&text);
+}
+
+/// Prints what an event means for a person, and returns the failure that it causes.
+fn tell(event: &Event<'_>, outcome: &mut Outcome) -> Option<Failure> {
     match event {
         Event::Delivered {
             packet_identifier,
@@ -454,16 +478,9 @@ fn tell(event: &Event<'_>, outcome: &Outcome) -> Option<Failure> {
             let status = Status::of_reason(*reason_code);
             return Some(Failure::unmarked(status, text).quiet_if(true));
         }
-        Event::Connected { unfinished, .. } if !unfinished.is_empty() => {
-            let count = unfinished.len();
-            let mut text = format!("{count} messages without acknowledgement are sent again.");
-            if unfinished
-                .iter()
-                .any(|outgoing| outgoing.qos == QoS::ExactlyOnce)
-            {
-                text += " The broker has no session to tell repeats by: they may arrive twice.";
-            }
-            outcome.warn(&text);
+        Event::Connected { unfinished, .. } => {
+            outcome.print_connected();
+            warn_of_resending(unfinished, outcome);
         }
         _ => {}
     }

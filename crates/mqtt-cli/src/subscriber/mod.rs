@@ -16,7 +16,7 @@ use mqtt_codec::{
     TopicFilter, TopicName, UnsubscribeProperties,
 };
 
-use crate::exit::{Failure, Status, system_text};
+use crate::exit::{Failure, Status, counted, system_text};
 use crate::options::ConnectionSettings;
 use crate::outbox::Outbox;
 use crate::outcome::Outcome;
@@ -134,8 +134,9 @@ impl Subscriber {
         let session = plan.session.take();
         let mut driver = Driver::new(plan.options.clone(), session).map_err(fail)?;
         #[allow(unused_mut)] // only Unix has a source
-        let mut interrupts = Interrupts::listen()
-            .map_err(|error| Failure::failed(format!("Cannot wait for signals: {error}.")))?;
+        let mut interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
+        })?;
         #[cfg(unix)]
         {
             driver
@@ -146,8 +147,9 @@ impl Subscriber {
                 let _ = driver.watch_for_end(&mut mio::unix::SourceFd(&1));
             }
         }
-        let writer = Writer::start(driver.waker())
-            .map_err(|error| Failure::failed(format!("Cannot start a thread: {error}.")))?;
+        let writer = Writer::start(driver.waker()).map_err(|error| {
+            Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
+        })?;
         let mut state = State {
             printer: Printer::new(std::mem::take(&mut plan.printing)),
             plan,
@@ -243,14 +245,22 @@ impl Subscriber {
             None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
             Some(_) => self.die(),
         }
-        // On a terminal a person wants to know; in a script only what is amiss is worth a line.
-        if rest > 0 || io::stderr().is_terminal() {
-            let count = self.state.printer.count;
-            let mut text = format!("Interrupted: {count} messages were received");
-            if rest > 0 {
-                text += &format!(", {rest} bytes of them could not be written");
-            }
-            self.state.plan.outcome.warn(&(text + "."));
+        // A signal is the normal end, unless a number of messages was asked for.
+        let mut parts = Vec::new();
+        if let Some(count) = self.state.plan.count.filter(|_| io::stderr().is_terminal()) {
+            let received = self.state.printer.count;
+            parts.push(format!(
+                "received {received} of {}",
+                counted(count, "message")
+            ));
+        }
+        if rest > 0 {
+            let bytes = counted(rest as u64, "byte");
+            parts.push(format!("{bytes} of received messages could not be written"));
+        }
+        if !parts.is_empty() {
+            let text = format!("Interrupted: {}.", parts.join("; "));
+            self.state.plan.outcome.warn(&text);
         }
         Ok(match self.state.was_connected {
             true => Status::Success,

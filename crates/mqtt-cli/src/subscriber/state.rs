@@ -10,7 +10,7 @@ use mqtt_client::Driver;
 use mqtt_client::session::{Connection, Event, Outgoing, PublishError};
 use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 
-use crate::exit::{Failure, Status};
+use crate::exit::{Failure, Status, counted};
 use crate::logger;
 use crate::outbox::Outbox;
 use crate::printer::{Fate, Printer};
@@ -41,6 +41,7 @@ impl State {
         match event {
             Event::Connected { .. } => {
                 self.was_connected = true;
+                self.plan.outcome.print_connected();
                 self.subscribe(connection);
             }
             Event::Subscribed(suback) => {
@@ -118,7 +119,8 @@ impl State {
         match rest {
             0 => failure,
             rest => failure.with_hint(format!(
-                "{rest} bytes of messages that were received could not be written."
+                "{} of received messages could not be written.",
+                counted(rest as u64, "byte")
             )),
         }
     }
