@@ -140,10 +140,12 @@ impl fmt::Display for Line<'_> {
 impl Line<'_> {
     fn start(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packet_type = self.packet.packet_type();
-        let name = match (self.client_identifier, packet_type, self.role) {
-            ("", PacketType::Connack, Role::Client) => "(null)",
-            ("", _, _) => "null",
-            (name, _, _) => name,
+        let name = match (self.client_identifier, self.role) {
+            // The word of mosquitto 2.0 on each line. 2.1 prints `null` on some lines and `(null)` on others.
+            ("", Role::Client) => "(null)",
+            // The client is refused, or did not send CONNECT yet.
+            ("", Role::Server) => "(new client)",
+            (name, _) => name,
         };
         let name = Printable(name);
         match (self.role, self.direction) {
@@ -283,7 +285,13 @@ mod tests {
         });
         let end = Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::ServerShuttingDown)));
         let table: &[(Role, Direction, &str, &Packet<'_>, &str)] = &[
-            (Client, Sending, "", &connect, "Client null sending CONNECT"),
+            (
+                Client,
+                Sending,
+                "",
+                &connect,
+                "Client (null) sending CONNECT",
+            ),
             (
                 Client,
                 Received,
@@ -340,6 +348,13 @@ mod tests {
                 "id",
                 &connack,
                 "Sending CONNACK to id (1, 0)",
+            ),
+            (
+                Server,
+                Sending,
+                "",
+                &connack,
+                "Sending CONNACK to (new client) (1, 0)",
             ),
             (
                 Server,
