@@ -10,17 +10,20 @@ fn errors_of_a_proxy_name_it() {
     for (proxy, words) in [
         (
             format!("socks5h://me:wrong@{socks}"),
-            "does not accept the user name and password",
+            "rejected the user name and password of --proxy",
         ),
         (
             format!("socks5h://{socks}"),
-            "wants a user name and a password",
+            "requires a user name and a password in --proxy",
         ),
         (
             format!("http://me:wrong@{http}"),
-            "does not accept the user name and password",
+            "rejected the user name and password of --proxy",
         ),
-        (format!("http://{http}"), "wants a user name and a password"),
+        (
+            format!("http://{http}"),
+            "requires a user name and a password in --proxy",
+        ),
     ] {
         let address = proxy.rsplit(['@', '/']).next().unwrap();
         let command = Program::new("rpub")
@@ -53,7 +56,7 @@ fn errors_of_a_proxy_name_it() {
 
 #[test]
 fn a_failure_is_one_of_the_layer_that_was_shaking_hands() {
-    let closed = "the other side ended the connection in the middle of the handshake";
+    let closed = "the peer closed the connection during the handshake";
     for (options, layer) in [
         ("--ws", "WebSocket"),
         ("--proxy http://127.0.0.1:{port}", "Proxy error"),
@@ -64,7 +67,7 @@ fn a_failure_is_one_of_the_layer_that_was_shaking_hands() {
         // It closes as soon as something has come, or is silent.
         for (closes, words) in [
             (true, closed),
-            (false, "the handshake was not finished in time"),
+            (false, "the handshake did not finish in time"),
         ] {
             let server = FakeServer::start(&[&[(3, b"")]], closes);
             let options = options.replace("{port}", &server.address.port().to_string());

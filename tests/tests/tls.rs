@@ -44,23 +44,23 @@ fn a_wrong_server_certificate_is_described() {
     certificates.server("elsewhere", &["broker.example.org"], Validity::Now);
     certificates.self_signed("lonely", hosts);
     for (name, text) in [
-        ("expired", "the certificate has expired"),
+        ("expired", "the certificate expired"),
         ("early", "the certificate is not valid yet"),
         (
             "elsewhere",
             "the certificate is not for 127.0.0.1, but for broker.example.org.",
         ),
-        ("lonely", "signed by nobody who is trusted here"),
+        ("lonely", "not signed by a trusted authority"),
     ] {
         let broker = broker(&certificates, name, "");
         fails(&publish(&broker.options(), &certificates, TRUST), 1, text);
-        broker.wait_for_log("failed: the other side has ended the handshake");
+        broker.wait_for_log("failed: the peer ended the handshake");
     }
     // Another authority's certificate.
     let others = Certificates::new();
     others.server("server", hosts, Validity::Now);
     let stranger = broker(&others, "server", "");
-    let text = "the authority's certificate is what --cafile wants";
+    let text = "use --cafile to trust its authority";
     fails(&publish(&stranger.options(), &certificates, TRUST), 1, text);
 }
 
@@ -104,21 +104,21 @@ fn a_client_certificate_that_is_missing_wrong_or_revoked_is_told() {
     fails(
         &publish(TRUST),
         1,
-        "it wants a certificate of this client (--cert and --key)",
+        "it requires a client certificate (use --cert and --key)",
     );
     fails(
         &publish(&with(&others, "stranger")),
         1,
-        "it does not know who signed this certificate",
+        "it does not trust the authority of this side's certificate",
     );
     fails(
         &publish(&with(&certificates, "revoked")),
         1,
-        "this certificate has been revoked",
+        "it reports that the certificate of this side is revoked",
     );
-    broker.wait_for_log("failed: the client has shown no certificate, and one is required");
-    broker.wait_for_log("failed: the certificate has been revoked");
-    broker.wait_for_log("cafile or capath must have its authority");
+    broker.wait_for_log("failed: the client sent no certificate, but one is required");
+    broker.wait_for_log("failed: the certificate is revoked");
+    broker.wait_for_log("add its authority to cafile or capath");
 }
 
 /// A client certificate, the lists of `crlfile`, the end of the line in the log of rbroker (empty: the client comes in),
@@ -141,16 +141,16 @@ fn revocation_lists_fail_closed() {
     let of_between = || intermediate.revocation_list(&[], Validity::Now);
     let foreign = Certificates::new().revocation_list(&[], Validity::Now);
     let expired = root.revocation_list(&[], Validity::Past);
-    let uncovered = "is of the certificate's issuer 'CN=";
+    let uncovered = "is issued by 'CN=";
     let cases: [Revocation<'_>; 9] = [
         ("good", vec![of_root(&["bad"])], "", true),
         (
             "bad",
             vec![of_root(&["bad"])],
-            "the certificate has been revoked, by the list in '",
+            "the certificate is revoked by the list in '",
             false,
         ),
-        ("good", vec![expired.clone()], "has expired ", false),
+        ("good", vec![expired.clone()], "expired ", false),
         ("good", vec![foreign], uncovered, false),
         ("good", vec![of_between()], uncovered, false),
         ("deep", vec![of_root(&[])], uncovered, false),
@@ -160,10 +160,10 @@ fn revocation_lists_fail_closed() {
         (
             "deep",
             vec![of_root(&["between"]), of_between()],
-            "an intermediate certificate has been revoked",
+            "an intermediate certificate is revoked by the list in",
             true,
         ),
-        ("deep", vec![expired, of_between()], "has expired ", true),
+        ("deep", vec![expired, of_between()], "expired ", true),
     ];
     let folder = root.folder().display();
     let settings = format!(
@@ -202,7 +202,7 @@ fn a_file_that_is_no_revocation_list_is_told() {
     for (lists, words) in [
         (
             "nonsense",
-            "there is no list of revoked certificates in PEM form in",
+            "no list of revoked certificates in PEM format in",
         ),
         (broken, "the list of revoked certificates in"),
     ] {
@@ -228,16 +228,16 @@ fn the_wrong_port_is_told_in_both_directions() {
     // Nothing is wrong with TLS: the client does not use it.
     let finished = publish(&secret.options(), &certificates, "");
     let expected = format!(
-        "Unable to connect. {}: the other side speaks TLS at this port (--cafile or --tls-use-os-certs).\n",
+        "Unable to connect. {}: the server speaks TLS on this port (use --cafile or --tls-use-os-certs).\n",
         secret.address()
     );
     assert_eq!((finished.status, finished.errors), (1, expected));
-    secret.wait_for_log("failed: the other side does not speak TLS at this port");
+    secret.wait_for_log("failed: the peer does not speak TLS on this port");
     let plain = Broker::start("");
-    let text = "in the middle of the handshake; perhaps it speaks something else at this port";
+    let text = "during the handshake; it may speak another protocol on this port";
     fails(&publish(&plain.options(), &certificates, TRUST), 1, text);
     let server = FakeServer::start(&[&[(5, b"\x20\x02\x00\x05\x00\x00")]], false);
-    let text = "the other side does not speak TLS at this port";
+    let text = "the peer does not speak TLS on this port";
     fails(&publish(&server.options(), &certificates, TRUST), 1, text);
 }
 
@@ -246,11 +246,11 @@ fn a_handshake_that_is_cut_off_or_stalls_ends_in_time() {
     let certificates = Certificates::new();
     // The start of a record of 100 bytes.
     let server = FakeServer::start(&[&[(5, b"\x16\x03\x03\x00\x64\x02")]], true);
-    let text = "ended the connection in the middle of the handshake";
+    let text = "closed the connection during the handshake";
     fails(&publish(&server.options(), &certificates, TRUST), 1, text);
     let server = FakeServer::start(&[&[(5, b"\x16\x03\x03\x00\x64\x02")]], false);
     let stalled = format!("{TRUST} --connect-timeout 300ms");
-    let text = "the handshake was not finished in time";
+    let text = "the handshake did not finish in time";
     fails(
         &publish(&server.options(), &certificates, &stalled),
         1,
@@ -264,7 +264,7 @@ fn a_version_that_is_too_old_is_refused_on_both_sides() {
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     // An alert: protocol version.
     let server = FakeServer::start(&[&[(5, b"\x15\x03\x03\x00\x02\x02\x46")]], false);
-    let text = "it speaks no version of TLS in common";
+    let text = "it supports none of the TLS versions of this side";
     fails(&publish(&server.options(), &certificates, TRUST), 1, text);
     // A ClientHello of TLS 1.0, with one cipher suite and nothing else.
     let broker = broker(&certificates, "server", "");
@@ -275,7 +275,7 @@ fn a_version_that_is_too_old_is_refused_on_both_sides() {
     ];
     let mut stream = TcpStream::connect(broker.address()).unwrap();
     stream.write_all(&hello.concat()).unwrap();
-    broker.wait_for_log("no version or cipher suite in common");
+    broker.wait_for_log("no TLS version or cipher suite is supported by both sides");
 }
 
 #[test]
@@ -305,14 +305,14 @@ fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
     std::fs::write(certificates.path("encrypted.key"), key).unwrap();
     for (more, text) in [
         ("--cafile /no/such/file", "File not found."),
-        ("--cafile {}/client.key", "no certificate in PEM form"),
+        ("--cafile {}/client.key", "no certificate in PEM format"),
         (
             "--cafile {}/ca.crt --cert {}/client.crt",
             "Both certfile and keyfile must be provided",
         ),
         (
             "--cafile {}/ca.crt --cert {}/client.crt --key {}/ca.crt",
-            "no private key in PEM form",
+            "no private key in PEM format",
         ),
         (
             "--cafile {}/ca.crt --cert {}/client.crt --key {}/encrypted.key",
@@ -320,7 +320,7 @@ fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
         ),
         (
             "--cafile {}/ca.crt --ciphers none",
-            "no cipher suite of 'none' is known",
+            "no cipher suite of 'none' is supported",
         ),
         (
             "--cafile {}/ca.crt --tls-version tlsv1",
@@ -433,7 +433,7 @@ fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
     fails(
         &publish("home", TRUST),
         1,
-        "signed by nobody who is trusted here",
+        "not signed by a trusted authority",
     );
     fails(
         &publish("away", "--cafile {}/away.crt"),
@@ -444,7 +444,7 @@ fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
     fails(
         &publish("old", "--cafile {}/old.crt"),
         1,
-        "the certificate has expired",
+        "the certificate expired",
     );
 }
 
@@ -466,7 +466,7 @@ fn authorities_of_the_system_are_trusted_if_no_other_is_named_or_they_are_asked_
             .run()
     };
     publish("--tls-use-os-certs", &certificates).success();
-    let text = "signed by nobody who is trusted here";
+    let text = "not signed by a trusted authority";
     fails(&publish("--tls-use-os-certs", &others), 1, text);
     // Beside others that are named.
     let named = format!("--cafile {}", others.path("ca.crt").display());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::session::{CloseReason, Printable, PublishError};
 use mqtt_client::{ClientError, Server};
-use mqtt_codec::{Connack, DecodeError, ProtocolVersion, ReasonCode};
+use mqtt_codec::{Connack, DecodeError, EncodeError, ProtocolVersion, ReasonCode};
 use mqtt_transport::{
     HandshakeError, LayerKind, ProxyError, TlsError, TlsSetupError, WebSocketError,
 };
@@ -337,7 +337,9 @@ fn refused_here(error: &PublishError) -> String {
         PublishError::QoSNotSupported => {
             "Message QoS not supported on broker, try a lower QoS.".to_owned()
         }
-        PublishError::Encode(error) => format!("Message payload is too large. ({error})"),
+        PublishError::Encode(EncodeError::PacketTooLarge(length)) => format!(
+            "Message payload is too large. The broker does not accept a packet of {length} bytes."
+        ),
         error => format!("{error}."),
     }
 }

@@ -96,16 +96,20 @@ impl fmt::Display for DecodeError {
         match self {
             Self::ConnackCode(code) => write!(f, "invalid reason code {code} in CONNACK"),
             Self::ConnectFlags => f.write_str("invalid connect flags"),
-            Self::DuplicateProperty => f.write_str("a property is there twice"),
+            Self::DuplicateProperty => f.write_str("duplicate property"),
             Self::FixedHeaderFlags => f.write_str("invalid flags in the fixed header"),
             Self::InvalidUtf8 => f.write_str("a string is not valid UTF-8"),
             Self::LeftoverBytes => f.write_str("bytes left over at the end of a packet"),
             Self::VariableByteInteger => f.write_str("invalid variable byte integer"),
-            Self::NothingListed => f.write_str("a packet without an entry in its list"),
+            Self::NothingListed => {
+                f.write_str("a packet that lists no topic filter or reason code")
+            }
             Self::PacketTooLarge => f.write_str("packet too large"),
             Self::PacketIdentifierZero => f.write_str("packet identifier zero"),
-            Self::PropertyNotAllowed => f.write_str("a property that this packet may not have"),
-            Self::PropertyValue => f.write_str("invalid value of a property"),
+            Self::PropertyNotAllowed => {
+                f.write_str("a property that is not allowed in this packet")
+            }
+            Self::PropertyValue => f.write_str("invalid property value"),
             Self::ProtocolName => f.write_str("unknown protocol name"),
             Self::QoS => f.write_str("invalid QoS"),
             Self::ReasonCode(code) => write!(f, "invalid reason code {code}"),
@@ -146,9 +150,11 @@ impl fmt::Display for EncodeError {
                 f.write_str("a field is longer than 65535 bytes or contains a NUL character")
             }
             Self::PacketTooLarge(length) => write!(f, "a packet of {length} bytes is too large"),
-            Self::Property => f.write_str("a message may not have this property, or not twice"),
+            Self::Property => {
+                f.write_str("the property is not allowed in a message, or is given twice")
+            }
             Self::UnsupportedPacket => {
-                f.write_str("this protocol version has no such packet, or no such code in it")
+                f.write_str("this protocol version does not have this packet or reason code")
             }
         }
     }

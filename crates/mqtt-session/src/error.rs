@@ -93,13 +93,13 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Encode(error) => error.fmt(f),
-            Self::NoLocalShared => {
-                f.write_str("a shared subscription cannot leave out the client's own messages")
-            }
+            Self::NoLocalShared => f.write_str("No Local is not allowed in a shared subscription"),
             Self::NotConnected => f.write_str("not connected"),
             Self::QoSNotSupported => f.write_str("the server does not support this QoS"),
-            Self::QuotaUsedUp => f.write_str("too many messages are not acknowledged yet"),
-            Self::RetainNotSupported => f.write_str("the server does not keep retained messages"),
+            Self::QuotaUsedUp => f.write_str("too many messages are unacknowledged"),
+            Self::RetainNotSupported => {
+                f.write_str("the server does not support retained messages")
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl Connection {
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-4.12.0-5]
         }
         if connack.session_present && (self.clean_start || !self.has_state) {
-            let what = "the server goes on with a session that this client does not have";
+            let what = "the server resumed a session that this client does not have";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // [MQTT-3.2.2-4]
         }
         if let Some(identifier) = &connack.properties.assigned_client_identifier {

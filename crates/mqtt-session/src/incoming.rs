@@ -36,11 +36,15 @@ impl Connection {
             (_, Packet::Auth(auth)) => self.handle_auth(now, auth),
             (State::Handshake, _) => {
                 // MQTT 5.0, 3.2: nothing but AUTH comes before CONNACK [MQTT-3.2.0-1].
-                self.protocol_error(now, ReasonCode::ProtocolError, "no CONNACK first")
+                self.protocol_error(
+                    now,
+                    ReasonCode::ProtocolError,
+                    "the first packet is not CONNACK",
+                )
             }
             (_, Packet::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
             _ => {
-                let what = "another packet than AUTH before CONNACK"; // [MQTT-3.1.2-30]
+                let what = "a packet other than AUTH before CONNACK"; // [MQTT-3.1.2-30]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
         }
@@ -114,7 +118,7 @@ impl Connection {
                 return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
             }
             Err(AliasError::Unknown) => {
-                let what = "a topic alias that stands for nothing"; // U5-08
+                let what = "unknown topic alias"; // U5-08
                 return self.protocol_error(now, ReasonCode::ProtocolError, what);
             }
         };
@@ -151,7 +155,7 @@ impl Connection {
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
             Incoming::TooMany => {
-                let what = "more messages than the receive maximum";
+                let what = "more messages in flight than the receive maximum";
                 self.protocol_error(now, ReasonCode::ReceiveMaximumExceeded, what)
             }
         }

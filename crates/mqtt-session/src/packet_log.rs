@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mqtt_codec::{Ack, Packet, PacketType, ProtocolVersion, Publish, Role};
+use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, Role};
 
 use crate::Printable;
 

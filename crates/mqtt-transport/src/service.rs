@@ -103,7 +103,7 @@ impl Query {
     fn new(name: &str, deadline: Instant) -> io::Result<Self> {
         let mut packet = Packet::new_query(random() as u16);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
-        let invalid = |_| io::Error::new(ErrorKind::NotFound, "this is no name of a domain");
+        let invalid = |_| io::Error::new(ErrorKind::NotFound, "invalid domain name");
         let name = Name::new(name).map_err(invalid)?;
         let (kind, class) = (QTYPE::TYPE(TYPE::SRV), CLASS::IN.into());
         packet
@@ -218,7 +218,7 @@ impl Answer {
             return Ok(Self::Truncated);
         }
         let packet = Packet::parse(bytes).map_err(invalid)?;
-        let none = || io::Error::new(ErrorKind::NotFound, "there is no such service");
+        let none = || io::Error::new(ErrorKind::NotFound, "no such service");
         match packet.rcode() {
             RCODE::NoError => {}
             RCODE::NameError => return Err(none()),

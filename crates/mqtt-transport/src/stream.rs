@@ -126,7 +126,7 @@ impl Stream {
                 }
             }
         }
-        let text = "the handshake of the other side is too long";
+        let text = "the handshake of the peer is too long";
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 

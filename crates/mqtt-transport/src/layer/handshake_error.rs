@@ -33,10 +33,9 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => f.write_str(
-                "the other side ended the connection in the middle of the handshake; perhaps it speaks something \
-                 else at this port",
+                "the peer closed the connection during the handshake; it may speak another protocol on this port",
             ),
-            io::ErrorKind::TimedOut => f.write_str("the handshake was not finished in time"),
+            io::ErrorKind::TimedOut => f.write_str("the handshake did not finish in time"),
             _ => self.error.fmt(f),
         }
     }

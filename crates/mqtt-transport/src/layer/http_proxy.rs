@@ -157,9 +157,9 @@ mod tests {
             (false, "\x05\x01", "does not speak HTTP"),
             (false, "SSH-2.0-x\r\n", "does not speak HTTP"),
             (false, long.as_str(), "does not speak HTTP"),
-            (false, "HTTP/1.1 407 x\r\n\r\n", "wants a user name"),
-            (true, "HTTP/1.1 407 x\r\n\r\n", "does not accept"),
-            (false, "HTTP/1.1 403 x\r\n\r\n", "do not allow"),
+            (false, "HTTP/1.1 407 x\r\n\r\n", "requires a user name"),
+            (true, "HTTP/1.1 407 x\r\n\r\n", "rejected the user name"),
+            (false, "HTTP/1.1 403 x\r\n\r\n", "its rules forbid"),
             (
                 false,
                 "HTTP/1.0 502 x\r\n\r\n",

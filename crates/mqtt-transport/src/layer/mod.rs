@@ -147,7 +147,7 @@ impl Layers {
     /// in the output.
     pub fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.down.len() > MAXIMUM_ANSWERS {
-            let text = "the other side asks and asks, and takes no answer";
+            let text = "the peer keeps asking and reads no answer";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         if self.has_ended() {

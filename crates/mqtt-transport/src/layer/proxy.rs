@@ -46,20 +46,20 @@ impl fmt::Display for ProxyError {
             Self::TooLong => "the host, the user name or the password is longer than 255 bytes",
             Self::NotHttp => "it does not speak HTTP",
             Self::NotSocks => "it does not speak SOCKS5",
-            Self::Method => "it wants a user name and a password in --proxy, or something else",
-            Self::Credentials => "it does not accept the user name and password of --proxy",
-            Self::Refused(1) => "it failed",
-            Self::Refused(2) => "its rules do not allow the connection",
-            Self::Refused(3) => "the network cannot be reached from there",
-            Self::Refused(4) => "the host cannot be reached from there",
-            Self::Refused(5) => "nobody listens at that port",
-            Self::Refused(6) => "the time to live is over",
-            Self::Refused(_) => "it does not support this",
-            Self::Status(403) => "its rules do not allow the connection (status 403)",
+            Self::Method => "it requires a user name and a password in --proxy, or an unsupported authentication method",
+            Self::Credentials => "it rejected the user name and password of --proxy",
+            Self::Refused(1) => "it reports a general failure",
+            Self::Refused(2) => "its rules forbid the connection",
+            Self::Refused(3) => "it cannot reach the network",
+            Self::Refused(4) => "it cannot reach the host",
+            Self::Refused(5) => "the server refused its connection",
+            Self::Refused(6) => "the time to live expired",
+            Self::Refused(_) => "it does not support the request",
+            Self::Status(403) => "its rules forbid the connection (status 403)",
             Self::Status(status @ (502..=504)) => {
                 return write!(f, "it cannot reach the host (status {status})");
             }
-            Self::Status(status) => return write!(f, "it answers with status {status}"),
+            Self::Status(status) => return write!(f, "it answered with HTTP status {status}"),
         })
     }
 }

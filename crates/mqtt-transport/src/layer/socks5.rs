@@ -224,10 +224,10 @@ mod tests {
     fn refusals_are_told() {
         for (credentials, proxy, expected) in [
             (false, &b"HTTP"[..], "does not speak SOCKS5"),
-            (false, b"\x05\xFF", "wants a user name"),
-            (false, b"\x05\x02", "wants a user name"),
-            (true, b"\x05\x02\x01\x01", "does not accept"),
-            (false, b"\x05\x00\x05\x05\x00", "nobody listens"),
+            (false, b"\x05\xFF", "requires a user name"),
+            (false, b"\x05\x02", "requires a user name"),
+            (true, b"\x05\x02\x01\x01", "rejected the user name"),
+            (false, b"\x05\x00\x05\x05\x00", "refused its connection"),
             (false, b"\x05\x00\x05\x00\x00\x09", "does not speak SOCKS5"),
         ] {
             let error = talk("h", credentials, proxy).unwrap_err();

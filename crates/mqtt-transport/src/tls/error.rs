@@ -98,20 +98,17 @@ impl fmt::Display for TlsError {
             Self::Truncated => return f.write_str("the encrypted stream was cut off"),
             Self::Expected => {
                 return f.write_str(
-                    "the other side speaks TLS at this port (--cafile or --tls-use-os-certs)",
+                    "the server speaks TLS on this port (use --cafile or --tls-use-os-certs)",
                 );
             }
             Self::Revoked(file) => {
                 let file = file.display();
-                return write!(
-                    f,
-                    "the certificate has been revoked, by the list in '{file}'"
-                );
+                return write!(f, "the certificate is revoked by the list in '{file}'");
             }
             Self::UnknownClientIssuer => {
                 return f.write_str(
-                    "no authority that is trusted here has signed the client's certificate (cafile or capath \
-                     must have its authority)",
+                    "the client's certificate is not signed by a trusted authority (add its authority to cafile or \
+                     capath)",
                 );
             }
             Self::Rustls(error) => error,
@@ -120,27 +117,23 @@ impl fmt::Display for TlsError {
             rustls::Error::InvalidCertificate(error) => certificate(f, error),
             rustls::Error::AlertReceived(alert) => alert_received(f, *alert),
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                f.write_str("the other side does not speak TLS at this port")
+                f.write_str("the peer does not speak TLS on this port")
             }
             rustls::Error::NoCertificatesPresented => {
-                f.write_str("the client has shown no certificate, and one is required")
+                f.write_str("the client sent no certificate, but one is required")
             }
             rustls::Error::PeerIncompatible(what) => {
                 let what = words(what);
                 write!(
                     f,
-                    "the other side offers no version or cipher suite in common ({what})"
+                    "no TLS version or cipher suite is supported by both sides ({what})"
                 )
             }
             rustls::Error::PeerMisbehaved(what) => {
-                write!(f, "the other side broke the rules of TLS ({})", words(what))
+                write!(f, "the peer broke the rules of TLS ({})", words(what))
             }
             rustls::Error::InvalidMessage(what) => {
-                write!(
-                    f,
-                    "the other side sent an invalid message ({})",
-                    words(what)
-                )
+                write!(f, "the peer sent an invalid message ({})", words(what))
             }
             rustls::Error::General(text) => write!(f, "TLS failed ({text})"),
             error => write!(f, "TLS failed ({})", words(error)),
@@ -153,24 +146,24 @@ fn dates(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
     let days = |later: &UnixTime, earlier: &UnixTime| {
         later.as_secs().saturating_sub(earlier.as_secs()) / 86400
     };
-    let clock = "see whether the clock of this machine is right";
+    let clock = "check the clock of this machine";
     match error {
         CertificateError::NotValidYetContext { time, not_before } => {
             let days = days(not_before, time);
             write!(
                 f,
-                "the certificate is not valid yet, but in {days} days; {clock}"
+                "the certificate is not valid yet: it becomes valid in {days} days ({clock})"
             )
         }
-        CertificateError::NotValidYet => write!(f, "the certificate is not valid yet; {clock}"),
+        CertificateError::NotValidYet => write!(f, "the certificate is not valid yet ({clock})"),
         CertificateError::ExpiredContext { time, not_after } => {
             let days = days(time, not_after);
             write!(
                 f,
-                "the certificate has expired {days} days ago; if not, {clock}"
+                "the certificate expired {days} days ago (renew it, or {clock})"
             )
         }
-        _ => write!(f, "the certificate has expired; if not, {clock}"),
+        _ => write!(f, "the certificate expired (renew it, or {clock})"),
     }
 }
 
@@ -180,7 +173,7 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => dates(f, error),
-        CertificateError::Revoked => f.write_str("the certificate has been revoked"),
+        CertificateError::Revoked => f.write_str("the certificate is revoked"),
         CertificateError::UnknownIssuer => unknown_issuer(f),
         CertificateError::NotValidForName => f.write_str("the certificate is for another host"),
         CertificateError::NotValidForNameContext {
@@ -197,11 +190,11 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
         }
         CertificateError::BadEncoding => f.write_str("the certificate is malformed"),
         CertificateError::BadSignature => f.write_str(
-            "the signature of the certificate is wrong, or made with an RSA key of fewer than 2048 bits",
+            "the signature of the certificate is invalid, or is made with an RSA key of fewer than 2048 bits",
         ),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => f
             .write_str(
-                "the certificate is for other purposes (see its keyUsage and extendedKeyUsage)",
+                "the certificate may not be used for this purpose (see its keyUsage and extendedKeyUsage)",
             ),
         CertificateError::UnsupportedSignatureAlgorithmContext {
             signature_algorithm_id: algorithm,
@@ -223,10 +216,10 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
             }
             match error.0.downcast_ref() {
                 Some(error) => write!(f, "the certificate {}", Problem(error)),
-                None => f.write_str("the certificate is not accepted"),
+                None => f.write_str("the certificate is not valid"),
             }
         }
-        error => write!(f, "the certificate is not accepted ({})", words(error)),
+        error => write!(f, "the certificate is not valid ({})", words(error)),
     }
 }
 
@@ -242,37 +235,48 @@ fn host(name: &str) -> Option<&str> {
 
 fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(
-        "the certificate is signed by nobody who is trusted here, perhaps by itself; the authority's \
-         certificate is what --cafile wants",
+        "the certificate is not signed by a trusted authority (use --cafile to trust its authority, or the certificate \
+         itself if it is self-signed)",
     )
 }
 
 fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::Result {
     let what = match alert {
         AlertDescription::CertificateRequired => {
-            "it wants a certificate of this client (--cert and --key)"
+            "it requires a client certificate (use --cert and --key)"
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown => "it does not accept this certificate",
-        AlertDescription::CertificateExpired => "it says that this certificate has expired",
-        AlertDescription::CertificateRevoked => "it says that this certificate has been revoked",
-        AlertDescription::UnknownCA => "it does not know who signed this certificate",
-        AlertDescription::ProtocolVersion => "it speaks no version of TLS in common",
-        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            "it has no cipher suite in common, or wants a certificate, or its own has a key that is not supported here \
-             (such as RSA-PSS)"
+        | AlertDescription::CertificateUnknown => "it rejects the certificate of this side",
+        AlertDescription::CertificateExpired => {
+            "it reports that the certificate of this side has expired"
         }
-        AlertDescription::NoApplicationProtocol => "it does not know the protocol of --tls-alpn",
+        AlertDescription::CertificateRevoked => {
+            "it reports that the certificate of this side is revoked"
+        }
+        AlertDescription::UnknownCA => "it does not trust the authority of this side's certificate",
+        AlertDescription::ProtocolVersion => "it supports none of the TLS versions of this side",
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            "it supports none of the cipher suites of this side, requires a client certificate, or has a key that is \
+             not supported here (such as RSA-PSS)"
+        }
+        AlertDescription::NoApplicationProtocol => "it does not support the protocol of --tls-alpn",
         AlertDescription::Unknown(number) => {
-            return write!(f, "the other side has ended the handshake (alert {number})");
+            return write!(f, "the peer ended the handshake (alert {number})");
         }
         alert => {
             let alert = words(&alert);
-            return write!(f, "the other side has ended the handshake ({alert})");
+            return write!(f, "the peer ended the handshake ({alert})");
         }
     };
-    write!(f, "the other side has ended the handshake: {what}")
+    write!(f, "the peer ended the handshake: {what}")
+}
+
+/// Returns the words of an error of the system, without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next();
+    words.unwrap_or_default().to_owned()
 }
 
 impl fmt::Display for TlsSetupError {
@@ -284,14 +288,13 @@ impl fmt::Display for TlsSetupError {
             }
             Self::Ciphers(list) => write!(
                 f,
-                "no cipher suite of '{list}' is known (DEFAULT and 'ECDHE+AESGCM' name some that are)"
+                "no cipher suite of '{list}' is supported (use DEFAULT or 'ECDHE+AESGCM')"
             ),
             Self::EncryptedKey(path) => {
                 let path = path.display();
                 write!(
                     f,
-                    "the key in '{path}' is encrypted; 'openssl pkey -in {path} -out NEW' writes one \
-                     that is not"
+                    "the key in '{path}' is encrypted (decrypt it with 'openssl pkey -in {path} -out NEW')"
                 )
             }
             Self::Key(path, None) => write!(f, "the key in '{}' is malformed", path.display()),
@@ -305,22 +308,22 @@ impl fmt::Display for TlsSetupError {
             }
             Self::OtherKey { key, certificate } => {
                 let (key, certificate) = (key.display(), certificate.display());
-                write!(f, "the key in '{key}' is not that of the certificate in '{certificate}'")
+                write!(f, "the key in '{key}' does not match the certificate in '{certificate}'")
             }
             Self::RestrictedAuthority(path) => {
                 let path = path.display();
                 write!(
                     f,
-                    "a certificate in '{path}' is trusted for some uses only, which is not supported \
-                     ('openssl x509 -in {path} -out NEW' trusts it for all)"
+                    "a certificate in '{path}' is trusted for some uses only, which is not supported (trust it for all uses \
+                     with 'openssl x509 -in {path} -out NEW')"
                 )
             }
             Self::Malformed(path, what) => {
-                write!(f, "there is no {what} in PEM form in '{}'", path.display())
+                write!(f, "no {what} in PEM format in '{}'", path.display())
             }
-            Self::Read(path, error) => write!(f, "cannot read '{}': {error}", path.display()),
+            Self::Read(path, error) => write!(f, "cannot read '{}': {}", path.display(), reason(error)),
             Self::NoAuthorities => f.write_str(
-                "this system has no list of trusted authorities; name one with --cafile",
+                "this system has no list of trusted authorities (use --cafile)",
             ),
             Self::NoClientAuthorities => f.write_str(
                 "certificates of clients cannot be verified: cafile or capath must have their authority",
@@ -331,7 +334,7 @@ impl fmt::Display for TlsSetupError {
                 write!(f, "the list of revoked certificates in '{path}' cannot be used: it {problem}")
             }
             Self::Rustls(error) => write!(f, "TLS cannot be set up ({})", words(error)),
-            Self::ServerName(host) => write!(f, "no certificate can be for '{host}'"),
+            Self::ServerName(host) => write!(f, "'{host}' is not a host name that a certificate can have"),
         }
     }
 }

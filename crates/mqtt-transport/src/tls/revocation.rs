@@ -154,26 +154,23 @@ impl fmt::Display for RevocationError {
         let file = self.file.display();
         match &self.reason {
             Reason::Expired(days) => {
-                write!(
-                    f,
-                    "the revocation list in '{file}' has expired {days} days ago"
-                )?;
+                write!(f, "the revocation list in '{file}' expired {days} days ago")?;
                 f.write_str(" (renew it, or check the clock of this machine)")
             }
             Reason::Intermediate => {
                 write!(
                     f,
-                    "an intermediate certificate has been revoked, by the list in '{file}'"
+                    "an intermediate certificate is revoked by the list in '{file}'"
                 )
             }
             Reason::Uncovered(Some(issuer)) => write!(
                 f,
-                "no revocation list in '{file}' is of the certificate's issuer '{issuer}' (add its list)"
+                "no revocation list in '{file}' is issued by '{issuer}', the issuer of the certificate (add its list)"
             ),
             Reason::Uncovered(None) => {
                 write!(
                     f,
-                    "no revocation list in '{file}' is of the certificate's issuer (add its list)"
+                    "no revocation list in '{file}' is issued by the issuer of the certificate (add its list)"
                 )
             }
             Reason::Invalid(error) => {

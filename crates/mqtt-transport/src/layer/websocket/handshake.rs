@@ -44,18 +44,21 @@ pub enum WebSocketError {
 impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(code) => write!(f, "the other side closed the WebSocket with code {code}"),
-            Self::Frame => f.write_str("the other side sent a WebSocket frame that is not allowed"),
-            Self::HeadTooLarge => f.write_str("the head of the WebSocket handshake does not end"),
-            Self::NotHttp => f.write_str("the other side does not speak WebSocket at this port"),
-            Self::Request(what) => write!(f, "the request is for no MQTT over WebSocket: {what}"),
-            Self::Refused(404) => {
-                f.write_str("the server has no WebSocket at this path (HTTP status 404)")
-            }
-            Self::Refused(status) => write!(f, "the server refuses with HTTP status {status}"),
-            Self::Response(what) => write!(f, "the server's answer is wrong: {what}"),
+            Self::Closed(code) => write!(f, "the peer closed the WebSocket with code {code}"),
+            Self::Frame => f.write_str("the peer sent a WebSocket frame that is not allowed"),
+            Self::HeadTooLarge => f.write_str("the head of the WebSocket handshake is too long"),
+            Self::NotHttp => f.write_str("the peer does not speak WebSocket on this port"),
+            Self::Request(what) => write!(
+                f,
+                "the request does not ask for MQTT over WebSocket: {what}"
+            ),
+            Self::Refused(404) => f.write_str(
+                "the server has no WebSocket at this path (HTTP status 404, see --ws-path)",
+            ),
+            Self::Refused(status) => write!(f, "the server answered with HTTP status {status}"),
+            Self::Response(what) => write!(f, "the answer of the server is invalid: {what}"),
             Self::Origin(origin) => write!(f, "pages from '{origin}' are not allowed"),
-            Self::Text => f.write_str("a text frame came, and MQTT uses binary ones"),
+            Self::Text => f.write_str("the peer sent a text frame, but MQTT uses binary frames"),
         }
     }
 }
