@@ -249,3 +249,27 @@ fn secrets_never_appear_in_an_error() {
         }
     }
 }
+
+/// An error of the system is explained by its cause, not by a question about the broker.
+#[test]
+fn says_why_a_socket_cannot_be_connected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let shown = path.display().to_string();
+    let connect = |host: &str| error_of("rpub", &["-h", host, "-p", "0", "-t", "a", "-n"]);
+    let text = connect(&shown);
+    let expected = format!("Error: No such file or directory: there is no socket {shown}.\n");
+    assert_eq!(text, expected);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    let text = connect(&shown);
+    let expected = format!("Error: Connection refused. Is there a broker on {shown}?\n");
+    assert_eq!(text, expected);
+    let text = error_of("rpub", &["-h", "no.such.host.invalid", "-t", "a", "-n"]);
+    let start = "Unable to connect (Lookup error). Cannot find no.such.host.invalid:1883: ";
+    assert!(
+        text.starts_with(start) && text.lines().count() == 1,
+        "{text}"
+    );
+    assert!(!text.contains("lookup address information"), "{text}");
+}

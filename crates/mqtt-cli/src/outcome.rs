@@ -365,3 +365,54 @@ fn refusal(connack: &Connack, version: ProtocolVersion) -> String {
     }
     text + "."
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_connection_asks_whether_there_is_a_broker() {
+        let words = |kind: io::ErrorKind, server: &str| {
+            let target = Target {
+                server: server.to_owned(),
+                proxy: None,
+            };
+            unreachable_server(&kind.into(), &target)
+        };
+        for (kind, server, end) in [
+            (
+                io::ErrorKind::ConnectionRefused,
+                "h:1",
+                ". Is there a broker on h:1?",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "h:1",
+                ": a firewall of this machine forbids connections to h:1.",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "/run/s",
+                ": this user may not connect to the socket /run/s.",
+            ),
+            (
+                io::ErrorKind::NotFound,
+                "/run/s",
+                ": there is no socket /run/s.",
+            ),
+            (
+                io::ErrorKind::TimedOut,
+                "h:1",
+                "Connection timed out: h:1 does not answer (see --connect-timeout).",
+            ),
+            (
+                io::ErrorKind::HostUnreachable,
+                "h:1",
+                ": cannot connect to h:1.",
+            ),
+        ] {
+            let text = words(kind, server);
+            assert!(text.ends_with(end), "{text}");
+        }
+    }
+}
