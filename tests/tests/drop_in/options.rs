@@ -33,7 +33,7 @@ pub(crate) fn publishing() -> Vec<Row> {
         publish("-m -D -t user-property -q 1"),
         publish("-t a -l --repeat 3").input("1\n2\n"),
         publish("-t a -m x -d").differs("Packet lines"),
-        publish("-t a -m x -q 1 -d").differs("Packet lines"),
+        publish("-t a -m x -q 1 -d"),
         publish("-t a -m x -q 2 -r -i me --debug"),
         publish("-t a -m x -q 1 -V 5 -i me -d"),
         publish("-t a -m x --quiet"),
@@ -413,7 +413,9 @@ pub(crate) fn files() -> Vec<Row> {
         publish("-m x").file("# mine\n\n-h 127.0.0.1\r\n-p {port}\n-t  spaced out \n-q 1\n"),
         publish("-m x -q 2").file("-h 127.0.0.1\n-p {port}\n-t a\n-q 1\n-r\n"),
         publish("-n").file("-h 127.0.0.1\n-p {port}\n-t a\n-m x\n"),
-        publish("-t a -m x").file("-h 127.0.0.1\n-p {port}\n--nonsense\n"),
+        publish("-t a -m x")
+            .file("-h 127.0.0.1\n-p {port}\n--nonsense\n")
+            .differs("Options files"),
         subscribe("-t b -E").file("-h 127.0.0.1\n-p {port}\n-t a\n"),
         publish("-t a -m x -o /no/such/file").differs("Options files"),
     ]
