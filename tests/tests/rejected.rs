@@ -20,7 +20,7 @@ fn lines_after_one_that_is_too_large_are_sent() {
             let what = format!("{kind:?} {settings} {version} QoS {qos}");
             let broker = Broker::start_kind(kind, settings);
             let subscriber = Program::new("rsub").args(&broker.options());
-            let subscriber = subscriber.args("-i s -t a -q 2 -C 4").start();
+            let subscriber = subscriber.args("-i s -t a -q 2").start();
             broker.wait_for_log("Sending SUBACK to s");
             let publisher = Program::new("rpub").args(&broker.options());
             // mosquitto discards a message of QoS 2 without PUBREL when a session ends with its connection.
@@ -33,15 +33,20 @@ fn lines_after_one_that_is_too_large_are_sent() {
             let publisher = publisher.args(&format!("-t a -l -V {version} -q {qos}"));
             let large = "x".repeat(5000);
             let finished = publisher.input(format!("1\n2\n{large}\n3\n4\n")).run();
-            let mut printed: Vec<_> = subscriber
-                .wait()
-                .success()
-                .text()
-                .lines()
-                .map(String::from)
-                .collect();
-            printed.dedup();
-            assert_eq!(printed, ["1", "2", "3", "4"], "{what}");
+            // The message after all others ends the subscriber: a count would also count duplicates, which QoS 1
+            // permits when the publisher reconnects after the rejected message.
+            let last = Program::new("rpub").args(&broker.options());
+            last.args("-t a -q 2 -m end").run().success();
+            subscriber.wait_for_output("end");
+            subscriber.signal("TERM");
+            let printed = subscriber.wait().text();
+            let mut distinct: Vec<&str> = Vec::new();
+            for line in printed.lines() {
+                if qos == 2 || !distinct.contains(&line) {
+                    distinct.push(line);
+                }
+            }
+            assert_eq!(distinct, ["1", "2", "3", "4", "end"], "{what}");
             // In 3.1.1 a PUBACK or PUBREC cannot say that the message was rejected.
             if settings.starts_with("message_size_limit") && version == "311" {
                 continue;
