@@ -1,10 +1,11 @@
 //! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `msrv`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! `figures`, `msrv`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod bench;
 mod conformance;
 mod crash;
 mod demo;
+mod figures;
 mod fuzz;
 mod msrv;
 mod reference;
@@ -28,6 +29,8 @@ Usage: cargo xtask TASK
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   crowd  measure what idle connections and slow consumers cost, beside mosquitto
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
+  figures
+         count functions, comments, types and circles of modules; TREE counts another checkout
   msrv   check that everything compiles with the oldest supported Rust
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["crash", ref options @ ..] => crash::run_for(options),
         ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
         ["demo"] => demo::run(),
+        ["figures", ref options @ ..] => figures::run(options),
         ["msrv"] => msrv::run(),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
