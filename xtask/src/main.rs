@@ -7,6 +7,8 @@ mod crash;
 mod demo;
 mod figures;
 mod fuzz;
+#[cfg(all(test, unix))]
+mod hooks;
 mod msrv;
 mod reference;
 mod setup;
