@@ -95,7 +95,7 @@ impl Peer {
     fn accepted(stream: TcpStream, connect: Connect) -> io::Result<Self> {
         let version = connect.protocol_version;
         let mut peer = Self::new(stream, version, Decoder::client(version, u32::MAX));
-        peer.push(&Packet::Connect(Box::new(connect)));
+        peer.push(&PacketRef::Connect(Box::new(connect)));
         peer.flush();
         // Messages of a session that is resumed may come with CONNACK. They are left for the first `read`.
         let code = loop {
@@ -106,7 +106,7 @@ impl Peer {
             let packet = peer.decoder.decode(&mut rest).expect("packets");
             let Some(packet) = packet else { continue };
             let code = match packet {
-                Packet::Connack(connack) => Some(connack.reason_code),
+                PacketRef::Connack(connack) => Some(connack.reason_code),
                 _ => None,
             };
             let used = peer.input.len() - rest.len();
@@ -164,7 +164,7 @@ impl Peer {
     }
 
     /// Appends a packet to `output`.
-    pub fn push(&mut self, packet: &Packet<'_>) {
+    pub fn push(&mut self, packet: &PacketRef<'_>) {
         packet
             .encode(self.version, u32::MAX, &mut self.output)
             .expect("it fits");
@@ -190,14 +190,14 @@ impl Peer {
 
     /// Reads once, acknowledges and shows the packets; returns `false` if nothing came before the timeout or the
     /// connection has ended.
-    pub fn read(&mut self, show: &mut impl FnMut(&Packet<'_>)) -> bool {
+    pub fn read(&mut self, show: &mut impl FnMut(&PacketRef<'_>)) -> bool {
         let goes_on = std::mem::take(&mut self.has_unread) || self.fill();
         let mut rest = &self.input[..];
         let mut answers = Vec::new();
         while let Some(packet) = self.decoder.decode(&mut rest).expect("packets") {
             match (&packet, self.acknowledge) {
-                (Packet::Publish(_), Acknowledge::Nothing) => {}
-                (Packet::Publish(publish), Acknowledge::AllButFirst)
+                (PacketRef::Publish(_), Acknowledge::Nothing) => {}
+                (PacketRef::Publish(publish), Acknowledge::AllButFirst)
                     if publish.delivery.packet_identifier().is_some() =>
                 {
                     self.acknowledge = Acknowledge::All;
@@ -235,41 +235,41 @@ impl Peer {
 }
 
 /// Returns a SUBSCRIBE for these filters.
-pub fn subscribe(topic_filters: impl IntoIterator<Item = String>, qos: QoS) -> Packet<'static> {
+pub fn subscribe(topic_filters: impl IntoIterator<Item = String>, qos: QoS) -> PacketRef<'static> {
     let subscription = |topic_filter: String| Subscription {
         topic_filter: TopicFilter::new(&topic_filter).expect("a topic filter"),
         options: SubscriptionOptions::new(qos),
     };
-    Packet::Subscribe(Subscribe {
+    PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: topic_filters.into_iter().map(subscription).collect(),
         properties: SubscribeProperties::default(),
     })
 }
 
-fn answer(packet: &Packet<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
+fn answer(packet: &PacketRef<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
     let ack = |identifier| Ack::new(identifier, ReasonCode::Success);
     let answer = match packet {
-        Packet::Connect(_) => {
+        PacketRef::Connect(_) => {
             out.extend([0x20, 2, 0, 0]);
             return;
         }
-        Packet::Subscribe(subscribe) => Packet::Suback(Suback {
+        PacketRef::Subscribe(subscribe) => PacketRef::Suback(Suback {
             packet_identifier: subscribe.packet_identifier,
             reason_codes: vec![ReasonCode::GrantedQoS2],
             properties: AckProperties::default(),
         }),
-        Packet::Publish(publish) => match publish.delivery {
+        PacketRef::Publish(publish) => match publish.delivery {
             Delivery::AtMostOnce => return,
             Delivery::AtLeastOnce {
                 packet_identifier, ..
-            } => Packet::Puback(ack(packet_identifier)),
+            } => PacketRef::Puback(ack(packet_identifier)),
             Delivery::ExactlyOnce {
                 packet_identifier, ..
-            } => Packet::Pubrec(ack(packet_identifier)),
+            } => PacketRef::Pubrec(ack(packet_identifier)),
         },
-        Packet::Pubrec(received) => Packet::Pubrel(ack(received.packet_identifier)),
-        Packet::Pubrel(released) => Packet::Pubcomp(ack(released.packet_identifier)),
+        PacketRef::Pubrec(received) => PacketRef::Pubrel(ack(received.packet_identifier)),
+        PacketRef::Pubrel(released) => PacketRef::Pubcomp(ack(released.packet_identifier)),
         _ => return,
     };
     answer.encode(version, u32::MAX, out).expect("it fits");

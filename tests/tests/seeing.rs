@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use mqtt_codec::{Decoder, Packet};
+use mqtt_codec::{Decoder, PacketRef};
 use tests::{Broker, Finished, From, Program, Proxy, find};
 
 fn run(broker: &Broker, program: &str, arguments: &str) -> Finished {
@@ -224,7 +224,7 @@ fn passwords_come_from_files_and_the_environment() {
         let sent = proxy.sent();
         let mut bytes = &sent[0][..];
         let packet = Decoder::server(1000).decode(&mut bytes).unwrap();
-        let Some(Packet::Connect(connect)) = packet else {
+        let Some(PacketRef::Connect(connect)) = packet else {
             panic!("{packet:?}");
         };
         assert_eq!(

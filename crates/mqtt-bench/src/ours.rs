@@ -79,7 +79,7 @@ fn encode(count: usize, version: ProtocolVersion, message: &Message) {
     for _ in 0..count / BATCH {
         out.clear();
         for _ in 0..BATCH {
-            let packet = Packet::Publish(black_box(message).publish(Delivery::AtMostOnce));
+            let packet = PacketRef::Publish(black_box(message).publish(Delivery::AtMostOnce));
             packet.encode(version, u32::MAX, &mut out).expect("it fits");
         }
         black_box(&out);

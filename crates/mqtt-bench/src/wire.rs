@@ -6,7 +6,7 @@ use mqtt_codec::*;
 pub fn publish_v3() -> Vec<u8> {
     encode(
         ProtocolVersion::V3_1_1,
-        &Packet::Publish(message(false).publish(Delivery::AtMostOnce)),
+        &PacketRef::Publish(message(false).publish(Delivery::AtMostOnce)),
     )
 }
 
@@ -14,7 +14,7 @@ pub fn publish_v3() -> Vec<u8> {
 pub fn publish_v5() -> Vec<u8> {
     encode(
         ProtocolVersion::V5_0,
-        &Packet::Publish(message(true).publish(Delivery::AtMostOnce)),
+        &PacketRef::Publish(message(true).publish(Delivery::AtMostOnce)),
     )
 }
 
@@ -42,7 +42,7 @@ pub fn connect(version: ProtocolVersion) -> Vec<u8> {
     let mut connect = Connect::new(version, "client-0123456789");
     connect.user_name = Some("user".into());
     connect.password = Some(b"secret".to_vec().into());
-    encode(version, &Packet::Connect(Box::new(connect)))
+    encode(version, &PacketRef::Connect(Box::new(connect)))
 }
 
 pub fn subscribe(version: ProtocolVersion) -> Vec<u8> {
@@ -55,10 +55,10 @@ pub fn subscribe(version: ProtocolVersion) -> Vec<u8> {
         subscriptions: vec![subscription],
         properties: SubscribeProperties::default(),
     };
-    encode(version, &Packet::Subscribe(subscribe))
+    encode(version, &PacketRef::Subscribe(subscribe))
 }
 
-fn encode(version: ProtocolVersion, packet: &Packet<'_>) -> Vec<u8> {
+fn encode(version: ProtocolVersion, packet: &PacketRef<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet
         .encode(version, u32::MAX, &mut bytes)

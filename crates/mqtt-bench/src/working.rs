@@ -51,7 +51,7 @@ pub const CASES: &[Case] = &[
 
 const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
-fn push(out: &mut Vec<u8>, packet: &Packet<'_>) {
+fn push(out: &mut Vec<u8>, packet: &PacketRef<'_>) {
     packet.encode(VERSION, u32::MAX, out).expect("it fits");
 }
 
@@ -68,9 +68,9 @@ fn messages(qos: QoS) -> (Vec<u8>, Vec<u8>) {
     let (message, mut batch, mut releases) = (wire::message(false), Vec::new(), Vec::new());
     for number in 0..BATCH {
         let delivery = Delivery::first(qos, identifier(number));
-        push(&mut batch, &Packet::Publish(message.publish(delivery)));
+        push(&mut batch, &PacketRef::Publish(message.publish(delivery)));
         if qos == QoS::ExactlyOnce {
-            push(&mut releases, &Packet::Pubrel(ack(number)));
+            push(&mut releases, &PacketRef::Pubrel(ack(number)));
         }
     }
     (batch, releases)
@@ -111,7 +111,7 @@ impl World {
         let id = self.broker.open(self.now, String::new(), 0);
         let mut bytes = Vec::new();
         let connect = Connect::new(VERSION, name);
-        push(&mut bytes, &Packet::Connect(Box::new(connect)));
+        push(&mut bytes, &PacketRef::Connect(Box::new(connect)));
         self.send(id, &bytes);
         self.take(id);
         id
@@ -148,7 +148,7 @@ impl World {
                 subscriptions: vec![subscription],
                 properties: SubscribeProperties::default(),
             };
-            push(&mut bytes, &Packet::Subscribe(subscribe));
+            push(&mut bytes, &PacketRef::Subscribe(subscribe));
         }
         self.send(id, &bytes);
         self.take(id);
@@ -194,10 +194,10 @@ fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
                 let number = (*sent + step) % 65535;
                 match qos {
                     QoS::AtMostOnce => {}
-                    QoS::AtLeastOnce => push(&mut answers, &Packet::Puback(ack(number))),
+                    QoS::AtLeastOnce => push(&mut answers, &PacketRef::Puback(ack(number))),
                     QoS::ExactlyOnce => {
-                        push(&mut answers, &Packet::Pubrec(ack(number)));
-                        push(&mut answers, &Packet::Pubcomp(ack(number)));
+                        push(&mut answers, &PacketRef::Pubrec(ack(number)));
+                        push(&mut answers, &PacketRef::Pubcomp(ack(number)));
                     }
                 }
             }

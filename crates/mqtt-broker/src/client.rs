@@ -9,7 +9,7 @@ use mqtt_codec::{
     Connect, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, SubscriptionOptions,
     TopicFilter, Will,
 };
-use mqtt_session::{Outgoing, Session};
+use mqtt_session::{OutboundMessage, Session};
 use slotmap::new_key_type;
 
 use crate::Who;
@@ -195,7 +195,7 @@ impl Client {
     }
 
     /// A message waits; gives its number.
-    pub(crate) fn enqueue(&mut self, outgoing: Outgoing) -> u64 {
+    pub(crate) fn enqueue(&mut self, outgoing: OutboundMessage) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         let holds = outgoing.qos == QoS::AtMostOnce || !self.replays.is_empty();

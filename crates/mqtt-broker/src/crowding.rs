@@ -101,7 +101,7 @@ mod tests {
             Self { broker, now }
         }
 
-        fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) -> InputProgress {
+        fn send(&mut self, id: ConnectionId, packet: &PacketRef<'_>) -> InputProgress {
             let mut bytes = Vec::new();
             let version = ProtocolVersion::V3_1_1;
             packet.encode(version, u32::MAX, &mut bytes).unwrap();
@@ -111,7 +111,7 @@ mod tests {
         fn connect(&mut self, name: &str) -> ConnectionId {
             let id = self.broker.open(self.now, String::new(), 0);
             let connect = Connect::new(ProtocolVersion::V3_1_1, name);
-            self.send(id, &Packet::Connect(Box::new(connect)));
+            self.send(id, &PacketRef::Connect(Box::new(connect)));
             id
         }
 
@@ -125,13 +125,13 @@ mod tests {
                 subscriptions: vec![subscription],
                 properties: SubscribeProperties::default(),
             };
-            self.send(id, &Packet::Subscribe(subscribe));
+            self.send(id, &PacketRef::Subscribe(subscribe));
         }
 
         fn publish(&mut self, id: ConnectionId) -> InputProgress {
             let message = Message::new(TopicName::new("t").unwrap(), "x");
             let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
-            self.send(id, &Packet::Publish(message.publish(delivery)))
+            self.send(id, &PacketRef::Publish(message.publish(delivery)))
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(world.publish(publisher), InputProgress::Blocked);
         // An acknowledgement makes room.
         let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
-        world.send(subscriber, &Packet::Puback(ack));
+        world.send(subscriber, &PacketRef::Puback(ack));
         world.broker.run_background(world.now);
         assert_eq!(world.broker.poll_resumable(), Some(publisher));
     }

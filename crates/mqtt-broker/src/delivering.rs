@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Message, Publish, QoS, SubscriptionIdentifiers, TopicName};
-use mqtt_session::{Defect, Excerpt, Outgoing, PublishError};
+use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
+use mqtt_session::{Defect, Excerpt, OutboundMessage, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
@@ -55,9 +55,9 @@ impl Broker {
             }
         }
         let qos = copy.qos;
-        let outgoing = Outgoing {
+        let outgoing = OutboundMessage {
             retain: copy.retain,
-            ..Outgoing::new(message, qos)
+            ..OutboundMessage::new(message, qos)
         };
         let outgoing = outgoing
             .with_subscriptions(copy.subscription_identifiers, copy.share)
@@ -81,7 +81,7 @@ impl Broker {
         &mut self,
         now: Instant,
         key: ClientKey,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
         copy: &Copy,
     ) -> bool {
         let Some(client) = self.clients.get(key) else {
@@ -140,7 +140,7 @@ impl Broker {
     }
 
     /// A message waits for a client.
-    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: Outgoing) {
+    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: OutboundMessage) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, Message, Publish, QoS, ReasonCode};
+use mqtt_codec::{Delivery, Message, PublishRef, QoS, ReasonCode};
 
 use crate::Who;
 use crate::broker::{Broker, ConnectionId};
@@ -69,7 +69,7 @@ impl FanOuts {
 }
 
 impl Publication {
-    fn publish(&self) -> Publish<'_> {
+    fn publish(&self) -> PublishRef<'_> {
         self.message.publish(self.delivery)
     }
 
@@ -296,7 +296,7 @@ impl Broker {
             return self.resume(connection);
         }
         if !reason_code.is_error() {
-            self.take_over(client, publication.delivery);
+            self.accept_message(client, publication.delivery);
         }
         if let Some(id) = self
             .clients
@@ -308,18 +308,18 @@ impl Broker {
     }
     /// Notes that a message of an earlier connection of this client was taken over. A QoS 2 message that is sent again is
     /// a duplicate from now on.
-    fn take_over(&mut self, key: ClientKey, delivery: Delivery) {
+    fn accept_message(&mut self, key: ClientKey, delivery: Delivery) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
         if let Some(id) = client.connection {
             if let Some(link) = self.connections.get_mut(id) {
-                link.connection.take_over(delivery);
+                link.connection.accept_message(delivery);
             }
             return self.settle(id);
         }
         if let Some(session) = &mut client.session {
-            session.take_over(delivery);
+            session.accept_message(delivery);
         }
         if let Delivery::ExactlyOnce {
             packet_identifier, ..

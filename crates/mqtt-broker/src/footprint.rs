@@ -1,8 +1,8 @@
 //! The memory that a message takes while the broker keeps it: everything that stays alive with it, not its payload
 //! alone. `max_queued_bytes` and `max_retained_bytes` count with it.
 
-use mqtt_codec::{Message, MessageProperties, Publish};
-use mqtt_session::Outgoing;
+use mqtt_codec::{Message, MessageProperties, PublishRef};
+use mqtt_session::OutboundMessage;
 
 use crate::Retained;
 use crate::queue::Queued;
@@ -12,14 +12,14 @@ use crate::topic_order::TopicKey;
 const ALLOCATION: usize = 32;
 
 /// Returns the bytes that a message keeps alive: topic name, payload, properties, and what is the same for each.
-pub(crate) fn of_publish(publish: &Publish<'_>) -> usize {
+pub(crate) fn of_publish(publish: &PublishRef<'_>) -> usize {
     FIXED + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
 }
 
 /// A message with the allocations of itself, its topic name and its payload.
 const FIXED: usize = size_of::<Message>() + 3 * ALLOCATION;
 
-fn of_properties(publish: &Publish<'_>) -> usize {
+fn of_properties(publish: &PublishRef<'_>) -> usize {
     match publish.properties.stored_length() {
         0 => 0,
         bytes => bytes + size_of::<MessageProperties>() + 2 * ALLOCATION,
@@ -28,7 +28,7 @@ fn of_properties(publish: &Publish<'_>) -> usize {
 
 /// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in memory
 /// once, and counts for each: the others may take theirs first.
-pub(crate) fn of_outgoing(outgoing: &Outgoing) -> usize {
+pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {
         // Most messages have none, and each copy of a message comes here.
@@ -39,7 +39,7 @@ pub(crate) fn of_outgoing(outgoing: &Outgoing) -> usize {
 }
 
 /// Returns the bytes that a retained message costs.
-pub(crate) fn of_retained(publish: &Publish<'_>) -> usize {
+pub(crate) fn of_retained(publish: &PublishRef<'_>) -> usize {
     of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
 }
 
@@ -68,7 +68,7 @@ mod tests {
         };
         let full = of_publish(&message.publish(Delivery::AtMostOnce));
         assert!(full > plain + 5000, "{full}");
-        let mut outgoing = Outgoing::new(Arc::new(message), QoS::AtMostOnce);
+        let mut outgoing = OutboundMessage::new(Arc::new(message), QoS::AtMostOnce);
         let before = of_outgoing(&outgoing);
         let identifiers = (1..=100)
             .filter_map(mqtt_codec::SubscriptionIdentifier::new)

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mqtt_codec::Connect;
-use mqtt_session::Step;
+use mqtt_session::InputStep;
 
 use crate::InputProgress;
 use crate::broker::{Broker, ConnectionId};
@@ -74,9 +74,9 @@ impl Broker {
                 return InputProgress::Drained;
             };
             match link.connection.handle_packet_input(now, input) {
-                Step::Idle => return InputProgress::Drained,
-                Step::Handled => self.work.spend(1),
-                Step::Event(event) => {
+                InputStep::Idle => return InputProgress::Drained,
+                InputStep::Handled => self.work.spend(1),
+                InputStep::Event(event) => {
                     self.work.spend(1);
                     self.handle_event(now, id, event);
                     self.note_records_of(id, before);
@@ -89,9 +89,9 @@ impl Broker {
     pub(crate) fn handle_pending(&mut self, now: Instant, id: ConnectionId) {
         while let Some(link) = self.connections.get_mut(id) {
             match link.connection.handle_packet_input(now, &mut &[][..]) {
-                Step::Idle => break,
-                Step::Handled => {}
-                Step::Event(event) => self.handle_event(now, id, event),
+                InputStep::Idle => break,
+                InputStep::Handled => {}
+                InputStep::Event(event) => self.handle_event(now, id, event),
             }
         }
         self.settle(id);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, Publish, QoS, ReasonCode, Will};
+use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, PublishRef, QoS, ReasonCode, Will};
 use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, ConnectionId};
@@ -24,7 +24,7 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         publisher: ClientKey,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
     ) {
         if let Some(reason_code) = self.objection(id, publish) {
             return self.end_connection(now, id, reason_code);
@@ -33,7 +33,7 @@ impl Broker {
         // point would take the message for the broker's own.
         let as_sent = publish.topic_name;
         let mounted = self.mounted(id, as_sent);
-        let with_mount_point = mounted.as_deref().map(|topic_name| Publish {
+        let with_mount_point = mounted.as_deref().map(|topic_name| PublishRef {
             topic_name,
             ..*publish
         });
@@ -98,7 +98,7 @@ impl Broker {
     }
 
     /// Why a connection ends that sends this, if it does.
-    fn objection(&self, id: ConnectionId, publish: &Publish<'_>) -> Option<ReasonCode> {
+    fn objection(&self, id: ConnectionId, publish: &PublishRef<'_>) -> Option<ReasonCode> {
         let access = self.access(self.connections.get(id)?.listener);
         let mount_point = access.mount_point.as_deref().unwrap_or_default();
         let is_short = mount_point.len() + publish.topic_name.len() <= usize::from(u16::MAX);
@@ -115,7 +115,7 @@ impl Broker {
 
     /// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
     /// not retained.
-    pub(crate) fn lacks_room(&self, publish: &Publish<'_>) -> bool {
+    pub(crate) fn lacks_room(&self, publish: &PublishRef<'_>) -> bool {
         let is_kept = publish.retain && !publish.payload.is_empty();
         publish.delivery.qos() > QoS::AtMostOnce
             && (self.lacks_storage()
@@ -129,7 +129,7 @@ impl Broker {
 
     /// Removes a retained message while the store has no room. The message that asks for it is refused, since it
     /// may have subscribers whose copies cannot be stored; the removal itself needs no room, and its record waits.
-    fn clear_without_room(&mut self, publisher: ClientKey, publish: &Publish<'_>) {
+    fn clear_without_room(&mut self, publisher: ClientKey, publish: &PublishRef<'_>) {
         let is_clear = publish.retain && publish.payload.is_empty();
         if (self.lacks_storage() || self.lacks_memory())
             && is_clear
@@ -149,7 +149,12 @@ impl Broker {
 
     /// Why a message is acknowledged and goes nowhere, if it does.
     /// `as_sent` is the topic name without the mount point.
-    fn denial(&self, publisher: ClientKey, as_sent: &str, publish: &Publish<'_>) -> Option<Denial> {
+    fn denial(
+        &self,
+        publisher: ClientKey,
+        as_sent: &str,
+        publish: &PublishRef<'_>,
+    ) -> Option<Denial> {
         let is_reserved = |topic_name| self.is_reserved_for(publisher, topic_name);
         if is_reserved(as_sent) || is_reserved(publish.topic_name) {
             return Some(Denial::Reserved);
@@ -167,7 +172,7 @@ impl Broker {
         &mut self,
         now: Instant,
         publisher: ClientKey,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
         denial: Denial,
     ) {
         let client = self.clients.get(publisher);
@@ -248,7 +253,7 @@ impl Broker {
         now: Instant,
         author: Option<ClientKey>,
         origin: Option<Origin>,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
     ) -> Published {
         // Wills come this way too, and a mount point may complete a reserved topic.
         if author.is_some_and(|author| self.is_reserved_for(author, publish.topic_name)) {

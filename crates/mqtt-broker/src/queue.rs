@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_session::{Defect, Outgoing};
+use mqtt_session::{Defect, OutboundMessage};
 
 use crate::block_queue::BlockQueue;
 use crate::{Limits, footprint};
@@ -12,7 +12,7 @@ use crate::{Limits, footprint};
 pub(crate) struct Queued {
     /// Tells the messages of a client apart, in their order.
     pub(crate) number: u64,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) outgoing: OutboundMessage,
     /// Set if a later message of QoS 0 must wait behind it: the message waits for retained messages, or is of QoS 0.
     pub(crate) holds: bool,
 }
@@ -162,7 +162,7 @@ mod tests {
 
     fn queued(number: u64, payload: &'static str, expires: Option<Instant>) -> Queued {
         let message = Message::new(TopicName::new("t").unwrap(), payload);
-        let outgoing = Outgoing::new(Arc::new(message), QoS::AtLeastOnce);
+        let outgoing = OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce);
         Queued {
             number,
             outgoing: outgoing.with_expiry(expires),

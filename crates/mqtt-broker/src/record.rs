@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
-use mqtt_session::{Change, Defect, Outgoing, Session};
+use mqtt_session::{Change, Defect, OutboundMessage, Session};
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
@@ -53,7 +53,7 @@ pub enum Record {
     Queued {
         client: Arc<str>,
         number: u64,
-        outgoing: Outgoing,
+        outgoing: OutboundMessage,
     },
     /// The message is sent, under this identifier.
     Sent {
@@ -158,7 +158,7 @@ pub struct SavedDelivery {
     /// Its place in the order.
     pub number: u64,
     /// The message; `None` once it was released.
-    pub outgoing: Option<Outgoing>,
+    pub outgoing: Option<OutboundMessage>,
     /// The identifier it was sent under, if it was.
     pub sent: Option<PacketIdentifier>,
 }
@@ -529,8 +529,8 @@ impl Client {
 }
 
 /// The delivery as the store has it: the RETAIN flag is that of the delivery, not of the message.
-fn as_stored(outgoing: &Outgoing, now: Instant) -> Outgoing {
-    let stored = Outgoing {
+fn as_stored(outgoing: &OutboundMessage, now: Instant) -> OutboundMessage {
+    let stored = OutboundMessage {
         message: with_retain(&outgoing.message, false),
         ..outgoing.clone()
     };

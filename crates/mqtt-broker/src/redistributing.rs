@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Delivery, Message, PacketIdentifier, QoS, TopicName};
-use mqtt_session::{Outgoing, Session, seconds_until};
+use mqtt_session::{OutboundMessage, Session, seconds_until};
 
 use crate::broker::Broker;
 use crate::client::Client;
@@ -32,7 +32,7 @@ impl Broker {
         &mut self,
         now: Instant,
         mount_point: Option<&str>,
-        outgoing: Outgoing,
+        outgoing: OutboundMessage,
     ) {
         let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
             return;
@@ -61,7 +61,7 @@ impl Broker {
 }
 
 /// Returns the messages of shared subscriptions that another member may get, in order.
-fn left_behind(mut client: Client) -> Vec<Outgoing> {
+fn left_behind(mut client: Client) -> Vec<OutboundMessage> {
     let session = client.session.take();
     let sent = session.iter().flat_map(|session| Session::sent(session));
     let sent = sent.filter_map(|(_, outgoing)| outgoing);
@@ -79,7 +79,7 @@ fn left_behind(mut client: Client) -> Vec<Outgoing> {
 }
 
 /// Returns the message as it was published: with the mount point of the client that it was meant for.
-fn mounted(outgoing: &Outgoing, mount_point: Option<&str>) -> Option<Arc<Message>> {
+fn mounted(outgoing: &OutboundMessage, mount_point: Option<&str>) -> Option<Arc<Message>> {
     let message = &outgoing.message;
     let Some(mount_point) = mount_point else {
         return Some(Arc::clone(message));

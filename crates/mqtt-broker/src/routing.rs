@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Delivery, Message, MessageProperties, Property, Publish, QoS, SubscriptionIdentifiers,
+    Delivery, Message, MessageProperties, Property, PublishRef, QoS, SubscriptionIdentifiers,
     TopicFilter, TopicName,
 };
 use mqtt_session::{Defect, Excerpt};
@@ -27,7 +27,7 @@ const MAXIMUM_SWEPT: usize = 1000;
 
 /// A message that is being routed, and its owned form, made when the first client needs to keep it.
 pub(crate) struct Routed<'a> {
-    pub(crate) publish: Publish<'a>,
+    pub(crate) publish: PublishRef<'a>,
     pub(crate) expires: Option<Instant>,
     owned: Option<Arc<Message>>,
     /// The owned form as the last client behind a mount point saw it.
@@ -35,7 +35,7 @@ pub(crate) struct Routed<'a> {
 }
 
 impl<'a> Routed<'a> {
-    pub(crate) fn new(mut publish: Publish<'a>, now: Instant) -> Self {
+    pub(crate) fn new(mut publish: PublishRef<'a>, now: Instant) -> Self {
         let interval = publish.properties.message_expiry_interval;
         // An interval of 0 is sent as 1, like that of any message that is delivered in its last second.
         publish.properties.message_expiry_interval = interval.map(|seconds| seconds.max(1));
@@ -210,7 +210,7 @@ impl Broker {
     /// Returns the subscribers to this topic.
     pub(crate) fn collect_targets(
         &mut self,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
         from: Option<ClientKey>,
     ) -> Targets {
         let mut plain = std::mem::take(&mut self.matched);
@@ -261,7 +261,7 @@ impl Broker {
     pub(crate) fn next_copy(
         &self,
         targets: &mut Targets,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
     ) -> Option<(ClientKey, Copy)> {
         if let Some(Chosen { member, share }) = targets.next_member() {
             let copy = Copy::new(&[*member], publish, self.limits.upgrade_qos);
@@ -273,13 +273,13 @@ impl Broker {
     }
 
     /// Chooses the member of a share that gets this message.
-    pub(crate) fn choose(&self, share: &Share, publish: &Publish<'_>) -> Option<Subscriber> {
+    pub(crate) fn choose(&self, share: &Share, publish: &PublishRef<'_>) -> Option<Subscriber> {
         share.choose(|member| self.fitness(member, publish))
     }
 
     /// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
     /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
-    fn fitness(&self, member: &Subscriber, publish: &Publish<'_>) -> Fitness {
+    fn fitness(&self, member: &Subscriber, publish: &PublishRef<'_>) -> Fitness {
         let Some(client) = self.clients.get(member.client) else {
             return Fitness::Unable;
         };
@@ -391,9 +391,14 @@ impl Broker {
 
 /// Returns `true` if the client of this connection takes a packet as large as the one that it would be sent
 /// (MQTT 5.0, 3.1.2.11.4).
-fn has_size_for(link: &Link, member: &Subscriber, topic_name: &str, publish: &Publish<'_>) -> bool {
+fn has_size_for(
+    link: &Link,
+    member: &Subscriber,
+    topic_name: &str,
+    publish: &PublishRef<'_>,
+) -> bool {
     let identifiers: Vec<_> = member.state.identifier.into_iter().collect();
-    let mut sent = Publish {
+    let mut sent = PublishRef {
         topic_name,
         ..*publish
     };
@@ -404,7 +409,11 @@ fn has_size_for(link: &Link, member: &Subscriber, topic_name: &str, publish: &Pu
 
 impl Copy {
     #[inline(always)] // for each delivery
-    pub(crate) fn new(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
+    pub(crate) fn new(
+        of_client: &[Subscriber],
+        publish: &PublishRef<'_>,
+        upgrade_qos: bool,
+    ) -> Self {
         let [Subscriber { state, .. }] = of_client else {
             return Self::of_overlapping(of_client, publish, upgrade_qos);
         };
@@ -421,7 +430,11 @@ impl Copy {
     }
 
     /// Returns the one delivery of several subscriptions of a client.
-    fn of_overlapping(of_client: &[Subscriber], publish: &Publish<'_>, upgrade_qos: bool) -> Self {
+    fn of_overlapping(
+        of_client: &[Subscriber],
+        publish: &PublishRef<'_>,
+        upgrade_qos: bool,
+    ) -> Self {
         let options = of_client.iter().map(|subscriber| subscriber.state.options);
         let highest = options
             .clone()
@@ -455,7 +468,7 @@ impl Copy {
 }
 
 /// Returns the QoS of a delivery to a subscription with this granted QoS.
-fn effective_qos(granted: QoS, publish: &Publish<'_>, upgrade_qos: bool) -> QoS {
+fn effective_qos(granted: QoS, publish: &PublishRef<'_>, upgrade_qos: bool) -> QoS {
     match upgrade_qos {
         true => granted,
         false => granted.min(publish.delivery.qos()), // [MQTT-3.8.4-8]

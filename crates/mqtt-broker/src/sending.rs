@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
-use mqtt_session::{Connection, Defect, Excerpt, Outgoing, PublishError};
+use mqtt_session::{Connection, Defect, Excerpt, OutboundMessage, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
@@ -42,7 +42,7 @@ struct Sending<'a> {
 /// A change that is recorded after the call, if the client is stored.
 enum Note {
     /// A message was taken from the retained messages.
-    Queued(u64, Outgoing),
+    Queued(u64, OutboundMessage),
     /// A message will not be sent any more.
     Finished(u64),
     /// A replay has sent a message that must not be sent again.
@@ -302,9 +302,9 @@ impl Sending<'_> {
         let Some(message) = without_mount_point(retained.message.clone(), mount_point) else {
             return self.pass(&retained.message.topic_name);
         };
-        let outgoing = Outgoing {
+        let outgoing = OutboundMessage {
             retain: true, // [MQTT-3.3.1-8]
-            ..Outgoing::new(message, qos)
+            ..OutboundMessage::new(message, qos)
         };
         let outgoing = outgoing
             .with_subscriptions(subscription_identifiers, None)
@@ -350,7 +350,7 @@ impl Sending<'_> {
 
     /// Gives a message a new number if a replay has overtaken it. After a restart of the broker messages are sent
     /// again in the order of their numbers, which must be the order in which they were sent.
-    fn renumber(&mut self, number: u64, outgoing: Outgoing) -> u64 {
+    fn renumber(&mut self, number: u64, outgoing: OutboundMessage) -> u64 {
         let later = self.client.next_number;
         self.client.next_number += 1;
         self.notes.push(Note::Finished(number));

@@ -69,7 +69,7 @@ impl<K: Ord + Copy> Timers<K> {
 mod tests {
     use super::*;
     use crate::{Broker, Limits};
-    use mqtt_codec::{Connect, Disconnect, Packet, ProtocolVersion, ReasonCode, Will};
+    use mqtt_codec::{Connect, Disconnect, PacketRef, ProtocolVersion, ReasonCode, Will};
     use std::time::Duration;
 
     const YEAR: u32 = 365 * 24 * 60 * 60;
@@ -98,12 +98,12 @@ mod tests {
         let id = broker.open(now, "peer".into(), 0);
         let mut bytes = Vec::new();
         let version = ProtocolVersion::V5_0;
-        let connect = Packet::Connect(Box::new(connect.clone()));
+        let connect = PacketRef::Connect(Box::new(connect.clone()));
         connect.encode(version, u32::MAX, &mut bytes).unwrap();
         if leaves {
             let mut disconnect = Disconnect::new(ReasonCode::Success);
             disconnect.properties.session_expiry_interval = Some(0);
-            let disconnect = Packet::Disconnect(Box::new(disconnect));
+            let disconnect = PacketRef::Disconnect(Box::new(disconnect));
             disconnect.encode(version, u32::MAX, &mut bytes).unwrap();
         }
         broker.handle_input(now, id, &mut &bytes[..]);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mqtt_broker::{Access, Broker, ConnectionId, Limits, Passwords, Saved};
 use mqtt_codec::{
-    Connack, Connect, Decoder, Delivery, Disconnect, MAXIMUM_PACKET_SIZE, Message, Packet,
-    PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties,
+    Connack, Connect, Decoder, Delivery, Disconnect, MAXIMUM_PACKET_SIZE, Message,
+    PacketIdentifier, PacketRef, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties,
     Subscription, SubscriptionOptions, TopicFilter, TopicName, Will,
 };
 
@@ -36,14 +36,14 @@ impl World {
             decoder: Decoder::client(connect.protocol_version, MAXIMUM_PACKET_SIZE),
             received: Vec::new(),
         };
-        self.send(&peer, &Packet::Connect(Box::new(connect.clone())));
+        self.send(&peer, &PacketRef::Connect(Box::new(connect.clone())));
         peer
     }
 
     fn connect(&mut self, listener: u32, connect: &Connect) -> (Peer, Connack) {
         let mut peer = self.open(listener, connect);
         match self.next(&mut peer, |packet| match packet {
-            Packet::Connack(connack) => Some(*connack),
+            PacketRef::Connack(connack) => Some(*connack),
             _ => None,
         }) {
             Some(connack) => (peer, connack),
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, peer: &Peer, packet: &Packet<'_>) {
+    fn send(&mut self, peer: &Peer, packet: &PacketRef<'_>) {
         let mut bytes = Vec::new();
         packet
             .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// The next packet that is one of these.
-    fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(Packet<'_>) -> Option<T>) -> Option<T> {
+    fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(PacketRef<'_>) -> Option<T>) -> Option<T> {
         // As if the store had it all.
         self.broker.commit_begins();
         self.broker.commit_ends();
@@ -82,7 +82,7 @@ impl World {
 
     fn topic_received(&mut self, peer: &mut Peer) -> Option<String> {
         self.next(peer, |packet| match packet {
-            Packet::Publish(publish) => Some(publish.topic_name.to_owned()),
+            PacketRef::Publish(publish) => Some(publish.topic_name.to_owned()),
             _ => None,
         })
     }
@@ -91,7 +91,7 @@ impl World {
         let mut message = Message::new(TopicName::new(topic).unwrap(), "x");
         message.retain = retain;
         let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
-        self.send(peer, &Packet::Publish(message.publish(delivery)));
+        self.send(peer, &PacketRef::Publish(message.publish(delivery)));
     }
 
     fn subscribe(&mut self, peer: &Peer, filter: &str) {
@@ -103,7 +103,7 @@ impl World {
                 options: SubscriptionOptions::new(QoS::AtLeastOnce),
             }],
         };
-        self.send(peer, &Packet::Subscribe(subscribe));
+        self.send(peer, &PacketRef::Subscribe(subscribe));
     }
 
     fn close(&mut self, peer: &Peer) {
@@ -158,7 +158,7 @@ fn a_password_that_is_right_too_late_lets_nobody_in() {
         }
         world.broker.handle_checked(world.now, id, Ok(()));
         let connack = world.next(&mut peer, |packet| match packet {
-            Packet::Connack(connack) => Some(*connack),
+            PacketRef::Connack(connack) => Some(*connack),
             _ => None,
         });
         // The late one has left no session behind either.
@@ -186,7 +186,7 @@ fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
     connect.password = Some("guess".into());
     let open = |world: &mut World, peer: String| {
         let mut bytes = Vec::new();
-        let packet = Packet::Connect(Box::new(connect.clone()));
+        let packet = PacketRef::Connect(Box::new(connect.clone()));
         packet
             .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
             .unwrap();
@@ -234,7 +234,7 @@ fn topics_that_are_too_long_with_the_mount_point_are_refused() {
     let long = "x".repeat(65534);
     world.subscribe(&peer, &long);
     let reason_code = world.next(&mut peer, |packet| match packet {
-        Packet::Suback(suback) => suback.reason_codes.first().copied(),
+        PacketRef::Suback(suback) => suback.reason_codes.first().copied(),
         _ => None,
     });
     assert_eq!(reason_code, Some(ReasonCode::TopicFilterInvalid));
@@ -302,7 +302,7 @@ fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
     let (peer, _) = world.connect(0, &connect("c", 50));
     let mut disconnect = Disconnect::new(ReasonCode::Success);
     disconnect.properties.session_expiry_interval = Some(u32::MAX);
-    world.send(&peer, &Packet::Disconnect(Box::new(disconnect)));
+    world.send(&peer, &PacketRef::Disconnect(Box::new(disconnect)));
     world.close(&peer);
     world.now += Duration::from_secs(101);
     world.broker.handle_timeout(world.now);
@@ -448,7 +448,7 @@ fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
         let (id, _) = world.broker.poll_check().unwrap();
         world.broker.handle_checked(world.now, id, Ok(()));
         let connack = world.next(&mut peer, |packet| match packet {
-            Packet::Connack(connack) => Some(*connack),
+            PacketRef::Connack(connack) => Some(*connack),
             _ => None,
         });
         world.close(&peer);
@@ -480,7 +480,7 @@ fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
                     let mut message = Message::new(TopicName::new(topic_name).unwrap(), "x");
                     message.retain = retain;
                     let delivery = Delivery::first(qos, PacketIdentifier::FIRST);
-                    world.send(&publisher, &Packet::Publish(message.publish(delivery)));
+                    world.send(&publisher, &PacketRef::Publish(message.publish(delivery)));
                 }
                 if retain {
                     world.subscribe(&inside, filter);
@@ -509,7 +509,7 @@ fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
     let (mut inside, _) = world.connect(1, &dying);
     world.publish(&inside, "$SYS/x", true);
     let reason_code = world.next(&mut inside, |packet| match packet {
-        Packet::Puback(ack) => Some(ack.reason_code),
+        PacketRef::Puback(ack) => Some(ack.reason_code),
         _ => None,
     });
     assert_eq!(reason_code, Some(ReasonCode::NotAuthorized));

@@ -21,7 +21,7 @@ impl World {
         let id = broker.open(now, "peer".into(), 0);
         let mut world = Self { broker, id, now };
         let connect = Connect::new(ProtocolVersion::V5_0, "subscriber");
-        world.send(&encoded(&Packet::Connect(Box::new(connect))));
+        world.send(&encoded(&PacketRef::Connect(Box::new(connect))));
         world
     }
 
@@ -34,7 +34,7 @@ impl World {
     }
 }
 
-fn encoded(packet: &Packet<'_>) -> Vec<u8> {
+fn encoded(packet: &PacketRef<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet
         .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
@@ -47,7 +47,7 @@ fn subscribe(filters: &[TopicFilter]) -> Vec<u8> {
         topic_filter: topic_filter.clone(),
         options: SubscriptionOptions::new(QoS::AtMostOnce),
     };
-    encoded(&Packet::Subscribe(Subscribe {
+    encoded(&PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: filters.iter().map(subscription).collect(),
         properties: SubscribeProperties::default(),
@@ -55,7 +55,7 @@ fn subscribe(filters: &[TopicFilter]) -> Vec<u8> {
 }
 
 fn unsubscribe(filters: &[TopicFilter]) -> Vec<u8> {
-    encoded(&Packet::Unsubscribe(Unsubscribe {
+    encoded(&PacketRef::Unsubscribe(Unsubscribe {
         packet_identifier: PacketIdentifier::FIRST,
         topic_filters: filters.to_vec(),
         properties: UnsubscribeProperties::default(),

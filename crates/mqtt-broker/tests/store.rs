@@ -12,7 +12,7 @@ use mqtt_codec::{
     Message, PacketIdentifier, QoS, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
     TopicName,
 };
-use mqtt_session::Outgoing;
+use mqtt_session::OutboundMessage;
 use redb::TableDefinition;
 
 fn open(path: &Path) -> Result<Saved, StoreError> {
@@ -93,7 +93,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
         let queued = |number: u64| Record::Queued {
             client: client.clone(),
             number,
-            outgoing: Outgoing::new(
+            outgoing: OutboundMessage::new(
                 Arc::new(Message::new(topic_name.clone(), number.to_string())),
                 QoS::ExactlyOnce,
             ),
@@ -191,9 +191,9 @@ fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) ->
     let queued = |client| Record::Queued {
         client: format!("client{client}").into(),
         number,
-        outgoing: Outgoing {
+        outgoing: OutboundMessage {
             retain: client % 2 == 0,
-            ..Outgoing::new(Arc::clone(message), QoS::AtLeastOnce)
+            ..OutboundMessage::new(Arc::clone(message), QoS::AtLeastOnce)
         }
         .with_subscriptions(
             // Each delivery has its own.

@@ -56,12 +56,12 @@ impl Outbox {
             self.block_length = 0;
             self.under_way
                 .drain(..)
-                .for_each(|delivery| driver.take_over(delivery));
+                .for_each(|delivery| driver.accept_message(delivery));
         }
         if self.text.is_empty() {
             self.deliveries
                 .drain(..)
-                .for_each(|delivery| driver.take_over(delivery));
+                .for_each(|delivery| driver.accept_message(delivery));
         } else {
             std::mem::swap(&mut self.deliveries, &mut self.under_way);
             self.block_length = self.text.len();

@@ -6,8 +6,8 @@
 mod properties;
 
 use mqtt_codec::{
-    Ack, Connack, Connect, Delivery, Disconnect, Packet, ProtocolVersion, Publish, ReasonCode,
-    RetainHandling, Suback, Subscribe, SubscriptionOptions, Unsubscribe, Will,
+    Ack, Connack, Connect, Delivery, Disconnect, PacketRef, ProtocolVersion, PublishRef,
+    ReasonCode, RetainHandling, Suback, Subscribe, SubscriptionOptions, Unsubscribe, Will,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(crate) type Fields = Vec<(&'static str, Value)>;
 const SHOWN: usize = 64;
 
 /// Returns the fields that a packet has on the wire in this version.
-pub(crate) fn fields(packet: &Packet<'_>, version: ProtocolVersion) -> Fields {
+pub(crate) fn fields(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields {
     let mut fields = version_independent(packet, version);
     if version == ProtocolVersion::V5_0 {
         push_properties(&mut fields, packet); // the only version that has any
@@ -30,21 +30,22 @@ pub(crate) fn fields(packet: &Packet<'_>, version: ProtocolVersion) -> Fields {
 }
 
 /// Returns the fields that are not properties. Absent ones are null.
-fn version_independent(packet: &Packet<'_>, version: ProtocolVersion) -> Fields {
+fn version_independent(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields {
     match packet {
-        Packet::Connect(connect) => connect_fields(connect),
-        Packet::Connack(connack) => connack_fields(connack, version),
-        Packet::Publish(publish) => publish_fields(publish),
-        Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack) => {
-            ack_fields(ack, version)
-        }
-        Packet::Subscribe(subscribe) => subscribe_fields(subscribe, version),
-        Packet::Suback(suback) => suback_fields(suback, version),
-        Packet::Unsuback(unsuback) => unsuback_fields(unsuback, version),
-        Packet::Unsubscribe(unsubscribe) => unsubscribe_fields(unsubscribe),
-        Packet::Pingreq | Packet::Pingresp => Fields::new(),
-        Packet::Disconnect(disconnect) => disconnect_fields(disconnect, version),
-        Packet::Auth(auth) => vec![("reason_code", reason(auth.reason_code))],
+        PacketRef::Connect(connect) => connect_fields(connect),
+        PacketRef::Connack(connack) => connack_fields(connack, version),
+        PacketRef::Publish(publish) => publish_fields(publish),
+        PacketRef::Puback(ack)
+        | PacketRef::Pubrec(ack)
+        | PacketRef::Pubrel(ack)
+        | PacketRef::Pubcomp(ack) => ack_fields(ack, version),
+        PacketRef::Subscribe(subscribe) => subscribe_fields(subscribe, version),
+        PacketRef::Suback(suback) => suback_fields(suback, version),
+        PacketRef::Unsuback(unsuback) => unsuback_fields(unsuback, version),
+        PacketRef::Unsubscribe(unsubscribe) => unsubscribe_fields(unsubscribe),
+        PacketRef::Pingreq | PacketRef::Pingresp => Fields::new(),
+        PacketRef::Disconnect(disconnect) => disconnect_fields(disconnect, version),
+        PacketRef::Auth(auth) => vec![("reason_code", reason(auth.reason_code))],
     }
 }
 
@@ -107,7 +108,7 @@ fn connack_fields(connack: &Connack, version: ProtocolVersion) -> Fields {
     vec![(name, code), ("session_present", session_present)]
 }
 
-fn publish_fields(publish: &Publish<'_>) -> Fields {
+fn publish_fields(publish: &PublishRef<'_>) -> Fields {
     let (delivery, properties) = (publish.delivery, &publish.properties);
     let identifier = delivery.packet_identifier();
     vec![

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mqtt_client::session::Printable;
-use mqtt_codec::{Publish, TopicFilter, TopicName};
+use mqtt_codec::{PublishRef, TopicFilter, TopicName};
 
 use crate::exit::complain;
 use crate::format::{Format, Style, Unprintable, visible};
@@ -94,7 +94,7 @@ impl Printer {
     }
 
     /// A message came.
-    pub(crate) fn print(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) -> Fate {
+    pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Fate {
         let printing = &self.printing;
         if printing.retained_only && !publish.retain {
             return Fate::EndOfRetained;
@@ -150,7 +150,7 @@ impl Printer {
         }
     }
 
-    fn show(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) {
+    fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         let Some(mut watch) = self.watch.take() else {
             return self.format(publish, out);
         };
@@ -160,7 +160,7 @@ impl Printer {
         self.watch = Some(watch);
     }
 
-    fn format(&self, publish: &Publish<'_>, out: &mut Vec<u8>) {
+    fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         let printing = &self.printing;
         let empty = publish.payload.is_empty();
         if let Some(format) = &printing.format {

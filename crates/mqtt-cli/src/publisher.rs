@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_client::session::{Event, Outgoing, Printable, PublishError, Session};
+use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError, Session};
 use mqtt_client::{ClientError, Driver, Options, Wake};
 use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
 
@@ -328,7 +328,7 @@ impl Publisher {
             let Some(message) = self.held.take().or_else(|| self.next_message()) else {
                 return;
             };
-            let outgoing = Outgoing::new(Arc::clone(&message), self.plan.qos);
+            let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
             match self.driver.publish(outgoing) {
                 Ok(_) => self.progress.published += 1,
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
@@ -447,13 +447,13 @@ impl Publisher {
 }
 
 /// Prints that the messages of an earlier connection are sent again, which its session did not survive.
-fn warn_of_resending(unfinished: &[Outgoing], outcome: &Outcome) {
+fn warn_of_resending(unfinished: &[OutboundMessage], outcome: &Outcome) {
     if unfinished.is_empty() {
         return;
     }
     let count = counted(unfinished.len() as u64, "unacknowledged message");
     let mut text = format!("Resending {count}.");
-    let is_exactly_once = |outgoing: &Outgoing| outgoing.qos == QoS::ExactlyOnce;
+    let is_exactly_once = |outgoing: &OutboundMessage| outgoing.qos == QoS::ExactlyOnce;
     if unfinished.iter().any(is_exactly_once) {
         text +=
             " The broker has no session to detect duplicates: messages of QoS 2 may arrive twice.";

@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use mqtt_codec::*;
 
-    fn line(role: Role, direction: Direction, form: Form, packet: &Packet<'_>) -> String {
+    fn line(role: Role, direction: Direction, form: Form, packet: &PacketRef<'_>) -> String {
         let observed = Observed {
             role,
             direction,
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_client_stands_left_and_the_server_right_at_both_ends() {
-        let ack = Packet::Pubrec(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success));
+        let ack = PacketRef::Pubrec(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success));
         assert_eq!(
             line(Role::Client, Direction::Received, Form::Ladder, &ack),
             " 1.250000  rpub ◀─── PUBREC ───── host:1883  packet identifier 1\n"
@@ -304,7 +304,7 @@ mod tests {
     /// Returns the lines of a PUBLISH on a terminal of this width.
     fn on_terminal(client: &str, peer: &str, payload: &str, columns: usize) -> Vec<String> {
         let message = Message::new(TopicName::new("temp/random").unwrap(), payload.to_owned());
-        let packet = Packet::Publish(message.publish(Delivery::AtMostOnce));
+        let packet = PacketRef::Publish(message.publish(Delivery::AtMostOnce));
         let version = ProtocolVersion::V3_1_1;
         let observed = Observed {
             role: Role::Server,
@@ -372,7 +372,7 @@ mod tests {
             packet_identifier: PacketIdentifier::FIRST,
             dup: false,
         };
-        let publish = Packet::Publish(message.publish(delivery));
+        let publish = PacketRef::Publish(message.publish(delivery));
         let ladder = line(Role::Client, Direction::Sending, Form::Ladder, &publish);
         let expected = "QoS 1, packet identifier 1, retain, topic name a\\u{1b}b\\u{7f}\\u{202e}, payload length 2, payload \u{fffd}1\n";
         assert!(ladder.ends_with(expected), "{ladder}");

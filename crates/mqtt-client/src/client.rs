@@ -10,7 +10,7 @@ use mqtt_codec::{
     Delivery, Disconnect, Message, PacketIdentifier, QoS, ReasonCode, SubscribeProperties,
     Subscription, SubscriptionOptions, TopicFilter, TopicName,
 };
-use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
 use crate::{ClientError, Driver, Options, Wake};
 
@@ -83,7 +83,7 @@ impl Client {
     /// # Errors
     /// As [`Self::publish`].
     pub fn publish_message(&mut self, message: Message, qos: QoS) -> Result<(), ClientError> {
-        let outgoing = Outgoing::new(Arc::new(message), qos);
+        let outgoing = OutboundMessage::new(Arc::new(message), qos);
         loop {
             self.driver.flush();
             if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {

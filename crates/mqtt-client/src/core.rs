@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mqtt_codec::{
     Connack, Connect, Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode,
 };
-use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
 use crate::oversized::Oversized;
 use crate::servers::{self, Servers};
@@ -25,7 +25,7 @@ pub struct ClientCore {
     /// What the next connection goes on with.
     session: Option<Session>,
     /// What a lost session did not finish: sent again as new, before anything else.
-    backlog: VecDeque<Outgoing>,
+    backlog: VecDeque<OutboundMessage>,
     servers: Servers,
     /// Whether one of the servers that were asked since the last wait may do better after the next.
     round_may_pass: bool,
@@ -289,7 +289,7 @@ impl ClientCore {
     pub fn publish(
         &mut self,
         now: Instant,
-        outgoing: Outgoing,
+        outgoing: OutboundMessage,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
         if !self.backlog.is_empty() {
             return Err(PublishError::QuotaUsedUp);
@@ -315,7 +315,7 @@ impl ClientCore {
 
     /// The application has taken a message over, perhaps after its connection was lost: then a
     /// repeat of a QoS 2 message is not handed on.
-    pub fn take_over(&mut self, now: Instant, delivery: Delivery) {
+    pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
         let Some(packet_identifier) = delivery.packet_identifier() else {
             return;
         };
@@ -323,7 +323,7 @@ impl ClientCore {
             (Some(connection), _) => {
                 connection.acknowledge(now, packet_identifier, ReasonCode::Success);
             }
-            (None, Some(session)) => session.take_over(delivery),
+            (None, Some(session)) => session.accept_message(delivery),
             (None, None) => {}
         }
     }
@@ -692,7 +692,7 @@ mod tests {
         let now = Instant::now();
         let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
         let message = Message::new(mqtt_codec::TopicName::new("t").unwrap(), "x");
-        let outgoing = Outgoing::new(Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
+        let outgoing = OutboundMessage::new(Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
         let lost = || ClientError::Closed(CloseReason::ConnectionLost);
         let accepted = [0x20, 2, 1, 0];
         core.handle_reached(now).unwrap();

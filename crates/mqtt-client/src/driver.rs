@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode};
-use mqtt_session::{CloseReason, Connection, Event, Outgoing, PublishError, Session};
+use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
 use crate::link::{Advance, Attempt, Link};
@@ -163,8 +163,8 @@ impl Driver {
 
     /// The program has taken a message over, perhaps some turns after it came. It has to say so
     /// before the turn that makes a lost connection again; [`Driver::pause`] gives it the time.
-    pub fn take_over(&mut self, delivery: Delivery) {
-        self.core.take_over(Instant::now(), delivery);
+    pub fn accept_message(&mut self, delivery: Delivery) {
+        self.core.accept_message(Instant::now(), delivery);
     }
 
     /// Runs one turn, which may wait until `deadline`, and passes each event with the connection to `handle`. After
@@ -253,7 +253,7 @@ impl Driver {
     /// As there; also if messages of a lost session have to go first.
     pub fn publish(
         &mut self,
-        outgoing: Outgoing,
+        outgoing: OutboundMessage,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
         self.core.publish(Instant::now(), outgoing)
     }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use mqtt_codec::{Message, QoS, ReasonCode};
-use mqtt_session::{CloseReason, Outgoing, Session};
+use mqtt_session::{CloseReason, OutboundMessage, Session};
 
 use crate::ClientError;
 
@@ -98,7 +98,8 @@ impl Oversized {
         let mut in_flight: Vec<_> = in_flight.collect();
         in_flight.reverse();
         let largest = in_flight.iter().copied().max_by_key(size)?;
-        let has_its_size = |message: &&Outgoing| message.message.payload.len() == self.largest;
+        let has_its_size =
+            |message: &&OutboundMessage| message.message.payload.len() == self.largest;
         let messages = session.sent().filter_map(|(_, outgoing)| outgoing);
         let unfinished = messages.filter(has_its_size).count();
         let none_was_accepted = largest.payload.len() == self.largest && unfinished == self.count;

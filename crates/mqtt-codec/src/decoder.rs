@@ -1,8 +1,8 @@
 //! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
 
-use crate::field::{Reader, variable_byte_integer};
+use crate::field::{FieldReader, variable_byte_integer};
 use crate::{
-    Connect, DecodeError, MAXIMUM_PACKET_SIZE, Packet, PacketType, ProtocolVersion, Publish,
+    Connect, DecodeError, MAXIMUM_PACKET_SIZE, PacketRef, PacketType, ProtocolVersion, PublishRef,
 };
 
 /// The two ends of a connection.
@@ -79,7 +79,10 @@ impl Decoder {
     /// # Errors
     /// If the bytes are no packet that may come now; from then on always.
     #[inline]
-    pub fn decode<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Packet<'a>>, DecodeError> {
+    pub fn decode<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<PacketRef<'a>>, DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -104,7 +107,10 @@ impl Decoder {
     }
 
     #[inline(always)]
-    fn decode_next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Packet<'a>>, DecodeError> {
+    fn decode_next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<PacketRef<'a>>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else {
             return Ok(None);
         };
@@ -125,15 +131,15 @@ impl Decoder {
         let (header, body) = packet
             .split_at_checked(header_size as usize)
             .unwrap_or_default();
-        let mut reader = Reader::new(body);
+        let mut reader = FieldReader::new(body);
         // PUBLISH is decoded here, and inlined, because it is the hot path.
         if let (PacketType::Publish, Some(version)) = (packet_type, self.version) {
             if flags & 0b1110 == 0b1000 {
                 self.accept_dup()?;
             }
-            let publish = Publish::decode(flags, &mut reader, version, self.role.peer())?;
+            let publish = PublishRef::decode(flags, &mut reader, version, self.role.peer())?;
             *input = next;
-            return Ok(Some(Packet::Publish(publish)));
+            return Ok(Some(PacketRef::Publish(publish)));
         }
         let packet = self.decode_other(packet_type, header, reader)?;
         *input = next;
@@ -146,10 +152,10 @@ impl Decoder {
         &mut self,
         packet_type: PacketType,
         header: &[u8],
-        mut reader: Reader<'a>,
-    ) -> Result<Option<Packet<'a>>, DecodeError> {
+        mut reader: FieldReader<'a>,
+    ) -> Result<Option<PacketRef<'a>>, DecodeError> {
         if packet_type != PacketType::Connect {
-            let packet = Packet::decode(packet_type, reader, self.version, self.role.peer())?;
+            let packet = PacketRef::decode(packet_type, reader, self.version, self.role.peer())?;
             return Ok(Some(packet));
         }
         let (version, is_bridge) = Connect::decode_version(&mut reader)?;
@@ -160,7 +166,7 @@ impl Decoder {
             return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
         }
         let connect = Connect::decode(&mut reader, version, is_bridge)?;
-        Ok(Some(Packet::Connect(connect)))
+        Ok(Some(PacketRef::Connect(connect)))
     }
 
     /// A PUBLISH of QoS 0 has DUP set.

@@ -1,18 +1,18 @@
-//! The data types of the wire (MQTT 5.0, 1.5): a [`Reader`] takes them from the body of one packet,
-//! a [`Sink`] takes them from us. Integers are big endian.
+//! The data types of the wire (MQTT 5.0, 1.5): a [`FieldReader`] takes them from the body of one packet,
+//! a [`FieldWriter`] takes them from us. Integers are big endian.
 //!
-//! A packet is written twice: first into a [`Length`], which only counts, then into the buffer. So
+//! A packet is written twice: first into a [`LengthCounter`], which only counts, then into the buffer. So
 //! the length is known before the first byte, and no length function stands beside each encoder.
 
 use crate::{DecodeError, PacketIdentifier};
 
 /// What is left of the body of one packet. No field can reach beyond it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct FieldReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
@@ -187,7 +187,7 @@ fn any_word(bytes: &[u8], is_so: impl Fn(u64) -> bool, is_so_for: impl Fn(u8) ->
 }
 
 /// Where an encoder writes: a buffer, or a counter.
-pub(crate) trait Sink {
+pub(crate) trait FieldWriter {
     fn put(&mut self, bytes: &[u8]);
 
     /// A field turned out not to fit its length prefix, or to hold U+0000.
@@ -240,7 +240,7 @@ pub(crate) trait Sink {
     }
 }
 
-impl Sink for Vec<u8> {
+impl FieldWriter for Vec<u8> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
@@ -262,12 +262,12 @@ impl Sink for Vec<u8> {
 
 /// Counts what would be written.
 #[derive(Debug, Default)]
-pub(crate) struct Length {
+pub(crate) struct LengthCounter {
     pub(crate) bytes: usize,
     pub(crate) refused: bool,
 }
 
-impl Sink for Length {
+impl FieldWriter for LengthCounter {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
@@ -351,7 +351,7 @@ mod tests {
         let string = |bytes: &[u8]| {
             let mut field = vec![0, bytes.len() as u8];
             field.extend_from_slice(bytes);
-            Reader::new(&field).string().map(str::to_owned)
+            FieldReader::new(&field).string().map(str::to_owned)
         };
         assert_eq!(
             string("\u{FEFF}a\u{FEFF}".as_bytes()).as_deref(),

@@ -1,22 +1,22 @@
 //! Every byte of MQTT 3.1, 3.1.1 and 5.0, and nothing else: no sockets, no sessions, no clock.
 //!
-//! A [`Decoder`] cuts a stream of bytes into [`Packet`]s; [`Packet::encode`] writes one behind what
+//! A [`Decoder`] cuts a stream of bytes into [`PacketRef`]s; [`PacketRef::encode`] writes one behind what
 //! a buffer already holds. There is one set of packet types. The protocol version is an argument of
 //! `encode` and a state of the decoder: what a version cannot carry is left out when encoding and
 //! has its default after decoding. Names are those of MQTT 5.0; where 3.1.1 has another, the
 //! documentation of the field gives it.
 //!
-//! A PUBLISH borrows from the bytes it was decoded from ([`Publish`]): receiving one allocates and
-//! copies nothing. [`Publish::to_message`] makes the owned [`Message`] for those who keep it. All
+//! A PUBLISH borrows from the bytes it was decoded from ([`PublishRef`]): receiving one allocates and
+//! copies nothing. [`PublishRef::to_message`] makes the owned [`Message`] for those who keep it. All
 //! other packets are owned.
 //!
 //! ```
-//! use mqtt_codec::{Decoder, Packet, ProtocolVersion};
+//! use mqtt_codec::{Decoder, PacketRef, ProtocolVersion};
 //!
 //! let mut decoder = Decoder::client(ProtocolVersion::V3_1_1, 1024);
 //! let mut input: &[u8] = b"\x30\x05\x00\x01axy\xD0";
 //! let packet = decoder.decode(&mut input)?.expect("a whole packet");
-//! let Packet::Publish(publish) = packet else { panic!("not a PUBLISH") };
+//! let PacketRef::Publish(publish) = packet else { panic!("not a PUBLISH") };
 //! assert_eq!((publish.topic_name, publish.payload), ("a", &b"xy"[..]));
 //! assert_eq!(decoder.decode(&mut input)?, None); // a PINGRESP that is not complete
 //! assert_eq!(input, b"\xD0");
@@ -51,14 +51,14 @@ pub use packet::auth::{Auth, AuthProperties};
 pub use packet::connack::{Connack, ConnackProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will};
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
-pub use packet::publish::{Delivery, Publish};
-pub use packet::publish_properties::{Property, PublishProperties};
+pub use packet::publish::{Delivery, PublishRef};
+pub use packet::publish_properties::{Property, PublishPropertiesRef};
 pub use packet::suback::Suback;
 pub use packet::subscribe::{
     RetainHandling, Subscribe, SubscribeProperties, Subscription, SubscriptionOptions,
 };
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeProperties};
-pub use packet::{Packet, PacketIdentifier, PacketType, ProtocolVersion, QoS};
+pub use packet::{PacketIdentifier, PacketRef, PacketType, ProtocolVersion, QoS};
 pub use property::{
     SubscriptionIdentifier, SubscriptionIdentifiers, TopicAlias, UserProperties, UserProperty,
 };

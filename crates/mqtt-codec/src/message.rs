@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Delivery, Publish, PublishProperties, TopicName};
+use crate::{Delivery, PublishPropertiesRef, PublishRef, TopicName};
 
 /// An application message (MQTT 5.0, 1.2). Cheap to clone but for its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl Message {
     }
 
     /// The message as the content of a packet.
-    pub fn publish(&self, delivery: Delivery) -> Publish<'_> {
-        Publish {
+    pub fn publish(&self, delivery: Delivery) -> PublishRef<'_> {
+        PublishRef {
             delivery,
             retain: self.retain,
             topic_name: &self.topic_name,
@@ -48,7 +48,7 @@ impl Message {
             properties: self
                 .properties
                 .as_deref()
-                .map(PublishProperties::of_message)
+                .map(PublishPropertiesRef::of_message)
                 .unwrap_or_default(),
         }
     }

@@ -10,17 +10,21 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::field::{Length, Reader, Sink};
+use crate::field::{FieldReader, FieldWriter, LengthCounter};
 use crate::packet::publish_properties::{Property, each};
 use crate::{DecodeError, MAXIMUM_REMAINING_LENGTH, QoS};
 
 /// The properties of one packet.
 pub(crate) trait Properties<'a>: Default {
     /// Reads the value of one property; `None` if this packet has no such property.
-    fn read(&mut self, identifier: u32, value: &mut Reader<'a>) -> Option<Result<(), DecodeError>>;
+    fn read(
+        &mut self,
+        identifier: u32,
+        value: &mut FieldReader<'a>,
+    ) -> Option<Result<(), DecodeError>>;
 
     /// Writes identifiers and values, without the length before them.
-    fn write(&self, out: &mut impl Sink);
+    fn write(&self, out: &mut impl FieldWriter);
 }
 
 /// Makes the struct of a packet's properties, and how it is read and written. An `ordered` one can be written in an order
@@ -30,7 +34,7 @@ macro_rules! properties {
         fn read(
             &mut self,
             identifier: u32,
-            value: &mut $crate::field::Reader<'a>,
+            value: &mut $crate::field::FieldReader<'a>,
         ) -> Option<Result<(), $crate::DecodeError>> {
             match identifier {
                 $($identifier => Some($crate::property::Slot::read(&mut self.$field, value)),)*
@@ -54,7 +58,7 @@ macro_rules! properties {
         impl<'a> $crate::property::Properties<'a> for $name {
             properties!(@read $name { $($identifier $field,)* });
 
-            fn write(&self, out: &mut impl $crate::field::Sink) {
+            fn write(&self, out: &mut impl $crate::field::FieldWriter) {
                 for (index, &identifier) in self.order.iter().enumerate() {
                     let before = self.order.get(..index).unwrap_or_default();
                     let number = before.iter().filter(|other| **other == identifier).count();
@@ -84,7 +88,7 @@ macro_rules! properties {
         impl<'a> $crate::property::Properties<'a> for $name {
             properties!(@read $name { $($identifier $field,)* });
 
-            fn write(&self, out: &mut impl $crate::field::Sink) {
+            fn write(&self, out: &mut impl $crate::field::FieldWriter) {
                 $($crate::property::Slot::write(&self.$field, $identifier, out);)*
             }
         }
@@ -93,10 +97,12 @@ macro_rules! properties {
 pub(crate) use properties;
 
 /// Reads Property Length and the properties behind it.
-pub(crate) fn decode<'a, P: Properties<'a>>(reader: &mut Reader<'a>) -> Result<P, DecodeError> {
+pub(crate) fn decode<'a, P: Properties<'a>>(
+    reader: &mut FieldReader<'a>,
+) -> Result<P, DecodeError> {
     let length = reader.variable_byte_integer()?;
     let mut properties = P::default();
-    let mut block = Reader::new(reader.bytes(length as usize)?);
+    let mut block = FieldReader::new(reader.bytes(length as usize)?);
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
         match properties.read(identifier, &mut block) {
@@ -109,8 +115,8 @@ pub(crate) fn decode<'a, P: Properties<'a>>(reader: &mut Reader<'a>) -> Result<P
 
 /// Writes Property Length and the properties behind it.
 #[inline]
-pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl Sink) {
-    let mut length = Length::default();
+pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl FieldWriter) {
+    let mut length = LengthCounter::default();
     properties.write(&mut length);
     if length.refused {
         out.refuse();
@@ -121,7 +127,7 @@ pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl Sink) 
 
 /// Whether there is nothing to write.
 pub(crate) fn are_absent<'a>(properties: &impl Properties<'a>) -> bool {
-    let mut length = Length::default();
+    let mut length = LengthCounter::default();
     properties.write(&mut length);
     length.bytes == 0 && !length.refused
 }
@@ -144,17 +150,17 @@ pub(crate) fn unexpected(identifier: u32) -> DecodeError {
 
 /// The place of one property in its struct.
 pub(crate) trait Slot<'a> {
-    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError>;
+    fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError>;
 
     /// Writes its values, each with the identifier.
-    fn write(&self, identifier: u8, out: &mut impl Sink);
+    fn write(&self, identifier: u8, out: &mut impl FieldWriter);
 
     /// Writes those of its values that have a number in this range.
-    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink);
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl FieldWriter);
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
-    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError> {
+    fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError> {
         let first = self.replace(T::read(value)?).is_none();
         if first {
             Ok(())
@@ -163,14 +169,14 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
         }
     }
 
-    fn write(&self, identifier: u8, out: &mut impl Sink) {
+    fn write(&self, identifier: u8, out: &mut impl FieldWriter) {
         if let Some(value) = self {
             out.put_u8(identifier);
             value.write(out);
         }
     }
 
-    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink) {
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl FieldWriter) {
         if part.contains(&0) {
             self.write(identifier, out);
         }
@@ -178,16 +184,16 @@ impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
-    fn read(&mut self, value: &mut Reader<'a>) -> Result<(), DecodeError> {
+    fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError> {
         self.push(T::read(value)?);
         Ok(())
     }
 
-    fn write(&self, identifier: u8, out: &mut impl Sink) {
+    fn write(&self, identifier: u8, out: &mut impl FieldWriter) {
         self.write_part(identifier, 0..usize::MAX, out);
     }
 
-    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl Sink) {
+    fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl FieldWriter) {
         for value in self.iter().take(part.end).skip(part.start) {
             out.put_u8(identifier);
             value.write(out);
@@ -197,21 +203,21 @@ impl<'a, T: Value<'a>> Slot<'a> for Vec<T> {
 
 /// The value of one property.
 pub(crate) trait Value<'a>: Sized {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
-    fn write(&self, out: &mut impl Sink);
+    fn read(reader: &mut FieldReader<'a>) -> Result<Self, DecodeError>;
+    fn write(&self, out: &mut impl FieldWriter);
 }
 
 /// `value!(type, read, write)`: a property value that is one field.
 macro_rules! value {
     ($type:ty, $read:expr, $write:expr) => {
         impl<'a> Value<'a> for $type {
-            fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                let read: fn(&mut Reader<'a>) -> Result<Self, DecodeError> = $read;
+            fn read(reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
+                let read: fn(&mut FieldReader<'a>) -> Result<Self, DecodeError> = $read;
                 read(reader)
             }
 
-            fn write(&self, out: &mut impl Sink) {
-                fn with<S: Sink>(write: impl FnOnce(&mut S), out: &mut S) {
+            fn write(&self, out: &mut impl FieldWriter) {
+                fn with<S: FieldWriter>(write: impl FnOnce(&mut S), out: &mut S) {
                     write(out);
                 }
                 with(|out| $write(self, out), out);
@@ -220,35 +226,35 @@ macro_rules! value {
     };
 }
 
-value!(bool, flag, |value: &bool, out: &mut _| Sink::put_u8(
+value!(bool, flag, |value: &bool, out: &mut _| FieldWriter::put_u8(
     out,
     (*value).into()
 ));
 value!(u16, |reader| reader.u16(), |value: &u16, out: &mut _| {
-    Sink::put_u16(out, *value)
+    FieldWriter::put_u16(out, *value)
 });
 value!(u32, |reader| reader.u32(), |value: &u32, out: &mut _| {
-    Sink::put_u32(out, *value)
+    FieldWriter::put_u32(out, *value)
 });
 value!(
     NonZeroU16,
     |reader| Self::new(reader.u16()?).ok_or(DecodeError::PropertyValue),
-    |value: &NonZeroU16, out: &mut _| Sink::put_u16(out, value.get())
+    |value: &NonZeroU16, out: &mut _| FieldWriter::put_u16(out, value.get())
 );
 value!(
     NonZeroU32,
     |reader| Self::new(reader.u32()?).ok_or(DecodeError::PropertyValue),
-    |value: &NonZeroU32, out: &mut _| Sink::put_u32(out, value.get())
+    |value: &NonZeroU32, out: &mut _| FieldWriter::put_u32(out, value.get())
 );
 value!(
     String,
     |reader| reader.string().map(str::to_owned),
-    |value: &String, out: &mut _| Sink::put_string(out, value)
+    |value: &String, out: &mut _| FieldWriter::put_string(out, value)
 );
 value!(
     Bytes,
     |reader| reader.binary().map(Self::copy_from_slice),
-    |value: &Bytes, out: &mut _| Sink::put_binary(out, value)
+    |value: &Bytes, out: &mut _| FieldWriter::put_binary(out, value)
 );
 // Maximum QoS, which is 0 or 1: 2 is said by leaving it out [MQTT 5.0, 3.2.2.3.4].
 value!(
@@ -258,17 +264,20 @@ value!(
     } else {
         Self::AtMostOnce
     }),
-    |value: &QoS, out: &mut _| Sink::put_u8(out, (*value).min(QoS::AtLeastOnce) as u8)
+    |value: &QoS, out: &mut _| FieldWriter::put_u8(out, (*value).min(QoS::AtLeastOnce) as u8)
 );
 value!(
     SubscriptionIdentifier,
     |reader| Self::new(reader.variable_byte_integer()?).ok_or(DecodeError::PropertyValue),
-    |value: &SubscriptionIdentifier, out: &mut _| Sink::put_variable_byte_integer(out, value.get())
+    |value: &SubscriptionIdentifier, out: &mut _| FieldWriter::put_variable_byte_integer(
+        out,
+        value.get()
+    )
 );
 value!(
     TopicAlias,
     |reader| Self::new(reader.u16()?).ok_or(DecodeError::TopicAlias), // [MQTT-3.3.2-8]
-    |value: &TopicAlias, out: &mut _| Sink::put_u16(out, value.get())
+    |value: &TopicAlias, out: &mut _| FieldWriter::put_u16(out, value.get())
 );
 value!(
     UserProperty,
@@ -279,7 +288,7 @@ value!(
     |value: &UserProperty, out: &mut _| write_pair((&value.name, &value.value), out)
 );
 
-fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+fn flag(reader: &mut FieldReader<'_>) -> Result<bool, DecodeError> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -287,7 +296,7 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     }
 }
 
-fn write_pair((name, value): (&str, &str), out: &mut impl Sink) {
+fn write_pair((name, value): (&str, &str), out: &mut impl FieldWriter) {
     out.put_string(name);
     out.put_string(value);
 }

@@ -13,17 +13,17 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Owned {
     Publish(Delivery, Message, Option<TopicAlias>),
-    Other(Packet<'static>),
+    Other(PacketRef<'static>),
 }
 
 impl Owned {
-    fn packet(&self) -> Packet<'_> {
+    fn packet(&self) -> PacketRef<'_> {
         match self {
             Self::Other(packet) => packet.clone(),
             Self::Publish(delivery, message, topic_alias) => {
                 let mut publish = message.publish(*delivery);
                 publish.properties.topic_alias = *topic_alias;
-                Packet::Publish(publish)
+                PacketRef::Publish(publish)
             }
         }
     }
@@ -144,7 +144,7 @@ fn publish(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
 fn ack(
     version: ProtocolVersion,
     packet_type: PacketType,
-    make: fn(Ack) -> Packet<'static>,
+    make: fn(Ack) -> PacketRef<'static>,
 ) -> impl Strategy<Value = Owned> {
     let code = reason_code(packet_type, Role::Client);
     (identifier(), code, option::of(text()), user_properties()).prop_map(
@@ -204,7 +204,7 @@ fn subscribe(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
                     },
                     _ => SubscribeProperties::default(),
                 };
-                Owned::Other(Packet::Subscribe(Subscribe {
+                Owned::Other(PacketRef::Subscribe(Subscribe {
                     packet_identifier,
                     subscriptions,
                     properties,
@@ -216,7 +216,7 @@ fn subscribe(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
 fn unsubscribe() -> impl Strategy<Value = Owned> {
     (identifier(), vec(topic_filter(), 1..4)).prop_map(|(packet_identifier, topic_filters)| {
         let properties = UnsubscribeProperties::default();
-        Owned::Other(Packet::Unsubscribe(Unsubscribe {
+        Owned::Other(PacketRef::Unsubscribe(Unsubscribe {
             packet_identifier,
             topic_filters,
             properties,
@@ -245,7 +245,7 @@ fn end(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
                         order: Vec::new(),
                     };
                 }
-                Owned::Other(Packet::Disconnect(Box::new(disconnect)))
+                Owned::Other(PacketRef::Disconnect(Box::new(disconnect)))
             },
         )
 }
@@ -254,14 +254,14 @@ fn end(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
 fn from_client(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
     prop_oneof![
         4 => publish(version),
-        1 => ack(version, PacketType::Puback, Packet::Puback),
-        1 => ack(version, PacketType::Pubrec, Packet::Pubrec),
-        1 => ack(version, PacketType::Pubrel, Packet::Pubrel),
-        1 => ack(version, PacketType::Pubcomp, Packet::Pubcomp),
+        1 => ack(version, PacketType::Puback, PacketRef::Puback),
+        1 => ack(version, PacketType::Pubrec, PacketRef::Pubrec),
+        1 => ack(version, PacketType::Pubrel, PacketRef::Pubrel),
+        1 => ack(version, PacketType::Pubcomp, PacketRef::Pubcomp),
         1 => subscribe(version),
         1 => unsubscribe(),
         1 => end(version),
-        1 => Just(Owned::Other(Packet::Pingreq)),
+        1 => Just(Owned::Other(PacketRef::Pingreq)),
     ]
 }
 
@@ -336,7 +336,7 @@ fn conversation() -> impl Strategy<Value = (Connect, Vec<Owned>)> {
 fn encode(connect: &Connect, packets: &[Owned]) -> Vec<u8> {
     let version = connect.protocol_version;
     let mut bytes = Vec::new();
-    let first = Packet::Connect(Box::new(connect.clone()));
+    let first = PacketRef::Connect(Box::new(connect.clone()));
     first
         .encode(version, MAXIMUM_PACKET_SIZE, &mut bytes)
         .unwrap();
@@ -378,7 +378,7 @@ proptest! {
         let mut decoder = Decoder::server(MAXIMUM_PACKET_SIZE);
         let mut input = &bytes[..];
         let first = decoder.decode(&mut input).unwrap().unwrap();
-        prop_assert_eq!(first, Packet::Connect(Box::new(connect)));
+        prop_assert_eq!(first, PacketRef::Connect(Box::new(connect)));
         for packet in &packets {
             prop_assert_eq!(decoder.decode(&mut input).unwrap().unwrap(), packet.packet());
         }

@@ -23,7 +23,7 @@ fn decoder(version: ProtocolVersion, role: Role) -> Decoder {
     }
     let mut decoder = Decoder::server(NO_LIMIT);
     let mut connect = Vec::new();
-    Packet::Connect(Box::new(Connect::new(version, "c")))
+    PacketRef::Connect(Box::new(Connect::new(version, "c")))
         .encode(version, NO_LIMIT, &mut connect)
         .unwrap();
     decoder.decode(&mut &connect[..]).unwrap().unwrap();
@@ -31,7 +31,7 @@ fn decoder(version: ProtocolVersion, role: Role) -> Decoder {
 }
 
 /// Reads, compares, reads again byte by byte, writes.
-fn check(mut decoder: Decoder, version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+fn check(mut decoder: Decoder, version: ProtocolVersion, text: &str, expected: &PacketRef<'_>) {
     let bytes = hex(text);
     let mut bytewise = decoder.clone();
     let mut input = &bytes[..];
@@ -59,11 +59,11 @@ fn check(mut decoder: Decoder, version: ProtocolVersion, text: &str, expected: &
     assert_eq!(written, bytes, "{text}");
 }
 
-fn from_client(version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+fn from_client(version: ProtocolVersion, text: &str, expected: &PacketRef<'_>) {
     check(decoder(version, Role::Server), version, text, expected);
 }
 
-fn from_server(version: ProtocolVersion, text: &str, expected: &Packet<'_>) {
+fn from_server(version: ProtocolVersion, text: &str, expected: &PacketRef<'_>) {
     check(decoder(version, Role::Client), version, text, expected);
 }
 
@@ -72,7 +72,7 @@ fn first(version: ProtocolVersion, text: &str, expected: Connect) {
         Decoder::server(NO_LIMIT),
         version,
         text,
-        &Packet::Connect(Box::new(expected)),
+        &PacketRef::Connect(Box::new(expected)),
     );
 }
 
@@ -173,7 +173,7 @@ fn connect_of_5_0() {
 
 #[test]
 fn connack_of_each_version() {
-    let packet = |connack| Packet::Connack(Box::new(connack));
+    let packet = |connack| PacketRef::Connack(Box::new(connack));
     from_server(
         V3_1_1,
         "20 02 00 00",
@@ -221,7 +221,7 @@ fn publish_of_3_1_1() {
     from_client(
         V3_1_1,
         "30 05 00 01 61 78 79",
-        &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
+        &PacketRef::Publish(plain.publish(Delivery::AtMostOnce)),
     );
     let retained = Message {
         retain: true,
@@ -234,7 +234,7 @@ fn publish_of_3_1_1() {
     from_client(
         V3_1_1,
         "3B 07 00 03 61 2F 62 00 0A",
-        &Packet::Publish(retained.publish(delivery)),
+        &PacketRef::Publish(retained.publish(delivery)),
     );
 }
 
@@ -244,7 +244,7 @@ fn publish_of_5_0() {
     from_client(
         V5_0,
         "30 06 00 01 61 00 78 79",
-        &Packet::Publish(plain.publish(Delivery::AtMostOnce)),
+        &PacketRef::Publish(plain.publish(Delivery::AtMostOnce)),
     );
     let mut with_property = plain.clone();
     let properties = MessageProperties::new([Property::User("k", "v")]);
@@ -258,7 +258,7 @@ fn publish_of_5_0() {
     from_client(
         V5_0,
         "34 12 00 01 61 00 0A 0A 23 00 01 26 00 01 6B 00 01 76 78 79",
-        &Packet::Publish(publish),
+        &PacketRef::Publish(publish),
     );
     let mut alias = plain.publish(Delivery::AtMostOnce);
     alias.topic_name = "";
@@ -266,7 +266,7 @@ fn publish_of_5_0() {
     from_client(
         V5_0,
         "30 08 00 00 03 23 00 01 78 79",
-        &Packet::Publish(alias),
+        &PacketRef::Publish(alias),
     );
     let identifiers = [1, 200].map(|value| SubscriptionIdentifier::new(value).unwrap());
     let empty = message("a", "");
@@ -275,7 +275,7 @@ fn publish_of_5_0() {
     from_server(
         V5_0,
         "30 09 00 01 61 05 0B 01 0B C8 01",
-        &Packet::Publish(publish),
+        &PacketRef::Publish(publish),
     );
 }
 
@@ -286,28 +286,28 @@ fn acknowledgements() {
         from_client(
             version,
             "40 02 00 0A",
-            &Packet::Puback(ack(ReasonCode::Success)),
+            &PacketRef::Puback(ack(ReasonCode::Success)),
         );
         from_server(
             version,
             "50 02 00 0A",
-            &Packet::Pubrec(ack(ReasonCode::Success)),
+            &PacketRef::Pubrec(ack(ReasonCode::Success)),
         );
         from_client(
             version,
             "62 02 00 0A",
-            &Packet::Pubrel(ack(ReasonCode::Success)),
+            &PacketRef::Pubrel(ack(ReasonCode::Success)),
         );
         from_server(
             version,
             "70 02 00 0A",
-            &Packet::Pubcomp(ack(ReasonCode::Success)),
+            &PacketRef::Pubcomp(ack(ReasonCode::Success)),
         );
     }
     from_server(
         V5_0,
         "40 03 00 0A 10",
-        &Packet::Puback(ack(ReasonCode::NoMatchingSubscribers)),
+        &PacketRef::Puback(ack(ReasonCode::NoMatchingSubscribers)),
     );
     let properties = AckProperties {
         reason_string: Some("no".into()),
@@ -316,7 +316,7 @@ fn acknowledgements() {
     from_server(
         V5_0,
         "50 09 00 0A 87 05 1F 00 02 6E 6F",
-        &Packet::Pubrec(Ack {
+        &PacketRef::Pubrec(Ack {
             properties,
             ..ack(ReasonCode::NotAuthorized)
         }),
@@ -324,7 +324,7 @@ fn acknowledgements() {
     from_client(
         V5_0,
         "70 03 00 0A 92",
-        &Packet::Pubcomp(ack(ReasonCode::PacketIdentifierNotFound)),
+        &PacketRef::Pubcomp(ack(ReasonCode::PacketIdentifierNotFound)),
     );
 }
 
@@ -332,7 +332,7 @@ fn acknowledgements() {
 fn subscribe_and_unsubscribe() {
     let topic_filter = TopicFilter::new("a/#").unwrap();
     let subscribe = |options, properties| {
-        Packet::Subscribe(Subscribe {
+        PacketRef::Subscribe(Subscribe {
             packet_identifier: identifier(1),
             subscriptions: vec![Subscription {
                 topic_filter: topic_filter.clone(),
@@ -364,7 +364,7 @@ fn subscribe_and_unsubscribe() {
         "82 0C 00 01 03 0B C8 01 00 03 61 2F 23 1E",
         &subscribe(options, properties),
     );
-    let unsubscribe = Packet::Unsubscribe(Unsubscribe {
+    let unsubscribe = PacketRef::Unsubscribe(Unsubscribe {
         packet_identifier: identifier(2),
         topic_filters: vec![topic_filter.clone()],
         properties: UnsubscribeProperties::default(),
@@ -376,7 +376,7 @@ fn subscribe_and_unsubscribe() {
 #[test]
 fn suback_and_unsuback() {
     let suback = |code| {
-        Packet::Suback(Suback::new(
+        PacketRef::Suback(Suback::new(
             identifier(1),
             vec![ReasonCode::GrantedQoS1, code],
         ))
@@ -391,7 +391,7 @@ fn suback_and_unsuback() {
         "90 05 00 01 00 01 8F",
         &suback(ReasonCode::TopicFilterInvalid),
     );
-    let unsuback = |codes| Packet::Unsuback(Suback::new(identifier(2), codes));
+    let unsuback = |codes| PacketRef::Unsuback(Suback::new(identifier(2), codes));
     from_server(V3_1_1, "B0 02 00 02", &unsuback(vec![]));
     from_server(
         V5_0,
@@ -403,12 +403,16 @@ fn suback_and_unsuback() {
 #[test]
 fn pings_disconnect_and_auth() {
     for version in [V3_1, V3_1_1, V5_0] {
-        from_client(version, "C0 00", &Packet::Pingreq);
-        from_server(version, "D0 00", &Packet::Pingresp);
+        from_client(version, "C0 00", &PacketRef::Pingreq);
+        from_server(version, "D0 00", &PacketRef::Pingresp);
         let disconnect = Disconnect::new(ReasonCode::Success);
-        from_client(version, "E0 00", &Packet::Disconnect(Box::new(disconnect)));
+        from_client(
+            version,
+            "E0 00",
+            &PacketRef::Disconnect(Box::new(disconnect)),
+        );
     }
-    let disconnect = |code| Packet::Disconnect(Box::new(Disconnect::new(code)));
+    let disconnect = |code| PacketRef::Disconnect(Box::new(Disconnect::new(code)));
     from_client(
         V5_0,
         "E0 01 04",
@@ -426,7 +430,7 @@ fn pings_disconnect_and_auth() {
     from_client(
         V5_0,
         "E0 07 00 05 11 00 00 00 00",
-        &Packet::Disconnect(Box::new(ending)),
+        &PacketRef::Disconnect(Box::new(ending)),
     );
     let auth = Auth {
         reason_code: ReasonCode::ContinueAuthentication,
@@ -439,7 +443,7 @@ fn pings_disconnect_and_auth() {
     from_client(
         V5_0,
         "F0 0B 18 09 15 00 01 4D 16 00 02 01 02",
-        &Packet::Auth(Box::new(auth)),
+        &PacketRef::Auth(Box::new(auth)),
     );
 }
 
@@ -466,7 +470,7 @@ fn accepts_a_padded_remaining_length_before_5_0() {
             let bytes = hex(bytes);
             let mut input = &bytes[..];
             let mut decoder = decoder(version, role);
-            let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut input) else {
+            let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut input) else {
                 panic!("{bytes:x?}");
             };
             assert_eq!((publish.topic_name, publish.payload), ("a", &b"x"[..]));
@@ -474,7 +478,7 @@ fn accepts_a_padded_remaining_length_before_5_0() {
     }
     for (version, is_accepted) in [(V3_1, true), (V3_1_1, true), (V5_0, false)] {
         let mut connect = Vec::new();
-        let packet = Packet::Connect(Box::new(Connect::new(version, "c")));
+        let packet = PacketRef::Connect(Box::new(Connect::new(version, "c")));
         packet.encode(version, u32::MAX, &mut connect).unwrap();
         connect[1] |= 0x80;
         connect.insert(2, 0);
@@ -495,7 +499,7 @@ fn a_client_accepts_dup_with_qos_0_and_reports_it() {
         let bytes = hex(bytes);
         let mut client = Decoder::client(version, u32::MAX);
         assert!(!client.has_accepted_dup());
-        let Ok(Some(Packet::Publish(publish))) = client.decode(&mut &bytes[..]) else {
+        let Ok(Some(PacketRef::Publish(publish))) = client.decode(&mut &bytes[..]) else {
             panic!("{version}");
         };
         assert_eq!(
@@ -792,7 +796,7 @@ fn encoding_stays_within_the_limit_of_the_peer() {
         reason_string: Some("because".into()),
         ..Default::default()
     };
-    let ack = Packet::Puback(Ack {
+    let ack = PacketRef::Puback(Ack {
         packet_identifier: identifier(1),
         reason_code: ReasonCode::QuotaExceeded,
         properties,
@@ -807,14 +811,14 @@ fn encoding_stays_within_the_limit_of_the_peer() {
     assert_eq!(out.len(), 5, "nothing is written on an error");
 
     let large = message("a", "xy");
-    let publish = Packet::Publish(large.publish(Delivery::AtMostOnce));
+    let publish = PacketRef::Publish(large.publish(Delivery::AtMostOnce));
     assert_eq!(
         publish.encode(V3_1_1, 6, &mut out),
         Err(EncodeError::PacketTooLarge(7))
     );
     let mut connect = Connect::new(V3_1_1, "a".repeat(65536));
     let encode = |connect: &Connect| {
-        Packet::Connect(Box::new(connect.clone())).encode(V3_1_1, NO_LIMIT, &mut Vec::new())
+        PacketRef::Connect(Box::new(connect.clone())).encode(V3_1_1, NO_LIMIT, &mut Vec::new())
     };
     assert_eq!(encode(&connect), Err(EncodeError::Field));
     connect.client_identifier = "a\0".into();
@@ -836,11 +840,11 @@ fn u_plus_feff_is_kept_everywhere() {
         ..message(text, "")
     };
     let mut out = Vec::new();
-    Packet::Publish(message.publish(Delivery::AtMostOnce))
+    PacketRef::Publish(message.publish(Delivery::AtMostOnce))
         .encode(V5_0, NO_LIMIT, &mut out)
         .unwrap();
     let mut input = &out[..];
-    let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut input) else {
+    let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut input) else {
         panic!()
     };
     assert_eq!(publish.to_message(), Ok(message));
@@ -857,7 +861,7 @@ fn all_properties_of_the_servers_packets() {
         },
         UserProperty::default(),
     ];
-    let connack = Packet::Connack(Box::new(Connack {
+    let connack = PacketRef::Connack(Box::new(Connack {
         session_present: false,
         reason_code: ReasonCode::UseAnotherServer,
         properties: ConnackProperties {
@@ -880,7 +884,7 @@ fn all_properties_of_the_servers_packets() {
             receive_maximum: NonZeroU16::new(20),
         },
     }));
-    let disconnect = Packet::Disconnect(Box::new(Disconnect {
+    let disconnect = PacketRef::Disconnect(Box::new(Disconnect {
         reason_code: ReasonCode::ServerMoved,
         properties: DisconnectProperties {
             session_expiry_interval: None,
@@ -909,11 +913,11 @@ fn repeated_topic_filters_of_a_packet_share_their_memory() {
     let mut decoder = Decoder::server(u32::MAX);
     let connect = Connect::new(V3_1_1, "c");
     let mut bytes = Vec::new();
-    Packet::Connect(Box::new(connect))
+    PacketRef::Connect(Box::new(connect))
         .encode(V3_1_1, u32::MAX, &mut bytes)
         .unwrap();
     decoder.decode(&mut &bytes[..]).unwrap();
-    let Some(Packet::Subscribe(subscribe)) = decoder.decode(&mut &packet[..]).unwrap() else {
+    let Some(PacketRef::Subscribe(subscribe)) = decoder.decode(&mut &packet[..]).unwrap() else {
         panic!("it is a SUBSCRIBE");
     };
     let [one, again, other] = &subscribe.subscriptions[..] else {
@@ -927,12 +931,12 @@ fn repeated_topic_filters_of_a_packet_share_their_memory() {
 /// The bytes of a PUBLISH with these properties, without its fixed header, topic name and Property Length.
 fn properties_of<'a>(
     message: &'a Message,
-    change: impl FnOnce(&mut PublishProperties<'a>),
+    change: impl FnOnce(&mut PublishPropertiesRef<'a>),
 ) -> Vec<u8> {
     let mut publish = message.publish(Delivery::AtMostOnce);
     change(&mut publish.properties);
     let mut out = Vec::new();
-    Packet::Publish(publish)
+    PacketRef::Publish(publish)
         .encode(V5_0, NO_LIMIT, &mut out)
         .unwrap();
     out[6..].to_vec()
@@ -965,11 +969,11 @@ fn properties_keep_the_order_of_their_sender() {
             ];
             let packet = packet.concat();
             let mut decoder = Decoder::client(V5_0, NO_LIMIT);
-            let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut &packet[..]) else {
+            let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut &packet[..]) else {
                 panic!("{packet:x?}");
             };
             let mut again = Vec::new();
-            let whole = Packet::Publish(publish);
+            let whole = PacketRef::Publish(publish);
             whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
             assert_eq!(again, packet);
             // The message keeps what stays with it, and so does a packet that is passed on.
@@ -980,7 +984,7 @@ fn properties_keep_the_order_of_their_sender() {
             passed_on.properties.topic_alias = None;
             passed_on.properties.subscription_identifiers = SubscriptionIdentifiers::default();
             let mut again = Vec::new();
-            let whole = Packet::Publish(passed_on);
+            let whole = PacketRef::Publish(passed_on);
             whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
             assert_eq!(again[6..], stays);
             // What belongs to a connection comes first.
@@ -1094,7 +1098,7 @@ fn properties_are_written_in_the_order_that_their_application_chose() {
             properties: properties.clone(),
         };
         let mut out = Vec::new();
-        let packet = Packet::Disconnect(Box::new(disconnect));
+        let packet = PacketRef::Disconnect(Box::new(disconnect));
         packet.encode(V5_0, NO_LIMIT, &mut out).unwrap();
         assert_eq!(out[4..], expected.concat());
     }

@@ -9,7 +9,7 @@ use mqtt_codec::{
     Connect, Disconnect, Message, PacketIdentifier, ProtocolVersion, QoS, ReasonCode,
     SubscribeProperties, Subscription, SubscriptionOptions, TopicFilter, TopicName,
 };
-use mqtt_session::{Config, Connection, Event, Outgoing, Session};
+use mqtt_session::{Config, Connection, Event, OutboundMessage, Session};
 use mqtt_sim::checker::Direction;
 use mqtt_sim::wire::Reader;
 
@@ -140,7 +140,7 @@ impl World {
                 let qos = QoS::from_value(qos % 3).expect("below 3");
                 let _ = self
                     .connection
-                    .publish(self.now, Outgoing::new(Arc::new(message), qos));
+                    .publish(self.now, OutboundMessage::new(Arc::new(message), qos));
             }
             Step::Subscribe => {
                 let subscription = Subscription {

@@ -1,7 +1,7 @@
 //! A stream of packets: whatever is read can be written and read again, and how the stream was cut
 //! does not matter.
 
-use mqtt_codec::{Connect, DecodeError, Decoder, Packet, ProtocolVersion};
+use mqtt_codec::{Connect, DecodeError, Decoder, PacketRef, ProtocolVersion};
 
 /// The first byte says which end of which version reads (bits 0 to 2), the second how the rest of
 /// the input is cut.
@@ -47,7 +47,7 @@ fn decoder(reader: u8) -> (Decoder, Option<ProtocolVersion>) {
 fn accepted(version: ProtocolVersion) -> Decoder {
     let mut decoder = Decoder::server(100_000);
     let mut bytes = Vec::new();
-    Packet::Connect(Box::new(Connect::new(version, "c")))
+    PacketRef::Connect(Box::new(Connect::new(version, "c")))
         .encode(version, u32::MAX, &mut bytes)
         .expect("fits");
     decoder.decode(&mut &bytes[..]).expect("valid");
@@ -59,7 +59,7 @@ fn check_pieces(
     decoder: &mut Decoder,
     bytes: &[u8],
     piece: usize,
-    expected: &[Packet<'_>],
+    expected: &[PacketRef<'_>],
     end: Option<DecodeError>,
 ) {
     let piece = piece.max(1);
@@ -85,7 +85,7 @@ fn check_pieces(
     assert_eq!(expected.next(), None);
 }
 
-fn check_round_trip(packet: &Packet<'_>, reader: u8, version: Option<ProtocolVersion>) {
+fn check_round_trip(packet: &PacketRef<'_>, reader: u8, version: Option<ProtocolVersion>) {
     let Some(version) = version else { return };
     let mut bytes = Vec::new();
     packet
@@ -94,7 +94,7 @@ fn check_round_trip(packet: &Packet<'_>, reader: u8, version: Option<ProtocolVer
     assert_eq!(packet.encoded_length(version), Ok(bytes.len()));
     let mut decoder = match (packet, reader >> 2 & 3) {
         (_, 0) => Decoder::client(version, u32::MAX),
-        (Packet::Connect(_), _) => Decoder::server(u32::MAX),
+        (PacketRef::Connect(_), _) => Decoder::server(u32::MAX),
         _ => accepted(version),
     };
     let mut input = &bytes[..];

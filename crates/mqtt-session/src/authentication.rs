@@ -13,7 +13,7 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Auth, ConnackProperties, Connect, Packet, ReasonCode, Role};
+use mqtt_codec::{Auth, ConnackProperties, Connect, PacketRef, ReasonCode, Role};
 
 use crate::connection::{Connection, State};
 use crate::{Event, PublishError};
@@ -24,11 +24,11 @@ pub(crate) struct Authentication {
     /// The method in CONNECT.
     method: Option<String>,
     /// Whether the other end has the turn, or this one, or nobody.
-    turn: Turn,
+    next_sender: NextSender,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum NextSender {
     /// Nothing is under way.
     #[default]
     Nobody,
@@ -39,13 +39,13 @@ enum Turn {
 impl Authentication {
     pub(crate) const NONE: Self = Self {
         method: None,
-        turn: Turn::Nobody,
+        next_sender: NextSender::Nobody,
     };
 
     pub(crate) fn of_connect(connect: &Connect) -> Self {
         Self {
             method: connect.properties.authentication_method.clone(),
-            turn: Turn::Nobody,
+            next_sender: NextSender::Nobody,
         }
     }
 
@@ -67,18 +67,18 @@ impl Connection {
     /// CONNECT says whether there will be any.
     pub(crate) fn begin_authentication(&mut self, connect: &Connect) {
         if connect.properties.authentication_method.is_some() {
-            self.seldom.begin().authentication = Authentication::of_connect(connect);
+            self.rare.begin().authentication = Authentication::of_connect(connect);
         }
     }
 
     /// It has ended well.
     pub(crate) fn finish_authentication(&mut self) {
-        self.turn_is(Turn::Nobody);
+        self.set_next_sender(NextSender::Nobody);
     }
 
-    fn turn_is(&mut self, turn: Turn) {
-        if let Some(parts) = self.seldom.get_mut() {
-            parts.authentication.turn = turn;
+    fn set_next_sender(&mut self, next_sender: NextSender) {
+        if let Some(parts) = self.rare.get_mut() {
+            parts.authentication.next_sender = next_sender;
         }
     }
 
@@ -94,30 +94,37 @@ impl Connection {
         let after = match (
             self.role,
             self.state,
-            self.seldom.authentication().turn,
+            self.rare.authentication().next_sender,
             code,
         ) {
             (Role::Server, State::Answering, _, ReasonCode::ContinueAuthentication)
-            | (Role::Server, State::Connected, Turn::Ours, ReasonCode::ContinueAuthentication)
+            | (
+                Role::Server,
+                State::Connected,
+                NextSender::Ours,
+                ReasonCode::ContinueAuthentication,
+            )
             | (
                 Role::Client,
                 State::Handshake | State::Connected,
-                Turn::Ours,
+                NextSender::Ours,
                 ReasonCode::ContinueAuthentication,
             )
-            | (Role::Client, State::Connected, Turn::Nobody, ReasonCode::ReAuthenticate) => {
-                Turn::Theirs
+            | (Role::Client, State::Connected, NextSender::Nobody, ReasonCode::ReAuthenticate) => {
+                NextSender::Theirs
             }
-            (Role::Server, State::Connected, Turn::Ours, ReasonCode::Success) => Turn::Nobody,
+            (Role::Server, State::Connected, NextSender::Ours, ReasonCode::Success) => {
+                NextSender::Nobody
+            }
             _ => return Err(PublishError::NotConnected),
         };
-        let method = &self.seldom.authentication().method;
+        let method = &self.rare.authentication().method;
         if method.is_none() {
             return Err(PublishError::NotConnected); // [MQTT-4.12.0-6, MQTT-4.12.0-7]
         }
         auth.properties.authentication_method.clone_from(method);
-        self.try_send(now, &Packet::Auth(Box::new(auth)))?;
-        self.turn_is(after);
+        self.try_send(now, &PacketRef::Auth(Box::new(auth)))?;
+        self.set_next_sender(after);
         if self.state == State::Answering {
             self.state = State::Authenticating;
         }
@@ -125,36 +132,41 @@ impl Connection {
     }
 
     pub(crate) fn handle_auth(&mut self, now: Instant, auth: Box<Auth>) -> Option<Event<'static>> {
-        let method = &self.seldom.authentication().method;
+        let method = &self.rare.authentication().method;
         if method.is_none() || *method != auth.properties.authentication_method {
             let what = "AUTH without the authentication method of CONNECT";
             return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-12, U5-13
         }
-        let turn = self.seldom.authentication().turn;
+        let turn = self.rare.authentication().next_sender;
         let after = match (self.role, self.state, turn, auth.reason_code) {
             (
                 Role::Server,
                 State::Authenticating | State::Connected,
-                Turn::Theirs,
+                NextSender::Theirs,
                 ReasonCode::ContinueAuthentication,
             )
-            | (Role::Server, State::Connected, Turn::Nobody, ReasonCode::ReAuthenticate)
+            | (Role::Server, State::Connected, NextSender::Nobody, ReasonCode::ReAuthenticate)
             | (
                 Role::Client,
                 State::Handshake,
-                Turn::Nobody | Turn::Theirs,
+                NextSender::Nobody | NextSender::Theirs,
                 ReasonCode::ContinueAuthentication,
             )
-            | (Role::Client, State::Connected, Turn::Theirs, ReasonCode::ContinueAuthentication) => {
-                Turn::Ours
+            | (
+                Role::Client,
+                State::Connected,
+                NextSender::Theirs,
+                ReasonCode::ContinueAuthentication,
+            ) => NextSender::Ours,
+            (Role::Client, State::Connected, NextSender::Theirs, ReasonCode::Success) => {
+                NextSender::Nobody
             }
-            (Role::Client, State::Connected, Turn::Theirs, ReasonCode::Success) => Turn::Nobody,
             _ => {
                 let what = "AUTH that may not come now";
                 return self.protocol_error(now, ReasonCode::ProtocolError, what);
             }
         };
-        self.turn_is(after);
+        self.set_next_sender(after);
         if self.state == State::Authenticating {
             self.state = State::Answering;
         }

@@ -4,15 +4,15 @@ use std::mem::ManuallyDrop;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, ConnackProperties, Delivery, Disconnect, EncodeError, Packet, PacketIdentifier,
-    PacketType, ProtocolVersion, Publish, QoS, ReasonCode, Role, Suback, Subscribe,
+    Ack, ConnackProperties, Delivery, Disconnect, EncodeError, PacketIdentifier, PacketRef,
+    PacketType, ProtocolVersion, PublishRef, QoS, ReasonCode, Role, Suback, Subscribe,
     SubscribeProperties, Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
 };
 
 use crate::connection::{Connection, State};
-use crate::requests::Request;
-use crate::topic_alias::Written;
-use crate::{Change, Outgoing, PublishError, defect};
+use crate::pending_requests::PendingRequest;
+use crate::topic_alias::TopicForm;
+use crate::{Change, OutboundMessage, PublishError, defect};
 
 impl Connection {
     /// Sends a message of QoS 0, which nobody keeps.
@@ -22,9 +22,9 @@ impl Connection {
     pub fn publish_at_most_once(
         &mut self,
         now: Instant,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
     ) -> Result<(), PublishError> {
-        let publish = Publish {
+        let publish = PublishRef {
             delivery: Delivery::AtMostOnce,
             ..*publish
         };
@@ -34,11 +34,11 @@ impl Connection {
     }
 
     /// Returns `true` if the peer takes a packet as large as this one, which is sent without topic alias.
-    pub fn has_size_for(&self, publish: &Publish<'_>) -> bool {
+    pub fn has_size_for(&self, publish: &PublishRef<'_>) -> bool {
         let maximum = self.peer.maximum_packet_size;
         // Most peers name no maximum, and nothing is measured for them.
         maximum == u32::MAX
-            || Packet::Publish(*publish)
+            || PacketRef::Publish(*publish)
                 .encoded_length(self.version)
                 .is_ok_and(|length| length <= maximum as usize)
     }
@@ -50,10 +50,10 @@ impl Connection {
     pub fn publish(
         &mut self,
         now: Instant,
-        outgoing: Outgoing,
+        outbound: OutboundMessage,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
-        if outgoing.qos == QoS::AtMostOnce {
-            self.publish_at_most_once(now, &outgoing.publish(Delivery::AtMostOnce, now))?;
+        if outbound.qos == QoS::AtMostOnce {
+            self.publish_at_most_once(now, &outbound.publish(Delivery::AtMostOnce, now))?;
             return Ok(None);
         }
         if self.state != State::Connected {
@@ -67,14 +67,14 @@ impl Connection {
         }
         let packet_identifier = self.next_identifier().ok_or(PublishError::QuotaUsedUp)?;
         let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
-        let publish = outgoing.publish(outgoing.delivery(packet_identifier, dup), now);
+        let publish = outbound.publish(outbound.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
         if let Err(error) = self.send_publish(now, publish) {
             self.session.sender.note_oversized();
             return Err(error.into());
         }
         self.session.note(Change::Sent(packet_identifier));
-        self.session.sender.sent(packet_identifier, outgoing);
+        self.session.sender.sent(packet_identifier, outbound);
         Ok(Some(packet_identifier))
     }
 
@@ -98,9 +98,9 @@ impl Connection {
                 if !refused {
                     self.session.note(Change::Held(ack.packet_identifier));
                 }
-                self.send(now, &Packet::Pubrec(ack));
+                self.send(now, &PacketRef::Pubrec(ack));
             }
-            Some(false) => self.send(now, &Packet::Puback(ack)),
+            Some(false) => self.send(now, &PacketRef::Puback(ack)),
             None => {}
         }
     }
@@ -124,7 +124,7 @@ impl Connection {
             return Err(PublishError::NoLocalShared);
         }
         self.request(now, count, PacketType::Suback, |packet_identifier| {
-            Packet::Subscribe(Subscribe {
+            PacketRef::Subscribe(Subscribe {
                 packet_identifier,
                 subscriptions,
                 properties,
@@ -145,7 +145,7 @@ impl Connection {
     ) -> Result<PacketIdentifier, PublishError> {
         let count = topic_filters.len();
         self.request(now, count, PacketType::Unsuback, |packet_identifier| {
-            Packet::Unsubscribe(Unsubscribe {
+            PacketRef::Unsubscribe(Unsubscribe {
                 packet_identifier,
                 topic_filters,
                 properties,
@@ -155,12 +155,12 @@ impl Connection {
 
     /// Server: the answer to [`Event::Subscribe`](crate::Event::Subscribe).
     pub fn suback(&mut self, now: Instant, suback: Suback) {
-        self.send(now, &Packet::Suback(suback));
+        self.send(now, &PacketRef::Suback(suback));
     }
 
     /// Server: the answer to [`Event::Unsubscribe`](crate::Event::Unsubscribe).
     pub fn unsuback(&mut self, now: Instant, unsuback: Suback) {
-        self.send(now, &Packet::Unsuback(unsuback));
+        self.send(now, &PacketRef::Unsuback(unsuback));
     }
 
     /// Ends the connection, with DISCONNECT where the version and the moment allow one. No event
@@ -169,10 +169,10 @@ impl Connection {
         if self.state == State::Connected
             && (self.role == Role::Client || self.version == ProtocolVersion::V5_0)
         {
-            self.send(now, &Packet::Disconnect(Box::new(disconnect)));
+            self.send(now, &PacketRef::Disconnect(Box::new(disconnect)));
         }
         self.state = State::Ended;
-        if let Some(parts) = self.seldom.get_mut() {
+        if let Some(parts) = self.rare.get_mut() {
             parts.pending.clear();
         }
     }
@@ -192,9 +192,13 @@ impl Connection {
 
     /// Sends a new message, with a topic alias where the peer takes one.
     #[inline]
-    fn send_publish(&mut self, now: Instant, mut publish: Publish<'_>) -> Result<(), EncodeError> {
+    fn send_publish(
+        &mut self,
+        now: Instant,
+        mut publish: PublishRef<'_>,
+    ) -> Result<(), EncodeError> {
         publish.properties.topic_alias = None;
-        match self.seldom.get() {
+        match self.rare.get() {
             None => self.try_send_publish(now, publish), // most peers take none
             Some(_) => self.send_with_alias(now, publish),
         }
@@ -203,22 +207,22 @@ impl Connection {
     fn send_with_alias(
         &mut self,
         now: Instant,
-        mut publish: Publish<'_>,
+        mut publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
         let topic_name = publish.topic_name;
-        let aliases = self.seldom.get().map(|parts| &parts.sent_aliases);
-        let written = aliases.map_or(Written::Plain, |aliases| aliases.find(topic_name));
+        let aliases = self.rare.get().map(|parts| &parts.sent_aliases);
+        let written = aliases.map_or(TopicForm::Plain, |aliases| aliases.find(topic_name));
         let sent = match written {
-            Written::Plain => None,
-            Written::As(alias) => Some(("", alias)),
-            Written::WithNew(alias) => Some((topic_name, alias)),
+            TopicForm::Plain => None,
+            TopicForm::As(alias) => Some(("", alias)),
+            TopicForm::WithNew(alias) => Some((topic_name, alias)),
         };
         if let Some((name, alias)) = sent {
             publish.topic_name = name;
             publish.properties.topic_alias = Some(alias);
-            if self.try_send(now, &Packet::Publish(publish)).is_ok() {
-                if written == Written::WithNew(alias) {
-                    self.seldom.begin().sent_aliases.set(topic_name, alias);
+            if self.try_send(now, &PacketRef::Publish(publish)).is_ok() {
+                if written == TopicForm::WithNew(alias) {
+                    self.rare.begin().sent_aliases.set(topic_name, alias);
                 }
                 return Ok(());
             }
@@ -230,9 +234,13 @@ impl Connection {
     }
 
     #[inline]
-    fn try_send_publish(&mut self, now: Instant, publish: Publish<'_>) -> Result<(), EncodeError> {
+    fn try_send_publish(
+        &mut self,
+        now: Instant,
+        publish: PublishRef<'_>,
+    ) -> Result<(), EncodeError> {
         // A PUBLISH owns nothing, so its drop would do nothing but look for its type.
-        let packet = ManuallyDrop::new(Packet::Publish(publish));
+        let packet = ManuallyDrop::new(PacketRef::Publish(publish));
         self.try_send(now, &packet)
     }
 
@@ -241,7 +249,7 @@ impl Connection {
         now: Instant,
         count: usize,
         response: PacketType,
-        packet: impl FnOnce(PacketIdentifier) -> Packet<'static>,
+        packet: impl FnOnce(PacketIdentifier) -> PacketRef<'static>,
     ) -> Result<PacketIdentifier, PublishError> {
         if self.state != State::Connected {
             return Err(PublishError::NotConnected);
@@ -250,7 +258,7 @@ impl Connection {
         self.try_send(now, &packet(packet_identifier))?;
         self.session.sender.take_identifier(packet_identifier);
         let unwritten = self.output.pending().len();
-        self.seldom.begin().requests.push_back(Request {
+        self.rare.begin().requests.push_back(PendingRequest {
             packet_identifier,
             count,
             response,
@@ -263,9 +271,9 @@ impl Connection {
     /// Returns `true` if `next_identifier` finds one.
     pub(crate) fn has_identifier(&self) -> bool {
         let highest = self.session.sender.highest_identifier();
-        let is_below = |request: &&Request| request.packet_identifier <= highest;
+        let is_below = |request: &&PendingRequest| request.packet_identifier <= highest;
         let requests = self
-            .seldom
+            .rare
             .get()
             .map_or(0, |parts| parts.requests.iter().filter(is_below).count());
         self.session.sender.has_identifier(requests)
@@ -287,8 +295,8 @@ impl Connection {
     }
 
     fn is_requested(&self, packet_identifier: PacketIdentifier) -> bool {
-        let is_it = |request: &Request| request.packet_identifier == packet_identifier;
-        let parts = self.seldom.get();
+        let is_it = |request: &PendingRequest| request.packet_identifier == packet_identifier;
+        let parts = self.rare.get();
         parts.is_some_and(|parts| parts.requests.iter().any(is_it))
     }
 
@@ -298,7 +306,7 @@ impl Connection {
         for packet_identifier in self.session.sender.reclaim_identifiers() {
             // Not 0x92 (packet identifier not found): a server could discard the message that it holds then.
             let ack = Ack::new(packet_identifier, ReasonCode::Success);
-            self.send(now, &Packet::Pubrel(ack));
+            self.send(now, &PacketRef::Pubrel(ack));
         }
     }
 
@@ -306,7 +314,7 @@ impl Connection {
         self.config.maximum_in_flight.min(self.peer.receive_maximum)
     }
 
-    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), PublishError> {
+    fn check_publish(&self, publish: &PublishRef<'_>) -> Result<(), PublishError> {
         if self.state != State::Connected {
             return Err(PublishError::NotConnected);
         }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Packet, PacketType,
+    Ack, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, PacketRef, PacketType,
     ProtocolVersion, QoS, ReasonCode, Role,
 };
 
-use crate::delivery::Repeat;
-use crate::keep_alive::{Action, KeepAlive};
+use crate::delivery::Resend;
+use crate::keep_alive::{KeepAlive, KeepAliveAction};
 use crate::limits::PeerLimits;
 use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
-use crate::seldom::Seldom;
-use crate::{Change, CloseReason, Config, Defect, Event, Session, Step, Traffic};
+use crate::rare_state::RareState;
+use crate::{Change, CloseReason, Config, Defect, Event, InputStep, Session, Traffic};
 
 /// An end of a connection, client or server, from CONNECT to the close.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Connection {
     pub(crate) session: Session,
     pub(crate) peer: PeerLimits,
     pub(crate) keep_alive: KeepAlive,
-    pub(crate) seldom: Seldom,
+    pub(crate) rare: RareState,
     /// Client: what its CONNECT asked for, and whether it has a session to go on with.
     pub(crate) clean_start: bool,
     pub(crate) has_state: bool,
@@ -95,7 +95,7 @@ impl Connection {
         };
         connection.begin_authentication(connect);
         connection.begin_recording();
-        let packet = Packet::Connect(Box::new(connect.clone()));
+        let packet = PacketRef::Connect(Box::new(connect.clone()));
         connection.output.push(&packet, version, u32::MAX)?;
         connection.log(Direction::Sending, &packet);
         Ok(connection)
@@ -123,7 +123,7 @@ impl Connection {
             session: Session::default(),
             peer: PeerLimits::default(),
             keep_alive: KeepAlive::new(role, 0, now),
-            seldom: Seldom::default(),
+            rare: RareState::default(),
             problem_information: true,
             clean_start: false,
             has_state: false,
@@ -144,9 +144,9 @@ impl Connection {
     pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
             match self.handle_packet_input(now, input) {
-                Step::Idle => return None,
-                Step::Handled => {}
-                Step::Event(event) => return Some(event),
+                InputStep::Idle => return None,
+                InputStep::Handled => {}
+                InputStep::Event(event) => return Some(event),
             }
         }
     }
@@ -154,23 +154,23 @@ impl Connection {
     /// Takes at most one packet from the front of `input`, for a caller that decides after each packet whether it
     /// takes another one now.
     #[inline]
-    pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Step<'a> {
-        if let Some(event) = self.seldom.next_pending() {
-            return Step::Event(event);
+    pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> InputStep<'a> {
+        if let Some(event) = self.rare.next_pending() {
+            return InputStep::Event(event);
         }
         match self.state {
             State::Ended => {
                 *input = &[];
-                return Step::Idle;
+                return InputStep::Idle;
             }
-            State::Answering => return Step::Idle,
+            State::Answering => return InputStep::Idle,
             State::Handshake | State::Authenticating | State::Connected => {}
         }
         let packet = match self.decoder.decode(input) {
             Ok(Some(packet)) => packet,
             Ok(None) => {
                 self.note_progress(now, input.len());
-                return Step::Idle;
+                return InputStep::Idle;
             }
             Err(error) => return self.end(now, CloseReason::Decode(error)).into(),
         };
@@ -191,7 +191,7 @@ impl Connection {
             _ => None,
         };
         if let Some(event) = event {
-            self.seldom.push_pending(event);
+            self.rare.push_pending(event);
         }
     }
 
@@ -200,13 +200,13 @@ impl Connection {
             return self.end(now, CloseReason::ResponseTimeout(response));
         }
         match self.keep_alive.handle_timeout(now) {
-            Action::Nothing => None,
-            Action::Ping => {
-                self.send(now, &Packet::Pingreq);
+            KeepAliveAction::Nothing => None,
+            KeepAliveAction::Ping => {
+                self.send(now, &PacketRef::Pingreq);
                 self.ping_unwritten = self.output.pending().len();
                 None
             }
-            Action::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
+            KeepAliveAction::TimedOut => self.end(now, CloseReason::KeepAliveTimeout),
         }
     }
 
@@ -226,7 +226,7 @@ impl Connection {
     pub fn handle_close(&mut self) {
         if self.state != State::Ended {
             self.state = State::Ended;
-            self.seldom
+            self.rare
                 .push_pending(Event::Closed(CloseReason::ConnectionLost));
         }
     }
@@ -257,7 +257,7 @@ impl Connection {
         let waits = !self.output.pending().is_empty();
         self.keep_alive.bytes_left(now, count, waits);
         if self.state == State::Connected {
-            self.repeat(now); // what had no room in the output before
+            self.resend(now); // what had no room in the output before
         }
         if self.ping_unwritten > 0 && count > 0 {
             // A PINGREQ behind a large packet: its answer is awaited from when it has left.
@@ -279,8 +279,8 @@ impl Connection {
 
     /// The application has taken over a message of QoS 2 that an earlier connection of this session brought; see
     /// [`Session::take_over`].
-    pub fn take_over(&mut self, delivery: Delivery) {
-        self.session.take_over(delivery);
+    pub fn accept_message(&mut self, delivery: Delivery) {
+        self.session.accept_message(delivery);
     }
 
     /// Takes what outlives the connection. What the application did not take over is not in it: the
@@ -290,7 +290,7 @@ impl Connection {
         session.receiver.end_connection();
         #[cfg(feature = "planted-defects")]
         if Defect::AliasesKept.is_planted() {
-            session.aliases = Some(std::mem::take(&mut self.seldom.begin().sent_aliases));
+            session.aliases = Some(std::mem::take(&mut self.rare.begin().sent_aliases));
         }
         if Defect::HeldForgotten.is_planted() {
             session.receiver = Default::default();
@@ -328,9 +328,9 @@ impl Connection {
 
     /// The bytes of the payloads of those that may have to be sent again.
     pub fn unfinished_sent_bytes(&self) -> usize {
-        let messages = self.session.sent().filter_map(|(_, outgoing)| outgoing);
+        let messages = self.session.sent().filter_map(|(_, outbound)| outbound);
         messages
-            .map(|outgoing| outgoing.message.payload.len())
+            .map(|outbound| outbound.message.payload.len())
             .sum()
     }
 
@@ -379,36 +379,36 @@ impl Connection {
         self.session.sender.resume();
         #[cfg(feature = "planted-defects")]
         if let Some(aliases) = self.session.aliases.take() {
-            self.seldom.begin().sent_aliases = aliases;
+            self.rare.begin().sent_aliases = aliases;
         }
         if !Defect::NewBeforeRepeated.is_planted() {
-            self.repeat(now);
+            self.resend(now);
         }
     }
 
     /// Resends what the window and the output have room for. A slow peer gets the next message when most of the
     /// one before it has left: with the whole window in the output, its acknowledgements would answer for messages of
     /// a connection that is long over.
-    pub(crate) fn repeat(&mut self, now: Instant) {
+    pub(crate) fn resend(&mut self, now: Instant) {
         while self.output.pending().len() < self.config.maximum_unwritten {
-            let Some(repeat) = self.session.sender.next_repeat(self.window()) else {
+            let Some(repeat) = self.session.sender.next_resend(self.window()) else {
                 return;
             };
-            let (packet_identifier, outgoing) = match repeat {
-                Repeat::Pubrel(packet_identifier) => {
+            let (packet_identifier, outbound) = match repeat {
+                Resend::Pubrel(packet_identifier) => {
                     let ack = Ack::new(packet_identifier, ReasonCode::Success);
-                    self.send(now, &Packet::Pubrel(ack));
+                    self.send(now, &PacketRef::Pubrel(ack));
                     continue;
                 }
-                Repeat::Publish(packet_identifier, outgoing) => (packet_identifier, outgoing),
+                Resend::Publish(packet_identifier, outbound) => (packet_identifier, outbound),
             };
-            if Defect::ExpiryUnderWay.is_planted() && outgoing.has_expired(now) {
+            if Defect::ExpiryUnderWay.is_planted() && outbound.has_expired(now) {
                 self.session.note(Change::Finished(packet_identifier));
                 self.session.sender.drop_exchange(packet_identifier);
                 continue;
             }
-            let delivery = outgoing.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
-            let packet = Packet::Publish(outgoing.publish(delivery, now));
+            let delivery = outbound.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
+            let packet = PacketRef::Publish(outbound.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {
                 // Larger than the peer accepts now: as if it were delivered [MQTT-3.1.2-25].
                 if delivery.qos() == QoS::ExactlyOnce {
@@ -416,12 +416,12 @@ impl Connection {
                     self.session.note(Change::Released(packet_identifier));
                     self.session.sender.release(packet_identifier);
                     let ack = Ack::new(packet_identifier, ReasonCode::Success);
-                    self.send(now, &Packet::Pubrel(ack));
+                    self.send(now, &PacketRef::Pubrel(ack));
                 } else {
                     self.session.note(Change::Finished(packet_identifier));
                     self.session.sender.drop_exchange(packet_identifier);
                 }
-                self.seldom.push_pending(Event::Delivered {
+                self.rare.push_pending(Event::Delivered {
                     packet_identifier,
                     reason_code: ReasonCode::PacketTooLarge,
                     reason_string: None,
@@ -432,14 +432,14 @@ impl Connection {
 
     /// Sends a packet of ours that needs no answer of the caller's. One that is too large even
     /// without its explanations cannot be sent, and is not.
-    pub(crate) fn send(&mut self, now: Instant, packet: &Packet<'_>) {
+    pub(crate) fn send(&mut self, now: Instant, packet: &PacketRef<'_>) {
         let _ = self.try_send(now, packet);
     }
 
     pub(crate) fn try_send(
         &mut self,
         now: Instant,
-        packet: &Packet<'_>,
+        packet: &PacketRef<'_>,
     ) -> Result<(), EncodeError> {
         if self.state == State::Ended {
             return Ok(()); // rule 2: its bytes go nowhere
@@ -487,7 +487,7 @@ impl Connection {
             (State::Connected, _) if self.version == ProtocolVersion::V5_0 => {
                 self.send(
                     now,
-                    &Packet::Disconnect(Box::new(Disconnect::new(reason_code))),
+                    &PacketRef::Disconnect(Box::new(Disconnect::new(reason_code))),
                 );
             }
             (State::Handshake | State::Authenticating, Role::Server) => {
@@ -531,7 +531,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(crate) fn log(&mut self, direction: Direction, packet: &Packet<'_>) {
+    pub(crate) fn log(&mut self, direction: Direction, packet: &PacketRef<'_>) {
         match direction {
             Direction::Received => self.traffic.received.add(packet),
             Direction::Sending => self.traffic.sent.add(packet),
@@ -541,7 +541,7 @@ impl Connection {
         }
     }
 
-    fn show(&self, direction: Direction, packet: &Packet<'_>) {
+    fn show(&self, direction: Direction, packet: &PacketRef<'_>) {
         let observed = Observed {
             role: self.role,
             direction,

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use mqtt_codec::{
-    Auth, Connack, Connect, PacketIdentifier, Publish, ReasonCode, Suback, Subscribe, TopicName,
+    Auth, Connack, Connect, PacketIdentifier, PublishRef, ReasonCode, Suback, Subscribe, TopicName,
     Unsubscribe,
 };
 
-use crate::{CloseReason, Outgoing};
+use crate::{CloseReason, OutboundMessage};
 
 /// Something that the application has to know, or to answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,7 @@ pub enum Event<'a> {
         connack: Box<Connack>,
         /// Messages that the session before it did not finish, where the server does not go on with
         /// that session: the application's, to be published again as new ones [MQTT-3.2.2-5].
-        unfinished: Vec<Outgoing>,
+        unfinished: Vec<OutboundMessage>,
     },
     /// Client: the server deviates from the standard in a way that changes nothing. Each kind is reported once in a
     /// connection.
@@ -39,7 +39,7 @@ pub enum Event<'a> {
         reason_string: Option<String>,
     },
     /// A message came. With QoS 1 and 2 it is the peer's until `acknowledge` is called.
-    Message(Received<'a>),
+    Message(InboundMessage<'a>),
     /// Server: answer with `suback`.
     Subscribe(Subscribe),
     /// Client: the answer to `subscribe`; as many codes as there were topic filters, unless the server deviates.
@@ -84,7 +84,7 @@ impl fmt::Display for Deviation {
 
 /// The progress of one [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step<'a> {
+pub enum InputStep<'a> {
     /// There is no whole packet, or the connection takes none now.
     Idle,
     /// A packet was handled that causes no event.
@@ -93,7 +93,7 @@ pub enum Step<'a> {
     Event(Event<'a>),
 }
 
-impl<'a> From<Option<Event<'a>>> for Step<'a> {
+impl<'a> From<Option<Event<'a>>> for InputStep<'a> {
     fn from(event: Option<Event<'a>>) -> Self {
         event.map_or(Self::Handled, Self::Event)
     }
@@ -101,14 +101,14 @@ impl<'a> From<Option<Event<'a>>> for Step<'a> {
 
 /// A message that came, borrowed from the bytes it came in.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Received<'a> {
-    publish: Publish<'a>,
+pub struct InboundMessage<'a> {
+    publish: PublishRef<'a>,
     /// What its topic alias stands for, if that is all it has.
     topic_name: Option<TopicName>,
 }
 
-impl<'a> Received<'a> {
-    pub(crate) fn new(publish: Publish<'a>, topic_name: Option<TopicName>) -> Self {
+impl<'a> InboundMessage<'a> {
+    pub(crate) fn new(publish: PublishRef<'a>, topic_name: Option<TopicName>) -> Self {
         Self {
             publish,
             topic_name,
@@ -116,7 +116,7 @@ impl<'a> Received<'a> {
     }
 
     /// The message, always with its topic name. Its topic alias is the one that it came with.
-    pub fn publish(&self) -> Publish<'_> {
+    pub fn publish(&self) -> PublishRef<'_> {
         let mut publish = self.publish;
         if let Some(topic_name) = &self.topic_name {
             publish.topic_name = topic_name;

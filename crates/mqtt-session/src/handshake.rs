@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use mqtt_codec::{
-    Connack, ConnackProperties, Connect, Packet, PacketIdentifier, ProtocolVersion, ReasonCode,
+    Connack, ConnackProperties, Connect, PacketIdentifier, PacketRef, ProtocolVersion, ReasonCode,
 };
 
 use crate::connection::{Connection, State};
@@ -27,7 +27,7 @@ impl Connection {
     ) {
         let session_present = session.is_some();
         let mut properties = properties;
-        self.seldom.authentication().answer(&mut properties);
+        self.rare.authentication().answer(&mut properties);
         self.finish_authentication();
         self.session = session.unwrap_or_default();
         self.begin_recording();
@@ -40,7 +40,7 @@ impl Connection {
         if let Some(seconds) = properties.server_keep_alive {
             self.set_keep_alive(now, seconds);
         }
-        let connack = Packet::Connack(Box::new(Connack {
+        let connack = PacketRef::Connack(Box::new(Connack {
             session_present,
             reason_code: ReasonCode::Success,
             properties,
@@ -50,7 +50,7 @@ impl Connection {
             let what = "a maximum packet size that is too small for CONNACK";
             let closed = CloseReason::Protocol(ReasonCode::PacketTooLarge, what);
             self.state = State::Ended;
-            self.seldom.push_pending(Event::Closed(closed));
+            self.rare.push_pending(Event::Closed(closed));
             return;
         }
         self.state = State::Connected;
@@ -63,7 +63,7 @@ impl Connection {
             let session_present = false; // [MQTT-3.2.2-6]
             self.send(
                 now,
-                &Packet::Connack(Box::new(Connack {
+                &PacketRef::Connack(Box::new(Connack {
                     session_present,
                     reason_code,
                     properties,
@@ -97,7 +97,7 @@ impl Connection {
             return self.end(now, CloseReason::Refused(connack));
         }
         if !self
-            .seldom
+            .rare
             .authentication()
             .is_method(&connack.properties.authentication_method)
         {
@@ -144,7 +144,7 @@ impl Connection {
     fn begin_sent_aliases(&mut self) {
         if self.config.topic_aliases > 0 {
             // [MQTT-3.1.2-26, MQTT-3.2.2-17]
-            self.seldom.begin().sent_aliases = SentAliases::new(
+            self.rare.begin().sent_aliases = SentAliases::new(
                 self.config.first_topic_alias,
                 self.config.topic_aliases,
                 self.peer.topic_alias_maximum,

@@ -2,20 +2,20 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Ack, Disconnect, Packet, ProtocolVersion, Publish, ReasonCode, Suback};
+use mqtt_codec::{Ack, Disconnect, PacketRef, ProtocolVersion, PublishRef, ReasonCode, Suback};
 
 use crate::connection::{Connection, State};
-use crate::delivery::{Answer, Incoming};
+use crate::delivery::{AckOutcome, PublishDisposition};
 use crate::packet_log::Direction;
 use crate::topic_alias::AliasError;
-use crate::{Change, CloseReason, Defect, Deviation, Event, Received, defect};
+use crate::{Change, CloseReason, Defect, Deviation, Event, InboundMessage, defect};
 
 impl Connection {
     #[inline]
     pub(crate) fn handle_packet<'a>(
         &mut self,
         now: Instant,
-        packet: Packet<'a>,
+        packet: PacketRef<'a>,
     ) -> Option<Event<'a>> {
         self.log(Direction::Received, &packet);
         if !self.problem_information && packet.without_problem_information().is_some() {
@@ -29,11 +29,13 @@ impl Connection {
     }
 
     /// A packet on a connection that is not accepted yet.
-    fn handle_early<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Event<'a>> {
+    fn handle_early<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
         match (self.state, packet) {
-            (State::Handshake, Packet::Connect(connect)) => Some(self.handle_connect(now, connect)),
-            (State::Handshake, Packet::Connack(connack)) => self.handle_connack(now, connack),
-            (_, Packet::Auth(auth)) => self.handle_auth(now, auth),
+            (State::Handshake, PacketRef::Connect(connect)) => {
+                Some(self.handle_connect(now, connect))
+            }
+            (State::Handshake, PacketRef::Connack(connack)) => self.handle_connack(now, connack),
+            (_, PacketRef::Auth(auth)) => self.handle_auth(now, auth),
             (State::Handshake, _) => {
                 // MQTT 5.0, 3.2: nothing but AUTH comes before CONNACK [MQTT-3.2.0-1].
                 self.protocol_error(
@@ -42,7 +44,7 @@ impl Connection {
                     "the first packet is not CONNACK",
                 )
             }
-            (_, Packet::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
+            (_, PacketRef::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
             _ => {
                 let what = "a packet other than AUTH before CONNACK"; // [MQTT-3.1.2-30]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
@@ -52,36 +54,36 @@ impl Connection {
 
     /// A packet on a connection that is accepted.
     #[inline]
-    fn handle_connected<'a>(&mut self, now: Instant, packet: Packet<'a>) -> Option<Event<'a>> {
+    fn handle_connected<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
         let sender = &mut self.session.sender;
         match packet {
-            Packet::Publish(publish) => self.handle_publish(now, publish),
-            Packet::Puback(ack) => {
+            PacketRef::Publish(publish) => self.handle_publish(now, publish),
+            PacketRef::Puback(ack) => {
                 let answer = sender.handle_puback(ack.packet_identifier);
                 self.answered(now, ack, answer)
             }
-            Packet::Pubrec(ack) => {
+            PacketRef::Pubrec(ack) => {
                 let refused = ack.reason_code.is_error();
                 let answer = sender.handle_pubrec(ack.packet_identifier, refused);
                 self.pubrec_answered(now, ack, answer)
             }
-            Packet::Pubrel(ack) => self.handle_pubrel(now, &ack),
-            Packet::Pubcomp(ack) => {
+            PacketRef::Pubrel(ack) => self.handle_pubrel(now, &ack),
+            PacketRef::Pubcomp(ack) => {
                 let answer = sender.handle_pubcomp(ack.packet_identifier);
                 self.answered(now, ack, answer)
             }
-            Packet::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
-            Packet::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
-            Packet::Suback(suback) => self.request_answered(suback, Event::Subscribed),
-            Packet::Unsuback(suback) => self.request_answered(suback, Event::Unsubscribed),
-            Packet::Pingreq => {
-                self.send(now, &Packet::Pingresp); // [MQTT-3.12.4-1]
+            PacketRef::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
+            PacketRef::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
+            PacketRef::Suback(suback) => self.request_answered(suback, Event::Subscribed),
+            PacketRef::Unsuback(suback) => self.request_answered(suback, Event::Unsubscribed),
+            PacketRef::Pingreq => {
+                self.send(now, &PacketRef::Pingresp); // [MQTT-3.12.4-1]
                 None
             }
-            Packet::Pingresp => None,
-            Packet::Auth(auth) => self.handle_auth(now, auth),
-            Packet::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
-            Packet::Connect(_) | Packet::Connack(_) => {
+            PacketRef::Pingresp => None,
+            PacketRef::Auth(auth) => self.handle_auth(now, auth),
+            PacketRef::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
+            PacketRef::Connect(_) | PacketRef::Connack(_) => {
                 let what = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
@@ -102,17 +104,17 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_publish<'a>(&mut self, now: Instant, publish: Publish<'a>) -> Option<Event<'a>> {
+    fn handle_publish<'a>(&mut self, now: Instant, publish: PublishRef<'a>) -> Option<Event<'a>> {
         let resolved = match publish.properties.topic_alias {
             Some(alias) => {
                 let maximum = self.config.topic_alias_maximum;
-                let aliases = &mut self.seldom.begin().received_aliases;
+                let aliases = &mut self.rare.begin().received_aliases;
                 aliases.resolve(alias, maximum, publish.topic_name)
             }
             None => Ok(None),
         };
         let received = match resolved {
-            Ok(topic_name) => Received::new(publish, topic_name),
+            Ok(topic_name) => InboundMessage::new(publish, topic_name),
             Err(AliasError::AboveMaximum) => {
                 let what = "a topic alias above the maximum"; // U5-07
                 return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
@@ -124,7 +126,7 @@ impl Connection {
         };
         let Some(packet_identifier) = publish.delivery.packet_identifier() else {
             if self.decoder.has_accepted_dup() {
-                self.seldom.report(Deviation::DupWithQoS0);
+                self.rare.report(Deviation::DupWithQoS0);
             }
             return Some(Event::Message(received));
         };
@@ -135,26 +137,26 @@ impl Connection {
         defect::note_dup(publish.delivery.dup());
         let receiver = &mut self.session.receiver;
         match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
-            Incoming::New if Defect::AcknowledgedTooEarly.is_planted() => {
+            PublishDisposition::New if Defect::AcknowledgedTooEarly.is_planted() => {
                 self.acknowledge(now, packet_identifier, ReasonCode::Success);
                 Some(Event::Message(received))
             }
-            Incoming::Anew => {
+            PublishDisposition::SenderRestarted => {
                 self.session.note(Change::Unheld(packet_identifier));
                 Some(Event::Message(received))
             }
-            Incoming::New => Some(Event::Message(received)),
-            Incoming::Repeat => {
+            PublishDisposition::New => Some(Event::Message(received)),
+            PublishDisposition::Duplicate => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
-                self.send(now, &Packet::Pubrec(ack));
+                self.send(now, &PacketRef::Pubrec(ack));
                 None
             }
-            Incoming::Waiting => None,
-            Incoming::InUse => {
+            PublishDisposition::AwaitingApplication => None,
+            PublishDisposition::IdentifierInUse => {
                 let what = "a packet identifier that is in use for another QoS";
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
-            Incoming::TooMany => {
+            PublishDisposition::TooManyInFlight => {
                 let what = "more messages in flight than the receive maximum";
                 self.protocol_error(now, ReasonCode::ReceiveMaximumExceeded, what)
             }
@@ -175,17 +177,17 @@ impl Connection {
         };
         self.send(
             now,
-            &Packet::Pubcomp(Ack::new(ack.packet_identifier, reason_code)),
+            &PacketRef::Pubcomp(Ack::new(ack.packet_identifier, reason_code)),
         );
         None
     }
 
     /// PUBACK or PUBCOMP came.
-    fn answered(&mut self, now: Instant, ack: Ack, answer: Answer) -> Option<Event<'static>> {
+    fn answered(&mut self, now: Instant, ack: Ack, answer: AckOutcome) -> Option<Event<'static>> {
         match answer {
-            Answer::Finished => {
+            AckOutcome::Finished => {
                 self.session.note(Change::Finished(ack.packet_identifier));
-                self.repeat(now);
+                self.resend(now);
                 let Ack {
                     packet_identifier,
                     reason_code,
@@ -203,8 +205,8 @@ impl Connection {
                     reason_string,
                 })
             }
-            Answer::Unknown | Answer::Release => None,
-            Answer::Wrong => {
+            AckOutcome::Unknown | AckOutcome::Release => None,
+            AckOutcome::Wrong => {
                 let what = "an acknowledgement of the wrong kind";
                 self.protocol_error(now, ReasonCode::ProtocolError, what)
             }
@@ -215,20 +217,22 @@ impl Connection {
         &mut self,
         now: Instant,
         ack: Ack,
-        answer: Answer,
+        answer: AckOutcome,
     ) -> Option<Event<'static>> {
         let reason_code = match answer {
-            Answer::Release => {
+            AckOutcome::Release => {
                 self.session.note(Change::Released(ack.packet_identifier));
                 ReasonCode::Success
             }
             // So that the peer can finish what this end has forgotten.
-            Answer::Unknown if !ack.reason_code.is_error() => ReasonCode::PacketIdentifierNotFound,
+            AckOutcome::Unknown if !ack.reason_code.is_error() => {
+                ReasonCode::PacketIdentifierNotFound
+            }
             answer => return self.answered(now, ack, answer),
         };
         self.send(
             now,
-            &Packet::Pubrel(Ack::new(ack.packet_identifier, reason_code)),
+            &PacketRef::Pubrel(Ack::new(ack.packet_identifier, reason_code)),
         );
         None
     }
@@ -238,7 +242,7 @@ impl Connection {
         suback: Suback,
         event: fn(Suback) -> Event<'static>,
     ) -> Option<Event<'static>> {
-        let requests = &mut self.seldom.get_mut()?.requests;
+        let requests = &mut self.rare.get_mut()?.requests;
         let index = requests
             .iter()
             .position(|request| request.packet_identifier == suback.packet_identifier)?;
@@ -246,7 +250,7 @@ impl Connection {
         let received = suback.reason_codes.len();
         let none_is_right = self.version != ProtocolVersion::V5_0 && received == 0; // UNSUBACK
         if received != request.count && !none_is_right {
-            self.seldom.report(Deviation::NumberOfReasonCodes {
+            self.rare.report(Deviation::NumberOfReasonCodes {
                 requested: request.count,
                 received,
             });

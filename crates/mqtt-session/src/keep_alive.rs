@@ -72,7 +72,7 @@ impl Backlog {
 
 /// What has to be done about the time that has passed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum KeepAliveAction {
     Nothing,
     Ping,
     TimedOut,
@@ -134,15 +134,15 @@ impl KeepAlive {
         })
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Action {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> KeepAliveAction {
         if self.deadline().is_none_or(|deadline| now < deadline) {
-            return Action::Nothing;
+            return KeepAliveAction::Nothing;
         }
         if self.role == Role::Client && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
-            return Action::Ping;
+            return KeepAliveAction::Ping;
         }
-        Action::TimedOut
+        KeepAliveAction::TimedOut
     }
 }
 
@@ -162,8 +162,11 @@ mod tests {
         timer.received(start + seconds(3));
         assert_eq!(timer.deadline(), Some(start + seconds(18)));
         let almost = start + seconds(18) - Duration::from_nanos(1);
-        assert_eq!(timer.handle_timeout(almost), Action::Nothing);
-        assert_eq!(timer.handle_timeout(start + seconds(18)), Action::TimedOut);
+        assert_eq!(timer.handle_timeout(almost), KeepAliveAction::Nothing);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(18)),
+            KeepAliveAction::TimedOut
+        );
     }
 
     /// [MQTT-3.1.2-20]
@@ -171,13 +174,22 @@ mod tests {
     fn a_client_pings_when_it_was_silent_and_gives_up_without_an_answer() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 10, start);
-        assert_eq!(timer.handle_timeout(start + seconds(10)), Action::Ping);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(10)),
+            KeepAliveAction::Ping
+        );
         timer.sent(start + seconds(10));
         assert_eq!(timer.deadline(), Some(start + seconds(20)));
         timer.received(start + seconds(11));
-        assert_eq!(timer.handle_timeout(start + seconds(20)), Action::Ping);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(20)),
+            KeepAliveAction::Ping
+        );
         timer.sent(start + seconds(20));
-        assert_eq!(timer.handle_timeout(start + seconds(30)), Action::TimedOut);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(30)),
+            KeepAliveAction::TimedOut
+        );
     }
 
     #[test]
@@ -188,11 +200,14 @@ mod tests {
         for second in 0..=20 {
             timer.sent(start + seconds(second));
             match timer.handle_timeout(start + seconds(second)) {
-                Action::Nothing => {}
+                KeepAliveAction::Nothing => {}
                 action => actions.push((second, action)),
             }
         }
-        assert_eq!(actions, [(10, Action::Ping), (20, Action::TimedOut)]);
+        assert_eq!(
+            actions,
+            [(10, KeepAliveAction::Ping), (20, KeepAliveAction::TimedOut)]
+        );
     }
 
     /// 8 KiB per second, of which the system holds 64 KiB.
@@ -205,15 +220,21 @@ mod tests {
         for second in 1..=30 {
             let now = start + seconds(second);
             match timer.handle_timeout(now) {
-                Action::TimedOut => panic!("bytes leave all the time"),
-                Action::Ping | Action::Nothing => {}
+                KeepAliveAction::TimedOut => panic!("bytes leave all the time"),
+                KeepAliveAction::Ping | KeepAliveAction::Nothing => {}
             }
             timer.bytes_left(now, 8 * 1024, second < 30);
             timer.ping_left(now);
         }
         let end = start + seconds(30);
-        assert_eq!(timer.handle_timeout(end + seconds(8 + 4)), Action::Nothing);
-        assert_eq!(timer.handle_timeout(end + seconds(30)), Action::TimedOut);
+        assert_eq!(
+            timer.handle_timeout(end + seconds(8 + 4)),
+            KeepAliveAction::Nothing
+        );
+        assert_eq!(
+            timer.handle_timeout(end + seconds(30)),
+            KeepAliveAction::TimedOut
+        );
     }
 
     #[test]
@@ -221,9 +242,15 @@ mod tests {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 5, start);
         timer.bytes_left(start, 64 * 1024, true);
-        assert_eq!(timer.handle_timeout(start + seconds(5)), Action::Ping);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(5)),
+            KeepAliveAction::Ping
+        );
         timer.bytes_left(start + seconds(5), 0, true);
-        assert_eq!(timer.handle_timeout(start + seconds(10)), Action::TimedOut);
+        assert_eq!(
+            timer.handle_timeout(start + seconds(10)),
+            KeepAliveAction::TimedOut
+        );
     }
 
     #[test]
@@ -233,7 +260,7 @@ mod tests {
         assert_eq!(timer.deadline(), None);
         assert_eq!(
             timer.handle_timeout(start + seconds(1_000_000)),
-            Action::Nothing
+            KeepAliveAction::Nothing
         );
     }
 }

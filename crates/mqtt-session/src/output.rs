@@ -1,6 +1,6 @@
 //! The bytes that wait to be written to the socket, in order.
 
-use mqtt_codec::{EncodeError, Packet, ProtocolVersion};
+use mqtt_codec::{EncodeError, PacketRef, ProtocolVersion};
 
 /// Above this an empty buffer is given back: thousands of idle connections hold nothing.
 const KEPT_CAPACITY: usize = 4096;
@@ -18,7 +18,7 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn push(
         &mut self,
-        packet: &Packet<'_>,
+        packet: &PacketRef<'_>,
         version: ProtocolVersion,
         maximum_packet_size: u32,
     ) -> Result<(), EncodeError> {
@@ -97,7 +97,7 @@ mod tests {
             let mut ends = vec![0];
             for size in sizes {
                 let message = message(size);
-                let packet = Packet::Publish(message.publish(mqtt_codec::Delivery::AtMostOnce));
+                let packet = PacketRef::Publish(message.publish(mqtt_codec::Delivery::AtMostOnce));
                 whole
                     .push(&packet, ProtocolVersion::V5_0, u32::MAX)
                     .unwrap();
@@ -127,7 +127,7 @@ mod tests {
         let mut output = Output::default();
         let push = |output: &mut Output| {
             output
-                .push(&Packet::Pingreq, ProtocolVersion::V3_1_1, u32::MAX)
+                .push(&PacketRef::Pingreq, ProtocolVersion::V3_1_1, u32::MAX)
                 .unwrap();
         };
         (0..1000).for_each(|_| push(&mut output));

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mqtt_codec::{Ack, Packet, ProtocolVersion, Publish, Role};
+use mqtt_codec::{Ack, PacketRef, ProtocolVersion, PublishRef, Role};
 
 use crate::Printable;
 
@@ -32,7 +32,7 @@ pub struct Observed<'a> {
     /// The version of the connection.
     pub version: ProtocolVersion,
     /// The packet itself.
-    pub packet: &'a Packet<'a>,
+    pub packet: &'a PacketRef<'a>,
 }
 
 /// Somebody who is shown each packet of a connection, whole and decoded.
@@ -92,8 +92,8 @@ impl<'a> std::ops::Deref for Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.role, self.packet) {
-            (Role::Server, Packet::Connect(_)) => Ok(()), // the broker says more about it
-            (Role::Client, Packet::Subscribe(subscribe)) => {
+            (Role::Server, PacketRef::Connect(_)) => Ok(()), // the broker says more about it
+            (Role::Client, PacketRef::Subscribe(subscribe)) => {
                 for subscription in &subscribe.subscriptions {
                     let options = subscription.options;
                     self.start(f)?;
@@ -108,7 +108,7 @@ impl fmt::Display for Line<'_> {
                 }
                 Ok(())
             }
-            (Role::Client, Packet::Unsubscribe(unsubscribe)) => {
+            (Role::Client, PacketRef::Unsubscribe(unsubscribe)) => {
                 for topic_filter in &unsubscribe.topic_filters {
                     self.start(f)?;
                     let identifier = unsubscribe.packet_identifier;
@@ -120,7 +120,7 @@ impl fmt::Display for Line<'_> {
                 }
                 Ok(())
             }
-            (Role::Client, Packet::Disconnect(disconnect))
+            (Role::Client, PacketRef::Disconnect(disconnect))
                 if self.direction == Direction::Received =>
             {
                 write!(
@@ -160,19 +160,19 @@ impl Line<'_> {
 
     fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.packet {
-            Packet::Connack(connack) => {
+            PacketRef::Connack(connack) => {
                 let code = connack.code(self.version);
                 match self.role {
                     Role::Client => write!(f, " ({code})"),
                     Role::Server => write!(f, " ({}, {code})", u8::from(connack.session_present)),
                 }
             }
-            Packet::Publish(publish) => Self::publish(f, publish),
-            Packet::Puback(ack) => self.ack(f, ack, true, true),
-            Packet::Pubrec(ack) => self.ack(f, ack, true, false),
-            Packet::Pubrel(ack) => self.ack(f, ack, false, false),
-            Packet::Pubcomp(ack) => self.ack(f, ack, false, true),
-            Packet::Subscribe(subscribe) => {
+            PacketRef::Publish(publish) => Self::publish(f, publish),
+            PacketRef::Puback(ack) => self.ack(f, ack, true, true),
+            PacketRef::Pubrec(ack) => self.ack(f, ack, true, false),
+            PacketRef::Pubrel(ack) => self.ack(f, ack, false, false),
+            PacketRef::Pubcomp(ack) => self.ack(f, ack, false, true),
+            PacketRef::Subscribe(subscribe) => {
                 for subscription in &subscribe.subscriptions {
                     let qos = subscription.options.qos;
                     write!(
@@ -183,13 +183,13 @@ impl Line<'_> {
                 }
                 Ok(())
             }
-            Packet::Unsubscribe(unsubscribe) => {
+            PacketRef::Unsubscribe(unsubscribe) => {
                 for topic_filter in &unsubscribe.topic_filters {
                     write!(f, "\n\t{}", Printable(topic_filter))?;
                 }
                 Ok(())
             }
-            Packet::Disconnect(disconnect)
+            PacketRef::Disconnect(disconnect)
                 if self.role == Role::Server && disconnect.reason_code.value() != 0 =>
             {
                 write!(f, " ({})", disconnect.reason_code.value())
@@ -198,7 +198,7 @@ impl Line<'_> {
         }
     }
 
-    fn publish(f: &mut fmt::Formatter<'_>, publish: &Publish<'_>) -> fmt::Result {
+    fn publish(f: &mut fmt::Formatter<'_>, publish: &PublishRef<'_>) -> fmt::Result {
         let delivery = publish.delivery;
         write!(
             f,
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use mqtt_codec::*;
 
-    fn line(role: Role, direction: Direction, name: &str, packet: &Packet<'_>) -> String {
+    fn line(role: Role, direction: Direction, name: &str, packet: &PacketRef<'_>) -> String {
         let version = ProtocolVersion::V5_0;
         Line(Observed {
             role,
@@ -263,14 +263,14 @@ mod tests {
             packet_identifier: one,
             dup: false,
         };
-        let publish = Packet::Publish(message.publish(delivery));
-        let connect = Packet::Connect(Box::new(Connect::new(ProtocolVersion::V5_0, "")));
-        let connack = Packet::Connack(Box::new(Connack {
+        let publish = PacketRef::Publish(message.publish(delivery));
+        let connect = PacketRef::Connect(Box::new(Connect::new(ProtocolVersion::V5_0, "")));
+        let connack = PacketRef::Connack(Box::new(Connack {
             session_present: true,
             reason_code: ReasonCode::Success,
             properties: ConnackProperties::default(),
         }));
-        let subscribe = Packet::Subscribe(Subscribe {
+        let subscribe = PacketRef::Subscribe(Subscribe {
             packet_identifier: one,
             subscriptions: ["a", "b\n"]
                 .map(|filter| Subscription {
@@ -283,8 +283,8 @@ mod tests {
                 .into(),
             properties: SubscribeProperties::default(),
         });
-        let end = Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::ServerShuttingDown)));
-        let table: &[(Role, Direction, &str, &Packet<'_>, &str)] = &[
+        let end = PacketRef::Disconnect(Box::new(Disconnect::new(ReasonCode::ServerShuttingDown)));
+        let table: &[(Role, Direction, &str, &PacketRef<'_>, &str)] = &[
             (
                 Client,
                 Sending,
@@ -310,28 +310,28 @@ mod tests {
                 Client,
                 Received,
                 "id",
-                &Packet::Pubrec(ack()),
+                &PacketRef::Pubrec(ack()),
                 "Client id received PUBREC (Mid: 1)",
             ),
             (
                 Client,
                 Sending,
                 "id",
-                &Packet::Pubrel(ack()),
+                &PacketRef::Pubrel(ack()),
                 "Client id sending PUBREL (m1)",
             ),
             (
                 Client,
                 Received,
                 "id",
-                &Packet::Pubcomp(ack()),
+                &PacketRef::Pubcomp(ack()),
                 "Client id received PUBCOMP (Mid: 1, RC:0)",
             ),
             (
                 Client,
                 Sending,
                 "id",
-                &Packet::Puback(ack()),
+                &PacketRef::Puback(ack()),
                 "Client id sending PUBACK (m1, rc0)",
             ),
             (
@@ -367,21 +367,21 @@ mod tests {
                 Server,
                 Sending,
                 "id",
-                &Packet::Pubrec(ack()),
+                &PacketRef::Pubrec(ack()),
                 "Sending PUBREC to id (m1, rc0)",
             ),
             (
                 Server,
                 Received,
                 "id",
-                &Packet::Pubrel(ack()),
+                &PacketRef::Pubrel(ack()),
                 "Received PUBREL from id (Mid: 1)",
             ),
             (
                 Server,
                 Sending,
                 "id",
-                &Packet::Pubcomp(ack()),
+                &PacketRef::Pubcomp(ack()),
                 "Sending PUBCOMP to id (m1)",
             ),
             (

@@ -3,7 +3,7 @@
 
 use mqtt_codec::{Delivery, PacketIdentifier, QoS};
 
-use crate::Outgoing;
+use crate::OutboundMessage;
 use crate::delivery::{Receiver, Sender};
 
 /// A step of an exchange that has to survive a crash. What is kept of them is enough for
@@ -38,7 +38,7 @@ impl Session {
     /// A session as it was stored: what was sent and not finished, oldest first (`None` for a message
     /// that was released), and the identifiers that are held.
     pub fn restore(
-        sent: impl IntoIterator<Item = (PacketIdentifier, Option<Outgoing>)>,
+        sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
         held: impl IntoIterator<Item = PacketIdentifier>,
     ) -> Self {
         Self {
@@ -76,12 +76,12 @@ impl Session {
     }
 
     /// Returns the messages in flight to the peer, oldest first; `None` for a message that was released.
-    pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
+    pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.sender.exchanges()
     }
 
     /// The messages of [`Session::sent`] that the last connection has sent, oldest first.
-    pub fn sent_by_last_connection(&self) -> impl Iterator<Item = &Outgoing> {
+    pub fn sent_by_last_connection(&self) -> impl Iterator<Item = &OutboundMessage> {
         self.sender.sent_by_last_connection()
     }
 
@@ -92,7 +92,7 @@ impl Session {
 
     /// The application has taken a message of QoS 2 over whose connection was gone by then: a repeat
     /// of it will not be handed on. For QoS 1 there is nothing to record.
-    pub fn take_over(&mut self, delivery: Delivery) {
+    pub fn accept_message(&mut self, delivery: Delivery) {
         if let Delivery::ExactlyOnce {
             packet_identifier, ..
         } = delivery
@@ -104,13 +104,13 @@ impl Session {
 
     /// Gives up messages that the peer may not have any more. One of QoS 2 may be with the peer already: it
     /// is released, as if PUBREC had come. `records_changes` as in [`crate::Config::records_changes`].
-    pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&Outgoing) -> bool) {
+    pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&OutboundMessage) -> bool) {
         if records_changes {
             self.record_changes();
         }
-        let denied = |(packet_identifier, outgoing): (_, Option<&Outgoing>)| {
-            let outgoing = outgoing.filter(|outgoing| !may_have(outgoing))?;
-            Some((packet_identifier, outgoing.qos))
+        let denied = |(packet_identifier, outbound): (_, Option<&OutboundMessage>)| {
+            let outbound = outbound.filter(|outbound| !may_have(outbound))?;
+            Some((packet_identifier, outbound.qos))
         };
         let denied: Vec<_> = self.sent().filter_map(denied).collect();
         for (packet_identifier, qos) in denied {
@@ -147,7 +147,7 @@ mod tests {
         let mut session = Session::default();
         let packet_identifier = PacketIdentifier::FIRST;
         let dup = false;
-        session.take_over(Delivery::AtLeastOnce {
+        session.accept_message(Delivery::AtLeastOnce {
             packet_identifier,
             dup,
         });
@@ -156,8 +156,8 @@ mod tests {
             packet_identifier,
             dup,
         };
-        session.take_over(delivery);
-        session.take_over(delivery);
+        session.accept_message(delivery);
+        session.accept_message(delivery);
         assert_eq!(session.held().collect::<Vec<_>>(), [packet_identifier]);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct SentAliases {
 
 /// How to write a topic name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum TopicForm {
     /// In full.
     Plain,
     /// In full, with the alias that stands for it from now on.
@@ -39,19 +39,19 @@ impl SentAliases {
     }
 
     /// The first topics that are used get an alias, and keep it.
-    pub(crate) fn find(&self, topic_name: &str) -> Written {
+    pub(crate) fn find(&self, topic_name: &str) -> TopicForm {
         if self.maximum == 0 || self.count == 0 {
-            return Written::Plain;
+            return TopicForm::Plain;
         }
         if let Some(alias) = self.aliases.get(topic_name) {
-            return Written::As(*alias);
+            return TopicForm::As(*alias);
         }
         let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
         let next = self.first.saturating_add(count);
         match TopicAlias::new(next) {
             // [MQTT-3.3.2-9]
-            Some(alias) if count < self.count && next <= self.maximum => Written::WithNew(alias),
-            _ => Written::Plain,
+            Some(alias) if count < self.count && next <= self.maximum => TopicForm::WithNew(alias),
+            _ => TopicForm::Plain,
         }
     }
 
@@ -108,11 +108,11 @@ mod tests {
     fn the_first_number_is_what_this_end_wants_and_the_peer_takes() {
         let mut sent = sent_aliases(7, 1, 7);
         let seven = TopicAlias::new(7).unwrap();
-        assert_eq!(sent.find("a"), Written::WithNew(seven));
+        assert_eq!(sent.find("a"), TopicForm::WithNew(seven));
         sent.set("a", seven);
-        assert_eq!(sent.find("a"), Written::As(seven));
-        assert_eq!(sent.find("b"), Written::Plain);
-        assert_eq!(sent_aliases(8, 1, 7).find("a"), Written::Plain);
+        assert_eq!(sent.find("a"), TopicForm::As(seven));
+        assert_eq!(sent.find("b"), TopicForm::Plain);
+        assert_eq!(sent_aliases(8, 1, 7).find("a"), TopicForm::Plain);
     }
 
     fn alias(value: u16) -> TopicAlias {
@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn the_first_topics_get_an_alias_and_keep_it() {
         let mut sent = sent_aliases(1, 2, 2);
-        assert_eq!(sent.find("a"), Written::WithNew(alias(1)));
-        assert_eq!(sent.find("a"), Written::WithNew(alias(1)), "not told yet");
+        assert_eq!(sent.find("a"), TopicForm::WithNew(alias(1)));
+        assert_eq!(sent.find("a"), TopicForm::WithNew(alias(1)), "not told yet");
         sent.set("a", alias(1));
         sent.set("b", alias(2));
-        assert_eq!(sent.find("a"), Written::As(alias(1)));
-        assert_eq!(sent.find("c"), Written::Plain);
-        assert_eq!(sent_aliases(1, 2, 0).find("a"), Written::Plain);
+        assert_eq!(sent.find("a"), TopicForm::As(alias(1)));
+        assert_eq!(sent.find("c"), TopicForm::Plain);
+        assert_eq!(sent_aliases(1, 2, 0).find("a"), TopicForm::Plain);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use mqtt_codec::Packet;
+use mqtt_codec::PacketRef;
 
 /// The traffic of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub struct Count {
 }
 
 impl Count {
-    pub(crate) fn add(&mut self, packet: &Packet<'_>) {
+    pub(crate) fn add(&mut self, packet: &PacketRef<'_>) {
         self.packets += 1;
-        if let Packet::Publish(publish) = packet {
+        if let PacketRef::Publish(publish) = packet {
             self.messages += 1;
             self.payload_bytes += publish.payload.len() as u64;
         }

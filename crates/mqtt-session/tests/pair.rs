@@ -21,7 +21,7 @@ struct End {
     /// Server: answers CONNECT with what is left of the last connection.
     session: Option<Session>,
     /// Client: what the lost session did not finish.
-    unfinished: Vec<Outgoing>,
+    unfinished: Vec<OutboundMessage>,
     auto_acknowledge: bool,
 }
 
@@ -168,14 +168,14 @@ impl Pair {
         let identifier = self
             .client
             .connection
-            .publish(self.now, outgoing(payload, qos))?;
+            .publish(self.now, outbound(payload, qos))?;
         Ok(identifier.map(PacketIdentifier::get))
     }
 }
 
-fn outgoing(payload: &'static str, qos: QoS) -> Outgoing {
+fn outbound(payload: &'static str, qos: QoS) -> OutboundMessage {
     let message = Message::new(TopicName::new("t").unwrap(), payload);
-    Outgoing::new(Arc::new(message), qos)
+    OutboundMessage::new(Arc::new(message), qos)
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn messages_of_each_qos_go_both_ways_in_each_version() {
             pair.publish(payload, qos).unwrap();
             pair.server
                 .connection
-                .publish(pair.now, outgoing(payload, qos))
+                .publish(pair.now, outbound(payload, qos))
                 .unwrap();
         }
         pair.settle();
@@ -247,7 +247,7 @@ fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
                             &mut pair.client
                         };
                         end.connection
-                            .publish(pair.now, outgoing(payload, qos))
+                            .publish(pair.now, outbound(payload, qos))
                             .unwrap();
                     }
                     for cut in [first, second] {
@@ -301,13 +301,13 @@ fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
     let stuck = pair
         .server
         .connection
-        .publish(pair.now, outgoing("stuck", QoS::AtLeastOnce))
+        .publish(pair.now, outbound("stuck", QoS::AtLeastOnce))
         .unwrap();
     for _ in 0..150_000 {
         let identifier = pair
             .server
             .connection
-            .publish(pair.now, outgoing("x", QoS::AtLeastOnce))
+            .publish(pair.now, outbound("x", QoS::AtLeastOnce))
             .unwrap();
         assert_ne!(identifier, stuck);
         pair.settle();
@@ -321,7 +321,7 @@ fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
     assert_eq!(pair.client.messages.len(), 150_001);
     pair.server
         .connection
-        .publish(pair.now, outgoing("last", QoS::AtLeastOnce))
+        .publish(pair.now, outbound("last", QoS::AtLeastOnce))
         .unwrap();
     pair.reconnect(true);
     pair.client.auto_acknowledge = true;
@@ -351,7 +351,7 @@ fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {
     let mut publish = || {
         pair.server
             .connection
-            .publish(pair.now, outgoing("x", QoS::AtLeastOnce))
+            .publish(pair.now, outbound("x", QoS::AtLeastOnce))
     };
     assert!(publish().is_ok() && publish().is_ok());
     assert_eq!(publish(), Err(PublishError::QuotaUsedUp));
@@ -363,7 +363,7 @@ fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {
     let mut publish = || {
         pair.server
             .connection
-            .publish(pair.now, outgoing("x", QoS::ExactlyOnce))
+            .publish(pair.now, outbound("x", QoS::ExactlyOnce))
     };
     assert!(publish().is_ok());
     assert_eq!(publish(), Err(PublishError::QuotaUsedUp));
@@ -643,7 +643,7 @@ fn nothing_larger_than_the_peer_accepts_is_sent() {
     connect.properties.maximum_packet_size = std::num::NonZeroU32::new(20);
     let mut pair = Pair::with(connect, Config::default());
     pair.settle();
-    let large = outgoing("0123456789abcdef", QoS::AtLeastOnce);
+    let large = outbound("0123456789abcdef", QoS::AtLeastOnce);
     let result = pair.server.connection.publish(pair.now, large);
     assert_eq!(
         result,

@@ -58,8 +58,8 @@ impl Client {
     /// Publishes a message of QoS 2 and returns its packet identifier.
     fn publish(&mut self) -> Result<u16, PublishError> {
         let message = Message::new(TopicName::new("t").unwrap(), "x");
-        let outgoing = Outgoing::new(Arc::new(message), QoS::ExactlyOnce);
-        let identifier = self.connection.publish(self.now, outgoing)?;
+        let outbound = OutboundMessage::new(Arc::new(message), QoS::ExactlyOnce);
+        let identifier = self.connection.publish(self.now, outbound)?;
         Ok(identifier.unwrap().get())
     }
 

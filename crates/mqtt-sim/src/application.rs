@@ -11,7 +11,7 @@ use mqtt_codec::{
     SubscribeProperties, Subscription, SubscriptionOptions, TopicFilter, TopicName,
     UnsubscribeProperties,
 };
-use mqtt_session::{Connection, Event, Outgoing, PublishError};
+use mqtt_session::{Connection, Event, OutboundMessage, PublishError};
 
 use crate::Violation;
 use crate::client::SimClient;
@@ -241,7 +241,7 @@ impl World {
         let mut message = Message::new(topic_name, payload.clone());
         message.retain = true;
         let qos = QoS::from_value(states::qos(topic)).expect("below 3");
-        let outgoing = Outgoing::new(Arc::new(message), qos);
+        let outgoing = OutboundMessage::new(Arc::new(message), qos);
         if self.publish(index, outgoing, None)? {
             self.states.published(topic, &payload);
             self.note(|| format!("client {index} publishes version {payload} of {topic:?}"));
@@ -253,7 +253,7 @@ impl World {
     fn publish(
         &mut self,
         index: usize,
-        outgoing: Outgoing,
+        outgoing: OutboundMessage,
         key: Option<Key>,
     ) -> Result<bool, Violation> {
         let client = &mut self.clients[index];
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    fn message(&mut self, key: Key, traits: Traits) -> Outgoing {
+    fn message(&mut self, key: Key, traits: Traits) -> OutboundMessage {
         let topic_name = TopicName::new(&format!("t/{}", key.publisher)).expect("valid");
         let filler = match traits.is_long {
             true => SMALL_PACKET as usize,
@@ -285,7 +285,7 @@ impl World {
             message.properties = Some(Box::new(properties));
         }
         let qos = QoS::from_value(key.qos).expect("below 3");
-        Outgoing::new(Arc::new(message), qos)
+        OutboundMessage::new(Arc::new(message), qos)
     }
 
     /// The application has taken a message over.

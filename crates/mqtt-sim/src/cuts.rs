@@ -12,7 +12,7 @@ use mqtt_codec::{
     Connect, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription, SubscriptionOptions,
     TopicFilter, TopicName,
 };
-use mqtt_session::{CloseReason, Event, Outgoing, PublishError, Session};
+use mqtt_session::{CloseReason, Event, OutboundMessage, PublishError, Session};
 
 use crate::Violation;
 use crate::disk::SimDisk;
@@ -190,7 +190,7 @@ impl World {
 
     fn publish(&mut self) -> Result<(), String> {
         let message = Message::new(TopicName::new("t").expect("valid"), "0123456789abcdef");
-        let outgoing = Outgoing::new(Arc::new(message), self.qos);
+        let outgoing = OutboundMessage::new(Arc::new(message), self.qos);
         let result = self.ends[0].core.publish(self.now, outgoing);
         self.published = result.is_ok();
         match result {

@@ -218,7 +218,7 @@ impl Load {
                 let identifier =
                     PacketIdentifier::new((sent % WINDOW) as u16 + 1).expect("not zero");
                 let delivery = Delivery::first(self.qos, identifier);
-                peer.push(&Packet::Publish(message.publish(delivery)));
+                peer.push(&PacketRef::Publish(message.publish(delivery)));
                 sent += 1;
                 if peer.output.len() >= 16 * 1024 || self.interval.is_some() {
                     peer.flush();
@@ -229,7 +229,7 @@ impl Load {
                 return;
             }
             let goes_on = peer.read(&mut |packet| {
-                let is_last = matches!(packet, Packet::Puback(_) | Packet::Pubcomp(_));
+                let is_last = matches!(packet, PacketRef::Puback(_) | PacketRef::Pubcomp(_));
                 acknowledged += usize::from(is_last);
             });
             if !goes_on {
@@ -272,7 +272,7 @@ fn take(peer: &mut Peer, expected: usize, received: &Received, epoch: Instant) -
     while times.len() < expected {
         let before = times.len();
         let goes_on = peer.read(&mut |packet| {
-            if let Packet::Publish(publish) = packet {
+            if let PacketRef::Publish(publish) = packet {
                 let sent = publish
                     .payload
                     .first_chunk()

@@ -23,9 +23,9 @@ pub(crate) fn serve(
             let (stream, _) = listener.accept().expect("a client comes");
             let mut peer = Peer::new(stream, VERSION, Decoder::server(u32::MAX));
             let has_subscribed = Cell::new(false);
-            let mut show = |packet: &Packet<'_>| match packet {
-                Packet::Publish(_) => published += 1,
-                Packet::Subscribe(_) => has_subscribed.set(true),
+            let mut show = |packet: &PacketRef<'_>| match packet {
+                PacketRef::Publish(_) => published += 1,
+                PacketRef::Subscribe(_) => has_subscribed.set(true),
                 _ => {}
             };
             while !has_subscribed.get() && peer.read(&mut show) {}
@@ -46,14 +46,14 @@ fn send_all(peer: &mut Peer, count: usize, qos: QoS) {
         let batch = BATCH.min(count - first);
         for number in 0..batch {
             let identifier = PacketIdentifier::new(number as u16 + 1).expect("not zero");
-            peer.push(&Packet::Publish(
+            peer.push(&PacketRef::Publish(
                 message.publish(Delivery::first(qos, identifier)),
             ));
         }
         peer.flush();
         let finished = Cell::new(0);
-        let mut show = |packet: &Packet<'_>| {
-            let is_last = matches!(packet, Packet::Puback(_) | Packet::Pubcomp(_));
+        let mut show = |packet: &PacketRef<'_>| {
+            let is_last = matches!(packet, PacketRef::Puback(_) | PacketRef::Pubcomp(_));
             finished.set(finished.get() + usize::from(is_last));
         };
         while qos > QoS::AtMostOnce && finished.get() < batch && peer.read(&mut show) {}

@@ -108,13 +108,13 @@ fn exchange(peer: &mut Peer) -> bool {
     let topic_name = TopicName::new(TOPIC).expect("a topic name");
     let message = Message::new(topic_name, vec![b'x'; 16]);
     let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
-    peer.push(&Packet::Publish(message.publish(delivery)));
+    peer.push(&PacketRef::Publish(message.publish(delivery)));
     peer.flush();
     let (mut is_acknowledged, mut is_back) = (false, false);
     while !(is_acknowledged && is_back) {
         let goes_on = peer.read(&mut |packet| match packet {
-            Packet::Puback(_) => is_acknowledged = true,
-            Packet::Publish(_) => is_back = true,
+            PacketRef::Puback(_) => is_acknowledged = true,
+            PacketRef::Publish(_) => is_back = true,
             _ => {}
         });
         if !goes_on {
@@ -125,12 +125,12 @@ fn exchange(peer: &mut Peer) -> bool {
 }
 
 fn ping(peer: &mut Peer) -> bool {
-    peer.push(&Packet::Pingreq);
+    peer.push(&PacketRef::Pingreq);
     peer.flush();
     let mut is_answered = false;
     let mut goes_on = true;
     while goes_on && !is_answered {
-        goes_on = peer.read(&mut |packet| is_answered |= *packet == Packet::Pingresp);
+        goes_on = peer.read(&mut |packet| is_answered |= *packet == PacketRef::Pingresp);
     }
     is_answered
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Connect, Packet, ProtocolVersion};
+use mqtt_codec::{Connect, PacketRef, ProtocolVersion};
 use tempfile::TempDir;
 use tests::{Broker, Kind, Peer, free_port, peak_memory, resident_memory};
 
@@ -225,7 +225,7 @@ impl Ground {
         let connect = Connect::new(ProtocolVersion::V3_1_1, "newcomer");
         let mut peer = Peer::try_open(self.address(), connect).ok()?;
         peer.set_timeout(SERVICE);
-        peer.push(&Packet::Pingreq);
+        peer.push(&PacketRef::Pingreq);
         peer.flush();
         peer.read(&mut |_| {}).then(|| start.elapsed())
     }

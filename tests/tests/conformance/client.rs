@@ -9,7 +9,7 @@ use mqtt_codec::{
     Auth, AuthProperties, Disconnect, Message, PacketIdentifier, ProtocolVersion, QoS, ReasonCode,
     SubscribeProperties, Subscription, SubscriptionOptions, TopicFilter, TopicName,
 };
-use mqtt_session::{CloseReason, Event, Outgoing, PublishError, Session};
+use mqtt_session::{CloseReason, Event, OutboundMessage, PublishError, Session};
 
 use crate::bytes::*;
 use crate::record::{End, hex, proves, record};
@@ -171,10 +171,13 @@ impl Client {
         let topic_name = TopicName::new(topic).expect("valid");
         let message = Message::new(topic_name, payload.to_owned());
         let qos = QoS::from_value(qos).expect("below 3");
-        self.publish_message(Outgoing::new(Arc::new(message), qos))
+        self.publish_message(OutboundMessage::new(Arc::new(message), qos))
     }
 
-    pub(crate) fn publish_message(&mut self, outgoing: Outgoing) -> Result<(), PublishError> {
+    pub(crate) fn publish_message(
+        &mut self,
+        outgoing: OutboundMessage,
+    ) -> Result<(), PublishError> {
         self.core.publish(self.now, outgoing).map(|_| ())
     }
 

@@ -305,7 +305,8 @@ fn a_client_does_not_send_what_the_server_does_not_take() {
     client.proves("5.0:MQTT-3.2.2-11 5.0:U5-18", refused, true);
     let mut message = Message::new(TopicName::new("a").unwrap(), "x");
     message.retain = true;
-    let outgoing = mqtt_session::Outgoing::new(std::sync::Arc::new(message), QoS::AtMostOnce);
+    let outgoing =
+        mqtt_session::OutboundMessage::new(std::sync::Arc::new(message), QoS::AtMostOnce);
     let refused = client.publish_message(outgoing).is_err();
     client.proves("5.0:MQTT-3.2.2-14 5.0:U5-19", refused, true);
     // 1 + 1 + 3 + 2 + 1 + 12 = 20 bytes are allowed, 21 are not.

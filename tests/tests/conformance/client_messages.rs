@@ -438,7 +438,7 @@ fn an_expired_message_is_still_finished() {
         ..mqtt_codec::Message::new(TopicName::new("a").unwrap(), "x")
     };
     let qos = mqtt_codec::QoS::ExactlyOnce;
-    let outgoing = mqtt_session::Outgoing::new(std::sync::Arc::new(message), qos);
+    let outgoing = mqtt_session::OutboundMessage::new(std::sync::Arc::new(message), qos);
     client.publish_message(outgoing).unwrap();
     client.take();
     client.wait(1000.0);

@@ -8,7 +8,7 @@ use mqtt_codec::{
     Message, MessageProperties, PacketIdentifier, Property, QoS, ReasonCode, Suback, TopicName,
     UserProperty,
 };
-use mqtt_session::{Config, Connection, Event, Outgoing};
+use mqtt_session::{Config, Connection, Event, OutboundMessage};
 
 use crate::bytes::*;
 use crate::record::{End, hex, proves};
@@ -359,7 +359,7 @@ fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only()
         properties: Some(Box::new(properties.unwrap())),
         ..Message::new(TopicName::new("a").unwrap(), "x")
     };
-    let outgoing = Outgoing::new(std::sync::Arc::new(message), QoS::AtMostOnce);
+    let outgoing = OutboundMessage::new(std::sync::Arc::new(message), QoS::AtMostOnce);
     machine.connection.publish(machine.now, outgoing).unwrap();
     machine
         .connection
@@ -379,7 +379,7 @@ fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only()
 /// client: written through the same encoder, which leaves out what does not fit.
 #[test]
 fn the_encoder_leaves_out_what_does_not_fit() {
-    use mqtt_codec::{Packet, ProtocolVersion::V5_0};
+    use mqtt_codec::{PacketRef, ProtocolVersion::V5_0};
     let ack = Ack {
         packet_identifier: identifier(1),
         reason_code: ReasonCode::PacketIdentifierNotFound,
@@ -406,32 +406,32 @@ fn the_encoder_leaves_out_what_does_not_fit() {
     let table = [
         (
             "5.0:MQTT-3.6.2-2 5.0:MQTT-3.6.2-3",
-            Packet::Pubrel(ack.clone()),
+            PacketRef::Pubrel(ack.clone()),
             ack_code(PUBREL, 1, 0x92),
         ),
         (
             "5.0:MQTT-3.7.2-2 5.0:MQTT-3.7.2-3",
-            Packet::Pubcomp(ack),
+            PacketRef::Pubcomp(ack),
             ack_code(PUBCOMP, 1, 0x92),
         ),
         (
             "5.0:MQTT-3.4.2-2 5.0:MQTT-3.4.2-3",
-            Packet::Puback(refused.clone()),
+            PacketRef::Puback(refused.clone()),
             ack_code(PUBACK, 1, 0x97),
         ),
         (
             "5.0:MQTT-3.5.2-2 5.0:MQTT-3.5.2-3",
-            Packet::Pubrec(refused),
+            PacketRef::Pubrec(refused),
             ack_code(PUBREC, 1, 0x97),
         ),
         (
             "5.0:MQTT-3.14.2-3 5.0:MQTT-3.14.2-4",
-            Packet::Disconnect(Box::new(disconnect)),
+            PacketRef::Disconnect(Box::new(disconnect)),
             disconnect_code(0x80),
         ),
         (
             "5.0:MQTT-3.15.2-2 5.0:MQTT-3.15.2-3",
-            Packet::Auth(Box::new(auth_packet)),
+            PacketRef::Auth(Box::new(auth_packet)),
             packet(0xF0, &auth_body),
         ),
     ];

@@ -1,6 +1,6 @@
 //! What a client has sent, packet by packet, without what chance decides.
 
-use mqtt_codec::{Decoder, Packet};
+use mqtt_codec::{Decoder, PacketRef};
 
 /// The packets of one connection in words, one for each.
 pub(crate) fn packets(bytes: &[u8]) -> Vec<String> {
@@ -10,7 +10,7 @@ pub(crate) fn packets(bytes: &[u8]) -> Vec<String> {
     loop {
         match decoder.decode(&mut rest) {
             Ok(Some(mut packet)) => {
-                if let Packet::Connect(connect) = &mut packet {
+                if let PacketRef::Connect(connect) = &mut packet {
                     without_chance(&mut connect.client_identifier);
                 }
                 words.push(format!("{packet:?}"));

@@ -125,12 +125,12 @@ impl Peer {
         };
         let mut connect = Connect::new(ProtocolVersion::V3_1_1, identifier);
         connect.clean_start = clean_start;
-        peer.send(&[Packet::Connect(Box::new(connect))]);
+        peer.send(&[PacketRef::Connect(Box::new(connect))]);
         assert_eq!(peer.next(), PacketType::Connack);
         peer
     }
 
-    fn send(&mut self, packets: &[Packet<'_>]) {
+    fn send(&mut self, packets: &[PacketRef<'_>]) {
         let mut bytes = Vec::new();
         for packet in packets {
             packet
@@ -165,7 +165,7 @@ impl Peer {
     }
 
     fn subscribe(&mut self, topic_filter: &str) {
-        self.send(&[Packet::Subscribe(Subscribe {
+        self.send(&[PacketRef::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
             subscriptions: vec![Subscription {
                 topic_filter: TopicFilter::new(topic_filter).unwrap(),
@@ -199,18 +199,18 @@ fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
 
     disk.hold_up(true);
     let (kept, passing) = (message("kept"), message("passing"));
-    publisher.send(&[Packet::Publish(kept.publish(ONCE_ACKNOWLEDGED))]);
+    publisher.send(&[PacketRef::Publish(kept.publish(ONCE_ACKNOWLEDGED))]);
     disk.wait_for_sync();
     // Neither who waits for nothing waits, nor who subscribes without a session that is stored.
-    bystander.send(&[Packet::Publish(passing.publish(ONCE_ACKNOWLEDGED))]);
+    bystander.send(&[PacketRef::Publish(passing.publish(ONCE_ACKNOWLEDGED))]);
     assert_eq!(bystander.next(), PacketType::Publish);
     assert_eq!(bystander.next(), PacketType::Puback);
     let mut newcomer = Peer::connect(address, "newcomer", true);
     newcomer.subscribe("kept");
     // A second one is for the next commit, and reaches nobody but the newcomer before that.
     publisher.send(&[
-        Packet::Pingreq,
-        Packet::Publish(kept.publish(Delivery::AtMostOnce)),
+        PacketRef::Pingreq,
+        PacketRef::Publish(kept.publish(Delivery::AtMostOnce)),
     ]);
     assert_eq!(newcomer.next(), PacketType::Publish);
     assert!(publisher.has_nothing(), "acknowledged before it is durable");
@@ -259,12 +259,12 @@ impl Peer {
     }
 
     fn ping(&mut self) {
-        self.send(&[Packet::Pingreq]);
+        self.send(&[PacketRef::Pingreq]);
         assert_eq!(self.next(), PacketType::Pingresp);
     }
 }
 
-fn encode(packets: &[Packet<'_>]) -> Vec<u8> {
+fn encode(packets: &[PacketRef<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for packet in packets {
         packet
@@ -286,7 +286,7 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
         retain: true,
         ..Message::new(topic_name, vec![b'x'; 1000])
     };
-    let packet = encode(&[Packet::Publish(message.publish(Delivery::AtMostOnce))]);
+    let packet = encode(&[PacketRef::Publish(message.publish(Delivery::AtMostOnce))]);
     let packets = packet.repeat(FLOOD / packet.len());
     disk.hold_up(true);
     let sent = publisher.flood(&packets);
@@ -316,7 +316,7 @@ fn large_subscribe_is_continued_commit_by_commit() {
         options: SubscriptionOptions::new(QoS::AtLeastOnce),
     };
     disk.hold_up(true);
-    subscriber.send(&[Packet::Subscribe(Subscribe {
+    subscriber.send(&[PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: (0..3000).map(subscription).collect(),
         properties: SubscribeProperties::default(),
@@ -346,7 +346,7 @@ fn publisher_to_many_sessions_waits_for_the_disk() {
     };
     disk.hold_up(true);
     let packets: Vec<_> = (1..=20)
-        .map(|number| Packet::Publish(kept.publish(delivery(number))))
+        .map(|number| PacketRef::Publish(kept.publish(delivery(number))))
         .collect();
     publisher.send(&packets);
     disk.wait_for_sync();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, Packet, PacketIdentifier, ProtocolVersion,
+    Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, PacketIdentifier, PacketRef, ProtocolVersion,
     QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
     TopicFilter, TopicName, Will,
 };
-use mqtt_session::Outgoing;
+use mqtt_session::OutboundMessage;
 
 use super::StoreError;
 use super::clock::Timeline;
@@ -86,7 +86,7 @@ impl Writer {
     }
 
     /// Returns a delivery that holds its message.
-    pub(super) fn inline_delivery(mut self, outgoing: &Outgoing) -> Vec<u8> {
+    pub(super) fn inline_delivery(mut self, outgoing: &OutboundMessage) -> Vec<u8> {
         self.bytes.push(INLINE);
         self.time(outgoing.expires());
         self.text(outgoing.share().map(|share| &**share));
@@ -101,7 +101,7 @@ impl Writer {
     }
 
     /// Returns a delivery of the shared message with this number.
-    pub(super) fn shared_delivery(mut self, outgoing: &Outgoing, message: u64) -> Vec<u8> {
+    pub(super) fn shared_delivery(mut self, outgoing: &OutboundMessage, message: u64) -> Vec<u8> {
         self.bytes.push(SHARED);
         self.bytes.extend(message.to_be_bytes());
         self.time(outgoing.expires());
@@ -166,7 +166,7 @@ impl Writer {
         publish.retain = retain;
         publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(identifiers);
         // Cannot fail: what the broker has was read from a packet, or is as long.
-        let _ = Packet::Publish(publish).encode(
+        let _ = PacketRef::Publish(publish).encode(
             ProtocolVersion::V5_0,
             MAXIMUM_PACKET_SIZE,
             &mut self.bytes,
@@ -243,15 +243,15 @@ impl<'a> Reader<'a> {
     pub(super) fn delivery(
         mut self,
         shared: impl FnOnce(u64) -> Option<Arc<Message>>,
-    ) -> Result<Outgoing, StoreError> {
+    ) -> Result<OutboundMessage, StoreError> {
         match self.take()? {
             [INLINE] => {
                 let expires = self.time()?;
                 let share = self.share()?;
                 let (message, qos, retain, subscription_identifiers) = self.message()?;
-                let outgoing = Outgoing {
+                let outgoing = OutboundMessage {
                     retain,
-                    ..Outgoing::new(Arc::new(without_retain(message)), qos)
+                    ..OutboundMessage::new(Arc::new(without_retain(message)), qos)
                 };
                 let outgoing = outgoing.with_subscriptions(subscription_identifiers, share);
                 Ok(outgoing.with_expiry(expires))
@@ -263,9 +263,9 @@ impl<'a> Reader<'a> {
                 let share = self.share()?;
                 let [flags] = self.take()?;
                 let qos = QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?;
-                let outgoing = Outgoing {
+                let outgoing = OutboundMessage {
                     retain: flags & 1 << 2 != 0,
-                    ..Outgoing::new(message, qos)
+                    ..OutboundMessage::new(message, qos)
                 };
                 let outgoing = outgoing.with_subscriptions(self.identifiers()?, share);
                 Ok(outgoing.with_expiry(expires))
@@ -363,7 +363,7 @@ impl<'a> Reader<'a> {
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
         let damaged = StoreError::Damaged("a message");
         let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
-        let Ok(Some(Packet::Publish(publish))) = decoder.decode(&mut self.bytes) else {
+        let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut self.bytes) else {
             return Err(damaged);
         };
         let identifiers = publish.properties.subscription_identifiers.iter().collect();

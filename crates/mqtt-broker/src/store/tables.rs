@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use mqtt_session::Outgoing;
+use mqtt_session::OutboundMessage;
 use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 
 use super::clock::Timeline;
@@ -224,7 +224,7 @@ impl<'a> Tables<'a> {
         &mut self,
         client: &str,
         number: u64,
-        outgoing: &Outgoing,
+        outgoing: &OutboundMessage,
         receivers: &Receivers,
         timeline: Timeline,
     ) -> Result<(), redb::Error> {

@@ -30,7 +30,7 @@ fn publish_once_acknowledged(world: &mut World, peer: &Peer) {
         dup: false,
     };
     let message = message("kept", "payload");
-    peer.send(world, &Packet::Publish(message.publish(delivery)));
+    peer.send(world, &PacketRef::Publish(message.publish(delivery)));
 }
 
 /// A publisher of this version, and a session that makes its messages durable.
@@ -88,7 +88,7 @@ fn a_client_whose_session_cannot_be_kept_is_refused() {
             protocol_version: version,
             ..lasting("durable", 1000)
         };
-        peer.send(&mut world, &Packet::Connect(Box::new(connect)));
+        peer.send(&mut world, &PacketRef::Connect(Box::new(connect)));
         assert_eq!(world.broker.output(id), []);
         assert_eq!(last_words(&mut world, &peer), expected);
     }

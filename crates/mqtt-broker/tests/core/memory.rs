@@ -112,8 +112,8 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
                 ..SubscribeProperties::default()
             },
         };
-        sub.send(world, &Packet::Subscribe(subscribe));
-        let Some(Packet::Suback(suback)) = sub.next(world) else {
+        sub.send(world, &PacketRef::Subscribe(subscribe));
+        let Some(PacketRef::Suback(suback)) = sub.next(world) else {
             panic!("no SUBACK")
         };
         suback.reason_codes[0]
@@ -171,8 +171,8 @@ fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
     // What an acknowledgement would promise has no room, but the retained message is gone.
     let clear = retained("c", "");
     let first = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
-    publisher.send(&mut world, &Packet::Publish(clear.publish(first)));
-    let Some(Packet::Puback(ack)) = publisher.next(&mut world) else {
+    publisher.send(&mut world, &PacketRef::Publish(clear.publish(first)));
+    let Some(PacketRef::Puback(ack)) = publisher.next(&mut world) else {
         panic!("no PUBACK")
     };
     assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);

@@ -24,7 +24,7 @@ fn dropped(world: &mut World) -> String {
 
 fn send(world: &mut World, peer: &Peer, message: &Message, qos: QoS) {
     let delivery = Delivery::first(qos, PacketIdentifier::FIRST);
-    peer.send(world, &Packet::Publish(message.publish(delivery)));
+    peer.send(world, &PacketRef::Publish(message.publish(delivery)));
 }
 
 #[test]
@@ -36,12 +36,12 @@ fn acknowledged_messages_are_refused_until_memory_falls() {
     world.broker.set_memory_used(LIMIT);
     let refused = message("t", "refused");
     send(&mut world, &publisher, &refused, QoS::AtLeastOnce);
-    let Some(Packet::Puback(ack)) = publisher.next(&mut world) else {
+    let Some(PacketRef::Puback(ack)) = publisher.next(&mut world) else {
         panic!("no PUBACK")
     };
     assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
     send(&mut world, &publisher, &refused, QoS::ExactlyOnce);
-    let Some(Packet::Pubrec(ack)) = publisher.next(&mut world) else {
+    let Some(PacketRef::Pubrec(ack)) = publisher.next(&mut world) else {
         panic!("no PUBREC")
     };
     assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
@@ -137,8 +137,8 @@ fn new_clients_and_subscriptions_are_refused_while_memory_is_short() {
             subscriptions: vec![subscription("new"), subscription("t")],
             properties: SubscribeProperties::default(),
         };
-        client.send(&mut world, &Packet::Subscribe(subscribe));
-        let Some(Packet::Suback(suback)) = client.next(&mut world) else {
+        client.send(&mut world, &PacketRef::Subscribe(subscribe));
+        let Some(PacketRef::Suback(suback)) = client.next(&mut world) else {
             panic!("no SUBACK")
         };
         let [new, known] = suback.reason_codes[..] else {

@@ -41,7 +41,7 @@ fn a_subscription_is_replaced_by_one_with_the_same_filter_and_ends() {
     assert_eq!(client.messages(&mut world), ["a x q0"]);
     client.send(
         &mut world,
-        &Packet::Unsubscribe(Unsubscribe {
+        &PacketRef::Unsubscribe(Unsubscribe {
             packet_identifier: PacketIdentifier::FIRST,
             topic_filters: vec![
                 TopicFilter::new("a").unwrap(),
@@ -50,7 +50,10 @@ fn a_subscription_is_replaced_by_one_with_the_same_filter_and_ends() {
             properties: UnsubscribeProperties::default(),
         }),
     );
-    assert!(matches!(client.next(&mut world), Some(Packet::Unsuback(_))));
+    assert!(matches!(
+        client.next(&mut world),
+        Some(PacketRef::Unsuback(_))
+    ));
     publisher.publish(&mut world, &message("a", "x"), QoS::AtLeastOnce);
     assert_eq!(client.messages(&mut world), [""; 0]);
 }
@@ -209,8 +212,8 @@ fn a_message_to_a_topic_of_the_broker_is_denied_in_5_0_and_ignored_in_3_x() {
             for delivery in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
                 let delivery = Delivery::first(delivery, PacketIdentifier::FIRST);
                 let forged = retained(topic_name, "forged");
-                client.send(&mut world, &Packet::Publish(forged.publish(delivery)));
-                let (Some(Packet::Puback(ack)) | Some(Packet::Pubrec(ack))) =
+                client.send(&mut world, &PacketRef::Publish(forged.publish(delivery)));
+                let (Some(PacketRef::Puback(ack)) | Some(PacketRef::Pubrec(ack))) =
                     client.next(&mut world)
                 else {
                     panic!("no acknowledgement")
@@ -219,9 +222,12 @@ fn a_message_to_a_topic_of_the_broker_is_denied_in_5_0_and_ignored_in_3_x() {
                 if (version, delivery.qos()) == (V3_1_1, QoS::ExactlyOnce) {
                     client.send(
                         &mut world,
-                        &Packet::Pubrel(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success)),
+                        &PacketRef::Pubrel(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success)),
                     );
-                    assert!(matches!(client.next(&mut world), Some(Packet::Pubcomp(_))));
+                    assert!(matches!(
+                        client.next(&mut world),
+                        Some(PacketRef::Pubcomp(_))
+                    ));
                 }
             }
             // QoS 0 has no answer, and the connection stays.
@@ -249,7 +255,7 @@ fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     sub.send(
         &mut world,
-        &Packet::Subscribe(Subscribe {
+        &PacketRef::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
             subscriptions: vec![Subscription {
                 topic_filter: TopicFilter::new("r/#").unwrap(),
@@ -259,7 +265,7 @@ fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
         }),
     );
     publisher.publish(&mut world, &message("r/z", "new"), QoS::AtMostOnce);
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
     assert_eq!(messages[3..], ["r/z old q0 retained", "r/z new q0"]);
     publisher.publish(&mut world, &message("r/z", "later"), QoS::AtMostOnce);
@@ -289,7 +295,7 @@ fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
     };
     sub.send(
         &mut world,
-        &Packet::Subscribe(Subscribe {
+        &PacketRef::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
             subscriptions: vec![subscription],
             properties: SubscribeProperties::default(),
@@ -299,9 +305,9 @@ fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
     publisher.publish(&mut world, &message("r/x", "first"), QoS::AtMostOnce);
     // The second retained message is sent. Only live ones wait now.
     let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
-    sub.send(&mut world, &Packet::Puback(ack));
+    sub.send(&mut world, &PacketRef::Puback(ack));
     publisher.publish(&mut world, &message("r/x", "second"), QoS::AtMostOnce);
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let mut messages = sub.messages(&mut world);
     messages.retain(|message| message.ends_with("q0"));
     assert_eq!(messages, ["r/x first q0", "r/x second q0"]);
@@ -314,9 +320,9 @@ fn topics_that_would_hurt_strict_clients_are_refused() {
         let (mut client, _) = world.connect(&connect(V5_0, "c"));
         client.send(
             &mut world,
-            &Packet::Publish(message(topic_name, "x").publish(Delivery::AtMostOnce)),
+            &PacketRef::Publish(message(topic_name, "x").publish(Delivery::AtMostOnce)),
         );
-        let Some(Packet::Disconnect(disconnect)) = client.next(&mut world) else {
+        let Some(PacketRef::Disconnect(disconnect)) = client.next(&mut world) else {
             panic!()
         };
         assert_eq!(disconnect.reason_code, ReasonCode::TopicNameInvalid);

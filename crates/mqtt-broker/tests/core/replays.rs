@@ -10,12 +10,12 @@ use ProtocolVersion::{V3_1_1, V5_0};
 
 use crate::world::*;
 
-fn subscribe_packet(filters: &[&str], options: SubscriptionOptions) -> Packet<'static> {
+fn subscribe_packet(filters: &[&str], options: SubscriptionOptions) -> PacketRef<'static> {
     let subscription = |filter: &&str| Subscription {
         topic_filter: TopicFilter::new(filter).unwrap(),
         options,
     };
-    Packet::Subscribe(Subscribe {
+    PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: filters.iter().map(subscription).collect(),
         properties: SubscribeProperties::default(),
@@ -39,7 +39,7 @@ fn a_live_message_is_not_dropped_behind_more_retained_messages_than_may_wait() {
     sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
     publisher.publish(&mut world, &retained("home/2500", "NEW"), QoS::AtLeastOnce);
     publisher.publish(&mut world, &message("home/2600", "live"), QoS::AtLeastOnce);
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
     assert_eq!(messages.len(), 3001);
     let of_topic = |topic: &str| -> Vec<_> {
@@ -58,7 +58,7 @@ fn a_topic_that_is_cleared_meanwhile_ends_cleared() {
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
     publisher.publish(&mut world, &retained("home/99", ""), QoS::AtLeastOnce);
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
     let cleared = messages
         .iter()
@@ -74,7 +74,7 @@ fn a_filter_that_is_repeated_is_replayed_once() {
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     let filters = vec!["home/#"; 1000];
     sub.send(&mut world, &subscribe_packet(&filters, qos(1)));
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
     // Each repetition begins anew, after the messages that the window has taken before.
     assert!(
@@ -95,14 +95,14 @@ fn unsubscribe_ends_the_replay() {
         topic_filters: vec![TopicFilter::new("home/#").unwrap()],
         properties: UnsubscribeProperties::default(),
     };
-    sub.send(&mut world, &Packet::Unsubscribe(unsubscribe));
+    sub.send(&mut world, &PacketRef::Unsubscribe(unsubscribe));
     // A new subscription that wants no retained messages does not continue it either.
     let not_wanted = SubscriptionOptions {
         retain_handling: RetainHandling::DoNotSend,
         ..qos(1)
     };
     sub.send(&mut world, &subscribe_packet(&["home/#"], not_wanted));
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let received = sub.received.len();
     assert!(received > 0);
     let window = usize::from(Limits::default().maximum_in_flight);
@@ -110,11 +110,11 @@ fn unsubscribe_ends_the_replay() {
     // UNSUBACK and a SUBACK stand behind the messages of the first window.
     let mut input = &sub.received[..];
     while let Some(packet) = sub.decoder.decode(&mut input).unwrap() {
-        count += usize::from(matches!(packet, Packet::Publish(_)));
-        if let Packet::Publish(publish) = packet {
+        count += usize::from(matches!(packet, PacketRef::Publish(_)));
+        if let PacketRef::Publish(publish) = packet {
             let identifier = publish.delivery.packet_identifier().unwrap();
             let ack = Ack::new(identifier, ReasonCode::Success);
-            sub.send(&mut world, &Packet::Puback(ack));
+            sub.send(&mut world, &PacketRef::Puback(ack));
         }
     }
     sub.received.clear();
@@ -144,11 +144,11 @@ fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one(
     let mut input = &sub.received[..];
     let mut messages = Vec::new();
     while let Some(packet) = sub.decoder.decode(&mut input).unwrap() {
-        if let Packet::Publish(publish) = packet {
+        if let PacketRef::Publish(publish) = packet {
             messages.push(line(&publish));
             let identifier = publish.delivery.packet_identifier().unwrap();
             let ack = Ack::new(identifier, ReasonCode::Success);
-            sub.send(&mut world, &Packet::Puback(ack));
+            sub.send(&mut world, &PacketRef::Puback(ack));
         }
     }
     sub.received.clear();
@@ -202,7 +202,7 @@ fn identifiers(world: &mut World, peer: &mut Peer) -> Vec<(PacketIdentifier, boo
     let mut input = &peer.received[..];
     let mut identifiers = Vec::new();
     while let Some(packet) = peer.decoder.decode(&mut input).unwrap() {
-        if let Packet::Publish(publish) = packet {
+        if let PacketRef::Publish(publish) = packet {
             let identifier = publish.delivery.packet_identifier().unwrap();
             identifiers.push((identifier, publish.delivery.dup()));
         }
@@ -240,7 +240,7 @@ fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
         let resent: Vec<_> = resent.iter().map(|(identifier, _)| *identifier).collect();
         assert_eq!(in_flight, resent, "step {step}");
         let ack = Ack::new(in_flight.pop_front().unwrap(), ReasonCode::Success);
-        sub.send(&mut world, &Packet::Puback(ack));
+        sub.send(&mut world, &PacketRef::Puback(ack));
     }
 }
 
@@ -260,7 +260,7 @@ fn a_store_has_the_state_of_each_replay() {
     let saved = world.broker.save(world.now);
     assert_eq!(saved.clients[0].replays.len(), 4);
     assert_eq!(store.load(clock).unwrap(), saved);
-    assert!(matches!(sub.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     assert_eq!(sub.messages(&mut world).len(), 301);
     store.commit(&world.broker.take_records(), clock).unwrap();
     let saved = world.broker.save(world.now);
@@ -307,7 +307,7 @@ struct Model {
     received: BTreeSet<String>,
     /// Identifiers that were received and not released.
     held: BTreeSet<u16>,
-    to_answer: Vec<Packet<'static>>,
+    to_answer: Vec<PacketRef<'static>>,
     published: usize,
 }
 
@@ -361,7 +361,7 @@ impl Model {
         let mut input = &bytes[..];
         while let Some(packet) = self.sub.decoder.decode(&mut input).unwrap() {
             match packet {
-                Packet::Publish(publish) => {
+                PacketRef::Publish(publish) => {
                     let identifier = publish.delivery.packet_identifier();
                     let payload = String::from_utf8_lossy(publish.payload).into_owned();
                     let topic = publish.topic_name.to_owned();
@@ -379,19 +379,19 @@ impl Model {
                     if let Some(identifier) = identifier {
                         let ack = Ack::new(identifier, ReasonCode::Success);
                         self.to_answer.push(match publish.delivery {
-                            Delivery::ExactlyOnce { .. } => Packet::Pubrec(ack),
-                            _ => Packet::Puback(ack),
+                            Delivery::ExactlyOnce { .. } => PacketRef::Pubrec(ack),
+                            _ => PacketRef::Puback(ack),
                         });
                     }
                 }
-                Packet::Pubrel(ack) => {
+                PacketRef::Pubrel(ack) => {
                     self.held.remove(&ack.packet_identifier.get());
-                    self.to_answer.push(Packet::Pubcomp(Ack::new(
+                    self.to_answer.push(PacketRef::Pubcomp(Ack::new(
                         ack.packet_identifier,
                         ReasonCode::Success,
                     )));
                 }
-                Packet::Suback(_) => {}
+                PacketRef::Suback(_) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -222,8 +222,8 @@ fn an_expiry_interval_from_nothing_is_a_protocol_error() {
         properties,
         ..normal()
     };
-    peer.send(&mut world, &Packet::Disconnect(Box::new(disconnect)));
-    let Some(Packet::Disconnect(answer)) = peer.next(&mut world) else {
+    peer.send(&mut world, &PacketRef::Disconnect(Box::new(disconnect)));
+    let Some(PacketRef::Disconnect(answer)) = peer.next(&mut world) else {
         panic!()
     };
     assert_eq!(answer.reason_code, ReasonCode::ProtocolError);
@@ -282,13 +282,13 @@ fn what_is_not_offered_is_refused_with_its_code() {
     let deep = "a/".repeat(201);
     client.send(
         &mut world,
-        &Packet::Subscribe(Subscribe {
+        &PacketRef::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
             subscriptions: vec![subscription("a"), subscription(&deep)],
             properties: SubscribeProperties::default(),
         }),
     );
-    let Some(Packet::Suback(suback)) = client.next(&mut world) else {
+    let Some(PacketRef::Suback(suback)) = client.next(&mut world) else {
         panic!()
     };
     assert_eq!(
@@ -333,12 +333,12 @@ fn clean_clients_leave_nothing_behind() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.send(
         &mut world,
-        &Packet::Publish(message("a/7/x", "x").publish(Delivery::AtLeastOnce {
+        &PacketRef::Publish(message("a/7/x", "x").publish(Delivery::AtLeastOnce {
             packet_identifier: PacketIdentifier::FIRST,
             dup: false,
         })),
     );
-    let Some(Packet::Puback(ack)) = publisher.next(&mut world) else {
+    let Some(PacketRef::Puback(ack)) = publisher.next(&mut world) else {
         panic!()
     };
     assert_eq!(ack.reason_code, ReasonCode::NoMatchingSubscribers);
@@ -425,7 +425,7 @@ fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
     let id = world.broker.open(world.now, "peer".into(), 0);
     let mut bytes = Vec::new();
     let dying = with_will(connect(V5_0, "dying"), 0);
-    let packet = Packet::Connect(Box::new(dying));
+    let packet = PacketRef::Connect(Box::new(dying));
     packet
         .encode(V5_0, MAXIMUM_PACKET_SIZE, &mut bytes)
         .unwrap();
@@ -507,7 +507,7 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
     assert!(is_present);
     stored.send(
         &mut world,
-        &Packet::Subscribe(Subscribe {
+        &PacketRef::Subscribe(Subscribe {
             packet_identifier: PacketIdentifier::FIRST,
             subscriptions: vec![Subscription {
                 topic_filter: TopicFilter::new("more").unwrap(),
@@ -518,7 +518,7 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
     );
     world.broker.commit_begins();
     world.broker.commit_ends();
-    let Some(Packet::Suback(suback)) = stored.next(&mut world) else {
+    let Some(PacketRef::Suback(suback)) = stored.next(&mut world) else {
         panic!("no SUBACK")
     };
     assert_eq!(suback.reason_codes, [ReasonCode::QuotaExceeded]);

@@ -28,7 +28,7 @@ fn unacknowledged(peer: &mut Peer, world: &mut World) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(packet) = peer.decoder.decode(&mut input).unwrap() {
         match packet {
-            Packet::Publish(publish) => lines.push(line(&publish)),
+            PacketRef::Publish(publish) => lines.push(line(&publish)),
             other => panic!("{other:?}"),
         }
     }
@@ -192,8 +192,8 @@ fn a_member_that_unsubscribes_keeps_its_messages_until_its_session_ends() {
         topic_filters: vec![TopicFilter::new(SHARE).unwrap()],
         properties: UnsubscribeProperties::default(),
     };
-    one.send(world, &Packet::Unsubscribe(unsubscribe));
-    assert!(matches!(one.next(world), Some(Packet::Unsuback(_))));
+    one.send(world, &PacketRef::Unsubscribe(unsubscribe));
+    assert!(matches!(one.next(world), Some(PacketRef::Unsuback(_))));
     assert!(two.messages(world).is_empty());
     end(&one, world);
     assert_eq!(two.messages(world), ["a/b 1 q1", "a/b 2 q1", "a/b 3 q1"]);

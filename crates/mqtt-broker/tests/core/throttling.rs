@@ -94,7 +94,7 @@ fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     let retained = retained("r", "x");
     let packets = bytes(
         &bystander,
-        &[Packet::Pingreq, publish(&retained, QoS::AtMostOnce)],
+        &[PacketRef::Pingreq, publish(&retained, QoS::AtMostOnce)],
     );
     let left = handle(&mut world, &bystander, &packets);
     bystander.take(&mut world);
@@ -103,7 +103,7 @@ fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     assert_eq!(world.broker.backlog(), full);
     // A session that would be stored is not accepted before the commit.
     let id = world.broker.open(world.now, "peer".into(), 0);
-    let packet = Packet::Connect(Box::new(lasting("new", 60)));
+    let packet = PacketRef::Connect(Box::new(lasting("new", 60)));
     let packet = bytes(&bystander_of(id), &[packet]);
     let mut input = &packet[..];
     let progress = world.broker.handle_input(world.now, id, &mut input);
@@ -264,14 +264,14 @@ fn full_output_stops_publishes_and_not_pings_or_acknowledgements() {
     publisher.publish(&mut world, &large(1), QoS::AtLeastOnce);
     let before = world.broker.output(peer.id).len();
     // Each ping is answered, and shows that the peer is there.
-    let pings = bytes(&peer, &[Packet::Pingreq]);
+    let pings = bytes(&peer, &[PacketRef::Pingreq]);
     for _ in 0..20 {
         world.wait(10);
         assert_eq!(handle(&mut world, &peer, &pings), []);
     }
     assert_eq!(world.broker.output(peer.id).len(), before + 20 * 2);
     let own = message("x", "x");
-    let packets = [publish(&own, QoS::AtMostOnce), Packet::Pingreq];
+    let packets = [publish(&own, QoS::AtMostOnce), PacketRef::Pingreq];
     let packets = bytes(&peer, &packets);
     assert_eq!(handle(&mut world, &peer, &packets), packets);
     // What the broker does not take is no silence.
@@ -290,7 +290,7 @@ fn peer_that_reads_nothing_gets_a_limited_number_of_answers() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.publish(&mut world, &large(1), QoS::AtLeastOnce);
     let before = world.broker.output(peer.id).len();
-    let pings = bytes(&peer, &vec![Packet::Pingreq; 10_000]);
+    let pings = bytes(&peer, &vec![PacketRef::Pingreq; 10_000]);
     let left = handle(&mut world, &peer, &pings);
     assert!(!left.is_empty());
     assert!(world.broker.output(peer.id).len() <= before + 1000 * 2);

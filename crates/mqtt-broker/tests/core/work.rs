@@ -21,7 +21,7 @@ pub(crate) fn small_budget() -> Limits {
     }
 }
 
-pub(crate) fn bytes(peer: &Peer, packets: &[Packet<'_>]) -> Vec<u8> {
+pub(crate) fn bytes(peer: &Peer, packets: &[PacketRef<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for packet in packets {
         packet.encode(peer.version, u32::MAX, &mut bytes).unwrap();
@@ -44,20 +44,20 @@ fn handle_all(world: &mut World, peer: &Peer, bytes: &[u8]) -> usize {
     unreachable!()
 }
 
-fn subscribe(filters: impl IntoIterator<Item = String>, qos: QoS) -> Packet<'static> {
+fn subscribe(filters: impl IntoIterator<Item = String>, qos: QoS) -> PacketRef<'static> {
     let subscription = |filter: String| Subscription {
         topic_filter: TopicFilter::new(&filter).unwrap(),
         options: SubscriptionOptions::new(qos),
     };
-    Packet::Subscribe(Subscribe {
+    PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: filters.into_iter().map(subscription).collect(),
         properties: SubscribeProperties::default(),
     })
 }
 
-pub(crate) fn publish(message: &Message, qos: QoS) -> Packet<'_> {
-    Packet::Publish(message.publish(Delivery::first(qos, PacketIdentifier::FIRST)))
+pub(crate) fn publish(message: &Message, qos: QoS) -> PacketRef<'_> {
+    PacketRef::Publish(message.publish(Delivery::first(qos, PacketIdentifier::FIRST)))
 }
 
 /// Returns clients that have a session with a subscription to `t`, and are away.
@@ -87,7 +87,7 @@ fn queued(records: &[Record]) -> usize {
 fn packets_beyond_the_budget_wait_for_the_next_turn() {
     let mut world = World::with(small_budget());
     let (mut peer, _) = world.connect(&connect(V5_0, "c"));
-    let pings = bytes(&peer, &vec![Packet::Pingreq; 50]);
+    let pings = bytes(&peer, &vec![PacketRef::Pingreq; 50]);
     let mut input = &pings[..];
     let progress = world.broker.handle_input(world.now, peer.id, &mut input);
     assert_eq!(progress, InputProgress::Yielded);
@@ -104,14 +104,14 @@ fn subscribe_with_many_filters_yields_and_is_answered_once_at_its_end() {
     let filters = (0..100).map(|number| format!("a/{number}"));
     let packet = bytes(
         &peer,
-        &[subscribe(filters, QoS::AtMostOnce), Packet::Pingreq],
+        &[subscribe(filters, QoS::AtMostOnce), PacketRef::Pingreq],
     );
     let mut input = &packet[..];
     let progress = world.broker.handle_input(world.now, peer.id, &mut input);
     assert_eq!(progress, InputProgress::Yielded);
     assert_eq!(world.broker.output(peer.id), []);
     assert!(handle_all(&mut world, &peer, input) >= 3);
-    let Some(Packet::Suback(suback)) = peer.next(&mut world) else {
+    let Some(PacketRef::Suback(suback)) = peer.next(&mut world) else {
         panic!("no SUBACK")
     };
     assert_eq!(suback.reason_codes.len(), 100);
@@ -132,7 +132,7 @@ fn filter_repeated_in_a_subscribe_replays_its_retained_messages_once() {
     let is_subscribed = |record: &&Record| matches!(record, Record::Subscribed { .. });
     let records = commit(&mut world);
     assert_eq!(records.iter().filter(is_subscribed).count(), 1);
-    assert!(matches!(peer.next(&mut world), Some(Packet::Suback(_))));
+    assert!(matches!(peer.next(&mut world), Some(PacketRef::Suback(_))));
     assert_eq!(peer.messages(&mut world), ["r 1 q0 retained"]);
 }
 
@@ -145,14 +145,14 @@ fn unsubscribe_with_many_filters_yields_and_is_answered_once_at_its_end() {
     handle_all(&mut world, &peer, &packet);
     peer.next(&mut world);
     let filter = |number| TopicFilter::new(&format!("a/{number}")).unwrap();
-    let packet = Packet::Unsubscribe(Unsubscribe {
+    let packet = PacketRef::Unsubscribe(Unsubscribe {
         packet_identifier: PacketIdentifier::FIRST,
         topic_filters: (0..100).map(filter).collect(),
         properties: UnsubscribeProperties::default(),
     });
     let packet = bytes(&peer, &[packet]);
     assert!(handle_all(&mut world, &peer, &packet) >= 4);
-    let Some(Packet::Unsuback(unsuback)) = peer.next(&mut world) else {
+    let Some(PacketRef::Unsuback(unsuback)) = peer.next(&mut world) else {
         panic!("no UNSUBACK")
     };
     assert_eq!(unsuback.reason_codes, vec![ReasonCode::Success; 100]);
@@ -175,7 +175,7 @@ fn session_with_many_subscriptions_ends_in_slices_and_matches_nobody() {
     for number in 0..100 {
         let message = message(&format!("a/{number}"), "x");
         publisher.send(&mut world, &publish(&message, QoS::AtLeastOnce));
-        let Some(Packet::Puback(ack)) = publisher.next(&mut world) else {
+        let Some(PacketRef::Puback(ack)) = publisher.next(&mut world) else {
             panic!("no PUBACK")
         };
         assert_eq!(ack.reason_code, ReasonCode::NoMatchingSubscribers);
@@ -228,7 +228,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     let message = message("t", "x");
     let packets = bytes(
         &publisher,
-        &[publish(&message, QoS::ExactlyOnce), Packet::Pingreq],
+        &[publish(&message, QoS::ExactlyOnce), PacketRef::Pingreq],
     );
     let mut input = &packets[..];
     let progress = world
@@ -256,7 +256,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert_eq!(records.iter().filter(is_held).count(), 1);
     assert!(matches!(
         publisher.next(&mut world),
-        Some(Packet::Pubrec(_))
+        Some(PacketRef::Pubrec(_))
     ));
     let progress = world
         .broker
@@ -284,7 +284,7 @@ fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() 
         packet_identifier: PacketIdentifier::FIRST,
         dup: true,
     };
-    let packet = bytes(&again, &[Packet::Publish(message.publish(delivery))]);
+    let packet = bytes(&again, &[PacketRef::Publish(message.publish(delivery))]);
     let mut input = &packet[..];
     let progress = world.broker.handle_input(world.now, again.id, &mut input);
     assert_eq!(progress, InputProgress::Blocked);
@@ -294,7 +294,7 @@ fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() 
     assert_eq!(world.broker.poll_resumable(), Some(again.id));
     let progress = world.broker.handle_input(world.now, again.id, &mut input);
     assert_eq!(progress, InputProgress::Drained);
-    assert!(matches!(again.next(&mut world), Some(Packet::Pubrec(_))));
+    assert!(matches!(again.next(&mut world), Some(PacketRef::Pubrec(_))));
     assert_eq!(queued(&commit(&mut world)), 100);
 }
 

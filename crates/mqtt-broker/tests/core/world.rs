@@ -73,8 +73,8 @@ impl World {
             decoder,
             received: Vec::new(),
         };
-        peer.send(self, &Packet::Connect(Box::new(connect.clone())));
-        let Some(Packet::Connack(connack)) = peer.next(self) else {
+        peer.send(self, &PacketRef::Connect(Box::new(connect.clone())));
+        let Some(PacketRef::Connack(connack)) = peer.next(self) else {
             panic!("no CONNACK")
         };
         (peer, *connack)
@@ -92,7 +92,7 @@ impl World {
 }
 
 impl Peer {
-    pub(crate) fn send(&self, world: &mut World, packet: &Packet<'_>) {
+    pub(crate) fn send(&self, world: &mut World, packet: &PacketRef<'_>) {
         let mut bytes = Vec::new();
         packet.encode(self.version, u32::MAX, &mut bytes).unwrap();
         world
@@ -101,21 +101,21 @@ impl Peer {
     }
 
     /// The next packet from the broker.
-    pub(crate) fn next(&mut self, world: &mut World) -> Option<Packet<'static>> {
+    pub(crate) fn next(&mut self, world: &mut World) -> Option<PacketRef<'static>> {
         self.take(world);
         let mut input = &self.received[..];
         let packet = self.decoder.decode(&mut input).unwrap()?;
         let packet = match packet {
             // Owned, for the sake of the test.
-            Packet::Publish(_) => panic!("messages() is for these"),
-            Packet::Connack(connack) => Packet::Connack(connack),
-            Packet::Suback(suback) => Packet::Suback(suback),
-            Packet::Unsuback(suback) => Packet::Unsuback(suback),
-            Packet::Puback(ack) => Packet::Puback(ack),
-            Packet::Pubrec(ack) => Packet::Pubrec(ack),
-            Packet::Pubrel(ack) => Packet::Pubrel(ack),
-            Packet::Pubcomp(ack) => Packet::Pubcomp(ack),
-            Packet::Disconnect(disconnect) => Packet::Disconnect(disconnect),
+            PacketRef::Publish(_) => panic!("messages() is for these"),
+            PacketRef::Connack(connack) => PacketRef::Connack(connack),
+            PacketRef::Suback(suback) => PacketRef::Suback(suback),
+            PacketRef::Unsuback(suback) => PacketRef::Unsuback(suback),
+            PacketRef::Puback(ack) => PacketRef::Puback(ack),
+            PacketRef::Pubrec(ack) => PacketRef::Pubrec(ack),
+            PacketRef::Pubrel(ack) => PacketRef::Pubrel(ack),
+            PacketRef::Pubcomp(ack) => PacketRef::Pubcomp(ack),
+            PacketRef::Disconnect(disconnect) => PacketRef::Disconnect(disconnect),
             other => panic!("{other:?}"),
         };
         self.received = input.to_vec();
@@ -143,7 +143,7 @@ impl Peer {
         let mut answers = Vec::new();
         while let Some(packet) = self.decoder.decode(&mut input).unwrap() {
             match packet {
-                Packet::Publish(publish) => {
+                PacketRef::Publish(publish) => {
                     messages.push(line(&publish));
                     let ack = |id| Ack::new(id, ReasonCode::Success);
                     match publish.delivery {
@@ -151,17 +151,17 @@ impl Peer {
                         Delivery::AtLeastOnce {
                             packet_identifier, ..
                         } => {
-                            answers.push(Packet::Puback(ack(packet_identifier)));
+                            answers.push(PacketRef::Puback(ack(packet_identifier)));
                         }
                         Delivery::ExactlyOnce {
                             packet_identifier, ..
                         } => {
-                            answers.push(Packet::Pubrec(ack(packet_identifier)));
-                            answers.push(Packet::Pubcomp(ack(packet_identifier)));
+                            answers.push(PacketRef::Pubrec(ack(packet_identifier)));
+                            answers.push(PacketRef::Pubcomp(ack(packet_identifier)));
                         }
                     }
                 }
-                Packet::Pubrel(_) => {}
+                PacketRef::Pubrel(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -200,7 +200,7 @@ impl Peer {
         let topic_filter = TopicFilter::new(filter).unwrap();
         self.send(
             world,
-            &Packet::Subscribe(Subscribe {
+            &PacketRef::Subscribe(Subscribe {
                 packet_identifier: PacketIdentifier::FIRST,
                 subscriptions: vec![Subscription {
                     topic_filter,
@@ -212,7 +212,7 @@ impl Peer {
                 },
             }),
         );
-        let Some(Packet::Suback(suback)) = self.next(world) else {
+        let Some(PacketRef::Suback(suback)) = self.next(world) else {
             panic!("no SUBACK")
         };
         assert_eq!(suback.reason_codes, [ReasonCode::granted(options.qos)]);
@@ -228,21 +228,21 @@ impl Peer {
             },
             QoS::ExactlyOnce => Delivery::first(qos, packet_identifier),
         };
-        self.send(world, &Packet::Publish(message.publish(delivery)));
+        self.send(world, &PacketRef::Publish(message.publish(delivery)));
         match qos {
             QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => assert!(matches!(self.next(world), Some(Packet::Puback(_)))),
+            QoS::AtLeastOnce => assert!(matches!(self.next(world), Some(PacketRef::Puback(_)))),
             QoS::ExactlyOnce => {
-                assert!(matches!(self.next(world), Some(Packet::Pubrec(_))));
+                assert!(matches!(self.next(world), Some(PacketRef::Pubrec(_))));
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
-                self.send(world, &Packet::Pubrel(ack));
-                assert!(matches!(self.next(world), Some(Packet::Pubcomp(_))));
+                self.send(world, &PacketRef::Pubrel(ack));
+                assert!(matches!(self.next(world), Some(PacketRef::Pubcomp(_))));
             }
         }
     }
 
     pub(crate) fn leave(&self, world: &mut World, disconnect: Disconnect) {
-        self.send(world, &Packet::Disconnect(Box::new(disconnect)));
+        self.send(world, &PacketRef::Disconnect(Box::new(disconnect)));
         world.broker.remove(world.now, self.id);
     }
 
@@ -252,7 +252,7 @@ impl Peer {
     }
 }
 
-pub(crate) fn line(publish: &Publish<'_>) -> String {
+pub(crate) fn line(publish: &PublishRef<'_>) -> String {
     let payload = String::from_utf8_lossy(publish.payload);
     let mut line = format!(
         "{} {payload} q{}",

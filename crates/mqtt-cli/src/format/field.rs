@@ -2,7 +2,7 @@
 
 use jiff::Zoned;
 use mqtt_client::session::is_unprintable;
-use mqtt_codec::{Publish, UserProperties};
+use mqtt_codec::{PublishRef, UserProperties};
 
 use super::json;
 use super::time;
@@ -92,7 +92,7 @@ impl Field {
 
     pub(super) fn write(
         &self,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
         now: &Zoned,
         style: Style,
         out: &mut Vec<u8>,

@@ -9,14 +9,14 @@ use std::io::{self, Write};
 
 use jiff::Zoned;
 use mqtt_client::session::is_unprintable;
-use mqtt_codec::{Property, Publish, QoS};
+use mqtt_codec::{Property, PublishRef, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::field::push_hex;
 use super::{Style, Unprintable, sloppy_json, time};
 
 /// `%j`: the payload is a string.
-pub(super) fn write_text(publish: &Publish<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
+pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
     let start = out.len();
     let mut object = Object::new(style.pretty, out);
     header(&mut object, publish, now);
@@ -31,7 +31,7 @@ pub(super) fn write_text(publish: &Publish<'_>, now: &Zoned, style: Style, out: 
 
 /// `%J`: the payload is JSON itself. Nothing is printed if it is not.
 pub(super) fn write_value(
-    publish: &Publish<'_>,
+    publish: &PublishRef<'_>,
     now: &Zoned,
     style: Style,
     out: &mut Vec<u8>,
@@ -78,7 +78,7 @@ pub(crate) fn escaped(json: &str) -> String {
     text
 }
 
-fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
+fn header(object: &mut Object<'_>, publish: &PublishRef<'_>, now: &Zoned) {
     object.key("tst");
     object.out.push(b'"');
     time::write_stamp(now, object.out);
@@ -98,7 +98,7 @@ fn header(object: &mut Object<'_>, publish: &Publish<'_>, now: &Zoned) {
 
 /// Writes the properties, if there is one, in the order in which they came. All user properties are one array in the
 /// place of the first one, as mosquitto_sub prints them.
-fn properties(object: &mut Object<'_>, publish: &Publish<'_>) {
+fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
     let properties = &publish.properties;
     if properties.are_absent() {
         return;

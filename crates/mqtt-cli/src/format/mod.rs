@@ -12,7 +12,7 @@ mod time;
 use std::fmt;
 
 use jiff::Zoned;
-use mqtt_codec::Publish;
+use mqtt_codec::PublishRef;
 
 pub(crate) use field::visible;
 use field::{Conversion, Field, Layout};
@@ -121,7 +121,7 @@ impl Format {
     /// Appends the message as the format says. What cannot be printed is left out and told.
     pub(crate) fn write(
         &self,
-        publish: &Publish<'_>,
+        publish: &PublishRef<'_>,
         style: Style,
         out: &mut Vec<u8>,
     ) -> Vec<Unprintable> {

@@ -1,34 +1,37 @@
 //! The properties of each packet, which 5.0 alone has.
 
 use mqtt_codec::{
-    AckProperties, Auth, ConnackProperties, ConnectProperties, DisconnectProperties, Packet,
-    PublishProperties, SubscribeProperties, UserProperty,
+    AckProperties, Auth, ConnackProperties, ConnectProperties, DisconnectProperties, PacketRef,
+    PublishPropertiesRef, SubscribeProperties, UserProperty,
 };
 use serde_json::json;
 
 use super::{Fields, preview};
 
 /// Adds the properties. Absent ones are null.
-pub(super) fn push_properties(fields: &mut Fields, packet: &Packet<'_>) {
+pub(super) fn push_properties(fields: &mut Fields, packet: &PacketRef<'_>) {
     match packet {
-        Packet::Connect(connect) => push_connect_properties(fields, &connect.properties),
-        Packet::Connack(connack) => push_connack_properties(fields, &connack.properties),
-        Packet::Publish(publish) => push_publish_properties(fields, &publish.properties),
-        Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack) => {
+        PacketRef::Connect(connect) => push_connect_properties(fields, &connect.properties),
+        PacketRef::Connack(connack) => push_connack_properties(fields, &connack.properties),
+        PacketRef::Publish(publish) => push_publish_properties(fields, &publish.properties),
+        PacketRef::Puback(ack)
+        | PacketRef::Pubrec(ack)
+        | PacketRef::Pubrel(ack)
+        | PacketRef::Pubcomp(ack) => {
             push_ack_properties(fields, &ack.properties);
         }
-        Packet::Subscribe(subscribe) => push_subscribe_properties(fields, &subscribe.properties),
-        Packet::Suback(suback) | Packet::Unsuback(suback) => {
+        PacketRef::Subscribe(subscribe) => push_subscribe_properties(fields, &subscribe.properties),
+        PacketRef::Suback(suback) | PacketRef::Unsuback(suback) => {
             push_ack_properties(fields, &suback.properties);
         }
-        Packet::Unsubscribe(unsubscribe) => {
+        PacketRef::Unsubscribe(unsubscribe) => {
             push_user_properties(fields, &unsubscribe.properties.user_properties);
         }
-        Packet::Pingreq | Packet::Pingresp => {}
-        Packet::Disconnect(disconnect) => {
+        PacketRef::Pingreq | PacketRef::Pingresp => {}
+        PacketRef::Disconnect(disconnect) => {
             push_disconnect_properties(fields, &disconnect.properties);
         }
-        Packet::Auth(auth) => push_auth_properties(fields, auth),
+        PacketRef::Auth(auth) => push_auth_properties(fields, auth),
     }
 }
 
@@ -102,7 +105,7 @@ fn push_connack_properties(fields: &mut Fields, properties: &ConnackProperties) 
     push_user_properties(fields, &properties.user_properties);
 }
 
-pub(super) fn push_publish_properties(fields: &mut Fields, properties: &PublishProperties<'_>) {
+pub(super) fn push_publish_properties(fields: &mut Fields, properties: &PublishPropertiesRef<'_>) {
     fields.extend([
         (
             "topic_alias",

@@ -28,7 +28,7 @@ fn ack_properties() -> AckProperties {
 }
 
 /// Packets as a broker has them in memory, with everything that only 5.0 can carry.
-fn rich_packets() -> Vec<Packet<'static>> {
+fn rich_packets() -> Vec<PacketRef<'static>> {
     let packet_identifier = PacketIdentifier::FIRST;
     let ack = || Ack {
         packet_identifier,
@@ -52,7 +52,7 @@ fn rich_packets() -> Vec<Packet<'static>> {
     let mut disconnect = Disconnect::new(ReasonCode::ServerShuttingDown);
     disconnect.properties.reason_string = Some("why".into());
     vec![
-        Packet::Connack(Box::new(Connack {
+        PacketRef::Connack(Box::new(Connack {
             session_present: true,
             reason_code: ReasonCode::Success,
             properties: ConnackProperties {
@@ -62,11 +62,11 @@ fn rich_packets() -> Vec<Packet<'static>> {
                 ..ConnackProperties::default()
             },
         })),
-        Packet::Puback(ack()),
-        Packet::Pubrec(ack()),
-        Packet::Suback(suback()),
-        Packet::Unsuback(suback()),
-        Packet::Subscribe(Subscribe {
+        PacketRef::Puback(ack()),
+        PacketRef::Pubrec(ack()),
+        PacketRef::Suback(suback()),
+        PacketRef::Unsuback(suback()),
+        PacketRef::Subscribe(Subscribe {
             packet_identifier,
             subscriptions: vec![subscription],
             properties: SubscribeProperties {
@@ -74,7 +74,7 @@ fn rich_packets() -> Vec<Packet<'static>> {
                 ..SubscribeProperties::default()
             },
         }),
-        Packet::Disconnect(Box::new(disconnect)),
+        PacketRef::Disconnect(Box::new(disconnect)),
     ]
 }
 
@@ -87,8 +87,8 @@ fn shows_no_field_that_the_version_does_not_carry() {
             packet.encode(version, u32::MAX, &mut bytes).unwrap();
             // A server sends DISCONNECT in 5.0 only.
             let is_from_client = match packet {
-                Packet::Subscribe(_) => true,
-                Packet::Disconnect(_) => version != ProtocolVersion::V5_0,
+                PacketRef::Subscribe(_) => true,
+                PacketRef::Disconnect(_) => version != ProtocolVersion::V5_0,
                 _ => false,
             };
             let mut decoder = match is_from_client {
@@ -98,7 +98,7 @@ fn shows_no_field_that_the_version_does_not_carry() {
             let mut input = Vec::new();
             if is_from_client {
                 // A server learns the version from CONNECT.
-                let connect = Packet::Connect(Box::new(Connect::new(version, "c")));
+                let connect = PacketRef::Connect(Box::new(Connect::new(version, "c")));
                 connect.encode(version, u32::MAX, &mut input).unwrap();
             }
             input.extend(bytes);
@@ -122,7 +122,7 @@ fn shows_a_message_with_properties_to_5_0_only() {
         let mut connect = Connect::new(version, "c");
         connect.will = Some(will.clone());
         connect.properties.session_expiry_interval = Some(1);
-        let shown = fields(&Packet::Connect(Box::new(connect)), version);
+        let shown = fields(&PacketRef::Connect(Box::new(connect)), version);
         let is_5 = version == ProtocolVersion::V5_0;
         let has = |name: &str| shown.iter().any(|(field, _)| *field == name);
         let mut properties = MessageProperties::default();
@@ -130,7 +130,7 @@ fn shows_a_message_with_properties_to_5_0_only() {
         let mut message = Message::new(TopicName::new("t").unwrap(), "x");
         message.properties = Some(Box::new(properties));
         let publish = message.publish(Delivery::AtMostOnce);
-        let publish = fields(&Packet::Publish(publish), version);
+        let publish = fields(&PacketRef::Publish(publish), version);
         let has_type = publish.iter().any(|(field, _)| *field == "content_type");
         assert_eq!(has_type, is_5);
         assert_eq!(has("clean_start"), is_5);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_client::Driver;
-use mqtt_client::session::{Connection, Event, Outgoing, PublishError};
-use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
+use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
+use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
 
 use crate::exit::{Failure, Status, counted};
 use crate::logger;
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    fn take(&mut self, publish: &Publish<'_>) {
+    fn take(&mut self, publish: &PublishRef<'_>) {
         logger::take_pending(&mut self.outbox.text);
         let request = self.plan.request.as_ref();
         let is_old = || self.is_old(publish);
@@ -160,7 +160,7 @@ impl State {
     /// Returns `true` for a retained message that was there before the request: the broker sends it with RETAIN because
     /// of the subscription. A response that is published with RETAIN comes without it, unless the subscription asks
     /// for RETAIN as published.
-    fn is_old(&self, publish: &Publish<'_>) -> bool {
+    fn is_old(&self, publish: &PublishRef<'_>) -> bool {
         publish.retain && (self.request_sent.is_none() || !self.plan.retains_as_published())
     }
 
@@ -203,7 +203,7 @@ impl State {
     pub(super) fn publish(&mut self, driver: &mut Driver) {
         let can_ask = self.requests.are_answered() && self.request_sent.is_none();
         if let (Some(request), true) = (&self.plan.request, can_ask) {
-            let outgoing = Outgoing::new(Arc::clone(&request.message), request.qos);
+            let outgoing = OutboundMessage::new(Arc::clone(&request.message), request.qos);
             match driver.publish(outgoing) {
                 Ok(_) => self.request_sent = Some(Instant::now()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {}
@@ -215,7 +215,7 @@ impl State {
                 retain: true,
                 ..Message::new(topic_name.clone(), "")
             };
-            match driver.publish(Outgoing::new(Arc::new(message), QoS::AtLeastOnce)) {
+            match driver.publish(OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)) {
                 Ok(_) => drop(self.removals.pop_front()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
                 Err(error) => return self.fail(error),
@@ -250,7 +250,7 @@ impl State {
 
 impl Request {
     /// Whether this is the answer: at the topic that was named, and not to somebody else's question.
-    fn is_answered_by(&self, publish: &Publish<'_>) -> bool {
+    fn is_answered_by(&self, publish: &PublishRef<'_>) -> bool {
         let request = self.message.publish(Delivery::AtMostOnce);
         let asked = request.properties.correlation_data();
         let answered = publish.properties.correlation_data();

@@ -1,6 +1,6 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, 3.4 to 3.7): four packets with one layout.
 
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{
     DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role, UserProperty,
@@ -39,7 +39,7 @@ impl Ack {
 
     pub(crate) fn decode(
         packet_type: PacketType,
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
         sender: Role,
     ) -> Result<Self, DecodeError> {
@@ -59,7 +59,7 @@ impl Ack {
     }
 
     #[inline(always)] // there are as many as messages
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
             encode_optional(self.reason_code, &self.properties, out);
@@ -80,7 +80,7 @@ fn any_reason_code(value: u8) -> ReasonCode {
 
 /// A reason code that the sender may put into this packet.
 pub(crate) fn decode_reason_code(
-    reader: &mut Reader<'_>,
+    reader: &mut FieldReader<'_>,
     packet_type: PacketType,
     sender: Role,
 ) -> Result<ReasonCode, DecodeError> {
@@ -94,7 +94,7 @@ pub(crate) fn decode_reason_code(
 pub(crate) fn encode_optional<'a>(
     reason_code: ReasonCode,
     properties: &impl property::Properties<'a>,
-    out: &mut impl Sink,
+    out: &mut impl FieldWriter,
 ) {
     let no_properties = property::are_absent(properties);
     if no_properties && reason_code == ReasonCode::Success {
@@ -109,7 +109,7 @@ pub(crate) fn encode_optional<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Decoder, Packet};
+    use crate::{Decoder, PacketRef};
 
     #[test]
     fn a_server_may_reject_a_message_with_any_code() {
@@ -125,7 +125,7 @@ mod tests {
                 let bytes = [first, 3, 0, 1, value];
                 let mut decoder = Decoder::client(ProtocolVersion::V5_0, 100);
                 let ack = match decoder.decode(&mut &bytes[..]).unwrap().unwrap() {
-                    Packet::Puback(ack) | Packet::Pubrec(ack) => ack,
+                    PacketRef::Puback(ack) | PacketRef::Pubrec(ack) => ack,
                     packet => panic!("{packet:?}"),
                 };
                 assert_eq!(ack.reason_code, expected, "{value:#x}");

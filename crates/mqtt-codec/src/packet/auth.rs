@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ack::{decode_reason_code, encode_optional};
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{DecodeError, PacketType, ReasonCode, Role, UserProperty};
 
@@ -31,7 +31,7 @@ properties! {
 }
 
 impl Auth {
-    pub(crate) fn decode(reader: &mut Reader<'_>, sender: Role) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut FieldReader<'_>, sender: Role) -> Result<Self, DecodeError> {
         if reader.is_empty() {
             return Err(DecodeError::PropertyValue); // no method
         }
@@ -49,7 +49,7 @@ impl Auth {
         })
     }
 
-    pub(crate) fn encode(&self, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         encode_optional(self.reason_code, &self.properties, out);
     }
 }

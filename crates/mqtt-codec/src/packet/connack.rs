@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::Bytes;
 
 use super::ack::decode_reason_code;
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{
     DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Role, UserProperty,
@@ -74,7 +74,7 @@ impl Connack {
     }
 
     pub(crate) fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
@@ -117,7 +117,7 @@ impl Connack {
     pub(crate) fn encode(
         &self,
         version: ProtocolVersion,
-        out: &mut impl Sink,
+        out: &mut impl FieldWriter,
     ) -> Result<(), EncodeError> {
         out.put_u8((self.session_present && version != ProtocolVersion::V3_1).into());
         if version == ProtocolVersion::V5_0 {

@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::Bytes;
 
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{
     DecodeError, Message, MessageProperties, Property, ProtocolVersion, QoS, TopicName,
@@ -103,7 +103,7 @@ impl Connect {
 
     /// Decodes protocol name and level. Returns `true` with the version for a bridge.
     pub(crate) fn decode_version(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
     ) -> Result<(ProtocolVersion, bool), DecodeError> {
         let name = reader.binary()?;
         let level = reader.u8()?;
@@ -119,7 +119,7 @@ impl Connect {
 
     /// Decodes what follows the protocol level.
     pub(crate) fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
         is_bridge: bool,
     ) -> Result<Box<Self>, DecodeError> {
@@ -141,7 +141,7 @@ impl Connect {
         // 3.1: a flag whose field is missing is no error, Remaining Length decides.
         let lenient = version == ProtocolVersion::V3_1;
         let present =
-            |flag, reader: &Reader<'_>| flags & flag != 0 && !(lenient && reader.is_empty());
+            |flag, reader: &FieldReader<'_>| flags & flag != 0 && !(lenient && reader.is_empty());
         let user_name = match present(flag::USER_NAME, reader) {
             true => Some(reader.string()?.to_owned()),
             false => None,
@@ -164,7 +164,7 @@ impl Connect {
         }))
     }
 
-    pub(crate) fn encode(&self, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         let version = self.protocol_version;
         out.put_string(if version == ProtocolVersion::V3_1 {
             "MQIsdp"
@@ -225,7 +225,7 @@ impl Will {
 
     fn decode(
         flags: u8,
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let (properties, will_delay_interval) = match version {
@@ -248,7 +248,7 @@ impl Will {
         })
     }
 
-    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         if version == ProtocolVersion::V5_0 {
             self.encode_properties(out);
         }
@@ -256,7 +256,7 @@ impl Will {
         out.put_binary(&self.message.payload);
     }
 
-    fn encode_properties(&self, out: &mut impl Sink) {
+    fn encode_properties(&self, out: &mut impl FieldWriter) {
         let properties = self.message.properties.as_deref();
         let block = properties.map_or(&[][..], |properties| &properties.block);
         let delay = self.will_delay_interval;
@@ -272,10 +272,10 @@ impl Will {
 
 /// Reads the properties of a will: those of its message, and the Will Delay Interval, which is not part of it.
 fn decode_will_properties(
-    reader: &mut Reader<'_>,
+    reader: &mut FieldReader<'_>,
 ) -> Result<(MessageProperties, Option<u32>), DecodeError> {
     let length = reader.variable_byte_integer()?;
-    let mut block = Reader::new(reader.bytes(length as usize)?);
+    let mut block = FieldReader::new(reader.bytes(length as usize)?);
     let mut properties = MessageProperties::default();
     let mut delay = None;
     while !block.is_empty() {

@@ -1,7 +1,7 @@
 //! DISCONNECT (MQTT 5.0, 3.14): the orderly end, and in 5.0 the reason of any other.
 
 use super::ack::{decode_reason_code, encode_optional};
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{DecodeError, PacketType, ProtocolVersion, ReasonCode, Role, UserProperty};
 
@@ -38,7 +38,7 @@ impl Disconnect {
     }
 
     pub(crate) fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
         sender: Role,
     ) -> Result<Self, DecodeError> {
@@ -62,7 +62,7 @@ impl Disconnect {
         }
     }
 
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         if version == ProtocolVersion::V5_0 {
             encode_optional(self.reason_code, &self.properties, out);
         }

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use crate::field::{Length, Reader, Sink};
+use crate::field::{FieldReader, FieldWriter, LengthCounter};
 use crate::{
     Ack, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, MAXIMUM_PACKET_SIZE,
-    Publish, Role, Suback, Subscribe, Unsubscribe, UserProperty,
+    PublishRef, Role, Suback, Subscribe, Unsubscribe, UserProperty,
 };
 
 pub(crate) mod ack;
@@ -24,10 +24,10 @@ pub(crate) mod unsubscribe;
 /// A packet of any version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant has the name of its packet
-pub enum Packet<'a> {
+pub enum PacketRef<'a> {
     Connect(Box<Connect>),
     Connack(Box<Connack>),
-    Publish(Publish<'a>),
+    Publish(PublishRef<'a>),
     Puback(Ack),
     Pubrec(Ack),
     Pubrel(Ack),
@@ -42,7 +42,7 @@ pub enum Packet<'a> {
     Auth(Box<Auth>),
 }
 
-impl<'a> Packet<'a> {
+impl<'a> PacketRef<'a> {
     /// Appends the packet to `out`.
     ///
     /// Reason string and user properties of an acknowledgement, DISCONNECT or AUTH are left out if
@@ -110,7 +110,7 @@ impl<'a> Packet<'a> {
     /// Any but PUBLISH and CONNECT.
     pub(crate) fn decode(
         packet_type: PacketType,
-        mut reader: Reader<'a>,
+        mut reader: FieldReader<'a>,
         version: Option<ProtocolVersion>,
         sender: Role,
     ) -> Result<Self, DecodeError> {
@@ -204,12 +204,20 @@ impl<'a> Packet<'a> {
 
 /// What stands behind the fixed header.
 trait Body {
-    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError>;
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError>;
 }
 
-impl Body for Publish<'_> {
+impl Body for PublishRef<'_> {
     #[inline]
-    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError> {
         self.encode(version, out);
         Ok(())
     }
@@ -217,14 +225,22 @@ impl Body for Publish<'_> {
 
 impl Body for Ack {
     #[inline]
-    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError> {
         self.encode(version, out);
         Ok(())
     }
 }
 
-impl Body for Packet<'_> {
-    fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) -> Result<(), EncodeError> {
+impl Body for PacketRef<'_> {
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError> {
         match self {
             Self::Connect(connect) => connect.encode(out),
             Self::Connack(connack) => connack.encode(version, out)?,
@@ -249,7 +265,7 @@ impl Body for Packet<'_> {
 
 #[inline]
 fn measure(body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
-    let mut length = Length::default();
+    let mut length = LengthCounter::default();
     body.encode(version, &mut length)?;
     match length.refused {
         true => Err(EncodeError::Field),

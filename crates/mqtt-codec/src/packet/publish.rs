@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::{
-    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion, PublishProperties,
-    QoS, Role, TopicName,
+    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion,
+    PublishPropertiesRef, QoS, Role, TopicName,
 };
 
 /// A PUBLISH packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Publish<'a> {
+pub struct PublishRef<'a> {
     /// The QoS, and what goes with it.
     pub delivery: Delivery,
     /// To the server: keep this message. From the server: it was kept.
@@ -20,7 +20,7 @@ pub struct Publish<'a> {
     /// The content; any bytes.
     pub payload: &'a [u8],
     /// Properties of 5.0.
-    pub properties: PublishProperties<'a>,
+    pub properties: PublishPropertiesRef<'a>,
 }
 
 /// The QoS of a PUBLISH, and what goes with it.
@@ -92,7 +92,7 @@ impl Delivery {
     }
 }
 
-impl<'a> Publish<'a> {
+impl<'a> PublishRef<'a> {
     /// The message alone, owned: copies topic name and payload.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl<'a> Publish<'a> {
     #[inline(always)] // into the loop that reads packets
     pub(crate) fn decode(
         flags: u8,
-        reader: &mut Reader<'a>,
+        reader: &mut FieldReader<'a>,
         version: ProtocolVersion,
         sender: Role,
     ) -> Result<Self, DecodeError> {
@@ -133,8 +133,8 @@ impl<'a> Publish<'a> {
             },
         };
         let properties = match version {
-            ProtocolVersion::V5_0 => PublishProperties::decode(reader, sender)?,
-            _ => PublishProperties::default(),
+            ProtocolVersion::V5_0 => PublishPropertiesRef::decode(reader, sender)?,
+            _ => PublishPropertiesRef::default(),
         };
         if topic_name.is_empty() && properties.topic_alias.is_none() {
             return Err(match version {
@@ -153,7 +153,7 @@ impl<'a> Publish<'a> {
     }
 
     #[inline]
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_string(self.topic_name);
         if let Some(packet_identifier) = self.delivery.packet_identifier() {
             out.put_u16(packet_identifier.get());

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::field::{Length, Reader, Sink};
+use crate::field::{FieldReader, FieldWriter, LengthCounter};
 use crate::property::{self, Repeated, Value as _};
 use crate::topic::is_valid_name;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// The properties of PUBLISH, borrowed.
 #[derive(Clone, Copy, Default)]
-pub struct PublishProperties<'a> {
+pub struct PublishPropertiesRef<'a> {
     block: Block<'a>,
     /// Seconds until it is no longer to be delivered.
     pub message_expiry_interval: Option<u32>,
@@ -70,7 +70,7 @@ mod identifier {
 impl<'a> Property<'a> {
     /// Reads the value of the property with this identifier.
     #[inline]
-    pub(crate) fn read(identifier: u32, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(identifier: u32, reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
         let narrow = u8::try_from(identifier).unwrap_or_default(); // 0 is none
         Ok(match narrow {
             identifier::PAYLOAD_FORMAT_INDICATOR => {
@@ -108,7 +108,7 @@ impl<'a> Property<'a> {
         }
     }
 
-    fn write(&self, out: &mut impl Sink) {
+    fn write(&self, out: &mut impl FieldWriter) {
         out.put_u8(self.identifier());
         match *self {
             Self::PayloadFormatIndicator(flag) => out.put_u8(flag.into()),
@@ -135,7 +135,7 @@ impl<'a> Property<'a> {
 
 /// Returns the properties of a block that was found to be valid.
 pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
-    let mut block = Reader::new(all);
+    let mut block = FieldReader::new(all);
     std::iter::from_fn(move || {
         let identifier = block.variable_byte_integer().ok()?;
         Property::read(identifier, &mut block).ok()
@@ -171,7 +171,7 @@ impl MessageProperties {
         if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
             return Err(EncodeError::Property); // [MQTT-3.3.2-14]
         }
-        let mut length = Length::default();
+        let mut length = LengthCounter::default();
         property.write(&mut length);
         if length.refused {
             return Err(EncodeError::Field);
@@ -200,8 +200,8 @@ impl MessageProperties {
     }
 }
 
-impl From<&PublishProperties<'_>> for MessageProperties {
-    fn from(properties: &PublishProperties<'_>) -> Self {
+impl From<&PublishPropertiesRef<'_>> for MessageProperties {
+    fn from(properties: &PublishPropertiesRef<'_>) -> Self {
         let Block {
             expiry_at,
             has_of_connection,
@@ -221,7 +221,7 @@ impl From<&PublishProperties<'_>> for MessageProperties {
 
 /// Returns the position of the value of the Message Expiry Interval; 0 if there is none.
 fn find_expiry(block: &[u8]) -> u32 {
-    let mut length = Length::default();
+    let mut length = LengthCounter::default();
     for property in each(block) {
         if let Property::MessageExpiryInterval(_) = property {
             return u32::try_from(length.bytes + 1).unwrap_or_default();
@@ -231,7 +231,7 @@ fn find_expiry(block: &[u8]) -> u32 {
     0
 }
 
-impl<'a> PublishProperties<'a> {
+impl<'a> PublishPropertiesRef<'a> {
     /// Returns `true` if there is surely no property that stays with the message, without a look at each.
     #[inline]
     pub(crate) fn stay_empty(&self) -> bool {
@@ -324,7 +324,7 @@ impl<'a> PublishProperties<'a> {
 
     /// Returns the number of bytes that the properties take that stay with the message.
     pub fn stored_length(&self) -> usize {
-        let mut length = Length::default();
+        let mut length = LengthCounter::default();
         self.write_those_that_stay(&mut length);
         length.bytes
     }
@@ -334,7 +334,7 @@ impl<'a> PublishProperties<'a> {
     }
 
     #[inline]
-    pub(crate) fn decode(reader: &mut Reader<'a>, sender: Role) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut FieldReader<'a>, sender: Role) -> Result<Self, DecodeError> {
         let length = reader.variable_byte_integer()?;
         if length == 0 {
             return Ok(Self::default());
@@ -345,7 +345,7 @@ impl<'a> PublishProperties<'a> {
     fn decode_block(all: &'a [u8], sender: Role) -> Result<Self, DecodeError> {
         let mut properties = Self::default();
         properties.block.bytes = all;
-        let (mut block, mut seen) = (Reader::new(all), 0_u64);
+        let (mut block, mut seen) = (FieldReader::new(all), 0_u64);
         while !block.is_empty() {
             let identifier = block.variable_byte_integer()?;
             let property = Property::read(identifier, &mut block)?;
@@ -381,8 +381,8 @@ impl<'a> PublishProperties<'a> {
     }
 
     #[inline]
-    pub(crate) fn encode(&self, out: &mut impl Sink) {
-        let mut length = Length::default();
+    pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
+        let mut length = LengthCounter::default();
         self.write(&mut length);
         if length.refused {
             out.refuse();
@@ -392,7 +392,7 @@ impl<'a> PublishProperties<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut impl Sink) {
+    fn write(&self, out: &mut impl FieldWriter) {
         if self.block.has_of_connection {
             return self.iter().for_each(|property| property.write(out));
         }
@@ -408,7 +408,7 @@ impl<'a> PublishProperties<'a> {
     /// Writes the properties that stay with the message. All of a block without others are copied at once, with the
     /// interval that is left now.
     #[inline]
-    fn write_those_that_stay(&self, out: &mut impl Sink) {
+    fn write_those_that_stay(&self, out: &mut impl FieldWriter) {
         let Block {
             bytes,
             expiry_at,
@@ -433,15 +433,15 @@ impl<'a> PublishProperties<'a> {
     }
 }
 
-impl PartialEq for PublishProperties<'_> {
+impl PartialEq for PublishPropertiesRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl Eq for PublishProperties<'_> {}
+impl Eq for PublishPropertiesRef<'_> {}
 
-impl fmt::Debug for PublishProperties<'_> {
+impl fmt::Debug for PublishPropertiesRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

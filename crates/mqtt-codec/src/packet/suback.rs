@@ -1,7 +1,7 @@
 //! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11): a reason code for each topic filter, in order.
 
 use super::ack::decode_reason_code;
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property;
 use crate::{
     AckProperties, DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role,
@@ -29,7 +29,7 @@ impl Suback {
     }
 
     pub(crate) fn decode_suback(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let suback = Self::decode(reader, version, PacketType::Suback)?;
@@ -47,7 +47,7 @@ impl Suback {
     }
 
     pub(crate) fn decode_unsuback(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         if version != ProtocolVersion::V5_0 {
@@ -57,7 +57,7 @@ impl Suback {
     }
 
     fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
         packet_type: PacketType,
     ) -> Result<Self, DecodeError> {
@@ -76,7 +76,7 @@ impl Suback {
         Ok(suback)
     }
 
-    pub(crate) fn encode_suback(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode_suback(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
             property::encode(&self.properties, out);
@@ -90,7 +90,7 @@ impl Suback {
         }
     }
 
-    pub(crate) fn encode_unsuback(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode_unsuback(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         if version == ProtocolVersion::V5_0 {
             self.encode_suback(version, out);
         } else {

@@ -1,6 +1,6 @@
 //! SUBSCRIBE (MQTT 5.0, 3.8).
 
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{
     DecodeError, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, TopicFilter,
@@ -115,7 +115,7 @@ impl SubscriptionOptions {
 
 impl Subscribe {
     pub(crate) fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
@@ -147,7 +147,7 @@ impl Subscribe {
         })
     }
 
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
             property::encode(&self.properties, out);
@@ -179,7 +179,7 @@ pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
 /// Decodes a topic filter. One that is the same as the filter before it shares its memory: 2 MB of a repeated filter
 /// are 500,000 filters, and an allocation for each would take 16 MB.
 pub(crate) fn decode_topic_filter(
-    reader: &mut Reader<'_>,
+    reader: &mut FieldReader<'_>,
     last: Option<&TopicFilter>,
 ) -> Result<TopicFilter, DecodeError> {
     let text = reader.string()?;

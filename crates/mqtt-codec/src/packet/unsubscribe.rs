@@ -1,7 +1,7 @@
 //! UNSUBSCRIBE (MQTT 5.0, 3.10).
 
 use super::subscribe::{count_filters, decode_topic_filter};
-use crate::field::{Reader, Sink};
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::{self, properties};
 use crate::{DecodeError, PacketIdentifier, ProtocolVersion, TopicFilter, UserProperty};
 
@@ -26,7 +26,7 @@ properties! {
 
 impl Unsubscribe {
     pub(crate) fn decode(
-        reader: &mut Reader<'_>,
+        reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
@@ -50,7 +50,7 @@ impl Unsubscribe {
         })
     }
 
-    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl Sink) {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
             property::encode(&self.properties, out);

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_codec::PacketIdentifier;
 
-use crate::Outgoing;
+use crate::OutboundMessage;
 
 #[derive(Debug)]
 pub(crate) struct Exchanges {
     /// Exchanges that the circle has not passed, oldest first.
-    in_order: VecDeque<Exchange>,
+    in_order: VecDeque<OutboundExchange>,
     /// Older exchanges. Boxed, as nearly all senders have none.
     overtaken: Option<Box<Overtaken>>,
     /// The identifier that was given out last.
@@ -38,24 +38,24 @@ impl Default for Exchanges {
 }
 
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct OutboundExchange {
     pub(crate) packet_identifier: PacketIdentifier,
-    pub(crate) state: State,
+    pub(crate) state: OutboundState,
     /// Set once this connection has sent it; `false` for an exchange that the session brings along.
     pub(crate) sent: bool,
 }
 
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum OutboundState {
     /// Waits for PUBACK (QoS 1) or PUBREC (QoS 2).
-    Published(Outgoing),
+    Published(OutboundMessage),
     /// Waits for PUBCOMP.
     Released,
 }
 
 /// The place of an exchange, until one is added or removed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Position {
     InOrder(usize),
     Overtaken(u64),
 }
@@ -65,14 +65,14 @@ pub(crate) enum Place {
 #[derive(Debug, Default)]
 struct Overtaken {
     /// By the order of their first sending.
-    exchanges: BTreeMap<u64, Exchange>,
+    exchanges: BTreeMap<u64, OutboundExchange>,
     numbers: BTreeMap<PacketIdentifier, u64>,
     next_number: u64,
 }
 
 impl Exchanges {
     /// Takes exchanges as they were stored, oldest first. Their identifiers may be in any order.
-    pub(crate) fn restore(exchanges: impl IntoIterator<Item = Exchange>) -> Self {
+    pub(crate) fn restore(exchanges: impl IntoIterator<Item = OutboundExchange>) -> Self {
         let mut in_order: VecDeque<_> = exchanges.into_iter().collect();
         let last = in_order.back().map(|exchange| exchange.packet_identifier);
         // The newest exchanges that lie within one turn of the circle were not passed.
@@ -81,10 +81,10 @@ impl Exchanges {
         for exchange in in_order.iter().rev() {
             let identifier = exchange.packet_identifier;
             turn += newer.map_or(0, |newer| match distance(identifier, newer) {
-                0 => TURN, // a second exchange with this identifier, which no sender stores
+                0 => CIRCLE, // a second exchange with this identifier, which no sender stores
                 distance => distance,
             });
-            if turn >= TURN {
+            if turn >= CIRCLE {
                 break;
             }
             newer = Some(identifier);
@@ -178,16 +178,16 @@ impl Exchanges {
     }
 
     /// Adds the newest exchange, under the identifier that was given out last.
-    pub(crate) fn push(&mut self, exchange: Exchange) {
+    pub(crate) fn push(&mut self, exchange: OutboundExchange) {
         self.in_order.push_back(exchange);
     }
 
     #[inline]
-    pub(crate) fn find(&self, packet_identifier: PacketIdentifier) -> Option<Place> {
+    pub(crate) fn find(&self, packet_identifier: PacketIdentifier) -> Option<Position> {
         // Most peers acknowledge in order.
         let oldest = self.in_order.front().map(|oldest| oldest.packet_identifier);
         if oldest == Some(packet_identifier) {
-            return Some(Place::InOrder(0));
+            return Some(Position::InOrder(0));
         }
         self.search(oldest, packet_identifier)
     }
@@ -196,7 +196,7 @@ impl Exchanges {
         &self,
         oldest: Option<PacketIdentifier>,
         packet_identifier: PacketIdentifier,
-    ) -> Option<Place> {
+    ) -> Option<Position> {
         let in_order = oldest.and_then(|oldest| {
             let place = self
                 .in_order
@@ -206,34 +206,34 @@ impl Exchanges {
             place.ok()
         });
         if let Some(index) = in_order {
-            return Some(Place::InOrder(index));
+            return Some(Position::InOrder(index));
         }
         let numbers = &self.overtaken.as_ref()?.numbers;
         numbers
             .get(&packet_identifier)
             .copied()
-            .map(Place::Overtaken)
+            .map(Position::Overtaken)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut Exchange> {
+    pub(crate) fn get_mut(&mut self, place: Position) -> Option<&mut OutboundExchange> {
         match place {
-            Place::InOrder(index) => self.in_order.get_mut(index),
-            Place::Overtaken(number) => self.overtaken.as_mut()?.exchanges.get_mut(&number),
+            Position::InOrder(index) => self.in_order.get_mut(index),
+            Position::Overtaken(number) => self.overtaken.as_mut()?.exchanges.get_mut(&number),
         }
     }
 
     #[inline]
-    pub(crate) fn remove(&mut self, place: Place) -> Option<Exchange> {
+    pub(crate) fn remove(&mut self, place: Position) -> Option<OutboundExchange> {
         match place {
-            Place::InOrder(0) => self.in_order.pop_front(),
-            Place::InOrder(index) => self.in_order.remove(index),
-            Place::Overtaken(number) => self.remove_overtaken(number),
+            Position::InOrder(0) => self.in_order.pop_front(),
+            Position::InOrder(index) => self.in_order.remove(index),
+            Position::Overtaken(number) => self.remove_overtaken(number),
         }
     }
 
     #[cold]
-    fn remove_overtaken(&mut self, number: u64) -> Option<Exchange> {
+    fn remove_overtaken(&mut self, number: u64) -> Option<OutboundExchange> {
         let overtaken = self.overtaken.as_mut()?;
         let exchange = overtaken.exchanges.remove(&number)?;
         overtaken.numbers.remove(&exchange.packet_identifier);
@@ -244,20 +244,20 @@ impl Exchanges {
     }
 
     /// Iterates in the order of the first sending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Exchange> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OutboundExchange> {
         let overtaken = self.overtaken.iter();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.values());
         overtaken.chain(&self.in_order)
     }
 
     /// As `iter`.
-    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Exchange> {
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut OutboundExchange> {
         let overtaken = self.overtaken.iter_mut();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.values_mut());
         overtaken.chain(&mut self.in_order)
     }
 
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = Exchange> {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = OutboundExchange> {
         let overtaken = self.overtaken.into_iter();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.into_values());
         overtaken.chain(self.in_order)
@@ -291,7 +291,8 @@ impl Exchanges {
     #[cold]
     fn overtake(&mut self, next: PacketIdentifier, taken: PacketIdentifier) {
         let way = distance(next, taken);
-        let is_passed = |exchange: &Exchange| distance(next, exchange.packet_identifier) < way;
+        let is_passed =
+            |exchange: &OutboundExchange| distance(next, exchange.packet_identifier) < way;
         while self.in_order.front().is_some_and(is_passed) {
             if let Some(exchange) = self.in_order.pop_front() {
                 self.overtaken.get_or_insert_default().push(exchange);
@@ -302,7 +303,7 @@ impl Exchanges {
 
 impl Overtaken {
     /// Adds an exchange that was first sent after all others here.
-    fn push(&mut self, exchange: Exchange) {
+    fn push(&mut self, exchange: OutboundExchange) {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(exchange.packet_identifier, number);
@@ -312,10 +313,10 @@ impl Overtaken {
 
 /// The number of identifiers in the protocol's circle. Distances along it put the identifiers of a smaller circle in
 /// the same order.
-const TURN: i32 = u16::MAX as i32;
+const CIRCLE: i32 = u16::MAX as i32;
 
 /// Returns the number of steps along the circle between two identifiers.
 fn distance(from: PacketIdentifier, to: PacketIdentifier) -> i32 {
     let distance = i32::from(to.get()) - i32::from(from.get());
-    distance.rem_euclid(TURN)
+    distance.rem_euclid(CIRCLE)
 }

@@ -23,6 +23,6 @@ mod receiver;
 mod reclaim;
 mod sender;
 
-pub(crate) use receiver::{Incoming, Receiver};
-pub(crate) use sender::{Answer, Repeat, Sender};
-pub use sender::{DeliveryDetails, Outgoing, seconds_until};
+pub(crate) use receiver::{PublishDisposition, Receiver};
+pub(crate) use sender::{AckOutcome, Resend, Sender};
+pub use sender::{DeliveryDetails, OutboundMessage, seconds_until};

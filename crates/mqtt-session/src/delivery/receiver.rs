@@ -10,63 +10,66 @@ use crate::Defect;
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Sorted; mostly few, mostly added at the end.
-    open: Vec<Open>,
+    open: Vec<InboundExchange>,
     /// How many of them this connection has seen: those that the receive maximum is about. What is
     /// held from before may be of a session that the sender has lost.
-    under_way: usize,
+    in_flight: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct InboundExchange {
     packet_identifier: PacketIdentifier,
-    state: State,
-    is_under_way: bool,
+    state: InboundState,
+    is_in_flight: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum InboundState {
     /// QoS 1: the application has it and has not acknowledged it.
-    Unacknowledged1,
+    UnacknowledgedQoS1,
     /// QoS 2: the same.
-    Unacknowledged2,
+    UnacknowledgedQoS2,
     /// QoS 2: acknowledged; waits for PUBREL.
     Held,
 }
 
 /// What to do with a PUBLISH of QoS 1 or 2.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Incoming {
+pub(crate) enum PublishDisposition {
     /// Hand it on.
     New,
     /// Hand it on: its sender has lost its state and begins anew, so the identifier is not held any
     /// more.
-    Anew,
+    SenderRestarted,
     /// Answer with PUBREC and hand nothing on.
-    Repeat,
+    Duplicate,
     /// The application still has the first one; its answer will do for both.
-    Waiting,
+    AwaitingApplication,
     /// The identifier is in use for another QoS.
-    InUse,
+    IdentifierInUse,
     /// More are open than this end announced [MQTT-3.3.4-7].
-    TooMany,
+    TooManyInFlight,
 }
 
 impl Receiver {
     /// What was held.
     pub(crate) fn restore(held: impl IntoIterator<Item = PacketIdentifier>) -> Self {
-        let open = |packet_identifier| Open {
+        let open = |packet_identifier| InboundExchange {
             packet_identifier,
-            state: State::Held,
-            is_under_way: false,
+            state: InboundState::Held,
+            is_in_flight: false,
         };
         let mut open: Vec<_> = held.into_iter().map(open).collect();
         open.sort_unstable_by_key(|open| open.packet_identifier);
-        Self { open, under_way: 0 }
+        Self { open, in_flight: 0 }
     }
 
     /// The identifiers that are held.
     pub(crate) fn held_identifiers(&self) -> impl Iterator<Item = PacketIdentifier> {
-        let held = self.open.iter().filter(|open| open.state == State::Held);
+        let held = self
+            .open
+            .iter()
+            .filter(|open| open.state == InboundState::Held);
         held.map(|open| open.packet_identifier)
     }
 
@@ -75,15 +78,15 @@ impl Receiver {
         packet_identifier: PacketIdentifier,
         delivery: Delivery,
         receive_maximum: u16,
-    ) -> Incoming {
+    ) -> PublishDisposition {
         let state = match delivery {
-            Delivery::ExactlyOnce { .. } => State::Unacknowledged2,
-            Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => State::Unacknowledged1,
+            Delivery::ExactlyOnce { .. } => InboundState::UnacknowledgedQoS2,
+            Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => InboundState::UnacknowledgedQoS1,
         };
-        let is_full = self.under_way >= usize::from(receive_maximum);
-        if state == State::Unacknowledged2 && Defect::RepeatByDup.is_planted() {
+        let is_full = self.in_flight >= usize::from(receive_maximum);
+        if state == InboundState::UnacknowledgedQoS2 && Defect::RepeatByDup.is_planted() {
             if delivery.dup() {
-                return Incoming::Repeat;
+                return PublishDisposition::Duplicate;
             }
             if let Ok((index, _)) = self.find(packet_identifier) {
                 self.remove(index);
@@ -91,44 +94,49 @@ impl Receiver {
         }
         match self.find(packet_identifier) {
             Ok((index, open)) => self.handle_again(index, open, state),
-            Err(_) if is_full => Incoming::TooMany,
+            Err(_) if is_full => PublishDisposition::TooManyInFlight,
             Err(index) => {
-                self.under_way += 1;
+                self.in_flight += 1;
                 self.open.insert(
                     index,
-                    Open {
+                    InboundExchange {
                         packet_identifier,
                         state,
-                        is_under_way: true,
+                        is_in_flight: true,
                     },
                 );
-                Incoming::New
+                PublishDisposition::New
             }
         }
     }
 
     /// The identifier of a PUBLISH is open already.
-    fn handle_again(&mut self, index: usize, open: State, state: State) -> Incoming {
+    fn handle_again(
+        &mut self,
+        index: usize,
+        open: InboundState,
+        state: InboundState,
+    ) -> PublishDisposition {
         let Some(entry) = self.open.get_mut(index) else {
-            return Incoming::InUse;
+            return PublishDisposition::IdentifierInUse;
         };
-        if !entry.is_under_way {
-            entry.is_under_way = true;
-            self.under_way += if Defect::RepeatCounts.is_planted() {
+        if !entry.is_in_flight {
+            entry.is_in_flight = true;
+            self.in_flight += if Defect::RepeatCounts.is_planted() {
                 2
             } else {
                 1
             };
         }
         match (open, state) {
-            (State::Held, State::Unacknowledged2) => Incoming::Repeat,
+            (InboundState::Held, InboundState::UnacknowledgedQoS2) => PublishDisposition::Duplicate,
             // The sender has lost its state and begins anew; it will never release this one.
-            (State::Held, State::Unacknowledged1) => {
+            (InboundState::Held, InboundState::UnacknowledgedQoS1) => {
                 entry.state = state;
-                Incoming::Anew
+                PublishDisposition::SenderRestarted
             }
-            (open, state) if open == state => Incoming::Waiting,
-            _ => Incoming::InUse,
+            (open, state) if open == state => PublishDisposition::AwaitingApplication,
+            _ => PublishDisposition::IdentifierInUse,
         }
     }
 
@@ -141,17 +149,17 @@ impl Receiver {
     ) -> Option<bool> {
         let (index, state) = self.find(packet_identifier).ok()?;
         match state {
-            State::Held => None,
-            State::Unacknowledged1 => {
+            InboundState::Held => None,
+            InboundState::UnacknowledgedQoS1 => {
                 self.remove(index);
                 Some(false)
             }
-            State::Unacknowledged2 if refused => {
+            InboundState::UnacknowledgedQoS2 if refused => {
                 self.remove(index);
                 Some(true)
             }
-            State::Unacknowledged2 => {
-                self.open.get_mut(index)?.state = State::Held;
+            InboundState::UnacknowledgedQoS2 => {
+                self.open.get_mut(index)?.state = InboundState::Held;
                 Some(true)
             }
         }
@@ -160,10 +168,10 @@ impl Receiver {
     /// The message was taken over after its connection had ended.
     pub(crate) fn hold(&mut self, packet_identifier: PacketIdentifier) {
         if let Err(index) = self.find(packet_identifier) {
-            let open = Open {
+            let open = InboundExchange {
                 packet_identifier,
-                state: State::Held,
-                is_under_way: false,
+                state: InboundState::Held,
+                is_in_flight: false,
             };
             self.open.insert(index, open);
         }
@@ -174,7 +182,7 @@ impl Receiver {
     pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> Option<bool> {
         match self.find(packet_identifier) {
             Err(_) => Some(false),
-            Ok((index, State::Held)) => {
+            Ok((index, InboundState::Held)) => {
                 self.remove(index);
                 Some(true)
             }
@@ -184,22 +192,22 @@ impl Receiver {
 
     /// The connection is gone: what was not taken over is the sender's to repeat.
     pub(crate) fn end_connection(&mut self) {
-        self.open.retain(|open| open.state == State::Held);
+        self.open.retain(|open| open.state == InboundState::Held);
         self.open
             .iter_mut()
-            .for_each(|open| open.is_under_way = false);
-        self.under_way = 0;
+            .for_each(|open| open.is_in_flight = false);
+        self.in_flight = 0;
     }
 
     fn remove(&mut self, index: usize) {
-        if self.open.remove(index).is_under_way {
-            self.under_way -= 1;
+        if self.open.remove(index).is_in_flight {
+            self.in_flight -= 1;
         }
     }
 
     /// The state of an open identifier and its place, or the place where it would be.
-    fn find(&self, packet_identifier: PacketIdentifier) -> Result<(usize, State), usize> {
-        let key = |open: &Open| open.packet_identifier;
+    fn find(&self, packet_identifier: PacketIdentifier) -> Result<(usize, InboundState), usize> {
+        let key = |open: &InboundExchange| open.packet_identifier;
         let index = self.open.binary_search_by_key(&packet_identifier, key)?;
         self.open
             .get(index)
@@ -216,7 +224,7 @@ mod tests {
         PacketIdentifier::new(value).unwrap()
     }
 
-    fn publish(receiver: &mut Receiver, value: u16, qos: u8, dup: bool) -> Incoming {
+    fn publish(receiver: &mut Receiver, value: u16, qos: u8, dup: bool) -> PublishDisposition {
         let packet_identifier = identifier(value);
         let delivery = match qos {
             1 => Delivery::AtLeastOnce {
@@ -235,15 +243,21 @@ mod tests {
     #[test]
     fn a_repeat_is_told_by_its_identifier_whatever_dup_says() {
         let mut receiver = Receiver::default();
-        assert_eq!(publish(&mut receiver, 7, 2, true), Incoming::New);
-        assert_eq!(publish(&mut receiver, 7, 2, false), Incoming::Waiting);
+        assert_eq!(publish(&mut receiver, 7, 2, true), PublishDisposition::New);
+        assert_eq!(
+            publish(&mut receiver, 7, 2, false),
+            PublishDisposition::AwaitingApplication
+        );
         assert_eq!(receiver.acknowledge(identifier(7), false), Some(true));
         for dup in [false, true, false] {
-            assert_eq!(publish(&mut receiver, 7, 2, dup), Incoming::Repeat);
+            assert_eq!(
+                publish(&mut receiver, 7, 2, dup),
+                PublishDisposition::Duplicate
+            );
         }
         assert_eq!(receiver.handle_pubrel(identifier(7)), Some(true));
         assert_eq!(receiver.handle_pubrel(identifier(7)), Some(false));
-        assert_eq!(publish(&mut receiver, 7, 2, true), Incoming::New);
+        assert_eq!(publish(&mut receiver, 7, 2, true), PublishDisposition::New);
     }
 
     #[test]
@@ -251,7 +265,7 @@ mod tests {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 7, 2, false);
         assert_eq!(receiver.acknowledge(identifier(7), true), Some(true));
-        assert_eq!(publish(&mut receiver, 7, 2, false), Incoming::New);
+        assert_eq!(publish(&mut receiver, 7, 2, false), PublishDisposition::New);
     }
 
     /// [MQTT-3.3.4-7]
@@ -260,11 +274,17 @@ mod tests {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         publish(&mut receiver, 2, 1, false);
-        assert_eq!(publish(&mut receiver, 3, 1, false), Incoming::TooMany);
+        assert_eq!(
+            publish(&mut receiver, 3, 1, false),
+            PublishDisposition::TooManyInFlight
+        );
         receiver.acknowledge(identifier(1), false);
-        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::Repeat);
+        assert_eq!(
+            publish(&mut receiver, 1, 2, true),
+            PublishDisposition::Duplicate
+        );
         assert_eq!(receiver.acknowledge(identifier(2), false), Some(false));
-        assert_eq!(publish(&mut receiver, 3, 1, false), Incoming::New);
+        assert_eq!(publish(&mut receiver, 3, 1, false), PublishDisposition::New);
     }
 
     /// The sender may have lost its session meanwhile, and counts only what it sends now.
@@ -276,11 +296,17 @@ mod tests {
             receiver.acknowledge(identifier(value), false);
         }
         receiver.end_connection();
-        assert_eq!(publish(&mut receiver, 3, 2, false), Incoming::New);
-        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::Repeat);
-        assert_eq!(publish(&mut receiver, 4, 2, false), Incoming::TooMany);
+        assert_eq!(publish(&mut receiver, 3, 2, false), PublishDisposition::New);
+        assert_eq!(
+            publish(&mut receiver, 1, 2, true),
+            PublishDisposition::Duplicate
+        );
+        assert_eq!(
+            publish(&mut receiver, 4, 2, false),
+            PublishDisposition::TooManyInFlight
+        );
         assert_eq!(receiver.handle_pubrel(identifier(1)), Some(true));
-        assert_eq!(publish(&mut receiver, 4, 2, false), Incoming::New);
+        assert_eq!(publish(&mut receiver, 4, 2, false), PublishDisposition::New);
     }
 
     #[test]
@@ -290,8 +316,11 @@ mod tests {
         publish(&mut receiver, 2, 2, false);
         receiver.acknowledge(identifier(2), false);
         receiver.end_connection();
-        assert_eq!(publish(&mut receiver, 1, 2, true), Incoming::New);
-        assert_eq!(publish(&mut receiver, 2, 2, true), Incoming::Repeat);
+        assert_eq!(publish(&mut receiver, 1, 2, true), PublishDisposition::New);
+        assert_eq!(
+            publish(&mut receiver, 2, 2, true),
+            PublishDisposition::Duplicate
+        );
     }
 
     #[test]
@@ -299,7 +328,10 @@ mod tests {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         receiver.acknowledge(identifier(1), false);
-        assert_eq!(publish(&mut receiver, 1, 1, false), Incoming::Anew);
+        assert_eq!(
+            publish(&mut receiver, 1, 1, false),
+            PublishDisposition::SenderRestarted
+        );
         assert_eq!(receiver.acknowledge(identifier(1), false), Some(false));
         assert_eq!(receiver.handle_pubrel(identifier(1)), Some(false));
     }
@@ -308,7 +340,10 @@ mod tests {
     fn an_identifier_cannot_be_open_for_both_qos() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 1, false);
-        assert_eq!(publish(&mut receiver, 1, 2, false), Incoming::InUse);
+        assert_eq!(
+            publish(&mut receiver, 1, 2, false),
+            PublishDisposition::IdentifierInUse
+        );
         assert_eq!(receiver.handle_pubrel(identifier(1)), None);
     }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Delivery, Message, PacketIdentifier, Publish, QoS, SubscriptionIdentifier,
+    Delivery, Message, PacketIdentifier, PublishRef, QoS, SubscriptionIdentifier,
     SubscriptionIdentifiers, TopicFilter,
 };
 
 use crate::Defect;
-use crate::delivery::exchanges::{Exchange, Exchanges, Place, State};
+use crate::delivery::exchanges::{Exchanges, OutboundExchange, OutboundState, Position};
 use crate::delivery::reclaim::Reclaim;
 
 /// A message on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutboundMessage {
     /// The message; shared, as it may go to many.
     pub message: Arc<Message>,
     /// The QoS of this delivery.
@@ -38,7 +38,7 @@ pub struct DeliveryDetails {
     pub share: Option<TopicFilter>,
 }
 
-impl Outgoing {
+impl OutboundMessage {
     /// The message as its application made it.
     pub fn new(message: Arc<Message>, qos: QoS) -> Self {
         let retain = message.retain;
@@ -96,7 +96,7 @@ impl Outgoing {
     }
 
     /// The packet of this delivery.
-    pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> Publish<'_> {
+    pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> PublishRef<'_> {
         let mut publish = self.message.publish(delivery);
         publish.retain = self.retain;
         publish.properties.subscription_identifiers =
@@ -148,7 +148,7 @@ pub(crate) struct Sender {
 
 /// What an acknowledgement means for the exchange it names.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum AckOutcome {
     /// The exchange is over and its identifier free.
     Finished,
     /// PUBREL is to be sent.
@@ -161,21 +161,23 @@ pub(crate) enum Answer {
 
 /// What has to be sent again after a break.
 #[derive(Debug)]
-pub(crate) enum Repeat {
-    Publish(PacketIdentifier, Outgoing),
+pub(crate) enum Resend {
+    Publish(PacketIdentifier, OutboundMessage),
     Pubrel(PacketIdentifier),
 }
 
 impl Sender {
     /// What was sent and not finished, oldest first; `None` for what was released.
     pub(crate) fn restore(
-        sent: impl IntoIterator<Item = (PacketIdentifier, Option<Outgoing>)>,
+        sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
     ) -> Self {
         let exchange =
-            |(packet_identifier, outgoing): (PacketIdentifier, Option<Outgoing>)| Exchange {
-                packet_identifier,
-                state: outgoing.map_or(State::Released, State::Published),
-                sent: false,
+            |(packet_identifier, outbound): (PacketIdentifier, Option<OutboundMessage>)| {
+                OutboundExchange {
+                    packet_identifier,
+                    state: outbound.map_or(OutboundState::Released, OutboundState::Published),
+                    sent: false,
+                }
             };
         Self {
             exchanges: Exchanges::restore(sent.into_iter().map(exchange)),
@@ -191,22 +193,24 @@ impl Sender {
         }
     }
 
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&Outgoing>)> {
+    pub(crate) fn exchanges(
+        &self,
+    ) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.exchanges.iter().map(|exchange| {
-            let outgoing = match &exchange.state {
-                State::Published(outgoing) => Some(outgoing),
-                State::Released => None,
+            let outbound = match &exchange.state {
+                OutboundState::Published(outbound) => Some(outbound),
+                OutboundState::Released => None,
             };
-            (exchange.packet_identifier, outgoing)
+            (exchange.packet_identifier, outbound)
         })
     }
 
     /// Iterates over the messages that the connection has sent and the peer has not accepted, oldest first.
-    pub(crate) fn sent_by_last_connection(&self) -> impl Iterator<Item = &Outgoing> {
+    pub(crate) fn sent_by_last_connection(&self) -> impl Iterator<Item = &OutboundMessage> {
         let sent = self.exchanges.iter().filter(|exchange| exchange.sent);
         sent.filter_map(|exchange| match &exchange.state {
-            State::Published(outgoing) => Some(outgoing),
-            State::Released => None,
+            OutboundState::Published(outbound) => Some(outbound),
+            OutboundState::Released => None,
         })
     }
 
@@ -291,32 +295,32 @@ impl Sender {
     }
 
     /// A new message was sent.
-    pub(crate) fn sent(&mut self, packet_identifier: PacketIdentifier, outgoing: Outgoing) {
+    pub(crate) fn sent(&mut self, packet_identifier: PacketIdentifier, outbound: OutboundMessage) {
         self.take_identifier(packet_identifier);
         self.in_flight += 1;
-        self.exchanges.push(Exchange {
+        self.exchanges.push(OutboundExchange {
             packet_identifier,
-            state: State::Published(outgoing),
+            state: OutboundState::Published(outbound),
             sent: true,
         });
     }
 
-    pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> Answer {
+    pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
         let Some(place) = self.exchanges.find(packet_identifier) else {
             if Defect::UnknownGivesRoom.is_planted() {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
-            return Answer::Unknown;
+            return AckOutcome::Unknown;
         };
         match self
             .exchanges
             .get_mut(place)
             .map(|exchange| &exchange.state)
         {
-            Some(State::Published(outgoing)) if outgoing.qos == QoS::AtLeastOnce => {
+            Some(OutboundState::Published(outbound)) if outbound.qos == QoS::AtLeastOnce => {
                 self.finish(place)
             }
-            _ => Answer::Wrong,
+            _ => AckOutcome::Wrong,
         }
     }
 
@@ -324,31 +328,35 @@ impl Sender {
         &mut self,
         packet_identifier: PacketIdentifier,
         refused: bool,
-    ) -> Answer {
+    ) -> AckOutcome {
         let Some(place) = self.exchanges.find(packet_identifier) else {
-            return Answer::Unknown;
+            return AckOutcome::Unknown;
         };
         let Some(exchange) = self.exchanges.get_mut(place) else {
-            return Answer::Unknown;
+            return AckOutcome::Unknown;
         };
         match &exchange.state {
-            State::Published(outgoing) if outgoing.qos != QoS::ExactlyOnce => Answer::Wrong,
-            State::Published(_) if refused => self.finish(place), // [MQTT-4.3.3-4]
-            State::Published(_) if Defect::PublishAfterPubrec.is_planted() => Answer::Release,
-            State::Published(_) if Defect::FreedAtPubrec.is_planted() => {
+            OutboundState::Published(outbound) if outbound.qos != QoS::ExactlyOnce => {
+                AckOutcome::Wrong
+            }
+            OutboundState::Published(_) if refused => self.finish(place), // [MQTT-4.3.3-4]
+            OutboundState::Published(_) if Defect::PublishAfterPubrec.is_planted() => {
+                AckOutcome::Release
+            }
+            OutboundState::Published(_) if Defect::FreedAtPubrec.is_planted() => {
                 self.finish(place);
-                Answer::Release
+                AckOutcome::Release
             }
-            State::Published(_) => {
+            OutboundState::Published(_) => {
                 // From here on the message must not be sent again [MQTT-4.3.3-6].
-                exchange.state = State::Released;
-                Answer::Release
+                exchange.state = OutboundState::Released;
+                AckOutcome::Release
             }
-            State::Released => Answer::Release,
+            OutboundState::Released => AckOutcome::Release,
         }
     }
 
-    pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> Answer {
+    pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
         let Some(place) = self.exchanges.find(packet_identifier) else {
             if let Some(reclaim) = &mut self.reclaim {
                 reclaim.handle_pubcomp(packet_identifier);
@@ -356,18 +364,18 @@ impl Sender {
                     self.reclaim = None;
                 }
             }
-            return Answer::Unknown;
+            return AckOutcome::Unknown;
         };
         match self
             .exchanges
             .get_mut(place)
             .map(|exchange| &exchange.state)
         {
-            Some(State::Released) => self.finish(place),
-            Some(State::Published(_)) if Defect::PublishAfterPubrec.is_planted() => {
+            Some(OutboundState::Released) => self.finish(place),
+            Some(OutboundState::Published(_)) if Defect::PublishAfterPubrec.is_planted() => {
                 self.finish(place)
             }
-            _ => Answer::Wrong,
+            _ => AckOutcome::Wrong,
         }
     }
 
@@ -386,13 +394,13 @@ impl Sender {
 
     /// The next thing to send again, in the order of the first time [MQTT-4.6.0-1]. A PUBREL never
     /// waits for room in the window.
-    pub(crate) fn next_repeat(&mut self, window: u16) -> Option<Repeat> {
+    pub(crate) fn next_resend(&mut self, window: u16) -> Option<Resend> {
         if self.in_flight == self.exchanges.len() {
             return None;
         }
         let room = self.in_flight < usize::from(window);
-        let is_due = |exchange: &&mut Exchange| {
-            !exchange.sent && (room || matches!(exchange.state, State::Released))
+        let is_due = |exchange: &&mut OutboundExchange| {
+            !exchange.sent && (room || matches!(exchange.state, OutboundState::Released))
         };
         let mut exchanges = self.exchanges.iter_mut();
         let exchange = match Defect::RepeatedOutOfOrder.is_planted() {
@@ -402,10 +410,10 @@ impl Sender {
         exchange.sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {
-            State::Published(outgoing) => {
-                Repeat::Publish(exchange.packet_identifier, outgoing.clone())
+            OutboundState::Published(outbound) => {
+                Resend::Publish(exchange.packet_identifier, outbound.clone())
             }
-            State::Released => Repeat::Pubrel(exchange.packet_identifier),
+            OutboundState::Released => Resend::Pubrel(exchange.packet_identifier),
         })
     }
 
@@ -420,7 +428,7 @@ impl Sender {
     pub(crate) fn release(&mut self, packet_identifier: PacketIdentifier) {
         let place = self.exchanges.find(packet_identifier);
         if let Some(exchange) = place.and_then(|place| self.exchanges.get_mut(place)) {
-            exchange.state = State::Released;
+            exchange.state = OutboundState::Released;
         }
     }
 
@@ -432,18 +440,18 @@ impl Sender {
     }
 
     /// Ends the session: what the peer has not taken over, in order.
-    pub(crate) fn take_unfinished(&mut self) -> Vec<Outgoing> {
+    pub(crate) fn take_unfinished(&mut self) -> Vec<OutboundMessage> {
         let exchanges = std::mem::take(self).exchanges;
         let published = exchanges
             .into_iter()
             .filter_map(|exchange| match exchange.state {
-                State::Published(outgoing) => Some(outgoing),
-                State::Released => None, // PUBREC said that it is the peer's
+                OutboundState::Published(outbound) => Some(outbound),
+                OutboundState::Released => None, // PUBREC said that it is the peer's
             });
         published.collect()
     }
 
-    fn finish(&mut self, place: Place) -> Answer {
+    fn finish(&mut self, place: Position) -> AckOutcome {
         if self
             .exchanges
             .remove(place)
@@ -451,7 +459,7 @@ impl Sender {
         {
             self.in_flight -= 1;
         }
-        Answer::Finished
+        AckOutcome::Finished
     }
 }
 
@@ -462,14 +470,14 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    fn outgoing(qos: QoS) -> Outgoing {
+    fn outbound(qos: QoS) -> OutboundMessage {
         let message = Message::new(TopicName::new("t").unwrap(), "x");
-        Outgoing::new(Arc::new(message), qos)
+        OutboundMessage::new(Arc::new(message), qos)
     }
 
     fn send(sender: &mut Sender, qos: QoS) -> Option<PacketIdentifier> {
         let identifier = sender.next_identifier(|_| false)?;
-        sender.sent(identifier, outgoing(qos));
+        sender.sent(identifier, outbound(qos));
         Some(identifier)
     }
 
@@ -495,7 +503,7 @@ mod tests {
         assert_eq!(seen.len(), 65535);
         assert_eq!(
             sender.handle_puback(PacketIdentifier::FIRST),
-            Answer::Finished
+            AckOutcome::Finished
         );
         assert_eq!(
             send(&mut sender, QoS::AtLeastOnce),
@@ -518,8 +526,8 @@ mod tests {
             for expected in 4..=u16::MAX {
                 let identifier = sender.next_identifier(|id| requests.contains(&id)).unwrap();
                 assert_eq!(identifier.get(), expected, "in turn {turn}");
-                sender.sent(identifier, outgoing(QoS::AtLeastOnce));
-                assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+                sender.sent(identifier, outbound(QoS::AtLeastOnce));
+                assert_eq!(sender.handle_puback(identifier), AckOutcome::Finished);
             }
         }
     }
@@ -530,18 +538,18 @@ mod tests {
         let one = send(&mut sender, QoS::AtLeastOnce).unwrap();
         let two = send(&mut sender, QoS::ExactlyOnce).unwrap();
         let unknown = PacketIdentifier::new(9).unwrap();
-        assert_eq!(sender.handle_pubrec(one, false), Answer::Wrong);
-        assert_eq!(sender.handle_pubcomp(one), Answer::Wrong);
-        assert_eq!(sender.handle_puback(two), Answer::Wrong);
-        assert_eq!(sender.handle_pubcomp(two), Answer::Wrong);
-        assert_eq!(sender.handle_puback(unknown), Answer::Unknown);
-        assert_eq!(sender.handle_pubrec(unknown, false), Answer::Unknown);
-        assert_eq!(sender.handle_pubcomp(unknown), Answer::Unknown);
+        assert_eq!(sender.handle_pubrec(one, false), AckOutcome::Wrong);
+        assert_eq!(sender.handle_pubcomp(one), AckOutcome::Wrong);
+        assert_eq!(sender.handle_puback(two), AckOutcome::Wrong);
+        assert_eq!(sender.handle_pubcomp(two), AckOutcome::Wrong);
+        assert_eq!(sender.handle_puback(unknown), AckOutcome::Unknown);
+        assert_eq!(sender.handle_pubrec(unknown, false), AckOutcome::Unknown);
+        assert_eq!(sender.handle_pubcomp(unknown), AckOutcome::Unknown);
         assert_eq!(sender.in_flight, 2);
-        assert_eq!(sender.handle_pubrec(two, false), Answer::Release);
-        assert_eq!(sender.handle_pubrec(two, false), Answer::Release);
-        assert_eq!(sender.handle_pubcomp(two), Answer::Finished);
-        assert_eq!(sender.handle_puback(one), Answer::Finished);
+        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::Release);
+        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::Release);
+        assert_eq!(sender.handle_pubcomp(two), AckOutcome::Finished);
+        assert_eq!(sender.handle_puback(one), AckOutcome::Finished);
         assert_eq!(sender.in_flight, 0);
     }
 
@@ -557,10 +565,10 @@ mod tests {
         assert!(!sender.has_room(20), "new messages wait for the old ones");
         let repeats = |sender: &mut Sender, window| {
             let mut sent = Vec::new();
-            while let Some(repeat) = sender.next_repeat(window) {
+            while let Some(repeat) = sender.next_resend(window) {
                 sent.push(match repeat {
-                    Repeat::Publish(identifier, _) => ("PUBLISH", identifier),
-                    Repeat::Pubrel(identifier) => ("PUBREL", identifier),
+                    Resend::Publish(identifier, _) => ("PUBLISH", identifier),
+                    Resend::Pubrel(identifier) => ("PUBREL", identifier),
                 });
             }
             sent
@@ -569,7 +577,7 @@ mod tests {
             repeats(&mut sender, 1),
             [("PUBLISH", identifiers[0]), ("PUBREL", identifiers[2])]
         );
-        assert_eq!(sender.handle_pubcomp(identifiers[2]), Answer::Finished);
+        assert_eq!(sender.handle_pubcomp(identifiers[2]), AckOutcome::Finished);
         assert_eq!(repeats(&mut sender, 1), []);
         sender.handle_pubrec(identifiers[0], false);
         sender.handle_pubcomp(identifiers[0]);
@@ -589,22 +597,22 @@ mod tests {
         for _ in 0..200_000 {
             let identifier = send(&mut sender, QoS::AtLeastOnce).unwrap();
             assert!(!stuck.contains(&identifier));
-            assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+            assert_eq!(sender.handle_puback(identifier), AckOutcome::Finished);
         }
         let newest = send(&mut sender, QoS::AtLeastOnce).unwrap();
         assert!(sender.has_room(4));
         sender.resume();
-        let resent: Vec<_> = std::iter::from_fn(|| sender.next_repeat(20))
+        let resent: Vec<_> = std::iter::from_fn(|| sender.next_resend(20))
             .map(|repeat| match repeat {
-                Repeat::Publish(identifier, _) => identifier,
-                Repeat::Pubrel(_) => panic!("nothing was released"),
+                Resend::Publish(identifier, _) => identifier,
+                Resend::Pubrel(_) => panic!("nothing was released"),
             })
             .collect();
         assert_eq!(resent, [stuck[0], stuck[1], newest]);
-        assert_eq!(sender.handle_pubrec(stuck[1], false), Answer::Release);
-        assert_eq!(sender.handle_pubcomp(stuck[1]), Answer::Finished);
-        assert_eq!(sender.handle_puback(stuck[0]), Answer::Finished);
-        assert_eq!(sender.handle_puback(newest), Answer::Finished);
+        assert_eq!(sender.handle_pubrec(stuck[1], false), AckOutcome::Release);
+        assert_eq!(sender.handle_pubcomp(stuck[1]), AckOutcome::Finished);
+        assert_eq!(sender.handle_puback(stuck[0]), AckOutcome::Finished);
+        assert_eq!(sender.handle_puback(newest), AckOutcome::Finished);
         assert_eq!((sender.in_flight, sender.len()), (0, 0));
     }
 
@@ -650,8 +658,8 @@ mod tests {
                     Step::Acknowledge(_) if open.is_empty() => {}
                     Step::Acknowledge(index) => {
                         let identifier = open.remove(index.index(open.len()));
-                        prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
-                        prop_assert_eq!(sender.handle_puback(identifier), Answer::Unknown);
+                        prop_assert_eq!(sender.handle_puback(identifier), AckOutcome::Finished);
+                        prop_assert_eq!(sender.handle_puback(identifier), AckOutcome::Unknown);
                     }
                     Step::Turn(distance) => {
                         // The last of these messages decides; the others leave nothing behind.
@@ -666,7 +674,7 @@ mod tests {
                     Step::Restore => {
                         let exchanges = sender.exchanges();
                         let stored: Vec<_> = exchanges
-                            .map(|(identifier, outgoing)| (identifier, outgoing.cloned()))
+                            .map(|(identifier, outbound)| (identifier, outbound.cloned()))
                             .collect();
                         sender = Sender::restore(stored);
                         is_restored = true;
@@ -677,7 +685,7 @@ mod tests {
                 prop_assert!(is_restored || sender.in_flight == open.len());
             }
             for identifier in open {
-                prop_assert_eq!(sender.handle_puback(identifier), Answer::Finished);
+                prop_assert_eq!(sender.handle_puback(identifier), AckOutcome::Finished);
             }
             prop_assert_eq!(sender.len(), 0);
         }

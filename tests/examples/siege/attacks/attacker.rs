@@ -42,7 +42,7 @@ impl Attacker {
     }
 
     /// Appends a packet to those that [`Attacker::flush`] sends.
-    pub(crate) fn push(&mut self, packet: &Packet<'_>) {
+    pub(crate) fn push(&mut self, packet: &PacketRef<'_>) {
         self.peer.push(packet);
     }
 
@@ -54,7 +54,7 @@ impl Attacker {
     }
 
     /// Sends one packet.
-    pub(crate) fn send(&mut self, packet: &Packet<'_>) -> bool {
+    pub(crate) fn send(&mut self, packet: &PacketRef<'_>) -> bool {
         self.push(packet);
         self.flush()
     }
@@ -63,7 +63,7 @@ impl Attacker {
     pub(crate) fn read_until(
         &mut self,
         time: Duration,
-        mut is_wanted: impl FnMut(&Packet<'_>) -> bool,
+        mut is_wanted: impl FnMut(&PacketRef<'_>) -> bool,
     ) -> bool {
         let start = Instant::now();
         let mut is_found = false;
@@ -78,7 +78,8 @@ impl Attacker {
 
     /// Sends PINGREQ and waits for the answer: the broker has handled all before.
     pub(crate) fn ping(&mut self, time: Duration) -> bool {
-        self.send(&Packet::Pingreq) && self.read_until(time, |packet| *packet == Packet::Pingresp)
+        self.send(&PacketRef::Pingreq)
+            && self.read_until(time, |packet| *packet == PacketRef::Pingresp)
     }
 
     fn count(&mut self) {
@@ -92,7 +93,7 @@ impl Attacker {
 pub(crate) fn outruns_bystander(
     ground: &mut Ground,
     attacker: &mut Attacker,
-    is_answer: impl Fn(&Packet<'_>) -> bool,
+    is_answer: impl Fn(&PacketRef<'_>) -> bool,
 ) -> bool {
     if ground.scale != Scale::Quick {
         return false;
@@ -144,8 +145,8 @@ pub(crate) fn leave_sessions(ground: &Ground, count: usize, topic_filter: &str) 
 }
 
 /// Returns a DISCONNECT without a reason.
-pub(crate) fn disconnect() -> Packet<'static> {
-    Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success)))
+pub(crate) fn disconnect() -> PacketRef<'static> {
+    PacketRef::Disconnect(Box::new(Disconnect::new(ReasonCode::Success)))
 }
 
 /// Returns a message.
@@ -174,7 +175,7 @@ pub(crate) fn retain_all(ground: &Ground, topics: impl Iterator<Item = String>) 
     let mut open = 0;
     for (number, topic) in topics.enumerate() {
         let message = retained(&topic, 1);
-        publisher.push(&Packet::Publish(
+        publisher.push(&PacketRef::Publish(
             message.publish(delivery(QoS::AtLeastOnce, number)),
         ));
         open += 1;
@@ -190,7 +191,7 @@ pub(crate) fn retain_all(ground: &Ground, topics: impl Iterator<Item = String>) 
 fn wait_for_acknowledgements(publisher: &mut Peer, open: &mut usize) {
     while *open > 0 {
         let goes_on = publisher.read(&mut |packet| {
-            *open -= usize::from(matches!(packet, Packet::Puback(_)));
+            *open -= usize::from(matches!(packet, PacketRef::Puback(_)));
         });
         assert!(goes_on, "the broker acknowledges the preparations");
     }
@@ -209,14 +210,14 @@ pub(crate) fn publish_acknowledged(
     while acknowledged < count && !ground.time_left().is_zero() {
         while sent < count && sent - acknowledged < WINDOW {
             let delivery = delivery(QoS::AtLeastOnce, sent);
-            attacker.push(&Packet::Publish(message.publish(delivery)));
+            attacker.push(&PacketRef::Publish(message.publish(delivery)));
             sent += 1;
         }
         if !attacker.flush() {
             break;
         }
         let found = attacker.read_until(ground.time_left(), |packet| {
-            let is_one = matches!(packet, Packet::Puback(_));
+            let is_one = matches!(packet, PacketRef::Puback(_));
             acknowledged += usize::from(is_one);
             is_one
         });

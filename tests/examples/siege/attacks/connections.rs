@@ -89,7 +89,7 @@ fn with_log(site: &Site<'_>) -> Option<String> {
 fn connect_bytes(connect: Connect, leaves: bool) -> Vec<u8> {
     let version = connect.protocol_version;
     let mut bytes = Vec::new();
-    let mut packets = vec![Packet::Connect(Box::new(connect))];
+    let mut packets = vec![PacketRef::Connect(Box::new(connect))];
     packets.extend(leaves.then(disconnect));
     for packet in packets {
         packet

@@ -51,7 +51,7 @@ fn update_behind_retained(ground: &mut Ground) {
     let (mut received, mut last) = (0, Vec::new());
     let time = ground.time_left().min(Duration::from_secs(5));
     reader.read_until(time, |packet| {
-        if let Packet::Publish(publish) = packet {
+        if let PacketRef::Publish(publish) = packet {
             received += 1;
             if publish.topic_name == "home/2500" {
                 last = publish.payload.to_vec();
@@ -82,19 +82,19 @@ fn never_acknowledge(ground: &mut Ground) {
     while sent < COUNT && received == sent && !ground.time_left().is_zero() {
         for number in sent..sent + BATCH {
             let delivery = delivery(QoS::AtLeastOnce, number);
-            publisher.push(&Packet::Publish(message.publish(delivery)));
+            publisher.push(&PacketRef::Publish(message.publish(delivery)));
         }
         sent += BATCH;
         publisher.flush();
         let mut open = BATCH;
         publisher.read_until(ground.time_left(), |packet| {
-            open -= usize::from(matches!(packet, Packet::Puback(_)));
+            open -= usize::from(matches!(packet, PacketRef::Puback(_)));
             open == 0
         });
         // A subscriber that gets nothing for this long is stuck.
         let time = ground.time_left().min(Duration::from_secs(3));
         subscriber.read_until(time, |packet| {
-            received += usize::from(matches!(packet, Packet::Publish(_)));
+            received += usize::from(matches!(packet, PacketRef::Publish(_)));
             received == sent
         });
     }

@@ -62,7 +62,7 @@ fn overlap(ground: &mut Ground) {
     for half in filters.chunks(filters.len() / 2) {
         attacker.send(&subscribe(half.iter().cloned(), QoS::AtMostOnce));
         attacker.read_until(ground.time_left(), |packet| {
-            matches!(packet, Packet::Suback(_))
+            matches!(packet, PacketRef::Suback(_))
         });
     }
     let message = message(TOPIC, 0);
@@ -71,12 +71,14 @@ fn overlap(ground: &mut Ground) {
         Scale::Full | Scale::Long => 52_000 / 35,
     };
     for _ in 0..count {
-        attacker.push(&Packet::Publish(message.publish(Delivery::AtMostOnce)));
+        attacker.push(&PacketRef::Publish(message.publish(Delivery::AtMostOnce)));
     }
-    attacker.push(&Packet::Pingreq);
+    attacker.push(&PacketRef::Pingreq);
     attacker.flush();
-    let is_handled = outruns_bystander(ground, &mut attacker, |packet| *packet == Packet::Pingresp)
-        || attacker.read_until(ground.time_left(), |packet| *packet == Packet::Pingresp);
+    let is_handled = outruns_bystander(ground, &mut attacker, |packet| {
+        *packet == PacketRef::Pingresp
+    }) || attacker
+        .read_until(ground.time_left(), |packet| *packet == PacketRef::Pingresp);
     ground.fact(format!(
         "{count} messages, {}",
         if is_handled {
@@ -94,13 +96,13 @@ fn ask_for_all(ground: &mut Ground) {
     let filters = (0..499_000).map(|_| "#".to_owned());
     attacker.send(&subscribe(filters, QoS::AtMostOnce));
     let mut is_answered = outruns_bystander(ground, &mut attacker, |packet| {
-        matches!(packet, Packet::Suback(_))
+        matches!(packet, PacketRef::Suback(_))
     });
     let mut received = 0_u64;
     // The bystander is subscribed to as well: the messages never end.
     let _ = attacker.read_until(ground.time_left(), |packet| {
-        received += u64::from(matches!(packet, Packet::Publish(_)));
-        is_answered |= matches!(packet, Packet::Suback(_));
+        received += u64::from(matches!(packet, PacketRef::Publish(_)));
+        is_answered |= matches!(packet, PacketRef::Suback(_));
         is_answered && received >= 1000
     });
     ground.fact(format!(
@@ -119,9 +121,9 @@ fn share(ground: &mut Ground) {
     let filters = (0..100_000).map(|number| format!("$share/{number}/a"));
     attacker.send(&subscribe(filters, QoS::AtMostOnce));
     let is_answered = outruns_bystander(ground, &mut attacker, |packet| {
-        matches!(packet, Packet::Suback(_))
+        matches!(packet, PacketRef::Suback(_))
     }) || attacker.read_until(ground.time_left(), |packet| {
-        matches!(packet, Packet::Suback(_))
+        matches!(packet, PacketRef::Suback(_))
     });
     attacker.send(&disconnect());
     ground.fact(format!(

@@ -56,7 +56,7 @@ fn login(password: &'static [u8], name: &str) -> Connect {
 
 fn lock_out(ground: &mut Ground) {
     let mut bytes = Vec::new();
-    Packet::Connect(Box::new(login(b"wrong", "liar")))
+    PacketRef::Connect(Box::new(login(b"wrong", "liar")))
         .encode(ProtocolVersion::V3_1_1, u32::MAX, &mut bytes)
         .expect("it fits");
     ground.begin();

@@ -92,7 +92,7 @@ fn subscribe_deeply(ground: &mut Ground) {
     ground.begin();
     attacker.send(&subscribe(deep_topics(), QoS::AtMostOnce));
     let is_answered = attacker.read_until(ground.time_left(), |packet| {
-        matches!(packet, Packet::Suback(_))
+        matches!(packet, PacketRef::Suback(_))
     });
     ground.fact(format!(
         "SUBACK {}; {:.1} MB while subscribed",
@@ -110,7 +110,7 @@ fn retain_deeply(ground: &mut Ground) {
     ground.begin();
     for topic in deep_topics() {
         let message = retained(&topic, 1);
-        attacker.push(&Packet::Publish(message.publish(Delivery::AtMostOnce)));
+        attacker.push(&PacketRef::Publish(message.publish(Delivery::AtMostOnce)));
     }
     attacker.flush();
     let is_handled = attacker.ping(ground.time_left());
@@ -135,7 +135,7 @@ fn queue_identifiers(ground: &mut Ground) {
     ground.begin();
     for (number, topic_filter) in (1_u32..).zip(overlapping(LEVELS)) {
         let mut packet = subscribe([topic_filter], QoS::AtLeastOnce);
-        if let Packet::Subscribe(subscribe) = &mut packet {
+        if let PacketRef::Subscribe(subscribe) = &mut packet {
             subscribe.properties.subscription_identifier = SubscriptionIdentifier::new(number);
         }
         absent.push(&packet);
@@ -157,12 +157,12 @@ fn retain_properties(ground: &mut Ground) {
     ground.begin();
     for number in 0..340 {
         let message = with_properties(retained(&format!("kept/{number}"), 1));
-        attacker.push(&Packet::Publish(
+        attacker.push(&PacketRef::Publish(
             message.publish(delivery(QoS::AtLeastOnce, number)),
         ));
         attacker.flush();
         attacker.read_until(ground.time_left(), |packet| {
-            matches!(packet, Packet::Puback(_))
+            matches!(packet, PacketRef::Puback(_))
         });
     }
     keeps_limit(ground, 340);

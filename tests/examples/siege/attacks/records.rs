@@ -58,7 +58,7 @@ fn retain_in_a_loop(ground: &mut Ground) {
     ground.begin();
     while attacker.peer.sent() < bytes && !ground.time_left().is_zero() {
         for message in &messages {
-            attacker.push(&Packet::Publish(message.publish(Delivery::AtMostOnce)));
+            attacker.push(&PacketRef::Publish(message.publish(Delivery::AtMostOnce)));
         }
         if !attacker.flush() {
             break;
@@ -89,7 +89,7 @@ fn repeat_a_filter(ground: &mut Ground) {
     let mut answered = 0;
     for session in &mut sessions {
         let is_answered = session.read_until(ground.time_left(), |packet| {
-            matches!(packet, Packet::Suback(_))
+            matches!(packet, PacketRef::Suback(_))
         });
         answered += usize::from(is_answered);
     }
@@ -105,10 +105,10 @@ fn fill_many_queues(ground: &mut Ground) {
     ground.fact(format!("{acknowledged} of 1000 acknowledged"));
     // A message of another topic shows that the publisher is served at last.
     let last = super::attacker::message("other", 8);
-    publisher.send(&Packet::Publish(
+    publisher.send(&PacketRef::Publish(
         last.publish(delivery(QoS::AtLeastOnce, 2000)),
     ));
     publisher.read_until(Duration::from_secs(5), |packet| {
-        matches!(packet, Packet::Puback(_))
+        matches!(packet, PacketRef::Puback(_))
     });
 }

@@ -125,13 +125,13 @@ fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
     let mut publisher = Attacker::connect(ground, "publisher");
     for number in 0..MESSAGES {
         let message = link.message(number);
-        publisher.send(&Packet::Publish(message.publish(delivery(qos, number))));
+        publisher.send(&PacketRef::Publish(message.publish(delivery(qos, number))));
     }
     // A message of QoS 2 is complete with its PUBREL, which the publisher sends when it reads PUBREC.
     let mut open = MESSAGES;
     let is_published = qos == QoS::AtMostOnce
         || publisher.read_until(Duration::from_secs(5), |packet| {
-            let is_last = matches!(packet, Packet::Puback(_) | Packet::Pubcomp(_));
+            let is_last = matches!(packet, PacketRef::Puback(_) | PacketRef::Pubcomp(_));
             open -= usize::from(is_last);
             open == 0
         });
@@ -170,11 +170,11 @@ impl Subscriber {
         while self.numbers.len() < MESSAGES && !peer.is_closed() && !ground.time_left().is_zero() {
             if pinged.elapsed() > link.ping_interval() {
                 pinged = Instant::now();
-                peer.push(&Packet::Pingreq);
+                peer.push(&PacketRef::Pingreq);
                 peer.flush();
             }
             peer.read(&mut |packet| {
-                if let Packet::Publish(publish) = packet {
+                if let PacketRef::Publish(publish) = packet {
                     self.copies += 1;
                     self.numbers.extend(publish.payload.first());
                 }
@@ -192,11 +192,11 @@ fn publish_slowly(ground: &mut Ground) {
     let mut publisher = Attacker::new(ground, peer);
     ground.begin();
     let message = super::attacker::message("large", MESSAGES * link.size);
-    publisher.send(&Packet::Publish(
+    publisher.send(&PacketRef::Publish(
         message.publish(delivery(QoS::AtLeastOnce, 1)),
     ));
     let is_acknowledged = publisher.read_until(ground.time_left(), |packet| {
-        matches!(packet, Packet::Puback(_))
+        matches!(packet, PacketRef::Puback(_))
     });
     let result = if is_acknowledged { "1" } else { "0" };
     ground.fact(format!("{result} of 1 acknowledged"));
@@ -214,20 +214,20 @@ fn pause(ground: &mut Ground) {
     let mut publisher = Attacker::connect(ground, "publisher");
     let message = link.message(0);
     for _ in 0..40 {
-        publisher.send(&Packet::Publish(message.publish(Delivery::AtMostOnce)));
+        publisher.send(&PacketRef::Publish(message.publish(Delivery::AtMostOnce)));
     }
     let is_handled = publisher.ping(ground.time_left());
     // The reader is at work elsewhere; only its pings are sent.
     for _ in 0..PINGS {
         thread::sleep(link.ping_interval());
-        reader.push(&Packet::Pingreq);
+        reader.push(&PacketRef::Pingreq);
         reader.flush();
     }
     let mut reader = Attacker::new(ground, reader);
     let (mut received, mut pings) = (0, 0);
     let is_served = reader.read_until(ground.time_left(), |packet| {
-        received += usize::from(matches!(packet, Packet::Publish(_)));
-        pings += usize::from(*packet == Packet::Pingresp);
+        received += usize::from(matches!(packet, PacketRef::Publish(_)));
+        pings += usize::from(*packet == PacketRef::Pingresp);
         pings == PINGS
     });
     ground.fact(format!(

@@ -98,7 +98,7 @@ fn fetch(ground: &Ground, sessions: usize, each: usize) -> usize {
                     let mut count = 0;
                     while count < each
                         && peer.read(&mut |packet| {
-                            count += usize::from(matches!(packet, Packet::Publish(_)));
+                            count += usize::from(matches!(packet, PacketRef::Publish(_)));
                         })
                     {}
                     shared.fetch_add(count, Ordering::Relaxed);

@@ -105,7 +105,7 @@ fn close(ground: &mut Ground) {
     let will = super::attacker::message("will", 4);
     connect.will = Some(Will::new(will, QoS::AtLeastOnce));
     let mut packet = Vec::new();
-    Packet::Connect(Box::new(connect))
+    PacketRef::Connect(Box::new(connect))
         .encode(ProtocolVersion::V3_1_1, u32::MAX, &mut packet)
         .expect("it fits");
     let length = u8::try_from(packet.len()).expect("a short CONNECT");
@@ -120,7 +120,7 @@ fn close(ground: &mut Ground) {
     let is_ended = stream.read_to_end(&mut answer).is_ok();
     let time = start.elapsed();
     let is_answered = answer.first() == Some(&0x88);
-    let is_published = watcher.read_until(CLOSE, |packet| matches!(packet, Packet::Publish(_)));
+    let is_published = watcher.read_until(CLOSE, |packet| matches!(packet, PacketRef::Publish(_)));
     ground.fact(format!(
         "{}, {}, will {}",
         if is_answered {

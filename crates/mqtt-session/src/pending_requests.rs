@@ -9,7 +9,7 @@ use crate::connection::Connection;
 
 /// A SUBSCRIBE or UNSUBSCRIBE without an answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct PendingRequest {
     pub(crate) packet_identifier: PacketIdentifier,
     /// The number of topic filters, and so of reason codes in the answer.
     pub(crate) count: usize,
@@ -40,10 +40,10 @@ impl Connection {
         if self.role == Role::Server || count == 0 {
             return;
         }
-        let Some(parts) = self.seldom.get_mut() else {
+        let Some(parts) = self.rare.get_mut() else {
             return;
         };
-        let waiting = |request: &&mut Request| request.unwritten > 0;
+        let waiting = |request: &&mut PendingRequest| request.unwritten > 0;
         for request in parts.requests.iter_mut().filter(waiting) {
             request.unwritten = request.unwritten.saturating_sub(count);
             request.since = now;
@@ -53,15 +53,15 @@ impl Connection {
     /// Starts the wait for all answers anew. An answer may be among bytes that nobody has read yet, or behind a large
     /// message of which more has arrived.
     pub(crate) fn restart_response_timeout(&mut self, now: Instant) {
-        if let Some(parts) = self.seldom.get_mut() {
+        if let Some(parts) = self.rare.get_mut() {
             for request in &mut parts.requests {
                 request.since = now;
             }
         }
     }
 
-    fn oldest_request(&self) -> Option<&Request> {
-        self.seldom.get()?.requests.front()
+    fn oldest_request(&self) -> Option<&PendingRequest> {
+        self.rare.get()?.requests.front()
     }
 }
 

@@ -1,42 +1,42 @@
-//! [`Seldom`]: the parts of a connection that most connections of a server never use. A broker has ten
+//! [`RareState`]: the parts of a connection that most connections of a server never use. A broker has ten
 //! thousand that only wait, and what they do not need is not there.
 
 use std::collections::VecDeque;
 use std::mem::{Discriminant, discriminant};
 
 use crate::authentication::Authentication;
-use crate::requests::Request;
+use crate::pending_requests::PendingRequest;
 use crate::topic_alias::{ReceivedAliases, SentAliases};
 use crate::{Deviation, Event};
 
 /// The parts, once one of them was used.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Option<Box<Parts>>);
+pub(crate) struct RareState(Option<Box<RareParts>>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Parts {
+pub(crate) struct RareParts {
     pub(crate) sent_aliases: SentAliases,
     pub(crate) received_aliases: ReceivedAliases,
     pub(crate) authentication: Authentication,
     /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
-    pub(crate) requests: VecDeque<Request>,
+    pub(crate) requests: VecDeque<PendingRequest>,
     /// Client: the kinds of deviations that were reported.
     pub(crate) reported: Vec<Discriminant<Deviation>>,
     /// Events that did not come from input.
     pub(crate) pending: VecDeque<Event<'static>>,
 }
 
-impl Seldom {
-    pub(crate) fn get(&self) -> Option<&Parts> {
+impl RareState {
+    pub(crate) fn get(&self) -> Option<&RareParts> {
         self.0.as_deref()
     }
 
-    pub(crate) fn get_mut(&mut self) -> Option<&mut Parts> {
+    pub(crate) fn get_mut(&mut self) -> Option<&mut RareParts> {
         self.0.as_deref_mut()
     }
 
     /// One of them is to be used.
-    pub(crate) fn begin(&mut self) -> &mut Parts {
+    pub(crate) fn begin(&mut self) -> &mut RareParts {
         self.0.get_or_insert_default()
     }
 
