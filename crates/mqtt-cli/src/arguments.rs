@@ -404,9 +404,15 @@ impl<S: Default> Program<S> {
 
     /// Returns the error for a word that is no option, with the option or subcommand that may have been meant.
     fn unknown(&self, word: &str) -> Failure {
+        let names = || self.all().flat_map(|option| [option.short, option.long]);
+        if let Some(hint) = hints::other_dash(word, names()) {
+            // A value may follow in the same word.
+            let word = word.split_once('=').map_or(word, |(name, _)| name);
+            return Failure::usage(format!("Unknown option '{word}'.")).with_hint(hint);
+        }
         let failure = Failure::usage(format!("Unknown option '{word}'."));
         let is_option = word.starts_with('-');
-        let names = self.all().flat_map(|option| [option.short, option.long]);
+        let names = names();
         // Another word without a dash is a value whose option was forgotten.
         let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
         let subcommands = self.help.subcommands.iter().filter(|_| !is_option);

@@ -32,6 +32,42 @@ pub(crate) fn stray_word(program: &str, word: &str) -> Option<&'static str> {
     }
 }
 
+/// Characters that text processors and slides have in the place of a hyphen, with their names in Unicode.
+const DASHES: &[(char, &str)] = &[
+    ('\u{2010}', "hyphen"),
+    ('\u{2011}', "non-breaking hyphen"),
+    ('\u{2012}', "figure dash"),
+    ('\u{2013}', "en dash"),
+    ('\u{2014}', "em dash"),
+    ('\u{2015}', "horizontal bar"),
+    ('\u{2212}', "minus sign"),
+    ('\u{FE58}', "small em dash"),
+    ('\u{FE63}', "small hyphen-minus"),
+    ('\u{FF0D}', "fullwidth hyphen-minus"),
+];
+
+/// Returns the hint for a word that starts with another dash than the one of options. `names` are those of the options.
+pub(crate) fn other_dash<'a>(
+    word: &str,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let is_other = |letter: char| DASHES.iter().find(|(dash, _)| *dash == letter);
+    let name = word.trim_start_matches(|letter| letter == '-' || is_other(letter).is_some());
+    let (dashes, _) = word.split_at(word.len() - name.len());
+    let (dash, description) = dashes.chars().find_map(is_other)?;
+    let code = u32::from(*dash);
+    // Text processors make one long dash of the two hyphens of a long option.
+    let is_long = dashes.chars().count() > 1 || name.chars().count() > 1;
+    let option = format!("{}{name}", if is_long { "--" } else { "-" });
+    // A value behind `=` or behind the letter of a short option may be a secret.
+    let known = names.find(|known| *known == option || option.starts_with(&format!("{known}=")));
+    let character = format!("'{dash}' is U+{code:04X} ({description}), which starts no option");
+    Some(match known {
+        Some(known) => format!("{character}: write '{known}'."),
+        None => format!("{character}: write '-' (U+002D)."),
+    })
+}
+
 /// Returns the hint for an option at the end of the line whose value is missing, if the value is a text. The usual cause
 /// is a value that starts with `#`, from which on a shell reads a comment.
 pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
@@ -134,6 +170,39 @@ fn without_credentials(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dash_that_is_no_hyphen_is_named() {
+        let names = ["-v", "", "--verbose", "--pw"];
+        let hint = |word| other_dash(word, names.into_iter());
+        for (word, expected) in [
+            (
+                "\u{2013}v",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
+            ),
+            (
+                "\u{2014}verbose",
+                "'\u{2014}' is U+2014 (em dash), which starts no option: write '--verbose'.",
+            ),
+            (
+                "-\u{2212}verbose",
+                "'\u{2212}' is U+2212 (minus sign), which starts no option: write '--verbose'.",
+            ),
+            (
+                "\u{2013}\u{2013}pw=secret",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '--pw'.",
+            ),
+            (
+                "-\u{2013}",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-' (U+002D).",
+            ),
+        ] {
+            assert_eq!(hint(word).as_deref(), Some(expected), "{word}");
+        }
+        for word in ["-v", "--nonsense", "word", "a\u{2013}b", ""] {
+            assert_eq!(hint(word), None, "{word}");
+        }
+    }
 
     #[test]
     fn a_host_has_no_port_and_no_scheme() {
