@@ -14,7 +14,7 @@ use crate::check_queue::PeerGroup;
 use crate::client::{Client, ClientKey, Expiry, Stored};
 use crate::input::Task;
 use crate::log_limiter::LogEvent;
-use crate::log_words::Words;
+use crate::log_words::{Name, Words};
 use crate::session_owner::SessionOwner;
 use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck, delivering, publishing};
 
@@ -99,7 +99,7 @@ impl Broker {
                 .log_limiter
                 .admits_from(now, LogEvent::Refused, &link.peer)
             {
-                let name = Excerpt(&connect.client_identifier);
+                let name = Name(&connect.client_identifier);
                 let words = Words(reason_code);
                 log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", link.peer);
             }
@@ -270,7 +270,7 @@ impl Broker {
     fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
         let name = &connect.client_identifier;
         if self.log_limiter.admits(now, LogEvent::WillDenied, name) {
-            let (name, topic_name) = (Excerpt(name), Excerpt(topic_name));
+            let (name, topic_name) = (Name(name), Excerpt(topic_name));
             log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
         }
     }

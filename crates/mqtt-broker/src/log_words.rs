@@ -4,7 +4,7 @@
 use std::fmt;
 
 use mqtt_codec::{DecodeError, ReasonCode};
-use mqtt_session::CloseReason;
+use mqtt_session::{CloseReason, Excerpt};
 
 /// What a close reason of the broker's own says besides its reason code.
 pub(crate) const ENDED_BY_BROKER: &str = "ended by the broker";
@@ -32,6 +32,19 @@ impl fmt::Display for Ending<'_> {
                 _ => write!(f, ": protocol error ({error})"),
             },
             reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+/// The client identifier in a line of the log. A client that has none yet, or gave none, is `<unknown>` as with
+/// mosquitto.
+pub(crate) struct Name<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => f.write_str("<unknown>"),
+            name => Excerpt(name).fmt(f),
         }
     }
 }

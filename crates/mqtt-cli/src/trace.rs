@@ -84,7 +84,7 @@ impl Rung<'_> {
     /// Client left, server right.
     fn ends(&self) -> (String, String) {
         let client = match self.observed.client_identifier {
-            "" => "(new client)".to_owned(),
+            "" => "<unknown>".to_owned(),
             identifier => Printable(identifier).to_string(),
         };
         match self.observed.role {

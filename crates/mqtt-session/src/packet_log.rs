@@ -143,8 +143,8 @@ impl Line<'_> {
         let name = match (self.client_identifier, self.role) {
             // The word of mosquitto 2.0 on each line. 2.1 prints `null` on some lines and `(null)` on others.
             ("", Role::Client) => "(null)",
-            // The client is refused, or did not send CONNECT yet.
-            ("", Role::Server) => "(new client)",
+            // The client is refused, or did not send CONNECT yet. The broker's other lines name it like this too.
+            ("", Role::Server) => "<unknown>",
             (name, _) => name,
         };
         let name = Printable(name);
@@ -354,7 +354,7 @@ mod tests {
                 Sending,
                 "",
                 &connack,
-                "Sending CONNACK to (new client) (1, 0)",
+                "Sending CONNACK to <unknown> (1, 0)",
             ),
             (
                 Server,
