@@ -222,7 +222,8 @@ fn included_files_are_read_in_order_and_named_in_errors() {
     write("d/not.txt", "nonsense\n");
     let main = folder.path().join("main.conf");
     let broker = Program::new("rbroker").arg("-c").arg(&main).start();
-    broker.wait_for_error("Open to everyone"); // b.conf is the last one
+    // b.conf is the last one.
+    broker.wait_for_error("Every program on this machine can use the broker without a password.\n");
     write("d/c.conf", "\nnonsense 1\n");
     let finished = check(&main);
     assert_eq!(finished.status, 3);

@@ -102,25 +102,95 @@ pub(crate) fn announce(listeners: &[BoundListener], access: &[Access]) {
         log::info!(target: EVENTS, "Listening on {}.", listener.name);
     }
     let is_local_only = listeners.iter().all(|listener| listener.settings.is_none());
-    let everyone = |access: &Access| access.allow_anonymous && access.identity.is_none();
-    let by_password = |access: &Access| access.passwords.is_some();
-    let by_certificate = |access: &Access| access.identity.is_some();
-    let who = if is_local_only && access.iter().any(everyone) {
-        "Starting in local only mode: only programs on this machine can connect, without password. To \
-         let others in, start with -c and a file with the lines 'listener 1883' and 'allow_anonymous \
-         true'."
-    } else if access.iter().any(everyone) {
-        "Open to everyone who can reach this machine, without password."
-    } else if access.iter().any(by_password) && access.iter().any(by_certificate) {
-        "Open to users of the password file, and to clients with a certificate."
-    } else if access.iter().any(by_password) {
-        "Open to users of the password file."
-    } else if access.iter().any(by_certificate) {
-        "Open to clients with a certificate."
-    } else {
-        "Nobody can connect: clients without a user name are not allowed, and there is no list of users. \
-         The line 'allow_anonymous true' lets everyone in; 'rbroker passwd -c FILE USER' and the line \
-         'password_file FILE' let users in."
+    if is_local_only && access.iter().any(is_for_everyone) {
+        log::info!(
+            target: EVENTS,
+            "Starting in local only mode: only programs on this machine can connect, without password. To let \
+             others in, start with -c and a file with the lines 'listener 1883' and 'allow_anonymous true'."
+        );
+        return;
+    }
+    let of_listener = listeners.iter().map(BoundListener::is_local).zip(access);
+    log::info!(target: EVENTS, "{}", audience(of_listener));
+}
+
+fn is_for_everyone(access: &Access) -> bool {
+    access.allow_anonymous && access.identity.is_none()
+}
+
+/// Returns the sentences that say who can connect. A listener comes with `true` if only programs on this machine can
+/// reach it.
+fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a Access)>) -> String {
+    let (open, closed): (Vec<_>, Vec<_>) =
+        listeners.partition(|(_, access)| is_for_everyone(access));
+    if open.iter().any(|(is_local, _)| !is_local) {
+        return "Open to everyone who can reach this machine, without password.".to_owned();
+    }
+    let by_password = closed.iter().any(|(_, access)| access.passwords.is_some());
+    let by_certificate = closed.iter().any(|(_, access)| access.identity.is_some());
+    let others = match (by_password, by_certificate) {
+        (true, true) => "Open to users of the password file, and to clients with a certificate.",
+        (true, false) => "Open to users of the password file.",
+        (false, true) => "Open to clients with a certificate.",
+        (false, false) if open.is_empty() => {
+            "Nobody can connect: clients without a user name are not allowed, and there is no list of users. The line \
+             'allow_anonymous true' lets everyone in; 'rbroker passwd -c FILE USER' and the line 'password_file FILE' \
+             let users in."
+        }
+        (false, false) => "",
     };
-    log::info!(target: EVENTS, "{who}");
+    let sentences = match open.is_empty() {
+        true => ["", others],
+        false => [
+            "Every program on this machine can use the broker without a password.",
+            others,
+        ],
+    };
+    sentences.join(" ").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Passwords;
+
+    #[test]
+    fn only_listeners_that_others_can_reach_are_open_to_everyone() {
+        let everyone = Access::everyone();
+        let users = Access {
+            allow_anonymous: false,
+            passwords: Some(Arc::new(Passwords::default())),
+            ..Access::everyone()
+        };
+        let program = "Every program on this machine can use the broker without a password.";
+        for (listeners, expected) in [
+            (vec![(true, &everyone)], program.to_owned()),
+            (
+                vec![(true, &everyone), (true, &everyone)],
+                program.to_owned(),
+            ),
+            (
+                vec![(true, &everyone), (false, &users)],
+                format!("{program} Open to users of the password file."),
+            ),
+            (
+                vec![(true, &everyone), (false, &everyone)],
+                "Open to everyone who can reach this machine, without password.".to_owned(),
+            ),
+            (
+                vec![(true, &users)],
+                "Open to users of the password file.".to_owned(),
+            ),
+        ] {
+            assert_eq!(audience(listeners.into_iter()), expected);
+        }
+        let nobody = Access {
+            allow_anonymous: false,
+            ..Access::everyone()
+        };
+        let text = audience([(false, &nobody)].into_iter());
+        assert!(text.starts_with("Nobody can connect: "), "{text}");
+    }
 }

@@ -130,6 +130,14 @@ pub(crate) struct BoundListener {
     pub(crate) rank: usize,
 }
 
+impl BoundListener {
+    /// Returns `true` if only programs on this machine can reach it: at a loopback address or a Unix socket.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address
+            .is_none_or(|address| address.ip().is_loopback())
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
