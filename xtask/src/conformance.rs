@@ -142,7 +142,7 @@ fn check_citations(statements: &[Statement]) -> Result<()> {
 
 /// Every statement that a conformance test names was asserted by it.
 fn check_named(statements: &[Statement], shown: &Shown) -> Result<()> {
-    for (path, text) in sources(&root().join("tests/tests/conformance"))? {
+    for (path, text) in sources(&root().join("tests/tests/programs/conformance"))? {
         for version in VERSIONS {
             for rest in text.split(&format!("{version}:")).skip(1) {
                 let id = rest
@@ -207,7 +207,7 @@ fn run_tests() -> Result<Shown> {
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
     let record = folder.join("conformance-record");
     let _ = std::fs::remove_file(&record);
-    let mut tests = cargo("test --locked --package tests --test conformance");
+    let mut tests = cargo("test --locked --package tests --test programs conformance::");
     run_command(tests.env("RPUBSUB_CONFORMANCE", &record))?;
     let text = std::fs::read_to_string(&record).context("the tests have recorded nothing")?;
     let mut shown = Shown::new();

@@ -10,6 +10,6 @@ pub(crate) fn run_for(options: &[&str]) -> Result<()> {
         ["--seconds", seconds] if seconds.parse::<u64>().is_ok() => seconds,
         _ => bail!("the only option is --seconds N"),
     };
-    let test = "test --release --package tests --test crash -- --nocapture";
+    let test = "test --release --package tests --test programs crash:: -- --nocapture";
     run(cargo(test).env("RPUBSUB_CRASH_SECONDS", seconds))
 }

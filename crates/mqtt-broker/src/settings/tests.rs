@@ -1,4 +1,4 @@
-//! Lines and what they mean; files as they are found in practice are in `tests/tests/configuration.rs`.
+//! Lines and what they mean; files as they are found in practice are in `tests/tests/programs/configuration.rs`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

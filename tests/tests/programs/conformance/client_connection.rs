@@ -2,9 +2,9 @@
 
 use mqtt_codec::{Message, MessageProperties, Property, QoS, ReasonCode, TopicName, Will};
 
-use crate::bytes::*;
-use crate::client::{Client, options};
-use crate::record::End;
+use super::bytes::*;
+use super::client::{Client, options};
+use super::record::End;
 
 /// A will whose properties are all set.
 fn will(version: u8, qos: QoS, retain: bool) -> Will {
@@ -72,7 +72,7 @@ fn connect_is_first_and_has_the_fields_that_its_flags_name_in_order() {
         let is_refused = core.handle_reached(std::time::Instant::now()).is_err();
         if version == 4 {
             // 3.1.1 cannot carry it.
-            crate::record::proves(End::Client, 4, "3.1.1:MQTT-3.1.2-22", is_refused, true);
+            super::record::proves(End::Client, 4, "3.1.1:MQTT-3.1.2-22", is_refused, true);
         } else {
             Client::new(no_user).shows(
                 "5.0:MQTT-3.1.2-19 5.0:MQTT-3.1.2-16",

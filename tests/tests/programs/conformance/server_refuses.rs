@@ -2,8 +2,8 @@
 
 use mqtt_broker::Limits;
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 /// Sends the bytes on an accepted connection, which has to end with this code in 5.0.
 #[track_caller]

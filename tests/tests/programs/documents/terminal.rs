@@ -6,7 +6,7 @@ use std::process::ChildStdin;
 
 use tests::{Program, Running, find};
 
-use crate::masks::matches;
+use super::masks::matches;
 
 /// The shell prints this line after each command.
 const MARK: &str = "--- the command has ended ---";

@@ -2,8 +2,8 @@
 
 use tests::{Broker, Program, RawClient};
 
-use crate::bytes::*;
-use crate::record::{End, hex, proves};
+use super::bytes::*;
+use super::record::{End, hex, proves};
 
 #[test]
 fn server_and_client_speak_over_tcp() {

@@ -1,7 +1,7 @@
 //! Retained messages, and the RETAIN flag of what is sent.
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 #[test]
 fn the_last_retained_message_of_a_topic_goes_to_new_subscribers_with_retain_1() {

@@ -69,7 +69,7 @@ fn there_are_at_least_150_command_lines_and_each_difference_is_explained() {
     .flatten()
     .collect();
     assert!(all.len() >= 150, "{}", all.len());
-    let text = include_str!("../../../docs/differences.md");
+    let text = include_str!("../../../../docs/differences.md");
     for row in &all {
         if let Some(difference) = row.difference {
             assert!(

@@ -1,6 +1,6 @@
 //! Each escape of `-F`, and what else is printed.
 
-use crate::row::{Row, subscribe};
+use super::row::{Row, subscribe};
 
 /// The message of the samples, with the properties in the order in which ours are printed.
 const SAMPLE: &str = "-V 5 -t 'fm/top ic' -m hello -q 1 -r -D publish content-type text/plain \

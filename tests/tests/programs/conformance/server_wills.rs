@@ -1,10 +1,10 @@
 //! Wills: when they are published, and when not.
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 /// A world with a watcher of all wills.
-fn watched(version: u8) -> (World, crate::server::Peer) {
+fn watched(version: u8) -> (World, super::server::Peer) {
     let mut world = World::new();
     let watcher = world.subscriber(connect(version, "watcher"), &[("w/#", 2)]);
     (world, watcher)

@@ -10,8 +10,8 @@ use mqtt_codec::{
 };
 use mqtt_session::{Config, Connection, Event, OutboundMessage};
 
-use crate::bytes::*;
-use crate::record::{End, hex, proves};
+use super::bytes::*;
+use super::record::{End, hex, proves};
 
 /// The server's end of one connection of 5.0.
 struct Machine {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use mqtt_broker::{Access, Broker, ConnectionId, Limits};
 
-use crate::bytes::*;
-use crate::record::{End, hex, proves, record};
+use super::bytes::*;
+use super::record::{End, hex, proves, record};
 
 pub(crate) struct World {
     broker: Broker,

@@ -1,6 +1,6 @@
 //! Each option of the three tools, and how they fit together.
 
-use crate::row::{Row, publish, request, subscribe};
+use super::row::{Row, publish, request, subscribe};
 
 pub(crate) fn publishing() -> Vec<Row> {
     vec![

@@ -1,8 +1,8 @@
 //! UTF-8 strings at both ends: what is refused in each string of each packet, and what is kept.
 
-use crate::bytes::*;
-use crate::client::{Client, options};
-use crate::server::World;
+use super::bytes::*;
+use super::client::{Client, options};
+use super::server::World;
 
 /// Ill-formed: an overlong form, a surrogate, a stray byte, above U+10FFFF, cut short.
 const ILL_FORMED: [&[u8]; 5] = [

@@ -3,8 +3,8 @@
 use mqtt_codec::{ReasonCode, TopicFilter, TopicName};
 use mqtt_session::PublishError;
 
-use crate::bytes::*;
-use crate::client::{Client, options};
+use super::bytes::*;
+use super::client::{Client, options};
 
 #[test]
 fn a_message_is_sent_as_its_qos_says() {

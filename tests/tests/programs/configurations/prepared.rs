@@ -10,8 +10,8 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tests::{Certificates, Program, Running, free_port};
 
-use crate::configurations;
-use crate::place::Place;
+use super::configurations;
+use super::place::Place;
 
 /// Directives whose value is a file or folder.
 const PATHS: &[&str] = &[

@@ -11,9 +11,9 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Event, OutboundMessage, PublishError, Session};
 
-use crate::bytes::*;
-use crate::record::{End, hex, proves, record};
-use crate::server::concat;
+use super::bytes::*;
+use super::record::{End, hex, proves, record};
+use super::server::concat;
 
 pub(crate) struct Client {
     pub(crate) core: ClientCore,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tests::{Broker, From, Kind, Program, Proxy, find, has_mosquitto, programs};
 
-use crate::packets::packets;
-use crate::row::{Row, split};
+use super::packets::packets;
+use super::row::{Row, split};
 
 /// What can be seen of a tool.
 #[derive(Debug, PartialEq, Eq)]

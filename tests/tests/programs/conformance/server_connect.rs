@@ -2,8 +2,8 @@
 
 use mqtt_broker::Limits;
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 #[test]
 fn a_connect_of_the_right_form_is_accepted_with_connack_first() {

@@ -2,8 +2,8 @@
 
 use mqtt_codec::ReasonCode;
 
-use crate::bytes::*;
-use crate::client::{Client, options};
+use super::bytes::*;
+use super::client::{Client, options};
 
 /// A client that asks for the method `M`; its CONNECT was taken.
 fn asking() -> Client {

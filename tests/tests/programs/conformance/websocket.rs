@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use tests::{Broker, PATIENCE, Program};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::bytes::*;
-use crate::record::{End, hex, proves};
+use super::bytes::*;
+use super::record::{End, hex, proves};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 

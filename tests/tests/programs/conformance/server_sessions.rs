@@ -1,7 +1,7 @@
 //! What a server keeps of a session, for how long, and what it sends again.
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 #[test]
 fn a_session_that_lasts_is_gone_on_with_and_messages_have_waited() {

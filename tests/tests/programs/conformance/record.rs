@@ -27,6 +27,7 @@ pub(crate) fn record(end: End, version: u8, statements: &str) {
         if of_version == version {
             let thread = std::thread::current();
             let test = thread.name().unwrap_or("unnamed");
+            let test = test.strip_prefix("conformance::").unwrap_or(test);
             lines += &format!("{version}\t{statement}\t{end:?}\t{test}\n");
         }
     }

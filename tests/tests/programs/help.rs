@@ -49,7 +49,7 @@ fn help_is_the_text_in_the_repository() {
         assert!(
             text == expected,
             "'{command_line}' does not print tests/help/{name}. If the change is intended, run \
-             '{UPDATE}=1 cargo test -p tests --test help' and review the difference of the files. It prints:\n{text}"
+             '{UPDATE}=1 cargo test -p tests --test programs help::' and review the difference of the files. It prints:\n{text}"
         );
     }
 }

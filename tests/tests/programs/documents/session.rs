@@ -8,9 +8,9 @@ use regex_lite::Regex;
 use tempfile::TempDir;
 use tests::{Program, find, free_port, paho_python, programs, skip};
 
-use crate::masks::mask;
-use crate::page::{Action, Block, Step};
-use crate::terminal::{Ended, Terminal};
+use super::masks::mask;
+use super::page::{Action, Block, Step};
+use super::terminal::{Ended, Terminal};
 
 /// The ports that the documents use. Each is replaced by a free one in commands and files, and put back in output.
 const PORTS: &[u16] = &[1883, 1884, 8080, 8883];

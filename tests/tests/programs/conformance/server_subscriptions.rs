@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE at the server, who gets what, and shared subscriptions.
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 #[test]
 fn subscribe_is_answered_with_a_code_for_each_filter_in_order() {

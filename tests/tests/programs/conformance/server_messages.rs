@@ -1,7 +1,7 @@
 //! PUBLISH at the server: QoS, order, windows, topic aliases, properties, expiry.
 
-use crate::bytes::*;
-use crate::server::World;
+use super::bytes::*;
+use super::server::World;
 
 /// Each QoS has its answer, and the identifiers are echoed.
 #[test]

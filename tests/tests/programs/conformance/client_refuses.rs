@@ -1,7 +1,7 @@
 //! Packets that are wrong, at the client: the connection ends, and in 5.0 says why.
 
-use crate::bytes::*;
-use crate::client::{Client, options};
+use super::bytes::*;
+use super::client::{Client, options};
 
 /// Sends the bytes on an accepted connection, which has to end with this code in 5.0.
 #[track_caller]
