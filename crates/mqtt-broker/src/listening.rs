@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mqtt_transport::{Door, Listener, TlsServer, TlsServerOptions};
+use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 
 use crate::{EVENTS, ListenerSettings, ServerError};
 
@@ -49,8 +49,10 @@ pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
 }
 
 /// What lies between the sockets of a listener and MQTT.
-pub(crate) fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
-    let mut door = Door::default();
+pub(crate) fn listener_transport(
+    listener: &ListenerSettings,
+) -> Result<ListenerTransport, ServerError> {
+    let mut transport = ListenerTransport::default();
     if let Some(options) = &listener.tls {
         let options = TlsServerOptions {
             identifies_clients: listener.identity.is_some(),
@@ -60,12 +62,12 @@ pub(crate) fn door(listener: &ListenerSettings) -> Result<Door, ServerError> {
         for warning in tls.warnings() {
             log::warn!(target: EVENTS, "Warning: {warning}.");
         }
-        door = door.with_tls(tls);
+        transport = transport.with_tls(tls);
     }
     if listener.websocket {
-        door = door.with_websocket(listener.origins.clone());
+        transport = transport.with_websocket(listener.origins.clone());
     }
-    Ok(door)
+    Ok(transport)
 }
 
 /// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its

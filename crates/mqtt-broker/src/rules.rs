@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mqtt_transport::Door;
+use mqtt_transport::ListenerTransport;
 
-use crate::listening::door;
+use crate::listening::listener_transport;
 use crate::server::BoundListener;
 use crate::{Access, AccessError, EVENTS, ListenerSettings, ServerError, Settings};
 
@@ -29,19 +29,19 @@ pub fn check(settings: &Settings) -> Result<(), ServerError> {
     let listeners = settings.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
         Access::read(settings, own)?;
-        own.map(door).transpose()?;
+        own.map(listener_transport).transpose()?;
     }
     Ok(())
 }
 
-/// The rules and doors of listeners that are open, as they are now. Which ones are open does not change, nor
+/// The rules and transports of listeners that are open, as they are now. Which ones are open does not change, nor
 /// what they speak.
 pub(crate) fn reload(
     settings: &Settings,
     listeners: &[BoundListener],
-) -> Result<(Vec<Access>, Vec<Door>), ServerError> {
+) -> Result<(Vec<Access>, Vec<ListenerTransport>), ServerError> {
     let mut access = Vec::new();
-    let mut doors = Vec::new();
+    let mut transports = Vec::new();
     for bound in listeners {
         let own = bound.settings.as_ref().map(|before| {
             let is_same = |after: &&ListenerSettings| after.is_same_place(before);
@@ -61,9 +61,9 @@ pub(crate) fn reload(
         });
         let own = own.as_ref();
         access.push(Access::read(settings, own)?);
-        doors.push(own.map_or_else(|| Ok(Door::default()), door)?);
+        transports.push(own.map_or_else(|| Ok(ListenerTransport::default()), listener_transport)?);
     }
-    Ok((access, doors))
+    Ok((access, transports))
 }
 
 /// Warns of each password file that every user of this machine can read: hashes can be guessed at leisure.

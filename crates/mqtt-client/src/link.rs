@@ -152,7 +152,7 @@ impl Link {
                 ))
             }
             Some(Server::Network { host, port }) => {
-                let (host, port) = match options.route.proxy() {
+                let (host, port) = match options.transport.proxy() {
                     Some(proxy) => (&proxy.host, proxy.port),
                     None => (host, *port),
                 };
@@ -174,7 +174,7 @@ impl Link {
             Some(Server::Network { host, port }) => (host.as_str(), *port),
             _ => ("localhost", 0),
         };
-        let layers = attempt.options.route.layers(host, port);
+        let layers = attempt.options.transport.layers(host, port);
         let stream = stream.with_layers(layers.map_err(ClientError::Transport)?);
         Ok(Self::Opening(stream, deadline))
     }

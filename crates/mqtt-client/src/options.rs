@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqtt_codec::{Connect, ProtocolVersion};
 use mqtt_session::Config;
-use mqtt_transport::Route;
+use mqtt_transport::ClientTransport;
 
 use crate::Server;
 
@@ -23,7 +23,7 @@ pub struct Options {
     /// go to any server that a server names.
     pub follow_server_references: bool,
     /// The layers between the socket and MQTT, such as TLS.
-    pub route: Route,
+    pub transport: ClientTransport,
     /// Addresses of this machine that connections come from. The system chooses one if there is none, and chooses the
     /// port if that is 0.
     pub local_addresses: Vec<SocketAddr>,
@@ -69,7 +69,7 @@ impl Options {
         Self {
             servers: vec![Server::network(host, port)],
             follow_server_references: false,
-            route: Route::default(),
+            transport: ClientTransport::default(),
             local_addresses: Vec::new(),
             tcp_keep_alive: None,
             connect: Connect::new(ProtocolVersion::V3_1_1, ""),

@@ -1,7 +1,9 @@
 //! WebSocket at both ends and the clients of proxies: what the other end sends is understood or refused,
 //! and it does not matter how it is cut into pieces.
 
-use mqtt_transport::{Credentials, Door, Layers, Proxy, ProxyProtocol, Route, WebSocketRoute};
+use mqtt_transport::{
+    ClientTransport, Credentials, Layers, ListenerTransport, Proxy, ProxyProtocol, WebSocketRequest,
+};
 
 /// The first byte chooses the end, the rest is what comes from the other one.
 ///
@@ -58,13 +60,13 @@ fn run(choice: u8, pieces: &[&[u8]]) -> Outcome {
 /// The end that is tested.
 fn end(choice: u8) -> Layers {
     let websocket = || {
-        Route::default().with_websocket(WebSocketRoute {
+        ClientTransport::default().with_websocket(WebSocketRequest {
             path: "/mqtt".into(),
             headers: Vec::new(),
         })
     };
     let proxy = |protocol| {
-        Route::default().with_proxy(Proxy {
+        ClientTransport::default().with_proxy(Proxy {
             protocol,
             host: "proxy".into(),
             port: 1,
@@ -74,15 +76,15 @@ fn end(choice: u8) -> Layers {
             }),
         })
     };
-    let door = Door::default().with_websocket(Vec::new());
-    let client = |route: Route| start(route.layers("host", 1883));
+    let listener = ListenerTransport::default().with_websocket(Vec::new());
+    let client = |transport: ClientTransport| start(transport.layers("host", 1883));
     match choice % 5 {
-        0 => start(door.layers()),
+        0 => start(listener.layers()),
         1 => client(proxy(ProxyProtocol::Socks5)),
         2 => client(proxy(ProxyProtocol::Http)),
         // Behind the handshakes, which no bytes that are made up get through.
         part => {
-            let (mut client, mut server) = (client(websocket()), start(door.layers()));
+            let (mut client, mut server) = (client(websocket()), start(listener.layers()));
             let request = client.output().to_vec();
             server.receive(&request).expect("it is a request");
             let response = server.output().to_vec();

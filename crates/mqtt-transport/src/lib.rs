@@ -15,23 +15,26 @@
 )]
 
 mod address;
+mod authority;
+mod client_transport;
 mod connector;
 mod layer;
 mod listener;
+mod listener_transport;
 mod read_buffer;
-mod route;
 mod service;
 mod socket;
 mod stream;
 mod tls;
 
 pub use address::{LookUp, Resolver, resolve};
+pub use client_transport::{ClientTransport, Proxy, ProxyProtocol, WebSocketRequest};
 pub use connector::{Connecting, Connector};
 pub use layer::websocket::WebSocketError;
 pub use layer::{Credentials, HandshakeError, LayerKind, Layers, ProxyError};
 pub use listener::Listener;
+pub use listener_transport::ListenerTransport;
 pub use read_buffer::ReadBuffer;
-pub use route::{Door, Proxy, ProxyProtocol, Route, WebSocketRoute};
 pub use service::NameServers;
 pub use stream::{ReadStatus, Stream};
 pub use tls::{

@@ -12,7 +12,8 @@ use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
-use crate::{Door, Stream};
+use crate::Stream;
+use crate::listener_transport::ListenerTransport;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -21,7 +22,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    door: Door,
+    transport: ListenerTransport,
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: Socket::Tcp(TcpListener::from_std(socket.into())),
-            door: Door::default(),
+            transport: ListenerTransport::default(),
         })
     }
 
@@ -91,15 +92,15 @@ impl Listener {
         }
         let listener = Self {
             socket: Socket::Unix(UnixListener::bind(path)?, path.to_owned()),
-            door: Door::default(),
+            transport: ListenerTransport::default(),
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
         Ok(listener)
     }
 
-    /// New connections pass this door.
-    pub fn set_door(&mut self, door: Door) {
-        self.door = door;
+    /// Sets the transport of the connections that are accepted from now on.
+    pub fn set_transport(&mut self, transport: ListenerTransport) {
+        self.transport = transport;
     }
 
     /// The next connection and who it is from, for people; `None` if there is none now.
@@ -125,7 +126,7 @@ impl Listener {
             };
             return match accepted {
                 Ok((socket, from)) => {
-                    let stream = Stream::new(socket).with_layers(self.door.layers()?);
+                    let stream = Stream::new(socket).with_layers(self.transport.layers()?);
                     Ok(Some((stream, from)))
                 }
                 Err(error) => match error.kind() {

@@ -10,7 +10,7 @@ use simple_dns::rdata::{RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
 use crate::LookUp;
-use crate::route::is_host;
+use crate::authority::is_host;
 
 /// How long one name server may take before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -445,7 +445,9 @@ mod tests {
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let seen = socket.try_clone().unwrap();
-        let layers = crate::Door::default().with_websocket(Vec::new()).layers();
+        let layers = crate::listener_transport::ListenerTransport::default()
+            .with_websocket(Vec::new())
+            .layers();
         let stream = Stream::new(Socket::Tcp(mio::net::TcpStream::from_std(socket)));
         let mut server = stream.with_layers(layers.unwrap());
         let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -19,18 +19,18 @@ impl Server {
         };
         let read = reader().and_then(|settings| {
             let rules = rules::reload(&settings, &self.listeners);
-            let (access, doors) = rules.map_err(|error| error.to_string())?;
-            Ok((settings, access, doors))
+            let (access, transports) = rules.map_err(|error| error.to_string())?;
+            Ok((settings, access, transports))
         });
         match read {
-            Ok((settings, access, doors)) => {
+            Ok((settings, access, transports)) => {
                 rules::warn_of_exposed_files(&settings, &self.listeners);
                 self.broker.set_limits(settings.limits);
                 self.broker.set_access(access);
                 self.broker.end_unadmitted(Instant::now());
                 self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
-                for (bound, door) in self.listeners.iter_mut().zip(doors) {
-                    bound.listener.set_door(door);
+                for (bound, transport) in self.listeners.iter_mut().zip(transports) {
+                    bound.listener.set_transport(transport);
                 }
                 log::info!(target: EVENTS, "Config reloaded.");
             }

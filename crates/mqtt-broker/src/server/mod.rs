@@ -35,7 +35,7 @@ use self::reserve::Reserve;
 use self::scheduling::Schedule;
 use self::signals::SignalSource;
 use crate::checker::Checker;
-use crate::listening::{bind_listener, door, listen};
+use crate::listening::{bind_listener, listen, listener_transport};
 use crate::peers::Peers;
 use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
 
@@ -225,7 +225,7 @@ impl Server {
         let access = rules::of_listeners(&self.settings, &self.listeners)?;
         for bound in &mut self.listeners {
             if let Some(own) = &bound.settings {
-                bound.listener.set_door(door(own)?);
+                bound.listener.set_transport(listener_transport(own)?);
             }
         }
         rules::announce(&self.listeners, &access);

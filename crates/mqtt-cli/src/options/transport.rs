@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use mqtt_client::{Options, Server};
 use mqtt_transport::{
-    NameServers, Proxy, Route, TlsClient, TlsClientOptions, TlsVersion, WebSocketRoute,
+    ClientTransport, NameServers, Proxy, TlsClient, TlsClientOptions, TlsVersion, WebSocketRequest,
 };
 
 use crate::arguments::{CommandOption, flag, text, value};
@@ -69,12 +69,12 @@ impl TransportSettings {
         }
     }
 
-    /// Puts the road into the options. Fails on what does not fit together.
+    /// Sets the transport in `options`. Fails on what does not fit together.
     pub(super) fn apply(&self, options: &mut Options, port: u16) -> Result<(), Failure> {
         self.check()?;
-        let mut route = Route::default();
+        let mut transport = ClientTransport::default();
         if let Some(proxy) = &self.proxy {
-            route = route.with_proxy(proxy.clone());
+            transport = transport.with_proxy(proxy.clone());
         }
         if self.speaks_tls(port) {
             for server in &options.servers {
@@ -86,16 +86,16 @@ impl TransportSettings {
             if let Some(warn) = options.on_warning {
                 tls.warnings().iter().for_each(|line| warn(line));
             }
-            route = route.with_tls(tls);
+            transport = transport.with_tls(tls);
         }
         if self.websocket {
             let path = self.websocket_path.as_deref().unwrap_or(WEBSOCKET_PATH);
-            route = route.with_websocket(WebSocketRoute {
+            transport = transport.with_websocket(WebSocketRequest {
                 path: path.to_owned(),
                 headers: self.websocket_headers.clone(),
             });
         }
-        options.route = route;
+        options.transport = transport;
         Ok(())
     }
 

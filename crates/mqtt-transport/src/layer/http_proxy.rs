@@ -28,7 +28,7 @@ impl HttpProxyLayer {
     /// To this host, by way of the proxy that the socket is connected to.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
-            target: crate::route::with_port(host, port),
+            target: crate::authority::with_port(host, port),
             credentials,
             is_open: false,
             input: Vec::new(),

@@ -1,29 +1,29 @@
-//! What lies between a socket and MQTT: the layers of a client's connection ([`Route`]) and of a
-//! listener's ([`Door`]).
+//! The transport of a client's connections: the layers between a socket and MQTT.
 
 use std::io;
 
 use crate::address::without_zone;
+use crate::authority::{is_host, with_port};
 use crate::layer::http_proxy::HttpProxyLayer;
 use crate::layer::socks5::Socks5Layer;
 use crate::layer::websocket::WebSocketLayer;
 use crate::layer::{Credentials, Layer, Layers};
-use crate::tls::{TlsClient, TlsError, TlsServer};
+use crate::tls::{TlsClient, TlsError};
 
-/// The way of a client to its server, above the socket. Nothing by default: plain bytes.
+/// The layers of a client between its socket and MQTT. Without layers (the default) a socket carries plain MQTT.
 ///
-/// Layers stand in this order, whatever the order they were named in: proxy, TLS, WebSocket, MQTT. It is
-/// the same for all servers that a client may turn to: which one it is, [`Route::layers`] is told.
+/// The order of the layers does not depend on the order of the calls: the proxy is next to the socket, then TLS, then
+/// WebSocket. All servers of a client have the same layers; [`ClientTransport::layers`] gets the server as an argument.
 #[derive(Debug, Clone, Default)]
-pub struct Route {
+pub struct ClientTransport {
     proxy: Option<Proxy>,
     tls: Option<TlsClient>,
-    websocket: Option<WebSocketRoute>,
+    websocket: Option<WebSocketRequest>,
 }
 
 /// The request that opens a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebSocketRoute {
+pub struct WebSocketRequest {
     /// Begins with a slash.
     pub path: String,
     /// Further headers, each `Name: value` on one line.
@@ -52,7 +52,7 @@ pub enum ProxyProtocol {
     Socks5,
 }
 
-impl Route {
+impl ClientTransport {
     /// By way of a proxy.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
@@ -66,7 +66,7 @@ impl Route {
     }
 
     /// With WebSocket.
-    pub fn with_websocket(mut self, websocket: WebSocketRoute) -> Self {
+    pub fn with_websocket(mut self, websocket: WebSocketRequest) -> Self {
         self.websocket = Some(websocket);
         self
     }
@@ -101,61 +101,9 @@ impl Route {
             let layer = tls.layer(server_name).map_err(TlsError::from)?;
             layers.push(Box::new(layer));
         }
-        if let Some(WebSocketRoute { path, headers }) = &self.websocket {
+        if let Some(WebSocketRequest { path, headers }) = &self.websocket {
             let host = with_port(host, port);
             layers.push(Box::new(WebSocketLayer::client(&host, path, headers)));
-        }
-        Ok(Layers::new(layers))
-    }
-}
-
-/// Whether a name of a server may be asked for: names come from service records and from other servers, too.
-pub(crate) fn is_host(host: &str) -> bool {
-    !host.is_empty() && !host.chars().any(|c| c.is_control() || c.is_whitespace())
-}
-
-/// A host with its port; an IPv6 address gets brackets.
-pub(crate) fn with_port(host: &str, port: u16) -> String {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    }
-}
-
-/// The way of clients to a listener, above the socket. Nothing by default: plain bytes.
-#[derive(Debug, Clone, Default)]
-pub struct Door {
-    tls: Option<TlsServer>,
-    /// With the origins that pages may come from; any if there are none.
-    websocket: Option<Vec<String>>,
-}
-
-impl Door {
-    /// With TLS.
-    pub fn with_tls(mut self, tls: TlsServer) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// With WebSocket. Pages of browsers may come from these origins only, if there are any.
-    pub fn with_websocket(mut self, origins: Vec<String>) -> Self {
-        self.websocket = Some(origins);
-        self
-    }
-
-    /// The layers of a new connection.
-    ///
-    /// # Errors
-    /// If TLS is not to be had.
-    pub fn layers(&self) -> io::Result<Layers> {
-        let mut layers: Vec<Box<dyn Layer>> = Vec::new();
-        if let Some(tls) = &self.tls {
-            let layer = tls.layer().map_err(TlsError::from)?;
-            layers.push(Box::new(layer));
-        }
-        if let Some(origins) = &self.websocket {
-            layers.push(Box::new(WebSocketLayer::server(origins.clone())));
         }
         Ok(Layers::new(layers))
     }
@@ -165,8 +113,8 @@ impl Door {
 mod tests {
     use super::*;
 
-    fn websocket() -> Route {
-        Route::default().with_websocket(WebSocketRoute {
+    fn websocket() -> ClientTransport {
+        ClientTransport::default().with_websocket(WebSocketRequest {
             path: "/mqtt".into(),
             headers: Vec::new(),
         })

@@ -1,0 +1,16 @@
+//! The host and port of a server, as requests to proxies and WebSocket servers name them.
+
+/// Returns `true` if `host` can be a host name or an address. Host names also come from service records and from other
+/// servers, so one with a line break could add a header to the request to a proxy or a WebSocket server.
+pub(crate) fn is_host(host: &str) -> bool {
+    !host.is_empty() && !host.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+/// Returns `host:port`, with brackets around an IPv6 address.
+pub(crate) fn with_port(host: &str, port: u16) -> String {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}

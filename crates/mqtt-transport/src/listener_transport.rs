@@ -1,0 +1,46 @@
+//! The transport of a listener's connections: the layers between a socket and MQTT.
+
+use std::io;
+
+use crate::layer::websocket::WebSocketLayer;
+use crate::layer::{Layer, Layers};
+use crate::tls::{TlsError, TlsServer};
+
+/// The layers of a listener's connections between the socket and MQTT. Without layers (the default) a socket carries
+/// plain MQTT.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerTransport {
+    tls: Option<TlsServer>,
+    /// With the origins that pages may come from; any if there are none.
+    websocket: Option<Vec<String>>,
+}
+
+impl ListenerTransport {
+    /// With TLS.
+    pub fn with_tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// With WebSocket. Pages of browsers may come from these origins only, if there are any.
+    pub fn with_websocket(mut self, origins: Vec<String>) -> Self {
+        self.websocket = Some(origins);
+        self
+    }
+
+    /// The layers of a new connection.
+    ///
+    /// # Errors
+    /// If TLS is not to be had.
+    pub fn layers(&self) -> io::Result<Layers> {
+        let mut layers: Vec<Box<dyn Layer>> = Vec::new();
+        if let Some(tls) = &self.tls {
+            let layer = tls.layer().map_err(TlsError::from)?;
+            layers.push(Box::new(layer));
+        }
+        if let Some(origins) = &self.websocket {
+            layers.push(Box::new(WebSocketLayer::server(origins.clone())));
+        }
+        Ok(Layers::new(layers))
+    }
+}
