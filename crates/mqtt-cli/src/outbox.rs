@@ -3,7 +3,7 @@
 
 use std::io;
 
-use mqtt_client::Driver;
+use mqtt_client::EventLoop;
 use mqtt_codec::Delivery;
 
 use crate::writer::Writer;
@@ -47,7 +47,7 @@ impl Outbox {
     ///
     /// # Errors
     /// If standard output takes no more.
-    pub(crate) fn advance(&mut self, driver: &mut Driver) -> io::Result<()> {
+    pub(crate) fn advance(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
         if self.writer.is_busy() {
             let Some(result) = self.writer.poll(&mut self.text) else {
                 return Ok(());
@@ -56,12 +56,12 @@ impl Outbox {
             self.block_length = 0;
             self.under_way
                 .drain(..)
-                .for_each(|delivery| driver.accept_message(delivery));
+                .for_each(|delivery| event_loop.accept_message(delivery));
         }
         if self.text.is_empty() {
             self.deliveries
                 .drain(..)
-                .for_each(|delivery| driver.accept_message(delivery));
+                .for_each(|delivery| event_loop.accept_message(delivery));
         } else {
             std::mem::swap(&mut self.deliveries, &mut self.under_way);
             self.block_length = self.text.len();

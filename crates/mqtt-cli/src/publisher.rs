@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError, Session};
-use mqtt_client::{ClientError, Driver, Options, Wake};
+use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
 use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
 
 use crate::exit::{Failure, Status, counted, system_text};
@@ -85,7 +85,7 @@ impl Plan {
 
 /// Publishes what the plan says.
 struct Publisher {
-    driver: Driver,
+    event_loop: EventLoop,
     plan: Plan,
     interrupts: Interrupts,
     progress: Progress,
@@ -121,19 +121,19 @@ impl Publisher {
         let outcome = plan.outcome.clone();
         let session = plan.session.take();
         #[allow(unused_mut)] // only Unix has a source
-        let mut driver =
-            Driver::new(plan.options.clone(), session).map_err(|error| outcome.failure(error))?;
+        let mut event_loop = EventLoop::new(plan.options.clone(), session)
+            .map_err(|error| outcome.failure(error))?;
         #[allow(unused_mut)]
         let mut interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
         })?;
         #[cfg(unix)]
-        driver
+        event_loop
             .register(&mut interrupts.source)
             .map_err(|error| outcome.failure(error.into()))?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
-            driver,
+            event_loop,
             interrupts,
             progress,
             lines: None,
@@ -157,7 +157,7 @@ impl Publisher {
                 &mut self.progress,
                 &mut self.plan.outcome,
             );
-            let wake = self.driver.turn(deadline, |_, event| {
+            let wakeup = self.event_loop.poll(deadline, |_, event| {
                 match &event {
                     Event::Delivered { reason_code, .. } if reason_code.is_error() => {
                         progress.rejected += 1;
@@ -170,27 +170,28 @@ impl Publisher {
                 }
                 ControlFlow::Continue(())
             });
-            let wake = wake.map_err(|error| self.given_up(error))?;
-            let server = self.driver.server();
-            match wake {
-                Wake::Disconnected(error, wait) => {
+            let wakeup = wakeup.map_err(|error| self.given_up(error))?;
+            let server = self.event_loop.server();
+            match wakeup {
+                Wakeup::Disconnected(error, wait) => {
                     let told = self.plan.outcome.tell_loss(error, wait, server);
                     told.map_err(|failure| self.with_unfinished(failure))?;
-                    for message in self.driver.take_rejected() {
+                    for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
                 }
-                Wake::Found => self.plan.outcome.turn_to(server),
-                Wake::Deadline | Wake::Progress => {}
+                Wakeup::Found => self.plan.outcome.turn_to(server),
+                Wakeup::Deadline | Wakeup::Progress => {}
             }
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
             }
-            if self.driver.is_connected() {
+            if self.event_loop.is_connected() {
                 self.publish();
             }
-            self.progress.show(Instant::now(), self.driver.unwritten());
-            let connected = self.driver.is_connected();
+            self.progress
+                .show(Instant::now(), self.event_loop.unwritten());
+            let connected = self.event_loop.is_connected();
             let too_late = self
                 .interrupted
                 .is_some_and(|interrupted| Instant::now() >= interrupted.until || !connected);
@@ -203,7 +204,7 @@ impl Publisher {
     /// The first of the program's own times. One that has passed and is not acted on would keep the
     /// loop busy: that a message is due means nothing without a connection.
     fn deadline(&self) -> Option<Instant> {
-        let not_before = self.not_before.filter(|_| self.driver.is_connected());
+        let not_before = self.not_before.filter(|_| self.event_loop.is_connected());
         let grace = self.interrupted.map(|interrupted| interrupted.until);
         let at_once = self.has_more.then(Instant::now);
         let times = [not_before, grace, self.progress.deadline(), at_once];
@@ -227,14 +228,14 @@ impl Publisher {
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
         let unfinished = self.unfinished();
-        let unwritten = self.driver.unwritten();
+        let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.disconnect.clone();
         let result = match self.interrupted {
             // A signal kills mosquitto_pub, so that its will is published.
             Some(_) => self
-                .driver
+                .event_loop
                 .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
-            None => self.driver.disconnect(disconnect, DISCONNECT_TIMEOUT),
+            None => self.event_loop.disconnect(disconnect, DISCONNECT_TIMEOUT),
         };
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
@@ -290,7 +291,7 @@ impl Publisher {
 
     /// Messages that are not with the broker for sure.
     fn unfinished(&self) -> usize {
-        self.driver.unfinished() + usize::from(self.held.is_some())
+        self.event_loop.unfinished() + usize::from(self.held.is_some())
     }
 
     /// The connection is gone and is not made again.
@@ -314,8 +315,8 @@ impl Publisher {
     fn is_done(&self) -> bool {
         self.input_ended
             && self.held.is_none()
-            && self.driver.unfinished() == 0
-            && self.driver.unwritten() < MAXIMUM_UNWRITTEN
+            && self.event_loop.unfinished() == 0
+            && self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
     }
 
     /// Publishes as much as there is, and as there is room for: the rest of the input waits. A server
@@ -329,7 +330,7 @@ impl Publisher {
                 return;
             };
             let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
-            match self.driver.publish(outgoing) {
+            match self.event_loop.publish(outgoing) {
                 Ok(_) => self.progress.published += 1,
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
                     self.held = Some(message);
@@ -360,15 +361,15 @@ impl Publisher {
     }
 
     fn has_room(&mut self, has_flushed: &mut bool) -> bool {
-        if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {
-            self.driver.flush();
+        if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+            self.event_loop.flush();
             if std::mem::replace(has_flushed, true) {
-                self.has_more = self.driver.unwritten() < MAXIMUM_UNWRITTEN;
+                self.has_more = self.event_loop.unwritten() < MAXIMUM_UNWRITTEN;
                 return false;
             }
         }
-        self.driver.unwritten() < MAXIMUM_UNWRITTEN
-            && (self.plan.qos == QoS::AtMostOnce || self.driver.has_room())
+        self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
+            && (self.plan.qos == QoS::AtMostOnce || self.event_loop.has_room())
     }
 
     fn next_message(&mut self) -> Option<Arc<Message>> {
@@ -405,8 +406,8 @@ impl Publisher {
     /// With a delay the next one waits for the end of the one before, and then for the delay.
     fn next_repetition(&mut self) -> Option<()> {
         if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
-            self.driver.flush();
-            if self.driver.unfinished() > 0 || self.driver.unwritten() > 0 {
+            self.event_loop.flush();
+            if self.event_loop.unfinished() > 0 || self.event_loop.unwritten() > 0 {
                 return None;
             }
             let now = Instant::now();
@@ -424,7 +425,9 @@ impl Publisher {
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
-            None => Lines::start(Input, self.driver.waker()).map(|lines| self.lines.insert(lines)),
+            None => {
+                Lines::start(Input, self.event_loop.waker()).map(|lines| self.lines.insert(lines))
+            }
         };
         let next = match result {
             Ok(lines) => lines.next(),

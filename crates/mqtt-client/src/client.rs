@@ -12,7 +12,7 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
-use crate::{ClientError, Driver, Options, Wake};
+use crate::{ClientError, EventLoop, Options, Wakeup};
 
 /// Messages that wait to be received. Beyond it those of QoS 0 are dropped.
 const MAXIMUM_RECEIVED: usize = 1000;
@@ -27,7 +27,7 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// subscriptions with it.
 #[derive(Debug)]
 pub struct Client {
-    driver: Driver,
+    event_loop: EventLoop,
     inbox: Inbox,
     subscriptions: Vec<Subscription>,
     has_session: bool,
@@ -50,15 +50,15 @@ impl Client {
     /// If the server cannot be reached or refuses.
     pub fn connect(options: Options) -> Result<Self, ClientError> {
         let has_session = !options.connect.clean_start;
-        let driver = Driver::new(options, has_session.then(Session::without_state))?;
+        let event_loop = EventLoop::new(options, has_session.then(Session::without_state))?;
         let mut client = Self {
-            driver,
+            event_loop,
             inbox: Inbox::default(),
             subscriptions: Vec::new(),
             has_session,
         };
-        while !client.driver.is_connected() {
-            client.turn(None)?;
+        while !client.event_loop.is_connected() {
+            client.poll(None)?;
         }
         Ok(client)
     }
@@ -85,18 +85,18 @@ impl Client {
     pub fn publish_message(&mut self, message: Message, qos: QoS) -> Result<(), ClientError> {
         let outgoing = OutboundMessage::new(Arc::new(message), qos);
         loop {
-            self.driver.flush();
-            if self.driver.unwritten() >= MAXIMUM_UNWRITTEN {
-                self.turn(None)?;
+            self.event_loop.flush();
+            if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+                self.poll(None)?;
                 continue;
             }
-            match self.driver.publish(outgoing.clone()) {
+            match self.event_loop.publish(outgoing.clone()) {
                 Ok(_) => {
-                    self.driver.flush();
+                    self.event_loop.flush();
                     return self.check_refused();
                 }
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
-                    self.turn(None)?;
+                    self.poll(None)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -114,7 +114,7 @@ impl Client {
         };
         self.inbox.subscribed = None;
         self.subscriptions.push(subscription.clone());
-        if let Some(connection) = self.driver.connection() {
+        if let Some(connection) = self.event_loop.connection() {
             let properties = SubscribeProperties::default();
             match connection.subscribe(Instant::now(), vec![subscription], properties) {
                 // It goes out with the others when the connection is there.
@@ -129,7 +129,7 @@ impl Client {
                     ClientError::Closed(CloseReason::Protocol(reason_code, what))
                 });
             }
-            self.turn(None)?;
+            self.poll(None)?;
         }
     }
 
@@ -151,7 +151,7 @@ impl Client {
                 }
                 return Ok(Some(message));
             }
-            if let Wake::Deadline = self.turn(deadline)? {
+            if let Wakeup::Deadline = self.poll(deadline)? {
                 if self.inbox.messages.is_empty() {
                     return Ok(None);
                 }
@@ -165,21 +165,21 @@ impl Client {
     /// If it refuses a message, or the connection is gone for good before.
     pub fn disconnect(mut self) -> Result<(), ClientError> {
         self.acknowledge();
-        while self.driver.unfinished() > 0 {
-            self.turn(None)?;
+        while self.event_loop.unfinished() > 0 {
+            self.poll(None)?;
         }
         self.check_refused()?;
-        self.driver
+        self.event_loop
             .disconnect(Disconnect::new(ReasonCode::Success), DISCONNECT_TIMEOUT)
     }
 
     fn acknowledge(&mut self) {
         if let (Some(packet_identifier), Some(connection)) =
-            (self.inbox.in_hand.take(), self.driver.connection())
+            (self.inbox.in_hand.take(), self.event_loop.connection())
         {
             connection.acknowledge(Instant::now(), packet_identifier, ReasonCode::Success);
             // The next message may be here already, and the program may take its time with it.
-            self.driver.flush();
+            self.event_loop.flush();
         }
     }
 
@@ -196,18 +196,18 @@ impl Client {
         }
     }
 
-    fn turn(&mut self, deadline: Option<Instant>) -> Result<Wake, ClientError> {
+    fn poll(&mut self, deadline: Option<Instant>) -> Result<Wakeup, ClientError> {
         let (inbox, subscriptions) = (&mut self.inbox, &self.subscriptions);
-        let wake = self.driver.turn(deadline, |connection, event| {
+        let wakeup = self.event_loop.poll(deadline, |connection, event| {
             inbox.handle(connection, event, subscriptions)
         })?;
-        if let Wake::Disconnected(..) = wake {
+        if let Wakeup::Disconnected(..) = wakeup {
             self.inbox.connection_lost(self.has_session);
-            if !self.driver.take_rejected().is_empty() {
+            if !self.event_loop.take_rejected().is_empty() {
                 self.inbox.refused = Some(ReasonCode::PacketTooLarge);
             }
         }
-        Ok(wake)
+        Ok(wakeup)
     }
 }
 

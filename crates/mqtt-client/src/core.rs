@@ -1,6 +1,6 @@
 //! The client without sockets and clock: what is done with a connection that comes and goes.
 //!
-//! [`Driver`](crate::Driver) gives it a socket, the simulator a link of its own.
+//! [`EventLoop`](crate::EventLoop) gives it a socket, the simulator a link of its own.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;

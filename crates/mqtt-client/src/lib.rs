@@ -27,7 +27,7 @@
 //! }
 //! ```
 //!
-//! [`Driver`] is what they are made of, for programs that have other input, deadlines or signals to
+//! [`EventLoop`] is what they are made of, for programs that have other input, deadlines or signals to
 //! wait for: one call does one turn of the loop, and hands each event to the program.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -43,9 +43,9 @@
 mod backoff;
 mod client;
 mod core;
-mod driver;
+mod dialer;
 mod error;
-mod link;
+mod event_loop;
 mod options;
 mod oversized;
 mod servers;
@@ -53,8 +53,8 @@ mod servers;
 pub use self::core::ClientCore;
 pub use backoff::Backoff;
 pub use client::Client;
-pub use driver::{Driver, Wake};
 pub use error::ClientError;
+pub use event_loop::{EventLoop, Wakeup};
 pub use options::{Options, PACKET_IDENTIFIERS, Reconnect};
 pub use servers::Server;
 

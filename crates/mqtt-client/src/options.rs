@@ -45,7 +45,7 @@ pub struct Options {
     /// Called with a line about the server that the user should know, for each connection that such a line is about.
     pub on_warning: Option<fn(&str)>,
     /// After how many connections that were lost in a row with the same message in flight that message is given up,
-    /// because the server may close the connection when it gets it; `None`: never. See [`crate::Driver::take_rejected`].
+    /// because the server may close the connection when it gets it; `None`: never. See [`crate::EventLoop::take_rejected`].
     pub maximum_losses: Option<u32>,
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use mqtt_client::{Client, ClientError, Driver, Options, QoS, Reconnect, Wake};
+use mqtt_client::{Client, ClientError, EventLoop, Options, QoS, Reconnect, Wakeup};
 use tests::Broker;
 
 fn options(broker: &Broker, identifier: &str) -> Options {
@@ -120,17 +120,17 @@ fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
 #[test]
 fn a_pause_while_the_connection_comes_up_does_not_delay_it() -> Result<(), ClientError> {
     let broker = Broker::start("");
-    let mut driver = Driver::new(options(&broker, "me"), None)?;
-    let turn = |driver: &mut Driver| {
+    let mut event_loop = EventLoop::new(options(&broker, "me"), None)?;
+    let turn = |event_loop: &mut EventLoop| {
         let deadline = Instant::now() + tests::PATIENCE / 4;
-        driver.turn(Some(deadline), |_, _| ControlFlow::Continue(()))
+        event_loop.poll(Some(deadline), |_, _| ControlFlow::Continue(()))
     };
-    driver.turn(Some(Instant::now()), |_, _| ControlFlow::Continue(()))?;
-    driver.pause();
-    assert!(matches!(turn(&mut driver)?, Wake::Progress));
-    driver.resume();
-    while !driver.is_connected() {
-        assert!(matches!(turn(&mut driver)?, Wake::Progress));
+    event_loop.poll(Some(Instant::now()), |_, _| ControlFlow::Continue(()))?;
+    event_loop.pause();
+    assert!(matches!(turn(&mut event_loop)?, Wakeup::Progress));
+    event_loop.resume();
+    while !event_loop.is_connected() {
+        assert!(matches!(turn(&mut event_loop)?, Wakeup::Progress));
     }
     Ok(())
 }

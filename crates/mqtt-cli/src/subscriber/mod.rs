@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_client::session::Session;
-use mqtt_client::{ClientError, Driver, Options, Wake};
+use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
 use mqtt_codec::{
     Disconnect, Message, ProtocolVersion, QoS, ReasonCode, SubscribeProperties, Subscription,
     TopicFilter, TopicName, UnsubscribeProperties,
@@ -122,7 +122,7 @@ impl Plan {
 }
 
 struct Subscriber {
-    driver: Driver,
+    event_loop: EventLoop,
     state: State,
     interrupts: Interrupts,
 }
@@ -132,22 +132,22 @@ impl Subscriber {
         let outcome = plan.outcome.clone();
         let fail = |error: ClientError| outcome.failure(error);
         let session = plan.session.take();
-        let mut driver = Driver::new(plan.options.clone(), session).map_err(fail)?;
+        let mut event_loop = EventLoop::new(plan.options.clone(), session).map_err(fail)?;
         #[allow(unused_mut)] // only Unix has a source
         let mut interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
         })?;
         #[cfg(unix)]
         {
-            driver
+            event_loop
                 .register(&mut interrupts.source)
                 .map_err(|error| fail(error.into()))?;
             if !io::stdout().is_terminal() {
                 // A file cannot be watched, and does not go away.
-                let _ = driver.watch_for_end(&mut mio::unix::SourceFd(&1));
+                let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
             }
         }
-        let writer = Writer::start(driver.waker()).map_err(|error| {
+        let writer = Writer::start(event_loop.waker()).map_err(|error| {
             Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
         })?;
         let mut state = State {
@@ -162,7 +162,7 @@ impl Subscriber {
         };
         state.printer.begin(&mut state.outbox.text);
         Ok(Self {
-            driver,
+            event_loop,
             state,
             interrupts,
         })
@@ -172,11 +172,11 @@ impl Subscriber {
         loop {
             let deadline = self.state.deadline();
             let state = &mut self.state;
-            let wake = self.driver.turn(deadline, |connection, event| {
+            let wakeup = self.event_loop.poll(deadline, |connection, event| {
                 state.handle(connection, &event)
             });
-            let wake = match wake {
-                Ok(wake) => wake,
+            let wakeup = match wakeup {
+                Ok(wakeup) => wakeup,
                 Err(error) => {
                     let failure = self.state.plan.outcome.failure(error);
                     return match self.write_rest() {
@@ -185,14 +185,14 @@ impl Subscriber {
                     };
                 }
             };
-            self.state.tick(self.driver.is_connected());
-            if self.driver.is_connected() {
-                self.state.publish(&mut self.driver);
+            self.state.tick(self.event_loop.is_connected());
+            if self.event_loop.is_connected() {
+                self.state.publish(&mut self.event_loop);
             }
-            if let Err(error) = self.state.advance(&mut self.driver) {
+            if let Err(error) = self.state.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
             }
-            if self.driver.has_watched_ended() {
+            if self.event_loop.has_watched_ended() {
                 return self.cannot_write(&io::ErrorKind::BrokenPipe.into());
             }
             self.pause_or_resume();
@@ -205,9 +205,9 @@ impl Subscriber {
             if self.state.is_too_late() {
                 return self.too_late();
             }
-            let server = self.driver.server();
-            match wake {
-                Wake::Disconnected(error, wait) => {
+            let server = self.event_loop.server();
+            match wakeup {
+                Wakeup::Disconnected(error, wait) => {
                     self.state.connection_lost();
                     let told = self.state.plan.outcome.tell_loss(error, wait, server);
                     if let Err(failure) = told {
@@ -215,8 +215,8 @@ impl Subscriber {
                         return Err(self.state.with_rest(failure, rest));
                     }
                 }
-                Wake::Found => self.state.plan.outcome.turn_to(server),
-                Wake::Deadline | Wake::Progress => {}
+                Wakeup::Found => self.state.plan.outcome.turn_to(server),
+                Wakeup::Deadline | Wakeup::Progress => {}
             }
         }
     }
@@ -225,10 +225,10 @@ impl Subscriber {
     /// messages of the last one are acknowledged.
     fn pause_or_resume(&mut self) {
         let outbox = &self.state.outbox;
-        if outbox.is_full() || !self.driver.is_connected() && !outbox.is_empty() {
-            self.driver.pause();
+        if outbox.is_full() || !self.event_loop.is_connected() && !outbox.is_empty() {
+            self.event_loop.pause();
         } else {
-            self.driver.resume();
+            self.event_loop.resume();
         }
     }
 
@@ -290,14 +290,14 @@ impl Subscriber {
     /// Writes what was taken, for a while; gives the number of bytes that are left.
     fn write_rest(&mut self) -> io::Result<usize> {
         let end = Instant::now() + WRITE_GRACE;
-        self.driver.pause();
+        self.event_loop.pause();
         loop {
-            self.state.advance(&mut self.driver)?;
+            self.state.advance(&mut self.event_loop)?;
             if self.state.outbox.is_empty() || Instant::now() >= end {
                 return Ok(self.state.outbox.waiting());
             }
             // Nothing is read in a pause; the writer ends the wait.
-            self.driver.wait_only(end);
+            self.event_loop.wait_only(end);
         }
     }
 
@@ -310,15 +310,15 @@ impl Subscriber {
             .plan
             .deadline
             .map_or(grace, |deadline| deadline.min(grace));
-        self.driver.resume();
+        self.event_loop.resume();
         while self.unfinished() > 0 && self.interrupts.asked().is_none() && Instant::now() < end {
             let state = &mut self.state;
             // Further messages are neither printed nor acknowledged.
-            let turn = self.driver.turn(Some(end), |_, event| {
+            let wakeup = self.event_loop.poll(Some(end), |_, event| {
                 state.handle_delivered(&event);
                 ControlFlow::Continue(())
             });
-            if !matches!(turn, Ok(Wake::Progress)) {
+            if !matches!(wakeup, Ok(Wakeup::Progress)) {
                 break;
             }
         }
@@ -327,19 +327,19 @@ impl Subscriber {
     /// Exchanges of QoS 1 and 2, in both directions, that the broker has not finished. The response to a request is
     /// finished with its PUBREC, unless the session lasts: nobody asks for the rest of the exchange later.
     fn unfinished(&mut self) -> usize {
-        let connection = self.driver.connection();
+        let connection = self.event_loop.connection();
         let received = match self.state.plan.request.is_none() || self.state.plan.keeps_session() {
             true => connection.map_or(0, |connection| connection.unfinished_received()),
             false => 0,
         };
-        self.driver.unfinished() + received
+        self.event_loop.unfinished() + received
     }
 
     /// Lets the broker publish the will in each version: a signal kills mosquitto_rr, while mosquitto_sub ends with
     /// DISCONNECT.
     fn die(&mut self) {
         let disconnect = self.state.plan.disconnect.clone();
-        let _ = self.driver.disconnect_with_will(disconnect, GRACE);
+        let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);
         let _ = self.write_rest();
     }
 
@@ -349,7 +349,7 @@ impl Subscriber {
             reason_code,
             ..self.state.plan.disconnect.clone()
         };
-        let _ = self.driver.disconnect(disconnect, grace);
+        let _ = self.event_loop.disconnect(disconnect, grace);
         // The last lines of `-d`.
         let _ = self.write_rest();
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_client::Driver;
+use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
 
@@ -18,7 +18,7 @@ use crate::requests::{Requests, Told};
 
 use super::{Plan, Request};
 
-/// What is done with each event; apart from the driver, which hands them over.
+/// What is done with each event; apart from the event loop, which hands them over.
 pub(super) struct State {
     pub(super) plan: Plan,
     pub(super) printer: Printer,
@@ -103,10 +103,10 @@ impl State {
     }
 
     /// Lines of `-d` stand before what comes after them.
-    pub(super) fn advance(&mut self, driver: &mut Driver) -> io::Result<()> {
+    pub(super) fn advance(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
         loop {
             logger::take_pending(&mut self.outbox.text);
-            self.outbox.advance(driver)?;
+            self.outbox.advance(event_loop)?;
             logger::take_pending(&mut self.outbox.text); // of the acknowledgements
             if !self.outbox.can_write() {
                 return Ok(());
@@ -200,11 +200,11 @@ impl State {
     }
 
     /// What this program sends: the request, once its answer can arrive, and removals.
-    pub(super) fn publish(&mut self, driver: &mut Driver) {
+    pub(super) fn publish(&mut self, event_loop: &mut EventLoop) {
         let can_ask = self.requests.are_answered() && self.request_sent.is_none();
         if let (Some(request), true) = (&self.plan.request, can_ask) {
             let outgoing = OutboundMessage::new(Arc::clone(&request.message), request.qos);
-            match driver.publish(outgoing) {
+            match event_loop.publish(outgoing) {
                 Ok(_) => self.request_sent = Some(Instant::now()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {}
                 Err(error) => self.fail(error),
@@ -215,7 +215,7 @@ impl State {
                 retain: true,
                 ..Message::new(topic_name.clone(), "")
             };
-            match driver.publish(OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)) {
+            match event_loop.publish(OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)) {
                 Ok(_) => drop(self.removals.pop_front()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
                 Err(error) => return self.fail(error),

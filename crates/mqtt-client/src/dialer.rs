@@ -1,4 +1,4 @@
-//! The way to a stream: wait, look the name up, try its addresses.
+//! Dials a server: waits until the next attempt, looks the name up, tries its addresses and shakes hands.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use mqtt_transport::{Connecting, Connector, LookUp, NameServers, Resolver, Strea
 use crate::{ClientError, Options, Server};
 
 #[derive(Debug)]
-pub(crate) enum Link {
+pub(crate) enum Dialer {
     /// No attempt before this time.
     Waiting(Instant),
     /// Looking up who offers the service.
@@ -20,9 +20,9 @@ pub(crate) enum Link {
     Connecting(Connector, Instant),
     /// The layers on the socket are shaking hands.
     Opening(Stream, Instant),
-    Up(Stream),
-    /// For good.
-    Down,
+    Connected(Stream),
+    /// The client connects no more.
+    Ended,
 }
 
 /// An attempt to connect: where to, how, and until when.
@@ -34,18 +34,18 @@ pub(crate) struct Attempt<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// What became of a link.
+/// The result of [`Dialer::advance`].
 #[derive(Debug)]
 pub(crate) enum Advance {
-    /// Nothing that its owner has to know.
+    /// The caller need not do anything.
     Nothing,
-    /// These offer the service that was the server; the link starts anew with one of them.
+    /// These offer the service that was the server; the dialer then starts with one of them.
     Found(Vec<Server>),
     /// The stream has come up just now.
     Up,
 }
 
-impl Link {
+impl Dialer {
     /// Returns `true` if `advance` starts an attempt.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         matches!(self, Self::Waiting(until) if now >= *until)
@@ -62,7 +62,7 @@ impl Link {
     ) -> Result<Advance, ClientError> {
         loop {
             match self {
-                Self::Up(_) | Self::Down => return Ok(Advance::Nothing),
+                Self::Connected(_) | Self::Ended => return Ok(Advance::Nothing),
                 Self::Waiting(until) if now < *until => return Ok(Advance::Nothing),
                 Self::Waiting(_) => {
                     *self = Self::start(attempt, registry, token, waker, now)?;
@@ -108,8 +108,8 @@ impl Link {
                     {
                         warn(&line);
                     }
-                    if let Self::Opening(stream, _) = std::mem::replace(self, Self::Down) {
-                        *self = Self::Up(stream);
+                    if let Self::Opening(stream, _) = std::mem::replace(self, Self::Ended) {
+                        *self = Self::Connected(stream);
                     }
                     return Ok(Advance::Up);
                 }
@@ -186,7 +186,7 @@ impl Link {
             Self::Finding(_, deadline) | Self::Resolving(_, deadline) => Some(*deadline),
             Self::Connecting(connector, _) => Some(connector.poll_timeout()),
             Self::Opening(_, deadline) => Some(*deadline),
-            Self::Up(_) | Self::Down => None,
+            Self::Connected(_) | Self::Ended => None,
         }
     }
 }

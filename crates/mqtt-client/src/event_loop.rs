@@ -1,7 +1,7 @@
 //! One loop for network, deadlines, and whatever else the program waits for.
 //!
 //! ```text
-//!  turn:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
+//!  poll:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
 //!                                                                   which commits
 //! ```
 //!
@@ -19,7 +19,7 @@ use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersio
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
-use crate::link::{Advance, Attempt, Link};
+use crate::dialer::{Advance, Attempt, Dialer};
 use crate::{ClientCore, ClientError, Options, Server};
 
 const STREAM: Token = Token(0);
@@ -36,15 +36,15 @@ const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 /// Maximum silence of the server after DISCONNECT before the client closes the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client that is driven by its program, one turn at a time.
+/// The event loop of a client. The program runs one turn of it for each call of [`EventLoop::poll`].
 #[derive(Debug)]
-pub struct Driver {
+pub struct EventLoop {
     options: Options,
     core: ClientCore,
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    link: Link,
+    dialer: Dialer,
     buffer: ReadBuffer,
     /// Whether the socket may have more to read.
     readable: bool,
@@ -59,7 +59,7 @@ pub struct Driver {
     /// What the server is to be told at the very end; a courtesy.
     farewell: Vec<u8>,
     /// The stream that it goes to.
-    ending: Option<Link>,
+    ending: Option<Dialer>,
     sources: usize,
     /// The program takes nothing now.
     is_paused: bool,
@@ -71,18 +71,18 @@ pub struct Driver {
 
 /// The reason why a turn ended.
 #[derive(Debug)]
-pub enum Wake {
+pub enum Wakeup {
     /// The deadline of the caller has passed.
     Deadline,
     /// The connection is gone; the next attempt is made after this time.
     Disconnected(ClientError, Duration),
-    /// A service was looked up: [`Driver::server`] is one that offers it now.
+    /// A service was looked up: [`EventLoop::server`] is one that offers it now.
     Found,
     /// Something happened; perhaps there were events.
     Progress,
 }
 
-impl Driver {
+impl EventLoop {
     /// A client that has not done anything yet. With a session it goes on with that; see
     /// [`Connection::client`].
     ///
@@ -97,7 +97,7 @@ impl Driver {
             poll,
             events: Events::with_capacity(16),
             waker,
-            link: Link::Waiting(Instant::now()),
+            dialer: Dialer::Waiting(Instant::now()),
             buffer: ReadBuffer::default(),
             readable: false,
             stopped: false,
@@ -162,7 +162,7 @@ impl Driver {
     }
 
     /// The program has taken a message over, perhaps some turns after it came. It has to say so
-    /// before the turn that makes a lost connection again; [`Driver::pause`] gives it the time.
+    /// before the turn that makes a lost connection again; [`EventLoop::pause`] gives it the time.
     pub fn accept_message(&mut self, delivery: Delivery) {
         self.core.accept_message(Instant::now(), delivery);
     }
@@ -172,29 +172,29 @@ impl Driver {
     ///
     /// # Errors
     /// If the connection has ended and is not made again. All further turns fail.
-    pub fn turn(
+    pub fn poll(
         &mut self,
         deadline: Option<Instant>,
         mut handle: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Wake, ClientError> {
-        let result = self.try_turn(deadline, &mut handle);
+    ) -> Result<Wakeup, ClientError> {
+        let result = self.try_poll(deadline, &mut handle);
         match result.map_err(|error| self.explained(error)) {
-            Ok(true) => Ok(Wake::Found),
+            Ok(true) => Ok(Wakeup::Found),
             Ok(false) => match deadline {
-                Some(deadline) if Instant::now() >= deadline => Ok(Wake::Deadline),
-                _ => Ok(Wake::Progress),
+                Some(deadline) if Instant::now() >= deadline => Ok(Wakeup::Deadline),
+                _ => Ok(Wakeup::Progress),
             },
             Err(error) => self.lost(error),
         }
     }
 
     /// Says whether a service was looked up.
-    fn try_turn(
+    fn try_poll(
         &mut self,
         deadline: Option<Instant>,
         handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
     ) -> Result<bool, ClientError> {
-        if let Link::Down = self.link {
+        if let Dialer::Ended = self.dialer {
             return Err(ClientError::Closed(CloseReason::ConnectionLost));
         }
         self.write();
@@ -205,7 +205,7 @@ impl Driver {
             self.core.handle_timeout(now);
             return Ok(false);
         }
-        let deadline = match self.link.is_due(now) {
+        let deadline = match self.dialer.is_due(now) {
             true => self.core.begin_attempt(now),
             false => now,
         };
@@ -214,14 +214,14 @@ impl Driver {
             server: self.core.server(),
             deadline,
         };
-        let (link, registry) = (&mut self.link, self.poll.registry());
-        match link.advance(&attempt, registry, STREAM, &self.waker, now)? {
+        let (dialer, registry) = (&mut self.dialer, self.poll.registry());
+        match dialer.advance(&attempt, registry, STREAM, &self.waker, now)? {
             Advance::Nothing => {}
             Advance::Found(servers) => {
                 self.core.found(servers);
                 return Ok(true);
             }
-            Advance::Up => self.link_is_up(now)?,
+            Advance::Up => self.begin_connection(now)?,
         }
         if self.readable && !self.stopped && self.may_read() {
             self.read();
@@ -290,15 +290,15 @@ impl Driver {
 
     /// Bytes that wait for the socket.
     pub fn unwritten(&self) -> usize {
-        let unsent = match &self.link {
-            Link::Up(stream) => stream.unsent(),
+        let unsent = match &self.dialer {
+            Dialer::Connected(stream) => stream.unsent(),
             _ => 0,
         };
         self.core.output().len() + unsent
     }
 
     /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
-    /// program that stops because too much waits calls this first: only then a turn is sure to wake
+    /// program that stops because too much waits calls this first: only then a turn is sure to wakeup
     /// when there is room.
     pub fn flush(&mut self) {
         self.write();
@@ -308,7 +308,7 @@ impl Driver {
     /// could not be made true. The connection is over without DISCONNECT.
     pub fn abandon(&mut self) {
         self.farewell.clear();
-        self.link = Link::Down;
+        self.dialer = Dialer::Ended;
     }
 
     /// Ends the connection and waits until the bytes are written. The socket may refuse to take any
@@ -349,14 +349,14 @@ impl Driver {
 
     fn close(&mut self, timeout: Duration) -> Result<(), ClientError> {
         let result = self.drain(timeout);
-        if let Link::Up(stream) = &mut self.link {
+        if let Dialer::Connected(stream) = &mut self.dialer {
             match self.core.expects_messages() {
                 false => drop(stream.say_goodbye()),
                 true if stream.shut_down_writing().is_ok() => self.await_close(timeout),
                 true => {}
             }
         }
-        self.link = Link::Down;
+        self.dialer = Dialer::Ended;
         result
     }
 
@@ -368,7 +368,7 @@ impl Driver {
         let mut silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
         while Instant::now() < silent_until {
             self.buffer.clear();
-            let Link::Up(stream) = &mut self.link else {
+            let Dialer::Connected(stream) = &mut self.dialer else {
                 return;
             };
             let wait = match self.buffer.fill(stream) {
@@ -411,7 +411,7 @@ impl Driver {
     /// Writes what is due, as far as the socket takes it. That it takes nothing is no end yet: the
     /// server may have said why.
     fn write(&mut self) {
-        if let Link::Up(stream) = &mut self.link {
+        if let Dialer::Connected(stream) = &mut self.dialer {
             let has_something = !self.core.output().is_empty() || stream.unsent() > 0;
             if self.unwritable || !has_something {
                 return;
@@ -434,13 +434,13 @@ impl Driver {
             let wait = |first: Instant| first.saturating_duration_since(Instant::now());
             return self.poll_for(first.min().map(wait));
         }
-        let is_up = matches!(self.link, Link::Up(_));
+        let is_up = matches!(self.dialer, Dialer::Connected(_));
         let busy = is_up && (self.stopped || self.readable && self.may_read());
         // A pause takes the events of a stream that comes up and of a look-up, which are not repeated.
         if busy || std::mem::take(&mut self.was_paused) {
             return self.poll_for(Some(Duration::ZERO));
         }
-        let own = self.link.poll_timeout();
+        let own = self.dialer.poll_timeout();
         let first = [deadline, own, self.core.poll_timeout()]
             .into_iter()
             .flatten()
@@ -462,7 +462,7 @@ impl Driver {
         Ok(())
     }
 
-    fn link_is_up(&mut self, now: Instant) -> Result<(), ClientError> {
+    fn begin_connection(&mut self, now: Instant) -> Result<(), ClientError> {
         self.core.handle_reached(now)?;
         self.buffer.clear();
         self.readable = true;
@@ -473,7 +473,7 @@ impl Driver {
     }
 
     fn read(&mut self) {
-        let Link::Up(stream) = &mut self.link else {
+        let Dialer::Connected(stream) = &mut self.dialer else {
             return;
         };
         match self.buffer.fill(stream) {
@@ -508,7 +508,7 @@ impl Driver {
     }
 
     /// The connection is gone, or was not reached: tries again, or gives up.
-    fn lost(&mut self, error: ClientError) -> Result<Wake, ClientError> {
+    fn lost(&mut self, error: ClientError) -> Result<Wakeup, ClientError> {
         // What explains the end is behind acknowledgements of this turn, which the program has not
         // made true yet: it leaves when the program is done.
         self.farewell = self.core.output().to_vec();
@@ -521,21 +521,21 @@ impl Driver {
         {
             Ok((error, wait)) => {
                 self.farewell.clear(); // there is nothing to explain
-                self.link = Link::Waiting(now + wait);
-                Ok(Wake::Disconnected(error, wait))
+                self.dialer = Dialer::Waiting(now + wait);
+                Ok(Wakeup::Disconnected(error, wait))
             }
             Err(error) => {
-                let link = std::mem::replace(&mut self.link, Link::Down);
-                self.ending = Some(link);
+                let dialer = std::mem::replace(&mut self.dialer, Dialer::Ended);
+                self.ending = Some(dialer);
                 Err(error)
             }
         }
     }
 }
 
-impl Drop for Driver {
+impl Drop for EventLoop {
     fn drop(&mut self) {
-        if let Some(Link::Up(stream)) = &mut self.ending {
+        if let Some(Dialer::Connected(stream)) = &mut self.ending {
             let _ = stream.write(&self.farewell);
         }
     }
