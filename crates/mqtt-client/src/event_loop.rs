@@ -298,7 +298,7 @@ impl EventLoop {
     }
 
     /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
-    /// program that stops because too much waits calls this first: only then a turn is sure to wakeup
+    /// program that stops because too much waits calls this first: only then a turn is sure to wake
     /// when there is room.
     pub fn flush(&mut self) {
         self.write();

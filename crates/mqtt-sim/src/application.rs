@@ -15,11 +15,11 @@ use mqtt_session::{Connection, Event, OutboundMessage, PublishError};
 
 use crate::Violation;
 use crate::client::SimClient;
-use crate::ledger::{Key, Traits};
+use crate::oracle::{Key, Traits};
 use crate::plan::{ClientPlan, SMALL_PACKET};
+use crate::simulation::{GROUP, Simulation};
 use crate::states::{self, Known};
 use crate::wire::{Topic, hash};
-use crate::world::{GROUP, World};
 
 /// The subscriptions of a client, and the messages that it has received.
 #[derive(Debug, Default)]
@@ -171,7 +171,7 @@ impl Application {
     }
 }
 
-impl World {
+impl Simulation {
     /// The application of a client takes a message over, publishes one, or changes its subscriptions.
     pub(crate) fn application(&mut self, index: usize) -> Result<(), Violation> {
         let client = &mut self.clients[index];
@@ -224,7 +224,7 @@ impl World {
                 queues.published(key, hash(message.topic_name.as_bytes(), content));
             }
             self.clients[index].published[usize::from(key.qos)] += 1;
-            self.ledger.accepted(key, traits);
+            self.oracle.accepted(key, traits);
             self.note(|| format!("client {index} publishes {key:?} {traits:?}"));
         }
         Ok(())
@@ -299,10 +299,10 @@ impl World {
         } else {
             index
         };
-        let mut ledger = std::mem::take(&mut self.ledger);
+        let mut oracle = std::mem::take(&mut self.oracle);
         let promise = |key| self.promise(subscriber, key);
-        let result = ledger.delivered(subscriber, topic_name, &taken.payload, taken.qos, promise);
-        self.ledger = ledger;
+        let result = oracle.delivered(subscriber, topic_name, &taken.payload, taken.qos, promise);
+        self.oracle = oracle;
         result
     }
 

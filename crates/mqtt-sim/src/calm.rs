@@ -2,8 +2,8 @@
 
 use crate::Violation;
 use crate::client::SimClient;
+use crate::simulation::{GROUP, Simulation};
 use crate::states::Subscriber;
-use crate::world::{GROUP, World};
 
 /// The calm phase has to be over after so many steps (I13).
 const CALM_STEPS: u64 = 200_000;
@@ -11,7 +11,7 @@ const CALM_STEPS: u64 = 200_000;
 /// More wills than this never wait for the observer at the end of a run.
 const MAXIMUM_WILLS: usize = 16;
 
-impl World {
+impl Simulation {
     /// Works without faults until the condition holds (I13).
     pub(crate) fn settle(&mut self, is_done: impl Fn(&mut Self) -> bool) -> Result<(), Violation> {
         for count in 0..CALM_STEPS {
@@ -77,7 +77,7 @@ impl World {
         let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
         let shares = self.clients.iter().any(|client| client.plan.is_shared);
         let lasting = lasting.chain(shares.then_some(GROUP));
-        self.ledger.check_complete(
+        self.oracle.check_complete(
             lasting,
             |subscriber, key| self.promise(subscriber, key),
             |subscriber, key| {

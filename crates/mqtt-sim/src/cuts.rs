@@ -84,14 +84,14 @@ fn places(kind: Kind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
 /// Runs to the end; gives the bytes that passed each way behind the last fault.
 fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4], Violation> {
     let with_store = faults.iter().any(|fault| fault.kind != Kind::Cut);
-    let mut world = World::new(version, qos, with_store);
+    let mut run = CutRun::new(version, qos, with_store);
     let failed =
         |what: String| Violation::new("cuts", format!("{version} QoS {qos} {faults:?}: {what}"));
     for fault in faults {
-        world.run_to(Some(*fault)).map_err(&failed)?;
+        run.run_to(Some(*fault)).map_err(&failed)?;
     }
-    world.run_to(None).map_err(&failed)?;
-    let got = world.got;
+    run.run_to(None).map_err(&failed)?;
+    let got = run.got;
     let right = match qos {
         QoS::ExactlyOnce => got == 1,
         _ => got >= 1,
@@ -99,10 +99,10 @@ fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4
     if !right {
         return Err(failed(format!("the message came {got} times")));
     }
-    Ok(world.passed)
+    Ok(run.passed)
 }
 
-struct World {
+struct CutRun {
     now: Instant,
     start: Instant,
     broker: Broker,
@@ -125,7 +125,7 @@ struct End {
     broker_input: Vec<u8>,
 }
 
-impl World {
+impl CutRun {
     fn new(version: ProtocolVersion, qos: QoS, with_store: bool) -> Self {
         let now = Instant::now();
         let mut broker = new_broker();

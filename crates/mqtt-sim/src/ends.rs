@@ -4,9 +4,9 @@ use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
 
 use crate::Violation;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-impl World {
+impl Simulation {
     pub(crate) fn client_lost(
         &mut self,
         index: usize,

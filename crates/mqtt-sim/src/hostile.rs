@@ -27,13 +27,13 @@ struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Says nothing, or the start of a CONNECT.
-    Mute,
+    Silent,
     /// Sends a long packet byte by byte.
-    Dribbler,
+    SlowSender,
     /// Sends packets that mean nothing.
-    Babbler,
+    Garbage,
     /// Subscribes to everything and does not read.
-    Deaf,
+    NonReader,
 }
 
 const KEEP_ALIVE: u8 = 5;
@@ -75,16 +75,16 @@ impl HostilePeer {
             return Err(Violation::new("I17", what));
         }
         match held.kind {
-            Kind::Mute => {}
+            Kind::Silent => {}
             // A thousand bytes would count as a sign of life.
-            Kind::Dribbler if held.input.len() > 900 => {}
-            Kind::Dribbler => held.send(broker, now, b"x"),
-            Kind::Deaf => {
+            Kind::SlowSender if held.input.len() > 900 => {}
+            Kind::SlowSender => held.send(broker, now, b"x"),
+            Kind::NonReader => {
                 let ping = rng.u8(0..50) == 0;
                 held.send(broker, now, if ping { &[0xC0, 0] } else { &[] });
             }
-            Kind::Babbler => {
-                let packet = babble(rng);
+            Kind::Garbage => {
+                let packet = garbage(rng);
                 held.send(broker, now, &packet);
                 held.read(broker, now, rng.usize(0..200))?;
             }
@@ -98,8 +98,8 @@ impl HostilePeer {
     }
 
     fn connect(&self, broker: &mut Broker, now: Instant, rng: &mut Rng) -> Held {
-        use Kind::{Babbler, Deaf, Dribbler, Mute};
-        let kind = [Mute, Dribbler, Babbler, Deaf][rng.usize(0..4)];
+        use Kind::{Garbage, NonReader, Silent, SlowSender};
+        let kind = [Silent, SlowSender, Garbage, NonReader][rng.usize(0..4)];
         let id = broker.open(now, self.name.clone(), 0);
         let mut held = Held {
             id,
@@ -113,18 +113,18 @@ impl HostilePeer {
         connect.extend([0, KEEP_ALIVE, 0, self.name.len() as u8]);
         connect.extend(self.name.as_bytes());
         match kind {
-            Mute => {
+            Silent => {
                 held.deadline = Some(now + Duration::from_secs(10));
                 connect.truncate(rng.usize(0..connect.len()));
                 held.send(broker, now, &connect);
             }
-            Dribbler => {
+            SlowSender => {
                 held.deadline = Some(now + Duration::from_millis(u64::from(KEEP_ALIVE) * 1500));
                 held.send(broker, now, &connect);
                 // The start of a PUBLISH of 100000 bytes.
                 held.send(broker, now, &[0x30, 0xA0, 0x8D, 0x06, 0, 3, b'h', b'/']);
             }
-            Babbler | Deaf => {
+            Garbage | NonReader => {
                 held.send(broker, now, &connect);
                 held.send(broker, now, b"\x82\x06\x00\x01\x00\x01#\x02");
             }
@@ -157,7 +157,7 @@ impl Held {
 }
 
 /// A packet that is right in its form, mostly, and means nothing.
-fn babble(rng: &mut Rng) -> Vec<u8> {
+fn garbage(rng: &mut Rng) -> Vec<u8> {
     let identifier = rng.u8(0..5);
     match rng.u8(0..12) {
         0..=3 => {

@@ -1,9 +1,9 @@
 //! Deterministic simulation: the real client, the real broker, and a network between them that cuts,
 //! stalls and delays as one 64-bit seed says. Time is virtual.
 //!
-//! A run has a stormy phase with faults and a calm phase without. At every step the bytes that each
+//! A run has a phase with faults and a calm phase without. At every step the bytes that each
 //! end sends are read by a strict checker of its own ([`checker`]), and what the applications get is
-//! compared with a [`ledger`] of what was published. The first invariant that is broken ends the run
+//! compared with the [`oracle`], which records what was published. The first invariant that is broken ends the run
 //! and names itself; the same seed gives the same run, to the byte.
 #![forbid(unsafe_code)]
 
@@ -14,26 +14,26 @@ mod client;
 mod cuts;
 mod disk;
 mod ends;
+mod faults;
 mod hostile;
-pub mod ledger;
 mod link;
+pub mod oracle;
 mod plan;
 mod queues;
 mod restart;
 mod run;
+mod simulation;
 mod states;
 mod stop;
-mod storm;
 mod traffic;
 mod turns;
 mod wills;
 pub mod wire;
-mod world;
 
 pub use cuts::{Runs, run_cuts};
 pub use plan::{Plan, Reduction};
 pub use run::{Report, Shrunk, plan_of, run_seed, run_with, shrink};
-pub use world::{Outcome, World};
+pub use simulation::{Outcome, Simulation};
 
 /// An invariant that does not hold: its number in the list below, and what was seen.
 ///

@@ -48,7 +48,7 @@ pub struct Plan {
     pub slow_store: u8,
     /// Chance of a crash of a client that can crash, for each step, in 1/10000.
     pub crashes: u32,
-    /// Steps of the stormy phase at most.
+    /// Maximum number of steps with faults.
     pub steps: u64,
 }
 
@@ -140,7 +140,7 @@ impl Budget {
 /// The parts that are left out of a plan, to find the smallest run that still fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reduction {
-    /// At most so many steps of storm.
+    /// Maximum number of steps with faults.
     pub steps: Option<u64>,
     /// At most so many clients.
     pub clients: Option<usize>,

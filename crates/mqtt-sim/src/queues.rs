@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Violation;
-use crate::ledger::Key;
+use crate::oracle::Key;
 use crate::wire::Seen;
 
 /// The messages for lasting subscribers, in a run with a limit.

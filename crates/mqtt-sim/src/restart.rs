@@ -12,7 +12,7 @@ use crate::Violation;
 use crate::client::SimClient;
 use crate::disk::SimDisk;
 use crate::plan::Plan;
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// A store on a simulated disk.
 pub(crate) struct SimStore {
@@ -125,7 +125,7 @@ fn broker(plan: &Plan) -> Broker {
     Broker::new(limits, Box::new(random))
 }
 
-impl World {
+impl Simulation {
     /// Makes durable what the broker has recorded, and with it what it has to say; if there is a store.
     /// On a slow disk a commit is done some time after it has begun, and what is recorded meanwhile is
     /// the next one.

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::{Outcome, Plan, Reduction, Violation, World};
+use crate::{Outcome, Plan, Reduction, Simulation, Violation};
 
 /// The result of many runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,9 +63,9 @@ pub fn run_with(
 ) -> (Result<Outcome, Violation>, Vec<String>) {
     let (plan, rng) = plan_of(seed, with_store);
     let plan = plan.reduced(reduction);
-    let mut world = World::new(plan, rng, traced);
-    let result = world.run();
-    (result, world.trace().to_vec())
+    let mut simulation = Simulation::new(plan, rng, traced);
+    let result = simulation.run();
+    (result, simulation.trace().to_vec())
 }
 
 /// Leaves out of a failing run what can be left out.

@@ -3,12 +3,12 @@
 
 use crate::Violation;
 use crate::client::SimClient;
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// The broker has to come to its end in so many turns.
 const MAXIMUM_TURNS: usize = 1000;
 
-impl World {
+impl Simulation {
     /// The broker stops and is started again, after a loss of power perhaps.
     pub(crate) fn broker_stops(&mut self) -> Result<(), Violation> {
         self.note(|| "the broker stops".to_owned());

@@ -7,8 +7,8 @@ use mqtt_broker::InputProgress;
 use mqtt_session::Defect;
 
 use crate::Violation;
+use crate::simulation::Simulation;
 use crate::wills::number_will;
-use crate::world::World;
 
 /// What a link holds in each direction; the ends wait when it is full.
 const LINK_CAPACITY: usize = 4096;
@@ -31,7 +31,7 @@ fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
     [first, 2, 0xFF, 0xFE]
 }
 
-impl World {
+impl Simulation {
     /// Moves output of the client into its link.
     pub(crate) fn client_sends(&mut self, index: usize) -> Result<(), Violation> {
         let link = &mut self.links[index];

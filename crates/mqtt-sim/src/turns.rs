@@ -6,9 +6,9 @@ use mqtt_broker::{ConnectionId, InputProgress};
 use crate::Violation;
 use crate::client::SimClient;
 use crate::link::Left;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-impl World {
+impl Simulation {
     /// The broker handles what it has read from a connection, as far as it gets in this turn.
     pub(crate) fn broker_handles(
         &mut self,

@@ -6,10 +6,10 @@ use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
 
 use crate::Violation;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-impl World {
-    pub(crate) fn storm_step(&mut self) -> Result<(), Violation> {
+impl Simulation {
+    pub(crate) fn faulty_step(&mut self) -> Result<(), Violation> {
         if self.rng.u32(0..10_000) < self.plan.cuts {
             self.cut();
         }
@@ -96,7 +96,7 @@ impl World {
             link.down.clear();
         }
         for key in client.crash(index) {
-            self.ledger.abandoned(key);
+            self.oracle.abandoned(key);
         }
         client.retry_at = self.now;
         self.cuts += 1;

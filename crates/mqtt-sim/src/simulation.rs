@@ -1,4 +1,4 @@
-//! The world of one run: clients, broker, links, virtual time, and one source of chance.
+//! The state of one run: clients, broker, links, virtual time, and one source of chance.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::Violation;
 use crate::checker::Direction;
 use crate::client::SimClient;
 use crate::hostile::HostilePeer;
-use crate::ledger::{Key, Ledger, Promise};
 use crate::link::Link;
+use crate::oracle::{Key, Oracle, Promise};
 use crate::plan::Plan;
 use crate::queues::Queues;
 use crate::restart::{SimStore, new_broker};
@@ -22,7 +22,7 @@ use crate::wire::hash;
 pub(crate) const GROUP: usize = usize::MAX;
 
 /// A run.
-pub struct World {
+pub struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
     pub(crate) now: Instant,
@@ -33,7 +33,7 @@ pub struct World {
     pub(crate) links: Vec<Link>,
     pub(crate) hostile_peers: Vec<HostilePeer>,
     pub(crate) store: Option<SimStore>,
-    pub(crate) ledger: Ledger,
+    pub(crate) oracle: Oracle,
     pub(crate) states: States,
     pub(crate) queues: Option<Queues>,
     pub(crate) observer: Observer,
@@ -70,8 +70,8 @@ pub struct Outcome {
     pub trace: u64,
 }
 
-impl World {
-    /// A world as the plan says, with the rest of the chance.
+impl Simulation {
+    /// Creates the simulation of `plan`; `rng` makes all further random decisions.
     pub fn new(plan: Plan, rng: Rng, traced: bool) -> Self {
         let now = Instant::now();
         let (mut broker, store) = new_broker(&plan, now);
@@ -90,7 +90,7 @@ impl World {
             clients,
             links: Vec::new(),
             hostile_peers: (0..plan.hostile_peers).map(HostilePeer::new).collect(),
-            ledger: Ledger::default(),
+            oracle: Oracle::default(),
             states: States::default(),
             queues: plan.queue_limit.map(Queues::new),
             observer,
@@ -111,9 +111,9 @@ impl World {
     /// # Errors
     /// The first invariant that is broken.
     pub fn run(&mut self) -> Result<Outcome, Violation> {
-        // Everyone subscribes before the storm.
-        self.settle(|world| {
-            world
+        // All clients subscribe before the faults begin.
+        self.settle(|simulation| {
+            simulation
                 .clients
                 .iter()
                 .all(|client| client.application.subscribed)
@@ -123,7 +123,7 @@ impl World {
             client.to_publish = self.plan.messages;
         }
         for _ in 0..self.plan.steps {
-            self.storm_step()?;
+            self.faulty_step()?;
             if self.is_quiet() {
                 break;
             }
@@ -142,7 +142,7 @@ impl World {
             cuts: self.cuts,
             crashes: self.crashes,
             stops: self.stops,
-            deliveries: self.ledger.count(),
+            deliveries: self.oracle.count(),
             trace: self.trace_hash,
         })
     }

@@ -61,7 +61,7 @@ pub struct Traits {
 pub struct Promise {
     /// The publisher keeps its session.
     pub publisher_lasts: bool,
-    /// The subscriber keeps its session, and had its subscription before the storm.
+    /// The subscriber keeps its session, and had its subscription before the faults began.
     pub subscriber_lasts: bool,
     /// The subscriber never loses its state, so that it can tell repeats.
     pub knows_repeats: bool,
@@ -75,14 +75,14 @@ pub struct Promise {
 
 /// Everything that was published and delivered.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Oracle {
     accepted: BTreeMap<Key, Traits>,
     deliveries: BTreeMap<(usize, Key), u64>,
     /// The newest first delivery, by subscriber, publisher and QoS.
     newest: BTreeMap<(usize, usize, u8), u64>,
 }
 
-impl Ledger {
+impl Oracle {
     /// The client took the message.
     pub fn accepted(&mut self, key: Key, traits: Traits) {
         self.accepted.insert(key, traits);
