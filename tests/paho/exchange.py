@@ -1,7 +1,7 @@
 """Each QoS, retained, will, and a session with messages queued while away, with paho-mqtt.
 
-Usage: exchange.py PORT VERSION [ROAD CAFILE], where VERSION is 31, 311 or 5 and ROAD tcp, tls, ws or
-wss. Ends with status 0 and the line "all passed", or with an assertion that says what did not happen.
+Usage: exchange.py PORT VERSION [TRANSPORT CAFILE], where VERSION is 31, 311 or 5 and TRANSPORT is tcp,
+tls, ws or wss. Ends with status 0 and the line "all passed", or with an assertion that says what did not happen.
 """
 
 import queue
@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PORT, VERSION = int(sys.argv[1]), sys.argv[2]
-ROAD, CAFILE = (sys.argv[3:] + ["tcp", ""])[:2]
+TRANSPORT, CAFILE = (sys.argv[3:] + ["tcp", ""])[:2]
 PROTOCOL = {"31": mqtt.MQTTv31, "311": mqtt.MQTTv311, "5": mqtt.MQTTv5}[VERSION]
 PATIENCE = 30
 
@@ -27,10 +27,10 @@ class Client:
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=name,
             protocol=PROTOCOL,
-            transport="websockets" if ROAD in ("ws", "wss") else "tcp",
+            transport="websockets" if TRANSPORT in ("ws", "wss") else "tcp",
             **arguments,
         )
-        if ROAD in ("tls", "wss"):
+        if TRANSPORT in ("tls", "wss"):
             self.paho.tls_set(CAFILE)
         self.paho.on_message = lambda _c, _u, message: self.messages.put(message)
         self.paho.on_connect = lambda _c, _u, flags, reason, _p: self.connected.put((flags, reason))

@@ -12,7 +12,7 @@ const CONNECT: usize = 14; // of a client without identifier, 3.1.1
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 /// Starts rsub with its output in a pipe that the test does not read.
-fn unread(options: &str, arguments: &str) -> Child {
+fn start_blocked(options: &str, arguments: &str) -> Child {
     Command::new(programs().join("rsub"))
         .args(options.split(' '))
         .args(arguments.split(' '))
@@ -26,7 +26,7 @@ fn unread(options: &str, arguments: &str) -> Child {
 #[test]
 fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
     let broker = Broker::start("");
-    let mut child = unread(&broker.options(), "-i r -t x");
+    let mut child = start_blocked(&broker.options(), "-i r -t x");
     broker.wait_for_log("Sending SUBACK to r");
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -47,7 +47,7 @@ fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
         filler.send(&[&header[..], &topic, &[b'o'; PAYLOAD]].concat());
         assert_eq!(filler.read(4), [0x40, 2, 0, 1]);
     }
-    let mut child = unread(&broker.options(), "-t home/# -q 1 -v");
+    let mut child = start_blocked(&broker.options(), "-t home/# -q 1 -v");
     let output = BufReader::new(child.stdout.take().unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();
     let (start, started) = std::sync::mpsc::channel();
@@ -118,7 +118,7 @@ impl Blaster {
 fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut child = unread(
+    let mut child = start_blocked(
         &format!("-h 127.0.0.1 -p {port}"),
         "-t a -k 5 -C 60000 -q 1",
     );
@@ -158,7 +158,7 @@ fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
 fn nothing_is_acknowledged_that_was_not_written() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut child = unread(&format!("-h 127.0.0.1 -p {port}"), "-t a -q 1 -k 5 -i c -c");
+    let mut child = start_blocked(&format!("-h 127.0.0.1 -p {port}"), "-t a -q 1 -k 5 -i c -c");
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.read_exact(&mut [0; CONNECT + 1]).unwrap();
@@ -197,7 +197,7 @@ fn nothing_is_acknowledged_that_was_not_written() {
 #[test]
 fn a_signal_ends_rsub_whose_reader_takes_nothing() {
     let broker = Broker::start("max_queued_messages 0");
-    let mut child = unread(&broker.options(), "-i s -t x -q 1");
+    let mut child = start_blocked(&broker.options(), "-i s -t x -q 1");
     broker.wait_for_log("Sending SUBACK to s");
     let lines = vec![b'x'; 1000]
         .into_iter()

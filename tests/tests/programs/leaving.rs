@@ -12,23 +12,23 @@ use std::time::Duration;
 
 use tests::{Broker, Certificates, Kind, Program, Validity, has_mosquitto};
 
-/// What lies between the programs and the broker.
-struct Road {
+/// A transport between the programs and the broker.
+struct Transport {
     name: &'static str,
     settings: String,
     options: String,
 }
 
-fn roads(certificates: &Certificates) -> [Road; 3] {
+fn transports(certificates: &Certificates) -> [Transport; 3] {
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let path = |name: &str| certificates.path(name).display().to_string();
     [
-        Road {
+        Transport {
             name: "plain",
             settings: String::new(),
             options: String::new(),
         },
-        Road {
+        Transport {
             name: "TLS",
             settings: format!(
                 "certfile {}\nkeyfile {}",
@@ -37,7 +37,7 @@ fn roads(certificates: &Certificates) -> [Road; 3] {
             ),
             options: format!("--cafile {}", path("ca.crt")),
         },
-        Road {
+        Transport {
             name: "WebSocket",
             settings: "protocol websockets".into(),
             options: "--ws".into(),
@@ -66,9 +66,9 @@ fn flood(publisher: Program, stop: Arc<AtomicBool>) -> thread::JoinHandle<()> {
 
 /// Runs `rsub -c -C 3` again and again. Returns how many messages it printed more than once, and how many wills the
 /// broker published.
-fn leave(kind: Kind, road: &Road, qos: u8, runs: usize) -> Option<(usize, usize)> {
-    let broker = Broker::try_start(kind, &road.settings)?;
-    let options = format!("{} {}", broker.options(), road.options);
+fn leave(kind: Kind, transport: &Transport, qos: u8, runs: usize) -> Option<(usize, usize)> {
+    let broker = Broker::try_start(kind, &transport.settings)?;
+    let options = format!("{} {}", broker.options(), transport.options);
     let observer = Program::new("rsub")
         .args(&options)
         .args("-i o -t w -N")
@@ -108,21 +108,21 @@ fn check(qos: u8) {
     let runs = std::env::var("LEAVING_RUNS").ok();
     let runs = runs.and_then(|runs| runs.parse().ok()).unwrap_or(3);
     let certificates = Certificates::new();
-    for road in roads(&certificates) {
+    for transport in transports(&certificates) {
         for kind in [Kind::Rbroker, Kind::Mosquitto] {
             if kind == Kind::Mosquitto && !has_mosquitto("leaving") {
                 continue;
             }
-            let result = leave(kind, &road, qos, runs);
+            let result = leave(kind, &transport, qos, runs);
             println!(
                 "{kind:?}, {}, QoS {qos}, {runs} runs: {result:?}",
-                road.name
+                transport.name
             );
             // Not every mosquitto has WebSocket.
             assert!(
                 matches!(result, Some((0, 0)) | None),
                 "{}: {result:?}",
-                road.name
+                transport.name
             );
         }
     }

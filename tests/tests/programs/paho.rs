@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tests::{Broker, Certificates, Kind, Program, Validity, has_mosquitto, paho_python};
 
-/// Runs the exchange in each version on this road.
-fn exchange(test: &str, settings: &str, road: &str, certificates: &Certificates) {
+/// Runs the exchange in each version on this transport.
+fn exchange(test: &str, settings: &str, transport: &str, certificates: &Certificates) {
     let Some(python) = paho_python(test) else {
         return;
     };
@@ -16,12 +16,12 @@ fn exchange(test: &str, settings: &str, road: &str, certificates: &Certificates)
         let command = Program::at(python.clone()).arg(&script).arg(&port);
         let command = command
             .arg(version)
-            .arg(road)
+            .arg(transport)
             .arg(certificates.path("ca.crt"));
         let finished = command.run().success();
         assert!(
             finished.text().ends_with("all passed\n"),
-            "{road} {finished:?}"
+            "{transport} {finished:?}"
         );
     }
 }

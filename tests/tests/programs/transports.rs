@@ -1,4 +1,4 @@
-//! Every road to a broker, ours and mosquitto: each program, each QoS, real processes.
+//! Every transport to rbroker and mosquitto: each program, each QoS, real processes.
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -7,8 +7,8 @@ use tests::{
     Broker, Certificates, HttpProxy, Kind, Program, SocksProxy, Validity, has_mosquitto, skip,
 };
 
-/// A way to a broker: what the broker is told, and what the client is.
-struct Road {
+/// A transport to a broker: the configuration of the broker and the options of the client.
+struct Transport {
     name: &'static str,
     settings: String,
     options: Box<dyn Fn(&Broker) -> String>,
@@ -21,7 +21,7 @@ fn certificates() -> Certificates {
     certificates
 }
 
-fn roads(certificates: &Certificates) -> Vec<Road> {
+fn transports(certificates: &Certificates) -> Vec<Transport> {
     let file = |name: &str| certificates.path(name).display().to_string();
     let tls = format!(
         "certfile {}\nkeyfile {}\n",
@@ -42,31 +42,31 @@ fn roads(certificates: &Certificates) -> Vec<Road> {
     let with = |more: String| -> Box<dyn Fn(&Broker) -> String> {
         Box::new(move |broker| format!("{} {more}", broker.options()))
     };
-    let road = |name, settings: &str, options| Road {
+    let transport = |name, settings: &str, options| Transport {
         name,
         settings: settings.to_owned(),
         options,
     };
     vec![
-        road("tcp", "", with(String::new())),
-        road("tls", &tls, with(trust.clone())),
-        road("mutual tls", &mutual, with(format!("{trust} {who}"))),
-        road("ws", &websocket, with("--ws".into())),
-        road(
+        transport("tcp", "", with(String::new())),
+        transport("tls", &tls, with(trust.clone())),
+        transport("mutual tls", &mutual, with(format!("{trust} {who}"))),
+        transport("ws", &websocket, with("--ws".into())),
+        transport(
             "wss",
             &format!("{websocket}{tls}"),
             with(format!("--ws {trust}")),
         ),
-        road(
+        transport(
             "unix",
             &format!("listener 0 {socket}"),
             Box::new(move |_| format!("--unix {socket}")),
         ),
-        road("socks5", "", with(proxy.clone())),
-        road("http proxy", "", with(http.clone())),
-        road("http proxy and tls", &tls, with(format!("{http} {trust}"))),
-        road("socks5 and tls", &tls, with(format!("{proxy} {trust}"))),
-        road(
+        transport("socks5", "", with(proxy.clone())),
+        transport("http proxy", "", with(http.clone())),
+        transport("http proxy and tls", &tls, with(format!("{http} {trust}"))),
+        transport("socks5 and tls", &tls, with(format!("{proxy} {trust}"))),
+        transport(
             "socks5, tls and ws",
             &format!("{websocket}{tls}"),
             with(format!("{proxy} {trust} --ws")),
@@ -75,10 +75,10 @@ fn roads(certificates: &Certificates) -> Vec<Road> {
 }
 
 /// Messages of each QoS from rpub to rsub, and a request with its response.
-fn travel(road: &Road, broker: &Broker, kind: Kind) {
-    let place = format!("{} to {kind:?}", road.name);
+fn exchange_messages(transport: &Transport, broker: &Broker, kind: Kind) {
+    let place = format!("{} to {kind:?}", transport.name);
     println!("{place}"); // shown if it fails
-    let options = (road.options)(broker);
+    let options = (transport.options)(broker);
     let start = |program: &str, arguments: &str| {
         Program::new(program).args(&options).args(arguments).start()
     };
@@ -116,9 +116,9 @@ fn travel(road: &Road, broker: &Broker, kind: Kind) {
 #[test]
 fn every_program_takes_every_road_to_our_broker() {
     let certificates = certificates();
-    for road in roads(&certificates) {
-        let broker = Broker::start(&road.settings);
-        travel(&road, &broker, Kind::Rbroker);
+    for transport in transports(&certificates) {
+        let broker = Broker::start(&transport.settings);
+        exchange_messages(&transport, &broker, Kind::Rbroker);
     }
 }
 
@@ -128,16 +128,20 @@ fn every_program_takes_every_road_to_mosquitto() {
         return;
     }
     let certificates = certificates();
-    for road in roads(&certificates) {
-        match Broker::try_start(Kind::Mosquitto, &road.settings) {
-            Some(broker) => travel(&road, &broker, Kind::Mosquitto),
+    for transport in transports(&certificates) {
+        match Broker::try_start(Kind::Mosquitto, &transport.settings) {
+            Some(broker) => exchange_messages(&transport, &broker, Kind::Mosquitto),
             // Debian's cannot everywhere: its library for WebSocket wants more of the system.
             None => {
-                assert!(road.settings.contains("websockets"), "{}", road.name);
+                assert!(
+                    transport.settings.contains("websockets"),
+                    "{}",
+                    transport.name
+                );
                 let test = "every_program_takes_every_road_to_mosquitto";
                 skip(
                     test,
-                    &format!("mosquitto does not start with {}", road.name),
+                    &format!("mosquitto does not start with {}", transport.name),
                 );
             }
         }
