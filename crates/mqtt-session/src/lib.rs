@@ -29,24 +29,15 @@
     )
 )]
 
-mod authentication;
-mod commands;
 mod connection;
 mod defect;
 mod delivery;
 mod error;
 mod event;
-mod handshake;
-mod incoming;
-mod keep_alive;
 mod limits;
-mod output;
 mod packet_log;
-mod pending_requests;
 mod printable;
-mod rare_state;
 mod session;
-mod topic_alias;
 mod traffic;
 
 pub use connection::Connection;

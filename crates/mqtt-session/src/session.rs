@@ -31,7 +31,7 @@ pub struct Session {
     changes: Option<Vec<Change>>,
     /// For [`Defect::AliasesKept`](crate::Defect::AliasesKept) alone.
     #[cfg(feature = "planted-defects")]
-    pub(crate) aliases: Option<crate::topic_alias::SentAliases>,
+    pub(crate) aliases: Option<crate::connection::topic_alias::SentAliases>,
 }
 
 impl Session {

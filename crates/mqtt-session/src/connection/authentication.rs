@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use mqtt_codec::{Auth, ConnackProperties, Connect, PacketRef, ReasonCode, Role};
 
-use crate::connection::{Connection, State};
+use super::{Connection, State};
 use crate::{Event, PublishError};
 
 /// What this connection has to do with extended authentication.

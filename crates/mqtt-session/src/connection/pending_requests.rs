@@ -1,11 +1,11 @@
 //! SUBSCRIBE and UNSUBSCRIBE of a client until the server answers them, and how long that may take. The packets are
-//! made in `commands.rs`, and the answers are handled in `incoming.rs`.
+//! made in `commands.rs`, and the answers are handled in `receive.rs`.
 
 use std::time::Instant;
 
 use mqtt_codec::{PacketIdentifier, PacketType, Role};
 
-use crate::connection::Connection;
+use super::Connection;
 
 /// A SUBSCRIBE or UNSUBSCRIBE without an answer.
 #[derive(Debug, Clone, Copy)]

@@ -7,10 +7,10 @@ use mqtt_codec::{
     Connack, ConnackProperties, Connect, PacketIdentifier, PacketRef, ProtocolVersion, ReasonCode,
 };
 
-use crate::connection::{Connection, State};
-use crate::keep_alive::KeepAlive;
+use super::keep_alive::KeepAlive;
+use super::topic_alias::SentAliases;
+use super::{Connection, State};
 use crate::limits::PeerLimits;
-use crate::topic_alias::SentAliases;
 use crate::{CloseReason, Event, Session};
 
 impl Connection {

@@ -1,7 +1,17 @@
 //! [`Connection`]: its states, bytes in and out, time, and the end.
 //!
-//! CONNECT and CONNACK are in `handshake.rs`, all other packets of the peer in `incoming.rs`, what
-//! the application wants in `commands.rs`, QoS 1 and 2 in `delivery/`.
+//! CONNECT and CONNACK are in `handshake.rs`, all other packets of the peer in `receive.rs`, what
+//! the application wants in `commands.rs`, QoS 1 and 2 in `../delivery/`.
+
+mod authentication;
+mod commands;
+mod handshake;
+mod keep_alive;
+mod output;
+mod pending_requests;
+mod rare_state;
+mod receive;
+pub(crate) mod topic_alias;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,12 +21,12 @@ use mqtt_codec::{
     ProtocolVersion, QoS, ReasonCode, Role,
 };
 
+use self::keep_alive::{KeepAlive, KeepAliveAction};
+use self::output::Output;
+use self::rare_state::RareState;
 use crate::delivery::Resend;
-use crate::keep_alive::{KeepAlive, KeepAliveAction};
 use crate::limits::PeerLimits;
-use crate::output::Output;
 use crate::packet_log::{self, Direction, Observed};
-use crate::rare_state::RareState;
 use crate::{Change, CloseReason, Config, Defect, Event, InputStep, Session, Traffic};
 
 /// An end of a connection, client or server, from CONNECT to the close.

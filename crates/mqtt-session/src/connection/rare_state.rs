@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::mem::{Discriminant, discriminant};
 
-use crate::authentication::Authentication;
-use crate::pending_requests::PendingRequest;
-use crate::topic_alias::{ReceivedAliases, SentAliases};
+use super::authentication::Authentication;
+use super::pending_requests::PendingRequest;
+use super::topic_alias::{ReceivedAliases, SentAliases};
 use crate::{Deviation, Event};
 
 /// The parts, once one of them was used.

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use mqtt_codec::{Ack, Disconnect, PacketRef, ProtocolVersion, PublishRef, ReasonCode, Suback};
 
-use crate::connection::{Connection, State};
+use super::topic_alias::AliasError;
+use super::{Connection, State};
 use crate::delivery::{AckOutcome, PublishDisposition};
 use crate::packet_log::Direction;
-use crate::topic_alias::AliasError;
 use crate::{Change, CloseReason, Defect, Deviation, Event, InboundMessage, defect};
 
 impl Connection {

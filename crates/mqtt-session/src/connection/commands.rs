@@ -9,9 +9,9 @@ use mqtt_codec::{
     SubscribeProperties, Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
 };
 
-use crate::connection::{Connection, State};
-use crate::pending_requests::PendingRequest;
-use crate::topic_alias::TopicForm;
+use super::pending_requests::PendingRequest;
+use super::topic_alias::TopicForm;
+use super::{Connection, State};
 use crate::{Change, OutboundMessage, PublishError, defect};
 
 impl Connection {
