@@ -1,28 +1,11 @@
 //! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
 
+use crate::error::DecodeError;
 use crate::field::{FieldReader, variable_byte_integer};
-use crate::{
-    Connect, DecodeError, MAXIMUM_PACKET_SIZE, PacketRef, PacketType, ProtocolVersion, PublishRef,
-};
-
-/// The two ends of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The end that sends CONNECT.
-    Client,
-    /// The end that answers it.
-    Server,
-}
-
-impl Role {
-    /// The other end.
-    pub fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
+use crate::packet::PacketRef;
+use crate::packet::connect::Connect;
+use crate::packet::publish::PublishRef;
+use crate::protocol::{MAXIMUM_PACKET_SIZE, PacketType, ProtocolVersion, Role};
 
 /// A CONNECT of 3.1.1 cannot be larger; one of 5.0 has no business to be.
 const MAXIMUM_CONNECT_SIZE: u32 = 10 + 5 * 65537 + 4;

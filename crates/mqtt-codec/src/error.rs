@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::ReasonCode;
+use crate::protocol::ReasonCode;
 
 /// Why bytes are not a packet that this side may receive.
 ///

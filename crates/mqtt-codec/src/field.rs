@@ -4,7 +4,8 @@
 //! A packet is written twice: first into a [`LengthCounter`], which only counts, then into the buffer. So
 //! the length is known before the first byte, and no length function stands beside each encoder.
 
-use crate::{DecodeError, PacketIdentifier};
+use crate::error::DecodeError;
+use crate::protocol::PacketIdentifier;
 
 /// What is left of the body of one packet. No field can reach beyond it.
 #[derive(Debug, Clone, Copy)]

@@ -39,35 +39,34 @@ mod field;
 mod message;
 mod packet;
 mod property;
-mod reason_code;
+mod protocol;
 mod text;
 mod topic;
 
-pub use decoder::{Decoder, Role};
+pub use decoder::Decoder;
 pub use error::{DecodeError, EncodeError};
 pub use message::{Message, MessageProperties};
+pub use packet::PacketRef;
 pub use packet::ack::{Ack, AckProperties};
 pub use packet::auth::{Auth, AuthProperties};
 pub use packet::connack::{Connack, ConnackProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will};
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
 pub use packet::publish::{Delivery, PublishRef};
-pub use packet::publish_properties::{Property, PublishPropertiesRef};
+pub use packet::publish_properties::PublishPropertiesRef;
 pub use packet::suback::Suback;
 pub use packet::subscribe::{
     RetainHandling, Subscribe, SubscribeProperties, Subscription, SubscriptionOptions,
 };
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeProperties};
-pub use packet::{PacketIdentifier, PacketRef, PacketType, ProtocolVersion, QoS};
-pub use property::{
-    SubscriptionIdentifier, SubscriptionIdentifiers, TopicAlias, UserProperties, UserProperty,
+pub use property::publish_property::Property;
+pub use property::repeated::{SubscriptionIdentifiers, UserProperties};
+pub use property::subscription_identifier::SubscriptionIdentifier;
+pub use property::topic_alias::TopicAlias;
+pub use property::user_property::UserProperty;
+pub use protocol::{
+    MAXIMUM_PACKET_SIZE, MAXIMUM_REMAINING_LENGTH, PacketIdentifier, PacketType, ProtocolVersion,
+    QoS, ReasonCode, Role,
 };
-pub use reason_code::ReasonCode;
 pub use text::disallowed_character;
 pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches, split_level};
-
-/// The largest Remaining Length, in bytes [MQTT 5.0, 1.5.5].
-pub const MAXIMUM_REMAINING_LENGTH: u32 = 268_435_455;
-
-/// The largest packet, fixed header included, in bytes.
-pub const MAXIMUM_PACKET_SIZE: u32 = MAXIMUM_REMAINING_LENGTH + 5;

@@ -1,10 +1,10 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, 3.4 to 3.7): four packets with one layout.
 
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{
-    DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role, UserProperty,
-};
+use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
 /// The content of a PUBACK, PUBREC, PUBREL or PUBCOMP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,8 @@ pub(crate) fn encode_optional<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Decoder, PacketRef};
+    use crate::decoder::Decoder;
+    use crate::packet::PacketRef;
 
     #[test]
     fn a_server_may_reject_a_message_with_any_code() {

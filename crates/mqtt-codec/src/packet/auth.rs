@@ -3,9 +3,11 @@
 use bytes::Bytes;
 
 use super::ack::{decode_reason_code, encode_optional};
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{DecodeError, PacketType, ReasonCode, Role, UserProperty};
+use crate::protocol::{PacketType, ReasonCode, Role};
 
 /// An AUTH packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::Bytes;
 
 use super::ack::decode_reason_code;
+use crate::error::{DecodeError, EncodeError};
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{
-    DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Role, UserProperty,
-};
+use crate::protocol::{PacketType, ProtocolVersion, QoS, ReasonCode, Role};
 
 /// A CONNACK packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

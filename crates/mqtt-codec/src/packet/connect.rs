@@ -4,12 +4,14 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::Bytes;
 
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::message::{Message, MessageProperties};
+use crate::property::publish_property::Property;
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{
-    DecodeError, Message, MessageProperties, Property, ProtocolVersion, QoS, TopicName,
-    UserProperty,
-};
+use crate::protocol::{ProtocolVersion, QoS};
+use crate::topic::TopicName;
 
 /// A CONNECT packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! DISCONNECT (MQTT 5.0, 3.14): the orderly end, and in 5.0 the reason of any other.
 
 use super::ack::{decode_reason_code, encode_optional};
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{DecodeError, PacketType, ProtocolVersion, ReasonCode, Role, UserProperty};
+use crate::protocol::{PacketType, ProtocolVersion, ReasonCode, Role};
 
 /// A DISCONNECT packet. 3.1 and 3.1.1 carry neither reason nor properties.
 #[derive(Debug, Clone, PartialEq, Eq)]

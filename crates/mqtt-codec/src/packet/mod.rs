@@ -1,14 +1,19 @@
 //! The fifteen packets. Here is what they share: type, first byte, dispatch; each file beside this
 //! one has the layout and the properties of its packets.
 
-use std::fmt;
-use std::num::NonZeroU16;
-
+use self::ack::Ack;
+use self::auth::Auth;
+use self::connack::Connack;
+use self::connect::Connect;
+use self::disconnect::Disconnect;
+use self::publish::PublishRef;
+use self::suback::Suback;
+use self::subscribe::Subscribe;
+use self::unsubscribe::Unsubscribe;
+use crate::error::{DecodeError, EncodeError};
 use crate::field::{FieldReader, FieldWriter, LengthCounter};
-use crate::{
-    Ack, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, MAXIMUM_PACKET_SIZE,
-    PublishRef, Role, Suback, Subscribe, Unsubscribe, UserProperty,
-};
+use crate::property::user_property::UserProperty;
+use crate::protocol::{MAXIMUM_PACKET_SIZE, PacketType, ProtocolVersion, Role};
 
 pub(crate) mod ack;
 pub(crate) mod auth;
@@ -302,169 +307,4 @@ fn packet_length(body: usize) -> usize {
         _ => 4,
     };
     1 + length_size + body
-}
-
-/// The types of packets, with their values on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-#[allow(missing_docs)] // each variant has the name of its packet
-pub enum PacketType {
-    Connect = 1,
-    Connack,
-    Publish,
-    Puback,
-    Pubrec,
-    Pubrel,
-    Pubcomp,
-    Subscribe,
-    Suback,
-    Unsubscribe,
-    Unsuback,
-    Pingreq,
-    Pingresp,
-    Disconnect,
-    Auth,
-}
-
-impl PacketType {
-    const ALL: [Self; 15] = [
-        Self::Connect,
-        Self::Connack,
-        Self::Publish,
-        Self::Puback,
-        Self::Pubrec,
-        Self::Pubrel,
-        Self::Pubcomp,
-        Self::Subscribe,
-        Self::Suback,
-        Self::Unsubscribe,
-        Self::Unsuback,
-        Self::Pingreq,
-        Self::Pingresp,
-        Self::Disconnect,
-        Self::Auth,
-    ];
-
-    /// The type with this value; `None` for 0, which is reserved, and above 15.
-    pub fn from_value(value: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(value).checked_sub(1)?).copied()
-    }
-
-    /// Returns `true` if this end may send such a packet in some version.
-    pub fn is_sent_by(self, role: Role) -> bool {
-        match self {
-            Self::Connect | Self::Subscribe | Self::Unsubscribe | Self::Pingreq => {
-                role == Role::Client
-            }
-            Self::Connack | Self::Suback | Self::Unsuback | Self::Pingresp => role == Role::Server,
-            _ => true,
-        }
-    }
-
-    /// The flags of the fixed header; `None` for PUBLISH, where they have a meaning.
-    pub(crate) fn flags(self) -> Option<u8> {
-        match self {
-            Self::Publish => None,
-            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
-            _ => Some(0),
-        }
-    }
-}
-
-/// The name of the packet in capitals, as the standard writes it.
-impl fmt::Display for PacketType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format!("{self:?}").to_uppercase())
-    }
-}
-
-/// The versions of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum ProtocolVersion {
-    /// MQTT 3.1, the `MQIsdp` protocol.
-    V3_1 = 3,
-    /// MQTT 3.1.1.
-    V3_1_1 = 4,
-    /// MQTT 5.0.
-    V5_0 = 5,
-}
-
-impl ProtocolVersion {
-    /// The protocol level in CONNECT: 3, 4 or 5.
-    pub fn level(self) -> u8 {
-        self as u8
-    }
-}
-
-impl fmt::Display for ProtocolVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V3_1 => "3.1",
-            Self::V3_1_1 => "3.1.1",
-            Self::V5_0 => "5.0",
-        })
-    }
-}
-
-/// Quality of service: the number of times that a message may arrive (MQTT 5.0, 4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-#[repr(u8)]
-pub enum QoS {
-    /// QoS 0: once or not at all.
-    #[default]
-    AtMostOnce,
-    /// QoS 1: once or more.
-    AtLeastOnce,
-    /// QoS 2: once.
-    ExactlyOnce,
-}
-
-impl QoS {
-    /// `None` above 2.
-    pub fn from_value(value: u8) -> Option<Self> {
-        [Self::AtMostOnce, Self::AtLeastOnce, Self::ExactlyOnce]
-            .get(usize::from(value))
-            .copied()
-    }
-}
-
-impl fmt::Display for QoS {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (*self as u8).fmt(f)
-    }
-}
-
-/// The number of an exchange that needs an answer; never zero [MQTT-2.2.1-3].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PacketIdentifier(NonZeroU16);
-
-impl PacketIdentifier {
-    /// The first one.
-    pub const FIRST: Self = Self(NonZeroU16::MIN);
-
-    /// The last one.
-    pub const LAST: Self = Self(NonZeroU16::MAX);
-
-    /// `None` for zero.
-    pub fn new(value: u16) -> Option<Self> {
-        NonZeroU16::new(value).map(Self)
-    }
-
-    /// The number.
-    pub fn get(self) -> u16 {
-        self.0.get()
-    }
-
-    /// The one behind it; behind 65535 comes 1.
-    #[must_use]
-    pub fn next(self) -> Self {
-        self.0.checked_add(1).map_or(Self::FIRST, Self)
-    }
-}
-
-impl fmt::Display for PacketIdentifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }

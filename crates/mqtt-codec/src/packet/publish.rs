@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
+use super::publish_properties::PublishPropertiesRef;
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
-use crate::{
-    DecodeError, Message, MessageProperties, PacketIdentifier, ProtocolVersion,
-    PublishPropertiesRef, QoS, Role, TopicName,
-};
+use crate::message::{Message, MessageProperties};
+use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS, Role};
+use crate::topic::TopicName;
 
 /// A PUBLISH packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,23 @@ impl Delivery {
         match self {
             Self::AtMostOnce => false,
             Self::AtLeastOnce { dup, .. } | Self::ExactlyOnce { dup, .. } => dup,
+        }
+    }
+}
+
+impl Message {
+    /// The message as the content of a packet.
+    pub fn publish(&self, delivery: Delivery) -> PublishRef<'_> {
+        PublishRef {
+            delivery,
+            retain: self.retain,
+            topic_name: &self.topic_name,
+            payload: &self.payload,
+            properties: self
+                .properties
+                .as_deref()
+                .map(PublishPropertiesRef::of_message)
+                .unwrap_or_default(),
         }
     }
 }

@@ -4,13 +4,14 @@
 
 use std::fmt;
 
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter, LengthCounter};
-use crate::property::{self, Repeated, Value as _};
-use crate::topic::is_valid_name;
-use crate::{
-    DecodeError, EncodeError, MessageProperties, Role, SubscriptionIdentifier,
-    SubscriptionIdentifiers, TopicAlias, UserProperties,
-};
+use crate::message::MessageProperties;
+use crate::property::publish_property::{Property, each};
+use crate::property::repeated::Repeated;
+use crate::property::repeated::{SubscriptionIdentifiers, UserProperties};
+use crate::property::topic_alias::TopicAlias;
+use crate::protocol::Role;
 
 /// The properties of PUBLISH, borrowed.
 #[derive(Clone, Copy, Default)]
@@ -32,172 +33,6 @@ struct Block<'a> {
     expiry_at: u32,
     /// Set if it has a topic alias or subscription identifiers, which do not stay with the message.
     has_of_connection: bool,
-}
-
-/// A property of PUBLISH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Property<'a> {
-    /// Returns `true` if the payload is text in UTF-8.
-    PayloadFormatIndicator(bool),
-    /// Seconds until the message is no longer to be delivered.
-    MessageExpiryInterval(u32),
-    /// The kind of the payload; a MIME type by habit.
-    ContentType(&'a str),
-    /// The topic name for a response.
-    ResponseTopic(&'a str),
-    /// The data that the response has to repeat.
-    CorrelationData(&'a [u8]),
-    /// A subscription that the message was sent for. Server only.
-    SubscriptionIdentifier(SubscriptionIdentifier),
-    /// A number for the topic name, for this connection and direction.
-    TopicAlias(TopicAlias),
-    /// A name and a value of the application's. The only one that a message may have more than once.
-    User(&'a str, &'a str),
-}
-
-mod identifier {
-    pub(super) const PAYLOAD_FORMAT_INDICATOR: u8 = 0x01;
-    pub(super) const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
-    pub(super) const CONTENT_TYPE: u8 = 0x03;
-    pub(super) const RESPONSE_TOPIC: u8 = 0x08;
-    pub(super) const CORRELATION_DATA: u8 = 0x09;
-    pub(super) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
-    pub(super) const TOPIC_ALIAS: u8 = 0x23;
-    pub(super) const USER_PROPERTY: u8 = 0x26;
-}
-
-impl<'a> Property<'a> {
-    /// Reads the value of the property with this identifier.
-    #[inline]
-    pub(crate) fn read(identifier: u32, reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
-        let narrow = u8::try_from(identifier).unwrap_or_default(); // 0 is none
-        Ok(match narrow {
-            identifier::PAYLOAD_FORMAT_INDICATOR => {
-                Self::PayloadFormatIndicator(bool::read(reader)?)
-            }
-            identifier::MESSAGE_EXPIRY_INTERVAL => Self::MessageExpiryInterval(reader.u32()?),
-            identifier::CONTENT_TYPE => Self::ContentType(reader.string()?),
-            identifier::RESPONSE_TOPIC => {
-                let topic_name = reader.string()?;
-                if !is_valid_name(topic_name) {
-                    return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
-                }
-                Self::ResponseTopic(topic_name)
-            }
-            identifier::CORRELATION_DATA => Self::CorrelationData(reader.binary()?),
-            identifier::SUBSCRIPTION_IDENTIFIER => {
-                Self::SubscriptionIdentifier(SubscriptionIdentifier::read(reader)?)
-            }
-            identifier::TOPIC_ALIAS => Self::TopicAlias(TopicAlias::read(reader)?),
-            identifier::USER_PROPERTY => Self::User(reader.string()?, reader.string()?),
-            _ => return Err(property::unexpected(identifier)),
-        })
-    }
-
-    fn identifier(&self) -> u8 {
-        match self {
-            Self::PayloadFormatIndicator(_) => identifier::PAYLOAD_FORMAT_INDICATOR,
-            Self::MessageExpiryInterval(_) => identifier::MESSAGE_EXPIRY_INTERVAL,
-            Self::ContentType(_) => identifier::CONTENT_TYPE,
-            Self::ResponseTopic(_) => identifier::RESPONSE_TOPIC,
-            Self::CorrelationData(_) => identifier::CORRELATION_DATA,
-            Self::SubscriptionIdentifier(_) => identifier::SUBSCRIPTION_IDENTIFIER,
-            Self::TopicAlias(_) => identifier::TOPIC_ALIAS,
-            Self::User(..) => identifier::USER_PROPERTY,
-        }
-    }
-
-    fn write(&self, out: &mut impl FieldWriter) {
-        out.put_u8(self.identifier());
-        match *self {
-            Self::PayloadFormatIndicator(flag) => out.put_u8(flag.into()),
-            Self::MessageExpiryInterval(seconds) => out.put_u32(seconds),
-            Self::ContentType(text) | Self::ResponseTopic(text) => out.put_string(text),
-            Self::CorrelationData(data) => out.put_binary(data),
-            Self::SubscriptionIdentifier(subscription) => {
-                out.put_variable_byte_integer(subscription.get());
-            }
-            Self::TopicAlias(alias) => out.put_u16(alias.get()),
-            Self::User(name, value) => {
-                out.put_string(name);
-                out.put_string(value);
-            }
-        }
-    }
-
-    /// Returns `true` if the property stays with the message on its whole way, and `false` if it has a meaning for one
-    /// connection only.
-    pub(crate) fn stays(&self) -> bool {
-        !matches!(self, Self::SubscriptionIdentifier(_) | Self::TopicAlias(_))
-    }
-}
-
-/// Returns the properties of a block that was found to be valid.
-pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
-    let mut block = FieldReader::new(all);
-    std::iter::from_fn(move || {
-        let identifier = block.variable_byte_integer().ok()?;
-        Property::read(identifier, &mut block).ok()
-    })
-}
-
-impl MessageProperties {
-    /// Returns these properties, in this order.
-    ///
-    /// # Errors
-    /// As [`Self::push`].
-    pub fn new<'a>(
-        properties: impl IntoIterator<Item = Property<'a>>,
-    ) -> Result<Self, EncodeError> {
-        let mut all = Self::default();
-        properties
-            .into_iter()
-            .try_for_each(|property| all.push(property))?;
-        Ok(all)
-    }
-
-    /// Adds a property after the others.
-    ///
-    /// # Errors
-    /// If a message has it already and may have it once only, if it does not stay with a message, or if its value is not
-    /// valid. Then nothing is added.
-    pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
-        let is_user = matches!(property, Property::User(..));
-        let is_same = |other: Property<'_>| other.identifier() == property.identifier();
-        if !property.stays() || !is_user && self.iter().any(is_same) {
-            return Err(EncodeError::Property);
-        }
-        if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
-            return Err(EncodeError::Property); // [MQTT-3.3.2-14]
-        }
-        let mut length = LengthCounter::default();
-        property.write(&mut length);
-        if length.refused {
-            return Err(EncodeError::Field);
-        }
-        if let Property::MessageExpiryInterval(_) = property {
-            self.expiry_at = u32::try_from(self.block.len() + 1).unwrap_or_default();
-        }
-        property.write(&mut self.block);
-        Ok(())
-    }
-
-    /// Returns the properties in the order in which they were added, or came.
-    pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
-        each(&self.block)
-    }
-
-    /// Returns `true` if there is no property.
-    pub fn is_empty(&self) -> bool {
-        self.block.is_empty()
-    }
-
-    fn message_expiry_interval(&self) -> Option<u32> {
-        let at = self.expiry_at as usize;
-        let value = self.block.get(at..)?.first_chunk()?;
-        (at > 0).then(|| u32::from_be_bytes(*value))
-    }
 }
 
 impl From<&PublishPropertiesRef<'_>> for MessageProperties {
@@ -442,12 +277,6 @@ impl PartialEq for PublishPropertiesRef<'_> {
 impl Eq for PublishPropertiesRef<'_> {}
 
 impl fmt::Debug for PublishPropertiesRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-impl fmt::Debug for MessageProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

@@ -1,11 +1,11 @@
 //! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11): a reason code for each topic filter, in order.
 
+use super::ack::AckProperties;
 use super::ack::decode_reason_code;
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::property;
-use crate::{
-    AckProperties, DecodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role,
-};
+use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
 /// A SUBACK or an UNSUBACK packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! SUBSCRIBE (MQTT 5.0, 3.8).
 
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::subscription_identifier::SubscriptionIdentifier;
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{
-    DecodeError, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, TopicFilter,
-    UserProperty,
-};
+use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS};
+use crate::topic::TopicFilter;
 
 /// A SUBSCRIBE packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,12 @@
 //! UNSUBSCRIBE (MQTT 5.0, 3.10).
 
 use super::subscribe::{count_filters, decode_topic_filter};
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::user_property::UserProperty;
 use crate::property::{self, properties};
-use crate::{DecodeError, PacketIdentifier, ProtocolVersion, TopicFilter, UserProperty};
+use crate::protocol::{PacketIdentifier, ProtocolVersion};
+use crate::topic::TopicFilter;
 
 /// An UNSUBSCRIBE packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,15 +4,23 @@
 //! In a table an `Option` may be there once, a `Vec` any number of times; the type says which values
 //! are refused (`NonZeroU16`, `bool`). Those of PUBLISH are not stored: `packet/publish_properties.rs`.
 
-use std::fmt;
+pub(crate) mod publish_property;
+pub(crate) mod repeated;
+pub(crate) mod subscription_identifier;
+pub(crate) mod topic_alias;
+pub(crate) mod user_property;
+
 use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 
 use bytes::Bytes;
 
+use self::subscription_identifier::SubscriptionIdentifier;
+use self::topic_alias::TopicAlias;
+use self::user_property::UserProperty;
+use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter, LengthCounter};
-use crate::packet::publish_properties::{Property, each};
-use crate::{DecodeError, MAXIMUM_REMAINING_LENGTH, QoS};
+use crate::protocol::QoS;
 
 /// The properties of one packet.
 pub(crate) trait Properties<'a>: Default {
@@ -299,190 +307,4 @@ fn flag(reader: &mut FieldReader<'_>) -> Result<bool, DecodeError> {
 fn write_pair((name, value): (&str, &str), out: &mut impl FieldWriter) {
     out.put_string(name);
     out.put_string(value);
-}
-
-/// A name and a value that have a meaning for the application only.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UserProperty {
-    /// Its name; the same one may be there more than once.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-}
-
-/// The number that a client gave to a subscription: 1 to 268435455.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SubscriptionIdentifier(NonZeroU32);
-
-impl SubscriptionIdentifier {
-    /// `None` for zero and above 268435455.
-    pub fn new(value: u32) -> Option<Self> {
-        NonZeroU32::new(value)
-            .filter(|value| value.get() <= MAXIMUM_REMAINING_LENGTH)
-            .map(Self)
-    }
-
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0.get()
-    }
-}
-
-/// A number that stands for a topic name on one connection, in one direction; never zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TopicAlias(NonZeroU16);
-
-impl TopicAlias {
-    /// The first.
-    pub const FIRST: Self = Self(NonZeroU16::MIN);
-
-    /// `None` for zero.
-    pub fn new(value: u16) -> Option<Self> {
-        NonZeroU16::new(value).map(Self)
-    }
-
-    /// The number.
-    pub fn get(self) -> u16 {
-        self.0.get()
-    }
-}
-
-/// Values of a property that may be repeated, borrowed: from the bytes they came in, or from a list.
-pub struct Repeated<'a, T>(Source<'a, T>);
-
-/// The user properties of a message.
-pub type UserProperties<'a> = Repeated<'a, UserProperty>;
-
-/// The identifiers of the subscriptions that a message was sent for.
-pub type SubscriptionIdentifiers<'a> = Repeated<'a, SubscriptionIdentifier>;
-
-enum Source<'a, T> {
-    /// All properties of the PUBLISH; they were read once and are valid.
-    Wire(&'a [u8]),
-    List(&'a [T]),
-}
-
-/// A property that may be repeated. The bound lets Rust 1.85 prove that borrowed values outlive no element.
-pub trait Element: Sized + 'static {
-    /// One value, borrowed.
-    type Item<'a>: PartialEq + fmt::Debug
-    where
-        Self: 'a;
-
-    #[doc(hidden)]
-    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>>;
-
-    #[doc(hidden)]
-    fn item(&self) -> Self::Item<'_>;
-}
-
-impl Element for UserProperty {
-    type Item<'a> = (&'a str, &'a str);
-
-    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>> {
-        match property {
-            Property::User(name, value) => Some((name, value)),
-            _ => None,
-        }
-    }
-
-    fn item(&self) -> Self::Item<'_> {
-        (&self.name, &self.value)
-    }
-}
-
-impl Element for SubscriptionIdentifier {
-    type Item<'a> = Self;
-
-    fn of_property(property: Property<'_>) -> Option<Self> {
-        match property {
-            Property::SubscriptionIdentifier(identifier) => Some(identifier),
-            _ => None,
-        }
-    }
-
-    fn item(&self) -> Self {
-        *self
-    }
-}
-
-impl<'a, T: Element> Repeated<'a, T> {
-    /// Those of a list.
-    pub fn new(list: &'a [T]) -> Self {
-        Self(Source::List(list))
-    }
-
-    /// Those in the properties of a PUBLISH, which are valid.
-    pub(crate) fn in_block(all: &'a [u8]) -> Self {
-        Self(Source::Wire(all))
-    }
-
-    /// In the order in which they were sent [MQTT-3.3.2-18].
-    pub fn iter(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
-        let (wire, list) = match self.0 {
-            Source::Wire(all) => (all, &[][..]),
-            Source::List(list) => (&[][..], list),
-        };
-        each(wire)
-            .filter_map(T::of_property)
-            .chain(list.iter().map(T::item))
-    }
-
-    /// Those of a list; none of those in the properties of a packet.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
-        let list = match self.0 {
-            Source::Wire(_) => &[][..],
-            Source::List(list) => list,
-        };
-        list.iter().map(T::item)
-    }
-
-    /// Returns `true` if they are those in the properties of a packet.
-    pub(crate) fn are_of_packet(&self) -> bool {
-        matches!(self.0, Source::Wire(_))
-    }
-
-    /// Returns `true` if there are no properties.
-    pub fn is_empty(&self) -> bool {
-        match self.0 {
-            Source::Wire(_) => self.iter().next().is_none(),
-            Source::List(list) => list.is_empty(),
-        }
-    }
-}
-
-impl<T> Clone for Repeated<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Repeated<'_, T> {}
-
-impl<T> Clone for Source<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Source<'_, T> {}
-
-impl<T: Element> Default for Repeated<'_, T> {
-    fn default() -> Self {
-        Self::new(&[])
-    }
-}
-
-impl<T: Element> PartialEq for Repeated<'_, T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl<T: Element> Eq for Repeated<'_, T> {}
-
-impl<T: Element> fmt::Debug for Repeated<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
 }

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::{PacketType, QoS, Role};
+use super::packet_type::PacketType;
+use super::qos::QoS;
+use super::role::Role;
 
 /// Which packets a reason code may stand in; for DISCONNECT and AUTH also who may send it.
 mod place {

@@ -1,0 +1,116 @@
+//! [`Property`]: one property of PUBLISH, and its form on the wire.
+
+use super::subscription_identifier::SubscriptionIdentifier;
+use super::topic_alias::TopicAlias;
+use super::{self as property, Value as _};
+use crate::error::DecodeError;
+use crate::field::{FieldReader, FieldWriter};
+use crate::topic::is_valid_name;
+
+/// A property of PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Property<'a> {
+    /// Returns `true` if the payload is text in UTF-8.
+    PayloadFormatIndicator(bool),
+    /// Seconds until the message is no longer to be delivered.
+    MessageExpiryInterval(u32),
+    /// The kind of the payload; a MIME type by habit.
+    ContentType(&'a str),
+    /// The topic name for a response.
+    ResponseTopic(&'a str),
+    /// The data that the response has to repeat.
+    CorrelationData(&'a [u8]),
+    /// A subscription that the message was sent for. Server only.
+    SubscriptionIdentifier(SubscriptionIdentifier),
+    /// A number for the topic name, for this connection and direction.
+    TopicAlias(TopicAlias),
+    /// A name and a value of the application's. The only one that a message may have more than once.
+    User(&'a str, &'a str),
+}
+
+mod identifier {
+    pub(super) const PAYLOAD_FORMAT_INDICATOR: u8 = 0x01;
+    pub(super) const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
+    pub(super) const CONTENT_TYPE: u8 = 0x03;
+    pub(super) const RESPONSE_TOPIC: u8 = 0x08;
+    pub(super) const CORRELATION_DATA: u8 = 0x09;
+    pub(super) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
+    pub(super) const TOPIC_ALIAS: u8 = 0x23;
+    pub(super) const USER_PROPERTY: u8 = 0x26;
+}
+
+impl<'a> Property<'a> {
+    /// Reads the value of the property with this identifier.
+    #[inline]
+    pub(crate) fn read(identifier: u32, reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
+        let narrow = u8::try_from(identifier).unwrap_or_default(); // 0 is none
+        Ok(match narrow {
+            identifier::PAYLOAD_FORMAT_INDICATOR => {
+                Self::PayloadFormatIndicator(bool::read(reader)?)
+            }
+            identifier::MESSAGE_EXPIRY_INTERVAL => Self::MessageExpiryInterval(reader.u32()?),
+            identifier::CONTENT_TYPE => Self::ContentType(reader.string()?),
+            identifier::RESPONSE_TOPIC => {
+                let topic_name = reader.string()?;
+                if !is_valid_name(topic_name) {
+                    return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
+                }
+                Self::ResponseTopic(topic_name)
+            }
+            identifier::CORRELATION_DATA => Self::CorrelationData(reader.binary()?),
+            identifier::SUBSCRIPTION_IDENTIFIER => {
+                Self::SubscriptionIdentifier(SubscriptionIdentifier::read(reader)?)
+            }
+            identifier::TOPIC_ALIAS => Self::TopicAlias(TopicAlias::read(reader)?),
+            identifier::USER_PROPERTY => Self::User(reader.string()?, reader.string()?),
+            _ => return Err(property::unexpected(identifier)),
+        })
+    }
+
+    pub(crate) fn identifier(&self) -> u8 {
+        match self {
+            Self::PayloadFormatIndicator(_) => identifier::PAYLOAD_FORMAT_INDICATOR,
+            Self::MessageExpiryInterval(_) => identifier::MESSAGE_EXPIRY_INTERVAL,
+            Self::ContentType(_) => identifier::CONTENT_TYPE,
+            Self::ResponseTopic(_) => identifier::RESPONSE_TOPIC,
+            Self::CorrelationData(_) => identifier::CORRELATION_DATA,
+            Self::SubscriptionIdentifier(_) => identifier::SUBSCRIPTION_IDENTIFIER,
+            Self::TopicAlias(_) => identifier::TOPIC_ALIAS,
+            Self::User(..) => identifier::USER_PROPERTY,
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut impl FieldWriter) {
+        out.put_u8(self.identifier());
+        match *self {
+            Self::PayloadFormatIndicator(flag) => out.put_u8(flag.into()),
+            Self::MessageExpiryInterval(seconds) => out.put_u32(seconds),
+            Self::ContentType(text) | Self::ResponseTopic(text) => out.put_string(text),
+            Self::CorrelationData(data) => out.put_binary(data),
+            Self::SubscriptionIdentifier(subscription) => {
+                out.put_variable_byte_integer(subscription.get());
+            }
+            Self::TopicAlias(alias) => out.put_u16(alias.get()),
+            Self::User(name, value) => {
+                out.put_string(name);
+                out.put_string(value);
+            }
+        }
+    }
+
+    /// Returns `true` if the property stays with the message on its whole way, and `false` if it has a meaning for one
+    /// connection only.
+    pub(crate) fn stays(&self) -> bool {
+        !matches!(self, Self::SubscriptionIdentifier(_) | Self::TopicAlias(_))
+    }
+}
+
+/// Returns the properties of a block that was found to be valid.
+pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
+    let mut block = FieldReader::new(all);
+    std::iter::from_fn(move || {
+        let identifier = block.variable_byte_integer().ok()?;
+        Property::read(identifier, &mut block).ok()
+    })
+}
