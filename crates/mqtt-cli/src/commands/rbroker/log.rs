@@ -1,0 +1,332 @@
+//! The log of the broker: which lines, with what time, and where to.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::fmt::strtime;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mqtt_broker::{CONNECTIONS, EVENTS, LogDestination, LogFeed, LogKind, LogSettings, LogTypes};
+use mqtt_session::PrintableLines;
+
+use super::files;
+use crate::output::format::now;
+use crate::output::log_thread::{Sink, Stream};
+use crate::output::logger::print_error;
+
+/// Times that people and programs read.
+const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// `daemon` of syslog; local0 is 16.
+const FACILITY: u8 = 3;
+
+/// What of the command line is about the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loudness {
+    /// As the configuration says.
+    Configured,
+    Quiet,
+    Verbose,
+}
+
+#[derive(Debug)]
+struct BrokerLog {
+    destinations: Vec<Destination>,
+    types: LogTypes,
+    connections: bool,
+    timestamp: Option<String>,
+}
+
+#[derive(Debug)]
+enum Destination {
+    StandardError,
+    Lines(Sink),
+    #[cfg(unix)]
+    Syslog(std::os::unix::net::UnixDatagram, u8),
+    Topic(LogFeed),
+}
+
+/// The files of the log, which are opened after the others: as the user who serves.
+#[derive(Debug, Default)]
+pub(super) struct LogFiles {
+    sinks: Vec<(PathBuf, Sink)>,
+    /// Set if lines go to standard error already.
+    has_standard_error: bool,
+    reopener: Reopener,
+}
+
+impl LogFiles {
+    /// Adds a file, which is opened later.
+    fn add(&mut self, path: &Path) -> Destination {
+        // What root has opened for the broker, its user may write and not open again.
+        if path == Path::new("/dev/stdout") {
+            return Destination::standard_output();
+        }
+        if path == Path::new("/dev/stderr") {
+            return Destination::StandardError;
+        }
+        let sink = Sink::waiting();
+        self.sinks.push((path.to_owned(), sink.clone()));
+        Destination::Lines(sink)
+    }
+
+    /// Opens them; lines have waited for that. If a file cannot be opened, its lines go to standard error: a full or
+    /// read-only disk must not keep the broker from starting.
+    pub(super) fn open(mut self) -> Reopener {
+        for (path, sink) in std::mem::take(&mut self.sinks) {
+            let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
+                Ok(file) => Stream::Other(Box::new(file)),
+                Err(error) => {
+                    let path = path.display();
+                    log::error!(
+                        target: EVENTS,
+                        "Unable to open log file {path} for writing: {error}; its lines go to standard error."
+                    );
+                    // A second copy of each line would help nobody.
+                    match std::mem::replace(&mut self.has_standard_error, true) {
+                        true => Stream::Other(Box::new(io::sink())),
+                        false => Stream::StandardError,
+                    }
+                }
+            };
+            sink.open(stream);
+        }
+        self.reopener
+    }
+}
+
+/// Opens its file again, which somebody may have moved away.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reopener(Arc<AtomicUsize>);
+
+impl Reopener {
+    pub(super) fn reopen(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Starts the log. Lines for topics go to `feed`.
+pub(super) fn start(settings: &LogSettings, loudness: Loudness, feed: &LogFeed) -> LogFiles {
+    let mut files = LogFiles::default();
+    let mut destinations = Vec::new();
+    let mut syslog_error = None;
+    for destination in &settings.destinations {
+        destinations.extend(match destination {
+            LogDestination::None => None,
+            LogDestination::StandardError => Some(Destination::StandardError),
+            LogDestination::StandardOutput => Some(Destination::standard_output()),
+            LogDestination::File(path) => Some(files.add(path)),
+            LogDestination::Topic => Some(Destination::Topic(feed.clone())),
+            LogDestination::Syslog => match Destination::syslog(settings.facility) {
+                Ok(syslog) => Some(syslog),
+                Err(error) => {
+                    syslog_error = Some(error);
+                    None
+                }
+            },
+        });
+    }
+    let is_standard_error = |destination: &_| matches!(destination, Destination::StandardError);
+    files.has_standard_error = destinations.iter().any(is_standard_error);
+    let needs_one = settings.destinations.is_empty() || syslog_error.is_some();
+    if needs_one && !files.has_standard_error {
+        destinations.push(Destination::StandardError);
+        files.has_standard_error = true;
+    }
+    let chatty = LogTypes {
+        error: true,
+        warning: true,
+        information: true,
+        debug: loudness == Loudness::Verbose,
+    };
+    let types = match loudness {
+        Loudness::Configured => settings.types.unwrap_or(chatty),
+        Loudness::Verbose => chatty,
+        Loudness::Quiet => LogTypes {
+            error: false,
+            warning: false,
+            information: false,
+            debug: false,
+        },
+    };
+    let format = settings.timestamp_format.clone();
+    let log = BrokerLog {
+        destinations,
+        types,
+        connections: settings.connections,
+        timestamp: settings
+            .timestamp
+            .then(|| format.unwrap_or_else(|| TIMESTAMP.to_owned())),
+    };
+    let level = log.level();
+    // Fails only if there is one already, in tests: its lines are as good.
+    if log::set_logger(Box::leak(Box::new(log))).is_ok() {
+        log::set_max_level(level);
+    }
+    if let Some(error) = syslog_error {
+        log::warn!(target: EVENTS, "{error}; the log goes to standard error.");
+    }
+    files
+}
+
+impl Destination {
+    fn standard_output() -> Self {
+        Self::Lines(Sink::start(Stream::StandardOutput))
+    }
+
+    /// Connects to the log of the system.
+    ///
+    /// # Errors
+    /// If there is none, as in most containers.
+    #[cfg(unix)]
+    fn syslog(facility: Option<u8>) -> anyhow::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?; // lines that it does not take are lost, not waited for
+        socket.connect("/dev/log").map_err(|error| {
+            anyhow::anyhow!("Cannot reach the system's log at /dev/log: {error}")
+        })?;
+        let facility = facility.map_or(FACILITY, |local| 16 + local);
+        Ok(Self::Syslog(socket, facility))
+    }
+
+    #[cfg(not(unix))]
+    fn syslog(_: Option<u8>) -> anyhow::Result<Self> {
+        anyhow::bail!("There is no syslog on this system")
+    }
+}
+
+impl BrokerLog {
+    fn level(&self) -> LevelFilter {
+        let LogTypes {
+            error,
+            warning,
+            information,
+            debug,
+        } = self.types;
+        match () {
+            () if debug => LevelFilter::Debug,
+            () if information => LevelFilter::Info,
+            () if warning => LevelFilter::Warn,
+            () if error => LevelFilter::Error,
+            () => LevelFilter::Off,
+        }
+    }
+
+    fn prefix(&self) -> String {
+        let format = self.timestamp.as_deref();
+        let time = format.and_then(|format| strtime::format(format, &now()).ok());
+        time.map_or_else(String::new, |time| time + ": ")
+    }
+}
+
+impl Log for BrokerLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_wanted = match metadata.level() {
+            Level::Error => self.types.error,
+            Level::Warn => self.types.warning,
+            Level::Info => self.types.information,
+            Level::Debug | Level::Trace => self.types.debug,
+        };
+        let target = metadata.target();
+        is_wanted && target.starts_with("mqtt") && (self.connections || target != CONNECTIONS)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // Texts of clients are escaped where they are inserted; this is the line behind that one.
+        let text = record.args().to_string();
+        let text = PrintableLines(&text);
+        let line = format!("{}{text}\n", self.prefix());
+        for destination in &self.destinations {
+            match destination {
+                Destination::StandardError => print_error(&line),
+                Destination::Lines(sink) => sink.push(&line),
+                Destination::Topic(feed) => {
+                    if let Some(kind) = LogKind::of(record.level(), record.target()) {
+                        feed.push(kind, line.trim_end());
+                    }
+                }
+                #[cfg(unix)]
+                Destination::Syslog(socket, facility) => {
+                    let severity = match record.level() {
+                        Level::Error => 3,
+                        Level::Warn => 4,
+                        Level::Info => 6,
+                        Level::Debug | Level::Trace => 7,
+                    };
+                    // RFC 3164; the system adds the time.
+                    let priority = facility * 8 + severity;
+                    let line = format!("<{priority}>rbroker[{}]: {text}", std::process::id());
+                    let _ = socket.send(line.as_bytes());
+                }
+            }
+        }
+    }
+
+    fn flush(&self) {
+        for destination in &self.destinations {
+            if let Destination::Lines(sink) = destination {
+                sink.flush();
+            }
+        }
+    }
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Opens the file again when clients have taken all other descriptors.
+    reserve: Option<File>,
+    reopener: Reopener,
+    /// Numbers of requests to open the file again, and of those that were served.
+    reopened: usize,
+}
+
+impl LogFile {
+    fn open(path: PathBuf, reopener: Reopener) -> io::Result<Self> {
+        let file = files::open_log(&path)?;
+        Ok(Self {
+            path,
+            reserve: file.try_clone().ok(),
+            file,
+            reopened: reopener.0.load(Ordering::Relaxed),
+            reopener,
+        })
+    }
+
+    /// If that fails, the old file is better than none, and the next line tries again.
+    fn reopen(&mut self) {
+        let asked = self.reopener.0.load(Ordering::Relaxed);
+        if asked == self.reopened {
+            return;
+        }
+        let opened = files::open_log(&self.path).or_else(|error| {
+            match self.reserve.take() {
+                Some(reserve) => drop(reserve),
+                None => return Err(error),
+            }
+            files::open_log(&self.path)
+        });
+        if let Ok(file) = opened {
+            self.file = file;
+            self.reopened = asked;
+        }
+        // The old file is closed now, so that there is room for one.
+        self.reserve = self.file.try_clone().ok();
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.reopen();
+        self.file.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,234 @@
+//! `rbroker`: the broker, with mosquitto's options and configuration language.
+
+mod files;
+mod log;
+mod memory;
+mod options;
+pub(crate) mod passwd;
+mod process;
+pub(crate) mod status;
+mod subcommand;
+
+pub(crate) use options::program;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ::log::{info, warn};
+use anyhow::Context;
+use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerError, Settings};
+
+use crate::commands::signals::Interrupts;
+#[cfg(unix)]
+use crate::commands::signals::Requests;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::parser::Parsed;
+use crate::output::logger;
+use crate::output::trace::{self, Form};
+
+const DEFAULT_PORT: u16 = 1883;
+
+/// What was typed.
+#[derive(Debug, Default)]
+pub(crate) struct Typed {
+    config_file: Option<PathBuf>,
+    ports: Vec<u16>,
+    verbose: bool,
+    quiet: bool,
+    daemon: bool,
+    test_config: bool,
+    trace: Option<Form>,
+    key_log: Option<PathBuf>,
+}
+
+/// Runs the program, until SIGINT or SIGTERM.
+///
+/// # Errors
+/// What goes to standard error in one line, with the exit status: 3 for options and configuration,
+/// 1 for an address that cannot be listened on.
+pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    if let Some((word, rest)) = arguments.get(1..).and_then(<[_]>::split_first) {
+        match word.to_str() {
+            Some("passwd") => return passwd::run(rest),
+            Some("status") => return status::run(rest),
+            _ => {}
+        }
+    }
+    let typed = match program().parse(arguments) {
+        Ok(Parsed::Run(typed)) => typed,
+        Ok(Parsed::Told) => return Ok(Status::Success),
+        Err(failure) => {
+            return Err(failure.with_status(Status::Configuration));
+        }
+    };
+    let settings = typed.settings()?;
+    if typed.test_config {
+        for warning in &settings.warnings {
+            eprintln!("Warning: {warning}");
+        }
+        mqtt_broker::check(&settings).map_err(failure)?;
+        logger::print_error("Configuration file is OK.\n");
+        return Ok(Status::Success);
+    }
+    let mut background = match typed.daemon {
+        true => Some(process::Background::begin()?),
+        false => None,
+    };
+    let result = serve(typed, settings, &mut background);
+    if let (Err(failure), Some(background)) = (&result, background) {
+        let _ = background.end_start(failure.status); // who waits for it may be gone
+    }
+    result
+}
+
+/// Serves, until a signal ends it. `background` is told when it runs.
+fn serve(
+    typed: Typed,
+    settings: Settings,
+    background: &mut Option<process::Background>,
+) -> Result<Status, Failure> {
+    #[cfg(unix)]
+    let requests = Requests::listen().context("cannot wait for signals")?;
+    let feed = LogFeed::default();
+    let is_published = settings.log.destinations.contains(&LogDestination::Topic);
+    let log_files = log::start(&settings.log, typed.loudness(), &feed);
+    log_start(typed.config_file.as_deref(), &settings);
+    let default = [DEFAULT_PORT];
+    let ports = if typed.ports.is_empty() {
+        &default[..]
+    } else {
+        &typed.ports
+    };
+    let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
+    let pid_file = settings.pid_file.clone();
+    process::allow_many_files();
+    let store = settings.store();
+    let mut server = Server::bind(settings, ports).map_err(failure)?;
+    if is_published {
+        server.publish_log(feed);
+    }
+    status::answer(&mut server, &control_socket);
+    // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
+    // where these files are cannot use the rights of root.
+    process::become_user(user.as_deref(), server.unix_sockets())?;
+    let reopener = log_files.open();
+    let pid_file = pid_file.as_deref().map(process::PidFile::write);
+    let pid_file = pid_file.transpose()?;
+    let is_checked = store.map(process::StoreCheck::begin);
+    server.open().map_err(failure)?;
+    drop(is_checked);
+    if let Some(form) = typed.trace {
+        server.observe(trace::observer(form, "rbroker", String::new()));
+    }
+    #[allow(unused_mut, unused_variables)] // only Unix has a source
+    let mut interrupts = Interrupts::listen().context("cannot wait for signals")?;
+    #[cfg(unix)]
+    server
+        .stop_on(&mut interrupts.source)
+        .context("cannot wait for signals")?;
+    #[cfg(unix)]
+    answer_signals(&mut server, requests, move || {
+        reopener.reopen();
+        let settings = typed.settings();
+        settings
+            .inspect(log_warnings)
+            .map_err(|failure| format!("{:#}", failure.error))
+    })
+    .context("cannot wait for signals")?;
+    info!(target: EVENTS, "rbroker version {VERSION} running.");
+    process::tell_ready();
+    if let Some(background) = background.take() {
+        let ready = background.end_start(Status::Success);
+        ready.context("the terminal cannot be left")?;
+    }
+    memory::return_free_pages();
+    server.measure_memory_with(memory::used);
+    server.run().context("the broker has to stop")?;
+    process::tell_stopping();
+    info!(target: EVENTS, "rbroker version {VERSION} terminating.");
+    drop(pid_file);
+    Ok(Status::Success)
+}
+
+fn log_start(config_file: Option<&Path>, settings: &Settings) {
+    info!(target: EVENTS, "rbroker version {VERSION} starting.");
+    match config_file {
+        Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
+        None => info!(target: EVENTS, "Using default config."),
+    }
+    log_warnings(settings);
+}
+
+fn log_warnings(settings: &Settings) {
+    for warning in &settings.warnings {
+        warn!(target: EVENTS, "{warning}");
+    }
+}
+
+/// Lets the server do what signals ask for.
+#[cfg(unix)]
+fn answer_signals(
+    server: &mut Server,
+    requests: Requests,
+    reader: impl FnMut() -> Result<Settings, String> + 'static,
+) -> std::io::Result<()> {
+    server.reload_on(requests.reload, reader)?;
+    server.save_on(requests.save)?;
+    server.dump_on(requests.dump)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Typed {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = match &self.config_file {
+            Some(path) => {
+                Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
+            }
+            None => Settings::new(),
+        };
+        if let Some(path) = &self.key_log {
+            let listeners = settings.listeners.iter_mut();
+            let mut with_tls = listeners
+                .filter_map(|listener| listener.tls.as_mut())
+                .peekable();
+            if with_tls.peek().is_none() {
+                let text = "--tls-keylog needs a listener with TLS (certfile and keyfile).";
+                return Err(Failure::usage(text).with_status(Status::Configuration));
+            }
+            with_tls.for_each(|tls| tls.key_log = Some(path.clone()));
+        }
+        if let Some(folder) = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION") {
+            settings.persistence_location = folder.into();
+        }
+        Ok(settings)
+    }
+
+    fn loudness(&self) -> log::Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => log::Loudness::Quiet,
+            (_, true) => log::Loudness::Verbose,
+            _ => log::Loudness::Configured,
+        }
+    }
+}
+
+/// Why it does not start.
+fn failure(error: ServerError) -> Failure {
+    let status = match &error {
+        ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
+        ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
+        ServerError::Store(error) if error.is_about_the_file() => Status::Store,
+        _ => Status::Failed,
+    };
+    let hint = matches!(error, ServerError::Listen(..));
+    let error = anyhow::Error::from(error);
+    match hint {
+        true => Failure::new(
+            status,
+            error.context("The broker cannot start; is another one running?"),
+        ),
+        false => Failure::new(status, error.context("The broker cannot start")),
+    }
+}

@@ -1,0 +1,196 @@
+//! The options of `rbroker` and its help. The effect of the options is in `mod.rs`.
+
+use super::Typed;
+use crate::failure::Failure;
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::options::shown;
+use crate::flags::parser::{
+    CommandOption, Program, flag, number, optional, told_with_short_help, value,
+};
+use crate::output::trace::Form;
+
+/// The help around the options.
+const HELP: Help = Help {
+    about: "Run an MQTT broker. Without -c, only programs on this machine can connect",
+    usage: &[
+        "rbroker [OPTIONS]",
+        "rbroker passwd [OPTIONS] FILE [USER [PASSWORD]]",
+        "rbroker status [OPTIONS]",
+    ],
+    subcommands: &[
+        (
+            "passwd",
+            "Write a password file; see 'rbroker passwd --help'",
+        ),
+        (
+            "status",
+            "Print the state of a broker; see 'rbroker status --help'",
+        ),
+    ],
+    examples: &[
+        (
+            "Serve the programs on this machine at port 1883, without passwords",
+            "rbroker",
+        ),
+        ("Watch every packet of every client", "rbroker --trace"),
+        (
+            "Check a configuration, and serve by it",
+            "rbroker -c rbroker.conf --check-config && rbroker -c rbroker.conf",
+        ),
+        (
+            "Add a user to a new password file",
+            "rbroker passwd -c users.txt alice",
+        ),
+        (
+            "Print the state of the broker at port 1883",
+            "rbroker status",
+        ),
+    ],
+    notes: &[
+        Section {
+            heading: "Signals",
+            body: Body::Rows(&[&[
+                ("SIGINT", "End the broker"),
+                ("SIGTERM", "End the broker"),
+                (
+                    "SIGHUP",
+                    "Read the configuration, certificates, users and ACLs again, and reopen the log file",
+                ),
+                ("SIGUSR1", "Write the store to disk immediately"),
+                ("SIGUSR2", "Log all subscriptions and retained messages"),
+            ]]),
+        },
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[&[
+                ("0", "SIGINT or SIGTERM ended the broker"),
+                (
+                    "1",
+                    "A listener address cannot be opened, or writing the store failed",
+                ),
+                (
+                    "2",
+                    "The store is corrupt, is not an rbroker store, or is locked by another broker",
+                ),
+                (
+                    "3",
+                    "An option, the configuration, a password file or an ACL file is invalid",
+                ),
+                ("13", "A password file or an ACL file cannot be opened"),
+            ]]),
+        },
+    ],
+};
+
+pub(crate) fn program() -> Program<Typed> {
+    Program {
+        name: "rbroker",
+        help: HELP,
+        after_options_file: None,
+        options: vec![
+            ("Serving", serving_options()),
+            ("Output", output_options()),
+            ("Help", told_with_short_help()),
+        ],
+    }
+}
+
+/// Returns the options that say what the broker serves and how it runs.
+fn serving_options() -> Vec<CommandOption<Typed>> {
+    vec![
+        value(
+            "-c",
+            "--config-file",
+            "file",
+            "Configuration file, in the language of mosquitto.conf",
+            |s: &mut Typed, v| {
+                s.config_file = Some(v.into());
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-p",
+            "--port",
+            "port",
+            "Port to listen on, if the configuration has no listener; 0 takes a free port. \
+             May be repeated [default: 1883]",
+            |s: &mut Typed, v| {
+                let invalid = || Failure::usage(format!("Invalid port specified ({}).", shown(v)));
+                s.ports.push(number(v).ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .common(),
+        flag(
+            "-d",
+            "--daemon",
+            "Run in the background",
+            |s: &mut Typed| {
+                s.daemon = true;
+            },
+        )
+        .common(),
+        flag(
+            "",
+            "--check-config",
+            "Check the configuration and the files that it names, and exit",
+            |s: &mut Typed| {
+                s.test_config = true;
+            },
+        )
+        .common(),
+        flag(
+            "",
+            "--test-config",
+            "The same as --check-config; the name that mosquitto uses",
+            |s: &mut Typed| {
+                s.test_config = true;
+            },
+        ),
+    ]
+}
+
+/// Returns the options about the output of the broker.
+fn output_options() -> Vec<CommandOption<Typed>> {
+    vec![
+        flag(
+            "-v",
+            "--verbose",
+            "Log connections, subscriptions and a line for each packet",
+            |s: &mut Typed| {
+                s.verbose = true;
+            },
+        )
+        .common(),
+        flag(
+            "-q",
+            "--quiet",
+            "Print only errors that end the broker",
+            |s: &mut Typed| {
+                s.quiet = true;
+            },
+        )
+        .common(),
+        optional(
+            "--trace",
+            "form",
+            "Print each packet with all its fields; --trace=json prints JSON",
+            |s: &mut Typed, v| {
+                s.trace = Some(Form::parse(v)?);
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "",
+            "--tls-keylog",
+            "file",
+            "Append the secrets of TLS connections to this file, for network analysers",
+            |s: &mut Typed, v| {
+                s.key_log = Some(v.into());
+                Ok(())
+            },
+        ),
+    ]
+}

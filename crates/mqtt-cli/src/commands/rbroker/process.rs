@@ -1,0 +1,193 @@
+//! The broker as a process of the system: in the background, its number in a file, under another user.
+
+#[cfg(unix)]
+use std::fs::File;
+use std::io;
+#[cfg(unix)]
+use std::io::Read;
+use std::io::Write;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::time::Duration;
+
+use anyhow::Context;
+#[cfg(unix)]
+use daemonize::Outcome;
+
+use super::files;
+use crate::exit_status::Status;
+
+/// A program that goes on in the background. Who has started it waits until it says how that went, and
+/// sees its errors until then.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct Background(UnixStream);
+
+#[cfg(unix)]
+impl Background {
+    /// How long the start may take.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    /// The terminal gets its prompt back with `end_start`. Before any thread is started.
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let folder = std::env::current_dir().context("the current folder is gone")?;
+        let (waiting, telling) = UnixStream::pair().context("there is no room for a socket")?;
+        let daemon = daemonize::Daemonize::new()
+            .working_directory(folder) // paths of the configuration may begin there
+            .stdout(daemonize::Stdio::keep())
+            .stderr(daemonize::Stdio::keep());
+        match daemon.execute() {
+            Outcome::Parent(Ok(_)) => {
+                drop(telling);
+                std::process::exit(Self::wait(waiting).into());
+            }
+            Outcome::Child(Ok(_)) => Ok(Self(telling)),
+            Outcome::Parent(Err(error)) | Outcome::Child(Err(error)) => {
+                Err(error).context("the broker cannot go to the background")
+            }
+        }
+    }
+
+    /// The status of the start; 1 if it ended without a word.
+    fn wait(mut waiting: UnixStream) -> u8 {
+        let mut status = [Status::Failed.code()];
+        let _ = waiting.set_read_timeout(Some(Self::PATIENCE));
+        let _ = waiting.read_exact(&mut status);
+        status[0]
+    }
+
+    /// The broker runs, or could not start; nothing is printed any more.
+    pub(super) fn end_start(mut self, status: Status) -> io::Result<()> {
+        self.0.write_all(&[status.code()])?;
+        if status == Status::Success {
+            let nowhere = File::options().write(true).open("/dev/null")?;
+            nix::unistd::dup2_stdout(&nowhere)?;
+            nix::unistd::dup2_stderr(&nowhere)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(super) struct Background;
+
+#[cfg(not(unix))]
+impl Background {
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        anyhow::bail!("this system has no background for it; start it as a service")
+    }
+
+    pub(super) fn end_start(self, _: Status) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// While the store is opened, a panic means that the file is damaged in a way that its library does not
+/// expect: that is told as such. Nothing else has been served yet.
+pub(super) struct StoreCheck;
+
+impl StoreCheck {
+    pub(super) fn begin(path: PathBuf) -> Self {
+        std::panic::set_hook(Box::new(move |_| {
+            let path = path.display();
+            eprintln!("Error: The broker cannot start: the store {path} is damaged.");
+            std::process::exit(Status::Store.code().into());
+        }));
+        Self
+    }
+}
+
+impl Drop for StoreCheck {
+    fn drop(&mut self) {
+        drop(std::panic::take_hook());
+    }
+}
+
+/// A file with the number of the process, while it runs.
+#[derive(Debug)]
+pub(super) struct PidFile(PathBuf);
+
+impl PidFile {
+    pub(super) fn write(path: &Path) -> anyhow::Result<Self> {
+        let number = format!("{}\n", std::process::id());
+        let file = files::create_pid_file(path);
+        file.and_then(|mut file| file.write_all(number.as_bytes()))
+            .with_context(|| format!("cannot write the pid_file '{}'", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Another user may not be allowed to; the number in it means nothing then.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// As many connections as the system allows at all, not as many as it gives to a shell: often 1024.
+#[cfg(unix)]
+pub(super) fn allow_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let nofile = Resource::RLIMIT_NOFILE;
+    // What it refuses is met again, and told, when a connection cannot be accepted.
+    if let Ok((soft, hard)) = getrlimit(nofile) {
+        if soft < hard {
+            let _ = setrlimit(nofile, hard, hard);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn allow_many_files() {}
+
+/// Becomes this user, if root has started it, and gives up root's rights for good. The user also gets the sockets that
+/// root has opened, so that members of the user's group can connect.
+#[cfg(unix)]
+pub(super) fn become_user<'a>(
+    name: Option<&str>,
+    mut sockets: impl Iterator<Item = &'a Path>,
+) -> anyhow::Result<()> {
+    if name == Some("root") || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let Some(name) = name else {
+        log::warn!(
+            target: mqtt_broker::EVENTS,
+            "The broker runs as root. 'user NAME' in the configuration changes that."
+        );
+        return Ok(());
+    };
+    if let Ok(Some(user)) = nix::unistd::User::from_name(name) {
+        let (user_id, group_id) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+        sockets
+            .try_for_each(|path| std::os::unix::fs::chown(path, user_id, group_id))
+            .with_context(|| format!("cannot give the sockets to the user '{name}'"))?;
+    }
+    privdrop::PrivDrop::default()
+        .user(name)
+        .apply()
+        .with_context(|| format!("cannot become the user '{name}' of the configuration"))
+}
+
+#[cfg(not(unix))]
+pub(super) fn become_user<'a>(
+    _: Option<&str>,
+    _: impl Iterator<Item = &'a Path>,
+) -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// Tells systemd, if it has started the broker, that clients can come.
+pub(super) fn tell_ready() {
+    #[cfg(unix)]
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells systemd that it ends.
+pub(super) fn tell_stopping() {
+    #[cfg(unix)]
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+}

@@ -1,0 +1,405 @@
+//! `rbroker status`: asks a broker on this machine how it is. The broker answers on a Unix socket that only
+//! its own user can open; where that is, is decided here for both.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command};
+use mqtt_broker::{ControlSocket, EVENTS, Server, Settings};
+
+use super::{DEFAULT_PORT, subcommand};
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::help::{Body, Help, Section};
+use crate::output::standard_streams;
+use crate::wording::system_text;
+
+/// The help around the options.
+pub(crate) const HELP: Help = Help {
+    about: "Print the state of a broker on this machine: clients, queues, memory and rates",
+    usage: &["rbroker status [OPTIONS]"],
+    subcommands: &[],
+    examples: &[
+        ("Ask the broker at port 1883", "rbroker status"),
+        (
+            "Ask the broker of a configuration",
+            "rbroker status -c /etc/rbroker.conf",
+        ),
+        (
+            "Print the number of connected clients",
+            "rbroker status --json | jq .clients.connected",
+        ),
+    ],
+    notes: &[
+        Section {
+            heading: "Control socket",
+            body: Body::Text(
+                "rbroker answers at a Unix socket that only its own user can open. The port or \
+                 the configuration ('control_socket PATH') names the socket. The names of --json \
+                 are those of the topics below $SYS/broker.",
+            ),
+        },
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[&[
+                ("0", "The broker answered"),
+                ("1", "No broker of this user answered"),
+                ("3", "The configuration file of -c is invalid"),
+            ]]),
+        },
+    ],
+};
+
+/// How long the broker may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A longer answer is none of a broker's.
+const MAXIMUM_ANSWER: u64 = 1024 * 1024;
+
+/// Returns the command line.
+pub(crate) fn command() -> Command {
+    let option = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .help_heading(subcommand::OPTIONS)
+            .help(help)
+    };
+    let path = |arg: Arg| arg.value_parser(clap::value_parser!(PathBuf));
+    let port = option(
+        "port",
+        "First port that the broker listens on [default: 1883]",
+    )
+    .short('p')
+    .value_name("PORT")
+    .value_parser(clap::value_parser!(u16));
+    let file = option("config-file", "Configuration file of the broker")
+        .short('c')
+        .value_name("FILE");
+    let socket = option("socket", "Control socket of the broker").value_name("PATH");
+    let json = option("json", "Print JSON, for scripts").action(ArgAction::SetTrue);
+    Command::new("rbroker status")
+        .disable_help_flag(true)
+        .args([port, path(file), path(socket), json])
+        .arg(subcommand::help_option())
+}
+
+/// Runs it; `arguments` begin behind `status`.
+pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    let Some(matches) = subcommand::matches(command(), HELP, arguments)? else {
+        return Ok(Status::Success);
+    };
+    let settings = match matches.get_one::<PathBuf>("config-file") {
+        Some(path) => {
+            Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
+        }
+        None => Settings::new(),
+    };
+    let first = settings.listeners.first();
+    let of_config = first.map_or(DEFAULT_PORT, |listener| listener.port);
+    let port = matches.get_one("port").copied().unwrap_or(of_config);
+    let socket = match matches.get_one::<PathBuf>("socket") {
+        Some(path) => ControlSocket::At(path.clone()),
+        None => settings.control_socket,
+    };
+    let paths = match socket {
+        ControlSocket::At(path) => vec![path],
+        ControlSocket::Default => folders()
+            .iter()
+            .map(|folder| folder.join(name(port)))
+            .collect(),
+        ControlSocket::None => {
+            let text = "The configuration says 'control_socket none'.";
+            return Err(Failure::failed(text));
+        }
+    };
+    let values = ask(&paths)?;
+    let text = match matches.get_flag("json") {
+        true => json(&values),
+        false => text(&values),
+    };
+    standard_streams::print(&text)
+        .map_err(|error| Failure::failed(format!("Cannot write: {}.", system_text(&error))))?;
+    Ok(Status::Success)
+}
+
+/// Lets the broker answer. That it cannot is no reason not to serve.
+#[cfg(unix)]
+pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
+    let path = match socket {
+        ControlSocket::None => return,
+        ControlSocket::At(path) => path.clone(),
+        ControlSocket::Default => {
+            let port = server
+                .addresses()
+                .next()
+                .map_or(0, |address| address.port());
+            let usable = |folder: &PathBuf| {
+                nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
+            };
+            let Some(folder) = folders().into_iter().find(usable) else {
+                return log::debug!(target: EVENTS, "There is no place for a control socket.");
+            };
+            folder.join(name(port))
+        }
+    };
+    match server.answer_status(&path) {
+        Ok(()) => {
+            log::debug!(target: EVENTS, "'rbroker status' is answered at {}.", path.display())
+        }
+        Err(error) => log::warn!(
+            target: EVENTS,
+            "'rbroker status' is not answered: {}: {}.",
+            path.display(),
+            system_text(&error)
+        ),
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn answer(_: &mut Server, _: &ControlSocket) {}
+
+fn name(port: u16) -> String {
+    format!("rbroker-{port}.sock")
+}
+
+/// Where control sockets are: where the system wants those of this user, or of root. Others cannot make
+/// one there first.
+fn folders() -> Vec<PathBuf> {
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    of_user.into_iter().chain(["/run".into()]).collect()
+}
+
+/// What the broker says: names and values, in its order.
+type Values = Vec<(String, String)>;
+
+#[cfg(unix)]
+fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
+    let mut errors = Vec::new();
+    for path in paths {
+        match ask_at(path) {
+            Ok(values) => return Ok(values),
+            Err(error) => errors.push(format!("{}: {}", path.display(), system_text(&error))),
+        }
+    }
+    let hint = "Is it running, and yours? 'rbroker status -p PORT' asks one at another port.";
+    let tried = errors.join("; ");
+    Err(Failure::failed(format!("No broker answers ({tried}).")).with_hint(hint))
+}
+
+#[cfg(not(unix))]
+fn ask(_: &[PathBuf]) -> Result<Values, Failure> {
+    Err(Failure::failed(
+        "This system has no Unix sockets to ask a broker at.",
+    ))
+}
+
+#[cfg(unix)]
+fn ask_at(path: &Path) -> io::Result<Values> {
+    let stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    stream.take(MAXIMUM_ANSWER).read_to_string(&mut answer)?;
+    let pair = |line: &str| {
+        let (name, value) = line.split_once('\t')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let values: Values = answer.lines().filter_map(pair).collect();
+    match values.is_empty() {
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+        false => Ok(values),
+    }
+}
+
+/// For people.
+fn text(values: &Values) -> String {
+    let all = |name: &str| {
+        let of_name = values.iter().filter(|(other, _)| other == name);
+        of_name
+            .map(|(_, value)| value.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let uptime = Duration::from_secs(all("uptime").parse().unwrap_or(0));
+    let mut text = format!(
+        "{}, running for {} (process {})\n",
+        all("version"),
+        humantime::format_duration(uptime),
+        all("process")
+    );
+    let mut line = |name: &str, words: String| {
+        let _ = writeln!(text, "{name:14}{words}");
+    };
+    line("Listening on", all("listener"));
+    line(
+        "Clients",
+        format!(
+            "{} connected (at most {}), {} away with a session",
+            all("clients/connected"),
+            all("clients/maximum"),
+            all("clients/disconnected")
+        ),
+    );
+    let shared = all("shared_subscriptions/count");
+    line(
+        "Subscriptions",
+        format!("{}, {shared} of them shared", all("subscriptions/count")),
+    );
+    let memory = |name: &str| {
+        let (count, bytes) = (all(&format!("{name}/count")), all(&format!("{name}/bytes")));
+        format!("{count} messages, {bytes} bytes of memory")
+    };
+    line("Retained", memory("retained messages"));
+    let longest = match all("queues/longest/client") {
+        client if client.is_empty() => "nothing waits for a client".into(),
+        client => format!("{} for {client} at most", all("queues/longest/count")),
+    };
+    line(
+        "Queued",
+        format!("{}; {longest}", memory("queued messages")),
+    );
+    line(
+        "Buffered",
+        format!(
+            "{} bytes to be written, {} bytes of incomplete packets",
+            all("packet/out/bytes"),
+            all("packet/in/bytes")
+        ),
+    );
+    match (all("memory/bytes"), all("memory/limit")) {
+        (_, limit) if limit.is_empty() => {}
+        (used, limit) => line("Memory", format!("{used} of {limit} bytes")),
+    }
+    match all("store/file/bytes") {
+        size if size.is_empty() => {}
+        size => line("Store", format!("{size} bytes")),
+    }
+    for (name, direction) in [("Received", "received"), ("Sent", "sent")] {
+        let messages = all(&format!("publish/messages/{direction}"));
+        let rate = all(&format!("load/publish/{direction}/1min"));
+        let bytes = all(&format!("bytes/{direction}"));
+        line(
+            name,
+            format!("{messages} messages ({rate} each minute), {bytes} bytes in all"),
+        );
+    }
+    let dropped = all("publish/messages/dropped");
+    line(
+        "Dropped",
+        format!("{dropped} messages{}", drop_reasons(values)),
+    );
+    text
+}
+
+/// Returns the reasons for which messages were dropped, each with its number.
+fn drop_reasons(values: &Values) -> String {
+    let of_reason = values.iter().filter_map(|(name, count)| {
+        let reason = name.strip_prefix(DROPPED)?;
+        (count != "0").then(|| format!("{count} {}", reason.replace('_', " ")))
+    });
+    let reasons: Vec<_> = of_reason.collect();
+    match reasons.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", reasons.join(", ")),
+    }
+}
+
+/// The names of the numbers of dropped messages by reason begin with this, and without the slash it is their sum.
+const DROPPED: &str = "publish/messages/dropped/";
+
+/// A value, or what is below a level.
+enum Node {
+    Value(String),
+    Level(BTreeMap<String, Self>),
+}
+
+/// For scripts: each level of a name is an object.
+fn json(values: &Values) -> String {
+    let mut root = BTreeMap::new();
+    let mut listeners = Vec::new();
+    for (name, value) in values {
+        match name.as_str() {
+            "listener" => listeners.push(quoted(value)),
+            // The sum has the name of the level above, and an object cannot be a number too.
+            name if name.starts_with(DROPPED) => {
+                let name = name.replacen("dropped/", "dropped_by_reason/", 1);
+                insert(&mut root, &name, literal(value));
+            }
+            _ => insert(&mut root, name, literal(value)),
+        }
+    }
+    insert(&mut root, "listeners", format!("[{}]", listeners.join(",")));
+    let mut text = String::new();
+    write_level(&root, &mut text);
+    text + "\n"
+}
+
+fn insert(level: &mut BTreeMap<String, Node>, name: &str, value: String) {
+    match name.split_once('/') {
+        None => {
+            level.insert(name.to_owned(), Node::Value(value));
+        }
+        Some((first, rest)) => {
+            let empty = || Node::Level(BTreeMap::new());
+            if let Node::Level(below) = level.entry(first.to_owned()).or_insert_with(empty) {
+                insert(below, rest, value);
+            }
+        }
+    }
+}
+
+fn write_level(level: &BTreeMap<String, Node>, text: &mut String) {
+    text.push('{');
+    for (index, (name, node)) in level.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}{}:", quoted(name));
+        match node {
+            Node::Value(value) => text.push_str(value),
+            Node::Level(below) => write_level(below, text),
+        }
+    }
+    text.push('}');
+}
+
+/// Numbers are numbers, all else is text.
+fn literal(value: &str) -> String {
+    match serde_json::from_str::<serde_json::Number>(value) {
+        Ok(_) => value.to_owned(),
+        Err(_) => quoted(value),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_names_are_objects() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let values = vec![
+            pair("version", "rbroker \"1\""),
+            pair("clients/total", "3"),
+            pair("load/sent/1min", "0.50"),
+            pair("load/sent/5min", "12.00"),
+            pair("listener", "a"),
+            pair("listener", "b"),
+            pair("publish/messages/dropped", "5"),
+            pair("publish/messages/dropped/expired", "2"),
+            pair("queues/longest/client", "007"),
+        ];
+        assert_eq!(
+            json(&values),
+            "{\"clients\":{\"total\":3},\"listeners\":[\"a\",\"b\"],\
+             \"load\":{\"sent\":{\"1min\":0.50,\"5min\":12.00}},\
+             \"publish\":{\"messages\":{\"dropped\":5,\"dropped_by_reason\":{\"expired\":2}}},\
+             \"queues\":{\"longest\":{\"client\":\"007\"}},\"version\":\"rbroker \\\"1\\\"\"}\n"
+        );
+    }
+}

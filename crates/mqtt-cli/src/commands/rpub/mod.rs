@@ -1,0 +1,232 @@
+//! `rpub`: publishes one message, once or again and again, or one for each line of its input.
+
+mod progress;
+mod publisher;
+pub(crate) mod stdin_lines;
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use mqtt_client::Reconnect;
+use mqtt_codec::{ProtocolVersion, TopicName};
+
+use crate::commands::rpub::publisher::Plan;
+use crate::commands::setup;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::options::{
+    ClientSettings, ConnectionSettings, Content, MessageSettings, message_options, topic_name,
+};
+use crate::flags::parser::{CommandOption, Program, duration, flag, number, value};
+use crate::output::logger;
+
+/// How long `-l` tries to get a lost connection back.
+const RECONNECT_FOR: Duration = Duration::from_secs(120);
+
+/// Connections that a broker may close in a row because of the same line.
+const MAXIMUM_LOSSES: u32 = 3;
+
+/// What was typed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    connection: ConnectionSettings,
+    message: MessageSettings,
+    retain: bool,
+    repeat: u64,
+    delay: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connection: ConnectionSettings::new(Self::VERSION),
+            message: MessageSettings::default(),
+            retain: false,
+            repeat: 1,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
+
+    fn connection(&mut self) -> &mut ConnectionSettings {
+        &mut self.connection
+    }
+
+    fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure> {
+        self.message.topic_name = Some(topic_name(topic, "publish", "-t")?);
+        Ok(())
+    }
+}
+
+impl AsMut<MessageSettings> for Settings {
+    fn as_mut(&mut self) -> &mut MessageSettings {
+        &mut self.message
+    }
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// What goes to standard error, with the exit status.
+pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    match setup::start(&program(), arguments, logger::start_for_publisher)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
+    }
+}
+
+pub(crate) fn program() -> Program<Settings> {
+    Program {
+        name: "rpub",
+        help: HELP,
+        after_options_file: Some(setup::end_options_file),
+        options: setup::with_shared_options(vec![("Message", message())]),
+    }
+}
+
+const HELP: Help = Help {
+    about: "Publish MQTT messages",
+    usage: &["rpub [OPTIONS] -t TOPIC (-m MESSAGE | -f FILE | -s | -l | -n)"],
+    subcommands: &[],
+    examples: &[
+        (
+            "Publish a message to the broker on this machine",
+            "rpub -t room/temperature -m 21.5",
+        ),
+        (
+            "Publish with QoS 1 over TLS, and let the broker retain the message",
+            "rpub -h broker.example.org -p 8883 -u me -t door -m open -q 1 -r",
+        ),
+        ("Delete a retained message", "rpub -t door -r -n"),
+        (
+            "Publish each line of a log as a message",
+            "tail -f app.log | rpub -t log/app -l",
+        ),
+        (
+            "Show the packets of QoS 2",
+            "rpub -t room/temperature -m 21.5 -q 2 --trace",
+        ),
+    ],
+    notes: &[
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "Every message was published, and acknowledged with QoS 1 and 2",
+                )],
+                setup::STATUSES,
+                setup::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rpub before every message was published",
+                )],
+            ]),
+        },
+        setup::TIMES,
+        setup::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the message.
+fn message() -> Vec<CommandOption<Settings>> {
+    let parts = [topic_option(), message_options(), publishing_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the option of the topic.
+fn topic_option() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-t",
+            "--topic",
+            "topic",
+            "Topic to publish to",
+            |s: &mut Settings, v| s.add_topic(v),
+        )
+        .common(),
+    ]
+}
+
+/// Returns the options of the message that only rpub has.
+fn publishing_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        flag(
+            "-l",
+            "--stdin-line",
+            "Publish each line of standard input as a message",
+            |s: &mut Settings| {
+                s.message.add_lines();
+            },
+        )
+        .common(),
+        flag(
+            "-r",
+            "--retain",
+            "Retain the message for later subscribers",
+            |s: &mut Settings| {
+                s.retain = true;
+            },
+        )
+        .common(),
+        value(
+            "",
+            "--repeat",
+            "count",
+            "Publish the message this many times [default: 1]",
+            |s: &mut Settings, v| {
+                let invalid = || Failure::usage("--repeat argument must be >0.");
+                s.repeat = number(v).filter(|count| *count > 0).ok_or_else(invalid)?;
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--repeat-delay",
+            "time",
+            "Wait this time between two messages of --repeat [default: 0]",
+            |s: &mut Settings, v| {
+                let delay = duration(v);
+                let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
+                s.delay = delay.ok_or_else(invalid)?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+    ]
+}
+
+impl TryFrom<Settings> for Plan {
+    type Error = Failure;
+
+    /// All that can fail without the network.
+    fn try_from(settings: Settings) -> Result<Self, Failure> {
+        let connection = &settings.connection;
+        let content = settings.message.content()?;
+        let reconnect = match content {
+            Some(Content::Lines) => Reconnect::For(RECONNECT_FOR),
+            _ => Reconnect::Never,
+        };
+        let mut options = connection.client_options("rpub", reconnect)?;
+        // One line that the broker does not accept must not keep the others.
+        options.maximum_losses = Some(MAXIMUM_LOSSES);
+        let topic: Option<TopicName> = settings.message.topic_name;
+        let (Some(topic_name), Some(content)) = (topic, content) else {
+            return Err(
+                Failure::usage("Both topic and message must be supplied.").with_hint(
+                    "Give the topic with -t, and the message with one of -f, -l, -m, -n and -s.",
+                ),
+            );
+        };
+        let mut plan = Self::new(connection, options, topic_name, content);
+        plan.qos = settings.message.qos;
+        plan.retain = settings.retain;
+        plan.repeat = settings.repeat;
+        plan.delay = settings.delay;
+        Ok(plan)
+    }
+}

@@ -1,0 +1,493 @@
+//! The loop of rpub: connect, publish what there is as fast as it is taken, wait for the
+//! acknowledgements, end.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError, Session};
+use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
+use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
+
+use crate::commands::rpub::progress::Progress;
+use crate::commands::rpub::stdin_lines::{Lines, Next};
+use crate::commands::signals::Interrupts;
+use crate::diagnostics::Outcome;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::options::{ConnectionSettings, Content};
+use crate::output::standard_streams::Input;
+use crate::wording::{counted, system_text};
+
+/// How long the last bytes may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same after a signal.
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long acknowledgements are waited for after a signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// While so many bytes wait for the socket no message is added.
+const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
+
+/// What will be done.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    options: Options,
+    session: Option<Session>,
+    topic_name: TopicName,
+    content: Content,
+    properties: Option<Box<MessageProperties>>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) repeat: u64,
+    /// Between the end of one message and the start of the next.
+    pub(crate) delay: Duration,
+    disconnect: Disconnect,
+    has_progress: bool,
+    outcome: Outcome,
+}
+
+impl Plan {
+    /// With what the shared options say; once, QoS 0.
+    pub(crate) fn new(
+        connection: &ConnectionSettings,
+        options: Options,
+        topic_name: TopicName,
+        content: Content,
+    ) -> Self {
+        let properties = &connection.properties;
+        Self {
+            // A run keeps nothing of its session for the next one.
+            session: connection.keep_session.then(Session::without_state),
+            outcome: Outcome::new(connection, options.servers.first()),
+            options,
+            topic_name,
+            content,
+            properties: properties.publish.clone(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            repeat: 1,
+            delay: Duration::ZERO,
+            disconnect: Disconnect {
+                reason_code: ReasonCode::Success,
+                properties: properties.disconnect.clone(),
+            },
+            has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self) -> Result<Status, Failure> {
+        Publisher::new(self)?.run()
+    }
+}
+
+/// Publishes what the plan says.
+struct Publisher {
+    event_loop: EventLoop,
+    plan: Plan,
+    interrupts: Interrupts,
+    progress: Progress,
+    lines: Option<Lines>,
+    /// The message that is sent again and again.
+    repeated: Option<Arc<Message>>,
+    /// A message that could not be sent yet.
+    held: Option<Arc<Message>>,
+    /// Repetitions that are left.
+    left: u64,
+    /// Before this time no further message is sent.
+    not_before: Option<Instant>,
+    /// There is more to send, but others have to have their turn.
+    has_more: bool,
+    input_ended: bool,
+    interrupted: Option<Interrupted>,
+    /// What went wrong with a message; the others are finished all the same.
+    failure: Option<Failure>,
+}
+
+/// A signal came.
+#[derive(Debug, Clone, Copy)]
+struct Interrupted {
+    status: Status,
+    /// How long acknowledgements are waited for.
+    until: Instant,
+    /// Whether everything had been given to the connection.
+    all_was_taken: bool,
+}
+
+impl Publisher {
+    fn new(mut plan: Plan) -> Result<Self, Failure> {
+        let outcome = plan.outcome.clone();
+        let session = plan.session.take();
+        #[allow(unused_mut)] // only Unix has a source
+        let mut event_loop = EventLoop::new(plan.options.clone(), session)
+            .map_err(|error| outcome.failure(error))?;
+        #[allow(unused_mut)]
+        let mut interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
+        })?;
+        #[cfg(unix)]
+        event_loop
+            .register(&mut interrupts.source)
+            .map_err(|error| outcome.failure(error.into()))?;
+        let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
+        Ok(Self {
+            event_loop,
+            interrupts,
+            progress,
+            lines: None,
+            repeated: None,
+            held: None,
+            left: plan.repeat,
+            not_before: None,
+            has_more: false,
+            input_ended: false,
+            interrupted: None,
+            failure: None,
+            plan,
+        })
+    }
+
+    fn run(mut self) -> Result<Status, Failure> {
+        loop {
+            let deadline = self.deadline();
+            let (failure, progress, outcome) = (
+                &mut self.failure,
+                &mut self.progress,
+                &mut self.plan.outcome,
+            );
+            let wakeup = self.event_loop.poll(deadline, |_, event| {
+                match &event {
+                    Event::Delivered { reason_code, .. } if reason_code.is_error() => {
+                        progress.rejected += 1;
+                    }
+                    Event::Delivered { .. } => progress.acknowledged += 1,
+                    _ => {}
+                }
+                if let Some(refused) = tell(&event, outcome) {
+                    *failure = Some(refused);
+                }
+                ControlFlow::Continue(())
+            });
+            let wakeup = wakeup.map_err(|error| self.given_up(error))?;
+            let server = self.event_loop.server();
+            match wakeup {
+                Wakeup::Disconnected(error, wait) => {
+                    let told = self.plan.outcome.tell_loss(error, wait, server);
+                    told.map_err(|failure| self.with_unfinished(failure))?;
+                    for message in self.event_loop.take_rejected() {
+                        self.reject(&message, "the broker closed the connection");
+                    }
+                }
+                Wakeup::Found => self.plan.outcome.turn_to(server),
+                Wakeup::Deadline | Wakeup::Progress => {}
+            }
+            if let Some(status) = self.interrupts.asked() {
+                self.stop_taking(status);
+            }
+            if self.event_loop.is_connected() {
+                self.publish();
+            }
+            self.progress
+                .show(Instant::now(), self.event_loop.unwritten());
+            let connected = self.event_loop.is_connected();
+            let too_late = self
+                .interrupted
+                .is_some_and(|interrupted| Instant::now() >= interrupted.until || !connected);
+            if connected && self.is_done() || too_late {
+                return self.end();
+            }
+        }
+    }
+
+    /// The first of the program's own times. One that has passed and is not acted on would keep the
+    /// loop busy: that a message is due means nothing without a connection.
+    fn deadline(&self) -> Option<Instant> {
+        let not_before = self.not_before.filter(|_| self.event_loop.is_connected());
+        let grace = self.interrupted.map(|interrupted| interrupted.until);
+        let at_once = self.has_more.then(Instant::now);
+        let times = [not_before, grace, self.progress.deadline(), at_once];
+        times.into_iter().flatten().min()
+    }
+
+    /// A signal: what was sent may still be acknowledged, for a while.
+    fn stop_taking(&mut self, status: Status) {
+        if self.interrupted.is_none() {
+            self.interrupted = Some(Interrupted {
+                status,
+                until: Instant::now() + GRACE,
+                all_was_taken: self.input_ended && self.held.is_none(),
+            });
+        }
+        self.input_ended = true;
+        self.held = None;
+    }
+
+    /// Says good-bye, and what was lost.
+    fn end(mut self) -> Result<Status, Failure> {
+        self.progress.finish();
+        let unfinished = self.unfinished();
+        let unwritten = self.event_loop.unwritten();
+        let disconnect = self.plan.disconnect.clone();
+        let result = match self.interrupted {
+            // A signal kills mosquitto_pub, so that its will is published.
+            Some(_) => self
+                .event_loop
+                .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
+            None => self.event_loop.disconnect(disconnect, DISCONNECT_TIMEOUT),
+        };
+        let lost = if result.is_err() { unwritten } else { 0 };
+        if let Some(interrupted) = self.interrupted {
+            self.tell_interrupted(unfinished, lost);
+            if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
+                return Ok(interrupted.status);
+            }
+        }
+        self.tell_rejected();
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        result.map_err(|error| self.plan.outcome.failure(error))?;
+        Ok(Status::Success)
+    }
+
+    /// Says how many of several messages the broker has rejected.
+    fn tell_rejected(&self) {
+        let Progress {
+            published,
+            rejected,
+            ..
+        } = self.progress;
+        if rejected > 0 && published > 1 {
+            let published = counted(published, "message");
+            let text = format!("The broker rejected {rejected} of {published}.");
+            self.plan.outcome.warn(&text);
+        }
+    }
+
+    fn tell_interrupted(&self, unfinished: usize, lost: usize) {
+        let Progress {
+            published,
+            acknowledged,
+            rejected,
+            ..
+        } = self.progress;
+        let mut text = format!("Interrupted: sent {}", counted(published, "message"));
+        if self.plan.qos > QoS::AtMostOnce {
+            text += &format!(", {acknowledged} acknowledged, {unfinished} not acknowledged");
+        }
+        if rejected > 0 {
+            text += &format!(", {rejected} rejected");
+        }
+        if lost > 0 {
+            text += &format!(
+                "; the last {} did not reach the broker",
+                counted(lost as u64, "byte")
+            );
+        }
+        self.plan.outcome.warn(&(text + "."));
+    }
+
+    /// Messages that are not with the broker for sure.
+    fn unfinished(&self) -> usize {
+        self.event_loop.unfinished() + usize::from(self.held.is_some())
+    }
+
+    /// The connection is gone and is not made again.
+    fn given_up(&self, error: ClientError) -> Failure {
+        self.with_unfinished(self.plan.outcome.failure(error))
+    }
+
+    /// The failure, with what the broker may not have.
+    fn with_unfinished(&self, failure: Failure) -> Failure {
+        self.progress.finish();
+        match self.unfinished() {
+            0 => failure,
+            1 => failure.with_hint("1 message was not acknowledged; the broker may have it."),
+            count => failure.with_hint(format!(
+                "{count} messages were not acknowledged; the broker may have some of them."
+            )),
+        }
+    }
+
+    /// What still waits for the socket is little enough for the good-bye.
+    fn is_done(&self) -> bool {
+        self.input_ended
+            && self.held.is_none()
+            && self.event_loop.unfinished() == 0
+            && self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
+    }
+
+    /// Publishes as much as there is, and as there is room for: the rest of the input waits. A server
+    /// that takes everything at once must not keep the loop from what comes in, so one block of bytes
+    /// is enough for a turn.
+    fn publish(&mut self) {
+        self.has_more = false;
+        let mut has_flushed = false;
+        while self.has_room(&mut has_flushed) {
+            let Some(message) = self.held.take().or_else(|| self.next_message()) else {
+                return;
+            };
+            let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
+            match self.event_loop.publish(outgoing) {
+                Ok(_) => self.progress.published += 1,
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
+                    self.held = Some(message);
+                    return;
+                }
+                Err(PublishError::Encode(error)) if self.lines.is_some() => {
+                    self.progress.published += 1;
+                    self.reject(&message, &error.to_string());
+                }
+                Err(error) => {
+                    // What was sent before is finished all the same.
+                    self.failure = Some(self.plan.outcome.failure(error.into()));
+                    self.input_ended = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A line is too large for the broker. The lines after it are sent nevertheless.
+    fn reject(&mut self, message: &Message, why: &str) {
+        self.progress.rejected += 1;
+        let size = message.payload.len();
+        let text = format!("A message of {size} bytes is too large for the broker: {why}.");
+        self.plan.outcome.warn(&text);
+        let status = Status::of_reason(ReasonCode::PacketTooLarge);
+        self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
+    }
+
+    fn has_room(&mut self, has_flushed: &mut bool) -> bool {
+        if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+            self.event_loop.flush();
+            if std::mem::replace(has_flushed, true) {
+                self.has_more = self.event_loop.unwritten() < MAXIMUM_UNWRITTEN;
+                return false;
+            }
+        }
+        self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
+            && (self.plan.qos == QoS::AtMostOnce || self.event_loop.has_room())
+    }
+
+    fn next_message(&mut self) -> Option<Arc<Message>> {
+        if self.input_ended {
+            return None;
+        }
+        match &self.plan.content {
+            Content::Payload(payload) => {
+                let payload = payload.clone();
+                self.next_repetition()?;
+                let message = match self.repeated.take() {
+                    Some(message) => message,
+                    None => self.message(payload),
+                };
+                self.repeated = Some(Arc::clone(&message));
+                Some(message)
+            }
+            Content::Lines => {
+                let line = self.next_line()?;
+                Some(self.message(line))
+            }
+        }
+    }
+
+    fn message(&self, payload: Bytes) -> Arc<Message> {
+        let message = Message::new(self.plan.topic_name.clone(), payload);
+        Arc::new(Message {
+            retain: self.plan.retain,
+            properties: self.plan.properties.clone(),
+            ..message
+        })
+    }
+
+    /// With a delay the next one waits for the end of the one before, and then for the delay.
+    fn next_repetition(&mut self) -> Option<()> {
+        if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
+            self.event_loop.flush();
+            if self.event_loop.unfinished() > 0 || self.event_loop.unwritten() > 0 {
+                return None;
+            }
+            let now = Instant::now();
+            let time = *self.not_before.get_or_insert(now + self.plan.delay);
+            if now < time {
+                return None;
+            }
+            self.not_before = None;
+        }
+        self.left -= 1;
+        self.input_ended = self.left == 0;
+        Some(())
+    }
+
+    fn next_line(&mut self) -> Option<Bytes> {
+        let result = match &mut self.lines {
+            Some(lines) => Ok(lines),
+            None => {
+                Lines::start(Input, self.event_loop.waker()).map(|lines| self.lines.insert(lines))
+            }
+        };
+        let next = match result {
+            Ok(lines) => lines.next(),
+            Err(error) => Next::Failed(error),
+        };
+        match next {
+            Next::Line(line) => return Some(line),
+            Next::Pending => {}
+            Next::End => self.input_ended = true,
+            Next::Failed(error) => {
+                // What was read before is sent and acknowledged all the same.
+                self.input_ended = true;
+                let text = system_text(&error);
+                let failure = Failure::failed(format!("Cannot read standard input: {text}."));
+                self.failure = Some(failure);
+            }
+        }
+        None
+    }
+}
+
+/// Prints that the messages of an earlier connection are sent again, which its session did not survive.
+fn warn_of_resending(unfinished: &[OutboundMessage], outcome: &Outcome) {
+    if unfinished.is_empty() {
+        return;
+    }
+    let count = counted(unfinished.len() as u64, "unacknowledged message");
+    let mut text = format!("Resending {count}.");
+    let is_exactly_once = |outgoing: &OutboundMessage| outgoing.qos == QoS::ExactlyOnce;
+    if unfinished.iter().any(is_exactly_once) {
+        text +=
+            " The broker has no session to detect duplicates: messages of QoS 2 may arrive twice.";
+    }
+    outcome.warn(&text);
+}
+
+/// Prints what an event means for a person, and returns the failure that it causes.
+fn tell(event: &Event<'_>, outcome: &mut Outcome) -> Option<Failure> {
+    match event {
+        Event::Delivered {
+            packet_identifier,
+            reason_code,
+            reason_string,
+        } if reason_code.is_error() => {
+            let mut text = format!("Publish {packet_identifier} failed: {reason_code}.");
+            if let Some(reason) = reason_string {
+                text += &format!(" {}", Printable(reason));
+            }
+            outcome.warn(&text);
+            // It was told: the status is left.
+            let status = Status::of_reason(*reason_code);
+            return Some(Failure::unmarked(status, text).quiet_if(true));
+        }
+        Event::Connected { unfinished, .. } => {
+            outcome.print_connected();
+            warn_of_resending(unfinished, outcome);
+        }
+        _ => {}
+    }
+    None
+}

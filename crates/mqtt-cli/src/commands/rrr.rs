@@ -1,0 +1,261 @@
+//! `rrr`: publishes a request, waits for the response, and prints it.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_client::Reconnect;
+use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
+
+use crate::commands::setup;
+use crate::commands::subscriber::{Plan, Request};
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::options::{
+    ClientSettings, ConnectionSettings, Content, FORMATS, MessageSettings, OutputSettings,
+    ending_options, message_options, output_options, retained_options, topic_name,
+};
+use crate::flags::parser::{CommandOption, Program, flag, value};
+use crate::output::logger;
+use crate::output::printer::Printing;
+
+/// What was typed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    connection: ConnectionSettings,
+    message: MessageSettings,
+    output: OutputSettings,
+    response_topic: Option<TopicName>,
+    shows_latency: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connection: ConnectionSettings::new(Self::VERSION),
+            message: MessageSettings::default(),
+            output: OutputSettings::default(),
+            response_topic: None,
+            shows_latency: false,
+        }
+    }
+}
+
+impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V5_0;
+
+    fn connection(&mut self) -> &mut ConnectionSettings {
+        &mut self.connection
+    }
+
+    fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure> {
+        self.message.topic_name = Some(topic_name(topic, "publish", "-t")?);
+        Ok(())
+    }
+}
+
+impl AsMut<MessageSettings> for Settings {
+    fn as_mut(&mut self) -> &mut MessageSettings {
+        &mut self.message
+    }
+}
+
+impl AsMut<OutputSettings> for Settings {
+    fn as_mut(&mut self) -> &mut OutputSettings {
+        &mut self.output
+    }
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// What goes to standard error, with the exit status.
+pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    match setup::start(&program(), arguments, logger::start_for_subscriber)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
+    }
+}
+
+pub(crate) fn program() -> Program<Settings> {
+    Program {
+        name: "rrr",
+        help: HELP,
+        after_options_file: Some(setup::end_options_file),
+        options: setup::with_shared_options(vec![
+            ("Request", request_options()),
+            ("Ending", ending_options()),
+            ("Output", output()),
+            ("Retained messages", retained_options()),
+        ]),
+    }
+}
+
+const HELP: Help = Help {
+    about: "Publish an MQTT request and print the response",
+    usage: &["rrr [OPTIONS] -t TOPIC -e TOPIC (-m MESSAGE | -f FILE | -s | -n)"],
+    subcommands: &[],
+    examples: &[
+        (
+            "Ask a service, and fail if it does not answer within five seconds",
+            "rrr -t time/request -e time/response/me -m now -W 5",
+        ),
+        (
+            "Print how long the answer took",
+            "rrr -t time/request -e time/response/me -m now --latency",
+        ),
+        (
+            "Send a file, and print the response with its properties as JSON",
+            "rrr -t convert -e convert/me -f in.xml -F %j",
+        ),
+        (
+            "Show every packet of the exchange",
+            "rrr -t time/request -e time/response/me -m now --trace",
+        ),
+    ],
+    notes: &[
+        FORMATS,
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "The response was printed, or SIGINT or SIGTERM ended rrr after it was connected",
+                )],
+                setup::STATUSES,
+                &[("27", "The time of -W is over")],
+                setup::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rrr before it was connected",
+                )],
+            ]),
+        },
+        setup::TIMES,
+        setup::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the request.
+fn request_options() -> Vec<CommandOption<Settings>> {
+    let parts = [topic_options(), message_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the output.
+fn output() -> Vec<CommandOption<Settings>> {
+    let parts = [output_options(), latency_option()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options of the topics.
+fn topic_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-t",
+            "--topic",
+            "topic",
+            "Topic of the request",
+            |s: &mut Settings, v| s.add_topic(v),
+        )
+        .common(),
+        value(
+            "-e",
+            "",
+            "response topic",
+            "Topic of the response; MQTT 5.0 sends it with the request",
+            |s: &mut Settings, v| {
+                s.response_topic = Some(topic_name(v, "response", "-e")?);
+                Ok(())
+            },
+        )
+        .common()
+        .with_value_name("TOPIC"),
+    ]
+}
+
+/// Returns the option about the output that only rrr has.
+fn latency_option() -> Vec<CommandOption<Settings>> {
+    vec![
+        flag(
+            "",
+            "--latency",
+            "Print the time from the request to the response",
+            |s: &mut Settings| {
+                s.shows_latency = true;
+            },
+        )
+        .common(),
+    ]
+}
+
+impl TryFrom<Settings> for Plan {
+    type Error = Failure;
+
+    /// All that can fail without the network.
+    fn try_from(settings: Settings) -> Result<Self, Failure> {
+        // From here on, whatever takes time.
+        let deadline = settings
+            .output
+            .timeout
+            .map(|timeout| Instant::now() + timeout);
+        let connection = &settings.connection;
+        let mut options = connection.client_options("rrr", Reconnect::Never)?;
+        let content = settings.message.content()?;
+        let (Some(topic_name), Some(Content::Payload(payload)), Some(response_topic)) = (
+            settings.message.topic_name,
+            content,
+            settings.response_topic,
+        ) else {
+            return Err(Failure::usage(
+                "All of topic, message, and response topic must be supplied.",
+            )
+            .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
+        };
+        connection.take_at_most(&mut options, 1);
+        let message = request(topic_name, payload, &response_topic, connection)?;
+        let filter = TopicFilter::new(&response_topic);
+        let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;
+        let subscription = Subscription {
+            topic_filter,
+            options: settings.output.subscription_options(settings.message.qos),
+        };
+        Ok(Self {
+            subscriptions: vec![subscription],
+            count: Some(1),
+            deadline,
+            request: Some(Request {
+                message: Arc::new(message),
+                qos: settings.message.qos,
+                response_topic,
+                shows_latency: settings.shows_latency,
+            }),
+            ..Self::new(connection, options, Printing::from(&settings.output))
+        })
+    }
+}
+
+/// With the response topic in it, where the version has a place for that.
+fn request(
+    topic_name: TopicName,
+    payload: bytes::Bytes,
+    response_topic: &TopicName,
+    connection: &ConnectionSettings,
+) -> Result<Message, Failure> {
+    let mut message = Message::new(topic_name, payload);
+    if connection.version() != ProtocolVersion::V5_0 {
+        return Ok(message);
+    }
+    let mut properties = connection.properties.publish.clone().unwrap_or_default();
+    if properties
+        .push(Property::ResponseTopic(response_topic))
+        .is_err()
+    {
+        let text = "Error in PUBLISH properties: Duplicate response topic.";
+        return Err(Failure::unmarked(Status::Failed, text)
+            .with_hint("The response topic is given with -e and with -D."));
+    }
+    message.properties = Some(properties);
+    Ok(message)
+}

@@ -1,0 +1,352 @@
+//! `rsub`: prints the messages of the topics it subscribes to.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Instant;
+
+use mqtt_client::Reconnect;
+use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
+
+use crate::commands::setup;
+use crate::commands::subscriber::Plan;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::options::{
+    ClientSettings, ConnectionSettings, FORMATS, OutputSettings, ending_options, output_options,
+    qos, retained_options, shown, topic_filter,
+};
+use crate::flags::parser::{CommandOption, Program, flag, number, value};
+use crate::output::logger;
+use crate::output::printer::Printing;
+
+/// What was typed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    connection: ConnectionSettings,
+    output: OutputSettings,
+    topics: Vec<TopicFilter>,
+    unsubscribe: Vec<TopicFilter>,
+    filter_out: Vec<TopicFilter>,
+    qos: QoS,
+    count: Option<u64>,
+    only_subscribe: bool,
+    retained_only: bool,
+    remove_retained: bool,
+    chance: Option<f64>,
+    message_rate: bool,
+    watch: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connection: ConnectionSettings::new(Self::VERSION),
+            output: OutputSettings::default(),
+            topics: Vec::new(),
+            unsubscribe: Vec::new(),
+            filter_out: Vec::new(),
+            qos: QoS::AtMostOnce,
+            count: None,
+            only_subscribe: false,
+            retained_only: false,
+            remove_retained: false,
+            chance: None,
+            message_rate: false,
+            watch: false,
+        }
+    }
+}
+
+impl ClientSettings for Settings {
+    const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
+
+    fn connection(&mut self) -> &mut ConnectionSettings {
+        &mut self.connection
+    }
+
+    fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure> {
+        self.topics.push(topic_filter(topic, "subscription", "-t")?);
+        Ok(())
+    }
+}
+
+impl AsMut<OutputSettings> for Settings {
+    fn as_mut(&mut self) -> &mut OutputSettings {
+        &mut self.output
+    }
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// What goes to standard error, with the exit status.
+pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    match setup::start(&program(), arguments, logger::start_for_subscriber)? {
+        Some(settings) => Plan::try_from(settings)?.run(),
+        None => Ok(Status::Success),
+    }
+}
+
+pub(crate) fn program() -> Program<Settings> {
+    Program {
+        name: "rsub",
+        help: HELP,
+        after_options_file: Some(setup::end_options_file),
+        options: setup::with_shared_options(vec![
+            ("Subscription", subscribing_options()),
+            ("Ending", ending()),
+            ("Output", output()),
+            ("Retained messages", retained()),
+        ]),
+    }
+}
+
+const HELP: Help = Help {
+    about: "Subscribe to MQTT topics and print the messages",
+    usage: &["rsub [OPTIONS] (-t TOPIC_FILTER | -U TOPIC_FILTER)..."],
+    subcommands: &[],
+    examples: &[
+        (
+            "Print the messages of all topics below room, each with its topic",
+            "rsub -t 'room/#' -v",
+        ),
+        (
+            "Print one message, or fail after five seconds",
+            "rsub -t door -v -C 1 -W 5",
+        ),
+        (
+            "Keep a session, so that messages wait while rsub is away",
+            "rsub -c -i logger -q 1 -t 'log/+' >> log.txt",
+        ),
+        (
+            "Print each message as JSON, for jq",
+            "rsub -t 'room/#' -F %j | jq .payload",
+        ),
+        (
+            "Show every packet on the wire",
+            "rsub -t 'room/#' -v --trace",
+        ),
+    ],
+    notes: &[
+        FORMATS,
+        Section {
+            heading: "Exit status",
+            body: Body::Rows(&[
+                &[(
+                    "0",
+                    "rsub ended as -C, -E or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
+                )],
+                setup::STATUSES,
+                &[("27", "The time of -W is over")],
+                setup::REASON_CODES,
+                &[(
+                    "130, 143",
+                    "SIGINT or SIGTERM ended rsub before it was connected",
+                )],
+            ]),
+        },
+        setup::TIMES,
+        setup::OPTIONS_FILE,
+    ],
+};
+
+/// Returns the options of the subscription.
+fn subscribing_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-t",
+            "--topic",
+            "topic",
+            "Topic filter to subscribe to: + stands for one level, # for all further ones. Quote it: '#' starts a comment in the shell. May be repeated",
+            |s: &mut Settings, v| s.add_topic(v),
+        )
+        .common()
+        .with_value_name("TOPIC_FILTER"),
+        value(
+            "-q",
+            "--qos",
+            "QoS",
+            "Highest quality of service: 0 at most once, 1 at least once, 2 exactly once [default: 0]",
+            |s: &mut Settings, v| {
+                s.qos = qos(v)?;
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-U",
+            "--unsubscribe",
+            "unsubscribe topic",
+            "Topic filter to unsubscribe from, for a session that -c resumes. May be repeated",
+            |s: &mut Settings, v| {
+                s.unsubscribe.push(topic_filter(v, "unsubscribe", "-U")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TOPIC_FILTER"),
+    ]
+}
+
+/// Returns the options about the end.
+fn ending() -> Vec<CommandOption<Settings>> {
+    let parts = [own_ending_options(), ending_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the end that only rsub has.
+fn own_ending_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-C",
+            "",
+            "count",
+            "End after this many messages",
+            |s: &mut Settings, v| {
+                let invalid = || Failure::usage(format!("Invalid message count \"{}\".", shown(v)));
+                s.count = Some(number(v).filter(|count| *count > 0).ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .common(),
+        flag(
+            "-E",
+            "",
+            "End when the broker has answered the subscriptions",
+            |s: &mut Settings| {
+                s.only_subscribe = true;
+            },
+        ),
+    ]
+}
+
+/// Returns the options about the output.
+fn output() -> Vec<CommandOption<Settings>> {
+    let parts = [output_options(), own_output_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about the output that only rsub has.
+fn own_output_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        value(
+            "-T",
+            "--filter-out",
+            "topic filter",
+            "Do not print messages of topics that match this filter. May be repeated",
+            |s: &mut Settings, v| {
+                s.filter_out.push(topic_filter(v, "filter", "-T")?);
+                Ok(())
+            },
+        ),
+        flag(
+            "-w",
+            "--watch",
+            "Keep one line of the terminal for each topic",
+            |s: &mut Settings| {
+                s.watch = true;
+            },
+        )
+        .common(),
+        value(
+            "",
+            "--random-filter",
+            "chance",
+            "Print only this percentage of the messages, 0.1 to 100",
+            |s: &mut Settings, v| {
+                let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
+                let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
+                s.chance = Some(chance.ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .with_value_name("PERCENT"),
+        flag(
+            "",
+            "--message-rate",
+            "Print the number of messages in each second instead of the messages",
+            |s: &mut Settings| {
+                s.message_rate = true;
+            },
+        ),
+    ]
+}
+
+/// Returns the options about retained messages.
+fn retained() -> Vec<CommandOption<Settings>> {
+    let parts = [retained_options(), own_retained_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options about retained messages that only rsub has.
+fn own_retained_options() -> Vec<CommandOption<Settings>> {
+    vec![
+        flag(
+            "",
+            "--retained-only",
+            "Print retained messages only, and end at the first other message",
+            |s: &mut Settings| {
+                s.retained_only = true;
+            },
+        ),
+        flag(
+            "",
+            "--remove-retained",
+            "Remove each printed retained message from the broker",
+            |s: &mut Settings| {
+                s.remove_retained = true;
+            },
+        ),
+    ]
+}
+
+impl TryFrom<Settings> for Plan {
+    type Error = Failure;
+
+    /// All that can fail without the network.
+    fn try_from(settings: Settings) -> Result<Self, Failure> {
+        // From here on, whatever takes time.
+        let deadline = settings
+            .output
+            .timeout
+            .map(|timeout| Instant::now() + timeout);
+        let connection = &settings.connection;
+        let mut options = connection.client_options("rsub", Reconnect::Always)?;
+        if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
+            return Err(Failure::usage(
+                "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
+            ));
+        }
+        if settings.output.no_retained && settings.retained_only {
+            return Err(Failure::usage(
+                "Combining '-R' and '--retained-only' makes no sense.",
+            ));
+        }
+        if let Some(count) = settings.count {
+            connection.take_at_most(&mut options, count);
+        }
+        let printing = Printing {
+            filter_out: settings.filter_out,
+            retained_only: settings.retained_only,
+            remove_retained: settings.remove_retained,
+            chance: settings.chance,
+            // Escape sequences would spoil a file, and confuse the program behind a pipe.
+            watch: (settings.watch && settings.output.style().terminal)
+                .then(|| connection.first_host().to_owned()),
+            message_rate: settings.message_rate,
+            ..Printing::from(&settings.output)
+        };
+        let subscription_options = settings.output.subscription_options(settings.qos);
+        let subscription = |topic_filter| Subscription {
+            topic_filter,
+            options: subscription_options,
+        };
+        Ok(Self {
+            subscriptions: settings.topics.into_iter().map(subscription).collect(),
+            unsubscribe: settings.unsubscribe,
+            count: settings.count.filter(|_| !settings.message_rate),
+            only_subscribe: settings.only_subscribe,
+            deadline,
+            ..Self::new(connection, options, printing)
+        })
+    }
+}

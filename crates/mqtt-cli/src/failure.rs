@@ -1,0 +1,133 @@
+//! The reason for which a program ends without having done its work: an exit status, and the lines that explain it.
+
+use std::process::ExitCode;
+
+use mqtt_client::session::PrintableLines;
+
+use crate::exit_status::Status;
+use crate::output::logger;
+use crate::output::messages::complain;
+
+/// Why a program could not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: Status,
+    /// The failed operation and its object.
+    pub error: anyhow::Error,
+    /// File and line of the error, if it is not on the command line.
+    place: Option<String>,
+    /// Full sentences that help, for a line of their own.
+    hint: Option<String>,
+    /// Set if the command line is to blame.
+    is_usage: bool,
+    /// Whether `Error:` stands before it: not where mosquitto's tools have none.
+    is_marked: bool,
+    /// Whether `--quiet` keeps it from being told.
+    quiet: bool,
+}
+
+impl Failure {
+    /// Creates a failure that is printed.
+    pub fn new(status: Status, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+            place: None,
+            hint: None,
+            is_usage: false,
+            is_marked: true,
+            quiet: false,
+        }
+    }
+
+    /// One of those that mosquitto's tools tell without `Error:`.
+    pub(crate) fn unmarked(status: Status, message: impl std::fmt::Display) -> Self {
+        Self {
+            is_marked: false,
+            ..Self::new(status, anyhow::anyhow!("{message}"))
+        }
+    }
+
+    /// Wrong options and the like, told even with `--quiet`, as the mosquitto tools do.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self {
+            is_usage: true,
+            ..Self::failed(message)
+        }
+    }
+
+    /// Something else that is not there or does not work.
+    pub fn failed(message: impl std::fmt::Display) -> Self {
+        Self::new(Status::Failed, anyhow::anyhow!("{message}"))
+    }
+
+    /// Adds full sentences that help.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Adds the file and line of the error.
+    pub(crate) fn at(self, place: impl Into<String>) -> Self {
+        Self {
+            place: Some(place.into()),
+            ..self
+        }
+    }
+
+    /// The same with another status.
+    pub(crate) fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same, told only if it is not quiet.
+    pub(crate) fn quiet_if(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// Prints the failure, one line and at most one more with a hint, and returns the status. `name` is the name that
+    /// the program was called by.
+    pub fn report(self, name: &str) -> ExitCode {
+        if !self.quiet {
+            let message = self.message();
+            if self.is_marked {
+                complain(&message);
+            } else {
+                logger::print_error(&format!("{}\n", PrintableLines(&message)));
+            }
+            if let Some(hint) = self.last_line(name) {
+                logger::print_error(&format!("{hint}\n"));
+            }
+        }
+        self.status.into()
+    }
+
+    /// Returns the error with its place, before the full stop if there is one.
+    fn message(&self) -> String {
+        let message = format!("{:#}", self.error);
+        match (&self.place, message.strip_suffix('.')) {
+            (None, _) => message,
+            (Some(place), Some(sentence)) => format!("{sentence} ({place})."),
+            (Some(place), None) => format!("{message} ({place})"),
+        }
+    }
+
+    /// Returns the line below the error.
+    fn last_line(&self, name: &str) -> Option<String> {
+        let usage = self
+            .is_usage
+            .then(|| format!("Use '{name} --help' to see usage."));
+        let parts = self.hint.iter().cloned().chain(usage);
+        let line = parts.collect::<Vec<_>>().join(" ");
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Status::Failed, error)
+    }
+}

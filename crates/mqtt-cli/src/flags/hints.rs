@@ -1,0 +1,251 @@
+//! Sentences that help after a mistake on the command line or in an options file, and the checks that find the mistake.
+//! A hint names the options to use. It never repeats a value that may be a secret.
+
+use std::ffi::OsStr;
+use std::path::{MAIN_SEPARATOR, Path};
+
+use mqtt_client::session::Printable;
+
+use crate::failure::Failure;
+
+/// Values of these options are free text, which may contain the name of an option.
+const FREE_TEXT: &[&str] = &["format", "header", "message", "password", "will payload"];
+
+/// Values of these options are paths.
+const PATHS: &[&str] = &["directory", "file", "options file", "socket path"];
+
+/// Returns the hint for a word that is neither an option nor the value of one.
+pub(crate) fn stray_word(program: &str, word: &str) -> Option<&'static str> {
+    if word.starts_with('-') {
+        return None;
+    }
+    match program {
+        "rpub" => {
+            Some("Give the topic with -t and the message with -m, and quote a message with spaces.")
+        }
+        "rsub" => Some("Give each topic filter with -t, in quotes."),
+        "rrr" => Some(
+            "Give the topic with -t, the response topic with -e and the message with -m, and quote a message with spaces.",
+        ),
+        "rbroker" => Some("Give the configuration file with -c."),
+        _ => None,
+    }
+}
+
+/// Characters that text processors and slides have in the place of a hyphen, with their names in Unicode.
+const DASHES: &[(char, &str)] = &[
+    ('\u{2010}', "hyphen"),
+    ('\u{2011}', "non-breaking hyphen"),
+    ('\u{2012}', "figure dash"),
+    ('\u{2013}', "en dash"),
+    ('\u{2014}', "em dash"),
+    ('\u{2015}', "horizontal bar"),
+    ('\u{2212}', "minus sign"),
+    ('\u{FE58}', "small em dash"),
+    ('\u{FE63}', "small hyphen-minus"),
+    ('\u{FF0D}', "fullwidth hyphen-minus"),
+];
+
+/// Returns the hint for a word that starts with another dash than the one of options. `names` are those of the options.
+pub(crate) fn other_dash<'a>(
+    word: &str,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let is_other = |letter: char| DASHES.iter().find(|(dash, _)| *dash == letter);
+    let name = word.trim_start_matches(|letter| letter == '-' || is_other(letter).is_some());
+    let (dashes, _) = word.split_at(word.len() - name.len());
+    let (dash, description) = dashes.chars().find_map(is_other)?;
+    let code = u32::from(*dash);
+    // Text processors make one long dash of the two hyphens of a long option.
+    let is_long = dashes.chars().count() > 1 || name.chars().count() > 1;
+    let option = format!("{}{name}", if is_long { "--" } else { "-" });
+    // A value behind `=` or behind the letter of a short option may be a secret.
+    let known = names.find(|known| *known == option || option.starts_with(&format!("{known}=")));
+    let character = format!("'{dash}' is U+{code:04X} ({description}), which starts no option");
+    Some(match known {
+        Some(known) => format!("{character}: write '{known}'."),
+        None => format!("{character}: write '-' (U+002D)."),
+    })
+}
+
+/// Returns the hint for an option at the end of the line whose value is missing, if the value is a text. The usual cause
+/// is a value that starts with `#`, from which on a shell reads a comment.
+pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
+    let comment = "A shell takes an unquoted # as the start of a comment";
+    if noun.contains("topic") {
+        return Some(format!("{comment}: write {option} '#'."));
+    }
+    let is_text = FREE_TEXT.contains(&noun);
+    is_text.then(|| format!("{comment}: quote a value that starts with #."))
+}
+
+/// Checks that the value of an option in an options file does not contain a further option.
+///
+/// # Errors
+/// If it does. The rest of a line is one value, so the file would ask for a host named `localhost -p 1883`.
+pub(crate) fn check_line(
+    option: &str,
+    noun: &str,
+    value: &OsStr,
+    is_option: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let value = value.to_string_lossy();
+    let words: Vec<_> = value.split_whitespace().collect();
+    // One word is a value that looks like an option, or a second flag, which mosquitto's tools accept.
+    if FREE_TEXT.contains(&noun) || words.len() < 2 {
+        return Ok(());
+    }
+    match words.into_iter().find(|word| is_option(word)) {
+        None => Ok(()),
+        Some(second) => Err(Failure::usage(format!(
+            "{option} and {second} are on the same line: write each option on a line of its own."
+        ))),
+    }
+}
+
+/// Checks that a path does not start with the `~` of a shell.
+///
+/// # Errors
+/// If it does and there is no such file. A shell replaces `~` at the start of a word only: not in `--cafile=~/ca.crt`,
+/// and not in an options file.
+pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), Failure> {
+    let Some(rest) = value.to_str().and_then(|value| value.strip_prefix('~')) else {
+        return Ok(());
+    };
+    if !PATHS.contains(&noun) || !rest.starts_with(MAIN_SEPARATOR) || Path::new(value).exists() {
+        return Ok(());
+    }
+    let text = format!(
+        "Cannot find '~{rest}' ({option}): only a shell replaces '~' with the home directory."
+    );
+    let hint = match std::env::var("HOME") {
+        Ok(home) if !home.is_empty() => format!("Write '{home}{rest}'."),
+        _ => "Write the whole path.".to_owned(),
+    };
+    Err(Failure::usage(text).with_hint(hint))
+}
+
+/// Checks that a value of `-h` is a host and nothing more.
+///
+/// # Errors
+/// If it is a URL, or has a user name or a port.
+pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
+    let shown = without_credentials(host);
+    let failure = || {
+        Failure::usage(format!(
+            "Invalid host '{shown}': expected a host name or an IP address."
+        ))
+    };
+    if host.contains("://") {
+        return Err(failure().with_hint("Give a URL with -L, as in '-L mqtt://HOST:PORT/TOPIC'."));
+    }
+    if host.contains('@') {
+        let hint = "Give the user name with -u and the password with -P.";
+        return Err(failure().with_hint(hint));
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => {
+            let name = Printable(name);
+            Err(failure().with_hint(format!("Give the port with -p: '-h {name} -p {port}'.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns a host or a URL for an error message, without the user name and the password before an `@`.
+fn without_credentials(text: &str) -> String {
+    let scheme = text.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = text.split_at(scheme);
+    let rest = match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => rest.to_owned(),
+    };
+    Printable(&(scheme.to_owned() + &rest)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dash_that_is_no_hyphen_is_named() {
+        let names = ["-v", "", "--verbose", "--pw"];
+        let hint = |word| other_dash(word, names.into_iter());
+        for (word, expected) in [
+            (
+                "\u{2013}v",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
+            ),
+            (
+                "\u{2014}verbose",
+                "'\u{2014}' is U+2014 (em dash), which starts no option: write '--verbose'.",
+            ),
+            (
+                "-\u{2212}verbose",
+                "'\u{2212}' is U+2212 (minus sign), which starts no option: write '--verbose'.",
+            ),
+            (
+                "\u{2013}\u{2013}pw=secret",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '--pw'.",
+            ),
+            (
+                "-\u{2013}",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-' (U+002D).",
+            ),
+        ] {
+            assert_eq!(hint(word).as_deref(), Some(expected), "{word}");
+        }
+        for word in ["-v", "--nonsense", "word", "a\u{2013}b", ""] {
+            assert_eq!(hint(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_no_port_and_no_scheme() {
+        for host in [
+            "localhost",
+            "10.0.0.1",
+            "::1",
+            "[::1]",
+            "fe80::1%eth0",
+            "fe80::1:1883",
+            "a:b",
+            "",
+        ] {
+            assert!(check_host(host).is_ok(), "{host}");
+        }
+        for (host, shown) in [
+            ("localhost:1883", "localhost:1883"),
+            ("[::1]:1883", "[::1]:1883"),
+            ("mqtt://host", "mqtt://host"),
+            ("mqtt://me:secret@host:1883", "mqtt://…@host:1883"),
+            ("me:secret@host:1883", "…@host:1883"),
+        ] {
+            let text = check_host(host).unwrap_err().error.to_string();
+            assert!(text.contains(&format!("'{shown}'")), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_an_options_file_has_one_option() {
+        let is_option = |word: &str| matches!(word, "-h" | "-p" | "--port" | "-d");
+        let check = |noun, value: &str| check_line("-h", noun, OsStr::new(value), is_option);
+        for value in ["localhost", "-p", "a b", "a -x b", "a-p 1"] {
+            assert!(check("host", value).is_ok(), "{value}");
+        }
+        assert!(check("message", "turn -p on").is_ok());
+        for value in [
+            "localhost -p 1883",
+            "localhost\t--port 1",
+            "-p 1883",
+            "a -d",
+        ] {
+            assert!(check("host", value).is_err(), "{value}");
+        }
+    }
+}

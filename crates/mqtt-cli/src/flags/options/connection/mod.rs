@@ -1,0 +1,376 @@
+//! Where to connect and as whom: what the options that all client programs share add up to. The options
+//! themselves are in `table.rs`.
+
+mod table;
+
+pub(crate) use table::{connection_options, diagnostic_options, options_file_option, tcp_options};
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
+use mqtt_codec::{Connect, ProtocolVersion};
+
+use crate::failure::Failure;
+use crate::flags::hints;
+use crate::flags::options_file::others_can_read;
+use crate::output::messages::{warn, warn_once};
+use crate::output::trace::{self, Form};
+use crate::wording::system_text;
+
+use super::property::Properties;
+use super::transport::TransportSettings;
+use super::will::WillSettings;
+
+/// Messages of QoS 1 and 2 under way, where neither `-M` nor the broker says otherwise: a broker of
+/// 3.1 and 3.1.1 cannot say, and mosquitto 2.0 loses messages beyond this number.
+const MAXIMUM_IN_FLIGHT: u16 = 20;
+
+/// Messages of QoS 1 and 2 that the broker may send at a time, as the mosquitto tools say it.
+const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(20).expect("it is not zero");
+
+/// A password is not longer.
+const MAXIMUM_PASSWORD: u64 = 65535;
+
+/// The settings of a program that connects to a broker.
+pub(crate) trait ClientSettings {
+    /// The version of MQTT that the program speaks by default.
+    const VERSION: ProtocolVersion;
+
+    fn connection(&mut self) -> &mut ConnectionSettings;
+
+    /// `-t`, and the topic of a URL.
+    fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure>;
+}
+
+/// What the shared options say.
+#[derive(Debug)]
+pub(crate) struct ConnectionSettings {
+    /// `-h`, each of them; those of before an URL or of the options file are not among them.
+    hosts: Vec<String>,
+    /// Whether the next `-h` begins anew.
+    hosts_are_replaced: bool,
+    pub(crate) port: Option<u16>,
+    local_address: Option<String>,
+    tcp_keep_alive: Option<Duration>,
+    version: ProtocolVersion,
+    client_identifier: Option<String>,
+    prefix: Option<String>,
+    pub(crate) keep_session: bool,
+    session_expiry: Option<u32>,
+    keep_alive: u16,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Bytes>,
+    password_file: Option<PathBuf>,
+    maximum_in_flight: Option<u16>,
+    connect_timeout: Duration,
+    wait_for_server: Duration,
+    reconnect_for: Option<Duration>,
+    /// Set if Server References are followed.
+    pub(crate) follow_redirects: bool,
+    pub(crate) will: WillSettings,
+    pub(crate) properties: Properties,
+    pub(crate) transport: TransportSettings,
+    pub(crate) debug: bool,
+    pub(crate) trace: Option<Form>,
+    pub(crate) quiet: bool,
+}
+
+impl ConnectionSettings {
+    /// Those of a program that speaks this version by default.
+    pub(crate) fn new(version: ProtocolVersion) -> Self {
+        Self {
+            hosts: vec!["localhost".into()],
+            hosts_are_replaced: true,
+            port: None,
+            local_address: None,
+            tcp_keep_alive: None,
+            version,
+            client_identifier: None,
+            prefix: None,
+            keep_session: false,
+            session_expiry: None,
+            keep_alive: 60,
+            user_name: None,
+            password: None,
+            password_file: None,
+            maximum_in_flight: None,
+            connect_timeout: Duration::from_secs(30),
+            wait_for_server: Duration::ZERO,
+            reconnect_for: None,
+            follow_redirects: false,
+            will: WillSettings::default(),
+            properties: Properties::default(),
+            transport: TransportSettings::default(),
+            debug: false,
+            trace: None,
+            quiet: false,
+        }
+    }
+
+    /// From here on 5.0, for what only that can say.
+    pub(crate) fn use_version_5(&mut self) {
+        self.version = ProtocolVersion::V5_0;
+    }
+
+    /// The version of the connection.
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// One host more that the client may turn to.
+    pub(crate) fn add_host(&mut self, host: &str) {
+        if std::mem::take(&mut self.hosts_are_replaced) {
+            self.hosts.clear();
+        }
+        self.hosts.push(host.to_owned());
+    }
+
+    /// This host and no other one, unless something behind it says otherwise.
+    pub(crate) fn set_host(&mut self, host: &str) {
+        self.hosts = vec![host.to_owned()];
+        self.hosts_are_replaced = true;
+    }
+
+    /// The host that is tried first.
+    pub(crate) fn first_host(&self) -> &str {
+        self.hosts.first().map_or("", String::as_str)
+    }
+
+    /// The options file is read: what was typed replaces hosts, and does not add to them.
+    pub(crate) fn end_options_file(&mut self) {
+        self.hosts_are_replaced = true;
+    }
+
+    /// Returns the servers that the client may connect to.
+    fn servers(&self) -> Result<Vec<Server>, Failure> {
+        let server = |host: &String| {
+            let server = self.transport.server(host, self.port());
+            match server {
+                Server::Unix(_) => {} // the path of a socket, in which every character is allowed
+                _ => hints::check_host(host)?,
+            }
+            Ok(server)
+        };
+        self.hosts.iter().map(server).collect()
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.transport.default_port())
+    }
+
+    /// What the client library is told. `reconnect` is what the program does with a lost connection,
+    /// if the user does not say otherwise. Fails on what does not fit together.
+    pub(crate) fn client_options(
+        &self,
+        program: &'static str,
+        reconnect: Reconnect,
+    ) -> Result<Options, Failure> {
+        self.properties.check(self.version)?;
+        let mut options = Options::new("", 0);
+        options.connect = self.connect()?;
+        options.servers = self.servers()?;
+        options.on_warning = (!self.quiet).then_some(warn_once);
+        self.transport.apply(&mut options, self.port())?;
+        options.tcp_keep_alive = self.tcp_keep_alive;
+        options.local_addresses = self.local_addresses()?;
+        options.connect_timeout = self.connect_timeout;
+        options.limits.handshake_timeout = self.connect_timeout;
+        options.limits.response_timeout = self.connect_timeout;
+        options.wait_for_server = self.wait_for_server;
+        options.follow_server_references = self.follow_redirects;
+        options.reconnect = self.reconnect_for.map_or(reconnect, Reconnect::For);
+        let limits = &mut options.limits;
+        limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {
+            (Some(limit), _) => limit,
+            (None, ProtocolVersion::V5_0) => u16::MAX, // the broker's Receive Maximum holds
+            (None, _) => MAXIMUM_IN_FLIGHT,
+        };
+        let properties = &mut options.connect.properties;
+        // Announced and not enforced: a server that sends more is served as well, since output that
+        // is not taken stops the reading.
+        limits.receive_maximum = u16::MAX;
+        if self.version == ProtocolVersion::V5_0 {
+            properties.receive_maximum.get_or_insert(RECEIVE_MAXIMUM);
+        }
+        limits.topic_alias_maximum = properties.topic_alias_maximum.unwrap_or(0);
+        if let Some(size) = properties.maximum_packet_size {
+            limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
+        }
+        limits.packet_identifiers = match self.keep_session {
+            true => PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0)),
+            false => u16::MAX, // no later run uses this session
+        };
+        if let Some(alias) = self.properties.topic_alias {
+            (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
+        }
+        let target = options.servers.first().map(ToString::to_string);
+        limits.observer = self
+            .trace
+            .map(|form| trace::observer(form, program, target.unwrap_or_default()));
+        Ok(options)
+    }
+
+    /// The connection takes no more than so many messages at a time, unless a property says otherwise;
+    /// only 5.0 can say so.
+    pub(crate) fn take_at_most(&self, options: &mut Options, count: u64) {
+        let announced = &mut options.connect.properties.receive_maximum;
+        let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
+        if let (Some(count), Some(maximum), None) =
+            (count, *announced, self.properties.connect.receive_maximum)
+        {
+            *announced = Some(maximum.min(count));
+        }
+    }
+
+    fn connect(&self) -> Result<Connect, Failure> {
+        let version = self.version;
+        let mut connect = Connect::new(version, self.client_identifier()?);
+        connect.keep_alive = self.keep_alive;
+        connect.clean_start = !self.keep_session;
+        connect.user_name = self.user_name.clone();
+        connect.password = self.password()?;
+        if connect.password.is_some()
+            && connect.user_name.is_none()
+            && version != ProtocolVersion::V5_0
+        {
+            return Err(
+                Failure::usage("Problem setting username and/or password.").with_hint(
+                    "MQTT 3.1 and 3.1.1 allow a password (-P) only with a user name (-u).",
+                ),
+            );
+        }
+        if version == ProtocolVersion::V5_0 {
+            connect.properties = self.properties.connect.clone();
+            self.set_session_expiry(&mut connect)?;
+        }
+        connect.will = self.will.will(&self.properties)?;
+        Ok(connect)
+    }
+
+    fn set_session_expiry(&self, connect: &mut Connect) -> Result<(), Failure> {
+        let asked = match (self.session_expiry, self.keep_session) {
+            (Some(seconds), _) => Some(seconds).filter(|seconds| *seconds > 0),
+            (None, true) => Some(u32::MAX),
+            (None, false) => None,
+        };
+        let property = &mut connect.properties.session_expiry_interval;
+        if self.session_expiry.is_some() && property.is_some() {
+            return Err(Failure::usage("Duplicate property in property list.")
+                .with_hint("The session expiry interval is given with -x and with -D."));
+        }
+        *property = property.or(asked);
+        if *property == Some(u32::MAX) && self.client_identifier.is_none() {
+            return Err(Failure::usage(
+                "You must provide a client id if you are using an infinite session expiry interval.",
+            )
+            .with_hint("Give one with -i: the broker finds the session by it."));
+        }
+        Ok(())
+    }
+
+    fn client_identifier(&self) -> Result<String, Failure> {
+        if self.keep_session
+            && self.client_identifier.is_none()
+            && self.version != ProtocolVersion::V5_0
+        {
+            return Err(Failure::usage(
+                "You must provide a client id if you are using the -c option.",
+            )
+            .with_hint("Give one with -i: the broker finds the session by it."));
+        }
+        Ok(match (&self.client_identifier, &self.prefix) {
+            (Some(identifier), _) => identifier.clone(),
+            (_, Some(prefix)) => format!("{prefix}{}", std::process::id()),
+            // 3.1 knows no empty identifier.
+            _ if self.version == ProtocolVersion::V3_1 => random_identifier(),
+            _ => String::new(),
+        })
+    }
+
+    /// From the command line, a file, or, if there is a user name, the environment.
+    fn password(&self) -> Result<Option<Bytes>, Failure> {
+        if let Some(password) = &self.password {
+            return Ok(Some(password.clone()));
+        }
+        if let Some(path) = &self.password_file {
+            return read_password(path).map(Some);
+        }
+        let variable = || std::env::var_os("MQTT_PASSWORD");
+        let password = self.user_name.as_ref().and_then(|_| variable());
+        Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
+    }
+
+    fn local_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let Some(name) = &self.local_address else {
+            return Ok(Vec::new());
+        };
+        let addresses = mqtt_transport::resolve(name, 0, self.connect_timeout);
+        addresses.map_err(|error| {
+            let text = system_text(&error);
+            Failure::failed(format!(
+                "Unable to connect (Lookup error). Cannot find the local address '{name}' (-A): {text}."
+            ))
+        })
+    }
+}
+
+fn read_password(path: &std::path::Path) -> Result<Bytes, Failure> {
+    use std::io::Read;
+    let fail = |error: std::io::Error| {
+        let (path, text) = (path.display(), system_text(&error));
+        Failure::usage(format!(
+            "Unable to read password file '{path}': {text} (option --password-file)."
+        ))
+    };
+    let mut password = Vec::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    if file.metadata().is_ok_and(|data| others_can_read(&data)) {
+        let path = path.display();
+        warn(&format!(
+            "Password file '{path}' can be read by every user of this machine (chmod o-r changes that)."
+        ));
+    }
+    let mut file = file.take(MAXIMUM_PASSWORD + 2);
+    file.read_to_end(&mut password).map_err(fail)?;
+    if password.last() == Some(&b'\n') {
+        password.pop();
+        if password.last() == Some(&b'\r') {
+            password.pop();
+        }
+    }
+    Ok(password.into())
+}
+
+impl ConnectionSettings {
+    fn check_identifier(&self) -> Result<(), Failure> {
+        match (&self.client_identifier, &self.prefix) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "-i and -I argument cannot be used together.",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An identifier for 3.1, which allows 23 characters, made as the mosquitto tools make it.
+fn random_identifier() -> String {
+    let mut random = [0; 18];
+    // Without random bytes the process number at least differs on this machine.
+    if getrandom::fill(&mut random).is_err() {
+        return format!("mosq-{}", std::process::id());
+    }
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = |byte: &u8| letters.get(usize::from(*byte) % letters.len());
+    let letters = random
+        .iter()
+        .filter_map(letter)
+        .map(|letter| char::from(*letter));
+    std::iter::once("mosq-".to_owned())
+        .chain(letters.map(String::from))
+        .collect()
+}

@@ -1,0 +1,378 @@
+//! The options that all client programs share, and how their values are read.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_codec::ProtocolVersion;
+
+use crate::failure::Failure;
+use crate::flags::options::{Group, shown, url};
+use crate::flags::parser::{
+    CommandOption, duration, flag, number, optional, plain_text, text, value,
+};
+use crate::output::trace::Form;
+
+use super::ClientSettings;
+
+/// Returns the options of all client programs that are about the connection, by group. A later option wins over an
+/// earlier one, also where one of them is a URL.
+pub(crate) fn connection_options<S: ClientSettings>() -> Vec<Group<S>> {
+    vec![
+        ("Broker", broker()),
+        ("Client identifier and session", session()),
+        ("Timeouts and reconnecting", timeouts()),
+    ]
+}
+
+/// The address of the broker and the account there.
+fn broker<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-h",
+            "--host",
+            "host",
+            "Broker host name or address. Repeat the option to add fallback hosts [default: localhost]",
+            |s: &mut S, v| {
+                s.connection().add_host(text(v, "-h")?);
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-p",
+            "--port",
+            "port",
+            "Broker port [default: 1883, or 8883 with --cafile or --capath]. Port 8883 alone turns on TLS",
+            |s: &mut S, v| {
+                s.connection().port = Some(port(v)?);
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-L",
+            "--url",
+            "URL",
+            "All in one, as mqtt://USER:PW@HOST:PORT/TOPIC, or with mqtts://, ws:// or wss://",
+            |s: &mut S, v| url::apply(s, text(v, "-L")?),
+        )
+        .common(),
+        value(
+            "-u",
+            "--username",
+            "username",
+            "User name",
+            |s: &mut S, v| {
+                s.connection().user_name = Some(plain_text(v, "-u")?.to_owned());
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-P",
+            "--pw",
+            "password",
+            "Password. Other users can see it in the process list; --password-file avoids that",
+            |s: &mut S, v| {
+                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "",
+            "--password-file",
+            "file",
+            "Read the password from this file. Without it and -P, the variable MQTT_PASSWORD is used",
+            |s: &mut S, v| {
+                s.connection().password_file = Some(v.into());
+                Ok(())
+            },
+        )
+        .common(),
+        flag(
+            "",
+            "--follow-redirects",
+            "Connect to the other broker that the broker refers to, with user name and password (Server Reference of MQTT 5.0)",
+            |s: &mut S| s.connection().follow_redirects = true,
+        ),
+    ]
+}
+
+/// The identity of the client, and the session that the broker keeps for it.
+fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    let version_help = match S::VERSION {
+        ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
+        ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
+            "MQTT version: 5, 311 or 31 [default: 311]"
+        }
+    };
+    vec![
+        value(
+            "-i",
+            "--id",
+            "id",
+            "Client identifier [default: chosen by the broker]",
+            |s: &mut S, v| {
+                let identifier = plain_text(v, "-i")?;
+                if identifier.is_empty() {
+                    return Err(Failure::usage("Invalid id.")
+                        .with_hint("The value of -i must not be empty."));
+                }
+                let connection = s.connection();
+                connection.client_identifier = Some(identifier.to_owned());
+                connection.check_identifier()
+            },
+        )
+        .common(),
+        value(
+            "-I",
+            "--id-prefix",
+            "id prefix",
+            "Use this prefix and the process number as client identifier",
+            |s: &mut S, v| {
+                let connection = s.connection();
+                connection.prefix = Some(plain_text(v, "-I")?.to_owned());
+                connection.check_identifier()
+            },
+        )
+        .with_value_name("PREFIX"),
+        flag(
+            "-c",
+            "--disable-clean-session",
+            "Resume the session, and keep it. Needs -i",
+            |s: &mut S| {
+                s.connection().keep_session = true;
+            },
+        )
+        .common(),
+        value(
+            "-x",
+            "",
+            "session expiry interval",
+            "Number of seconds that the broker keeps the session after the end, or -1 for ever (selects MQTT 5.0)",
+            |s: &mut S, v| {
+                let connection = s.connection();
+                connection.session_expiry = Some(session_expiry(v)?);
+                connection.use_version_5();
+                Ok(())
+            },
+        )
+        .with_value_name("SECONDS"),
+        value(
+            "-V",
+            "--protocol-version",
+            "version",
+            version_help,
+            |s: &mut S, v| {
+                s.connection().version = version(v)?;
+                Ok(())
+            },
+        )
+        .common(),
+        value(
+            "-k",
+            "--keepalive",
+            "keepalive",
+            "Send a ping after this time without a packet, 5 s to 65535 s [default: 60]",
+            |s: &mut S, v| {
+                s.connection().keep_alive = keep_alive(v)?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        value(
+            "-M",
+            "",
+            "max_inflight",
+            "Maximum number of QoS 1 and 2 messages in flight [default: 20, with MQTT 5.0 the limit of the broker]",
+            |s: &mut S, v| {
+                s.connection().maximum_in_flight = Some(in_flight(v)?);
+                Ok(())
+            },
+        )
+        .with_value_name("COUNT"),
+    ]
+}
+
+/// The time that the program waits for a connection.
+fn timeouts<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "",
+            "--connect-timeout",
+            "duration",
+            "Timeout of the connection, and again of the answer to CONNECT [default: 30s]",
+            |s: &mut S, v| {
+                s.connection().connect_timeout = time(v, "--connect-timeout")?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        value(
+            "",
+            "--wait",
+            "duration",
+            "If the broker is not up yet, retry for this time [default: 0]",
+            |s: &mut S, v| {
+                s.connection().wait_for_server = time(v, "--wait")?;
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        value(
+            "",
+            "--reconnect-max",
+            "duration",
+            "If the connection drops, give up after this time without a new one",
+            |s: &mut S, v| {
+                s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+    ]
+}
+
+/// Returns the options about the output that explains the connection.
+pub(crate) fn diagnostic_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        flag(
+            "-d",
+            "--debug",
+            "Print a line for each packet",
+            |s: &mut S| s.connection().debug = true,
+        )
+        .common(),
+        optional(
+            "--trace",
+            "form",
+            "Print each packet with all its fields; --trace=json prints JSON",
+            |s: &mut S, v| {
+                s.connection().trace = Some(Form::parse(v)?);
+                Ok(())
+            },
+        )
+        .common(),
+        flag(
+            "",
+            "--quiet",
+            "Print no errors, except usage errors",
+            |s: &mut S| s.connection().quiet = true,
+        ),
+    ]
+}
+
+/// Returns `-o`. The file is read before the options are applied.
+pub(crate) fn options_file_option<S>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-o",
+            "",
+            "options file",
+            "Read options from this file instead of the default one",
+            |_, _| Ok(()),
+        )
+        .with_value_name("FILE"),
+    ]
+}
+
+/// Returns the options about TCP.
+pub(crate) fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-A",
+            "",
+            "address",
+            "Connect from this address of this machine",
+            |s: &mut S, v| {
+                s.connection().local_address = Some(text(v, "-A")?.to_owned());
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--tcp-keepalive",
+            "duration",
+            "Send TCP keepalive probes after this idle time",
+            |s: &mut S, v| {
+                s.connection().tcp_keep_alive = Some(time(v, "--tcp-keepalive")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
+        flag(
+            "",
+            "--nodelay",
+            "Send small packets immediately. This is always on; the option is accepted for compatibility",
+            |_| {},
+        ),
+    ]
+}
+
+fn port(value: &OsStr) -> Result<u16, Failure> {
+    number(value).ok_or_else(|| {
+        Failure::usage(format!("Invalid port given: {}", shown(value)))
+            .with_hint("A port must be a number from 1 to 65535.")
+    })
+}
+
+fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
+    match value.to_str() {
+        Some("5" | "mqttv5") => Ok(ProtocolVersion::V5_0),
+        Some("311" | "mqttv311") => Ok(ProtocolVersion::V3_1_1),
+        Some("31" | "mqttv31") => Ok(ProtocolVersion::V3_1),
+        _ => Err(Failure::usage("Invalid protocol version argument given.")
+            .with_hint("The version must be 5, 311 or 31.")),
+    }
+}
+
+fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
+    let seconds = duration(value).map(|time| time.as_secs());
+    seconds
+        .and_then(|seconds| u16::try_from(seconds).ok())
+        .filter(|seconds| *seconds >= 5)
+        .ok_or_else(|| {
+            Failure::usage("Invalid keepalive given, it must be between 5 and 65535 inclusive.")
+                .with_hint(format!("The value is '{}'.", shown(value)))
+        })
+}
+
+fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
+    if value == "∞" {
+        return Ok(u32::MAX);
+    }
+    let invalid = |text| {
+        Failure::usage(text).with_hint(format!(
+            "The value of -x must be 0 to 4294967295 seconds, or -1 for a session that never expires; it is '{}'.",
+            shown(value)
+        ))
+    };
+    let seconds: i128 =
+        number(value).ok_or_else(|| invalid("session-expiry-interval not a number."))?;
+    match seconds {
+        -1 => Ok(u32::MAX),
+        seconds => {
+            u32::try_from(seconds).map_err(|_| invalid("session-expiry-interval out of range."))
+        }
+    }
+}
+
+fn in_flight(value: &OsStr) -> Result<u16, Failure> {
+    let count: Option<u32> = number(value).filter(|count| *count > 0);
+    count
+        .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
+        .ok_or_else(|| {
+            Failure::usage("Maximum inflight messages must be greater than 0.")
+                .with_hint(format!("The value of -M is '{}'.", shown(value)))
+        })
+}
+
+/// A time of one of our own options.
+fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
+    duration(value).ok_or_else(|| {
+        Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
+            .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
+    })
+}

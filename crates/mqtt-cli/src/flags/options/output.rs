@@ -1,0 +1,205 @@
+//! How messages that arrive are printed, and which retained ones come: for rsub and rrr.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
+
+use crate::failure::Failure;
+use crate::flags::help::{Body, Section};
+use crate::flags::parser::{CommandOption, duration, flag, value};
+use crate::output::format::{Format, Style};
+
+use super::shown;
+
+/// What the options say about the output.
+#[derive(Debug, Default)]
+pub(crate) struct OutputSettings {
+    pub(crate) format: Option<Format>,
+    pub(crate) verbose: bool,
+    pub(crate) no_newline: bool,
+    pretty: bool,
+    pub(crate) timeout: Option<Duration>,
+    /// `-R`.
+    pub(crate) no_retained: bool,
+    retain_as_published: bool,
+    retain_handling: Option<RetainHandling>,
+}
+
+impl OutputSettings {
+    /// How messages come out on the standard output that there is.
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            pretty: self.pretty,
+            terminal: std::io::stdout().is_terminal(),
+        }
+    }
+
+    /// The options of a subscription.
+    pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
+        let mut options = SubscriptionOptions::new(qos);
+        options.retain_as_published = self.retain_as_published;
+        if let Some(handling) = self.retain_handling {
+            options.retain_handling = handling;
+        }
+        options
+    }
+}
+
+/// Returns the options about the form of the output.
+pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
+    vec![
+        flag(
+            "-v",
+            "--verbose",
+            "Print the topic before the payload",
+            |s: &mut S| {
+                s.as_mut().verbose = true;
+            },
+        )
+        .common(),
+        value(
+            "-F",
+            "",
+            "format",
+            "Print each message in this format, such as '%t %p' or %j for JSON; --help-all lists all formats",
+            |s: &mut S, v| {
+                let format = Format::parse(v.as_encoded_bytes());
+                let format = format.map_err(|error| {
+                    Failure::usage(error.to_string())
+                        .with_hint(format!("The format is '{}'.", shown(v)))
+                })?;
+                s.as_mut().format = Some(format);
+                Ok(())
+            },
+        )
+        .common(),
+        flag("-N", "", "Print no newline after each payload", |s: &mut S| {
+            s.as_mut().no_newline = true;
+        })
+        .common(),
+        flag(
+            "",
+            "--pretty",
+            "Print the JSON of %j and %J on several lines",
+            |s: &mut S| {
+                s.as_mut().pretty = true;
+            },
+        ),
+    ]
+}
+
+/// Returns the options about the end of the program.
+pub(crate) fn ending_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
+    vec![
+        value(
+            "-W",
+            "",
+            "timeout",
+            "End with status 27 after this time: 5, 1.5 or 2m",
+            |s: &mut S, v| {
+                let time = duration(v).filter(|time| !time.is_zero());
+                let invalid = || {
+                    Failure::usage(format!("Invalid timeout \"{}\".", shown(v)))
+                        .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
+                };
+                s.as_mut().timeout = Some(time.ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .common()
+        .with_value_name("TIME"),
+    ]
+}
+
+/// Returns the options about retained messages.
+pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
+    vec![
+        flag("-R", "", "Do not print retained messages", |s: &mut S| {
+            let output = s.as_mut();
+            output.no_retained = true;
+            output.retain_handling = Some(RetainHandling::DoNotSend);
+        })
+        .common(),
+        flag(
+            "",
+            "--retain-as-published",
+            "Keep the retain flag as the publisher set it (MQTT 5.0)",
+            |s: &mut S| {
+                s.as_mut().retain_as_published = true;
+            },
+        ),
+        value(
+            "",
+            "--retain-handling",
+            "option",
+            "Retained messages that the broker sends at the subscription: always, new (only for a new subscription) or never (MQTT 5.0)",
+            |s: &mut S, v| {
+                let handling = match v.to_str() {
+                    Some("always") => RetainHandling::SendAtSubscribe,
+                    Some("new") => RetainHandling::SendIfNew,
+                    Some("never") => RetainHandling::DoNotSend,
+                    _ => {
+                        let text = format!("Unknown value '{}' for --retain-handling.", shown(v));
+                        return Err(Failure::usage(text)
+                            .with_hint("The value must be always, new or never."));
+                    }
+                };
+                s.as_mut().retain_handling = Some(handling);
+                Ok(())
+            },
+        )
+        .with_value_name("WHEN"),
+    ]
+}
+
+/// The section of the help about `-F`.
+pub(crate) const FORMATS: Section = Section {
+    heading: "Formats of -F",
+    body: Body::Rows(&[&[
+        ("%t %p", "Topic and payload"),
+        (
+            "%x %X",
+            "Payload in hexadecimal digits; %.2:x puts a colon after every two digits",
+        ),
+        (
+            "%f %d",
+            "Payload as a 4-byte or 8-byte number of this machine",
+        ),
+        ("%l", "Length of the payload"),
+        (
+            "%j %J",
+            "JSON with the payload as a string, or as JSON inside of the JSON",
+        ),
+        (
+            "%q %r %m",
+            "QoS, retain flag (0 or 1) and packet identifier",
+        ),
+        (
+            "%I %U",
+            "Local time, and seconds since 1970 with nine decimals",
+        ),
+        (
+            "@Y @H ...",
+            "Local time as strftime prints it with % instead of @; @N nanoseconds",
+        ),
+        (
+            "%A %C %D %E",
+            "Topic alias, content type, correlation data, message expiry interval",
+        ),
+        (
+            "%F %P %R %S",
+            "Payload format indicator, user properties, response topic, subscription identifier",
+        ),
+        ("%% @@", "Percent sign and at sign"),
+        (
+            "\\n \\t ...",
+            "Newline, tab and the other escapes \\\\ \\0 \\a \\e \\r \\v",
+        ),
+        (
+            "%-010.3t",
+            "After the percent sign: - pads at the right, 0 pads numbers with zeros, 10 is the \
+             width, .3 the precision",
+        ),
+    ]]),
+};

@@ -1,0 +1,287 @@
+//! `-L`: host, port, credentials and topic in one URL; and `--proxy`.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+
+use bytes::Bytes;
+use mqtt_client::session::Printable;
+use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
+
+use crate::failure::Failure;
+use crate::flags::parser::plain_text;
+
+use super::ClientSettings;
+
+/// The port of SOCKS5.
+const SOCKS5_PORT: u16 = 1080;
+
+/// Where proxies for HTTP listen, by habit.
+const HTTP_PORT: u16 = 3128;
+
+/// Sets what the URL names, as `-h`, `-p`, `-u`, `-P` and `-t` in its place would.
+///
+/// Nothing is decoded but in user name and password, where `%40` may stand for `@`, and so on.
+pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
+    let unsupported = || {
+        Failure::usage("Unsupported URL scheme.")
+            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'; the schemes are mqtt, mqtts, ws and wss.")
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
+    let connection = settings.connection();
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => 1883,
+        "mqtts" => {
+            connection.transport.use_tls();
+            8883
+        }
+        "ws" => {
+            connection.transport.use_websocket();
+            1883
+        }
+        "wss" => {
+            connection.transport.use_websocket();
+            connection.transport.use_tls();
+            8883
+        }
+        _ => return Err(unsupported()),
+    };
+    let (authority, topic) = rest.split_once('/').ok_or_else(|| {
+        Failure::usage("Invalid URL for -L argument specified - topic missing.")
+            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
+    })?;
+    let host_and_port = match authority.rsplit_once('@') {
+        None => authority,
+        Some((credentials, rest)) => {
+            let (user_name, password) = match credentials.split_once(':') {
+                Some((user_name, password)) => (user_name, Some(password)),
+                None => (credentials, None),
+            };
+            connection.user_name = Some(user_name_of(user_name)?);
+            if let Some(password) = password {
+                connection.password = Some(Bytes::from(decoded(password, "-L")?));
+            }
+            rest
+        }
+    };
+    let has_credentials = host_and_port.len() < authority.len();
+    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+        HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
+        HostError::Port(port) => Failure::usage(match has_credentials {
+            true => format!("Invalid port given: {}", Printable(port)),
+            // It may be the start of a password that has a slash.
+            false => "Invalid port given in the URL of -L.".to_owned(),
+        })
+        .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
+    })?;
+    if host.is_empty() {
+        return Err(Failure::usage(
+            "Invalid URL for -L argument specified - host missing.",
+        ));
+    }
+    connection.set_host(&with_plain_zone(host));
+    connection.port = Some(port.unwrap_or(default_port));
+    settings.add_topic(OsStr::new(topic))
+}
+
+/// The proxy of `--proxy`.
+pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
+    let known = [
+        ("socks5h://", ProxyProtocol::Socks5, SOCKS5_PORT),
+        ("http://", ProxyProtocol::Http, HTTP_PORT),
+    ];
+    let mut known = known
+        .into_iter()
+        .filter_map(|(scheme, protocol, port)| Some((url.strip_prefix(scheme)?, protocol, port)));
+    let Some((rest, protocol, default_port)) = known.next() else {
+        // The rest of the URL may hold a password, and so may a text without a scheme.
+        let scheme = url.split_once("://").map_or("none", |(scheme, _)| scheme);
+        let text = format!("Unsupported proxy protocol: {}", Printable(scheme));
+        let hint = "Write a proxy as 'socks5h://localhost:1080' or 'http://localhost:3128'.";
+        return Err(Failure::usage(text).with_hint(hint));
+    };
+    // Behind the port a URL may have a slash.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (credentials, host_and_port) = match rest.rsplit_once('@') {
+        None => (None, rest),
+        Some((credentials, rest)) => {
+            let (user_name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+            if password.contains(':') {
+                return Err(Failure::usage("Username cannot contain ':'.")
+                    .with_hint("Write a ':' in a user name or a password as %3A."));
+            }
+            let credentials = Credentials {
+                user_name: decoded(user_name, "--proxy")?,
+                password: decoded(password, "--proxy")?,
+            };
+            (Some(credentials), rest)
+        }
+    };
+    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+        HostError::Host => Failure::usage("Invalid proxy.")
+            .with_hint("The brackets around the address do not match."),
+        HostError::Port(port) => Failure::usage(match credentials {
+            Some(_) => format!("Invalid proxy port {}", Printable(port)),
+            None => "Invalid proxy port".to_owned(), // it may be a password whose host is missing
+        })
+        .with_hint("The port must be a number from 1 to 65535."),
+    })?;
+    if host.is_empty() {
+        return Err(Failure::usage("Invalid proxy.").with_hint("The host is missing in the URL."));
+    }
+    Ok(Proxy {
+        protocol,
+        host: with_plain_zone(host).into_owned(),
+        port: port.unwrap_or(default_port),
+        credentials,
+    })
+}
+
+/// The part of a URL that is not a host with a port. The text may be a secret.
+#[derive(Debug)]
+enum HostError<'a> {
+    Host,
+    Port(&'a str),
+}
+
+/// Splits a host, or an IPv6 address in brackets, from the port, if there is one.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
+    let end_of_host = match text.starts_with('[') {
+        true => text.find(']').ok_or(HostError::Host)? + 1,
+        false => text.find(':').unwrap_or(text.len()),
+    };
+    let (host, rest) = text.split_at(end_of_host);
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok((host, None)),
+        Some(port) => match port.parse() {
+            Ok(number) => Ok((host, Some(number))),
+            Err(_) => Err(HostError::Port(port)),
+        },
+        None => Err(HostError::Host),
+    }
+}
+
+/// Returns the host with `%` before the zone of an IPv6 address, which is `%25` in a URL [RFC 6874]. mosquitto's tools
+/// take `%` alone.
+fn with_plain_zone(host: &str) -> Cow<'_, str> {
+    match host.split_once("%25") {
+        Some((address, zone)) if address.starts_with('[') && zone != "]" => {
+            format!("{address}%{zone}").into()
+        }
+        _ => host.into(),
+    }
+}
+
+/// Returns the user name of a URL, with the rules of `-u`.
+fn user_name_of(encoded: &str) -> Result<String, Failure> {
+    let decoded = decoded(encoded, "-L")?;
+    plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
+}
+
+/// With `%40` and the like as the characters they stand for.
+fn decoded(text: &str, option: &str) -> Result<String, Failure> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        // Not an escape: mosquitto's tools take every character as it is.
+        let digits = part
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.as_bytes().get(2..).unwrap_or_default());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("Malformed UTF-8 in {option} argument.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_have_brackets_and_a_port() {
+        for (text, expected) in [
+            ("h", ("h", None)),
+            ("h:1", ("h", Some(1))),
+            ("[::1]", ("[::1]", None)),
+            ("[::1]:65535", ("[::1]", Some(65535))),
+        ] {
+            assert_eq!(split_port(text).unwrap(), expected);
+        }
+        for text in ["h:", "h:65536", "h:x", "[::1]x", "[::1"] {
+            let result = split_port(text);
+            assert!(result.is_err(), "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_may_be_written_as_in_a_url_or_as_it_is() {
+        for (host, expected) in [
+            ("[fe80::1%25eth0]", "[fe80::1%eth0]"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]"),
+            ("[fe80::1%25]", "[fe80::1%25]"), // interface 25
+            ("a%25b", "a%25b"),
+        ] {
+            assert_eq!(with_plain_zone(host), expected);
+        }
+        assert_eq!(
+            proxy("http://[fe80::1%25eth0]:1").unwrap().host,
+            "[fe80::1%eth0]"
+        );
+    }
+
+    #[test]
+    fn a_proxy_has_a_host_and_perhaps_credentials() {
+        let with = |user_name: &str, password: &str| {
+            Some(Credentials {
+                user_name: user_name.into(),
+                password: password.into(),
+            })
+        };
+        for (text, host, port, credentials) in [
+            ("socks5h://p", "p", 1080, None),
+            ("socks5h://u@p:1", "p", 1, with("u", "")),
+            (
+                "socks5h://u%40:p%3A%25@[::1]:2",
+                "[::1]",
+                2,
+                with("u@", "p:%"),
+            ),
+            ("http://p", "p", 3128, None),
+            ("http://u:p@p:8080/", "p", 8080, with("u", "p")),
+        ] {
+            let proxy = proxy(text).unwrap();
+            assert_eq!((proxy.host.as_str(), proxy.port), (host, port));
+            assert_eq!(proxy.credentials, credentials);
+        }
+        for text in [
+            "socks4://p",
+            "p",
+            "socks5h://",
+            "socks5h://p:x",
+            "socks5h://a:b:c@p",
+        ] {
+            assert!(proxy(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_stray_signs_stay() {
+        for (text, expected) in [
+            ("a%40b%3a", "a@b:"),
+            ("100%", "100%"),
+            ("%zz%4%+1", "%zz%4%+1"),
+        ] {
+            assert_eq!(decoded(text, "-L").unwrap(), expected);
+        }
+        assert!(decoded("%ff", "-L").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! Options files: one option for each line, read before the arguments. The format is that of the
+//! mosquitto tools: the option, one space, and the rest of the line as its value.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::flags::hints;
+use crate::output::messages::warn;
+use crate::wording::system_text;
+
+/// A file with options is not larger: more is a mistake.
+const MAXIMUM_SIZE: u64 = 1024 * 1024;
+
+/// The options of one line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) words: Vec<OsString>,
+    /// The file and the number of the line.
+    pub(crate) place: String,
+}
+
+/// The lines of the file that was named, or else of the first one that is found: the name the program
+/// was called by, its own name, and mosquitto's.
+pub(crate) fn read(
+    called: &str,
+    program: &str,
+    named: Option<&OsStr>,
+) -> Result<Vec<Line>, Failure> {
+    if let Some(path) = named {
+        hints::check_path("-o", "options file", path)?;
+        let path = Path::new(path);
+        let text = content(path).map_err(|error| {
+            Failure::usage(format!(
+                "Unable to read options file '{}': {} (option -o).",
+                path.display(),
+                system_text(&error)
+            ))
+        })?;
+        let lines = lines(&text, path);
+        warn_if_exposed(path, &lines);
+        return Ok(lines);
+    }
+    let Some(folder) = folder() else {
+        return Ok(Vec::new());
+    };
+    for name in names(called, program) {
+        let path = folder.join(name);
+        match content(&path) {
+            Ok(text) => {
+                let lines = lines(&text, &path);
+                warn_if_exposed(&path, &lines);
+                return Ok(lines);
+            }
+            Err(error) if is_absent(&error) => {}
+            Err(error) => {
+                let path = path.display();
+                let text = system_text(&error);
+                return Err(Failure::usage(format!(
+                    "Unable to read options file '{path}': {text}."
+                )));
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Warns of a file with a password in it that every user of this machine can read.
+fn warn_if_exposed(path: &Path, lines: &[Line]) {
+    let is_password = |line: &Line| {
+        let option = line.words.first().and_then(|word| word.to_str());
+        option.is_some_and(|option| option == "--pw" || option.starts_with("-P"))
+    };
+    let is_exposed = || std::fs::metadata(path).is_ok_and(|data| others_can_read(&data));
+    if lines.iter().any(is_password) && is_exposed() {
+        let path = path.display();
+        warn(&format!(
+            "Options file '{path}' contains a password and can be read by every user of this machine (chmod o-r changes that)."
+        ));
+    }
+}
+
+/// Returns `true` for a file, not a pipe or the like, that every user of this machine can read.
+pub(crate) fn others_can_read(data: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        data.is_file() && data.permissions().mode() & 0o004 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = data; // other systems have other permissions
+        false
+    }
+}
+
+/// No file, and no folder: nothing was meant.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
+fn folder() -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let value = std::env::var_os(name);
+        value.filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    if cfg!(windows) {
+        return variable("USERPROFILE");
+    }
+    variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")))
+}
+
+/// `rsub` and then `mosquitto_sub`; a link that is called as mosquitto's tool reads mosquitto's file.
+fn names(called: &str, program: &str) -> Vec<String> {
+    let theirs = match program {
+        "rpub" => "mosquitto_pub",
+        "rsub" => "mosquitto_sub",
+        _ => "mosquitto_rr",
+    };
+    let names = if called == theirs {
+        vec![theirs]
+    } else {
+        vec![program, theirs]
+    };
+    let suffix = if cfg!(windows) { ".conf" } else { "" };
+    names
+        .into_iter()
+        .map(|name| format!("{name}{suffix}"))
+        .collect()
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut text = Vec::new();
+    let mut file = std::fs::File::open(path)?.take(MAXIMUM_SIZE + 1);
+    file.read_to_end(&mut text)?;
+    if text.len() as u64 > MAXIMUM_SIZE {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+fn lines(text: &[u8], path: &Path) -> Vec<Line> {
+    let numbered = text.split(|byte| *byte == b'\n').enumerate();
+    numbered
+        .map(|(index, line)| (index, line.strip_suffix(b"\r").unwrap_or(line)))
+        .filter(|(_, line)| !line.starts_with(b"#"))
+        .filter_map(|(index, line)| {
+            let blanks = line.iter().take_while(|byte| **byte == b' ').count();
+            let words = words(line.get(blanks..).unwrap_or_default());
+            // A file does not name another one.
+            let is_option = words.first().is_some_and(|first| first != "-o");
+            is_option.then(|| Line {
+                words,
+                place: format!("{}:{}", path.display(), index + 1),
+            })
+        })
+        .collect()
+}
+
+/// The option and the rest; a property is split into its words.
+fn words(line: &[u8]) -> Vec<OsString> {
+    let split = |count| {
+        line.splitn(count, |byte| *byte == b' ')
+            .map(os_string)
+            .collect()
+    };
+    if line.is_empty() {
+        return Vec::new();
+    }
+    let in_two: Vec<OsString> = split(2);
+    if !matches!(in_two.first(), Some(first) if first == "-D" || first == "--property") {
+        return in_two;
+    }
+    let in_four: Vec<OsString> = split(4);
+    match in_four.get(2) {
+        Some(name) if name.eq_ignore_ascii_case("user-property") => split(5),
+        _ => in_four,
+    }
+}
+
+/// Any bytes, where the system has arguments of any bytes.
+fn os_string(bytes: &[u8]) -> OsString {
+    #[cfg(unix)]
+    return std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());
+    #[cfg(not(unix))]
+    return String::from_utf8_lossy(bytes).into_owned().into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_option_and_the_rest_its_value() {
+        let text = b"# mine\n-t  x y \r\n\n  -d\n#-q 1\n-o other\n-D publish user-property k v w\n-m \xff\n";
+        let lines = lines(text, Path::new("file"));
+        let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();
+        let expected: [&[&str]; 3] = [
+            &["-t", " x y "],
+            &["-d"],
+            &["-D", "publish", "user-property", "k", "v w"],
+        ];
+        assert_eq!(words[..3], expected);
+        #[cfg(unix)]
+        assert_eq!(words[3][1].as_encoded_bytes(), b"\xff");
+        assert_eq!(lines[1].place, "file:4");
+    }
+
+    #[test]
+    fn a_program_reads_its_own_file_before_mosquittos() {
+        assert_eq!(names("rsub", "rsub"), ["rsub", "mosquitto_sub"]);
+        assert_eq!(names("mosquitto_sub", "rsub"), ["mosquitto_sub"]);
+        assert_eq!(names("other", "rrr"), ["rrr", "mosquitto_rr"]);
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything that the programs write: messages on standard output, and lines for people on standard error.
+
+pub(crate) mod ack_queue;
+pub(crate) mod format;
+pub(crate) mod log_thread;
+pub(crate) mod logger;
+pub(crate) mod messages;
+pub(crate) mod printer;
+pub(crate) mod standard_streams;
+pub(crate) mod stdout_thread;
+pub(crate) mod trace;
+mod watch;

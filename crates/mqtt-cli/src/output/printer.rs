@@ -1,0 +1,199 @@
+//! What is done with each message that arrives: filtered, printed, counted. rsub and rrr print alike.
+
+use std::time::{Duration, Instant};
+
+use mqtt_client::session::Printable;
+use mqtt_codec::{PublishRef, TopicFilter, TopicName};
+
+use crate::flags::options::OutputSettings;
+use crate::output::format::{Format, Style, Unprintable, visible};
+use crate::output::messages::complain;
+use crate::output::watch::{self, Watch};
+
+/// How and what to print.
+#[derive(Debug, Default)]
+pub(crate) struct Printing {
+    pub(crate) format: Option<Format>,
+    pub(crate) style: Style,
+    pub(crate) verbose: bool,
+    pub(crate) newline: bool,
+    pub(crate) no_retained: bool,
+    pub(crate) retained_only: bool,
+    pub(crate) remove_retained: bool,
+    pub(crate) filter_out: Vec<TopicFilter>,
+    /// Per cent of the messages that are shown.
+    pub(crate) chance: Option<f64>,
+    /// The host to name above the rows of `--watch`.
+    pub(crate) watch: Option<String>,
+    pub(crate) message_rate: bool,
+    pub(crate) quiet: bool,
+}
+
+impl From<&OutputSettings> for Printing {
+    fn from(settings: &OutputSettings) -> Self {
+        Self {
+            format: settings.format.clone(),
+            style: settings.style(),
+            verbose: settings.verbose,
+            newline: !settings.no_newline,
+            no_retained: settings.no_retained,
+            ..Self::default()
+        }
+    }
+}
+
+/// Prints messages into memory.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    printing: Printing,
+    /// Messages that count for `-C`.
+    pub(crate) count: u64,
+    /// Retained messages that are to be removed.
+    pub(crate) to_remove: Vec<TopicName>,
+    random: fastrand::Rng,
+    /// The screen of `--watch`.
+    watch: Option<Watch>,
+    rate: Rate,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was taken, and shown if it is to be.
+    Taken,
+    /// It is not for this program.
+    Dropped,
+    /// It is the first one that is not retained, and only retained ones were asked for.
+    EndOfRetained,
+}
+
+/// Messages in each second, for `--message-rate`.
+#[derive(Debug, Default)]
+struct Rate {
+    messages: u64,
+    next: Option<Instant>,
+}
+
+impl Printer {
+    pub(crate) fn new(printing: Printing) -> Self {
+        Self {
+            watch: printing.watch.clone().map(Watch::new),
+            printing,
+            count: 0,
+            to_remove: Vec::new(),
+            random: fastrand::Rng::new(),
+            rate: Rate::default(),
+        }
+    }
+
+    /// What is printed before anything has come.
+    pub(crate) fn begin(&self, out: &mut Vec<u8>) {
+        if let Some(watch) = &self.watch {
+            watch.draw(out);
+        }
+    }
+
+    /// A message came.
+    pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Fate {
+        let printing = &self.printing;
+        if printing.retained_only && !publish.retain {
+            return Fate::EndOfRetained;
+        }
+        let topic_name = publish.topic_name;
+        if publish.retain && printing.no_retained
+            || printing
+                .filter_out
+                .iter()
+                .any(|filter| filter.matches(topic_name))
+        {
+            return Fate::Dropped;
+        }
+        // An empty one is what removes, and comes back to who asked for the flag as published.
+        if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
+            self.to_remove.extend(TopicName::new(topic_name)); // it came as one
+        }
+        self.count += 1;
+        if printing.message_rate {
+            self.rate.messages += 1;
+        } else if printing
+            .chance
+            .is_none_or(|chance| self.random.f64() * 100.0 < chance)
+        {
+            self.show(publish, out);
+        }
+        Fate::Taken
+    }
+
+    /// Whether the rate is printed.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.printing.message_rate
+    }
+
+    /// When `tick` wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.rate.next
+    }
+
+    /// Prints the rate, each second once the program is connected.
+    pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<u8>) {
+        if !self.printing.message_rate {
+            return;
+        }
+        match self.rate.next {
+            Some(next) if now < next => {}
+            Some(next) => {
+                let messages = std::mem::take(&mut self.rate.messages);
+                out.extend_from_slice(format!("{messages} msgs/s\n").as_bytes());
+                self.rate.next = Some((next + Duration::from_secs(1)).max(now));
+            }
+            None => self.rate.next = Some(now + Duration::from_secs(1)),
+        }
+    }
+
+    fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
+        let Some(mut watch) = self.watch.take() else {
+            return self.format(publish, out);
+        };
+        let mut text = Vec::new();
+        self.format(publish, &mut text);
+        watch.show(publish.topic_name, &text, watch::terminal_rows(), out);
+        self.watch = Some(watch);
+    }
+
+    fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
+        let printing = &self.printing;
+        let empty = publish.payload.is_empty();
+        if let Some(format) = &printing.format {
+            for unprintable in format.write(publish, printing.style, out) {
+                if !printing.quiet {
+                    tell(&unprintable, publish.topic_name);
+                }
+            }
+        } else if empty && !(printing.verbose && printing.newline) {
+            return;
+        } else {
+            if printing.verbose {
+                visible(publish.topic_name.as_bytes(), printing.style, out);
+                out.push(b' ');
+            }
+            let payload = if empty { b"(null)" } else { publish.payload };
+            visible(payload, printing.style, out);
+        }
+        if printing.newline {
+            out.push(b'\n');
+        }
+    }
+}
+
+fn tell(unprintable: &Unprintable, topic_name: &str) {
+    let topic = Printable(topic_name);
+    complain(&match unprintable {
+        Unprintable::Json => format!("Message payload is not valid JSON on topic {topic}."),
+        Unprintable::Float => {
+            format!("requested float printing, but non-float data received on topic {topic}.")
+        }
+        Unprintable::Double => {
+            format!("requested double printing, but non-double data received on topic {topic}.")
+        }
+    });
+}

@@ -1,0 +1,115 @@
+//! Standard input, output and error, without buffers. They may be in non-blocking mode: a program that shares the pipe
+//! or terminal, such as ssh or a supervisor, can leave it so. The mode belongs to everybody who shares it, so it is not
+//! changed here. A read or write waits until the system says that it can go on.
+
+#[cfg(not(unix))]
+use std::io::Read;
+use std::io::{self, IsTerminal, Write};
+
+/// Standard input.
+#[derive(Debug)]
+pub(crate) struct Input;
+
+/// Standard output. The buffer of the standard library loses count of what is written when the system takes a part.
+#[derive(Debug)]
+pub(crate) struct Output;
+
+/// Standard error.
+#[derive(Debug)]
+pub(crate) struct Errors;
+
+/// Whether standard error takes colours: a terminal, if NO_COLOR does not forbid it.
+pub(crate) fn is_colorful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Writes text to standard output.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    Output.write_all(text.as_bytes())?;
+    Output.flush()
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, Read, Write};
+    use std::os::fd::AsFd;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::io::{Errno, read, write};
+
+    use crate::output::standard_streams::{Errors, Input, Output};
+
+    impl Read for Input {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            patiently(io::stdin(), PollFlags::IN, |stream| {
+                read(stream, &mut *buffer)
+            })
+        }
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            patiently(io::stdout(), PollFlags::OUT, |stream| write(stream, bytes))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Write for Errors {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            patiently(io::stderr(), PollFlags::OUT, |stream| write(stream, bytes))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Repeats an attempt until the stream was ready for it.
+    fn patiently<S: AsFd>(
+        stream: S,
+        readiness: PollFlags,
+        mut attempt: impl FnMut(&S) -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            match attempt(&stream) {
+                Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stream, readiness)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::stdin().read(buffer)
+    }
+}
+
+#[cfg(not(unix))]
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+#[cfg(not(unix))]
+impl Write for Errors {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
