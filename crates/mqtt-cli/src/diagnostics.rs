@@ -19,20 +19,20 @@ use crate::wording::system_text;
 
 /// What a program tells about its connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
+pub(crate) struct Diagnostics {
     version: ProtocolVersion,
     target: Target,
     /// The proxy, if there is one.
     proxy: Option<String>,
     follows_references: bool,
     quiet: bool,
-    takeovers: Takeovers,
-    link: Link,
+    takeovers: TakeoverCounter,
+    reported: Reported,
 }
 
 /// The state of the connection, as far as the person knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum Reported {
     /// There has been no connection yet.
     New,
     /// There has been none yet, and a failure was printed.
@@ -45,7 +45,7 @@ enum Link {
 /// How often another client took the session over lately. Once may be this client's own late CONNECT;
 /// two clients with one identifier would go on for ever.
 #[derive(Debug, Clone, Default)]
-struct Takeovers {
+struct TakeoverCounter {
     count: u8,
     last: Option<Instant>,
 }
@@ -54,12 +54,15 @@ struct Takeovers {
 const MAXIMUM_TAKEOVERS: u8 = 3;
 
 /// A connection that lasted so long ends the row.
-const PEACE: Duration = Duration::from_secs(60);
+const TAKEOVER_INTERVAL: Duration = Duration::from_secs(60);
 
-impl Takeovers {
+impl TakeoverCounter {
     /// Whether it is one too many.
     fn note(&mut self, now: Instant) -> bool {
-        if self.last.is_some_and(|last| now - last >= PEACE) {
+        if self
+            .last
+            .is_some_and(|last| now - last >= TAKEOVER_INTERVAL)
+        {
             self.count = 0;
         }
         self.last = Some(now);
@@ -76,28 +79,28 @@ struct Target {
     proxy: Option<String>,
 }
 
-impl Outcome {
+impl Diagnostics {
     pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
         let proxy = connection.transport.proxy.as_ref();
         let proxy = proxy.map(|proxy| Server::network(&*proxy.host, proxy.port));
-        let proxy = proxy.map(|proxy| for_people(Some(&proxy)));
+        let proxy = proxy.map(|proxy| printable_server(Some(&proxy)));
         Self {
             version: connection.version(),
             target: Target::new(server, proxy.as_ref()),
             proxy,
             follows_references: connection.follow_redirects,
             quiet: connection.quiet,
-            takeovers: Takeovers::default(),
-            link: Link::New,
+            takeovers: TakeoverCounter::default(),
+            reported: Reported::New,
         }
     }
 
     /// Prints that the server has accepted the connection, if a failure was printed before.
     pub(crate) fn print_connected(&mut self) {
-        let text = match std::mem::replace(&mut self.link, Link::Up) {
-            Link::New | Link::Up => return,
-            Link::Failed => "Connected",
-            Link::Lost => "Reconnected",
+        let text = match std::mem::replace(&mut self.reported, Reported::Up) {
+            Reported::New | Reported::Up => return,
+            Reported::Failed => "Connected",
+            Reported::Lost => "Reconnected",
         };
         if !self.quiet {
             note(&format!("{text} to {}.", self.target.server));
@@ -123,7 +126,7 @@ impl Outcome {
     ///
     /// # Errors
     /// If it is of no use, as another client takes the session over again and again.
-    pub(crate) fn tell_loss(
+    pub(crate) fn report_loss(
         &mut self,
         error: ClientError,
         wait: Duration,
@@ -133,9 +136,9 @@ impl Outcome {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
-        self.link = match self.link {
-            Link::New | Link::Failed => Link::Failed,
-            Link::Up | Link::Lost => Link::Lost,
+        self.reported = match self.reported {
+            Reported::New | Reported::Failed => Reported::Failed,
+            Reported::Up | Reported::Lost => Reported::Lost,
         };
         let words = self.words(&error);
         let next = Target::new(next, self.proxy.as_ref());
@@ -162,7 +165,7 @@ impl Outcome {
     }
 
     /// The server is another one now.
-    pub(crate) fn turn_to(&mut self, server: Option<&Server>) {
+    pub(crate) fn set_server(&mut self, server: Option<&Server>) {
         self.target = Target::new(server, self.proxy.as_ref());
     }
 
@@ -179,13 +182,13 @@ impl Target {
     fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
         let is_network = matches!(server, Some(Server::Network { .. }));
         Self {
-            server: for_people(server),
+            server: printable_server(server),
             proxy: proxy.filter(|_| is_network).cloned(),
         }
     }
 }
 
-fn for_people(server: Option<&Server>) -> String {
+fn printable_server(server: Option<&Server>) -> String {
     let text = |server: &Server| Printable(&server.to_string()).to_string();
     server.map(text).unwrap_or_default()
 }
@@ -228,9 +231,9 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
             };
             format!("Unable to connect (Lookup error). Cannot find {name}: {text}.")
         }
-        ClientError::Connect(error) => unreachable_server(error, target),
+        ClientError::Connect(error) => connect_error_text(error, target),
         ClientError::Closed(reason) => match reason {
-            CloseReason::Refused(connack) => refusal(connack, version),
+            CloseReason::Refused(connack) => connect_reject_text(connack, version),
             CloseReason::Decode(DecodeError::ConnackCode(_)) => match version {
                 ProtocolVersion::V5_0 => "Connection error: Unknown reason.".to_owned(),
                 _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
@@ -262,13 +265,13 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
             ),
         },
         ClientError::Transport(error) => transport(error, target),
-        ClientError::Publish(error) => refused_here(error),
+        ClientError::Publish(error) => publish_error_text(error),
         error => format!("{error}."),
     }
 }
 
 /// Returns the words for a socket that could not be connected. mosquitto's tools print the first of them.
-fn unreachable_server(error: &io::Error, target: &Target) -> String {
+fn connect_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let (kind, address) = match proxy {
         Some(proxy) => ("proxy", proxy),
@@ -335,7 +338,7 @@ fn transport(error: &io::Error, target: &Target) -> String {
 }
 
 /// A message that is not sent, because the server said that it does not take it.
-fn refused_here(error: &PublishError) -> String {
+fn publish_error_text(error: &PublishError) -> String {
     match error {
         PublishError::QoSNotSupported => {
             "Message QoS not supported on broker, try a lower QoS.".to_owned()
@@ -347,7 +350,7 @@ fn refused_here(error: &PublishError) -> String {
     }
 }
 
-fn refusal(connack: &Connack, version: ProtocolVersion) -> String {
+fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {
         let text = match connack.code(version) {
@@ -380,7 +383,7 @@ mod tests {
                 server: server.to_owned(),
                 proxy: None,
             };
-            unreachable_server(&kind.into(), &target)
+            connect_error_text(&kind.into(), &target)
         };
         for (kind, server, end) in [
             (

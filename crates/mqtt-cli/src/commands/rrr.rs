@@ -8,7 +8,7 @@ use mqtt_client::Reconnect;
 use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
 
 use crate::commands::setup;
-use crate::commands::subscriber::{Plan, Request};
+use crate::commands::subscriber::{Request, SubscribePlan};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
@@ -22,7 +22,7 @@ use crate::output::printer::Printing;
 
 /// What was typed.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RrrSettings {
     connection: ConnectionSettings,
     message: MessageSettings,
     output: OutputSettings,
@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     shows_latency: bool,
 }
 
-impl Default for Settings {
+impl Default for RrrSettings {
     fn default() -> Self {
         Self {
             connection: ConnectionSettings::new(Self::VERSION),
@@ -42,7 +42,7 @@ impl Default for Settings {
     }
 }
 
-impl ClientSettings for Settings {
+impl ClientSettings for RrrSettings {
     const VERSION: ProtocolVersion = ProtocolVersion::V5_0;
 
     fn connection(&mut self) -> &mut ConnectionSettings {
@@ -55,13 +55,13 @@ impl ClientSettings for Settings {
     }
 }
 
-impl AsMut<MessageSettings> for Settings {
+impl AsMut<MessageSettings> for RrrSettings {
     fn as_mut(&mut self) -> &mut MessageSettings {
         &mut self.message
     }
 }
 
-impl AsMut<OutputSettings> for Settings {
+impl AsMut<OutputSettings> for RrrSettings {
     fn as_mut(&mut self) -> &mut OutputSettings {
         &mut self.output
     }
@@ -73,12 +73,12 @@ impl AsMut<OutputSettings> for Settings {
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     match setup::start(&program(), arguments, logger::start_for_subscriber)? {
-        Some(settings) => Plan::try_from(settings)?.run(),
+        Some(settings) => SubscribePlan::try_from(settings)?.run(),
         None => Ok(Status::Success),
     }
 }
 
-pub(crate) fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<RrrSettings> {
     Program {
         name: "rrr",
         help: HELP,
@@ -138,26 +138,26 @@ const HELP: Help = Help {
 };
 
 /// Returns the options of the request.
-fn request_options() -> Vec<CommandOption<Settings>> {
+fn request_options() -> Vec<CommandOption<RrrSettings>> {
     let parts = [topic_options(), message_options()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the options about the output.
-fn output() -> Vec<CommandOption<Settings>> {
+fn output() -> Vec<CommandOption<RrrSettings>> {
     let parts = [output_options(), latency_option()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the options of the topics.
-fn topic_options() -> Vec<CommandOption<Settings>> {
+fn topic_options() -> Vec<CommandOption<RrrSettings>> {
     vec![
         value(
             "-t",
             "--topic",
             "topic",
             "Topic of the request",
-            |s: &mut Settings, v| s.add_topic(v),
+            |s: &mut RrrSettings, v| s.add_topic(v),
         )
         .common(),
         value(
@@ -165,7 +165,7 @@ fn topic_options() -> Vec<CommandOption<Settings>> {
             "",
             "response topic",
             "Topic of the response; MQTT 5.0 sends it with the request",
-            |s: &mut Settings, v| {
+            |s: &mut RrrSettings, v| {
                 s.response_topic = Some(topic_name(v, "response", "-e")?);
                 Ok(())
             },
@@ -176,13 +176,13 @@ fn topic_options() -> Vec<CommandOption<Settings>> {
 }
 
 /// Returns the option about the output that only rrr has.
-fn latency_option() -> Vec<CommandOption<Settings>> {
+fn latency_option() -> Vec<CommandOption<RrrSettings>> {
     vec![
         flag(
             "",
             "--latency",
             "Print the time from the request to the response",
-            |s: &mut Settings| {
+            |s: &mut RrrSettings| {
                 s.shows_latency = true;
             },
         )
@@ -190,11 +190,11 @@ fn latency_option() -> Vec<CommandOption<Settings>> {
     ]
 }
 
-impl TryFrom<Settings> for Plan {
+impl TryFrom<RrrSettings> for SubscribePlan {
     type Error = Failure;
 
     /// All that can fail without the network.
-    fn try_from(settings: Settings) -> Result<Self, Failure> {
+    fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
         // From here on, whatever takes time.
         let deadline = settings
             .output

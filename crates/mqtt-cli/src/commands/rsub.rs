@@ -7,7 +7,7 @@ use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
 
 use crate::commands::setup;
-use crate::commands::subscriber::Plan;
+use crate::commands::subscriber::SubscribePlan;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
@@ -21,7 +21,7 @@ use crate::output::printer::Printing;
 
 /// What was typed.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RsubSettings {
     connection: ConnectionSettings,
     output: OutputSettings,
     topics: Vec<TopicFilter>,
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     watch: bool,
 }
 
-impl Default for Settings {
+impl Default for RsubSettings {
     fn default() -> Self {
         Self {
             connection: ConnectionSettings::new(Self::VERSION),
@@ -57,7 +57,7 @@ impl Default for Settings {
     }
 }
 
-impl ClientSettings for Settings {
+impl ClientSettings for RsubSettings {
     const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
     fn connection(&mut self) -> &mut ConnectionSettings {
@@ -70,7 +70,7 @@ impl ClientSettings for Settings {
     }
 }
 
-impl AsMut<OutputSettings> for Settings {
+impl AsMut<OutputSettings> for RsubSettings {
     fn as_mut(&mut self) -> &mut OutputSettings {
         &mut self.output
     }
@@ -82,12 +82,12 @@ impl AsMut<OutputSettings> for Settings {
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     match setup::start(&program(), arguments, logger::start_for_subscriber)? {
-        Some(settings) => Plan::try_from(settings)?.run(),
+        Some(settings) => SubscribePlan::try_from(settings)?.run(),
         None => Ok(Status::Success),
     }
 }
 
-pub(crate) fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<RsubSettings> {
     Program {
         name: "rsub",
         help: HELP,
@@ -151,14 +151,14 @@ const HELP: Help = Help {
 };
 
 /// Returns the options of the subscription.
-fn subscribing_options() -> Vec<CommandOption<Settings>> {
+fn subscribing_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
             "-t",
             "--topic",
             "topic",
             "Topic filter to subscribe to: + stands for one level, # for all further ones. Quote it: '#' starts a comment in the shell. May be repeated",
-            |s: &mut Settings, v| s.add_topic(v),
+            |s: &mut RsubSettings, v| s.add_topic(v),
         )
         .common()
         .with_value_name("TOPIC_FILTER"),
@@ -167,7 +167,7 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
             "--qos",
             "QoS",
             "Highest quality of service: 0 at most once, 1 at least once, 2 exactly once [default: 0]",
-            |s: &mut Settings, v| {
+            |s: &mut RsubSettings, v| {
                 s.qos = qos(v)?;
                 Ok(())
             },
@@ -178,7 +178,7 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
             "--unsubscribe",
             "unsubscribe topic",
             "Topic filter to unsubscribe from, for a session that -c resumes. May be repeated",
-            |s: &mut Settings, v| {
+            |s: &mut RsubSettings, v| {
                 s.unsubscribe.push(topic_filter(v, "unsubscribe", "-U")?);
                 Ok(())
             },
@@ -188,20 +188,20 @@ fn subscribing_options() -> Vec<CommandOption<Settings>> {
 }
 
 /// Returns the options about the end.
-fn ending() -> Vec<CommandOption<Settings>> {
+fn ending() -> Vec<CommandOption<RsubSettings>> {
     let parts = [own_ending_options(), ending_options()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the options about the end that only rsub has.
-fn own_ending_options() -> Vec<CommandOption<Settings>> {
+fn own_ending_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
             "-C",
             "",
             "count",
             "End after this many messages",
-            |s: &mut Settings, v| {
+            |s: &mut RsubSettings, v| {
                 let invalid = || Failure::usage(format!("Invalid message count \"{}\".", shown(v)));
                 s.count = Some(number(v).filter(|count| *count > 0).ok_or_else(invalid)?);
                 Ok(())
@@ -212,7 +212,7 @@ fn own_ending_options() -> Vec<CommandOption<Settings>> {
             "-E",
             "",
             "End when the broker has answered the subscriptions",
-            |s: &mut Settings| {
+            |s: &mut RsubSettings| {
                 s.only_subscribe = true;
             },
         ),
@@ -220,20 +220,20 @@ fn own_ending_options() -> Vec<CommandOption<Settings>> {
 }
 
 /// Returns the options about the output.
-fn output() -> Vec<CommandOption<Settings>> {
+fn output() -> Vec<CommandOption<RsubSettings>> {
     let parts = [output_options(), own_output_options()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the options about the output that only rsub has.
-fn own_output_options() -> Vec<CommandOption<Settings>> {
+fn own_output_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
             "-T",
             "--filter-out",
             "topic filter",
             "Do not print messages of topics that match this filter. May be repeated",
-            |s: &mut Settings, v| {
+            |s: &mut RsubSettings, v| {
                 s.filter_out.push(topic_filter(v, "filter", "-T")?);
                 Ok(())
             },
@@ -242,7 +242,7 @@ fn own_output_options() -> Vec<CommandOption<Settings>> {
             "-w",
             "--watch",
             "Keep one line of the terminal for each topic",
-            |s: &mut Settings| {
+            |s: &mut RsubSettings| {
                 s.watch = true;
             },
         )
@@ -252,7 +252,7 @@ fn own_output_options() -> Vec<CommandOption<Settings>> {
             "--random-filter",
             "chance",
             "Print only this percentage of the messages, 0.1 to 100",
-            |s: &mut Settings, v| {
+            |s: &mut RsubSettings, v| {
                 let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
                 let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
                 s.chance = Some(chance.ok_or_else(invalid)?);
@@ -264,7 +264,7 @@ fn own_output_options() -> Vec<CommandOption<Settings>> {
             "",
             "--message-rate",
             "Print the number of messages in each second instead of the messages",
-            |s: &mut Settings| {
+            |s: &mut RsubSettings| {
                 s.message_rate = true;
             },
         ),
@@ -272,19 +272,19 @@ fn own_output_options() -> Vec<CommandOption<Settings>> {
 }
 
 /// Returns the options about retained messages.
-fn retained() -> Vec<CommandOption<Settings>> {
+fn retained() -> Vec<CommandOption<RsubSettings>> {
     let parts = [retained_options(), own_retained_options()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the options about retained messages that only rsub has.
-fn own_retained_options() -> Vec<CommandOption<Settings>> {
+fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         flag(
             "",
             "--retained-only",
             "Print retained messages only, and end at the first other message",
-            |s: &mut Settings| {
+            |s: &mut RsubSettings| {
                 s.retained_only = true;
             },
         ),
@@ -292,18 +292,18 @@ fn own_retained_options() -> Vec<CommandOption<Settings>> {
             "",
             "--remove-retained",
             "Remove each printed retained message from the broker",
-            |s: &mut Settings| {
+            |s: &mut RsubSettings| {
                 s.remove_retained = true;
             },
         ),
     ]
 }
 
-impl TryFrom<Settings> for Plan {
+impl TryFrom<RsubSettings> for SubscribePlan {
     type Error = Failure;
 
     /// All that can fail without the network.
-    fn try_from(settings: Settings) -> Result<Self, Failure> {
+    fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
         // From here on, whatever takes time.
         let deadline = settings
             .output

@@ -8,7 +8,7 @@ use crate::flags::options::{
     ClientSettings, Group, connection_options, diagnostic_options, network_options,
     options_file_option, property_option, tls_options, will_options,
 };
-use crate::flags::parser::{Parsed, Program, told};
+use crate::flags::parser::{Parsed, Program, help_options};
 
 /// The meaning of the exit statuses that the client programs share, below those of their own.
 pub(crate) const STATUSES: &[(&str, &str)] = &[
@@ -65,7 +65,7 @@ pub(crate) fn with_shared_options<S: ClientSettings>(own: Vec<Group<S>>) -> Vec<
         ("Diagnostics", diagnostic_options()),
     ]);
     let mut general = options_file_option();
-    general.extend(told());
+    general.extend(help_options());
     groups.push(("General", general));
     groups
 }
@@ -78,7 +78,7 @@ pub(crate) fn start<S: ClientSettings + Default>(
 ) -> Result<Option<S>, Failure> {
     let mut settings = match program.parse(arguments)? {
         Parsed::Run(settings) => settings,
-        Parsed::Told => return Ok(None),
+        Parsed::HelpShown => return Ok(None),
     };
     if settings.connection().debug {
         start_log(arguments);

@@ -2,7 +2,7 @@
 //! ends it at once.
 
 #[cfg(unix)]
-pub(crate) use unix::{Interrupts, Requests};
+pub(crate) use unix::{Interrupts, ServiceSignals};
 
 #[cfg(unix)]
 mod unix {
@@ -28,7 +28,7 @@ mod unix {
 
     /// The signals by which an administrator asks a service for something. Each becomes readable with its signal.
     #[derive(Debug)]
-    pub(crate) struct Requests {
+    pub(crate) struct ServiceSignals {
         /// SIGHUP: read the configuration again.
         pub(crate) reload: mio::net::UnixStream,
         /// SIGUSR1: write the store.
@@ -37,7 +37,7 @@ mod unix {
         pub(crate) dump: mio::net::UnixStream,
     }
 
-    impl Requests {
+    impl ServiceSignals {
         /// To be called before anything that takes long: a signal that comes before this ends the program. Signals that
         /// mean nothing to a service, and would end it, are ignored.
         pub(crate) fn listen() -> io::Result<Self> {

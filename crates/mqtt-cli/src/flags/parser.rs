@@ -49,14 +49,14 @@ enum Apply<S> {
     /// Three words: `-D COMMAND NAME VALUE`.
     Property(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// clap does what has to be done.
-    Told(ArgAction),
+    ByClap(ArgAction),
 }
 
 /// What a command line asks for.
 pub(crate) enum Parsed<S> {
     Run(S),
     /// The help or the version was printed.
-    Told,
+    HelpShown,
 }
 
 /// An option without value. Names are given with their dashes, or empty.
@@ -131,16 +131,16 @@ pub(crate) fn optional<S>(
 }
 
 /// Returns `--help`, `--help-all` and `--version`, for programs where `-h` is a host.
-pub(crate) fn told<S>() -> Vec<CommandOption<S>> {
-    told_by("")
+pub(crate) fn help_options<S>() -> Vec<CommandOption<S>> {
+    help_options_named("")
 }
 
 /// Returns the same options for a program where `-h` prints the help.
-pub(crate) fn told_with_short_help<S>() -> Vec<CommandOption<S>> {
-    told_by("-h")
+pub(crate) fn help_options_with_short_name<S>() -> Vec<CommandOption<S>> {
+    help_options_named("-h")
 }
 
-fn told_by<S>(short: &'static str) -> Vec<CommandOption<S>> {
+fn help_options_named<S>(short: &'static str) -> Vec<CommandOption<S>> {
     let option = |short, long, help, action| CommandOption {
         short,
         long,
@@ -148,7 +148,7 @@ fn told_by<S>(short: &'static str) -> Vec<CommandOption<S>> {
         value_name: None,
         is_common: true,
         help,
-        apply: Apply::Told(action),
+        apply: Apply::ByClap(action),
     };
     let all = "Print all options and the exit statuses";
     vec![
@@ -232,7 +232,7 @@ impl<S> CommandOption<S> {
                 .require_equals(true)
                 .default_missing_value(""),
             Apply::Property(_) => with_value(arg).value_names(["COMMAND", "NAME", "VALUE"]),
-            Apply::Told(action) => arg.action(action.clone()),
+            Apply::ByClap(action) => arg.action(action.clone()),
         }
     }
 
@@ -248,7 +248,7 @@ impl<S> CommandOption<S> {
             }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
-            (Apply::Value(_), []) | (Apply::Told(_), _) => Ok(()),
+            (Apply::Value(_), []) | (Apply::ByClap(_), _) => Ok(()),
         }
     }
 }
@@ -261,10 +261,10 @@ impl<S: Default> Program<S> {
         let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
         let matches = match command.try_get_matches_from_mut(words) {
             Ok(matches) => matches,
-            Err(error) if is_told(&error) => {
+            Err(error) if is_help_or_version(&error) => {
                 // A reader that has seen enough is no failure.
-                let _ = standard_streams::print(&self.told_text(&error, &command, arguments));
-                return Ok(Parsed::Told);
+                let _ = standard_streams::print(&self.help_text(&error, &command, arguments));
+                return Ok(Parsed::HelpShown);
             }
             Err(error) => return Err(self.failure(&error)),
         };
@@ -280,7 +280,7 @@ impl<S: Default> Program<S> {
     }
 
     /// Returns the help or the version, as the error that clap reports for these options asks for.
-    fn told_text(&self, error: &clap::Error, command: &Command, arguments: &[OsString]) -> String {
+    fn help_text(&self, error: &clap::Error, command: &Command, arguments: &[OsString]) -> String {
         if error.kind() == ErrorKind::DisplayVersion {
             return error.render().to_string();
         }
@@ -340,7 +340,7 @@ impl<S: Default> Program<S> {
         for option in self.all() {
             let id = option.id();
             match &option.apply {
-                Apply::Told(_) => {}
+                Apply::ByClap(_) => {}
                 Apply::Flag(_) | Apply::Value(_) | Apply::Optional(_) | Apply::Property(_) => {
                     let mut indices = matches.indices_of(id).into_iter().flatten();
                     for words in matches.get_raw_occurrences(id).into_iter().flatten() {
@@ -425,7 +425,7 @@ impl<S: Default> Program<S> {
 
     /// The error in mosquitto's words.
     fn failure(&self, error: &clap::Error) -> Failure {
-        if is_told(error) {
+        if is_help_or_version(error) {
             return Failure::usage("--help and --version have no effect in an options file.");
         }
         let argument = match error.get(ContextKind::InvalidArg) {
@@ -471,7 +471,7 @@ fn with_hint(failure: Failure, hint: Option<impl Into<String>>) -> Failure {
     }
 }
 
-fn is_told(error: &clap::Error) -> bool {
+fn is_help_or_version(error: &clap::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -602,7 +602,7 @@ mod tests {
         arguments.extend(words.iter().map(OsString::from));
         match program().parse(&arguments) {
             Ok(Parsed::Run(log)) => Ok(log),
-            Ok(Parsed::Told) => Ok(vec!["told".into()]),
+            Ok(Parsed::HelpShown) => Ok(vec!["told".into()]),
             Err(failure) => Err(failure.error.to_string()),
         }
     }

@@ -6,14 +6,14 @@ use std::io;
 use mqtt_client::EventLoop;
 use mqtt_codec::Delivery;
 
-use crate::output::stdout_thread::Writer;
+use crate::output::stdout_thread::StdoutThread;
 
 /// While so much waits for standard output no further message is taken.
 const MAXIMUM_WAITING: usize = 1024 * 1024;
 
 /// Text on its way to standard output.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct AckQueue {
     /// What the next write writes.
     pub(crate) text: Vec<u8>,
     /// The messages in it.
@@ -22,11 +22,11 @@ pub(crate) struct Outbox {
     under_way: Vec<Delivery>,
     /// Its length.
     block_length: usize,
-    writer: Writer,
+    writer: StdoutThread,
 }
 
-impl Outbox {
-    pub(crate) fn new(writer: Writer) -> Self {
+impl AckQueue {
+    pub(crate) fn new(writer: StdoutThread) -> Self {
         Self {
             text: Vec::new(),
             deliveries: Vec::new(),

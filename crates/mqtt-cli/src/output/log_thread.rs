@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::output::standard_streams::{Errors, Output};
+use crate::output::standard_streams::{StandardError, StandardOutput};
 
 /// So much may wait.
 const MAXIMUM_WAITING: usize = 256 * 1024;
@@ -27,7 +27,7 @@ pub(crate) enum Stream {
 
 /// Takes lines and has them written.
 #[derive(Debug, Clone)]
-pub(crate) struct Sink {
+pub(crate) struct LogThread {
     shared: Arc<Shared>,
 }
 
@@ -48,7 +48,7 @@ struct State {
     dropped: usize,
 }
 
-impl Sink {
+impl LogThread {
     /// Starts the thread. Without one, lines are lost and nothing else.
     pub(crate) fn start(stream: Stream) -> Self {
         let sink = Self::waiting();
@@ -153,8 +153,10 @@ impl Shared {
 impl Stream {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         match self {
-            Self::StandardError => Errors.write_all(text),
-            Self::StandardOutput => Output.write_all(text).and_then(|()| Output.flush()),
+            Self::StandardError => StandardError.write_all(text),
+            Self::StandardOutput => StandardOutput
+                .write_all(text)
+                .and_then(|()| StandardOutput.flush()),
             Self::Other(writer) => writer.write_all(text),
         }
     }

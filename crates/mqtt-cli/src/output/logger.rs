@@ -1,4 +1,4 @@
-//! Where the lines of `-d` and of `--trace` go. The broker's log is in `rbroker/log.rs`.
+//! Where the lines of `-d` and of `--trace` go. The broker's log is in `commands/rbroker/log.rs`.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -7,14 +7,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use log::{LevelFilter, Log, Metadata, Record};
 use mqtt_client::session::PrintableLines;
 
-use crate::output::log_thread::{Sink, Stream};
+use crate::output::log_thread::{LogThread, Stream};
 use crate::output::standard_streams::is_colorful;
 
 /// While so much waits for the program to take it, further lines are dropped.
 const MAXIMUM_PENDING: usize = 1024 * 1024;
 
 /// The lines on standard error; all of them, so that their order stays.
-static ERRORS: OnceLock<Sink> = OnceLock::new();
+static ERRORS: OnceLock<LogThread> = OnceLock::new();
 
 /// Lines that a program prints between its messages.
 static PENDING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -28,7 +28,7 @@ struct Logger {
 #[derive(Debug)]
 enum Destination {
     StandardError,
-    StandardOutput(Sink),
+    StandardOutput(LogThread),
     /// The program writes standard output itself.
     Pending,
 }
@@ -37,7 +37,7 @@ enum Destination {
 /// the program was called by a name of theirs.
 pub(crate) fn start_for_publisher(arguments: &[OsString]) {
     start_for_client(arguments, || {
-        Destination::StandardOutput(Sink::start(Stream::StandardOutput))
+        Destination::StandardOutput(LogThread::start(Stream::StandardOutput))
     });
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn take_pending(out: &mut Vec<u8>) {
 
 /// A line on standard error, with its newline.
 pub(crate) fn print_error(line: &str) {
-    let sink = ERRORS.get_or_init(|| Sink::start(Stream::StandardError));
+    let sink = ERRORS.get_or_init(|| LogThread::start(Stream::StandardError));
     sink.push(line);
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Printer {
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Disposition {
     /// It was taken, and shown if it is to be.
     Taken,
     /// It is not for this program.
@@ -94,10 +94,10 @@ impl Printer {
     }
 
     /// A message came.
-    pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Fate {
+    pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Disposition {
         let printing = &self.printing;
         if printing.retained_only && !publish.retain {
-            return Fate::EndOfRetained;
+            return Disposition::EndOfRetained;
         }
         let topic_name = publish.topic_name;
         if publish.retain && printing.no_retained
@@ -106,7 +106,7 @@ impl Printer {
                 .iter()
                 .any(|filter| filter.matches(topic_name))
         {
-            return Fate::Dropped;
+            return Disposition::Dropped;
         }
         // An empty one is what removes, and comes back to who asked for the flag as published.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
@@ -121,7 +121,7 @@ impl Printer {
         {
             self.show(publish, out);
         }
-        Fate::Taken
+        Disposition::Taken
     }
 
     /// Whether the rate is printed.

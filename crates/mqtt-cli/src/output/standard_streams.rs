@@ -8,15 +8,15 @@ use std::io::{self, IsTerminal, Write};
 
 /// Standard input.
 #[derive(Debug)]
-pub(crate) struct Input;
+pub(crate) struct StandardInput;
 
 /// Standard output. The buffer of the standard library loses count of what is written when the system takes a part.
 #[derive(Debug)]
-pub(crate) struct Output;
+pub(crate) struct StandardOutput;
 
 /// Standard error.
 #[derive(Debug)]
-pub(crate) struct Errors;
+pub(crate) struct StandardError;
 
 /// Whether standard error takes colours: a terminal, if NO_COLOR does not forbid it.
 pub(crate) fn is_colorful() -> bool {
@@ -25,8 +25,8 @@ pub(crate) fn is_colorful() -> bool {
 
 /// Writes text to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {
-    Output.write_all(text.as_bytes())?;
-    Output.flush()
+    StandardOutput.write_all(text.as_bytes())?;
+    StandardOutput.flush()
 }
 
 #[cfg(unix)]
@@ -37,9 +37,9 @@ mod unix {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::io::{Errno, read, write};
 
-    use crate::output::standard_streams::{Errors, Input, Output};
+    use crate::output::standard_streams::{StandardError, StandardInput, StandardOutput};
 
-    impl Read for Input {
+    impl Read for StandardInput {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             patiently(io::stdin(), PollFlags::IN, |stream| {
                 read(stream, &mut *buffer)
@@ -47,7 +47,7 @@ mod unix {
         }
     }
 
-    impl Write for Output {
+    impl Write for StandardOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             patiently(io::stdout(), PollFlags::OUT, |stream| write(stream, bytes))
         }
@@ -57,7 +57,7 @@ mod unix {
         }
     }
 
-    impl Write for Errors {
+    impl Write for StandardError {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             patiently(io::stderr(), PollFlags::OUT, |stream| write(stream, bytes))
         }
@@ -86,14 +86,14 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-impl Read for Input {
+impl Read for StandardInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         io::stdin().read(buffer)
     }
 }
 
 #[cfg(not(unix))]
-impl Write for Output {
+impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::stdout().write(bytes)
     }
@@ -104,7 +104,7 @@ impl Write for Output {
 }
 
 #[cfg(not(unix))]
-impl Write for Errors {
+impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::stderr().write(bytes)
     }

@@ -10,17 +10,17 @@ use std::thread;
 
 use mio::Waker;
 
-use crate::output::standard_streams::Output;
+use crate::output::standard_streams::StandardOutput;
 
 /// Writes blocks to standard output, one after the other.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct StdoutThread {
     blocks: SyncSender<Vec<u8>>,
     results: Receiver<(Vec<u8>, io::Result<()>)>,
     is_busy: bool,
 }
 
-impl Writer {
+impl StdoutThread {
     /// Starts the thread; it calls the waker when a block is written.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let (blocks, incoming) = sync_channel::<Vec<u8>>(1);
@@ -29,7 +29,9 @@ impl Writer {
             .name("output".into())
             .spawn(move || {
                 for mut block in incoming {
-                    let result = Output.write_all(&block).and_then(|()| Output.flush());
+                    let result = StandardOutput
+                        .write_all(&block)
+                        .and_then(|()| StandardOutput.flush());
                     block.clear();
                     if outgoing.send((block, result)).is_err() || waker.wake().is_err() {
                         return;

@@ -13,7 +13,7 @@ use mqtt_session::PrintableLines;
 
 use super::files;
 use crate::output::format::now;
-use crate::output::log_thread::{Sink, Stream};
+use crate::output::log_thread::{LogThread, Stream};
 use crate::output::logger::print_error;
 
 /// Times that people and programs read.
@@ -42,7 +42,7 @@ struct BrokerLog {
 #[derive(Debug)]
 enum Destination {
     StandardError,
-    Lines(Sink),
+    Lines(LogThread),
     #[cfg(unix)]
     Syslog(std::os::unix::net::UnixDatagram, u8),
     Topic(LogFeed),
@@ -51,7 +51,7 @@ enum Destination {
 /// The files of the log, which are opened after the others: as the user who serves.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
-    sinks: Vec<(PathBuf, Sink)>,
+    sinks: Vec<(PathBuf, LogThread)>,
     /// Set if lines go to standard error already.
     has_standard_error: bool,
     reopener: Reopener,
@@ -67,7 +67,7 @@ impl LogFiles {
         if path == Path::new("/dev/stderr") {
             return Destination::StandardError;
         }
-        let sink = Sink::waiting();
+        let sink = LogThread::waiting();
         self.sinks.push((path.to_owned(), sink.clone()));
         Destination::Lines(sink)
     }
@@ -173,7 +173,7 @@ pub(super) fn start(settings: &LogSettings, loudness: Loudness, feed: &LogFeed) 
 
 impl Destination {
     fn standard_output() -> Self {
-        Self::Lines(Sink::start(Stream::StandardOutput))
+        Self::Lines(LogThread::start(Stream::StandardOutput))
     }
 
     /// Connects to the log of the system.

@@ -20,7 +20,7 @@ use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerEr
 
 use crate::commands::signals::Interrupts;
 #[cfg(unix)]
-use crate::commands::signals::Requests;
+use crate::commands::signals::ServiceSignals;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::parser::Parsed;
@@ -57,7 +57,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     }
     let typed = match program().parse(arguments) {
         Ok(Parsed::Run(typed)) => typed,
-        Ok(Parsed::Told) => return Ok(Status::Success),
+        Ok(Parsed::HelpShown) => return Ok(Status::Success),
         Err(failure) => {
             return Err(failure.with_status(Status::Configuration));
         }
@@ -89,7 +89,7 @@ fn serve(
     background: &mut Option<process::Background>,
 ) -> Result<Status, Failure> {
     #[cfg(unix)]
-    let requests = Requests::listen().context("cannot wait for signals")?;
+    let requests = ServiceSignals::listen().context("cannot wait for signals")?;
     let feed = LogFeed::default();
     let is_published = settings.log.destinations.contains(&LogDestination::Topic);
     let log_files = log::start(&settings.log, typed.loudness(), &feed);
@@ -170,7 +170,7 @@ fn log_warnings(settings: &Settings) {
 #[cfg(unix)]
 fn answer_signals(
     server: &mut Server,
-    requests: Requests,
+    requests: ServiceSignals,
     reader: impl FnMut() -> Result<Settings, String> + 'static,
 ) -> std::io::Result<()> {
     server.reload_on(requests.reload, reader)?;

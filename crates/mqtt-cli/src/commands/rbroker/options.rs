@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
 use crate::flags::options::shown;
 use crate::flags::parser::{
-    CommandOption, Program, flag, number, optional, told_with_short_help, value,
+    CommandOption, Program, flag, help_options_with_short_name, number, optional, value,
 };
 use crate::output::trace::Form;
 
@@ -90,7 +90,7 @@ pub(crate) fn program() -> Program<Typed> {
         options: vec![
             ("Serving", serving_options()),
             ("Output", output_options()),
-            ("Help", told_with_short_help()),
+            ("Help", help_options_with_short_name()),
         ],
     }
 }

@@ -11,7 +11,7 @@ use super::subcommand;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
-use crate::output::standard_streams::Input;
+use crate::output::standard_streams::StandardInput;
 
 /// The help around the options.
 pub(crate) const HELP: Help = Help {
@@ -165,7 +165,9 @@ fn ask() -> Result<String, Failure> {
     let fail = |error: std::io::Error| Failure::failed(format!("Cannot read a password: {error}."));
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
-        BufReader::new(Input).read_line(&mut line).map_err(fail)?;
+        BufReader::new(StandardInput)
+            .read_line(&mut line)
+            .map_err(fail)?;
         return match line.trim_end_matches(['\n', '\r']) {
             "" => Err(empty_password()),
             password => Ok(password.to_owned()),

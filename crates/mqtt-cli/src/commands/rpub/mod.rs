@@ -10,7 +10,7 @@ use std::time::Duration;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, TopicName};
 
-use crate::commands::rpub::publisher::Plan;
+use crate::commands::rpub::publisher::PublishPlan;
 use crate::commands::setup;
 use crate::exit_status::Status;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ const MAXIMUM_LOSSES: u32 = 3;
 
 /// What was typed.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RpubSettings {
     connection: ConnectionSettings,
     message: MessageSettings,
     retain: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     delay: Duration,
 }
 
-impl Default for Settings {
+impl Default for RpubSettings {
     fn default() -> Self {
         Self {
             connection: ConnectionSettings::new(Self::VERSION),
@@ -49,7 +49,7 @@ impl Default for Settings {
     }
 }
 
-impl ClientSettings for Settings {
+impl ClientSettings for RpubSettings {
     const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
     fn connection(&mut self) -> &mut ConnectionSettings {
@@ -62,7 +62,7 @@ impl ClientSettings for Settings {
     }
 }
 
-impl AsMut<MessageSettings> for Settings {
+impl AsMut<MessageSettings> for RpubSettings {
     fn as_mut(&mut self) -> &mut MessageSettings {
         &mut self.message
     }
@@ -74,12 +74,12 @@ impl AsMut<MessageSettings> for Settings {
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     match setup::start(&program(), arguments, logger::start_for_publisher)? {
-        Some(settings) => Plan::try_from(settings)?.run(),
+        Some(settings) => PublishPlan::try_from(settings)?.run(),
         None => Ok(Status::Success),
     }
 }
 
-pub(crate) fn program() -> Program<Settings> {
+pub(crate) fn program() -> Program<RpubSettings> {
     Program {
         name: "rpub",
         help: HELP,
@@ -133,33 +133,33 @@ const HELP: Help = Help {
 };
 
 /// Returns the options of the message.
-fn message() -> Vec<CommandOption<Settings>> {
+fn message() -> Vec<CommandOption<RpubSettings>> {
     let parts = [topic_option(), message_options(), publishing_options()];
     parts.into_iter().flatten().collect()
 }
 
 /// Returns the option of the topic.
-fn topic_option() -> Vec<CommandOption<Settings>> {
+fn topic_option() -> Vec<CommandOption<RpubSettings>> {
     vec![
         value(
             "-t",
             "--topic",
             "topic",
             "Topic to publish to",
-            |s: &mut Settings, v| s.add_topic(v),
+            |s: &mut RpubSettings, v| s.add_topic(v),
         )
         .common(),
     ]
 }
 
 /// Returns the options of the message that only rpub has.
-fn publishing_options() -> Vec<CommandOption<Settings>> {
+fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
     vec![
         flag(
             "-l",
             "--stdin-line",
             "Publish each line of standard input as a message",
-            |s: &mut Settings| {
+            |s: &mut RpubSettings| {
                 s.message.add_lines();
             },
         )
@@ -168,7 +168,7 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "-r",
             "--retain",
             "Retain the message for later subscribers",
-            |s: &mut Settings| {
+            |s: &mut RpubSettings| {
                 s.retain = true;
             },
         )
@@ -178,7 +178,7 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "--repeat",
             "count",
             "Publish the message this many times [default: 1]",
-            |s: &mut Settings, v| {
+            |s: &mut RpubSettings, v| {
                 let invalid = || Failure::usage("--repeat argument must be >0.");
                 s.repeat = number(v).filter(|count| *count > 0).ok_or_else(invalid)?;
                 Ok(())
@@ -189,7 +189,7 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
             "--repeat-delay",
             "time",
             "Wait this time between two messages of --repeat [default: 0]",
-            |s: &mut Settings, v| {
+            |s: &mut RpubSettings, v| {
                 let delay = duration(v);
                 let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
                 s.delay = delay.ok_or_else(invalid)?;
@@ -200,11 +200,11 @@ fn publishing_options() -> Vec<CommandOption<Settings>> {
     ]
 }
 
-impl TryFrom<Settings> for Plan {
+impl TryFrom<RpubSettings> for PublishPlan {
     type Error = Failure;
 
     /// All that can fail without the network.
-    fn try_from(settings: Settings) -> Result<Self, Failure> {
+    fn try_from(settings: RpubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         let content = settings.message.content()?;
         let reconnect = match content {

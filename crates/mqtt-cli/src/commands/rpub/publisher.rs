@@ -11,13 +11,13 @@ use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
 use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
 
 use crate::commands::rpub::progress::Progress;
-use crate::commands::rpub::stdin_lines::{Lines, Next};
+use crate::commands::rpub::stdin_lines::{NextLine, StdinLines};
 use crate::commands::signals::Interrupts;
-use crate::diagnostics::Outcome;
+use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::options::{ConnectionSettings, Content};
-use crate::output::standard_streams::Input;
+use crate::output::standard_streams::StandardInput;
 use crate::wording::{counted, system_text};
 
 /// How long the last bytes may take.
@@ -34,7 +34,7 @@ const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
 /// What will be done.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct PublishPlan {
     options: Options,
     session: Option<Session>,
     topic_name: TopicName,
@@ -47,10 +47,10 @@ pub(crate) struct Plan {
     pub(crate) delay: Duration,
     disconnect: Disconnect,
     has_progress: bool,
-    outcome: Outcome,
+    diagnostics: Diagnostics,
 }
 
-impl Plan {
+impl PublishPlan {
     /// With what the shared options say; once, QoS 0.
     pub(crate) fn new(
         connection: &ConnectionSettings,
@@ -62,7 +62,7 @@ impl Plan {
         Self {
             // A run keeps nothing of its session for the next one.
             session: connection.keep_session.then(Session::without_state),
-            outcome: Outcome::new(connection, options.servers.first()),
+            diagnostics: Diagnostics::new(connection, options.servers.first()),
             options,
             topic_name,
             content,
@@ -88,10 +88,10 @@ impl Plan {
 /// Publishes what the plan says.
 struct Publisher {
     event_loop: EventLoop,
-    plan: Plan,
+    plan: PublishPlan,
     interrupts: Interrupts,
     progress: Progress,
-    lines: Option<Lines>,
+    lines: Option<StdinLines>,
     /// The message that is sent again and again.
     repeated: Option<Arc<Message>>,
     /// A message that could not be sent yet.
@@ -119,12 +119,12 @@ struct Interrupted {
 }
 
 impl Publisher {
-    fn new(mut plan: Plan) -> Result<Self, Failure> {
-        let outcome = plan.outcome.clone();
+    fn new(mut plan: PublishPlan) -> Result<Self, Failure> {
+        let diagnostics = plan.diagnostics.clone();
         let session = plan.session.take();
         #[allow(unused_mut)] // only Unix has a source
         let mut event_loop = EventLoop::new(plan.options.clone(), session)
-            .map_err(|error| outcome.failure(error))?;
+            .map_err(|error| diagnostics.failure(error))?;
         #[allow(unused_mut)]
         let mut interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
@@ -132,7 +132,7 @@ impl Publisher {
         #[cfg(unix)]
         event_loop
             .register(&mut interrupts.source)
-            .map_err(|error| outcome.failure(error.into()))?;
+            .map_err(|error| diagnostics.failure(error.into()))?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
             event_loop,
@@ -154,10 +154,10 @@ impl Publisher {
     fn run(mut self) -> Result<Status, Failure> {
         loop {
             let deadline = self.deadline();
-            let (failure, progress, outcome) = (
+            let (failure, progress, diagnostics) = (
                 &mut self.failure,
                 &mut self.progress,
-                &mut self.plan.outcome,
+                &mut self.plan.diagnostics,
             );
             let wakeup = self.event_loop.poll(deadline, |_, event| {
                 match &event {
@@ -167,7 +167,7 @@ impl Publisher {
                     Event::Delivered { .. } => progress.acknowledged += 1,
                     _ => {}
                 }
-                if let Some(refused) = tell(&event, outcome) {
+                if let Some(refused) = report_event(&event, diagnostics) {
                     *failure = Some(refused);
                 }
                 ControlFlow::Continue(())
@@ -176,13 +176,13 @@ impl Publisher {
             let server = self.event_loop.server();
             match wakeup {
                 Wakeup::Disconnected(error, wait) => {
-                    let told = self.plan.outcome.tell_loss(error, wait, server);
-                    told.map_err(|failure| self.with_unfinished(failure))?;
+                    let reported = self.plan.diagnostics.report_loss(error, wait, server);
+                    reported.map_err(|failure| self.with_unfinished(failure))?;
                     for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
                 }
-                Wakeup::Found => self.plan.outcome.turn_to(server),
+                Wakeup::Found => self.plan.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
             if let Some(status) = self.interrupts.asked() {
@@ -241,21 +241,21 @@ impl Publisher {
         };
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
-            self.tell_interrupted(unfinished, lost);
+            self.report_interrupted(unfinished, lost);
             if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
                 return Ok(interrupted.status);
             }
         }
-        self.tell_rejected();
+        self.report_rejected();
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        result.map_err(|error| self.plan.outcome.failure(error))?;
+        result.map_err(|error| self.plan.diagnostics.failure(error))?;
         Ok(Status::Success)
     }
 
     /// Says how many of several messages the broker has rejected.
-    fn tell_rejected(&self) {
+    fn report_rejected(&self) {
         let Progress {
             published,
             rejected,
@@ -264,11 +264,11 @@ impl Publisher {
         if rejected > 0 && published > 1 {
             let published = counted(published, "message");
             let text = format!("The broker rejected {rejected} of {published}.");
-            self.plan.outcome.warn(&text);
+            self.plan.diagnostics.warn(&text);
         }
     }
 
-    fn tell_interrupted(&self, unfinished: usize, lost: usize) {
+    fn report_interrupted(&self, unfinished: usize, lost: usize) {
         let Progress {
             published,
             acknowledged,
@@ -288,7 +288,7 @@ impl Publisher {
                 counted(lost as u64, "byte")
             );
         }
-        self.plan.outcome.warn(&(text + "."));
+        self.plan.diagnostics.warn(&(text + "."));
     }
 
     /// Messages that are not with the broker for sure.
@@ -298,7 +298,7 @@ impl Publisher {
 
     /// The connection is gone and is not made again.
     fn given_up(&self, error: ClientError) -> Failure {
-        self.with_unfinished(self.plan.outcome.failure(error))
+        self.with_unfinished(self.plan.diagnostics.failure(error))
     }
 
     /// The failure, with what the broker may not have.
@@ -344,7 +344,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     // What was sent before is finished all the same.
-                    self.failure = Some(self.plan.outcome.failure(error.into()));
+                    self.failure = Some(self.plan.diagnostics.failure(error.into()));
                     self.input_ended = true;
                     return;
                 }
@@ -357,7 +357,7 @@ impl Publisher {
         self.progress.rejected += 1;
         let size = message.payload.len();
         let text = format!("A message of {size} bytes is too large for the broker: {why}.");
-        self.plan.outcome.warn(&text);
+        self.plan.diagnostics.warn(&text);
         let status = Status::of_reason(ReasonCode::PacketTooLarge);
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }
@@ -427,19 +427,18 @@ impl Publisher {
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
-            None => {
-                Lines::start(Input, self.event_loop.waker()).map(|lines| self.lines.insert(lines))
-            }
+            None => StdinLines::start(StandardInput, self.event_loop.waker())
+                .map(|lines| self.lines.insert(lines)),
         };
         let next = match result {
             Ok(lines) => lines.next(),
-            Err(error) => Next::Failed(error),
+            Err(error) => NextLine::Failed(error),
         };
         match next {
-            Next::Line(line) => return Some(line),
-            Next::Pending => {}
-            Next::End => self.input_ended = true,
-            Next::Failed(error) => {
+            NextLine::Line(line) => return Some(line),
+            NextLine::Pending => {}
+            NextLine::End => self.input_ended = true,
+            NextLine::Failed(error) => {
                 // What was read before is sent and acknowledged all the same.
                 self.input_ended = true;
                 let text = system_text(&error);
@@ -452,7 +451,7 @@ impl Publisher {
 }
 
 /// Prints that the messages of an earlier connection are sent again, which its session did not survive.
-fn warn_of_resending(unfinished: &[OutboundMessage], outcome: &Outcome) {
+fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) {
     if unfinished.is_empty() {
         return;
     }
@@ -463,11 +462,11 @@ fn warn_of_resending(unfinished: &[OutboundMessage], outcome: &Outcome) {
         text +=
             " The broker has no session to detect duplicates: messages of QoS 2 may arrive twice.";
     }
-    outcome.warn(&text);
+    diagnostics.warn(&text);
 }
 
 /// Prints what an event means for a person, and returns the failure that it causes.
-fn tell(event: &Event<'_>, outcome: &mut Outcome) -> Option<Failure> {
+fn report_event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<Failure> {
     match event {
         Event::Delivered {
             packet_identifier,
@@ -478,14 +477,14 @@ fn tell(event: &Event<'_>, outcome: &mut Outcome) -> Option<Failure> {
             if let Some(reason) = reason_string {
                 text += &format!(" {}", Printable(reason));
             }
-            outcome.warn(&text);
+            diagnostics.warn(&text);
             // It was told: the status is left.
             let status = Status::of_reason(*reason_code);
             return Some(Failure::unmarked(status, text).quiet_if(true));
         }
         Event::Connected { unfinished, .. } => {
-            outcome.print_connected();
-            warn_of_resending(unfinished, outcome);
+            diagnostics.print_connected();
+            warn_of_resending(unfinished, diagnostics);
         }
         _ => {}
     }

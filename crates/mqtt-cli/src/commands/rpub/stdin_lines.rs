@@ -21,7 +21,7 @@ pub(crate) const MAXIMUM_LENGTH: usize = mqtt_codec::MAXIMUM_REMAINING_LENGTH as
 
 /// Lines that come from another thread.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct StdinLines {
     blocks: Receiver<io::Result<Bytes>>,
     block: Bytes,
     /// The start of a line that goes on in the next block.
@@ -31,7 +31,7 @@ pub(crate) struct Lines {
 
 /// What there is.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextLine {
     Line(Bytes),
     /// Nothing now; the waker is called when there is.
     Pending,
@@ -41,7 +41,7 @@ pub(crate) enum Next {
     Failed(io::Error),
 }
 
-impl Lines {
+impl StdinLines {
     /// Starts to read. The thread ends with the input, or when nobody takes its blocks any more.
     pub(crate) fn start(
         mut input: impl Read + Send + 'static,
@@ -73,36 +73,36 @@ impl Lines {
         })
     }
 
-    pub(crate) fn next(&mut self) -> Next {
+    pub(crate) fn next(&mut self) -> NextLine {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.block) {
                 let mut line = self.block.split_to(end + 1);
                 line.truncate(end);
-                return Next::Line(self.with_partial(line));
+                return NextLine::Line(self.with_partial(line));
             }
             let rest = std::mem::take(&mut self.block);
             if self.partial.len() + rest.len() > MAXIMUM_LENGTH {
                 self.ended = true;
                 self.partial.clear();
                 let text = "a line is longer than 268435455 bytes";
-                return Next::Failed(io::Error::other(text));
+                return NextLine::Failed(io::Error::other(text));
             }
             self.partial.extend_from_slice(&rest);
             if self.ended {
-                return Next::End;
+                return NextLine::End;
             }
             match self.blocks.try_recv() {
                 Ok(Ok(block)) if block.is_empty() => self.ended = true,
                 Ok(Ok(block)) => self.block = block,
                 Ok(Err(error)) => {
                     self.ended = true;
-                    return Next::Failed(error);
+                    return NextLine::Failed(error);
                 }
-                Err(TryRecvError::Empty) => return Next::Pending,
+                Err(TryRecvError::Empty) => return NextLine::Pending,
                 Err(TryRecvError::Disconnected) => self.ended = true,
             }
             if self.ended && !self.partial.is_empty() {
-                return Next::Line(self.with_partial(Bytes::new())); // without newline, and a line
+                return NextLine::Line(self.with_partial(Bytes::new())); // without newline, and a line
             }
         }
     }
@@ -139,14 +139,14 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         // The waker stays here too: a wake-up is lost with the last of them.
-        let mut input = Lines::start(Pieces(pieces.to_vec()), Arc::clone(&waker)).unwrap();
+        let mut input = StdinLines::start(Pieces(pieces.to_vec()), Arc::clone(&waker)).unwrap();
         let mut lines = Vec::new();
         loop {
             match input.next() {
-                Next::Line(line) => lines.push(line.to_vec()),
-                Next::Pending => poll.poll(&mut Events::with_capacity(1), None).unwrap(),
-                Next::End => return lines,
-                Next::Failed(error) => panic!("{error}"),
+                NextLine::Line(line) => lines.push(line.to_vec()),
+                NextLine::Pending => poll.poll(&mut Events::with_capacity(1), None).unwrap(),
+                NextLine::End => return lines,
+                NextLine::Failed(error) => panic!("{error}"),
             }
         }
     }

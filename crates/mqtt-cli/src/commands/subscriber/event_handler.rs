@@ -10,22 +10,22 @@ use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
 
-use crate::commands::subscriber::pending_requests::{Requests, Told};
+use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::output::ack_queue::Outbox;
+use crate::output::ack_queue::AckQueue;
 use crate::output::logger;
-use crate::output::printer::{Fate, Printer};
+use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
-use super::{Plan, Request};
+use super::{Request, SubscribePlan};
 
 /// What is done with each event; apart from the event loop, which hands them over.
-pub(super) struct State {
-    pub(super) plan: Plan,
+pub(super) struct EventHandler {
+    pub(super) plan: SubscribePlan,
     pub(super) printer: Printer,
-    pub(super) outbox: Outbox,
-    pub(super) requests: Requests,
+    pub(super) ack_queue: AckQueue,
+    pub(super) requests: PendingRequests,
     /// Empty retained messages that remove others.
     pub(super) removals: VecDeque<TopicName>,
     pub(super) request_sent: Option<Instant>,
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) was_connected: bool,
 }
 
-impl State {
+impl EventHandler {
     pub(super) fn handle(
         &mut self,
         connection: &mut Connection,
@@ -43,7 +43,7 @@ impl State {
         match event {
             Event::Connected { .. } => {
                 self.was_connected = true;
-                self.plan.outcome.print_connected();
+                self.plan.diagnostics.print_connected();
                 self.subscribe(connection);
             }
             Event::Subscribed(suback) => {
@@ -54,14 +54,14 @@ impl State {
                     let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
                 }
-                let told = self.requests.subscribed(suback, &self.plan.subscriptions);
-                self.tell(told);
+                let answer = self.requests.subscribed(suback, &self.plan.subscriptions);
+                self.handle_answer(answer);
             }
             Event::Unsubscribed(unsuback) => {
-                let told = self.requests.unsubscribed(unsuback);
-                self.tell(told);
+                let answer = self.requests.unsubscribed(unsuback);
+                self.handle_answer(answer);
             }
-            Event::Deviation(deviation) => self.plan.outcome.warn(&format!("{deviation}.")),
+            Event::Deviation(deviation) => self.plan.diagnostics.warn(&format!("{deviation}.")),
             // Whatever comes behind the end is left to the broker.
             Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());
@@ -90,7 +90,7 @@ impl State {
     /// What is not acknowledged yet is asked again with the next connection. A request of QoS 0 may be
     /// lost with its connection.
     pub(super) fn connection_lost(&mut self) {
-        self.requests = Requests::default();
+        self.requests = PendingRequests::default();
         let is_lost = |request: &Request| request.qos == QoS::AtMostOnce;
         if self.plan.request.as_ref().is_some_and(is_lost) {
             self.request_sent = None;
@@ -100,17 +100,17 @@ impl State {
     /// The rate, from the first connection on.
     pub(super) fn tick(&mut self, is_connected: bool) {
         if self.printer.has_rate() && (is_connected || self.printer.deadline().is_some()) {
-            self.printer.tick(Instant::now(), &mut self.outbox.text);
+            self.printer.tick(Instant::now(), &mut self.ack_queue.text);
         }
     }
 
     /// Lines of `-d` stand before what comes after them.
     pub(super) fn advance(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
         loop {
-            logger::take_pending(&mut self.outbox.text);
-            self.outbox.advance(event_loop)?;
-            logger::take_pending(&mut self.outbox.text); // of the acknowledgements
-            if !self.outbox.can_write() {
+            logger::take_pending(&mut self.ack_queue.text);
+            self.ack_queue.advance(event_loop)?;
+            logger::take_pending(&mut self.ack_queue.text); // of the acknowledgements
+            if !self.ack_queue.can_write() {
                 return Ok(());
             }
         }
@@ -128,26 +128,26 @@ impl State {
     }
 
     fn take(&mut self, publish: &PublishRef<'_>) {
-        logger::take_pending(&mut self.outbox.text);
+        logger::take_pending(&mut self.ack_queue.text);
         let request = self.plan.request.as_ref();
         let is_old = || self.is_old(publish);
         if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
-            self.outbox.acknowledge_when_written(publish.delivery);
+            self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
         }
-        match self.printer.print(publish, &mut self.outbox.text) {
-            Fate::EndOfRetained => {
+        match self.printer.print(publish, &mut self.ack_queue.text) {
+            Disposition::EndOfRetained => {
                 self.ending.get_or_insert(Ok(Status::Success));
                 return;
             }
-            Fate::Taken | Fate::Dropped => {}
+            Disposition::Taken | Disposition::Dropped => {}
         }
-        self.outbox.acknowledge_when_written(publish.delivery);
+        self.ack_queue.acknowledge_when_written(publish.delivery);
         self.removals.extend(self.printer.to_remove.drain(..));
         if let (Some(request), Some(sent)) = (&self.plan.request, self.request_sent) {
             if request.shows_latency {
                 let line = format!("Latency: {}\n", latency(sent.elapsed()));
-                self.outbox.text.extend_from_slice(line.as_bytes());
+                self.ack_queue.text.extend_from_slice(line.as_bytes());
             }
         }
         if self
@@ -175,7 +175,7 @@ impl State {
 
     fn try_subscribe(&mut self, connection: &mut Connection) -> Result<(), PublishError> {
         let now = Instant::now();
-        self.requests = Requests::default();
+        self.requests = PendingRequests::default();
         if !self.plan.subscriptions.is_empty() {
             let subscriptions = self.plan.subscriptions.clone();
             let properties = self.plan.subscribe_properties.clone();
@@ -190,11 +190,12 @@ impl State {
         Ok(())
     }
 
-    fn tell(&mut self, told: Told) {
-        told.warnings
+    fn handle_answer(&mut self, answer: Answer) {
+        answer
+            .warnings
             .iter()
-            .for_each(|text| self.plan.outcome.warn(text));
-        if let Some(failure) = told.failure {
+            .for_each(|text| self.plan.diagnostics.warn(text));
+        if let Some(failure) = answer.failure {
             self.ending = Some(Err(failure));
         } else if self.plan.only_subscribe && self.requests.are_answered() {
             self.ending.get_or_insert(Ok(Status::Success));
@@ -226,7 +227,7 @@ impl State {
     }
 
     fn fail(&mut self, error: PublishError) {
-        self.ending = Some(Err(self.plan.outcome.failure(error.into())));
+        self.ending = Some(Err(self.plan.diagnostics.failure(error.into())));
     }
 
     /// Whether there is nothing left to do: a failure leaves nothing.

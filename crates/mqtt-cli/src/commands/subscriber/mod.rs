@@ -1,5 +1,5 @@
 //! The loop of rsub and rrr: connect, subscribe, perhaps ask, print what comes, end. What is done with
-//! each event is in `state.rs`.
+//! each event is in `event_handler.rs`.
 
 mod event_handler;
 mod pending_requests;
@@ -18,17 +18,17 @@ use mqtt_codec::{
 };
 
 use crate::commands::signals::Interrupts;
-use crate::commands::subscriber::pending_requests::Requests;
-use crate::diagnostics::Outcome;
+use crate::commands::subscriber::pending_requests::PendingRequests;
+use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::options::ConnectionSettings;
-use crate::output::ack_queue::Outbox;
+use crate::output::ack_queue::AckQueue;
 use crate::output::printer::{Printer, Printing};
-use crate::output::stdout_thread::Writer;
+use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
 
-use event_handler::State;
+use event_handler::EventHandler;
 
 /// How long the good-bye may take: the last handshakes, and the last bytes.
 const GRACE: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// What will be done.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct SubscribePlan {
     pub(crate) options: Options,
     pub(crate) session: Option<Session>,
     pub(crate) subscriptions: Vec<Subscription>,
@@ -56,7 +56,7 @@ pub(crate) struct Plan {
     pub(crate) deadline: Option<Instant>,
     pub(crate) request: Option<Request>,
     pub(crate) debug: bool,
-    pub(crate) outcome: Outcome,
+    pub(crate) diagnostics: Diagnostics,
 }
 
 /// What rrr asks, and where it waits for the answer.
@@ -68,7 +68,7 @@ pub(crate) struct Request {
     pub(crate) shows_latency: bool,
 }
 
-impl Plan {
+impl SubscribePlan {
     /// With what the shared options say; nothing is subscribed to yet.
     pub(crate) fn new(
         connection: &ConnectionSettings,
@@ -79,7 +79,7 @@ impl Plan {
         Self {
             // A run keeps nothing of its session for the next one. Messages that earlier runs acknowledged were written.
             session: connection.keep_session.then(Session::without_state),
-            outcome: Outcome::new(connection, options.servers.first()),
+            diagnostics: Diagnostics::new(connection, options.servers.first()),
             options,
             subscriptions: Vec::new(),
             subscribe_properties: properties.subscribe.clone(),
@@ -126,14 +126,14 @@ impl Plan {
 
 struct Subscriber {
     event_loop: EventLoop,
-    state: State,
+    handler: EventHandler,
     interrupts: Interrupts,
 }
 
 impl Subscriber {
-    fn new(mut plan: Plan) -> Result<Self, Failure> {
-        let outcome = plan.outcome.clone();
-        let fail = |error: ClientError| outcome.failure(error);
+    fn new(mut plan: SubscribePlan) -> Result<Self, Failure> {
+        let diagnostics = plan.diagnostics.clone();
+        let fail = |error: ClientError| diagnostics.failure(error);
         let session = plan.session.take();
         let mut event_loop = EventLoop::new(plan.options.clone(), session).map_err(fail)?;
         #[allow(unused_mut)] // only Unix has a source
@@ -150,49 +150,49 @@ impl Subscriber {
                 let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
             }
         }
-        let writer = Writer::start(event_loop.waker()).map_err(|error| {
+        let writer = StdoutThread::start(event_loop.waker()).map_err(|error| {
             Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
         })?;
-        let mut state = State {
+        let mut handler = EventHandler {
             printer: Printer::new(std::mem::take(&mut plan.printing)),
             plan,
-            outbox: Outbox::new(writer),
-            requests: Requests::default(),
+            ack_queue: AckQueue::new(writer),
+            requests: PendingRequests::default(),
             removals: VecDeque::new(),
             request_sent: None,
             ending: None,
             was_connected: false,
         };
-        state.printer.begin(&mut state.outbox.text);
+        handler.printer.begin(&mut handler.ack_queue.text);
         Ok(Self {
             event_loop,
-            state,
+            handler,
             interrupts,
         })
     }
 
     fn run(mut self) -> Result<Status, Failure> {
         loop {
-            let deadline = self.state.deadline();
-            let state = &mut self.state;
+            let deadline = self.handler.deadline();
+            let handler = &mut self.handler;
             let wakeup = self.event_loop.poll(deadline, |connection, event| {
-                state.handle(connection, &event)
+                handler.handle(connection, &event)
             });
             let wakeup = match wakeup {
                 Ok(wakeup) => wakeup,
                 Err(error) => {
-                    let failure = self.state.plan.outcome.failure(error);
+                    let failure = self.handler.plan.diagnostics.failure(error);
                     return match self.write_rest() {
-                        Ok(rest) => Err(self.state.with_rest(failure, rest)),
+                        Ok(rest) => Err(self.handler.with_rest(failure, rest)),
                         Err(error) => self.cannot_write(&error),
                     };
                 }
             };
-            self.state.tick(self.event_loop.is_connected());
+            self.handler.tick(self.event_loop.is_connected());
             if self.event_loop.is_connected() {
-                self.state.publish(&mut self.event_loop);
+                self.handler.publish(&mut self.event_loop);
             }
-            if let Err(error) = self.state.advance(&mut self.event_loop) {
+            if let Err(error) = self.handler.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
             }
             if self.event_loop.has_watched_ended() {
@@ -202,23 +202,27 @@ impl Subscriber {
             if let Some(status) = self.interrupts.asked() {
                 return self.interrupted(status);
             }
-            if self.state.is_complete() && self.state.outbox.is_empty() {
+            if self.handler.is_complete() && self.handler.ack_queue.is_empty() {
                 return self.complete();
             }
-            if self.state.is_too_late() {
+            if self.handler.is_too_late() {
                 return self.too_late();
             }
             let server = self.event_loop.server();
             match wakeup {
                 Wakeup::Disconnected(error, wait) => {
-                    self.state.connection_lost();
-                    let told = self.state.plan.outcome.tell_loss(error, wait, server);
-                    if let Err(failure) = told {
+                    self.handler.connection_lost();
+                    let reported = self
+                        .handler
+                        .plan
+                        .diagnostics
+                        .report_loss(error, wait, server);
+                    if let Err(failure) = reported {
                         let rest = self.write_rest().unwrap_or(0);
-                        return Err(self.state.with_rest(failure, rest));
+                        return Err(self.handler.with_rest(failure, rest));
                     }
                 }
-                Wakeup::Found => self.state.plan.outcome.turn_to(server),
+                Wakeup::Found => self.handler.plan.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
         }
@@ -227,8 +231,8 @@ impl Subscriber {
     /// No message is taken that there is no room for, and no connection made again before the
     /// messages of the last one are acknowledged.
     fn pause_or_resume(&mut self) {
-        let outbox = &self.state.outbox;
-        if outbox.is_full() || !self.event_loop.is_connected() && !outbox.is_empty() {
+        let ack_queue = &self.handler.ack_queue;
+        if ack_queue.is_full() || !self.event_loop.is_connected() && !ack_queue.is_empty() {
             self.event_loop.pause();
         } else {
             self.event_loop.resume();
@@ -238,20 +242,25 @@ impl Subscriber {
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
         self.disconnect(ReasonCode::Success, GRACE);
-        self.state.ending.take().unwrap_or(Ok(Status::Success))
+        self.handler.ending.take().unwrap_or(Ok(Status::Success))
     }
 
     /// Asked to end: what was taken is written, if somebody reads it.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0);
-        match self.state.plan.request {
+        match self.handler.plan.request {
             None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
             Some(_) => self.die(),
         }
         // A signal is the normal end, unless a number of messages was asked for.
         let mut parts = Vec::new();
-        if let Some(count) = self.state.plan.count.filter(|_| io::stderr().is_terminal()) {
-            let received = self.state.printer.count;
+        if let Some(count) = self
+            .handler
+            .plan
+            .count
+            .filter(|_| io::stderr().is_terminal())
+        {
+            let received = self.handler.printer.count;
             parts.push(format!(
                 "received {received} of {}",
                 counted(count, "message")
@@ -263,9 +272,9 @@ impl Subscriber {
         }
         if !parts.is_empty() {
             let text = format!("Interrupted: {}.", parts.join("; "));
-            self.state.plan.outcome.warn(&text);
+            self.handler.plan.diagnostics.warn(&text);
         }
-        Ok(match self.state.was_connected {
+        Ok(match self.handler.was_connected {
             true => Status::Success,
             false => status,
         })
@@ -275,7 +284,7 @@ impl Subscriber {
         let rest = self.write_rest().unwrap_or(0); // that it is too late says more than an error
         self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
         let failure = Failure::unmarked(Status::TimedOut, "Timed out");
-        Err(self.state.with_rest(failure, rest))
+        Err(self.handler.with_rest(failure, rest))
     }
 
     /// The reader has seen enough, or there is no room. What it did not get is not acknowledged.
@@ -295,9 +304,9 @@ impl Subscriber {
         let end = Instant::now() + WRITE_GRACE;
         self.event_loop.pause();
         loop {
-            self.state.advance(&mut self.event_loop)?;
-            if self.state.outbox.is_empty() || Instant::now() >= end {
-                return Ok(self.state.outbox.waiting());
+            self.handler.advance(&mut self.event_loop)?;
+            if self.handler.ack_queue.is_empty() || Instant::now() >= end {
+                return Ok(self.handler.ack_queue.waiting());
             }
             // Nothing is read in a pause; the writer ends the wait.
             self.event_loop.wait_only(end);
@@ -309,16 +318,16 @@ impl Subscriber {
     fn finish_handshakes(&mut self) {
         let grace = Instant::now() + GRACE;
         let end = self
-            .state
+            .handler
             .plan
             .deadline
             .map_or(grace, |deadline| deadline.min(grace));
         self.event_loop.resume();
         while self.unfinished() > 0 && self.interrupts.asked().is_none() && Instant::now() < end {
-            let state = &mut self.state;
+            let handler = &mut self.handler;
             // Further messages are neither printed nor acknowledged.
             let wakeup = self.event_loop.poll(Some(end), |_, event| {
-                state.handle_delivered(&event);
+                handler.handle_delivered(&event);
                 ControlFlow::Continue(())
             });
             if !matches!(wakeup, Ok(Wakeup::Progress)) {
@@ -331,17 +340,18 @@ impl Subscriber {
     /// finished with its PUBREC, unless the session lasts: nobody asks for the rest of the exchange later.
     fn unfinished(&mut self) -> usize {
         let connection = self.event_loop.connection();
-        let received = match self.state.plan.request.is_none() || self.state.plan.keeps_session() {
-            true => connection.map_or(0, |connection| connection.unfinished_received()),
-            false => 0,
-        };
+        let received =
+            match self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
+                true => connection.map_or(0, |connection| connection.unfinished_received()),
+                false => 0,
+            };
         self.event_loop.unfinished() + received
     }
 
     /// Lets the broker publish the will in each version: a signal kills mosquitto_rr, while mosquitto_sub ends with
     /// DISCONNECT.
     fn die(&mut self) {
-        let disconnect = self.state.plan.disconnect.clone();
+        let disconnect = self.handler.plan.disconnect.clone();
         let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);
         let _ = self.write_rest();
     }
@@ -350,7 +360,7 @@ impl Subscriber {
     fn disconnect(&mut self, reason_code: ReasonCode, grace: Duration) {
         let disconnect = Disconnect {
             reason_code,
-            ..self.state.plan.disconnect.clone()
+            ..self.handler.plan.disconnect.clone()
         };
         let _ = self.event_loop.disconnect(disconnect, grace);
         // The last lines of `-d`.

@@ -8,19 +8,19 @@ use crate::failure::Failure;
 
 /// What was asked on this connection.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct PendingRequests {
     asked: usize,
     answered: usize,
 }
 
 /// What an answer means.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Answer {
     pub(crate) warnings: Vec<String>,
     pub(crate) failure: Option<Failure>,
 }
 
-impl Requests {
+impl PendingRequests {
     /// One more was sent.
     pub(crate) fn expect(&mut self) {
         self.asked += 1;
@@ -32,7 +32,7 @@ impl Requests {
     }
 
     /// SUBACK: a failure if every subscription was refused.
-    pub(crate) fn subscribed(&mut self, suback: &Suback, subscriptions: &[Subscription]) -> Told {
+    pub(crate) fn subscribed(&mut self, suback: &Suback, subscriptions: &[Subscription]) -> Answer {
         self.answered += 1;
         let refused = |code: &&ReasonCode| code.is_error();
         let all = suback.reason_codes.iter().all(|code| refused(&code));
@@ -42,9 +42,9 @@ impl Requests {
                 text += &format!(": {}", Printable(reason));
             }
             let failure = Failure::unmarked(Status::of_reason(*code), text + ")");
-            return Told {
+            return Answer {
                 failure: Some(failure),
-                ..Told::default()
+                ..Answer::default()
             };
         }
         let each = suback.reason_codes.iter().zip(subscriptions);
@@ -53,17 +53,17 @@ impl Requests {
             let filter = Printable(&subscription.topic_filter);
             format!("Subscription to '{filter}' was denied: {code}.")
         };
-        Told {
+        Answer {
             warnings: denied.map(text).collect(),
             failure: None,
         }
     }
 
     /// UNSUBACK. What could not be unsubscribed is worth a warning.
-    pub(crate) fn unsubscribed(&mut self, unsuback: &Suback) -> Told {
+    pub(crate) fn unsubscribed(&mut self, unsuback: &Suback) -> Answer {
         self.answered += 1;
         let denied = unsuback.reason_codes.iter().filter(|code| code.is_error());
-        Told {
+        Answer {
             warnings: denied
                 .map(|code| format!("Unsubscribing was denied: {code}."))
                 .collect(),

@@ -11,7 +11,7 @@ use mqtt_codec::{QoS, TopicName};
 use crate::commands::rpub::stdin_lines::MAXIMUM_LENGTH;
 use crate::failure::Failure;
 use crate::flags::parser::{CommandOption, flag, plain_text, value};
-use crate::output::standard_streams::Input;
+use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
 
 use super::qos;
@@ -171,7 +171,7 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
 
 fn read_standard_input() -> Result<Bytes, Failure> {
     let hint = "Error loading input from stdin.";
-    let payload = read_payload(Input).map_err(|error| {
+    let payload = read_payload(StandardInput).map_err(|error| {
         let text = system_text(&error);
         Failure::usage(format!("Unable to read standard input: {text}.")).with_hint(hint)
     })?;

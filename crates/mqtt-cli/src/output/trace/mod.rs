@@ -1,5 +1,5 @@
 //! `--trace`: prints each packet, decoded, to standard error: as a rung of a ladder between client and server, or as a
-//! line of JSON for programs. The fields of a packet come from `packet_fields.rs`.
+//! line of JSON for programs. The fields of a packet come from `packet_fields/mod.rs`.
 
 mod packet_fields;
 
