@@ -1,5 +1,5 @@
 //! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `figures`, `msrv`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! `figures`, `msrv`, `mutants`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
 
 mod bench;
 mod conformance;
@@ -10,6 +10,7 @@ mod fuzz;
 #[cfg(all(test, unix))]
 mod hooks;
 mod msrv;
+mod mutants;
 mod reference;
 mod setup;
 mod siege;
@@ -34,6 +35,9 @@ Usage: cargo xtask TASK
   figures
          count functions, comments, types and circles of modules; TREE counts another checkout
   msrv   check that everything compiles with the oldest supported Rust
+  mutants
+         build copies of the tree with one bug each, and check that the simulation finds it:
+         --all, --subset N/M, NAME ..., or the subset of this commit; --thorough; --check
   test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
   reference
          check and count the list of what the mosquitto tools do; --source FILE
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["figures", ref options @ ..] => figures::run(options),
         ["msrv"] => msrv::run(),
+        ["mutants", ref options @ ..] => mutants::run(options),
         ["test"] => test::run(),
         ["reference", ref options @ ..] => reference::run(options),
         ["siege", ref options @ ..] => siege::run(options),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Connect, Disconnect, PacketType, ReasonCode, Role};
-use mqtt_session::{CloseReason, Config, Connection, Defect, Event, Excerpt, Observer};
+use mqtt_session::{CloseReason, Config, Connection, Event, Excerpt, Observer};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::access::Rules;
@@ -95,9 +95,6 @@ pub(crate) struct Link {
     pub(crate) is_bridge: bool,
     /// Its CONNECT, while its password is being checked.
     pub(crate) waiting: Option<Box<Connect>>,
-    /// For [`Defect::LateCloseTakesSession`] alone.
-    #[cfg(feature = "planted-defects")]
-    former_client: Option<ClientKey>,
     /// How much of its output may be written, once it has promised something.
     pub(crate) promises: Option<Box<Promises>>,
     scheduled: Option<Instant>,
@@ -151,13 +148,6 @@ pub(crate) enum TimerKey {
 impl Broker {
     /// A broker without clients, which lets everyone in. `random` is used for the identifiers it chooses.
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
-        let limits = match Defect::OutputUnbounded.is_planted() {
-            true => Limits {
-                maximum_unwritten: usize::MAX,
-                ..limits
-            },
-            false => limits,
-        };
         Self {
             limits,
             rules: Rules::default(),
@@ -275,8 +265,6 @@ impl Broker {
             identity: None,
             is_bridge: false,
             waiting: None,
-            #[cfg(feature = "planted-defects")]
-            former_client: None,
             promises: None,
             scheduled: None,
             is_changed: false,
@@ -404,17 +392,10 @@ impl Broker {
     /// The socket is closed, and nobody will ask for this connection again.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         self.handle_close(now, id);
-        let link = self.connections.remove(id);
-        if let Some(link) = &link {
+        if let Some(link) = self.connections.remove(id) {
             self.timers.cancel(TimerKey::Connection(id), link.scheduled);
             self.statistics.gone += link.connection.traffic();
             self.statistics.count_output(link.counted_output, 0);
-        }
-        #[cfg(feature = "planted-defects")]
-        if Defect::LateCloseTakesSession.is_planted() {
-            if let Some(client) = link.and_then(|link| self.clients.get_mut(link.former_client?)) {
-                client.connection = None;
-            }
         }
     }
 
@@ -426,15 +407,6 @@ impl Broker {
         self.log_limiter.finish();
         if self.records.is_none() {
             self.publish_all_wills(now);
-        }
-        if Defect::WillLostAtStop.is_planted() {
-            let keys: Vec<_> = self.clients.keys().collect();
-            for key in keys {
-                if let Some(client) = self.clients.get_mut(key) {
-                    client.will = None;
-                }
-                self.note_client(key);
-            }
         }
         let ids: Vec<_> = self.connections.keys().collect();
         for id in ids {
@@ -515,10 +487,6 @@ impl Broker {
         let Some(link) = self.connections.get_mut(id) else {
             return;
         };
-        #[cfg(feature = "planted-defects")]
-        if Defect::LateCloseTakesSession.is_planted() {
-            link.former_client = link.client;
-        }
         if link.waiting.take().is_some() {
             // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
             self.checks.remove(PeerGroup::of(&link.peer), id);
@@ -555,9 +523,7 @@ impl Broker {
         client.connection = None;
         client.session = Some(Box::new(session));
         if let CloseReason::Disconnected(disconnect) = reason {
-            if disconnect.reason_code == ReasonCode::Success
-                || Defect::WillLostAtDisconnect.is_planted()
-            {
+            if disconnect.reason_code == ReasonCode::Success {
                 client.will = None; // [MQTT-3.14.4-3]
             }
             match disconnect.properties.session_expiry_interval {
@@ -611,20 +577,14 @@ impl Broker {
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         let session_has_ended = is_due(client.session_ends);
         let has_expired = client.expiry != Expiry::WithConnection;
-        let ends_delay = session_has_ended && !Defect::WillLostAtExpiry.is_planted();
-        if is_due(client.will_due) || ends_delay && client.will_due.is_some() {
+        if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
             client.will_due = None;
             if let Some(will) = client.will.take() {
                 self.publish_will(now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
-                if Defect::WillTwice.is_planted() {
-                    self.publish_will(now, key, &will);
-                }
-                if !Defect::WillKeptAfterPublication.is_planted() {
-                    self.note_client(key);
-                }
+                self.note_client(key);
             }
         }
-        if session_has_ended && !Defect::SessionAfterExpiry.is_planted() {
+        if session_has_ended {
             self.statistics.expired += u64::from(has_expired);
             self.remove_client(now, key);
             return;
@@ -632,8 +592,6 @@ impl Broker {
         let mut resumes = false;
         if let Some(client) = self.clients.get_mut(key) {
             resumes = client.resumes.take().is_some();
-            // (A session whose end has come gets here with a planted defect only.)
-            client.session_ends = client.session_ends.filter(|_| !session_has_ended);
             let deadline = client.deadline();
             self.timers
                 .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
-use mqtt_session::{Defect, Excerpt, Session};
+use mqtt_session::{Excerpt, Session};
 
 use crate::access::Admission;
 use crate::broker::{Broker, ConnectionId};
@@ -148,9 +148,7 @@ impl Broker {
             client.who.listener = listener;
             client.expiry = expiry;
             client.session_ends = None;
-            if !Defect::WillNotCancelled.is_planted() {
-                client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
-            }
+            client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
             client.will = connect.will.map(Box::new);
         }
         self.store_client(key);

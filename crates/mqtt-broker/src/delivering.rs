@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
-use mqtt_session::{Defect, Excerpt, OutboundMessage, PublishError};
+use mqtt_session::{Excerpt, OutboundMessage, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
@@ -46,13 +46,7 @@ impl Broker {
                 true => DropReason::QueueFull,
                 false => DropReason::OutputFull,
             };
-            self.drop_message(key, reason);
-            if !Defect::OldestDropped.is_planted() {
-                return;
-            }
-            if let Some(client) = self.clients.get_mut(key) {
-                client.queue.pop();
-            }
+            return self.drop_message(key, reason);
         }
         let qos = copy.qos;
         let outgoing = OutboundMessage {
@@ -204,9 +198,7 @@ impl Broker {
 
     /// Counts a message that the client does not get, and logs the first one until its queue is empty.
     fn drop_message(&mut self, key: ClientKey, reason: DropReason) {
-        if !Defect::DropNotCounted.is_planted() {
-            self.statistics.drops.count(reason);
-        }
+        self.statistics.drops.count(reason);
         if let Some(client) = self.clients.get_mut(key) {
             if client.queue.overflows() {
                 let name = Excerpt(&client.identifier);

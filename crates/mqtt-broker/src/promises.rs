@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use mqtt_codec::ReasonCode;
-use mqtt_session::{CloseReason, Defect};
+use mqtt_session::CloseReason;
 
 use crate::broker::{Broker, ConnectionId};
 
@@ -58,7 +58,6 @@ impl Promises {
     fn commit_ends(&mut self) {
         if let Some(committing) = self.committing.take() {
             self.kept = committing;
-            self.is_open &= !Defect::CommitCoversLater.is_planted();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_session::{Defect, OutboundMessage};
+use mqtt_session::OutboundMessage;
 
 use crate::block_queue::BlockQueue;
 use crate::{Limits, footprint};
@@ -68,12 +68,7 @@ impl Queue {
 
     /// Whether no further message may wait.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        let maximum = match limits.maximum_queued {
-            maximum if Defect::QueueOverLimit.is_planted() => maximum.saturating_add(1),
-            maximum if Defect::QueueFullTooSoon.is_planted() => maximum / 2,
-            maximum => maximum,
-        };
-        self.len() >= maximum || self.bytes() >= limits.maximum_queued_bytes
+        self.len() >= limits.maximum_queued || self.bytes() >= limits.maximum_queued_bytes
     }
 
     /// Whether more than half of what may wait is waiting.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
-use mqtt_session::{Change, Defect, OutboundMessage, Session};
+use mqtt_session::{Change, OutboundMessage, Session};
 
 use crate::broker::{Broker, ConnectionId};
 use crate::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
@@ -180,18 +180,10 @@ impl Broker {
         self.release_fan_outs();
         self.backlog(); // counts them
         self.throttle.records_were_taken();
-        let mut records = self
-            .records
+        self.records
             .as_mut()
             .map(std::mem::take)
-            .unwrap_or_default();
-        if Defect::HeldInAnotherCommit.is_planted() {
-            let is_held = |record: &Record| matches!(record, Record::Held { .. });
-            let (held, others) = records.into_iter().partition(is_held);
-            records = others;
-            self.records = Some(held);
-        }
-        records
+            .unwrap_or_default()
     }
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if
@@ -340,9 +332,7 @@ impl Broker {
             }
         }
         self.statistics.count_queue((0, 0), client.queue.totals());
-        let mut replays = saved.replays;
-        replays.retain(|_| !Defect::ReplayLostAtRestart.is_planted());
-        for (topic_filter, state) in replays {
+        for (topic_filter, state) in saved.replays {
             // New messages get numbers and versions that are not before those of the replays.
             client.next_number = client.next_number.max(state.number);
             self.retained.raise_version(state.version);
@@ -359,8 +349,7 @@ impl Broker {
         client.who.user_name = saved.state.user_name;
         client.who.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
-        let will = saved.state.will.map(Box::new);
-        client.will = will.filter(|_| !Defect::WillLostAtRestart.is_planted());
+        client.will = saved.state.will.map(Box::new);
         client.stored = self.part_to_store(&client);
         // A clock that has jumped back makes nothing last longer than it was to last.
         let longest = match client.expiry {

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
-use mqtt_session::Defect;
 
 use crate::broker::Broker;
 use crate::client::{ClientKey, Stored, SubscriptionState};
@@ -150,7 +149,7 @@ impl Broker {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if !is_wanted || Defect::RetainedNotSent.is_planted() {
+        if !is_wanted {
             return;
         }
         let first = self.retained.next_match(topic_filter, None, &mut { PROBE });

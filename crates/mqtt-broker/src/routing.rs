@@ -8,7 +8,7 @@ use mqtt_codec::{
     Delivery, Message, MessageProperties, Property, PublishRef, QoS, SubscriptionIdentifiers,
     TopicFilter, TopicName,
 };
-use mqtt_session::{Defect, Excerpt};
+use mqtt_session::Excerpt;
 
 use crate::broker::{Broker, Link, TimerKey};
 use crate::client::ClientKey;
@@ -346,7 +346,7 @@ impl Broker {
     /// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
     /// at most one for each topic.
     pub(crate) fn remove_retained(&mut self, topic_name: &str) {
-        if !Defect::RetainedNotRemoved.is_planted() && self.retained.remove(topic_name) {
+        if self.retained.remove(topic_name) {
             if let Ok(topic_name) = TopicName::new(topic_name) {
                 self.note_retained(topic_name, None);
             }

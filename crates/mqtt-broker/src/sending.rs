@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
-use mqtt_session::{Connection, Defect, Excerpt, OutboundMessage, PublishError};
+use mqtt_session::{Connection, Excerpt, OutboundMessage, PublishError};
 
 use crate::access::Rules;
 use crate::broker::Broker;
@@ -191,8 +191,7 @@ impl Sending<'_> {
             self.client.queue.put_back(queued);
             return Step::Blocked;
         }
-        let was_overtaken =
-            number < self.client.next_to_send && !Defect::OvertakenKeepsNumber.is_planted();
+        let was_overtaken = number < self.client.next_to_send;
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
             .then(|| queued.outgoing.clone());
@@ -311,9 +310,6 @@ impl Sending<'_> {
             .with_expiry(retained.expires);
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && qos > QoS::AtMostOnce).then(|| outgoing.clone());
-        if Defect::RetainedTwice.is_planted() {
-            let _ = self.connection.publish(self.now, outgoing.clone());
-        }
         match self.connection.publish(self.now, outgoing) {
             Ok(packet_identifier) => {
                 let number = self.client.next_number;

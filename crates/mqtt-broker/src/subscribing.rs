@@ -9,7 +9,7 @@ use mqtt_codec::{
     PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Suback, Subscribe, Subscription,
     SubscriptionIdentifier, TopicFilter, Unsubscribe,
 };
-use mqtt_session::{Defect, Printable};
+use mqtt_session::Printable;
 
 use crate::EVENTS;
 use crate::broker::{Broker, ConnectionId};
@@ -176,9 +176,7 @@ impl Broker {
         if !client.is_some_and(|client| client.remove_subscription(topic_filter)) {
             return ReasonCode::NoSubscriptionExisted;
         }
-        if !Defect::UnsubscribeIgnored.is_planted() {
-            self.remove_subscriber(topic_filter, key);
-        }
+        self.remove_subscriber(topic_filter, key);
         self.end_replay(key, topic_filter);
         self.note(key, |client| Record::Unsubscribed {
             client: Arc::clone(&client.identifier),

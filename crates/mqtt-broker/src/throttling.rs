@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use mqtt_codec::PacketType;
-use mqtt_session::Defect;
 
 use crate::Backlog;
 use crate::broker::{Broker, ConnectionId, Link};
@@ -156,9 +155,6 @@ impl Broker {
 
     /// Connections that wait for a commit look again whether they may go on.
     pub(crate) fn resume_after_commit(&mut self) {
-        if Defect::ThrottledForEver.is_planted() {
-            return;
-        }
         for id in std::mem::take(&mut self.throttle.awaiting_commit) {
             if let Some(link) = self.connections.get_mut(id) {
                 link.awaits_commit_room = false;
@@ -215,7 +211,6 @@ impl Broker {
             return false;
         };
         let is_throttled = match pressure {
-            _ if Defect::BacklogIgnored.is_planted() => false,
             Pressure::None => false,
             Pressure::Soft => link.recorded_in > done,
             Pressure::Hard => true,

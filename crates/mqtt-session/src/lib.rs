@@ -30,7 +30,6 @@
 )]
 
 mod connection;
-mod defect;
 mod delivery;
 mod error;
 mod event;
@@ -41,9 +40,6 @@ mod session;
 mod traffic;
 
 pub use connection::Connection;
-pub use defect::Defect;
-#[cfg(feature = "planted-defects")]
-pub use defect::plant;
 pub use delivery::{DeliveryDetails, OutboundMessage, seconds_until};
 pub use error::{CloseReason, PublishError};
 pub use event::{Deviation, Event, InboundMessage, InputStep};

@@ -29,9 +29,6 @@ pub struct Session {
     pub(crate) receiver: Receiver,
     /// What has changed, if that is recorded.
     changes: Option<Vec<Change>>,
-    /// For [`Defect::AliasesKept`](crate::Defect::AliasesKept) alone.
-    #[cfg(feature = "planted-defects")]
-    pub(crate) aliases: Option<crate::connection::topic_alias::SentAliases>,
 }
 
 impl Session {

@@ -6,6 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mqtt_sim::{Reduction, Report, run_seed, run_with, shrink};
 
+/// The distance between the first seeds of `--starts`, and the most seeds that are run from each.
+const DISTANCE_OF_STARTS: u64 = 10_000;
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -20,6 +23,7 @@ fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (mut seed, mut first, mut handshakes, mut traced) = (None, 0, 1_000_000, false);
     let (mut with_store, mut crashes) = (false, u64::MAX);
+    let (mut starts, mut seeds) = (None, DISTANCE_OF_STARTS);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let text = arguments
@@ -36,9 +40,14 @@ fn run() -> Result<()> {
             "--crashes" => (with_store, handshakes, crashes) = (true, u64::MAX, number()?),
             "--cuts" => return cut_everywhere(false),
             "--all-cuts" => return cut_everywhere(true),
-            "--defects" => return find_defects(&arguments.collect::<Vec<_>>()),
+            "--starts" => starts = Some(number()?),
+            "--seeds" => seeds = number()?,
             _ => bail!("unknown option {argument}"),
         }
+    }
+    if let Some(starts) = starts {
+        find_violations(starts, seeds, with_store);
+        return Ok(());
     }
     match seed {
         Some(seed) => replay(seed, with_store, traced),
@@ -103,75 +112,27 @@ fn cut_everywhere(all_kinds: bool) -> Result<()> {
     Ok(())
 }
 
-/// How many seeds a planted defect may take.
-#[cfg(feature = "planted-defects")]
-const MAXIMUM_SEEDS: u64 = 10_000;
-
-/// Returns `true` if the run of this seed has the feature in which the defect is. Without it the run is the
-/// same as without the defect, so that it need not be done.
-#[cfg(feature = "planted-defects")]
-fn may_show(defect: mqtt_session::Defect, seed: u64) -> bool {
-    use mqtt_session::Defect::*;
-    let (plan, _) = mqtt_sim::plan_of(seed, defect.needs_store());
-    let has_states = || plan.clients.iter().any(|client| client.states);
-    match defect {
-        RetainedNotRemoved | RetainedTwice | RetainedNotSent | UnsubscribeIgnored
-        | ReplayLostAtRestart | OvertakenKeepsNumber => has_states(),
-        OldestDropped | QueueOverLimit | DropNotCounted | QueueFullTooSoon => {
-            plan.queue_limit.is_some()
-        }
-        ThrottledForEver | OutputUnbounded => plan.budget.is_some(),
-        BacklogIgnored => plan.budget.is_some() && plan.slow_store > 0,
-        _ => true,
-    }
-}
-
-/// Plants each defect, or those of these numbers, and counts the seeds until it is found, eleven times.
-#[cfg(feature = "planted-defects")]
-fn find_defects(only: &[String]) -> Result<()> {
-    use mqtt_session::{Defect, plant};
-    println!("| Defect | | Found by | Median of seeds | Most |\n| --- | --- | --- | ---: | ---: |");
-    let mut planted = 0;
-    for (number, defect) in Defect::ALL {
-        if !only.is_empty() && !only.iter().any(|only| only == number) {
-            continue;
-        }
-        planted += 1;
-        plant(Some(defect));
-        let mut counts = Vec::new();
-        let mut found_by = std::collections::BTreeSet::new();
-        for trial in 0..11 {
-            let first = trial * MAXIMUM_SEEDS;
-            let found = (first..first + MAXIMUM_SEEDS).find_map(|seed| {
-                if !may_show(defect, seed) {
-                    return None;
-                }
-                run_seed(seed, defect.needs_store())
-                    .err()
-                    .map(|violation| (seed - first + 1, violation))
-            });
-            let Some((count, violation)) = found else {
-                bail!("{number} {defect:?} is not found in {MAXIMUM_SEEDS} seeds from {first}");
+/// Runs seeds from each of several first seeds until one breaks an invariant, and prints for each what it found:
+/// the invariant and the number of seeds it took, or `none` if every seed was clean. `cargo xtask mutants` reads
+/// these lines.
+fn find_violations(starts: u64, seeds: u64, with_store: bool) {
+    // A panic is a finding like any other: its message would stand between the lines.
+    std::panic::set_hook(Box::new(|_| {}));
+    for start in 0..starts {
+        let first = start * DISTANCE_OF_STARTS;
+        let found = (first..first + seeds).find_map(|seed| {
+            let invariant = match std::panic::catch_unwind(|| run_seed(seed, with_store)) {
+                Ok(Ok(_)) => return None,
+                Ok(Err(violation)) => violation.invariant,
+                Err(_) => "panic",
             };
-            counts.push(count);
-            found_by.insert(violation.invariant);
+            Some((invariant, seed - first + 1))
+        });
+        match found {
+            Some((invariant, count)) => println!("{invariant} {count}"),
+            None => println!("none {seeds}"),
         }
-        plant(None);
-        counts.sort_unstable();
-        let found_by: Vec<_> = found_by.into_iter().collect();
-        let (median, most) = (counts[counts.len() / 2], counts[counts.len() - 1]);
-        println!(
-            "| {number} | {defect:?} | {} | {median} | {most} |",
-            found_by.join(", ")
-        );
     }
-    println!("{planted} planted defects, each found 11 times of 11.");
-    Ok(())
-}
-
-#[cfg(not(feature = "planted-defects"))]
-fn find_defects(_only: &[String]) -> Result<()> {
-    bail!("this build has no planted defects: build it with the feature planted-defects")
 }
 
 fn fail<T>(seed: u64, with_store: bool, violation: mqtt_sim::Violation) -> Result<T> {

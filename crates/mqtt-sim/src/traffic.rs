@@ -4,7 +4,6 @@
 use std::ops::ControlFlow;
 
 use mqtt_broker::InputProgress;
-use mqtt_session::Defect;
 
 use crate::Violation;
 use crate::simulation::Simulation;
@@ -80,17 +79,12 @@ impl Simulation {
 
     /// Moves output of the broker into the link.
     pub(crate) fn broker_sends(&mut self, index: usize) -> Result<(), Violation> {
-        if !Defect::WrittenBeforeCommit.is_planted() || self.rng.u8(0..4) == 0 {
-            self.commit()?;
-        }
+        self.commit()?;
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
-        match Defect::WrittenBeforeCommit.is_planted() {
-            true => self.check_output(index)?,
-            // What no commit stands before is said at once.
-            false => self.check_output_to(index, self.broker.output(id).len())?,
-        }
+        // What no commit stands before is said at once.
+        self.check_output_to(index, self.broker.output(id).len())?;
         let has_ended = self.broker.has_ended(id);
         let capacity = match self.plan.budget {
             Some(_) => SMALL_LINK_CAPACITY,
@@ -102,10 +96,7 @@ impl Simulation {
         } else {
             capacity.saturating_sub(link.down.len())
         };
-        let output = match Defect::WrittenBeforeCommit.is_planted() {
-            true => self.broker.whole_output(id),
-            false => self.broker.output(id),
-        };
+        let output = self.broker.output(id);
         let count = link.checked.min(room).min(output.len());
         let bytes = output[..count].to_vec();
         link.checked -= count;

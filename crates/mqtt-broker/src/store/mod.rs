@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{Message, TopicName};
-use mqtt_session::Defect;
 use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableError};
 
 pub(crate) use self::clock::Timeline;
@@ -210,10 +209,8 @@ impl Store {
         clock: Clock,
         renews_anchor: bool,
     ) -> Result<(), StoreError> {
-        match self.write(records, clock, renews_anchor) {
-            Err(_) if Defect::CommitErrorIgnored.is_planted() => Ok(()),
-            result => result.map_err(|error| StoreError::Access(Box::new(error))),
-        }
+        let result = self.write(records, clock, renews_anchor);
+        result.map_err(|error| StoreError::Access(Box::new(error)))
     }
 
     /// When something is to be made durable by a commit, even if there are no records.
@@ -271,7 +268,7 @@ impl Store {
             SyncPolicy::Interval(interval) => clock.now < since + interval,
             SyncPolicy::Always | SyncPolicy::Never => false,
         };
-        if may_wait || Defect::CommitUnsynced.is_planted() {
+        if may_wait {
             transaction.set_durability(redb::Durability::None);
         }
         let mut tables = Tables::open(&transaction, &mut self.summary)?;

@@ -12,7 +12,7 @@ use mqtt_codec::{
 use super::pending_requests::PendingRequest;
 use super::topic_alias::TopicForm;
 use super::{Connection, State};
-use crate::{Change, OutboundMessage, PublishError, defect};
+use crate::{Change, OutboundMessage, PublishError};
 
 impl Connection {
     /// Sends a message of QoS 0, which nobody keeps.
@@ -66,13 +66,10 @@ impl Connection {
             return Err(PublishError::QuotaUsedUp);
         }
         let packet_identifier = self.next_identifier().ok_or(PublishError::QuotaUsedUp)?;
-        let dup = defect::dup_of_new_message(); // [MQTT-3.3.1-3]
+        let dup = false; // [MQTT-3.3.1-3]
         let publish = outbound.publish(outbound.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
-        if let Err(error) = self.send_publish(now, publish) {
-            self.session.sender.note_oversized();
-            return Err(error.into());
-        }
+        self.send_publish(now, publish)?;
         self.session.note(Change::Sent(packet_identifier));
         self.session.sender.sent(packet_identifier, outbound);
         Ok(Some(packet_identifier))

@@ -11,7 +11,7 @@ mod output;
 mod pending_requests;
 mod rare_state;
 mod receive;
-pub(crate) mod topic_alias;
+mod topic_alias;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ use self::rare_state::RareState;
 use crate::delivery::Resend;
 use crate::limits::PeerLimits;
 use crate::packet_log::{self, Direction, Observed};
-use crate::{Change, CloseReason, Config, Defect, Event, InputStep, Session, Traffic};
+use crate::{Change, CloseReason, Config, Event, InputStep, Session, Traffic};
 
 /// An end of a connection, client or server, from CONNECT to the close.
 #[derive(Debug)]
@@ -298,13 +298,6 @@ impl Connection {
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
         session.receiver.end_connection();
-        #[cfg(feature = "planted-defects")]
-        if Defect::AliasesKept.is_planted() {
-            session.aliases = Some(std::mem::take(&mut self.rare.begin().sent_aliases));
-        }
-        if Defect::HeldForgotten.is_planted() {
-            session.receiver = Default::default();
-        }
         session
     }
 
@@ -366,11 +359,7 @@ impl Connection {
 
     /// A packet that takes longer than keep alive is no silence [MQTT 5.0, 3.1.2.10].
     fn note_progress(&mut self, now: Instant, available: usize) {
-        let progress = match Defect::BytesAreActivity.is_planted() {
-            true => 1,
-            false => PROGRESS,
-        };
-        if available >= self.partial + progress {
+        if available >= self.partial + PROGRESS {
             self.partial = available;
             self.keep_alive.received(now);
             self.restart_response_timeout(now);
@@ -387,13 +376,7 @@ impl Connection {
     pub(crate) fn resume(&mut self, now: Instant) {
         self.session.receiver.end_connection();
         self.session.sender.resume();
-        #[cfg(feature = "planted-defects")]
-        if let Some(aliases) = self.session.aliases.take() {
-            self.rare.begin().sent_aliases = aliases;
-        }
-        if !Defect::NewBeforeRepeated.is_planted() {
-            self.resend(now);
-        }
+        self.resend(now);
     }
 
     /// Resends what the window and the output have room for. A slow peer gets the next message when most of the
@@ -412,11 +395,6 @@ impl Connection {
                 }
                 Resend::Publish(packet_identifier, outbound) => (packet_identifier, outbound),
             };
-            if Defect::ExpiryUnderWay.is_planted() && outbound.has_expired(now) {
-                self.session.note(Change::Finished(packet_identifier));
-                self.session.sender.drop_exchange(packet_identifier);
-                continue;
-            }
             let delivery = outbound.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
             let packet = PacketRef::Publish(outbound.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {

@@ -8,7 +8,7 @@ use super::topic_alias::AliasError;
 use super::{Connection, State};
 use crate::delivery::{AckOutcome, PublishDisposition};
 use crate::packet_log::Direction;
-use crate::{Change, CloseReason, Defect, Deviation, Event, InboundMessage, defect};
+use crate::{Change, CloseReason, Deviation, Event, InboundMessage};
 
 impl Connection {
     #[inline]
@@ -134,13 +134,8 @@ impl Connection {
             ProtocolVersion::V5_0 => self.config.receive_maximum,
             _ => u16::MAX,
         };
-        defect::note_dup(publish.delivery.dup());
         let receiver = &mut self.session.receiver;
         match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
-            PublishDisposition::New if Defect::AcknowledgedTooEarly.is_planted() => {
-                self.acknowledge(now, packet_identifier, ReasonCode::Success);
-                Some(Event::Message(received))
-            }
             PublishDisposition::SenderRestarted => {
                 self.session.note(Change::Unheld(packet_identifier));
                 Some(Event::Message(received))

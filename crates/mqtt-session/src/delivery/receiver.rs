@@ -5,8 +5,6 @@
 
 use mqtt_codec::{Delivery, PacketIdentifier};
 
-use crate::Defect;
-
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Sorted; mostly few, mostly added at the end.
@@ -84,14 +82,6 @@ impl Receiver {
             Delivery::AtLeastOnce { .. } | Delivery::AtMostOnce => InboundState::UnacknowledgedQoS1,
         };
         let is_full = self.in_flight >= usize::from(receive_maximum);
-        if state == InboundState::UnacknowledgedQoS2 && Defect::RepeatByDup.is_planted() {
-            if delivery.dup() {
-                return PublishDisposition::Duplicate;
-            }
-            if let Ok((index, _)) = self.find(packet_identifier) {
-                self.remove(index);
-            }
-        }
         match self.find(packet_identifier) {
             Ok((index, open)) => self.handle_again(index, open, state),
             Err(_) if is_full => PublishDisposition::TooManyInFlight,
@@ -122,11 +112,7 @@ impl Receiver {
         };
         if !entry.is_in_flight {
             entry.is_in_flight = true;
-            self.in_flight += if Defect::RepeatCounts.is_planted() {
-                2
-            } else {
-                1
-            };
+            self.in_flight += 1;
         }
         match (open, state) {
             (InboundState::Held, InboundState::UnacknowledgedQoS2) => PublishDisposition::Duplicate,

@@ -9,7 +9,6 @@ use mqtt_codec::{
     SubscriptionIdentifiers, TopicFilter,
 };
 
-use crate::Defect;
 use crate::delivery::exchanges::{Exchanges, OutboundExchange, OutboundState, Position};
 use crate::delivery::reclaim::Reclaim;
 
@@ -188,7 +187,7 @@ impl Sender {
     /// A sender whose earlier exchanges are not known: the peer may hold any identifier.
     pub(crate) fn without_state() -> Self {
         Self {
-            reclaim: (!Defect::HeldIdentifiersUsed.is_planted()).then(Box::default),
+            reclaim: Some(Box::default()),
             ..Self::default()
         }
     }
@@ -220,9 +219,8 @@ impl Sender {
 
     /// Whether a window of this size has room for a new message. Old ones go first.
     pub(crate) fn has_room(&self, window: u16) -> bool {
-        let old_first = self.in_flight == self.exchanges.len();
-        self.in_flight < usize::from(window)
-            && (old_first || Defect::NewBeforeRepeated.is_planted())
+        let old_are_sent = self.in_flight == self.exchanges.len();
+        self.in_flight < usize::from(window) && old_are_sent
     }
 
     /// Returns `true` if an identifier is free, or if the next attempt to publish makes one free. `requested` of those
@@ -242,18 +240,14 @@ impl Sender {
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        let next = match &self.reclaim {
-            None => self.exchanges.next_identifier(is_requested)?,
+        match &self.reclaim {
+            None => self.exchanges.next_identifier(is_requested),
             Some(reclaim) => {
                 let is_taken =
                     |identifier| is_requested(identifier) || reclaim.may_hold(identifier);
-                self.exchanges.next_identifier(is_taken)?
+                self.exchanges.next_identifier(is_taken)
             }
-        };
-        if Defect::IdentifiersReused.is_planted() {
-            return PacketIdentifier::new(next.get() % 16 + 1);
         }
-        Some(next)
     }
 
     /// Gives messages no identifier above `highest` from now on.
@@ -307,9 +301,6 @@ impl Sender {
 
     pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
         let Some(place) = self.exchanges.find(packet_identifier) else {
-            if Defect::UnknownGivesRoom.is_planted() {
-                self.in_flight = self.in_flight.saturating_sub(1);
-            }
             return AckOutcome::Unknown;
         };
         match self
@@ -340,13 +331,6 @@ impl Sender {
                 AckOutcome::Wrong
             }
             OutboundState::Published(_) if refused => self.finish(place), // [MQTT-4.3.3-4]
-            OutboundState::Published(_) if Defect::PublishAfterPubrec.is_planted() => {
-                AckOutcome::Release
-            }
-            OutboundState::Published(_) if Defect::FreedAtPubrec.is_planted() => {
-                self.finish(place);
-                AckOutcome::Release
-            }
             OutboundState::Published(_) => {
                 // From here on the message must not be sent again [MQTT-4.3.3-6].
                 exchange.state = OutboundState::Released;
@@ -372,18 +356,13 @@ impl Sender {
             .map(|exchange| &exchange.state)
         {
             Some(OutboundState::Released) => self.finish(place),
-            Some(OutboundState::Published(_)) if Defect::PublishAfterPubrec.is_planted() => {
-                self.finish(place)
-            }
             _ => AckOutcome::Wrong,
         }
     }
 
     /// A new connection goes on with this session: everything has to be sent again.
     pub(crate) fn resume(&mut self) {
-        if !Defect::WindowKept.is_planted() {
-            self.in_flight = 0;
-        }
+        self.in_flight = 0;
         for exchange in self.exchanges.iter_mut() {
             exchange.sent = false;
         }
@@ -402,11 +381,7 @@ impl Sender {
         let is_due = |exchange: &&mut OutboundExchange| {
             !exchange.sent && (room || matches!(exchange.state, OutboundState::Released))
         };
-        let mut exchanges = self.exchanges.iter_mut();
-        let exchange = match Defect::RepeatedOutOfOrder.is_planted() {
-            false => exchanges.find(is_due)?,
-            true => exchanges.rev().find(is_due)?,
-        };
+        let exchange = self.exchanges.iter_mut().find(is_due)?;
         exchange.sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {
@@ -415,13 +390,6 @@ impl Sender {
             }
             OutboundState::Released => Resend::Pubrel(exchange.packet_identifier),
         })
-    }
-
-    /// For [`Defect::OversizedKeepsRoom`] alone.
-    pub(crate) fn note_oversized(&mut self) {
-        if Defect::OversizedKeepsRoom.is_planted() {
-            self.in_flight += 1;
-        }
     }
 
     /// Gives up a message of QoS 2, but not its identifier: PUBREL is sent instead.

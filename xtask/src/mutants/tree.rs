@@ -1,0 +1,211 @@
+//! The copy of the tree that mutants are applied to, in `target/mutants/`. It stays there between calls, so that only
+//! what has changed is built again.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::mutant::Mutant;
+use crate::{cargo, target};
+
+/// A mutant may make the simulation spin inside of one step, which no bound of the simulation ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The copy without a mutant must be clean for so many seeds.
+const CLEAN_SEEDS: u64 = 300;
+
+/// The copy of the tree.
+pub(super) struct Tree {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+/// The first violation from one start.
+pub(super) struct Finding {
+    /// The invariant, such as `I2`, `panic`, or `none`.
+    pub(super) invariant: String,
+    pub(super) seeds: u64,
+}
+
+impl Tree {
+    /// Brings the copy up to date with the tree in `root`, uncommitted changes included.
+    pub(super) fn new(root: &Path) -> Result<Self> {
+        let folder = target().join("mutants");
+        let copy = Self {
+            tree: folder.join("tree"),
+            target: folder.join("target"),
+        };
+        let files = source_files(root)?;
+        for file in &files {
+            let from = root.join(file);
+            // A file that is deleted and not committed is still in the list.
+            if from.is_file() {
+                let content = std::fs::read(&from);
+                let content = content.with_context(|| format!("cannot read '{file}'"))?;
+                copy.write(file, &content)?;
+            }
+        }
+        copy.remove_others(&copy.tree, root)?;
+        Ok(copy)
+    }
+
+    /// Removes files that the tree does not have.
+    fn remove_others(&self, folder: &Path, root: &Path) -> Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.remove_others(&path, root)?;
+            } else if !root.join(path.strip_prefix(&self.tree)?).is_file() {
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file if its content is another one: a new time of change would cause a build.
+    fn write(&self, file: &str, content: &[u8]) -> Result<()> {
+        let path = self.tree.join(file);
+        if std::fs::read(&path).is_ok_and(|before| before == content) {
+            return Ok(());
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&path, content).with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Writes files with their contents.
+    pub(super) fn write_all(&self, files: &[(String, String)]) -> Result<()> {
+        let mut files = files.iter();
+        files.try_for_each(|(file, text)| self.write(file, text.as_bytes()))
+    }
+
+    /// Applies a mutant, and returns the files that it has changed as they were.
+    pub(super) fn apply(&self, mutant: &Mutant) -> Result<Vec<(String, String)>> {
+        let mutated = mutant.mutate(&self.tree)?;
+        let original = |(file, _): &(String, String)| {
+            let text = std::fs::read_to_string(self.tree.join(file))?;
+            Ok((file.clone(), text))
+        };
+        let originals = mutated.iter().map(original).collect::<Result<_>>()?;
+        self.write_all(&mutated)?;
+        Ok(originals)
+    }
+
+    /// Builds the simulator. A mutant that does not compile is an error of the mutant.
+    pub(super) fn build(&self) -> Result<()> {
+        let output = cargo("build --profile mutants --locked --quiet --package mqtt-sim")
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .output()
+            .context("cannot run cargo")?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let errors: Vec<_> = text
+                .split("\n\n")
+                .filter(|part| part.trim_start().starts_with("error"))
+                .collect();
+            bail!("it does not compile:\n{}", errors.join("\n\n"));
+        }
+        Ok(())
+    }
+
+    /// Runs the simulator from each start until something is found, or 10,000 seeds are clean.
+    pub(super) fn find_violations(&self, with_store: bool, starts: u64) -> Result<Vec<Finding>> {
+        self.simulate(with_store, &["--starts", &starts.to_string()])
+    }
+
+    /// Requires that the simulation finds nothing, with and without a store.
+    pub(super) fn expect_clean(&self, starts: u64) -> Result<()> {
+        for with_store in [false, true] {
+            let (starts, seeds) = (starts.to_string(), CLEAN_SEEDS.to_string());
+            let options = ["--starts", &starts, "--seeds", &seeds];
+            let findings = self.simulate(with_store, &options)?;
+            if let Some(found) = findings.iter().find(|found| found.invariant != "none") {
+                let Finding { invariant, seeds } = found;
+                bail!("without a mutant the simulation finds {invariant} after {seeds} seeds");
+            }
+        }
+        Ok(())
+    }
+
+    fn simulate(&self, with_store: bool, options: &[&str]) -> Result<Vec<Finding>> {
+        let mut command = Command::new(self.target.join("mutants/mqtt-sim"));
+        command.args(with_store.then_some("--store")).args(options);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {command:?}"))?;
+        let output = child.stdout.take().context("standard output is a pipe")?;
+        let (sender, receiver) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut findings = Vec::new();
+        let result = loop {
+            match receiver.recv_timeout(LONGEST_WAIT) {
+                Ok(line) => match parse_finding(&line) {
+                    Some(finding) => findings.push(finding),
+                    None => break Err(anyhow::anyhow!("unexpected line '{line}'")),
+                },
+                Err(mpsc::RecvTimeoutError::Disconnected) => break Ok(()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    break Err(anyhow::anyhow!(
+                        "the simulator prints nothing for {LONGEST_WAIT:?}"
+                    ));
+                }
+            }
+        };
+        if result.is_err() {
+            child.kill()?;
+        }
+        drop(receiver);
+        let status = child.wait()?;
+        let _ = reader.join();
+        result?;
+        if !status.success() {
+            bail!("{command:?} failed: {status}");
+        }
+        Ok(findings)
+    }
+}
+
+fn parse_finding(line: &str) -> Option<Finding> {
+    let (invariant, seeds) = line.split_once(' ')?;
+    Some(Finding {
+        invariant: invariant.to_owned(),
+        seeds: seeds.parse().ok()?,
+    })
+}
+
+/// Returns the files of the tree: those that git knows or would add.
+pub(super) fn source_files(root: &Path) -> Result<Vec<String>> {
+    let output = Command::new("git")
+        .current_dir(root)
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .output()
+        .context("cannot run git")?;
+    if !output.status.success() {
+        bail!(
+            "git ls-files failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let list = String::from_utf8_lossy(&output.stdout);
+    let files = list.split('\0').filter(|file| !file.is_empty());
+    Ok(files.map(str::to_owned).collect())
+}
