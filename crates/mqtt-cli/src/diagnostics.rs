@@ -13,7 +13,7 @@ use mqtt_transport::{
 
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::options::ConnectionSettings;
+use crate::flags::settings::connection::ConnectionSettings;
 use crate::output::messages::{note, warn};
 use crate::wording::system_text;
 

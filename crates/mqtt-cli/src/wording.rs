@@ -1,5 +1,9 @@
 //! Counts, values and errors of the system as they are written in messages.
 
+use std::ffi::OsStr;
+
+use mqtt_client::session::Printable;
+
 /// Returns a number with the noun for that many.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     match count {
@@ -15,4 +19,9 @@ pub(crate) fn system_text(error: &std::io::Error) -> String {
         Some((text, _)) => text.to_owned(),
         None => text,
     }
+}
+
+/// A value as it may be shown to people.
+pub(crate) fn shown(value: &OsStr) -> String {
+    Printable(&value.to_string_lossy()).to_string()
 }

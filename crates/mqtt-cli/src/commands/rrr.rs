@@ -11,14 +11,16 @@ use crate::commands::setup;
 use crate::commands::subscriber::{Request, SubscribePlan};
 use crate::exit_status::Status;
 use crate::failure::Failure;
+use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
-use crate::flags::options::{
-    ClientSettings, ConnectionSettings, Content, FORMATS, MessageSettings, OutputSettings,
-    ending_options, message_options, output_options, retained_options, topic_name,
-};
-use crate::flags::parser::{CommandOption, Program, flag, value};
+use crate::flags::options::message::message_options;
+use crate::flags::options::output::{FORMATS, ending_options, output_options, retained_options};
+use crate::flags::program::Program;
+use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
+use crate::flags::settings::message::{Content, MessageSettings};
+use crate::flags::settings::output::OutputSettings;
+use crate::flags::values::topic_name;
 use crate::output::logger;
-use crate::output::printer::Printing;
 
 /// What was typed.
 #[derive(Debug)]
@@ -231,7 +233,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
                 response_topic,
                 shows_latency: settings.shows_latency,
             }),
-            ..Self::new(connection, options, Printing::from(&settings.output))
+            ..Self::new(connection, options, settings.output.printing())
         })
     }
 }

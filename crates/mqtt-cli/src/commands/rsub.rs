@@ -10,14 +10,17 @@ use crate::commands::setup;
 use crate::commands::subscriber::SubscribePlan;
 use crate::exit_status::Status;
 use crate::failure::Failure;
+use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
-use crate::flags::options::{
-    ClientSettings, ConnectionSettings, FORMATS, OutputSettings, ending_options, output_options,
-    qos, retained_options, shown, topic_filter,
-};
-use crate::flags::parser::{CommandOption, Program, flag, number, value};
+use crate::flags::options::output::{FORMATS, ending_options, output_options, retained_options};
+use crate::flags::program::Program;
+use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
+use crate::flags::settings::output::OutputSettings;
+use crate::flags::values::number;
+use crate::flags::values::{qos, topic_filter};
 use crate::output::logger;
 use crate::output::printer::Printing;
+use crate::wording::shown;
 
 /// What was typed.
 #[derive(Debug)]
@@ -333,7 +336,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
-            ..Printing::from(&settings.output)
+            ..settings.output.printing()
         };
         let subscription_options = settings.output.subscription_options(settings.qos);
         let subscription = |topic_filter| Subscription {

@@ -3,12 +3,19 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
+use crate::flags::definition::{OptionGroup, help_options};
 use crate::flags::help::{Body, Section};
-use crate::flags::options::{
-    ClientSettings, Group, connection_options, diagnostic_options, network_options,
-    options_file_option, property_option, tls_options, will_options,
-};
-use crate::flags::parser::{Parsed, Program, help_options};
+use crate::flags::options::auth::auth_options;
+use crate::flags::options::debug::{debug_options, options_file_option};
+use crate::flags::options::host::{host_options, redirect_options};
+use crate::flags::options::properties::property_option;
+use crate::flags::options::session::{session_options, timeout_options};
+use crate::flags::options::tls::tls_options;
+use crate::flags::options::transport::transport_options;
+use crate::flags::options::will::will_options;
+use crate::flags::parser::Parsed;
+use crate::flags::program::Program;
+use crate::flags::settings::connection::ClientSettings;
 
 /// The meaning of the exit statuses that the client programs share, below those of their own.
 pub(crate) const STATUSES: &[(&str, &str)] = &[
@@ -54,15 +61,22 @@ pub(crate) const OPTIONS_FILE: Section = Section {
 };
 
 /// Returns the groups of one program and those of all.
-pub(crate) fn with_shared_options<S: ClientSettings>(own: Vec<Group<S>>) -> Vec<Group<S>> {
+pub(crate) fn with_shared_options<S: ClientSettings>(
+    own: Vec<OptionGroup<S>>,
+) -> Vec<OptionGroup<S>> {
     let mut groups = own;
-    groups.extend(connection_options());
+    let mut broker = host_options();
+    broker.extend(auth_options());
+    broker.extend(redirect_options());
     groups.extend([
+        ("Broker", broker),
+        ("Client identifier and session", session_options()),
+        ("Timeouts and reconnecting", timeout_options()),
         ("TLS", tls_options()),
-        ("WebSocket, proxy and network", network_options()),
+        ("WebSocket, proxy and network", transport_options()),
         ("Will", will_options()),
         ("MQTT 5.0 properties", property_option()),
-        ("Diagnostics", diagnostic_options()),
+        ("Diagnostics", debug_options()),
     ]);
     let mut general = options_file_option();
     general.extend(help_options());

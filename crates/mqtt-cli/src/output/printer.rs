@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use mqtt_client::session::Printable;
 use mqtt_codec::{PublishRef, TopicFilter, TopicName};
 
-use crate::flags::options::OutputSettings;
 use crate::output::format::{Format, Style, Unprintable, visible};
 use crate::output::messages::complain;
 use crate::output::watch::{self, Watch};
@@ -27,19 +26,6 @@ pub(crate) struct Printing {
     pub(crate) watch: Option<String>,
     pub(crate) message_rate: bool,
     pub(crate) quiet: bool,
-}
-
-impl From<&OutputSettings> for Printing {
-    fn from(settings: &OutputSettings) -> Self {
-        Self {
-            format: settings.format.clone(),
-            style: settings.style(),
-            verbose: settings.verbose,
-            newline: !settings.no_newline,
-            no_retained: settings.no_retained,
-            ..Self::default()
-        }
-    }
 }
 
 /// Prints messages into memory.

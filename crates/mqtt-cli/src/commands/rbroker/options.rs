@@ -2,12 +2,14 @@
 
 use super::Typed;
 use crate::failure::Failure;
-use crate::flags::help::{Body, Help, Section};
-use crate::flags::options::shown;
-use crate::flags::parser::{
-    CommandOption, Program, flag, help_options_with_short_name, number, optional, value,
+use crate::flags::definition::{
+    CommandOption, flag, help_options_with_short_name, optional, value,
 };
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::program::Program;
+use crate::flags::values::number;
 use crate::output::trace::Form;
+use crate::wording::shown;
 
 /// The help around the options.
 const HELP: Help = Help {

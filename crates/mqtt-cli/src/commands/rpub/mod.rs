@@ -14,11 +14,14 @@ use crate::commands::rpub::publisher::PublishPlan;
 use crate::commands::setup;
 use crate::exit_status::Status;
 use crate::failure::Failure;
+use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
-use crate::flags::options::{
-    ClientSettings, ConnectionSettings, Content, MessageSettings, message_options, topic_name,
-};
-use crate::flags::parser::{CommandOption, Program, duration, flag, number, value};
+use crate::flags::options::message::message_options;
+use crate::flags::program::Program;
+use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
+use crate::flags::settings::message::{Content, MessageSettings};
+use crate::flags::values::topic_name;
+use crate::flags::values::{duration, number};
 use crate::output::logger;
 
 /// How long `-l` tries to get a lost connection back.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::QoS;
 
-use crate::flags::options::Content;
+use crate::flags::settings::message::Content;
 use crate::output::logger;
 use crate::wording::counted;
 

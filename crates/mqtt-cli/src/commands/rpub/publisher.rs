@@ -16,7 +16,8 @@ use crate::commands::signals::Interrupts;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::options::{ConnectionSettings, Content};
+use crate::flags::settings::connection::ConnectionSettings;
+use crate::flags::settings::message::Content;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::{counted, system_text};
 

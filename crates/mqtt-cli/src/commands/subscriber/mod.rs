@@ -22,7 +22,7 @@ use crate::commands::subscriber::pending_requests::PendingRequests;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::options::ConnectionSettings;
+use crate::flags::settings::connection::ConnectionSettings;
 use crate::output::ack_queue::AckQueue;
 use crate::output::printer::{Printer, Printing};
 use crate::output::stdout_thread::StdoutThread;

@@ -1,50 +1,14 @@
-//! How messages that arrive are printed, and which retained ones come: for rsub and rrr.
+//! The options of rsub and rrr about printed messages, and the help about formats.
 
-use std::io::IsTerminal;
-use std::time::Duration;
-
-use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
+use mqtt_codec::RetainHandling;
 
 use crate::failure::Failure;
+use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Section};
-use crate::flags::parser::{CommandOption, duration, flag, value};
-use crate::output::format::{Format, Style};
-
-use super::shown;
-
-/// What the options say about the output.
-#[derive(Debug, Default)]
-pub(crate) struct OutputSettings {
-    pub(crate) format: Option<Format>,
-    pub(crate) verbose: bool,
-    pub(crate) no_newline: bool,
-    pretty: bool,
-    pub(crate) timeout: Option<Duration>,
-    /// `-R`.
-    pub(crate) no_retained: bool,
-    retain_as_published: bool,
-    retain_handling: Option<RetainHandling>,
-}
-
-impl OutputSettings {
-    /// How messages come out on the standard output that there is.
-    pub(crate) fn style(&self) -> Style {
-        Style {
-            pretty: self.pretty,
-            terminal: std::io::stdout().is_terminal(),
-        }
-    }
-
-    /// The options of a subscription.
-    pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
-        let mut options = SubscriptionOptions::new(qos);
-        options.retain_as_published = self.retain_as_published;
-        if let Some(handling) = self.retain_handling {
-            options.retain_handling = handling;
-        }
-        options
-    }
-}
+use crate::flags::settings::output::OutputSettings;
+use crate::flags::values::duration;
+use crate::output::format::Format;
+use crate::wording::shown;
 
 /// Returns the options about the form of the output.
 pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {

@@ -8,9 +8,8 @@ use mqtt_client::session::Printable;
 use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
 
 use crate::failure::Failure;
-use crate::flags::parser::plain_text;
-
-use super::ClientSettings;
+use crate::flags::settings::connection::ClientSettings;
+use crate::flags::values::plain_text;
 
 /// The port of SOCKS5.
 const SOCKS5_PORT: u16 = 1080;

@@ -1,56 +1,11 @@
-//! The will: the message that the broker publishes when the program dies.
+//! The options of the will.
 
 use bytes::Bytes;
-use mqtt_codec::{Message, QoS, TopicName, Will};
 
-use crate::failure::Failure;
-use crate::flags::parser::{CommandOption, flag, value};
-
-use super::property::Properties;
-use super::{ClientSettings, qos_or, shown, topic_name};
-
-/// What the options say about the will.
-#[derive(Debug)]
-pub(crate) struct WillSettings {
-    topic_name: Option<TopicName>,
-    payload: Option<Bytes>,
-    qos: QoS,
-    retain: bool,
-}
-
-impl Default for WillSettings {
-    fn default() -> Self {
-        Self {
-            topic_name: None,
-            payload: None,
-            qos: QoS::AtMostOnce,
-            retain: false,
-        }
-    }
-}
-
-impl WillSettings {
-    pub(super) fn will(&self, properties: &Properties) -> Result<Option<Will>, Failure> {
-        let Some(topic_name) = &self.topic_name else {
-            let text = if self.payload.is_some() {
-                "Will payload given, but no will topic given."
-            } else if self.retain {
-                "Will retain given, but no will topic given."
-            } else {
-                return Ok(None);
-            };
-            return Err(Failure::usage(text).with_hint("Give the topic with --will-topic."));
-        };
-        let message = Message {
-            retain: self.retain,
-            properties: properties.will.clone(),
-            ..Message::new(topic_name.clone(), self.payload.clone().unwrap_or_default())
-        };
-        let mut will = Will::new(message, self.qos);
-        will.will_delay_interval = properties.will_delay_interval;
-        Ok(Some(will))
-    }
-}
+use crate::flags::definition::{CommandOption, flag, value};
+use crate::flags::settings::connection::ClientSettings;
+use crate::flags::values::{qos_or, topic_name};
+use crate::wording::shown;
 
 /// The table.
 pub(crate) fn will_options<S: ClientSettings>() -> Vec<CommandOption<S>> {

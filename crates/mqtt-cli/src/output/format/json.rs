@@ -12,8 +12,9 @@ use mqtt_client::session::is_unprintable;
 use mqtt_codec::{Property, PublishRef, QoS};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
-use super::field::push_hex;
-use super::{Style, Unprintable, sloppy_json, time};
+use super::bytes::push_hex;
+use super::style::{Style, Unprintable};
+use super::{sloppy_json, time};
 
 /// `%j`: the payload is a string.
 pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {

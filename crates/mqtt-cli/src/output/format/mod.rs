@@ -4,9 +4,11 @@
 //! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION`, `@CHAR` for
 //! the time of printing, `\CHAR` for characters that are hard to type; all else is literal.
 
+mod bytes;
 mod field;
 mod json;
 mod sloppy_json;
+mod style;
 mod time;
 
 use std::fmt;
@@ -14,9 +16,10 @@ use std::fmt;
 use jiff::Zoned;
 use mqtt_codec::PublishRef;
 
-pub(crate) use field::visible;
+pub(crate) use bytes::visible;
 use field::{Conversion, Field, Layout};
 pub(crate) use json::escaped;
+pub(crate) use style::{Style, Unprintable};
 pub(crate) use time::now;
 
 /// A format, read and found to be right.
@@ -31,26 +34,6 @@ enum Piece {
     /// A conversion of strftime.
     Time(u8),
     Field(Field),
-}
-
-/// How messages come out, apart from the format.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Style {
-    /// JSON on several lines.
-    pub(crate) pretty: bool,
-    /// Control characters are made harmless, and bytes that are no UTF-8 shown as escapes.
-    pub(crate) terminal: bool,
-}
-
-/// Why something could not be printed. The rest of the message is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unprintable {
-    /// `%J` of a payload that is no JSON.
-    Json,
-    /// `%f` of a payload that is not four bytes.
-    Float,
-    /// `%d` of a payload that is not eight bytes.
-    Double,
 }
 
 /// What is wrong with a format. The words are mosquitto's.

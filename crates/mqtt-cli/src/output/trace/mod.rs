@@ -13,11 +13,11 @@ use mqtt_codec::{PacketType, Role};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::flags::options::shown;
 use crate::output::format::escaped;
 use crate::output::logger;
 use crate::output::standard_streams::is_colorful;
 use crate::output::trace::packet_fields::{Fields, fields};
+use crate::wording::shown;
 
 /// How a trace looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! packets, and the encoder leaves out what the version does not know. The fields here are those on the wire.
 
 mod properties;
+mod value;
 
 use mqtt_codec::{
     Ack, Connack, Connect, Delivery, Disconnect, PacketRef, ProtocolVersion, PublishRef,
@@ -12,12 +13,8 @@ use mqtt_codec::{
 use serde_json::{Value, json};
 
 use properties::{push_properties, push_publish_properties};
-
-/// Names and values, in order.
-pub(crate) type Fields = Vec<(&'static str, Value)>;
-
-/// The number of bytes of a payload that are shown.
-const SHOWN: usize = 64;
+pub(crate) use value::Fields;
+use value::preview;
 
 /// Returns the fields that a packet has on the wire in this version.
 pub(crate) fn fields(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields {
@@ -236,16 +233,6 @@ fn version_name(version: ProtocolVersion) -> &'static str {
         ProtocolVersion::V3_1 => "3.1",
         ProtocolVersion::V3_1_1 => "3.1.1",
         ProtocolVersion::V5_0 => "5.0",
-    }
-}
-
-/// Returns the start of some bytes as text.
-fn preview(bytes: &[u8]) -> Value {
-    let shown = bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default();
-    let text = String::from_utf8_lossy(shown);
-    match bytes.len() > SHOWN {
-        true => format!("{text}…").into(),
-        false => text.into_owned().into(),
     }
 }
 

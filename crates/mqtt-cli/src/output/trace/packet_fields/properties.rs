@@ -6,7 +6,7 @@ use mqtt_codec::{
 };
 use serde_json::json;
 
-use super::{Fields, preview};
+use super::value::{Fields, preview};
 
 /// Adds the properties. Absent ones are null.
 pub(super) fn push_properties(fields: &mut Fields, packet: &PacketRef<'_>) {

@@ -12,9 +12,8 @@ use mqtt_codec::{
 
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::parser::{CommandOption, number, property};
-
-use super::{ClientSettings, shown};
+use crate::flags::values::number;
+use crate::wording::shown;
 
 /// The longest string or binary value.
 const MAXIMUM_LENGTH: usize = 65535;
@@ -30,7 +29,7 @@ pub(crate) struct Properties {
     pub(crate) disconnect: DisconnectProperties,
     pub(crate) will: Option<Box<MessageProperties>>,
     pub(crate) will_delay_interval: Option<u32>,
-    is_used: bool,
+    pub(crate) is_used: bool,
 }
 
 impl Properties {
@@ -45,24 +44,8 @@ impl Properties {
     }
 }
 
-/// `-D`.
-pub(crate) fn property_option<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    let help = "Set a property of a packet. COMMAND is connect, publish, subscribe, unsubscribe, disconnect or will; \
-                NAME is the standard's, such as content-type. For user-property, VALUE is two words. Selects MQTT 5.0";
-    vec![property(help, |s: &mut S, words| {
-        let connection = s.connection();
-        connection.use_version_5();
-        connection.properties.is_used = true;
-        let [command, name, value] = words else {
-            let text = "--property argument given but not enough arguments specified.";
-            return Err(Failure::usage(text));
-        };
-        Given::new(command, name, value)?.set(&mut connection.properties)
-    })]
-}
-
 /// A property as it was typed, lower case.
-struct Given<'a> {
+pub(crate) struct Given<'a> {
     command: String,
     name: String,
     value: &'a OsStr,
@@ -105,7 +88,11 @@ const NAMES: &[(&str, u8)] = &[
 ];
 
 impl<'a> Given<'a> {
-    fn new(command: &OsString, name: &OsString, value: &'a OsStr) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        command: &OsString,
+        name: &OsString,
+        value: &'a OsStr,
+    ) -> Result<Self, Failure> {
         let lower = |word: &OsString| word.to_string_lossy().to_lowercase();
         let given = Self {
             command: lower(command),
@@ -143,7 +130,7 @@ impl<'a> Given<'a> {
         Ok(given)
     }
 
-    fn set(&self, all: &mut Properties) -> Result<(), Failure> {
+    pub(crate) fn set(&self, all: &mut Properties) -> Result<(), Failure> {
         match self.command.as_str() {
             "connect" => {
                 self.set_connect(&mut all.connect)?;

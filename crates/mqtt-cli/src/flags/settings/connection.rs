@@ -1,9 +1,5 @@
-//! Where to connect and as whom: what the options that all client programs share add up to. The options
-//! themselves are in `table.rs`.
-
-mod table;
-
-pub(crate) use table::{connection_options, diagnostic_options, options_file_option, tcp_options};
+//! Where to connect and as whom: what the options that all client programs share add up to. The options themselves are
+//! in `flags/options/`.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -17,14 +13,14 @@ use mqtt_codec::{Connect, ProtocolVersion};
 
 use crate::failure::Failure;
 use crate::flags::hints;
-use crate::flags::options_file::others_can_read;
-use crate::output::messages::{warn, warn_once};
+use crate::flags::settings::client_identifier::random_identifier;
+use crate::flags::settings::password_file::read_password;
+use crate::flags::settings::properties::Properties;
+use crate::flags::settings::transport::TransportSettings;
+use crate::flags::settings::will::WillSettings;
+use crate::output::messages::warn_once;
 use crate::output::trace::{self, Form};
 use crate::wording::system_text;
-
-use super::property::Properties;
-use super::transport::TransportSettings;
-use super::will::WillSettings;
 
 /// Messages of QoS 1 and 2 under way, where neither `-M` nor the broker says otherwise: a broker of
 /// 3.1 and 3.1.1 cannot say, and mosquitto 2.0 loses messages beyond this number.
@@ -32,9 +28,6 @@ const MAXIMUM_IN_FLIGHT: u16 = 20;
 
 /// Messages of QoS 1 and 2 that the broker may send at a time, as the mosquitto tools say it.
 const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(20).expect("it is not zero");
-
-/// A password is not longer.
-const MAXIMUM_PASSWORD: u64 = 65535;
 
 /// The settings of a program that connects to a broker.
 pub(crate) trait ClientSettings {
@@ -51,25 +44,25 @@ pub(crate) trait ClientSettings {
 #[derive(Debug)]
 pub(crate) struct ConnectionSettings {
     /// `-h`, each of them; those of before an URL or of the options file are not among them.
-    hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// Whether the next `-h` begins anew.
-    hosts_are_replaced: bool,
+    pub(crate) hosts_are_replaced: bool,
     pub(crate) port: Option<u16>,
-    local_address: Option<String>,
-    tcp_keep_alive: Option<Duration>,
-    version: ProtocolVersion,
-    client_identifier: Option<String>,
-    prefix: Option<String>,
+    pub(crate) local_address: Option<String>,
+    pub(crate) tcp_keep_alive: Option<Duration>,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) client_identifier: Option<String>,
+    pub(crate) prefix: Option<String>,
     pub(crate) keep_session: bool,
-    session_expiry: Option<u32>,
-    keep_alive: u16,
+    pub(crate) session_expiry: Option<u32>,
+    pub(crate) keep_alive: u16,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<Bytes>,
-    password_file: Option<PathBuf>,
-    maximum_in_flight: Option<u16>,
-    connect_timeout: Duration,
-    wait_for_server: Duration,
-    reconnect_for: Option<Duration>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) maximum_in_flight: Option<u16>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) wait_for_server: Duration,
+    pub(crate) reconnect_for: Option<Duration>,
     /// Set if Server References are followed.
     pub(crate) follow_redirects: bool,
     pub(crate) will: WillSettings,
@@ -319,35 +312,8 @@ impl ConnectionSettings {
     }
 }
 
-fn read_password(path: &std::path::Path) -> Result<Bytes, Failure> {
-    use std::io::Read;
-    let fail = |error: std::io::Error| {
-        let (path, text) = (path.display(), system_text(&error));
-        Failure::usage(format!(
-            "Unable to read password file '{path}': {text} (option --password-file)."
-        ))
-    };
-    let mut password = Vec::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    if file.metadata().is_ok_and(|data| others_can_read(&data)) {
-        let path = path.display();
-        warn(&format!(
-            "Password file '{path}' can be read by every user of this machine (chmod o-r changes that)."
-        ));
-    }
-    let mut file = file.take(MAXIMUM_PASSWORD + 2);
-    file.read_to_end(&mut password).map_err(fail)?;
-    if password.last() == Some(&b'\n') {
-        password.pop();
-        if password.last() == Some(&b'\r') {
-            password.pop();
-        }
-    }
-    Ok(password.into())
-}
-
 impl ConnectionSettings {
-    fn check_identifier(&self) -> Result<(), Failure> {
+    pub(crate) fn check_identifier(&self) -> Result<(), Failure> {
         match (&self.client_identifier, &self.prefix) {
             (Some(_), Some(_)) => Err(Failure::usage(
                 "-i and -I argument cannot be used together.",
@@ -355,22 +321,4 @@ impl ConnectionSettings {
             _ => Ok(()),
         }
     }
-}
-
-/// An identifier for 3.1, which allows 23 characters, made as the mosquitto tools make it.
-fn random_identifier() -> String {
-    let mut random = [0; 18];
-    // Without random bytes the process number at least differs on this machine.
-    if getrandom::fill(&mut random).is_err() {
-        return format!("mosq-{}", std::process::id());
-    }
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let letter = |byte: &u8| letters.get(usize::from(*byte) % letters.len());
-    let letters = random
-        .iter()
-        .filter_map(letter)
-        .map(|letter| char::from(*letter));
-    std::iter::once("mosq-".to_owned())
-        .chain(letters.map(String::from))
-        .collect()
 }

@@ -1,107 +1,17 @@
-//! The options that all client programs share, and how their values are read.
+//! The options of the session, of the protocol version, and of timeouts.
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
-use bytes::Bytes;
 use mqtt_codec::ProtocolVersion;
 
 use crate::failure::Failure;
-use crate::flags::options::{Group, shown, url};
-use crate::flags::parser::{
-    CommandOption, duration, flag, number, optional, plain_text, text, value,
-};
-use crate::output::trace::Form;
+use crate::flags::definition::{CommandOption, flag, value};
+use crate::flags::settings::connection::ClientSettings;
+use crate::flags::values::{duration, number, plain_text, time};
+use crate::wording::shown;
 
-use super::ClientSettings;
-
-/// Returns the options of all client programs that are about the connection, by group. A later option wins over an
-/// earlier one, also where one of them is a URL.
-pub(crate) fn connection_options<S: ClientSettings>() -> Vec<Group<S>> {
-    vec![
-        ("Broker", broker()),
-        ("Client identifier and session", session()),
-        ("Timeouts and reconnecting", timeouts()),
-    ]
-}
-
-/// The address of the broker and the account there.
-fn broker<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    vec![
-        value(
-            "-h",
-            "--host",
-            "host",
-            "Broker host name or address. Repeat the option to add fallback hosts [default: localhost]",
-            |s: &mut S, v| {
-                s.connection().add_host(text(v, "-h")?);
-                Ok(())
-            },
-        )
-        .common(),
-        value(
-            "-p",
-            "--port",
-            "port",
-            "Broker port [default: 1883, or 8883 with --cafile or --capath]. Port 8883 alone turns on TLS",
-            |s: &mut S, v| {
-                s.connection().port = Some(port(v)?);
-                Ok(())
-            },
-        )
-        .common(),
-        value(
-            "-L",
-            "--url",
-            "URL",
-            "All in one, as mqtt://USER:PW@HOST:PORT/TOPIC, or with mqtts://, ws:// or wss://",
-            |s: &mut S, v| url::apply(s, text(v, "-L")?),
-        )
-        .common(),
-        value(
-            "-u",
-            "--username",
-            "username",
-            "User name",
-            |s: &mut S, v| {
-                s.connection().user_name = Some(plain_text(v, "-u")?.to_owned());
-                Ok(())
-            },
-        )
-        .common(),
-        value(
-            "-P",
-            "--pw",
-            "password",
-            "Password. Other users can see it in the process list; --password-file avoids that",
-            |s: &mut S, v| {
-                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
-                Ok(())
-            },
-        )
-        .common(),
-        value(
-            "",
-            "--password-file",
-            "file",
-            "Read the password from this file. Without it and -P, the variable MQTT_PASSWORD is used",
-            |s: &mut S, v| {
-                s.connection().password_file = Some(v.into());
-                Ok(())
-            },
-        )
-        .common(),
-        flag(
-            "",
-            "--follow-redirects",
-            "Connect to the other broker that the broker refers to, with user name and password (Server Reference of MQTT 5.0)",
-            |s: &mut S| s.connection().follow_redirects = true,
-        ),
-    ]
-}
-
-/// The identity of the client, and the session that the broker keeps for it.
-fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// Returns the options of the client identifier and of the session that the broker keeps for it.
+pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     let version_help = match S::VERSION {
         ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
         ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
@@ -196,8 +106,8 @@ fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// The time that the program waits for a connection.
-fn timeouts<S: ClientSettings>() -> Vec<CommandOption<S>> {
+/// Returns the options of the time that the program waits for a connection.
+pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "",
@@ -233,89 +143,6 @@ fn timeouts<S: ClientSettings>() -> Vec<CommandOption<S>> {
         )
         .with_value_name("TIME"),
     ]
-}
-
-/// Returns the options about the output that explains the connection.
-pub(crate) fn diagnostic_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    vec![
-        flag(
-            "-d",
-            "--debug",
-            "Print a line for each packet",
-            |s: &mut S| s.connection().debug = true,
-        )
-        .common(),
-        optional(
-            "--trace",
-            "form",
-            "Print each packet with all its fields; --trace=json prints JSON",
-            |s: &mut S, v| {
-                s.connection().trace = Some(Form::parse(v)?);
-                Ok(())
-            },
-        )
-        .common(),
-        flag(
-            "",
-            "--quiet",
-            "Print no errors, except usage errors",
-            |s: &mut S| s.connection().quiet = true,
-        ),
-    ]
-}
-
-/// Returns `-o`. The file is read before the options are applied.
-pub(crate) fn options_file_option<S>() -> Vec<CommandOption<S>> {
-    vec![
-        value(
-            "-o",
-            "",
-            "options file",
-            "Read options from this file instead of the default one",
-            |_, _| Ok(()),
-        )
-        .with_value_name("FILE"),
-    ]
-}
-
-/// Returns the options about TCP.
-pub(crate) fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    vec![
-        value(
-            "-A",
-            "",
-            "address",
-            "Connect from this address of this machine",
-            |s: &mut S, v| {
-                s.connection().local_address = Some(text(v, "-A")?.to_owned());
-                Ok(())
-            },
-        ),
-        value(
-            "",
-            "--tcp-keepalive",
-            "duration",
-            "Send TCP keepalive probes after this idle time",
-            |s: &mut S, v| {
-                s.connection().tcp_keep_alive = Some(time(v, "--tcp-keepalive")?);
-                Ok(())
-            },
-        )
-        .with_value_name("TIME"),
-        flag(
-            "",
-            "--nodelay",
-            "Send small packets immediately. This is always on; the option is accepted for compatibility",
-            |_| {},
-        ),
-    ]
-}
-
-fn port(value: &OsStr) -> Result<u16, Failure> {
-    number(value).ok_or_else(|| {
-        Failure::usage(format!("Invalid port given: {}", shown(value)))
-            .with_hint("A port must be a number from 1 to 65535.")
-    })
 }
 
 fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
@@ -367,12 +194,4 @@ fn in_flight(value: &OsStr) -> Result<u16, Failure> {
             Failure::usage("Maximum inflight messages must be greater than 0.")
                 .with_hint(format!("The value of -M is '{}'.", shown(value)))
         })
-}
-
-/// A time of one of our own options.
-fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
-    duration(value).ok_or_else(|| {
-        Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
-            .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
-    })
 }

@@ -1,0 +1,90 @@
+//! The errors of a command line, in the words of the mosquitto tools where they have the same error.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::failure::Failure;
+use crate::flags::definition::Apply;
+use crate::flags::hints;
+use crate::flags::program::Program;
+
+impl<S> Program<S> {
+    /// Returns the error for a word that is no option, with the option or subcommand that may have been meant.
+    fn unknown(&self, word: &str) -> Failure {
+        let names = || self.all().flat_map(|option| [option.short, option.long]);
+        if let Some(hint) = hints::other_dash(word, names()) {
+            // A value may follow in the same word.
+            let word = word.split_once('=').map_or(word, |(name, _)| name);
+            return Failure::usage(format!("Unknown option '{word}'.")).with_hint(hint);
+        }
+        let failure = Failure::usage(format!("Unknown option '{word}'."));
+        let is_option = word.starts_with('-');
+        let names = names();
+        // Another word without a dash is a value whose option was forgotten.
+        let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
+        let subcommands = self.help.subcommands.iter().filter(|_| !is_option);
+        let known = names.chain(subcommands.map(|(name, _)| *name));
+        let meant = mqtt_broker::closest_name(word, known);
+        let meant = meant.map(|name| format!("Did you mean '{name}'?"));
+        let stray = || hints::stray_word(self.name, word).map(str::to_owned);
+        with_hint(failure, meant.or_else(stray))
+    }
+
+    /// The error in mosquitto's words.
+    pub(super) fn failure(&self, error: &clap::Error) -> Failure {
+        if is_help_or_version(error) {
+            return Failure::usage("--help and --version have no effect in an options file.");
+        }
+        let argument = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(text)) => text.as_str(),
+            Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+            _ => "",
+        };
+        let name = argument.split(' ').next().unwrap_or_default();
+        let option = self.all().find(|option| option.id() == name);
+        let unknown = || self.unknown(argument);
+        let Some(option) = option else {
+            return match error.kind() {
+                ErrorKind::UnknownArgument => unknown(),
+                _ => Failure::usage(first_line(&error.to_string())),
+            };
+        };
+        let short = option.name();
+        match (error.kind(), &option.apply) {
+            (ErrorKind::TooManyValues | ErrorKind::UnknownArgument, _) => unknown(),
+            (_, Apply::Property(_)) => {
+                Failure::usage("--property argument given but not enough arguments specified.")
+            }
+            (_, Apply::Value(_)) => {
+                let (name, noun) = match (option.id(), short) {
+                    ("--protocol-version", _) => ("--protocol-version", "version"),
+                    _ => (short, option.noun),
+                };
+                if name == "-M" {
+                    return Failure::usage("-M argument given but max_inflight not specified.");
+                }
+                let text = format!("{name} argument given but no {noun} specified.");
+                with_hint(Failure::usage(text), hints::missing_value(name, noun))
+            }
+            _ => Failure::usage(first_line(&error.to_string())),
+        }
+    }
+}
+
+fn with_hint(failure: Failure, hint: Option<impl Into<String>>) -> Failure {
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+pub(super) fn is_help_or_version(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    )
+}
+
+fn first_line(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    format!("{}.", first.trim_start_matches("error: "))
+}

@@ -1,0 +1,118 @@
+//! What is published: topic, payload and how.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use mqtt_codec::{QoS, TopicName};
+
+use crate::commands::rpub::stdin_lines::MAXIMUM_LENGTH;
+use crate::failure::Failure;
+use crate::output::standard_streams::StandardInput;
+use crate::wording::system_text;
+
+/// What the options say about the message.
+#[derive(Debug)]
+pub(crate) struct MessageSettings {
+    pub(crate) topic_name: Option<TopicName>,
+    pub(crate) qos: QoS,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// Where the payload comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Argument(Bytes),
+    File(PathBuf),
+    Lines,
+    Nothing,
+    StandardInput,
+}
+
+/// What is published.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// This payload.
+    Payload(Bytes),
+    /// Each line of standard input.
+    Lines,
+}
+
+impl Default for MessageSettings {
+    fn default() -> Self {
+        Self {
+            topic_name: None,
+            qos: QoS::AtMostOnce,
+            sources: Vec::new(),
+        }
+    }
+}
+
+impl MessageSettings {
+    /// The one place where messages come from, read if it is a file; `None` if there is none.
+    pub(crate) fn content(&self) -> Result<Option<Content>, Failure> {
+        let payload = match self.sources.as_slice() {
+            [] => return Ok(None),
+            [Source::Lines] => return Ok(Some(Content::Lines)),
+            [Source::Nothing] => Bytes::new(),
+            [Source::Argument(payload)] if payload.len() > MAXIMUM_LENGTH => {
+                return Err(Failure::usage(
+                    "Message length must be less than 268435455 bytes.",
+                ));
+            }
+            [Source::Argument(payload)] => payload.clone(),
+            [Source::File(path)] => read_file(path)?,
+            [Source::StandardInput] => read_standard_input()?,
+            _ => {
+                return Err(
+                    Failure::usage("Only one type of message can be sent at once.")
+                        .with_hint("Give one of -m, -f, -s, -n and, in rpub, -l."),
+                );
+            }
+        };
+        Ok(Some(Content::Payload(payload)))
+    }
+
+    /// `-l`.
+    pub(crate) fn add_lines(&mut self) {
+        self.sources.push(Source::Lines);
+    }
+}
+
+fn read_file(path: &Path) -> Result<Bytes, Failure> {
+    let name = path.display();
+    let hint = format!("Error loading input file \"{name}\".");
+    let fail = |error: std::io::Error| {
+        let text = system_text(&error);
+        Failure::usage(format!("Unable to read file \"{name}\": {text}.")).with_hint(hint.clone())
+    };
+    let payload = read_payload(std::fs::File::open(path).map_err(fail)?).map_err(fail)?;
+    payload.ok_or_else(|| {
+        Failure::usage("File must be less than 268435455 bytes.").with_hint(hint.clone())
+    })
+}
+
+fn read_standard_input() -> Result<Bytes, Failure> {
+    let hint = "Error loading input from stdin.";
+    let payload = read_payload(StandardInput).map_err(|error| {
+        let text = system_text(&error);
+        Failure::usage(format!("Unable to read standard input: {text}.")).with_hint(hint)
+    })?;
+    match payload {
+        None => {
+            Err(Failure::usage("Message length must be less than 268435455 bytes.").with_hint(hint))
+        }
+        Some(payload) if payload.is_empty() => Err(Failure::usage("Zero length input.")
+            .with_hint("Error loading input from stdin. Use -n to send an empty message.")),
+        Some(payload) => Ok(payload),
+    }
+}
+
+/// All there is to read; `None` if it is too much for a message.
+fn read_payload(input: impl Read) -> std::io::Result<Option<Bytes>> {
+    let mut payload = Vec::new();
+    input
+        .take(MAXIMUM_LENGTH as u64 + 1)
+        .read_to_end(&mut payload)?;
+    Ok((payload.len() <= MAXIMUM_LENGTH).then(|| payload.into()))
+}

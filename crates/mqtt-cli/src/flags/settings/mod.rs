@@ -1,0 +1,10 @@
+//! What the options of a program add up to. Each part has a struct, which the options of `flags/options/` fill.
+
+mod client_identifier;
+pub(crate) mod connection;
+pub(crate) mod message;
+pub(crate) mod output;
+mod password_file;
+pub(crate) mod properties;
+pub(crate) mod transport;
+pub(crate) mod will;

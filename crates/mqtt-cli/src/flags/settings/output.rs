@@ -1,0 +1,55 @@
+//! How messages that arrive are printed, and which retained ones come: for rsub and rrr.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
+
+use crate::output::format::{Format, Style};
+use crate::output::printer::Printing;
+
+/// What the options say about the output.
+#[derive(Debug, Default)]
+pub(crate) struct OutputSettings {
+    pub(crate) format: Option<Format>,
+    pub(crate) verbose: bool,
+    pub(crate) no_newline: bool,
+    pub(crate) pretty: bool,
+    pub(crate) timeout: Option<Duration>,
+    /// `-R`.
+    pub(crate) no_retained: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) retain_handling: Option<RetainHandling>,
+}
+
+impl OutputSettings {
+    /// How messages come out on the standard output that there is.
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            pretty: self.pretty,
+            terminal: std::io::stdout().is_terminal(),
+        }
+    }
+
+    /// Returns the rules by which messages are printed, as far as these options say.
+    pub(crate) fn printing(&self) -> Printing {
+        Printing {
+            format: self.format.clone(),
+            style: self.style(),
+            verbose: self.verbose,
+            newline: !self.no_newline,
+            no_retained: self.no_retained,
+            ..Printing::default()
+        }
+    }
+
+    /// The options of a subscription.
+    pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
+        let mut options = SubscriptionOptions::new(qos);
+        options.retain_as_published = self.retain_as_published;
+        if let Some(handling) = self.retain_handling {
+            options.retain_handling = handling;
+        }
+        options
+    }
+}

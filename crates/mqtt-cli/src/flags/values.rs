@@ -1,0 +1,135 @@
+//! The values of options: the checks and conversions that several options share.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use mqtt_client::session::Printable;
+use mqtt_codec::{QoS, TopicFilter, TopicName};
+
+use crate::failure::Failure;
+use crate::wording::shown;
+
+/// The value of an option as text.
+pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
+    let malformed = || Failure::usage(format!("Malformed UTF-8 in {option} argument."));
+    value.to_str().ok_or_else(malformed)
+}
+
+/// Returns the value of an option that goes to the broker as a text.
+///
+/// # Errors
+/// If it has a control character, which brokers refuse or disconnect for. The usual cause is a script
+/// with Windows line ends: each last word of a line ends with U+000D.
+pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
+    let text = text(value, option)?;
+    let Some(character) = mqtt_codec::disallowed_character(text) else {
+        return Ok(text);
+    };
+    let code = u32::from(character);
+    let hint = match character {
+        '\r' => format!(
+            "'{}' contains a carriage return (U+000D): does the script have Windows line ends?",
+            Printable(text)
+        ),
+        _ => format!("'{}' contains U+{code:04X}.", Printable(text)),
+    };
+    Err(Failure::usage(format!("Malformed UTF-8 in {option} argument.")).with_hint(hint))
+}
+
+/// The value of an option as a number. Blanks around it are no part of it.
+pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
+    value.to_str()?.trim().parse().ok()
+}
+
+/// Seconds, whole or with a fraction, or a time with units: `30`, `1.5`, `30s`, `1m 30s`.
+pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
+    let text = value.to_str()?.trim();
+    let time = match text.parse::<f64>() {
+        // Beyond what a duration can be, and not negative: as good as for ever.
+        Ok(seconds) if seconds >= LONGEST.as_secs_f64() && seconds.is_finite() => Some(LONGEST),
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    time.map(|time| time.min(LONGEST))
+}
+
+/// Longer times are as good: a century, which clocks can still add to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A time of one of our own options.
+pub(crate) fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
+    duration(value).ok_or_else(|| {
+        Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
+            .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
+    })
+}
+
+/// 0, 1 or 2.
+pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {
+    qos_or(value, format!("Invalid QoS given: {}", shown(value)))
+}
+
+/// The same with other words if it is not one.
+pub(crate) fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
+    number(value).and_then(QoS::from_value).ok_or_else(|| {
+        Failure::usage(words)
+            .with_hint("The QoS must be 0 (at most once), 1 (at least once) or 2 (exactly once).")
+    })
+}
+
+/// A topic filter of this option.
+pub(crate) fn topic_filter(
+    value: &OsStr,
+    what: &str,
+    option: &str,
+) -> Result<TopicFilter, Failure> {
+    let text = plain_text(value, option)?;
+    TopicFilter::new(text).map_err(|_| {
+        let text = Printable(text);
+        Failure::usage(format!(
+            "Invalid {what} topic '{text}', are all '+' and '#' wildcards correct?"
+        ))
+        .with_hint(format!(
+            "In {option}, '+' must be a whole level, '#' must be the last level, and a filter must follow '$share/NAME/'."
+        ))
+    })
+}
+
+/// The topic of an option.
+pub(crate) fn topic_name(value: &OsStr, what: &str, option: &str) -> Result<TopicName, Failure> {
+    let text = plain_text(value, option)?;
+    TopicName::new(text).map_err(|_| {
+        let text = Printable(text);
+        Failure::usage(format!(
+            "Invalid {what} topic '{text}', does it contain '+' or '#'?"
+        ))
+        .with_hint(format!(
+            "The topic of {option} must have 1 to 65535 bytes and must not contain '+', '#' or NUL."
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_have_units() {
+        for (text, milliseconds) in [
+            ("30", 30_000),
+            ("1.5", 1_500),
+            (" 30s", 30_000),
+            ("1m 30s", 90_000),
+            ("2h", 7_200_000),
+        ] {
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(duration(OsStr::new(text)), Some(expected), "{text}");
+        }
+        for text in ["1e19", "1e300", "999999999y"] {
+            assert_eq!(duration(OsStr::new(text)), Some(LONGEST), "{text}");
+        }
+        for text in ["", "x", "-1", "nan", "inf", "5 parsecs"] {
+            assert_eq!(duration(OsStr::new(text)), None, "{text}");
+        }
+    }
+}

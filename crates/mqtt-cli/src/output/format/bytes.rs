@@ -1,0 +1,35 @@
+//! Bytes of a message as they are printed: unchanged, made harmless for a terminal, or as hexadecimal digits.
+
+use mqtt_client::session::is_unprintable;
+
+use super::style::Style;
+
+/// Two digits for each byte.
+pub(super) fn push_hex(bytes: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
+    out.extend(bytes.iter().flat_map(|byte| hex_digits(*byte, digits)));
+}
+
+pub(super) fn hex_digits(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
+}
+
+/// Bytes of the sender's, as they are; on a terminal unprintable characters come out as escapes, but for
+/// newline and tab.
+pub(crate) fn visible(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
+    if !style.terminal {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_unprintable(character) && !matches!(character, '\n' | '\t') {
+                out.extend(character.escape_default().map(|escaped| escaped as u8));
+            } else {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
+}
