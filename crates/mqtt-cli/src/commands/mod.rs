@@ -5,5 +5,6 @@ pub mod rpub;
 pub mod rrr;
 pub mod rsub;
 mod setup;
+mod shared_help;
 mod signals;
 mod subscriber;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use mqtt_client::Reconnect;
 use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
 
-use crate::commands::setup;
-use crate::commands::subscriber::{Request, SubscribePlan};
+use crate::commands::subscriber::{self, Request, SubscribePlan};
+use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
@@ -74,10 +74,12 @@ impl AsMut<OutputSettings> for RrrSettings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    match setup::start(&program(), arguments, logger::start_for_subscriber)? {
-        Some(settings) => SubscribePlan::try_from(settings)?.run(),
-        None => Ok(Status::Success),
-    }
+    setup::run(
+        &program(),
+        arguments,
+        logger::start_for_subscriber,
+        |settings| subscriber::run(SubscribePlan::try_from(settings)?),
+    )
 }
 
 pub(crate) fn program() -> Program<RrrSettings> {
@@ -125,17 +127,17 @@ const HELP: Help = Help {
                     "0",
                     "The response was printed, or SIGINT or SIGTERM ended rrr after it was connected",
                 )],
-                setup::STATUSES,
+                shared_help::STATUSES,
                 &[("27", "The time of -W is over")],
-                setup::REASON_CODES,
+                shared_help::REASON_CODES,
                 &[(
                     "130, 143",
                     "SIGINT or SIGTERM ended rrr before it was connected",
                 )],
             ]),
         },
-        setup::TIMES,
-        setup::OPTIONS_FILE,
+        shared_help::TIMES,
+        shared_help::OPTIONS_FILE,
     ],
 };
 
@@ -197,11 +199,8 @@ impl TryFrom<RrrSettings> for SubscribePlan {
 
     /// All that can fail without the network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
-        // From here on, whatever takes time.
-        let deadline = settings
-            .output
-            .timeout
-            .map(|timeout| Instant::now() + timeout);
+        // -W counts from here, since the connection is part of what may take too long.
+        let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rrr", Reconnect::Never)?;
         let content = settings.message.content()?;

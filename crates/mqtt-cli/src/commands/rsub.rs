@@ -6,8 +6,8 @@ use std::time::Instant;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
 
-use crate::commands::setup;
-use crate::commands::subscriber::SubscribePlan;
+use crate::commands::subscriber::{self, SubscribePlan};
+use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
@@ -84,10 +84,12 @@ impl AsMut<OutputSettings> for RsubSettings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    match setup::start(&program(), arguments, logger::start_for_subscriber)? {
-        Some(settings) => SubscribePlan::try_from(settings)?.run(),
-        None => Ok(Status::Success),
-    }
+    setup::run(
+        &program(),
+        arguments,
+        logger::start_for_subscriber,
+        |settings| subscriber::run(SubscribePlan::try_from(settings)?),
+    )
 }
 
 pub(crate) fn program() -> Program<RsubSettings> {
@@ -139,17 +141,17 @@ const HELP: Help = Help {
                     "0",
                     "rsub ended as -C, -E or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
                 )],
-                setup::STATUSES,
+                shared_help::STATUSES,
                 &[("27", "The time of -W is over")],
-                setup::REASON_CODES,
+                shared_help::REASON_CODES,
                 &[(
                     "130, 143",
                     "SIGINT or SIGTERM ended rsub before it was connected",
                 )],
             ]),
         },
-        setup::TIMES,
-        setup::OPTIONS_FILE,
+        shared_help::TIMES,
+        shared_help::OPTIONS_FILE,
     ],
 };
 
@@ -307,11 +309,8 @@ impl TryFrom<RsubSettings> for SubscribePlan {
 
     /// All that can fail without the network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
-        // From here on, whatever takes time.
-        let deadline = settings
-            .output
-            .timeout
-            .map(|timeout| Instant::now() + timeout);
+        // -W counts from here, since the connection is part of what may take too long.
+        let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rsub", Reconnect::Always)?;
         if settings.topics.is_empty() && settings.unsubscribe.is_empty() {

@@ -1,10 +1,16 @@
-//! What rpub, rsub and rrr have in common before they do anything: options, help, the log.
+//! The set-up that rpub, rsub and rrr share: from the command line to an event loop that a signal wakes.
 
 use std::ffi::OsString;
 
+use mqtt_client::session::Session;
+use mqtt_client::{EventLoop, Options};
+use mqtt_codec::{Disconnect, ReasonCode};
+
+use crate::commands::signals::Interrupts;
+use crate::diagnostics::Diagnostics;
+use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::definition::{OptionGroup, help_options};
-use crate::flags::help::{Body, Section};
 use crate::flags::options::auth::auth_options;
 use crate::flags::options::debug::{debug_options, options_file_option};
 use crate::flags::options::host::{host_options, redirect_options};
@@ -15,53 +21,77 @@ use crate::flags::options::transport::transport_options;
 use crate::flags::options::will::will_options;
 use crate::flags::parser::Parsed;
 use crate::flags::program::Program;
-use crate::flags::settings::connection::ClientSettings;
+use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
+use crate::wording::system_text;
 
-/// The meaning of the exit statuses that the client programs share, below those of their own.
-pub(crate) const STATUSES: &[(&str, &str)] = &[
-    (
-        "1",
-        "A wrong option, an unreadable file, a broker that cannot be reached, or an error of \
-         standard output",
-    ),
-    (
-        "1 to 5",
-        "The broker rejected the connection: return code of MQTT 3.1 and 3.1.1",
-    ),
-    ("2", "The broker violated the protocol"),
-    ("4", "The broker closed the connection with DISCONNECT"),
-    (
-        "7",
-        "The connection was lost, or the broker does not accept such a message",
-    ),
-    ("19", "The broker did not answer a ping"),
-];
+/// The part of a plan that does not depend on the program: the connection, its session, its end and its errors.
+#[derive(Debug)]
+pub(super) struct ClientPlan {
+    pub(super) options: Options,
+    session: Option<Session>,
+    pub(super) disconnect: Disconnect,
+    pub(super) diagnostics: Diagnostics,
+}
 
-/// The meaning of the highest exit statuses that the client programs share.
-pub(crate) const REASON_CODES: &[(&str, &str)] = &[(
-    "128 and above",
-    "The broker rejected the connection, all subscriptions or a message: reason code of MQTT 5.0",
-)];
+impl ClientPlan {
+    pub(super) fn new(connection: &ConnectionSettings, options: Options) -> Self {
+        Self {
+            // A run leaves no state for the next one: rpub has published, and rsub has written, whatever it
+            // acknowledged. So a resumed session starts without state here.
+            session: connection.keep_session.then(Session::without_state),
+            disconnect: Disconnect {
+                reason_code: ReasonCode::Success,
+                properties: connection.properties.disconnect.clone(),
+            },
+            diagnostics: Diagnostics::new(connection, options.servers.first()),
+            options,
+        }
+    }
 
-/// The section about the form of values.
-pub(crate) const TIMES: Section = Section {
-    heading: "Times",
-    body: Body::Text("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m 30s."),
-};
+    /// Creates the event loop. SIGINT and SIGTERM wake it from now on.
+    #[allow(unused_mut)] // only Unix has a source of signals
+    pub(super) fn start(&mut self) -> Result<(EventLoop, Interrupts), Failure> {
+        let failure = |error| self.diagnostics.failure(error);
+        let mut event_loop =
+            EventLoop::new(self.options.clone(), self.session.take()).map_err(failure)?;
+        let mut interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
+        })?;
+        #[cfg(unix)]
+        event_loop
+            .register(&mut interrupts.source)
+            .map_err(|error| failure(error.into()))?;
+        Ok((event_loop, interrupts))
+    }
+}
 
-/// The section about options files.
-pub(crate) const OPTIONS_FILE: Section = Section {
-    heading: "Options file",
-    body: Body::Text(
-        "Options are also read from a file: one option on each line, then one space and its \
-         value. The file is that of -o. Without -o, it is the file in $XDG_CONFIG_HOME or ~/.config \
-         with the name of the program (rpub, rsub, rrr) or else of its counterpart \
-         (mosquitto_pub, mosquitto_sub, mosquitto_rr). The command line overrides the file.",
-    ),
-};
+/// Parses the command line, starts the log if `-d` asks for it, and runs the program with its settings.
+///
+/// # Errors
+/// A mistake on the command line, or the failure of the program.
+pub(super) fn run<S: ClientSettings + Default>(
+    program: &Program<S>,
+    arguments: &[OsString],
+    start_log: fn(&[OsString]),
+    run: impl FnOnce(S) -> Result<Status, Failure>,
+) -> Result<Status, Failure> {
+    let mut settings = match program.parse(arguments)? {
+        Parsed::Run(settings) => settings,
+        Parsed::HelpShown => return Ok(Status::Success),
+    };
+    if settings.connection().debug {
+        start_log(arguments);
+    }
+    run(settings)
+}
 
-/// Returns the groups of one program and those of all.
-pub(crate) fn with_shared_options<S: ClientSettings>(
+/// Lets hosts on the command line replace those of the options file, instead of adding fallback hosts to them.
+pub(super) fn end_options_file<S: ClientSettings>(settings: &mut S) {
+    settings.connection().end_options_file();
+}
+
+/// Returns the groups of options that only one program has, followed by those of all client programs.
+pub(super) fn with_shared_options<S: ClientSettings>(
     own: Vec<OptionGroup<S>>,
 ) -> Vec<OptionGroup<S>> {
     let mut groups = own;
@@ -82,25 +112,4 @@ pub(crate) fn with_shared_options<S: ClientSettings>(
     general.extend(help_options());
     groups.push(("General", general));
     groups
-}
-
-/// What was typed, and with `-d` the log is started. `None` if the help or the version was printed.
-pub(crate) fn start<S: ClientSettings + Default>(
-    program: &Program<S>,
-    arguments: &[OsString],
-    start_log: fn(&[OsString]),
-) -> Result<Option<S>, Failure> {
-    let mut settings = match program.parse(arguments)? {
-        Parsed::Run(settings) => settings,
-        Parsed::HelpShown => return Ok(None),
-    };
-    if settings.connection().debug {
-        start_log(arguments);
-    }
-    Ok(Some(settings))
-}
-
-/// What was typed replaces hosts of the options file.
-pub(crate) fn end_options_file<S: ClientSettings>(settings: &mut S) {
-    settings.connection().end_options_file();
 }

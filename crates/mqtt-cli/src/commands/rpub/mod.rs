@@ -11,7 +11,7 @@ use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, TopicName};
 
 use crate::commands::rpub::publisher::PublishPlan;
-use crate::commands::setup;
+use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
@@ -76,10 +76,12 @@ impl AsMut<MessageSettings> for RpubSettings {
 /// # Errors
 /// What goes to standard error, with the exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    match setup::start(&program(), arguments, logger::start_for_publisher)? {
-        Some(settings) => PublishPlan::try_from(settings)?.run(),
-        None => Ok(Status::Success),
-    }
+    setup::run(
+        &program(),
+        arguments,
+        logger::start_for_publisher,
+        |settings| publisher::run(PublishPlan::try_from(settings)?),
+    )
 }
 
 pub(crate) fn program() -> Program<RpubSettings> {
@@ -122,16 +124,16 @@ const HELP: Help = Help {
                     "0",
                     "Every message was published, and acknowledged with QoS 1 and 2",
                 )],
-                setup::STATUSES,
-                setup::REASON_CODES,
+                shared_help::STATUSES,
+                shared_help::REASON_CODES,
                 &[(
                     "130, 143",
                     "SIGINT or SIGTERM ended rpub before every message was published",
                 )],
             ]),
         },
-        setup::TIMES,
-        setup::OPTIONS_FILE,
+        shared_help::TIMES,
+        shared_help::OPTIONS_FILE,
     ],
 };
 

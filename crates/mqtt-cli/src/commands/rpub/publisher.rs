@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError, Session};
+use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError};
 use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
-use mqtt_codec::{Disconnect, Message, MessageProperties, QoS, ReasonCode, TopicName};
+use mqtt_codec::{Message, MessageProperties, QoS, ReasonCode, TopicName};
 
 use crate::commands::rpub::progress::Progress;
 use crate::commands::rpub::stdin_lines::{NextLine, StdinLines};
+use crate::commands::setup::ClientPlan;
 use crate::commands::signals::Interrupts;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
@@ -36,8 +37,7 @@ const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 /// What will be done.
 #[derive(Debug)]
 pub(crate) struct PublishPlan {
-    options: Options,
-    session: Option<Session>,
+    client: ClientPlan,
     topic_name: TopicName,
     content: Content,
     properties: Option<Box<MessageProperties>>,
@@ -46,9 +46,7 @@ pub(crate) struct PublishPlan {
     pub(crate) repeat: u64,
     /// Between the end of one message and the start of the next.
     pub(crate) delay: Duration,
-    disconnect: Disconnect,
     has_progress: bool,
-    diagnostics: Diagnostics,
 }
 
 impl PublishPlan {
@@ -59,31 +57,26 @@ impl PublishPlan {
         topic_name: TopicName,
         content: Content,
     ) -> Self {
-        let properties = &connection.properties;
         Self {
-            // A run keeps nothing of its session for the next one.
-            session: connection.keep_session.then(Session::without_state),
-            diagnostics: Diagnostics::new(connection, options.servers.first()),
-            options,
+            client: ClientPlan::new(connection, options),
             topic_name,
             content,
-            properties: properties.publish.clone(),
+            properties: connection.properties.publish.clone(),
             qos: QoS::AtMostOnce,
             retain: false,
             repeat: 1,
             delay: Duration::ZERO,
-            disconnect: Disconnect {
-                reason_code: ReasonCode::Success,
-                properties: properties.disconnect.clone(),
-            },
             has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
         }
     }
+}
 
-    /// Does it.
-    pub(crate) fn run(self) -> Result<Status, Failure> {
-        Publisher::new(self)?.run()
-    }
+/// Carries out the plan.
+///
+/// # Errors
+/// The reason for which not every message was published, and acknowledged with QoS 1 and 2.
+pub(super) fn run(plan: PublishPlan) -> Result<Status, Failure> {
+    Publisher::new(plan)?.run()
 }
 
 /// Publishes what the plan says.
@@ -121,19 +114,7 @@ struct Interrupted {
 
 impl Publisher {
     fn new(mut plan: PublishPlan) -> Result<Self, Failure> {
-        let diagnostics = plan.diagnostics.clone();
-        let session = plan.session.take();
-        #[allow(unused_mut)] // only Unix has a source
-        let mut event_loop = EventLoop::new(plan.options.clone(), session)
-            .map_err(|error| diagnostics.failure(error))?;
-        #[allow(unused_mut)]
-        let mut interrupts = Interrupts::listen().map_err(|error| {
-            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
-        })?;
-        #[cfg(unix)]
-        event_loop
-            .register(&mut interrupts.source)
-            .map_err(|error| diagnostics.failure(error.into()))?;
+        let (event_loop, interrupts) = plan.client.start()?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
             event_loop,
@@ -158,7 +139,7 @@ impl Publisher {
             let (failure, progress, diagnostics) = (
                 &mut self.failure,
                 &mut self.progress,
-                &mut self.plan.diagnostics,
+                &mut self.plan.client.diagnostics,
             );
             let wakeup = self.event_loop.poll(deadline, |_, event| {
                 match &event {
@@ -177,13 +158,17 @@ impl Publisher {
             let server = self.event_loop.server();
             match wakeup {
                 Wakeup::Disconnected(error, wait) => {
-                    let reported = self.plan.diagnostics.report_loss(error, wait, server);
+                    let reported = self
+                        .plan
+                        .client
+                        .diagnostics
+                        .report_loss(error, wait, server);
                     reported.map_err(|failure| self.with_unfinished(failure))?;
                     for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
                 }
-                Wakeup::Found => self.plan.diagnostics.set_server(server),
+                Wakeup::Found => self.plan.client.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
             if let Some(status) = self.interrupts.asked() {
@@ -232,7 +217,7 @@ impl Publisher {
         self.progress.finish();
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
-        let disconnect = self.plan.disconnect.clone();
+        let disconnect = self.plan.client.disconnect.clone();
         let result = match self.interrupted {
             // A signal kills mosquitto_pub, so that its will is published.
             Some(_) => self
@@ -251,7 +236,7 @@ impl Publisher {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        result.map_err(|error| self.plan.diagnostics.failure(error))?;
+        result.map_err(|error| self.plan.client.diagnostics.failure(error))?;
         Ok(Status::Success)
     }
 
@@ -265,7 +250,7 @@ impl Publisher {
         if rejected > 0 && published > 1 {
             let published = counted(published, "message");
             let text = format!("The broker rejected {rejected} of {published}.");
-            self.plan.diagnostics.warn(&text);
+            self.plan.client.diagnostics.warn(&text);
         }
     }
 
@@ -289,7 +274,7 @@ impl Publisher {
                 counted(lost as u64, "byte")
             );
         }
-        self.plan.diagnostics.warn(&(text + "."));
+        self.plan.client.diagnostics.warn(&(text + "."));
     }
 
     /// Messages that are not with the broker for sure.
@@ -299,7 +284,7 @@ impl Publisher {
 
     /// The connection is gone and is not made again.
     fn given_up(&self, error: ClientError) -> Failure {
-        self.with_unfinished(self.plan.diagnostics.failure(error))
+        self.with_unfinished(self.plan.client.diagnostics.failure(error))
     }
 
     /// The failure, with what the broker may not have.
@@ -345,7 +330,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     // What was sent before is finished all the same.
-                    self.failure = Some(self.plan.diagnostics.failure(error.into()));
+                    self.failure = Some(self.plan.client.diagnostics.failure(error.into()));
                     self.input_ended = true;
                     return;
                 }
@@ -358,7 +343,7 @@ impl Publisher {
         self.progress.rejected += 1;
         let size = message.payload.len();
         let text = format!("A message of {size} bytes is too large for the broker: {why}.");
-        self.plan.diagnostics.warn(&text);
+        self.plan.client.diagnostics.warn(&text);
         let status = Status::of_reason(ReasonCode::PacketTooLarge);
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }

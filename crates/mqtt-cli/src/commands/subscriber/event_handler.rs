@@ -18,7 +18,7 @@ use crate::output::logger;
 use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
-use super::{Request, SubscribePlan};
+use super::plan::{Request, SubscribePlan};
 
 /// What is done with each event; apart from the event loop, which hands them over.
 pub(super) struct EventHandler {
@@ -43,7 +43,7 @@ impl EventHandler {
         match event {
             Event::Connected { .. } => {
                 self.was_connected = true;
-                self.plan.diagnostics.print_connected();
+                self.plan.client.diagnostics.print_connected();
                 self.subscribe(connection);
             }
             Event::Subscribed(suback) => {
@@ -61,7 +61,9 @@ impl EventHandler {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
             }
-            Event::Deviation(deviation) => self.plan.diagnostics.warn(&format!("{deviation}.")),
+            Event::Deviation(deviation) => {
+                self.plan.client.diagnostics.warn(&format!("{deviation}."))
+            }
             // Whatever comes behind the end is left to the broker.
             Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());
@@ -194,7 +196,7 @@ impl EventHandler {
         answer
             .warnings
             .iter()
-            .for_each(|text| self.plan.diagnostics.warn(text));
+            .for_each(|text| self.plan.client.diagnostics.warn(text));
         if let Some(failure) = answer.failure {
             self.ending = Some(Err(failure));
         } else if self.plan.only_subscribe && self.requests.are_answered() {
@@ -227,7 +229,7 @@ impl EventHandler {
     }
 
     fn fail(&mut self, error: PublishError) {
-        self.ending = Some(Err(self.plan.diagnostics.failure(error.into())));
+        self.ending = Some(Err(self.plan.client.diagnostics.failure(error.into())));
     }
 
     /// Whether there is nothing left to do: a failure leaves nothing.

@@ -3,32 +3,27 @@
 
 mod event_handler;
 mod pending_requests;
+mod plan;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_client::session::Session;
-use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
-use mqtt_codec::{
-    Disconnect, Message, ProtocolVersion, QoS, ReasonCode, SubscribeProperties, Subscription,
-    TopicFilter, TopicName, UnsubscribeProperties,
-};
+use mqtt_client::{EventLoop, Wakeup};
+use mqtt_codec::{Disconnect, ReasonCode};
 
 use crate::commands::signals::Interrupts;
 use crate::commands::subscriber::pending_requests::PendingRequests;
-use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::settings::connection::ConnectionSettings;
 use crate::output::ack_queue::AckQueue;
-use crate::output::printer::{Printer, Printing};
+use crate::output::printer::Printer;
 use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
 
 use event_handler::EventHandler;
+pub(super) use plan::{Request, SubscribePlan};
 
 /// How long the good-bye may take: the last handshakes, and the last bytes.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,89 +34,14 @@ const LATE_GRACE: Duration = Duration::from_secs(1);
 /// How long a reader of standard output that takes nothing is waited for at the end.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
-/// What will be done.
-#[derive(Debug)]
-pub(crate) struct SubscribePlan {
-    pub(crate) options: Options,
-    pub(crate) session: Option<Session>,
-    pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) subscribe_properties: SubscribeProperties,
-    pub(crate) unsubscribe: Vec<TopicFilter>,
-    pub(crate) unsubscribe_properties: UnsubscribeProperties,
-    pub(crate) disconnect: Disconnect,
-    pub(crate) printing: Printing,
-    pub(crate) count: Option<u64>,
-    /// End when the subscriptions are there.
-    pub(crate) only_subscribe: bool,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) request: Option<Request>,
-    pub(crate) debug: bool,
-    pub(crate) diagnostics: Diagnostics,
-}
-
-/// What rrr asks, and where it waits for the answer.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: QoS,
-    pub(crate) response_topic: TopicName,
-    pub(crate) shows_latency: bool,
-}
-
-impl SubscribePlan {
-    /// With what the shared options say; nothing is subscribed to yet.
-    pub(crate) fn new(
-        connection: &ConnectionSettings,
-        options: Options,
-        printing: Printing,
-    ) -> Self {
-        let properties = &connection.properties;
-        Self {
-            // A run keeps nothing of its session for the next one. Messages that earlier runs acknowledged were written.
-            session: connection.keep_session.then(Session::without_state),
-            diagnostics: Diagnostics::new(connection, options.servers.first()),
-            options,
-            subscriptions: Vec::new(),
-            subscribe_properties: properties.subscribe.clone(),
-            unsubscribe: Vec::new(),
-            unsubscribe_properties: properties.unsubscribe.clone(),
-            disconnect: Disconnect {
-                reason_code: ReasonCode::Success,
-                properties: properties.disconnect.clone(),
-            },
-            printing: Printing {
-                quiet: connection.quiet,
-                ..printing
-            },
-            count: None,
-            only_subscribe: false,
-            deadline: None,
-            request: None,
-            debug: connection.debug && !connection.quiet,
-        }
-    }
-
-    /// Returns `true` if the session outlives the connection.
-    fn keeps_session(&self) -> bool {
-        let connect = &self.options.connect;
-        match connect.protocol_version {
-            ProtocolVersion::V5_0 => connect.properties.session_expiry_interval.unwrap_or(0) > 0,
-            _ => !connect.clean_start,
-        }
-    }
-
-    /// Returns `true` if RETAIN of a message that comes is that of its publisher.
-    fn retains_as_published(&self) -> bool {
-        let mut subscriptions = self.subscriptions.iter();
-        subscriptions.any(|subscription| subscription.options.retain_as_published)
-    }
-
-    /// Does it.
-    pub(crate) fn run(self) -> Result<Status, Failure> {
-        let quiet = self.printing.quiet;
-        let subscriber = Subscriber::new(self)?;
-        subscriber.run().map_err(|failure| failure.quiet_if(quiet))
-    }
+/// Carries out the plan.
+///
+/// # Errors
+/// The reason for which the program did not do what it was asked to.
+pub(super) fn run(plan: SubscribePlan) -> Result<Status, Failure> {
+    let quiet = plan.printing.quiet;
+    let subscriber = Subscriber::new(plan)?;
+    subscriber.run().map_err(|failure| failure.quiet_if(quiet))
 }
 
 struct Subscriber {
@@ -132,23 +52,12 @@ struct Subscriber {
 
 impl Subscriber {
     fn new(mut plan: SubscribePlan) -> Result<Self, Failure> {
-        let diagnostics = plan.diagnostics.clone();
-        let fail = |error: ClientError| diagnostics.failure(error);
-        let session = plan.session.take();
-        let mut event_loop = EventLoop::new(plan.options.clone(), session).map_err(fail)?;
-        #[allow(unused_mut)] // only Unix has a source
-        let mut interrupts = Interrupts::listen().map_err(|error| {
-            Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
-        })?;
+        #[allow(unused_mut)] // only Unix watches standard output
+        let (mut event_loop, interrupts) = plan.client.start()?;
         #[cfg(unix)]
-        {
-            event_loop
-                .register(&mut interrupts.source)
-                .map_err(|error| fail(error.into()))?;
-            if !io::stdout().is_terminal() {
-                // A file cannot be watched, and does not go away.
-                let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
-            }
+        if !io::stdout().is_terminal() {
+            // A file cannot be watched, and does not go away.
+            let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
         }
         let writer = StdoutThread::start(event_loop.waker()).map_err(|error| {
             Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
@@ -181,7 +90,7 @@ impl Subscriber {
             let wakeup = match wakeup {
                 Ok(wakeup) => wakeup,
                 Err(error) => {
-                    let failure = self.handler.plan.diagnostics.failure(error);
+                    let failure = self.handler.plan.client.diagnostics.failure(error);
                     return match self.write_rest() {
                         Ok(rest) => Err(self.handler.with_rest(failure, rest)),
                         Err(error) => self.cannot_write(&error),
@@ -215,6 +124,7 @@ impl Subscriber {
                     let reported = self
                         .handler
                         .plan
+                        .client
                         .diagnostics
                         .report_loss(error, wait, server);
                     if let Err(failure) = reported {
@@ -222,7 +132,7 @@ impl Subscriber {
                         return Err(self.handler.with_rest(failure, rest));
                     }
                 }
-                Wakeup::Found => self.handler.plan.diagnostics.set_server(server),
+                Wakeup::Found => self.handler.plan.client.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
         }
@@ -272,7 +182,7 @@ impl Subscriber {
         }
         if !parts.is_empty() {
             let text = format!("Interrupted: {}.", parts.join("; "));
-            self.handler.plan.diagnostics.warn(&text);
+            self.handler.plan.client.diagnostics.warn(&text);
         }
         Ok(match self.handler.was_connected {
             true => Status::Success,
@@ -351,7 +261,7 @@ impl Subscriber {
     /// Lets the broker publish the will in each version: a signal kills mosquitto_rr, while mosquitto_sub ends with
     /// DISCONNECT.
     fn die(&mut self) {
-        let disconnect = self.handler.plan.disconnect.clone();
+        let disconnect = self.handler.plan.client.disconnect.clone();
         let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);
         let _ = self.write_rest();
     }
@@ -360,7 +270,7 @@ impl Subscriber {
     fn disconnect(&mut self, reason_code: ReasonCode, grace: Duration) {
         let disconnect = Disconnect {
             reason_code,
-            ..self.handler.plan.disconnect.clone()
+            ..self.handler.plan.client.disconnect.clone()
         };
         let _ = self.event_loop.disconnect(disconnect, grace);
         // The last lines of `-d`.

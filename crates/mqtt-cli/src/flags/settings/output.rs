@@ -1,7 +1,7 @@
 //! How messages that arrive are printed, and which retained ones come: for rsub and rrr.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
 
@@ -41,6 +41,11 @@ impl OutputSettings {
             no_retained: self.no_retained,
             ..Printing::default()
         }
+    }
+
+    /// Returns the time at which `-W` ends the program.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.timeout.map(|timeout| now + timeout)
     }
 
     /// The options of a subscription.

@@ -1,0 +1,46 @@
+//! The parts of the full help that rpub, rsub and rrr have in common.
+
+use crate::flags::help::{Body, Section};
+
+/// The meaning of the exit statuses that the client programs share, below those of their own.
+pub(super) const STATUSES: &[(&str, &str)] = &[
+    (
+        "1",
+        "A wrong option, an unreadable file, a broker that cannot be reached, or an error of \
+         standard output",
+    ),
+    (
+        "1 to 5",
+        "The broker rejected the connection: return code of MQTT 3.1 and 3.1.1",
+    ),
+    ("2", "The broker violated the protocol"),
+    ("4", "The broker closed the connection with DISCONNECT"),
+    (
+        "7",
+        "The connection was lost, or the broker does not accept such a message",
+    ),
+    ("19", "The broker did not answer a ping"),
+];
+
+/// The meaning of the highest exit statuses that the client programs share.
+pub(super) const REASON_CODES: &[(&str, &str)] = &[(
+    "128 and above",
+    "The broker rejected the connection, all subscriptions or a message: reason code of MQTT 5.0",
+)];
+
+/// The section about the form of values.
+pub(super) const TIMES: Section = Section {
+    heading: "Times",
+    body: Body::Text("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m 30s."),
+};
+
+/// The section about options files.
+pub(super) const OPTIONS_FILE: Section = Section {
+    heading: "Options file",
+    body: Body::Text(
+        "Options are also read from a file: one option on each line, then one space and its \
+         value. The file is that of -o. Without -o, it is the file in $XDG_CONFIG_HOME or ~/.config \
+         with the name of the program (rpub, rsub, rrr) or else of its counterpart \
+         (mosquitto_pub, mosquitto_sub, mosquitto_rr). The command line overrides the file.",
+    ),
+};
