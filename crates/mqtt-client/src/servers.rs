@@ -55,15 +55,10 @@ impl Server {
     /// One item of a Server Reference (MQTT 5.0, 4.11): `host`, `host:port`, `[address]:port`. Without a
     /// port it is `default_port`.
     fn of_reference(item: &str, default_port: u16) -> Option<Self> {
-        let end_of_host = match item.starts_with('[') {
-            true => item.find(']')? + 1,
-            false => item.find(':').unwrap_or(item.len()),
-        };
-        let (host, rest) = item.split_at_checked(end_of_host)?;
-        let port = match rest.strip_prefix(':') {
+        let (host, port) = mqtt_transport::split_host_and_port(item)?;
+        let port = match port {
             Some(port) => port.parse().ok()?,
-            None if rest.is_empty() => default_port,
-            None => return None,
+            None => default_port,
         };
         let is_odd = |c: char| c.is_control() || matches!(c, '/' | '@');
         let is_host = !host.is_empty() && !host.contains(is_odd);

@@ -76,6 +76,25 @@ pub(crate) fn without_zone(host: &str) -> Cow<'_, str> {
     }
 }
 
+/// Splits `host`, `host:port` and `[address]:port` into the host, with its brackets, and the text of the port. Returns
+/// `None` if the closing bracket is missing or anything but a port follows it.
+///
+/// The port is not parsed, since each caller has its own error for a wrong one. An IPv6 address must be in brackets:
+/// without them its first group is taken for the host.
+pub fn split_host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
+    let end_of_host = if text.starts_with('[') {
+        text.find(']')? + 1
+    } else {
+        text.find(':').unwrap_or(text.len())
+    };
+    let (host, rest) = text.split_at_checked(end_of_host)?;
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some((host, None)),
+        None => None,
+        Some(port) => Some((host, Some(port))),
+    }
+}
+
 /// Looks `host` up and waits for the answer, at most `timeout`.
 ///
 /// # Errors
@@ -104,6 +123,23 @@ fn not_empty<T>(found: Vec<T>) -> io::Result<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splits_host_from_port() {
+        for (text, expected) in [
+            ("h", Some(("h", None))),
+            ("h:1", Some(("h", Some("1")))),
+            ("h:", Some(("h", Some("")))),
+            ("[::1]", Some(("[::1]", None))),
+            ("[::1]:65535", Some(("[::1]", Some("65535")))),
+            ("::1", Some(("", Some(":1")))),
+            ("", Some(("", None))),
+            ("[::1", None),
+            ("[::1]x", None),
+        ] {
+            assert_eq!(split_host_and_port(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_zone_is_for_this_machine_only() {

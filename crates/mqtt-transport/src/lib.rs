@@ -27,7 +27,7 @@ mod socket;
 mod stream;
 mod tls;
 
-pub use address::{LookUp, Resolver, resolve};
+pub use address::{LookUp, Resolver, resolve, split_host_and_port};
 pub use client_transport::{ClientTransport, Proxy, ProxyProtocol, WebSocketRequest};
 pub use connector::{Connecting, Connector};
 pub use layer::websocket::WebSocketError;

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{MAIN_SEPARATOR, Path};
 
 use mqtt_client::session::Printable;
+use mqtt_transport::split_host_and_port;
 
 use crate::failure::Failure;
 
@@ -143,8 +144,8 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
         let hint = "Give the user name with -u and the password with -P.";
         return Err(failure().with_hint(hint));
     }
-    match host.rsplit_once(':') {
-        Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => {
+    match split_host_and_port(host) {
+        Some((name, Some(port))) if is_port(port) => {
             let name = Printable(name);
             Err(failure().with_hint(format!("Give the port with -p: '-h {name} -p {port}'.")))
         }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 
 use bytes::Bytes;
 use mqtt_client::session::Printable;
-use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
+use mqtt_transport::{Credentials, Proxy, ProxyProtocol, split_host_and_port};
 
 use crate::failure::Failure;
 use crate::flags::settings::connection::ClientSettings;
@@ -48,7 +48,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
             .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
     })?;
-    let host_and_port = match authority.rsplit_once('@') {
+    let address = match authority.rsplit_once('@') {
         None => authority,
         Some((credentials, rest)) => {
             let (user_name, password) = match credentials.split_once(':') {
@@ -62,8 +62,8 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             rest
         }
     };
-    let has_credentials = host_and_port.len() < authority.len();
-    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+    let has_credentials = address.len() < authority.len();
+    let (host, port) = host_and_port(address).map_err(|error| match error {
         HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
         HostError::Port(port) => Failure::usage(match has_credentials {
             true => format!("Invalid port given: {}", Printable(port)),
@@ -100,7 +100,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     };
     // Behind the port a URL may have a slash.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (credentials, host_and_port) = match rest.rsplit_once('@') {
+    let (credentials, address) = match rest.rsplit_once('@') {
         None => (None, rest),
         Some((credentials, rest)) => {
             let (user_name, password) = credentials.split_once(':').unwrap_or((credentials, ""));
@@ -115,7 +115,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
             (Some(credentials), rest)
         }
     };
-    let (host, port) = split_port(host_and_port).map_err(|error| match error {
+    let (host, port) = host_and_port(address).map_err(|error| match error {
         HostError::Host => Failure::usage("Invalid proxy.")
             .with_hint("The brackets around the address do not match."),
         HostError::Port(port) => Failure::usage(match credentials {
@@ -143,20 +143,10 @@ enum HostError<'a> {
 }
 
 /// Splits a host, or an IPv6 address in brackets, from the port, if there is one.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
-    let end_of_host = match text.starts_with('[') {
-        true => text.find(']').ok_or(HostError::Host)? + 1,
-        false => text.find(':').unwrap_or(text.len()),
-    };
-    let (host, rest) = text.split_at(end_of_host);
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Ok((host, None)),
-        Some(port) => match port.parse() {
-            Ok(number) => Ok((host, Some(number))),
-            Err(_) => Err(HostError::Port(port)),
-        },
-        None => Err(HostError::Host),
-    }
+fn host_and_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
+    let (host, port) = split_host_and_port(text).ok_or(HostError::Host)?;
+    let number = port.map(|port| port.parse().map_err(|_| HostError::Port(port)));
+    Ok((host, number.transpose()?))
 }
 
 /// Returns the host with `%` before the zone of an IPv6 address, which is `%25` in a URL [RFC 6874]. mosquitto's tools
@@ -213,10 +203,10 @@ mod tests {
             ("[::1]", ("[::1]", None)),
             ("[::1]:65535", ("[::1]", Some(65535))),
         ] {
-            assert_eq!(split_port(text).unwrap(), expected);
+            assert_eq!(host_and_port(text).unwrap(), expected);
         }
         for text in ["h:", "h:65536", "h:x", "[::1]x", "[::1"] {
-            let result = split_port(text);
+            let result = host_and_port(text);
             assert!(result.is_err(), "{text}: {result:?}");
         }
     }
