@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress, Limits};
 use mqtt_codec::*;
 use mqtt_session::{Config, Connection, Event};
 

@@ -1,6 +1,6 @@
 //! Checks passwords in a thread of its own: a hash takes milliseconds, and the loop has others to serve.
 //!
-//! The thread gets one check at a time. The others wait in the broker (`check_queue.rs`), where those of connections
+//! The thread gets one check at a time. The others wait in the broker (`auth/check_queue.rs` of the core), where those of connections
 //! that close are taken out.
 
 use std::collections::VecDeque;
@@ -11,17 +11,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use mqtt_broker_core::{ConnectionId, PasswordCheck};
 use mqtt_codec::ReasonCode;
 
-use crate::{ConnectionId, PasswordCheck};
+use crate::access::Passwords;
 
 /// How long a wrong password waits for its answer: who guesses has to be patient.
 const DELAY: Duration = Duration::from_secs(1);
 
+/// A password with the file that has its hash.
+type Login = (ConnectionId, Arc<Passwords>, PasswordCheck);
+
 /// The thread, and what comes back from it.
 #[derive(Debug)]
 pub(crate) struct Checker {
-    checks: SyncSender<(ConnectionId, PasswordCheck)>,
+    checks: SyncSender<Login>,
     results: Receiver<(ConnectionId, bool)>,
     /// Set while the thread has a check.
     is_busy: bool,
@@ -32,13 +36,14 @@ pub(crate) struct Checker {
 impl Checker {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
-        let (checks, to_check) = sync_channel::<(ConnectionId, PasswordCheck)>(1);
+        let (checks, to_check) = sync_channel::<Login>(1);
         let (to_tell, results) = sync_channel(1);
         thread::Builder::new()
             .name("passwords".into())
             .spawn(move || {
-                for (id, check) in to_check {
-                    if to_tell.send((id, check.run())).is_err() {
+                for (id, passwords, check) in to_check {
+                    let is_right = passwords.verify(&check.user_name, &check.password);
+                    if to_tell.send((id, is_right)).is_err() {
                         return;
                     }
                     let _ = waker.wake(); // a loop that is gone needs no waking
@@ -64,10 +69,11 @@ impl Checker {
     pub(crate) fn check(
         &mut self,
         id: ConnectionId,
+        passwords: Arc<Passwords>,
         check: PasswordCheck,
     ) -> Result<(), ReasonCode> {
         self.checks
-            .try_send((id, check))
+            .try_send((id, passwords, check))
             .map_err(|error| match error {
                 TrySendError::Full(_) => ReasonCode::ServerBusy,
                 TrySendError::Disconnected(_) => ReasonCode::UnspecifiedError,

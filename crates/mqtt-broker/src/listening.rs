@@ -4,9 +4,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use mqtt_broker_core::EVENTS;
 use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 
-use crate::{EVENTS, ListenerSettings, ServerError};
+use crate::{ListenerSettings, ServerError};
 
 /// The addresses that a `listener` line names: all of this machine, or those of a host.
 pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {

@@ -1,9 +1,8 @@
 //! The sockets of the connections, and what is read of each and not understood yet.
 
+use mqtt_broker_core::{ConnectionId, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
 use slotmap::SecondaryMap;
-
-use crate::{ConnectionId, IdentitySource, InputProgress};
 
 /// The sockets, by token.
 #[derive(Debug, Default)]

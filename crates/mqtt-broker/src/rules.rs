@@ -3,21 +3,68 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
+use mqtt_broker_core::{Access, EVENTS};
 use mqtt_transport::ListenerTransport;
 
+use crate::access::{Passwords, read_acl_file};
 use crate::listening::listener_transport;
 use crate::server::BoundListener;
-use crate::{Access, AccessError, EVENTS, ListenerSettings, ServerError, Settings};
+use crate::{AccessError, ListenerSettings, ServerError, Settings};
+
+/// The rules of one listener, and the passwords that the core does not know.
+#[derive(Debug)]
+pub(crate) struct ListenerRules {
+    access: Access,
+    passwords: Option<Arc<Passwords>>,
+}
+
+impl ListenerRules {
+    /// Reads the files that the configuration names. Without any listener everyone on this machine may come in, if it
+    /// does not say otherwise.
+    fn read(settings: &Settings, listener: Option<&ListenerSettings>) -> Result<Self, AccessError> {
+        let security = settings.security_of(listener);
+        let passwords = security.password_file.as_deref().map(Passwords::read);
+        let passwords = passwords.transpose()?.map(Arc::new);
+        let list = security.acl_file.as_deref().map(read_acl_file);
+        let everyone = Access::everyone();
+        let access = Access {
+            allow_anonymous: security
+                .allow_anonymous
+                .unwrap_or_else(|| listener.is_none()),
+            identity: listener.and_then(|listener| listener.identity),
+            users: passwords
+                .as_ref()
+                .map(|passwords| Arc::new(passwords.user_names())),
+            list: list.transpose()?.map(Arc::new),
+            user_name_is_identifier: listener
+                .is_some_and(|listener| listener.user_name_is_identifier),
+            allow_empty_identifier: security.allow_empty_identifier.unwrap_or(true),
+            identifier_prefix: security
+                .auto_id_prefix
+                .unwrap_or(everyone.identifier_prefix),
+            mount_point: listener
+                .and_then(|listener| listener.mount_point.as_deref().map(Arc::from)),
+            limits: settings.limits_of(listener),
+        };
+        Ok(Self { access, passwords })
+    }
+
+    /// Returns the rules for the core, and the passwords for the thread that checks them.
+    pub(crate) fn split(self) -> (Access, Option<Arc<Passwords>>) {
+        (self.access, self.passwords)
+    }
+}
 
 /// The rules of listeners that are open, in their order.
 pub(crate) fn of_listeners(
     settings: &Settings,
     listeners: &[BoundListener],
-) -> Result<Vec<Access>, AccessError> {
+) -> Result<Vec<ListenerRules>, AccessError> {
     let listeners = listeners.iter();
     listeners
-        .map(|bound| Access::read(settings, bound.settings.as_ref()))
+        .map(|bound| ListenerRules::read(settings, bound.settings.as_ref()))
         .collect()
 }
 
@@ -28,7 +75,7 @@ pub(crate) fn of_listeners(
 pub fn check(settings: &Settings) -> Result<(), ServerError> {
     let listeners = settings.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
-        Access::read(settings, own)?;
+        ListenerRules::read(settings, own)?;
         own.map(listener_transport).transpose()?;
     }
     Ok(())
@@ -39,8 +86,8 @@ pub fn check(settings: &Settings) -> Result<(), ServerError> {
 pub(crate) fn reload(
     settings: &Settings,
     listeners: &[BoundListener],
-) -> Result<(Vec<Access>, Vec<ListenerTransport>), ServerError> {
-    let mut access = Vec::new();
+) -> Result<(Vec<ListenerRules>, Vec<ListenerTransport>), ServerError> {
+    let mut rules = Vec::new();
     let mut transports = Vec::new();
     for bound in listeners {
         let own = bound.settings.as_ref().map(|before| {
@@ -60,10 +107,10 @@ pub(crate) fn reload(
             }
         });
         let own = own.as_ref();
-        access.push(Access::read(settings, own)?);
+        rules.push(ListenerRules::read(settings, own)?);
         transports.push(own.map_or_else(|| Ok(ListenerTransport::default()), listener_transport)?);
     }
-    Ok((access, transports))
+    Ok((rules, transports))
 }
 
 /// Warns of each password file that every user of this machine can read: hashes can be guessed at leisure.
@@ -97,12 +144,13 @@ fn is_exposed(_: &Path) -> bool {
 }
 
 /// Says in a line who can reach this broker, and how that is changed.
-pub(crate) fn announce(listeners: &[BoundListener], access: &[Access]) {
+pub(crate) fn announce(listeners: &[BoundListener], rules: &[ListenerRules]) {
     for listener in listeners {
         log::info!(target: EVENTS, "Listening on {}.", listener.name);
     }
     let is_local_only = listeners.iter().all(|listener| listener.settings.is_none());
-    if is_local_only && access.iter().any(is_for_everyone) {
+    let access = rules.iter().map(|rules| &rules.access);
+    if is_local_only && access.clone().any(is_for_everyone) {
         log::info!(
             target: EVENTS,
             "Starting in local only mode: only programs on this machine can connect, without password. To let \
@@ -126,7 +174,7 @@ fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a Access)>) -> String {
     if open.iter().any(|(is_local, _)| !is_local) {
         return "Open to everyone who can reach this machine, without password.".to_owned();
     }
-    let by_password = closed.iter().any(|(_, access)| access.passwords.is_some());
+    let by_password = closed.iter().any(|(_, access)| access.users.is_some());
     let by_certificate = closed.iter().any(|(_, access)| access.identity.is_some());
     let others = match (by_password, by_certificate) {
         (true, true) => "Open to users of the password file, and to clients with a certificate.",
@@ -154,14 +202,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Passwords;
 
     #[test]
     fn only_listeners_that_others_can_reach_are_open_to_everyone() {
         let everyone = Access::everyone();
         let users = Access {
             allow_anonymous: false,
-            passwords: Some(Arc::new(Passwords::default())),
+            users: Some(Arc::default()),
             ..Access::everyone()
         };
         let program = "Every program on this machine can use the broker without a password.";

@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_broker::{
-    BootTime, ClientState, Clock, Expiry, Record, Retained, Saved, Store, StoreError,
-    SubscriptionState, SyncPolicy,
+use mqtt_broker::{BootTime, Clock, Store, StoreError, SyncPolicy};
+use mqtt_broker_core::{
+    Broker, ClientState, ConnectionId, Expiry, Limits, Record, Retained, Saved, SubscriptionState,
 };
-use mqtt_codec::{
-    Message, PacketIdentifier, QoS, SubscriptionIdentifier, SubscriptionOptions, TopicFilter,
-    TopicName,
-};
+use mqtt_codec::*;
 use mqtt_session::OutboundMessage;
 use redb::TableDefinition;
 
@@ -311,7 +308,7 @@ fn a_shared_message_goes_with_its_last_delivery() {
 /// A system whose clocks the test sets.
 #[derive(Clone, Copy)]
 struct System {
-    now: std::time::Instant,
+    now: Instant,
     wall: SystemTime,
     boot: BootTime,
 }
@@ -322,7 +319,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 impl System {
     fn new() -> Self {
         Self {
-            now: std::time::Instant::now(),
+            now: Instant::now(),
             // Long after the year of the program, so that there is room for jumps.
             wall: SystemTime::UNIX_EPOCH + YEAR * 80,
             boot: BootTime {
@@ -531,4 +528,91 @@ fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the
             expected
         );
     }
+}
+
+/// A broker with one connection, fed with packets of a client of 5.0.
+struct Client {
+    broker: Broker,
+    id: ConnectionId,
+    now: Instant,
+}
+
+impl Client {
+    fn send(&mut self, packet: &PacketRef<'_>) {
+        let mut bytes = Vec::new();
+        packet
+            .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
+            .unwrap();
+        self.broker.handle_input(self.now, self.id, &mut &bytes[..]);
+    }
+
+    /// Takes the output as if everything were stored, and acknowledges the messages of QoS 1 in it. Returns their
+    /// number.
+    fn acknowledge_messages(&mut self, decoder: &mut Decoder) -> usize {
+        self.broker.commit_begins();
+        self.broker.commit_ends();
+        let output = self.broker.output(self.id).to_vec();
+        self.broker.consume_output(self.now, self.id, output.len());
+        let (mut input, mut answers) = (&output[..], Vec::new());
+        while let Some(packet) = decoder.decode(&mut input).unwrap() {
+            if let PacketRef::Publish(publish) = packet {
+                let packet_identifier = publish.delivery.packet_identifier().unwrap();
+                answers.push(Ack::new(packet_identifier, ReasonCode::Success));
+            }
+        }
+        assert!(input.is_empty(), "the broker writes whole packets");
+        for answer in &answers {
+            self.send(&PacketRef::Puback(answer.clone()));
+        }
+        answers.len()
+    }
+}
+
+#[test]
+fn a_store_has_the_state_of_each_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rbroker.db");
+    let now = Instant::now();
+    let mut broker = Broker::new(Limits::default(), Box::new(|| 7));
+    broker.record_changes();
+    let id = broker.open(now, "peer".into(), 0);
+    let mut client = Client { broker, id, now };
+    let mut connect = Connect::new(ProtocolVersion::V5_0, "sub");
+    connect.properties.session_expiry_interval = Some(u32::MAX);
+    client.send(&PacketRef::Connect(Box::new(connect)));
+    for number in 0..100 {
+        let topic_name = TopicName::new(&format!("home/{number}")).unwrap();
+        let mut message = Message::new(topic_name, "old");
+        message.retain = true;
+        let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
+        client.send(&PacketRef::Publish(message.publish(delivery)));
+    }
+    let subscription = |filter: &&str| Subscription {
+        topic_filter: TopicFilter::new(filter).unwrap(),
+        options: SubscriptionOptions::new(QoS::AtLeastOnce),
+    };
+    client.send(&PacketRef::Subscribe(Subscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        subscriptions: ["home/#", "+/7", "home/+", "#"]
+            .iter()
+            .map(subscription)
+            .collect(),
+        properties: SubscribeProperties::default(),
+    }));
+    let clock = Clock::now();
+    let mut store = Store::open(&path, SyncPolicy::Always, clock).unwrap();
+    store.commit(&client.broker.take_records(), clock).unwrap();
+    let saved = client.broker.save(now);
+    assert_eq!(saved.clients[0].replays.len(), 4);
+    assert_eq!(store.load(clock).unwrap(), saved);
+    let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
+    let acknowledged = std::iter::from_fn(|| {
+        let count = client.acknowledge_messages(&mut decoder);
+        (count > 0).then_some(count)
+    });
+    assert_eq!(acknowledged.sum::<usize>(), 301);
+    store.commit(&client.broker.take_records(), clock).unwrap();
+    let saved = client.broker.save(now);
+    assert_eq!(saved.clients[0].replays.len(), 0);
+    assert_eq!(store.load(clock).unwrap(), saved);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress, Limits};
 use mqtt_sim::wire::Reader;
 
 use crate::shape::{ConnectShape, Shape};

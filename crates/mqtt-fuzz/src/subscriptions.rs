@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
-use mqtt_broker::{Broker, ConnectionId, InputProgress, Limits};
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress, Limits};
 
 use crate::shape::{packet, text};
 use crate::topics::matches;

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_broker::{Broker, Clock, ConnectionId, Limits, Store};
+use mqtt_broker::{Clock, Store};
+use mqtt_broker_core::{Broker, ConnectionId, Limits};
 use mqtt_client::{ClientCore, ClientError, Message, Options, QoS, Reconnect};
 use mqtt_codec::{
     Connect, ProtocolVersion, ReasonCode, SubscribeProperties, Subscription, SubscriptionOptions,

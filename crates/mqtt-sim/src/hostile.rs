@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use mqtt_broker::{Broker, ConnectionId, InputProgress};
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
 
 use crate::Violation;
 use crate::wire::Reader;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use mqtt_broker::{ConnectionId, InputProgress};
+use mqtt_broker_core::{ConnectionId, InputProgress};
 
 use crate::wire::Reader;
 

@@ -2,7 +2,7 @@
 //! subset of the kinds of faults is turned on, so that rare combinations are not drowned.
 
 use fastrand::Rng;
-use mqtt_broker::{Backlog, Limits};
+use mqtt_broker_core::{Backlog, Limits};
 use mqtt_codec::ProtocolVersion;
 
 /// What a client takes that takes little: short messages fit, long ones do not.

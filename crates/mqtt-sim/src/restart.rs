@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_broker::{BootTime, Broker, Clock, InputProgress, Limits, Record, Retained, Saved, Store};
+use mqtt_broker::{BootTime, Clock, Store};
+use mqtt_broker_core::{Broker, InputProgress, Limits, Record, Retained, Saved};
 use mqtt_client::{Message, QoS};
 use mqtt_codec::TopicName;
 

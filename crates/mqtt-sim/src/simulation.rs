@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use mqtt_broker::Broker;
+use mqtt_broker_core::Broker;
 
 use crate::Violation;
 use crate::checker::Direction;

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use mqtt_broker::InputProgress;
+use mqtt_broker_core::InputProgress;
 
 use crate::Violation;
 use crate::simulation::Simulation;

@@ -1,7 +1,7 @@
 //! The turns of the broker: it reads, stops when its budget of work is spent, and goes on in a later turn; or
 //! the connection has to wait, and nothing is read from it until the broker says so (I22).
 
-use mqtt_broker::{ConnectionId, InputProgress};
+use mqtt_broker_core::{ConnectionId, InputProgress};
 
 use crate::Violation;
 use crate::client::SimClient;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mqtt_broker::{Broker, ConnectionId};
+use mqtt_broker_core::{Broker, ConnectionId};
 
 use crate::Violation;
 use crate::wire::Reader;

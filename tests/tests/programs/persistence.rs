@@ -141,9 +141,8 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
 /// Nobody could have subscribed to it, but the file says so.
 #[test]
 fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
-    use mqtt_broker::{
-        ClientState, Clock, Expiry, Record, Retained, Store, SubscriptionState, SyncPolicy,
-    };
+    use mqtt_broker::{Clock, Store, SyncPolicy};
+    use mqtt_broker_core::{ClientState, Expiry, Record, Retained, SubscriptionState};
     use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName, Will};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");

@@ -1,6 +1,6 @@
 //! Password files, in the forms of mosquitto_passwd: `user:HASH` on each line.
 //!
-//! Passwords are checked by [`PasswordCheck::run`], which takes its time on purpose and so belongs to a thread of its
+//! Passwords are checked by [`Passwords::verify`], which takes its time on purpose and so belongs to a thread of its
 //! own. A check does the same work for each user of a file and for a user whom the file does not name, so that its
 //! time tells nothing about who is in the file.
 
@@ -9,9 +9,6 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::hash::{Form, MAXIMUM_ARGON2_WORK, PasswordHash};
 
@@ -21,8 +18,8 @@ const MAXIMUM_LENGTH: usize = 65535;
 /// The users and the hashes of their passwords.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Passwords {
-    users: BTreeMap<String, Arc<PasswordHash>>,
-    work: Arc<Work>,
+    users: BTreeMap<String, PasswordHash>,
+    work: Work,
 }
 
 /// The work of a check: one hash of each kind that the file has, whoever asks.
@@ -136,65 +133,37 @@ impl Passwords {
                      expected at most {MAXIMUM_ARGON2_WORK}, given {argon2}"
                 )));
             }
-            if users.insert(user.to_owned(), Arc::new(hash)).is_some() {
+            if users.insert(user.to_owned(), hash).is_some() {
                 return Err(error("the user has a line above"));
             }
         }
-        let work = Arc::new(work);
         Ok(Self { users, work })
     }
 
-    /// Whether there is such a user.
-    pub(crate) fn has(&self, user_name: &str) -> bool {
-        self.users.contains_key(user_name)
+    /// Returns the names of the users.
+    pub fn user_names(&self) -> BTreeSet<String> {
+        self.users.keys().cloned().collect()
     }
 
-    /// Returns the check of this login; `None` without a password: nobody logs in with an empty
-    /// one, even if a line of the file is the hash of one.
-    pub(crate) fn check(&self, user_name: &str, password: Option<Bytes>) -> Option<PasswordCheck> {
-        let password = password.filter(|password| !password.is_empty())?;
-        Some(PasswordCheck {
-            own: self.users.get(user_name).cloned(),
-            work: Arc::clone(&self.work),
-            password,
-        })
-    }
-}
-
-/// A password that is to be compared with its hash.
-#[derive(Clone)]
-pub struct PasswordCheck {
-    /// The hash of the user; `None` for an unknown one.
-    own: Option<Arc<PasswordHash>>,
-    work: Arc<Work>,
-    password: Bytes,
-}
-
-impl fmt::Debug for PasswordCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordCheck") // passwords are in no log
-    }
-}
-
-impl PasswordCheck {
-    /// Does it: says whether the password is right. Takes milliseconds, or more.
-    pub fn run(&self) -> bool {
-        self.run_with(Form::hash)
+    /// Returns `true` if this is the password of the user. Takes milliseconds, or more, for unknown users too.
+    pub fn verify(&self, user_name: &str, password: &[u8]) -> bool {
+        self.verify_with(user_name, password, Form::hash)
     }
 
-    fn run_with(&self, mut hash: impl FnMut(Form, &[u8], &[u8], usize) -> Option<Vec<u8>>) -> bool {
-        let is_right = self.own.as_ref().is_some_and(|own| {
-            let made = hash(own.form, &self.password, &own.salt, own.hash.len());
+    fn verify_with(
+        &self,
+        user_name: &str,
+        password: &[u8],
+        mut hash: impl FnMut(Form, &[u8], &[u8], usize) -> Option<Vec<u8>>,
+    ) -> bool {
+        let own = self.users.get(user_name);
+        let is_right = own.is_some_and(|own| {
+            let made = hash(own.form, password, &own.salt, own.hash.len());
             made.is_some_and(|made| is_equal(&made, &own.hash))
         });
         // The compiler must not see that these are for their time alone.
-        for form in self.work.beside(self.own.as_ref().map(|own| own.form)) {
-            std::hint::black_box(hash(
-                form,
-                &self.password,
-                &REFERENCE_SALT,
-                REFERENCE_SALT.len(),
-            ));
+        for form in self.work.beside(own.map(|own| own.form)) {
+            std::hint::black_box(hash(form, password, &REFERENCE_SALT, REFERENCE_SALT.len()));
         }
         is_right
     }
@@ -214,10 +183,9 @@ mod tests {
     use super::super::Hashing;
     use super::*;
 
-    fn right(file: &str, user_name: &str, password: &'static str) -> bool {
+    fn right(file: &str, user_name: &str, password: &str) -> bool {
         let passwords = Passwords::parse(file.as_bytes()).unwrap();
-        let check = passwords.check(user_name, Some(password.into()));
-        check.is_some_and(|check| check.run())
+        passwords.verify(user_name, password.as_bytes())
     }
 
     #[test]
@@ -247,16 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_an_empty_password_does_not_log_in() {
-        // As `mosquitto_passwd -b users me ""` writes it.
-        let hash = PasswordHash::new(b"", Hashing::Pbkdf2).unwrap();
-        let passwords = Passwords::parse(format!("me:{hash}").as_bytes()).unwrap();
-        assert!(passwords.check("me", None).is_none());
-        assert!(passwords.check("me", Some(Bytes::new())).is_none());
-        assert!(!passwords.check("me", Some("x".into())).unwrap().run());
-    }
-
-    #[test]
     fn a_check_does_the_same_work_for_each_user_and_for_an_unknown_one() {
         let sha512 = "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJ\
                       HAZKKyFQjJeZ3nFaHjPzOzPPmPw==";
@@ -278,15 +236,15 @@ mod tests {
             let work_of = |user: &str| {
                 let mut iterations = 0;
                 let mut others = Vec::new();
-                let check = passwords.check(user, Some("guess".into())).unwrap();
-                let is_right = check.run_with(|form, password, _, length| {
-                    assert_eq!(password, b"guess");
-                    match form {
-                        Form::Pbkdf2(count) => iterations += count.get(),
-                        form => others.push(form),
-                    }
-                    Some(vec![0; length])
-                });
+                let is_right =
+                    passwords.verify_with(user, b"guess", |form, password, _, length| {
+                        assert_eq!(password, b"guess");
+                        match form {
+                            Form::Pbkdf2(count) => iterations += count.get(),
+                            form => others.push(form),
+                        }
+                        Some(vec![0; length])
+                    });
                 assert!(!is_right);
                 others.sort();
                 (iterations, others)

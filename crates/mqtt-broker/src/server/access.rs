@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use mqtt_broker_core::{ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
 
 use super::Server;
 use crate::checker::Checker;
-use crate::{ConnectionId, EVENTS, rules};
+use crate::rules::{self, ListenerRules};
 
 impl Server {
     /// Limits, users and rights are as they are read now, and new connections see new certificates; what
@@ -19,14 +20,14 @@ impl Server {
         };
         let read = reader().and_then(|settings| {
             let rules = rules::reload(&settings, &self.listeners);
-            let (access, transports) = rules.map_err(|error| error.to_string())?;
-            Ok((settings, access, transports))
+            let (rules, transports) = rules.map_err(|error| error.to_string())?;
+            Ok((settings, rules, transports))
         });
         match read {
-            Ok((settings, access, transports)) => {
+            Ok((settings, rules, transports)) => {
                 rules::warn_of_exposed_files(&settings, &self.listeners);
                 self.broker.set_limits(settings.limits);
-                self.broker.set_access(access);
+                self.set_rules(rules);
                 self.broker.end_unadmitted(Instant::now());
                 self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
                 for (bound, transport) in self.listeners.iter_mut().zip(transports) {
@@ -38,6 +39,13 @@ impl Server {
                 log::error!(target: EVENTS, "Everything stays as it was: {error}");
             }
         }
+    }
+
+    /// Gives the broker the rules of the listeners, and keeps the password files.
+    pub(super) fn set_rules(&mut self, rules: Vec<ListenerRules>) {
+        let (access, passwords) = rules.into_iter().map(ListenerRules::split).unzip();
+        self.broker.set_access(access);
+        self.passwords = passwords;
     }
 
     /// Passes the answers of the thread that checks passwords to the broker, and the next password to the thread.
@@ -54,8 +62,11 @@ impl Server {
             if self.checker.is_none() {
                 self.checker = Checker::start(Arc::clone(&self.waker)).ok();
             }
+            // A file that a reload has taken away has no users.
+            let passwords = self.passwords.get(check.listener as usize);
+            let passwords = passwords.cloned().flatten().unwrap_or_default();
             let taken = match &mut self.checker {
-                Some(checker) => checker.check(id, check),
+                Some(checker) => checker.check(id, passwords, check),
                 None => Err(ReasonCode::ServerBusy),
             };
             if let Err(reason_code) = taken {

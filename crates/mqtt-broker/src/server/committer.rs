@@ -9,9 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
+use mqtt_broker_core::Record;
 
 use crate::store::Timeline;
-use crate::{Clock, Record, Store, StoreError, SyncPolicy};
+use crate::{Clock, Store, StoreError, SyncPolicy};
 
 /// With less room than this in bytes a store is not opened again.
 const ROOM: usize = 64 * 1024;

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use mqtt_broker_core::{Backlog, Broker, EVENTS, Expiry, Record, SavedClient, payload_bytes};
 
 use super::committer::{Commit, Committer, Done};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
-use crate::record::payload_bytes;
 use crate::store::Timeline;
-use crate::{
-    Backlog, Broker, Clock, EVENTS, Expiry, Record, SavedClient, Store, StoreError, SyncPolicy,
-};
+use crate::{Clock, Store, StoreError, SyncPolicy};
 
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);

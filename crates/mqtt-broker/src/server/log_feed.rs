@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use log::Level;
+use mqtt_broker_core::CONNECTIONS;
 
 use super::Server;
-use crate::CONNECTIONS;
 
 /// Lines that wait for the loop. More are dropped: nothing is logged that often without the loop.
 const MAXIMUM_WAITING: usize = 1000;

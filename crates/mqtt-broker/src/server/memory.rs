@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use mqtt_broker_core::{ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
 
 use super::Server;
-use crate::{ConnectionId, EVENTS};
 
 /// Returns the bytes of memory that the process uses; `None` if the system does not say.
 pub type MemoryGauge = fn() -> Option<u64>;
@@ -35,7 +35,7 @@ impl Server {
 
     /// Measures the memory, if it is limited.
     pub(super) fn measure_memory(&mut self) {
-        let Some(limit) = self.broker.limits.maximum_memory else {
+        let Some(limit) = self.broker.limits().maximum_memory else {
             return self.broker.set_memory_used(0);
         };
         self.memory.read = 0;
@@ -68,7 +68,7 @@ impl Server {
         taken: usize,
         incomplete: usize,
     ) -> bool {
-        if self.broker.limits.maximum_memory.is_none() {
+        if self.broker.limits().maximum_memory.is_none() {
             return false;
         }
         self.memory.read += taken;

@@ -28,16 +28,18 @@ use std::{fmt, io};
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
+use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_transport::{Listener, ReadBuffer};
 
 use self::journal::Journal;
 use self::reserve::Reserve;
 use self::scheduling::Schedule;
 use self::signals::SignalSource;
+use crate::access::Passwords;
 use crate::checker::Checker;
 use crate::listening::{bind_listener, listen, listener_transport};
 use crate::peers::Peers;
-use crate::{Broker, Clock, ConnectionId, EVENTS, ListenerSettings, Settings, rules};
+use crate::{Clock, ListenerSettings, Settings, rules};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -93,6 +95,8 @@ pub struct Server {
     memory: memory::Memory,
     /// Whether the last attempt failed: told once.
     cannot_accept: bool,
+    /// The password files of the listeners, in their order.
+    passwords: Vec<Option<Arc<Passwords>>>,
     /// Checks passwords, once there was one.
     checker: Option<Checker>,
     waker: Arc<Waker>,
@@ -202,6 +206,7 @@ impl Server {
             retry_accept: None,
             memory: memory::Memory::default(),
             cannot_accept: false,
+            passwords: Vec::new(),
             checker: None,
             waker,
             reader: None,
@@ -222,15 +227,15 @@ impl Server {
     /// # Errors
     /// If one of them cannot be used.
     pub fn open(&mut self) -> Result<(), ServerError> {
-        let access = rules::of_listeners(&self.settings, &self.listeners)?;
+        let rules = rules::of_listeners(&self.settings, &self.listeners)?;
         for bound in &mut self.listeners {
             if let Some(own) = &bound.settings {
                 bound.listener.set_transport(listener_transport(own)?);
             }
         }
-        rules::announce(&self.listeners, &access);
+        rules::announce(&self.listeners, &rules);
         rules::warn_of_exposed_files(&self.settings, &self.listeners);
-        self.broker.set_access(access);
+        self.set_rules(rules);
         let store = self.settings.store();
         let journal = store.map(|path| {
             let waker = Arc::clone(&self.waker);
@@ -249,7 +254,7 @@ impl Server {
     /// Returns the size of the store in bytes, without the part of the file that was never written, and its limit;
     /// `None` without a store.
     pub fn store_size(&self) -> Option<(u64, Option<u64>)> {
-        let limit = self.broker.limits.maximum_store_bytes;
+        let limit = self.broker.limits().maximum_store_bytes;
         let limit = (limit < u64::MAX).then_some(limit);
         self.journal.as_ref().map(|journal| (journal.size(), limit))
     }

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Token};
+use mqtt_broker_core::{CONNECTIONS, ConnectionId, EVENTS, InputProgress, LogEvent};
 use mqtt_session::Excerpt;
 use mqtt_transport::ReadStatus;
 
 use super::{ACCEPT_PAUSE, Server};
-use crate::log_limiter::LogEvent;
 use crate::peers::Peer;
-use crate::{CONNECTIONS, ConnectionId, EVENTS, InputProgress};
 
 /// Connections that a listener accepts in one turn: those that are connected are served between.
 const MAXIMUM_ACCEPTED: usize = 32;
@@ -35,7 +34,7 @@ impl Server {
                 Err(error) => {
                     // Those who are connected are served on; the others wait in the backlog.
                     let is_first = !std::mem::replace(&mut self.cannot_accept, true);
-                    let limiter = &mut self.broker.log_limiter;
+                    let limiter = self.broker.log_limiter();
                     if is_first && limiter.admits(now, LogEvent::CannotAccept, "") {
                         log::warn!(
                             target: EVENTS,
@@ -47,7 +46,7 @@ impl Server {
                 }
             };
             if self.has_too_many(index) {
-                let limiter = &mut self.broker.log_limiter;
+                let limiter = self.broker.log_limiter();
                 if limiter.admits_from(now, LogEvent::TooMany, &address) {
                     log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
                 }
@@ -60,7 +59,7 @@ impl Server {
                 log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
                 continue;
             }
-            let limiter = &mut self.broker.log_limiter;
+            let limiter = self.broker.log_limiter();
             if limiter.admits_from(now, LogEvent::Accepted, &address) {
                 match bound.address.map(|bound| bound.port()) {
                     Some(port) => {
@@ -136,7 +135,7 @@ impl Server {
                 }
                 if let Some(warning) = peer.warning() {
                     let address = self.broker.peer(id).to_owned();
-                    let limiter = &mut self.broker.log_limiter;
+                    let limiter = self.broker.log_limiter();
                     if limiter.admits_from(now, LogEvent::LegacyCertificate, &address) {
                         log::warn!(target: EVENTS, "Connection from {address}: {warning}.");
                     }
@@ -186,7 +185,7 @@ impl Server {
                 let explained = status.err().filter(|error| error.get_ref().is_some());
                 if let Some(error) = explained {
                     let peer = self.broker.peer(id).to_owned();
-                    let limiter = &mut self.broker.log_limiter;
+                    let limiter = self.broker.log_limiter();
                     if limiter.admits_from(now, LogEvent::TransportFailed, &peer) {
                         let error = error.to_string(); // it may quote the peer
                         let error = Excerpt(&error);

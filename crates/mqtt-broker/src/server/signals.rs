@@ -5,9 +5,10 @@ use std::io::{self, Read};
 
 use mio::event::Source;
 use mio::{Interest, Token};
+use mqtt_broker_core::EVENTS;
 
 use super::{DUMP, RELOAD, SAVE, Server};
-use crate::{EVENTS, Settings};
+use crate::Settings;
 
 /// A pipe that becomes readable with a signal.
 pub(super) struct SignalSource(Box<dyn Read>);

@@ -7,12 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use mqtt_broker_core::{Backlog, Limits, Saved};
 use mqtt_codec::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::{Journal, Server};
-use crate::{Backlog, Clock, Limits, Saved, Settings, Store, SyncPolicy};
+use crate::{Clock, Settings, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use mqtt_broker_core::EVENTS;
 
 use super::{Journal, Server};
-use crate::EVENTS;
 
 /// So many questions are answered in a turn.
 const MAXIMUM_ANSWERS: usize = 8;

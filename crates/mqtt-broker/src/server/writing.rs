@@ -3,9 +3,11 @@
 
 use std::time::Instant;
 
+use mqtt_broker_core::{ConnectionId, EVENTS, InputProgress};
+
 use super::journal::{Committed, Journal};
 use super::{LINGER, Server, ServerError};
-use crate::{Clock, ConnectionId, EVENTS, InputProgress};
+use crate::Clock;
 
 /// Maximum number of passes over new output in one turn.
 const MAXIMUM_PASSES: usize = 4;
@@ -63,16 +65,16 @@ impl Server {
             return Ok(());
         }
         journal.record(self.broker.take_records());
-        journal.set_limit(self.broker.limits.maximum_store_bytes);
+        journal.set_limit(self.broker.limits().maximum_store_bytes);
         let is_above_limit = journal.is_above_limit();
-        if is_above_limit && !self.broker.is_above_limit {
-            let limit = self.broker.limits.maximum_store_bytes;
+        if is_above_limit && !self.broker.is_above_limit() {
+            let limit = self.broker.limits().maximum_store_bytes;
             log::warn!(
                 target: EVENTS,
                 "The store is above max_store_bytes ({limit}). Until it is smaller, no more is accepted that would \
                  have to be stored."
             );
-        } else if !is_above_limit && self.broker.is_above_limit {
+        } else if !is_above_limit && self.broker.is_above_limit() {
             log::info!(target: EVENTS, "The store is below max_store_bytes again.");
         }
         self.broker.set_above_limit(is_above_limit);

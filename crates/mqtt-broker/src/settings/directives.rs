@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use mqtt_broker_core::IdentitySource;
 use mqtt_codec::{ProtocolVersion, QoS};
 use mqtt_transport::TlsVersion;
 
 use super::reader::Reader;
 use super::{ListenerLimits, ListenerSettings, LogDestination, LogTypes, SecuritySettings};
-use crate::{ControlSocket, IdentitySource, SyncPolicy};
+use crate::{ControlSocket, SyncPolicy};
 
 /// A line that is neither empty nor a comment.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use mqtt_codec::QoS;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Settings, String> {

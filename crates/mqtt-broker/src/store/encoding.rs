@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use mqtt_broker_core::{ClientState, Expiry, ReplayState, Retained, SubscriptionState, Who};
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, PacketIdentifier, PacketRef, ProtocolVersion,
     QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
@@ -13,7 +14,6 @@ use mqtt_session::OutboundMessage;
 
 use super::StoreError;
 use super::clock::Timeline;
-use crate::{ClientState, Expiry, ReplayState, Retained, SubscriptionState, Who};
 
 /// First byte of a delivery that holds its message.
 const INLINE: u8 = 0;

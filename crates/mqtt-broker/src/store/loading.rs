@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mqtt_broker_core::{ReplayState, Saved, SavedClient, SavedDelivery, SubscriptionState};
 use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
 use redb::{ReadTransaction, ReadableTable};
 
@@ -12,7 +13,6 @@ use super::tables::{
     SUBSCRIPTIONS, range,
 };
 use super::{StoreError, access};
-use crate::{ReplayState, Saved, SavedClient, SavedDelivery, SubscriptionState};
 
 /// The shared messages by their number. Deliveries of the same one share it in memory, too.
 type Messages = BTreeMap<u64, Arc<Message>>;

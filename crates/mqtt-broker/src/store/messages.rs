@@ -8,9 +8,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use mqtt_broker_core::Record;
 use mqtt_codec::Message;
-
-use crate::Record;
 
 /// Sharing has to save this many bytes, as it costs an entry of its own: a small message for two clients is
 /// written twice.

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mqtt_broker_core::{EVENTS, Record, Saved};
 use mqtt_codec::{Message, TopicName};
 use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableError};
 
@@ -21,7 +22,6 @@ pub use self::error::StoreError;
 use self::error::access;
 use self::file::{Measured, Size};
 use self::tables::{META, Summary, Tables};
-use crate::{EVENTS, Record, Saved};
 
 mod clock;
 mod encoding;

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
+use mqtt_broker_core::Record;
 use mqtt_session::OutboundMessage;
 use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 
 use super::clock::Timeline;
 use super::encoding::{Writer, shared_number};
 use super::messages::{self, Receivers, SharedMessages};
-use crate::Record;
 
 /// Keys and values are bytes, and keys are in the order of their bytes. A key is a name: of a topic or a client; or
 /// one of a client, U+0000, which no client identifier has, and what tells the client's entries apart.

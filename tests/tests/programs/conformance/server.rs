@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mqtt_broker::{Access, Broker, ConnectionId, Limits};
+use mqtt_broker_core::{Access, Broker, ConnectionId, Limits};
 
 use super::bytes::*;
 use super::record::{End, hex, proves, record};

@@ -1,6 +1,6 @@
 //! CONNECT and CONNACK at the server, take-over, keep alive, DISCONNECT.
 
-use mqtt_broker::Limits;
+use mqtt_broker_core::Limits;
 
 use super::bytes::*;
 use super::server::World;

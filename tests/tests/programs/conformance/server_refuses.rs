@@ -1,6 +1,6 @@
 //! Packets that are wrong, at the server: the connection ends, and in 5.0 says why.
 
-use mqtt_broker::Limits;
+use mqtt_broker_core::Limits;
 
 use super::bytes::*;
 use super::server::World;

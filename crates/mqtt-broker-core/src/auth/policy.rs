@@ -1,0 +1,199 @@
+//! Who may come in, as whom, and what for: the rules of a listener.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mqtt_codec::{Connect, ReasonCode};
+
+use crate::auth::acl::{AccessList, Right};
+use crate::limits::ListenerLimits;
+
+/// The rules of one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Set if clients without a user name may connect.
+    pub allow_anonymous: bool,
+    /// Where the user name comes from, if not from CONNECT.
+    pub identity: Option<IdentitySource>,
+    /// The names of the users, if user names must have passwords. The caller of the core knows the passwords.
+    pub users: Option<Arc<BTreeSet<String>>>,
+    /// The permissions of the clients; `None` allows everything.
+    pub list: Option<Arc<AccessList>>,
+    /// Set if the user name becomes the client identifier.
+    pub user_name_is_identifier: bool,
+    /// Set if the broker chooses identifiers for clients without one.
+    pub allow_empty_identifier: bool,
+    /// Prefix of the identifiers that the broker chooses.
+    pub identifier_prefix: String,
+    /// Prefix of all topics of the clients.
+    pub mount_point: Option<Arc<str>>,
+    /// Limits of the clients.
+    pub limits: ListenerLimits,
+}
+
+/// The part of a client's certificate that is its user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The common name.
+    CommonName,
+    /// The whole subject.
+    Subject,
+}
+
+/// The rules of all listeners, in their order.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) listeners: Vec<Access>,
+    everyone: Access,
+    gone: Access,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            everyone: Access::everyone(),
+            gone: Access::gone(),
+        }
+    }
+}
+
+impl Rules {
+    /// Those of a listener. Where there are none at all, everyone may do everything.
+    pub(crate) fn of(&self, listener: u32) -> &Access {
+        let missing = match self.listeners.is_empty() {
+            true => &self.everyone,
+            false => &self.gone,
+        };
+        self.listeners.get(listener as usize).unwrap_or(missing)
+    }
+
+    /// Whether somebody has a right.
+    pub(crate) fn allow(&self, who: &Who, topic_name: &str, right: Right) -> bool {
+        let Some(list) = &self.of(who.listener).list else {
+            return true;
+        };
+        let user_name = who.user_name.as_deref();
+        list.allows(user_name, &who.client_identifier, topic_name, right)
+    }
+}
+
+/// Somebody whose rights are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Who {
+    /// The user name, if there is one.
+    pub user_name: Option<String>,
+    /// The client identifier.
+    pub client_identifier: Arc<str>,
+    /// The number of the listener where the client came in: its rules hold.
+    pub listener: u32,
+}
+
+/// Whether a client may come in.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Admitted,
+    /// If its password is right.
+    Check,
+    Refused(ReasonCode),
+}
+
+/// What stands before the identifiers that mosquitto chooses.
+const IDENTIFIER_PREFIX: &str = "auto-";
+
+impl Access {
+    /// Everyone may come in and do everything.
+    pub fn everyone() -> Self {
+        Self {
+            allow_anonymous: true,
+            identity: None,
+            users: None,
+            list: None,
+            user_name_is_identifier: false,
+            allow_empty_identifier: true,
+            identifier_prefix: IDENTIFIER_PREFIX.to_owned(),
+            mount_point: None,
+            limits: ListenerLimits::default(),
+        }
+    }
+
+    /// Of a listener that is gone: what its clients left behind has no rights.
+    pub(crate) fn gone() -> Self {
+        Self {
+            allow_anonymous: false,
+            list: Some(Arc::default()),
+            ..Self::everyone()
+        }
+    }
+
+    /// Whether somebody who was let in would still be. A password that has changed is asked for at the next
+    /// connection.
+    pub(crate) fn knows(&self, who: &Who) -> bool {
+        match (&who.user_name, &self.users) {
+            _ if self.identity.is_some() => true,
+            (Some(user_name), Some(users)) => users.contains(user_name),
+            _ => self.allow_anonymous,
+        }
+    }
+
+    /// Puts the user name into CONNECT that the client is known by, and says whether it may come in;
+    /// `identity` is what its certificate says.
+    pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> Admission {
+        if self.identity.is_some() {
+            // What CONNECT could not carry is no name.
+            let is_name = |name: &&str| {
+                !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
+            };
+            let Some(name) = identity.filter(is_name) else {
+                return Admission::Refused(ReasonCode::BadUserNameOrPassword);
+            };
+            connect.user_name = Some(name.to_owned());
+            return Admission::Admitted;
+        }
+        match (&connect.user_name, &self.users) {
+            // Nobody logs in with an empty password, even if a line of the file is the hash of one. It is refused
+            // immediately: there is no guess to slow down.
+            (Some(_), Some(_))
+                if connect
+                    .password
+                    .as_ref()
+                    .is_none_or(|password| password.is_empty()) =>
+            {
+                Admission::Refused(ReasonCode::NotAuthorized)
+            }
+            (Some(_), Some(_)) => Admission::Check,
+            _ if self.allow_anonymous => Admission::Admitted,
+            // Without a password file nobody has a name that could be checked.
+            _ => Admission::Refused(ReasonCode::NotAuthorized),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::ProtocolVersion;
+
+    use super::*;
+
+    #[test]
+    fn an_account_with_an_empty_password_does_not_log_in() {
+        let access = Access {
+            users: Some(Arc::new(BTreeSet::from(["me".to_owned()]))),
+            ..Access::everyone()
+        };
+        let admit = |password: Option<&'static str>| {
+            let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
+            connect.user_name = Some("me".into());
+            connect.password = password.map(Into::into);
+            access.admit(&mut connect, None)
+        };
+        for password in [None, Some("")] {
+            let admission = admit(password);
+            assert!(matches!(
+                admission,
+                Admission::Refused(ReasonCode::NotAuthorized)
+            ));
+        }
+        assert!(matches!(admit(Some("x")), Admission::Check));
+    }
+}

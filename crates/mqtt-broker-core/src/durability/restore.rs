@@ -1,0 +1,69 @@
+//! Checks what was stored before the broker begins with it. The store detects corruption, but a file that was made or
+//! altered on purpose may hold what no client could have asked for.
+
+use crate::EVENTS;
+use crate::broker::Broker;
+use crate::durability::mutation::{Record, Saved};
+use crate::packets::publish::MAXIMUM_SLASHES;
+
+impl Broker {
+    /// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
+    /// the topic tree has a node for each level, and is dropped level by level.
+    pub(crate) fn drop_too_deep(&mut self, saved: &mut Saved) {
+        let limit = self.most_levels();
+        let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
+        let mut removed = Vec::new();
+        saved.retained.retain(|retained| {
+            let topic_name = &retained.message.topic_name;
+            let is_deep = is_deep(topic_name);
+            if is_deep {
+                removed.push(Record::Retained {
+                    topic_name: topic_name.clone(),
+                    retained: None,
+                });
+            }
+            !is_deep
+        });
+        for client in &mut saved.clients {
+            client.subscriptions.retain(|(topic_filter, _)| {
+                let is_deep = is_deep(topic_filter);
+                if is_deep {
+                    removed.push(Record::Unsubscribed {
+                        client: client.identifier.as_str().into(),
+                        topic_filter: topic_filter.clone(),
+                    });
+                }
+                !is_deep
+            });
+            let will = &mut client.state.will;
+            if will
+                .take_if(|will| is_deep(&will.message.topic_name))
+                .is_some()
+            {
+                client.state.will_due = None;
+                removed.push(Record::Client {
+                    client: client.identifier.as_str().into(),
+                    state: client.state.clone(),
+                });
+            }
+        }
+        if !removed.is_empty() {
+            log::warn!(
+                target: EVENTS,
+                "{} topics of the store are ignored and removed: they have more levels than a client may use.",
+                removed.len()
+            );
+        }
+        if let Some(records) = &mut self.records {
+            records.append(&mut removed);
+        }
+    }
+
+    /// Returns the number of levels that a topic may have behind any of the mount points.
+    fn most_levels(&self) -> usize {
+        let access = self.rules.listeners.iter();
+        let mount_points = access.filter_map(|access| access.mount_point.as_deref());
+        let levels = mount_points.map(|mount_point| mqtt_codec::levels(mount_point).count());
+        MAXIMUM_SLASHES + 1 + levels.max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,192 @@
+//! Publishers that are quicker than a subscriber who does keep up: a message for a full queue is dropped, and
+//! that a queue becomes full may be a matter of whose socket is looked at first. A publisher that fills the
+//! queue of a client that is taking messages is not read from for a moment, so that the client's
+//! acknowledgements get their turn. A client that takes nothing slows nobody down.
+
+use std::time::{Duration, Instant};
+
+use crate::broker::{Broker, ConnectionId};
+use crate::sessions::client::ClientKey;
+
+/// How long a publisher waits at most until it is read from once more.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Who was heard so lately takes messages. An acknowledgement may be held back for 40 ms on its way, by
+/// Nagle's algorithm and a delayed acknowledgement of TCP.
+const ACTIVE: Duration = Duration::from_millis(100);
+
+impl Broker {
+    /// A message was put into the queue of this client.
+    pub(crate) fn note_crowding(&mut self, now: Instant, key: ClientKey) {
+        if self.is_crowded(now, key) {
+            let length = self.clients.get(key).map_or(0, |client| client.queue.len());
+            // The one that is worst off: when it is better, the others are too.
+            if self.crowded.is_none_or(|(longest, _)| longest < length) {
+                self.crowded = Some((length, key));
+            }
+        }
+    }
+
+    /// Whether a client that takes messages has too many waiting.
+    fn is_crowded(&self, now: Instant, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        if !client.queue.is_crowded(&self.limits) {
+            return false; // mostly, and without a search for the connection
+        }
+        let link = client.connection.and_then(|id| self.connections.get(id));
+        link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
+    }
+
+    /// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
+    /// connection waits then.
+    pub(crate) fn note_crowd(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let Some(client) = self.take_crowded(id) else {
+            return false;
+        };
+        let until = now + PAUSE;
+        if let Some(link) = self.connections.get_mut(id) {
+            link.crowds = Some(until);
+            self.throttle.crowding.push((until, id, client));
+        }
+        true
+    }
+
+    /// Connections go on whose subscriber has room again, or whose time is over.
+    pub(crate) fn end_crowding(&mut self, now: Instant) {
+        if self.throttle.crowding.is_empty() {
+            return;
+        }
+        for (until, id, client) in std::mem::take(&mut self.throttle.crowding) {
+            if now < until && self.is_crowded(now, client) {
+                self.throttle.crowding.push((until, id, client));
+                continue;
+            }
+            if let Some(link) = self.connections.get_mut(id) {
+                link.crowds = None;
+            }
+            self.resume(id);
+        }
+    }
+
+    /// The client whose queue the last bytes of this connection have filled, if it is another's.
+    fn take_crowded(&mut self, id: ConnectionId) -> Option<ClientKey> {
+        let (_, crowded) = self.crowded.take()?;
+        let own = self.connections.get(id).and_then(|link| link.client);
+        (own != Some(crowded)).then_some(crowded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InputProgress, Limits};
+    use mqtt_codec::*;
+
+    struct World {
+        broker: Broker,
+        now: Instant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let limits = Limits {
+                maximum_queued: 10,
+                maximum_in_flight: 1,
+                ..Limits::default()
+            };
+            let broker = Broker::new(limits, Box::new(|| 1));
+            let now = Instant::now();
+            Self { broker, now }
+        }
+
+        fn send(&mut self, id: ConnectionId, packet: &PacketRef<'_>) -> InputProgress {
+            let mut bytes = Vec::new();
+            let version = ProtocolVersion::V3_1_1;
+            packet.encode(version, u32::MAX, &mut bytes).unwrap();
+            self.broker.handle_input(self.now, id, &mut &bytes[..])
+        }
+
+        fn connect(&mut self, name: &str) -> ConnectionId {
+            let id = self.broker.open(self.now, String::new(), 0);
+            let connect = Connect::new(ProtocolVersion::V3_1_1, name);
+            self.send(id, &PacketRef::Connect(Box::new(connect)));
+            id
+        }
+
+        fn subscribe(&mut self, id: ConnectionId) {
+            let subscription = Subscription {
+                topic_filter: TopicFilter::new("t").unwrap(),
+                options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            };
+            let subscribe = Subscribe {
+                packet_identifier: PacketIdentifier::FIRST,
+                subscriptions: vec![subscription],
+                properties: SubscribeProperties::default(),
+            };
+            self.send(id, &PacketRef::Subscribe(subscribe));
+        }
+
+        fn publish(&mut self, id: ConnectionId) -> InputProgress {
+            let message = Message::new(TopicName::new("t").unwrap(), "x");
+            let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
+            self.send(id, &PacketRef::Publish(message.publish(delivery)))
+        }
+    }
+
+    #[test]
+    fn publisher_that_fills_the_queue_of_an_active_subscriber_waits_for_its_acknowledgement() {
+        let mut world = World::new();
+        let subscriber = world.connect("subscriber");
+        world.subscribe(subscriber);
+        let publisher = world.connect("publisher");
+        for _ in 0..6 {
+            // One is sent, five wait.
+            assert_eq!(world.publish(publisher), InputProgress::Drained);
+        }
+        assert_eq!(world.publish(publisher), InputProgress::Blocked);
+        assert_eq!(world.broker.poll_resumable(), None);
+        assert_eq!(world.publish(publisher), InputProgress::Blocked);
+        // An acknowledgement makes room.
+        let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
+        world.send(subscriber, &PacketRef::Puback(ack));
+        world.broker.run_background(world.now);
+        assert_eq!(world.broker.poll_resumable(), Some(publisher));
+    }
+
+    #[test]
+    fn publisher_that_waits_for_a_subscriber_goes_on_after_a_moment() {
+        let mut world = World::new();
+        let subscriber = world.connect("subscriber");
+        world.subscribe(subscriber);
+        let publisher = world.connect("publisher");
+        while world.publish(publisher) == InputProgress::Drained {}
+        world.now += PAUSE;
+        assert_eq!(world.broker.poll_timeout(), Some(world.now));
+        world.broker.handle_timeout(world.now);
+        assert_eq!(world.broker.poll_resumable(), Some(publisher));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_slows_nobody_down() {
+        let mut world = World::new();
+        let subscriber = world.connect("subscriber");
+        world.subscribe(subscriber);
+        world.now += ACTIVE;
+        let publisher = world.connect("publisher");
+        for _ in 0..20 {
+            assert_eq!(world.publish(publisher), InputProgress::Drained);
+        }
+    }
+
+    #[test]
+    fn who_fills_its_own_queue_is_not_kept_from_emptying_it() {
+        let mut world = World::new();
+        let both = world.connect("both");
+        world.subscribe(both);
+        for _ in 0..10 {
+            assert_eq!(world.publish(both), InputProgress::Drained);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Decides whether a connection has to wait before its next packet is handled, and when it may go on.
+//!
+//! All reasons to wait are here: the peer does not read its output, the store is behind, a password is being checked,
+//! the connection's own publication is still being delivered, or a subscriber cannot keep up (`backpressure.rs`). The
+//! caller learns of it by [`InputProgress::Blocked`](crate::InputProgress) and asks [`Broker::poll_resumable`] for the
+//! connections that may go on. The reason is decided anew when the connection is handled again, so naming a
+//! connection too early costs one call and nothing else.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use mqtt_codec::PacketType;
+
+use crate::Backlog;
+use crate::broker::{Broker, ConnectionId, Link};
+use crate::durability::mutation::{Record, payload_bytes};
+use crate::sessions::client::{ClientKey, Stored};
+
+/// Control packets that are handled while the output of their connection is full. Each may add a small answer to the
+/// output, so that the number must be limited until the peer reads again.
+const MAXIMUM_UNANSWERED: u16 = 1000;
+
+/// The state of the commits, and the connections that may resume.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    /// The records that were taken and are not durable, as the commit queue reports them.
+    taken: Backlog,
+    /// Those of them that the commit in progress makes durable.
+    committing: Backlog,
+    /// The bytes of the first records that were not taken.
+    own_bytes: usize,
+    /// The number of the records that `own_bytes` includes.
+    counted: usize,
+    /// The number of the newest commit that has begun.
+    begun: u64,
+    /// The number of the newest commit that is done.
+    done: u64,
+    /// Connections that wait for a commit.
+    awaiting_commit: Vec<ConnectionId>,
+    resumable: VecDeque<ConnectionId>,
+    /// Publishers that have filled the queue of a subscriber, and the time until which they wait.
+    pub(crate) crowding: Vec<(Instant, ConnectionId, ClientKey)>,
+}
+
+/// The degree to which the store is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressure {
+    /// Everybody is served.
+    None,
+    /// Connections with uncommitted records make no more of them.
+    Soft,
+    /// No connection may make more records.
+    Hard,
+}
+
+impl Throttle {
+    /// The records were taken for a commit; the commit queue reports them from now on.
+    pub(crate) fn records_were_taken(&mut self) {
+        self.taken.records += self.counted;
+        self.taken.bytes += self.own_bytes;
+        (self.counted, self.own_bytes) = (0, 0);
+    }
+
+    pub(crate) fn commit_begins(&mut self) {
+        self.begun += 1;
+        self.committing = self.taken;
+    }
+
+    pub(crate) fn commit_ends(&mut self) {
+        self.done = self.begun;
+        let committed = std::mem::take(&mut self.committing);
+        self.taken.records = self.taken.records.saturating_sub(committed.records);
+        self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
+    }
+
+    /// The commit that will contain the records that are made now.
+    pub(crate) fn next_commit(&self) -> u64 {
+        self.begun + 1
+    }
+
+    pub(crate) fn first_crowding(&self) -> Option<Instant> {
+        self.crowding.iter().map(|(until, ..)| *until).min()
+    }
+
+    fn count(&mut self, records: &[Record]) {
+        let new = records.get(self.counted..).unwrap_or_default();
+        self.own_bytes += payload_bytes(new);
+        self.counted = records.len();
+    }
+}
+
+impl Broker {
+    /// Sets the amount of the records that were taken with [`Broker::take_records`] and are not durable. A caller needs it
+    /// whose commits are not all durable when they end, as the broker counts the others itself.
+    pub fn set_backlog(&mut self, backlog: Backlog) {
+        self.throttle.taken = backlog;
+        self.resume_after_commit();
+    }
+
+    /// Returns the next connection that has waited and may go on. Its bytes, if any were left, must be handled again,
+    /// and then more may be read.
+    pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.throttle.resumable.pop_front()?;
+            if let Some(link) = self.connections.get_mut(id) {
+                link.is_resumable = false;
+                return Some(id);
+            }
+        }
+    }
+
+    /// Returns `true` if the last call did as much work as one connection may cause in one turn.
+    pub fn has_spent_budget(&self) -> bool {
+        self.work.is_spent()
+    }
+
+    /// Returns the units of work that the last call did.
+    pub fn work_done(&self) -> usize {
+        self.work.spent()
+    }
+
+    /// Returns all records that are not durable.
+    pub fn backlog(&mut self) -> Backlog {
+        if let Some(records) = &self.records {
+            self.throttle.count(records);
+        }
+        Backlog {
+            records: self.throttle.taken.records + self.throttle.counted,
+            bytes: self.throttle.taken.bytes + self.throttle.own_bytes,
+        }
+    }
+
+    pub(crate) fn pressure(&mut self) -> Pressure {
+        if self.records.is_none() {
+            return Pressure::None;
+        }
+        let backlog = self.backlog();
+        if backlog.reaches(self.limits.maximum_commit_backlog) {
+            Pressure::Hard
+        } else if backlog.reaches(self.limits.commit_backlog) {
+            Pressure::Soft
+        } else {
+            Pressure::None
+        }
+    }
+
+    /// The connection may go on.
+    pub(crate) fn resume(&mut self, id: ConnectionId) {
+        if let Some(link) = self.connections.get_mut(id) {
+            if !std::mem::replace(&mut link.is_resumable, true) {
+                self.throttle.resumable.push_back(id);
+            }
+        }
+    }
+
+    /// Connections that wait for a commit look again whether they may go on.
+    pub(crate) fn resume_after_commit(&mut self) {
+        for id in std::mem::take(&mut self.throttle.awaiting_commit) {
+            if let Some(link) = self.connections.get_mut(id) {
+                link.awaits_commit_room = false;
+            }
+            self.resume(id);
+        }
+    }
+
+    /// Returns `true` if the connection must wait before a packet with this start is handled. The connection will be
+    /// named by `poll_resumable` then.
+    pub(crate) fn must_wait(&mut self, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
+        let maximum_unwritten = self.limits.maximum_unwritten;
+        let Some(link) = self.connections.get_mut(id) else {
+            return false;
+        };
+        if link.connection.has_ended() {
+            return false;
+        }
+        if link.waiting.is_some() || link.is_publishing {
+            return true; // resumed by the answer
+        }
+        if link.crowds.is_some_and(|until| now < until) {
+            return true; // resumed by `end_crowding`
+        }
+        let Some(first) = input.first() else {
+            return false;
+        };
+        if link.connection.output().len() >= maximum_unwritten {
+            // Resumed when the peer has read. Acknowledgements and pings are handled meanwhile: without them the
+            // peer would get the same messages again, or be taken for dead.
+            if brings_work(*first) || link.unanswered >= MAXIMUM_UNANSWERED {
+                link.awaits_output_room = true;
+                return true;
+            }
+            link.unanswered += 1;
+        }
+        if self.fan_outs.has_any() && is(*first, PacketType::Publish) && self.has_orphan_of(id) {
+            return true; // resumed when the publication is delivered
+        }
+        self.records.is_some() && self.must_wait_for_commit(id, *first)
+    }
+
+    /// Returns `true` if a packet with this first byte may add records while the store is behind.
+    fn must_wait_for_commit(&mut self, id: ConnectionId, first: u8) -> bool {
+        let pressure = self.pressure();
+        pressure > Pressure::None && self.may_record(id, first) && self.is_throttled(id)
+    }
+
+    /// Returns `true` if the connection must make no more records before a commit is done, and registers it for that.
+    pub(crate) fn is_throttled(&mut self, id: ConnectionId) -> bool {
+        let pressure = self.pressure();
+        let done = self.throttle.done;
+        let Some(link) = self.connections.get_mut(id) else {
+            return false;
+        };
+        let is_throttled = match pressure {
+            Pressure::None => false,
+            Pressure::Soft => link.recorded_in > done,
+            Pressure::Hard => true,
+        };
+        if is_throttled && !std::mem::replace(&mut link.awaits_commit_room, true) {
+            self.throttle.awaiting_commit.push(id);
+        }
+        is_throttled
+    }
+
+    fn may_record(&self, id: ConnectionId, first: u8) -> bool {
+        let link = self.connections.get(id);
+        let client = link.and_then(|link| self.clients.get(link.client?));
+        let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
+        match PacketType::from_value(first >> 4) {
+            // Without QoS and RETAIN nothing of it is stored; on a full disk it is refused, or not retained.
+            Some(PacketType::Publish) => {
+                !self.lacks_storage() && (first & 0x07 != 0 || self.limits.upgrade_qos)
+            }
+            Some(
+                PacketType::Puback
+                | PacketType::Pubrec
+                | PacketType::Pubrel
+                | PacketType::Pubcomp
+                | PacketType::Subscribe
+                | PacketType::Unsubscribe,
+            ) => is_stored,
+            _ => false,
+        }
+    }
+
+    /// Notes whether records were made for this connection since there were `before` of them.
+    pub(crate) fn note_records_of(&mut self, id: ConnectionId, before: usize) {
+        if self.record_count() > before {
+            let commit = self.throttle.next_commit();
+            if let Some(link) = self.connections.get_mut(id) {
+                link.recorded_in = commit;
+            }
+        }
+    }
+
+    /// The peer has read some of its output.
+    pub(crate) fn note_written(&mut self, id: ConnectionId) {
+        let maximum_unwritten = self.limits.maximum_unwritten;
+        let Some(link) = self.connections.get_mut(id) else {
+            return;
+        };
+        let is_deaf = link.unanswered >= MAXIMUM_UNANSWERED;
+        link.unanswered = 0;
+        let has_room = link.connection.output().len() < maximum_unwritten;
+        if link.awaits_output_room && (has_room || is_deaf) {
+            link.awaits_output_room = false;
+            self.resume(id);
+        }
+    }
+}
+
+impl Link {
+    /// Returns `true` if bytes of the peer may wait unread, so that its silence says nothing.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.progress != crate::InputProgress::Drained
+    }
+}
+
+fn is(first: u8, packet_type: PacketType) -> bool {
+    PacketType::from_value(first >> 4) == Some(packet_type)
+}
+
+/// Returns `true` for packets whose answer or effect may be large.
+fn brings_work(first: u8) -> bool {
+    is(first, PacketType::Publish)
+        || is(first, PacketType::Subscribe)
+        || is(first, PacketType::Unsubscribe)
+}

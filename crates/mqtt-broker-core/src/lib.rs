@@ -1,0 +1,55 @@
+//! The core of the broker: clients, sessions, subscriptions, retained messages, wills and permissions.
+//!
+//! [`Broker`] knows no socket, file, thread, clock or random source. Bytes and times come in as arguments, bytes and
+//! [`Record`]s go out, so the same inputs give the same run in the server, in the simulation and in a fuzz
+//! target. The crate `mqtt-broker` is the process around this crate: its configuration, its store, its sockets.
+//!
+//! ```text
+//!  read ─> Broker::handle_input ─> routing ─> the subscribers' connections ─> write
+//!          └───────────────────── one turn for all connections ────────────────────┘
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+mod auth;
+mod broker;
+mod durability;
+mod flow;
+mod limits;
+mod log_lines;
+mod memory_limit;
+mod packets;
+mod routing;
+mod sessions;
+mod stats;
+mod timers;
+mod topics;
+
+pub use auth::acl::{AccessList, Right};
+pub use auth::check_queue::PasswordCheck;
+pub use auth::policy::{Access, IdentitySource, Who};
+pub use broker::{Broker, ConnectionId};
+pub use durability::mutation::{
+    ClientState, Record, Saved, SavedClient, SavedDelivery, payload_bytes,
+};
+pub use flow::work::InputProgress;
+pub use limits::{Backlog, Limits, ListenerLimits};
+pub use log_lines::limiter::{LogEvent, LogLimiter};
+pub use sessions::client::{Expiry, SubscriptionState};
+pub use sessions::replay::ReplayState;
+pub use stats::Value;
+pub use topics::retained::Retained;
+
+/// The log target of what concerns people: subscriptions, losses, refusals.
+pub const EVENTS: &str = "mqtt::broker";
+
+/// The log target of connections that come and go.
+pub const CONNECTIONS: &str = "mqtt::broker::connections";

@@ -1,0 +1,486 @@
+//! CONNECT at the broker (MQTT 5.0, 3.1.4): who may come in, whose session it is, and what becomes
+//! of a connection that had it before.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
+use mqtt_session::{Excerpt, Session};
+
+use crate::auth::check_queue::PeerGroup;
+use crate::auth::policy::Admission;
+use crate::broker::{Broker, ConnectionId};
+use crate::log_lines::limiter::LogEvent;
+use crate::log_lines::words::{Name, Words};
+use crate::packets::input::Task;
+use crate::packets::publish;
+use crate::routing::delivery;
+use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
+use crate::sessions::owner::SessionOwner;
+use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck};
+
+impl Broker {
+    /// The next password that is to be checked: the addresses of the peers take turns. The answer goes to [`Broker::handle_checked`]. Until then
+    /// the connection takes nothing more.
+    pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
+        loop {
+            let id = self.checks.pop()?;
+            let link = self.connections.get(id);
+            let check = link.and_then(|link| {
+                let connect = link.waiting.as_ref()?;
+                Some(PasswordCheck {
+                    listener: link.listener,
+                    user_name: connect.user_name.clone()?,
+                    password: connect.password.clone()?,
+                })
+            });
+            debug_assert!(check.is_some(), "a check is taken out with its connection");
+            if let Some(check) = check {
+                return Some((id, check));
+            }
+        }
+    }
+
+    /// A password was checked: the client may come in, or not.
+    pub fn handle_checked(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        result: Result<(), ReasonCode>,
+    ) {
+        let link = self.connections.get_mut(id);
+        if let Some(connect) = link.and_then(|link| link.waiting.take()) {
+            match result {
+                Ok(()) => self.accept(now, id, *connect),
+                Err(reason_code) => self.refuse(now, id, &connect, reason_code),
+            }
+            self.handle_pending(now, id);
+            self.resume(id);
+        }
+    }
+
+    /// Returns `true` while a password of this connection is checked.
+    pub fn is_waiting(&self, id: ConnectionId) -> bool {
+        let link = self.connections.get(id);
+        link.is_some_and(|link| link.waiting.is_some())
+    }
+
+    pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
+        if self.is_stored_session(&connect) && self.is_throttled(id) {
+            return self.put_off(id, Task::Connect(Box::new(connect)));
+        }
+        let Some(link) = self.connections.get(id) else {
+            return;
+        };
+        if connect.properties.authentication_method.is_some() {
+            // [MQTT-4.12.0-1]
+            return self.refuse(now, id, &connect, ReasonCode::BadAuthenticationMethod);
+        }
+        let access = self.access(link.listener);
+        match access.admit(&mut connect, link.identity.as_deref()) {
+            Admission::Admitted => self.accept(now, id, connect),
+            Admission::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
+            Admission::Check => {
+                let Some(link) = self.connections.get_mut(id) else {
+                    return;
+                };
+                link.waiting = Some(Box::new(connect));
+                let group = PeerGroup::of(&link.peer);
+                if let Err(refused) = self.checks.push(group, id) {
+                    self.handle_checked(now, refused, Err(ReasonCode::ServerBusy));
+                }
+            }
+        }
+    }
+
+    /// Returns `true` if the CONNECT makes records: a session or a will is stored, or was.
+    fn is_stored_session(&self, connect: &Connect) -> bool {
+        let known = self.by_identifier.get(connect.client_identifier.as_str());
+        let known = known.and_then(|key| self.clients.get(*key));
+        let is_kept =
+            connect.will.is_some() || Expiry::of_connect(connect) != Expiry::WithConnection;
+        self.records.is_some()
+            && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
+    }
+
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connect: &Connect,
+        reason_code: ReasonCode,
+    ) {
+        if let Some(link) = self.connections.get_mut(id) {
+            if self
+                .log_limiter
+                .admits_from(now, LogEvent::Refused, &link.peer)
+            {
+                let name = Name(&connect.client_identifier);
+                let words = Words(reason_code);
+                log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", link.peer);
+            }
+            link.connection
+                .refuse(now, reason_code, ConnackProperties::default());
+        }
+    }
+
+    /// It is who it says it is.
+    fn accept(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
+        let Some(listener) = self.connections.get(id).map(|link| link.listener) else {
+            return;
+        };
+        let access = self.access(listener);
+        if access.user_name_is_identifier {
+            connect.client_identifier = connect.user_name.clone().unwrap_or_default();
+        }
+        if let Some(reason_code) = self.refusal(access, &connect) {
+            return self.refuse(now, id, &connect, reason_code);
+        }
+        match mount_will(&mut connect, access.mount_point.as_deref()) {
+            Err(reason_code) => return self.refuse(now, id, &connect, reason_code),
+            Ok(Some(topic_name)) => self.log_denied_will(now, &connect, &topic_name),
+            Ok(None) => {}
+        }
+        let (identifier, assigned) = self.client_identifier(listener, &connect);
+        let owner = self.owner_of(now, &identifier, connect.user_name.as_deref(), listener);
+        if owner == SessionOwner::Other {
+            connect.client_identifier = identifier; // for the log
+            return self.refuse(now, id, &connect, ReasonCode::ClientIdentifierNotValid);
+        }
+        let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
+        let (key, mut session) = self.find_session(now, id, &identifier, starts_anew);
+        self.log_connect(now, id, &identifier, &connect);
+        let asked = Expiry::of_connect(&connect);
+        let expiry = asked.at_most(self.limits.longest_session);
+        let properties = ConnackProperties {
+            // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
+            session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
+            response_information: response_information(&connect, &identifier),
+            ..self.connack_properties(listener, &connect, assigned.then_some(&identifier))
+        };
+        if let Some(client) = self.clients.get_mut(key) {
+            client.connection = Some(id);
+            client.who.user_name = connect.user_name;
+            client.who.listener = listener;
+            client.expiry = expiry;
+            client.session_ends = None;
+            client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
+            client.will = connect.will.map(Box::new);
+        }
+        self.store_client(key);
+        if let Some(session) = &mut session {
+            self.withdraw_denied(key, session);
+        }
+        if let Some(link) = self.connections.get_mut(id) {
+            link.client = Some(key);
+            link.is_bridge = connect.is_bridge;
+            self.statistics.connected();
+            link.connection.accept(now, session, properties);
+        }
+        self.send_queue(now, key);
+    }
+
+    /// The identifier of the client, and whether the broker chose it.
+    fn client_identifier(&mut self, listener: u32, connect: &Connect) -> (String, bool) {
+        if !connect.client_identifier.is_empty() {
+            return (connect.client_identifier.clone(), false);
+        }
+        let random = (self.random)();
+        let prefix = &self.access(listener).identifier_prefix;
+        (format!("{prefix}{}", uuid(random)), true)
+    }
+
+    /// What is under way to a client is not sent again if the client may not have it any more.
+    fn withdraw_denied(&self, key: ClientKey, session: &mut Session) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (rules, who) = (&self.rules, &client.who);
+        session.withdraw(self.records.is_some(), |outgoing| {
+            delivery::may_receive(rules, who, &outgoing.message)
+        });
+    }
+
+    /// The client with this identifier, with its session if the connection goes on with one. An
+    /// older connection of the client ends [MQTT-3.1.4-3], before anything of the new one happens.
+    fn find_session(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        identifier: &str,
+        clean_start: bool,
+    ) -> (ClientKey, Option<Session>) {
+        // What time has brought comes first, if its timer is late: an end of the session, a will.
+        if let Some(key) = self.by_identifier.get(identifier).copied() {
+            self.end_times(now, key);
+        }
+        let old = self.by_identifier.get(identifier).copied();
+        if let Some(older) = old.and_then(|key| self.clients.get(key)?.connection) {
+            self.end_connection(now, older, ReasonCode::SessionTakenOver);
+            // Even if the will would have to wait: the new connection must not get a session that has ended.
+            if let Some(key) = old {
+                self.end_times(now, key);
+            }
+        }
+        // The session may have ended with that connection, or ends now [MQTT-3.1.2-4]; its will is
+        // due then.
+        if clean_start {
+            if let Some(client) = old.and_then(|key| self.clients.get_mut(key)) {
+                client.session_ends = Some(now);
+            }
+            if let Some(key) = old {
+                let expired = self.statistics.expired;
+                self.end_times(now, key);
+                self.statistics.expired = expired; // it has not ended by its time
+            }
+        }
+        match self.by_identifier.get(identifier).copied() {
+            Some(key) => {
+                let session = self
+                    .clients
+                    .get_mut(key)
+                    .and_then(|client| client.session.take());
+                let session = session.map(|session| *session);
+                (key, session)
+            }
+            None => {
+                let link = self.connections.get(id);
+                let known = link.map(|link| link.connection.client_identifier());
+                let known = known.filter(|known| ***known == *identifier);
+                let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
+                let key = self.clients.insert(Client::new(Arc::clone(&identifier)));
+                self.by_identifier.insert(identifier, key);
+                (key, None)
+            }
+        }
+    }
+
+    fn connack_properties(
+        &self,
+        listener: u32,
+        connect: &Connect,
+        assigned_client_identifier: Option<&String>,
+    ) -> ConnackProperties {
+        let limits = &self.access(listener).limits;
+        let aliases = limits
+            .topic_alias_maximum
+            .unwrap_or(self.limits.topic_alias_maximum);
+        let longest = self.limits.maximum_keep_alive;
+        let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
+        ConnackProperties {
+            topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
+            assigned_client_identifier: assigned_client_identifier.cloned(),
+            server_keep_alive: longest.filter(is_longer),
+            maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
+            retain_available: (!self.limits.retain_available).then_some(false),
+            maximum_packet_size: NonZeroU32::new(self.limits.maximum_packet_size)
+                .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
+            receive_maximum: NonZeroU16::new(self.limits.receive_maximum)
+                .filter(|maximum| maximum.get() < u16::MAX),
+            ..ConnackProperties::default()
+        }
+    }
+
+    fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
+        let name = &connect.client_identifier;
+        if self.log_limiter.admits(now, LogEvent::WillDenied, name) {
+            let (name, topic_name) = (Name(name), Excerpt(topic_name));
+            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
+        }
+    }
+
+    fn log_connect(&mut self, now: Instant, id: ConnectionId, identifier: &str, connect: &Connect) {
+        let Some(link) = self.connections.get(id) else {
+            return;
+        };
+        if !self
+            .log_limiter
+            .admits_from(now, LogEvent::Connected, &link.peer)
+        {
+            return;
+        }
+        let user_name = match &connect.user_name {
+            Some(user_name) => format!(", u'{}'", Excerpt(user_name)),
+            None => String::new(),
+        };
+        let kind = if connect.is_bridge {
+            "bridge"
+        } else {
+            "client"
+        };
+        log::info!(
+            target: CONNECTIONS,
+            "New {kind} connected from {} as {} (p{}, c{}, k{}{user_name}).",
+            link.peer,
+            Excerpt(identifier),
+            connect.protocol_version.level(),
+            u8::from(connect.clean_start),
+            connect.keep_alive,
+        );
+        match &connect.will {
+            None => log::debug!(target: EVENTS, "No will message specified."),
+            Some(will) => {
+                let (message, qos) = (&will.message, will.qos);
+                let (length, retain) = (message.payload.len(), u8::from(message.retain));
+                log::debug!(target: EVENTS, "Will message specified ({length} bytes) (r{retain}, q{qos}).");
+                log::debug!(target: EVENTS, "\t{}", Excerpt(&message.topic_name));
+            }
+        }
+    }
+
+    /// Why this CONNECT is not accepted, if it is not.
+    fn refusal(&self, access: &Access, connect: &Connect) -> Option<ReasonCode> {
+        let version = connect.protocol_version;
+        let versions = access.limits.versions.as_ref();
+        if versions.is_some_and(|versions| !versions.contains(&version)) {
+            return Some(ReasonCode::UnsupportedProtocolVersion);
+        }
+        if !publish::is_plain_text(&connect.client_identifier) {
+            return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+        }
+        let must_be_named = match version {
+            ProtocolVersion::V3_1 => true,
+            ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
+            ProtocolVersion::V5_0 => false,
+        } || !access.allow_empty_identifier
+            || access.user_name_is_identifier;
+        if connect.client_identifier.is_empty() && must_be_named {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        // A client of 5.0 is told what to use instead; the others cannot be.
+        let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
+        if version != ProtocolVersion::V5_0
+            && self.limits.maximum_keep_alive.is_some_and(is_too_long)
+        {
+            return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
+        }
+        let known = self.by_identifier.get(connect.client_identifier.as_str());
+        let is_new = known.is_none();
+        let known = known.and_then(|key| self.clients.get(*key));
+        let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
+        let is_to_be_stored =
+            Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
+        // Above the limit of the store, sessions go on: the store shrinks when they get their messages.
+        let is_refused = match is_stored {
+            true => self.is_full,
+            false => is_to_be_stored && self.lacks_storage(),
+        };
+        if is_refused {
+            return Some(match version {
+                ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
+                _ => ReasonCode::ServerUnavailable,
+            });
+        }
+        // A client that has a session may come back: its messages take memory until it has them.
+        if is_new && self.lacks_memory() {
+            return Some(ReasonCode::ServerBusy);
+        }
+        let is_full = |maximum: usize| self.clients.len() >= maximum;
+        if is_new && self.limits.maximum_clients.is_some_and(is_full) {
+            return Some(ReasonCode::ServerBusy);
+        }
+        let will = connect.will.as_ref()?;
+        if !publish::is_publishable(&will.message.topic_name) {
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        if will.message.payload.len() > self.limits.maximum_payload {
+            return Some(match version {
+                ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
+                _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
+            });
+        }
+        if access
+            .limits
+            .maximum_qos
+            .is_some_and(|maximum| will.qos > maximum)
+        {
+            return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+        }
+        let is_refused = will.message.retain && !self.limits.retain_available;
+        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
+    }
+}
+
+/// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind
+/// a mount point its topic would look like an ordinary one. Returns the topic of a will that was removed.
+///
+/// # Errors
+/// If the topic is too long with the mount point.
+fn mount_will(
+    connect: &mut Connect,
+    mount_point: Option<&str>,
+) -> Result<Option<TopicName>, ReasonCode> {
+    let Some(will) = &mut connect.will else {
+        return Ok(None);
+    };
+    let topic_name = &will.message.topic_name;
+    if publish::is_reserved(topic_name, &connect.client_identifier) {
+        let topic_name = topic_name.clone();
+        connect.will = None;
+        return Ok(Some(topic_name));
+    }
+    if let Some(mount_point) = mount_point {
+        will.message.topic_name = TopicName::new(&format!("{mount_point}{topic_name}"))
+            .map_err(|_| ReasonCode::TopicNameInvalid)?;
+    }
+    Ok(None)
+}
+
+/// Where answers for this client may go, if it asks: a part of the topics that no other client is told
+/// (MQTT 5.0, 3.2.2.3.15).
+fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
+    connect
+        .properties
+        .request_response_information
+        .filter(|is_wanted| *is_wanted)?;
+    let mut topic = String::from("response/");
+    for c in identifier.chars() {
+        match c {
+            // What would be another level, a wildcard, or the escape itself.
+            '/' | '+' | '#' | '%' => topic += &format!("%{:02X}", u32::from(c)),
+            c => topic.push(c),
+        }
+    }
+    // One too long is of no use.
+    (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
+}
+
+/// A random UUID (version 4).
+fn uuid(random: u128) -> String {
+    let mut bytes = random.to_be_bytes();
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = *version & 0x0F | 0x40;
+    *variant = *variant & 0x3F | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |range| hex.get(range).unwrap_or_default();
+    [
+        part(0..8),
+        part(8..12),
+        part(12..16),
+        part(16..20),
+        part(20..32),
+    ]
+    .join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_information_is_one_level_for_each_client() {
+        let mut connect = Connect::new(ProtocolVersion::V5_0, "");
+        assert_eq!(response_information(&connect, "a"), None);
+        connect.properties.request_response_information = Some(true);
+        let given = response_information(&connect, "a/#%b").unwrap();
+        assert_eq!(given, "response/a%2F%23%25b");
+        assert_eq!(response_information(&connect, &"+".repeat(20_000)), None);
+    }
+
+    #[test]
+    fn identifiers_are_uuids() {
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

@@ -1,0 +1,143 @@
+//! The bytes of a connection: how many packets are handled in one call, and what continues in the next one.
+
+use std::time::Instant;
+
+use mqtt_codec::Connect;
+use mqtt_session::InputStep;
+
+use crate::InputProgress;
+use crate::broker::{Broker, ConnectionId};
+use crate::flow::work::WorkBudget;
+use crate::packets::subscribe::{SubscribeTask, UnsubscribeTask};
+
+/// A packet that is not handled completely. The connection's next packet is not handled before its end.
+pub(crate) enum Task {
+    /// A session that is to be stored waits for room in the commit queue.
+    Connect(Box<Connect>),
+    Subscribe(SubscribeTask),
+    Unsubscribe(UnsubscribeTask),
+}
+
+impl Broker {
+    /// Handles whole packets from the front of `input` until there is none, until the work that one connection may
+    /// cause in one turn is done, or until the connection has to wait. The rest of `input` comes again.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        input: &mut &[u8],
+    ) -> InputProgress {
+        let available = input.len();
+        self.work = WorkBudget::new(self.limits.work_per_connection);
+        self.crowded = None; // by somebody else
+        if let Some(link) = self.connections.get_mut(id) {
+            if link.is_unread() {
+                link.connection.handle_unread(now); // the peer was not silent, it was not heard
+            }
+        }
+        let mut progress = self.handle_packets(now, id, input);
+        if self.note_crowd(now, id) {
+            progress = InputProgress::Blocked;
+        }
+        self.statistics.bytes_received += (available - input.len()) as u64;
+        self.settle(id);
+        if let Some(link) = self.connections.get_mut(id) {
+            link.progress = progress;
+        }
+        progress
+    }
+
+    fn handle_packets(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        input: &mut &[u8],
+    ) -> InputProgress {
+        loop {
+            let Some(link) = self.connections.get(id) else {
+                return InputProgress::Drained;
+            };
+            if link.task.is_some() {
+                match self.continue_task(now, id) {
+                    InputProgress::Drained => {}
+                    unfinished => return unfinished,
+                }
+            }
+            if self.must_wait(now, id, input) {
+                return InputProgress::Blocked;
+            }
+            if self.work.is_spent() && !input.is_empty() {
+                return InputProgress::Yielded;
+            }
+            let before = self.record_count();
+            let Some(link) = self.connections.get_mut(id) else {
+                return InputProgress::Drained;
+            };
+            match link.connection.handle_packet_input(now, input) {
+                InputStep::Idle => return InputProgress::Drained,
+                InputStep::Handled => self.work.spend(1),
+                InputStep::Event(event) => {
+                    self.work.spend(1);
+                    self.handle_event(now, id, event);
+                    self.note_records_of(id, before);
+                }
+            }
+        }
+    }
+
+    /// Handles what has happened to a connection without bytes: its end, or its time.
+    pub(crate) fn handle_pending(&mut self, now: Instant, id: ConnectionId) {
+        while let Some(link) = self.connections.get_mut(id) {
+            match link.connection.handle_packet_input(now, &mut &[][..]) {
+                InputStep::Idle => break,
+                InputStep::Handled => {}
+                InputStep::Event(event) => self.handle_event(now, id, event),
+            }
+        }
+        self.settle(id);
+    }
+
+    /// Continues the packet whose handling has begun, if there is one.
+    #[cold]
+    fn continue_task(&mut self, now: Instant, id: ConnectionId) -> InputProgress {
+        let Some(link) = self.connections.get_mut(id) else {
+            return InputProgress::Drained;
+        };
+        let Some(task) = link.task.take() else {
+            return InputProgress::Drained;
+        };
+        let (false, key) = (link.connection.has_ended(), link.client) else {
+            return InputProgress::Drained;
+        };
+        let before = self.record_count();
+        match (*task, key) {
+            (Task::Connect(connect), _) => self.handle_connect(now, id, *connect),
+            (Task::Subscribe(task), Some(key)) => self.continue_subscribe(now, id, key, task),
+            (Task::Unsubscribe(task), Some(key)) => self.continue_unsubscribe(now, id, key, task),
+            (Task::Subscribe(_) | Task::Unsubscribe(_), None) => {}
+        }
+        self.note_records_of(id, before);
+        let link = self.connections.get(id);
+        match link.is_some_and(|link| link.task.is_some()) {
+            false => InputProgress::Drained,
+            true if self.work.is_spent() => InputProgress::Yielded,
+            true => InputProgress::Blocked,
+        }
+    }
+
+    /// The rest of a packet is handled in the connection's next turns.
+    pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
+        if let Some(link) = self.connections.get_mut(id) {
+            link.task = Some(Box::new(task));
+        }
+    }
+
+    /// Records and schedules what has changed in a connection.
+    pub(crate) fn settle(&mut self, id: ConnectionId) {
+        let before = self.record_count();
+        self.note_changes(id);
+        self.note_records_of(id, before);
+        self.mark_changed(id);
+        self.schedule_connection(id);
+    }
+}

@@ -1,0 +1,254 @@
+//! The last part of a message's way: to a client immediately, or into its queue, from which `sending.rs` takes it as
+//! window and socket allow.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
+use mqtt_session::{Excerpt, OutboundMessage, PublishError};
+
+use crate::auth::policy::Rules;
+use crate::broker::Broker;
+use crate::durability::mutation::Record;
+use crate::flow::work;
+use crate::log_lines::limiter::LogEvent;
+use crate::routing::router::{Copy, Routed};
+use crate::routing::sending::is_held;
+use crate::sessions::client::ClientKey;
+use crate::stats::drops::DropReason;
+use crate::{EVENTS, Right, Who};
+
+impl Broker {
+    /// Sends the message to a client, or puts it into the client's queue.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        routed: &mut Routed<'_>,
+        copy: Copy,
+    ) {
+        self.work
+            .spend(work::copy_cost(routed.publish.payload.len()));
+        if copy.qos == QoS::AtMostOnce && self.deliver_at_once(now, key, &routed.publish, &copy) {
+            return;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let is_full = client.queue.is_full(&self.limits);
+        if self.lacks_memory() {
+            return self.drop_message(key, DropReason::MemoryLimit);
+        }
+        let Some(message) = self.visible_message(key, routed) else {
+            return;
+        };
+        if is_full && !self.drop_expired(now, key) {
+            let reason = match copy.qos > QoS::AtMostOnce || self.has_output_room(key) {
+                true => DropReason::QueueFull,
+                false => DropReason::OutputFull,
+            };
+            return self.drop_message(key, reason);
+        }
+        let qos = copy.qos;
+        let outgoing = OutboundMessage {
+            retain: copy.retain,
+            ..OutboundMessage::new(message, qos)
+        };
+        let outgoing = outgoing
+            .with_subscriptions(copy.subscription_identifiers, copy.share)
+            .with_expiry(routed.expires);
+        self.enqueue(key, outgoing);
+        self.send_queue(now, key);
+        // Of QoS 0 there are no acknowledgements whose turn could come.
+        if qos > QoS::AtMostOnce {
+            self.note_crowding(now, key);
+        }
+    }
+
+    fn has_output_room(&self, key: ClientKey) -> bool {
+        let id = self.clients.get(key).and_then(|client| client.connection);
+        let link = id.and_then(|id| self.connections.get(id));
+        link.is_some_and(|link| link.connection.output().len() < self.limits.maximum_unwritten)
+    }
+
+    /// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
+    fn deliver_at_once(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        publish: &PublishRef<'_>,
+        copy: &Copy,
+    ) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return true;
+        };
+        let Some(id) = client.connection else {
+            return !self.limits.queue_qos_0;
+        };
+        let Some(link) = self.connections.get_mut(id) else {
+            return true;
+        };
+        // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
+        // waits for retained ones, or the older message would be the last that the client gets of its topic.
+        // Nor must it overtake one of QoS 0 that had no room in the output.
+        if link.connection.output().len() >= self.limits.maximum_unwritten
+            || client.queue.holds()
+            || is_held(
+                client,
+                &self.retained,
+                client.next_number,
+                publish.topic_name,
+            )
+        {
+            return false;
+        }
+        if !self
+            .rules
+            .allow(&client.who, publish.topic_name, Right::Read)
+        {
+            self.statistics.drops.count(DropReason::NotAuthorized);
+            return true;
+        }
+        let mount_point = self.rules.of(client.who.listener).mount_point.as_deref();
+        let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
+            return true;
+        };
+        let mut publish = *publish;
+        publish.topic_name = topic_name;
+        publish.retain = copy.retain;
+        publish.properties.topic_alias = None;
+        publish.properties.subscription_identifiers =
+            SubscriptionIdentifiers::new(&copy.subscription_identifiers);
+        // The client may be gone: then the message is not delivered.
+        if let Err(PublishError::Encode(error)) =
+            link.connection.publish_at_most_once(now, &publish)
+        {
+            self.statistics.drops.count(DropReason::TooLarge);
+            let name = &client.identifier;
+            if self.log_limiter.admits(now, LogEvent::NotSent, name) {
+                let name = Excerpt(name);
+                log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+            }
+        }
+        link.mark_changed(id, &mut self.changed);
+        true
+    }
+
+    /// A message waits for a client.
+    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: OutboundMessage) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let is_kept = self.records.is_some() && outgoing.qos > QoS::AtMostOnce;
+        let kept = is_kept.then(|| outgoing.clone());
+        let before = client.queue.totals();
+        let number = client.enqueue(outgoing);
+        self.statistics.count_queue(before, client.queue.totals());
+        if let Some(outgoing) = kept {
+            self.note(key, |client| Record::Queued {
+                client: Arc::clone(&client.identifier),
+                number,
+                outgoing,
+            });
+        }
+    }
+
+    /// Makes room in a full queue; says whether there is some now.
+    fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        let before = client.queue.totals();
+        let done = client.queue.drop_expired(now);
+        self.statistics.count_queue(before, client.queue.totals());
+        for number in &done {
+            self.statistics.drops.count(DropReason::Expired);
+            self.note(key, |client| Record::Finished {
+                client: Arc::clone(&client.identifier),
+                number: *number,
+            });
+        }
+        !done.is_empty()
+    }
+
+    /// Returns the owned form of a message as a client sees it; `None` if the client must not see it. Clients behind
+    /// one mount point share it, in memory and in the store.
+    fn visible_message(&self, key: ClientKey, routed: &mut Routed<'_>) -> Option<Arc<Message>> {
+        let message = routed.owned()?;
+        let visible = self.visible_topic(key, &message.topic_name)?;
+        if visible.len() == message.topic_name.len() {
+            return Some(message);
+        }
+        let known = routed.unmounted.as_ref();
+        if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
+            return Some(Arc::clone(known));
+        }
+        routed.unmounted = self.unmounted(key, message);
+        routed.unmounted.clone()
+    }
+
+    /// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
+    fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Option<Arc<Message>> {
+        without_mount_point(message, self.mount_point(key))
+    }
+
+    /// Returns the topic name as a client sees it, without its mount point.
+    pub(crate) fn visible_topic<'a>(&self, key: ClientKey, topic_name: &'a str) -> Option<&'a str> {
+        behind_mount_point(topic_name, self.mount_point(key))
+    }
+
+    /// Counts a message that the client does not get, and logs the first one until its queue is empty.
+    fn drop_message(&mut self, key: ClientKey, reason: DropReason) {
+        self.statistics.drops.count(reason);
+        if let Some(client) = self.clients.get_mut(key) {
+            if client.queue.overflows() {
+                let name = Excerpt(&client.identifier);
+                log::warn!(
+                    target: EVENTS,
+                    "Outgoing messages are being dropped for client {name}."
+                );
+            }
+        }
+    }
+}
+
+/// Returns the message with a topic name that lacks the mount point; `None` if a client behind it must not see the
+/// message.
+pub(crate) fn without_mount_point(
+    message: Arc<Message>,
+    mount_point: Option<&str>,
+) -> Option<Arc<Message>> {
+    let visible = behind_mount_point(&message.topic_name, mount_point)?;
+    if visible.len() == message.topic_name.len() {
+        return Some(message);
+    }
+    let topic_name = TopicName::new(visible).ok()?;
+    Some(Arc::new(Message {
+        topic_name,
+        ..Message::clone(&message)
+    }))
+}
+
+/// Returns the topic name as a client behind a mount point sees it.
+///
+/// A client behind `ten1/` has `ten1/#` for its `#`, which matches `ten1` and `ten1/` too. Neither has a name
+/// behind the mount point, where a topic name has a character at least [MQTT-4.7.3-1]: both are `None`.
+fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Option<&'a str> {
+    match mount_point {
+        None => Some(topic_name),
+        Some(mount_point) => topic_name
+            .strip_prefix(mount_point)
+            .filter(|rest| !rest.is_empty()),
+    }
+}
+
+/// Whether a client may have this message, which is without the mount point of the client already.
+pub(crate) fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
+    match rules.of(who.listener).mount_point.as_deref() {
+        None => rules.allow(who, &message.topic_name, Right::Read),
+        Some(mount_point) => {
+            let topic_name = format!("{mount_point}{}", message.topic_name);
+            rules.allow(who, &topic_name, Right::Read)
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! A message's way to everyone who subscribed to its topic, and into the retained messages. Whether it may be
+//! published is decided in `publish.rs`, how a client gets its copy in `delivery.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Delivery, Message, MessageProperties, Property, PublishRef, QoS, SubscriptionIdentifiers,
+    TopicFilter, TopicName,
+};
+use mqtt_session::Excerpt;
+
+use crate::broker::{Broker, Link, TimerKey};
+use crate::durability::mutation::Record;
+use crate::flow::work;
+use crate::log_lines::limiter::LogEvent;
+use crate::routing::fan_out::Publication;
+use crate::routing::footprint;
+use crate::sessions::client::ClientKey;
+use crate::topics::retained::Retained;
+use crate::topics::subscriptions::{Chosen, Fitness, Share, Subscriber};
+use crate::{EVENTS, Right, Who};
+
+/// Seconds after which a line of the log is not sent to subscribers any more, as mosquitto does it.
+const LOG_LINE_EXPIRY: u32 = 20;
+
+/// Retained messages that are removed in one call because they have expired.
+const MAXIMUM_SWEPT: usize = 1000;
+
+/// A message that is being routed, and its owned form, made when the first client needs to keep it.
+pub(crate) struct Routed<'a> {
+    pub(crate) publish: PublishRef<'a>,
+    pub(crate) expires: Option<Instant>,
+    owned: Option<Arc<Message>>,
+    /// The owned form as the last client behind a mount point saw it.
+    pub(crate) unmounted: Option<Arc<Message>>,
+}
+
+impl<'a> Routed<'a> {
+    pub(crate) fn new(mut publish: PublishRef<'a>, now: Instant) -> Self {
+        let interval = publish.properties.message_expiry_interval;
+        // An interval of 0 is sent as 1, like that of any message that is delivered in its last second.
+        publish.properties.message_expiry_interval = interval.map(|seconds| seconds.max(1));
+        let expires = interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        Self {
+            publish,
+            expires,
+            owned: None,
+            unmounted: None,
+        }
+    }
+
+    /// A message that is owned already, as it has waited.
+    pub(crate) fn again(
+        message: &'a Arc<Message>,
+        delivery: Delivery,
+        expires: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            expires,
+            owned: Some(Arc::clone(message)),
+            ..Self::new(message.publish(delivery), now)
+        }
+    }
+
+    /// `None` for a message without topic name, which does not come here.
+    pub(crate) fn owned(&mut self) -> Option<Arc<Message>> {
+        if self.owned.is_none() {
+            self.owned = self.publish.to_message().ok().map(Arc::new);
+        }
+        self.owned.clone()
+    }
+}
+
+/// The subscriptions that match a message, and how many of them were delivered to.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    /// Sorted by client.
+    plain: Vec<Subscriber>,
+    /// The chosen members of shared subscriptions. They come first, so that the choice is carried out before the member
+    /// can be gone.
+    shared: Vec<Chosen>,
+    next: usize,
+    next_shared: usize,
+}
+
+impl Targets {
+    /// Returns `true` if there was a subscriber.
+    pub(crate) fn had_any(&self) -> bool {
+        !self.plain.is_empty() || !self.shared.is_empty()
+    }
+
+    /// Returns `true` if all were taken out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next >= self.plain.len() && self.next_shared >= self.shared.len()
+    }
+
+    fn count(&self, are_one: bool) -> usize {
+        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+        self.shared.len() + self.plain.chunk_by(is_same).count()
+    }
+
+    /// Takes the next member of a shared subscription out.
+    fn next_member(&mut self) -> Option<&Chosen> {
+        let chosen = self.shared.get(self.next_shared);
+        self.next_shared += usize::from(chosen.is_some());
+        chosen
+    }
+
+    /// Takes the subscriptions of the next client out: all plain ones, if they `are_one` delivery.
+    fn next_client(&mut self, are_one: bool) -> Option<&[Subscriber]> {
+        let rest = self.plain.get(self.next..)?;
+        let first = rest.first()?;
+        let is_same = |other: &&Subscriber| other.client == first.client;
+        let count = match are_one {
+            true => rest.iter().take_while(is_same).count(),
+            false => 1,
+        };
+        self.next += count;
+        rest.get(..count)
+    }
+}
+
+/// The delivery of a message to one client.
+pub(crate) struct Copy {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
+    /// The shared subscription that this delivery belongs to.
+    pub(crate) share: Option<TopicFilter>,
+}
+
+impl Broker {
+    /// Retains and routes a message of the broker's own, which does not survive it.
+    pub(crate) fn publish_own(&mut self, now: Instant, topic_name: &str, payload: &str) {
+        let Ok(topic_name) = TopicName::new(topic_name) else {
+            return;
+        };
+        let mut message = Message::new(topic_name, payload.to_owned());
+        message.retain = true;
+        let message = Arc::new(message);
+        self.retained.store(Retained {
+            message: Arc::clone(&message),
+            qos: QoS::ExactlyOnce,
+            expires: None,
+            source: None,
+            version: 0,
+        });
+        self.route_own(now, &message, None);
+    }
+
+    /// Routes a line of the log. Nobody needs it for long, so it expires in the queue of a client that is away.
+    pub fn publish_log_line(&mut self, now: Instant, topic_name: &str, line: String) {
+        let Ok(topic_name) = TopicName::new(topic_name) else {
+            return;
+        };
+        let mut message = Message::new(topic_name, line);
+        let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);
+        message.properties = MessageProperties::new([expiry]).ok().map(Box::new);
+        let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
+        self.route_own(now, &Arc::new(message), Some(expires));
+    }
+
+    /// Routes a message of the broker's own.
+    fn route_own(&mut self, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
+        // The packet identifier is nobody's: only the QoS counts here.
+        let first = mqtt_codec::PacketIdentifier::FIRST;
+        let delivery = Delivery::first(QoS::ExactlyOnce, first);
+        let mut routed = Routed::again(message, delivery, expires, now);
+        let targets = self.collect_targets(&routed.publish, None);
+        if !self.is_large(&targets, message.payload.len()) {
+            self.deliver_all(now, &mut routed, targets);
+            return;
+        }
+        let publication = Publication {
+            message: Arc::clone(message),
+            delivery,
+            expires,
+            from: None,
+            source: None,
+            origin: None,
+        };
+        self.fan_out(now, publication, targets);
+    }
+
+    /// Delivers a message to all targets, and returns `true` if there was one.
+    pub(crate) fn deliver_all(
+        &mut self,
+        now: Instant,
+        routed: &mut Routed<'_>,
+        targets: Targets,
+    ) -> bool {
+        let upgrade_qos = self.limits.upgrade_qos;
+        for Chosen { member, share } in &targets.shared {
+            let copy = Copy::new(&[*member], &routed.publish, upgrade_qos);
+            self.deliver(now, member.client, routed, copy.of_share(share.clone()));
+        }
+        let are_one = !self.limits.allow_duplicates;
+        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+        for of_client in targets.plain.chunk_by(is_same) {
+            if let Some(first) = of_client.first() {
+                let copy = Copy::new(of_client, &routed.publish, upgrade_qos);
+                self.deliver(now, first.client, routed, copy);
+            }
+        }
+        let had_any = targets.had_any();
+        self.matched = targets.plain; // its memory is used again
+        had_any
+    }
+
+    /// Returns the subscribers to this topic.
+    pub(crate) fn collect_targets(
+        &mut self,
+        publish: &PublishRef<'_>,
+        from: Option<ClientKey>,
+    ) -> Targets {
+        let mut plain = std::mem::take(&mut self.matched);
+        plain.clear();
+        let mut shared = Vec::new();
+        let mut filters = 0;
+        self.subscriptions
+            .each_filter_matching(publish.topic_name, |subscribers| {
+                filters += 1;
+                subscribers.plain().for_each(|subscriber| {
+                    let is_own = Some(subscriber.client) == from;
+                    if !(subscriber.state.options.no_local && is_own) {
+                        plain.push(subscriber); // [MQTT-3.8.3-3]
+                    }
+                });
+                subscribers.shares().for_each(|(topic_filter, share)| {
+                    shared.extend(self.choose(share, publish).map(|member| Chosen {
+                        member,
+                        share: topic_filter.clone(),
+                    }));
+                });
+            });
+        self.work.spend((filters + plain.len() + shared.len()) / 2);
+        if self.has_stale_subscriptions() {
+            plain.retain(|subscriber| self.clients.contains_key(subscriber.client));
+        }
+        // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
+        // shared one is always a delivery of its own.
+        if filters > 1 {
+            plain.sort_by_key(|subscriber| subscriber.client);
+        }
+        Targets {
+            plain,
+            shared,
+            next: 0,
+            next_shared: 0,
+        }
+    }
+
+    /// Returns `true` if the deliveries are more work than a connection may cause in one turn.
+    pub(crate) fn is_large(&self, targets: &Targets, payload: usize) -> bool {
+        let limit = self.limits.work_per_connection / work::copy_cost(payload);
+        targets.plain.len() + targets.shared.len() > limit.max(1)
+            && targets.count(!self.limits.allow_duplicates) > limit.max(1)
+    }
+
+    /// Takes the next delivery out of the targets.
+    pub(crate) fn next_copy(
+        &self,
+        targets: &mut Targets,
+        publish: &PublishRef<'_>,
+    ) -> Option<(ClientKey, Copy)> {
+        if let Some(Chosen { member, share }) = targets.next_member() {
+            let copy = Copy::new(&[*member], publish, self.limits.upgrade_qos);
+            return Some((member.client, copy.of_share(share.clone())));
+        }
+        let of_client = targets.next_client(!self.limits.allow_duplicates)?;
+        let copy = Copy::new(of_client, publish, self.limits.upgrade_qos);
+        Some((of_client.first()?.client, copy))
+    }
+
+    /// Chooses the member of a share that gets this message.
+    pub(crate) fn choose(&self, share: &Share, publish: &PublishRef<'_>) -> Option<Subscriber> {
+        share.choose(|member| self.fitness(member, publish))
+    }
+
+    /// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
+    /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
+    fn fitness(&self, member: &Subscriber, publish: &PublishRef<'_>) -> Fitness {
+        let Some(client) = self.clients.get(member.client) else {
+            return Fitness::Unable;
+        };
+        // Behind its mount point the topic may have no name.
+        let Some(topic_name) = self.visible_topic(member.client, publish.topic_name) else {
+            return Fitness::Unable;
+        };
+        if client.queue.is_full(&self.limits)
+            || !self.may(member.client, publish.topic_name, Right::Read)
+        {
+            return Fitness::Unable;
+        }
+        let granted = member.state.options.qos.min(publish.delivery.qos());
+        let link = client.connection.and_then(|id| self.connections.get(id));
+        match link {
+            Some(link) if has_size_for(link, member, topic_name, publish) => Fitness::Present,
+            None if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
+            _ => Fitness::Unable,
+        }
+    }
+
+    /// Keeps the message as that of its topic, or removes that of its topic if the payload is empty [MQTT-3.3.1-6]. If
+    /// there is no room for it, the one before is discarded too (3.1.1, [MQTT-3.3.1-7]): it would be stale.
+    pub(crate) fn retain(
+        &mut self,
+        now: Instant,
+        routed: &mut Routed<'_>,
+        source: Option<Arc<Who>>,
+    ) {
+        let publish = &routed.publish;
+        if publish.payload.is_empty() {
+            return self.remove_retained(publish.topic_name);
+        }
+        let size = footprint::of_retained(publish);
+        if self.lacks_storage()
+            || self.lacks_memory()
+            || !self
+                .retained
+                .has_room(publish.topic_name, size, &self.limits)
+        {
+            if self.log_limiter.admits(now, LogEvent::NotRetained, "") {
+                let topic_name = Excerpt(publish.topic_name);
+                log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+            }
+            return self.remove_retained(publish.topic_name);
+        }
+        let Some(message) = routed.owned() else {
+            return;
+        };
+        let mut retained = Retained {
+            message,
+            qos: routed.publish.delivery.qos(),
+            expires: routed.expires,
+            source,
+            version: 0,
+        };
+        if retained.expires.is_some() {
+            self.await_sweep(now);
+        }
+        retained.version = self.retained.store(retained.clone());
+        self.note_retained(retained.message.topic_name.clone(), Some(retained));
+    }
+
+    /// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
+    /// at most one for each topic.
+    pub(crate) fn remove_retained(&mut self, topic_name: &str) {
+        if self.retained.remove(topic_name) {
+            if let Ok(topic_name) = TopicName::new(topic_name) {
+                self.note_retained(topic_name, None);
+            }
+        }
+    }
+
+    /// Waits for the time when retained messages that have expired are removed.
+    pub(crate) fn await_sweep(&mut self, now: Instant) {
+        let interval = self.limits.retained_sweep;
+        let due = (!interval.is_zero()).then(|| now + interval);
+        let scheduled = &mut self.retained.sweep_due;
+        self.timers.schedule(TimerKey::Retained, due, scheduled);
+    }
+
+    /// Removes retained messages that have expired: no one gets them any more.
+    pub(crate) fn sweep_retained(&mut self, now: Instant) {
+        self.retained.sweep_due = None;
+        for _ in 0..MAXIMUM_SWEPT {
+            let Some(topic_name) = self.retained.remove_expired(now) else {
+                if self.retained.will_expire() {
+                    self.await_sweep(now);
+                }
+                return;
+            };
+            self.note_retained(topic_name, None);
+        }
+        // The rest is removed in further calls.
+        let scheduled = &mut self.retained.sweep_due;
+        self.timers
+            .schedule(TimerKey::Retained, Some(now), scheduled);
+    }
+
+    fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
+        if let Some(records) = &mut self.records {
+            records.push(Record::Retained {
+                topic_name,
+                retained,
+            });
+        }
+    }
+}
+
+/// Returns `true` if the client of this connection takes a packet as large as the one that it would be sent
+/// (MQTT 5.0, 3.1.2.11.4).
+fn has_size_for(
+    link: &Link,
+    member: &Subscriber,
+    topic_name: &str,
+    publish: &PublishRef<'_>,
+) -> bool {
+    let identifiers: Vec<_> = member.state.identifier.into_iter().collect();
+    let mut sent = PublishRef {
+        topic_name,
+        ..*publish
+    };
+    sent.properties.topic_alias = None;
+    sent.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
+    link.connection.has_size_for(&sent)
+}
+
+impl Copy {
+    #[inline(always)] // for each delivery
+    pub(crate) fn new(
+        of_client: &[Subscriber],
+        publish: &PublishRef<'_>,
+        upgrade_qos: bool,
+    ) -> Self {
+        let [Subscriber { state, .. }] = of_client else {
+            return Self::of_overlapping(of_client, publish, upgrade_qos);
+        };
+        let granted = state.options.qos;
+        Self {
+            qos: effective_qos(granted, publish, upgrade_qos),
+            retain: publish.retain && state.options.retain_as_published, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+            subscription_identifiers: match state.identifier {
+                None => Vec::new(),
+                Some(identifier) => vec![identifier],
+            },
+            share: None,
+        }
+    }
+
+    /// Returns the one delivery of several subscriptions of a client.
+    fn of_overlapping(
+        of_client: &[Subscriber],
+        publish: &PublishRef<'_>,
+        upgrade_qos: bool,
+    ) -> Self {
+        let options = of_client.iter().map(|subscriber| subscriber.state.options);
+        let highest = options
+            .clone()
+            .map(|options| options.qos)
+            .max()
+            .unwrap_or_default();
+        let keep_retain = options.clone().any(|options| options.retain_as_published);
+        let identifiers = of_client
+            .iter()
+            .filter_map(|subscriber| subscriber.state.identifier);
+        // Each identifier once: the client has a limited number of different ones.
+        let mut subscription_identifiers: Vec<_> = identifiers.collect();
+        if subscription_identifiers.len() > 1 {
+            subscription_identifiers.sort_unstable();
+            subscription_identifiers.dedup();
+        }
+        Self {
+            qos: effective_qos(highest, publish, upgrade_qos),
+            retain: publish.retain && keep_retain, // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+            subscription_identifiers,
+            share: None,
+        }
+    }
+
+    pub(crate) fn of_share(self, share: TopicFilter) -> Self {
+        Self {
+            share: Some(share),
+            ..self
+        }
+    }
+}
+
+/// Returns the QoS of a delivery to a subscription with this granted QoS.
+fn effective_qos(granted: QoS, publish: &PublishRef<'_>, upgrade_qos: bool) -> QoS {
+    match upgrade_qos {
+        true => granted,
+        false => granted.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
+    }
+}

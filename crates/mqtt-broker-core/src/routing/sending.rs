@@ -1,0 +1,428 @@
+//! [`Sending`]: takes the next messages of one client from its queue and from its replays of retained messages, and
+//! writes them into the output of its connection, as its window and its socket have room.
+//!
+//! A call does a limited number of steps. What a client may wait for, and what its queue takes, is decided in
+//! `delivery.rs` and `replay.rs`.
+
+use std::time::Instant;
+
+use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
+use mqtt_session::{Connection, Excerpt, OutboundMessage, PublishError};
+
+use crate::auth::policy::Rules;
+use crate::broker::Broker;
+use crate::durability::mutation::Record;
+use crate::log_lines::limiter::{LogEvent, LogLimiter};
+use crate::routing::delivery::{may_receive, without_mount_point};
+use crate::sessions::client::{Client, ClientKey, Stored};
+use crate::sessions::queue::Queued;
+use crate::stats::drops::{DropReason, Drops};
+use crate::topics::retained::{Found, Retained, RetainedMessages};
+use crate::{EVENTS, Limits, Right};
+
+/// Messages and retained topics that one call looks at.
+const MAXIMUM_STEPS: usize = 1000;
+
+/// The parts of the broker that sending needs, for one client and its connection.
+struct Sending<'a> {
+    now: Instant,
+    client: &'a mut Client,
+    connection: &'a mut Connection,
+    retained: &'a RetainedMessages,
+    rules: &'a Rules,
+    limits: &'a Limits,
+    drops: &'a mut Drops,
+    log_limiter: &'a mut LogLimiter,
+    is_recorded: bool,
+    steps: usize,
+    sent: bool,
+    notes: Vec<Note>,
+}
+
+/// A change that is recorded after the call, if the client is stored.
+enum Note {
+    /// A message was taken from the retained messages.
+    Queued(u64, OutboundMessage),
+    /// A message will not be sent any more.
+    Finished(u64),
+    /// A replay has sent a message that must not be sent again.
+    Replayed(TopicFilter),
+    /// A recorded replay has come to its end.
+    ReplayEnded(TopicFilter),
+}
+
+/// The result of one attempt to send.
+#[derive(PartialEq, Eq)]
+enum Step {
+    /// A message was sent or skipped.
+    Done,
+    /// The source has nothing that can be sent now.
+    Blocked,
+}
+
+impl Broker {
+    /// Sends the messages that wait for a client, as far as its window and its socket have room. Returns the number of
+    /// steps; if there are more to do, the client's timer continues.
+    pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) -> usize {
+        let Some(client) = self.clients.get_mut(key) else {
+            return 0;
+        };
+        let link = client
+            .connection
+            .and_then(|id| Some((id, self.connections.get_mut(id)?)));
+        let Some((id, link)) = link else {
+            return 0;
+        };
+        // The usual case of an acknowledgement: nothing waits.
+        if client.queue.is_empty() && client.replays.is_empty() {
+            client.queue.is_over();
+            return 0;
+        }
+        let before = client.queue.totals();
+        let mut sending = Sending {
+            now,
+            client,
+            connection: &mut link.connection,
+            retained: &self.retained,
+            rules: &self.rules,
+            limits: &self.limits,
+            drops: &mut self.statistics.drops,
+            log_limiter: &mut self.log_limiter,
+            is_recorded: self.records.is_some(),
+            steps: MAXIMUM_STEPS,
+            sent: false,
+            notes: Vec::new(),
+        };
+        sending.run();
+        let Sending {
+            steps, sent, notes, ..
+        } = sending;
+        client.queue.is_over();
+        self.work.spend(MAXIMUM_STEPS - steps);
+        self.statistics.count_queue(before, client.queue.totals());
+        if steps == 0 {
+            client.resumes = Some(now);
+            let deadline = client.deadline();
+            self.timers.schedule(
+                crate::broker::TimerKey::Client(key),
+                deadline,
+                &mut client.scheduled,
+            );
+        }
+        for note in notes {
+            self.record_note(key, note);
+        }
+        if sent {
+            self.note_changes(id);
+            self.mark_changed(id);
+        }
+        MAXIMUM_STEPS - steps
+    }
+
+    fn record_note(&mut self, key: ClientKey, note: Note) {
+        match note {
+            Note::Queued(number, outgoing) => self.note(key, |client| Record::Queued {
+                client: client.identifier.clone(),
+                number,
+                outgoing,
+            }),
+            Note::Finished(number) => self.note(key, |client| Record::Finished {
+                client: client.identifier.clone(),
+                number,
+            }),
+            Note::Replayed(topic_filter) => self.record_replay(key, &topic_filter),
+            Note::ReplayEnded(topic_filter) => self.note_replay_end(key, topic_filter),
+        }
+    }
+}
+
+impl Sending<'_> {
+    fn run(&mut self) {
+        if !self.connection.is_connected() {
+            return;
+        }
+        while self.steps > 0 {
+            let step = if self.client.replays.is_empty() {
+                self.send_queued()
+            } else {
+                self.send_either()
+            };
+            if step == Step::Blocked {
+                return;
+            }
+            self.steps = self.steps.saturating_sub(1);
+        }
+    }
+
+    /// Alternates between the queue and the replays, so that neither waits for the end of the other.
+    fn send_either(&mut self) -> Step {
+        let first = if self.client.replays.take_turn() {
+            self.send_queued()
+        } else {
+            self.send_replayed()
+        };
+        if first == Step::Done {
+            return first;
+        }
+        // The turn is that of the other now.
+        if self.client.replays.take_turn() {
+            self.send_queued()
+        } else {
+            self.send_replayed()
+        }
+    }
+
+    fn send_queued(&mut self) -> Step {
+        let Some(queued) = self.client.queue.pop() else {
+            return Step::Blocked;
+        };
+        let Queued {
+            number, outgoing, ..
+        } = &queued;
+        let number = *number;
+        if outgoing.has_expired(self.now) {
+            return self.drop_queued(number, DropReason::Expired); // [MQTT-3.3.2-5]
+        }
+        // Permissions are those of the moment in which a message leaves.
+        if !may_receive(self.rules, &self.client.who, &outgoing.message) {
+            return self.drop_queued(number, DropReason::NotAuthorized);
+        }
+        if !self.has_room(outgoing.qos) || self.waits_for_replay(&queued) {
+            self.client.queue.put_back(queued);
+            return Step::Blocked;
+        }
+        let was_overtaken = number < self.client.next_to_send;
+        let is_stored = self.is_recorded && self.client.stored == Stored::Session;
+        let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
+            .then(|| queued.outgoing.clone());
+        match self.connection.publish(self.now, queued.outgoing) {
+            Ok(packet_identifier) => {
+                let number = match stored {
+                    None => number,
+                    Some(outgoing) => self.renumber(number, outgoing),
+                };
+                self.note_sent(packet_identifier, number);
+                Step::Done
+            }
+            Err(PublishError::Encode(error)) => {
+                self.log_too_large(&error);
+                self.drop_queued(number, DropReason::TooLarge)
+            }
+            Err(_) => {
+                self.notes.push(Note::Finished(number));
+                Step::Done
+            }
+        }
+    }
+
+    /// Sends the next retained message of the oldest replay. Messages that were queued before it began go first.
+    fn send_replayed(&mut self) -> Step {
+        let front = self.client.queue.front().map(|queued| queued.number);
+        let Some(replay) = self.client.replays.first_mut() else {
+            return Step::Blocked;
+        };
+        if front.is_some_and(|front| front < replay.state.number) {
+            return Step::Blocked;
+        }
+        // The subscription is there as long as its replay.
+        let topic_filter = replay.topic_filter.clone();
+        let Some(subscription) = self.client.subscriptions.get(&topic_filter).copied() else {
+            return self.end_replay(&topic_filter);
+        };
+        if !self.has_room_for_any(subscription.options.qos) {
+            return Step::Blocked;
+        }
+        while let Some(replay) = self.client.replays.first_mut() {
+            let after = replay.state.after.as_ref();
+            let retained = match self
+                .retained
+                .next_match(&topic_filter, after, &mut self.steps)
+            {
+                Found::End => return self.end_replay(&topic_filter),
+                Found::Stopped(topic_name) => {
+                    replay.state.after = Some(topic_name);
+                    return Step::Done;
+                }
+                Found::Match(retained) => retained,
+            };
+            let newest = replay.state.version;
+            if self.is_for_replay(retained, newest) {
+                let qos = match self.limits.upgrade_qos {
+                    true => subscription.options.qos,
+                    false => retained.qos.min(subscription.options.qos),
+                };
+                if !self.has_room(qos) {
+                    return Step::Blocked;
+                }
+                let identifiers = subscription.identifier.into_iter().collect();
+                self.send_retained(&topic_filter, retained, qos, identifiers);
+                return Step::Done;
+            }
+            self.pass(&retained.message.topic_name);
+            if self.steps == 0 {
+                break;
+            }
+        }
+        Step::Done
+    }
+
+    /// Returns `true` if a replay sends this message to the client.
+    fn is_for_replay(&mut self, retained: &Retained, newest: u64) -> bool {
+        let is_old = retained.expires.is_some_and(|expires| expires <= self.now);
+        if retained.version > newest || is_old {
+            return false; // delivered live, or [MQTT-3.3.2-5]
+        }
+        let topic_name = &retained.message.topic_name;
+        // Its publisher may have lost the permission since [check_retain_source].
+        let source = retained.source.as_deref();
+        let source = source.filter(|_| self.limits.check_retain_source);
+        if source.is_some_and(|source| !self.rules.allow(source, topic_name, Right::Write)) {
+            return false;
+        }
+        let may_read = self.rules.allow(&self.client.who, topic_name, Right::Read);
+        if !may_read {
+            self.drops.count(DropReason::NotAuthorized);
+        }
+        may_read
+    }
+
+    fn send_retained(
+        &mut self,
+        topic_filter: &TopicFilter,
+        retained: &Retained,
+        qos: QoS,
+        subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
+    ) {
+        let mount_point = self
+            .rules
+            .of(self.client.who.listener)
+            .mount_point
+            .as_deref();
+        let Some(message) = without_mount_point(retained.message.clone(), mount_point) else {
+            return self.pass(&retained.message.topic_name);
+        };
+        let outgoing = OutboundMessage {
+            retain: true, // [MQTT-3.3.1-8]
+            ..OutboundMessage::new(message, qos)
+        };
+        let outgoing = outgoing
+            .with_subscriptions(subscription_identifiers, None)
+            .with_expiry(retained.expires);
+        let is_stored = self.is_recorded && self.client.stored == Stored::Session;
+        let stored = (is_stored && qos > QoS::AtMostOnce).then(|| outgoing.clone());
+        match self.connection.publish(self.now, outgoing) {
+            Ok(packet_identifier) => {
+                let number = self.client.next_number;
+                if let Some(outgoing) = stored {
+                    self.notes.push(Note::Queued(number, outgoing));
+                    self.notes.push(Note::Replayed(topic_filter.clone()));
+                }
+                self.client.next_number += u64::from(packet_identifier.is_some());
+                self.note_sent(packet_identifier, number);
+            }
+            Err(PublishError::Encode(error)) => {
+                self.log_too_large(&error);
+                self.drops.count(DropReason::TooLarge);
+            }
+            Err(_) => {}
+        }
+        self.pass(&retained.message.topic_name);
+    }
+
+    /// The oldest replay has sent or skipped the message of this topic.
+    fn pass(&mut self, topic_name: &TopicName) {
+        if let Some(replay) = self.client.replays.first_mut() {
+            replay.state.after = Some(topic_name.clone());
+        }
+    }
+
+    fn end_replay(&mut self, topic_filter: &TopicFilter) -> Step {
+        let ended = self.client.replays.remove(topic_filter);
+        if ended.is_some_and(|replay| replay.recorded.is_some()) {
+            self.notes.push(Note::ReplayEnded(topic_filter.clone()));
+        }
+        Step::Done
+    }
+
+    /// Gives a message a new number if a replay has overtaken it. After a restart of the broker messages are sent
+    /// again in the order of their numbers, which must be the order in which they were sent.
+    fn renumber(&mut self, number: u64, outgoing: OutboundMessage) -> u64 {
+        let later = self.client.next_number;
+        self.client.next_number += 1;
+        self.notes.push(Note::Finished(number));
+        self.notes.push(Note::Queued(later, outgoing));
+        later
+    }
+
+    fn note_sent(&mut self, packet_identifier: Option<PacketIdentifier>, number: u64) {
+        self.sent = true;
+        if let Some(packet_identifier) = packet_identifier.filter(|_| self.is_recorded) {
+            self.client.next_to_send = self.client.next_to_send.max(number + 1);
+            self.client.in_flight.insert(packet_identifier, number);
+        }
+    }
+
+    fn drop_queued(&mut self, number: u64, reason: DropReason) -> Step {
+        self.drops.count(reason);
+        self.notes.push(Note::Finished(number));
+        Step::Done
+    }
+
+    /// The message is treated as delivered [MQTT-3.1.2-25].
+    fn log_too_large(&mut self, error: &mqtt_codec::EncodeError) {
+        let name = &self.client.identifier;
+        if self.log_limiter.admits(self.now, LogEvent::NotSent, name) {
+            let name = Excerpt(name);
+            log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+        }
+    }
+
+    fn has_room(&self, qos: QoS) -> bool {
+        // A message that has no room in the output would only make the client wait longer for what it needs first,
+        // such as the answer to its ping.
+        if self.connection.output().len() >= self.limits.maximum_unwritten {
+            return false;
+        }
+        if qos == QoS::AtMostOnce {
+            return true;
+        }
+        let maximum = self.limits.maximum_in_flight_bytes;
+        self.connection.has_room()
+            && (maximum == usize::MAX || self.connection.unfinished_sent_bytes() < maximum)
+    }
+
+    /// Returns `true` if there is room for a retained message, whose QoS may be lower than that of the subscription.
+    fn has_room_for_any(&self, qos: QoS) -> bool {
+        self.has_room(qos) || self.has_room(QoS::AtMostOnce)
+    }
+
+    fn waits_for_replay(&self, queued: &Queued) -> bool {
+        if self.client.replays.is_empty() {
+            return false;
+        }
+        let topic_name = &queued.outgoing.message.topic_name;
+        let mount_point = self
+            .rules
+            .of(self.client.who.listener)
+            .mount_point
+            .as_deref();
+        let mounted = mount_point.map(|mount_point| format!("{mount_point}{topic_name}"));
+        let topic_name = mounted.as_deref().unwrap_or(topic_name);
+        is_held(self.client, self.retained, queued.number, topic_name)
+    }
+}
+
+/// Returns `true` if a message with this number and full topic name must wait for a replay of the client.
+#[inline]
+pub(crate) fn is_held(
+    client: &Client,
+    retained: &RetainedMessages,
+    number: u64,
+    topic_name: &str,
+) -> bool {
+    if client.replays.is_empty() {
+        return false;
+    }
+    let older = retained.get(topic_name);
+    older.is_some_and(|older| client.replays.hold(number, topic_name, older.version))
+}

@@ -1,0 +1,234 @@
+//! [`Queue`]: the messages that wait for a client, and what is known of them without looking through them.
+
+use std::time::Instant;
+
+use mqtt_session::OutboundMessage;
+
+use crate::Limits;
+use crate::routing::footprint;
+use crate::sessions::block_queue::BlockQueue;
+
+/// A message that waits.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// Tells the messages of a client apart, in their order.
+    pub(crate) number: u64,
+    pub(crate) outgoing: OutboundMessage,
+    /// Set if a later message of QoS 0 must wait behind it: the message waits for retained messages, or is of QoS 0.
+    pub(crate) holds: bool,
+}
+
+/// Messages that wait for room in the window, or for the client. Most clients never have one.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: BlockQueue<Queued>,
+    /// The number of messages that later ones of QoS 0 must wait behind.
+    holding: usize,
+    /// The memory that they take.
+    bytes: usize,
+    /// When the first of them expires, or earlier: before that the queue is not looked through.
+    first_expiry: Option<Instant>,
+    /// Whether the loss of messages was told since the queue was last found empty.
+    overflow_told: bool,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory that the messages take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// The number of messages, and the memory that they take.
+    pub(crate) fn totals(&self) -> (usize, usize) {
+        (self.len(), self.bytes())
+    }
+
+    /// Returns `true` if a message of QoS 0 must wait behind others.
+    pub(crate) fn holds(&self) -> bool {
+        self.0.as_ref().is_some_and(|waiting| waiting.holding > 0)
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.0.as_ref()?.messages.front()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.0.iter().flat_map(|waiting| waiting.messages.iter())
+    }
+
+    /// Whether no further message may wait.
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.len() >= limits.maximum_queued || self.bytes() >= limits.maximum_queued_bytes
+    }
+
+    /// Whether more than half of what may wait is waiting.
+    pub(crate) fn is_crowded(&self, limits: &Limits) -> bool {
+        self.len() > limits.maximum_queued / 2 || self.bytes() > limits.maximum_queued_bytes / 2
+    }
+
+    /// A message waits behind the others.
+    pub(crate) fn push(&mut self, queued: Queued) {
+        let waiting = self.0.get_or_insert_default();
+        waiting.count(&queued);
+        if let Some(expires) = queued.outgoing.expires() {
+            let first = waiting.first_expiry.unwrap_or(expires);
+            waiting.first_expiry = Some(first.min(expires));
+        }
+        waiting.messages.push_back(queued);
+    }
+
+    /// Takes the first one out.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let waiting = self.0.as_mut()?;
+        let queued = waiting.messages.pop_front()?;
+        waiting.holding -= usize::from(queued.holds);
+        waiting.bytes -= footprint::of_outgoing(&queued.outgoing);
+        Some(queued)
+    }
+
+    /// What was taken out has to wait all the same, in its place.
+    pub(crate) fn put_back(&mut self, queued: Queued) {
+        let waiting = self.0.get_or_insert_default();
+        waiting.count(&queued);
+        waiting.messages.push_front(queued);
+    }
+
+    /// Takes those out that have expired, and gives their numbers.
+    pub(crate) fn drop_expired(&mut self, now: Instant) -> Vec<u64> {
+        let mut gone = Vec::new();
+        let is_due = |waiting: &&mut Box<Waiting>| {
+            let first = waiting.first_expiry;
+            first.is_some_and(|expires| expires <= now)
+        };
+        let Some(waiting) = self.0.as_mut().filter(is_due) else {
+            return gone;
+        };
+        for queued in std::mem::take(&mut waiting.messages) {
+            match queued.outgoing.has_expired(now) {
+                true => gone.push(queued.number),
+                false => waiting.messages.push_back(queued),
+            }
+        }
+        (waiting.holding, waiting.bytes) = (0, 0);
+        waiting.first_expiry = None;
+        for queued in std::mem::take(&mut waiting.messages) {
+            self.push(queued);
+        }
+        gone
+    }
+
+    /// A message is lost; says whether that has to be told.
+    pub(crate) fn overflows(&mut self) -> bool {
+        let waiting = self.0.get_or_insert_default();
+        !std::mem::replace(&mut waiting.overflow_told, true)
+    }
+
+    /// The loss of messages is told anew if none waits now.
+    pub(crate) fn is_over(&mut self) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.overflow_told &= !waiting.messages.is_empty();
+        }
+    }
+}
+
+impl Waiting {
+    fn count(&mut self, queued: &Queued) {
+        self.holding += usize::from(queued.holds);
+        self.bytes += footprint::of_outgoing(&queued.outgoing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{Message, QoS, TopicName};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn queued(number: u64, payload: &'static str, expires: Option<Instant>) -> Queued {
+        let message = Message::new(TopicName::new("t").unwrap(), payload);
+        let outgoing = OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce);
+        Queued {
+            number,
+            outgoing: outgoing.with_expiry(expires),
+            holds: payload.is_empty(),
+        }
+    }
+
+    #[test]
+    fn a_place_in_a_queue_is_small() {
+        assert!(size_of::<Queued>() <= 40);
+    }
+
+    /// The memory that messages with these payloads take.
+    fn bytes(payloads: &[&'static str]) -> usize {
+        let queued = payloads.iter().map(|payload| queued(0, payload, None));
+        queued
+            .map(|queued| footprint::of_outgoing(&queued.outgoing))
+            .sum()
+    }
+
+    #[test]
+    fn what_is_known_of_the_messages_follows_them() {
+        let mut queue = Queue::default();
+        let limits = Limits {
+            maximum_queued: 3,
+            maximum_queued_bytes: bytes(&["two", "", "abc"]),
+            ..Limits::default()
+        };
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+        assert!(queue.pop().is_none());
+        queue.push(queued(1, "two", None));
+        queue.push(queued(2, "", None));
+        assert_eq!(queue.totals(), (2, bytes(&["two", ""])));
+        assert!(queue.holds() && queue.is_crowded(&limits) && !queue.is_full(&limits));
+        let first = queue.pop().unwrap();
+        assert_eq!((first.number, queue.bytes()), (1, bytes(&[""])));
+        queue.put_back(first);
+        queue.push(queued(3, "abc", None));
+        assert!(queue.is_full(&limits), "of messages and of bytes");
+        let numbers: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|queued| queued.number)
+            .collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert!(!queue.holds() && queue.bytes() == 0);
+    }
+
+    #[test]
+    fn those_that_have_expired_make_room() {
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let mut queue = Queue::default();
+        queue.push(queued(1, "one", Some(soon)));
+        queue.push(queued(2, "to", Some(soon + Duration::from_secs(1))));
+        queue.push(queued(3, "", None));
+        assert!(queue.drop_expired(now).is_empty());
+        assert_eq!(queue.drop_expired(soon), [1]);
+        assert_eq!(queue.totals(), (2, bytes(&["to", ""])));
+        assert_eq!(queue.drop_expired(soon + Duration::from_secs(1)), [2]);
+        assert!(queue.holds());
+    }
+
+    #[test]
+    fn a_loss_is_told_once_until_the_queue_is_empty() {
+        let mut queue = Queue::default();
+        queue.push(queued(1, "a", None));
+        assert!(queue.overflows() && !queue.overflows());
+        queue.is_over();
+        assert!(!queue.overflows(), "one waits still");
+        queue.pop();
+        queue.is_over();
+        assert!(queue.overflows());
+    }
+}

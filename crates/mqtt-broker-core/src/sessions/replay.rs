@@ -1,0 +1,259 @@
+//! [`Replays`]: the retained messages that subscriptions of a client still have to get (MQTT 5.0, 3.3.1.3).
+//!
+//! A replay is a place in the retained messages, not a list of them: it reads the next one when the client has room for
+//! it, so it takes little memory and nothing of the client's queue. The replay and the queue have one order. A replay
+//! begins after the messages that were in the queue when the client subscribed. A later message waits only if the replay
+//! still has to pass an older retained message of its topic. A retained message that is stored after the subscription was
+//! delivered live, so the replay skips it. How both are sent is in `sending.rs`.
+//!
+//! A live message that is dropped, because the queue is full for instance, is lost for a replay too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
+
+use crate::broker::Broker;
+use crate::durability::mutation::Record;
+use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
+use crate::topics::order;
+use crate::topics::retained::Found;
+
+/// Steps to find out that no retained message matches, so that no replay is needed.
+const PROBE: usize = 16;
+
+/// With more replays than this, every message with an older retained message in its topic waits for them, so that a
+/// message is not compared with a hundred thousand topic filters.
+const MAXIMUM_COMPARED: usize = 16;
+
+/// The progress of a replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayState {
+    /// Messages of the client's queue with lower numbers go first.
+    pub number: u64,
+    /// The newest retained message when the client subscribed. Later ones are not replayed.
+    pub version: u64,
+    /// The topic of the retained message that was sent or skipped last.
+    pub after: Option<TopicName>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) topic_filter: TopicFilter,
+    pub(crate) state: ReplayState,
+    /// The progress that was recorded last, if the client is stored.
+    pub(crate) recorded: Option<ReplayState>,
+}
+
+/// The replays of a client, at most one for each subscription. Most clients have none.
+#[derive(Debug, Default)]
+pub(crate) struct Replays(Option<Box<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// In the order in which they began.
+    replays: BTreeMap<u64, Replay>,
+    by_filter: BTreeMap<TopicFilter, u64>,
+    next: u64,
+    /// Set if it is the turn of the queue.
+    is_turn_of_queue: bool,
+}
+
+impl Replays {
+    /// Adds a replay in place of the one of the same subscription.
+    pub(crate) fn insert(&mut self, replay: Replay) {
+        self.remove(&replay.topic_filter);
+        let table = self.0.get_or_insert_default();
+        table
+            .by_filter
+            .insert(replay.topic_filter.clone(), table.next);
+        table.replays.insert(table.next, replay);
+        table.next += 1;
+    }
+
+    pub(crate) fn remove(&mut self, topic_filter: &TopicFilter) -> Option<Replay> {
+        let table = self.0.as_mut()?;
+        let place = table.by_filter.remove(topic_filter)?;
+        let replay = table.replays.remove(&place);
+        if table.replays.is_empty() {
+            self.0 = None;
+        }
+        replay
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn get_mut(&mut self, topic_filter: &TopicFilter) -> Option<&mut Replay> {
+        let table = self.0.as_mut()?;
+        let place = table.by_filter.get(topic_filter)?;
+        table.replays.get_mut(place)
+    }
+
+    /// The replay that began first.
+    pub(crate) fn first_mut(&mut self) -> Option<&mut Replay> {
+        self.0.as_mut()?.replays.values_mut().next()
+    }
+
+    /// In the order in which they began.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Replay> {
+        self.0.iter().flat_map(|table| table.replays.values())
+    }
+
+    /// Returns `true` if it is the turn of the queue, and gives the other one the next turn.
+    pub(crate) fn take_turn(&mut self) -> bool {
+        let Some(table) = &mut self.0 else {
+            return true;
+        };
+        table.is_turn_of_queue = !table.is_turn_of_queue;
+        !table.is_turn_of_queue
+    }
+
+    /// Returns `true` if a message with this number must wait until a replay has passed its topic, which has a retained
+    /// message of this version.
+    pub(crate) fn hold(&self, number: u64, topic_name: &str, version: u64) -> bool {
+        let Some(table) = &self.0 else {
+            return false;
+        };
+        if table.replays.len() > MAXIMUM_COMPARED {
+            let first = table.replays.values().next();
+            return first.is_some_and(|first| number >= first.state.number);
+        }
+        table.replays.values().any(|replay| {
+            let ReplayState {
+                number: first,
+                version: newest,
+                after,
+            } = &replay.state;
+            number >= *first
+                && version <= *newest
+                && order::is_ahead(&replay.topic_filter, after.as_ref(), topic_name)
+        })
+    }
+}
+
+impl Broker {
+    /// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
+    /// replay of the same subscription begins anew. The caller sends the messages, by `send_queue`.
+    pub(crate) fn begin_replay(
+        &mut self,
+        key: ClientKey,
+        topic_filter: &TopicFilter,
+        subscription: SubscriptionState,
+        is_new: bool,
+    ) {
+        let is_wanted = match subscription.options.retain_handling {
+            _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if !is_wanted {
+            return;
+        }
+        let first = self.retained.next_match(topic_filter, None, &mut { PROBE });
+        if matches!(first, Found::End) {
+            return self.end_replay(key, topic_filter);
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let state = ReplayState {
+            number: client.next_number,
+            version: self.retained.version(),
+            after: None,
+        };
+        let before = client.replays.remove(topic_filter);
+        client.replays.insert(Replay {
+            topic_filter: topic_filter.clone(),
+            state,
+            recorded: before.and_then(|before| before.recorded),
+        });
+        // Before SUBACK, which promises these messages to a client that is stored.
+        self.record_replay(key, topic_filter);
+    }
+
+    /// A subscription has ended, and with it its replay.
+    pub(crate) fn end_replay(&mut self, key: ClientKey, topic_filter: &TopicFilter) {
+        let client = self.clients.get_mut(key);
+        let replay = client.and_then(|client| client.replays.remove(topic_filter));
+        if replay.is_some_and(|replay| replay.recorded.is_some()) {
+            self.note_replay_end(key, topic_filter.clone());
+        }
+    }
+
+    /// Records how far a replay has got, if it is not finished and the client is stored.
+    pub(crate) fn record_replay(&mut self, key: ClientKey, topic_filter: &TopicFilter) {
+        let is_recorded = self.records.is_some();
+        let Some(client) = self.clients.get_mut(key).filter(|_| is_recorded) else {
+            return;
+        };
+        let is_stored = client.stored == Stored::Session;
+        let Some(replay) = client.replays.get_mut(topic_filter).filter(|_| is_stored) else {
+            return;
+        };
+        if replay.recorded.as_ref() == Some(&replay.state) {
+            return;
+        }
+        let state = replay.state.clone();
+        replay.recorded = Some(state.clone());
+        self.note(key, |client| Record::Replay {
+            client: Arc::clone(&client.identifier),
+            topic_filter: topic_filter.clone(),
+            state: Some(state),
+        });
+    }
+
+    pub(crate) fn note_replay_end(&mut self, key: ClientKey, topic_filter: TopicFilter) {
+        self.note(key, |client| Record::Replay {
+            client: Arc::clone(&client.identifier),
+            topic_filter,
+            state: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay(filter: &str, number: u64, after: Option<&str>) -> Replay {
+        Replay {
+            topic_filter: TopicFilter::new(filter).unwrap(),
+            state: ReplayState {
+                number,
+                version: 10,
+                after: after.map(|after| TopicName::new(after).unwrap()),
+            },
+            recorded: None,
+        }
+    }
+
+    #[test]
+    fn a_message_waits_only_for_an_older_retained_message_ahead_of_a_replay() {
+        let mut replays = Replays::default();
+        assert!(!replays.hold(5, "a/c", 1));
+        replays.insert(replay("a/#", 5, Some("a/b")));
+        assert!(replays.hold(5, "a/c", 10));
+        assert!(!replays.hold(4, "a/c", 10), "it was queued before");
+        assert!(!replays.hold(5, "a/c", 11), "its retained message is newer");
+        assert!(!replays.hold(5, "a/b", 10), "the replay has passed it");
+        assert!(!replays.hold(5, "b", 10), "no replay matches");
+    }
+
+    #[test]
+    fn a_subscription_has_one_replay() {
+        let mut replays = Replays::default();
+        for number in 0..1000 {
+            replays.insert(replay("#", number, None));
+        }
+        replays.insert(replay("a", 0, None));
+        assert_eq!(replays.iter().count(), 2);
+        let first = replays.first_mut().unwrap();
+        assert_eq!(first.state.number, 999);
+        let filter = first.topic_filter.clone();
+        assert!(replays.remove(&filter).is_some() && replays.remove(&filter).is_none());
+        assert_eq!(replays.first_mut().unwrap().topic_filter.as_bytes(), b"a");
+    }
+}

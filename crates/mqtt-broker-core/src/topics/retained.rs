@@ -1,0 +1,324 @@
+//! Retained messages (MQTT 5.0, 3.3.1.3): the last one of each topic, in the order of the topics' levels.
+//!
+//! A search for the messages of a filter is a cursor: it visits a limited number of them in one call and continues
+//! after any topic, whatever was stored or removed meanwhile. Who gets which of them is decided in `replay.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{Message, TopicName};
+
+use crate::routing::footprint;
+use crate::stats::SYSTEM;
+use crate::topics::order::{self, Levels, Seek, TopicKey};
+use crate::{Limits, Who};
+
+/// The retained message of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The QoS it was published with.
+    pub qos: mqtt_codec::QoS,
+    /// When it is no longer of use [MQTT-3.3.2-5].
+    pub expires: Option<Instant>,
+    /// The publisher of the message.
+    pub source: Option<Arc<Who>>,
+    /// Its place in the order in which retained messages were stored.
+    pub version: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RetainedMessages {
+    map: BTreeMap<TopicKey, Retained>,
+    /// Topics with an expiry, the earliest first.
+    expiries: BTreeSet<(Instant, TopicKey)>,
+    /// The number of messages, without the broker's own.
+    count: usize,
+    /// The memory that they take.
+    bytes: usize,
+    /// The version of the newest message.
+    version: u64,
+    /// When those that have expired are removed, if some will.
+    pub(crate) sweep_due: Option<Instant>,
+}
+
+/// The result of a search step.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// The next message that the filter matches.
+    Match(&'a Retained),
+    /// No more steps are left; the search may continue after this topic.
+    Stopped(TopicName),
+    /// There is no further match.
+    End,
+}
+
+impl RetainedMessages {
+    /// Replaces the message of its topic [MQTT-3.3.1-5] and gives it the next version, which is returned.
+    pub(crate) fn store(&mut self, retained: Retained) -> u64 {
+        self.version += 1;
+        let version = self.version;
+        self.insert(Retained {
+            version,
+            ..retained
+        });
+        version
+    }
+
+    /// Inserts a message that was stored before the broker started.
+    pub(crate) fn restore(&mut self, retained: Retained) {
+        self.raise_version(retained.version);
+        self.insert(retained);
+    }
+
+    /// Later messages get versions above this one.
+    pub(crate) fn raise_version(&mut self, version: u64) {
+        self.version = self.version.max(version);
+    }
+
+    fn insert(&mut self, retained: Retained) {
+        let key = TopicKey(retained.message.topic_name.clone());
+        // Removed first: the map would keep the old key, and with it the memory of the old message's topic name.
+        self.remove(&key.0);
+        if is_counted(&key.0) {
+            self.count += 1;
+            self.bytes += footprint::of_retained(&retained.message.publish(NO_DELIVERY));
+            if let Some(expires) = retained.expires {
+                self.expiries.insert((expires, key.clone()));
+            }
+        }
+        self.map.insert(key, retained);
+    }
+
+    /// Removes the message of a topic [MQTT-3.3.1-6]; returns `true` if there was one.
+    pub(crate) fn remove(&mut self, topic_name: &str) -> bool {
+        let Some((key, removed)) = self.map.remove_entry(&topic_name as &dyn Levels) else {
+            return false;
+        };
+        if is_counted(topic_name) {
+            self.count -= 1;
+            self.bytes -= footprint::of_retained(&removed.message.publish(NO_DELIVERY));
+        }
+        if let Some(expires) = removed.expires {
+            self.expiries.remove(&(expires, key));
+        }
+        true
+    }
+
+    /// Takes one message out that has expired, and returns its topic.
+    pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<TopicName> {
+        let (_, key) = self
+            .expiries
+            .first()
+            .filter(|(expires, _)| *expires <= now)?;
+        let topic_name = key.0.clone();
+        self.remove(&topic_name);
+        Some(topic_name)
+    }
+
+    pub(crate) fn get(&self, topic_name: &str) -> Option<&Retained> {
+        self.map.get(&topic_name as &dyn Levels)
+    }
+
+    /// Finds the next message after a topic that the filter (without share) matches, expired or not. Each message that
+    /// is visited costs one step; whole subtrees that cannot match are skipped without a visit.
+    pub(crate) fn next_match(
+        &self,
+        topic_filter: &str,
+        after: Option<&TopicName>,
+        steps: &mut usize,
+    ) -> Found<'_> {
+        let mut from = match after {
+            Some(after) => Bound::Excluded(after.to_string()),
+            None => Bound::Included(order::start(topic_filter).to_owned()),
+        };
+        loop {
+            let text = from.as_ref().map(String::as_str);
+            let bound = match &text {
+                Bound::Included(text) => Bound::Included(text as &dyn Levels),
+                Bound::Excluded(text) => Bound::Excluded(text as &dyn Levels),
+                Bound::Unbounded => Bound::Unbounded,
+            };
+            let mut seek = None;
+            for (key, retained) in self.map.range::<dyn Levels, _>((bound, Bound::Unbounded)) {
+                *steps = steps.saturating_sub(1);
+                match order::seek(topic_filter, &key.0) {
+                    Seek::Match => return Found::Match(retained),
+                    Seek::End => return Found::End,
+                    _ if *steps == 0 => return Found::Stopped(key.0.clone()),
+                    Seek::Next => {}
+                    Seek::To(text) => {
+                        seek = Some(text);
+                        break;
+                    }
+                }
+            }
+            match seek {
+                Some(text) => from = Bound::Included(text),
+                None => return Found::End,
+            }
+        }
+    }
+
+    /// All of them, expired or not, the broker's own included.
+    pub(crate) fn each(&self, found: impl FnMut(&Retained)) {
+        self.map.values().for_each(found);
+    }
+
+    /// Returns `true` if a message of this topic and size may be kept beside the others.
+    pub(crate) fn has_room(&self, topic_name: &str, size: usize, limits: &Limits) -> bool {
+        if !is_counted(topic_name) {
+            return true; // it is not kept at all
+        }
+        let replaced = self.get(topic_name);
+        let replaced =
+            replaced.map(|before| footprint::of_retained(&before.message.publish(NO_DELIVERY)));
+        let bytes = self.bytes - replaced.unwrap_or(0) + size;
+        (replaced.is_some() || self.count < limits.maximum_retained)
+            && bytes <= limits.maximum_retained_bytes
+    }
+
+    /// The number of messages that clients have left.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The memory that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The version of the message that was stored last.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns `true` if a message will expire.
+    pub(crate) fn will_expire(&self) -> bool {
+        !self.expiries.is_empty()
+    }
+}
+
+/// The size of a message does not depend on its delivery.
+const NO_DELIVERY: mqtt_codec::Delivery = mqtt_codec::Delivery::AtMostOnce;
+
+/// The broker's own messages are neither counted nor removed.
+fn is_counted(topic_name: &str) -> bool {
+    !topic_name.starts_with(SYSTEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{QoS, TopicFilter};
+    use proptest::prelude::*;
+
+    fn retained(topic_name: &str) -> Retained {
+        Retained {
+            message: Arc::new(Message::new(TopicName::new(topic_name).unwrap(), "x")),
+            qos: QoS::AtLeastOnce,
+            expires: None,
+            source: None,
+            version: 0,
+        }
+    }
+
+    fn matching(messages: &RetainedMessages, filter: &str, steps: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let mut left = steps;
+            match messages.next_match(filter, after.as_ref(), &mut left) {
+                Found::End => return found,
+                Found::Stopped(topic_name) => after = Some(topic_name),
+                Found::Match(retained) => {
+                    let topic_name = retained.message.topic_name.clone();
+                    found.push(topic_name.to_string());
+                    after = Some(topic_name);
+                }
+            }
+        }
+    }
+
+    fn topic(wildcards: bool) -> impl Strategy<Value = String> {
+        let level = if wildcards {
+            "a|b|ab||\\$x|%|\\+"
+        } else {
+            "a|b|ab|a!||\\$x|%|zz"
+        };
+        (prop::collection::vec(level, 1..5), any::<bool>()).prop_map(move |(mut levels, hash)| {
+            if wildcards && hash {
+                levels.push("#".into());
+            }
+            levels.join("/")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_cursor_agrees_with_a_list(
+            filters in prop::collection::btree_set(topic(true), 0..20),
+            names in prop::collection::btree_set(topic(false), 0..30),
+            removed in prop::collection::vec(topic(false), 0..10),
+            steps in 1..5usize,
+        ) {
+            let names: Vec<_> =
+                names.into_iter().filter(|name| TopicName::new(name).is_ok()).collect();
+            let mut messages = RetainedMessages::default();
+            names.iter().for_each(|name| { messages.store(retained(name)); });
+            removed.iter().for_each(|name| { messages.remove(name); });
+            let mut left: Vec<_> =
+                names.iter().filter(|name| !removed.contains(name)).cloned().collect();
+            left.sort_by(|one, other| order::compare(one, other));
+            prop_assert_eq!(messages.len(), left.len());
+            for filter in filters.iter().filter(|filter| TopicFilter::new(filter).is_ok()) {
+                let expected: Vec<_> =
+                    left.iter().filter(|name| mqtt_codec::matches(filter, name)).cloned().collect();
+                prop_assert_eq!(matching(&messages, filter, steps), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn subtrees_that_cannot_match_are_not_visited() {
+        let mut messages = RetainedMessages::default();
+        for house in 0..10 {
+            for room in 0..1000 {
+                messages.store(retained(&format!("house{house}/rooms/{room}/lamp")));
+            }
+            messages.store(retained(&format!("house{house}/state")));
+        }
+        let mut steps = 1000;
+        let mut after = None;
+        let mut found = 0;
+        while let Found::Match(retained) =
+            messages.next_match("+/state", after.as_ref(), &mut steps)
+        {
+            after = Some(retained.message.topic_name.clone());
+            found += 1;
+        }
+        assert_eq!(found, 10);
+        assert!(steps > 1000 - 40, "{steps} steps are left");
+    }
+
+    #[test]
+    fn deep_topics_cost_their_bytes() {
+        let mut messages = RetainedMessages::default();
+        let deep = "a/".repeat(199);
+        for number in 0..100 {
+            messages.store(retained(&format!("{number}/{deep}")));
+        }
+        assert!(
+            messages.bytes() < 100 * (deep.len() + 1000),
+            "{}",
+            messages.bytes()
+        );
+        for number in 0..100 {
+            assert!(messages.remove(&format!("{number}/{deep}")));
+        }
+        assert_eq!((messages.len(), messages.bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,295 @@
+//! The subscriptions at one topic filter: plain ones, of which each gets a message, and shared subscriptions
+//! (MQTT 5.0, 4.8.2), of whose members one gets the message.
+//!
+//! Adding, replacing and removing a subscription costs a search in an ordered map, however many clients or
+//! shares the filter has. Iteration follows the order of the clients and of the share names.
+
+use std::cell::Cell;
+
+use mqtt_codec::TopicFilter;
+
+use crate::sessions::client::{ClientKey, SubscriptionState};
+use crate::topics::small_map::SmallMap;
+
+/// A subscription at its topic filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscriber {
+    pub(crate) client: ClientKey,
+    pub(crate) state: SubscriptionState,
+}
+
+/// All subscriptions at one topic filter.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribers {
+    plain: SmallMap<ClientKey, SubscriptionState>,
+    /// By the whole filter, which begins with the share name. Boxed, as most filters are not shared.
+    shares: Option<Box<SmallMap<TopicFilter, Share>>>,
+}
+
+/// A shared subscription, and the member that gets a message.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) member: Subscriber,
+    pub(crate) share: TopicFilter,
+}
+
+/// The members of a shared subscription. A client may have a hundred thousand shares with itself as the only member, so
+/// this one is small.
+#[derive(Debug)]
+pub(crate) enum Share {
+    One(ClientKey, SubscriptionState),
+    Several(Box<Members>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    members: SmallMap<ClientKey, SubscriptionState>,
+    /// The member that got the last message. The turn goes on after it, even if it has left.
+    last: Cell<Option<ClientKey>>,
+}
+
+/// How well a member can take a message now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fitness {
+    /// Not at all.
+    Unable,
+    /// It is away, and the message would wait for it.
+    Away,
+    /// It is there.
+    Present,
+}
+
+impl Subscribers {
+    /// Adds a subscription or replaces the one of the same client and share [MQTT-3.8.4-3].
+    pub(crate) fn add(&mut self, topic_filter: &TopicFilter, subscriber: Subscriber) {
+        let Subscriber { client, state } = subscriber;
+        if topic_filter.share_name().is_none() {
+            return self.plain.insert(client, state);
+        }
+        let shares = self.shares.get_or_insert_default();
+        let new = || (topic_filter.clone(), Share::One(client, state));
+        if let Some(share) = shares.get_or_insert_with(&**topic_filter, new) {
+            share.add(client, state);
+        }
+    }
+
+    /// Removes a subscription. Returns `true` if none is left.
+    pub(crate) fn remove(&mut self, topic_filter: &TopicFilter, client: ClientKey) -> bool {
+        if topic_filter.share_name().is_none() {
+            self.plain.remove(&client);
+        } else if let Some(shares) = &mut self.shares {
+            if let Some(share) = shares.get_mut(&**topic_filter) {
+                if share.remove(client) {
+                    shares.remove(&**topic_filter);
+                }
+            }
+            if shares.is_empty() {
+                self.shares = None;
+            }
+        }
+        self.plain.is_empty() && self.shares.is_none()
+    }
+
+    /// Returns the plain subscriptions in the order of their clients.
+    pub(crate) fn plain(&self) -> impl Iterator<Item = Subscriber> {
+        let subscriber = |(client, state): (&ClientKey, &SubscriptionState)| Subscriber {
+            client: *client,
+            state: *state,
+        };
+        self.plain.iter().map(subscriber)
+    }
+
+    /// Returns the shared subscriptions in the order of their names, by their whole filters.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&TopicFilter, &Share)> {
+        let shares = self.shares.as_deref();
+        shares.into_iter().flat_map(SmallMap::iter)
+    }
+
+    /// Returns the shared subscription with this filter.
+    pub(crate) fn share(&self, topic_filter: &TopicFilter) -> Option<&Share> {
+        self.shares.as_ref()?.get(&**topic_filter)
+    }
+}
+
+impl Share {
+    fn add(&mut self, client: ClientKey, state: SubscriptionState) {
+        match self {
+            Self::One(only, own) if *only == client => *own = state,
+            Self::One(only, own) => {
+                let mut several = Members::default();
+                several.members.insert(*only, *own);
+                several.members.insert(client, state);
+                *self = Self::Several(Box::new(several));
+            }
+            Self::Several(several) => several.members.insert(client, state),
+        }
+    }
+
+    /// Removes a member. Returns `true` if none is left.
+    fn remove(&mut self, client: ClientKey) -> bool {
+        match self {
+            Self::One(only, _) => *only == client,
+            Self::Several(several) => {
+                several.members.remove(&client);
+                several.members.is_empty()
+            }
+        }
+    }
+
+    /// Chooses the member that gets the next message: in turn, and members that are there first.
+    pub(crate) fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
+        match self {
+            Self::One(client, state) => {
+                let member = Subscriber {
+                    client: *client,
+                    state: *state,
+                };
+                (fitness(&member) > Fitness::Unable).then_some(member)
+            }
+            Self::Several(several) => several.choose(fitness),
+        }
+    }
+}
+
+impl Members {
+    fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
+        let mut best = (Fitness::Unable, None);
+        for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
+            let member = Subscriber {
+                client: *client,
+                state: *state,
+            };
+            let fitness = fitness(&member);
+            if fitness > best.0 {
+                best = (fitness, Some(member));
+            }
+            if fitness == Fitness::Present {
+                break;
+            }
+        }
+        let (_, chosen) = best;
+        if let Some(chosen) = chosen {
+            self.last.set(Some(chosen.client));
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{QoS, SubscriptionOptions};
+    use slotmap::SlotMap;
+
+    fn world(
+        count: usize,
+    ) -> (
+        SlotMap<ClientKey, ()>,
+        Vec<ClientKey>,
+        Subscribers,
+        TopicFilter,
+    ) {
+        let mut keys = SlotMap::with_key();
+        let clients: Vec<_> = (0..count).map(|_| keys.insert(())).collect();
+        let topic_filter = TopicFilter::new("$share/g/a").unwrap();
+        let mut subscribers = Subscribers::default();
+        let state = SubscriptionState {
+            options: SubscriptionOptions::new(QoS::AtMostOnce),
+            identifier: None,
+        };
+        for &client in &clients {
+            subscribers.add(&topic_filter, Subscriber { client, state });
+        }
+        (keys, clients, subscribers, topic_filter)
+    }
+
+    fn choose(
+        subscribers: &Subscribers,
+        clients: &[ClientKey],
+        fitness: impl Fn(usize) -> Fitness,
+    ) -> Option<usize> {
+        let index = |subscriber: &Subscriber| {
+            clients
+                .iter()
+                .position(|client| *client == subscriber.client)
+                .unwrap()
+        };
+        let (_, share) = subscribers.shares().next().unwrap();
+        let chosen = share.choose(|subscriber| fitness(index(subscriber)));
+        chosen.map(|subscriber| index(&subscriber))
+    }
+
+    #[test]
+    fn members_take_turns_and_those_that_are_there_go_first() {
+        let (_keys, clients, subscribers, _) = world(3);
+        let all = |_| Fitness::Present;
+        let turns: Vec<_> = (0..4)
+            .map(|_| choose(&subscribers, &clients, all))
+            .collect();
+        assert_eq!(turns, [Some(0), Some(1), Some(2), Some(0)]);
+        let only_two = |index| match index {
+            2 => Fitness::Present,
+            _ => Fitness::Away,
+        };
+        assert_eq!(choose(&subscribers, &clients, only_two), Some(2));
+        assert_eq!(choose(&subscribers, &clients, |_| Fitness::Away), Some(0));
+        assert_eq!(choose(&subscribers, &clients, |_| Fitness::Unable), None);
+        assert_eq!(choose(&subscribers, &clients, all), Some(1));
+    }
+
+    #[test]
+    fn who_leaves_does_not_change_whose_turn_it_is() {
+        let (_keys, clients, mut subscribers, topic_filter) = world(3);
+        let all = |_| Fitness::Present;
+        assert_eq!(choose(&subscribers, &clients, all), Some(0));
+        assert!(!subscribers.remove(&topic_filter, clients[0]));
+        assert_eq!(choose(&subscribers, &clients, all), Some(1));
+        assert!(!subscribers.remove(&topic_filter, clients[2]));
+        assert_eq!(choose(&subscribers, &clients, all), Some(1));
+        assert!(subscribers.remove(&topic_filter, clients[1]));
+    }
+
+    /// With a search from the beginning for each, this would take minutes.
+    #[test]
+    fn a_filter_has_a_hundred_thousand_shares_and_members() {
+        let (_keys, clients, mut subscribers, topic_filter) = world(100_000);
+        let state = SubscriptionState {
+            options: SubscriptionOptions::new(QoS::AtMostOnce),
+            identifier: None,
+        };
+        let client = clients[0];
+        let shares: Vec<_> = (0..100_000)
+            .map(|share| TopicFilter::new(&format!("$share/{share:06}/a")).unwrap())
+            .collect();
+        let plain = TopicFilter::new("a").unwrap();
+        for share in &shares {
+            subscribers.add(share, Subscriber { client, state });
+        }
+        for &client in &clients {
+            subscribers.add(&plain, Subscriber { client, state });
+        }
+        assert_eq!(subscribers.shares().count(), 100_001);
+        assert!(
+            subscribers
+                .plain()
+                .map(|plain| plain.client)
+                .eq(clients.iter().copied())
+        );
+        for share in &shares {
+            assert!(!subscribers.remove(share, client));
+        }
+        for &client in &clients {
+            assert!(!subscribers.remove(&plain, client));
+        }
+        let gone = clients
+            .iter()
+            .map(|client| subscribers.remove(&topic_filter, *client));
+        assert_eq!(gone.filter(|is_empty| *is_empty).count(), 1);
+    }
+
+    #[test]
+    fn one_plain_subscription_is_as_small_as_a_vector() {
+        assert!(size_of::<Subscribers>() <= 32);
+        assert!(size_of::<Share>() <= 16);
+    }
+}

@@ -1,0 +1,519 @@
+//! The core and the rules of its listeners: what holds across time and restarts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_broker_core::{Access, Broker, ConnectionId, Limits, Saved};
+use mqtt_codec::{
+    Connack, Connect, Decoder, Delivery, Disconnect, MAXIMUM_PACKET_SIZE, Message,
+    PacketIdentifier, PacketRef, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties,
+    Subscription, SubscriptionOptions, TopicFilter, TopicName, Will,
+};
+
+struct World {
+    broker: Broker,
+    now: Instant,
+}
+
+struct Peer {
+    id: ConnectionId,
+    decoder: Decoder,
+    received: Vec<u8>,
+}
+
+impl World {
+    fn new(limits: Limits, access: Vec<Access>) -> Self {
+        let mut broker = Broker::new(limits, Box::new(|| 7));
+        broker.set_access(access);
+        broker.record_changes();
+        let now = Instant::now();
+        Self { broker, now }
+    }
+
+    fn open(&mut self, listener: u32, connect: &Connect) -> Peer {
+        let peer = Peer {
+            id: self.broker.open(self.now, "peer".into(), listener),
+            decoder: Decoder::client(connect.protocol_version, MAXIMUM_PACKET_SIZE),
+            received: Vec::new(),
+        };
+        self.send(&peer, &PacketRef::Connect(Box::new(connect.clone())));
+        peer
+    }
+
+    fn connect(&mut self, listener: u32, connect: &Connect) -> (Peer, Connack) {
+        let mut peer = self.open(listener, connect);
+        match self.next(&mut peer, |packet| match packet {
+            PacketRef::Connack(connack) => Some(*connack),
+            _ => None,
+        }) {
+            Some(connack) => (peer, connack),
+            None => panic!("no CONNACK"),
+        }
+    }
+
+    fn send(&mut self, peer: &Peer, packet: &PacketRef<'_>) {
+        let mut bytes = Vec::new();
+        packet
+            .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
+            .unwrap();
+        self.broker.handle_input(self.now, peer.id, &mut &bytes[..]);
+    }
+
+    /// The next packet that is one of these.
+    fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(PacketRef<'_>) -> Option<T>) -> Option<T> {
+        // As if the store had it all.
+        self.broker.commit_begins();
+        self.broker.commit_ends();
+        let output = self.broker.output(peer.id).to_vec();
+        self.broker.consume_output(self.now, peer.id, output.len());
+        peer.received.extend(output);
+        let bytes = std::mem::take(&mut peer.received);
+        let mut rest = &bytes[..];
+        let mut found = None;
+        while found.is_none() {
+            match peer.decoder.decode(&mut rest).unwrap() {
+                Some(packet) => found = pick(packet),
+                None => break,
+            }
+        }
+        peer.received = rest.to_vec();
+        found
+    }
+
+    fn topic_received(&mut self, peer: &mut Peer) -> Option<String> {
+        self.next(peer, |packet| match packet {
+            PacketRef::Publish(publish) => Some(publish.topic_name.to_owned()),
+            _ => None,
+        })
+    }
+
+    fn publish(&mut self, peer: &Peer, topic: &str, retain: bool) {
+        let mut message = Message::new(TopicName::new(topic).unwrap(), "x");
+        message.retain = retain;
+        let delivery = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
+        self.send(peer, &PacketRef::Publish(message.publish(delivery)));
+    }
+
+    fn subscribe(&mut self, peer: &Peer, filter: &str) {
+        let subscribe = Subscribe {
+            packet_identifier: PacketIdentifier::FIRST,
+            properties: SubscribeProperties::default(),
+            subscriptions: vec![Subscription {
+                topic_filter: TopicFilter::new(filter).unwrap(),
+                options: SubscriptionOptions::new(QoS::AtLeastOnce),
+            }],
+        };
+        self.send(peer, &PacketRef::Subscribe(subscribe));
+    }
+
+    fn close(&mut self, peer: &Peer) {
+        self.broker.remove(self.now, peer.id);
+    }
+
+    fn restarted(self, access: Vec<Access>) -> Self {
+        let saved: Saved = self.broker.save(self.now);
+        let mut next = Self::new(Limits::default(), access);
+        next.now = self.now;
+        next.broker.restore(self.now, saved);
+        next
+    }
+}
+
+fn connect(identifier: &str, expiry: u32) -> Connect {
+    let mut connect = Connect::new(ProtocolVersion::V5_0, identifier);
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(expiry);
+    connect
+}
+
+/// A listener where these users log in with passwords.
+fn with_users(names: &[&str]) -> Access {
+    let users = names.iter().map(|name| (*name).to_owned()).collect();
+    Access {
+        users: Some(Arc::new(users)),
+        ..Access::everyone()
+    }
+}
+
+fn mounted() -> Access {
+    Access {
+        mount_point: Some("m/".into()),
+        ..Access::everyone()
+    }
+}
+
+#[test]
+fn a_password_that_is_right_too_late_lets_nobody_in() {
+    let mut world = World::new(Limits::default(), vec![with_users(&["me"])]);
+    let mut connect = connect("c", u32::MAX);
+    connect.user_name = Some("me".into());
+    connect.password = Some("secret".into());
+    for is_late in [true, false] {
+        let mut peer = world.open(0, &connect);
+        let (id, check) = world.broker.poll_check().unwrap();
+        assert!(world.broker.is_waiting(id));
+        assert_eq!((check.listener, &*check.user_name), (0, "me"));
+        assert_eq!(check.password, "secret");
+        if is_late {
+            world.now += Duration::from_secs(10);
+            world.broker.handle_timeout(world.now);
+            assert!(world.broker.has_ended(id));
+        }
+        world.broker.handle_checked(world.now, id, Ok(()));
+        let connack = world.next(&mut peer, |packet| match packet {
+            PacketRef::Connack(connack) => Some(*connack),
+            _ => None,
+        });
+        // The late one has left no session behind either.
+        match connack {
+            None => assert!(is_late),
+            Some(connack) => assert_eq!((is_late, connack.session_present), (false, false)),
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
+    let mut world = World::new(Limits::default(), vec![with_users(&["me"])]);
+    let mut connect = connect("", 0);
+    connect.clean_start = true;
+    connect.user_name = Some("me".into());
+    connect.password = Some("guess".into());
+    let open = |world: &mut World, peer: String| {
+        let mut bytes = Vec::new();
+        let packet = PacketRef::Connect(Box::new(connect.clone()));
+        packet
+            .encode(ProtocolVersion::V5_0, u32::MAX, &mut bytes)
+            .unwrap();
+        let id = world.broker.open(world.now, peer, 0);
+        world.broker.handle_input(world.now, id, &mut &bytes[..]);
+        id
+    };
+    let flood: Vec<_> = (1..=300)
+        .map(|port| open(&mut world, format!("192.0.2.1:{port}")))
+        .collect();
+    // An address has no more than its part of the places; the rest is refused.
+    let refused = flood.iter().filter(|id| world.broker.has_ended(**id));
+    assert_eq!(refused.count(), 300 - 256);
+    let other = open(&mut world, "192.0.2.2:1".into());
+    let next = |world: &mut World| world.broker.poll_check().map(|(id, _)| id);
+    assert_eq!(next(&mut world), Some(flood[0]));
+    assert_eq!(next(&mut world), Some(other));
+    // From the same address too, once the others are closed.
+    for id in &flood {
+        world.broker.remove(world.now, *id);
+    }
+    let honest = open(&mut world, "192.0.2.1:999".into());
+    assert_eq!(next(&mut world), Some(honest));
+    assert_eq!(next(&mut world), None);
+}
+
+#[test]
+fn what_is_mounted_stays_so_after_a_restart() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (away, _) = world.connect(1, &connect("away", u32::MAX));
+    world.subscribe(&away, "a");
+    world.close(&away);
+    let mut world = world.restarted(vec![Access::everyone(), mounted()]);
+    let (publisher, _) = world.connect(0, &connect("p", 0));
+    world.publish(&publisher, "m/a", false);
+    let (mut back, connack) = world.connect(1, &connect("away", u32::MAX));
+    assert!(connack.session_present);
+    assert_eq!(world.topic_received(&mut back).as_deref(), Some("a"));
+}
+
+#[test]
+fn topics_that_are_too_long_with_the_mount_point_are_refused() {
+    let mut world = World::new(Limits::default(), vec![mounted()]);
+    let (mut peer, _) = world.connect(0, &connect("c", 0));
+    let long = "x".repeat(65534);
+    world.subscribe(&peer, &long);
+    let reason_code = world.next(&mut peer, |packet| match packet {
+        PacketRef::Suback(suback) => suback.reason_codes.first().copied(),
+        _ => None,
+    });
+    assert_eq!(reason_code, Some(ReasonCode::TopicFilterInvalid));
+    world.publish(&peer, &long, false);
+    assert!(world.broker.has_ended(peer.id));
+}
+
+#[test]
+fn rights_are_those_of_the_listener_where_a_client_came_in() {
+    let list = Access {
+        list: Some(Arc::default()), // which grants nothing
+        ..Access::everyone()
+    };
+    for (listener, expected) in [(0, Some("kept".to_owned())), (1, None)] {
+        let mut world = World::new(
+            Limits::default(),
+            vec![Access::everyone(), Access::everyone()],
+        );
+        let (publisher, _) = world.connect(listener, &connect("p", 0));
+        world.publish(&publisher, "kept", true);
+        // Only the second listener has a list, and had none when the message was published.
+        let mut world = world.restarted(vec![Access::everyone(), list.clone()]);
+        let (mut subscriber, _) = world.connect(0, &connect("s", 0));
+        world.subscribe(&subscriber, "#");
+        assert_eq!(world.topic_received(&mut subscriber), expected);
+    }
+}
+
+#[test]
+fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
+    let mut world = World::new(
+        Limits::default(),
+        vec![Access::everyone(), Access::everyone()],
+    );
+    let mut dying = connect("w", 60);
+    let will = Message::new(TopicName::new("will").unwrap(), "x");
+    dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+    world.connect(1, &dying);
+    let (heir, _) = world.connect(0, &connect("heir", u32::MAX));
+    world.subscribe(&heir, "will");
+    world.close(&heir);
+    let mut world = world.restarted(vec![Access::everyone()]);
+    let (mut heir, _) = world.connect(0, &connect("heir", u32::MAX));
+    assert_eq!(world.topic_received(&mut heir), None);
+}
+
+#[test]
+fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
+    let limits = Limits {
+        longest_session: Some(Duration::from_secs(100)),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits, Vec::new());
+    for (asked, told) in [
+        (50, None),
+        (100, None),
+        (101, Some(100)),
+        (u32::MAX, Some(100)),
+    ] {
+        let (peer, connack) = world.connect(0, &connect("c", asked));
+        assert_eq!(connack.properties.session_expiry_interval, told, "{asked}");
+        world.close(&peer);
+    }
+    // DISCONNECT cannot make it longer.
+    let (peer, _) = world.connect(0, &connect("c", 50));
+    let mut disconnect = Disconnect::new(ReasonCode::Success);
+    disconnect.properties.session_expiry_interval = Some(u32::MAX);
+    world.send(&peer, &PacketRef::Disconnect(Box::new(disconnect)));
+    world.close(&peer);
+    world.now += Duration::from_secs(101);
+    world.broker.handle_timeout(world.now);
+    let (_, connack) = world.connect(0, &connect("c", 50));
+    assert!(!connack.session_present);
+}
+
+#[test]
+fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(100);
+    let (mut peer, _) = world.connect(0, &connect);
+    world.subscribe(&peer, "a/#");
+    world.publish(&peer, "a/secret", false);
+    world.publish(&peer, "a/open", false);
+    let mut topics = vec![
+        world.topic_received(&mut peer),
+        world.topic_received(&mut peer),
+    ];
+    topics.sort();
+    assert_eq!(topics, [Some("a/open".into()), Some("a/secret".into())]);
+    world.close(&peer);
+    let list = mqtt_broker_core::AccessList::parse(b"topic readwrite a/open\n").unwrap();
+    world.broker.set_access(vec![Access {
+        list: Some(Arc::new(list)),
+        ..Access::everyone()
+    }]);
+    let (mut peer, connack) = world.connect(0, &connect);
+    assert!(connack.session_present);
+    assert_eq!(world.topic_received(&mut peer).as_deref(), Some("a/open"));
+    assert_eq!(world.topic_received(&mut peer), None);
+}
+
+/// A client of this user, whose session lasts.
+fn connect_as(user: Option<&str>, identifier: &str, version: ProtocolVersion) -> Connect {
+    let mut connect = connect(identifier, u32::MAX);
+    connect.protocol_version = version;
+    if version != ProtocolVersion::V5_0 {
+        connect.properties.session_expiry_interval = None;
+    }
+    connect.user_name = user.map(Into::into);
+    connect
+}
+
+#[test]
+fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
+    use ProtocolVersion::{V3_1_1, V5_0};
+    for is_connected in [true, false] {
+        let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+        let (mut owner, _) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
+        world.subscribe(&owner, "a");
+        if !is_connected {
+            world.close(&owner);
+        }
+        let (publisher, _) = world.connect(0, &connect("p", 0));
+        for (listener, user, version) in [
+            (0, Some("you"), V5_0),
+            (0, Some("you"), V3_1_1),
+            (0, None, V5_0),
+            (1, Some("me"), V5_0), // behind another mount point
+        ] {
+            for clean_start in [true, false] {
+                let mut other = connect_as(user, "same", version);
+                other.clean_start = clean_start;
+                let (peer, connack) = world.connect(listener, &other);
+                // 0x85; return code 2 in 3.x
+                assert_eq!(
+                    connack.reason_code,
+                    ReasonCode::ClientIdentifierNotValid,
+                    "{listener} {user:?} {version:?}"
+                );
+                assert!(world.broker.has_ended(peer.id));
+                world.close(&peer);
+            }
+        }
+        // The session and its messages are the owner's as before.
+        world.publish(&publisher, "a", false);
+        if !is_connected {
+            let (again, connack) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
+            assert!(connack.session_present);
+            owner = again;
+        }
+        assert_eq!(world.topic_received(&mut owner).as_deref(), Some("a"));
+        assert!(!world.broker.has_ended(owner.id));
+    }
+}
+
+#[test]
+fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_session_ends() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let v5 = ProtocolVersion::V5_0;
+    let (first, _) = world.connect(0, &connect_as(None, "same", v5));
+    let (second, connack) = world.connect(0, &connect_as(None, "same", v5));
+    assert!(connack.session_present && world.broker.has_ended(first.id));
+    world.close(&second);
+    // The owner of a session that lasts no longer frees its identifier at once.
+    let (last, _) = world.connect(0, &connect("same", 10));
+    world.close(&last);
+    world.now += Duration::from_secs(9);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
+    // Without a call for its timer.
+    world.now += Duration::from_secs(1);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(
+        (connack.reason_code, connack.session_present),
+        (ReasonCode::Success, false)
+    );
+}
+
+#[test]
+fn a_session_has_its_owner_after_a_restart_of_the_broker_too() {
+    let v5 = ProtocolVersion::V5_0;
+    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let (owner, _) = world.connect(0, &connect_as(Some("me"), "same", v5));
+    world.close(&owner);
+    let mut world = world.restarted(vec![Access::everyone()]);
+    let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
+    assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
+    let (_, connack) = world.connect(0, &connect_as(Some("me"), "same", v5));
+    assert!(connack.session_present);
+}
+
+#[test]
+fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
+    let mut world = World::new(Limits::default(), vec![with_users(&["me", "you"])]);
+    let come = |world: &mut World, user: &str| {
+        let mut connect = connect_as(Some(user), "same", ProtocolVersion::V5_0);
+        connect.password = Some("secret".into());
+        let mut peer = world.open(0, &connect);
+        let (id, _) = world.broker.poll_check().unwrap();
+        world.broker.handle_checked(world.now, id, Ok(()));
+        let connack = world.next(&mut peer, |packet| match packet {
+            PacketRef::Connack(connack) => Some(*connack),
+            _ => None,
+        });
+        world.close(&peer);
+        connack.unwrap()
+    };
+    come(&mut world, "me");
+    let rejected = come(&mut world, "you").reason_code;
+    assert_eq!(rejected, ReasonCode::ClientIdentifierNotValid);
+    world.broker.set_access(vec![with_users(&["you"])]);
+    let connack = come(&mut world, "you");
+    assert_eq!(
+        (connack.reason_code, connack.session_present),
+        (ReasonCode::Success, false)
+    );
+}
+
+#[test]
+fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
+    for filter in ["#", "$share/g/#", "+/#"] {
+        for retain in [true, false] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+                let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+                let (publisher, _) = world.connect(0, &connect("p", 0));
+                let (mut inside, _) = world.connect(1, &connect("inside", 0));
+                if !retain {
+                    world.subscribe(&inside, filter);
+                }
+                for topic_name in ["m", "m/", "m/a"] {
+                    let mut message = Message::new(TopicName::new(topic_name).unwrap(), "x");
+                    message.retain = retain;
+                    let delivery = Delivery::first(qos, PacketIdentifier::FIRST);
+                    world.send(&publisher, &PacketRef::Publish(message.publish(delivery)));
+                }
+                if retain {
+                    world.subscribe(&inside, filter);
+                }
+                let gets_it = !retain || !filter.starts_with("$share");
+                let received = world.topic_received(&mut inside);
+                assert_eq!(
+                    received.as_deref(),
+                    gets_it.then_some("a"),
+                    "{filter} {qos:?}"
+                );
+                assert_eq!(world.topic_received(&mut inside), None, "{filter} {qos:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (mut witness, _) = world.connect(0, &connect("witness", 0));
+    world.subscribe(&witness, "m/#");
+    let mut dying = connect("w", 0);
+    let will = Message::new(TopicName::new("$SYS/will").unwrap(), "x");
+    dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+    let (mut inside, _) = world.connect(1, &dying);
+    world.publish(&inside, "$SYS/x", true);
+    let reason_code = world.next(&mut inside, |packet| match packet {
+        PacketRef::Puback(ack) => Some(ack.reason_code),
+        _ => None,
+    });
+    assert_eq!(reason_code, Some(ReasonCode::NotAuthorized));
+    world.close(&inside);
+    assert_eq!(world.topic_received(&mut witness), None);
+}
+
+#[test]
+fn a_will_is_mounted_and_a_topic_that_equals_the_mount_point_is_not_delivered() {
+    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let (mut inside, _) = world.connect(1, &connect("inside", 0));
+    world.subscribe(&inside, "#");
+    for (listener, topic_name) in [(0, "m/"), (0, "m"), (1, "a")] {
+        let mut dying = connect("w", 0);
+        let will = Message::new(TopicName::new(topic_name).unwrap(), "x");
+        dying.will = Some(Will::new(will, QoS::AtLeastOnce));
+        let (peer, _) = world.connect(listener, &dying);
+        world.close(&peer);
+    }
+    assert_eq!(world.topic_received(&mut inside).as_deref(), Some("a"));
+    assert_eq!(world.topic_received(&mut inside), None);
+}

@@ -1,0 +1,453 @@
+//! Retained messages for new subscriptions: their order with live messages, updates meanwhile, and restarts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mqtt_broker_core::{Broker, Limits};
+use mqtt_codec::*;
+use proptest::prelude::*;
+
+use ProtocolVersion::{V3_1_1, V5_0};
+
+use crate::world::*;
+
+fn subscribe_packet(filters: &[&str], options: SubscriptionOptions) -> PacketRef<'static> {
+    let subscription = |filter: &&str| Subscription {
+        topic_filter: TopicFilter::new(filter).unwrap(),
+        options,
+    };
+    PacketRef::Subscribe(Subscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        subscriptions: filters.iter().map(subscription).collect(),
+        properties: SubscribeProperties::default(),
+    })
+}
+
+fn retain_many(world: &mut World, count: usize) -> Peer {
+    let (mut publisher, _) = world.connect(&connect(V3_1_1, "pub"));
+    for number in 0..count {
+        let topic_name = format!("home/{number}");
+        publisher.publish(world, &retained(&topic_name, "old"), QoS::AtLeastOnce);
+    }
+    publisher
+}
+
+#[test]
+fn a_live_message_is_not_dropped_behind_more_retained_messages_than_may_wait() {
+    let mut world = World::new();
+    let mut publisher = retain_many(&mut world, 3000);
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
+    publisher.publish(&mut world, &retained("home/2500", "NEW"), QoS::AtLeastOnce);
+    publisher.publish(&mut world, &message("home/2600", "live"), QoS::AtLeastOnce);
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
+    let messages = sub.messages(&mut world);
+    assert_eq!(messages.len(), 3001);
+    let of_topic = |topic: &str| -> Vec<_> {
+        let starts = |message: &&String| message.starts_with(&format!("{topic} "));
+        messages.iter().filter(starts).cloned().collect()
+    };
+    assert_eq!(of_topic("home/2500"), ["home/2500 NEW q1"]);
+    let expected = ["home/2600 old q1 retained", "home/2600 live q1"];
+    assert_eq!(of_topic("home/2600"), expected);
+}
+
+#[test]
+fn a_topic_that_is_cleared_meanwhile_ends_cleared() {
+    let mut world = World::new();
+    let mut publisher = retain_many(&mut world, 100);
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
+    publisher.publish(&mut world, &retained("home/99", ""), QoS::AtLeastOnce);
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
+    let messages = sub.messages(&mut world);
+    let cleared = messages
+        .iter()
+        .filter(|message| message.starts_with("home/99 "));
+    assert_eq!(cleared.collect::<Vec<_>>(), ["home/99  q1"]);
+    assert_eq!(messages.len(), 100);
+}
+
+#[test]
+fn a_filter_that_is_repeated_is_replayed_once() {
+    let mut world = World::new();
+    retain_many(&mut world, 50);
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    let filters = vec!["home/#"; 1000];
+    sub.send(&mut world, &subscribe_packet(&filters, qos(1)));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
+    let messages = sub.messages(&mut world);
+    // Each repetition begins anew, after the messages that the window has taken before.
+    assert!(
+        messages.len() <= 50 + usize::from(Limits::default().maximum_in_flight),
+        "{}",
+        messages.len()
+    );
+}
+
+#[test]
+fn unsubscribe_ends_the_replay() {
+    let mut world = World::new();
+    retain_many(&mut world, 50);
+    let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
+    sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
+    let unsubscribe = Unsubscribe {
+        packet_identifier: PacketIdentifier::FIRST,
+        topic_filters: vec![TopicFilter::new("home/#").unwrap()],
+        properties: UnsubscribeProperties::default(),
+    };
+    sub.send(&mut world, &PacketRef::Unsubscribe(unsubscribe));
+    // A new subscription that wants no retained messages does not continue it either.
+    let not_wanted = SubscriptionOptions {
+        retain_handling: RetainHandling::DoNotSend,
+        ..qos(1)
+    };
+    sub.send(&mut world, &subscribe_packet(&["home/#"], not_wanted));
+    assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
+    let received = sub.received.len();
+    assert!(received > 0);
+    let window = usize::from(Limits::default().maximum_in_flight);
+    let mut count = 0;
+    // UNSUBACK and a SUBACK stand behind the messages of the first window.
+    let mut input = &sub.received[..];
+    while let Some(packet) = sub.decoder.decode(&mut input).unwrap() {
+        count += usize::from(matches!(packet, PacketRef::Publish(_)));
+        if let PacketRef::Publish(publish) = packet {
+            let identifier = publish.delivery.packet_identifier().unwrap();
+            let ack = Ack::new(identifier, ReasonCode::Success);
+            sub.send(&mut world, &PacketRef::Puback(ack));
+        }
+    }
+    sub.received.clear();
+    assert_eq!(count, window);
+    assert_eq!(sub.messages(&mut world), [""; 0]);
+}
+
+/// A client that comes back and subscribes again: what waited for it goes first.
+#[test]
+fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one() {
+    let limits = Limits {
+        maximum_in_flight: 1,
+        maximum_queued: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.subscribe(&mut world, "a", qos(1));
+    sub.die(&mut world);
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    for payload in ["1", "2", "3, for which the queue has no room"] {
+        publisher.publish(&mut world, &retained("a", payload), QoS::AtLeastOnce);
+    }
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.send(&mut world, &subscribe_packet(&["a"], qos(1)));
+    sub.take(&mut world);
+    let mut input = &sub.received[..];
+    let mut messages = Vec::new();
+    while let Some(packet) = sub.decoder.decode(&mut input).unwrap() {
+        if let PacketRef::Publish(publish) = packet {
+            messages.push(line(&publish));
+            let identifier = publish.delivery.packet_identifier().unwrap();
+            let ack = Ack::new(identifier, ReasonCode::Success);
+            sub.send(&mut world, &PacketRef::Puback(ack));
+        }
+    }
+    sub.received.clear();
+    messages.extend(sub.messages(&mut world));
+    let newest = "a 3, for which the queue has no room q1 retained";
+    assert_eq!(messages, ["a 1 q1", "a 2 q1", newest]);
+}
+
+/// The state that the records of a broker add up to is the state that the next one begins with.
+fn restart(world: &mut World) {
+    let saved = world.broker.save(world.now);
+    world.broker = Broker::new(world.broker_limits(), Box::new(|| 7));
+    world.broker.record_changes();
+    world.broker.restore(world.now, saved);
+}
+
+#[test]
+fn a_replay_goes_on_after_a_restart_without_loss_or_repetition() {
+    let mut world = World::new();
+    world.broker.record_changes();
+    let mut publisher = retain_many(&mut world, 100);
+    let (sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
+    publisher.publish(&mut world, &retained("home/50", "NEW"), QoS::AtLeastOnce);
+    restart(&mut world);
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    publisher.publish(&mut world, &retained("home/60", "NEWER"), QoS::AtLeastOnce);
+    let (mut sub, present) = world.connect(&lasting("sub", u32::MAX));
+    assert!(present);
+    let messages = sub.messages(&mut world);
+    let topics: BTreeSet<_> = messages
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!((messages.len(), topics.len()), (100, 100), "{messages:?}");
+    assert!(
+        messages
+            .iter()
+            .any(|line| line.starts_with("home/50 NEW q1"))
+    );
+    assert!(
+        messages
+            .iter()
+            .any(|line| line.starts_with("home/60 NEWER q1"))
+    );
+}
+
+/// The packet identifiers of the messages that have come, in order, and whether DUP was set in each.
+fn identifiers(world: &mut World, peer: &mut Peer) -> Vec<(PacketIdentifier, bool)> {
+    peer.take(world);
+    let mut input = &peer.received[..];
+    let mut identifiers = Vec::new();
+    while let Some(packet) = peer.decoder.decode(&mut input).unwrap() {
+        if let PacketRef::Publish(publish) = packet {
+            let identifier = publish.delivery.packet_identifier().unwrap();
+            identifiers.push((identifier, publish.delivery.dup()));
+        }
+    }
+    peer.received.clear();
+    identifiers
+}
+
+/// [MQTT-4.6.0-6]: retained messages overtake live ones that wait, and the other way round.
+#[test]
+fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
+    let limits = Limits {
+        maximum_in_flight: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits.clone());
+    world.broker.record_changes();
+    let mut publisher = retain_many(&mut world, 10);
+    let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
+    sub.send(&mut world, &subscribe_packet(&["home/#", "live"], qos(1)));
+    for _ in 0..5 {
+        publisher.publish(&mut world, &message("live", "."), QoS::AtLeastOnce);
+    }
+    let mut in_flight = VecDeque::new();
+    for step in 0..10 {
+        for (identifier, _) in identifiers(&mut world, &mut sub) {
+            in_flight.push_back(identifier);
+        }
+        let mut next = World::with(limits.clone());
+        next.broker.record_changes();
+        next.broker.restore(world.now, world.broker.save(world.now));
+        let (mut again, _) = next.connect(&lasting("sub", u32::MAX));
+        let mut resent = identifiers(&mut next, &mut again);
+        resent.retain(|(_, is_dup)| *is_dup);
+        let resent: Vec<_> = resent.iter().map(|(identifier, _)| *identifier).collect();
+        assert_eq!(in_flight, resent, "step {step}");
+        let ack = Ack::new(in_flight.pop_front().unwrap(), ReasonCode::Success);
+        sub.send(&mut world, &PacketRef::Puback(ack));
+    }
+}
+
+/// A step of the random test.
+#[derive(Debug, Clone)]
+enum Step {
+    Retain(usize),
+    Clear(usize),
+    Live(usize),
+    Acknowledge(usize),
+    Subscribe,
+    Reconnect,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..TOPICS).prop_map(Step::Retain),
+        1 => (0..TOPICS).prop_map(Step::Clear),
+        2 => (0..TOPICS).prop_map(Step::Live),
+        4 => (1..6usize).prop_map(Step::Acknowledge),
+        1 => Just(Step::Subscribe),
+        1 => Just(Step::Reconnect),
+        1 => Just(Step::Restart),
+    ]
+}
+
+const TOPICS: usize = 12;
+
+/// A subscriber of QoS 2 that acknowledges as it is told to, and its view of the topics.
+struct Model {
+    world: World,
+    sub: Peer,
+    publisher: Peer,
+    /// The last payload of each topic, at the broker and at the subscriber.
+    stored: BTreeMap<String, String>,
+    last: BTreeMap<String, String>,
+    seen: BTreeMap<String, String>,
+    /// Payloads that were received since the last subscription.
+    received: BTreeSet<String>,
+    /// Identifiers that were received and not released.
+    held: BTreeSet<u16>,
+    to_answer: Vec<PacketRef<'static>>,
+    published: usize,
+}
+
+impl Model {
+    fn new() -> Self {
+        let limits = Limits {
+            maximum_in_flight: 3,
+            upgrade_qos: true, // every delivery is of QoS 2
+            ..Limits::default()
+        };
+        let mut world = World::with(limits);
+        world.broker.record_changes();
+        let (publisher, _) = world.connect(&connect(V5_0, "pub"));
+        let (sub, _) = world.connect(&lasting("sub", u32::MAX));
+        Self {
+            world,
+            sub,
+            publisher,
+            stored: BTreeMap::new(),
+            last: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            received: BTreeSet::new(),
+            held: BTreeSet::new(),
+            to_answer: Vec::new(),
+            published: 0,
+        }
+    }
+
+    fn publish(&mut self, topic: usize, retain: bool, is_clear: bool) {
+        self.published += 1;
+        let topic = format!("{}/{topic}", topic % 3);
+        let payload = if is_clear {
+            String::new()
+        } else {
+            format!("m{}", self.published)
+        };
+        let mut message = Message::new(TopicName::new(&topic).unwrap(), payload.clone());
+        message.retain = retain;
+        self.publisher
+            .publish(&mut self.world, &message, QoS::AtLeastOnce);
+        if retain {
+            self.stored.insert(topic.clone(), payload.clone());
+        }
+        self.last.insert(topic, payload);
+    }
+
+    /// Takes what the broker has sent.
+    fn receive(&mut self) {
+        self.sub.take(&mut self.world);
+        let bytes = std::mem::take(&mut self.sub.received);
+        let mut input = &bytes[..];
+        while let Some(packet) = self.sub.decoder.decode(&mut input).unwrap() {
+            match packet {
+                PacketRef::Publish(publish) => {
+                    let identifier = publish.delivery.packet_identifier();
+                    let payload = String::from_utf8_lossy(publish.payload).into_owned();
+                    let topic = publish.topic_name.to_owned();
+                    let is_new = match publish.delivery {
+                        Delivery::ExactlyOnce {
+                            packet_identifier, ..
+                        } => self.held.insert(packet_identifier.get()),
+                        _ => true,
+                    };
+                    if is_new {
+                        let is_first = payload.is_empty() || self.received.insert(payload.clone());
+                        assert!(is_first, "{topic} {payload} came twice");
+                        self.seen.insert(topic, payload);
+                    }
+                    if let Some(identifier) = identifier {
+                        let ack = Ack::new(identifier, ReasonCode::Success);
+                        self.to_answer.push(match publish.delivery {
+                            Delivery::ExactlyOnce { .. } => PacketRef::Pubrec(ack),
+                            _ => PacketRef::Puback(ack),
+                        });
+                    }
+                }
+                PacketRef::Pubrel(ack) => {
+                    self.held.remove(&ack.packet_identifier.get());
+                    self.to_answer.push(PacketRef::Pubcomp(Ack::new(
+                        ack.packet_identifier,
+                        ReasonCode::Success,
+                    )));
+                }
+                PacketRef::Suback(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.sub.received = input.to_vec();
+    }
+
+    fn acknowledge(&mut self, count: usize) -> usize {
+        self.receive();
+        let count = count.min(self.to_answer.len());
+        for answer in self.to_answer.drain(..count).collect::<Vec<_>>() {
+            self.sub.send(&mut self.world, &answer);
+        }
+        count
+    }
+
+    fn connect(&mut self) {
+        self.to_answer.clear();
+        let (sub, present) = self.world.connect(&lasting("sub", u32::MAX));
+        assert!(present);
+        self.sub = sub;
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Retain(topic) => self.publish(*topic, true, false),
+            Step::Clear(topic) => self.publish(*topic, true, true),
+            Step::Live(topic) => self.publish(*topic, false, false),
+            Step::Acknowledge(count) => {
+                self.acknowledge(*count);
+            }
+            // One subscription each time, so that no message comes for two of them.
+            Step::Subscribe => {
+                self.drain();
+                self.received.clear();
+                self.sub
+                    .send(&mut self.world, &subscribe_packet(&["#"], qos(2)));
+            }
+            Step::Reconnect => {
+                self.sub.die(&mut self.world);
+                self.connect();
+            }
+            Step::Restart => {
+                restart(&mut self.world);
+                (self.publisher, _) = self.world.connect(&connect(V5_0, "pub"));
+                self.connect();
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while self.acknowledge(usize::MAX) > 0 {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// The last message of each topic that the subscriber gets is the last one published, and none of QoS 2 comes twice.
+    #[test]
+    fn each_topic_ends_with_its_newest_state(
+        before in prop::collection::vec((0..TOPICS).prop_map(Step::Retain), 0..20),
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let mut model = Model::new();
+        before.iter().for_each(|step| model.apply(step));
+        model.apply(&Step::Subscribe);
+        steps.iter().for_each(|step| model.apply(step));
+        model.drain();
+        // After the last subscription a topic ends with its retained message, or with what came live later.
+        for (topic, payload) in &model.last {
+            let stored = model.stored.get(topic);
+            let seen = model.seen.get(topic);
+            prop_assert!(
+                seen == Some(payload) || seen == stored,
+                "{topic}: {seen:?} instead of {payload}"
+            );
+        }
+        let subscribes = steps.iter().filter(|step| matches!(step, Step::Subscribe)).count();
+        if subscribes == 0 {
+            prop_assert_eq!(&model.seen, &model.last);
+        }
+    }
+}

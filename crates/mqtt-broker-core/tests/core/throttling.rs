@@ -1,0 +1,301 @@
+//! Connections wait for the store and for peers that do not read, and nobody else does.
+
+use mqtt_broker_core::{Backlog, InputProgress, Limits, Record};
+use mqtt_codec::*;
+
+use ProtocolVersion::{V3_1_1, V5_0};
+
+use crate::work::{BUDGET, bytes, publish, small_budget};
+use crate::world::{Peer, World, connect, lasting, message, qos, retained};
+
+const SOFT: usize = 50;
+const HARD: usize = 100;
+
+fn small_backlog() -> Limits {
+    let records = |records| Backlog {
+        records,
+        bytes: usize::MAX,
+    };
+    Limits {
+        commit_backlog: records(SOFT),
+        maximum_commit_backlog: records(HARD),
+        ..small_budget()
+    }
+}
+
+/// Publishes to so many retained topics at QoS 0, as far as the broker takes them; returns what is left.
+fn flood(world: &mut World, peer: &Peer, count: usize) -> Vec<u8> {
+    let messages: Vec<_> = (0..count)
+        .map(|number| retained(&format!("{:?}/{number}", peer.id), "x"))
+        .collect();
+    let packets: Vec<_> = messages
+        .iter()
+        .map(|message| publish(message, QoS::AtMostOnce))
+        .collect();
+    let packets = bytes(peer, &packets);
+    handle(world, peer, &packets)
+}
+
+fn handle(world: &mut World, peer: &Peer, bytes: &[u8]) -> Vec<u8> {
+    let mut input = bytes;
+    while world.broker.handle_input(world.now, peer.id, &mut input) == InputProgress::Yielded {}
+    input.to_vec()
+}
+
+fn commit(world: &mut World) -> Vec<Record> {
+    let records = world.broker.take_records();
+    world.broker.commit_begins();
+    world.broker.commit_ends();
+    records
+}
+
+#[test]
+fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not() {
+    let mut world = World::with(small_backlog());
+    world.broker.record_changes();
+    let (publisher, _) = world.connect(&connect(V5_0, "pub"));
+    let mut left = flood(&mut world, &publisher, 500);
+    assert!(!left.is_empty());
+    assert!(world.broker.backlog().records <= SOFT + BUDGET);
+    // Taking the records is not making them durable.
+    let taken = world.broker.take_records();
+    world.broker.commit_begins();
+    left = handle(&mut world, &publisher, &left);
+    assert_eq!(world.broker.poll_resumable(), None);
+    assert!(world.broker.backlog().records <= SOFT + BUDGET);
+    // Who has made no records is served.
+    let (mut bystander, _) = world.connect(&connect(V5_0, "bystander"));
+    bystander.subscribe(&mut world, "b", qos(1));
+    bystander.publish(&mut world, &message("x", "x"), QoS::AtLeastOnce);
+    world.broker.commit_ends();
+    let mut stored = taken.len();
+    while !left.is_empty() {
+        assert_eq!(world.broker.poll_resumable(), Some(publisher.id));
+        left = handle(&mut world, &publisher, &left);
+        assert!(world.broker.backlog().records <= SOFT + BUDGET);
+        stored += commit(&mut world).len();
+    }
+    assert_eq!(stored, 500);
+}
+
+#[test]
+fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
+    let mut world = World::with(small_backlog());
+    world.broker.record_changes();
+    let publishers: Vec<_> = (0..80)
+        .map(|number| world.connect(&connect(V5_0, &format!("p{number}"))).0)
+        .collect();
+    let (mut bystander, _) = world.connect(&connect(V3_1_1, "bystander"));
+    for publisher in &publishers {
+        flood(&mut world, publisher, 30);
+    }
+    assert!(world.broker.backlog().records <= HARD + BUDGET);
+    let full = world.broker.backlog();
+    let retained = retained("r", "x");
+    let packets = bytes(
+        &bystander,
+        &[PacketRef::Pingreq, publish(&retained, QoS::AtMostOnce)],
+    );
+    let left = handle(&mut world, &bystander, &packets);
+    bystander.take(&mut world);
+    assert_eq!(bystander.received, [0xD0, 0]);
+    assert!(!left.is_empty());
+    assert_eq!(world.broker.backlog(), full);
+    // A session that would be stored is not accepted before the commit.
+    let id = world.broker.open(world.now, "peer".into(), 0);
+    let packet = PacketRef::Connect(Box::new(lasting("new", 60)));
+    let packet = bytes(&bystander_of(id), &[packet]);
+    let mut input = &packet[..];
+    let progress = world.broker.handle_input(world.now, id, &mut input);
+    assert_eq!(progress, InputProgress::Blocked);
+    commit(&mut world);
+    let resumed: Vec<_> = std::iter::from_fn(|| world.broker.poll_resumable()).collect();
+    assert!(resumed.contains(&bystander.id) && resumed.contains(&id));
+    world.broker.handle_input(world.now, id, &mut &[][..]);
+    commit(&mut world);
+    assert_eq!(world.broker.output(id)[0], 0x20);
+}
+
+fn bystander_of(id: mqtt_broker_core::ConnectionId) -> Peer {
+    Peer {
+        id,
+        version: V5_0,
+        decoder: Decoder::client(V5_0, MAXIMUM_PACKET_SIZE),
+        received: Vec::new(),
+    }
+}
+
+#[test]
+fn throttled_connection_misses_no_keep_alive() {
+    let mut world = World::with(small_backlog());
+    world.broker.record_changes();
+    let (publisher, _) = world.connect(&Connect {
+        keep_alive: 1,
+        ..connect(V5_0, "pub")
+    });
+    let left = flood(&mut world, &publisher, 500);
+    assert!(!left.is_empty());
+    world.wait(60);
+    assert!(!world.broker.has_ended(publisher.id));
+    // From when it goes on, its silence counts.
+    commit(&mut world);
+    world
+        .broker
+        .handle_input(world.now, publisher.id, &mut &[][..]);
+    world.wait(2);
+    assert!(world.broker.has_ended(publisher.id));
+}
+
+/// The will is retained, and its client's session ends with the connection.
+#[test]
+fn will_waits_while_the_store_is_behind_and_is_not_lost() {
+    let mut world = World::with(small_backlog());
+    world.broker.record_changes();
+    let mut dying = connect(V5_0, "dying");
+    dying.will = Some(Will::new(retained("will", "gone"), QoS::AtLeastOnce));
+    let (dying, _) = world.connect(&dying);
+    let (publisher, _) = world.connect(&connect(V5_0, "pub"));
+    flood(&mut world, &publisher, 500);
+    dying.die(&mut world);
+    world.broker.run_background(world.now);
+    let is_will = |record: &Record| matches!(record, Record::Retained { topic_name, .. } if &**topic_name == "will");
+    assert!(!commit(&mut world).iter().any(is_will));
+    assert!(world.broker.has_background_work());
+    world.broker.run_background(world.now);
+    assert!(commit(&mut world).iter().any(is_will));
+}
+
+const LARGE: usize = 1000;
+
+/// A message that fills the output.
+fn large(number: usize) -> Message {
+    let payload = format!("{number:0LARGE$}");
+    Message::new(TopicName::new("t").unwrap(), payload)
+}
+
+fn small_output() -> Limits {
+    Limits {
+        maximum_unwritten: LARGE,
+        ..Limits::default()
+    }
+}
+
+/// The numbers of the messages that came, each acknowledged, while the peer reads so many bytes at a time.
+fn read_slowly(world: &mut World, peer: &mut Peer, window: usize) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    for _ in 0..500 {
+        let output = world.broker.output(peer.id);
+        assert!(output.len() <= 2 * LARGE + 100, "{} bytes", output.len());
+        let count = output.len().min(window);
+        peer.received.extend_from_slice(&output[..count]);
+        world.broker.consume_output(world.now, peer.id, count);
+        let messages = peer.decode_messages(world);
+        let number = |line: &String| line.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+        numbers.extend(messages.iter().map(number));
+    }
+    numbers
+}
+
+#[test]
+fn messages_of_each_qos_wait_for_room_in_the_output() {
+    for qos_value in 0..3 {
+        let mut world = World::with(small_output());
+        let (mut subscriber, _) = world.connect(&connect(V5_0, "sub"));
+        subscriber.subscribe(&mut world, "t", qos(qos_value));
+        let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+        let delivery = match qos_value {
+            0 => QoS::AtMostOnce,
+            _ => QoS::AtLeastOnce,
+        };
+        for number in 0..10 {
+            publisher.publish(&mut world, &large(number), delivery);
+        }
+        let numbers = read_slowly(&mut world, &mut subscriber, 100);
+        assert_eq!(numbers, (0..10).collect::<Vec<_>>(), "QoS {qos_value}");
+    }
+}
+
+/// The connection breaks again and again, each time after the client has got a message and a half.
+#[test]
+fn slow_client_that_reconnects_gets_later_messages() {
+    let mut world = World::with(small_output());
+    let (mut subscriber, _) = world.connect(&lasting("sub", u32::MAX));
+    subscriber.subscribe(&mut world, "t", qos(1));
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    for number in 0..10 {
+        publisher.publish(&mut world, &large(number), QoS::AtLeastOnce);
+    }
+    let mut numbers = Vec::new();
+    for _ in 0..11 {
+        let mut rest = LARGE * 3 / 2;
+        while rest > 0 {
+            let output = world.broker.output(subscriber.id);
+            assert!(output.len() <= 2 * LARGE + 100, "{} bytes", output.len());
+            let count = output.len().min(100).min(rest);
+            rest -= count;
+            subscriber.received.extend_from_slice(&output[..count]);
+            world.broker.consume_output(world.now, subscriber.id, count);
+            let messages = subscriber.decode_messages(&mut world);
+            numbers.extend(
+                messages
+                    .iter()
+                    .map(|line| line[2..LARGE + 2].parse::<usize>().unwrap()),
+            );
+            if count == 0 {
+                break;
+            }
+        }
+        subscriber.die(&mut world);
+        subscriber = world.connect(&lasting("sub", u32::MAX)).0;
+    }
+    numbers.dedup();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn full_output_stops_publishes_and_not_pings_or_acknowledgements() {
+    let mut world = World::with(small_output());
+    let (mut peer, _) = world.connect(&Connect {
+        keep_alive: 10,
+        ..connect(V3_1_1, "c")
+    });
+    peer.subscribe(&mut world, "t", qos(1));
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    publisher.publish(&mut world, &large(1), QoS::AtLeastOnce);
+    let before = world.broker.output(peer.id).len();
+    // Each ping is answered, and shows that the peer is there.
+    let pings = bytes(&peer, &[PacketRef::Pingreq]);
+    for _ in 0..20 {
+        world.wait(10);
+        assert_eq!(handle(&mut world, &peer, &pings), []);
+    }
+    assert_eq!(world.broker.output(peer.id).len(), before + 20 * 2);
+    let own = message("x", "x");
+    let packets = [publish(&own, QoS::AtMostOnce), PacketRef::Pingreq];
+    let packets = bytes(&peer, &packets);
+    assert_eq!(handle(&mut world, &peer, &packets), packets);
+    // What the broker does not take is no silence.
+    world.wait(1000);
+    assert!(!world.broker.has_ended(peer.id));
+    world.broker.consume_output(world.now, peer.id, before);
+    assert_eq!(world.broker.poll_resumable(), Some(peer.id));
+    assert_eq!(handle(&mut world, &peer, &packets), []);
+}
+
+#[test]
+fn peer_that_reads_nothing_gets_a_limited_number_of_answers() {
+    let mut world = World::with(small_output());
+    let (mut peer, _) = world.connect(&connect(V3_1_1, "c"));
+    peer.subscribe(&mut world, "t", qos(1));
+    let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
+    publisher.publish(&mut world, &large(1), QoS::AtLeastOnce);
+    let before = world.broker.output(peer.id).len();
+    let pings = bytes(&peer, &vec![PacketRef::Pingreq; 10_000]);
+    let left = handle(&mut world, &peer, &pings);
+    assert!(!left.is_empty());
+    assert!(world.broker.output(peer.id).len() <= before + 1000 * 2);
+    assert_eq!(world.broker.poll_resumable(), None);
+    world.broker.consume_output(world.now, peer.id, 1);
+    assert_eq!(world.broker.poll_resumable(), Some(peer.id));
+    assert!(handle(&mut world, &peer, &left).len() < left.len());
+}
