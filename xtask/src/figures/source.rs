@@ -197,11 +197,21 @@ fn returns_silently(block: &syn::Expr) -> bool {
 
 /// Returns `true` for `#[cfg(test)]`.
 pub(crate) fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
-    let is_test = |attribute: &syn::Attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute
-                .parse_args::<syn::Path>()
-                .is_ok_and(|path| path.is_ident("test"))
-    };
-    attributes.iter().any(is_test)
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .filter_map(|attribute| attribute.parse_args::<syn::Meta>().ok())
+        .any(|condition| requires_test(&condition))
+}
+
+/// Returns `true` for `test`, and for `all(…)` with `test` in it.
+fn requires_test(condition: &syn::Meta) -> bool {
+    let parts = syn::punctuated::Punctuated::<syn::Meta, syn::Token![,]>::parse_terminated;
+    match condition {
+        syn::Meta::Path(path) => path.is_ident("test"),
+        syn::Meta::List(list) if list.path.is_ident("all") => list
+            .parse_args_with(parts)
+            .is_ok_and(|conditions| conditions.iter().any(requires_test)),
+        _ => false,
+    }
 }
