@@ -6,6 +6,7 @@ use crate::address::without_zone;
 use crate::authority::{is_host, with_port};
 use crate::layer::http_proxy::HttpProxyLayer;
 use crate::layer::socks5::Socks5Layer;
+use crate::layer::tls::TlsLayer;
 use crate::layer::websocket::WebSocketLayer;
 use crate::layer::{Credentials, Layer, Layers};
 use crate::tls::{TlsClient, TlsError};
@@ -98,8 +99,8 @@ impl ClientTransport {
         if let Some(tls) = &self.tls {
             let server_name = TlsClient::server_name(host)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            let layer = tls.layer(server_name).map_err(TlsError::from)?;
-            layers.push(Box::new(layer));
+            let connection = tls.connection(server_name).map_err(TlsError::from)?;
+            layers.push(Box::new(TlsLayer::new(connection)));
         }
         if let Some(WebSocketRequest { path, headers }) = &self.websocket {
             let host = with_port(host, port);

@@ -10,8 +10,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, TcpKeepalive, Type};
 
-use crate::Stream;
 use crate::socket::Socket;
+use crate::stream::Stream;
 
 /// How long an address may be silent before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);

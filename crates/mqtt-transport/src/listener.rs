@@ -12,8 +12,8 @@ use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
-use crate::Stream;
 use crate::listener_transport::ListenerTransport;
+use crate::stream::Stream;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;

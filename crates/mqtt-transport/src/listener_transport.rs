@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::layer::tls::TlsLayer;
 use crate::layer::websocket::WebSocketLayer;
 use crate::layer::{Layer, Layers};
 use crate::tls::{TlsError, TlsServer};
@@ -35,8 +36,8 @@ impl ListenerTransport {
     pub fn layers(&self) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         if let Some(tls) = &self.tls {
-            let layer = tls.layer().map_err(TlsError::from)?;
-            layers.push(Box::new(layer));
+            let connection = tls.connection().map_err(TlsError::from)?;
+            layers.push(Box::new(TlsLayer::of_server(connection, tls.revoked())));
         }
         if let Some(origins) = &self.websocket {
             layers.push(Box::new(WebSocketLayer::server(origins.clone())));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::{ReadStatus, Stream};
+use crate::stream::{ReadStatus, Stream};
 
 /// How much is read at a time, in bytes, where much comes.
 const READ_SIZE: usize = 64 * 1024;

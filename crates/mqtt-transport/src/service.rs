@@ -9,7 +9,7 @@ use resolv_conf::ScopedIp;
 use simple_dns::rdata::{RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
-use crate::LookUp;
+use crate::address::LookUp;
 use crate::authority::is_host;
 
 /// How long one name server may take before the next is asked.

@@ -5,8 +5,9 @@ use std::io;
 
 use data_encoding::BASE64;
 
+use super::handshake_error::LayerKind;
+use super::layers::Layer;
 use super::proxy::{Credentials, ProxyError};
-use super::{Layer, LayerKind};
 
 /// The head of an answer is not longer.
 const MAXIMUM_HEAD: usize = 16 * 1024;

@@ -4,8 +4,9 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::handshake_error::LayerKind;
+use super::layers::Layer;
 use super::proxy::{Credentials, ProxyError};
-use super::{Layer, LayerKind};
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use rustls::{CertificateError, ConnectionCommon, SideData};
 
-use super::{Layer, LayerKind};
-use crate::tls::{self, PeerIdentity, TlsError};
+use super::handshake_error::LayerKind;
+use super::layers::Layer;
+use crate::tls::{PeerIdentity, TlsError, peer_warning};
 
 /// Reads a certificate in DER.
 type Identify = fn(&[u8]) -> Option<PeerIdentity>;
@@ -130,7 +131,7 @@ where
 
     fn peer_warning(&self) -> Option<String> {
         let certificate = self.connection.peer_certificates()?.first()?;
-        tls::peer_warning(certificate, self.identify.is_some())
+        peer_warning(certificate, self.identify.is_some())
     }
 
     fn has_ended(&self) -> bool {
@@ -196,8 +197,8 @@ mod tests {
         Vec<u8>,
     ) {
         let name = TlsClient::server_name("localhost").unwrap();
-        let mut client = client.layer(name).unwrap();
-        let mut server = server.layer().unwrap();
+        let mut client = TlsLayer::new(client.connection(name).unwrap());
+        let mut server = TlsLayer::of_server(server.connection().unwrap(), None);
         let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
         client.start(&mut to_server).unwrap();
         while !client.is_open() || !server.is_open() || !to_server.is_empty() {

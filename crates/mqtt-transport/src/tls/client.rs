@@ -8,13 +8,15 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::authorities::Authorities;
+use super::error::TlsSetupError;
+use super::files;
 use super::key_log::KeyLogFile;
 use super::legacy::Role;
 use super::own::OwnCertificate;
 use super::path::PathVerifier;
+use super::provider::provider;
 use super::verifier::ServerVerifier;
-use super::{TlsSetupError, TlsVersion, files, provider};
-use crate::layer::tls::TlsLayer;
+use super::version::TlsVersion;
 
 /// TLS options of a client.
 #[derive(Debug, Clone, Default)]
@@ -117,12 +119,11 @@ impl TlsClient {
             .map_err(|_| TlsSetupError::ServerName(host.to_owned()))
     }
 
-    /// A connection to this server.
-    pub(crate) fn layer(
+    /// Starts a connection to this server.
+    pub(crate) fn connection(
         &self,
         server: ServerName<'static>,
-    ) -> Result<TlsLayer<ClientConnection>, rustls::Error> {
-        let connection = ClientConnection::new(Arc::clone(&self.config), server)?;
-        Ok(TlsLayer::new(connection))
+    ) -> Result<ClientConnection, rustls::Error> {
+        ClientConnection::new(Arc::clone(&self.config), server)
     }
 }

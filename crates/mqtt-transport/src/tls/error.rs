@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::revocation::RevocationError;
+use super::revocation_error::RevocationError;
 use super::words::{Algorithm, Problem, words};
 
 /// Why a TLS connection failed.

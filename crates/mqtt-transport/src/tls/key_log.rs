@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustls::KeyLog;
 
-use super::TlsSetupError;
+use super::error::TlsSetupError;
 
 /// A file to which the secrets of connections are appended.
 #[derive(Debug)]

@@ -262,6 +262,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Returns a line about the certificate of a peer that was accepted, if there is something old about it.
+pub(crate) fn peer_warning(certificate: &CertificateDer<'_>, is_client: bool) -> Option<String> {
+    let (role, whose) = match is_client {
+        true => (Role::Client, "client"),
+        false => (Role::Server, "server"),
+    };
+    let legacy = LegacyCertificate::read(certificate, role)?;
+    Some(format!(
+        "the certificate of the {whose} {}",
+        legacy.outdated()
+    ))
+}
+
 /// Returns the part of a certificate that its issuer has signed.
 pub(super) fn signed_part<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
     let fields = Fields::read(certificate).ok()?;

@@ -12,9 +12,10 @@ use x509_cert::der::asn1::{AnyRef, UintRef};
 use x509_cert::der::{Decode, Encode, SliceReader};
 
 use super::curves;
+use super::error::TlsSetupError;
+use super::files;
 use super::legacy::{self, LegacyCertificate, Outdated, Role};
 use super::words::Algorithm;
-use super::{TlsSetupError, files};
 
 /// Maximum number of certificates that are added to a chain, as webpki follows no more.
 const MAXIMUM_ADDED: usize = 6;

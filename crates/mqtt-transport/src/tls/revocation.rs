@@ -5,7 +5,6 @@
 //! looks at the other certificates of the chain only if it is told to, and wants a list for each of them. Here they
 //! need none, but a list that is there counts: files that serve with mosquitto stay enough.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,34 +17,16 @@ use webpki::{
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use super::error::TlsSetupError;
+use super::files;
 use super::path::PathVerifier;
-use super::words::Problem;
-use super::{TlsSetupError, files};
+use super::revocation_error::{Reason, RevocationError};
 
 /// The lists of a file.
 #[derive(Debug)]
 pub(super) struct RevocationLists {
     lists: Vec<CertRevocationList<'static>>,
     file: Arc<Path>,
-}
-
-/// Why a certificate is not accepted, if that is due to the lists.
-#[derive(Debug)]
-pub(super) struct RevocationError {
-    file: Arc<Path>,
-    reason: Reason,
-}
-
-#[derive(Debug)]
-enum Reason {
-    /// The list has expired this number of days ago.
-    Expired(u64),
-    /// An intermediate certificate is revoked.
-    Intermediate,
-    /// There is no list of the authority that has signed the certificate: its name, if it can be read.
-    Uncovered(Option<String>),
-    /// A list is not signed as it should be.
-    Invalid(webpki::Error),
 }
 
 impl RevocationLists {
@@ -148,40 +129,3 @@ fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate.issuer.to_string())
 }
-
-impl fmt::Display for RevocationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
-        match &self.reason {
-            Reason::Expired(days) => {
-                write!(f, "the revocation list in '{file}' expired {days} days ago")?;
-                f.write_str(" (renew it, or check the clock of this machine)")
-            }
-            Reason::Intermediate => {
-                write!(
-                    f,
-                    "an intermediate certificate is revoked by the list in '{file}'"
-                )
-            }
-            Reason::Uncovered(Some(issuer)) => write!(
-                f,
-                "no revocation list in '{file}' is issued by '{issuer}', the issuer of the certificate (add its list)"
-            ),
-            Reason::Uncovered(None) => {
-                write!(
-                    f,
-                    "no revocation list in '{file}' is issued by the issuer of the certificate (add its list)"
-                )
-            }
-            Reason::Invalid(error) => {
-                let problem = Problem(error);
-                write!(
-                    f,
-                    "the revocation list in '{file}' cannot be used: it {problem}"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for RevocationError {}

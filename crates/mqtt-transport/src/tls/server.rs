@@ -11,14 +11,16 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::authorities::Authorities;
+use super::error::TlsSetupError;
+use super::files;
 use super::key_log::KeyLogFile;
 use super::legacy::Role;
 use super::own::OwnCertificate;
 use super::path::PathVerifier;
+use super::provider::provider;
 use super::revocation::RevocationLists;
 use super::verifier::ClientVerifier;
-use super::{TlsSetupError, TlsVersion, files, provider};
-use crate::layer::tls::TlsLayer;
+use super::version::TlsVersion;
 
 /// TLS options of a listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,10 +100,14 @@ impl TlsServer {
         &self.warnings
     }
 
-    /// A connection with a client.
-    pub(crate) fn layer(&self) -> Result<TlsLayer<ServerConnection>, rustls::Error> {
-        let connection = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok(TlsLayer::of_server(connection, self.revoked.clone()))
+    /// Starts a connection with a client.
+    pub(crate) fn connection(&self) -> Result<ServerConnection, rustls::Error> {
+        ServerConnection::new(Arc::clone(&self.config))
+    }
+
+    /// Returns the file of the revocation lists, if there is one.
+    pub(crate) fn revoked(&self) -> Option<Arc<Path>> {
+        self.revoked.clone()
     }
 }
 

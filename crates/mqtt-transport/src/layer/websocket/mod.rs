@@ -8,7 +8,8 @@ use std::io::{self, Cursor};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{Layer, LayerKind};
+use super::handshake_error::LayerKind;
+use super::layers::Layer;
 pub use handshake::WebSocketError;
 use handshake::{Request, accept_request, accept_response};
 

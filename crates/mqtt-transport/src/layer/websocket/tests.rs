@@ -14,7 +14,8 @@ fn pair() -> (Layers, Layers) {
 
 /// Carries what one end says to the other one, so many bytes at a time.
 fn carry(from: &mut Layers, to: &mut Layers, piece: usize) -> io::Result<()> {
-    let bytes = std::mem::take(&mut from.down);
+    let bytes = from.output().to_vec();
+    from.consume_output(bytes.len());
     bytes.chunks(piece).try_for_each(|bytes| to.receive(bytes))
 }
 
@@ -37,7 +38,7 @@ fn taken(layers: &mut Layers) -> Vec<u8> {
 fn a_request_has_host_path_and_further_headers() {
     let (mut client, _) = pair();
     client.start().unwrap();
-    let head = String::from_utf8(client.down).unwrap();
+    let head = String::from_utf8(client.output().to_vec()).unwrap();
     assert!(
         head.starts_with("GET /mqtt HTTP/1.1\r\nHost: host:1\r\n"),
         "{head}"
@@ -89,7 +90,7 @@ fn fragments_are_joined_and_pings_between_them_answered() {
         server.receive(&bytes).unwrap();
     }
     assert_eq!(taken(&mut server), b"abcd");
-    assert_eq!(server.down, b"\x8A\x04ping");
+    assert_eq!(server.output(), b"\x8A\x04ping");
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn what_is_not_allowed_is_answered_with_close() {
         let error = server.receive(&bytes).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bytes:?}");
         let [high, low] = code.to_be_bytes();
-        assert_eq!(server.down, [0x88, 2, high, low], "{bytes:?}");
+        assert_eq!(server.output(), [0x88, 2, high, low], "{bytes:?}");
     }
     let mut server = opened_server();
     server.receive(&frame(0x02, b"a")).unwrap();
@@ -122,14 +123,14 @@ fn a_flood_of_pings_whose_answers_are_not_taken_is_ended() {
         .take_while(|_| server.receive(&ping).is_ok())
         .count();
     assert!((2_000..4_000).contains(&count), "{count}");
-    assert!(server.down.len() < 300 * 1024);
+    assert!(server.output().len() < 300 * 1024);
 }
 
 #[test]
 fn a_close_is_answered_and_its_code_told() {
     let mut server = opened_server();
     server.receive(&frame(0x88, b"\x03\xE8")).unwrap();
-    assert_eq!(server.down, b"\x88\x02\x03\xE8");
+    assert_eq!(server.output(), b"\x88\x02\x03\xE8");
     let mut server = opened_server();
     let error = server.receive(&frame(0x88, b"\x03\xF3")).unwrap_err();
     assert!(error.to_string().contains("1011"), "{error}");
@@ -140,7 +141,7 @@ fn answer(origins: &[&str], request: &str) -> (String, bool) {
     let mut server = Layers::new(vec![Box::new(WebSocketLayer::server(origins))]);
     server.start().unwrap();
     let result = server.receive(request.replace('\n', "\r\n").as_bytes());
-    let head = String::from_utf8(server.down).unwrap();
+    let head = String::from_utf8(server.output().to_vec()).unwrap();
     (
         head.lines().next().unwrap_or_default().to_owned(),
         result.is_ok(),
@@ -192,7 +193,7 @@ fn selects_mqtt_or_the_subprotocol_from_before_3_1_1() {
         server.start().unwrap();
         let request = REQUEST.replace("chat, mqtt", offered).replace('\n', "\r\n");
         server.receive(request.as_bytes()).unwrap();
-        let head = String::from_utf8(server.down).unwrap();
+        let head = String::from_utf8(server.output().to_vec()).unwrap();
         let expected = format!("\r\nSec-WebSocket-Protocol: {selected}\r\n");
         assert!(head.contains(&expected), "{offered}: {head}");
     }
@@ -226,7 +227,7 @@ proptest::proptest! {
         for piece in &pieces {
             sent += piece.len();
             if server.receive(piece).is_err() {
-                proptest::prop_assert!(server.down.contains(&0x88));
+                proptest::prop_assert!(server.output().contains(&0x88));
                 break;
             }
         }

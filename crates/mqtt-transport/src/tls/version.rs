@@ -1,0 +1,43 @@
+//! The versions of TLS that a user can name.
+
+use rustls::{SupportedProtocolVersion, version};
+
+/// The lowest version that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// `tlsv1.1`, which rustls does not have. Version 1.2 is the lowest one then, as users of this name want it to be
+    /// at least 1.1.
+    V1_1,
+    /// `tlsv1.2`.
+    V1_2,
+    /// `tlsv1.3`.
+    V1_3,
+}
+
+impl TlsVersion {
+    /// By the name that the mosquitto tools use.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "tlsv1.1" => Some(Self::V1_1),
+            "tlsv1.2" => Some(Self::V1_2),
+            "tlsv1.3" => Some(Self::V1_3),
+            _ => None,
+        }
+    }
+
+    /// Returns a line about a version that is named and not spoken.
+    pub(super) fn warning(lowest: Option<Self>) -> Option<String> {
+        let is_too_old = lowest == Some(Self::V1_1);
+        let text = "TLS 1.1 is not supported, so TLS 1.2 is the lowest version (name tlsv1.2)";
+        is_too_old.then(|| text.to_owned())
+    }
+
+    /// This one and later ones; all if none is named.
+    pub(super) fn from(lowest: Option<Self>) -> &'static [&'static SupportedProtocolVersion] {
+        static ALL: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+        match lowest {
+            None | Some(Self::V1_1 | Self::V1_2) => &ALL,
+            Some(Self::V1_3) => ALL.get(..1).unwrap_or_default(),
+        }
+    }
+}
