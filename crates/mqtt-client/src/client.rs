@@ -12,7 +12,9 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
-use crate::{ClientError, EventLoop, Options, Wakeup};
+use crate::error::ClientError;
+use crate::event_loop::{EventLoop, Wakeup};
+use crate::options::Options;
 
 /// Messages that wait to be received. Beyond it those of QoS 0 are dropped.
 const MAXIMUM_RECEIVED: usize = 1000;

@@ -12,9 +12,11 @@ use mqtt_codec::{
 };
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
+use crate::backoff::Backoff;
+use crate::error::ClientError;
+use crate::options::{Options, Reconnect};
 use crate::oversized::Oversized;
-use crate::servers::{self, Servers};
-use crate::{Backoff, ClientError, Options, Reconnect, Server};
+use crate::servers::{self, Server, Servers};
 
 /// A client through all its connections.
 #[derive(Debug)]

@@ -7,7 +7,9 @@ use std::time::Instant;
 use mio::{Registry, Token, Waker};
 use mqtt_transport::{Connecting, Connector, LookUp, NameServers, Resolver, Stream};
 
-use crate::{ClientError, Options, Server};
+use crate::error::ClientError;
+use crate::options::Options;
+use crate::servers::Server;
 
 #[derive(Debug)]
 pub(crate) enum Dialer {

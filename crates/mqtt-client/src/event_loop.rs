@@ -19,8 +19,11 @@ use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersio
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
 
+use crate::core::ClientCore;
 use crate::dialer::{Advance, Attempt, Dialer};
-use crate::{ClientCore, ClientError, Options, Server};
+use crate::error::ClientError;
+use crate::options::Options;
+use crate::servers::Server;
 
 const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);

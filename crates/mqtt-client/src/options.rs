@@ -7,7 +7,7 @@ use mqtt_codec::{Connect, ProtocolVersion};
 use mqtt_session::Config;
 use mqtt_transport::ClientTransport;
 
-use crate::Server;
+use crate::servers::Server;
 
 /// The number of packet identifiers that messages get; see [`Config::packet_identifiers`]. Brokers rarely accept
 /// more than 20 messages at a time, and the PUBRELs for all of them are one kilobyte.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use mqtt_codec::{Message, QoS, ReasonCode};
 use mqtt_session::{CloseReason, OutboundMessage, Session};
 
-use crate::ClientError;
+use crate::error::ClientError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Oversized {

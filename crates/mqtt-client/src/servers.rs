@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use mqtt_codec::ReasonCode;
 use mqtt_session::CloseReason;
 
-use crate::ClientError;
+use crate::error::ClientError;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
