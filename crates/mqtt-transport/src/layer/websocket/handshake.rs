@@ -1,11 +1,10 @@
 //! The HTTP that begins a WebSocket connection (RFC 6455, section 4).
 
-use std::fmt;
-use std::io;
-
+use data_encoding::BASE64;
 use httparse::{Header, Status};
-use tungstenite::handshake::{client::generate_key, derive_accept_key};
-use tungstenite::protocol::frame::coding::CloseCode;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+use super::error::WebSocketError;
 
 /// The subprotocol of MQTT [MQTT-6.0.0-3, MQTT-6.0.0-4].
 const SUBPROTOCOL: &str = "mqtt";
@@ -16,75 +15,6 @@ const ACCEPTED_SUBPROTOCOLS: [&str; 2] = [SUBPROTOCOL, "mqttv3.1"];
 
 /// More headers than any browser sends.
 const MAXIMUM_HEADERS: usize = 64;
-
-/// Why a WebSocket connection failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WebSocketError {
-    /// The peer closed with this code.
-    Closed(u16),
-    /// A frame that may not be there.
-    Frame,
-    /// The head of the request or response does not end.
-    HeadTooLarge,
-    /// Bytes that are no HTTP.
-    NotHttp,
-    /// The client asks for no WebSocket, or not for MQTT: what is missing.
-    Request(&'static str),
-    /// The server answers with this status.
-    Refused(u16),
-    /// The server's answer is wrong: what.
-    Response(&'static str),
-    /// A page from elsewhere.
-    Origin(String),
-    /// A text frame, which MQTT does not use.
-    Text,
-}
-
-impl fmt::Display for WebSocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(code) => write!(f, "the peer closed the WebSocket with code {code}"),
-            Self::Frame => f.write_str("the peer sent a WebSocket frame that is not allowed"),
-            Self::HeadTooLarge => f.write_str("the head of the WebSocket handshake is too long"),
-            Self::NotHttp => f.write_str("the peer does not speak WebSocket on this port"),
-            Self::Request(what) => write!(
-                f,
-                "the request does not ask for MQTT over WebSocket: {what}"
-            ),
-            Self::Refused(404) => f.write_str(
-                "the server has no WebSocket at this path (HTTP status 404, see --ws-path)",
-            ),
-            Self::Refused(status) => write!(f, "the server answered with HTTP status {status}"),
-            Self::Response(what) => write!(f, "the answer of the server is invalid: {what}"),
-            Self::Origin(origin) => write!(f, "pages from '{origin}' are not allowed"),
-            Self::Text => f.write_str("the peer sent a text frame, but MQTT uses binary frames"),
-        }
-    }
-}
-
-impl std::error::Error for WebSocketError {}
-
-impl From<WebSocketError> for io::Error {
-    fn from(error: WebSocketError) -> Self {
-        let kind = match error {
-            WebSocketError::Closed(_) => io::ErrorKind::ConnectionReset,
-            _ => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, error)
-    }
-}
-
-impl WebSocketError {
-    /// What the peer is told.
-    pub(super) fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Text => CloseCode::Unsupported,
-            Self::Closed(_) => CloseCode::Normal,
-            _ => CloseCode::Protocol,
-        }
-    }
-}
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -141,7 +71,7 @@ pub(super) fn accept_response(
         code => return Err(WebSocketError::Refused(code.unwrap_or(0))),
     }
     let accept = value(response.headers, "Sec-WebSocket-Accept");
-    if accept != Some(derive_accept_key(request.key.as_bytes()).as_str()) {
+    if accept != Some(accept_key(&request.key).as_str()) {
         return Err(WebSocketError::Response("it is to another request"));
     }
     if value(response.headers, "Sec-WebSocket-Protocol") != Some(SUBPROTOCOL) {
@@ -220,11 +150,27 @@ fn check_request(
     }
     match value(headers, "Sec-WebSocket-Key") {
         Some(key) => Ok(Acceptance {
-            key: derive_accept_key(key.as_bytes()),
+            key: accept_key(key),
             subprotocol,
         }),
         None => wrong("the key is missing"),
     }
+}
+
+/// Returns a new value of `Sec-WebSocket-Key`.
+fn generate_key() -> String {
+    let mut key = [0; 16];
+    // The key keeps caches from answering with an old response and protects nothing, so one without random bytes is
+    // better than no connection.
+    let _ = getrandom::fill(&mut key);
+    BASE64.encode(&key)
+}
+
+/// Returns the value of `Sec-WebSocket-Accept` for a key. RFC 6455 uses SHA-1 to show that the server has read the
+/// key, not for security.
+fn accept_key(key: &str) -> String {
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
 fn value<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {

@@ -1,16 +1,17 @@
 //! WebSocket (RFC 6455), at both ends: MQTT's bytes as binary messages, whose borders mean nothing.
 //! Here are the frames; `handshake.rs` has the HTTP before them.
 
+mod error;
+mod frame;
 mod handshake;
 
-use std::io::{self, Cursor};
-
-use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use std::io;
 
 use super::handshake_error::LayerKind;
 use super::layers::Layer;
-pub use handshake::WebSocketError;
+pub use error::WebSocketError;
+use error::{GOING_AWAY, NORMAL_CLOSURE};
+use frame::{FrameHeader, Opcode};
 use handshake::{Request, accept_request, accept_response};
 
 /// A control frame is not longer.
@@ -51,7 +52,7 @@ enum State {
 /// A frame of which the header has come.
 #[derive(Debug)]
 struct Incoming {
-    opcode: OpCode,
+    opcode: Opcode,
     mask: Option<[u8; 4]>,
     /// How far the mask is.
     position: usize,
@@ -116,9 +117,10 @@ impl WebSocketLayer {
                 .min(rest.len());
             let (bytes, others) = rest.split_at(length);
             rest = others;
-            let target = match frame.opcode {
-                OpCode::Data(_) => &mut *up,
-                OpCode::Control(_) => &mut frame.payload,
+            let target = if frame.opcode.is_control() {
+                &mut frame.payload
+            } else {
+                &mut *up
             };
             let start = target.len();
             target.extend_from_slice(bytes);
@@ -144,31 +146,33 @@ impl WebSocketLayer {
 
     /// The header of the next frame, if it is whole, and may be here.
     fn header(&mut self, rest: &mut &[u8]) -> Result<Option<Incoming>, WebSocketError> {
-        let mut cursor = Cursor::new(*rest);
-        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WebSocketError::Frame)?;
-        let Some((header, length)) = parsed else {
+        let Some(header) = FrameHeader::decode(rest)? else {
             return Ok(None);
         };
-        let used = usize::try_from(cursor.position()).unwrap_or(rest.len());
-        *rest = rest.get(used..).unwrap_or_default();
-        let from_client = matches!(self.end, End::Server(_));
-        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_some() != from_client {
-            return Err(WebSocketError::Frame); // RFC 6455, 5.1 and 5.2
+        let FrameHeader {
+            is_final,
+            opcode,
+            mask,
+            length,
+        } = header;
+        // Frames of a client are masked, and those of a server are not (RFC 6455, 5.1).
+        if mask.is_some() != matches!(self.end, End::Server(_)) {
+            return Err(WebSocketError::Frame);
         }
-        match header.opcode {
-            OpCode::Data(Data::Binary) if !self.message_is_open => {}
-            OpCode::Data(Data::Continue) if self.message_is_open => {}
-            OpCode::Data(Data::Text) => return Err(WebSocketError::Text), // [MQTT-6.0.0-1]
-            OpCode::Control(Control::Close | Control::Ping | Control::Pong)
-                if header.is_final && length <= MAXIMUM_CONTROL => {}
+        match opcode {
+            Opcode::Binary if !self.message_is_open => {}
+            Opcode::Continuation if self.message_is_open => {}
+            Opcode::Text => return Err(WebSocketError::Text), // [MQTT-6.0.0-1]
+            Opcode::Close | Opcode::Ping | Opcode::Pong
+                if is_final && length <= MAXIMUM_CONTROL => {}
             _ => return Err(WebSocketError::Frame),
         }
-        if let OpCode::Data(_) = header.opcode {
-            self.message_is_open = !header.is_final;
+        if !opcode.is_control() {
+            self.message_is_open = !is_final;
         }
         Ok(Some(Incoming {
-            opcode: header.opcode,
-            mask: header.mask,
+            opcode,
+            mask,
             position: 0,
             left: length,
             payload: Vec::new(),
@@ -177,35 +181,34 @@ impl WebSocketLayer {
 
     fn frame_ends(&mut self, frame: &Incoming, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         match frame.opcode {
-            OpCode::Control(Control::Ping) => {
-                self.push(OpCode::Control(Control::Pong), &frame.payload, down);
-            }
-            OpCode::Control(Control::Close) => {
+            Opcode::Ping => self.push(Opcode::Pong, &frame.payload, down),
+            Opcode::Close => {
                 self.state = State::Closed;
-                self.goodbye(CloseCode::Normal, down);
+                self.goodbye(NORMAL_CLOSURE, down);
                 let code = frame
                     .payload
                     .first_chunk()
                     .map(|code| u16::from_be_bytes(*code));
-                // 1000 normal, 1001 going away; none is normal too.
-                if let Some(code) = code.filter(|code| !matches!(code, 1000 | 1001)) {
+                // A Close frame without a code is normal, too.
+                if let Some(code) =
+                    code.filter(|code| !matches!(*code, NORMAL_CLOSURE | GOING_AWAY))
+                {
                     return Err(WebSocketError::Closed(code));
                 }
             }
-            _ => {}
+            Opcode::Continuation | Opcode::Text | Opcode::Binary | Opcode::Pong => {}
         }
         Ok(())
     }
 
-    fn goodbye(&mut self, code: CloseCode, down: &mut Vec<u8>) {
+    fn goodbye(&mut self, code: u16, down: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_said_goodbye, true) {
-            let code = u16::from(code).to_be_bytes();
-            self.push(OpCode::Control(Control::Close), &code, down);
+            self.push(Opcode::Close, &code.to_be_bytes(), down);
         }
     }
 
     /// Appends one frame. A client's is masked, against proxies that take it for something else.
-    fn push(&self, opcode: OpCode, payload: &[u8], down: &mut Vec<u8>) {
+    fn push(&self, opcode: Opcode, payload: &[u8], down: &mut Vec<u8>) {
         let mask = matches!(self.end, End::Client(_)).then(|| {
             let mut mask = [0; 4];
             // Without random bytes it is no mask, and the frame is right all the same.
@@ -216,10 +219,9 @@ impl WebSocketLayer {
             is_final: true,
             opcode,
             mask,
-            ..FrameHeader::default()
+            length: payload.len() as u64,
         };
-        // Memory takes everything.
-        let _ = header.format(payload.len() as u64, down);
+        header.encode(down);
         let start = down.len();
         down.extend_from_slice(payload);
         if let Some(mask) = mask {
@@ -256,7 +258,7 @@ impl Layer for WebSocketLayer {
     }
 
     fn send(&mut self, bytes: &[u8], down: &mut Vec<u8>) -> io::Result<()> {
-        self.push(OpCode::Data(Data::Binary), bytes, down); // [MQTT-6.0.0-1]
+        self.push(Opcode::Binary, bytes, down); // [MQTT-6.0.0-1]
         Ok(())
     }
 
@@ -270,7 +272,7 @@ impl Layer for WebSocketLayer {
 
     fn close(&mut self, down: &mut Vec<u8>) {
         if self.is_open() {
-            self.goodbye(CloseCode::Normal, down);
+            self.goodbye(NORMAL_CLOSURE, down);
         }
     }
 

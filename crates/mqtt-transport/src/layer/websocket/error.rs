@@ -1,0 +1,78 @@
+//! The errors of a WebSocket connection, and the status codes of Close frames (RFC 6455, section 7.4.1).
+
+use std::fmt;
+use std::io;
+
+pub(super) const NORMAL_CLOSURE: u16 = 1000;
+pub(super) const GOING_AWAY: u16 = 1001;
+const PROTOCOL_ERROR: u16 = 1002;
+const UNSUPPORTED_DATA: u16 = 1003;
+
+/// Why a WebSocket connection failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebSocketError {
+    /// The peer closed with this code.
+    Closed(u16),
+    /// A frame that may not be there.
+    Frame,
+    /// The head of the request or response does not end.
+    HeadTooLarge,
+    /// Bytes that are no HTTP.
+    NotHttp,
+    /// The client asks for no WebSocket, or not for MQTT: what is missing.
+    Request(&'static str),
+    /// The server answers with this status.
+    Refused(u16),
+    /// The server's answer is wrong: what.
+    Response(&'static str),
+    /// A page from elsewhere.
+    Origin(String),
+    /// A text frame, which MQTT does not use.
+    Text,
+}
+
+impl fmt::Display for WebSocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(code) => write!(f, "the peer closed the WebSocket with code {code}"),
+            Self::Frame => f.write_str("the peer sent a WebSocket frame that is not allowed"),
+            Self::HeadTooLarge => f.write_str("the head of the WebSocket handshake is too long"),
+            Self::NotHttp => f.write_str("the peer does not speak WebSocket on this port"),
+            Self::Request(what) => write!(
+                f,
+                "the request does not ask for MQTT over WebSocket: {what}"
+            ),
+            Self::Refused(404) => f.write_str(
+                "the server has no WebSocket at this path (HTTP status 404, see --ws-path)",
+            ),
+            Self::Refused(status) => write!(f, "the server answered with HTTP status {status}"),
+            Self::Response(what) => write!(f, "the answer of the server is invalid: {what}"),
+            Self::Origin(origin) => write!(f, "pages from '{origin}' are not allowed"),
+            Self::Text => f.write_str("the peer sent a text frame, but MQTT uses binary frames"),
+        }
+    }
+}
+
+impl std::error::Error for WebSocketError {}
+
+impl From<WebSocketError> for io::Error {
+    fn from(error: WebSocketError) -> Self {
+        let kind = match error {
+            WebSocketError::Closed(_) => io::ErrorKind::ConnectionReset,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl WebSocketError {
+    /// Returns the status code of the Close frame that answers the error.
+    pub(super) fn close_code(&self) -> u16 {
+        match self {
+            Self::Text => UNSUPPORTED_DATA,
+            Self::Closed(_) => NORMAL_CLOSURE,
+            _ => PROTOCOL_ERROR,
+        }
+    }
+}
