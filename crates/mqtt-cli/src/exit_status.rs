@@ -1,41 +1,42 @@
-//! Every exit status of the programs with its meaning.
+//! Every exit status of the programs with its meaning. The numbers are those of the mosquitto tools, which scripts may
+//! check; the full help of each program lists its own.
 
 use std::process::ExitCode;
 
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
-/// An exit status. Those of the mosquitto tools.
+/// The exit status of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// 0: all was done.
+    /// 0: the program did what it was asked to.
     Success,
-    /// 1: wrong options, a file that cannot be read, or a server that cannot be reached.
+    /// 1: a wrong option, a file that cannot be read, or a broker that cannot be reached.
     Failed,
-    /// 2: the server broke the rules of the protocol.
+    /// 2: the broker violated the protocol.
     ProtocolError,
     /// 2: rbroker: the store is damaged, is none, or another broker has it.
     Store,
     /// 3: rbroker: wrong options or configuration.
     Configuration,
-    /// 4: the server ended the connection with DISCONNECT.
+    /// 4: the broker closed the connection with DISCONNECT.
     Disconnected,
     /// 13: rbroker: a file with passwords or rights cannot be opened.
     AccessFile,
     /// 7: the connection was lost.
     ConnectionLost,
-    /// 19: the server did not answer a ping.
+    /// 19: the broker did not answer a ping.
     KeepAlive,
-    /// 27: `-W` is over.
+    /// 27: the timeout of `-W` has passed.
     TimedOut,
-    /// 128 and the number of a signal that ended it.
+    /// 128 plus the number of the signal that ended the program.
     Signal(u8),
-    /// The server refused: the connection, every subscription, or a message. 1 to 5 is the return
-    /// code of a CONNACK of 3.1 and 3.1.1, 128 and above a reason code.
+    /// The broker rejected the connection, every subscription, or a message. 1 to 5 is the return code of a CONNACK of 3.1
+    /// and 3.1.1, 128 and above a reason code.
     Refused(u8),
 }
 
 impl Status {
-    /// The number.
+    /// Returns the number.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -47,17 +48,18 @@ impl Status {
             Self::AccessFile => 13,
             Self::KeepAlive => 19,
             Self::TimedOut => 27,
+            // The convention of shells for a process that a signal has killed.
             Self::Signal(number) => 128u8.saturating_add(number),
             Self::Refused(code) => code,
         }
     }
 
-    /// For a CONNACK that refuses.
+    /// Returns the status for a CONNACK that rejects the connection.
     pub(crate) fn of_connack(connack: &Connack, version: ProtocolVersion) -> Self {
         Self::Refused(connack.code(version))
     }
 
-    /// For a message or subscription that was refused.
+    /// Returns the status for a message or subscription that the broker rejected.
     pub(crate) fn of_reason(reason_code: ReasonCode) -> Self {
         Self::Refused(reason_code.value())
     }

@@ -8,22 +8,23 @@ use crate::exit_status::Status;
 use crate::output::logger;
 use crate::output::messages::complain;
 
-/// Why a program could not do what it was asked to.
+/// The failure of a program, which decides its exit status.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit status.
     pub status: Status,
     /// The failed operation and its object.
     pub error: anyhow::Error,
-    /// File and line of the error, if it is not on the command line.
+    /// The file and the line of the error, if it is not on the command line.
     place: Option<String>,
     /// Full sentences that help, for a line of their own.
     hint: Option<String>,
     /// Set if the command line is to blame.
     is_usage: bool,
-    /// Whether `Error:` stands before it: not where mosquitto's tools have none.
+    /// Set if the line starts with `Error:`. The mosquitto tools print some errors without it, and scripts may match on
+    /// the whole line.
     is_marked: bool,
-    /// Whether `--quiet` keeps it from being told.
+    /// Set if the failure is not printed, because of `--quiet` or because its text was printed before.
     quiet: bool,
 }
 
@@ -41,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// One of those that mosquitto's tools tell without `Error:`.
+    /// Creates a failure that the mosquitto tools print without `Error:`.
     pub(crate) fn unmarked(status: Status, message: impl std::fmt::Display) -> Self {
         Self {
             is_marked: false,
@@ -49,7 +50,8 @@ impl Failure {
         }
     }
 
-    /// Wrong options and the like, told even with `--quiet`, as the mosquitto tools do.
+    /// Creates a failure for a mistake on the command line or in a file that it names. It is printed even with `--quiet`,
+    /// as by the mosquitto tools.
     pub fn usage(message: impl std::fmt::Display) -> Self {
         Self {
             is_usage: true,
@@ -57,7 +59,7 @@ impl Failure {
         }
     }
 
-    /// Something else that is not there or does not work.
+    /// Creates a failure with status 1 for something that does not exist or does not work.
     pub fn failed(message: impl std::fmt::Display) -> Self {
         Self::new(Status::Failed, anyhow::anyhow!("{message}"))
     }
@@ -78,12 +80,12 @@ impl Failure {
         }
     }
 
-    /// The same with another status.
+    /// Replaces the status.
     pub(crate) fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
     }
 
-    /// The same, told only if it is not quiet.
+    /// Prints the failure only if `quiet` is false.
     pub(crate) fn quiet_if(self, quiet: bool) -> Self {
         Self { quiet, ..self }
     }
@@ -107,6 +109,7 @@ impl Failure {
 
     /// Returns the error with its place, before the full stop if there is one.
     fn message(&self) -> String {
+        // The alternate form prints the chain of causes on one line.
         let message = format!("{:#}", self.error);
         match (&self.place, message.strip_suffix('.')) {
             (None, _) => message,

@@ -1,9 +1,13 @@
-//! `rpub`, `rsub`, `rrr` and `rbroker`: what is typed, what it means, and how it ends.
+//! The programs `rpub`, `rsub`, `rrr` and `rbroker`, as functions that tests can call.
 //!
-//! For each program there are `Settings`, what was typed, and a `Plan`, what will be done: all that
-//! can fail without the network fails between the two. The programs are functions here, so that
-//! tests can call them.
+//! A program has four stages. Its options (`flags/`) are parsed into settings. The settings become a plan: every error
+//! that needs no network is found here. The plan is carried out (`commands/`) and writes messages and diagnostics
+//! (`output/`, `diagnostics.rs`). The result is an exit status, or a failure with one (`exit_status.rs`, `failure.rs`).
+//!
+//! Modules name only modules further down in this list: `commands`, `diagnostics`, `flags`, `output`, `failure`. So the
+//! output does not know which option asked for it.
 #![forbid(unsafe_code)]
+#![warn(clippy::match_bool)]
 
 mod commands;
 mod diagnostics;
@@ -21,13 +25,14 @@ pub use commands::{rbroker, rpub, rrr, rsub};
 pub use exit_status::Status;
 pub use failure::Failure;
 
-/// Runs one of the programs: its errors go to standard error in one line, its status to the shell.
+/// Runs one of the programs. Returns its exit status, and prints a failure to standard error.
 pub fn main(run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let code = match run(&arguments) {
         Ok(status) => status.into(),
         Err(failure) => failure.report(&program_name::called_name(&arguments)),
     };
+    // The lines are written by threads, which end with the process.
     output::logger::finish();
     code
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// The name a program was called by, without folder and extension.
+/// Returns the name that a program was called by, without folder and extension.
 pub(crate) fn called_name(arguments: &[OsString]) -> String {
     let name = arguments
         .first()
@@ -12,7 +12,8 @@ pub(crate) fn called_name(arguments: &[OsString]) -> String {
         .unwrap_or_default()
 }
 
-/// Whether it was called by a name of mosquitto's, through a link: then `-d` writes where theirs do.
+/// Returns `true` if the program was called by the name of a mosquitto tool, through a link. Scripts then expect the lines
+/// of `-d` where that tool writes them.
 pub(crate) fn is_called_as_mosquitto(arguments: &[OsString]) -> bool {
     called_name(arguments).starts_with("mosquitto_")
 }

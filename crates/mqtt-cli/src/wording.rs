@@ -12,7 +12,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     }
 }
 
-/// An error of the system in its own words, without the number.
+/// Returns an error of the system in its own words, without the number.
 pub(crate) fn system_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
@@ -21,7 +21,7 @@ pub(crate) fn system_text(error: &std::io::Error) -> String {
     }
 }
 
-/// A value as it may be shown to people.
+/// Returns a value of the command line without control characters, for an error message.
 pub(crate) fn shown(value: &OsStr) -> String {
     Printable(&value.to_string_lossy()).to_string()
 }

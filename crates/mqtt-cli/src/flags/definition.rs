@@ -1,5 +1,9 @@
 //! The definition of one option: its names, its value, its help and its effect on the settings. Parsing, help, manual
 //! pages and completions all come from it, so that an option is written once.
+//!
+//! A program has a table of definitions in groups ([`OptionGroup`]). `clap` gets one `Arg` for each, and finds the
+//! options in the words of the command line. The effects are applied here and not by `clap`, because their order
+//! matters: see `parser.rs`.
 
 use std::ffi::{OsStr, OsString};
 
@@ -8,54 +12,51 @@ use clap::{Arg, ArgAction};
 use crate::failure::Failure;
 use crate::flags::hints;
 
-/// The options that stand below one heading of the help.
+/// The heading of a group in the help, and the options below it.
 pub(crate) type OptionGroup<S> = (&'static str, Vec<CommandOption<S>>);
 
-/// One option of a program.
+/// The definition of one option for a program with the settings `S`.
 pub(crate) struct CommandOption<S> {
-    /// With its dash; empty if there is none.
+    /// The short name with its dash, or an empty text.
     pub(super) short: &'static str,
+    /// The long name with its dashes, or an empty text.
     pub(super) long: &'static str,
-    /// What the value is called in messages; empty for an option without value.
+    /// The name of the value in error messages, which is mosquitto's; empty for an option without value.
     pub(super) noun: &'static str,
-    /// The name of the value in the help; by default the noun.
+    /// The name of the value in the help, if the noun does not explain it.
     pub(super) value_name: Option<&'static str>,
     /// Set for an option that `--help` prints. The others are printed by `--help-all` only.
     pub(super) is_common: bool,
+    /// The description in the help.
     pub(super) help: &'static str,
     pub(super) apply: Apply<S>,
 }
 
+/// The number of words that follow an option, and the effect of the option on the settings.
 pub(super) enum Apply<S> {
+    /// No word.
     Flag(fn(&mut S)),
+    /// One word.
     Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
-    /// Behind `=`, or not there: then the value is empty.
+    /// A value after `=` in the same word. Without `=` the value is empty.
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// Three words: `-D COMMAND NAME VALUE`.
     Property(fn(&mut S, &[OsString]) -> Result<(), Failure>),
-    /// clap does what has to be done.
+    /// No word, and no effect on the settings: clap ends the parsing, and the help or the version is printed.
     ByClap(ArgAction),
 }
 
-/// An option without value. Names are given with their dashes, or empty.
+/// Defines an option without value. Names are given with their dashes, or empty.
 pub(crate) fn flag<S>(
     short: &'static str,
     long: &'static str,
     help: &'static str,
     apply: fn(&mut S),
 ) -> CommandOption<S> {
-    CommandOption {
-        short,
-        long,
-        noun: "",
-        value_name: None,
-        is_common: false,
-        help,
-        apply: Apply::Flag(apply),
-    }
+    CommandOption::new([short, long], "", help, Apply::Flag(apply))
 }
 
-/// An option with one value.
+/// Defines an option with one value.
 pub(crate) fn value<S>(
     short: &'static str,
     long: &'static str,
@@ -63,49 +64,26 @@ pub(crate) fn value<S>(
     help: &'static str,
     apply: fn(&mut S, &OsStr) -> Result<(), Failure>,
 ) -> CommandOption<S> {
-    CommandOption {
-        short,
-        long,
-        noun,
-        value_name: None,
-        is_common: false,
-        help,
-        apply: Apply::Value(apply),
-    }
+    CommandOption::new([short, long], noun, help, Apply::Value(apply))
 }
 
-/// `-D`.
+/// Defines `-D`, the option that sets a property of a packet.
 pub(crate) fn property<S>(
     help: &'static str,
     apply: fn(&mut S, &[OsString]) -> Result<(), Failure>,
 ) -> CommandOption<S> {
-    CommandOption {
-        short: "-D",
-        long: "--property",
-        noun: "command name value",
-        value_name: None,
-        is_common: false,
-        help,
-        apply: Apply::Property(apply),
-    }
+    let names = ["-D", "--property"];
+    CommandOption::new(names, "command name value", help, Apply::Property(apply))
 }
 
-/// An option whose value is behind `=` or not there; then it is empty.
+/// Defines an option whose value may follow after `=`. Without `=`, `apply` gets an empty value.
 pub(crate) fn optional<S>(
     long: &'static str,
     noun: &'static str,
     help: &'static str,
     apply: fn(&mut S, &OsStr) -> Result<(), Failure>,
 ) -> CommandOption<S> {
-    CommandOption {
-        short: "",
-        long,
-        noun,
-        value_name: None,
-        is_common: false,
-        help,
-        apply: Apply::Optional(apply),
-    }
+    CommandOption::new(["", long], noun, help, Apply::Optional(apply))
 }
 
 /// Returns `--help`, `--help-all` and `--version`, for programs where `-h` is a host.
@@ -119,20 +97,17 @@ pub(crate) fn help_options_with_short_name<S>() -> Vec<CommandOption<S>> {
 }
 
 fn help_options_named<S>(short: &'static str) -> Vec<CommandOption<S>> {
-    let option = |short, long, help, action| CommandOption {
-        short,
-        long,
-        noun: "",
-        value_name: None,
-        is_common: true,
-        help,
-        apply: Apply::ByClap(action),
-    };
+    let option =
+        |names, help, action| CommandOption::new(names, "", help, Apply::ByClap(action)).common();
     let all = "Print all options and the exit statuses";
     vec![
-        option(short, "--help", "Print the common options", ArgAction::Help),
-        option("", HELP_ALL, all, ArgAction::Help),
-        option("", "--version", "Print the version", ArgAction::Version),
+        option(
+            [short, "--help"],
+            "Print the common options",
+            ArgAction::Help,
+        ),
+        option(["", HELP_ALL], all, ArgAction::Help),
+        option(["", "--version"], "Print the version", ArgAction::Version),
     ]
 }
 
@@ -140,6 +115,23 @@ fn help_options_named<S>(short: &'static str) -> Vec<CommandOption<S>> {
 pub(super) const HELP_ALL: &str = "--help-all";
 
 impl<S> CommandOption<S> {
+    fn new(
+        [short, long]: [&'static str; 2],
+        noun: &'static str,
+        help: &'static str,
+        apply: Apply<S>,
+    ) -> Self {
+        Self {
+            short,
+            long,
+            noun,
+            value_name: None,
+            is_common: false,
+            help,
+            apply,
+        }
+    }
+
     /// Lets `--help` print the option too.
     pub(crate) fn common(self) -> Self {
         Self {
@@ -156,6 +148,7 @@ impl<S> CommandOption<S> {
         }
     }
 
+    /// Returns the name by which clap knows the option.
     pub(super) fn id(&self) -> &'static str {
         if self.long.is_empty() {
             self.short
@@ -164,13 +157,13 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Whether this word is the option.
+    /// Returns `true` if `word` is one of the two names.
     pub(super) fn is_named(&self, word: &OsStr) -> bool {
         let is_name = |name: &str| !name.is_empty() && word == name;
         is_name(self.short) || is_name(self.long)
     }
 
-    /// The name that mosquitto's messages use.
+    /// Returns the name that mosquitto's messages use.
     pub(super) fn name(&self) -> &'static str {
         if self.short.is_empty() {
             self.long
@@ -179,6 +172,7 @@ impl<S> CommandOption<S> {
         }
     }
 
+    /// Returns the option as clap needs it. `heading` is that of its group in the help.
     pub(super) fn arg(&self, heading: &'static str) -> Arg {
         let mut arg = Arg::new(self.id())
             .help(self.help)
@@ -190,30 +184,37 @@ impl<S> CommandOption<S> {
         if let Some(long) = self.long.strip_prefix("--") {
             arg = arg.long(long);
         }
-        let with_value = |arg: Arg| {
-            let noun = || self.noun.to_uppercase().replace(' ', "_");
-            arg.action(ArgAction::Append)
-                .allow_hyphen_values(true)
-                .value_parser(clap::value_parser!(OsString))
-                .value_name(self.value_name.map_or_else(noun, Into::into))
-        };
         match &self.apply {
-            // Each one is remembered, with its place.
+            // `Append` with an empty value, since clap remembers the place of each value, but not of each flag.
             Apply::Flag(_) => arg
                 .action(ArgAction::Append)
                 .num_args(0)
                 .default_missing_value("")
                 .value_parser(clap::value_parser!(OsString)),
-            Apply::Value(_) => with_value(arg),
-            Apply::Optional(_) => with_value(arg)
+            Apply::Value(_) => self.with_value(arg),
+            Apply::Optional(_) => self
+                .with_value(arg)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value(""),
-            Apply::Property(_) => with_value(arg).value_names(["COMMAND", "NAME", "VALUE"]),
+            Apply::Property(_) => self
+                .with_value(arg)
+                .value_names(["COMMAND", "NAME", "VALUE"]),
             Apply::ByClap(action) => arg.action(action.clone()),
         }
     }
 
+    /// Adds a value to the option. Values are bytes and not text, since payloads and paths may be any bytes, and may
+    /// start with a dash, as those of the mosquitto tools do.
+    fn with_value(&self, arg: Arg) -> Arg {
+        let noun = || self.noun.to_uppercase().replace(' ', "_");
+        arg.action(ArgAction::Append)
+            .allow_hyphen_values(true)
+            .value_parser(clap::value_parser!(OsString))
+            .value_name(self.value_name.map_or_else(noun, Into::into))
+    }
+
+    /// Applies the option to the settings. `words` are those that follow it.
     pub(super) fn apply(&self, settings: &mut S, words: &[OsString]) -> Result<(), Failure> {
         match (&self.apply, words) {
             (Apply::Flag(apply), _) => {
@@ -226,7 +227,11 @@ impl<S> CommandOption<S> {
             }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
-            (Apply::Value(_), []) | (Apply::ByClap(_), _) => Ok(()),
+            // clap reports a missing value, and ends the parsing for the options that it handles.
+            (Apply::Value(_), []) | (Apply::ByClap(_), _) => {
+                debug_assert!(false, "{} is not applied", self.id());
+                Ok(())
+            }
         }
     }
 }

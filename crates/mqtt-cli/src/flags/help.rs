@@ -1,12 +1,13 @@
 //! The help of all programs, in one layout that fits in 80 columns. `--help` prints the options that most people need,
 //! `--help-all` prints every option, the exit statuses and the notes.
 //!
-//! The options come from the `clap::Command` that also parses them, so that no option can be missing. clap's own
-//! layout is not used: one long option would move the description of every option to a line of its own.
+//! clap's own layout is not used: one long option would move the description of every option to a line of its own.
 
 use std::fmt::Write;
 
-use clap::{Arg, Command};
+use clap::Command;
+
+use crate::flags::listing::{OptionEntry, entries};
 
 /// The parts of a help text that are not options.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,7 @@ pub(crate) struct Help {
 /// A part of the help with a heading.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section {
+    /// The heading, without colon.
     pub(crate) heading: &'static str,
     pub(crate) body: Body,
 }
@@ -61,8 +63,7 @@ const OPTION_COLUMN: usize = 30;
 const NAME_COLUMN: usize = 17;
 
 impl Help {
-    /// Returns the help text. `command` has the options; those that are hidden in clap's short help are in
-    /// [`Extent::All`] only.
+    /// Returns the help text with the options of `command`.
     pub(crate) fn text(&self, command: &Command, extent: Extent) -> String {
         let mut text = String::new();
         write_wrapped(&mut text, self.about, 0);
@@ -95,6 +96,7 @@ impl Help {
 }
 
 impl Section {
+    /// Appends the section to a help text.
     fn write(&self, text: &mut String) {
         match self.body {
             Body::Rows(parts) => {
@@ -112,53 +114,23 @@ impl Section {
 
 /// Writes the options of each group below its heading, in the order of the table.
 fn write_options(text: &mut String, command: &Command, extent: Extent) {
-    let is_shown = |arg: &&Arg| extent == Extent::All || !arg.is_hide_short_help_set();
-    let shown: Vec<&Arg> = command.get_arguments().filter(is_shown).collect();
-    let mut headings: Vec<&str> = Vec::new();
-    for heading in shown.iter().filter_map(|arg| arg.get_help_heading()) {
-        if !headings.contains(&heading) {
-            headings.push(heading);
+    let is_shown = |entry: &OptionEntry<'_>| extent == Extent::All || entry.is_common;
+    let shown: Vec<_> = entries(command).filter(is_shown).collect();
+    let mut groups: Vec<&str> = Vec::new();
+    for entry in &shown {
+        if !groups.contains(&entry.group) {
+            groups.push(entry.group);
         }
     }
-    for heading in headings {
-        let _ = writeln!(text, "\n{heading}:");
-        let of_group = |arg: &&&Arg| arg.get_help_heading() == Some(heading);
-        for arg in shown.iter().filter(of_group) {
-            let description = arg.get_help().map(ToString::to_string);
-            write_row(
-                text,
-                &names(arg),
-                &description.unwrap_or_default(),
-                OPTION_COLUMN,
-            );
+    for group in groups {
+        let _ = writeln!(text, "\n{group}:");
+        for entry in shown.iter().filter(|entry| entry.group == group) {
+            write_row(text, &entry.synopsis(), &entry.description, OPTION_COLUMN);
         }
     }
 }
 
-/// Returns the names of an option and its values: `-q, --qos <QOS>`.
-fn names(arg: &Arg) -> String {
-    let values: Vec<_> = arg
-        .get_value_names()
-        .unwrap_or_default()
-        .iter()
-        .map(|name| format!("<{name}>"))
-        .collect();
-    let values = values.join(" ");
-    let names = match (arg.get_short(), arg.get_long()) {
-        (Some(short), Some(long)) => format!("-{short}, --{long}"),
-        (Some(short), None) => format!("-{short}"),
-        (None, Some(long)) => format!("    --{long}"),
-        (None, None) => return values,
-    };
-    if values.is_empty() {
-        names
-    } else if arg.is_require_equals_set() {
-        format!("{names}[={values}]")
-    } else {
-        format!("{names} {values}")
-    }
-}
-
+/// Writes names and their meanings in two columns below a heading, or nothing if there are no rows.
 fn write_rows(text: &mut String, heading: &str, rows: &[(&str, &str)], column: usize) {
     if rows.is_empty() {
         return;
@@ -183,6 +155,7 @@ fn write_row(text: &mut String, name: &str, description: &str, column: usize) {
 /// Writes words from this column on, and breaks the line before a word that does not fit. A default value stays on one
 /// line with the word before it.
 fn write_wrapped(text: &mut String, words: &str, column: usize) {
+    // A NUL cannot be in a help text, so it can stand for the blank where a line must not break.
     let words = words.replace("[default: ", "[default:\0");
     let mut end = column;
     for (index, word) in words.split_whitespace().enumerate() {
@@ -202,6 +175,8 @@ fn write_wrapped(text: &mut String, words: &str, column: usize) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Arg;
+
     use super::*;
     use crate::commands::rbroker::{self, passwd, status};
     use crate::commands::{rpub, rrr, rsub};

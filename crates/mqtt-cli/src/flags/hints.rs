@@ -9,13 +9,13 @@ use mqtt_transport::split_host_and_port;
 
 use crate::failure::Failure;
 
-/// Values of these options are free text, which may contain the name of an option.
+/// The nouns of options whose values are free text, which may contain the name of an option.
 const FREE_TEXT: &[&str] = &["format", "header", "message", "password", "will payload"];
 
-/// Values of these options are paths.
+/// The nouns of options whose values are paths.
 const PATHS: &[&str] = &["directory", "file", "options file", "socket path"];
 
-/// Returns the hint for a word that is neither an option nor the value of one.
+/// Returns the hint for a word that is neither an option nor the value of one, and so may be a value without its option.
 pub(crate) fn stray_word(program: &str, word: &str) -> Option<&'static str> {
     if word.starts_with('-') {
         return None;
@@ -47,7 +47,8 @@ const DASHES: &[(char, &str)] = &[
     ('\u{FF0D}', "fullwidth hyphen-minus"),
 ];
 
-/// Returns the hint for a word that starts with another dash than the one of options. `names` are those of the options.
+/// Returns the hint for a word that starts with a dash other than the hyphen of options. `names` are those of the
+/// options.
 pub(crate) fn other_dash<'a>(
     word: &str,
     mut names: impl Iterator<Item = &'a str>,
@@ -60,7 +61,7 @@ pub(crate) fn other_dash<'a>(
     // Text processors make one long dash of the two hyphens of a long option.
     let is_long = dashes.chars().count() > 1 || name.chars().count() > 1;
     let option = format!("{}{name}", if is_long { "--" } else { "-" });
-    // A value behind `=` or behind the letter of a short option may be a secret.
+    // A value after `=` or after the letter of a short option may be a secret.
     let known = names.find(|known| *known == option || option.starts_with(&format!("{known}=")));
     let character = format!("'{dash}' is U+{code:04X} ({description}), which starts no option");
     Some(match known {
@@ -92,7 +93,7 @@ pub(crate) fn check_line(
 ) -> Result<(), Failure> {
     let value = value.to_string_lossy();
     let words: Vec<_> = value.split_whitespace().collect();
-    // One word is a value that looks like an option, or a second flag, which mosquitto's tools accept.
+    // A single word may look like an option and still be the value, or be a second flag, which mosquitto's tools accept.
     if FREE_TEXT.contains(&noun) || words.len() < 2 {
         return Ok(());
     }
@@ -144,6 +145,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
         let hint = "Give the user name with -u and the password with -P.";
         return Err(failure().with_hint(hint));
     }
+    // An IPv6 address without brackets has no port here: what follows its first colon is not a number.
     match split_host_and_port(host) {
         Some((name, Some(port))) if is_port(port) => {
             let name = Printable(name);
@@ -153,6 +155,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
     }
 }
 
+/// Returns `true` if `text` is meant as a port, even as one that is too large.
 fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,8 +1,16 @@
 //! The command line: the definitions of the options, the parser, the help and the options files.
+//!
+//! - `definition.rs` says what an option is, and `program.rs` what the command line of a program is.
+//! - `options/` has the definitions that several programs share. Those of one program are in `commands/`.
+//! - `settings/` has the structs that the options fill, and turns them into the options of the client library.
+//! - `parser.rs` reads a command line and the options file, with the errors of `parse_errors.rs` and the hints of
+//!   `hints.rs`.
+//! - `help.rs` prints the options, which `listing.rs` lists.
 
 pub(crate) mod definition;
 pub(crate) mod help;
 mod hints;
+mod listing;
 pub(crate) mod options;
 mod options_file;
 mod parse_errors;

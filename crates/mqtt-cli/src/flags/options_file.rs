@@ -11,19 +11,24 @@ use crate::flags::hints;
 use crate::output::messages::warn;
 use crate::wording::system_text;
 
-/// A file with options is not larger: more is a mistake.
+/// Maximum size of an options file. A larger file is a mistake, and would be read into memory.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
-/// The options of one line.
+/// One line of an options file.
 #[derive(Debug)]
 pub(crate) struct Line {
+    /// The option and its value. A property is split into its words.
     pub(crate) words: Vec<OsString>,
-    /// The file and the number of the line.
+    /// The file and the number of the line, for error messages.
     pub(crate) place: String,
 }
 
-/// The lines of the file that was named, or else of the first one that is found: the name the program
-/// was called by, its own name, and mosquitto's.
+/// Returns the lines of the file that `-o` names, or else of the first one that exists: that with the name by which the
+/// program was called, with its own name, and with mosquitto's name.
+///
+/// # Errors
+/// If a file that exists cannot be read. An option that is ignored without a message could send a password to the wrong
+/// broker.
 pub(crate) fn read(
     called: &str,
     program: &str,
@@ -54,6 +59,7 @@ pub(crate) fn read(
                 warn_if_exposed(&path, &lines);
                 return Ok(lines);
             }
+            // Nobody named this file, so one that does not exist is not an error.
             Err(error) if is_absent(&error) => {}
             Err(error) => {
                 let path = path.display();
@@ -96,7 +102,7 @@ pub(crate) fn others_can_read(data: &Metadata) -> bool {
     }
 }
 
-/// No file, and no folder: nothing was meant.
+/// Returns `true` if there is no file, or no folder for it, as far as this user can see.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -104,7 +110,7 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
+/// Returns the folder of options files: `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
 fn folder() -> Option<PathBuf> {
     let variable = |name: &str| {
         let value = std::env::var_os(name);
@@ -116,7 +122,8 @@ fn folder() -> Option<PathBuf> {
     variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")))
 }
 
-/// `rsub` and then `mosquitto_sub`; a link that is called as mosquitto's tool reads mosquitto's file.
+/// Returns the names of the files to try, for instance `rsub` and then `mosquitto_sub`. A program that is called by the
+/// name of mosquitto's tool, through a link, reads mosquitto's file only, as that tool would.
 fn names(called: &str, program: &str) -> Vec<String> {
     let theirs = match program {
         "rpub" => "mosquitto_pub",
@@ -135,10 +142,15 @@ fn names(called: &str, program: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the bytes of a file.
+///
+/// # Errors
+/// If the file cannot be read or is too large.
 fn content(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut text = Vec::new();
     let mut file = std::fs::File::open(path)?.take(MAXIMUM_SIZE + 1);
+    // One byte more than allowed tells a file that is too large from one that fits.
     file.read_to_end(&mut text)?;
     if text.len() as u64 > MAXIMUM_SIZE {
         return Err(io::Error::other("it is larger than 1 MiB"));
@@ -146,6 +158,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Returns the lines that have an option, without comments and empty lines.
 fn lines(text: &[u8], path: &Path) -> Vec<Line> {
     let numbered = text.split(|byte| *byte == b'\n').enumerate();
     numbered
@@ -154,7 +167,7 @@ fn lines(text: &[u8], path: &Path) -> Vec<Line> {
         .filter_map(|(index, line)| {
             let blanks = line.iter().take_while(|byte| **byte == b' ').count();
             let words = words(line.get(blanks..).unwrap_or_default());
-            // A file does not name another one.
+            // A file must not name another one, which could name the first one again.
             let is_option = words.first().is_some_and(|first| first != "-o");
             is_option.then(|| Line {
                 words,
@@ -164,7 +177,7 @@ fn lines(text: &[u8], path: &Path) -> Vec<Line> {
         .collect()
 }
 
-/// The option and the rest; a property is split into its words.
+/// Splits a line into the option and the rest of the line, which is its value. A property is split into all its words.
 fn words(line: &[u8]) -> Vec<OsString> {
     let split = |count| {
         line.splitn(count, |byte| *byte == b' ')
@@ -185,7 +198,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
     }
 }
 
-/// Any bytes, where the system has arguments of any bytes.
+/// Returns bytes as an argument of the command line would have them: unchanged where arguments can be any bytes.
 fn os_string(bytes: &[u8]) -> OsString {
     #[cfg(unix)]
     return std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());

@@ -1,4 +1,5 @@
-//! The errors of a command line, in the words of the mosquitto tools where they have the same error.
+//! The errors of a command line. Scripts may match on the words of the mosquitto tools, so where those have the same
+//! error, its text is theirs. A hint after it says what to write instead.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -8,18 +9,19 @@ use crate::flags::hints;
 use crate::flags::program::Program;
 
 impl<S> Program<S> {
-    /// Returns the error for a word that is no option, with the option or subcommand that may have been meant.
+    /// Returns the error for a word that is not an option, with the option or subcommand that may have been meant.
     fn unknown(&self, word: &str) -> Failure {
         let names = || self.all().flat_map(|option| [option.short, option.long]);
         if let Some(hint) = hints::other_dash(word, names()) {
-            // A value may follow in the same word.
+            // A value may follow in the same word. It may be a password, so it is not repeated.
             let word = word.split_once('=').map_or(word, |(name, _)| name);
             return Failure::usage(format!("Unknown option '{word}'.")).with_hint(hint);
         }
         let failure = Failure::usage(format!("Unknown option '{word}'."));
         let is_option = word.starts_with('-');
         let names = names();
-        // Another word without a dash is a value whose option was forgotten.
+        // A word without a dash is more likely a value whose option was forgotten than a mistyped option. Only `help` and
+        // `version` are words that people type without dashes.
         let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
         let subcommands = self.help.subcommands.iter().filter(|_| !is_option);
         let known = names.chain(subcommands.map(|(name, _)| *name));
@@ -29,7 +31,7 @@ impl<S> Program<S> {
         with_hint(failure, meant.or_else(stray))
     }
 
-    /// The error in mosquitto's words.
+    /// Returns the failure for an error of clap.
     pub(super) fn failure(&self, error: &clap::Error) -> Failure {
         if is_help_or_version(error) {
             return Failure::usage("--help and --version have no effect in an options file.");
@@ -55,6 +57,7 @@ impl<S> Program<S> {
                 Failure::usage("--property argument given but not enough arguments specified.")
             }
             (_, Apply::Value(_)) => {
+                // mosquitto's messages name the short option everywhere but here, and have no "no" for -M.
                 let (name, noun) = match (option.id(), short) {
                     ("--protocol-version", _) => ("--protocol-version", "version"),
                     _ => (short, option.noun),
@@ -77,6 +80,7 @@ fn with_hint(failure: Failure, hint: Option<impl Into<String>>) -> Failure {
     }
 }
 
+/// Returns `true` if clap ended the parsing because of an option that prints the help or the version.
 pub(super) fn is_help_or_version(error: &clap::Error) -> bool {
     matches!(
         error.kind(),
@@ -84,6 +88,7 @@ pub(super) fn is_help_or_version(error: &clap::Error) -> bool {
     )
 }
 
+/// Returns the first line of an error of clap, as a sentence.
 fn first_line(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     format!("{}.", first.trim_start_matches("error: "))

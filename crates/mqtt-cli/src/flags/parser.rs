@@ -1,6 +1,8 @@
-//! From words to settings: the options of a program are a table, and each option says what it does to
-//! the settings. clap takes the words apart; the options are applied in the order
-//! in which they were typed, those of the options file first, as the mosquitto tools do it.
+//! From the words of a command line to the settings of a program.
+//!
+//! clap finds the options and their values in the words. The options are then applied in the order in which they were
+//! typed, those of the options file first, as the mosquitto tools do it. The order matters: `-x` and `-D` select MQTT 5.0
+//! unless a later `-V` selects another version, and a later `-h` replaces the host of `-L`.
 
 use std::ffi::{OsStr, OsString};
 
@@ -17,23 +19,28 @@ use crate::flags::program::Program;
 use crate::output::standard_streams;
 use crate::program_name::called_name;
 
-/// What a command line asks for.
+/// The request of a command line.
 pub(crate) enum Parsed<S> {
+    /// Run the program with these settings.
     Run(S),
-    /// The help or the version was printed.
+    /// Nothing more: the help or the version was printed.
     HelpShown,
 }
 
 impl<S: Default> Program<S> {
-    /// Reads the options file and the arguments, the program's own name first among them.
+    /// Applies the options file and the arguments to default settings. The first argument is the name of the program.
+    ///
+    /// # Errors
+    /// A mistake on the command line or in the options file, or an options file that cannot be read.
     pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
-        // Taking it apart at the end would cost as much as reading the arguments.
+        // The process ends soon after, and freeing clap's tables costs as many instructions as parsing: a good part of
+        // the start-up of a program that sends one message.
         let mut command = std::mem::ManuallyDrop::new(self.command());
         let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
         let matches = match command.try_get_matches_from_mut(words) {
             Ok(matches) => matches,
             Err(error) if is_help_or_version(&error) => {
-                // A reader that has seen enough is no failure.
+                // A pager that has closed the pipe has seen enough, so the error is ignored.
                 let _ = standard_streams::print(&self.help_text(&error, &command, arguments));
                 return Ok(Parsed::HelpShown);
             }
@@ -50,19 +57,22 @@ impl<S: Default> Program<S> {
         Ok(Parsed::Run(settings))
     }
 
-    /// Returns the help or the version, as the error that clap reports for these options asks for.
+    /// Returns the text that is printed for one of the options that clap handles.
     fn help_text(&self, error: &clap::Error, command: &Command, arguments: &[OsString]) -> String {
         if error.kind() == ErrorKind::DisplayVersion {
             return error.render().to_string();
         }
-        // clap does not report which of the options it was.
-        let extent = match arguments.iter().any(|word| word == HELP_ALL) {
-            true => Extent::All,
-            false => Extent::Common,
+        // clap reports the same error for --help and --help-all, so the words tell them apart.
+        let extent = if arguments.iter().any(|word| word == HELP_ALL) {
+            Extent::All
+        } else {
+            Extent::Common
         };
         self.help.text(command, extent)
     }
 
+    /// Applies the lines of the options file. Each line is parsed like a command line of its own, so that an error can
+    /// name its line.
     fn apply_lines(
         &self,
         settings: &mut S,
@@ -83,7 +93,7 @@ impl<S: Default> Program<S> {
     /// Checks that a line of the options file has one option.
     fn check_line(&self, words: &[OsString]) -> Result<(), Failure> {
         let [word, value] = words else {
-            return Ok(()); // a property is split into words
+            return Ok(()); // a flag, or a property, whose words `options_file` has split
         };
         let is_option = |word: &str| self.all().any(|option| option.is_named(OsStr::new(word)));
         let option = self.all().find(|option| option.is_named(word));
@@ -91,7 +101,8 @@ impl<S: Default> Program<S> {
         hints::check_line(&word.to_string_lossy(), noun, value, is_option)
     }
 
-    /// Applies what was given, from left to right.
+    /// Applies the options from left to right. clap groups the values by option, so they are sorted by the index that
+    /// clap gives to each value.
     fn apply(&self, settings: &mut S, matches: &ArgMatches) -> Result<(), Failure> {
         let mut given: Vec<(usize, &CommandOption<S>, Vec<OsString>)> = Vec::new();
         for option in self.all() {
@@ -103,7 +114,7 @@ impl<S: Default> Program<S> {
                     for words in matches.get_raw_occurrences(id).into_iter().flatten() {
                         let words: Vec<_> = words.map(OsStr::to_owned).collect();
                         let index = indices.next().unwrap_or(0);
-                        // Each word has an index of its own.
+                        // Each word of a property has an index of its own; the first one is its place.
                         indices
                             .by_ref()
                             .take(words.len().saturating_sub(1))
@@ -118,9 +129,11 @@ impl<S: Default> Program<S> {
         given.try_for_each(|(_, option, words)| option.apply(settings, words))
     }
 
-    /// A user property is a word longer than other properties. Name and value are joined with a NUL,
-    /// which no argument can hold, so that `-D` always has three. Nothing ends the options: `--` is a
-    /// word like any other, and no option.
+    /// Returns the words with the name and the value of each user property joined by a NUL, which no argument can
+    /// contain. So `-D` always has three words, as clap needs it, although `user-property` has a word more.
+    ///
+    /// The words are walked through like clap does it, since the value of another option may be `-D` or `--`. To clap a
+    /// `--` ends the options; to the mosquitto tools it is an unknown option.
     fn with_pairs_joined(&self, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
         let mut joined = Vec::with_capacity(words.len());
         let mut rest = words;
@@ -156,7 +169,7 @@ impl<S: Default> Program<S> {
     }
 }
 
-/// The value of an option that may be given once.
+/// Returns the value of an option that must not be given twice.
 fn single<'a>(matches: &'a ArgMatches, id: &str) -> Result<Option<&'a OsStr>, Failure> {
     let mut values = matches.get_raw(id).into_iter().flatten();
     let first = values.next();

@@ -5,17 +5,20 @@ use clap::Command;
 use crate::flags::definition::{CommandOption, OptionGroup};
 use crate::flags::help::Help;
 
-/// A program, as far as its command line goes.
+/// The command line of a program with the settings `S`.
 pub(crate) struct Program<S> {
+    /// The name of the program, for error messages and the names of options files.
     pub(crate) name: &'static str,
     pub(crate) help: Help,
-    /// What is done to the settings after its options file, if it reads one.
+    /// Called after the options file was applied and before the arguments are. `None` if the program reads no such file.
     pub(crate) after_options_file: Option<fn(&mut S)>,
-    /// Under their headings.
+    /// The options, in the order of the help.
     pub(crate) options: Vec<OptionGroup<S>>,
 }
 
 impl<S> Program<S> {
+    /// Returns the command line as clap needs it, also for the help. clap's own `--help` and `--version` are replaced:
+    /// `-h` is a host in the client programs, and the layout of the help is that of `help.rs`.
     pub(crate) fn command(&self) -> Command {
         let options = self
             .options
@@ -25,11 +28,13 @@ impl<S> Program<S> {
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
             .disable_version_flag(true)
+            // An option may be repeated, and options of the file may be given again: the last one wins.
             .args_override_self(true)
             .no_binary_name(true)
             .args(options)
     }
 
+    /// Returns the options of all groups.
     pub(super) fn all(&self) -> impl Iterator<Item = &CommandOption<S>> {
         self.options.iter().flat_map(|(_, options)| options)
     }

@@ -9,16 +9,19 @@ use mqtt_codec::{QoS, TopicFilter, TopicName};
 use crate::failure::Failure;
 use crate::wording::shown;
 
-/// The value of an option as text.
+/// Returns the value of an option as text.
+///
+/// # Errors
+/// If the value is not UTF-8.
 pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let malformed = || Failure::usage(format!("Malformed UTF-8 in {option} argument."));
     value.to_str().ok_or_else(malformed)
 }
 
-/// Returns the value of an option that goes to the broker as a text.
+/// Returns the value of an option that is sent to the broker as an MQTT string.
 ///
 /// # Errors
-/// If it has a control character, which brokers refuse or disconnect for. The usual cause is a script
+/// If it contains a control character, for which brokers reject the packet or disconnect. The usual cause is a script
 /// with Windows line ends: each last word of a line ends with U+000D.
 pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let text = text(value, option)?;
@@ -36,16 +39,17 @@ pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, 
     Err(Failure::usage(format!("Malformed UTF-8 in {option} argument.")).with_hint(hint))
 }
 
-/// The value of an option as a number. Blanks around it are no part of it.
+/// Returns the value of an option as a number, without the blanks around it.
 pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
     value.to_str()?.trim().parse().ok()
 }
 
-/// Seconds, whole or with a fraction, or a time with units: `30`, `1.5`, `30s`, `1m 30s`.
+/// Returns a time that is given in seconds or with units: `30`, `1.5`, `30s`, `1m 30s`. Longer times than [`LONGEST`] are
+/// cut to it.
 pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     let text = value.to_str()?.trim();
     let time = match text.parse::<f64>() {
-        // Beyond what a duration can be, and not negative: as good as for ever.
+        // More seconds than a `Duration` can hold would be an error below.
         Ok(seconds) if seconds >= LONGEST.as_secs_f64() && seconds.is_finite() => Some(LONGEST),
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
@@ -53,10 +57,13 @@ pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     time.map(|time| time.min(LONGEST))
 }
 
-/// Longer times are as good: a century, which clocks can still add to.
+/// The longest time: a century, which can be added to the present without an overflow on each system.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A time of one of our own options.
+/// Returns the time of an option that the mosquitto tools do not have, so that its error has our words.
+///
+/// # Errors
+/// If the value is not a time.
 pub(crate) fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
     duration(value).ok_or_else(|| {
         Failure::usage(format!("Invalid time given for {option}: {}", shown(value)))
@@ -64,12 +71,18 @@ pub(crate) fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
     })
 }
 
-/// 0, 1 or 2.
+/// Returns the quality of service of `-q`.
+///
+/// # Errors
+/// If the value is not 0, 1 or 2.
 pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {
     qos_or(value, format!("Invalid QoS given: {}", shown(value)))
 }
 
-/// The same with other words if it is not one.
+/// Returns a quality of service.
+///
+/// # Errors
+/// With these words if the value is not 0, 1 or 2. mosquitto has different ones for each option.
 pub(crate) fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
     number(value).and_then(QoS::from_value).ok_or_else(|| {
         Failure::usage(words)
@@ -77,7 +90,10 @@ pub(crate) fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
     })
 }
 
-/// A topic filter of this option.
+/// Returns the topic filter of an option. `what` is the word of mosquitto's messages for it.
+///
+/// # Errors
+/// If the value is not a valid topic filter.
 pub(crate) fn topic_filter(
     value: &OsStr,
     what: &str,
@@ -95,7 +111,10 @@ pub(crate) fn topic_filter(
     })
 }
 
-/// The topic of an option.
+/// Returns the topic name of an option. `what` is the word of mosquitto's messages for it.
+///
+/// # Errors
+/// If the value is not a valid topic name.
 pub(crate) fn topic_name(value: &OsStr, what: &str, option: &str) -> Result<TopicName, Failure> {
     let text = plain_text(value, option)?;
     TopicName::new(text).map_err(|_| {

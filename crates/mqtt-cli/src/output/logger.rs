@@ -68,9 +68,10 @@ pub(crate) fn finish() {
 }
 
 fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination) {
-    let destination = match crate::program_name::is_called_as_mosquitto(arguments) {
-        true => theirs(),
-        false => Destination::StandardError,
+    let destination = if crate::program_name::is_called_as_mosquitto(arguments) {
+        theirs()
+    } else {
+        Destination::StandardError
     };
     start(destination, LevelFilter::Debug);
 }

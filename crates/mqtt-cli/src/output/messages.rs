@@ -8,7 +8,7 @@ use mqtt_client::session::PrintableLines;
 use crate::output::logger;
 use crate::output::standard_streams::is_colorful;
 
-/// Something that is worth knowing and no failure.
+/// Prints a warning: the program goes on.
 pub(crate) fn warn(message: &str) {
     say("Warning:", colored::Color::Yellow, message);
 }
@@ -25,6 +25,7 @@ pub(crate) fn warn_once(line: &str) {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if *last != line {
         line.clone_into(&mut last);
+        // The lines of the libraries start with a small letter and have no full stop.
         let mut letters = line.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());
         let line: String = first.into_iter().chain(letters).collect();
@@ -32,14 +33,15 @@ pub(crate) fn warn_once(line: &str) {
     }
 }
 
-/// Something that went wrong and does not end the program.
+/// Prints an error that does not end the program.
 pub(crate) fn complain(message: &str) {
     say("Error:", colored::Color::Red, message);
 }
 
-/// A line on standard error, coloured on a terminal.
+/// Prints a line with a coloured first word, if standard error takes colours.
 fn say(kind: &str, color: colored::Color, message: &str) {
+    // colored looks at standard output, and these lines go to standard error.
     colored::control::set_override(is_colorful());
-    let message = PrintableLines(message); // it may quote the peer or a file
+    let message = PrintableLines(message); // it may quote the peer or a file, whose control characters must not reach a terminal
     logger::print_error(&format!("{} {message}\n", kind.color(color).bold()));
 }

@@ -1,6 +1,8 @@
-//! Standard input, output and error, without buffers. They may be in non-blocking mode: a program that shares the pipe
-//! or terminal, such as ssh or a supervisor, can leave it so. The mode belongs to everybody who shares it, so it is not
-//! changed here. A read or write waits until the system says that it can go on.
+//! Standard input, output and error, without buffers.
+//!
+//! They may be in non-blocking mode: a program that shares the pipe or terminal, such as ssh or a supervisor, can leave
+//! it so. The mode belongs to all processes that share the stream, so it is not changed here. Instead, a read or write
+//! waits until the stream is ready. The standard library would return an error.
 
 #[cfg(not(unix))]
 use std::io::Read;
@@ -10,7 +12,8 @@ use std::io::{self, IsTerminal, Write};
 #[derive(Debug)]
 pub(crate) struct StandardInput;
 
-/// Standard output. The buffer of the standard library loses count of what is written when the system takes a part.
+/// Standard output. The buffer of the standard library is avoided, because after a partial write it does not know which
+/// bytes were written, and a message would be printed twice or not at all.
 #[derive(Debug)]
 pub(crate) struct StandardOutput;
 
@@ -18,7 +21,7 @@ pub(crate) struct StandardOutput;
 #[derive(Debug)]
 pub(crate) struct StandardError;
 
-/// Whether standard error takes colours: a terminal, if NO_COLOR does not forbid it.
+/// Returns `true` if lines on standard error may be coloured: it is a terminal, and NO_COLOR is not set.
 pub(crate) fn is_colorful() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
@@ -67,7 +70,7 @@ mod unix {
         }
     }
 
-    /// Repeats an attempt until the stream was ready for it.
+    /// Repeats an attempt until the stream is ready for it.
     fn patiently<S: AsFd>(
         stream: S,
         readiness: PollFlags,

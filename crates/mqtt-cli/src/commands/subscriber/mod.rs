@@ -184,9 +184,10 @@ impl Subscriber {
             let text = format!("Interrupted: {}.", parts.join("; "));
             self.handler.plan.client.diagnostics.warn(&text);
         }
-        Ok(match self.handler.was_connected {
-            true => Status::Success,
-            false => status,
+        Ok(if self.handler.was_connected {
+            Status::Success
+        } else {
+            status
         })
     }
 
@@ -250,11 +251,11 @@ impl Subscriber {
     /// finished with its PUBREC, unless the session lasts: nobody asks for the rest of the exchange later.
     fn unfinished(&mut self) -> usize {
         let connection = self.event_loop.connection();
-        let received =
-            match self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
-                true => connection.map_or(0, |connection| connection.unfinished_received()),
-                false => 0,
-            };
+        let received = if self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
+            connection.map_or(0, |connection| connection.unfinished_received())
+        } else {
+            0
+        };
         self.event_loop.unfinished() + received
     }
 

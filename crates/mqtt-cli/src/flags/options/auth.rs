@@ -6,7 +6,7 @@ use crate::flags::definition::{CommandOption, value};
 use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::plain_text;
 
-/// Returns the options of user name and password.
+/// Returns the options of user name and password. A password is bytes, and is not checked: MQTT allows any.
 pub(crate) fn auth_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

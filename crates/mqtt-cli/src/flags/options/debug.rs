@@ -33,7 +33,7 @@ pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns `-o`. The file is read before the options are applied.
+/// Returns `-o`. It has no effect here: `parser.rs` reads the file before any option is applied.
 pub(crate) fn options_file_option<S>() -> Vec<CommandOption<S>> {
     vec![
         value(

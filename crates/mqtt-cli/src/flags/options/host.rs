@@ -55,6 +55,7 @@ pub(crate) fn redirect_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     )]
 }
 
+/// Returns the port of `-p`. Port 0 stands for a Unix socket, whose path is the host.
 fn port(value: &OsStr) -> Result<u16, Failure> {
     number(value).ok_or_else(|| {
         Failure::usage(format!("Invalid port given: {}", shown(value)))

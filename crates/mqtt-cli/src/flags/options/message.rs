@@ -6,7 +6,7 @@ use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::settings::message::{MessageSettings, Source};
 use crate::flags::values::qos;
 
-/// The table. `-l` is rpub's alone.
+/// Returns the options of payload and QoS. rpub adds `-l`.
 pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<S>> {
     vec![
         value(

@@ -82,6 +82,7 @@ pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<
         flag("-R", "", "Do not print retained messages", |s: &mut S| {
             let output = s.as_mut();
             output.no_retained = true;
+            // A broker of MQTT 5.0 does not even send them. `no_retained` is for earlier versions.
             output.retain_handling = Some(RetainHandling::DoNotSend);
         })
         .common(),
@@ -117,7 +118,7 @@ pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<
     ]
 }
 
-/// The section of the help about `-F`.
+/// The section of the full help about `-F`.
 pub(crate) const FORMATS: Section = Section {
     heading: "Formats of -F",
     body: Body::Rows(&[&[

@@ -5,7 +5,7 @@ use crate::flags::definition::{CommandOption, property};
 use crate::flags::settings::connection::ClientSettings;
 use crate::flags::settings::properties::Given;
 
-/// `-D`.
+/// Returns `-D`.
 pub(crate) fn property_option<S: ClientSettings>() -> Vec<CommandOption<S>> {
     let help = "Set a property of a packet. COMMAND is connect, publish, subscribe, unsubscribe, disconnect or will; \
                 NAME is the standard's, such as content-type. For user-property, VALUE is two words. Selects MQTT 5.0";

@@ -12,6 +12,7 @@ use crate::wording::shown;
 
 /// Returns the options of the client identifier and of the session that the broker keeps for it.
 pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    // The table is in static text, so a default that depends on the program needs two texts.
     let version_help = match S::VERSION {
         ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
         ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
@@ -145,6 +146,7 @@ pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
+/// Returns the version of `-V`, with the names that the mosquitto tools accept.
 fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
     match value.to_str() {
         Some("5" | "mqttv5") => Ok(ProtocolVersion::V5_0),
@@ -155,6 +157,7 @@ fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
     }
 }
 
+/// Returns the keep alive of `-k` in seconds. Less than five is an error of the mosquitto tools too.
 fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
     let seconds = duration(value).map(|time| time.as_secs());
     seconds
@@ -166,7 +169,9 @@ fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
         })
 }
 
+/// Returns the session expiry interval of `-x`. The maximum stands for a session that never expires.
 fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
+    // mosquitto's tools accept this sign too.
     if value == "∞" {
         return Ok(u32::MAX);
     }
@@ -186,6 +191,7 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
     }
 }
 
+/// Returns the maximum of `-M`. A larger number than a packet identifier can be is as good as no limit.
 fn in_flight(value: &OsStr) -> Result<u16, Failure> {
     let count: Option<u32> = number(value).filter(|count| *count > 0);
     count

@@ -14,7 +14,7 @@ pub(crate) fn tls_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     parts.into_iter().flatten().collect()
 }
 
-/// The certificates that the client trusts. Some of these options turn on TLS.
+/// Returns the options of the certificates that the client trusts. Some of them turn on TLS.
 fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -64,7 +64,8 @@ fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// The certificate of the client.
+/// Returns the options of the client's certificate. Those of mosquitto that this program cannot support are here too: a
+/// script that uses them gets a clear error instead of an unknown option, and `--help-all` says so.
 fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -153,7 +154,7 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// The parameters of TLS.
+/// Returns the options of the parameters of TLS.
 fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

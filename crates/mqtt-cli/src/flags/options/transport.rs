@@ -16,7 +16,7 @@ pub(crate) fn transport_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     parts.into_iter().flatten().collect()
 }
 
-/// MQTT over WebSocket.
+/// Returns the options of WebSocket.
 fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -52,7 +52,8 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let header = text(v, "--ws-header")?;
                 if !header.contains(':') || header.contains(['\r', '\n']) {
-                    // The header may hold a token, so it is not repeated.
+                    // The header may contain a token, so the error does not repeat it. A line end would start another
+                    // header.
                     let text =
                         "Invalid header given for --ws-header: expected 'Name: value' on one line.";
                     return Err(Failure::usage(text));
@@ -66,7 +67,7 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Unix sockets and proxies.
+/// Returns the options of Unix sockets and proxies.
 fn proxy<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -95,7 +96,7 @@ fn proxy<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Brokers that the DNS names.
+/// Returns the options of service records in the DNS.
 fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -127,7 +128,7 @@ fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
 }
 
 /// Returns the options about TCP.
-pub(crate) fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
+fn tcp_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "-A",

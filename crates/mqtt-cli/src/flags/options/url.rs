@@ -1,4 +1,4 @@
-//! `-L`: host, port, credentials and topic in one URL; and `--proxy`.
+//! The values of `-L`, a URL with host, port, credentials and topic, and of `--proxy`.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -11,15 +11,16 @@ use crate::failure::Failure;
 use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::plain_text;
 
-/// The port of SOCKS5.
+/// The port of SOCKS5 proxies (RFC 1928).
 const SOCKS5_PORT: u16 = 1080;
 
-/// Where proxies for HTTP listen, by habit.
+/// The usual port of HTTP proxies, which is Squid's default.
 const HTTP_PORT: u16 = 3128;
 
-/// Sets what the URL names, as `-h`, `-p`, `-u`, `-P` and `-t` in its place would.
+/// Applies the URL of `-L` like `-h`, `-p`, `-u`, `-P` and `-t` in its place.
 ///
-/// Nothing is decoded but in user name and password, where `%40` may stand for `@`, and so on.
+/// Only user name and password are decoded, where `%40` stands for `@`. The topic is taken as it is, as mosquitto's tools
+/// take it: a topic may contain a percent sign.
 pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
     let unsupported = || {
         Failure::usage("Unsupported URL scheme.")
@@ -48,6 +49,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
             .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
     })?;
+    // The last '@', since an unencoded password may contain one, and a host cannot.
     let address = match authority.rsplit_once('@') {
         None => authority,
         Some((credentials, rest)) => {
@@ -65,10 +67,11 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     let has_credentials = address.len() < authority.len();
     let (host, port) = host_and_port(address).map_err(|error| match error {
         HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
-        HostError::Port(port) => Failure::usage(match has_credentials {
-            true => format!("Invalid port given: {}", Printable(port)),
-            // It may be the start of a password that has a slash.
-            false => "Invalid port given in the URL of -L.".to_owned(),
+        HostError::Port(port) => Failure::usage(if has_credentials {
+            format!("Invalid port given: {}", Printable(port))
+        } else {
+            // Without an '@' before it, the text may be the start of a password that contains a slash, so it is not shown.
+            "Invalid port given in the URL of -L.".to_owned()
         })
         .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
     })?;
@@ -82,7 +85,10 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     settings.add_topic(OsStr::new(topic))
 }
 
-/// The proxy of `--proxy`.
+/// Returns the proxy that the URL of `--proxy` names.
+///
+/// # Errors
+/// If the URL is not one of a supported proxy. The error does not contain a password.
 pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     let known = [
         ("socks5h://", ProxyProtocol::Socks5, SOCKS5_PORT),
@@ -98,7 +104,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
         let hint = "Write a proxy as 'socks5h://localhost:1080' or 'http://localhost:3128'.";
         return Err(Failure::usage(text).with_hint(hint));
     };
-    // Behind the port a URL may have a slash.
+    // curl and browsers accept a slash after the port.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (credentials, address) = match rest.rsplit_once('@') {
         None => (None, rest),
@@ -120,7 +126,8 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
             .with_hint("The brackets around the address do not match."),
         HostError::Port(port) => Failure::usage(match credentials {
             Some(_) => format!("Invalid proxy port {}", Printable(port)),
-            None => "Invalid proxy port".to_owned(), // it may be a password whose host is missing
+            // The text may be a password whose host is missing, so it is not shown.
+            None => "Invalid proxy port".to_owned(),
         })
         .with_hint("The port must be a number from 1 to 65535."),
     })?;
@@ -135,7 +142,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     })
 }
 
-/// The part of a URL that is not a host with a port. The text may be a secret.
+/// The part of a URL that is invalid. The text of the port may be a secret.
 #[derive(Debug)]
 enum HostError<'a> {
     Host,
@@ -166,13 +173,17 @@ fn user_name_of(encoded: &str) -> Result<String, Failure> {
     plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
 }
 
-/// With `%40` and the like as the characters they stand for.
+/// Returns text with `%40` and the like replaced by the bytes that they stand for.
+///
+/// # Errors
+/// If the result is not UTF-8.
 fn decoded(text: &str, option: &str) -> Result<String, Failure> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');
     bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
     for part in parts {
-        // Not an escape: mosquitto's tools take every character as it is.
+        // A '%' without two digits after it stays, so that URLs written for mosquitto's tools, which decode nothing, keep
+        // their meaning where possible.
         let digits = part
             .get(..2)
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));

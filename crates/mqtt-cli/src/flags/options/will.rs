@@ -7,7 +7,7 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{qos_or, topic_name};
 use crate::wording::shown;
 
-/// The table.
+/// Returns the options of the will.
 pub(crate) fn will_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

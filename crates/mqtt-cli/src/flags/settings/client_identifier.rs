@@ -1,9 +1,9 @@
-//! A client identifier for a version of MQTT in which the broker does not choose one.
+//! A random client identifier, for MQTT 3.1, in which the broker does not choose one.
 
-/// An identifier for 3.1, which allows 23 characters, made as the mosquitto tools make it.
+/// Returns an identifier of the form that the mosquitto tools use. It has 23 characters, the most that 3.1 allows.
 pub(super) fn random_identifier() -> String {
     let mut random = [0; 18];
-    // Without random bytes the process number at least differs on this machine.
+    // If the system has no random bytes, the process number is at least unique on this machine.
     if getrandom::fill(&mut random).is_err() {
         return format!("mosq-{}", std::process::id());
     }

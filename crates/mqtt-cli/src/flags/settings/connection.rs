@@ -1,5 +1,6 @@
-//! Where to connect and as whom: what the options that all client programs share add up to. The options themselves are
-//! in `flags/options/`.
+//! The settings that rpub, rsub and rrr share: the brokers, the identity of the client, its session and the connection.
+//! [`ConnectionSettings::client_options`] checks what fits together and turns them into the options of the client
+//! library.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -22,11 +23,11 @@ use crate::output::messages::warn_once;
 use crate::output::trace::{self, Form};
 use crate::wording::system_text;
 
-/// Messages of QoS 1 and 2 under way, where neither `-M` nor the broker says otherwise: a broker of
-/// 3.1 and 3.1.1 cannot say, and mosquitto 2.0 loses messages beyond this number.
+/// Maximum number of QoS 1 and 2 messages in flight before MQTT 5.0, without `-M`. In these versions a broker cannot
+/// announce a limit, and mosquitto 2.0 loses messages beyond this number.
 const MAXIMUM_IN_FLIGHT: u16 = 20;
 
-/// Messages of QoS 1 and 2 that the broker may send at a time, as the mosquitto tools say it.
+/// The Receive Maximum that is announced to the broker, that of the mosquitto tools.
 const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(20).expect("it is not zero");
 
 /// The settings of a program that connects to a broker.
@@ -34,18 +35,23 @@ pub(crate) trait ClientSettings {
     /// The version of MQTT that the program speaks by default.
     const VERSION: ProtocolVersion;
 
+    /// Returns the settings of the connection, which the shared options change.
     fn connection(&mut self) -> &mut ConnectionSettings;
 
-    /// `-t`, and the topic of a URL.
+    /// Applies `-t`, or the topic of a URL.
+    ///
+    /// # Errors
+    /// If the topic is not valid for this program.
     fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure>;
 }
 
-/// What the shared options say.
+/// The settings of the options that rpub, rsub and rrr share.
 #[derive(Debug)]
 pub(crate) struct ConnectionSettings {
-    /// `-h`, each of them; those of before an URL or of the options file are not among them.
+    /// The hosts to connect to. Those after the first one are fallback hosts.
     pub(crate) hosts: Vec<String>,
-    /// Whether the next `-h` begins anew.
+    /// Set if the next `-h` replaces the hosts instead of adding one: at the start, after a URL, and after the options
+    /// file.
     pub(crate) hosts_are_replaced: bool,
     pub(crate) port: Option<u16>,
     pub(crate) local_address: Option<String>,
@@ -63,7 +69,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) connect_timeout: Duration,
     pub(crate) wait_for_server: Duration,
     pub(crate) reconnect_for: Option<Duration>,
-    /// Set if Server References are followed.
+    /// Set if the client connects to the brokers that a broker refers to. Credentials and messages go there too, so the
+    /// user must allow it.
     pub(crate) follow_redirects: bool,
     pub(crate) will: WillSettings,
     pub(crate) properties: Properties,
@@ -74,7 +81,7 @@ pub(crate) struct ConnectionSettings {
 }
 
 impl ConnectionSettings {
-    /// Those of a program that speaks this version by default.
+    /// Creates the default settings of a program that speaks this version by default.
     pub(crate) fn new(version: ProtocolVersion) -> Self {
         Self {
             hosts: vec!["localhost".into()],
@@ -105,7 +112,7 @@ impl ConnectionSettings {
         }
     }
 
-    /// From here on 5.0, for what only that can say.
+    /// Selects MQTT 5.0, for an option that only 5.0 can express.
     pub(crate) fn use_version_5(&mut self) {
         self.version = ProtocolVersion::V5_0;
     }
@@ -115,7 +122,7 @@ impl ConnectionSettings {
         self.version
     }
 
-    /// One host more that the client may turn to.
+    /// Adds a fallback host, or replaces the default host.
     pub(crate) fn add_host(&mut self, host: &str) {
         if std::mem::take(&mut self.hosts_are_replaced) {
             self.hosts.clear();
@@ -123,28 +130,31 @@ impl ConnectionSettings {
         self.hosts.push(host.to_owned());
     }
 
-    /// This host and no other one, unless something behind it says otherwise.
+    /// Replaces the hosts by the host of a URL. A later `-h` replaces it in turn.
     pub(crate) fn set_host(&mut self, host: &str) {
         self.hosts = vec![host.to_owned()];
         self.hosts_are_replaced = true;
     }
 
-    /// The host that is tried first.
+    /// Returns the host that the client connects to first.
     pub(crate) fn first_host(&self) -> &str {
         self.hosts.first().map_or("", String::as_str)
     }
 
-    /// The options file is read: what was typed replaces hosts, and does not add to them.
+    /// Ends the options file: hosts on the command line replace those of the file.
     pub(crate) fn end_options_file(&mut self) {
         self.hosts_are_replaced = true;
     }
 
     /// Returns the servers that the client may connect to.
+    ///
+    /// # Errors
+    /// If a host is a URL, or has a user name or a port.
     fn servers(&self) -> Result<Vec<Server>, Failure> {
         let server = |host: &String| {
             let server = self.transport.server(host, self.port());
             match server {
-                Server::Unix(_) => {} // the path of a socket, in which every character is allowed
+                Server::Unix(_) => {} // the path of a socket may contain every character
                 _ => hints::check_host(host)?,
             }
             Ok(server)
@@ -156,8 +166,11 @@ impl ConnectionSettings {
         self.port.unwrap_or_else(|| self.transport.default_port())
     }
 
-    /// What the client library is told. `reconnect` is what the program does with a lost connection,
-    /// if the user does not say otherwise. Fails on what does not fit together.
+    /// Returns the options of the client library. `program` is the name in a trace. `reconnect` applies to a lost
+    /// connection unless `--reconnect-max` is given.
+    ///
+    /// # Errors
+    /// If options contradict each other, a file cannot be read, or the local address cannot be resolved.
     pub(crate) fn client_options(
         &self,
         program: &'static str,
@@ -180,12 +193,12 @@ impl ConnectionSettings {
         let limits = &mut options.limits;
         limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {
             (Some(limit), _) => limit,
-            (None, ProtocolVersion::V5_0) => u16::MAX, // the broker's Receive Maximum holds
+            (None, ProtocolVersion::V5_0) => u16::MAX, // the Receive Maximum of the broker is the limit
             (None, _) => MAXIMUM_IN_FLIGHT,
         };
         let properties = &mut options.connect.properties;
-        // Announced and not enforced: a server that sends more is served as well, since output that
-        // is not taken stops the reading.
+        // The Receive Maximum is announced and not enforced: a broker that sends more is not disconnected, as the
+        // mosquitto tools do not. Memory stays bounded, since the program stops reading while its output is full.
         limits.receive_maximum = u16::MAX;
         if self.version == ProtocolVersion::V5_0 {
             properties.receive_maximum.get_or_insert(RECEIVE_MAXIMUM);
@@ -194,9 +207,11 @@ impl ConnectionSettings {
         if let Some(size) = properties.maximum_packet_size {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
         }
-        limits.packet_identifiers = match self.keep_session {
-            true => PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0)),
-            false => u16::MAX, // no later run uses this session
+        limits.packet_identifiers = if self.keep_session {
+            PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0))
+        } else {
+            // Without a session that lasts, no later run can mistake an identifier of this one for a duplicate.
+            u16::MAX
         };
         if let Some(alias) = self.properties.topic_alias {
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
@@ -208,8 +223,8 @@ impl ConnectionSettings {
         Ok(options)
     }
 
-    /// The connection takes no more than so many messages at a time, unless a property says otherwise;
-    /// only 5.0 can say so.
+    /// Lets the broker send at most `count` messages before they are acknowledged, unless a property sets another Receive
+    /// Maximum. A program that ends after `count` messages would leave the others unacknowledged. Only 5.0 can announce it.
     pub(crate) fn take_at_most(&self, options: &mut Options, count: u64) {
         let announced = &mut options.connect.properties.receive_maximum;
         let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
@@ -220,6 +235,7 @@ impl ConnectionSettings {
         }
     }
 
+    /// Returns the CONNECT packet.
     fn connect(&self) -> Result<Connect, Failure> {
         let version = self.version;
         let mut connect = Connect::new(version, self.client_identifier()?);
@@ -245,9 +261,12 @@ impl ConnectionSettings {
         Ok(connect)
     }
 
+    /// Sets the session expiry interval from `-x`, `-D` and `-c`, which must not contradict each other.
     fn set_session_expiry(&self, connect: &mut Connect) -> Result<(), Failure> {
         let asked = match (self.session_expiry, self.keep_session) {
+            // 0 is the default of the standard, so that the property is left out, as by the mosquitto tools.
             (Some(seconds), _) => Some(seconds).filter(|seconds| *seconds > 0),
+            // `-c` is a promise of MQTT 3.1.1 that the session does not expire.
             (None, true) => Some(u32::MAX),
             (None, false) => None,
         };
@@ -266,6 +285,7 @@ impl ConnectionSettings {
         Ok(())
     }
 
+    /// Returns the client identifier of `-i`, `-I` or, if there is neither, an empty one: the broker chooses it.
     fn client_identifier(&self) -> Result<String, Failure> {
         if self.keep_session
             && self.client_identifier.is_none()
@@ -279,13 +299,13 @@ impl ConnectionSettings {
         Ok(match (&self.client_identifier, &self.prefix) {
             (Some(identifier), _) => identifier.clone(),
             (_, Some(prefix)) => format!("{prefix}{}", std::process::id()),
-            // 3.1 knows no empty identifier.
+            // MQTT 3.1 does not allow an empty identifier.
             _ if self.version == ProtocolVersion::V3_1 => random_identifier(),
             _ => String::new(),
         })
     }
 
-    /// From the command line, a file, or, if there is a user name, the environment.
+    /// Returns the password of the command line, of a file or, if there is a user name, of the environment.
     fn password(&self) -> Result<Option<Bytes>, Failure> {
         if let Some(password) = &self.password {
             return Ok(Some(password.clone()));
@@ -298,6 +318,7 @@ impl ConnectionSettings {
         Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
     }
 
+    /// Returns the addresses of `-A`, of which the one of the family of the broker's address is used.
     fn local_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let Some(name) = &self.local_address else {
             return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! What is published: topic, payload and how.
+//! The message that rpub and rrr publish, and the place that its payload comes from.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
 
-/// What the options say about the message.
+/// The settings of the message.
 #[derive(Debug)]
 pub(crate) struct MessageSettings {
     pub(crate) topic_name: Option<TopicName>,
@@ -19,22 +19,27 @@ pub(crate) struct MessageSettings {
     pub(crate) sources: Vec<Source>,
 }
 
-/// Where the payload comes from.
+/// A place that a payload comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
+    /// `-m`.
     Argument(Bytes),
+    /// `-f`.
     File(PathBuf),
+    /// `-l`.
     Lines,
+    /// `-n`.
     Nothing,
+    /// `-s`.
     StandardInput,
 }
 
-/// What is published.
+/// The payloads to publish.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// This payload.
+    /// One payload.
     Payload(Bytes),
-    /// Each line of standard input.
+    /// Each line of standard input, as a message of its own.
     Lines,
 }
 
@@ -49,7 +54,10 @@ impl Default for MessageSettings {
 }
 
 impl MessageSettings {
-    /// The one place where messages come from, read if it is a file; `None` if there is none.
+    /// Reads the payload. Returns `None` if no option names one.
+    ///
+    /// # Errors
+    /// If several options name a payload, a file cannot be read, or the payload is too large for a packet.
     pub(crate) fn content(&self) -> Result<Option<Content>, Failure> {
         let payload = match self.sources.as_slice() {
             [] => return Ok(None),
@@ -73,12 +81,13 @@ impl MessageSettings {
         Ok(Some(Content::Payload(payload)))
     }
 
-    /// `-l`.
+    /// Applies `-l`, which rrr does not have.
     pub(crate) fn add_lines(&mut self) {
         self.sources.push(Source::Lines);
     }
 }
 
+/// Reads the payload of `-f`. The hint is the line that mosquitto_pub prints after the error.
 fn read_file(path: &Path) -> Result<Bytes, Failure> {
     let name = path.display();
     let hint = format!("Error loading input file \"{name}\".");
@@ -92,6 +101,8 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
     })
 }
 
+/// Reads the payload of `-s`. An empty one is an error, as for mosquitto_pub: it is more often a failed command before
+/// the pipe than a wish to delete a retained message.
 fn read_standard_input() -> Result<Bytes, Failure> {
     let hint = "Error loading input from stdin.";
     let payload = read_payload(StandardInput).map_err(|error| {
@@ -108,9 +119,10 @@ fn read_standard_input() -> Result<Bytes, Failure> {
     }
 }
 
-/// All there is to read; `None` if it is too much for a message.
+/// Reads all of an input. Returns `None` if it is too large for a message.
 fn read_payload(input: impl Read) -> std::io::Result<Option<Bytes>> {
     let mut payload = Vec::new();
+    // One byte more than allowed tells an input that is too large from one that fits.
     input
         .take(MAXIMUM_LENGTH as u64 + 1)
         .read_to_end(&mut payload)?;

@@ -1,4 +1,5 @@
-//! What the options of a program add up to. Each part has a struct, which the options of `flags/options/` fill.
+//! The settings that options add up to. Each part has a struct, which the options of `flags/options/` fill, and which
+//! knows nothing of them.
 
 mod client_identifier;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! How messages that arrive are printed, and which retained ones come: for rsub and rrr.
+//! The settings of rsub and rrr about the output: the format, the timeout, and the retained messages to receive.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
 use crate::output::format::{Format, Style};
 use crate::output::printer::Printing;
 
-/// What the options say about the output.
+/// The settings of the output.
 #[derive(Debug, Default)]
 pub(crate) struct OutputSettings {
     pub(crate) format: Option<Format>,
@@ -16,14 +16,14 @@ pub(crate) struct OutputSettings {
     pub(crate) no_newline: bool,
     pub(crate) pretty: bool,
     pub(crate) timeout: Option<Duration>,
-    /// `-R`.
+    /// Set by `-R`: retained messages are not printed, even if the broker sends them.
     pub(crate) no_retained: bool,
     pub(crate) retain_as_published: bool,
     pub(crate) retain_handling: Option<RetainHandling>,
 }
 
 impl OutputSettings {
-    /// How messages come out on the standard output that there is.
+    /// Returns the style for this standard output.
     pub(crate) fn style(&self) -> Style {
         Style {
             pretty: self.pretty,
@@ -48,7 +48,7 @@ impl OutputSettings {
         self.timeout.map(|timeout| now + timeout)
     }
 
-    /// The options of a subscription.
+    /// Returns the options of a subscription with this maximum QoS.
     pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
         let mut options = SubscriptionOptions::new(qos);
         options.retain_as_published = self.retain_as_published;

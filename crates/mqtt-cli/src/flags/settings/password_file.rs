@@ -1,4 +1,4 @@
-//! `--password-file`.
+//! The file of `--password-file`.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,9 +11,13 @@ use crate::flags::options_file::others_can_read;
 use crate::output::messages::warn;
 use crate::wording::system_text;
 
-/// A password is not longer.
+/// Maximum length of a password: that of binary data in MQTT.
 const MAXIMUM_PASSWORD: u64 = 65535;
 
+/// Returns the content of the file without the line end after it.
+///
+/// # Errors
+/// If the file cannot be read. A password that is too long is an error of the CONNECT packet later.
 pub(super) fn read_password(path: &Path) -> Result<Bytes, Failure> {
     let fail = |error: std::io::Error| {
         let (path, text) = (path.display(), system_text(&error));
@@ -29,8 +33,10 @@ pub(super) fn read_password(path: &Path) -> Result<Bytes, Failure> {
             "Password file '{path}' can be read by every user of this machine (chmod o-r changes that)."
         ));
     }
+    // A line end may follow the longest password.
     let mut file = file.take(MAXIMUM_PASSWORD + 2);
     file.read_to_end(&mut password).map_err(fail)?;
+    // Editors end a file with a line end, which is not a part of the password.
     if password.last() == Some(&b'\n') {
         password.pop();
         if password.last() == Some(&b'\r') {

@@ -1,4 +1,4 @@
-//! `-D COMMAND NAME VALUE`: properties of MQTT 5.0 for each packet that these programs send.
+//! The properties of MQTT 5.0 that `-D COMMAND NAME VALUE` sets, for each packet that the client programs send.
 
 use std::ffi::{OsStr, OsString};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -15,10 +15,10 @@ use crate::failure::Failure;
 use crate::flags::values::number;
 use crate::wording::shown;
 
-/// The longest string or binary value.
+/// Maximum length of a string or of binary data in MQTT.
 const MAXIMUM_LENGTH: usize = 65535;
 
-/// All that was given with `-D`.
+/// The properties of all packets.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
     pub(crate) connect: ConnectProperties,
@@ -33,7 +33,10 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
-    /// Versions before 5.0 have no properties.
+    /// Checks that the version has properties.
+    ///
+    /// # Errors
+    /// If there are properties and the version is older than 5.0.
     pub(super) fn check(&self, version: ProtocolVersion) -> Result<(), Failure> {
         if self.is_used && version != ProtocolVersion::V5_0 {
             return Err(Failure::usage("This feature is not supported.").with_hint(
@@ -44,14 +47,14 @@ impl Properties {
     }
 }
 
-/// A property as it was typed, lower case.
+/// The words of one `-D`. Command and name are lower case, since their case does not matter.
 pub(crate) struct Given<'a> {
     command: String,
     name: String,
     value: &'a OsStr,
 }
 
-/// Commands that are known and that a user cannot give properties to.
+/// Packets of the standard that a user cannot set properties of, because the programs answer or do not send them.
 const REFUSED: &[&str] = &[
     "auth", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback",
 ];
@@ -88,6 +91,10 @@ const NAMES: &[(&str, u8)] = &[
 ];
 
 impl<'a> Given<'a> {
+    /// Checks the first two words.
+    ///
+    /// # Errors
+    /// If the packet or the property does not exist.
     pub(crate) fn new(
         command: &OsString,
         name: &OsString,
@@ -99,6 +106,7 @@ impl<'a> Given<'a> {
             name: lower(name),
             value,
         };
+        // CONNACK is accepted here and rejected later with other words, as by the mosquitto tools.
         let commands = [
             "connect",
             "publish",
@@ -130,6 +138,10 @@ impl<'a> Given<'a> {
         Ok(given)
     }
 
+    /// Sets the property of its packet.
+    ///
+    /// # Errors
+    /// If the packet cannot have the property, has it already, or the value is invalid.
     pub(crate) fn set(&self, all: &mut Properties) -> Result<(), Failure> {
         match self.command.as_str() {
             "connect" => {
@@ -161,6 +173,7 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Returns the identifier of the property in the standard.
     fn identifier(&self) -> Option<u8> {
         let (_, identifier) = NAMES.iter().find(|(name, _)| *name == self.name)?;
         Some(*identifier)
@@ -194,7 +207,8 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// Adds a property of a message that is published, now or as a will. Their order is that of the command line.
+    /// Adds a property of a message that is published, now or as a will. The properties keep the order of the command
+    /// line, which is also that of the mosquitto tools on the wire.
     fn set_message(&self, message: &mut MessageProperties) -> Result<(), Failure> {
         let (text, data);
         let property = match self.name.as_str() {
@@ -261,7 +275,10 @@ impl<'a> Given<'a> {
         Ok(())
     }
 
-    /// The name and the value of a user property.
+    /// Returns the name and the value of a user property, which the parser has joined by a NUL.
+    ///
+    /// # Errors
+    /// If this is another property, which is not allowed for this packet then.
     fn pair(&self) -> Result<(&str, &str), Failure> {
         if self.name != "user-property" {
             return Err(Failure::usage(format!(
@@ -280,6 +297,7 @@ impl<'a> Given<'a> {
         Ok((name, value))
     }
 
+    /// Sets a property that a packet may have once.
     fn once<T>(&self, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
         match slot.replace(value) {
             None => Ok(()),
@@ -298,7 +316,7 @@ impl<'a> Given<'a> {
     }
 
     fn string(&self) -> Result<String, Failure> {
-        self.binary()?; // its length
+        self.binary()?; // checks the length
         self.text().map(str::to_owned)
     }
 

@@ -14,58 +14,63 @@ use crate::failure::Failure;
 /// The port where TLS is meant.
 const TLS_PORT: u16 = 8883;
 
-/// What was asked for.
+/// The settings of the transport: everything between the socket and MQTT.
 #[derive(Debug, Default)]
 pub(crate) struct TransportSettings {
-    /// The first option that needs something that is not there, and what that is.
+    /// The first option that asks for something unsupported, with the name of that.
     pub(crate) missing: Option<(&'static str, &'static str)>,
     pub(crate) tls: TlsClientOptions,
-    /// Whether an option says that TLS is wanted; the others say how.
+    /// Set if an option turns on TLS. The other options of TLS only change its parameters.
     pub(crate) wants_tls: bool,
     pub(crate) no_tls: bool,
-    /// `--keyform`, which goes with a key.
+    /// The value of `--keyform`, which is an error without a key.
     pub(crate) key_form: Option<String>,
     pub(crate) unix_path: Option<PathBuf>,
     pub(crate) websocket: bool,
     pub(crate) websocket_path: Option<String>,
     pub(crate) websocket_headers: Vec<String>,
     pub(crate) proxy: Option<Proxy>,
-    /// `-S`.
+    /// Set by `-S`: the host is a domain whose service records name the brokers.
     pub(crate) looks_services_up: bool,
-    /// `--dns-server`; none: those of the system.
+    /// The address of `--dns-server`. `None` stands for the servers of the system.
     pub(crate) name_server: Option<SocketAddr>,
 }
 
-/// Where brokers offer WebSocket, by habit.
+/// The usual path of MQTT over WebSocket.
 const WEBSOCKET_PATH: &str = "/mqtt";
 
 impl TransportSettings {
-    /// An option asks for something that is not there.
+    /// Notes that an option asks for something that is not supported. The error is reported by `check`, after all options
+    /// were applied, so that a mistake in another option is reported first.
     pub(crate) fn need(&mut self, option: &'static str, what: &'static str) {
         self.missing.get_or_insert((option, what));
     }
 
-    /// TLS is wanted, with the authorities that the system trusts.
+    /// Turns on TLS with the certificate authorities that the system trusts.
     pub(crate) fn use_tls(&mut self) {
         self.wants_tls = true;
         self.tls.system_authorities = true;
     }
 
-    /// MQTT over WebSocket.
+    /// Turns on WebSocket.
     pub(crate) fn use_websocket(&mut self) {
         self.websocket = true;
     }
 
-    /// The port, if none was named.
+    /// Returns the port if `-p` is not given. As for the mosquitto tools, only `--cafile` and `--capath` change it.
     pub(crate) fn default_port(&self) -> u16 {
         let has_authorities = self.tls.ca_file.is_some() || self.tls.ca_path.is_some();
-        match has_authorities && !self.no_tls {
-            true => TLS_PORT,
-            false => 1883,
+        if has_authorities && !self.no_tls {
+            TLS_PORT
+        } else {
+            1883
         }
     }
 
-    /// Sets the transport in `options`. Fails on what does not fit together.
+    /// Sets the transport in `options`.
+    ///
+    /// # Errors
+    /// If options contradict each other or are not supported, or a file of TLS is unusable.
     pub(crate) fn apply(&self, options: &mut Options, port: u16) -> Result<(), Failure> {
         self.check()?;
         let mut transport = ClientTransport::default();
@@ -95,7 +100,8 @@ impl TransportSettings {
         Ok(())
     }
 
-    /// The server that a host and the port stand for: port 0 makes the host the path of a Unix socket.
+    /// Returns the server that a host and the port stand for. Port 0 makes the host the path of a Unix socket, as for the
+    /// mosquitto tools.
     pub(crate) fn server(&self, host: &str, port: u16) -> Server {
         match &self.unix_path {
             Some(path) => Server::Unix(path.clone()),
@@ -105,16 +111,17 @@ impl TransportSettings {
         }
     }
 
-    /// Whether TLS is spoken, which the port says that was typed, not one of a service record.
+    /// Returns `true` if the client speaks TLS. Port 8883 turns it on only if `-p` names it, not a service record.
     fn speaks_tls(&self, port: u16) -> bool {
         (self.wants_tls || port == TLS_PORT && self.unix_path.is_none()) && !self.no_tls
     }
 
-    /// What a domain offers; for no `-h`, the domain that this machine is in.
+    /// Returns the DNS service of a domain. Without `-h`, that is the domain of this machine.
     fn service(&self, domain: &str, port: u16) -> Server {
-        let service = match self.speaks_tls(port) {
-            true => "_secure-mqtt._tcp",
-            false => "_mqtt._tcp",
+        let service = if self.speaks_tls(port) {
+            "_secure-mqtt._tcp"
+        } else {
+            "_mqtt._tcp"
         };
         let own = || NameServers::of_system().domain;
         let own = (domain == "localhost").then(own).flatten();
@@ -124,6 +131,7 @@ impl TransportSettings {
         }
     }
 
+    /// Checks that options fit together and are supported.
     fn check(&self) -> Result<(), Failure> {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(Failure::usage(
@@ -151,6 +159,7 @@ impl TransportSettings {
     }
 }
 
+/// Returns the failure for files or values of TLS, whose first words are those of the mosquitto tools.
 fn setup_failure(error: mqtt_transport::TlsSetupError) -> Failure {
     use mqtt_transport::TlsSetupError::Read;
     let text = match error {

@@ -1,4 +1,4 @@
-//! The will: the message that the broker publishes when the program dies.
+//! The settings of the will: the message that the broker publishes if the connection ends without DISCONNECT.
 
 use bytes::Bytes;
 use mqtt_codec::{Message, QoS, TopicName, Will};
@@ -6,7 +6,7 @@ use mqtt_codec::{Message, QoS, TopicName, Will};
 use crate::failure::Failure;
 use crate::flags::settings::properties::Properties;
 
-/// What the options say about the will.
+/// The settings of the will.
 #[derive(Debug)]
 pub(crate) struct WillSettings {
     pub(crate) topic_name: Option<TopicName>,
@@ -27,6 +27,10 @@ impl Default for WillSettings {
 }
 
 impl WillSettings {
+    /// Returns the will, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If other options of the will are given without its topic.
     pub(super) fn will(&self, properties: &Properties) -> Result<Option<Will>, Failure> {
         let Some(topic_name) = &self.topic_name else {
             let text = if self.payload.is_some() {

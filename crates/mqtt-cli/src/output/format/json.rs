@@ -71,9 +71,10 @@ pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
         // Below U+0020 there is only white space between values.
-        match character >= '\u{7f}' && is_unprintable(character) {
-            true => text += &format!("\\u{:04x}", u32::from(character)),
-            false => text.push(character),
+        if character >= '\u{7f}' && is_unprintable(character) {
+            text += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
         }
     }
     text
@@ -359,8 +360,9 @@ fn general(value: f64, digits: usize) -> String {
 }
 
 fn without_zeros(number: &str) -> &str {
-    match number.contains('.') {
-        true => number.trim_end_matches('0').trim_end_matches('.'),
-        false => number,
+    if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
     }
 }

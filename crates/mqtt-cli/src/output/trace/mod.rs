@@ -124,13 +124,15 @@ impl Rung<'_> {
     fn arrow(&self, colorful: bool) -> String {
         let name = self.observed.packet.packet_type().to_string();
         let name = format!("{:─^13}", format!(" {name} "));
-        let arrow = match self.is_from_client() {
-            true => format!("──{name}─▶"),
-            false => format!("◀─{name}──"),
+        let arrow = if self.is_from_client() {
+            format!("──{name}─▶")
+        } else {
+            format!("◀─{name}──")
         };
-        match colorful {
-            true => arrow.color(self.color()).to_string(),
-            false => arrow,
+        if colorful {
+            arrow.color(self.color()).to_string()
+        } else {
+            arrow
         }
     }
 
@@ -191,13 +193,15 @@ fn shortened(client: String, server: String, width: usize) -> (String, String) {
     let half = width / 2;
     let for_client = half.max(width.saturating_sub(count(&server)));
     let for_server = width.saturating_sub(count(&client).min(for_client));
-    let shorten = |name: String, width: usize| match count(&name) > width {
-        true => name
-            .chars()
-            .take(width.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-        false => name,
+    let shorten = |name: String, width: usize| {
+        if count(&name) > width {
+            name.chars()
+                .take(width.saturating_sub(1))
+                .chain(['…'])
+                .collect()
+        } else {
+            name
+        }
     };
     (shorten(client, for_client), shorten(server, for_server))
 }
@@ -248,9 +252,10 @@ fn in_words(value: &Value) -> Option<String> {
         Value::Null | Value::Bool(false) => None,
         Value::Bool(true) => Some(String::new()),
         Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(match text.is_empty() {
-            true => "''".into(),
-            false => Printable(text).to_string(),
+        Value::String(text) => Some(if text.is_empty() {
+            "''".into()
+        } else {
+            Printable(text).to_string()
         }),
         Value::Array(values) => {
             let words = values.iter().filter_map(in_words);

@@ -222,9 +222,10 @@ fn reason(code: ReasonCode) -> Value {
 
 /// Returns a return code of SUBACK in 3.1 and 3.1.1, which have one code for each failure.
 fn return_code(code: ReasonCode) -> Value {
-    match code.is_error() {
-        true => "128 (Failure)".into(),
-        false => code.value().to_string().into(),
+    if code.is_error() {
+        "128 (Failure)".into()
+    } else {
+        code.value().to_string().into()
     }
 }
 

@@ -91,9 +91,10 @@ fn shows_no_field_that_the_version_does_not_carry() {
                 PacketRef::Disconnect(_) => version != ProtocolVersion::V5_0,
                 _ => false,
             };
-            let mut decoder = match is_from_client {
-                true => Decoder::server(u32::MAX),
-                false => Decoder::client(version, u32::MAX),
+            let mut decoder = if is_from_client {
+                Decoder::server(u32::MAX)
+            } else {
+                Decoder::client(version, u32::MAX)
             };
             let mut input = Vec::new();
             if is_from_client {

@@ -12,8 +12,9 @@ const SHOWN: usize = 64;
 pub(super) fn preview(bytes: &[u8]) -> Value {
     let shown = bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default();
     let text = String::from_utf8_lossy(shown);
-    match bytes.len() > SHOWN {
-        true => format!("{text}…").into(),
-        false => text.into_owned().into(),
+    if bytes.len() > SHOWN {
+        format!("{text}…").into()
+    } else {
+        text.into_owned().into()
     }
 }
