@@ -38,7 +38,7 @@ Usage: cargo xtask TASK
   mutants
          build copies of the tree with one bug each, and check that the simulation finds it:
          --all, --subset N/M, NAME ..., or the subset of this commit; --thorough; --check
-  test   run all tests, with mosquitto and paho-mqtt if they are there or can be installed
+  test   run all tests with the peers that are there; --install: install missing peers before
   reference
          check and count the list of what the mosquitto tools do; --source FILE
   siege  attack rbroker and mosquitto while a bystander measures, and write docs/generated/siege.md;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         ["figures", ref options @ ..] => figures::run(options),
         ["msrv"] => msrv::run(),
         ["mutants", ref options @ ..] => mutants::run(options),
-        ["test"] => test::run(),
+        ["test", ref options @ ..] => test::run(options),
         ["reference", ref options @ ..] => reference::run(options),
         ["siege", ref options @ ..] => siege::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),

@@ -1,4 +1,5 @@
-//! Programs of other people's that the tests talk to: installed where that is possible.
+//! The peers that the tests talk to: mosquitto, paho-mqtt, MQTT.js, a browser. `cargo xtask test --install` and the
+//! benchmarks install them, if the machine permits it; nothing else does.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,23 +43,28 @@ pub(crate) fn browser() {
     }
 }
 
-/// A folder of its own below `target` with each version of MQTT.js; `None` without npm.
+/// Returns the folder below `target` with each version of MQTT.js, if it was installed.
 pub(crate) fn mqtt_js() -> Option<PathBuf> {
+    let modules = target().join("test-js").join("node_modules");
+    let mut names = MQTT_JS.iter();
+    names
+        .all(|(name, _)| modules.join(name).join("package.json").is_file())
+        .then_some(modules)
+}
+
+/// Installs each version of MQTT.js in a folder of its own below `target`, if npm is there.
+pub(crate) fn install_mqtt_js() {
+    if mqtt_js().is_some() || !has("npm") {
+        return;
+    }
+    println!("Installing MQTT.js for the tests …");
     let folder = target().join("test-js");
-    let modules = folder.join("node_modules");
-    let is_there = || {
-        let mut names = MQTT_JS.iter();
-        names.all(|(name, _)| modules.join(name).join("package.json").is_file())
-    };
-    if !is_there() && has("npm") {
-        println!("Installing MQTT.js for the tests …");
-        std::fs::create_dir_all(&folder).ok()?;
+    if std::fs::create_dir_all(&folder).is_ok() {
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-save", "--prefix", "."]);
         npm.args(MQTT_JS.map(|(_, package)| package));
         succeeds(npm.current_dir(&folder));
     }
-    is_there().then_some(modules)
 }
 
 /// Installs packages of Debian's, where that is allowed.
@@ -77,47 +83,51 @@ fn install(packages: &[&str]) {
     }
 }
 
-/// A Python with paho-mqtt, in a folder of its own below `target`.
+/// Returns the Python below `target` that has paho-mqtt, if it was installed.
 pub(crate) fn paho_python() -> Option<PathBuf> {
+    let python = target().join("test-python").join("bin").join("python");
+    has_paho(&python).then_some(python)
+}
+
+/// Returns the folder with paho-mqtt 1.6, whose interface 2.0 has changed, for the Python that has the newer one.
+pub(crate) fn paho_1_6() -> Option<PathBuf> {
+    let folder = target().join("test-python").join("paho-1.6");
+    folder.join("paho").is_dir().then_some(folder)
+}
+
+/// Installs a Python with paho-mqtt in a folder of its own below `target`, and paho-mqtt 1.6 beside it.
+pub(crate) fn install_paho() {
     let folder = target().join("test-python");
     let python = folder.join("bin").join("python");
     if !has_paho(&python) {
         println!("Installing paho-mqtt for the tests …");
         let _ = std::fs::remove_dir_all(&folder);
-        if !succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder)) {
-            // Debian's Python has no venv of its own.
-            let pip = ["-m", "pip", "install", "--quiet", "virtualenv"];
-            succeeds(Command::new("python3").args(pip));
-            succeeds(
-                Command::new("python3")
-                    .args(["-m", "virtualenv"])
-                    .arg(&folder),
-            );
-        }
-        succeeds(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "paho-mqtt==2.1.0",
-        ]));
+        make_environment(&folder);
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        succeeds(pip.arg("paho-mqtt==2.1.0"));
     }
-    has_paho(&python).then_some(python)
-}
-
-/// A folder with paho-mqtt 1.6, whose interface 2.0 has changed, for the Python that has the newer one.
-pub(crate) fn paho_1_6(python: &Path) -> Option<PathBuf> {
-    let folder = target().join("test-python").join("paho-1.6");
-    if !folder.join("paho").is_dir() {
+    if has_paho(&python) && paho_1_6().is_none() {
         println!("Installing paho-mqtt 1.6 for the tests …");
         let mut pip = Command::new(python);
         pip.args(["-m", "pip", "install", "--quiet", "--target"]);
-        succeeds(pip.arg(&folder).arg("paho-mqtt==1.6.1"));
+        succeeds(pip.arg(folder.join("paho-1.6")).arg("paho-mqtt==1.6.1"));
     }
-    folder.join("paho").is_dir().then_some(folder)
 }
 
-/// Whether there is a program of this name.
+/// Makes a virtual environment of Python.
+fn make_environment(folder: &Path) {
+    let mut venv = Command::new("python3");
+    if !succeeds(venv.args(["-m", "venv"]).arg(folder)) {
+        // Debian's Python has no venv of its own.
+        let pip = ["-m", "pip", "install", "--quiet", "virtualenv"];
+        succeeds(Command::new("python3").args(pip));
+        let mut virtualenv = Command::new("python3");
+        succeeds(virtualenv.args(["-m", "virtualenv"]).arg(folder));
+    }
+}
+
+/// Returns `true` if there is a program of this name.
 fn has(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all tests, with what they need.
+//! `cargo xtask test`: all tests, with the peers that are there. With `--install` the peers are installed first.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -7,9 +7,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, run as run_command, setup, target};
 
-pub(crate) fn run() -> Result<()> {
-    setup::mosquitto();
-    setup::browser();
+/// Runs all tests; `--install` installs missing peers before. Prints which tests were skipped and how to have them run.
+pub(crate) fn run(options: &[&str]) -> Result<()> {
+    let install = match options {
+        [] => false,
+        ["--install"] => true,
+        _ => bail!("the only option of 'test' is --install"),
+    };
+    if install {
+        setup::mosquitto();
+        setup::browser();
+        setup::install_paho();
+        setup::install_mqtt_js();
+    }
     let folder = target();
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
     // The tests build the programs too, but show nothing of it.
@@ -21,10 +31,10 @@ pub(crate) fn run() -> Result<()> {
         .env("RPUBSUB_SKIPPED", &skipped)
         .stdout(Stdio::piped());
     if let Some(python) = setup::paho_python() {
-        if let Some(packages) = setup::paho_1_6(&python) {
-            command.env("RPUBSUB_PAHO_1_6", packages);
-        }
         command.env("RPUBSUB_PAHO_PYTHON", python);
+    }
+    if let Some(packages) = setup::paho_1_6() {
+        command.env("RPUBSUB_PAHO_1_6", packages);
     }
     if let Some(modules) = setup::mqtt_js() {
         command.env("RPUBSUB_NODE_MODULES", modules);
@@ -43,6 +53,12 @@ pub(crate) fn run() -> Result<()> {
     let skipped = list.lines().count();
     if skipped > 0 {
         println!("Skipped, wholly or in part:\n{list}");
+        if !install {
+            println!(
+                "`cargo xtask test --install` installs mosquitto, Python's paho-mqtt and MQTT.js first; Debian's \
+                 packages need root. With CI set in the environment it installs chromium too."
+            );
+        }
     }
     println!(
         "{} passed, {} failed, {skipped} skipped",
