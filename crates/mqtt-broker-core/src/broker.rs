@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Connect, Disconnect, PacketType, ReasonCode, Role};
+use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
 use mqtt_session::{CloseReason, Config, Connection, Event, Excerpt, Observer};
-use slotmap::{SlotMap, new_key_type};
+
+use slotmap::SlotMap;
 
 use crate::auth::check_queue::{CheckQueue, PeerGroup};
-use crate::auth::policy::Rules;
-use crate::durability::commit_gate::{Promises, Promising};
-use crate::durability::mutation::Record;
+use crate::auth::policy::ListenerPolicies;
+use crate::connection::{ConnectionId, ConnectionState};
+use crate::durability::commit_gate::CommitWaiters;
+use crate::durability::mutation::Mutation;
 use crate::flow::background::Background;
 use crate::flow::throttle::Throttle;
 use crate::flow::work::WorkBudget;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::log_lines::words::{ENDED_BY_BROKER, Ending};
-use crate::packets::input::Task;
 use crate::routing::fan_out::FanOuts;
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
 use crate::stats::Statistics;
@@ -29,25 +30,20 @@ use crate::timers::Timers;
 use crate::topics::retained::RetainedMessages;
 use crate::topics::subscriptions::{Subscriber, Subscribers};
 use crate::topics::tree::TopicTree;
-use crate::{Access, Backlog, CONNECTIONS, InputProgress, Limits};
-
-new_key_type! {
-    /// A connection. Never used again, so a late event of an old connection finds nothing.
-    pub struct ConnectionId;
-}
+use crate::{Backlog, CONNECTIONS, InputProgress, Limits, ListenerPolicy};
 
 /// The broker without its sockets.
 pub struct Broker {
     pub(crate) limits: Limits,
     /// The rules of the listeners.
-    pub(crate) rules: Rules,
+    pub(crate) policies: ListenerPolicies,
     /// Passwords that are to be checked.
     pub(crate) checks: CheckQueue,
     /// Who is shown each packet.
     observer: Option<Observer>,
     /// The limits of the newest connection.
     config: Option<Arc<Config>>,
-    pub(crate) connections: SlotMap<ConnectionId, Link>,
+    pub(crate) connections: SlotMap<ConnectionId, ConnectionState>,
     pub(crate) clients: SlotMap<ClientKey, Client>,
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
     /// Whether there is no room to make more changes durable.
@@ -57,14 +53,14 @@ pub struct Broker {
     /// Bytes of memory that the process uses, as they were measured last.
     pub(crate) memory_used: u64,
     /// What has changed and is not durable yet, if that is wanted.
-    pub(crate) records: Option<Vec<Record>>,
+    pub(crate) mutations: Option<Vec<Mutation>>,
     /// Connections whose output waits for a commit.
-    pub(crate) promising: Promising,
+    pub(crate) commit_waiters: CommitWaiters,
     pub(crate) subscriptions: TopicTree<Subscribers>,
     pub(crate) retained: RetainedMessages,
     pub(crate) timers: Timers<TimerKey>,
     /// The client with the longest queue of those that were filled by what was handled last.
-    pub(crate) crowded: Option<(usize, ClientKey)>,
+    pub(crate) congested: Option<(usize, ClientKey)>,
     /// Connections that may have bytes to write, or have ended.
     pub(crate) changed: Vec<ConnectionId>,
     pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
@@ -81,62 +77,6 @@ pub struct Broker {
     pub(crate) background: Background,
 }
 
-/// One connection.
-pub(crate) struct Link {
-    pub(crate) connection: Connection,
-    pub(crate) client: Option<ClientKey>,
-    /// The peer's address, for people.
-    pub(crate) peer: Box<str>,
-    /// Where it came in.
-    pub(crate) listener: u32,
-    /// The user name by its certificate.
-    pub(crate) identity: Option<Box<str>>,
-    /// Set for a bridge that has said so in its CONNECT.
-    pub(crate) is_bridge: bool,
-    /// Its CONNECT, while its password is being checked.
-    pub(crate) waiting: Option<Box<Connect>>,
-    /// How much of its output may be written, once it has promised something.
-    pub(crate) promises: Option<Box<Promises>>,
-    scheduled: Option<Instant>,
-    is_changed: bool,
-    /// The bytes of its output that the statistics know of.
-    counted_output: usize,
-    /// The progress of the last call with its bytes.
-    pub(crate) progress: InputProgress,
-    /// The rest of its last packet.
-    pub(crate) task: Option<Box<Task>>,
-    /// Set while its last publication is delivered in slices.
-    pub(crate) is_publishing: bool,
-    /// Until when it waits for a subscriber whose queue it has filled.
-    pub(crate) crowds: Option<Instant>,
-    /// The number of the commit with its newest records.
-    pub(crate) recorded_in: u64,
-    /// Set while it is in the list of those that wait for a commit.
-    pub(crate) awaits_commit_room: bool,
-    /// Set while it waits until its peer reads.
-    pub(crate) awaits_output_room: bool,
-    /// Control packets that were handled since its peer last read, while the output was full.
-    pub(crate) unanswered: u16,
-    /// Set while it is in the list of those that may go on.
-    pub(crate) is_resumable: bool,
-}
-
-impl Link {
-    /// Adds the connection, whose identifier this is, to those that have changed.
-    #[inline]
-    pub(crate) fn mark_changed(&mut self, id: ConnectionId, changed: &mut Vec<ConnectionId>) {
-        if !std::mem::replace(&mut self.is_changed, true) {
-            changed.push(id);
-        }
-    }
-
-    /// Tells the statistics how many bytes of output wait now.
-    fn count_output(&mut self, statistics: &mut Statistics) {
-        let bytes = self.connection.output().len();
-        statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TimerKey {
     Connection(ConnectionId),
@@ -150,22 +90,22 @@ impl Broker {
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             limits,
-            rules: Rules::default(),
+            policies: ListenerPolicies::default(),
             checks: CheckQueue::default(),
             observer: None,
             config: None,
             connections: SlotMap::with_key(),
             clients: SlotMap::with_key(),
             by_identifier: BTreeMap::new(),
-            promising: Promising::default(),
+            commit_waiters: CommitWaiters::default(),
             is_full: false,
             is_above_limit: false,
             memory_used: 0,
-            records: None,
+            mutations: None,
             subscriptions: TopicTree::default(),
             retained: RetainedMessages::default(),
             timers: Timers::new(),
-            crowded: None,
+            congested: None,
             changed: Vec::new(),
             random,
             matched: Vec::new(),
@@ -221,7 +161,7 @@ impl Broker {
         self.is_full || self.is_above_limit
     }
 
-    /// The uncommitted records above which connections that make them are throttled.
+    /// The uncommitted mutations above which connections that make them are throttled.
     pub fn commit_backlog(&self) -> Backlog {
         self.limits.commit_backlog
     }
@@ -233,7 +173,7 @@ impl Broker {
 
     /// How many connections a listener takes at a time, if that is limited.
     pub fn maximum_connections(&self, listener: u32) -> Option<usize> {
-        self.access(listener).limits.maximum_connections
+        self.policy(listener).limits.maximum_connections
     }
 
     /// How many all of them take.
@@ -242,18 +182,18 @@ impl Broker {
     }
 
     /// From now on these are the rules of the listeners, in their order.
-    pub fn set_access(&mut self, access: Vec<Access>) {
-        self.rules.listeners = access;
+    pub fn set_policies(&mut self, access: Vec<ListenerPolicy>) {
+        self.policies.listeners = access;
     }
 
     /// The rules of a listener.
-    pub(crate) fn access(&self, listener: u32) -> &Access {
-        self.rules.of(listener)
+    pub(crate) fn policy(&self, listener: u32) -> &ListenerPolicy {
+        self.policies.of(listener)
     }
 
     /// A peer has connected, to the listener of this number. Its CONNECT has to come in time.
     pub fn open(&mut self, now: Instant, peer: String, listener: u32) -> ConnectionId {
-        let limits = &self.access(listener).limits;
+        let limits = &self.policy(listener).limits;
         let config = Config {
             maximum_packet_size: self.limits.maximum_packet_size,
             receive_maximum: self.limits.receive_maximum,
@@ -263,7 +203,7 @@ impl Broker {
                 .unwrap_or(self.limits.topic_alias_maximum),
             topic_aliases: limits.topic_aliases.unwrap_or(self.limits.topic_aliases),
             maximum_unwritten: self.limits.maximum_unwritten,
-            records_changes: self.records.is_some(),
+            records_changes: self.mutations.is_some(),
             observer: self.observer.clone(),
             ..Config::default()
         };
@@ -272,23 +212,23 @@ impl Broker {
             self.config = None;
         }
         let config = Arc::clone(self.config.get_or_insert_with(|| Arc::new(config)));
-        let id = self.connections.insert(Link {
-            connection: Connection::server(config, now),
+        let id = self.connections.insert(ConnectionState {
+            protocol: Connection::server(config, now),
             client: None,
             peer: peer.into(),
             listener,
             identity: None,
             is_bridge: false,
             waiting: None,
-            promises: None,
+            commit_gate: None,
             scheduled: None,
             is_changed: false,
             counted_output: 0,
             progress: InputProgress::Drained,
             task: None,
             is_publishing: false,
-            crowds: None,
-            recorded_in: 0,
+            throttled_until: None,
+            mutated_in: 0,
             awaits_commit_room: false,
             awaits_output_room: false,
             unanswered: 0,
@@ -301,20 +241,22 @@ impl Broker {
 
     /// Who is at the other end, for people.
     pub fn peer(&self, id: ConnectionId) -> &str {
-        self.connections.get(id).map_or("", |link| &link.peer)
+        self.connections
+            .get(id)
+            .map_or("", |connection| &connection.peer)
     }
 
     /// The peer has shown a certificate with this name. Before its first bytes.
     pub fn identify(&mut self, id: ConnectionId, name: String) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.identity = Some(name.into());
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.identity = Some(name.into());
         }
     }
 
     /// The socket is gone, without DISCONNECT.
     pub fn handle_close(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.connection.handle_close();
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.protocol.handle_close();
             self.work = WorkBudget::new(self.limits.work_per_connection);
             self.handle_pending(now, id);
         }
@@ -328,13 +270,13 @@ impl Broker {
             self.work.spend(1);
             match key {
                 TimerKey::Connection(id) => {
-                    if let Some(link) = self.connections.get_mut(id) {
-                        link.scheduled = None;
-                        if link.is_unread() {
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        connection.scheduled = None;
+                        if connection.is_unread() {
                             // Its bytes wait for the broker: it has no keep alive to miss.
-                            link.connection.handle_unread(now);
+                            connection.protocol.handle_unread(now);
                         }
-                        link.connection.handle_timeout(now);
+                        connection.protocol.handle_timeout(now);
                         self.handle_pending(now, id);
                     }
                 }
@@ -347,7 +289,7 @@ impl Broker {
                 }
             }
         }
-        self.end_crowding(now);
+        self.end_backpressure(now);
     }
 
     fn next_timer(&mut self, now: Instant) -> Option<TimerKey> {
@@ -362,7 +304,7 @@ impl Broker {
         let deadlines = [
             self.timers.first(),
             self.log_limiter.poll_timeout(),
-            self.throttle.first_crowding(),
+            self.throttle.first_backpressure_end(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -370,23 +312,23 @@ impl Broker {
     /// The next connection that may have bytes to write, or has ended.
     pub fn poll_changed(&mut self) -> Option<ConnectionId> {
         let id = self.changed.pop()?;
-        if let Some(link) = self.connections.get_mut(id) {
-            link.is_changed = false;
-            link.count_output(&mut self.statistics);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.is_changed = false;
+            connection.count_output(&mut self.statistics);
         }
         Some(id)
     }
 
     /// The first `count` bytes of its output were written.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
-        if let Some(link) = self.connections.get_mut(id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             self.statistics.bytes_sent += count as u64;
-            link.connection.consume_output(now, count);
-            if let Some(promises) = &mut link.promises {
-                promises.wrote(count);
+            connection.protocol.consume_output(now, count);
+            if let Some(commit_gate) = &mut connection.commit_gate {
+                commit_gate.wrote(count);
             }
-            link.count_output(&mut self.statistics);
-            if let Some(key) = link.client {
+            connection.count_output(&mut self.statistics);
+            if let Some(key) = connection.client {
                 self.send_queue(now, key);
             }
             if count > 0 {
@@ -401,16 +343,17 @@ impl Broker {
     pub fn has_ended(&self, id: ConnectionId) -> bool {
         self.connections
             .get(id)
-            .is_none_or(|link| link.connection.has_ended())
+            .is_none_or(|connection| connection.protocol.has_ended())
     }
 
     /// The socket is closed, and nobody will ask for this connection again.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         self.handle_close(now, id);
-        if let Some(link) = self.connections.remove(id) {
-            self.timers.cancel(TimerKey::Connection(id), link.scheduled);
-            self.statistics.gone += link.connection.traffic();
-            self.statistics.count_output(link.counted_output, 0);
+        if let Some(connection) = self.connections.remove(id) {
+            self.timers
+                .cancel(TimerKey::Connection(id), connection.scheduled);
+            self.statistics.gone += connection.protocol.traffic();
+            self.statistics.count_output(connection.counted_output, 0);
         }
     }
 
@@ -420,13 +363,14 @@ impl Broker {
     /// all wills are published now: the sessions end with the broker.
     pub fn shut_down(&mut self, now: Instant) {
         self.log_limiter.finish();
-        if self.records.is_none() {
+        if self.mutations.is_none() {
             self.publish_all_wills(now);
         }
         let ids: Vec<_> = self.connections.keys().collect();
         for id in ids {
-            if let Some(link) = self.connections.get_mut(id) {
-                link.connection
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection
+                    .protocol
                     .disconnect(now, Disconnect::new(ReasonCode::ServerShuttingDown));
                 self.mark_changed(id);
             }
@@ -445,13 +389,13 @@ impl Broker {
 
     /// Ends the connections of clients that would not be let in any more.
     pub fn end_unadmitted(&mut self, now: Instant) {
-        let is_out = |link: &Link| {
-            let client = link.client.and_then(|key| self.clients.get(key));
-            client.is_some_and(|client| !self.access(link.listener).knows(&client.who))
+        let is_out = |connection: &ConnectionState| {
+            let client = connection.client.and_then(|key| self.clients.get(key));
+            client.is_some_and(|client| !self.policy(connection.listener).knows(&client.principal))
         };
-        let links = self.connections.iter();
-        let out: Vec<_> = links
-            .filter(|(_, link)| is_out(link))
+        let connections = self.connections.iter();
+        let out: Vec<_> = connections
+            .filter(|(_, connection)| is_out(connection))
             .map(|(id, _)| id)
             .collect();
         for id in out {
@@ -465,7 +409,10 @@ impl Broker {
     }
 
     pub(crate) fn handle_event(&mut self, now: Instant, id: ConnectionId, event: Event<'_>) {
-        let client = self.connections.get(id).and_then(|link| link.client);
+        let client = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.client);
         match (event, client) {
             (Event::Connect(connect), _) => self.handle_connect(now, id, *connect),
             (Event::Closed(reason), _) => self.handle_closed(now, id, &reason),
@@ -487,11 +434,11 @@ impl Broker {
 
     /// Ends a connection for a reason of the broker's.
     pub fn end_connection(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
-        link.connection.disconnect(now, Disconnect::new(reason));
+        connection.protocol.disconnect(now, Disconnect::new(reason));
         self.mark_changed(id);
         self.handle_closed(now, id, &CloseReason::Protocol(reason, ENDED_BY_BROKER));
     }
@@ -499,32 +446,32 @@ impl Broker {
     /// The connection has ended, whoever ended it: what becomes of session and will.
     pub(crate) fn handle_closed(&mut self, now: Instant, id: ConnectionId, reason: &CloseReason) {
         self.note_changes(id);
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if link.waiting.take().is_some() {
+        if connection.waiting.take().is_some() {
             // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
-            self.checks.remove(PeerGroup::of(&link.peer), id);
+            self.checks.remove(PeerGroup::of(&connection.peer), id);
         }
-        link.task = None;
-        if std::mem::take(&mut link.is_publishing) {
+        connection.task = None;
+        if std::mem::take(&mut connection.is_publishing) {
             self.forget_unbegun(id);
         }
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let Some(key) = link.client.take() else {
+        let Some(key) = connection.client.take() else {
             if self
                 .log_limiter
-                .admits_from(now, LogEvent::Disconnected, &link.peer)
+                .admits_from(now, LogEvent::Disconnected, &connection.peer)
             {
-                log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", link.peer, Ending(reason));
+                log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", connection.peer, Ending(reason));
             }
             return;
         };
         self.statistics.connected -= 1;
-        let session = link.connection.take_session();
-        let peer = &link.peer;
+        let session = connection.protocol.take_session();
+        let peer = &connection.peer;
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -571,7 +518,7 @@ impl Broker {
         self.handle_client_timeout(now, key);
     }
 
-    /// Publishes the will and ends the session, if their time has come; else waits for it. A will that makes records waits
+    /// Publishes the will and ends the session, if their time has come; else waits for it. A will that makes mutations waits
     /// while the store is behind.
     pub(crate) fn handle_client_timeout(&mut self, now: Instant, key: ClientKey) {
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
@@ -631,16 +578,19 @@ impl Broker {
     }
 
     pub(crate) fn mark_changed(&mut self, id: ConnectionId) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.mark_changed(id, &mut self.changed);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.mark_changed(id, &mut self.changed);
         }
     }
 
     pub(crate) fn schedule_connection(&mut self, id: ConnectionId) {
-        if let Some(link) = self.connections.get_mut(id) {
-            let deadline = link.connection.poll_timeout();
-            self.timers
-                .schedule(TimerKey::Connection(id), deadline, &mut link.scheduled);
+        if let Some(connection) = self.connections.get_mut(id) {
+            let deadline = connection.protocol.poll_timeout();
+            self.timers.schedule(
+                TimerKey::Connection(id),
+                deadline,
+                &mut connection.scheduled,
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The core of the broker: clients, sessions, subscriptions, retained messages, wills and permissions.
 //!
 //! [`Broker`] knows no socket, file, thread, clock or random source. Bytes and times come in as arguments, bytes and
-//! [`Record`]s go out, so the same inputs give the same run in the server, in the simulation and in a fuzz
+//! [`Mutation`]s go out, so the same inputs give the same run in the server, in the simulation and in a fuzz
 //! target. The crate `mqtt-broker` is the process around this crate: its configuration, its store, its sockets.
 //!
 //! ```text
@@ -21,6 +21,7 @@
 
 mod auth;
 mod broker;
+mod connection;
 mod durability;
 mod flow;
 mod limits;
@@ -33,12 +34,13 @@ mod stats;
 mod timers;
 mod topics;
 
-pub use auth::acl::{AccessList, Right};
+pub use auth::acl::{AccessList, AclAction};
 pub use auth::check_queue::PasswordCheck;
-pub use auth::policy::{Access, IdentitySource, Who};
-pub use broker::{Broker, ConnectionId};
+pub use auth::policy::{IdentitySource, ListenerPolicy, Principal};
+pub use broker::Broker;
+pub use connection::ConnectionId;
 pub use durability::mutation::{
-    ClientState, Record, Saved, SavedClient, SavedDelivery, payload_bytes,
+    ClientSnapshot, ClientState, DeliverySnapshot, Mutation, Snapshot, payload_bytes,
 };
 pub use flow::work::InputProgress;
 pub use limits::{Backlog, Limits, ListenerLimits};

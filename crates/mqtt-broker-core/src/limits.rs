@@ -80,17 +80,17 @@ pub struct Limits {
     pub work_per_turn: usize,
     /// Bytes of output that may wait for a peer. One message more may be added to less than that.
     pub maximum_unwritten: usize,
-    /// Uncommitted records above which connections that made some of them are throttled.
+    /// Uncommitted mutations above which connections that made some of them are throttled.
     pub commit_backlog: Backlog,
-    /// Uncommitted records above which nothing is handled that can make more.
+    /// Uncommitted mutations above which nothing is handled that can make more.
     pub maximum_commit_backlog: Backlog,
 }
 
-/// An amount of records that wait for a commit.
+/// An amount of mutations that wait for a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Their number.
-    pub records: usize,
+    pub mutations: usize,
     /// The bytes of their payloads.
     pub bytes: usize,
 }
@@ -98,7 +98,7 @@ pub struct Backlog {
 impl Backlog {
     /// Returns `true` if one of the two numbers has reached that of `limit`.
     pub fn reaches(self, limit: Self) -> bool {
-        self.records >= limit.records || self.bytes >= limit.bytes
+        self.mutations >= limit.mutations || self.bytes >= limit.bytes
     }
 }
 
@@ -134,11 +134,11 @@ impl Default for Limits {
             maximum_unwritten: 1024 * 1024,
             // Enough for one commit to be worth its sync, and few enough that it takes well below a second.
             commit_backlog: Backlog {
-                records: 20_000,
+                mutations: 20_000,
                 bytes: 16 * 1024 * 1024,
             },
             maximum_commit_backlog: Backlog {
-                records: 80_000,
+                mutations: 80_000,
                 bytes: 64 * 1024 * 1024,
             },
         }

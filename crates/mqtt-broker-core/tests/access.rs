@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_broker_core::{Access, Broker, ConnectionId, Limits, Saved};
+use mqtt_broker_core::{Broker, ConnectionId, Limits, ListenerPolicy, Snapshot};
 use mqtt_codec::{
     Connack, Connect, Decoder, Delivery, Disconnect, MAXIMUM_PACKET_SIZE, Message,
     PacketIdentifier, PacketRef, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties,
@@ -22,10 +22,10 @@ struct Peer {
 }
 
 impl World {
-    fn new(limits: Limits, access: Vec<Access>) -> Self {
+    fn new(limits: Limits, access: Vec<ListenerPolicy>) -> Self {
         let mut broker = Broker::new(limits, Box::new(|| 7));
-        broker.set_access(access);
-        broker.record_changes();
+        broker.set_policies(access);
+        broker.record_mutations();
         let now = Instant::now();
         Self { broker, now }
     }
@@ -62,8 +62,8 @@ impl World {
     /// The next packet that is one of these.
     fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(PacketRef<'_>) -> Option<T>) -> Option<T> {
         // As if the store had it all.
-        self.broker.commit_begins();
-        self.broker.commit_ends();
+        self.broker.begin_commit();
+        self.broker.end_commit();
         let output = self.broker.output(peer.id).to_vec();
         self.broker.consume_output(self.now, peer.id, output.len());
         peer.received.extend(output);
@@ -110,8 +110,8 @@ impl World {
         self.broker.remove(self.now, peer.id);
     }
 
-    fn restarted(self, access: Vec<Access>) -> Self {
-        let saved: Saved = self.broker.save(self.now);
+    fn restarted(self, access: Vec<ListenerPolicy>) -> Self {
+        let saved: Snapshot = self.broker.save(self.now);
         let mut next = Self::new(Limits::default(), access);
         next.now = self.now;
         next.broker.restore(self.now, saved);
@@ -127,18 +127,18 @@ fn connect(identifier: &str, expiry: u32) -> Connect {
 }
 
 /// A listener where these users log in with passwords.
-fn with_users(names: &[&str]) -> Access {
+fn with_users(names: &[&str]) -> ListenerPolicy {
     let users = names.iter().map(|name| (*name).to_owned()).collect();
-    Access {
+    ListenerPolicy {
         users: Some(Arc::new(users)),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     }
 }
 
-fn mounted() -> Access {
-    Access {
+fn mounted() -> ListenerPolicy {
+    ListenerPolicy {
         mount_point: Some("m/".into()),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     }
 }
 
@@ -210,11 +210,14 @@ fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
 
 #[test]
 fn what_is_mounted_stays_so_after_a_restart() {
-    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let mut world = World::new(
+        Limits::default(),
+        vec![ListenerPolicy::everyone(), mounted()],
+    );
     let (away, _) = world.connect(1, &connect("away", u32::MAX));
     world.subscribe(&away, "a");
     world.close(&away);
-    let mut world = world.restarted(vec![Access::everyone(), mounted()]);
+    let mut world = world.restarted(vec![ListenerPolicy::everyone(), mounted()]);
     let (publisher, _) = world.connect(0, &connect("p", 0));
     world.publish(&publisher, "m/a", false);
     let (mut back, connack) = world.connect(1, &connect("away", u32::MAX));
@@ -239,19 +242,19 @@ fn topics_that_are_too_long_with_the_mount_point_are_refused() {
 
 #[test]
 fn rights_are_those_of_the_listener_where_a_client_came_in() {
-    let list = Access {
+    let list = ListenerPolicy {
         list: Some(Arc::default()), // which grants nothing
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     };
     for (listener, expected) in [(0, Some("kept".to_owned())), (1, None)] {
         let mut world = World::new(
             Limits::default(),
-            vec![Access::everyone(), Access::everyone()],
+            vec![ListenerPolicy::everyone(), ListenerPolicy::everyone()],
         );
         let (publisher, _) = world.connect(listener, &connect("p", 0));
         world.publish(&publisher, "kept", true);
         // Only the second listener has a list, and had none when the message was published.
-        let mut world = world.restarted(vec![Access::everyone(), list.clone()]);
+        let mut world = world.restarted(vec![ListenerPolicy::everyone(), list.clone()]);
         let (mut subscriber, _) = world.connect(0, &connect("s", 0));
         world.subscribe(&subscriber, "#");
         assert_eq!(world.topic_received(&mut subscriber), expected);
@@ -262,7 +265,7 @@ fn rights_are_those_of_the_listener_where_a_client_came_in() {
 fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
     let mut world = World::new(
         Limits::default(),
-        vec![Access::everyone(), Access::everyone()],
+        vec![ListenerPolicy::everyone(), ListenerPolicy::everyone()],
     );
     let mut dying = connect("w", 60);
     let will = Message::new(TopicName::new("will").unwrap(), "x");
@@ -271,7 +274,7 @@ fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
     let (heir, _) = world.connect(0, &connect("heir", u32::MAX));
     world.subscribe(&heir, "will");
     world.close(&heir);
-    let mut world = world.restarted(vec![Access::everyone()]);
+    let mut world = world.restarted(vec![ListenerPolicy::everyone()]);
     let (mut heir, _) = world.connect(0, &connect("heir", u32::MAX));
     assert_eq!(world.topic_received(&mut heir), None);
 }
@@ -307,7 +310,7 @@ fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
 
 #[test]
 fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
-    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let mut world = World::new(Limits::default(), vec![ListenerPolicy::everyone()]);
     let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
     connect.clean_start = false;
     connect.properties.session_expiry_interval = Some(100);
@@ -323,9 +326,9 @@ fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
     assert_eq!(topics, [Some("a/open".into()), Some("a/secret".into())]);
     world.close(&peer);
     let list = mqtt_broker_core::AccessList::parse(b"topic readwrite a/open\n").unwrap();
-    world.broker.set_access(vec![Access {
+    world.broker.set_policies(vec![ListenerPolicy {
         list: Some(Arc::new(list)),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     }]);
     let (mut peer, connack) = world.connect(0, &connect);
     assert!(connack.session_present);
@@ -348,7 +351,10 @@ fn connect_as(user: Option<&str>, identifier: &str, version: ProtocolVersion) ->
 fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
     use ProtocolVersion::{V3_1_1, V5_0};
     for is_connected in [true, false] {
-        let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+        let mut world = World::new(
+            Limits::default(),
+            vec![ListenerPolicy::everyone(), mounted()],
+        );
         let (mut owner, _) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
         world.subscribe(&owner, "a");
         if !is_connected {
@@ -389,7 +395,7 @@ fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
 
 #[test]
 fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_session_ends() {
-    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let mut world = World::new(Limits::default(), vec![ListenerPolicy::everyone()]);
     let v5 = ProtocolVersion::V5_0;
     let (first, _) = world.connect(0, &connect_as(None, "same", v5));
     let (second, connack) = world.connect(0, &connect_as(None, "same", v5));
@@ -413,10 +419,10 @@ fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_
 #[test]
 fn a_session_has_its_owner_after_a_restart_of_the_broker_too() {
     let v5 = ProtocolVersion::V5_0;
-    let mut world = World::new(Limits::default(), vec![Access::everyone()]);
+    let mut world = World::new(Limits::default(), vec![ListenerPolicy::everyone()]);
     let (owner, _) = world.connect(0, &connect_as(Some("me"), "same", v5));
     world.close(&owner);
-    let mut world = world.restarted(vec![Access::everyone()]);
+    let mut world = world.restarted(vec![ListenerPolicy::everyone()]);
     let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
     assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
     let (_, connack) = world.connect(0, &connect_as(Some("me"), "same", v5));
@@ -442,7 +448,7 @@ fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
     come(&mut world, "me");
     let rejected = come(&mut world, "you").reason_code;
     assert_eq!(rejected, ReasonCode::ClientIdentifierNotValid);
-    world.broker.set_access(vec![with_users(&["you"])]);
+    world.broker.set_policies(vec![with_users(&["you"])]);
     let connack = come(&mut world, "you");
     assert_eq!(
         (connack.reason_code, connack.session_present),
@@ -455,7 +461,10 @@ fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
     for filter in ["#", "$share/g/#", "+/#"] {
         for retain in [true, false] {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-                let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+                let mut world = World::new(
+                    Limits::default(),
+                    vec![ListenerPolicy::everyone(), mounted()],
+                );
                 let (publisher, _) = world.connect(0, &connect("p", 0));
                 let (mut inside, _) = world.connect(1, &connect("inside", 0));
                 if !retain {
@@ -485,7 +494,10 @@ fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
 
 #[test]
 fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
-    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let mut world = World::new(
+        Limits::default(),
+        vec![ListenerPolicy::everyone(), mounted()],
+    );
     let (mut witness, _) = world.connect(0, &connect("witness", 0));
     world.subscribe(&witness, "m/#");
     let mut dying = connect("w", 0);
@@ -504,7 +516,10 @@ fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
 
 #[test]
 fn a_will_is_mounted_and_a_topic_that_equals_the_mount_point_is_not_delivered() {
-    let mut world = World::new(Limits::default(), vec![Access::everyone(), mounted()]);
+    let mut world = World::new(
+        Limits::default(),
+        vec![ListenerPolicy::everyone(), mounted()],
+    );
     let (mut inside, _) = world.connect(1, &connect("inside", 0));
     world.subscribe(&inside, "#");
     for (listener, topic_name) in [(0, "m/"), (0, "m"), (1, "a")] {

@@ -15,8 +15,9 @@
 )]
 
 mod access;
-mod checker;
 mod listening;
+
+mod password_verifier;
 mod peers;
 mod rules;
 mod server;

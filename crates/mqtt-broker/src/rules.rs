@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use mqtt_broker_core::{Access, EVENTS};
+use mqtt_broker_core::{EVENTS, ListenerPolicy};
 use mqtt_transport::ListenerTransport;
 
 use crate::access::{Passwords, read_acl_file};
@@ -16,7 +16,7 @@ use crate::{AccessError, ListenerSettings, ServerError, Settings};
 /// The rules of one listener, and the passwords that the core does not know.
 #[derive(Debug)]
 pub(crate) struct ListenerRules {
-    access: Access,
+    access: ListenerPolicy,
     passwords: Option<Arc<Passwords>>,
 }
 
@@ -28,8 +28,8 @@ impl ListenerRules {
         let passwords = security.password_file.as_deref().map(Passwords::read);
         let passwords = passwords.transpose()?.map(Arc::new);
         let list = security.acl_file.as_deref().map(read_acl_file);
-        let everyone = Access::everyone();
-        let access = Access {
+        let everyone = ListenerPolicy::everyone();
+        let access = ListenerPolicy {
             allow_anonymous: security
                 .allow_anonymous
                 .unwrap_or_else(|| listener.is_none()),
@@ -52,7 +52,7 @@ impl ListenerRules {
     }
 
     /// Returns the rules for the core, and the passwords for the thread that checks them.
-    pub(crate) fn split(self) -> (Access, Option<Arc<Passwords>>) {
+    pub(crate) fn split(self) -> (ListenerPolicy, Option<Arc<Passwords>>) {
         (self.access, self.passwords)
     }
 }
@@ -162,13 +162,13 @@ pub(crate) fn announce(listeners: &[BoundListener], rules: &[ListenerRules]) {
     log::info!(target: EVENTS, "{}", audience(of_listener));
 }
 
-fn is_for_everyone(access: &Access) -> bool {
+fn is_for_everyone(access: &ListenerPolicy) -> bool {
     access.allow_anonymous && access.identity.is_none()
 }
 
 /// Returns the sentences that say who can connect. A listener comes with `true` if only programs on this machine can
 /// reach it.
-fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a Access)>) -> String {
+fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> String {
     let (open, closed): (Vec<_>, Vec<_>) =
         listeners.partition(|(_, access)| is_for_everyone(access));
     if open.iter().any(|(is_local, _)| !is_local) {
@@ -205,11 +205,11 @@ mod tests {
 
     #[test]
     fn only_listeners_that_others_can_reach_are_open_to_everyone() {
-        let everyone = Access::everyone();
-        let users = Access {
+        let everyone = ListenerPolicy::everyone();
+        let users = ListenerPolicy {
             allow_anonymous: false,
             users: Some(Arc::default()),
-            ..Access::everyone()
+            ..ListenerPolicy::everyone()
         };
         let program = "Every program on this machine can use the broker without a password.";
         for (listeners, expected) in [
@@ -233,9 +233,9 @@ mod tests {
         ] {
             assert_eq!(audience(listeners.into_iter()), expected);
         }
-        let nobody = Access {
+        let nobody = ListenerPolicy {
             allow_anonymous: false,
-            ..Access::everyone()
+            ..ListenerPolicy::everyone()
         };
         let text = audience([(false, &nobody)].into_iter());
         assert!(text.starts_with("Nobody can connect: "), "{text}");

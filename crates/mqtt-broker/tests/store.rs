@@ -6,17 +6,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_broker::{BootTime, Clock, Store, StoreError, SyncPolicy};
 use mqtt_broker_core::{
-    Broker, ClientState, ConnectionId, Expiry, Limits, Record, Retained, Saved, SubscriptionState,
+    Broker, ClientState, ConnectionId, Expiry, Limits, Mutation, Retained, Snapshot,
+    SubscriptionState,
 };
 use mqtt_codec::*;
 use mqtt_session::OutboundMessage;
 use redb::TableDefinition;
 
-fn open(path: &Path) -> Result<Saved, StoreError> {
+fn open(path: &Path) -> Result<Snapshot, StoreError> {
     Store::open(path, SyncPolicy::Always, Clock::now())?.load(Clock::now())
 }
 
-fn retained(number: u32) -> Record {
+fn retained(number: u32) -> Mutation {
     let topic_name = TopicName::new(&format!("t/{number}")).unwrap();
     let mut message = Message::new(topic_name.clone(), format!("payload {number}").repeat(20));
     message.retain = true;
@@ -27,7 +28,7 @@ fn retained(number: u32) -> Record {
         source: None,
         version: number.into(),
     });
-    Record::Retained {
+    Mutation::Retained {
         topic_name,
         retained,
     }
@@ -37,9 +38,9 @@ fn retained(number: u32) -> Record {
 fn a_bit_that_has_changed_alters_no_message() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
-    let records: Vec<_> = (0..500).map(retained).collect();
+    let mutations: Vec<_> = (0..500).map(retained).collect();
     let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
-    store.commit(&records, Clock::now()).unwrap();
+    store.commit(&mutations, Clock::now()).unwrap();
     drop(store);
     let whole = std::fs::read(&path).unwrap();
     let expected = open(&path).unwrap();
@@ -87,7 +88,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
             will: None,
             will_due: None,
         };
-        let queued = |number: u64| Record::Queued {
+        let queued = |number: u64| Mutation::Queued {
             client: client.clone(),
             number,
             outgoing: OutboundMessage::new(
@@ -100,12 +101,12 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
             identifier: None,
         };
         let packet_identifier = PacketIdentifier::FIRST;
-        let records = [
-            Record::Client {
+        let mutations = [
+            Mutation::Client {
                 client: client.clone(),
                 state,
             },
-            Record::Subscribed {
+            Mutation::Subscribed {
                 client: client.clone(),
                 topic_filter: TopicFilter::new("t").unwrap(),
                 state: subscription,
@@ -114,23 +115,23 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
             queued(256),
             queued(2),
             queued(1),
-            Record::Sent {
+            Mutation::Sent {
                 client: client.clone(),
                 number: 1,
                 packet_identifier,
             },
-            Record::Released {
+            Mutation::Released {
                 client: client.clone(),
                 number: 1,
             },
-            Record::Held {
+            Mutation::Held {
                 client: client.clone(),
                 packet_identifier,
             },
         ];
-        store.commit(&records, Clock::now()).unwrap();
+        store.commit(&mutations, Clock::now()).unwrap();
     }
-    let gone = Record::ClientGone { client: "a".into() };
+    let gone = Mutation::ClientGone { client: "a".into() };
     store.commit(&[gone], Clock::now()).unwrap();
     let clients = store.load(Clock::now()).unwrap().clients;
     let names: Vec<_> = clients.iter().map(|client| &*client.identifier).collect();
@@ -184,8 +185,8 @@ fn write(path: &Path, write: impl FnOnce(&redb::WriteTransaction)) {
 }
 
 /// A message of QoS 1 that waits for these clients.
-fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) -> Vec<Record> {
-    let queued = |client| Record::Queued {
+fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) -> Vec<Mutation> {
+    let queued = |client| Mutation::Queued {
         client: format!("client{client}").into(),
         number,
         outgoing: OutboundMessage {
@@ -203,16 +204,16 @@ fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) ->
     clients.map(queued).collect()
 }
 
-fn finished(number: u64, clients: std::ops::Range<u32>) -> Vec<Record> {
-    let finished = |client| Record::Finished {
+fn finished(number: u64, clients: std::ops::Range<u32>) -> Vec<Mutation> {
+    let finished = |client| Mutation::Finished {
         client: format!("client{client}").into(),
         number,
     };
     clients.map(finished).collect()
 }
 
-fn sessions(clients: std::ops::Range<u32>) -> Vec<Record> {
-    let session = |client| Record::Client {
+fn sessions(clients: std::ops::Range<u32>) -> Vec<Mutation> {
+    let session = |client| Mutation::Client {
         client: format!("client{client}").into(),
         state: ClientState {
             user_name: None,
@@ -247,13 +248,13 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
     let path = folder.path().join("rbroker.db");
     let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
     let (large, small) = (message(2_000_000), message(10));
-    let mut records = sessions(0..200);
-    records.extend(queued(&large, 1, 0..100));
-    records.extend(queued(&small, 2, 0..2));
-    store.commit(&records, Clock::now()).unwrap();
+    let mut mutations = sessions(0..200);
+    mutations.extend(queued(&large, 1, 0..100));
+    mutations.extend(queued(&small, 2, 0..2));
+    store.commit(&mutations, Clock::now()).unwrap();
     // The rest of the clients is in another commit.
-    let records = queued(&large, 1, 100..200);
-    store.commit(&records, Clock::now()).unwrap();
+    let mutations = queued(&large, 1, 100..200);
+    store.commit(&mutations, Clock::now()).unwrap();
     drop(store);
     assert_eq!(entries(&path, "messages"), 1, "only a large one is shared");
     let length = std::fs::metadata(&path).unwrap().len();
@@ -279,17 +280,17 @@ fn a_shared_message_goes_with_its_last_delivery() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let open = || Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
-    let commit = |records: &[Record]| open().commit(records, Clock::now()).unwrap();
+    let commit = |mutations: &[Mutation]| open().commit(mutations, Clock::now()).unwrap();
     let (first, second) = (message(5000), message(6000));
-    let mut records = sessions(0..20);
-    records.extend(queued(&first, 1, 0..20));
-    records.extend(queued(&second, 2, 0..20));
-    commit(&records);
+    let mut mutations = sessions(0..20);
+    mutations.extend(queued(&first, 1, 0..20));
+    mutations.extend(queued(&second, 2, 0..20));
+    commit(&mutations);
     // The same again: as after a full disk, when nobody knows what the file has.
-    commit(&records);
+    commit(&mutations);
     assert_eq!(entries(&path, "messages"), 2);
     commit(&finished(1, 0..19));
-    commit(&[Record::Released {
+    commit(&[Mutation::Released {
         client: "client0".into(),
         number: 2,
     }]);
@@ -297,12 +298,12 @@ fn a_shared_message_goes_with_its_last_delivery() {
     commit(&finished(1, 19..20));
     assert_eq!(entries(&path, "messages"), 1, "the first one is gone");
     // Sessions that end count like deliveries that end.
-    let gone = (0..20).map(|client| Record::ClientGone {
+    let gone = (0..20).map(|client| Mutation::ClientGone {
         client: format!("client{client}").into(),
     });
     commit(&gone.collect::<Vec<_>>());
     assert_eq!(entries(&path, "messages"), 0);
-    assert_eq!(open().load(Clock::now()).unwrap(), Saved::default());
+    assert_eq!(open().load(Clock::now()).unwrap(), Snapshot::default());
 }
 
 /// A system whose clocks the test sets.
@@ -350,22 +351,22 @@ impl System {
 }
 
 /// A retained message with an hour to live, and a client that has left and comes back within an hour.
-fn with_an_hour(system: &System) -> [Record; 2] {
+fn with_an_hour(system: &System) -> [Mutation; 2] {
     let ends = Some(system.now + HOUR);
-    let mut records = [retained(1), sessions(0..1).remove(0)];
+    let mut mutations = [retained(1), sessions(0..1).remove(0)];
     let [
-        Record::Retained {
+        Mutation::Retained {
             retained: Some(retained),
             ..
         },
-        Record::Client { state, .. },
-    ] = &mut records
+        Mutation::Client { state, .. },
+    ] = &mut mutations
     else {
         unreachable!()
     };
     retained.expires = ends;
     (state.expiry, state.session_ends) = (Expiry::After(HOUR), ends);
-    records
+    mutations
 }
 
 /// Returns the rest of the hour for both.
@@ -392,8 +393,8 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
             let mut system = System::new();
             let open = |system: &System| Store::open(&path, SyncPolicy::Always, system.clock());
             let mut store = open(&system).unwrap();
-            let records = with_an_hour(&system);
-            store.commit(&records, system.clock()).unwrap();
+            let mutations = with_an_hour(&system);
+            store.commit(&mutations, system.clock()).unwrap();
             // It is set while the broker runs, which notices within a minute.
             system.passes(minutes(1));
             before(&mut system);
@@ -437,8 +438,8 @@ fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
         let mut system = System::new();
         let open = |system: &System| Store::open(&path, SyncPolicy::Always, system.clock());
         let mut store = open(&system).unwrap();
-        let records = with_an_hour(&system);
-        store.commit(&records, system.clock()).unwrap();
+        let mutations = with_an_hour(&system);
+        store.commit(&mutations, system.clock()).unwrap();
         let stop = Duration::from_secs(600);
         system.passes(stop);
         store.sync(&[], system.clock()).unwrap();
@@ -492,11 +493,11 @@ fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the
         let mut store = open(&system).unwrap();
         let length = || std::fs::metadata(&path).unwrap().len();
         let small = length();
-        let mut records = sessions(0..10);
+        let mut mutations = sessions(0..10);
         for number in 0..500 {
-            records.extend(queued(&message(50_000), number, 0..10));
+            mutations.extend(queued(&message(50_000), number, 0..10));
         }
-        store.commit(&records, system.clock()).unwrap();
+        store.commit(&mutations, system.clock()).unwrap();
         assert!(length() > 25_000_000 && store.size() > 25_000_000);
         assert!(store.stored_bytes() < 26_000_000);
         let gone: Vec<_> = (1..500)
@@ -549,8 +550,8 @@ impl Client {
     /// Takes the output as if everything were stored, and acknowledges the messages of QoS 1 in it. Returns their
     /// number.
     fn acknowledge_messages(&mut self, decoder: &mut Decoder) -> usize {
-        self.broker.commit_begins();
-        self.broker.commit_ends();
+        self.broker.begin_commit();
+        self.broker.end_commit();
         let output = self.broker.output(self.id).to_vec();
         self.broker.consume_output(self.now, self.id, output.len());
         let (mut input, mut answers) = (&output[..], Vec::new());
@@ -574,7 +575,7 @@ fn a_store_has_the_state_of_each_replay() {
     let path = folder.path().join("rbroker.db");
     let now = Instant::now();
     let mut broker = Broker::new(Limits::default(), Box::new(|| 7));
-    broker.record_changes();
+    broker.record_mutations();
     let id = broker.open(now, "peer".into(), 0);
     let mut client = Client { broker, id, now };
     let mut connect = Connect::new(ProtocolVersion::V5_0, "sub");
@@ -601,7 +602,9 @@ fn a_store_has_the_state_of_each_replay() {
     }));
     let clock = Clock::now();
     let mut store = Store::open(&path, SyncPolicy::Always, clock).unwrap();
-    store.commit(&client.broker.take_records(), clock).unwrap();
+    store
+        .commit(&client.broker.take_mutations(), clock)
+        .unwrap();
     let saved = client.broker.save(now);
     assert_eq!(saved.clients[0].replays.len(), 4);
     assert_eq!(store.load(clock).unwrap(), saved);
@@ -611,7 +614,9 @@ fn a_store_has_the_state_of_each_replay() {
         (count > 0).then_some(count)
     });
     assert_eq!(acknowledged.sum::<usize>(), 301);
-    store.commit(&client.broker.take_records(), clock).unwrap();
+    store
+        .commit(&client.broker.take_mutations(), clock)
+        .unwrap();
     let saved = client.broker.save(now);
     assert_eq!(saved.clients[0].replays.len(), 0);
     assert_eq!(store.load(clock).unwrap(), saved);

@@ -101,7 +101,7 @@ impl Simulation {
         for _ in 0..MAXIMUM_WILLS {
             self.commit()?;
             self.observer.read(&mut self.broker, self.now)?;
-            if !self.broker.has_records() {
+            if !self.broker.has_mutations() {
                 break;
             }
         }

@@ -131,7 +131,7 @@ impl CutRun {
         let now = Instant::now();
         let mut broker = new_broker();
         let store = with_store.then(|| {
-            broker.record_changes();
+            broker.record_mutations();
             let disk = SimDisk::default();
             let store = Store::with_backend(disk.clone(), clock(now, now)).expect("an empty disk");
             (disk, Some(store))
@@ -278,13 +278,13 @@ impl CutRun {
     fn commit(&mut self) -> Result<(), String> {
         let clock = self.clock();
         if let Some((_, Some(store))) = &mut self.store {
-            let records = self.broker.take_records();
-            if !records.is_empty() {
-                self.broker.commit_begins();
+            let mutations = self.broker.take_mutations();
+            if !mutations.is_empty() {
+                self.broker.begin_commit();
                 store
-                    .commit(&records, clock)
+                    .commit(&mutations, clock)
                     .map_err(|error| error.to_string())?;
-                self.broker.commit_ends();
+                self.broker.end_commit();
             }
         }
         Ok(())
@@ -321,7 +321,7 @@ impl CutRun {
         let saved = opened.load(clock).map_err(|error| error.to_string())?;
         *store = Some(opened);
         self.broker = new_broker();
-        self.broker.record_changes();
+        self.broker.record_mutations();
         self.broker.restore(self.now, saved);
         Ok(())
     }

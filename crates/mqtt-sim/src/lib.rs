@@ -58,7 +58,7 @@ pub use simulation::{Outcome, Simulation};
 /// | I19 | after UNSUBACK nothing comes of this filter that the broker read later |
 /// | I20 | never more messages wait than the limit of a queue, only those are dropped that came to a full queue, and every drop is counted |
 /// | I21 | a graceful stop leaves nothing behind that is not durable |
-/// | I22 | the records that wait for a commit are bounded |
+/// | I22 | the mutations that wait for a commit are bounded |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Such as `I2`.

@@ -122,8 +122,8 @@ impl Budget {
 
     /// Returns the limits with these in them.
     pub(crate) fn limit(&self, limits: Limits) -> Limits {
-        let backlog = |records| Backlog {
-            records,
+        let backlog = |mutations| Backlog {
+            mutations,
             bytes: usize::MAX,
         };
         Limits {
@@ -223,7 +223,7 @@ impl Plan {
             0
         };
         self.slow_store = match (rng.u8(0..4), &self.budget) {
-            (0, Some(_)) => 98, // records pile up
+            (0, Some(_)) => 98, // mutations pile up
             (0 | 1, _) => 0,
             _ => rng.u8(1..95),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_broker::{BootTime, Clock, Store};
-use mqtt_broker_core::{Broker, InputProgress, Limits, Record, Retained, Saved};
+use mqtt_broker_core::{Broker, InputProgress, Limits, Mutation, Retained, Snapshot};
 use mqtt_client::{Message, QoS};
 use mqtt_codec::TopicName;
 
@@ -24,7 +24,7 @@ pub(crate) struct SimStore {
     /// message that nobody asks for: so one that has failed shows whether it was done all the same.
     turn: u64,
     /// Records of the commit that is being made, as long as the disk takes for it.
-    committing: Option<Vec<Record>>,
+    committing: Option<Vec<Mutation>>,
     system: System,
 }
 
@@ -90,8 +90,8 @@ pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>
     let system = System::new(now);
     let store = Store::with_backend(disk.clone(), system.clock(now)).expect("an empty disk");
     let mut broker = broker;
-    broker.record_changes();
-    broker.restore(now, Saved::default());
+    broker.record_mutations();
+    broker.restore(now, Snapshot::default());
     let (store, turn) = (Some(store), 1);
     let committing = None;
     (
@@ -148,32 +148,32 @@ impl Simulation {
             return Ok(());
         };
         if sim_store.committing.is_none() {
-            let mut records = self.broker.take_records();
-            if records.is_empty() && self.broker.has_records() {
+            let mut mutations = self.broker.take_mutations();
+            if mutations.is_empty() && self.broker.has_mutations() {
                 return Ok(()); // they belong to a publication that is not finished
             }
-            self.check_backlog(records.len())?;
+            self.check_backlog(mutations.len())?;
             let Some(sim_store) = &mut self.store else {
                 return Ok(());
             };
-            if !records.is_empty() {
-                records.push(turn_record(sim_store.turn));
-                sim_store.committing = Some(records);
-                self.broker.commit_begins();
+            if !mutations.is_empty() {
+                mutations.push(turn_record(sim_store.turn));
+                sim_store.committing = Some(mutations);
+                self.broker.begin_commit();
             }
             self.output_is_promised()?;
         }
         Ok(())
     }
 
-    /// No more records wait than the broker may make before a commit (I22).
-    fn check_backlog(&self, records: usize) -> Result<(), Violation> {
+    /// No more mutations wait than the broker may make before a commit (I22).
+    fn check_backlog(&self, mutations: usize) -> Result<(), Violation> {
         let Some(budget) = &self.plan.budget else {
             return Ok(());
         };
         let maximum = 2 * budget.backlog + ABOVE_BACKLOG;
-        if records > maximum {
-            let what = format!("{records} records wait for a commit, where {maximum} may");
+        if mutations > maximum {
+            let what = format!("{mutations} mutations wait for a commit, where {maximum} may");
             return Err(Violation::new("I22", what));
         }
         Ok(())
@@ -185,7 +185,7 @@ impl Simulation {
             return Ok(());
         };
         let clock = sim_store.system.clock(self.now);
-        if let Some(records) = sim_store.committing.take() {
+        if let Some(mutations) = sim_store.committing.take() {
             let (_, faults) = self.plan.store.unwrap_or_default();
             if !self.is_calm && self.rng.u32(0..1000) < faults {
                 sim_store.disk.fail_after(self.rng.u32(0..30));
@@ -193,13 +193,13 @@ impl Simulation {
             let turn = sim_store.turn;
             sim_store.turn += 1;
             let store = sim_store.store.as_mut();
-            if store.is_none_or(|store| store.commit(&records, clock).is_err()) {
+            if store.is_none_or(|store| store.commit(&mutations, clock).is_err()) {
                 let power_loss = self.rng.bool();
                 self.note(|| "the store has failed".to_owned());
                 return self.broker_fails(turn, power_loss);
             }
-            self.broker.commit_ends();
-            if turn % 16 == 0 && !self.broker.has_records() {
+            self.broker.end_commit();
+            if turn % 16 == 0 && !self.broker.has_mutations() {
                 self.check_store()?;
             }
         }
@@ -275,9 +275,9 @@ impl Simulation {
     }
 
     /// What the store has after the end of its process (I15).
-    pub(crate) fn reopen(&mut self, power_loss: bool) -> Result<Saved, Violation> {
+    pub(crate) fn reopen(&mut self, power_loss: bool) -> Result<Snapshot, Violation> {
         let Some(sim_store) = &mut self.store else {
-            return Ok(Saved::default());
+            return Ok(Snapshot::default());
         };
         match power_loss {
             true => sim_store.disk.lose_power(&mut self.rng),
@@ -287,7 +287,7 @@ impl Simulation {
         // Some time passes before it is started again.
         self.now += Duration::from_millis(self.rng.u64(0..3000));
         let Some(sim_store) = &mut self.store else {
-            return Ok(Saved::default());
+            return Ok(Snapshot::default());
         };
         sim_store.system.goes_down(power_loss, &mut self.rng);
         let clock = sim_store.system.clock(self.now);
@@ -317,7 +317,7 @@ impl Simulation {
         Ok(second)
     }
 
-    pub(crate) fn restart(&mut self, saved: Saved) {
+    pub(crate) fn restart(&mut self, saved: Snapshot) {
         if let Some(sim_store) = &mut self.store {
             sim_store.committing = None;
         }
@@ -336,14 +336,14 @@ impl Simulation {
         }
         self.hostile_peers.iter_mut().for_each(|peer| peer.lose());
         let mut broker = broker(&self.plan);
-        broker.record_changes();
+        broker.record_mutations();
         broker.restore(now, saved);
         self.broker = broker;
         self.observer.connect(&mut self.broker, now);
     }
 }
 
-fn turn_record(turn: u64) -> Record {
+fn turn_record(turn: u64) -> Mutation {
     let topic_name = TopicName::new(TURN).expect("valid");
     let message = Message::new(topic_name.clone(), turn.to_string());
     let retained = Some(Retained {
@@ -353,13 +353,13 @@ fn turn_record(turn: u64) -> Record {
         expires: None,
         version: 0,
     });
-    Record::Retained {
+    Mutation::Retained {
         topic_name,
         retained,
     }
 }
 
-fn turn_of(saved: &Saved) -> Option<u64> {
+fn turn_of(saved: &Snapshot) -> Option<u64> {
     let of_turn = |retained: &&Retained| &*retained.message.topic_name == TURN;
     let retained = saved.retained.iter().find(of_turn)?;
     std::str::from_utf8(&retained.message.payload)

@@ -40,13 +40,13 @@ impl Simulation {
             if self.crashes > crashes {
                 return Ok(false);
             }
-            let has_more = self.broker.has_records() || self.broker.has_background_work();
+            let has_more = self.broker.has_mutations() || self.broker.has_background_work();
             if turn > 0 && !has_more {
                 break;
             }
         }
-        if self.broker.has_records() {
-            let what = "records are left after the last commit of a graceful stop";
+        if self.broker.has_mutations() {
+            let what = "mutations are left after the last commit of a graceful stop";
             return Err(Violation::new("I21", what));
         }
         self.check_store()?;

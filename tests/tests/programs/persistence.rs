@@ -142,7 +142,7 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
 #[test]
 fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
     use mqtt_broker::{Clock, Store, SyncPolicy};
-    use mqtt_broker_core::{ClientState, Expiry, Record, Retained, SubscriptionState};
+    use mqtt_broker_core::{ClientState, Expiry, Mutation, Retained, SubscriptionState};
     use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName, Will};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
@@ -151,7 +151,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
     let mut message = Message::new(TopicName::new(&deeper).unwrap(), "payload");
     message.retain = true;
     let client = std::sync::Arc::<str>::from("deep");
-    let subscribed = |topic_filter: &str| Record::Subscribed {
+    let subscribed = |topic_filter: &str| Mutation::Subscribed {
         client: client.clone(),
         topic_filter: TopicFilter::new(topic_filter).unwrap(),
         state: SubscriptionState {
@@ -160,7 +160,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
         },
     };
     let records = [
-        Record::Client {
+        Mutation::Client {
             client: client.clone(),
             state: ClientState {
                 user_name: None,
@@ -175,7 +175,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
         subscribed(&deep),
         subscribed(&deeper),
         subscribed("a/#"),
-        Record::Retained {
+        Mutation::Retained {
             topic_name: message.topic_name.clone(),
             retained: Some(Retained {
                 version: 0,

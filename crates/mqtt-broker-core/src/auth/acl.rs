@@ -9,7 +9,7 @@ use mqtt_codec::{TopicFilter, levels, matches};
 
 /// An access of a client to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
+pub enum AclAction {
     /// Receive its messages.
     Read,
     /// Publish to it.
@@ -51,12 +51,12 @@ impl Kind {
         })
     }
 
-    fn grants(self, right: Right) -> bool {
+    fn grants(self, right: AclAction) -> bool {
         match self {
             Self::Deny => false,
-            Self::Read => right == Right::Read,
+            Self::Read => right == AclAction::Read,
             Self::ReadWrite => true,
-            Self::Write => right == Right::Write,
+            Self::Write => right == AclAction::Write,
         }
     }
 }
@@ -114,7 +114,7 @@ impl AccessList {
         user_name: Option<&str>,
         client_identifier: &str,
         topic_name: &str,
-        right: Right,
+        right: AclAction,
     ) -> bool {
         let own = match user_name {
             None => Some(&self.anonymous),
@@ -134,7 +134,7 @@ impl AccessList {
 }
 
 /// What the rules say that match, if there are any.
-fn verdict(rules: &[Rule], right: Right, matches: impl Fn(&Rule) -> bool) -> Option<bool> {
+fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) -> Option<bool> {
     let mut granted = None;
     for rule in rules.iter().filter(|rule| matches(rule)) {
         match rule.kind {
@@ -259,10 +259,10 @@ user bob
             (Some("alice"), "$SYS/x", false, false),
         ] {
             let allows = |right| list.allows(user, "id", topic, right);
-            let found = (allows(Right::Read), allows(Right::Write));
+            let found = (allows(AclAction::Read), allows(AclAction::Write));
             assert_eq!(found, (read, write), "{user:?} {topic}");
         }
-        assert!(!AccessList::default().allows(None, "id", "a", Right::Read));
+        assert!(!AccessList::default().allows(None, "id", "a", AclAction::Read));
     }
 
     #[test]
@@ -290,7 +290,7 @@ user bob
             (None, "+", "all/x", false),
             (Some("#"), "a", "all/x", false),
         ] {
-            let found = list.allows(user, identifier, topic, Right::Read);
+            let found = list.allows(user, identifier, topic, AclAction::Read);
             assert_eq!(found, expected, "{user:?} {identifier} {topic}");
         }
     }
@@ -324,7 +324,7 @@ user bob
     #[test]
     fn comments_may_have_any_bytes() {
         let list = AccessList::parse(b"# f\xFCr alle\ntopic read a\r\n").unwrap();
-        assert!(list.allows(None, "id", "a", Right::Read));
+        assert!(list.allows(None, "id", "a", AclAction::Read));
         assert_eq!(AccessList::parse(b"topic f\xFCr").unwrap_err().0, 1);
     }
 

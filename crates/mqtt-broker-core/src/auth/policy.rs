@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use mqtt_codec::{Connect, ReasonCode};
 
-use crate::auth::acl::{AccessList, Right};
+use crate::auth::acl::{AccessList, AclAction};
 use crate::limits::ListenerLimits;
 
 /// The rules of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
+pub struct ListenerPolicy {
     /// Set if clients without a user name may connect.
     pub allow_anonymous: bool,
     /// Where the user name comes from, if not from CONNECT.
@@ -42,25 +42,25 @@ pub enum IdentitySource {
 
 /// The rules of all listeners, in their order.
 #[derive(Debug)]
-pub(crate) struct Rules {
-    pub(crate) listeners: Vec<Access>,
-    everyone: Access,
-    gone: Access,
+pub(crate) struct ListenerPolicies {
+    pub(crate) listeners: Vec<ListenerPolicy>,
+    everyone: ListenerPolicy,
+    gone: ListenerPolicy,
 }
 
-impl Default for Rules {
+impl Default for ListenerPolicies {
     fn default() -> Self {
         Self {
             listeners: Vec::new(),
-            everyone: Access::everyone(),
-            gone: Access::gone(),
+            everyone: ListenerPolicy::everyone(),
+            gone: ListenerPolicy::gone(),
         }
     }
 }
 
-impl Rules {
+impl ListenerPolicies {
     /// Those of a listener. Where there are none at all, everyone may do everything.
-    pub(crate) fn of(&self, listener: u32) -> &Access {
+    pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
         let missing = match self.listeners.is_empty() {
             true => &self.everyone,
             false => &self.gone,
@@ -69,18 +69,18 @@ impl Rules {
     }
 
     /// Whether somebody has a right.
-    pub(crate) fn allow(&self, who: &Who, topic_name: &str, right: Right) -> bool {
-        let Some(list) = &self.of(who.listener).list else {
+    pub(crate) fn allow(&self, principal: &Principal, topic_name: &str, right: AclAction) -> bool {
+        let Some(list) = &self.of(principal.listener).list else {
             return true;
         };
-        let user_name = who.user_name.as_deref();
-        list.allows(user_name, &who.client_identifier, topic_name, right)
+        let user_name = principal.user_name.as_deref();
+        list.allows(user_name, &principal.client_identifier, topic_name, right)
     }
 }
 
 /// Somebody whose rights are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Who {
+pub struct Principal {
     /// The user name, if there is one.
     pub user_name: Option<String>,
     /// The client identifier.
@@ -91,7 +91,7 @@ pub struct Who {
 
 /// Whether a client may come in.
 #[derive(Debug)]
-pub(crate) enum Admission {
+pub(crate) enum AuthDecision {
     Admitted,
     /// If its password is right.
     Check,
@@ -101,7 +101,7 @@ pub(crate) enum Admission {
 /// What stands before the identifiers that mosquitto chooses.
 const IDENTIFIER_PREFIX: &str = "auto-";
 
-impl Access {
+impl ListenerPolicy {
     /// Everyone may come in and do everything.
     pub fn everyone() -> Self {
         Self {
@@ -128,8 +128,8 @@ impl Access {
 
     /// Whether somebody who was let in would still be. A password that has changed is asked for at the next
     /// connection.
-    pub(crate) fn knows(&self, who: &Who) -> bool {
-        match (&who.user_name, &self.users) {
+    pub(crate) fn knows(&self, principal: &Principal) -> bool {
+        match (&principal.user_name, &self.users) {
             _ if self.identity.is_some() => true,
             (Some(user_name), Some(users)) => users.contains(user_name),
             _ => self.allow_anonymous,
@@ -138,17 +138,17 @@ impl Access {
 
     /// Puts the user name into CONNECT that the client is known by, and says whether it may come in;
     /// `identity` is what its certificate says.
-    pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> Admission {
+    pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> AuthDecision {
         if self.identity.is_some() {
             // What CONNECT could not carry is no name.
             let is_name = |name: &&str| {
                 !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
             };
             let Some(name) = identity.filter(is_name) else {
-                return Admission::Refused(ReasonCode::BadUserNameOrPassword);
+                return AuthDecision::Refused(ReasonCode::BadUserNameOrPassword);
             };
             connect.user_name = Some(name.to_owned());
-            return Admission::Admitted;
+            return AuthDecision::Admitted;
         }
         match (&connect.user_name, &self.users) {
             // Nobody logs in with an empty password, even if a line of the file is the hash of one. It is refused
@@ -159,12 +159,12 @@ impl Access {
                     .as_ref()
                     .is_none_or(|password| password.is_empty()) =>
             {
-                Admission::Refused(ReasonCode::NotAuthorized)
+                AuthDecision::Refused(ReasonCode::NotAuthorized)
             }
-            (Some(_), Some(_)) => Admission::Check,
-            _ if self.allow_anonymous => Admission::Admitted,
+            (Some(_), Some(_)) => AuthDecision::Check,
+            _ if self.allow_anonymous => AuthDecision::Admitted,
             // Without a password file nobody has a name that could be checked.
-            _ => Admission::Refused(ReasonCode::NotAuthorized),
+            _ => AuthDecision::Refused(ReasonCode::NotAuthorized),
         }
     }
 }
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn an_account_with_an_empty_password_does_not_log_in() {
-        let access = Access {
+        let access = ListenerPolicy {
             users: Some(Arc::new(BTreeSet::from(["me".to_owned()]))),
-            ..Access::everyone()
+            ..ListenerPolicy::everyone()
         };
         let admit = |password: Option<&'static str>| {
             let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
@@ -191,9 +191,9 @@ mod tests {
             let admission = admit(password);
             assert!(matches!(
                 admission,
-                Admission::Refused(ReasonCode::NotAuthorized)
+                AuthDecision::Refused(ReasonCode::NotAuthorized)
             ));
         }
-        assert!(matches!(admit(Some("x")), Admission::Check));
+        assert!(matches!(admit(Some("x")), AuthDecision::Check));
     }
 }

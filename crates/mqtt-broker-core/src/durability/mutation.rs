@@ -1,5 +1,5 @@
 //! What has to survive a crash of the broker: changes, as the core makes them in a turn, and the
-//! state that they add up to. The core knows no store; who runs it makes the records of a turn durable
+//! state that they add up to. The core knows no store; who runs it makes the mutations of a turn durable
 //! in one step, before a byte of the turn is written (rule 1 of `mqtt-session`).
 //!
 //! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. Of a client whose
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, TopicName, Will};
 use mqtt_session::{Change, OutboundMessage, Session};
 
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
 use crate::sessions::queue::Queued;
 use crate::sessions::replay::{Replay, ReplayState};
@@ -24,7 +25,7 @@ use crate::topics::subscriptions::Subscriber;
 /// their order.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the fields say the same in each
-pub enum Record {
+pub enum Mutation {
     /// A client has connected, or gone: this is what is known of it now.
     Client {
         client: Arc<str>,
@@ -82,7 +83,7 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl Mutation {
     fn message(&self) -> Option<&Arc<Message>> {
         match self {
             Self::Queued { outgoing, .. } => Some(&outgoing.message),
@@ -92,12 +93,12 @@ impl Record {
     }
 }
 
-/// Returns the bytes of the payloads of these records. A message for many clients is in memory and in the store once,
+/// Returns the bytes of the payloads of these mutations. A message for many clients is in memory and in the store once,
 /// and counts once.
-pub fn payload_bytes(records: &[Record]) -> usize {
+pub fn payload_bytes(mutations: &[Mutation]) -> usize {
     let mut last: Option<&Arc<Message>> = None;
     let mut bytes = 0;
-    for message in records.iter().filter_map(Record::message) {
+    for message in mutations.iter().filter_map(Mutation::message) {
         // The deliveries of a message come one after the other.
         if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
             bytes += message.payload.len();
@@ -128,16 +129,16 @@ pub struct ClientState {
 
 /// Everything that is stored.
 #[derive(Debug, Default, PartialEq)]
-pub struct Saved {
+pub struct Snapshot {
     /// The clients with their sessions.
-    pub clients: Vec<SavedClient>,
+    pub clients: Vec<ClientSnapshot>,
     /// The retained messages.
     pub retained: Vec<Retained>,
 }
 
 /// A client as it is stored.
 #[derive(Debug, PartialEq)]
-pub struct SavedClient {
+pub struct ClientSnapshot {
     /// Its client identifier.
     pub identifier: String,
     /// The state of the client.
@@ -147,14 +148,14 @@ pub struct SavedClient {
     /// Subscriptions whose retained messages it has not all got yet, in the order in which they began.
     pub replays: Vec<(TopicFilter, ReplayState)>,
     /// Its messages, in order.
-    pub deliveries: Vec<SavedDelivery>,
+    pub deliveries: Vec<DeliverySnapshot>,
     /// Identifiers of messages of QoS 2 that were taken over.
     pub held: Vec<PacketIdentifier>,
 }
 
 /// A message for a client.
 #[derive(Debug, PartialEq)]
-pub struct SavedDelivery {
+pub struct DeliverySnapshot {
     /// Its place in the order.
     pub number: u64,
     /// The message; `None` once it was released.
@@ -164,23 +165,23 @@ pub struct SavedDelivery {
 }
 
 impl Broker {
-    /// From now on changes are recorded, for `take_records`.
-    pub fn record_changes(&mut self) {
-        self.records.get_or_insert_default();
+    /// From now on changes are recorded, for `take_mutations`.
+    pub fn record_mutations(&mut self) {
+        self.mutations.get_or_insert_default();
     }
 
-    /// Returns the changes since the last call. The caller makes them durable between `commit_begins` and
-    /// `commit_ends`.
+    /// Returns the changes since the last call. The caller makes them durable between `begin_commit` and
+    /// `end_commit`.
     ///
-    /// Empty while a publication is partly recorded: its records are committed together.
-    pub fn take_records(&mut self) -> Vec<Record> {
-        if self.holds_records() {
+    /// Empty while a publication is partly recorded: its mutations are committed together.
+    pub fn take_mutations(&mut self) -> Vec<Mutation> {
+        if self.holds_mutations() {
             return Vec::new();
         }
         self.release_fan_outs();
         self.backlog(); // counts them
-        self.throttle.records_were_taken();
-        self.records
+        self.throttle.take_counted();
+        self.mutations
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
@@ -188,7 +189,7 @@ impl Broker {
 
     /// Begins with what was stored. Every client counts as having lost its connection just now, if
     /// it had one: wills become due, sessions begin to expire.
-    pub fn restore(&mut self, now: Instant, mut saved: Saved) {
+    pub fn restore(&mut self, now: Instant, mut saved: Snapshot) {
         self.drop_too_deep(&mut saved);
         for retained in saved.retained {
             self.retained.restore(retained);
@@ -208,10 +209,10 @@ impl Broker {
         }
     }
 
-    /// Returns the sum of all records so far, which the store has when they are committed. Times that have passed are
+    /// Returns the sum of all mutations so far, which the store has when they are committed. Times that have passed are
     /// `now`.
-    pub fn save(&self, now: Instant) -> Saved {
-        let mut saved = Saved::default();
+    pub fn save(&self, now: Instant) -> Snapshot {
+        let mut saved = Snapshot::default();
         for client in self
             .by_identifier
             .values()
@@ -238,13 +239,13 @@ impl Broker {
         saved
     }
 
-    fn save_client(&self, now: Instant, client: &Client) -> SavedClient {
+    fn save_client(&self, now: Instant, client: &Client) -> ClientSnapshot {
         let state = ClientState {
             session_ends: client.session_ends.map(|ends| ends.max(now)),
             will_due: client.will_due.map(|due| due.max(now)),
             ..client.state()
         };
-        let mut saved = SavedClient {
+        let mut saved = ClientSnapshot {
             identifier: client.identifier.to_string(),
             state: ClientState {
                 // A delay of zero is none.
@@ -265,15 +266,15 @@ impl Broker {
         saved
     }
 
-    fn save_session(&self, now: Instant, client: &Client, saved: &mut SavedClient) {
-        let link = client.connection.and_then(|id| self.connections.get(id));
-        let session = match link {
-            Some(link) => Some(link.connection.session()),
+    fn save_session(&self, now: Instant, client: &Client, saved: &mut ClientSnapshot) {
+        let connection = client.connection.and_then(|id| self.connections.get(id));
+        let session = match connection {
+            Some(connection) => Some(connection.protocol.session()),
             None => client.session.as_deref(),
         };
         let sent = session.into_iter().flat_map(Session::sent);
         let sent = sent.filter_map(|(packet_identifier, outgoing)| {
-            Some(SavedDelivery {
+            Some(DeliverySnapshot {
                 number: *client.in_flight.get(&packet_identifier)?,
                 outgoing: outgoing.map(|outgoing| as_stored(outgoing, now)),
                 sent: Some(packet_identifier),
@@ -284,7 +285,7 @@ impl Broker {
             .queue
             .iter()
             .filter(is_kept)
-            .map(|queued| SavedDelivery {
+            .map(|queued| DeliverySnapshot {
                 number: queued.number,
                 outgoing: Some(as_stored(&queued.outgoing, now)),
                 sent: None,
@@ -308,7 +309,7 @@ impl Broker {
             .sort_by(|a, b| (a.1.number, &a.0).cmp(&(b.1.number, &b.0)));
     }
 
-    fn restore_client(&mut self, now: Instant, saved: SavedClient) -> ClientKey {
+    fn restore_client(&mut self, now: Instant, saved: ClientSnapshot) -> ClientKey {
         let identifier: Arc<str> = saved.identifier.into();
         let mut client = Client::new(Arc::clone(&identifier));
         client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
@@ -346,8 +347,8 @@ impl Broker {
         for (topic_filter, state) in &saved.subscriptions {
             client.insert_subscription(topic_filter.clone(), *state);
         }
-        client.who.user_name = saved.state.user_name;
-        client.who.listener = saved.state.listener;
+        client.principal.user_name = saved.state.user_name;
+        client.principal.listener = saved.state.listener;
         client.expiry = saved.state.expiry;
         client.will = saved.state.will.map(Box::new);
         client.stored = self.part_to_store(&client);
@@ -376,17 +377,22 @@ impl Broker {
     }
 
     /// Records something of a session, if it is one that is stored.
-    pub(crate) fn note(&mut self, key: ClientKey, record: impl FnOnce(&Client) -> Record) {
-        self.note_part(key, Stored::Session, record);
+    pub(crate) fn note(&mut self, key: ClientKey, mutation: impl FnOnce(&Client) -> Mutation) {
+        self.note_part(key, Stored::Session, mutation);
     }
 
     /// Records something of a client, if at least this part of it is stored.
-    fn note_part(&mut self, key: ClientKey, least: Stored, record: impl FnOnce(&Client) -> Record) {
-        if let (Some(records), Some(client)) = (&mut self.records, self.clients.get(key)) {
+    fn note_part(
+        &mut self,
+        key: ClientKey,
+        least: Stored,
+        mutation: impl FnOnce(&Client) -> Mutation,
+    ) {
+        if let (Some(mutations), Some(client)) = (&mut self.mutations, self.clients.get(key)) {
             if client.stored >= least {
-                records.push(record(client));
+                mutations.push(mutation(client));
                 if let Some(id) = client.connection {
-                    self.promise(id);
+                    self.hold_output(id);
                 }
             }
         }
@@ -394,7 +400,7 @@ impl Broker {
 
     /// Records what is known of a client.
     pub(crate) fn note_client(&mut self, key: ClientKey) {
-        self.note_part(key, Stored::Will, |client| Record::Client {
+        self.note_part(key, Stored::Will, |client| Mutation::Client {
             client: Arc::clone(&client.identifier),
             state: client.state(),
         });
@@ -419,7 +425,7 @@ impl Broker {
     /// Returns the part of this client that has to survive the broker.
     fn part_to_store(&self, client: &Client) -> Stored {
         match (client.expiry, &client.will) {
-            _ if self.records.is_none() => Stored::Nothing,
+            _ if self.mutations.is_none() => Stored::Nothing,
             (Expiry::After(_) | Expiry::Never, _) => Stored::Session,
             (Expiry::WithConnection, Some(_)) => Stored::Will,
             (Expiry::WithConnection, None) => Stored::Nothing,
@@ -428,86 +434,88 @@ impl Broker {
 
     /// Records that the session of a client that was stored has ended.
     pub(crate) fn note_gone(&mut self, client: Arc<str>) {
-        if let Some(records) = &mut self.records {
-            records.push(Record::ClientGone { client });
+        if let Some(mutations) = &mut self.mutations {
+            mutations.push(Mutation::ClientGone { client });
         }
     }
 
     /// Records what has changed in the exchanges of a connection.
     pub(crate) fn note_changes(&mut self, id: ConnectionId) {
-        if self.records.is_none() {
+        if self.mutations.is_none() {
             return;
         }
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let changes = link.connection.take_changes();
-        let before = self.records.as_ref().map_or(0, Vec::len);
-        let Some(client) = link.client.and_then(|key| self.clients.get_mut(key)) else {
+        let changes = connection.protocol.take_changes();
+        let before = self.mutations.as_ref().map_or(0, Vec::len);
+        let Some(client) = connection.client.and_then(|key| self.clients.get_mut(key)) else {
             return;
         };
         let is_stored = client.stored == Stored::Session;
         for change in changes {
             let name = Arc::clone(&client.identifier);
-            let record =
+            let mutation =
                 match change {
                     Change::Sent(packet_identifier) => client
                         .in_flight
                         .get(&packet_identifier)
-                        .map(|number| Record::Sent {
+                        .map(|number| Mutation::Sent {
                             client: name,
                             number: *number,
                             packet_identifier,
                         }),
                     Change::Released(packet_identifier) => {
                         let number = client.in_flight.get(&packet_identifier);
-                        number.map(|number| Record::Released {
+                        number.map(|number| Mutation::Released {
                             client: name,
                             number: *number,
                         })
                     }
                     Change::Finished(packet_identifier) => {
                         let number = client.in_flight.remove(&packet_identifier);
-                        number.map(|number| Record::Finished {
+                        number.map(|number| Mutation::Finished {
                             client: name,
                             number,
                         })
                     }
-                    Change::Held(packet_identifier) => Some(Record::Held {
+                    Change::Held(packet_identifier) => Some(Mutation::Held {
                         client: name,
                         packet_identifier,
                     }),
-                    Change::Unheld(packet_identifier) => Some(Record::Unheld {
+                    Change::Unheld(packet_identifier) => Some(Mutation::Unheld {
                         client: name,
                         packet_identifier,
                     }),
                 };
-            if let (Some(records), Some(record), true) = (&mut self.records, record, is_stored) {
-                records.push(record);
+            if let (Some(mutations), Some(mutation), true) =
+                (&mut self.mutations, mutation, is_stored)
+            {
+                mutations.push(mutation);
             }
         }
-        if self.record_count() > before {
-            self.promise(id);
+        if self.mutation_count() > before {
+            self.hold_output(id);
         }
     }
 
-    /// Returns `true` if there are changes that `take_records` has not returned yet.
-    pub fn has_records(&self) -> bool {
-        self.record_count() > 0
+    /// Returns `true` if there are changes that `take_mutations` has not returned yet.
+    pub fn has_mutations(&self) -> bool {
+        self.mutation_count() > 0
     }
 
-    /// How many records wait to be taken.
+    /// How many mutations wait to be taken.
     #[inline]
-    pub(crate) fn record_count(&self) -> usize {
-        self.records.as_ref().map_or(0, Vec::len)
+    pub(crate) fn mutation_count(&self) -> usize {
+        self.mutations.as_ref().map_or(0, Vec::len)
     }
 }
 
 impl Client {
     fn state(&self) -> ClientState {
         ClientState {
-            user_name: self.who.user_name.clone(),
-            listener: self.who.listener,
+            user_name: self.principal.user_name.clone(),
+            listener: self.principal.listener,
             expiry: self.expiry,
             session_ends: self.session_ends,
             is_connected: self.connection.is_some(),

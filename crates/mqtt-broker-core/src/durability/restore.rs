@@ -3,13 +3,13 @@
 
 use crate::EVENTS;
 use crate::broker::Broker;
-use crate::durability::mutation::{Record, Saved};
+use crate::durability::mutation::{Mutation, Snapshot};
 use crate::packets::publish::MAXIMUM_SLASHES;
 
 impl Broker {
     /// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
     /// the topic tree has a node for each level, and is dropped level by level.
-    pub(crate) fn drop_too_deep(&mut self, saved: &mut Saved) {
+    pub(crate) fn drop_too_deep(&mut self, saved: &mut Snapshot) {
         let limit = self.most_levels();
         let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
         let mut removed = Vec::new();
@@ -17,7 +17,7 @@ impl Broker {
             let topic_name = &retained.message.topic_name;
             let is_deep = is_deep(topic_name);
             if is_deep {
-                removed.push(Record::Retained {
+                removed.push(Mutation::Retained {
                     topic_name: topic_name.clone(),
                     retained: None,
                 });
@@ -28,7 +28,7 @@ impl Broker {
             client.subscriptions.retain(|(topic_filter, _)| {
                 let is_deep = is_deep(topic_filter);
                 if is_deep {
-                    removed.push(Record::Unsubscribed {
+                    removed.push(Mutation::Unsubscribed {
                         client: client.identifier.as_str().into(),
                         topic_filter: topic_filter.clone(),
                     });
@@ -41,7 +41,7 @@ impl Broker {
                 .is_some()
             {
                 client.state.will_due = None;
-                removed.push(Record::Client {
+                removed.push(Mutation::Client {
                     client: client.identifier.as_str().into(),
                     state: client.state.clone(),
                 });
@@ -54,14 +54,14 @@ impl Broker {
                 removed.len()
             );
         }
-        if let Some(records) = &mut self.records {
-            records.append(&mut removed);
+        if let Some(mutations) = &mut self.mutations {
+            mutations.append(&mut removed);
         }
     }
 
     /// Returns the number of levels that a topic may have behind any of the mount points.
     fn most_levels(&self) -> usize {
-        let access = self.rules.listeners.iter();
+        let access = self.policies.listeners.iter();
         let mount_points = access.filter_map(|access| access.mount_point.as_deref());
         let levels = mount_points.map(|mount_point| mqtt_codec::levels(mount_point).count());
         MAXIMUM_SLASHES + 1 + levels.max().unwrap_or(0)

@@ -24,7 +24,7 @@ pub(crate) struct Background {
 impl Broker {
     /// Does the work of one turn that belongs to no connection.
     pub fn run_background(&mut self, now: Instant) {
-        self.end_crowding(now);
+        self.end_backpressure(now);
         self.work = WorkBudget::new(self.limits.work_per_turn);
         self.handle_deferred(now);
         self.advance_fan_outs(now);
@@ -82,18 +82,18 @@ impl Broker {
             .clients
             .get(key)
             .and_then(|client| client.will.as_ref());
-        let makes_records =
+        let makes_mutations =
             will.is_some_and(|will| will.qos > QoS::AtMostOnce || will.message.retain);
-        let is_deferred = makes_records && self.is_will_deferred();
+        let is_deferred = makes_mutations && self.is_will_deferred();
         if is_deferred {
             self.background.deferred.insert(key);
         }
         is_deferred
     }
 
-    /// Returns `true` if a will that makes records has to wait.
+    /// Returns `true` if a will that makes mutations has to wait.
     fn is_will_deferred(&mut self) -> bool {
-        self.records.is_some()
+        self.mutations.is_some()
             && (self.is_fanning_out() || !self.lacks_storage() && self.pressure() > Pressure::None)
     }
 

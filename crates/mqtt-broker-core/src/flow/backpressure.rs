@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
 use crate::sessions::client::ClientKey;
 
 /// How long a publisher waits at most until it is read from once more.
@@ -17,64 +18,67 @@ const ACTIVE: Duration = Duration::from_millis(100);
 
 impl Broker {
     /// A message was put into the queue of this client.
-    pub(crate) fn note_crowding(&mut self, now: Instant, key: ClientKey) {
-        if self.is_crowded(now, key) {
+    pub(crate) fn note_backpressure(&mut self, now: Instant, key: ClientKey) {
+        if self.is_congested(now, key) {
             let length = self.clients.get(key).map_or(0, |client| client.queue.len());
             // The one that is worst off: when it is better, the others are too.
-            if self.crowded.is_none_or(|(longest, _)| longest < length) {
-                self.crowded = Some((length, key));
+            if self.congested.is_none_or(|(longest, _)| longest < length) {
+                self.congested = Some((length, key));
             }
         }
     }
 
     /// Whether a client that takes messages has too many waiting.
-    fn is_crowded(&self, now: Instant, key: ClientKey) -> bool {
+    fn is_congested(&self, now: Instant, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        if !client.queue.is_crowded(&self.limits) {
+        if !client.queue.is_half_full(&self.limits) {
             return false; // mostly, and without a search for the connection
         }
-        let link = client.connection.and_then(|id| self.connections.get(id));
-        link.is_some_and(|link| now < link.connection.last_heard() + ACTIVE)
+        let connection = client.connection.and_then(|id| self.connections.get(id));
+        connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
     }
 
     /// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
     /// connection waits then.
-    pub(crate) fn note_crowd(&mut self, now: Instant, id: ConnectionId) -> bool {
-        let Some(client) = self.take_crowded(id) else {
+    pub(crate) fn throttle_publisher(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let Some(client) = self.take_congested(id) else {
             return false;
         };
         let until = now + PAUSE;
-        if let Some(link) = self.connections.get_mut(id) {
-            link.crowds = Some(until);
-            self.throttle.crowding.push((until, id, client));
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.throttled_until = Some(until);
+            self.throttle.throttled_publishers.push((until, id, client));
         }
         true
     }
 
     /// Connections go on whose subscriber has room again, or whose time is over.
-    pub(crate) fn end_crowding(&mut self, now: Instant) {
-        if self.throttle.crowding.is_empty() {
+    pub(crate) fn end_backpressure(&mut self, now: Instant) {
+        if self.throttle.throttled_publishers.is_empty() {
             return;
         }
-        for (until, id, client) in std::mem::take(&mut self.throttle.crowding) {
-            if now < until && self.is_crowded(now, client) {
-                self.throttle.crowding.push((until, id, client));
+        for (until, id, client) in std::mem::take(&mut self.throttle.throttled_publishers) {
+            if now < until && self.is_congested(now, client) {
+                self.throttle.throttled_publishers.push((until, id, client));
                 continue;
             }
-            if let Some(link) = self.connections.get_mut(id) {
-                link.crowds = None;
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.throttled_until = None;
             }
             self.resume(id);
         }
     }
 
     /// The client whose queue the last bytes of this connection have filled, if it is another's.
-    fn take_crowded(&mut self, id: ConnectionId) -> Option<ClientKey> {
-        let (_, crowded) = self.crowded.take()?;
-        let own = self.connections.get(id).and_then(|link| link.client);
-        (own != Some(crowded)).then_some(crowded)
+    fn take_congested(&mut self, id: ConnectionId) -> Option<ClientKey> {
+        let (_, congested) = self.congested.take()?;
+        let own = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.client);
+        (own != Some(congested)).then_some(congested)
     }
 }
 

@@ -12,8 +12,9 @@ use std::time::Instant;
 use mqtt_codec::PacketType;
 
 use crate::Backlog;
-use crate::broker::{Broker, ConnectionId, Link};
-use crate::durability::mutation::{Record, payload_bytes};
+use crate::broker::Broker;
+use crate::connection::{ConnectionId, ConnectionState};
+use crate::durability::mutation::{Mutation, payload_bytes};
 use crate::sessions::client::{ClientKey, Stored};
 
 /// Control packets that are handled while the output of their connection is full. Each may add a small answer to the
@@ -23,13 +24,13 @@ const MAXIMUM_UNANSWERED: u16 = 1000;
 /// The state of the commits, and the connections that may resume.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// The records that were taken and are not durable, as the commit queue reports them.
+    /// The mutations that were taken and are not durable, as the commit queue reports them.
     taken: Backlog,
     /// Those of them that the commit in progress makes durable.
     committing: Backlog,
-    /// The bytes of the first records that were not taken.
+    /// The bytes of the first mutations that were not taken.
     own_bytes: usize,
-    /// The number of the records that `own_bytes` includes.
+    /// The number of the mutations that `own_bytes` includes.
     counted: usize,
     /// The number of the newest commit that has begun.
     begun: u64,
@@ -39,7 +40,7 @@ pub(crate) struct Throttle {
     awaiting_commit: Vec<ConnectionId>,
     resumable: VecDeque<ConnectionId>,
     /// Publishers that have filled the queue of a subscriber, and the time until which they wait.
-    pub(crate) crowding: Vec<(Instant, ConnectionId, ClientKey)>,
+    pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 
 /// The degree to which the store is behind.
@@ -47,50 +48,53 @@ pub(crate) struct Throttle {
 pub(crate) enum Pressure {
     /// Everybody is served.
     None,
-    /// Connections with uncommitted records make no more of them.
+    /// Connections with uncommitted mutations make no more of them.
     Soft,
-    /// No connection may make more records.
+    /// No connection may make more mutations.
     Hard,
 }
 
 impl Throttle {
-    /// The records were taken for a commit; the commit queue reports them from now on.
-    pub(crate) fn records_were_taken(&mut self) {
-        self.taken.records += self.counted;
+    /// The mutations were taken for a commit; the commit queue reports them from now on.
+    pub(crate) fn take_counted(&mut self) {
+        self.taken.mutations += self.counted;
         self.taken.bytes += self.own_bytes;
         (self.counted, self.own_bytes) = (0, 0);
     }
 
-    pub(crate) fn commit_begins(&mut self) {
+    pub(crate) fn begin_commit(&mut self) {
         self.begun += 1;
         self.committing = self.taken;
     }
 
-    pub(crate) fn commit_ends(&mut self) {
+    pub(crate) fn end_commit(&mut self) {
         self.done = self.begun;
         let committed = std::mem::take(&mut self.committing);
-        self.taken.records = self.taken.records.saturating_sub(committed.records);
+        self.taken.mutations = self.taken.mutations.saturating_sub(committed.mutations);
         self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
     }
 
-    /// The commit that will contain the records that are made now.
+    /// The commit that will contain the mutations that are made now.
     pub(crate) fn next_commit(&self) -> u64 {
         self.begun + 1
     }
 
-    pub(crate) fn first_crowding(&self) -> Option<Instant> {
-        self.crowding.iter().map(|(until, ..)| *until).min()
+    pub(crate) fn first_backpressure_end(&self) -> Option<Instant> {
+        self.throttled_publishers
+            .iter()
+            .map(|(until, ..)| *until)
+            .min()
     }
 
-    fn count(&mut self, records: &[Record]) {
-        let new = records.get(self.counted..).unwrap_or_default();
+    fn count(&mut self, mutations: &[Mutation]) {
+        let new = mutations.get(self.counted..).unwrap_or_default();
         self.own_bytes += payload_bytes(new);
-        self.counted = records.len();
+        self.counted = mutations.len();
     }
 }
 
 impl Broker {
-    /// Sets the amount of the records that were taken with [`Broker::take_records`] and are not durable. A caller needs it
+    /// Sets the amount of the mutations that were taken with [`Broker::take_mutations`] and are not durable. A caller needs it
     /// whose commits are not all durable when they end, as the broker counts the others itself.
     pub fn set_backlog(&mut self, backlog: Backlog) {
         self.throttle.taken = backlog;
@@ -102,8 +106,8 @@ impl Broker {
     pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
         loop {
             let id = self.throttle.resumable.pop_front()?;
-            if let Some(link) = self.connections.get_mut(id) {
-                link.is_resumable = false;
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.is_resumable = false;
                 return Some(id);
             }
         }
@@ -119,19 +123,19 @@ impl Broker {
         self.work.spent()
     }
 
-    /// Returns all records that are not durable.
+    /// Returns all mutations that are not durable.
     pub fn backlog(&mut self) -> Backlog {
-        if let Some(records) = &self.records {
-            self.throttle.count(records);
+        if let Some(mutations) = &self.mutations {
+            self.throttle.count(mutations);
         }
         Backlog {
-            records: self.throttle.taken.records + self.throttle.counted,
+            mutations: self.throttle.taken.mutations + self.throttle.counted,
             bytes: self.throttle.taken.bytes + self.throttle.own_bytes,
         }
     }
 
     pub(crate) fn pressure(&mut self) -> Pressure {
-        if self.records.is_none() {
+        if self.mutations.is_none() {
             return Pressure::None;
         }
         let backlog = self.backlog();
@@ -146,8 +150,8 @@ impl Broker {
 
     /// The connection may go on.
     pub(crate) fn resume(&mut self, id: ConnectionId) {
-        if let Some(link) = self.connections.get_mut(id) {
-            if !std::mem::replace(&mut link.is_resumable, true) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            if !std::mem::replace(&mut connection.is_resumable, true) {
                 self.throttle.resumable.push_back(id);
             }
         }
@@ -156,8 +160,8 @@ impl Broker {
     /// Connections that wait for a commit look again whether they may go on.
     pub(crate) fn resume_after_commit(&mut self) {
         for id in std::mem::take(&mut self.throttle.awaiting_commit) {
-            if let Some(link) = self.connections.get_mut(id) {
-                link.awaits_commit_room = false;
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.awaits_commit_room = false;
             }
             self.resume(id);
         }
@@ -167,63 +171,63 @@ impl Broker {
     /// named by `poll_resumable` then.
     pub(crate) fn must_wait(&mut self, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
         let maximum_unwritten = self.limits.maximum_unwritten;
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return false;
         };
-        if link.connection.has_ended() {
+        if connection.protocol.has_ended() {
             return false;
         }
-        if link.waiting.is_some() || link.is_publishing {
+        if connection.waiting.is_some() || connection.is_publishing {
             return true; // resumed by the answer
         }
-        if link.crowds.is_some_and(|until| now < until) {
-            return true; // resumed by `end_crowding`
+        if connection.throttled_until.is_some_and(|until| now < until) {
+            return true; // resumed by `end_backpressure`
         }
         let Some(first) = input.first() else {
             return false;
         };
-        if link.connection.output().len() >= maximum_unwritten {
+        if connection.protocol.output().len() >= maximum_unwritten {
             // Resumed when the peer has read. Acknowledgements and pings are handled meanwhile: without them the
             // peer would get the same messages again, or be taken for dead.
-            if brings_work(*first) || link.unanswered >= MAXIMUM_UNANSWERED {
-                link.awaits_output_room = true;
+            if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
+                connection.awaits_output_room = true;
                 return true;
             }
-            link.unanswered += 1;
+            connection.unanswered += 1;
         }
         if self.fan_outs.has_any() && is(*first, PacketType::Publish) && self.has_orphan_of(id) {
             return true; // resumed when the publication is delivered
         }
-        self.records.is_some() && self.must_wait_for_commit(id, *first)
+        self.mutations.is_some() && self.must_wait_for_commit(id, *first)
     }
 
-    /// Returns `true` if a packet with this first byte may add records while the store is behind.
+    /// Returns `true` if a packet with this first byte may add mutations while the store is behind.
     fn must_wait_for_commit(&mut self, id: ConnectionId, first: u8) -> bool {
         let pressure = self.pressure();
-        pressure > Pressure::None && self.may_record(id, first) && self.is_throttled(id)
+        pressure > Pressure::None && self.may_mutate(id, first) && self.is_throttled(id)
     }
 
-    /// Returns `true` if the connection must make no more records before a commit is done, and registers it for that.
+    /// Returns `true` if the connection must make no more mutations before a commit is done, and registers it for that.
     pub(crate) fn is_throttled(&mut self, id: ConnectionId) -> bool {
         let pressure = self.pressure();
         let done = self.throttle.done;
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return false;
         };
         let is_throttled = match pressure {
             Pressure::None => false,
-            Pressure::Soft => link.recorded_in > done,
+            Pressure::Soft => connection.mutated_in > done,
             Pressure::Hard => true,
         };
-        if is_throttled && !std::mem::replace(&mut link.awaits_commit_room, true) {
+        if is_throttled && !std::mem::replace(&mut connection.awaits_commit_room, true) {
             self.throttle.awaiting_commit.push(id);
         }
         is_throttled
     }
 
-    fn may_record(&self, id: ConnectionId, first: u8) -> bool {
-        let link = self.connections.get(id);
-        let client = link.and_then(|link| self.clients.get(link.client?));
+    fn may_mutate(&self, id: ConnectionId, first: u8) -> bool {
+        let connection = self.connections.get(id);
+        let client = connection.and_then(|connection| self.clients.get(connection.client?));
         let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
         match PacketType::from_value(first >> 4) {
             // Without QoS and RETAIN nothing of it is stored; on a full disk it is refused, or not retained.
@@ -242,12 +246,12 @@ impl Broker {
         }
     }
 
-    /// Notes whether records were made for this connection since there were `before` of them.
-    pub(crate) fn note_records_of(&mut self, id: ConnectionId, before: usize) {
-        if self.record_count() > before {
+    /// Notes whether mutations were made for this connection since there were `before` of them.
+    pub(crate) fn note_mutations_of(&mut self, id: ConnectionId, before: usize) {
+        if self.mutation_count() > before {
             let commit = self.throttle.next_commit();
-            if let Some(link) = self.connections.get_mut(id) {
-                link.recorded_in = commit;
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.mutated_in = commit;
             }
         }
     }
@@ -255,20 +259,20 @@ impl Broker {
     /// The peer has read some of its output.
     pub(crate) fn note_written(&mut self, id: ConnectionId) {
         let maximum_unwritten = self.limits.maximum_unwritten;
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let is_deaf = link.unanswered >= MAXIMUM_UNANSWERED;
-        link.unanswered = 0;
-        let has_room = link.connection.output().len() < maximum_unwritten;
-        if link.awaits_output_room && (has_room || is_deaf) {
-            link.awaits_output_room = false;
+        let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
+        connection.unanswered = 0;
+        let has_room = connection.protocol.output().len() < maximum_unwritten;
+        if connection.awaits_output_room && (has_room || is_deaf) {
+            connection.awaits_output_room = false;
             self.resume(id);
         }
     }
 }
 
-impl Link {
+impl ConnectionState {
     /// Returns `true` if bytes of the peer may wait unread, so that its silence says nothing.
     pub(crate) fn is_unread(&self) -> bool {
         self.progress != crate::InputProgress::Drained

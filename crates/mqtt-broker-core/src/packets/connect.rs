@@ -9,8 +9,9 @@ use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, T
 use mqtt_session::{Excerpt, Session};
 
 use crate::auth::check_queue::PeerGroup;
-use crate::auth::policy::Admission;
-use crate::broker::{Broker, ConnectionId};
+use crate::auth::policy::AuthDecision;
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::words::{Name, Words};
 use crate::packets::input::Task;
@@ -18,7 +19,7 @@ use crate::packets::publish;
 use crate::routing::delivery;
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
 use crate::sessions::owner::SessionOwner;
-use crate::{Access, CONNECTIONS, EVENTS, PasswordCheck};
+use crate::{CONNECTIONS, EVENTS, ListenerPolicy, PasswordCheck};
 
 impl Broker {
     /// The next password that is to be checked: the addresses of the peers take turns. The answer goes to [`Broker::handle_checked`]. Until then
@@ -26,11 +27,11 @@ impl Broker {
     pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
         loop {
             let id = self.checks.pop()?;
-            let link = self.connections.get(id);
-            let check = link.and_then(|link| {
-                let connect = link.waiting.as_ref()?;
+            let connection = self.connections.get(id);
+            let check = connection.and_then(|connection| {
+                let connect = connection.waiting.as_ref()?;
                 Some(PasswordCheck {
-                    listener: link.listener,
+                    listener: connection.listener,
                     user_name: connect.user_name.clone()?,
                     password: connect.password.clone()?,
                 })
@@ -49,8 +50,8 @@ impl Broker {
         id: ConnectionId,
         result: Result<(), ReasonCode>,
     ) {
-        let link = self.connections.get_mut(id);
-        if let Some(connect) = link.and_then(|link| link.waiting.take()) {
+        let connection = self.connections.get_mut(id);
+        if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
             match result {
                 Ok(()) => self.accept(now, id, *connect),
                 Err(reason_code) => self.refuse(now, id, &connect, reason_code),
@@ -62,31 +63,31 @@ impl Broker {
 
     /// Returns `true` while a password of this connection is checked.
     pub fn is_waiting(&self, id: ConnectionId) -> bool {
-        let link = self.connections.get(id);
-        link.is_some_and(|link| link.waiting.is_some())
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| connection.waiting.is_some())
     }
 
     pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
         if self.is_stored_session(&connect) && self.is_throttled(id) {
             return self.put_off(id, Task::Connect(Box::new(connect)));
         }
-        let Some(link) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
         if connect.properties.authentication_method.is_some() {
             // [MQTT-4.12.0-1]
             return self.refuse(now, id, &connect, ReasonCode::BadAuthenticationMethod);
         }
-        let access = self.access(link.listener);
-        match access.admit(&mut connect, link.identity.as_deref()) {
-            Admission::Admitted => self.accept(now, id, connect),
-            Admission::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
-            Admission::Check => {
-                let Some(link) = self.connections.get_mut(id) else {
+        let access = self.policy(connection.listener);
+        match access.admit(&mut connect, connection.identity.as_deref()) {
+            AuthDecision::Admitted => self.accept(now, id, connect),
+            AuthDecision::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
+            AuthDecision::Check => {
+                let Some(connection) = self.connections.get_mut(id) else {
                     return;
                 };
-                link.waiting = Some(Box::new(connect));
-                let group = PeerGroup::of(&link.peer);
+                connection.waiting = Some(Box::new(connect));
+                let group = PeerGroup::of(&connection.peer);
                 if let Err(refused) = self.checks.push(group, id) {
                     self.handle_checked(now, refused, Err(ReasonCode::ServerBusy));
                 }
@@ -94,13 +95,13 @@ impl Broker {
         }
     }
 
-    /// Returns `true` if the CONNECT makes records: a session or a will is stored, or was.
+    /// Returns `true` if the CONNECT makes mutations: a session or a will is stored, or was.
     fn is_stored_session(&self, connect: &Connect) -> bool {
         let known = self.by_identifier.get(connect.client_identifier.as_str());
         let known = known.and_then(|key| self.clients.get(*key));
         let is_kept =
             connect.will.is_some() || Expiry::of_connect(connect) != Expiry::WithConnection;
-        self.records.is_some()
+        self.mutations.is_some()
             && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
     }
 
@@ -111,30 +112,35 @@ impl Broker {
         connect: &Connect,
         reason_code: ReasonCode,
     ) {
-        if let Some(link) = self.connections.get_mut(id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             if self
                 .log_limiter
-                .admits_from(now, LogEvent::Refused, &link.peer)
+                .admits_from(now, LogEvent::Refused, &connection.peer)
             {
                 let name = Name(&connect.client_identifier);
                 let words = Words(reason_code);
-                log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", link.peer);
+                log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", connection.peer);
             }
-            link.connection
+            connection
+                .protocol
                 .refuse(now, reason_code, ConnackProperties::default());
         }
     }
 
     /// It is who it says it is.
     fn accept(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
-        let Some(listener) = self.connections.get(id).map(|link| link.listener) else {
+        let Some(listener) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.listener)
+        else {
             return;
         };
-        let access = self.access(listener);
+        let access = self.policy(listener);
         if access.user_name_is_identifier {
             connect.client_identifier = connect.user_name.clone().unwrap_or_default();
         }
-        if let Some(reason_code) = self.refusal(access, &connect) {
+        if let Some(reason_code) = self.connect_reject_reason(access, &connect) {
             return self.refuse(now, id, &connect, reason_code);
         }
         match mount_will(&mut connect, access.mount_point.as_deref()) {
@@ -161,8 +167,8 @@ impl Broker {
         };
         if let Some(client) = self.clients.get_mut(key) {
             client.connection = Some(id);
-            client.who.user_name = connect.user_name;
-            client.who.listener = listener;
+            client.principal.user_name = connect.user_name;
+            client.principal.listener = listener;
             client.expiry = expiry;
             client.session_ends = None;
             client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
@@ -172,11 +178,11 @@ impl Broker {
         if let Some(session) = &mut session {
             self.withdraw_denied(key, session);
         }
-        if let Some(link) = self.connections.get_mut(id) {
-            link.client = Some(key);
-            link.is_bridge = connect.is_bridge;
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.client = Some(key);
+            connection.is_bridge = connect.is_bridge;
             self.statistics.connected();
-            link.connection.accept(now, session, properties);
+            connection.protocol.accept(now, session, properties);
         }
         self.send_queue(now, key);
     }
@@ -187,7 +193,7 @@ impl Broker {
             return (connect.client_identifier.clone(), false);
         }
         let random = (self.random)();
-        let prefix = &self.access(listener).identifier_prefix;
+        let prefix = &self.policy(listener).identifier_prefix;
         (format!("{prefix}{}", uuid(random)), true)
     }
 
@@ -196,8 +202,8 @@ impl Broker {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let (rules, who) = (&self.rules, &client.who);
-        session.withdraw(self.records.is_some(), |outgoing| {
+        let (rules, who) = (&self.policies, &client.principal);
+        session.withdraw(self.mutations.is_some(), |outgoing| {
             delivery::may_receive(rules, who, &outgoing.message)
         });
     }
@@ -245,8 +251,8 @@ impl Broker {
                 (key, session)
             }
             None => {
-                let link = self.connections.get(id);
-                let known = link.map(|link| link.connection.client_identifier());
+                let connection = self.connections.get(id);
+                let known = connection.map(|connection| connection.protocol.client_identifier());
                 let known = known.filter(|known| ***known == *identifier);
                 let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
                 let key = self.clients.insert(Client::new(Arc::clone(&identifier)));
@@ -262,7 +268,7 @@ impl Broker {
         connect: &Connect,
         assigned_client_identifier: Option<&String>,
     ) -> ConnackProperties {
-        let limits = &self.access(listener).limits;
+        let limits = &self.policy(listener).limits;
         let aliases = limits
             .topic_alias_maximum
             .unwrap_or(self.limits.topic_alias_maximum);
@@ -291,12 +297,12 @@ impl Broker {
     }
 
     fn log_connect(&mut self, now: Instant, id: ConnectionId, identifier: &str, connect: &Connect) {
-        let Some(link) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
         if !self
             .log_limiter
-            .admits_from(now, LogEvent::Connected, &link.peer)
+            .admits_from(now, LogEvent::Connected, &connection.peer)
         {
             return;
         }
@@ -312,7 +318,7 @@ impl Broker {
         log::info!(
             target: CONNECTIONS,
             "New {kind} connected from {} as {} (p{}, c{}, k{}{user_name}).",
-            link.peer,
+            connection.peer,
             Excerpt(identifier),
             connect.protocol_version.level(),
             u8::from(connect.clean_start),
@@ -330,7 +336,11 @@ impl Broker {
     }
 
     /// Why this CONNECT is not accepted, if it is not.
-    fn refusal(&self, access: &Access, connect: &Connect) -> Option<ReasonCode> {
+    fn connect_reject_reason(
+        &self,
+        access: &ListenerPolicy,
+        connect: &Connect,
+    ) -> Option<ReasonCode> {
         let version = connect.protocol_version;
         let versions = access.limits.versions.as_ref();
         if versions.is_some_and(|versions| !versions.contains(&version)) {

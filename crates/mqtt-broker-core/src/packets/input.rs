@@ -6,7 +6,8 @@ use mqtt_codec::Connect;
 use mqtt_session::InputStep;
 
 use crate::InputProgress;
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
 use crate::flow::work::WorkBudget;
 use crate::packets::subscribe::{SubscribeTask, UnsubscribeTask};
 
@@ -29,20 +30,20 @@ impl Broker {
     ) -> InputProgress {
         let available = input.len();
         self.work = WorkBudget::new(self.limits.work_per_connection);
-        self.crowded = None; // by somebody else
-        if let Some(link) = self.connections.get_mut(id) {
-            if link.is_unread() {
-                link.connection.handle_unread(now); // the peer was not silent, it was not heard
+        self.congested = None; // by somebody else
+        if let Some(connection) = self.connections.get_mut(id) {
+            if connection.is_unread() {
+                connection.protocol.handle_unread(now); // the peer was not silent, it was not heard
             }
         }
         let mut progress = self.handle_packets(now, id, input);
-        if self.note_crowd(now, id) {
+        if self.throttle_publisher(now, id) {
             progress = InputProgress::Blocked;
         }
         self.statistics.bytes_received += (available - input.len()) as u64;
         self.settle(id);
-        if let Some(link) = self.connections.get_mut(id) {
-            link.progress = progress;
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.progress = progress;
         }
         progress
     }
@@ -54,10 +55,10 @@ impl Broker {
         input: &mut &[u8],
     ) -> InputProgress {
         loop {
-            let Some(link) = self.connections.get(id) else {
+            let Some(connection) = self.connections.get(id) else {
                 return InputProgress::Drained;
             };
-            if link.task.is_some() {
+            if connection.task.is_some() {
                 match self.continue_task(now, id) {
                     InputProgress::Drained => {}
                     unfinished => return unfinished,
@@ -69,17 +70,17 @@ impl Broker {
             if self.work.is_spent() && !input.is_empty() {
                 return InputProgress::Yielded;
             }
-            let before = self.record_count();
-            let Some(link) = self.connections.get_mut(id) else {
+            let before = self.mutation_count();
+            let Some(connection) = self.connections.get_mut(id) else {
                 return InputProgress::Drained;
             };
-            match link.connection.handle_packet_input(now, input) {
+            match connection.protocol.handle_packet_input(now, input) {
                 InputStep::Idle => return InputProgress::Drained,
                 InputStep::Handled => self.work.spend(1),
                 InputStep::Event(event) => {
                     self.work.spend(1);
                     self.handle_event(now, id, event);
-                    self.note_records_of(id, before);
+                    self.note_mutations_of(id, before);
                 }
             }
         }
@@ -87,8 +88,8 @@ impl Broker {
 
     /// Handles what has happened to a connection without bytes: its end, or its time.
     pub(crate) fn handle_pending(&mut self, now: Instant, id: ConnectionId) {
-        while let Some(link) = self.connections.get_mut(id) {
-            match link.connection.handle_packet_input(now, &mut &[][..]) {
+        while let Some(connection) = self.connections.get_mut(id) {
+            match connection.protocol.handle_packet_input(now, &mut &[][..]) {
                 InputStep::Idle => break,
                 InputStep::Handled => {}
                 InputStep::Event(event) => self.handle_event(now, id, event),
@@ -100,25 +101,25 @@ impl Broker {
     /// Continues the packet whose handling has begun, if there is one.
     #[cold]
     fn continue_task(&mut self, now: Instant, id: ConnectionId) -> InputProgress {
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return InputProgress::Drained;
         };
-        let Some(task) = link.task.take() else {
+        let Some(task) = connection.task.take() else {
             return InputProgress::Drained;
         };
-        let (false, key) = (link.connection.has_ended(), link.client) else {
+        let (false, key) = (connection.protocol.has_ended(), connection.client) else {
             return InputProgress::Drained;
         };
-        let before = self.record_count();
+        let before = self.mutation_count();
         match (*task, key) {
             (Task::Connect(connect), _) => self.handle_connect(now, id, *connect),
             (Task::Subscribe(task), Some(key)) => self.continue_subscribe(now, id, key, task),
             (Task::Unsubscribe(task), Some(key)) => self.continue_unsubscribe(now, id, key, task),
             (Task::Subscribe(_) | Task::Unsubscribe(_), None) => {}
         }
-        self.note_records_of(id, before);
-        let link = self.connections.get(id);
-        match link.is_some_and(|link| link.task.is_some()) {
+        self.note_mutations_of(id, before);
+        let connection = self.connections.get(id);
+        match connection.is_some_and(|connection| connection.task.is_some()) {
             false => InputProgress::Drained,
             true if self.work.is_spent() => InputProgress::Yielded,
             true => InputProgress::Blocked,
@@ -127,16 +128,16 @@ impl Broker {
 
     /// The rest of a packet is handled in the connection's next turns.
     pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.task = Some(Box::new(task));
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.task = Some(Box::new(task));
         }
     }
 
     /// Records and schedules what has changed in a connection.
     pub(crate) fn settle(&mut self, id: ConnectionId) {
-        let before = self.record_count();
+        let before = self.mutation_count();
         self.note_changes(id);
-        self.note_records_of(id, before);
+        self.note_mutations_of(id, before);
         self.mark_changed(id);
         self.schedule_connection(id);
     }

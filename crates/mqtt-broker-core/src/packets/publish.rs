@@ -6,14 +6,15 @@ use std::time::Instant;
 use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, PublishRef, QoS, ReasonCode, Will};
 use mqtt_session::Excerpt;
 
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
 use crate::log_lines::limiter::LogEvent;
 use crate::routing::fan_out::{Origin, Publication};
 use crate::routing::footprint;
 use crate::routing::router::Routed;
 use crate::sessions::client::ClientKey;
 use crate::stats::SYSTEM;
-use crate::{EVENTS, Right};
+use crate::{AclAction, EVENTS};
 
 /// Maximum number of slashes in a topic name or filter, as in mosquitto: one less than the number of levels.
 pub(crate) const MAXIMUM_SLASHES: usize = 200;
@@ -27,7 +28,7 @@ impl Broker {
         publisher: ClientKey,
         publish: &PublishRef<'_>,
     ) {
-        if let Some(reason_code) = self.objection(id, publish) {
+        if let Some(reason_code) = self.protocol_violation(id, publish) {
             return self.end_connection(now, id, reason_code);
         }
         // A mount point must not turn a reserved topic into an ordinary one: other clients behind the same mount
@@ -45,11 +46,11 @@ impl Broker {
         if self.lacks_room(publish) && !self.can_be_told(id) {
             return self.end_connection(now, id, ReasonCode::QuotaExceeded);
         }
-        let before = self.record_count();
-        let reason_code = match self.denial(publisher, as_sent, publish) {
-            Some(denial) => {
-                self.log_denial(now, publisher, publish, denial);
-                denial.reason_code()
+        let before = self.mutation_count();
+        let reason_code = match self.reject_reason(publisher, as_sent, publish) {
+            Some(reject_reason) => {
+                self.log_rejected(now, publisher, publish, reject_reason);
+                reject_reason.reason_code()
             }
             None if publish.delivery.qos() == QoS::AtMostOnce
                 && self.drop_without_memory(publish.topic_name, publish.retain) =>
@@ -69,12 +70,12 @@ impl Broker {
             }
         };
         if let Some(packet_identifier) = publish.delivery.packet_identifier() {
-            let made_records = self.record_count() > before;
-            self.acknowledge(now, id, packet_identifier, reason_code, made_records);
+            let made_mutations = self.mutation_count() > before;
+            self.acknowledge(now, id, packet_identifier, reason_code, made_mutations);
         }
     }
 
-    /// Acknowledges a message: every subscriber has it, or its queue has, so the broker has taken it over. If records were
+    /// Acknowledges a message: every subscriber has it, or its queue has, so the broker has taken it over. If mutations were
     /// made, the acknowledgement promises them.
     pub(crate) fn acknowledge(
         &mut self,
@@ -82,25 +83,26 @@ impl Broker {
         id: ConnectionId,
         packet_identifier: PacketIdentifier,
         reason_code: ReasonCode,
-        made_records: bool,
+        made_mutations: bool,
     ) {
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let reason_code = match link.connection.version() {
+        let reason_code = match connection.protocol.version() {
             ProtocolVersion::V5_0 => reason_code,
             _ => ReasonCode::Success,
         };
-        link.connection
+        connection
+            .protocol
             .acknowledge(now, packet_identifier, reason_code);
-        if made_records {
-            self.promise(id);
+        if made_mutations {
+            self.hold_output(id);
         }
     }
 
     /// Why a connection ends that sends this, if it does.
-    fn objection(&self, id: ConnectionId, publish: &PublishRef<'_>) -> Option<ReasonCode> {
-        let access = self.access(self.connections.get(id)?.listener);
+    fn protocol_violation(&self, id: ConnectionId, publish: &PublishRef<'_>) -> Option<ReasonCode> {
+        let access = self.policy(self.connections.get(id)?.listener);
         let mount_point = access.mount_point.as_deref().unwrap_or_default();
         let is_short = mount_point.len() + publish.topic_name.len() <= usize::from(u16::MAX);
         if !is_short || !is_publishable(publish.topic_name) {
@@ -136,7 +138,7 @@ impl Broker {
             && is_clear
             && publish.delivery.qos() > QoS::AtMostOnce
             && !self.is_reserved_for(publisher, publish.topic_name)
-            && self.may(publisher, publish.topic_name, Right::Write)
+            && self.may(publisher, publish.topic_name, AclAction::Write)
         {
             self.remove_retained(publish.topic_name);
         }
@@ -144,55 +146,55 @@ impl Broker {
 
     /// Whether an acknowledgement to this client may say that a message was refused.
     pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
-        let link = self.connections.get(id);
-        link.is_some_and(|link| link.connection.version() == ProtocolVersion::V5_0)
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)
     }
 
     /// Why a message is acknowledged and goes nowhere, if it does.
     /// `as_sent` is the topic name without the mount point.
-    fn denial(
+    fn reject_reason(
         &self,
         publisher: ClientKey,
         as_sent: &str,
         publish: &PublishRef<'_>,
-    ) -> Option<Denial> {
+    ) -> Option<RejectReason> {
         let is_reserved = |topic_name| self.is_reserved_for(publisher, topic_name);
         if is_reserved(as_sent) || is_reserved(publish.topic_name) {
-            return Some(Denial::Reserved);
+            return Some(RejectReason::Reserved);
         }
         if publish.payload.len() > self.limits.maximum_payload {
-            return Some(Denial::TooLarge);
+            return Some(RejectReason::TooLarge);
         }
-        if !self.may(publisher, publish.topic_name, Right::Write) {
-            return Some(Denial::NotAllowed);
+        if !self.may(publisher, publish.topic_name, AclAction::Write) {
+            return Some(RejectReason::NotAllowed);
         }
-        self.lacks_room(publish).then_some(Denial::NoRoom)
+        self.lacks_room(publish).then_some(RejectReason::NoRoom)
     }
 
-    fn log_denial(
+    fn log_rejected(
         &mut self,
         now: Instant,
         publisher: ClientKey,
         publish: &PublishRef<'_>,
-        denial: Denial,
+        reject_reason: RejectReason,
     ) {
         let client = self.clients.get(publisher);
         let name = client.map_or("", |client| &*client.identifier);
-        let event = denial.log_event();
+        let event = reject_reason.log_event();
         if !event.is_some_and(|event| self.log_limiter.admits(now, event, name)) {
             return;
         }
         let (name, length) = (Excerpt(name), publish.payload.len());
         let topic_name = Excerpt(publish.topic_name);
-        match denial {
-            Denial::Reserved => {}
-            Denial::TooLarge => {
+        match reject_reason {
+            RejectReason::Reserved => {}
+            RejectReason::TooLarge => {
                 log::info!(target: EVENTS, "Dropped too large PUBLISH from {name} ({length} bytes)");
             }
-            Denial::NotAllowed => {
+            RejectReason::NotAllowed => {
                 log::info!(target: EVENTS, "Denied PUBLISH from {name} ('{topic_name}', {length} bytes)");
             }
-            Denial::NoRoom => {
+            RejectReason::NoRoom => {
                 log::info!(
                     target: EVENTS,
                     "Refused PUBLISH from {name} ('{topic_name}'): there is no room for it"
@@ -204,20 +206,20 @@ impl Broker {
     /// The topic name with the mount point of the listener before it, if there is one.
     fn mounted(&self, id: ConnectionId, topic_name: &str) -> Option<String> {
         let listener = self.connections.get(id)?.listener;
-        let mount_point = self.access(listener).mount_point.as_deref()?;
+        let mount_point = self.policy(listener).mount_point.as_deref()?;
         Some(format!("{mount_point}{topic_name}"))
     }
 
     /// What stands before the topics of a client, and not in what it gets.
     pub(crate) fn mount_point(&self, key: ClientKey) -> Option<&str> {
-        let listener = self.clients.get(key)?.who.listener;
-        self.access(listener).mount_point.as_deref()
+        let listener = self.clients.get(key)?.principal.listener;
+        self.policy(listener).mount_point.as_deref()
     }
 
     /// Whether a client has this right.
-    pub(crate) fn may(&self, key: ClientKey, topic_name: &str, right: Right) -> bool {
+    pub(crate) fn may(&self, key: ClientKey, topic_name: &str, right: AclAction) -> bool {
         let client = self.clients.get(key);
-        client.is_some_and(|client| self.rules.allow(&client.who, topic_name, right))
+        client.is_some_and(|client| self.policies.allow(&client.principal, topic_name, right))
     }
 
     /// Returns `true` if this client must not publish to the topic, which is one of the broker's own.
@@ -234,7 +236,7 @@ impl Broker {
             .get(key)
             .map(|client| Arc::clone(&client.identifier));
         let name = name.unwrap_or_default();
-        if !self.may(key, &will.message.topic_name, Right::Write) {
+        if !self.may(key, &will.message.topic_name, AclAction::Write) {
             if self.log_limiter.admits(now, LogEvent::WillDenied, &name) {
                 log::info!(target: EVENTS, "Denied will of {}", Excerpt(&name));
             }
@@ -264,7 +266,7 @@ impl Broker {
         let mut routed = Routed::new(*publish, now);
         let source = publish.retain.then(|| {
             let author = author.and_then(|author| self.clients.get(author));
-            author.map(|author| Arc::new(author.who.clone()))
+            author.map(|author| Arc::new(author.principal.clone()))
         });
         let source = source.flatten();
         let targets = self.collect_targets(publish, from);
@@ -320,14 +322,14 @@ fn is_state_of_bridge(topic_name: &str, client_identifier: &str) -> bool {
 
 /// Why a message is acknowledged and goes nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Denial {
+enum RejectReason {
     Reserved,
     TooLarge,
     NotAllowed,
     NoRoom,
 }
 
-impl Denial {
+impl RejectReason {
     fn reason_code(self) -> ReasonCode {
         match self {
             Self::TooLarge | Self::NoRoom => ReasonCode::QuotaExceeded,

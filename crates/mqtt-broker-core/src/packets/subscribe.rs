@@ -12,8 +12,9 @@ use mqtt_codec::{
 use mqtt_session::Printable;
 
 use crate::EVENTS;
-use crate::broker::{Broker, ConnectionId};
-use crate::durability::mutation::Record;
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
+use crate::durability::mutation::Mutation;
 use crate::packets::input::Task;
 use crate::packets::publish::is_too_deep;
 use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
@@ -46,8 +47,11 @@ impl Broker {
         key: ClientKey,
         subscribe: Subscribe,
     ) {
-        let listener = self.connections.get(id).map(|link| link.listener);
-        let maximum_qos = listener.and_then(|listener| self.access(listener).limits.maximum_qos);
+        let listener = self
+            .connections
+            .get(id)
+            .map(|connection| connection.listener);
+        let maximum_qos = listener.and_then(|listener| self.policy(listener).limits.maximum_qos);
         let task = SubscribeTask {
             packet_identifier: subscribe.packet_identifier,
             identifier: subscribe.properties.subscription_identifier,
@@ -89,7 +93,7 @@ impl Broker {
         mut subscription: Subscription,
     ) {
         self.work.spend(1);
-        let before = self.record_count();
+        let before = self.mutation_count();
         let options = &mut subscription.options;
         options.qos = options.qos.min(task.maximum_qos);
         // In 3.x a SUBSCRIBE cannot ask for these. A bridge of 5.0 does, where it wants them.
@@ -115,15 +119,15 @@ impl Broker {
         if let Ok(is_new) = result {
             self.begin_replay(key, &subscription.topic_filter, state, is_new);
         }
-        self.note_records_of(id, before);
+        self.note_mutations_of(id, before);
     }
 
     /// Returns `true` for a bridge of 3.x. It must not get its own messages back, which would go round between the two
     /// brokers, and it needs RETAIN as published, so that its broker retains what was retained here.
     fn is_bridge_without_options(&self, id: ConnectionId) -> bool {
-        let link = self.connections.get(id);
-        link.is_some_and(|link| {
-            link.is_bridge && link.connection.version() != ProtocolVersion::V5_0
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| {
+            connection.is_bridge && connection.protocol.version() != ProtocolVersion::V5_0
         })
     }
 
@@ -157,13 +161,13 @@ impl Broker {
             let Some(topic_filter) = task.left.next() else {
                 break;
             };
-            let before = self.record_count();
+            let before = self.mutation_count();
             task.reason_codes.push(self.unsubscribe(key, &topic_filter));
-            self.note_records_of(id, before);
+            self.note_mutations_of(id, before);
         }
-        if let Some(link) = self.connections.get_mut(id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             let unsuback = Suback::new(task.packet_identifier, task.reason_codes);
-            link.connection.unsuback(now, unsuback);
+            connection.protocol.unsuback(now, unsuback);
         }
     }
 
@@ -178,7 +182,7 @@ impl Broker {
         }
         self.remove_subscriber(topic_filter, key);
         self.end_replay(key, topic_filter);
-        self.note(key, |client| Record::Unsubscribed {
+        self.note(key, |client| Mutation::Unsubscribed {
             client: Arc::clone(&client.identifier),
             topic_filter: topic_filter.clone(),
         });
@@ -186,7 +190,7 @@ impl Broker {
     }
 
     /// Returns `true` if the packet that is being handled must continue in a later turn: its work is done for this one, or
-    /// its records have to wait.
+    /// its mutations have to wait.
     fn must_stop(&mut self, id: ConnectionId, key: ClientKey) -> bool {
         let client = self.clients.get(key);
         let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
@@ -225,8 +229,9 @@ impl Broker {
         packet_identifier: PacketIdentifier,
         reason_codes: Vec<ReasonCode>,
     ) {
-        if let Some(link) = self.connections.get_mut(id) {
-            link.connection
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection
+                .protocol
                 .suback(now, Suback::new(packet_identifier, reason_codes));
         }
     }
@@ -274,7 +279,7 @@ impl Broker {
             .insert(filter.without_share(), |subscribers| {
                 subscribers.add(filter, subscriber)
             });
-        self.note(key, |client| Record::Subscribed {
+        self.note(key, |client| Mutation::Subscribed {
             client: Arc::clone(&client.identifier),
             topic_filter: filter.clone(),
             state,

@@ -7,16 +7,16 @@ use std::time::Instant;
 use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
 use mqtt_session::{Excerpt, OutboundMessage, PublishError};
 
-use crate::auth::policy::Rules;
+use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
-use crate::durability::mutation::Record;
+use crate::durability::mutation::Mutation;
 use crate::flow::work;
 use crate::log_lines::limiter::LogEvent;
-use crate::routing::router::{Copy, Routed};
+use crate::routing::router::{DeliveryOptions, Routed};
 use crate::routing::sending::is_held;
 use crate::sessions::client::ClientKey;
 use crate::stats::drops::DropReason;
-use crate::{EVENTS, Right, Who};
+use crate::{AclAction, EVENTS, Principal};
 
 impl Broker {
     /// Sends the message to a client, or puts it into the client's queue.
@@ -25,7 +25,7 @@ impl Broker {
         now: Instant,
         key: ClientKey,
         routed: &mut Routed<'_>,
-        copy: Copy,
+        copy: DeliveryOptions,
     ) {
         self.work
             .spend(work::copy_cost(routed.publish.payload.len()));
@@ -61,14 +61,16 @@ impl Broker {
         self.send_queue(now, key);
         // Of QoS 0 there are no acknowledgements whose turn could come.
         if qos > QoS::AtMostOnce {
-            self.note_crowding(now, key);
+            self.note_backpressure(now, key);
         }
     }
 
     fn has_output_room(&self, key: ClientKey) -> bool {
         let id = self.clients.get(key).and_then(|client| client.connection);
-        let link = id.and_then(|id| self.connections.get(id));
-        link.is_some_and(|link| link.connection.output().len() < self.limits.maximum_unwritten)
+        let connection = id.and_then(|id| self.connections.get(id));
+        connection.is_some_and(|connection| {
+            connection.protocol.output().len() < self.limits.maximum_unwritten
+        })
     }
 
     /// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
@@ -77,7 +79,7 @@ impl Broker {
         now: Instant,
         key: ClientKey,
         publish: &PublishRef<'_>,
-        copy: &Copy,
+        copy: &DeliveryOptions,
     ) -> bool {
         let Some(client) = self.clients.get(key) else {
             return true;
@@ -85,13 +87,13 @@ impl Broker {
         let Some(id) = client.connection else {
             return !self.limits.queue_qos_0;
         };
-        let Some(link) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return true;
         };
         // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
         // waits for retained ones, or the older message would be the last that the client gets of its topic.
         // Nor must it overtake one of QoS 0 that had no room in the output.
-        if link.connection.output().len() >= self.limits.maximum_unwritten
+        if connection.protocol.output().len() >= self.limits.maximum_unwritten
             || client.queue.holds()
             || is_held(
                 client,
@@ -103,13 +105,17 @@ impl Broker {
             return false;
         }
         if !self
-            .rules
-            .allow(&client.who, publish.topic_name, Right::Read)
+            .policies
+            .allow(&client.principal, publish.topic_name, AclAction::Read)
         {
             self.statistics.drops.count(DropReason::NotAuthorized);
             return true;
         }
-        let mount_point = self.rules.of(client.who.listener).mount_point.as_deref();
+        let mount_point = self
+            .policies
+            .of(client.principal.listener)
+            .mount_point
+            .as_deref();
         let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
             return true;
         };
@@ -121,7 +127,7 @@ impl Broker {
             SubscriptionIdentifiers::new(&copy.subscription_identifiers);
         // The client may be gone: then the message is not delivered.
         if let Err(PublishError::Encode(error)) =
-            link.connection.publish_at_most_once(now, &publish)
+            connection.protocol.publish_at_most_once(now, &publish)
         {
             self.statistics.drops.count(DropReason::TooLarge);
             let name = &client.identifier;
@@ -130,7 +136,7 @@ impl Broker {
                 log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
             }
         }
-        link.mark_changed(id, &mut self.changed);
+        connection.mark_changed(id, &mut self.changed);
         true
     }
 
@@ -139,13 +145,13 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let is_kept = self.records.is_some() && outgoing.qos > QoS::AtMostOnce;
+        let is_kept = self.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
         let kept = is_kept.then(|| outgoing.clone());
         let before = client.queue.totals();
         let number = client.enqueue(outgoing);
         self.statistics.count_queue(before, client.queue.totals());
         if let Some(outgoing) = kept {
-            self.note(key, |client| Record::Queued {
+            self.note(key, |client| Mutation::Queued {
                 client: Arc::clone(&client.identifier),
                 number,
                 outgoing,
@@ -163,7 +169,7 @@ impl Broker {
         self.statistics.count_queue(before, client.queue.totals());
         for number in &done {
             self.statistics.drops.count(DropReason::Expired);
-            self.note(key, |client| Record::Finished {
+            self.note(key, |client| Mutation::Finished {
                 client: Arc::clone(&client.identifier),
                 number: *number,
             });
@@ -243,12 +249,16 @@ fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Opt
 }
 
 /// Whether a client may have this message, which is without the mount point of the client already.
-pub(crate) fn may_receive(rules: &Rules, who: &Who, message: &Message) -> bool {
-    match rules.of(who.listener).mount_point.as_deref() {
-        None => rules.allow(who, &message.topic_name, Right::Read),
+pub(crate) fn may_receive(
+    policies: &ListenerPolicies,
+    principal: &Principal,
+    message: &Message,
+) -> bool {
+    match policies.of(principal.listener).mount_point.as_deref() {
+        None => policies.allow(principal, &message.topic_name, AclAction::Read),
         Some(mount_point) => {
             let topic_name = format!("{mount_point}{}", message.topic_name);
-            rules.allow(who, &topic_name, Right::Read)
+            policies.allow(principal, &topic_name, AclAction::Read)
         }
     }
 }

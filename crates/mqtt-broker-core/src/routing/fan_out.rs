@@ -2,7 +2,7 @@
 //! turn, and acknowledged after the last slice. Smaller ones are delivered at once, in `router.rs`.
 //!
 //! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
-//! messages only. The records of a fan-out are released for a commit together, with that of the publisher's
+//! messages only. The mutations of a fan-out are released for a commit together, with that of the publisher's
 //! acknowledgement. A commit of a part would give the subscribers in it a QoS 2 message twice after a crash, since the
 //! publisher, which was not acknowledged, sends it again.
 
@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, ReasonCode};
 
-use crate::Who;
-use crate::broker::{Broker, ConnectionId};
-use crate::durability::mutation::Record;
+use crate::Principal;
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
+use crate::durability::mutation::Mutation;
 use crate::flow::throttle::Pressure;
 use crate::routing::router::{Routed, Targets};
 use crate::sessions::client::ClientKey;
@@ -27,7 +28,7 @@ const MAXIMUM_WITHOUT_CONNECTION: usize = 1000;
 pub(crate) struct FanOuts {
     current: Option<FanOut>,
     waiting: VecDeque<Publication>,
-    /// Set when a fan-out has ended whose records were not taken for a commit yet. The next one must not begin before,
+    /// Set when a fan-out has ended whose mutations were not taken for a commit yet. The next one must not begin before,
     /// or there would always be one in progress, and never a commit.
     is_sealed: bool,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Publication {
     /// The client that must not get it if its subscription says No Local.
     pub(crate) from: Option<ClientKey>,
     /// The author of the retained message.
-    pub(crate) source: Option<Arc<Who>>,
+    pub(crate) source: Option<Arc<Principal>>,
     /// The connection that waits for it.
     pub(crate) origin: Option<Origin>,
 }
@@ -57,8 +58,8 @@ pub(crate) struct Origin {
 struct FanOut {
     publication: Publication,
     targets: Targets,
-    /// The number of records before the first of this publication.
-    records_before: usize,
+    /// The number of mutations before the first of this publication.
+    mutations_before: usize,
 }
 
 impl FanOuts {
@@ -74,7 +75,7 @@ impl Publication {
     }
 
     /// Returns `true` if its delivery may be recorded, by its QoS or that of the subscriptions.
-    fn may_record(&self, upgrade_qos: bool) -> bool {
+    fn may_mutate(&self, upgrade_qos: bool) -> bool {
         self.delivery.qos() > QoS::AtMostOnce || self.message.retain || upgrade_qos
     }
 }
@@ -83,8 +84,8 @@ impl Broker {
     /// Delivers a publication in slices, after those that wait already.
     pub(crate) fn fan_out(&mut self, now: Instant, publication: Publication, targets: Targets) {
         if let Some(origin) = publication.origin {
-            if let Some(link) = self.connections.get_mut(origin.connection) {
-                link.is_publishing = true;
+            if let Some(connection) = self.connections.get_mut(origin.connection) {
+                connection.is_publishing = true;
             }
         } else {
             // The broker's own: a newer value takes the place of one that still waits.
@@ -134,17 +135,17 @@ impl Broker {
         }
     }
 
-    /// Returns `true` if the records must not be taken now: they contain a part of a publication.
-    pub fn holds_records(&self) -> bool {
+    /// Returns `true` if the mutations must not be taken now: they contain a part of a publication.
+    pub fn holds_mutations(&self) -> bool {
         let current = self.fan_outs.current.as_ref();
-        self.records.is_some()
+        self.mutations.is_some()
             && current.is_some_and(|current| {
                 let publication = &current.publication;
-                publication.may_record(self.limits.upgrade_qos)
+                publication.may_mutate(self.limits.upgrade_qos)
             })
     }
 
-    /// The records of all publications that have ended are in the hands of the commit queue.
+    /// The mutations of all publications that have ended are in the hands of the commit queue.
     pub(crate) fn release_fan_outs(&mut self) {
         self.fan_outs.is_sealed = false;
     }
@@ -163,7 +164,10 @@ impl Broker {
         let FanOuts {
             current, waiting, ..
         } = &self.fan_outs;
-        let client = self.connections.get(id).and_then(|link| link.client);
+        let client = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.client);
         let is_orphan = |publication: &Publication| {
             let origin = publication.origin;
             origin.is_some_and(|origin| origin.connection != id && Some(origin.client) == client)
@@ -189,7 +193,7 @@ impl Broker {
     }
 
     fn begin_fan_out(&mut self, now: Instant, publication: Publication, targets: Option<Targets>) {
-        let records_before = self.record_count();
+        let mutations_before = self.mutation_count();
         let message = Arc::clone(&publication.message);
         let mut routed = Routed::again(&message, publication.delivery, publication.expires, now);
         if message.retain {
@@ -200,7 +204,7 @@ impl Broker {
         self.fan_outs.current = Some(FanOut {
             publication,
             targets,
-            records_before,
+            mutations_before,
         });
     }
 
@@ -215,7 +219,7 @@ impl Broker {
         self.work.spend(1);
         // The disk may have become full since the message came.
         if self.lacks_room(&publication.publish()) {
-            let before = self.record_count();
+            let before = self.mutation_count();
             self.answer_publication(now, &publication, ReasonCode::QuotaExceeded, before);
             return true;
         }
@@ -227,20 +231,20 @@ impl Broker {
         if self.fan_outs.waiting.is_empty() {
             return None;
         }
-        let may_record = self.may_record_now();
+        let may_mutate = self.may_mutate_now();
         let upgrade_qos = self.limits.upgrade_qos;
         let mut waiting = self.fan_outs.waiting.iter();
-        waiting.position(|publication| may_record || !publication.may_record(upgrade_qos))
+        waiting.position(|publication| may_mutate || !publication.may_mutate(upgrade_qos))
     }
 
     fn may_begin(&mut self, publication: &Publication) -> bool {
-        !publication.may_record(self.limits.upgrade_qos) || self.may_record_now()
+        !publication.may_mutate(self.limits.upgrade_qos) || self.may_mutate_now()
     }
 
-    /// Returns `true` if a publication may begin that makes records. Once begun it makes them without a further wait: the
+    /// Returns `true` if a publication may begin that makes mutations. Once begun it makes them without a further wait: the
     /// commit that would give it room waits for its end.
-    fn may_record_now(&mut self) -> bool {
-        self.records.is_none()
+    fn may_mutate_now(&mut self) -> bool {
+        self.mutations.is_none()
             || !self.fan_outs.is_sealed
                 && (self.lacks_storage() || self.pressure() == Pressure::None)
     }
@@ -249,15 +253,15 @@ impl Broker {
         let FanOut {
             publication,
             targets,
-            records_before,
+            mutations_before,
         } = fan_out;
         self.fan_outs.is_sealed =
-            self.records.is_some() && publication.may_record(self.limits.upgrade_qos);
+            self.mutations.is_some() && publication.may_mutate(self.limits.upgrade_qos);
         let reason_code = match targets.had_any() {
             true => ReasonCode::Success,
             false => ReasonCode::NoMatchingSubscribers,
         };
-        self.answer_publication(now, &publication, reason_code, records_before);
+        self.answer_publication(now, &publication, reason_code, mutations_before);
     }
 
     /// Acknowledges a publication to its connection, or notes in the session that it need not be sent again.
@@ -266,34 +270,33 @@ impl Broker {
         now: Instant,
         publication: &Publication,
         reason_code: ReasonCode,
-        records_before: usize,
+        mutations_before: usize,
     ) {
-        let Some(Origin { connection, client }) = publication.origin else {
+        let Some(Origin {
+            connection: id,
+            client,
+        }) = publication.origin
+        else {
             return;
         };
-        let made_records = self.record_count() > records_before;
-        let link = self.connections.get_mut(connection);
-        if let Some(link) = link.filter(|link| link.client == Some(client)) {
-            link.is_publishing = false;
+        let made_mutations = self.mutation_count() > mutations_before;
+        let connection = self.connections.get_mut(id);
+        if let Some(connection) = connection.filter(|connection| connection.client == Some(client))
+        {
+            connection.is_publishing = false;
             match publication.delivery.packet_identifier() {
-                Some(_) if reason_code.is_error() && !self.can_be_told(connection) => {
-                    self.end_connection(now, connection, reason_code);
+                Some(_) if reason_code.is_error() && !self.can_be_told(id) => {
+                    self.end_connection(now, id, reason_code);
                 }
                 Some(packet_identifier) => {
-                    self.acknowledge(
-                        now,
-                        connection,
-                        packet_identifier,
-                        reason_code,
-                        made_records,
-                    );
+                    self.acknowledge(now, id, packet_identifier, reason_code, made_mutations);
                 }
                 None => {}
             }
-            let before = records_before.min(self.record_count());
-            self.settle(connection);
-            self.note_records_of(connection, before);
-            return self.resume(connection);
+            let before = mutations_before.min(self.mutation_count());
+            self.settle(id);
+            self.note_mutations_of(id, before);
+            return self.resume(id);
         }
         if !reason_code.is_error() {
             self.accept_message(client, publication.delivery);
@@ -313,8 +316,8 @@ impl Broker {
             return;
         };
         if let Some(id) = client.connection {
-            if let Some(link) = self.connections.get_mut(id) {
-                link.connection.accept_message(delivery);
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.protocol.accept_message(delivery);
             }
             return self.settle(id);
         }
@@ -325,7 +328,7 @@ impl Broker {
             packet_identifier, ..
         } = delivery
         {
-            self.note(key, |client| Record::Held {
+            self.note(key, |client| Mutation::Held {
                 client: Arc::clone(&client.identifier),
                 packet_identifier,
             });

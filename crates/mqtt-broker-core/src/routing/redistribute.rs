@@ -13,7 +13,7 @@ use mqtt_codec::{Delivery, Message, PacketIdentifier, QoS, TopicName};
 use mqtt_session::{OutboundMessage, Session, seconds_until};
 
 use crate::broker::Broker;
-use crate::routing::router::{Copy, Routed};
+use crate::routing::router::{DeliveryOptions, Routed};
 use crate::sessions::client::Client;
 use crate::topics::subscriptions::Subscribers;
 
@@ -21,7 +21,7 @@ impl Broker {
     /// Gives the messages of a client whose session has ended, and whose subscriptions are gone, to other members
     /// of their shares, in the order in which the client would have got them.
     pub(crate) fn redistribute(&mut self, now: Instant, client: Client) {
-        let mount_point = self.access(client.who.listener).mount_point.clone();
+        let mount_point = self.policy(client.principal.listener).mount_point.clone();
         for outgoing in left_behind(client) {
             self.redistribute_message(now, mount_point.as_deref(), outgoing);
         }
@@ -54,7 +54,7 @@ impl Broker {
         let Some(member) = members.and_then(|members| self.choose(members, &routed.publish)) else {
             return;
         };
-        let copy = Copy::new(&[member], &routed.publish, self.limits.upgrade_qos);
+        let copy = DeliveryOptions::new(&[member], &routed.publish, self.limits.upgrade_qos);
         let copy = copy.of_share(share.clone());
         self.deliver(now, member.client, &mut routed, copy);
     }

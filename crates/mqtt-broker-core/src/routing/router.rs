@@ -10,16 +10,17 @@ use mqtt_codec::{
 };
 use mqtt_session::Excerpt;
 
-use crate::broker::{Broker, Link, TimerKey};
-use crate::durability::mutation::Record;
+use crate::broker::{Broker, TimerKey};
+use crate::connection::ConnectionState;
+use crate::durability::mutation::Mutation;
 use crate::flow::work;
 use crate::log_lines::limiter::LogEvent;
 use crate::routing::fan_out::Publication;
 use crate::routing::footprint;
 use crate::sessions::client::ClientKey;
 use crate::topics::retained::Retained;
-use crate::topics::subscriptions::{Chosen, Fitness, Share, Subscriber};
-use crate::{EVENTS, Right, Who};
+use crate::topics::subscriptions::{Chosen, MemberState, Share, Subscriber};
+use crate::{AclAction, EVENTS, Principal};
 
 /// Seconds after which a line of the log is not sent to subscribers any more, as mosquitto does it.
 const LOG_LINE_EXPIRY: u32 = 20;
@@ -123,7 +124,7 @@ impl Targets {
 }
 
 /// The delivery of a message to one client.
-pub(crate) struct Copy {
+pub(crate) struct DeliveryOptions {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
@@ -193,14 +194,14 @@ impl Broker {
     ) -> bool {
         let upgrade_qos = self.limits.upgrade_qos;
         for Chosen { member, share } in &targets.shared {
-            let copy = Copy::new(&[*member], &routed.publish, upgrade_qos);
+            let copy = DeliveryOptions::new(&[*member], &routed.publish, upgrade_qos);
             self.deliver(now, member.client, routed, copy.of_share(share.clone()));
         }
         let are_one = !self.limits.allow_duplicates;
         let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
         for of_client in targets.plain.chunk_by(is_same) {
             if let Some(first) = of_client.first() {
-                let copy = Copy::new(of_client, &routed.publish, upgrade_qos);
+                let copy = DeliveryOptions::new(of_client, &routed.publish, upgrade_qos);
                 self.deliver(now, first.client, routed, copy);
             }
         }
@@ -264,42 +265,44 @@ impl Broker {
         &self,
         targets: &mut Targets,
         publish: &PublishRef<'_>,
-    ) -> Option<(ClientKey, Copy)> {
+    ) -> Option<(ClientKey, DeliveryOptions)> {
         if let Some(Chosen { member, share }) = targets.next_member() {
-            let copy = Copy::new(&[*member], publish, self.limits.upgrade_qos);
+            let copy = DeliveryOptions::new(&[*member], publish, self.limits.upgrade_qos);
             return Some((member.client, copy.of_share(share.clone())));
         }
         let of_client = targets.next_client(!self.limits.allow_duplicates)?;
-        let copy = Copy::new(of_client, publish, self.limits.upgrade_qos);
+        let copy = DeliveryOptions::new(of_client, publish, self.limits.upgrade_qos);
         Some((of_client.first()?.client, copy))
     }
 
     /// Chooses the member of a share that gets this message.
     pub(crate) fn choose(&self, share: &Share, publish: &PublishRef<'_>) -> Option<Subscriber> {
-        share.choose(|member| self.fitness(member, publish))
+        share.choose(|member| self.member_state(member, publish))
     }
 
     /// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
     /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
-    fn fitness(&self, member: &Subscriber, publish: &PublishRef<'_>) -> Fitness {
+    fn member_state(&self, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
         let Some(client) = self.clients.get(member.client) else {
-            return Fitness::Unable;
+            return MemberState::Unable;
         };
         // Behind its mount point the topic may have no name.
         let Some(topic_name) = self.visible_topic(member.client, publish.topic_name) else {
-            return Fitness::Unable;
+            return MemberState::Unable;
         };
         if client.queue.is_full(&self.limits)
-            || !self.may(member.client, publish.topic_name, Right::Read)
+            || !self.may(member.client, publish.topic_name, AclAction::Read)
         {
-            return Fitness::Unable;
+            return MemberState::Unable;
         }
         let granted = member.state.options.qos.min(publish.delivery.qos());
-        let link = client.connection.and_then(|id| self.connections.get(id));
-        match link {
-            Some(link) if has_size_for(link, member, topic_name, publish) => Fitness::Present,
-            None if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => Fitness::Away,
-            _ => Fitness::Unable,
+        let connection = client.connection.and_then(|id| self.connections.get(id));
+        match connection {
+            Some(connection) if has_size_for(connection, member, topic_name, publish) => {
+                MemberState::Present
+            }
+            None if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => MemberState::Away,
+            _ => MemberState::Unable,
         }
     }
 
@@ -309,7 +312,7 @@ impl Broker {
         &mut self,
         now: Instant,
         routed: &mut Routed<'_>,
-        source: Option<Arc<Who>>,
+        source: Option<Arc<Principal>>,
     ) {
         let publish = &routed.publish;
         if publish.payload.is_empty() {
@@ -382,8 +385,8 @@ impl Broker {
     }
 
     fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
-        if let Some(records) = &mut self.records {
-            records.push(Record::Retained {
+        if let Some(mutations) = &mut self.mutations {
+            mutations.push(Mutation::Retained {
                 topic_name,
                 retained,
             });
@@ -394,7 +397,7 @@ impl Broker {
 /// Returns `true` if the client of this connection takes a packet as large as the one that it would be sent
 /// (MQTT 5.0, 3.1.2.11.4).
 fn has_size_for(
-    link: &Link,
+    connection: &ConnectionState,
     member: &Subscriber,
     topic_name: &str,
     publish: &PublishRef<'_>,
@@ -406,10 +409,10 @@ fn has_size_for(
     };
     sent.properties.topic_alias = None;
     sent.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
-    link.connection.has_size_for(&sent)
+    connection.protocol.has_size_for(&sent)
 }
 
-impl Copy {
+impl DeliveryOptions {
     #[inline(always)] // for each delivery
     pub(crate) fn new(
         of_client: &[Subscriber],

@@ -9,16 +9,16 @@ use std::time::Instant;
 use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
 use mqtt_session::{Connection, Excerpt, OutboundMessage, PublishError};
 
-use crate::auth::policy::Rules;
+use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
-use crate::durability::mutation::Record;
+use crate::durability::mutation::Mutation;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::routing::delivery::{may_receive, without_mount_point};
 use crate::sessions::client::{Client, ClientKey, Stored};
 use crate::sessions::queue::Queued;
 use crate::stats::drops::{DropReason, Drops};
 use crate::topics::retained::{Found, Retained, RetainedMessages};
-use crate::{EVENTS, Limits, Right};
+use crate::{AclAction, EVENTS, Limits};
 
 /// Messages and retained topics that one call looks at.
 const MAXIMUM_STEPS: usize = 1000;
@@ -29,7 +29,7 @@ struct Sending<'a> {
     client: &'a mut Client,
     connection: &'a mut Connection,
     retained: &'a RetainedMessages,
-    rules: &'a Rules,
+    policies: &'a ListenerPolicies,
     limits: &'a Limits,
     drops: &'a mut Drops,
     log_limiter: &'a mut LogLimiter,
@@ -67,10 +67,10 @@ impl Broker {
         let Some(client) = self.clients.get_mut(key) else {
             return 0;
         };
-        let link = client
+        let connection = client
             .connection
             .and_then(|id| Some((id, self.connections.get_mut(id)?)));
-        let Some((id, link)) = link else {
+        let Some((id, connection)) = connection else {
             return 0;
         };
         // The usual case of an acknowledgement: nothing waits.
@@ -82,13 +82,13 @@ impl Broker {
         let mut sending = Sending {
             now,
             client,
-            connection: &mut link.connection,
+            connection: &mut connection.protocol,
             retained: &self.retained,
-            rules: &self.rules,
+            policies: &self.policies,
             limits: &self.limits,
             drops: &mut self.statistics.drops,
             log_limiter: &mut self.log_limiter,
-            is_recorded: self.records.is_some(),
+            is_recorded: self.mutations.is_some(),
             steps: MAXIMUM_STEPS,
             sent: false,
             notes: Vec::new(),
@@ -121,12 +121,12 @@ impl Broker {
 
     fn record_note(&mut self, key: ClientKey, note: Note) {
         match note {
-            Note::Queued(number, outgoing) => self.note(key, |client| Record::Queued {
+            Note::Queued(number, outgoing) => self.note(key, |client| Mutation::Queued {
                 client: client.identifier.clone(),
                 number,
                 outgoing,
             }),
-            Note::Finished(number) => self.note(key, |client| Record::Finished {
+            Note::Finished(number) => self.note(key, |client| Mutation::Finished {
                 client: client.identifier.clone(),
                 number,
             }),
@@ -184,7 +184,7 @@ impl Sending<'_> {
             return self.drop_queued(number, DropReason::Expired); // [MQTT-3.3.2-5]
         }
         // Permissions are those of the moment in which a message leaves.
-        if !may_receive(self.rules, &self.client.who, &outgoing.message) {
+        if !may_receive(self.policies, &self.client.principal, &outgoing.message) {
             return self.drop_queued(number, DropReason::NotAuthorized);
         }
         if !self.has_room(outgoing.qos) || self.waits_for_replay(&queued) {
@@ -276,10 +276,12 @@ impl Sending<'_> {
         // Its publisher may have lost the permission since [check_retain_source].
         let source = retained.source.as_deref();
         let source = source.filter(|_| self.limits.check_retain_source);
-        if source.is_some_and(|source| !self.rules.allow(source, topic_name, Right::Write)) {
+        if source.is_some_and(|source| !self.policies.allow(source, topic_name, AclAction::Write)) {
             return false;
         }
-        let may_read = self.rules.allow(&self.client.who, topic_name, Right::Read);
+        let may_read = self
+            .policies
+            .allow(&self.client.principal, topic_name, AclAction::Read);
         if !may_read {
             self.drops.count(DropReason::NotAuthorized);
         }
@@ -294,8 +296,8 @@ impl Sending<'_> {
         subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
     ) {
         let mount_point = self
-            .rules
-            .of(self.client.who.listener)
+            .policies
+            .of(self.client.principal.listener)
             .mount_point
             .as_deref();
         let Some(message) = without_mount_point(retained.message.clone(), mount_point) else {
@@ -402,8 +404,8 @@ impl Sending<'_> {
         }
         let topic_name = &queued.outgoing.message.topic_name;
         let mount_point = self
-            .rules
-            .of(self.client.who.listener)
+            .policies
+            .of(self.client.principal.listener)
             .mount_point
             .as_deref();
         let mounted = mount_point.map(|mount_point| format!("{mount_point}{topic_name}"));

@@ -12,8 +12,8 @@ use mqtt_codec::{
 use mqtt_session::{OutboundMessage, Session};
 use slotmap::new_key_type;
 
-use crate::Who;
-use crate::broker::ConnectionId;
+use crate::Principal;
+use crate::connection::ConnectionId;
 use crate::sessions::queue::{Queue, Queued};
 use crate::sessions::replay::Replays;
 
@@ -29,7 +29,7 @@ new_key_type! {
 pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
     /// Whose rights it has.
-    pub(crate) who: Who,
+    pub(crate) principal: Principal,
     pub(crate) connection: Option<ConnectionId>,
     /// While it is not connected.
     pub(crate) session: Option<Box<Session>>,
@@ -135,7 +135,7 @@ impl Expiry {
 impl Client {
     pub(crate) fn new(identifier: Arc<str>) -> Self {
         Self {
-            who: Who {
+            principal: Principal {
                 user_name: None,
                 client_identifier: Arc::clone(&identifier),
                 listener: 0,

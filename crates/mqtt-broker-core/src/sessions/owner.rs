@@ -40,15 +40,15 @@ impl Broker {
         let Some(client) = key.and_then(|key| self.clients.get(*key)) else {
             return SessionOwner::Same;
         };
-        let mount_point = |listener| self.access(listener).mount_point.as_deref();
-        let (who, name) = (&client.who, Excerpt(identifier));
+        let mount_point = |listener| self.policy(listener).mount_point.as_deref();
+        let (who, name) = (&client.principal, Excerpt(identifier));
         if who.user_name.as_deref() == user_name
             && mount_point(who.listener) == mount_point(listener)
         {
             return SessionOwner::Same;
         }
         // A user who was removed never comes back for the session, which would block the identifier for good.
-        if client.connection.is_none() && !self.access(who.listener).knows(who) {
+        if client.connection.is_none() && !self.policy(who.listener).knows(who) {
             log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
             return SessionOwner::Gone;
         }

@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Whether more than half of what may wait is waiting.
-    pub(crate) fn is_crowded(&self, limits: &Limits) -> bool {
+    pub(crate) fn is_half_full(&self, limits: &Limits) -> bool {
         self.len() > limits.maximum_queued / 2 || self.bytes() > limits.maximum_queued_bytes / 2
     }
 
@@ -192,7 +192,7 @@ mod tests {
         queue.push(queued(1, "two", None));
         queue.push(queued(2, "", None));
         assert_eq!(queue.totals(), (2, bytes(&["two", ""])));
-        assert!(queue.holds() && queue.is_crowded(&limits) && !queue.is_full(&limits));
+        assert!(queue.holds() && queue.is_half_full(&limits) && !queue.is_full(&limits));
         let first = queue.pop().unwrap();
         assert_eq!((first.number, queue.bytes()), (1, bytes(&[""])));
         queue.put_back(first);

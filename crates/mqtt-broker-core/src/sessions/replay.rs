@@ -14,7 +14,7 @@ use std::sync::Arc;
 use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
 
 use crate::broker::Broker;
-use crate::durability::mutation::Record;
+use crate::durability::mutation::Mutation;
 use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
 use crate::topics::order;
 use crate::topics::retained::Found;
@@ -185,7 +185,7 @@ impl Broker {
 
     /// Records how far a replay has got, if it is not finished and the client is stored.
     pub(crate) fn record_replay(&mut self, key: ClientKey, topic_filter: &TopicFilter) {
-        let is_recorded = self.records.is_some();
+        let is_recorded = self.mutations.is_some();
         let Some(client) = self.clients.get_mut(key).filter(|_| is_recorded) else {
             return;
         };
@@ -198,7 +198,7 @@ impl Broker {
         }
         let state = replay.state.clone();
         replay.recorded = Some(state.clone());
-        self.note(key, |client| Record::Replay {
+        self.note(key, |client| Mutation::Replay {
             client: Arc::clone(&client.identifier),
             topic_filter: topic_filter.clone(),
             state: Some(state),
@@ -206,7 +206,7 @@ impl Broker {
     }
 
     pub(crate) fn note_replay_end(&mut self, key: ClientKey, topic_filter: TopicFilter) {
-        self.note(key, |client| Record::Replay {
+        self.note(key, |client| Mutation::Replay {
             client: Arc::clone(&client.identifier),
             topic_filter,
             state: None,

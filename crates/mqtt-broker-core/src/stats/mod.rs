@@ -268,8 +268,8 @@ impl Broker {
 
     fn traffic(&self) -> Traffic {
         let mut traffic = self.statistics.gone;
-        for link in self.connections.values() {
-            traffic += link.connection.traffic();
+        for connection in self.connections.values() {
+            traffic += connection.protocol.traffic();
         }
         traffic
     }

@@ -13,7 +13,7 @@ use mqtt_codec::{Message, TopicName};
 use crate::routing::footprint;
 use crate::stats::SYSTEM;
 use crate::topics::order::{self, Levels, Seek, TopicKey};
-use crate::{Limits, Who};
+use crate::{Limits, Principal};
 
 /// The retained message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Retained {
     /// When it is no longer of use [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
     /// The publisher of the message.
-    pub source: Option<Arc<Who>>,
+    pub source: Option<Arc<Principal>>,
     /// Its place in the order in which retained messages were stored.
     pub version: u64,
 }

@@ -50,7 +50,7 @@ pub(crate) struct Members {
 
 /// How well a member can take a message now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fitness {
+pub(crate) enum MemberState {
     /// Not at all.
     Unable,
     /// It is away, and the message would wait for it.
@@ -137,33 +137,36 @@ impl Share {
     }
 
     /// Chooses the member that gets the next message: in turn, and members that are there first.
-    pub(crate) fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
+    pub(crate) fn choose(
+        &self,
+        state_of: impl Fn(&Subscriber) -> MemberState,
+    ) -> Option<Subscriber> {
         match self {
             Self::One(client, state) => {
                 let member = Subscriber {
                     client: *client,
                     state: *state,
                 };
-                (fitness(&member) > Fitness::Unable).then_some(member)
+                (state_of(&member) > MemberState::Unable).then_some(member)
             }
-            Self::Several(several) => several.choose(fitness),
+            Self::Several(several) => several.choose(state_of),
         }
     }
 }
 
 impl Members {
-    fn choose(&self, fitness: impl Fn(&Subscriber) -> Fitness) -> Option<Subscriber> {
-        let mut best = (Fitness::Unable, None);
+    fn choose(&self, state_of: impl Fn(&Subscriber) -> MemberState) -> Option<Subscriber> {
+        let mut best = (MemberState::Unable, None);
         for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
             let member = Subscriber {
                 client: *client,
                 state: *state,
             };
-            let fitness = fitness(&member);
-            if fitness > best.0 {
-                best = (fitness, Some(member));
+            let state_of = state_of(&member);
+            if state_of > best.0 {
+                best = (state_of, Some(member));
             }
-            if fitness == Fitness::Present {
+            if state_of == MemberState::Present {
                 break;
             }
         }
@@ -206,7 +209,7 @@ mod tests {
     fn choose(
         subscribers: &Subscribers,
         clients: &[ClientKey],
-        fitness: impl Fn(usize) -> Fitness,
+        state_of: impl Fn(usize) -> MemberState,
     ) -> Option<usize> {
         let index = |subscriber: &Subscriber| {
             clients
@@ -215,32 +218,38 @@ mod tests {
                 .unwrap()
         };
         let (_, share) = subscribers.shares().next().unwrap();
-        let chosen = share.choose(|subscriber| fitness(index(subscriber)));
+        let chosen = share.choose(|subscriber| state_of(index(subscriber)));
         chosen.map(|subscriber| index(&subscriber))
     }
 
     #[test]
     fn members_take_turns_and_those_that_are_there_go_first() {
         let (_keys, clients, subscribers, _) = world(3);
-        let all = |_| Fitness::Present;
+        let all = |_| MemberState::Present;
         let turns: Vec<_> = (0..4)
             .map(|_| choose(&subscribers, &clients, all))
             .collect();
         assert_eq!(turns, [Some(0), Some(1), Some(2), Some(0)]);
         let only_two = |index| match index {
-            2 => Fitness::Present,
-            _ => Fitness::Away,
+            2 => MemberState::Present,
+            _ => MemberState::Away,
         };
         assert_eq!(choose(&subscribers, &clients, only_two), Some(2));
-        assert_eq!(choose(&subscribers, &clients, |_| Fitness::Away), Some(0));
-        assert_eq!(choose(&subscribers, &clients, |_| Fitness::Unable), None);
+        assert_eq!(
+            choose(&subscribers, &clients, |_| MemberState::Away),
+            Some(0)
+        );
+        assert_eq!(
+            choose(&subscribers, &clients, |_| MemberState::Unable),
+            None
+        );
         assert_eq!(choose(&subscribers, &clients, all), Some(1));
     }
 
     #[test]
     fn who_leaves_does_not_change_whose_turn_it_is() {
         let (_keys, clients, mut subscribers, topic_filter) = world(3);
-        let all = |_| Fitness::Present;
+        let all = |_| MemberState::Present;
         assert_eq!(choose(&subscribers, &clients, all), Some(0));
         assert!(!subscribers.remove(&topic_filter, clients[0]));
         assert_eq!(choose(&subscribers, &clients, all), Some(1));

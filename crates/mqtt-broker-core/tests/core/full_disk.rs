@@ -10,14 +10,14 @@ const DISCONNECT: [u8; 3] = [0xE0, 1, 0x97];
 
 fn world() -> World {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     world
 }
 
 /// The bytes that are written to the connection when the store has no room for what was recorded last.
 fn last_words(world: &mut World, peer: &Peer) -> Vec<u8> {
-    world.broker.commit_begins();
-    world.broker.end_unkept(world.now, &[peer.id]);
+    world.broker.begin_commit();
+    world.broker.end_uncommitted(world.now, &[peer.id]);
     assert!(world.broker.has_ended(peer.id));
     let output = world.broker.output(peer.id);
     assert_eq!(output, world.broker.whole_output(peer.id));
@@ -49,7 +49,7 @@ fn a_client_whose_acknowledgement_cannot_be_kept_gets_the_reason_instead() {
         assert_eq!(world.broker.output(publisher.id), []);
         assert_eq!(last_words(&mut world, &publisher), expected);
         // The other one waits for the same commit, and is not touched.
-        world.broker.end_unkept(world.now, &[publisher.id]);
+        world.broker.end_uncommitted(world.now, &[publisher.id]);
         assert_eq!(world.broker.output(publisher.id), expected);
     }
 }

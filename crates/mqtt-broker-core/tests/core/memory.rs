@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use mqtt_broker_core::{Access, AccessList, Limits, Record};
+use mqtt_broker_core::{AccessList, Limits, ListenerPolicy, Mutation};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -157,12 +157,12 @@ fn a_retained_message_without_room_removes_the_one_before_and_is_delivered() {
 #[test]
 fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     for topic_name in ["a", "b", "c"] {
         publisher.publish(&mut world, &retained(topic_name, "old"), QoS::AtLeastOnce);
     }
-    world.broker.take_records();
+    world.broker.take_mutations();
     world.broker.set_full(true);
     for _ in 0..100 {
         publisher.publish(&mut world, &retained("a", ""), QoS::AtMostOnce);
@@ -177,11 +177,12 @@ fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
     };
     assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
     assert_eq!(value(&mut world, "retained messages/count"), 0);
-    let records = world.broker.take_records();
-    let is_removal = |record: &Record| matches!(record, Record::Retained { retained: None, .. });
+    let mutations = world.broker.take_mutations();
+    let is_removal =
+        |record: &Mutation| matches!(record, Mutation::Retained { retained: None, .. });
     assert!(
-        records.len() == 3 && records.iter().all(is_removal),
-        "{records:?}"
+        mutations.len() == 3 && mutations.iter().all(is_removal),
+        "{mutations:?}"
     );
 }
 
@@ -224,9 +225,9 @@ fn messages_that_expire_in_a_queue_are_counted() {
 fn messages_that_a_client_must_not_read_are_counted() {
     let mut world = World::new();
     let list = AccessList::parse(b"topic write #\ntopic read open\n").unwrap();
-    world.broker.set_access(vec![Access {
+    world.broker.set_policies(vec![ListenerPolicy {
         list: Some(Arc::new(list)),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     }]);
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     sub.subscribe(&mut world, "#", qos(1));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_broker_core::{Access, Limits, Record};
+use mqtt_broker_core::{Limits, ListenerPolicy, Mutation};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -345,7 +345,7 @@ fn topics_of_up_to_200_slashes_are_accepted() {
 #[test]
 fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     let expires = Message {
         retain: true,
@@ -354,19 +354,19 @@ fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
     publisher.publish(&mut world, &expires, QoS::AtLeastOnce);
     publisher.publish(&mut world, &retained("r/2", "2"), QoS::AtLeastOnce);
     assert_eq!(world.broker.save(world.now).retained.len(), 2);
-    world.broker.take_records();
+    world.broker.take_mutations();
     world.wait(4000);
     let saved = world.broker.save(world.now).retained;
     assert_eq!(saved.len(), 1);
-    let records = world.broker.take_records();
-    let is_removal = |record: &Record| match record {
-        Record::Retained {
+    let mutations = world.broker.take_mutations();
+    let is_removal = |record: &Mutation| match record {
+        Mutation::Retained {
             topic_name,
             retained,
         } => &**topic_name == "r/1" && retained.is_none(),
         _ => false,
     };
-    assert!(records.iter().any(is_removal), "{records:?}");
+    assert!(mutations.iter().any(is_removal), "{mutations:?}");
 }
 
 /// A full queue is looked through when something in it has expired, and then has room.
@@ -400,12 +400,12 @@ fn what_has_expired_makes_room_in_a_full_queue() {
 #[test]
 fn sessions_behind_a_mount_point_share_a_message() {
     let mut world = World::new();
-    let access = Access {
+    let access = ListenerPolicy {
         mount_point: Some("m/".into()),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     };
-    world.broker.set_access(vec![access]);
-    world.broker.record_changes();
+    world.broker.set_policies(vec![access]);
+    world.broker.record_mutations();
     for name in ["a", "b", "c"] {
         let (mut peer, _) = world.connect(&lasting(name, 1000));
         peer.subscribe(&mut world, "t", qos(1));
@@ -413,9 +413,9 @@ fn sessions_behind_a_mount_point_share_a_message() {
     }
     let (mut publisher, _) = world.connect(&connect(V5_0, "publisher"));
     publisher.publish(&mut world, &message("t", "payload"), QoS::AtLeastOnce);
-    let records = world.broker.take_records();
-    let queued = records.iter().filter_map(|record| match record {
-        Record::Queued { outgoing, .. } => Some(&outgoing.message),
+    let mutations = world.broker.take_mutations();
+    let queued = mutations.iter().filter_map(|record| match record {
+        Mutation::Queued { outgoing, .. } => Some(&outgoing.message),
         _ => None,
     });
     let queued: Vec<_> = queued.collect();

@@ -157,18 +157,18 @@ fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one(
     assert_eq!(messages, ["a 1 q1", "a 2 q1", newest]);
 }
 
-/// The state that the records of a broker add up to is the state that the next one begins with.
+/// The state that the mutations of a broker add up to is the state that the next one begins with.
 fn restart(world: &mut World) {
     let saved = world.broker.save(world.now);
     world.broker = Broker::new(world.broker_limits(), Box::new(|| 7));
-    world.broker.record_changes();
+    world.broker.record_mutations();
     world.broker.restore(world.now, saved);
 }
 
 #[test]
 fn a_replay_goes_on_after_a_restart_without_loss_or_repetition() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let mut publisher = retain_many(&mut world, 100);
     let (sub, _) = world.connect(&lasting("sub", u32::MAX));
     sub.send(&mut world, &subscribe_packet(&["home/#"], qos(1)));
@@ -219,7 +219,7 @@ fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
         ..Limits::default()
     };
     let mut world = World::with(limits.clone());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let mut publisher = retain_many(&mut world, 10);
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     sub.send(&mut world, &subscribe_packet(&["home/#", "live"], qos(1)));
@@ -232,7 +232,7 @@ fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
             in_flight.push_back(identifier);
         }
         let mut next = World::with(limits.clone());
-        next.broker.record_changes();
+        next.broker.record_mutations();
         next.broker.restore(world.now, world.broker.save(world.now));
         let (mut again, _) = next.connect(&lasting("sub", u32::MAX));
         let mut resent = identifiers(&mut next, &mut again);
@@ -295,7 +295,7 @@ impl Model {
             ..Limits::default()
         };
         let mut world = World::with(limits);
-        world.broker.record_changes();
+        world.broker.record_mutations();
         let (publisher, _) = world.connect(&connect(V5_0, "pub"));
         let (sub, _) = world.connect(&lasting("sub", u32::MAX));
         Self {

@@ -1,6 +1,6 @@
 //! Sessions, wills, and who is refused.
 
-use mqtt_broker_core::{Limits, Record};
+use mqtt_broker_core::{Limits, Mutation};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -387,7 +387,7 @@ fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
     for (expiry, delay, back, at_start, at_end) in cases {
         let case = format!("expiry {expiry}, delay {delay}, back after {back:?}");
         let mut world = World::new();
-        world.broker.record_changes();
+        world.broker.record_mutations();
         world.connect(&with_will(lasting("dying", expiry), delay));
         let mut world = world.restarted();
         let published = |world: &mut World| {
@@ -418,10 +418,10 @@ fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
 #[test]
 fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let plain = connect(V5_0, "plain");
     world.connect(&plain).0.leave(&mut world, normal());
-    assert!(!world.broker.has_records(), "there is nothing to store");
+    assert!(!world.broker.has_mutations(), "there is nothing to store");
     let id = world.broker.open(world.now, "peer".into(), 0);
     let mut bytes = Vec::new();
     let dying = with_will(connect(V5_0, "dying"), 0);
@@ -433,19 +433,19 @@ fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
     assert!(world.broker.output(id).is_empty(), "CONNACK waits");
     let saved = world.broker.save(world.now);
     assert!(saved.clients[0].state.will.is_some());
-    assert!(world.broker.has_records());
-    world.broker.take_records();
-    world.broker.commit_begins();
-    world.broker.commit_ends();
+    assert!(world.broker.has_mutations());
+    world.broker.take_mutations();
+    world.broker.begin_commit();
+    world.broker.end_commit();
     assert!(!world.broker.output(id).is_empty());
     // DISCONNECT
     world
         .broker
         .handle_input(world.now, id, &mut &b"\xe0\x00"[..]);
-    let gone = Record::ClientGone {
+    let gone = Mutation::ClientGone {
         client: "dying".into(),
     };
-    assert_eq!(world.broker.take_records().last(), Some(&gone));
+    assert_eq!(world.broker.take_mutations().last(), Some(&gone));
     assert!(world.broker.save(world.now).clients.is_empty());
 }
 
@@ -453,18 +453,18 @@ fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
 fn a_will_is_published_and_deleted_in_one_commit() {
     for expiry in [0, 1000] {
         let mut world = World::new();
-        world.broker.record_changes();
+        world.broker.record_mutations();
         let (dying, _) = world.connect(&with_will(lasting("dying", expiry), 0));
-        world.broker.take_records();
+        world.broker.take_mutations();
         dying.die(&mut world);
-        let records = world.broker.take_records();
-        let is_published = |record: &Record| matches!(record, Record::Retained { .. });
-        let is_deleted = |record: &Record| match record {
-            Record::Client { state, .. } => state.will.is_none(),
-            record => matches!(record, Record::ClientGone { .. }),
+        let mutations = world.broker.take_mutations();
+        let is_published = |record: &Mutation| matches!(record, Mutation::Retained { .. });
+        let is_deleted = |record: &Mutation| match record {
+            Mutation::Client { state, .. } => state.will.is_none(),
+            record => matches!(record, Mutation::ClientGone { .. }),
         };
-        assert!(records.iter().any(is_published), "{records:?}");
-        assert!(records.last().is_some_and(is_deleted), "{records:?}");
+        assert!(mutations.iter().any(is_published), "{mutations:?}");
+        assert!(mutations.last().is_some_and(is_deleted), "{mutations:?}");
     }
 }
 
@@ -473,7 +473,7 @@ fn wills_are_published_when_a_broker_without_a_store_stops() {
     for (has_store, published) in [(false, true), (true, false)] {
         let mut world = World::new();
         if has_store {
-            world.broker.record_changes();
+            world.broker.record_mutations();
         }
         world.connect(&with_will(lasting("dying", 100), 60));
         let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
@@ -488,7 +488,7 @@ fn wills_are_published_when_a_broker_without_a_store_stops() {
 #[test]
 fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (mut stored, _) = world.connect(&lasting("stored", 1000));
     stored.subscribe(&mut world, "t", qos(1));
     stored.die(&mut world);
@@ -516,8 +516,8 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
             properties: SubscribeProperties::default(),
         }),
     );
-    world.broker.commit_begins();
-    world.broker.commit_ends();
+    world.broker.begin_commit();
+    world.broker.end_commit();
     let Some(PacketRef::Suback(suback)) = stored.next(&mut world) else {
         panic!("no SUBACK")
     };

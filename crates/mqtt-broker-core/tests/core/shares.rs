@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mqtt_broker_core::{Access, AccessList, Limits};
+use mqtt_broker_core::{AccessList, Limits, ListenerPolicy};
 use mqtt_codec::*;
 
 use ProtocolVersion::V5_0;
@@ -243,9 +243,9 @@ fn a_member_whose_maximum_packet_size_is_too_small_gets_nothing() {
 fn a_member_that_may_not_read_the_topic_gets_nothing() {
     let world = &mut World::new();
     let rules = b"topic readwrite a/#\nuser denied\ntopic read b\n";
-    world.broker.set_access(vec![Access {
+    world.broker.set_policies(vec![ListenerPolicy {
         list: Some(Arc::new(AccessList::parse(rules).unwrap())),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     }]);
     let (one, mut two, _) = left_behind(world, &[("1", AtLeastOnce), ("2", AtLeastOnce)]);
     let mut denied = member("denied");
@@ -262,13 +262,13 @@ fn a_member_that_may_not_read_the_topic_gets_nothing() {
 #[test]
 fn members_before_and_behind_a_mount_point_share_messages() {
     let world = &mut World::new();
-    let access = |mount_point: Option<&str>| Access {
+    let access = |mount_point: Option<&str>| ListenerPolicy {
         mount_point: mount_point.map(Into::into),
-        ..Access::everyone()
+        ..ListenerPolicy::everyone()
     };
     world
         .broker
-        .set_access(vec![access(None), access(Some("a/"))]);
+        .set_policies(vec![access(None), access(Some("a/"))]);
     let (mut one, _) = world.try_connect_to(1, &member("one"));
     one.subscribe(world, "$share/g/+", qos(1));
     let (mut publisher, _) = world.connect(&connect(V5_0, "publisher"));
@@ -302,7 +302,7 @@ fn messages_that_no_queue_has_room_for_are_dropped() {
 #[test]
 fn it_holds_for_sessions_that_were_stored() {
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let messages = ["1", "2", "3"].map(|payload| (payload, AtLeastOnce));
     let (mut one, two, _) = left_behind(&mut world, &messages);
     assert_eq!(unacknowledged(&mut one, &mut world).len(), 2);
@@ -310,7 +310,7 @@ fn it_holds_for_sessions_that_were_stored() {
     two.die(&mut world);
     let saved = world.broker.save(world.now);
     let mut world = World::new();
-    world.broker.record_changes();
+    world.broker.record_mutations();
     world.broker.restore(world.now, saved);
     let (mut two, present) = world.connect(&member("two"));
     assert!(present && two.messages(&mut world).is_empty());

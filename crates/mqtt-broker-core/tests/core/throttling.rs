@@ -1,6 +1,6 @@
 //! Connections wait for the store and for peers that do not read, and nobody else does.
 
-use mqtt_broker_core::{Backlog, InputProgress, Limits, Record};
+use mqtt_broker_core::{Backlog, InputProgress, Limits, Mutation};
 use mqtt_codec::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -12,13 +12,13 @@ const SOFT: usize = 50;
 const HARD: usize = 100;
 
 fn small_backlog() -> Limits {
-    let records = |records| Backlog {
-        records,
+    let mutations = |mutations| Backlog {
+        mutations,
         bytes: usize::MAX,
     };
     Limits {
-        commit_backlog: records(SOFT),
-        maximum_commit_backlog: records(HARD),
+        commit_backlog: mutations(SOFT),
+        maximum_commit_backlog: mutations(HARD),
         ..small_budget()
     }
 }
@@ -42,37 +42,37 @@ fn handle(world: &mut World, peer: &Peer, bytes: &[u8]) -> Vec<u8> {
     input.to_vec()
 }
 
-fn commit(world: &mut World) -> Vec<Record> {
-    let records = world.broker.take_records();
-    world.broker.commit_begins();
-    world.broker.commit_ends();
-    records
+fn commit(world: &mut World) -> Vec<Mutation> {
+    let mutations = world.broker.take_mutations();
+    world.broker.begin_commit();
+    world.broker.end_commit();
+    mutations
 }
 
 #[test]
 fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not() {
     let mut world = World::with(small_backlog());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (publisher, _) = world.connect(&connect(V5_0, "pub"));
     let mut left = flood(&mut world, &publisher, 500);
     assert!(!left.is_empty());
-    assert!(world.broker.backlog().records <= SOFT + BUDGET);
-    // Taking the records is not making them durable.
-    let taken = world.broker.take_records();
-    world.broker.commit_begins();
+    assert!(world.broker.backlog().mutations <= SOFT + BUDGET);
+    // Taking the mutations is not making them durable.
+    let taken = world.broker.take_mutations();
+    world.broker.begin_commit();
     left = handle(&mut world, &publisher, &left);
     assert_eq!(world.broker.poll_resumable(), None);
-    assert!(world.broker.backlog().records <= SOFT + BUDGET);
-    // Who has made no records is served.
+    assert!(world.broker.backlog().mutations <= SOFT + BUDGET);
+    // Who has made no mutations is served.
     let (mut bystander, _) = world.connect(&connect(V5_0, "bystander"));
     bystander.subscribe(&mut world, "b", qos(1));
     bystander.publish(&mut world, &message("x", "x"), QoS::AtLeastOnce);
-    world.broker.commit_ends();
+    world.broker.end_commit();
     let mut stored = taken.len();
     while !left.is_empty() {
         assert_eq!(world.broker.poll_resumable(), Some(publisher.id));
         left = handle(&mut world, &publisher, &left);
-        assert!(world.broker.backlog().records <= SOFT + BUDGET);
+        assert!(world.broker.backlog().mutations <= SOFT + BUDGET);
         stored += commit(&mut world).len();
     }
     assert_eq!(stored, 500);
@@ -81,7 +81,7 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
 #[test]
 fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     let mut world = World::with(small_backlog());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let publishers: Vec<_> = (0..80)
         .map(|number| world.connect(&connect(V5_0, &format!("p{number}"))).0)
         .collect();
@@ -89,7 +89,7 @@ fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     for publisher in &publishers {
         flood(&mut world, publisher, 30);
     }
-    assert!(world.broker.backlog().records <= HARD + BUDGET);
+    assert!(world.broker.backlog().mutations <= HARD + BUDGET);
     let full = world.broker.backlog();
     let retained = retained("r", "x");
     let packets = bytes(
@@ -128,7 +128,7 @@ fn bystander_of(id: mqtt_broker_core::ConnectionId) -> Peer {
 #[test]
 fn throttled_connection_misses_no_keep_alive() {
     let mut world = World::with(small_backlog());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (publisher, _) = world.connect(&Connect {
         keep_alive: 1,
         ..connect(V5_0, "pub")
@@ -150,7 +150,7 @@ fn throttled_connection_misses_no_keep_alive() {
 #[test]
 fn will_waits_while_the_store_is_behind_and_is_not_lost() {
     let mut world = World::with(small_backlog());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let mut dying = connect(V5_0, "dying");
     dying.will = Some(Will::new(retained("will", "gone"), QoS::AtLeastOnce));
     let (dying, _) = world.connect(&dying);
@@ -158,7 +158,7 @@ fn will_waits_while_the_store_is_behind_and_is_not_lost() {
     flood(&mut world, &publisher, 500);
     dying.die(&mut world);
     world.broker.run_background(world.now);
-    let is_will = |record: &Record| matches!(record, Record::Retained { topic_name, .. } if &**topic_name == "will");
+    let is_will = |record: &Mutation| matches!(record, Mutation::Retained { topic_name, .. } if &**topic_name == "will");
     assert!(!commit(&mut world).iter().any(is_will));
     assert!(world.broker.has_background_work());
     world.broker.run_background(world.now);

@@ -1,6 +1,6 @@
 //! Work that one packet or one moment causes is done in pieces, each of which spends at most the budget of a connection.
 
-use mqtt_broker_core::{InputProgress, Limits, Record};
+use mqtt_broker_core::{InputProgress, Limits, Mutation};
 use mqtt_codec::*;
 
 use ProtocolVersion::V5_0;
@@ -69,18 +69,18 @@ fn sleepers(world: &mut World, count: usize, qos_value: u8) {
     }
 }
 
-fn commit(world: &mut World) -> Vec<Record> {
-    let records = world.broker.take_records();
-    if !records.is_empty() {
-        world.broker.commit_begins();
-        world.broker.commit_ends();
+fn commit(world: &mut World) -> Vec<Mutation> {
+    let mutations = world.broker.take_mutations();
+    if !mutations.is_empty() {
+        world.broker.begin_commit();
+        world.broker.end_commit();
     }
-    records
+    mutations
 }
 
-fn queued(records: &[Record]) -> usize {
-    let is_queued = |record: &&Record| matches!(record, Record::Queued { .. });
-    records.iter().filter(is_queued).count()
+fn queued(mutations: &[Mutation]) -> usize {
+    let is_queued = |record: &&Mutation| matches!(record, Mutation::Queued { .. });
+    mutations.iter().filter(is_queued).count()
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn subscribe_with_many_filters_yields_and_is_answered_once_at_its_end() {
 #[test]
 fn filter_repeated_in_a_subscribe_replays_its_retained_messages_once() {
     let mut world = World::with(small_budget());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.publish(&mut world, &retained("r", "1"), QoS::AtLeastOnce);
     let (mut peer, _) = world.connect(&lasting("c", u32::MAX));
@@ -129,9 +129,9 @@ fn filter_repeated_in_a_subscribe_replays_its_retained_messages_once() {
     let filters = std::iter::repeat_n("#".to_owned(), 1000);
     let packet = bytes(&peer, &[subscribe(filters, QoS::AtMostOnce)]);
     handle_all(&mut world, &peer, &packet);
-    let is_subscribed = |record: &&Record| matches!(record, Record::Subscribed { .. });
-    let records = commit(&mut world);
-    assert_eq!(records.iter().filter(is_subscribed).count(), 1);
+    let is_subscribed = |record: &&Mutation| matches!(record, Mutation::Subscribed { .. });
+    let mutations = commit(&mut world);
+    assert_eq!(mutations.iter().filter(is_subscribed).count(), 1);
     assert!(matches!(peer.next(&mut world), Some(PacketRef::Suback(_))));
     assert_eq!(peer.messages(&mut world), ["r 1 q0 retained"]);
 }
@@ -220,7 +220,7 @@ fn many_deadlines_at_once_are_handled_in_slices() {
 #[test]
 fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_the_last() {
     let mut world = World::with(small_budget());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     sleepers(&mut world, 200, 2);
     commit(&mut world);
     let (mut publisher, _) = world.connect(&lasting("pub", u32::MAX));
@@ -239,7 +239,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     let mut turns = 0;
     while world.broker.has_background_work() {
         assert_eq!(world.broker.poll_resumable(), None);
-        let taken = world.broker.take_records();
+        let taken = world.broker.take_mutations();
         assert_eq!(taken, [], "a part of a publication is not committed");
         assert_eq!(world.broker.whole_output(publisher.id), []);
         world.broker.run_background(world.now);
@@ -250,10 +250,10 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert_eq!(world.broker.poll_resumable(), Some(publisher.id));
     assert_eq!(world.broker.output(publisher.id), [], "PUBREC waits for it");
     // One commit has all messages, and that the identifier is held.
-    let records = commit(&mut world);
-    assert_eq!(queued(&records), 200);
-    let is_held = |record: &&Record| matches!(record, Record::Held { .. });
-    assert_eq!(records.iter().filter(is_held).count(), 1);
+    let mutations = commit(&mut world);
+    assert_eq!(queued(&mutations), 200);
+    let is_held = |record: &&Mutation| matches!(record, Mutation::Held { .. });
+    assert_eq!(mutations.iter().filter(is_held).count(), 1);
     assert!(matches!(
         publisher.next(&mut world),
         Some(PacketRef::Pubrec(_))
@@ -269,7 +269,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
 #[test]
 fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() {
     let mut world = World::with(small_budget());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     sleepers(&mut world, 100, 2);
     let (publisher, _) = world.connect(&lasting("pub", u32::MAX));
     commit(&mut world);
@@ -301,7 +301,7 @@ fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() 
 #[test]
 fn publications_to_many_sessions_take_turns_with_the_commits() {
     let mut world = World::with(small_budget());
-    world.broker.record_changes();
+    world.broker.record_mutations();
     sleepers(&mut world, 100, 1);
     let publishers: Vec<_> = (0..3)
         .map(|number| world.connect(&connect(V5_0, &format!("p{number}"))).0)
@@ -313,10 +313,10 @@ fn publications_to_many_sessions_take_turns_with_the_commits() {
     }
     for _ in &publishers {
         while world.broker.has_background_work() {
-            assert_eq!(world.broker.take_records(), []);
+            assert_eq!(world.broker.take_mutations(), []);
             world.broker.run_background(world.now);
         }
-        // The next one begins after the records were taken.
+        // The next one begins after the mutations were taken.
         assert_eq!(queued(&commit(&mut world)), 100);
     }
 }

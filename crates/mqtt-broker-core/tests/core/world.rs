@@ -42,7 +42,7 @@ impl World {
             now: self.now,
             ..Self::with(self.limits)
         };
-        next.broker.record_changes();
+        next.broker.record_mutations();
         next.broker.restore(self.now, saved);
         next
     }
@@ -172,8 +172,8 @@ impl Peer {
 
     pub(crate) fn take(&mut self, world: &mut World) {
         // As if the store had it all.
-        world.broker.commit_begins();
-        world.broker.commit_ends();
+        world.broker.begin_commit();
+        world.broker.end_commit();
         let output = world.broker.output(self.id).to_vec();
         world
             .broker

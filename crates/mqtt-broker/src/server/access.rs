@@ -7,7 +7,7 @@ use mqtt_broker_core::{ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
 
 use super::Server;
-use crate::checker::Checker;
+use crate::password_verifier::PasswordVerifier;
 use crate::rules::{self, ListenerRules};
 
 impl Server {
@@ -44,29 +44,33 @@ impl Server {
     /// Gives the broker the rules of the listeners, and keeps the password files.
     pub(super) fn set_rules(&mut self, rules: Vec<ListenerRules>) {
         let (access, passwords) = rules.into_iter().map(ListenerRules::split).unzip();
-        self.broker.set_access(access);
+        self.broker.set_policies(access);
         self.passwords = passwords;
     }
 
     /// Passes the answers of the thread that checks passwords to the broker, and the next password to the thread.
     pub(super) fn check_passwords(&mut self, now: Instant) {
-        let next = |server: &mut Self| server.checker.as_mut()?.poll(now);
+        let next = |server: &mut Self| server.password_verifier.as_mut()?.poll(now);
         while let Some((id, result)) = next(self) {
             self.answer_checked(now, id, result);
         }
-        while !self.checker.as_ref().is_some_and(Checker::is_busy) {
+        while !self
+            .password_verifier
+            .as_ref()
+            .is_some_and(PasswordVerifier::is_busy)
+        {
             let Some((id, check)) = self.broker.poll_check() else {
                 return;
             };
             log::debug!(target: EVENTS, "Checking the password of {}.", self.broker.peer(id));
-            if self.checker.is_none() {
-                self.checker = Checker::start(Arc::clone(&self.waker)).ok();
+            if self.password_verifier.is_none() {
+                self.password_verifier = PasswordVerifier::start(Arc::clone(&self.waker)).ok();
             }
             // A file that a reload has taken away has no users.
             let passwords = self.passwords.get(check.listener as usize);
             let passwords = passwords.cloned().flatten().unwrap_or_default();
-            let taken = match &mut self.checker {
-                Some(checker) => checker.check(id, passwords, check),
+            let taken = match &mut self.password_verifier {
+                Some(password_verifier) => password_verifier.check(id, passwords, check),
                 None => Err(ReasonCode::ServerBusy),
             };
             if let Err(reason_code) = taken {

@@ -1,9 +1,8 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
 mod access;
-mod committer;
+mod commit_queue;
 mod error;
-mod journal;
 mod log_feed;
 mod memory;
 mod reading;
@@ -14,6 +13,7 @@ mod signals;
 mod slow_disk;
 #[cfg(unix)]
 mod status;
+mod store_writer;
 mod writing;
 
 pub use error::ServerError;
@@ -31,13 +31,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_transport::{Listener, ReadBuffer};
 
-use self::journal::Journal;
+use self::commit_queue::CommitQueue;
 use self::reserve::Reserve;
 use self::scheduling::Schedule;
 use self::signals::SignalSource;
 use crate::access::Passwords;
-use crate::checker::Checker;
 use crate::listening::{bind_listener, listen, listener_transport};
+use crate::password_verifier::PasswordVerifier;
 use crate::peers::Peers;
 use crate::{Clock, ListenerSettings, Settings, rules};
 
@@ -76,7 +76,7 @@ pub struct Server {
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
-    journal: Option<Journal>,
+    commit_queue: Option<CommitQueue>,
     /// Connections that awaited a commit when the disk was found full.
     held: Vec<ConnectionId>,
     peers: Peers,
@@ -98,7 +98,7 @@ pub struct Server {
     /// The password files of the listeners, in their order.
     passwords: Vec<Option<Arc<Passwords>>>,
     /// Checks passwords, once there was one.
-    checker: Option<Checker>,
+    password_verifier: Option<PasswordVerifier>,
     waker: Arc<Waker>,
     /// Reads the configuration again.
     reader: Option<Reader>,
@@ -194,7 +194,7 @@ impl Server {
             poll,
             listeners: bound,
             broker,
-            journal: None,
+            commit_queue: None,
             held: Vec::new(),
             peers: Peers::default(),
             schedule: Schedule::default(),
@@ -207,7 +207,7 @@ impl Server {
             memory: memory::Memory::default(),
             cannot_accept: false,
             passwords: Vec::new(),
-            checker: None,
+            password_verifier: None,
             waker,
             reader: None,
             signals: Vec::new(),
@@ -237,11 +237,11 @@ impl Server {
         rules::warn_of_exposed_files(&self.settings, &self.listeners);
         self.set_rules(rules);
         let store = self.settings.store();
-        let journal = store.map(|path| {
+        let commit_queue = store.map(|path| {
             let waker = Arc::clone(&self.waker);
-            Journal::open(&path, self.settings.sync, &mut self.broker, waker)
+            CommitQueue::open(&path, self.settings.sync, &mut self.broker, waker)
         });
-        self.journal = journal.transpose()?;
+        self.commit_queue = commit_queue.transpose()?;
         self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
         Ok(())
     }
@@ -256,7 +256,9 @@ impl Server {
     pub fn store_size(&self) -> Option<(u64, Option<u64>)> {
         let limit = self.broker.limits().maximum_store_bytes;
         let limit = (limit < u64::MAX).then_some(limit);
-        self.journal.as_ref().map(|journal| (journal.size(), limit))
+        self.commit_queue
+            .as_ref()
+            .map(|commit_queue| (commit_queue.size(), limit))
     }
 
     /// Where it listens.
@@ -342,8 +344,12 @@ impl Server {
             self.broker.poll_timeout(),
             lingering,
             self.retry_accept,
-            self.checker.as_ref().and_then(Checker::poll_timeout),
-            self.journal.as_ref().and_then(Journal::poll_timeout),
+            self.password_verifier
+                .as_ref()
+                .and_then(PasswordVerifier::poll_timeout),
+            self.commit_queue
+                .as_ref()
+                .and_then(CommitQueue::poll_timeout),
             self.statistics_due,
         ];
         let is_idle = !self.has_work() && !self.is_dumping && !self.has_log_lines();
@@ -395,14 +401,14 @@ impl Server {
             self.write(now)?;
             self.serve(now);
             self.end_lingering(now);
-            // A publication that is delivered in slices holds all records back until its end.
+            // A publication that is delivered in slices holds all mutations back until its end.
             let is_done = self.peers.by_connection.is_empty()
                 && self.lingering.is_empty()
                 && !self.broker.has_background_work();
             if is_done || now >= deadline {
-                if let Some(journal) = &mut self.journal {
-                    journal.record(self.broker.take_records());
-                    journal.sync(Clock::now())?;
+                if let Some(commit_queue) = &mut self.commit_queue {
+                    commit_queue.push(self.broker.take_mutations());
+                    commit_queue.sync(Clock::now())?;
                 }
                 return Ok(());
             }

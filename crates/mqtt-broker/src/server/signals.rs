@@ -71,8 +71,8 @@ impl Server {
                 let _ = self.reserve.fill(); // else before the next connection is accepted
             }
             DUMP => self.broker.begin_dump(),
-            SAVE => match &mut self.journal {
-                Some(journal) => journal.request_sync(),
+            SAVE => match &mut self.commit_queue {
+                Some(commit_queue) => commit_queue.request_sync(),
                 None => {
                     log::info!(target: EVENTS, "Nothing to save: 'persistence true' is not set.")
                 }

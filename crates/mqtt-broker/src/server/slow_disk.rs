@@ -7,12 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use mqtt_broker_core::{Backlog, Limits, Saved};
+use mqtt_broker_core::{Backlog, Limits, Snapshot};
 use mqtt_codec::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::{Journal, Server};
+use super::{CommitQueue, Server};
 use crate::{Clock, Settings, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,14 +93,15 @@ fn serve_with(disk: SlowDisk, limits: Limits) -> SocketAddr {
         let mut server = Server::bind(settings, &[0]).unwrap();
         server.open().unwrap();
         let store = Store::with_backend(disk, Clock::now()).unwrap();
-        server.broker.record_changes();
+        server.broker.record_mutations();
         server
             .broker
-            .restore(std::time::Instant::now(), Saved::default());
+            .restore(std::time::Instant::now(), Snapshot::default());
         let waker = Arc::clone(&server.waker);
         let backlog = server.broker.commit_backlog();
-        let journal = Journal::new(store, Path::new("none"), SyncPolicy::Always, backlog, waker);
-        server.journal = Some(journal.unwrap());
+        let commit_queue =
+            CommitQueue::new(store, Path::new("none"), SyncPolicy::Always, backlog, waker);
+        server.commit_queue = Some(commit_queue.unwrap());
         tell.send(server.addresses().next().unwrap()).unwrap();
         server.run().unwrap();
     });
@@ -224,15 +225,15 @@ fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
     assert_eq!(keeper.next(), PacketType::Publish);
 }
 
-/// Few records may wait for the disk, and a connection gets little work done in one turn.
+/// Few mutations may wait for the disk, and a connection gets little work done in one turn.
 fn small_limits() -> Limits {
-    let records = |records| Backlog {
-        records,
+    let mutations = |mutations| Backlog {
+        mutations,
         bytes: usize::MAX,
     };
     Limits {
-        commit_backlog: records(200),
-        maximum_commit_backlog: records(400),
+        commit_backlog: mutations(200),
+        maximum_commit_backlog: mutations(400),
         work_per_connection: 100,
         work_per_turn: 400,
         maximum_packet_size: 10_000_000,
@@ -275,7 +276,7 @@ fn encode(packets: &[PacketRef<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// Messages of QoS 0 promise nothing, and their records wait for the disk all the same.
+/// Messages of QoS 0 promise nothing, and their mutations wait for the disk all the same.
 #[test]
 fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     let disk = SlowDisk::new();
@@ -305,7 +306,7 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     bystander.ping();
 }
 
-/// A SUBSCRIBE makes more records than may wait; it is answered when all of them are stored.
+/// A SUBSCRIBE makes more mutations than may wait; it is answered when all of them are stored.
 #[test]
 fn large_subscribe_is_continued_commit_by_commit() {
     let disk = SlowDisk::new();

@@ -11,7 +11,7 @@ use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use mqtt_broker_core::EVENTS;
 
-use super::{Journal, Server};
+use super::{CommitQueue, Server};
 
 /// So many questions are answered in a turn.
 const MAXIMUM_ANSWERS: usize = 8;
@@ -90,7 +90,7 @@ impl Server {
             let _ = writeln!(text, "{}\t{}", value.name, value.text);
         }
         let _ = writeln!(text, "packet/in/bytes\t{}", self.peers.unread_bytes());
-        if let Some(size) = self.journal.as_ref().and_then(Journal::file_size) {
+        if let Some(size) = self.commit_queue.as_ref().and_then(CommitQueue::file_size) {
             let _ = writeln!(text, "store/file/bytes\t{size}");
         }
         for bound in &self.listeners {

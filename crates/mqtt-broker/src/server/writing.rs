@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mqtt_broker_core::{ConnectionId, EVENTS, InputProgress};
 
-use super::journal::{Committed, Journal};
+use super::commit_queue::{CommitQueue, Committed};
 use super::{LINGER, Server, ServerError};
 use crate::Clock;
 
@@ -57,16 +57,16 @@ impl Server {
     }
 
     fn begin_commit(&mut self) -> Result<(), ServerError> {
-        let Some(journal) = &mut self.journal else {
+        let Some(commit_queue) = &mut self.commit_queue else {
             return Ok(());
         };
-        // The records of a publication are committed together, and the promises of others with them.
-        if self.broker.holds_records() {
+        // The mutations of a publication are committed together, and the promises of others with them.
+        if self.broker.holds_mutations() {
             return Ok(());
         }
-        journal.record(self.broker.take_records());
-        journal.set_limit(self.broker.limits().maximum_store_bytes);
-        let is_above_limit = journal.is_above_limit();
+        commit_queue.push(self.broker.take_mutations());
+        commit_queue.set_limit(self.broker.limits().maximum_store_bytes);
+        let is_above_limit = commit_queue.is_above_limit();
         if is_above_limit && !self.broker.is_above_limit() {
             let limit = self.broker.limits().maximum_store_bytes;
             log::warn!(
@@ -78,22 +78,26 @@ impl Server {
             log::info!(target: EVENTS, "The store is below max_store_bytes again.");
         }
         self.broker.set_above_limit(is_above_limit);
-        if journal.begin(Clock::now())? {
-            self.broker.commit_begins();
+        if commit_queue.begin(Clock::now())? {
+            self.broker.begin_commit();
         }
-        self.broker.set_backlog(journal.backlog());
+        self.broker.set_backlog(commit_queue.backlog());
         Ok(())
     }
 
     /// What becomes of those who have waited for the commit that was begun, if it is done.
     fn end_commit(&mut self, now: Instant) -> Result<(), ServerError> {
-        let committed = self.journal.as_mut().map(Journal::poll).transpose()?;
+        let committed = self
+            .commit_queue
+            .as_mut()
+            .map(CommitQueue::poll)
+            .transpose()?;
         match committed.flatten() {
             None => {}
             Some(Committed::All) => {
                 self.broker.set_full(false);
-                let backlog = self.journal.as_ref().map(Journal::backlog);
-                self.broker.commit_ends();
+                let backlog = self.commit_queue.as_ref().map(CommitQueue::backlog);
+                self.broker.end_commit();
                 self.broker.set_backlog(backlog.unwrap_or_default());
                 self.held.clear();
             }
@@ -101,7 +105,7 @@ impl Server {
                 self.broker.set_full(true);
                 // They were told to wait once; now they are better off elsewhere, or later.
                 let held = std::mem::take(&mut self.held);
-                self.broker.end_unkept(now, &held);
+                self.broker.end_uncommitted(now, &held);
                 self.held = self.broker.awaiting_commit().to_vec();
             }
         }

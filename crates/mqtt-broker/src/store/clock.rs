@@ -172,11 +172,11 @@ impl Anchor {
     }
 
     /// Returns `true` if a commit of something, or of nothing, has to renew the anchor.
-    pub(super) fn is_outdated(self, timeline: Timeline, clock: Clock, has_records: bool) -> bool {
+    pub(super) fn is_outdated(self, timeline: Timeline, clock: Clock, has_mutations: bool) -> bool {
         let passed = timeline.time_of(clock.now).saturating_sub(self.time);
         let expected = self.wall.saturating_add(passed);
         let wall = nanoseconds(clock.since_1970());
-        let longest = match has_records {
+        let longest = match has_mutations {
             true => CHECK_INTERVAL,
             false => RENEWAL,
         };
@@ -303,9 +303,9 @@ mod tests {
         let now = Instant::now();
         let timeline = Timeline::new(now);
         let anchor = Anchor::new(timeline, clock(now, HOUR, Some(BOOT)));
-        let outdated = |passed: u64, wall: Duration, has_records| {
+        let outdated = |passed: u64, wall: Duration, has_mutations| {
             let now = now + Duration::from_secs(passed);
-            anchor.is_outdated(timeline, clock(now, wall, Some(BOOT)), has_records)
+            anchor.is_outdated(timeline, clock(now, wall, Some(BOOT)), has_mutations)
         };
         let seconds = Duration::from_secs;
         assert!(!outdated(10, HOUR + seconds(10), true));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_broker_core::{ClientState, Expiry, ReplayState, Retained, SubscriptionState, Who};
+use mqtt_broker_core::{ClientState, Expiry, Principal, ReplayState, Retained, SubscriptionState};
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, PacketIdentifier, PacketRef, ProtocolVersion,
     QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         let user_name = self.text()?;
         let listener = u32::from_be_bytes(self.take()?);
         let source = client_identifier.map(|client_identifier| {
-            Arc::new(Who {
+            Arc::new(Principal {
                 user_name,
                 client_identifier: client_identifier.into(),
                 listener,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mqtt_broker_core::{ReplayState, Saved, SavedClient, SavedDelivery, SubscriptionState};
+use mqtt_broker_core::{
+    ClientSnapshot, DeliverySnapshot, ReplayState, Snapshot, SubscriptionState,
+};
 use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
 use redb::{ReadTransaction, ReadableTable};
 
@@ -18,12 +20,12 @@ use super::{StoreError, access};
 type Messages = BTreeMap<u64, Arc<Message>>;
 
 /// Everything that is stored.
-pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Saved, StoreError> {
-    let mut saved = Saved::default();
+pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapshot, StoreError> {
+    let mut saved = Snapshot::default();
     let messages = messages(transaction, times)?;
     each(transaction, CLIENTS, None, |identifier, value| {
         let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
-        saved.clients.push(SavedClient {
+        saved.clients.push(ClientSnapshot {
             state: Reader::new(value, times).client()?,
             subscriptions: subscriptions(transaction, identifier, times)?,
             replays: replays(transaction, identifier, times)?,
@@ -89,14 +91,14 @@ fn deliveries(
     client: &str,
     messages: &Messages,
     times: Times,
-) -> Result<Vec<SavedDelivery>, StoreError> {
+) -> Result<Vec<DeliverySnapshot>, StoreError> {
     let mut found = BTreeMap::new();
     each(transaction, DELIVERIES, Some(client), |key, value| {
         let (number, part) = match key.split_first_chunk() {
             Some((number, [part])) => (u64::from_be_bytes(*number), *part),
             _ => return Err(StoreError::Damaged("the number of a message")),
         };
-        let delivery = found.entry(number).or_insert(SavedDelivery {
+        let delivery = found.entry(number).or_insert(DeliverySnapshot {
             number,
             outgoing: None,
             sent: None,

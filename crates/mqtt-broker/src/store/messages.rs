@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use mqtt_broker_core::Record;
+use mqtt_broker_core::Mutation;
 use mqtt_codec::Message;
 
 /// Sharing has to save this many bytes, as it costs an entry of its own: a small message for two clients is
@@ -39,10 +39,10 @@ struct Entry {
 pub(super) type Receivers = HashMap<usize, usize>;
 
 /// Counts the deliveries of each message in one commit.
-pub(super) fn receivers(records: &[Record]) -> Receivers {
+pub(super) fn receivers(mutations: &[Mutation]) -> Receivers {
     let mut receivers = Receivers::new();
-    for record in records {
-        if let Record::Queued { outgoing, .. } = record {
+    for mutation in mutations {
+        if let Mutation::Queued { outgoing, .. } = mutation {
             *receivers.entry(address(&outgoing.message)).or_default() += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! [`Store`]: what survives the broker, in one file. The records of a turn are one commit: either all
+//! [`Store`]: what survives the broker, in one file. The mutations of a turn are one commit: either all
 //! of them are there after a crash, or none.
 //!
 //! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_broker_core::{EVENTS, Record, Saved};
+use mqtt_broker_core::{EVENTS, Mutation, Snapshot};
 use mqtt_codec::{Message, TopicName};
 use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableError};
 
@@ -195,25 +195,25 @@ impl Store {
         })
     }
 
-    /// Makes the records of a turn durable, all or none, as soon as the policy wants it.
+    /// Makes the mutations of a turn durable, all or none, as soon as the policy wants it.
     ///
     /// # Errors
     /// If it cannot be done: then nothing may be acknowledged, and the broker has to end.
-    pub fn commit(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
-        self.commit_with(records, clock, false)
+    pub fn commit(&mut self, mutations: &[Mutation], clock: Clock) -> Result<(), StoreError> {
+        self.commit_with(mutations, clock, false)
     }
 
     fn commit_with(
         &mut self,
-        records: &[Record],
+        mutations: &[Mutation],
         clock: Clock,
         renews_anchor: bool,
     ) -> Result<(), StoreError> {
-        let result = self.write(records, clock, renews_anchor);
+        let result = self.write(mutations, clock, renews_anchor);
         result.map_err(|error| StoreError::Access(Box::new(error)))
     }
 
-    /// When something is to be made durable by a commit, even if there are no records.
+    /// When something is to be made durable by a commit, even if there are no mutations.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sync_due = match (self.policy, self.unsynced_since) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
@@ -233,13 +233,13 @@ impl Store {
         self.unsynced_since.is_none()
     }
 
-    /// Commits records, and makes everything durable that was committed before, with the time of this moment.
+    /// Commits mutations, and makes everything durable that was committed before, with the time of this moment.
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub fn sync(&mut self, records: &[Record], clock: Clock) -> Result<(), StoreError> {
+    pub fn sync(&mut self, mutations: &[Mutation], clock: Clock) -> Result<(), StoreError> {
         let policy = std::mem::take(&mut self.policy);
-        let result = self.commit_with(records, clock, true);
+        let result = self.commit_with(mutations, clock, true);
         self.policy = policy;
         result
     }
@@ -247,19 +247,19 @@ impl Store {
     #[expect(clippy::result_large_err)] // boxed by its only caller
     fn write(
         &mut self,
-        records: &[Record],
+        mutations: &[Mutation],
         clock: Clock,
         renews_anchor: bool,
     ) -> Result<(), redb::Error> {
-        let has_records = !records.is_empty();
+        let has_mutations = !mutations.is_empty();
         let renews_anchor =
-            renews_anchor || self.anchor.is_outdated(self.timeline, clock, has_records);
+            renews_anchor || self.anchor.is_outdated(self.timeline, clock, has_mutations);
         self.check_due = clock.now + CHECK_INTERVAL;
         // In a commit of nothing: nobody waits for it, but for the next one.
-        if !has_records && self.shrink_due.is_some_and(|due| due <= clock.now) {
+        if !has_mutations && self.shrink_due.is_some_and(|due| due <= clock.now) {
             self.shrink()?;
         }
-        if !has_records && !renews_anchor && self.unsynced_since.is_none() {
+        if !has_mutations && !renews_anchor && self.unsynced_since.is_none() {
             return Ok(()); // the clock was looked at
         }
         let mut transaction = self.database.begin_write()?;
@@ -272,7 +272,7 @@ impl Store {
             transaction.set_durability(redb::Durability::None);
         }
         let mut tables = Tables::open(&transaction, &mut self.summary)?;
-        tables.apply(records, self.timeline)?;
+        tables.apply(mutations, self.timeline)?;
         drop(tables);
         if renews_anchor {
             self.anchor = Anchor::new(self.timeline, clock);
@@ -367,7 +367,7 @@ impl Store {
     ///
     /// # Errors
     /// If it cannot be read, or is damaged.
-    pub fn load(&self, clock: Clock) -> Result<Saved, StoreError> {
+    pub fn load(&self, clock: Clock) -> Result<Snapshot, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
         let times = Times {
             timeline: self.timeline,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use mqtt_broker_core::Record;
+use mqtt_broker_core::Mutation;
 use mqtt_session::OutboundMessage;
 use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 
@@ -110,33 +110,33 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Applies the records of one commit, in order.
+    /// Applies the mutations of one commit, in order.
     pub(super) fn apply(
         &mut self,
-        records: &[Record],
+        mutations: &[Mutation],
         timeline: Timeline,
     ) -> Result<(), redb::Error> {
-        let receivers = messages::receivers(records);
-        records
+        let receivers = messages::receivers(mutations);
+        mutations
             .iter()
-            .try_for_each(|record| self.apply_record(record, &receivers, timeline))
+            .try_for_each(|mutation| self.apply_one(mutation, &receivers, timeline))
     }
 
-    fn apply_record(
+    fn apply_one(
         &mut self,
-        record: &Record,
+        mutation: &Mutation,
         receivers: &Receivers,
         timeline: Timeline,
     ) -> Result<(), redb::Error> {
         let writer = Writer::new(timeline);
         let bytes = &mut self.summary.bytes;
-        match record {
-            Record::Client { client, state } => {
+        match mutation {
+            Mutation::Client { client, state } => {
                 let value = writer.client(state);
                 insert(&mut self.clients, bytes, client.as_bytes(), &value)
             }
-            Record::ClientGone { client } => self.remove_client(client),
-            Record::Subscribed {
+            Mutation::ClientGone { client } => self.remove_client(client),
+            Mutation::Subscribed {
                 client,
                 topic_filter,
                 state,
@@ -145,14 +145,14 @@ impl<'a> Tables<'a> {
                 let value = writer.subscription(state);
                 insert(&mut self.subscriptions, bytes, key, &value)
             }
-            Record::Unsubscribed {
+            Mutation::Unsubscribed {
                 client,
                 topic_filter,
             } => {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
                 remove(&mut self.subscriptions, bytes, key)
             }
-            Record::Replay {
+            Mutation::Replay {
                 client,
                 topic_filter,
                 state: Some(state),
@@ -161,7 +161,7 @@ impl<'a> Tables<'a> {
                 let value = writer.replay(state);
                 insert(&mut self.replays, bytes, key, &value)
             }
-            Record::Replay {
+            Mutation::Replay {
                 client,
                 topic_filter,
                 state: None,
@@ -169,12 +169,12 @@ impl<'a> Tables<'a> {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
                 remove(&mut self.replays, bytes, key)
             }
-            Record::Queued {
+            Mutation::Queued {
                 client,
                 number,
                 outgoing,
             } => self.insert_delivery(client, *number, outgoing, receivers, timeline),
-            Record::Sent {
+            Mutation::Sent {
                 client,
                 number,
                 packet_identifier,
@@ -183,13 +183,13 @@ impl<'a> Tables<'a> {
                 let value = packet_identifier.get().to_be_bytes();
                 insert(&mut self.deliveries, bytes, key, &value)
             }
-            Record::Released { client, number } => self.remove_delivery(client, *number),
-            Record::Finished { client, number } => {
+            Mutation::Released { client, number } => self.remove_delivery(client, *number),
+            Mutation::Finished { client, number } => {
                 let key = delivery_key(&mut self.key, client, *number, PACKET_IDENTIFIER);
                 remove(&mut self.deliveries, bytes, key)?;
                 self.remove_delivery(client, *number)
             }
-            Record::Held {
+            Mutation::Held {
                 client,
                 packet_identifier,
             } => {
@@ -197,7 +197,7 @@ impl<'a> Tables<'a> {
                 let key = key(&mut self.key, client, &identifier);
                 insert(&mut self.held, bytes, key, &[])
             }
-            Record::Unheld {
+            Mutation::Unheld {
                 client,
                 packet_identifier,
             } => {
@@ -205,14 +205,14 @@ impl<'a> Tables<'a> {
                 let key = key(&mut self.key, client, &identifier);
                 remove(&mut self.held, bytes, key)
             }
-            Record::Retained {
+            Mutation::Retained {
                 topic_name,
                 retained: Some(retained),
             } => {
                 let value = writer.retained(retained);
                 insert(&mut self.retained, bytes, topic_name.as_bytes(), &value)
             }
-            Record::Retained {
+            Mutation::Retained {
                 topic_name,
                 retained: None,
             } => remove(&mut self.retained, bytes, topic_name.as_bytes()),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mqtt_broker_core::{Access, Broker, ConnectionId, Limits};
+use mqtt_broker_core::{Broker, ConnectionId, Limits, ListenerPolicy};
 
 use super::bytes::*;
 use super::record::{End, hex, proves, record};
@@ -45,9 +45,9 @@ impl World {
     /// A server that lets nobody in without a name.
     pub(crate) fn strict() -> Self {
         let mut world = Self::new();
-        world.broker.set_access(vec![Access {
+        world.broker.set_policies(vec![ListenerPolicy {
             allow_anonymous: false,
-            ..Access::everyone()
+            ..ListenerPolicy::everyone()
         }]);
         world
     }

@@ -24,7 +24,7 @@ type Login = (ConnectionId, Arc<Passwords>, PasswordCheck);
 
 /// The thread, and what comes back from it.
 #[derive(Debug)]
-pub(crate) struct Checker {
+pub(crate) struct PasswordVerifier {
     checks: SyncSender<Login>,
     results: Receiver<(ConnectionId, bool)>,
     /// Set while the thread has a check.
@@ -33,7 +33,7 @@ pub(crate) struct Checker {
     delayed: VecDeque<(Instant, ConnectionId)>,
 }
 
-impl Checker {
+impl PasswordVerifier {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let (checks, to_check) = sync_channel::<Login>(1);

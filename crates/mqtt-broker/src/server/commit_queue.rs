@@ -1,4 +1,4 @@
-//! [`Journal`]: makes what the broker records durable, and keeps what it could not while the disk is full.
+//! [`CommitQueue`]: makes the mutations of the broker durable, and keeps what it could not while the disk is full.
 //!
 //! Commits are made beside the loop, one at a time; what is recorded meanwhile is the next one. A full
 //! disk is not the end: what waits for a commit waits, nothing that depends on it is written, and the
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Waker;
-use mqtt_broker_core::{Backlog, Broker, EVENTS, Expiry, Record, SavedClient, payload_bytes};
+use mqtt_broker_core::{Backlog, Broker, ClientSnapshot, EVENTS, Expiry, Mutation, payload_bytes};
 
-use super::committer::{Commit, Committer, Done};
+use super::store_writer::{Commit, Done, StoreWriter};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
 use crate::store::Timeline;
 use crate::{Clock, Store, StoreError, SyncPolicy};
@@ -20,23 +20,23 @@ use crate::{Clock, Store, StoreError, SyncPolicy};
 /// How long after a failure the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The way from the records of a turn into the store.
+/// The way from the mutations of a turn into the store.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct CommitQueue {
     path: PathBuf,
     policy: SyncPolicy,
     /// The time of the store, in which it is opened again.
     timeline: Timeline,
-    committer: Committer,
+    store_writer: StoreWriter,
     /// None while a commit is made, and while the disk is full: what failed once is not used again.
     store: Option<Store>,
     /// A commit is being made.
     is_busy: bool,
     /// Records that the store has, but perhaps not the disk; oldest first.
-    unsynced: Vec<Record>,
+    unsynced: Vec<Mutation>,
     /// Records behind them, for the next commit.
-    waiting: Vec<Record>,
-    /// The number of the records of the commit that is being made.
+    waiting: Vec<Mutation>,
+    /// The number of the mutations of the commit that is being made.
     committing: usize,
     /// The bytes of the payloads of all three.
     bytes: usize,
@@ -79,7 +79,7 @@ pub(super) enum Committed {
     NoRoom,
 }
 
-impl Journal {
+impl CommitQueue {
     /// Opens the store, and lets the broker begin with what is in it.
     pub(super) fn open(
         path: &Path,
@@ -91,7 +91,7 @@ impl Journal {
         let mut store = Store::open(path, policy, clock)?;
         let saved = store.load(clock)?;
         // Of the others only the wills are stored, which are published now.
-        let lasts = |client: &&SavedClient| client.state.expiry != Expiry::WithConnection;
+        let lasts = |client: &&ClientSnapshot| client.state.expiry != Expiry::WithConnection;
         let clients = saved.clients.iter().filter(lasts).count();
         let retained = saved.retained.len();
         log::info!(
@@ -99,10 +99,10 @@ impl Journal {
             "Store {} opened: {clients} sessions, {retained} retained messages.",
             path.display()
         );
-        broker.record_changes();
+        broker.record_mutations();
         broker.restore(clock.now, saved);
         // Sessions begin to expire now, and not again at the next start.
-        store.sync(&broker.take_records(), clock)?;
+        store.sync(&broker.take_mutations(), clock)?;
         let maximum_unsynced = broker.commit_backlog();
         Ok(Self::new(store, path, policy, maximum_unsynced, waker)?)
     }
@@ -118,7 +118,7 @@ impl Journal {
             path: path.to_owned(),
             policy,
             timeline: store.timeline(),
-            committer: Committer::start(waker)?,
+            store_writer: StoreWriter::start(waker)?,
             limit: u64::MAX,
             usage: Usage::of(&store),
             store: Some(store),
@@ -140,7 +140,7 @@ impl Journal {
         Some(metadata.len())
     }
 
-    /// When `begin` wants to be called, even without records.
+    /// When `begin` wants to be called, even without mutations.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_busy {
             return None; // the end of the commit wakes the loop
@@ -149,12 +149,12 @@ impl Journal {
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Takes the records of a turn, behind those that wait. The broker makes no more than it may: it knows `backlog`.
-    pub(super) fn record(&mut self, records: Vec<Record>) {
-        self.bytes += payload_bytes(&records);
+    /// Takes the mutations of a turn, behind those that wait. The broker makes no more than it may: it knows `backlog`.
+    pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
+        self.bytes += payload_bytes(&mutations);
         match self.waiting.is_empty() {
-            true => self.waiting = records,
-            false => self.waiting.extend(records),
+            true => self.waiting = mutations,
+            false => self.waiting.extend(mutations),
         }
     }
 
@@ -177,7 +177,7 @@ impl Journal {
     /// Returns what was recorded and is not durable yet.
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
-            records: self.waiting.len() + self.unsynced.len() + self.committing,
+            mutations: self.waiting.len() + self.unsynced.len() + self.committing,
             bytes: self.bytes,
         }
     }
@@ -198,7 +198,7 @@ impl Journal {
     /// If that is not possible any more.
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
         let is_late = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        // Nobody makes records before what there is too much of is synced.
+        // Nobody makes mutations before what there is too much of is synced.
         let is_due = is_late || self.is_too_much() && !self.unsynced.is_empty();
         let is_wanted = is_due || self.is_sync_requested;
         let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_late;
@@ -210,7 +210,7 @@ impl Journal {
         self.is_saving |= is_requested;
         let is_sync = self.store.is_none() || self.is_too_much() || is_requested;
         let commit = self.next_commit(clock, is_sync);
-        self.committer.begin(commit)?;
+        self.store_writer.begin(commit)?;
         self.is_busy = true;
         Ok(true)
     }
@@ -225,7 +225,7 @@ impl Journal {
             path: self.path.clone(),
             policy: self.policy,
             timeline: self.timeline,
-            records: std::mem::take(&mut self.waiting),
+            mutations: std::mem::take(&mut self.waiting),
             clock,
             is_sync,
         }
@@ -239,14 +239,14 @@ impl Journal {
         if !self.is_busy {
             return Ok(None);
         }
-        let done = self.committer.poll()?;
+        let done = self.store_writer.poll()?;
         done.map(|done| self.is_done(done)).transpose()
     }
 
     /// Makes everything durable: the broker ends.
     pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
         if self.is_busy {
-            let done = self.committer.wait(SHUTDOWN_TIMEOUT)?;
+            let done = self.store_writer.wait(SHUTDOWN_TIMEOUT)?;
             self.is_done(done)?;
         }
         self.next_commit(clock, true).run().result
@@ -255,7 +255,7 @@ impl Journal {
     fn is_done(&mut self, done: Done) -> Result<Committed, StoreError> {
         self.is_busy = false;
         self.committing = 0;
-        self.unsynced.extend(done.records);
+        self.unsynced.extend(done.mutations);
         match done.result {
             Ok(()) => {}
             // Nothing was written where the store could not even be opened again.

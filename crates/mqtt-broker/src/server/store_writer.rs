@@ -1,4 +1,4 @@
-//! [`Committer`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
+//! [`StoreWriter`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
 //! and the loop has others to serve meanwhile.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
-use mqtt_broker_core::Record;
+use mqtt_broker_core::Mutation;
 
 use crate::store::Timeline;
 use crate::{Clock, Store, StoreError, SyncPolicy};
@@ -19,7 +19,7 @@ const ROOM: usize = 64 * 1024;
 
 /// The thread, and what comes back from it.
 #[derive(Debug)]
-pub(super) struct Committer {
+pub(super) struct StoreWriter {
     to_do: SyncSender<Commit>,
     done: Receiver<Done>,
 }
@@ -32,9 +32,9 @@ pub(super) struct Commit {
     pub(super) policy: SyncPolicy,
     /// The time of the store, in which it is opened again.
     pub(super) timeline: Timeline,
-    pub(super) records: Vec<Record>,
+    pub(super) mutations: Vec<Mutation>,
     pub(super) clock: Clock,
-    /// Whether the records have to be on the disk in the end, whatever the policy.
+    /// Whether the mutations have to be on the disk in the end, whatever the policy.
     pub(super) is_sync: bool,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Commit {
 pub(super) struct Done {
     /// None: it could not be opened again.
     pub(super) store: Option<Store>,
-    pub(super) records: Vec<Record>,
+    pub(super) mutations: Vec<Mutation>,
     pub(super) result: Result<(), StoreError>,
 }
 
-impl Committer {
+impl StoreWriter {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(super) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let (to_do, commits) = sync_channel::<Commit>(1);
@@ -101,7 +101,7 @@ impl Commit {
         let result = self.commit();
         Done {
             store: self.store,
-            records: self.records,
+            mutations: self.mutations,
             result,
         }
     }
@@ -112,8 +112,8 @@ impl Commit {
         }
         let store = self.store.as_mut().ok_or(StoreError::Gone)?;
         match self.is_sync {
-            true => store.sync(&self.records, self.clock),
-            false => store.commit(&self.records, self.clock),
+            true => store.sync(&self.mutations, self.clock),
+            false => store.commit(&self.mutations, self.clock),
         }
     }
 
