@@ -1,4 +1,4 @@
-//! Cuts a stream of bytes into packets (MQTT 5.0, 2.1), whatever way the stream was cut before.
+//! [`Decoder`]: splits a stream of bytes into packets (MQTT 5.0, 2.1). Packets may arrive in any number of pieces.
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, variable_byte_integer};
@@ -7,27 +7,30 @@ use crate::packet::connect::Connect;
 use crate::packet::publish::PublishRef;
 use crate::protocol::{MAXIMUM_PACKET_SIZE, PacketType, ProtocolVersion, Role};
 
-/// A CONNECT of 3.1.1 cannot be larger; one of 5.0 has no business to be.
+/// The size of the largest CONNECT of MQTT 3.1.1: a variable header, five fields with their lengths, and the fixed header.
+/// CONNECT of MQTT 5.0 may be larger by its properties, but a server must not buffer more for a client that it does not
+/// know yet.
 const MAXIMUM_CONNECT_SIZE: u32 = 10 + 5 * 65537 + 4;
 
-/// Decodes the packets that one end of a connection receives.
+/// The decoder of the packets that one end of a connection receives.
 ///
-/// After an error it only repeats the error: what follows in the stream has no meaning any more.
+/// After an error the decoder returns the same error again, because the start of the next packet is unknown.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     role: Role,
-    /// `None` until CONNECT has told.
+    /// `None` at a server until CONNECT was decoded.
     version: Option<ProtocolVersion>,
     maximum_packet_size: u32,
-    /// Maximum size of the next packet: that of a CONNECT before the version is known.
+    /// Maximum size of the next packet, which is smaller for CONNECT.
     limit: u32,
+    /// Error of an earlier packet.
     failed: Option<DecodeError>,
     /// Set when a PUBLISH of QoS 0 with DUP was accepted.
     accepted_dup: bool,
 }
 
 impl Decoder {
-    /// For what a client receives. Packets above `maximum_packet_size` bytes are refused.
+    /// Returns a decoder for a client. Packets above `maximum_packet_size` bytes are rejected.
     pub fn client(version: ProtocolVersion, maximum_packet_size: u32) -> Self {
         let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         Self {
@@ -40,8 +43,8 @@ impl Decoder {
         }
     }
 
-    /// For what a server receives: the first packet must be CONNECT and tells the version. Packets
-    /// above `maximum_packet_size` bytes are refused, and so is a CONNECT above 327699.
+    /// Returns a decoder for a server. The first packet must be CONNECT, and decides the version. Packets above
+    /// `maximum_packet_size` bytes are rejected, and a CONNECT above 327,699 bytes too.
     pub fn server(maximum_packet_size: u32) -> Self {
         let maximum_packet_size = maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         Self {
@@ -54,13 +57,13 @@ impl Decoder {
         }
     }
 
-    /// Takes the next packet from the front of `input`. `None` if it is not there completely: then
-    /// nothing was taken, and the caller comes back with the same bytes and more behind them.
+    /// Decodes the next packet and removes it from the front of `input`.
     ///
-    /// Type, flags, direction and size are judged as soon as their bytes are there.
+    /// Returns `None` and leaves `input` unchanged if the packet is incomplete. The caller must then call again with the
+    /// same bytes and more bytes after them. Type, flags, sender and size are checked before the packet is complete.
     ///
     /// # Errors
-    /// If the bytes are no packet that may come now; from then on always.
+    /// Returns an error if the bytes are not a packet that the peer may send now, and again for each later call.
     #[inline]
     pub fn decode<'a>(
         &mut self,
@@ -76,14 +79,14 @@ impl Decoder {
         result
     }
 
-    /// The version of the packets, once known. A server knows it from a malformed CONNECT too, if protocol name and
-    /// level are valid: the CONNACK that refuses it depends on it.
+    /// Returns the version of the connection, or `None` if it is not known yet. A malformed CONNECT decides the version too
+    /// if its protocol name and protocol level are valid, because the CONNACK that rejects it depends on the version.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.version
     }
 
-    /// Returns `true` if a PUBLISH of QoS 0 with DUP has come. A client accepts it, although a server must not send it
-    /// [MQTT-3.3.1-2]: the flag changes nothing at QoS 0. A server refuses it.
+    /// Returns `true` if the decoder has accepted a PUBLISH of QoS 0 with the DUP flag, which a server must not send
+    /// [MQTT-3.3.1-2]. A client accepts it, because the flag has no effect at QoS 0. A server rejects it.
     #[inline]
     pub fn has_accepted_dup(&self) -> bool {
         self.accepted_dup
@@ -98,6 +101,7 @@ impl Decoder {
             return Ok(None);
         };
         let (packet_type, flags) = self.packet_type(first)?;
+        // Devices with MQTT 3.1 and 3.1.1 reserve two or four bytes for the Remaining Length.
         let may_be_padded = self.version != Some(ProtocolVersion::V5_0);
         let Some((remaining_length, length_size)) = variable_byte_integer(rest, may_be_padded)?
         else {
@@ -105,7 +109,8 @@ impl Decoder {
         };
         let header_size = 1 + length_size as u32;
         if header_size + remaining_length > self.limit {
-            return Err(DecodeError::PacketTooLarge); // before a byte of it is waited for
+            // The size is checked before the packet is complete, so that no memory is used for it.
+            return Err(DecodeError::PacketTooLarge);
         }
         let end = (header_size + remaining_length) as usize;
         let Some((packet, next)) = input.split_at_checked(end) else {
@@ -129,8 +134,8 @@ impl Decoder {
         Ok(packet)
     }
 
-    /// Decodes a packet that is no PUBLISH.
-    #[inline(never)] // the loop over messages stays small
+    /// Decodes any packet except PUBLISH.
+    #[inline(never)] // The loop over messages stays small.
     fn decode_other<'a>(
         &mut self,
         packet_type: PacketType,
@@ -142,7 +147,8 @@ impl Decoder {
             return Ok(Some(packet));
         }
         let (version, is_bridge) = Connect::decode_version(&mut reader)?;
-        self.version = Some(version); // that of the answer to a CONNECT that is malformed behind it
+        // Set before the rest is decoded: the answer to a malformed CONNECT depends on the version.
+        self.version = Some(version);
         self.limit = self.maximum_packet_size;
         let is_padded = header.len() > 2 && header.ends_with(&[0]);
         if is_padded && version == ProtocolVersion::V5_0 {
@@ -152,7 +158,7 @@ impl Decoder {
         Ok(Some(PacketRef::Connect(connect)))
     }
 
-    /// A PUBLISH of QoS 0 has DUP set.
+    /// Handles a PUBLISH of QoS 0 with the DUP flag.
     #[cold]
     fn accept_dup(&mut self) -> Result<(), DecodeError> {
         match self.role {
@@ -164,12 +170,13 @@ impl Decoder {
         }
     }
 
+    /// Returns type and flags of a packet with this first byte, if the peer may send it now.
     #[inline]
     fn packet_type(&self, first: u8) -> Result<(PacketType, u8), DecodeError> {
         let packet_type =
             PacketType::from_value(first >> 4).ok_or(DecodeError::UnexpectedPacket)?;
         let flags = first & 0x0F;
-        // CONNECT is the first packet and only the first [MQTT-3.1.0-1, MQTT-3.1.0-2].
+        // CONNECT must be the first packet, and no other packet may be CONNECT [MQTT-3.1.0-1, MQTT-3.1.0-2].
         if (packet_type == PacketType::Connect) != self.version.is_none()
             || !packet_type.is_sent_by(self.role.peer())
             || packet_type == PacketType::Auth && self.version != Some(ProtocolVersion::V5_0)
@@ -179,7 +186,7 @@ impl Decoder {
         {
             return Err(DecodeError::UnexpectedPacket);
         }
-        // MQTT 3.1 gives the flags of other packets than PUBLISH no meaning.
+        // MQTT 3.1 does not define the flags of packets other than PUBLISH, so any flags are valid.
         if self.version != Some(ProtocolVersion::V3_1)
             && packet_type
                 .flags()

@@ -1,66 +1,66 @@
-//! What can be wrong with bytes that came in ([`DecodeError`]) and with a packet that is to go out
-//! ([`EncodeError`]). Each error knows the reason code to answer with.
+//! The errors of decoding ([`DecodeError`]) and of encoding ([`EncodeError`]). A [`DecodeError`] knows the reason code of
+//! the packet that answers it.
 
 use std::fmt;
 
 use crate::protocol::ReasonCode;
 
-/// Why bytes are not a packet that this side may receive.
+/// The reason why received bytes are not a packet that this end may receive now.
 ///
-/// The connection cannot go on: there is no way to find the next packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The connection must be closed, because the start of the next packet cannot be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A CONNACK with a code that no version defines for it.
+    /// CONNACK has a code that the version does not define for it.
     ConnackCode(u8),
-    /// A CONNECT with flags that exclude each other, or with the reserved flag set.
+    /// CONNECT or CONNACK has flags that exclude each other, or a reserved flag is set.
     ConnectFlags,
-    /// A property that may be there once was there twice.
+    /// A property occurs twice that may occur once.
     DuplicateProperty,
-    /// A reserved bit of the fixed header was set, or a required one was not.
+    /// A reserved flag of the fixed header is set, or a required one is missing.
     FixedHeaderFlags,
-    /// A string is not UTF-8, or contains U+0000.
+    /// A string is not valid UTF-8, or contains U+0000.
     InvalidUtf8,
-    /// The body of the packet is longer than its fields.
+    /// Bytes follow the last field of the packet.
     LeftoverBytes,
-    /// A variable byte integer has more than four bytes, or more than it needs.
+    /// A variable byte integer has more than four bytes, or more bytes than its value needs.
     VariableByteInteger,
-    /// SUBSCRIBE or UNSUBSCRIBE without a topic filter, SUBACK without a reason code.
+    /// SUBSCRIBE or UNSUBSCRIBE has no topic filter, or SUBACK or UNSUBACK has no reason code.
     NothingListed,
-    /// The packet is larger than this side accepts.
+    /// The packet is larger than this end accepts.
     PacketTooLarge,
-    /// A packet identifier of zero.
+    /// The packet identifier is zero.
     PacketIdentifierZero,
-    /// A property that this packet, or this sender, may not use.
+    /// A property is not allowed in this packet, or from this sender.
     PropertyNotAllowed,
-    /// A property with a value that it may not have.
+    /// A property has an invalid value, or a required property is missing.
     PropertyValue,
-    /// A CONNECT whose protocol name is not one of MQTT.
+    /// The protocol name in CONNECT is neither `MQTT` nor `MQIsdp`.
     ProtocolName,
-    /// A QoS of 3, or DUP on a message of QoS 0.
+    /// The QoS is 3, or a message of QoS 0 has the DUP flag set.
     QoS,
-    /// A reason code that this packet, or this sender, may not use.
+    /// A reason code is not allowed in this packet, or from this sender.
     ReasonCode(u8),
-    /// A reserved bit of the subscription options was set.
+    /// A reserved bit of the subscription options is set.
     SubscriptionOptions,
-    /// The topic alias zero.
+    /// The topic alias is zero.
     TopicAlias,
-    /// A topic filter with a misplaced wildcard, or an invalid shared subscription.
+    /// A topic filter has a misplaced wildcard, or an invalid share name.
     TopicFilter,
-    /// A topic name that is empty or contains a wildcard.
+    /// A topic name is empty or contains a wildcard.
     TopicName,
-    /// A field reaches beyond the end of the packet.
+    /// A field extends past the end of its packet.
     Truncated,
-    /// A packet that this side may not receive, or not now.
+    /// The peer may not send a packet of this type, or not at this point.
     UnexpectedPacket,
-    /// A property identifier that no standard defines.
+    /// The standard does not define this property identifier.
     UnknownProperty,
-    /// A CONNECT of a version that is not 3.1, 3.1.1 or 5.0; the level it named.
+    /// CONNECT has this protocol level, which is not 3, 4 or 5.
     UnsupportedProtocolVersion(u8),
 }
 
 impl DecodeError {
-    /// The reason code for the CONNACK or DISCONNECT that answers this error (MQTT 5.0, 4.13).
+    /// Returns the reason code of the CONNACK or DISCONNECT that answers this error (MQTT 5.0, 4.13).
     pub fn reason_code(self) -> ReasonCode {
         match self {
             Self::ConnectFlags
@@ -129,17 +129,17 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Why a packet cannot be written. Nothing was written then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The reason why a packet cannot be encoded. Nothing is written in this case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// A string or binary field is longer than 65535 bytes, or a string contains U+0000.
     Field,
-    /// The packet would have this many bytes, more than the peer or the protocol allows.
+    /// The packet would have this many bytes, which is more than the peer or the protocol allows.
     PacketTooLarge(usize),
-    /// A message has this property already, or may not have it, or not with this value.
+    /// The property is not allowed in a message, occurs twice, or has an invalid value.
     Property,
-    /// The version of this connection has no such packet.
+    /// This version of the protocol does not have the packet, or has no code for its result.
     UnsupportedPacket,
 }
 

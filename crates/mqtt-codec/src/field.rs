@@ -1,13 +1,14 @@
-//! The data types of the wire (MQTT 5.0, 1.5): a [`FieldReader`] takes them from the body of one packet,
-//! a [`FieldWriter`] takes them from us. Integers are big endian.
+//! The data types of MQTT (MQTT 5.0, 1.5). A [`FieldReader`] reads them from the body of one packet, and a
+//! [`FieldWriter`] writes them. Integers are big endian.
 //!
-//! A packet is written twice: first into a [`LengthCounter`], which only counts, then into the buffer. So
-//! the length is known before the first byte, and no length function stands beside each encoder.
+//! Each packet is encoded twice with the same code: into a [`LengthCounter`], and then into the buffer. The Remaining
+//! Length stands before the body, so the encoder must know it first, and a separate length function for each packet could
+//! disagree with the encoder.
 
 use crate::error::DecodeError;
 use crate::protocol::PacketIdentifier;
 
-/// What is left of the body of one packet. No field can reach beyond it.
+/// The unread part of the body of one packet. No field can extend past its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FieldReader<'a> {
     rest: &'a [u8],
@@ -22,12 +23,12 @@ impl<'a> FieldReader<'a> {
         self.rest.is_empty()
     }
 
-    /// All that is left.
+    /// Returns all unread bytes.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Succeeds if the packet ends here.
+    /// Checks that all bytes of the body were read.
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {
             Ok(())
@@ -72,7 +73,7 @@ impl<'a> FieldReader<'a> {
     pub(crate) fn variable_byte_integer(&mut self) -> Result<u32, DecodeError> {
         if let Some((&value @ ..0x80, rest)) = self.rest.split_first() {
             self.rest = rest;
-            return Ok(value.into()); // as nearly all are
+            return Ok(value.into()); // Nearly all integers have one byte.
         }
         let integer = variable_byte_integer(self.rest, false)?;
         let (value, length) = integer.ok_or(DecodeError::Truncated)?;
@@ -85,7 +86,7 @@ impl<'a> FieldReader<'a> {
         self.bytes(length.into())
     }
 
-    /// A UTF-8 string without U+0000 [MQTT-1.5.4-1, MQTT-1.5.4-2]. U+FEFF stays where it is
+    /// Reads a UTF-8 string without U+0000 [MQTT-1.5.4-1, MQTT-1.5.4-2]. U+FEFF is kept wherever it occurs
     /// [MQTT-1.5.4-3].
     #[inline]
     pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
@@ -97,18 +98,23 @@ impl<'a> FieldReader<'a> {
         Ok(string)
     }
 
-    /// A topic name, or nothing [MQTT-3.3.2-2].
+    /// Reads a topic name, which may be empty [MQTT-3.3.2-2].
     #[inline]
     pub(crate) fn topic_name(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
         let topic_name = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
-        match has_less_than(bytes, b'+' + 1) {
-            // As nearly all are: no U+0000 and no wildcard.
-            false => Ok(topic_name),
-            true if contains(bytes, [0]) => Err(DecodeError::InvalidUtf8),
-            true if contains(bytes, [b'+', b'#']) => Err(DecodeError::TopicName),
-            true => Ok(topic_name),
+        // U+0000, '#' and '+' are the only invalid characters, and all of them are at or below '+'. One search for low
+        // bytes accepts nearly all topic names.
+        if !has_less_than(bytes, b'+' + 1) {
+            return Ok(topic_name);
         }
+        if contains(bytes, [0]) {
+            return Err(DecodeError::InvalidUtf8);
+        }
+        if contains(bytes, [b'+', b'#']) {
+            return Err(DecodeError::TopicName);
+        }
+        Ok(topic_name)
     }
 
     pub(crate) fn packet_identifier(&mut self) -> Result<PacketIdentifier, DecodeError> {
@@ -117,7 +123,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// Returns the integer at the start of `bytes` and its length in bytes; `None` if it is incomplete.
+/// Returns the integer at the start of `bytes` and its length in bytes, or `None` if it is incomplete.
 ///
 /// MQTT 5.0 forbids padded forms such as `80 00` [MQTT-1.5.5-1]. MQTT 3.1 and 3.1.1 do not: devices reserve room for a
 /// length of two or four bytes and fill it in when the packet is complete.
@@ -145,8 +151,10 @@ pub(crate) fn variable_byte_integer(
     Ok(None)
 }
 
-/// Whether one of these bytes is there, all ASCII. Topics and other texts are short: what is called for each of
-/// them looks at eight bytes at a time, and has no start-up cost.
+/// Returns `true` if `bytes` contains one of the wanted bytes, which must be ASCII.
+///
+/// The search compares eight bytes at a time. Texts in MQTT are short, and a general search spends more time on its setup
+/// than on a short text.
 #[inline]
 pub(crate) fn contains<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
     let is_in = |word: u64| {
@@ -156,7 +164,7 @@ pub(crate) fn contains<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
     any_word(bytes, is_in, |byte| wanted.contains(&byte))
 }
 
-/// Whether there is a byte below this one, which is at most 128.
+/// Returns `true` if `bytes` contains a byte below `bound`, which must be at most 128.
 #[inline]
 fn has_less_than(bytes: &[u8], bound: u8) -> bool {
     any_word(bytes, |word| has_less(word, bound), |byte| byte < bound)
@@ -164,37 +172,40 @@ fn has_less_than(bytes: &[u8], bound: u8) -> bool {
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
-/// Whether one of the eight bytes is below this one: then its highest bit, and not that of the byte, is set
-/// by the difference.
+/// Returns `true` if one of the eight bytes of `word` is below `bound`.
+///
+/// Subtracting `bound` from such a byte sets the highest bit of the result, although the highest bit of the byte is not
+/// set.
 #[inline]
 fn has_less(word: u64, bound: u8) -> bool {
     word.wrapping_sub(ONES * u64::from(bound)) & !word & (ONES << 7) != 0
 }
 
-/// Whether it is so for eight bytes somewhere, or for one where there are fewer.
+/// Returns `true` if `is_so` holds for eight adjacent bytes, or `is_so_for` for one byte of a text with fewer than eight.
 #[inline]
 fn any_word(bytes: &[u8], is_so: impl Fn(u64) -> bool, is_so_for: impl Fn(u8) -> bool) -> bool {
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().any(|byte| is_so_for(*byte));
     };
     let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
         if is_so(u64::from_ne_bytes(*word)) {
             return true;
         }
-        rest = behind;
+        rest = after;
     }
-    is_so(u64::from_ne_bytes(*last)) // some are looked at twice: cheaper than one by one
+    // The last eight bytes overlap the ones before. Comparing some bytes twice costs less than a loop over the rest.
+    is_so(u64::from_ne_bytes(*last))
 }
 
-/// Where an encoder writes: a buffer, or a counter.
+/// The destination of an encoder: a buffer or a counter.
 pub(crate) trait FieldWriter {
     fn put(&mut self, bytes: &[u8]);
 
-    /// A field turned out not to fit its length prefix, or to hold U+0000.
-    fn refuse(&mut self);
+    /// Records that a field does not fit its length prefix, or that a string contains U+0000.
+    fn reject(&mut self);
 
-    /// What `write` writes, so many bytes: who only counts need not look.
+    /// Writes the `length` bytes that `write` writes. A counter adds `length` without a call of `write`.
     fn put_measured(&mut self, length: usize, write: impl FnOnce(&mut Self));
 
     #[inline]
@@ -228,14 +239,14 @@ pub(crate) trait FieldWriter {
                 self.put_u16(length);
                 self.put(bytes);
             }
-            Err(_) => self.refuse(),
+            Err(_) => self.reject(),
         }
     }
 
     #[inline]
     fn put_string(&mut self, string: &str) {
         if contains(string.as_bytes(), [0]) {
-            self.refuse();
+            self.reject();
         }
         self.put_binary(string.as_bytes());
     }
@@ -247,7 +258,7 @@ impl FieldWriter for Vec<u8> {
         self.extend_from_slice(bytes);
     }
 
-    /// A string was looked at when it was counted.
+    /// Writes a string without a check for U+0000, because the counter has already made it.
     #[inline]
     fn put_string(&mut self, string: &str) {
         self.put_binary(string.as_bytes());
@@ -258,14 +269,16 @@ impl FieldWriter for Vec<u8> {
         write(self);
     }
 
-    fn refuse(&mut self) {} // the count came first, and refused
+    /// Does nothing: encoding ends after the counter has rejected a field.
+    fn reject(&mut self) {}
 }
 
-/// Counts what would be written.
+/// Counts the bytes of a packet instead of writing them.
 #[derive(Debug, Default)]
 pub(crate) struct LengthCounter {
     pub(crate) bytes: usize,
-    pub(crate) refused: bool,
+    /// Set if a field cannot be encoded.
+    pub(crate) has_rejected: bool,
 }
 
 impl FieldWriter for LengthCounter {
@@ -279,8 +292,8 @@ impl FieldWriter for LengthCounter {
         self.bytes += length;
     }
 
-    fn refuse(&mut self) {
-        self.refused = true;
+    fn reject(&mut self) {
+        self.has_rejected = true;
     }
 }
 
@@ -289,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variable_byte_integers_at_their_limits() {
+    fn variable_byte_integers_at_the_limits_of_their_length() {
         let table: [(u32, &[u8]); 9] = [
             (0, &[0x00]),
             (127, &[0x7F]),
@@ -315,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_found_wherever_it_is_and_no_other_for_it() {
+    fn contains_finds_a_byte_at_each_position() {
         for length in 0..40 {
             let bytes: Vec<u8> = (0..length).map(|at| b'a' + at % 26).collect();
             assert!(!contains(&bytes, [0, b'+', b'#']), "{length}");
@@ -331,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn padded_variable_byte_integers_are_accepted_only_where_they_may_be() {
+    fn accepts_padded_variable_byte_integers_only_if_allowed() {
         let refused = Err(DecodeError::VariableByteInteger);
         for (value, bytes) in [
             (0, &[0x80, 0x00][..]),
@@ -348,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_keep_the_byte_order_mark_and_refuse_what_is_not_utf8() {
+    fn strings_keep_the_byte_order_mark_and_reject_invalid_utf8() {
         let string = |bytes: &[u8]| {
             let mut field = vec![0, bytes.len() as u8];
             field.extend_from_slice(bytes);

@@ -1,14 +1,13 @@
-//! Every byte of MQTT 3.1, 3.1.1 and 5.0, and nothing else: no sockets, no sessions, no clock.
+//! Encoder and decoder for all packets of MQTT 3.1, 3.1.1 and 5.0, without sockets, sessions and clocks.
 //!
-//! A [`Decoder`] cuts a stream of bytes into [`PacketRef`]s; [`PacketRef::encode`] writes one behind what
-//! a buffer already holds. There is one set of packet types. The protocol version is an argument of
-//! `encode` and a state of the decoder: what a version cannot carry is left out when encoding and
-//! has its default after decoding. Names are those of MQTT 5.0; where 3.1.1 has another, the
-//! documentation of the field gives it.
+//! A [`Decoder`] splits a stream of bytes into packets. [`Packet::encode`](GenericPacket::encode) appends a packet to a
+//! buffer. One set of packet types serves all versions: a field that a version does not have is left out by the encoder,
+//! and has its default after decoding. All names are those of MQTT 5.0. Where MQTT 3.1.1 uses another name, the
+//! documentation of the field says so.
 //!
-//! A PUBLISH borrows from the bytes it was decoded from ([`PublishRef`]): receiving one allocates and
-//! copies nothing. [`PublishRef::to_message`] makes the owned [`Message`] for those who keep it. All
-//! other packets are owned.
+//! The decoder returns a [`PacketRef`], whose PUBLISH borrows from the input ([`PublishRef`]): receiving a message neither
+//! allocates nor copies. [`PublishRef::to_message`] returns an owned [`Message`], and [`PacketRef::into_owned`] an owned
+//! [`Packet`].
 //!
 //! ```
 //! use mqtt_codec::{Decoder, PacketRef, ProtocolVersion};
@@ -18,10 +17,19 @@
 //! let packet = decoder.decode(&mut input)?.expect("a whole packet");
 //! let PacketRef::Publish(publish) = packet else { panic!("not a PUBLISH") };
 //! assert_eq!((publish.topic_name, publish.payload), ("a", &b"xy"[..]));
-//! assert_eq!(decoder.decode(&mut input)?, None); // a PINGRESP that is not complete
+//!
+//! // The first byte of a PINGRESP is left for the next call.
+//! assert_eq!(decoder.decode(&mut input)?, None);
 //! assert_eq!(input, b"\xD0");
 //! # Ok::<(), mqtt_codec::DecodeError>(())
 //! ```
+//!
+//! # Cargo features
+//!
+//! No feature is on by default.
+//!
+//! - `serde` implements `Serialize` and `Deserialize` for all owned types.
+//! - `arbitrary` implements `Arbitrary` for packets and messages, for fuzz tests.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -33,6 +41,8 @@
     )
 )]
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod decoder;
 mod error;
 mod field;
@@ -40,33 +50,35 @@ mod message;
 mod packet;
 mod property;
 mod protocol;
+#[cfg(feature = "serde")]
+mod serialization;
 mod text;
 mod topic;
 
 pub use decoder::Decoder;
 pub use error::{DecodeError, EncodeError};
 pub use message::{Message, MessageProperties};
-pub use packet::PacketRef;
 pub use packet::ack::{Ack, AckProperties};
 pub use packet::auth::{Auth, AuthProperties};
 pub use packet::connack::{Connack, ConnackProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will};
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
-pub use packet::publish::{Delivery, PublishRef};
-pub use packet::publish_properties::PublishPropertiesRef;
+pub use packet::publish::{Delivery, Publish, PublishRef};
+pub use packet::publish_properties::{PublishProperties, PublishPropertiesRef};
 pub use packet::suback::Suback;
 pub use packet::subscribe::{
     RetainHandling, Subscribe, SubscribeProperties, Subscription, SubscriptionOptions,
 };
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeProperties};
+pub use packet::{GenericPacket, Packet, PacketRef, PublishForm};
 pub use property::publish_property::Property;
 pub use property::repeated::{SubscriptionIdentifiers, UserProperties};
 pub use property::subscription_identifier::SubscriptionIdentifier;
 pub use property::topic_alias::TopicAlias;
 pub use property::user_property::UserProperty;
 pub use protocol::{
-    MAXIMUM_PACKET_SIZE, MAXIMUM_REMAINING_LENGTH, PacketIdentifier, PacketType, ProtocolVersion,
-    QoS, ReasonCode, Role,
+    InvalidValue, MAXIMUM_PACKET_SIZE, MAXIMUM_REMAINING_LENGTH, PacketIdentifier, PacketType,
+    ProtocolVersion, QoS, ReasonCode, Role,
 };
 pub use text::disallowed_character;
 pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches, split_level};

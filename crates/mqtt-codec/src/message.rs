@@ -1,41 +1,41 @@
-//! The application message, owned: for those who keep one longer than the bytes it came in.
+//! [`Message`]: an application message, owned, for those who keep it longer than the bytes of its packet.
 
 use std::fmt;
 
 use bytes::Bytes;
 
 use crate::error::EncodeError;
-use crate::field::LengthCounter;
-use crate::property::publish_property::Property;
-use crate::property::publish_property::each;
+use crate::property::publish_property::{Property, each, push};
 use crate::topic::TopicName;
-use crate::topic::is_valid_name;
 
-/// An application message (MQTT 5.0, 1.2). Cheap to clone but for its properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An application message (MQTT 5.0, 1.2). Clones share topic name and payload, and copy the properties.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
-    /// Where it goes.
+    /// The topic name.
     pub topic_name: TopicName,
-    /// Its content; any bytes, perhaps none.
+    /// The content: any bytes, or none.
     pub payload: Bytes,
-    /// Set if the server retains the message for later subscribers; in a message from a server, set if it was retained.
+    /// Set if the server must retain the message for later subscribers. In a message from a server, set if the server had
+    /// retained it.
     pub retain: bool,
-    /// Its properties, if it has any. Carried by MQTT 5.0 only.
+    /// Properties, which only MQTT 5.0 transmits. Boxed, because most messages have none and many may wait in a queue.
     pub properties: Option<Box<MessageProperties>>,
 }
 
-/// The properties of a message that stay with it on its whole way, in the order in which its application gave them.
-/// They are kept as they are on the wire: most are only passed on.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// The properties that are part of a message, in the order in which the application added them.
+///
+/// They are stored in their encoded form, because a broker forwards most of them unread.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct MessageProperties {
-    /// Identifiers and values, which are valid.
+    /// Identifiers and values, which were validated.
     pub(crate) block: Vec<u8>,
-    /// Where the value of the Message Expiry Interval begins; 0 if there is none.
+    /// Position of the value of the Message Expiry Interval, or 0 if there is none.
     pub(crate) expiry_at: u32,
 }
 
 impl Message {
-    /// A message without properties that is not retained.
+    /// Returns a message without properties that is not retained.
     pub fn new(topic_name: TopicName, payload: impl Into<Bytes>) -> Self {
         Self {
             topic_name,
@@ -47,52 +47,43 @@ impl Message {
 }
 
 impl MessageProperties {
-    /// Returns these properties, in this order.
+    /// Returns properties in the given order.
     ///
     /// # Errors
-    /// As [`Self::push`].
+    /// Returns an error under the same conditions as [`Self::push`].
     pub fn new<'a>(
         properties: impl IntoIterator<Item = Property<'a>>,
     ) -> Result<Self, EncodeError> {
         let mut all = Self::default();
-        properties
-            .into_iter()
-            .try_for_each(|property| all.push(property))?;
+        for property in properties {
+            all.push(property)?;
+        }
         Ok(all)
     }
 
-    /// Adds a property after the others.
+    /// Appends a property.
     ///
     /// # Errors
-    /// If a message has it already and may have it once only, if it does not stay with a message, or if its value is not
-    /// valid. Then nothing is added.
+    /// Returns an error if the message has the property already and it may occur once only, if the property is not part of
+    /// a message (topic alias, subscription identifier), or if the value is invalid. Then nothing is appended.
     pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
-        let is_user = matches!(property, Property::User(..));
-        let is_same = |other: Property<'_>| other.identifier() == property.identifier();
-        if !property.stays() || !is_user && self.iter().any(is_same) {
+        if !property.is_of_message() {
             return Err(EncodeError::Property);
         }
-        if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
-            return Err(EncodeError::Property); // [MQTT-3.3.2-14]
-        }
-        let mut length = LengthCounter::default();
-        property.write(&mut length);
-        if length.refused {
-            return Err(EncodeError::Field);
-        }
+        let value_at = self.block.len() + 1;
+        push(&mut self.block, property)?;
         if let Property::MessageExpiryInterval(_) = property {
-            self.expiry_at = u32::try_from(self.block.len() + 1).unwrap_or_default();
+            self.expiry_at = u32::try_from(value_at).unwrap_or_default();
         }
-        property.write(&mut self.block);
         Ok(())
     }
 
-    /// Returns the properties in the order in which they were added, or came.
+    /// Returns the properties in the order in which they were added or received.
     pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
         each(&self.block)
     }
 
-    /// Returns `true` if there is no property.
+    /// Returns `true` if there are no properties.
     pub fn is_empty(&self) -> bool {
         self.block.is_empty()
     }

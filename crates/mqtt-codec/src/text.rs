@@ -1,15 +1,15 @@
-//! Characters that UTF-8 strings of MQTT may hold and should not (MQTT 5.0, 1.5.4).
+//! Characters that UTF-8 strings of MQTT should not contain (MQTT 5.0, 1.5.4).
 
-/// Returns the first character that a receiver may refuse: a control character (U+0001 to U+001F,
-/// U+007F to U+009F), a non-character such as U+FFFE, or U+0000, which is never allowed [MQTT-1.5.4-2].
+/// Returns the first character that a receiver may reject: a control character (U+0001 to U+001F and U+007F to
+/// U+009F), a noncharacter such as U+FFFE, or U+0000, which is never allowed [MQTT-1.5.4-2].
 pub fn disallowed_character(text: &str) -> Option<char> {
-    // Without an early end, so that several bytes are compared at once.
+    // This loop does not stop early, so that the compiler can compare several bytes with one instruction.
     let is_unusual = |byte: u8| !(b' '..=b'~').contains(&byte);
     if !text
         .bytes()
         .fold(false, |found, byte| found | is_unusual(byte))
     {
-        return None; // nearly all texts
+        return None; // Nearly all texts are printable ASCII.
     }
     let is_noncharacter = |c: char| {
         let code = u32::from(c);

@@ -1,31 +1,38 @@
-//! Topic names and topic filters (MQTT 5.0, 4.7 and 4.8): what is valid, and what matches what.
+//! Topic names and topic filters (MQTT 5.0, 4.7 and 4.8): validation and matching.
 //!
-//! Comparison is byte for byte: no case folding, no normalization, no trimming [MQTT-4.7.3-4].
+//! Topics are compared byte for byte, without case folding, normalization or trimming [MQTT-4.7.3-4].
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
-
-use crate::field::contains;
 use std::sync::Arc;
 
-/// A topic name: where a message goes. Not empty, no wildcard, no U+0000, at most 65535 bytes.
+use crate::field::contains;
+
+/// The longest topic name or topic filter in bytes: strings have a length of two bytes [MQTT-4.7.3-3].
+const MAXIMUM_LENGTH: usize = 65_535;
+
+/// The topic name of a message: 1 to 65,535 bytes without wildcards and U+0000. Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct TopicName(Arc<str>);
 
-/// A topic filter: what a subscription asks for, perhaps shared (`$share/NAME/FILTER`).
+/// The topic filter of a subscription, which may be shared (`$share/NAME/FILTER`). Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct TopicFilter(Arc<str>);
 
-/// The text is no valid topic name or topic filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The error of texts that are not a valid topic name or topic filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InvalidTopic;
 
 impl TopicName {
-    /// Checks and copies `name`.
+    /// Validates and copies `name`.
     ///
     /// # Errors
-    /// If it is empty, longer than 65535 bytes, or contains `+`, `#` or U+0000
+    /// Returns an error if `name` is empty, is longer than 65,535 bytes, or contains `+`, `#` or U+0000
     /// [MQTT-4.7.1-1, MQTT-4.7.3-1 to MQTT-4.7.3-3].
     pub fn new(name: &str) -> Result<Self, InvalidTopic> {
         if !is_valid_name(name) {
@@ -36,12 +43,12 @@ impl TopicName {
 }
 
 impl TopicFilter {
-    /// Checks and copies `filter`.
+    /// Validates and copies `filter`.
     ///
     /// # Errors
-    /// If it is empty, longer than 65535 bytes, contains U+0000, has a wildcard that is not a whole
-    /// level or a `#` that is not the last [MQTT-4.7.1-1, MQTT-4.7.1-2], or starts with `$share/`
-    /// without a valid share name and filter behind it [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    /// Returns an error if `filter` is empty, is longer than 65,535 bytes or contains U+0000; if a wildcard is not a whole
+    /// level, or `#` is not the last level [MQTT-4.7.1-1, MQTT-4.7.1-2]; or if `filter` starts with `$share/` and no valid
+    /// share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(filter: &str) -> Result<Self, InvalidTopic> {
         let plain = match filter.strip_prefix("$share/") {
             None if filter == "$share" => return Err(InvalidTopic),
@@ -54,18 +61,18 @@ impl TopicFilter {
                 plain
             }
         };
-        if filter.len() > 65535 || !is_valid_filter(plain) {
+        if filter.len() > MAXIMUM_LENGTH || !is_valid_filter(plain) {
             return Err(InvalidTopic);
         }
         Ok(Self(filter.into()))
     }
 
-    /// The share name, if this is a shared subscription.
+    /// Returns the share name, or `None` if the subscription is not shared.
     pub fn share_name(&self) -> Option<&str> {
         Some(self.0.strip_prefix("$share/")?.split_once('/')?.0)
     }
 
-    /// The filter that is compared with topic names: without `$share/NAME/`.
+    /// Returns the part of the filter that is compared with topic names, without `$share/NAME/`.
     pub fn without_share(&self) -> &str {
         let shared = self
             .0
@@ -74,7 +81,7 @@ impl TopicFilter {
         shared.map_or(&self.0, |(_, filter)| filter)
     }
 
-    /// Returns `true` if the filter has a wildcard.
+    /// Returns `true` if the filter contains a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.0.contains(['+', '#'])
     }
@@ -85,20 +92,20 @@ impl TopicFilter {
     }
 }
 
-/// The levels of a topic name or filter; an empty level is one.
+/// Returns the levels of a topic name or topic filter. Levels may be empty.
 pub fn levels(topic: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(topic);
     std::iter::from_fn(move || {
-        let (level, behind) = split_level(rest?);
-        rest = behind;
+        let (level, after) = split_level(rest?);
+        rest = after;
         Some(level)
     })
 }
 
-/// The first level, and what stands behind its slash. Levels are short: a loop over bytes is faster than a
-/// search that is made for long texts.
+/// Returns the first level, and the text after its slash if there is one.
 #[inline]
 pub fn split_level(topic: &str) -> (&str, Option<&str>) {
+    // Levels are short, so a loop over bytes is faster than a search for long texts.
     let slash = topic.bytes().position(|byte| byte == b'/');
     let split = slash.and_then(|at| Some((topic.get(..at)?, topic.get(at + 1..)?)));
     match split {
@@ -107,9 +114,9 @@ pub fn split_level(topic: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns `true` if a valid, not shared topic filter matches a valid topic name.
+/// Returns `true` if a topic filter matches a topic name. Both must be valid, and the filter must not be shared.
 ///
-/// A filter that starts with a wildcard does not match a name that starts with `$` [MQTT-4.7.2-1].
+/// A filter that starts with a wildcard does not match a topic name that starts with `$` [MQTT-4.7.2-1].
 pub fn matches(filter: &str, name: &str) -> bool {
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
@@ -117,7 +124,7 @@ pub fn matches(filter: &str, name: &str) -> bool {
     let mut name_levels = levels(name);
     for filter_level in levels(filter) {
         match (filter_level, name_levels.next()) {
-            ("#", _) => return true, // the parent level included
+            ("#", _) => return true, // `a/#` also matches `a` (MQTT 5.0, 4.7.1.2).
             ("+", Some(_)) => {}
             (level, Some(name_level)) if level == name_level => {}
             _ => return false,
@@ -127,7 +134,7 @@ pub fn matches(filter: &str, name: &str) -> bool {
 }
 
 pub(crate) fn is_valid_name(name: &str) -> bool {
-    let is_long = name.len() > 65535;
+    let is_long = name.len() > MAXIMUM_LENGTH;
     !name.is_empty() && !is_long && !contains(name.as_bytes(), [b'+', b'#', 0])
 }
 
@@ -159,6 +166,12 @@ macro_rules! text {
             }
         }
 
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl Borrow<str> for $type {
             fn borrow(&self) -> &str {
                 &self.0
@@ -182,6 +195,28 @@ macro_rules! text {
 
             fn from_str(text: &str) -> Result<Self, InvalidTopic> {
                 Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = InvalidTopic;
+
+            fn try_from(text: &str) -> Result<Self, InvalidTopic> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidTopic;
+
+            fn try_from(text: String) -> Result<Self, InvalidTopic> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(topic: $type) -> Self {
+                (*topic.0).to_owned()
             }
         }
     };
@@ -232,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_are_whole_levels_and_the_last_one() {
+    fn rejects_wildcards_within_levels_and_after_hash() {
         for filter in [
             "#",
             "+",
@@ -270,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_wildcards_and_a_length() {
+    fn rejects_names_with_wildcards_or_an_invalid_length() {
         for name in ["a", "/", "a b", "$SYS/x", "ä/\u{FEFF}"] {
             assert!(TopicName::new(name).is_ok(), "{name}");
         }
@@ -281,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_subscriptions_are_taken_apart() {
+    fn splits_shared_subscriptions() {
         let filter = TopicFilter::new("$share/group/a/#").unwrap();
         assert_eq!(
             (filter.share_name(), filter.without_share()),
@@ -291,7 +326,7 @@ mod tests {
         assert_eq!((plain.share_name(), plain.without_share()), (None, "a/#"));
     }
 
-    /// Matching by the definition: expand the filter level by level, in both directions.
+    /// Matches by the definition in the standard, level by level.
     fn matches_naively(filter: &[&str], name: &[&str]) -> bool {
         match (filter, name) {
             (["#"], _) | ([], []) => true,

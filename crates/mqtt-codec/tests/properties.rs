@@ -149,18 +149,15 @@ fn ack(
     let code = reason_code(packet_type, Role::Client);
     (identifier(), code, option::of(text()), user_properties()).prop_map(
         move |(packet_identifier, reason_code, reason_string, user_properties)| {
-            let v5 = version == ProtocolVersion::V5_0;
-            Owned::Other(make(match v5 {
-                true => Ack {
-                    packet_identifier,
-                    reason_code,
-                    properties: AckProperties {
-                        reason_string,
-                        user_properties,
-                    },
-                },
-                false => Ack::new(packet_identifier, ReasonCode::Success),
-            }))
+            let mut ack = Ack::new(packet_identifier, ReasonCode::Success);
+            if version == ProtocolVersion::V5_0 {
+                ack.reason_code = reason_code;
+                ack.properties = AckProperties {
+                    reason_string,
+                    user_properties,
+                };
+            }
+            Owned::Other(make(ack))
         },
     )
 }

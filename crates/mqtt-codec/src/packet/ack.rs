@@ -2,27 +2,29 @@
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// The content of a PUBACK, PUBREC, PUBREL or PUBCOMP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The content of PUBACK, PUBREC, PUBREL and PUBCOMP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Ack {
-    /// The exchange that it belongs to.
+    /// Number of the exchange.
     pub packet_identifier: PacketIdentifier,
-    /// The result; always success in 3.1 and 3.1.1.
+    /// Result, which is always success in MQTT 3.1 and 3.1.1.
     pub reason_code: ReasonCode,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: AckProperties,
 }
 
 properties! {
     /// The properties of PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK and UNSUBACK.
     AckProperties {
-        /// An explanation for people.
+        /// Explanation of the result for logs and diagnostics.
         0x1F reason_string: Option<String>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
     }
 }
@@ -52,13 +54,13 @@ impl Ack {
                 _ => decode_reason_code(reader, packet_type, sender)?,
             };
             if !reader.is_empty() {
-                ack.properties = property::decode(reader)?;
+                ack.properties = table::decode(reader)?;
             }
         }
         Ok(ack)
     }
 
-    #[inline(always)] // there are as many as messages
+    #[inline(always)] // Acknowledgements are as frequent as messages.
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
@@ -67,10 +69,12 @@ impl Ack {
     }
 }
 
-/// The reason code of a server's PUBACK or PUBREC. Servers use codes of other packets too: mosquitto answers a message
-/// above `message_size_limit` with 0x95 (packet too large). That is about one message, and no reason to end the
-/// connection, on which others are in flight. A value that the standard does not define counts as 0x80 (unspecified
-/// error), or as success below that.
+/// Returns the reason code of a server's PUBACK or PUBREC, for any value.
+///
+/// Servers also send codes that the standard allows in other packets only: mosquitto answers a message above
+/// `message_size_limit` with 0x95 (packet too large). Such a code concerns one message, so it must not end a connection
+/// with other messages in flight. A value that the standard does not define counts as success below 0x80, and otherwise
+/// as 0x80 (unspecified error).
 fn any_reason_code(value: u8) -> ReasonCode {
     ReasonCode::from_value(value).unwrap_or(match value {
         0x80.. => ReasonCode::UnspecifiedError,
@@ -78,7 +82,7 @@ fn any_reason_code(value: u8) -> ReasonCode {
     })
 }
 
-/// A reason code that the sender may put into this packet.
+/// Reads a reason code, and checks that this packet from this sender may carry it.
 pub(crate) fn decode_reason_code(
     reader: &mut FieldReader<'_>,
     packet_type: PacketType,
@@ -90,19 +94,19 @@ pub(crate) fn decode_reason_code(
         .ok_or(DecodeError::ReasonCode(value))
 }
 
-/// Reason code and properties at the end of a packet, where what has its default is left out.
+/// Writes the reason code and the properties at the end of a packet. Defaults at the end are left out.
 pub(crate) fn encode_optional<'a>(
     reason_code: ReasonCode,
-    properties: &impl property::Properties<'a>,
+    properties: &impl table::Properties<'a>,
     out: &mut impl FieldWriter,
 ) {
-    let no_properties = property::are_absent(properties);
+    let no_properties = table::are_absent(properties);
     if no_properties && reason_code == ReasonCode::Success {
         return;
     }
     out.put_u8(reason_code.value());
     if !no_properties {
-        property::encode(properties, out);
+        table::encode(properties, out);
     }
 }
 
@@ -113,7 +117,7 @@ mod tests {
     use crate::packet::PacketRef;
 
     #[test]
-    fn a_server_may_reject_a_message_with_any_code() {
+    fn accepts_any_reason_code_in_puback_and_pubrec_of_a_server() {
         for first in [0x40, 0x50] {
             for (value, expected) in [
                 (0x00, ReasonCode::Success),

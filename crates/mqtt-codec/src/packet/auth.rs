@@ -1,33 +1,35 @@
-//! AUTH (MQTT 5.0, 3.15): one step of an extended authentication.
+//! AUTH (MQTT 5.0, 3.15), one step of an enhanced authentication.
 
 use bytes::Bytes;
 
 use super::ack::{decode_reason_code, encode_optional};
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketType, ReasonCode, Role};
 
 /// An AUTH packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Auth {
-    /// Success, continue, or authenticate again.
+    /// `Success`, `ContinueAuthentication` or `ReAuthenticate`.
     pub reason_code: ReasonCode,
-    /// Its properties; the method is always there [MQTT 5.0, 3.15.2.2.2].
+    /// Properties. Decoded packets always have an authentication method (MQTT 5.0, 3.15.2.2.2).
     pub properties: AuthProperties,
 }
 
 properties! {
     /// The properties of AUTH.
     AuthProperties {
-        /// The method, as in CONNECT.
+        /// Authentication method of CONNECT.
         0x15 authentication_method: Option<String>,
-        /// Data of the method.
+        /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// An explanation for people.
+        /// Explanation of the result for logs and diagnostics.
         0x1F reason_string: Option<String>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
     }
 }
@@ -35,13 +37,14 @@ properties! {
 impl Auth {
     pub(crate) fn decode(reader: &mut FieldReader<'_>, sender: Role) -> Result<Self, DecodeError> {
         if reader.is_empty() {
-            return Err(DecodeError::PropertyValue); // no method
+            // An empty body stands for success without properties, but AUTH must have an authentication method.
+            return Err(DecodeError::PropertyValue);
         }
         let reason_code = decode_reason_code(reader, PacketType::Auth, sender)?;
         if reader.is_empty() {
             return Err(DecodeError::PropertyValue);
         }
-        let properties: AuthProperties = property::decode(reader)?;
+        let properties: AuthProperties = table::decode(reader)?;
         if properties.authentication_method.is_none() {
             return Err(DecodeError::PropertyValue);
         }

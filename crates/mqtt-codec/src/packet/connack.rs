@@ -1,4 +1,4 @@
-//! CONNACK (MQTT 5.0, 3.2): the server's answer to CONNECT.
+//! CONNACK (MQTT 5.0, 3.2), the answer of the server to CONNECT.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -7,65 +7,67 @@ use bytes::Bytes;
 use super::ack::decode_reason_code;
 use crate::error::{DecodeError, EncodeError};
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketType, ProtocolVersion, QoS, ReasonCode, Role};
 
 /// A CONNACK packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Connack {
-    /// Set if the server resumes a session; never set in 3.1.
+    /// Set if the server resumes a session. Never set in MQTT 3.1.
     pub session_present: bool,
-    /// Success if the connection is accepted; in 3.1 and 3.1.1 the return code.
+    /// `Success` if the server accepts the connection. MQTT 3.1 and 3.1.1 call it the return code.
     pub reason_code: ReasonCode,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: ConnackProperties,
 }
 
-// In mosquitto's order, so that tools that compare bytes see no difference.
+// The order is mosquitto's, so that tools that compare bytes see no difference.
 properties! {
     /// The properties of CONNACK.
     ConnackProperties {
-        /// The highest topic alias that the server takes; none if absent.
+        /// Highest topic alias that the server accepts. `None` stands for no topic aliases.
         0x22 topic_alias_maximum: Option<u16>,
-        /// Seconds that the session outlives the connection, if not what CONNECT asked for.
+        /// Seconds that the session outlives the connection, if other than in CONNECT.
         0x11 session_expiry_interval: Option<u32>,
-        /// The client identifier that the server chose.
+        /// Client identifier that the server has assigned.
         0x12 assigned_client_identifier: Option<String>,
-        /// Seconds that replace the client's keep alive; 0 is off.
+        /// Keep alive in seconds that replaces the value in CONNECT. 0 turns keep alive off.
         0x13 server_keep_alive: Option<u16>,
-        /// The method of extended authentication.
+        /// Authentication method of CONNECT.
         0x15 authentication_method: Option<String>,
-        /// Data of the method.
+        /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// What to build response topics from.
+        /// Base of the topic names for responses.
         0x1A response_information: Option<String>,
-        /// Another server to use.
+        /// Server that the client should use instead.
         0x1C server_reference: Option<String>,
-        /// An explanation for people.
+        /// Explanation of the result for logs and diagnostics.
         0x1F reason_string: Option<String>,
-        /// The highest QoS that the server takes, if not 2.
+        /// Highest QoS that the server supports. `None` stands for QoS 2.
         0x24 maximum_qos: Option<QoS>,
-        /// Whether the server keeps retained messages; yes if absent.
+        /// Set to `false` if the server does not support retained messages.
         0x25 retain_available: Option<bool>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
-        /// The largest packet in bytes that the server takes.
+        /// Size in bytes of the largest packet that the server accepts.
         0x27 maximum_packet_size: Option<NonZeroU32>,
-        /// Whether wildcards are possible; yes if absent.
+        /// Set to `false` if the server does not support wildcard subscriptions.
         0x28 wildcard_subscription_available: Option<bool>,
-        /// Whether subscription identifiers are possible; yes if absent.
+        /// Set to `false` if the server does not support subscription identifiers.
         0x29 subscription_identifiers_available: Option<bool>,
-        /// Whether shared subscriptions are possible; yes if absent.
+        /// Set to `false` if the server does not support shared subscriptions.
         0x2A shared_subscription_available: Option<bool>,
-        /// How many messages of QoS 1 and 2 the server takes at a time; 65535 if absent.
+        /// Maximum number of messages of QoS 1 and 2 in flight to the server. `None` stands for 65,535.
         0x21 receive_maximum: Option<NonZeroU16>,
     }
 }
 
 impl Connack {
-    /// The code as this version writes it: a reason code, or a return code of 3.1 and 3.1.1; 3 (server
-    /// unavailable) if that has none that says the same.
+    /// Returns the code as this version encodes it: the reason code in MQTT 5.0, or the return code in MQTT 3.1 and 3.1.1.
+    /// The return code is 3 (server unavailable) if none has the same meaning.
     pub fn code(&self, version: ProtocolVersion) -> u8 {
         match version {
             ProtocolVersion::V5_0 => self.reason_code.value(),
@@ -82,12 +84,12 @@ impl Connack {
             return Err(DecodeError::ConnectFlags); // [MQTT-3.2.2-1]
         }
         let session_present = version != ProtocolVersion::V3_1 && flags == 1;
-        // A server that does not know 5.0 answers with a return code and nothing behind it.
-        let is_old = version != ProtocolVersion::V5_0 || reader.rest().len() == 1;
-        if !is_old {
+        // A server that does not support MQTT 5.0 answers with a return code and no properties.
+        let has_return_code = version != ProtocolVersion::V5_0 || reader.rest().len() == 1;
+        if !has_return_code {
             let reason_code = decode_reason_code(reader, PacketType::Connack, Role::Server)
                 .map_err(connack_code)?;
-            let properties: ConnackProperties = property::decode(reader)?;
+            let properties: ConnackProperties = table::decode(reader)?;
             if properties.authentication_data.is_some()
                 && properties.authentication_method.is_none()
             {
@@ -112,8 +114,10 @@ impl Connack {
         })
     }
 
+    /// Encodes the packet.
+    ///
     /// # Errors
-    /// If the version has no code that says the same.
+    /// Returns an error if this version has no code with the same meaning.
     pub(crate) fn encode(
         &self,
         version: ProtocolVersion,
@@ -122,7 +126,7 @@ impl Connack {
         out.put_u8((self.session_present && version != ProtocolVersion::V3_1).into());
         if version == ProtocolVersion::V5_0 {
             out.put_u8(self.reason_code.value());
-            property::encode(&self.properties, out);
+            table::encode(&self.properties, out);
         } else {
             let code = self.reason_code.connect_return_code();
             out.put_u8(code.ok_or(EncodeError::UnsupportedPacket)?);
@@ -131,7 +135,7 @@ impl Connack {
     }
 }
 
-/// Tells a wrong code of CONNACK from those of other packets: it is what programs end with.
+/// Distinguishes an invalid code in CONNACK from one in other packets, because the clients exit with the code of CONNACK.
 fn connack_code(error: DecodeError) -> DecodeError {
     match error {
         DecodeError::ReasonCode(code) => DecodeError::ConnackCode(code),

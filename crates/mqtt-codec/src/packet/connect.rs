@@ -1,4 +1,4 @@
-//! CONNECT (MQTT 5.0, 3.1), which tells the version of all packets behind it, and the will in it.
+//! CONNECT (MQTT 5.0, 3.1), which decides the version of the connection, and its will.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -8,67 +8,75 @@ use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::message::{Message, MessageProperties};
 use crate::property::publish_property::Property;
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{ProtocolVersion, QoS};
 use crate::topic::TopicName;
 
 /// A CONNECT packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Connect {
-    /// The version of this and all later packets.
+    /// Version of all packets of the connection.
     pub protocol_version: ProtocolVersion,
-    /// Set by a broker that connects as a bridge: bit 7 of the protocol level, which no standard describes. mosquitto
-    /// sets it in 3.1 and 3.1.1, where a subscription has no options for what a bridge needs.
+    /// Set by a broker that connects as a bridge. This flag is bit 7 of the protocol level and no part of the standard.
+    /// mosquitto sets it in MQTT 3.1 and 3.1.1, whose subscriptions have neither No Local nor Retain As Published.
     pub is_bridge: bool,
-    /// Set if an earlier session ends. Clean Session in 3.1 and 3.1.1, where the new session then also ends with its
-    /// connection.
+    /// Set if the server must discard an earlier session. MQTT 3.1 and 3.1.1 call it Clean Session, and the new session then
+    /// also ends with the connection.
     pub clean_start: bool,
-    /// Seconds; the client sends at least one packet in this time. 0 is off.
+    /// Maximum time in seconds between two packets of the client. 0 turns keep alive off.
     pub keep_alive: u16,
-    /// Whose session it is; empty if the server is to choose one.
+    /// Name of the session. Empty if the server must assign one.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::text))]
     pub client_identifier: String,
-    /// The message that the server publishes if the connection ends without DISCONNECT.
+    /// Message that the server publishes if the connection ends without DISCONNECT.
     pub will: Option<Will>,
-    /// The user name.
+    /// User name.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::optional_text))]
     pub user_name: Option<String>,
-    /// The password; any bytes. 3.1 and 3.1.1 allow it with a user name only.
+    /// Password: any bytes. MQTT 3.1 and 3.1.1 require a user name with it.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::optional_bytes))]
     pub password: Option<Bytes>,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: ConnectProperties,
 }
 
-/// The will: a message for the case that its client dies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The will: a message that the server publishes if the connection ends without DISCONNECT.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Will {
-    /// The message.
+    /// Message.
     pub message: Message,
-    /// The QoS to publish it with.
+    /// QoS of the message.
     pub qos: QoS,
-    /// Seconds that the server waits first.
+    /// Seconds that the server waits before it publishes the will.
     pub will_delay_interval: Option<u32>,
 }
 
 properties! {
     /// The properties of CONNECT.
     ordered ConnectProperties {
-        /// Seconds that the session outlives the connection; 0xFFFFFFFF is for ever.
+        /// Seconds that the session outlives the connection. 0xFFFFFFFF stands for no limit.
         0x11 session_expiry_interval: Option<u32>,
-        /// The method of extended authentication.
+        /// Authentication method.
         0x15 authentication_method: Option<String>,
-        /// Data of the method.
+        /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// Whether reason strings and user properties are wanted; yes if absent.
+        /// Set to `false` if the server must not send reason strings and user properties, except in PUBLISH, CONNACK and
+        /// DISCONNECT.
         0x17 request_problem_information: Option<bool>,
-        /// Whether response information is wanted.
+        /// Set to `true` if the server should send response information.
         0x19 request_response_information: Option<bool>,
-        /// How many messages of QoS 1 and 2 the client takes at a time; 65535 if absent.
+        /// Maximum number of messages of QoS 1 and 2 in flight to the client. `None` stands for 65,535.
         0x21 receive_maximum: Option<NonZeroU16>,
-        /// The highest topic alias that the client takes; none if absent.
+        /// Highest topic alias that the client accepts. `None` stands for no topic aliases.
         0x22 topic_alias_maximum: Option<u16>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
-        /// The largest packet in bytes that the client takes.
+        /// Size in bytes of the largest packet that the client accepts.
         0x27 maximum_packet_size: Option<NonZeroU32>,
     }
 }
@@ -76,7 +84,7 @@ properties! {
 /// The bit of the protocol level that marks a bridge.
 const BRIDGE: u8 = 1 << 7;
 
-/// The property of a will that is not one of its message.
+/// The identifier of the only property of a will that is not a property of its message.
 const WILL_DELAY_INTERVAL: u8 = 0x18;
 
 mod flag {
@@ -88,7 +96,7 @@ mod flag {
 }
 
 impl Connect {
-    /// A clean start without will, credentials and properties; keep alive 60 s.
+    /// Returns a CONNECT with a clean start and a keep alive of 60 seconds, without will, credentials and properties.
     pub fn new(protocol_version: ProtocolVersion, client_identifier: impl Into<String>) -> Self {
         Self {
             protocol_version,
@@ -103,7 +111,7 @@ impl Connect {
         }
     }
 
-    /// Decodes protocol name and level. Returns `true` with the version for a bridge.
+    /// Decodes protocol name and protocol level. Returns the version, and `true` if the client is a bridge.
     pub(crate) fn decode_version(
         reader: &mut FieldReader<'_>,
     ) -> Result<(ProtocolVersion, bool), DecodeError> {
@@ -119,7 +127,7 @@ impl Connect {
         Ok((version, level & BRIDGE != 0))
     }
 
-    /// Decodes what follows the protocol level.
+    /// Decodes the fields after the protocol level.
     pub(crate) fn decode(
         reader: &mut FieldReader<'_>,
         version: ProtocolVersion,
@@ -129,7 +137,7 @@ impl Connect {
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
         let properties = match version {
-            ProtocolVersion::V5_0 => property::decode(reader)?,
+            ProtocolVersion::V5_0 => table::decode(reader)?,
             _ => ConnectProperties::default(),
         };
         if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
@@ -140,18 +148,19 @@ impl Connect {
             0 => None,
             _ => Some(Will::decode(flags, reader, version)?),
         };
-        // 3.1: a flag whose field is missing is no error, Remaining Length decides.
-        let lenient = version == ProtocolVersion::V3_1;
-        let present =
-            |flag, reader: &FieldReader<'_>| flags & flag != 0 && !(lenient && reader.is_empty());
-        let user_name = match present(flag::USER_NAME, reader) {
-            true => Some(reader.string()?.to_owned()),
-            false => None,
+        // MQTT 3.1 allows a flag without its field: the Remaining Length decides (MQTT 3.1, 3.1).
+        let may_be_missing = version == ProtocolVersion::V3_1;
+        let present = |flag, reader: &FieldReader<'_>| {
+            flags & flag != 0 && !(may_be_missing && reader.is_empty())
         };
-        let password = match present(flag::PASSWORD, reader) {
-            true => Some(Bytes::copy_from_slice(reader.binary()?)),
-            false => None,
-        };
+        let mut user_name = None;
+        if present(flag::USER_NAME, reader) {
+            user_name = Some(reader.string()?.to_owned());
+        }
+        let mut password = None;
+        if present(flag::PASSWORD, reader) {
+            password = Some(Bytes::copy_from_slice(reader.binary()?));
+        }
         reader.finish()?;
         Ok(Box::new(Self {
             protocol_version: version,
@@ -177,7 +186,7 @@ impl Connect {
         out.put_u8(self.flags());
         out.put_u16(self.keep_alive);
         if version == ProtocolVersion::V5_0 {
-            property::encode(&self.properties, out);
+            table::encode(&self.properties, out);
         }
         out.put_string(&self.client_identifier);
         if let Some(will) = &self.will {
@@ -188,7 +197,7 @@ impl Connect {
         }
         if let Some(password) = &self.password {
             if self.user_name.is_none() && version != ProtocolVersion::V5_0 {
-                out.refuse(); // [MQTT-3.1.2-22 of 3.1.1]
+                out.reject(); // [MQTT-3.1.2-22 of 3.1.1]
             }
             out.put_binary(password);
         }
@@ -216,7 +225,7 @@ impl Connect {
 }
 
 impl Will {
-    /// A will without delay.
+    /// Returns a will without delay.
     pub fn new(message: Message, qos: QoS) -> Self {
         Self {
             message,
@@ -272,7 +281,7 @@ impl Will {
     }
 }
 
-/// Reads the properties of a will: those of its message, and the Will Delay Interval, which is not part of it.
+/// Decodes the properties of a will: the properties of its message, and the Will Delay Interval.
 fn decode_will_properties(
     reader: &mut FieldReader<'_>,
 ) -> Result<(MessageProperties, Option<u32>), DecodeError> {
@@ -289,7 +298,8 @@ fn decode_will_properties(
             continue;
         }
         let property = Property::read(identifier, &mut block)?;
-        if !property.stays() {
+        if !property.is_of_message() {
+            // A will has neither topic alias nor subscription identifiers (MQTT 5.0, 3.1.3.2).
             return Err(DecodeError::PropertyNotAllowed);
         }
         properties

@@ -1,31 +1,34 @@
-//! DISCONNECT (MQTT 5.0, 3.14): the orderly end, and in 5.0 the reason of any other.
+//! DISCONNECT (MQTT 5.0, 3.14), the last packet of a connection. In MQTT 5.0 it has a reason code, and a server may send
+//! it too.
 
 use super::ack::{decode_reason_code, encode_optional};
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// A DISCONNECT packet. 3.1 and 3.1.1 carry neither reason nor properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A DISCONNECT packet. In MQTT 3.1 and 3.1.1 it has neither a reason code nor properties.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Disconnect {
-    /// Why.
+    /// Reason for the end of the connection.
     pub reason_code: ReasonCode,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: DisconnectProperties,
 }
 
 properties! {
     /// The properties of DISCONNECT.
     ordered DisconnectProperties {
-        /// Seconds that the session goes on, if the client changed its mind. Client only.
+        /// Seconds that the session outlives the connection, if other than in CONNECT. Only a client sends it.
         0x11 session_expiry_interval: Option<u32>,
-        /// An explanation for people.
+        /// Explanation of the reason for logs and diagnostics.
         0x1F reason_string: Option<String>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
-        /// Another server to use. Server only.
+        /// Server that the client should use instead. Only a server sends it.
         0x1C server_reference: Option<String>,
     }
 }
@@ -50,7 +53,7 @@ impl Disconnect {
         }
         disconnect.reason_code = decode_reason_code(reader, PacketType::Disconnect, sender)?;
         if !reader.is_empty() {
-            disconnect.properties = property::decode(reader)?;
+            disconnect.properties = table::decode(reader)?;
         }
         let properties = &disconnect.properties;
         let not_of_sender = match sender {

@@ -1,12 +1,12 @@
-//! The fifteen packets. Here is what they share: type, first byte, dispatch; each file beside this
-//! one has the layout and the properties of its packets.
+//! The fifteen packets. This file has their common part: the first byte, the Remaining Length and the dispatch. Each other
+//! file of the folder has the layout and the properties of its packets.
 
 use self::ack::Ack;
 use self::auth::Auth;
 use self::connack::Connack;
 use self::connect::Connect;
 use self::disconnect::Disconnect;
-use self::publish::PublishRef;
+use self::publish::{Publish, PublishRef};
 use self::suback::Suback;
 use self::subscribe::Subscribe;
 use self::unsubscribe::Unsubscribe;
@@ -26,13 +26,17 @@ pub(crate) mod suback;
 pub(crate) mod subscribe;
 pub(crate) mod unsubscribe;
 
-/// A packet of any version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // each variant has the name of its packet
-pub enum PacketRef<'a> {
+/// A packet of any version of MQTT, with its PUBLISH in the form `P`. Use it as [`PacketRef`] or as [`Packet`].
+///
+/// Only PUBLISH has a borrowed form, because it is the only packet that is frequent and may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[allow(missing_docs)] // Each variant has the name of its packet.
+pub enum GenericPacket<P> {
     Connect(Box<Connect>),
     Connack(Box<Connack>),
-    Publish(PublishRef<'a>),
+    Publish(P),
     Puback(Ack),
     Pubrec(Ack),
     Pubrel(Ack),
@@ -47,72 +51,14 @@ pub enum PacketRef<'a> {
     Auth(Box<Auth>),
 }
 
+/// A packet of any version of MQTT, whose PUBLISH borrows from the bytes that it was decoded from.
+pub type PacketRef<'a> = GenericPacket<PublishRef<'a>>;
+
+/// A packet of any version of MQTT that owns all its parts.
+pub type Packet = GenericPacket<Publish>;
+
 impl<'a> PacketRef<'a> {
-    /// Appends the packet to `out`.
-    ///
-    /// Reason string and user properties of an acknowledgement, DISCONNECT or AUTH are left out if
-    /// the packet would be larger than `maximum_packet_size` with them [MQTT-3.4.2-2, MQTT-3.4.2-3].
-    ///
-    /// # Errors
-    /// If it would be larger than `maximum_packet_size` bytes all the same, if a field does not fit
-    /// its length prefix, or if the version has no such packet. Then nothing is appended.
-    pub fn encode(
-        &self,
-        version: ProtocolVersion,
-        maximum_packet_size: u32,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
-        let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
-        // By itself: so the compiler has all of it in one place.
-        if let Self::Publish(publish) = self {
-            return encode(publish, self.first_byte(), version, limit, out);
-        }
-        // So are the acknowledgements, of which there are as many. One that is too large goes on below.
-        if let Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) = self
-        {
-            if encode(ack, self.first_byte(), version, limit, out).is_ok() {
-                return Ok(());
-            }
-        }
-        match encode(self, self.first_byte(), version, limit, out) {
-            Err(EncodeError::PacketTooLarge(length)) => match self.without_diagnostics() {
-                Some(smaller) => encode(&smaller, self.first_byte(), version, limit, out),
-                None => Err(EncodeError::PacketTooLarge(length)),
-            },
-            written => written,
-        }
-    }
-
-    /// The length of the whole packet in bytes.
-    ///
-    /// # Errors
-    /// As [`Self::encode`], but for the size.
-    pub fn encoded_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        measure(self, version).map(packet_length)
-    }
-
-    /// Returns the type of the packet.
-    pub fn packet_type(&self) -> PacketType {
-        match self {
-            Self::Connect(_) => PacketType::Connect,
-            Self::Connack(_) => PacketType::Connack,
-            Self::Publish(_) => PacketType::Publish,
-            Self::Puback(_) => PacketType::Puback,
-            Self::Pubrec(_) => PacketType::Pubrec,
-            Self::Pubrel(_) => PacketType::Pubrel,
-            Self::Pubcomp(_) => PacketType::Pubcomp,
-            Self::Subscribe(_) => PacketType::Subscribe,
-            Self::Suback(_) => PacketType::Suback,
-            Self::Unsubscribe(_) => PacketType::Unsubscribe,
-            Self::Unsuback(_) => PacketType::Unsuback,
-            Self::Pingreq => PacketType::Pingreq,
-            Self::Pingresp => PacketType::Pingresp,
-            Self::Disconnect(_) => PacketType::Disconnect,
-            Self::Auth(_) => PacketType::Auth,
-        }
-    }
-
-    /// Any but PUBLISH and CONNECT.
+    /// Decodes any packet except PUBLISH and CONNECT, which [`Decoder`](crate::Decoder) decodes.
     pub(crate) fn decode(
         packet_type: PacketType,
         mut reader: FieldReader<'a>,
@@ -143,6 +89,102 @@ impl<'a> PacketRef<'a> {
         reader.finish()?;
         Ok(packet)
     }
+}
+
+impl PacketRef<'_> {
+    /// Returns the packet as an owned value. Only PUBLISH is copied.
+    pub fn into_owned(self) -> Packet {
+        match self {
+            Self::Connect(connect) => Packet::Connect(connect),
+            Self::Connack(connack) => Packet::Connack(connack),
+            Self::Publish(publish) => Packet::Publish(publish.into_owned()),
+            Self::Puback(ack) => Packet::Puback(ack),
+            Self::Pubrec(ack) => Packet::Pubrec(ack),
+            Self::Pubrel(ack) => Packet::Pubrel(ack),
+            Self::Pubcomp(ack) => Packet::Pubcomp(ack),
+            Self::Subscribe(subscribe) => Packet::Subscribe(subscribe),
+            Self::Suback(suback) => Packet::Suback(suback),
+            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(unsubscribe),
+            Self::Unsuback(unsuback) => Packet::Unsuback(unsuback),
+            Self::Pingreq => Packet::Pingreq,
+            Self::Pingresp => Packet::Pingresp,
+            Self::Disconnect(disconnect) => Packet::Disconnect(disconnect),
+            Self::Auth(auth) => Packet::Auth(auth),
+        }
+    }
+}
+
+impl From<PacketRef<'_>> for Packet {
+    fn from(packet: PacketRef<'_>) -> Self {
+        packet.into_owned()
+    }
+}
+
+impl<P: PublishForm> GenericPacket<P> {
+    /// Appends the encoded packet to `out`.
+    ///
+    /// If an acknowledgement, CONNACK, DISCONNECT or AUTH would be larger than `maximum_packet_size` with its reason string
+    /// and its user properties, both are left out [MQTT-3.4.2-2, MQTT-3.4.2-3].
+    ///
+    /// # Errors
+    /// Returns an error if the packet is larger than `maximum_packet_size` bytes without them, if a field does not fit its
+    /// length prefix, or if this version of the protocol does not have the packet. Then nothing is appended.
+    pub fn encode(
+        &self,
+        version: ProtocolVersion,
+        maximum_packet_size: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
+        // PUBLISH has a call of its own, so that the compiler can inline the whole hot path.
+        if let Self::Publish(publish) = self {
+            return encode(publish, self.first_byte(), version, limit, out);
+        }
+        // Acknowledgements are as frequent as messages. One that is too large is encoded again below.
+        if let Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) = self
+        {
+            if encode(ack, self.first_byte(), version, limit, out).is_ok() {
+                return Ok(());
+            }
+        }
+        let result = encode(self, self.first_byte(), version, limit, out);
+        let Err(EncodeError::PacketTooLarge(_)) = result else {
+            return result;
+        };
+        match self.without_diagnostics() {
+            Some(smaller) => encode(&smaller, self.first_byte(), version, limit, out),
+            None => result,
+        }
+    }
+
+    /// Returns the length of the encoded packet in bytes.
+    ///
+    /// # Errors
+    /// Returns an error under the same conditions as [`Self::encode`], except for the size.
+    pub fn encoded_length(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        measure(self, version).map(packet_length)
+    }
+
+    /// Returns the type of the packet.
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::Connack(_) => PacketType::Connack,
+            Self::Publish(_) => PacketType::Publish,
+            Self::Puback(_) => PacketType::Puback,
+            Self::Pubrec(_) => PacketType::Pubrec,
+            Self::Pubrel(_) => PacketType::Pubrel,
+            Self::Pubcomp(_) => PacketType::Pubcomp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::Suback(_) => PacketType::Suback,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::Unsuback(_) => PacketType::Unsuback,
+            Self::Pingreq => PacketType::Pingreq,
+            Self::Pingresp => PacketType::Pingresp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
 
     fn first_byte(&self) -> u8 {
         let packet_type = self.packet_type();
@@ -153,8 +195,8 @@ impl<'a> PacketRef<'a> {
         (packet_type as u8) << 4 | flags
     }
 
-    /// The packet without reason string and user properties, if it has some and is one from which a
-    /// client can ask to leave them out: any but PUBLISH, CONNACK and DISCONNECT [MQTT-3.1.2-29].
+    /// Returns the packet without its reason string and user properties. Returns `None` if the packet has neither, and for
+    /// PUBLISH, CONNACK and DISCONNECT, from which a client cannot ask to leave them out [MQTT-3.1.2-29].
     pub fn without_problem_information(&self) -> Option<Self> {
         let has_some = |reason_string: &Option<String>, user_properties: &Vec<UserProperty>| {
             reason_string.is_some() || !user_properties.is_empty()
@@ -179,8 +221,12 @@ impl<'a> PacketRef<'a> {
         affected.then(|| self.without_diagnostics()).flatten()
     }
 
-    /// The packet without what only helps people to find a fault; `None` if it has no such part.
+    /// Returns the packet without its reason string and user properties, or `None` if a packet of this type has no reason
+    /// string.
     fn without_diagnostics(&self) -> Option<Self> {
+        if let Self::Publish(_) = self {
+            return None; // A large payload must not be copied for nothing.
+        }
         let mut packet = self.clone();
         match &mut packet {
             Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
@@ -207,13 +253,21 @@ impl<'a> PacketRef<'a> {
     }
 }
 
-/// What stands behind the fixed header.
-trait Body {
+/// The part of a packet after the fixed header.
+pub(crate) trait Body {
     fn encode(
         &self,
         version: ProtocolVersion,
         out: &mut impl FieldWriter,
     ) -> Result<(), EncodeError>;
+}
+
+/// A form of PUBLISH: [`PublishRef`] or [`Publish`]. No type of another crate can implement it.
+#[allow(private_bounds)] // The bound on a private trait seals this one.
+pub trait PublishForm: Body + Clone {
+    /// Returns the flags of the fixed header.
+    #[doc(hidden)]
+    fn flags(&self) -> u8;
 }
 
 impl Body for PublishRef<'_> {
@@ -225,6 +279,30 @@ impl Body for PublishRef<'_> {
     ) -> Result<(), EncodeError> {
         self.encode(version, out);
         Ok(())
+    }
+}
+
+impl PublishForm for PublishRef<'_> {
+    #[inline]
+    fn flags(&self) -> u8 {
+        self.flags()
+    }
+}
+
+impl Body for Publish {
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError> {
+        self.borrowed().encode(version, out);
+        Ok(())
+    }
+}
+
+impl PublishForm for Publish {
+    fn flags(&self) -> u8 {
+        self.borrowed().flags()
     }
 }
 
@@ -240,7 +318,7 @@ impl Body for Ack {
     }
 }
 
-impl Body for PacketRef<'_> {
+impl<P: PublishForm> Body for GenericPacket<P> {
     fn encode(
         &self,
         version: ProtocolVersion,
@@ -249,7 +327,7 @@ impl Body for PacketRef<'_> {
         match self {
             Self::Connect(connect) => connect.encode(out),
             Self::Connack(connack) => connack.encode(version, out)?,
-            Self::Publish(publish) => publish.encode(version, out),
+            Self::Publish(publish) => publish.encode(version, out)?,
             Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
                 ack.encode(version, out);
             }
@@ -268,17 +346,18 @@ impl Body for PacketRef<'_> {
     }
 }
 
+/// Returns the length of a body in bytes.
 #[inline]
 fn measure(body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
     let mut length = LengthCounter::default();
     body.encode(version, &mut length)?;
-    match length.refused {
-        true => Err(EncodeError::Field),
-        false => Ok(length.bytes),
+    if length.has_rejected {
+        return Err(EncodeError::Field);
     }
+    Ok(length.bytes)
 }
 
-/// Appends a packet that may have so many bytes.
+/// Appends a packet of at most `limit` bytes.
 #[inline]
 fn encode(
     body: &impl Body,
@@ -295,10 +374,11 @@ fn encode(
     out.reserve(packet_length);
     out.put_u8(first_byte);
     out.put_variable_byte_integer(length as u32);
-    // Cannot fail: its length was found by the same function.
+    // The same code has just measured the body, so it cannot fail here with a part of the packet written.
     body.encode(version, out)
 }
 
+/// Returns the length of a packet whose body has `body` bytes.
 fn packet_length(body: usize) -> usize {
     let length_size = match body {
         0..=127 => 1,

@@ -1,54 +1,74 @@
-//! PUBLISH (MQTT 5.0, 3.3): a message on its way. It borrows from the bytes it was read from.
+//! PUBLISH (MQTT 5.0, 3.3), which transports a message. [`PublishRef`] borrows from the bytes of the packet, so that
+//! receiving a message copies nothing. [`Publish`] owns its parts.
 
 use bytes::Bytes;
 
-use super::publish_properties::PublishPropertiesRef;
+use super::publish_properties::{PublishProperties, PublishPropertiesRef};
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::message::{Message, MessageProperties};
 use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS, Role};
 use crate::topic::TopicName;
 
-/// A PUBLISH packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A PUBLISH packet, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublishRef<'a> {
-    /// The QoS, and what goes with it.
+    /// QoS, packet identifier and DUP flag.
     pub delivery: Delivery,
-    /// To the server: keep this message. From the server: it was kept.
+    /// Set if the server must retain the message. From a server, set if the server had retained it.
     pub retain: bool,
-    /// Where it goes. In 5.0 empty if the topic alias says it.
+    /// The topic name. Empty in MQTT 5.0 if a topic alias replaces it.
     pub topic_name: &'a str,
-    /// The content; any bytes.
+    /// The content: any bytes.
     pub payload: &'a [u8],
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: PublishPropertiesRef<'a>,
 }
 
-/// The QoS of a PUBLISH, and what goes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A PUBLISH packet, owned.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Publish {
+    /// QoS, packet identifier and DUP flag.
+    pub delivery: Delivery,
+    /// Set if the server must retain the message. From a server, set if the server had retained it.
+    pub retain: bool,
+    /// The topic name. Empty in MQTT 5.0 if a topic alias replaces it.
+    pub topic_name: String,
+    /// The content: any bytes.
+    pub payload: Bytes,
+    /// Properties, which only MQTT 5.0 has.
+    pub properties: PublishProperties,
+}
+
+/// The QoS of a PUBLISH, with the fields of the packet that the QoS decides about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Delivery {
-    /// QoS 0.
+    /// QoS 0, which has no packet identifier and no DUP flag [MQTT-2.2.1-2, MQTT-3.3.1-2].
     AtMostOnce,
     /// QoS 1.
     AtLeastOnce {
-        /// The exchange.
+        /// Number of the exchange.
         packet_identifier: PacketIdentifier,
-        /// Whether it was perhaps sent before.
+        /// Set if the sender may have sent this PUBLISH before.
         dup: bool,
     },
     /// QoS 2.
     ExactlyOnce {
-        /// The exchange.
+        /// Number of the exchange.
         packet_identifier: PacketIdentifier,
-        /// Whether it was perhaps sent before. Says nothing to the receiver.
+        /// Set if the sender may have sent this PUBLISH before. A receiver must not decide by it whether the message is a
+        /// duplicate [MQTT-4.3.3-10].
         dup: bool,
     },
 }
 
 impl Delivery {
-    /// For a message of this QoS sent for the first time; QoS 0 leaves the identifier out.
-    pub fn first(qos: QoS, packet_identifier: PacketIdentifier) -> Self {
-        let dup = false;
+    /// Returns the delivery with this QoS. QoS 0 uses neither packet identifier nor DUP flag.
+    #[inline]
+    pub fn new(qos: QoS, packet_identifier: PacketIdentifier, dup: bool) -> Self {
         match qos {
             QoS::AtMostOnce => Self::AtMostOnce,
             QoS::AtLeastOnce => Self::AtLeastOnce {
@@ -62,7 +82,12 @@ impl Delivery {
         }
     }
 
-    /// The QoS.
+    /// Returns the delivery of a message that is sent for the first time. QoS 0 does not use the packet identifier.
+    pub fn first(qos: QoS, packet_identifier: PacketIdentifier) -> Self {
+        Self::new(qos, packet_identifier, false)
+    }
+
+    /// Returns the QoS.
     pub fn qos(self) -> QoS {
         match self {
             Self::AtMostOnce => QoS::AtMostOnce,
@@ -71,7 +96,7 @@ impl Delivery {
         }
     }
 
-    /// The packet identifier, which QoS 0 has not [MQTT-2.2.1-2].
+    /// Returns the packet identifier, or `None` for QoS 0 [MQTT-2.2.1-2].
     pub fn packet_identifier(self) -> Option<PacketIdentifier> {
         match self {
             Self::AtMostOnce => None,
@@ -84,7 +109,7 @@ impl Delivery {
         }
     }
 
-    /// The DUP flag, which is not set for QoS 0 [MQTT-3.3.1-2].
+    /// Returns the DUP flag, which is `false` for QoS 0 [MQTT-3.3.1-2].
     pub fn dup(self) -> bool {
         match self {
             Self::AtMostOnce => false,
@@ -94,7 +119,7 @@ impl Delivery {
 }
 
 impl Message {
-    /// The message as the content of a packet.
+    /// Returns a PUBLISH packet with this message.
     pub fn publish(&self, delivery: Delivery) -> PublishRef<'_> {
         PublishRef {
             delivery,
@@ -111,15 +136,17 @@ impl Message {
 }
 
 impl<'a> PublishRef<'a> {
-    /// The message alone, owned: copies topic name and payload.
+    /// Returns the message as an owned value, which copies topic name, payload and properties.
     ///
     /// # Errors
-    /// If the topic name is empty because a topic alias stands for it.
+    /// Returns an error if the topic name is empty because a topic alias replaces it.
     pub fn to_message(&self) -> Result<Message, crate::InvalidTopic> {
-        let properties = match self.properties.stay_empty() {
-            true => None, // most messages
-            false => Some(MessageProperties::from(&self.properties)),
+        let properties = if self.properties.has_no_message_properties() {
+            None // Most messages have no properties, and need no allocation for them.
+        } else {
+            Some(MessageProperties::from(&self.properties))
         };
+        // A PUBLISH may have properties of the connection only.
         let properties = properties.filter(|properties| !properties.is_empty());
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,
@@ -129,7 +156,18 @@ impl<'a> PublishRef<'a> {
         })
     }
 
-    #[inline(always)] // into the loop that reads packets
+    /// Returns the packet as an owned value.
+    pub fn into_owned(self) -> Publish {
+        Publish {
+            delivery: self.delivery,
+            retain: self.retain,
+            topic_name: self.topic_name.to_owned(),
+            payload: Bytes::copy_from_slice(self.payload),
+            properties: PublishProperties::from(&self.properties),
+        }
+    }
+
+    #[inline(always)] // The decoder's loop over packets must contain the hot path.
     pub(crate) fn decode(
         flags: u8,
         reader: &mut FieldReader<'a>,
@@ -139,6 +177,7 @@ impl<'a> PublishRef<'a> {
         let dup = flags & 0b1000 != 0;
         let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?; // [MQTT-3.3.1-4]
         let topic_name = reader.topic_name()?;
+        // QoS 0 has no packet identifier, so each arm reads its own fields.
         let delivery = match qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce => Delivery::AtLeastOnce {
@@ -156,7 +195,8 @@ impl<'a> PublishRef<'a> {
         };
         if topic_name.is_empty() && properties.topic_alias.is_none() {
             return Err(match version {
-                ProtocolVersion::V5_0 => DecodeError::PropertyValue, // MQTT 5.0, 3.3.2.1
+                // An empty topic name without a topic alias is a Protocol Error (MQTT 5.0, 3.3.2.1).
+                ProtocolVersion::V5_0 => DecodeError::PropertyValue,
                 _ => DecodeError::TopicName,
             });
         }
@@ -186,5 +226,24 @@ impl<'a> PublishRef<'a> {
         u8::from(self.delivery.dup()) << 3
             | (self.delivery.qos() as u8) << 1
             | u8::from(self.retain)
+    }
+}
+
+impl Publish {
+    /// Returns the packet in its borrowed form.
+    pub fn borrowed(&self) -> PublishRef<'_> {
+        PublishRef {
+            delivery: self.delivery,
+            retain: self.retain,
+            topic_name: &self.topic_name,
+            payload: &self.payload,
+            properties: self.properties.borrowed(),
+        }
+    }
+}
+
+impl From<PublishRef<'_>> for Publish {
+    fn from(publish: PublishRef<'_>) -> Self {
+        publish.into_owned()
     }
 }

@@ -1,50 +1,54 @@
-//! The properties of PUBLISH (MQTT 5.0, 3.3.2.3). They are checked once, when the packet comes or when an application
-//! adds them, and stay in their bytes until they are asked for: most are only passed on, a packet that is passed around
-//! is small, and their order is that of the sender.
+//! The properties of PUBLISH (MQTT 5.0, 3.3.2.3), borrowed and owned.
+//!
+//! They are validated once, when the packet is decoded or when the application adds them, and then stay in their encoded
+//! form. A broker only forwards most of them, so that decoding each of them into a field would be wasted work and would
+//! make each packet larger. The encoded form also keeps the order of the sender, which user properties must have
+//! [MQTT-3.3.2-18].
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use crate::error::DecodeError;
+use crate::error::{DecodeError, EncodeError};
 use crate::field::{FieldReader, FieldWriter, LengthCounter};
 use crate::message::MessageProperties;
-use crate::property::publish_property::{Property, each};
-use crate::property::repeated::Repeated;
+use crate::property::publish_property::{Property, each, push};
 use crate::property::repeated::{SubscriptionIdentifiers, UserProperties};
 use crate::property::topic_alias::TopicAlias;
 use crate::protocol::Role;
 
-/// The properties of PUBLISH, borrowed.
+/// The properties of PUBLISH, borrowed. The public fields replace the values in the encoded form.
 #[derive(Clone, Copy, Default)]
 pub struct PublishPropertiesRef<'a> {
     block: Block<'a>,
-    /// Seconds until it is no longer to be delivered.
+    /// Lifetime of the message in seconds.
     pub message_expiry_interval: Option<u32>,
-    /// A number for the topic name, for this connection and direction.
+    /// Number that replaces the topic name on this connection, in this direction.
     pub topic_alias: Option<TopicAlias>,
-    /// The subscriptions it was sent for. Server only.
+    /// Identifiers of the subscriptions that match the message. Only a server sends them [MQTT-3.3.4-6].
     pub subscription_identifiers: SubscriptionIdentifiers<'a>,
 }
 
-/// Identifiers and values as on the wire, which are valid.
+/// Encoded properties that were validated.
 #[derive(Clone, Copy, Default)]
 struct Block<'a> {
+    /// Identifiers and values.
     bytes: &'a [u8],
-    /// Where the value of the Message Expiry Interval begins; 0 if there is none.
+    /// Position of the value of the Message Expiry Interval, or 0 if there is none.
     expiry_at: u32,
-    /// Set if it has a topic alias or subscription identifiers, which do not stay with the message.
-    has_of_connection: bool,
+    /// Set if there is a topic alias or a subscription identifier, which are not part of the message.
+    has_connection_properties: bool,
 }
 
 impl From<&PublishPropertiesRef<'_>> for MessageProperties {
     fn from(properties: &PublishPropertiesRef<'_>) -> Self {
         let Block {
             expiry_at,
-            has_of_connection,
+            has_connection_properties,
             ..
         } = properties.block;
         let mut block = Vec::with_capacity(properties.stored_length());
-        properties.write_those_that_stay(&mut block);
-        let is_unchanged = !has_of_connection && expiry_at > 0;
+        properties.write_message_properties(&mut block);
+        let is_unchanged = !has_connection_properties && expiry_at > 0;
         let expiry_at = match properties.message_expiry_interval {
             None => 0,
             Some(_) if is_unchanged => expiry_at,
@@ -54,7 +58,7 @@ impl From<&PublishPropertiesRef<'_>> for MessageProperties {
     }
 }
 
-/// Returns the position of the value of the Message Expiry Interval; 0 if there is none.
+/// Returns the position of the value of the Message Expiry Interval, or 0 if there is none.
 fn find_expiry(block: &[u8]) -> u32 {
     let mut length = LengthCounter::default();
     for property in each(block) {
@@ -67,19 +71,19 @@ fn find_expiry(block: &[u8]) -> u32 {
 }
 
 impl<'a> PublishPropertiesRef<'a> {
-    /// Returns `true` if there is surely no property that stays with the message, without a look at each.
+    /// Returns `true` if it is certain, without a look at each property, that the message has none.
     #[inline]
-    pub(crate) fn stay_empty(&self) -> bool {
+    pub(crate) fn has_no_message_properties(&self) -> bool {
         self.block.bytes.is_empty() && self.message_expiry_interval.is_none()
     }
 
-    /// Those of a message.
+    /// Returns the properties of a message.
     pub(crate) fn of_message(properties: &'a MessageProperties) -> Self {
         Self {
             block: Block {
                 bytes: &properties.block,
                 expiry_at: properties.expiry_at,
-                has_of_connection: false,
+                has_connection_properties: false,
             },
             message_expiry_interval: properties.message_expiry_interval(),
             topic_alias: None,
@@ -87,12 +91,14 @@ impl<'a> PublishPropertiesRef<'a> {
         }
     }
 
-    /// Returns `true` if there is no property.
+    /// Returns `true` if there are no properties.
     pub fn are_absent(&self) -> bool {
-        self.stay_empty() && self.topic_alias.is_none() && self.subscription_identifiers.is_empty()
+        self.has_no_message_properties()
+            && self.topic_alias.is_none()
+            && self.subscription_identifiers.is_empty()
     }
 
-    /// Returns the properties in the order in which they came, or are sent.
+    /// Returns the properties in the order of the packet.
     pub fn iter(&self) -> impl Iterator<Item = Property<'a>> + use<'a> {
         let Self {
             block,
@@ -103,11 +109,11 @@ impl<'a> PublishPropertiesRef<'a> {
         let in_block = each(block.bytes).filter_map(move |property| match property {
             Property::MessageExpiryInterval(_) => expiry.map(Property::MessageExpiryInterval),
             Property::TopicAlias(_) => alias.map(Property::TopicAlias),
-            Property::SubscriptionIdentifier(_) if !subscriptions.are_of_packet() => None,
+            Property::SubscriptionIdentifier(_) if !subscriptions.are_in_block() => None,
             property => Some(property),
         });
         let mut has_alias = false;
-        if block.has_of_connection {
+        if block.has_connection_properties {
             has_alias =
                 each(block.bytes).any(|property| matches!(property, Property::TopicAlias(_)));
         }
@@ -120,7 +126,7 @@ impl<'a> PublishPropertiesRef<'a> {
             .chain(expiry.map(Property::MessageExpiryInterval))
     }
 
-    /// Returns `true` if the payload is text in UTF-8.
+    /// Returns the payload format indicator: `true` if the payload is text in UTF-8.
     pub fn payload_format_indicator(&self) -> Option<bool> {
         self.find(|property| match property {
             Property::PayloadFormatIndicator(flag) => Some(flag),
@@ -136,7 +142,7 @@ impl<'a> PublishPropertiesRef<'a> {
         })
     }
 
-    /// Where an answer is expected.
+    /// Returns the topic name for a response.
     pub fn response_topic(&self) -> Option<&'a str> {
         self.find(|property| match property {
             Property::ResponseTopic(topic_name) => Some(topic_name),
@@ -154,13 +160,13 @@ impl<'a> PublishPropertiesRef<'a> {
 
     /// Returns the user properties.
     pub fn user_properties(&self) -> UserProperties<'a> {
-        Repeated::in_block(self.block.bytes)
+        UserProperties::in_block(self.block.bytes)
     }
 
-    /// Returns the number of bytes that the properties take that stay with the message.
+    /// Returns the number of bytes that the properties of the message take in their encoded form.
     pub fn stored_length(&self) -> usize {
         let mut length = LengthCounter::default();
-        self.write_those_that_stay(&mut length);
+        self.write_message_properties(&mut length);
         length.bytes
     }
 
@@ -185,27 +191,28 @@ impl<'a> PublishPropertiesRef<'a> {
             let identifier = block.variable_byte_integer()?;
             let property = Property::read(identifier, &mut block)?;
             match property {
-                Property::User(..) => continue, // any number of times
+                Property::User(..) => continue, // User properties may occur any number of times.
                 Property::SubscriptionIdentifier(_) if sender == Role::Client => {
                     return Err(DecodeError::PropertyValue); // [MQTT-3.3.4-6]
                 }
                 Property::SubscriptionIdentifier(_) => {
-                    properties.block.has_of_connection = true;
-                    properties.subscription_identifiers = Repeated::in_block(all);
+                    properties.block.has_connection_properties = true;
+                    properties.subscription_identifiers = SubscriptionIdentifiers::in_block(all);
                     continue;
                 }
                 Property::MessageExpiryInterval(seconds) => {
                     let end = all.len() - block.rest().len();
-                    // Fits: a packet has at most 256 MB.
+                    // The position fits because a packet has at most 256 MiB.
                     properties.block.expiry_at = (end - size_of::<u32>()) as u32;
                     properties.message_expiry_interval = Some(seconds);
                 }
                 Property::TopicAlias(alias) => {
-                    properties.block.has_of_connection = true;
+                    properties.block.has_connection_properties = true;
                     properties.topic_alias = Some(alias);
                 }
                 _ => {}
             }
+            // All valid identifiers are below 64, so one bit for each finds duplicates without an allocation.
             let bit = 1_u64 << (identifier % 64);
             if seen & bit != 0 {
                 return Err(DecodeError::DuplicateProperty);
@@ -219,8 +226,8 @@ impl<'a> PublishPropertiesRef<'a> {
     pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         let mut length = LengthCounter::default();
         self.write(&mut length);
-        if length.refused {
-            out.refuse();
+        if length.has_rejected {
+            out.reject();
         }
         out.put_variable_byte_integer(u32::try_from(length.bytes).unwrap_or(u32::MAX));
         out.put_measured(length.bytes, |out| self.write(out));
@@ -228,7 +235,7 @@ impl<'a> PublishPropertiesRef<'a> {
 
     #[inline]
     fn write(&self, out: &mut impl FieldWriter) {
-        if self.block.has_of_connection {
+        if self.block.has_connection_properties {
             return self.iter().for_each(|property| property.write(out));
         }
         for subscription in self.subscription_identifiers.listed() {
@@ -237,21 +244,21 @@ impl<'a> PublishPropertiesRef<'a> {
         if let Some(alias) = self.topic_alias {
             Property::TopicAlias(alias).write(out);
         }
-        self.write_those_that_stay(out);
+        self.write_message_properties(out);
     }
 
-    /// Writes the properties that stay with the message. All of a block without others are copied at once, with the
-    /// interval that is left now.
+    /// Writes the properties of the message. A block that has no others is copied whole, around the Message Expiry Interval,
+    /// whose value the sender must reduce by the time that the message has waited [MQTT-3.3.2-6].
     #[inline]
-    fn write_those_that_stay(&self, out: &mut impl FieldWriter) {
+    fn write_message_properties(&self, out: &mut impl FieldWriter) {
         let Block {
             bytes,
             expiry_at,
-            has_of_connection,
+            has_connection_properties,
         } = self.block;
-        if has_of_connection {
-            let stays = self.iter().filter(Property::stays);
-            return stays.for_each(|property| property.write(out));
+        if has_connection_properties {
+            let of_message = self.iter().filter(Property::is_of_message);
+            return of_message.for_each(|property| property.write(out));
         }
         let around = (expiry_at as usize)
             .checked_sub(1)
@@ -276,7 +283,76 @@ impl PartialEq for PublishPropertiesRef<'_> {
 
 impl Eq for PublishPropertiesRef<'_> {}
 
+impl Hash for PublishPropertiesRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|property| property.hash(state));
+    }
+}
+
 impl fmt::Debug for PublishPropertiesRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The properties of PUBLISH, owned.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct PublishProperties {
+    /// Identifiers and values, which were validated.
+    block: Vec<u8>,
+}
+
+impl PublishProperties {
+    /// Returns properties in the given order.
+    ///
+    /// # Errors
+    /// Returns an error under the same conditions as [`Self::push`].
+    pub fn new<'a>(
+        properties: impl IntoIterator<Item = Property<'a>>,
+    ) -> Result<Self, EncodeError> {
+        let mut all = Self::default();
+        for property in properties {
+            all.push(property)?;
+        }
+        Ok(all)
+    }
+
+    /// Appends a property.
+    ///
+    /// # Errors
+    /// Returns an error if the packet has the property already and it may occur once only, or if the value is invalid.
+    /// Then nothing is appended.
+    pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
+        push(&mut self.block, property)
+    }
+
+    /// Returns the properties in the order in which they were added or received.
+    pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
+        each(&self.block)
+    }
+
+    /// Returns `true` if there are no properties.
+    pub fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    /// Returns the properties in their borrowed form.
+    pub fn borrowed(&self) -> PublishPropertiesRef<'_> {
+        let properties = PublishPropertiesRef::decode_block(&self.block, Role::Server);
+        debug_assert!(properties.is_ok(), "the block was validated");
+        properties.unwrap_or_default()
+    }
+}
+
+impl From<&PublishPropertiesRef<'_>> for PublishProperties {
+    fn from(properties: &PublishPropertiesRef<'_>) -> Self {
+        let mut block = Vec::new();
+        properties.write(&mut block);
+        Self { block }
+    }
+}
+
+impl fmt::Debug for PublishProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

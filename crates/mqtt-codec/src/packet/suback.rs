@@ -1,20 +1,22 @@
-//! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11): a reason code for each topic filter, in order.
+//! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11), with a reason code for each topic filter in the order of the request.
 
 use super::ack::AckProperties;
 use super::ack::decode_reason_code;
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
-use crate::property;
+use crate::property::table;
 use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// A SUBACK or an UNSUBACK packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The content of SUBACK and UNSUBACK.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Suback {
-    /// The exchange.
+    /// Packet identifier of the request.
     pub packet_identifier: PacketIdentifier,
-    /// A reason code for each topic filter. An UNSUBACK of 3.1 and 3.1.1 has none.
+    /// Reason code for each topic filter. UNSUBACK has none in MQTT 3.1 and 3.1.1.
     pub reason_codes: Vec<ReasonCode>,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: AckProperties,
 }
 
@@ -34,7 +36,7 @@ impl Suback {
     ) -> Result<Self, DecodeError> {
         let suback = Self::decode(reader, version, PacketType::Suback)?;
         if version != ProtocolVersion::V5_0 {
-            // 0x00, 0x01, 0x02 and 0x80 [MQTT-3.9.3-2 of 3.1.1]
+            // MQTT 3.1.1 has no other failure than 0x80 [MQTT-3.9.3-2 of 3.1.1].
             let invalid = suback
                 .reason_codes
                 .iter()
@@ -63,7 +65,7 @@ impl Suback {
     ) -> Result<Self, DecodeError> {
         let mut suback = Self::new(reader.packet_identifier()?, Vec::new());
         if version == ProtocolVersion::V5_0 {
-            suback.properties = property::decode(reader)?;
+            suback.properties = table::decode(reader)?;
         }
         while !reader.is_empty() {
             suback
@@ -79,11 +81,12 @@ impl Suback {
     pub(crate) fn encode_suback(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
-            property::encode(&self.properties, out);
+            table::encode(&self.properties, out);
         }
         for &code in &self.reason_codes {
             out.put_u8(match version {
                 ProtocolVersion::V5_0 => code.value(),
+                // 0x80 is the only failure that MQTT 3.1 and 3.1.1 have.
                 _ if code.is_error() => ReasonCode::UnspecifiedError.value(),
                 _ => code.value(),
             });

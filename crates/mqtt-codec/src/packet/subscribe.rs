@@ -1,71 +1,80 @@
-//! SUBSCRIBE (MQTT 5.0, 3.8).
+//! SUBSCRIBE (MQTT 5.0, 3.8), and the options of a subscription.
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::property::subscription_identifier::SubscriptionIdentifier;
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS};
 use crate::topic::TopicFilter;
 
 /// A SUBSCRIBE packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Subscribe {
-    /// The exchange.
+    /// Packet identifier, which SUBACK repeats.
     pub packet_identifier: PacketIdentifier,
-    /// The requested subscriptions, at least one.
+    /// Requested subscriptions, at least one.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::subscriptions))]
     pub subscriptions: Vec<Subscription>,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: SubscribeProperties,
 }
 
 /// A topic filter with its options.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Subscription {
-    /// Which messages.
+    /// Topic filter.
     pub topic_filter: TopicFilter,
-    /// In which way.
+    /// Options for the delivery of matching messages.
     pub options: SubscriptionOptions,
 }
 
-/// The options of a subscription. 3.1 and 3.1.1 carry the QoS only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The options of a subscription. MQTT 3.1 and 3.1.1 have only the QoS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct SubscriptionOptions {
-    /// The highest QoS of the messages sent. Requested QoS in 3.1 and 3.1.1.
+    /// Maximum QoS of delivered messages. MQTT 3.1 and 3.1.1 call it the requested QoS.
     pub qos: QoS,
-    /// Set if the server does not deliver the client's own messages.
+    /// Set if the server must not deliver the client's own messages.
     pub no_local: bool,
-    /// Set if the server keeps the retain flag as it was published.
+    /// Set if the server must forward the RETAIN flag unchanged.
     pub retain_as_published: bool,
-    /// Which retained messages are sent.
+    /// Rule for retained messages when the subscription is made.
     pub retain_handling: RetainHandling,
 }
 
-/// Which retained messages a subscription is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The rule for sending retained messages when a subscription is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[repr(u8)]
 pub enum RetainHandling {
-    /// All that match, each time. 3.1 and 3.1.1 know only this.
+    /// Send all matching retained messages at each SUBSCRIBE. The only rule in MQTT 3.1 and 3.1.1.
     #[default]
     SendAtSubscribe,
-    /// Those of a subscription that did not exist.
+    /// Send them only if the subscription did not exist.
     SendIfNew,
-    /// None.
+    /// Send no retained messages.
     DoNotSend,
 }
 
 properties! {
     /// The properties of SUBSCRIBE.
     ordered SubscribeProperties {
-        /// The number that messages for these subscriptions carry.
+        /// Number that the server adds to messages for these subscriptions.
         0x0B subscription_identifier: Option<SubscriptionIdentifier>,
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
     }
 }
 
 impl SubscriptionOptions {
-    /// This QoS, all else as in 3.1.1.
+    /// Returns options with this QoS, and otherwise with the behaviour of MQTT 3.1.1.
     pub fn new(qos: QoS) -> Self {
         Self {
             qos,
@@ -73,7 +82,11 @@ impl SubscriptionOptions {
         }
     }
 
-    fn decode(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
+    /// Decodes the subscription options byte.
+    ///
+    /// # Errors
+    /// Returns an error if a reserved bit is set or a value is not defined in this version of the protocol.
+    pub fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let reserved = if version == ProtocolVersion::V5_0 {
             0b1100_0000
         } else {
@@ -102,7 +115,7 @@ impl SubscriptionOptions {
         })
     }
 
-    /// The byte on the wire.
+    /// Encodes the subscription options byte.
     pub fn byte(self, version: ProtocolVersion) -> u8 {
         let qos = self.qos as u8;
         if version != ProtocolVersion::V5_0 {
@@ -121,7 +134,7 @@ impl Subscribe {
     ) -> Result<Self, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
         let properties = match version {
-            ProtocolVersion::V5_0 => property::decode(reader)?,
+            ProtocolVersion::V5_0 => table::decode(reader)?,
             _ => SubscribeProperties::default(),
         };
         let mut subscriptions: Vec<Subscription> =
@@ -129,7 +142,7 @@ impl Subscribe {
         while !reader.is_empty() {
             let last = subscriptions.last().map(|last| &last.topic_filter);
             let topic_filter = decode_topic_filter(reader, last)?;
-            let options = SubscriptionOptions::decode(reader.u8()?, version)?;
+            let options = SubscriptionOptions::from_byte(reader.u8()?, version)?;
             if options.no_local && topic_filter.share_name().is_some() {
                 return Err(DecodeError::PropertyValue); // [MQTT-3.8.3-4]
             }
@@ -151,7 +164,7 @@ impl Subscribe {
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
-            property::encode(&self.properties, out);
+            table::encode(&self.properties, out);
         }
         for subscription in &self.subscriptions {
             out.put_string(&subscription.topic_filter);
@@ -160,9 +173,11 @@ impl Subscribe {
     }
 }
 
-/// Returns the number of topic filters in a large payload, each with as many bytes after it; 0 for a small one, whose
-/// list may grow. A list of 500,000 entries that grows takes twice the memory that it needs. The number is at most
-/// half the number of bytes, whatever they are.
+/// Returns the number of topic filters in a large payload, with `options` bytes after each of them. Returns 0 for a small
+/// payload, whose list may grow while it is decoded.
+///
+/// A list of 500,000 entries takes twice the necessary memory if it grows. The result is at most half the number of bytes
+/// for any input, so that a peer cannot cause a large allocation with a small packet.
 pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     const LARGE: usize = 4096;
     if payload.len() < LARGE {
@@ -177,8 +192,8 @@ pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     count
 }
 
-/// Decodes a topic filter. One that is the same as the filter before it shares its memory: 2 MB of a repeated filter
-/// are 500,000 filters, and an allocation for each would take 16 MB.
+/// Decodes a topic filter. A filter that equals the `last` one shares its memory: a peer can repeat a short filter 500,000
+/// times in 2 MB, and an allocation for each of them would take 16 MB.
 pub(crate) fn decode_topic_filter(
     reader: &mut FieldReader<'_>,
     last: Option<&TopicFilter>,
@@ -195,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_the_filters_of_large_payloads_without_a_limit_of_their_own() {
+    fn counts_the_filters_of_large_payloads() {
         assert_eq!(count_filters(&b"\x00\x01a\x00".repeat(1023), 1), 0);
         assert_eq!(count_filters(&b"\x00\x01a\x00".repeat(2000), 1), 2000);
         assert_eq!(count_filters(&b"\x00\x02ab".repeat(2000), 0), 2000);

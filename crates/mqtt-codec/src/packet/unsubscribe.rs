@@ -3,26 +3,29 @@
 use super::subscribe::{count_filters, decode_topic_filter};
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
+use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
-use crate::property::{self, properties};
 use crate::protocol::{PacketIdentifier, ProtocolVersion};
 use crate::topic::TopicFilter;
 
 /// An UNSUBSCRIBE packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Unsubscribe {
-    /// The exchange.
+    /// Packet identifier, which UNSUBACK repeats.
     pub packet_identifier: PacketIdentifier,
-    /// The filters to unsubscribe from, at least one.
+    /// Topic filters of the subscriptions to end, at least one.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::topic_filters))]
     pub topic_filters: Vec<TopicFilter>,
-    /// Properties of 5.0.
+    /// Properties, which only MQTT 5.0 has.
     pub properties: UnsubscribeProperties,
 }
 
 properties! {
     /// The properties of UNSUBSCRIBE.
     UnsubscribeProperties {
-        /// What the application added.
+        /// User properties.
         0x26 user_properties: Vec<UserProperty>,
     }
 }
@@ -34,7 +37,7 @@ impl Unsubscribe {
     ) -> Result<Self, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
         let properties = match version {
-            ProtocolVersion::V5_0 => property::decode(reader)?,
+            ProtocolVersion::V5_0 => table::decode(reader)?,
             _ => UnsubscribeProperties::default(),
         };
         let mut topic_filters: Vec<TopicFilter> =
@@ -56,7 +59,7 @@ impl Unsubscribe {
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut impl FieldWriter) {
         out.put_u16(self.packet_identifier.get());
         if version == ProtocolVersion::V5_0 {
-            property::encode(&self.properties, out);
+            table::encode(&self.properties, out);
         }
         for topic_filter in &self.topic_filters {
             out.put_string(topic_filter);

@@ -1,31 +1,33 @@
 //! [`Property`]: one property of PUBLISH, and its form on the wire.
 
 use super::subscription_identifier::SubscriptionIdentifier;
+use super::table::unexpected;
 use super::topic_alias::TopicAlias;
-use super::{self as property, Value as _};
-use crate::error::DecodeError;
-use crate::field::{FieldReader, FieldWriter};
+use super::value::Value as _;
+use crate::error::{DecodeError, EncodeError};
+use crate::field::{FieldReader, FieldWriter, LengthCounter};
 use crate::topic::is_valid_name;
 
 /// A property of PUBLISH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Property<'a> {
-    /// Returns `true` if the payload is text in UTF-8.
+    /// Set to `true` if the payload is text in UTF-8.
     PayloadFormatIndicator(bool),
-    /// Seconds until the message is no longer to be delivered.
+    /// Lifetime of the message in seconds.
     MessageExpiryInterval(u32),
-    /// The kind of the payload; a MIME type by habit.
+    /// Content type of the payload, usually a MIME type.
     ContentType(&'a str),
-    /// The topic name for a response.
+    /// Topic name for a response.
     ResponseTopic(&'a str),
-    /// The data that the response has to repeat.
+    /// Correlation data, which the response must repeat.
     CorrelationData(&'a [u8]),
-    /// A subscription that the message was sent for. Server only.
+    /// Identifier of a subscription that matches the message. Only a server sends it.
     SubscriptionIdentifier(SubscriptionIdentifier),
-    /// A number for the topic name, for this connection and direction.
+    /// Number that replaces the topic name on this connection, in this direction.
     TopicAlias(TopicAlias),
-    /// A name and a value of the application's. The only one that a message may have more than once.
+    /// Name and value of a user property, which a message may have more than once.
     User(&'a str, &'a str),
 }
 
@@ -44,7 +46,8 @@ impl<'a> Property<'a> {
     /// Reads the value of the property with this identifier.
     #[inline]
     pub(crate) fn read(identifier: u32, reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
-        let narrow = u8::try_from(identifier).unwrap_or_default(); // 0 is none
+        // No property has the identifier 0, so it stands for all identifiers above 255.
+        let narrow = u8::try_from(identifier).unwrap_or_default();
         Ok(match narrow {
             identifier::PAYLOAD_FORMAT_INDICATOR => {
                 Self::PayloadFormatIndicator(bool::read(reader)?)
@@ -64,10 +67,11 @@ impl<'a> Property<'a> {
             }
             identifier::TOPIC_ALIAS => Self::TopicAlias(TopicAlias::read(reader)?),
             identifier::USER_PROPERTY => Self::User(reader.string()?, reader.string()?),
-            _ => return Err(property::unexpected(identifier)),
+            _ => return Err(unexpected(identifier)),
         })
     }
 
+    /// Returns the identifier on the wire.
     pub(crate) fn identifier(&self) -> u8 {
         match self {
             Self::PayloadFormatIndicator(_) => identifier::PAYLOAD_FORMAT_INDICATOR,
@@ -81,6 +85,7 @@ impl<'a> Property<'a> {
         }
     }
 
+    /// Writes identifier and value.
     pub(crate) fn write(&self, out: &mut impl FieldWriter) {
         out.put_u8(self.identifier());
         match *self {
@@ -99,14 +104,39 @@ impl<'a> Property<'a> {
         }
     }
 
-    /// Returns `true` if the property stays with the message on its whole way, and `false` if it has a meaning for one
-    /// connection only.
-    pub(crate) fn stays(&self) -> bool {
+    /// Returns `true` if the property is part of the message, and `false` if it has a meaning for one connection only.
+    pub(crate) fn is_of_message(&self) -> bool {
         !matches!(self, Self::SubscriptionIdentifier(_) | Self::TopicAlias(_))
     }
 }
 
-/// Returns the properties of a block that was found to be valid.
+/// Appends a property to a block of encoded properties.
+///
+/// # Errors
+/// Returns an error if the block has the property already and it may occur once only, or if the value is invalid. Then
+/// nothing is appended.
+pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), EncodeError> {
+    let may_repeat = matches!(
+        property,
+        Property::User(..) | Property::SubscriptionIdentifier(_)
+    );
+    let identifier = property.identifier();
+    if !may_repeat && each(block).any(|other| other.identifier() == identifier) {
+        return Err(EncodeError::Property);
+    }
+    if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
+        return Err(EncodeError::Property); // [MQTT-3.3.2-14]
+    }
+    let mut length = LengthCounter::default();
+    property.write(&mut length);
+    if length.has_rejected {
+        return Err(EncodeError::Field);
+    }
+    property.write(block);
+    Ok(())
+}
+
+/// Returns the properties of a block of encoded properties that was validated before.
 pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
     let mut block = FieldReader::new(all);
     std::iter::from_fn(move || {

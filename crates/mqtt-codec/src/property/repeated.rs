@@ -1,147 +1,127 @@
-//! Properties that a PUBLISH may have more than once, borrowed.
+//! [`UserProperties`] and [`SubscriptionIdentifiers`]: the properties that a PUBLISH may have more than once, borrowed.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::publish_property::{Property, each};
 use super::subscription_identifier::SubscriptionIdentifier;
-use super::user_property::UserProperty;
 
-/// Values of a property that may be repeated, borrowed: from the bytes they came in, or from a list.
-pub struct Repeated<'a, T>(Source<'a, T>);
-
-/// The user properties of a message.
-pub type UserProperties<'a> = Repeated<'a, UserProperty>;
-
-/// The identifiers of the subscriptions that a message was sent for.
-pub type SubscriptionIdentifiers<'a> = Repeated<'a, SubscriptionIdentifier>;
-
-enum Source<'a, T> {
-    /// All properties of the PUBLISH; they were read once and are valid.
-    Wire(&'a [u8]),
-    List(&'a [T]),
+/// The user properties of a message, in the order in which they were sent [MQTT-3.3.2-18].
+#[derive(Clone, Copy, Default)]
+pub struct UserProperties<'a> {
+    /// All properties of the message.
+    block: &'a [u8],
 }
 
-/// A property that may be repeated. The bound lets Rust 1.85 prove that borrowed values outlive no element.
-pub trait Element: Sized + 'static {
-    /// One value, borrowed.
-    type Item<'a>: PartialEq + fmt::Debug
-    where
-        Self: 'a;
+/// The identifiers of the subscriptions that match a message, in the order in which they were sent.
+#[derive(Clone, Copy)]
+pub struct SubscriptionIdentifiers<'a>(Source<'a>);
 
-    #[doc(hidden)]
-    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>>;
-
-    #[doc(hidden)]
-    fn item(&self) -> Self::Item<'_>;
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// All properties of a PUBLISH. Nothing is copied when a packet is decoded.
+    Block(&'a [u8]),
+    /// Identifiers that the server adds to a message when it delivers it.
+    List(&'a [SubscriptionIdentifier]),
 }
 
-impl Element for UserProperty {
-    type Item<'a> = (&'a str, &'a str);
+impl<'a> UserProperties<'a> {
+    /// Returns the user properties in a block of encoded properties that was validated before.
+    pub(crate) fn in_block(block: &'a [u8]) -> Self {
+        Self { block }
+    }
 
-    fn of_property(property: Property<'_>) -> Option<Self::Item<'_>> {
-        match property {
+    /// Returns names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        each(self.block).filter_map(|property| match property {
             Property::User(name, value) => Some((name, value)),
             _ => None,
-        }
+        })
     }
 
-    fn item(&self) -> Self::Item<'_> {
-        (&self.name, &self.value)
-    }
-}
-
-impl Element for SubscriptionIdentifier {
-    type Item<'a> = Self;
-
-    fn of_property(property: Property<'_>) -> Option<Self> {
-        match property {
-            Property::SubscriptionIdentifier(identifier) => Some(identifier),
-            _ => None,
-        }
-    }
-
-    fn item(&self) -> Self {
-        *self
+    /// Returns `true` if there are no user properties.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 }
 
-impl<'a, T: Element> Repeated<'a, T> {
-    /// Those of a list.
-    pub fn new(list: &'a [T]) -> Self {
+impl<'a> SubscriptionIdentifiers<'a> {
+    /// Returns the identifiers of a list.
+    pub fn new(list: &'a [SubscriptionIdentifier]) -> Self {
         Self(Source::List(list))
     }
 
-    /// Those in the properties of a PUBLISH, which are valid.
-    pub(crate) fn in_block(all: &'a [u8]) -> Self {
-        Self(Source::Wire(all))
+    /// Returns the identifiers in a block of encoded properties that was validated before.
+    pub(crate) fn in_block(block: &'a [u8]) -> Self {
+        Self(Source::Block(block))
     }
 
-    /// In the order in which they were sent [MQTT-3.3.2-18].
-    pub fn iter(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
-        let (wire, list) = match self.0 {
-            Source::Wire(all) => (all, &[][..]),
-            Source::List(list) => (&[][..], list),
+    /// Returns the identifiers.
+    pub fn iter(&self) -> impl Iterator<Item = SubscriptionIdentifier> + use<'a> {
+        let block = match self.0 {
+            Source::Block(block) => block,
+            Source::List(_) => &[][..],
         };
-        each(wire)
-            .filter_map(T::of_property)
-            .chain(list.iter().map(T::item))
+        let decoded = each(block).filter_map(|property| match property {
+            Property::SubscriptionIdentifier(identifier) => Some(identifier),
+            _ => None,
+        });
+        decoded.chain(self.listed())
     }
 
-    /// Those of a list; none of those in the properties of a packet.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = T::Item<'a>> + use<'a, T> {
+    /// Returns the identifiers of a list, and none of those in a block.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = SubscriptionIdentifier> + use<'a> {
         let list = match self.0 {
-            Source::Wire(_) => &[][..],
+            Source::Block(_) => &[][..],
             Source::List(list) => list,
         };
-        list.iter().map(T::item)
+        list.iter().copied()
     }
 
-    /// Returns `true` if they are those in the properties of a packet.
-    pub(crate) fn are_of_packet(&self) -> bool {
-        matches!(self.0, Source::Wire(_))
+    /// Returns `true` if the identifiers are part of a block of encoded properties.
+    pub(crate) fn are_in_block(&self) -> bool {
+        matches!(self.0, Source::Block(_))
     }
 
-    /// Returns `true` if there are no properties.
+    /// Returns `true` if there are no identifiers.
     pub fn is_empty(&self) -> bool {
         match self.0 {
-            Source::Wire(_) => self.iter().next().is_none(),
+            Source::Block(_) => self.iter().next().is_none(),
             Source::List(list) => list.is_empty(),
         }
     }
 }
 
-impl<T> Clone for Repeated<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Repeated<'_, T> {}
-
-impl<T> Clone for Source<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Source<'_, T> {}
-
-impl<T: Element> Default for Repeated<'_, T> {
+impl Default for SubscriptionIdentifiers<'_> {
     fn default() -> Self {
         Self::new(&[])
     }
 }
 
-impl<T: Element> PartialEq for Repeated<'_, T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
+/// Implements the comparisons by the elements, because the same elements may come from a block or from a list.
+macro_rules! compare_elements {
+    ($type:ident) => {
+        impl PartialEq for $type<'_> {
+            fn eq(&self, other: &Self) -> bool {
+                self.iter().eq(other.iter())
+            }
+        }
+
+        impl Eq for $type<'_> {}
+
+        impl Hash for $type<'_> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.iter().for_each(|element| element.hash(state));
+            }
+        }
+
+        impl fmt::Debug for $type<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_list().entries(self.iter()).finish()
+            }
+        }
+    };
 }
 
-impl<T: Element> Eq for Repeated<'_, T> {}
-
-impl<T: Element> fmt::Debug for Repeated<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
+compare_elements!(UserProperties);
+compare_elements!(SubscriptionIdentifiers);

@@ -1,23 +1,41 @@
 //! [`SubscriptionIdentifier`]: the number that a client gives to a subscription.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::protocol::MAXIMUM_REMAINING_LENGTH;
+use crate::protocol::invalid_value::integer_conversions;
 
-/// The number that a client gave to a subscription: 1 to 268435455.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The number that a client gives to a subscription: 1 to 268,435,455.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u32", into = "u32"))]
 pub struct SubscriptionIdentifier(NonZeroU32);
 
 impl SubscriptionIdentifier {
-    /// `None` for zero and above 268435455.
+    /// Returns the subscription identifier with this number, or `None` for zero and for numbers above 268,435,455.
     pub fn new(value: u32) -> Option<Self> {
         NonZeroU32::new(value)
             .filter(|value| value.get() <= MAXIMUM_REMAINING_LENGTH)
             .map(Self)
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u32 {
         self.0.get()
+    }
+}
+
+integer_conversions!(
+    SubscriptionIdentifier,
+    u32,
+    SubscriptionIdentifier::new,
+    SubscriptionIdentifier::get,
+    "a subscription identifier from 1 to 268435455"
+);
+
+impl fmt::Display for SubscriptionIdentifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

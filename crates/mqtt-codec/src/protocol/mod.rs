@@ -1,6 +1,7 @@
 //! The terms that all packets share: roles, versions, packet types, qualities of service, packet identifiers and reason
-//! codes. No module here knows the layout of a packet.
+//! codes. No module in this folder knows the layout of a packet.
 
+pub(crate) mod invalid_value;
 mod limits;
 mod packet_identifier;
 mod packet_type;
@@ -9,6 +10,7 @@ mod qos;
 mod reason_code;
 mod role;
 
+pub use invalid_value::InvalidValue;
 pub use limits::{MAXIMUM_PACKET_SIZE, MAXIMUM_REMAINING_LENGTH};
 pub use packet_identifier::PacketIdentifier;
 pub use packet_type::PacketType;

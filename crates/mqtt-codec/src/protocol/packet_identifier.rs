@@ -1,35 +1,48 @@
-//! [`PacketIdentifier`]: the number that connects the packets of an exchange.
+//! [`PacketIdentifier`]: the number that connects the packets of one exchange.
 
 use std::fmt;
 use std::num::NonZeroU16;
 
-/// The number of an exchange that needs an answer; never zero [MQTT-2.2.1-3].
+use super::invalid_value::integer_conversions;
+
+/// The number of an exchange, such as PUBLISH and its PUBACK. A packet identifier is never zero [MQTT-2.2.1-3].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u16", into = "u16"))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct PacketIdentifier(NonZeroU16);
 
 impl PacketIdentifier {
-    /// The first one.
+    /// The lowest packet identifier, 1.
     pub const FIRST: Self = Self(NonZeroU16::MIN);
 
-    /// The last one.
+    /// The highest packet identifier, 65,535.
     pub const LAST: Self = Self(NonZeroU16::MAX);
 
-    /// `None` for zero.
+    /// Returns the packet identifier with this number, or `None` for zero.
     pub fn new(value: u16) -> Option<Self> {
         NonZeroU16::new(value).map(Self)
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u16 {
         self.0.get()
     }
 
-    /// The one behind it; behind 65535 comes 1.
+    /// Returns the packet identifier after this one. 1 follows 65,535.
     #[must_use]
     pub fn next(self) -> Self {
         self.0.checked_add(1).map_or(Self::FIRST, Self)
     }
 }
+
+integer_conversions!(
+    PacketIdentifier,
+    u16,
+    PacketIdentifier::new,
+    PacketIdentifier::get,
+    "a packet identifier from 1 to 65535"
+);
 
 impl fmt::Display for PacketIdentifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,14 @@
-//! [`PacketType`]: the fifteen types of packets, and who may send them.
+//! [`PacketType`]: the fifteen types of packets, and the roles that may send them.
 
 use std::fmt;
 
+use super::invalid_value::integer_conversions;
 use super::role::Role;
 
-/// The types of packets, with their values on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The type of a packet. Its integer is the upper half of the first byte (MQTT 5.0, 2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[repr(u8)]
 #[allow(missing_docs)] // each variant has the name of its packet
 pub enum PacketType {
@@ -45,12 +48,12 @@ impl PacketType {
         Self::Auth,
     ];
 
-    /// The type with this value; `None` for 0, which is reserved, and above 15.
+    /// Returns the type with this value, or `None` for 0, which is reserved, and for values above 15.
     pub fn from_value(value: u8) -> Option<Self> {
         Self::ALL.get(usize::from(value).checked_sub(1)?).copied()
     }
 
-    /// Returns `true` if this end may send such a packet in some version.
+    /// Returns `true` if this role may send packets of this type in at least one version of the protocol.
     pub fn is_sent_by(self, role: Role) -> bool {
         match self {
             Self::Connect | Self::Subscribe | Self::Unsubscribe | Self::Pingreq => {
@@ -61,7 +64,7 @@ impl PacketType {
         }
     }
 
-    /// The flags of the fixed header; `None` for PUBLISH, where they have a meaning.
+    /// Returns the required flags of the fixed header, or `None` for PUBLISH, whose flags carry DUP, QoS and RETAIN.
     pub(crate) fn flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,
@@ -71,7 +74,15 @@ impl PacketType {
     }
 }
 
-/// The name of the packet in capitals, as the standard writes it.
+integer_conversions!(
+    PacketType,
+    u8,
+    PacketType::from_value,
+    |packet_type| packet_type as u8,
+    "a packet type from 1 to 15"
+);
+
+/// Formats the name of the packet in capitals, as the standard writes it.
 impl fmt::Display for PacketType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format!("{self:?}").to_uppercase())

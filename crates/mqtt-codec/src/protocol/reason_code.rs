@@ -1,17 +1,18 @@
-//! Reason codes of MQTT 5.0 (2.4), the packets they may stand in, and the return codes of 3.1 and
-//! 3.1.1 that they replace.
+//! [`ReasonCode`]: the results of MQTT 5.0 (2.4), the packets that may carry each of them, and the return codes of
+//! MQTT 3.1 and 3.1.1 that they replace.
 
 use std::fmt;
 
+use super::invalid_value::integer_conversions;
 use super::packet_type::PacketType;
 use super::qos::QoS;
 use super::role::Role;
 
-/// Which packets a reason code may stand in; for DISCONNECT and AUTH also who may send it.
+/// The packets that may carry a reason code, as bits. DISCONNECT and AUTH have one bit for each sender.
 mod place {
     pub(super) const CONNACK: u16 = 1;
-    pub(super) const PUBACK: u16 = 1 << 1; // and PUBREC: they have the same codes
-    pub(super) const PUBREL: u16 = 1 << 2; // and PUBCOMP
+    pub(super) const PUBACK: u16 = 1 << 1; // PUBREC has the same codes.
+    pub(super) const PUBREL: u16 = 1 << 2; // PUBCOMP has the same codes.
     pub(super) const SUBACK: u16 = 1 << 3;
     pub(super) const UNSUBACK: u16 = 1 << 4;
     pub(super) const DISCONNECT_CLIENT: u16 = 1 << 5;
@@ -23,18 +24,21 @@ mod place {
 
 macro_rules! reason_codes {
     ($($name:ident = $value:literal, $text:literal, $($place:ident)|+;)*) => {
-        /// The result of an operation. Below 0x80 it succeeded.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        /// The result of an operation. Values below 0x80 stand for success.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         #[repr(u8)]
         pub enum ReasonCode {
             $(#[doc = $text] $name = $value,)*
         }
 
         impl ReasonCode {
-            /// All of them, in the order of their values.
+            /// All reason codes, in the order of their values.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code with this value, if the standard defines one.
+            /// Returns the reason code with this value, or `None` if the standard defines none.
             pub fn from_value(value: u8) -> Option<Self> {
                 match value {
                     $($value => Some(Self::$name),)*
@@ -48,7 +52,7 @@ macro_rules! reason_codes {
                 }
             }
 
-            /// Returns the name of the code in the standard's words.
+            /// Returns the name that the standard gives to the reason code.
             pub fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -59,17 +63,17 @@ macro_rules! reason_codes {
 }
 
 impl ReasonCode {
-    /// Its value on the wire.
+    /// Returns the value on the wire.
     pub fn value(self) -> u8 {
         self as u8
     }
 
-    /// Returns `true` if the operation failed (0x80 and above).
+    /// Returns `true` if the reason code stands for a failure (0x80 and above).
     pub fn is_error(self) -> bool {
         self.value() >= 0x80
     }
 
-    /// Returns `true` if `sender` may put this code into a packet of this type (MQTT 5.0, table 2.6).
+    /// Returns `true` if a packet of this type from `sender` may carry this reason code (MQTT 5.0, table 2.6).
     pub fn is_allowed(self, packet_type: PacketType, sender: Role) -> bool {
         let place = match (packet_type, sender) {
             (PacketType::Connack, _) => place::CONNACK,
@@ -86,7 +90,7 @@ impl ReasonCode {
         self.places() & place != 0
     }
 
-    /// The code that grants a subscription of this QoS.
+    /// Returns the reason code of a SUBACK that grants this QoS.
     pub fn granted(qos: QoS) -> Self {
         match qos {
             QoS::AtMostOnce => Self::Success,
@@ -95,8 +99,8 @@ impl ReasonCode {
         }
     }
 
-    /// The return code of a 3.1 or 3.1.1 CONNACK that says the same, 0 for success; `None` if there is
-    /// none, and the connection is closed without a word [MQTT-3.2.2-6 of 3.1.1].
+    /// Returns the CONNACK return code of MQTT 3.1 and 3.1.1 with the same meaning. `None` means that no return code
+    /// fits, so that the server must close the connection without a CONNACK [MQTT-3.2.2-6 of 3.1.1].
     pub fn connect_return_code(self) -> Option<u8> {
         Some(match self {
             Self::Success => 0,
@@ -114,7 +118,8 @@ impl ReasonCode {
         })
     }
 
-    /// The meaning of a return code of a 3.1 or 3.1.1 CONNACK; `None` above 5.
+    /// Returns the reason code with the meaning of a CONNACK return code of MQTT 3.1 and 3.1.1, or `None` if the return
+    /// code is above 5.
     pub fn from_connect_return_code(value: u8) -> Option<Self> {
         Some(match value {
             0 => Self::Success,
@@ -128,6 +133,15 @@ impl ReasonCode {
     }
 }
 
+integer_conversions!(
+    ReasonCode,
+    u8,
+    ReasonCode::from_value,
+    ReasonCode::value,
+    "a reason code that MQTT 5.0 defines"
+);
+
+/// Formats the name that the standard gives to the reason code.
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
