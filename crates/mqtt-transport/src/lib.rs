@@ -22,6 +22,7 @@ mod layer;
 mod listener;
 mod listener_transport;
 mod read_buffer;
+mod reason;
 mod service;
 mod socket;
 mod stream;
@@ -32,8 +33,11 @@ pub use client_transport::{ClientTransport, Proxy, ProxyProtocol, WebSocketReque
 pub use connector::{Connecting, Connector};
 pub use layer::{Credentials, HandshakeError, LayerKind, Layers, ProxyError, WebSocketError};
 pub use listener::Listener;
+#[cfg(unix)]
+pub use listener::check_socket_path;
 pub use listener_transport::ListenerTransport;
 pub use read_buffer::ReadBuffer;
+pub use reason::reason;
 pub use service::NameServers;
 pub use stream::{ReadStatus, Stream};
 pub use tls::{

@@ -85,8 +85,8 @@ impl Listener {
     /// If something else is there, somebody listens there, or it is not allowed.
     #[cfg(unix)]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-        let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
+        use std::os::unix::fs::PermissionsExt;
+        let is_socket = check_socket_path(path)?;
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
@@ -162,6 +162,23 @@ impl Listener {
             #[cfg(unix)]
             Socket::Unix(..) => Ok(None),
         }
+    }
+}
+
+/// Returns `true` if there is a socket at the path, and `false` if there is nothing.
+///
+/// # Errors
+/// If there is something else. The error of the system for it is that the address is in use, as if somebody listened.
+#[cfg(unix)]
+pub fn check_socket_path(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::metadata(path) {
+        Ok(data) if data.file_type().is_socket() => Ok(true),
+        Ok(_) => {
+            let kind = io::ErrorKind::AlreadyExists;
+            Err(io::Error::new(kind, "the path exists and is not a socket"))
+        }
+        Err(_) => Ok(false),
     }
 }
 

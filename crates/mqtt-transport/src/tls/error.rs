@@ -10,6 +10,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::revocation_error::RevocationError;
 use super::words::{Algorithm, Problem, words};
+use crate::reason;
 
 /// Why a TLS connection failed.
 #[derive(Debug, Clone)]
@@ -69,6 +70,27 @@ pub enum TlsSetupError {
     Rustls(rustls::Error),
     /// A host that no certificate can have.
     ServerName(String),
+}
+
+impl TlsSetupError {
+    /// Returns the file or folder that cannot be used, if the error is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Certificate(path, _)
+            | Self::EncryptedKey(path)
+            | Self::Key(path, _)
+            | Self::Malformed(path, _)
+            | Self::Read(path, _)
+            | Self::OtherKey { key: path, .. }
+            | Self::RestrictedAuthority(path)
+            | Self::RevocationList(path, _) => Some(path),
+            Self::Ciphers(_)
+            | Self::NoAuthorities
+            | Self::NoClientAuthorities
+            | Self::Rustls(_)
+            | Self::ServerName(_) => None,
+        }
+    }
 }
 
 impl From<rustls::Error> for TlsError {
@@ -270,13 +292,6 @@ fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::R
         }
     };
     write!(f, "the peer ended the handshake: {what}")
-}
-
-/// Returns the words of an error of the system, without its number.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next();
-    words.unwrap_or_default().to_owned()
 }
 
 impl fmt::Display for TlsSetupError {
