@@ -24,12 +24,12 @@ mod server;
 mod settings;
 mod store;
 
-pub use access::{AccessError, Hashing, PasswordHash, Passwords};
+pub use access::{AccessError, AccessFile, Hashing, PasswordHash, Passwords};
 pub use mqtt_broker_core::{CONNECTIONS, EVENTS};
 pub use rules::check;
-pub use server::{LogFeed, LogKind, MemoryGauge, Server, ServerError};
+pub use server::{ListenError, LogFeed, LogKind, MemoryGauge, Server, ServerError};
 pub use settings::{
-    ControlSocket, ListenerSettings, LogDestination, LogSettings, LogTypes, SecuritySettings,
-    Settings, SettingsError, closest_name,
+    ControlSocket, ListenerSettings, LogDestination, LogSettings, LogTypes, Places,
+    SecuritySettings, Settings, SettingsError, closest_name,
 };
 pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};

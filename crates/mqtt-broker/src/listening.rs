@@ -1,16 +1,24 @@
 //! Which addresses a `listener` line means, and the sockets that listen there.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use mqtt_broker_core::EVENTS;
 use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 
+use crate::server::ListenError;
 use crate::{ListenerSettings, ServerError};
 
-/// The addresses that a `listener` line names: all of this machine, or those of a host.
-pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerError> {
+/// Timeout of the look-up of a host that a listener names.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns the addresses that a `listener` line names: all of this machine, or those of a host.
+///
+/// # Errors
+/// If the host has no address, or none of the family that `socket_domain` names.
+fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ListenError> {
     if let Some(address) = listener.address() {
         return Ok(vec![address]);
     }
@@ -22,31 +30,57 @@ pub(crate) fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ServerEr
         let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         return Ok(all.into_iter().filter(is_wanted).collect());
     };
-    let addresses = mqtt_transport::resolve(host, listener.port, Duration::from_secs(10));
-    let addresses = addresses.map_err(|error| ServerError::Listen(host.clone(), error))?;
-    Ok(addresses
-        .iter()
-        .map(SocketAddr::ip)
-        .filter(is_wanted)
-        .collect())
+    let found = mqtt_transport::resolve(host, listener.port, LOOK_UP_TIMEOUT);
+    let found = found.map_err(|error| ListenError::look_up(host, error))?;
+    let addresses = found.iter().map(SocketAddr::ip);
+    let addresses: Vec<_> = addresses.filter(is_wanted).collect();
+    if addresses.is_empty() {
+        let error = io::Error::other("it has no address of the family of 'socket_domain'");
+        return Err(ListenError::look_up(host, error));
+    }
+    Ok(addresses)
 }
 
 /// Binds the addresses, or the path, of a `listener` line.
-pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ServerError> {
+pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ListenError> {
     Ok(match listener.unix_path() {
         #[cfg(unix)]
         Some(path) => {
-            let name = || path.display().to_string();
             let bound = Listener::bind_unix(path);
-            vec![bound.map_err(|error| ServerError::Listen(name(), error))?]
+            vec![bound.map_err(|error| ListenError::new(path.display(), error))?]
         }
         #[cfg(not(unix))]
         Some(path) => {
             let error = io::ErrorKind::Unsupported.into();
-            return Err(ServerError::Listen(path.display().to_string(), error));
+            return Err(ListenError::new(path.display(), error));
         }
         None => listen(&hosts(listener)?, listener.port)?,
     })
+}
+
+/// Checks that the addresses, or the folder, of a `listener` line exist on this machine. No port is opened, so a broker
+/// that serves there already is not disturbed.
+///
+/// # Errors
+/// If the listener could not be opened.
+pub(crate) fn check_listener(listener: &ListenerSettings) -> Result<(), ListenError> {
+    if let Some(path) = listener.unix_path() {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = std::fs::metadata(folder.unwrap_or(Path::new(".")));
+        let error = |error| ListenError::new(path.display(), error);
+        folder.map_err(error)?;
+        #[cfg(unix)]
+        mqtt_transport::check_socket_path(path).map_err(error)?;
+        return Ok(());
+    }
+    // A UDP socket at any port finds out whether the address is one of this machine.
+    let bind = |host: &IpAddr| {
+        let error = |error| ListenError::new(SocketAddr::new(*host, listener.port), error);
+        UdpSocket::bind((*host, 0)).map_err(error)
+    };
+    each_host(&hosts(listener)?, bind).map(drop)
 }
 
 /// What lies between the sockets of a listener and MQTT.
@@ -71,32 +105,39 @@ pub(crate) fn listener_transport(
     Ok(transport)
 }
 
-/// Listens at one port of these addresses. A machine without IPv6, or without IPv4, is none of its
-/// addresses' fault as long as one is left.
-pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ServerError> {
+/// Listens at one port of these addresses. Port 0 takes a free one, the same for all.
+pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ListenError> {
     let mut port = port;
-    let mut listeners = Vec::new();
+    each_host(hosts, |host| {
+        let address = SocketAddr::new(*host, port);
+        let bound = Listener::bind(address).and_then(|listener| {
+            port = listener.local_address()?.map_or(port, |bound| bound.port());
+            Ok(listener)
+        });
+        bound.map_err(|error| ListenError::new(address, error))
+    })
+}
+
+/// Does something with each address of a host. An unsupported address family is ignored if at least one address
+/// remains.
+fn each_host<T>(
+    hosts: &[IpAddr],
+    mut use_host: impl FnMut(&IpAddr) -> Result<T, ListenError>,
+) -> Result<Vec<T>, ListenError> {
+    let mut used = Vec::new();
     let mut missing = None;
     for host in hosts {
-        let address = SocketAddr::new(*host, port);
-        match Listener::bind(address) {
-            Ok(listener) => {
-                if let Some(bound) = listener.local_address()? {
-                    port = bound.port(); // the same for the others
-                }
-                listeners.push(listener);
+        match use_host(host) {
+            Ok(one) => used.push(one),
+            Err(error) if hosts.len() > 1 && is_missing_family(&error.error) => {
+                missing = Some(error);
             }
-            Err(error) if hosts.len() > 1 && is_missing_family(&error) => {
-                missing = Some((address, error));
-            }
-            Err(error) => return Err(ServerError::Listen(address.to_string(), error)),
+            Err(error) => return Err(error),
         }
     }
     match missing {
-        Some((address, error)) if listeners.is_empty() => {
-            Err(ServerError::Listen(address.to_string(), error))
-        }
-        _ => Ok(listeners),
+        Some(error) if used.is_empty() => Err(error),
+        _ => Ok(used),
     }
 }
 

@@ -9,7 +9,7 @@ use mqtt_broker_core::{EVENTS, ListenerPolicy};
 use mqtt_transport::ListenerTransport;
 
 use crate::access::{Passwords, read_acl_file};
-use crate::listening::listener_transport;
+use crate::listening::{check_listener, listener_transport};
 use crate::server::BoundListener;
 use crate::{AccessError, ListenerSettings, ServerError, Settings};
 
@@ -68,11 +68,16 @@ pub(crate) fn of_listeners(
         .collect()
 }
 
-/// Reads every file that a configuration names: certificates, users, rights. Opens nothing else.
+/// Checks the addresses of the listeners, and reads every file that a configuration names: certificates, users,
+/// permissions. Opens no port, and nothing that is written to.
 ///
 /// # Errors
-/// If one cannot be read, or is wrong.
+/// If a listener could not be opened, or a file cannot be read or is wrong.
 pub fn check(settings: &Settings) -> Result<(), ServerError> {
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        let place = || settings.places.of_listener(index);
+        check_listener(listener).map_err(|error| error.at(place()))?;
+    }
     let listeners = settings.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
         ListenerRules::read(settings, own)?;

@@ -7,6 +7,7 @@ use mqtt_client::session::PrintableLines;
 use crate::exit_status::Status;
 use crate::output::logger;
 use crate::output::messages::complain;
+use crate::wording::without_error_numbers;
 
 /// The failure of a program, which decides its exit status.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Failure {
     /// Returns the error with its place, before the full stop if there is one.
     fn message(&self) -> String {
         // The alternate form prints the chain of causes on one line.
-        let message = format!("{:#}", self.error);
+        let message = without_error_numbers(&format!("{:#}", self.error));
         match (&self.place, message.strip_suffix('.')) {
             (None, _) => message,
             (Some(place), Some(sentence)) => format!("{sentence} ({place})."),

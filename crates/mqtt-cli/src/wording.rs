@@ -12,16 +12,47 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     }
 }
 
+/// Removes the numbers of errors of the system from a text, which has the words for them.
+pub(crate) fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, after)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                rest += after;
+            }
+            _ => rest = rest + " (os error " + part,
+        }
+    }
+    rest
+}
+
 /// Returns an error of the system in its own words, without the number.
 pub(crate) fn system_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((text, _)) => text.to_owned(),
-        None => text,
-    }
+    mqtt_transport::reason(error)
 }
 
 /// Returns a value of the command line without control characters, for an error message.
 pub(crate) fn shown(value: &OsStr) -> String {
     Printable(&value.to_string_lossy()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_errors_are_removed() {
+        for (text, expected) in [
+            (
+                "cannot open 'a': No such file (os error 2)",
+                "cannot open 'a': No such file",
+            ),
+            ("a (os error 2): b (os error 13).", "a: b."),
+            ("a (os error x) b", "a (os error x) b"),
+            ("a (os error 2", "a (os error 2"),
+        ] {
+            assert_eq!(without_error_numbers(text), expected);
+        }
+    }
 }

@@ -141,7 +141,7 @@ fn files_that_cannot_be_used_keep_the_broker_from_starting() {
         (
             "acl_file /no/such/file".to_owned(),
             13,
-            "cannot open '/no/such/file'",
+            "cannot open the ACL file '/no/such/file': No such file or directory (",
         ),
     ] {
         let config = folder.path().join("conf");
@@ -291,7 +291,7 @@ fn users_are_read_again_and_a_broken_file_changes_nothing() {
     publish(&broker, "-u you -P new").success();
     std::fs::write(&file, "me:plain\n").unwrap();
     broker.running.signal("HUP");
-    broker.wait_for_log("Everything stays as it was: line 1 of");
+    broker.wait_for_log("The configuration is unchanged: line 1 of");
     publish(&broker, "-u me -P secret").success();
 }
 

@@ -157,7 +157,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
         "allow_anonymous true\nper_listener_settings true",
         Some((
             2,
-            "'per_listener_settings' stands before all lines about security.",
+            "'per_listener_settings' must stand above all directives about security.",
         )),
     ),
 ];
@@ -230,7 +230,11 @@ fn included_files_are_read_in_order_and_named_in_errors() {
     let place = format!("{}/d/c.conf:2.\n", folder.path().display());
     assert!(finished.errors.ends_with(&place), "{finished:?}");
     write("d/c.conf", "include_dir /\n");
-    assert!(check(&main).errors.contains("for the main file only"));
+    assert!(
+        check(&main)
+            .errors
+            .contains("is allowed in the main file only")
+    );
     write("main.conf", "include_dir /no/such/folder\n");
     assert!(check(&main).errors.contains("/no/such/folder"));
 }

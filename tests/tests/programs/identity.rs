@@ -58,7 +58,8 @@ fn names_from_certificates_need_an_authority() {
     std::fs::write(&file, format!("listener 0 127.0.0.1\n{text}\n")).unwrap();
     let finished = Program::new("rbroker").arg("-c").arg(&file).run();
     assert_eq!(finished.status, 3, "{finished:?}");
-    let words = "Error: A user name from a certificate needs 'cafile' or 'capath'.";
+    let words =
+        "Error: 'use_identity_as_username' needs 'cafile' or 'capath' for the same listener.";
     assert!(finished.errors.starts_with(words), "{finished:?}");
 }
 

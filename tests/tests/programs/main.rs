@@ -4,6 +4,7 @@
 mod access;
 mod blocked_stdout;
 mod bridges;
+mod broker_mistakes;
 mod browser;
 mod clock;
 mod configuration;

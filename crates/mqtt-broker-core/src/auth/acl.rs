@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use mqtt_codec::{TopicFilter, levels, matches};
+use mqtt_session::Printable;
 
 /// An access of a client to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,15 +67,16 @@ impl AccessList {
     ///
     /// # Errors
     /// If a line is none of `user`, `topic` and `pattern`, or has no valid topic filter.
-    pub fn parse(bytes: &[u8]) -> Result<Self, (usize, &'static str)> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
         let mut list = Self::default();
         let mut user: Option<String> = None;
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let error = |what| (index + 1, what);
+            let error = |what: String| (index + 1, what);
             if line.starts_with(b"#") {
                 continue; // the bytes of a comment may be those of an old character set
             }
-            let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
+            let line = std::str::from_utf8(line)
+                .map_err(|_| error("it is not valid UTF-8 (save the file in UTF-8)".to_owned()))?;
             let line = line.trim();
             if line.is_empty() {
                 continue;
@@ -82,7 +84,9 @@ impl AccessList {
             let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let rest = rest.trim();
             match word {
-                "user" if rest.is_empty() => return Err(error("the user has no name")),
+                "user" if rest.is_empty() => {
+                    return Err(error("expected a user name after 'user'".to_owned()));
+                }
                 "user" => {
                     list.users.entry(rest.to_owned()).or_default();
                     user = Some(rest.to_owned());
@@ -97,11 +101,16 @@ impl AccessList {
                 "pattern" => {
                     let rule = Rule::parse(rest).map_err(error)?;
                     if levels(&rule.filter).any(is_partial_name) {
-                        return Err(error(PARTIAL_NAME));
+                        return Err(error(PARTIAL_NAME.to_owned()));
                     }
                     list.patterns.push(rule);
                 }
-                _ => return Err(error("it begins with none of user, topic and pattern")),
+                word => {
+                    let word = Printable(word);
+                    return Err(error(format!(
+                        "unknown word '{word}': expected user, topic or pattern"
+                    )));
+                }
             }
         }
         Ok(list)
@@ -147,12 +156,17 @@ fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) ->
 }
 
 impl Rule {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    fn parse(text: &str) -> Result<Self, String> {
         let split = text.split_once(char::is_whitespace);
         let (kind, filter) = match split.map(|(word, rest)| (Kind::parse(word), rest.trim())) {
             Some((Some(kind), filter)) => (kind, filter),
             // A word that is mistyped must not turn into a part of the filter.
-            Some((None, _)) => return Err("there is no such access before the topic"),
+            Some((None, _)) => {
+                let word = Printable(text.split_whitespace().next().unwrap_or_default());
+                return Err(format!(
+                    "unknown access '{word}': expected read, write, readwrite or deny"
+                ));
+            }
             None => (Kind::ReadWrite, text),
         };
         match TopicFilter::new(filter) {
@@ -160,7 +174,8 @@ impl Rule {
                 kind,
                 filter: filter.to_owned(),
             }),
-            Err(_) => Err("there is no valid topic filter behind it"),
+            Err(_) if filter.is_empty() => Err("the topic filter is missing".to_owned()),
+            Err(_) => Err(format!("invalid topic filter '{}'", Printable(filter))),
         }
     }
 
@@ -301,7 +316,7 @@ user bob
             for access in ["deny", "readwrite", "read"] {
                 let file = format!("\npattern {access} a/{level}/#\n");
                 let (line, what) = AccessList::parse(file.as_bytes()).unwrap_err();
-                assert_eq!((line, what), (2, PARTIAL_NAME), "{file}");
+                assert_eq!((line, what.as_str()), (2, PARTIAL_NAME), "{file}");
             }
         }
         // `topic` has no names to substitute.

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use mqtt_broker_core::AccessList;
 
-use super::AccessError;
+use super::{AccessError, AccessFile};
 
 /// Reads an access control list.
 ///
 /// # Errors
 /// If the file cannot be read, or a line of it is wrong.
 pub(crate) fn read_acl_file(path: &Path) -> Result<AccessList, AccessError> {
-    let bytes = std::fs::read(path).map_err(|e| AccessError::Read(path.to_owned(), e))?;
+    let file = AccessFile::AccessList;
+    let bytes = std::fs::read(path);
+    let bytes = bytes.map_err(|error| AccessError::Read(file, path.to_owned(), error))?;
     AccessList::parse(&bytes)
-        .map_err(|(line, what)| AccessError::Line(path.to_owned(), line, what.to_owned()))
+        .map_err(|(line, what)| AccessError::Line(file, path.to_owned(), line, what))
 }

@@ -6,4 +6,4 @@ mod passwords;
 
 pub(crate) use acl_file::read_acl_file;
 pub use hash::{Hashing, PasswordHash};
-pub use passwords::{AccessError, Passwords};
+pub use passwords::{AccessError, AccessFile, Passwords};

@@ -10,6 +10,9 @@ use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use mqtt_session::Printable;
+use mqtt_transport::reason;
+
 use super::hash::{Form, MAXIMUM_ARGON2_WORK, PasswordHash};
 
 /// Maximum length of a user name.
@@ -39,17 +42,42 @@ struct Work {
 #[non_exhaustive]
 pub enum AccessError {
     /// It cannot be read.
-    Read(PathBuf, io::Error),
+    Read(AccessFile, PathBuf, io::Error),
     /// A line is wrong: the file, the number of the line, and what it is.
-    Line(PathBuf, usize, String),
+    Line(AccessFile, PathBuf, usize, String),
+}
+
+/// The kinds of files about access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFile {
+    /// Users and hashes of their passwords.
+    Passwords,
+    /// Permissions.
+    AccessList,
+}
+
+impl fmt::Display for AccessFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passwords => "password file",
+            Self::AccessList => "ACL file",
+        })
+    }
 }
 
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => write!(f, "cannot open '{}': {error}", path.display()),
-            Self::Line(path, number, what) => {
-                write!(f, "line {number} of '{}' is wrong: {what}", path.display())
+            Self::Read(file, path, error) => {
+                let (path, reason) = (path.display(), reason(error));
+                write!(f, "cannot open the {file} '{path}': {reason}")
+            }
+            Self::Line(file, path, number, what) => {
+                write!(
+                    f,
+                    "line {number} of the {file} '{}' is invalid: {what}",
+                    path.display()
+                )
             }
         }
     }
@@ -99,8 +127,14 @@ impl Passwords {
     /// # Errors
     /// If it cannot be read, or a line of it is wrong.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
-        let bytes = std::fs::read(path).map_err(|e| AccessError::Read(path.to_owned(), e))?;
-        Self::parse(&bytes).map_err(|(line, what)| AccessError::Line(path.to_owned(), line, what))
+        let bytes = std::fs::read(path).map_err(|error| {
+            let file = AccessFile::Passwords;
+            AccessError::Read(file, path.to_owned(), error)
+        })?;
+        Self::parse(&bytes).map_err(|(line, what)| {
+            let file = AccessFile::Passwords;
+            AccessError::Line(file, path.to_owned(), line, what)
+        })
     }
 
     /// Understands the bytes of a file; the error is the number of a line, and what is wrong with it.
@@ -116,13 +150,16 @@ impl Passwords {
             if line.starts_with(b"#") {
                 continue; // the bytes of a comment may be those of an old character set
             }
-            let line = std::str::from_utf8(line).map_err(|_| error("it is not valid UTF-8"))?;
+            let line = std::str::from_utf8(line)
+                .map_err(|_| error("it is not valid UTF-8 (save the file in UTF-8)"))?;
             let Some((user, hash)) = line.split_once(':') else {
                 continue;
             };
             let (user, hash) = (user.trim(), hash.trim());
             if user.is_empty() || user.len() > MAXIMUM_LENGTH {
-                return Err(error("the user name is missing or too long"));
+                return Err(error(
+                    "expected a user name of 1 to 65535 bytes before the ':'",
+                ));
             }
             let hash = PasswordHash::parse(hash).map_err(|what| (index + 1, what))?;
             work.add(hash.form);
@@ -134,7 +171,8 @@ impl Passwords {
                 )));
             }
             if users.insert(user.to_owned(), hash).is_some() {
-                return Err(error("the user has a line above"));
+                let user = Printable(user);
+                return Err(error(&format!("the user '{user}' has an earlier line")));
             }
         }
         Ok(Self { users, work })
@@ -330,7 +368,7 @@ mod tests {
         for (file, line, what) in [
             ("me:plain".to_owned(), 1, "not hashed"),
             (format!("\n:{good}"), 2, "user name"),
-            (format!("a:{good}\na:{good}"), 2, "above"),
+            (format!("a:{good}\na:{good}"), 2, "'a' has an earlier line"),
             (
                 "me:$7$0$c2FsdHNhbHRzYWx0$aGFzaA==".to_owned(),
                 1,

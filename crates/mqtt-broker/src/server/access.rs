@@ -20,7 +20,11 @@ impl Server {
         };
         let read = reader().and_then(|settings| {
             let rules = rules::reload(&settings, &self.listeners);
-            let (rules, transports) = rules.map_err(|error| error.to_string())?;
+            let (rules, transports) =
+                rules.map_err(|error| match error.place(&settings.places) {
+                    Some(place) => format!("{error} ({place})."),
+                    None => format!("{error}."),
+                })?;
             Ok((settings, rules, transports))
         });
         match read {
@@ -36,7 +40,7 @@ impl Server {
                 log::info!(target: EVENTS, "Config reloaded.");
             }
             Err(error) => {
-                log::error!(target: EVENTS, "Everything stays as it was: {error}");
+                log::error!(target: EVENTS, "The configuration is unchanged: {error}");
             }
         }
     }

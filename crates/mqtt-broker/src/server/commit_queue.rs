@@ -88,8 +88,12 @@ impl CommitQueue {
         waker: Arc<Waker>,
     ) -> Result<Self, ServerError> {
         let clock = Clock::now();
-        let mut store = Store::open(path, policy, clock)?;
-        let saved = store.load(clock)?;
+        let error = |error| match error {
+            StoreError::Damaged(what) => ServerError::CorruptStore(path.to_owned(), what),
+            error => error.into(),
+        };
+        let mut store = Store::open(path, policy, clock).map_err(error)?;
+        let saved = store.load(clock).map_err(error)?;
         // Of the others only the wills are stored, which are published now.
         let lasts = |client: &&ClientSnapshot| client.state.expiry != Expiry::WithConnection;
         let clients = saved.clients.iter().filter(lasts).count();

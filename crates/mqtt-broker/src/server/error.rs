@@ -1,47 +1,129 @@
 //! Why a server cannot start or go on.
 
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use mqtt_transport::TlsSetupError;
+use mqtt_transport::{TlsSetupError, reason};
 
-use crate::{AccessError, StoreError};
+use crate::{AccessError, Places, StoreError};
 
 /// Why a server cannot start or go on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// It cannot listen at this address.
-    Listen(String, io::Error),
+    /// A listener cannot be opened.
+    Listen(ListenError),
     /// The system refused something else.
     Io(io::Error),
     /// A file with passwords or rights cannot be used.
     Access(AccessError),
     /// The store cannot be used: nothing could be promised any more.
     Store(StoreError),
+    /// The store in this file is corrupt, or is not an rbroker store.
+    CorruptStore(PathBuf, &'static str),
     /// A certificate, or something else of TLS, cannot be used.
     Tls(TlsSetupError),
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ListenError {
+    /// The address with its port, the host that was looked up, or the path of the Unix socket.
+    pub address: String,
+    /// Set if the look-up of the host failed.
+    pub is_look_up: bool,
+    /// The error of the system.
+    pub error: io::Error,
+    /// File and line of the directive, if the listener is in the configuration.
+    pub place: Option<String>,
+}
+
+impl ListenError {
+    pub(crate) fn new(address: impl fmt::Display, error: io::Error) -> Self {
+        Self {
+            address: address.to_string(),
+            is_look_up: false,
+            error,
+            place: None,
+        }
+    }
+
+    pub(crate) fn look_up(host: &str, error: io::Error) -> Self {
+        Self {
+            is_look_up: true,
+            ..Self::new(host, error)
+        }
+    }
+
+    /// Adds file and line of the directive.
+    pub(crate) fn at(self, place: Option<String>) -> Self {
+        Self { place, ..self }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, reason) = (&self.address, reason(&self.error));
+        match self.is_look_up {
+            false => write!(f, "cannot listen on {address}: {reason}"),
+            true => {
+                // The standard library names the function that failed before the reason.
+                let reason = reason.rsplit(": ").next().unwrap_or_default();
+                write!(
+                    f,
+                    "cannot listen on '{address}': cannot find the address of this host: {reason}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl ServerError {
+    /// Returns file and line of the directive that causes the error, as `FILE:LINE`.
+    pub fn place(&self, places: &Places) -> Option<String> {
+        let of_path = |path: &Path| places.of_path(path);
+        match self {
+            Self::Listen(error) => error.place.clone(),
+            Self::Access(AccessError::Read(_, path, _) | AccessError::Line(_, path, ..)) => {
+                of_path(path)
+            }
+            Self::Tls(error) => error.path().and_then(of_path),
+            Self::Store(StoreError::Open(..)) | Self::CorruptStore(..) => {
+                let location = places.of_directive("persistence_location");
+                location.or_else(|| places.of_directive("persistence"))
+            }
+            Self::Store(_) | Self::Io(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
-            Self::Io(_) => f.write_str("the system refused to go on"),
+            Self::Listen(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "a call of the system failed: {}", reason(error)),
             Self::Access(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::CorruptStore(path, what) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the store '{path}' is corrupt or is not an rbroker store: {what}"
+                )
+            }
             Self::Tls(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for ServerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen(_, error) | Self::Io(error) => Some(error),
-            Self::Access(error) => std::error::Error::source(error),
-            Self::Store(error) => std::error::Error::source(error),
-            Self::Tls(error) => std::error::Error::source(error),
-        }
+impl std::error::Error for ServerError {}
+
+impl From<ListenError> for ServerError {
+    fn from(error: ListenError) -> Self {
+        Self::Listen(error)
     }
 }
 

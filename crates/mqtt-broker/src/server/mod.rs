@@ -16,7 +16,7 @@ mod status;
 mod store_writer;
 mod writing;
 
-pub use error::ServerError;
+pub use error::{ListenError, ServerError};
 pub use log_feed::{LogFeed, LogKind};
 pub use memory::MemoryGauge;
 
@@ -170,7 +170,8 @@ impl Server {
             }
         }
         for (index, listener) in settings.listeners.iter().enumerate() {
-            let opened = bind_listener(listener)?;
+            let place = || settings.places.of_listener(index);
+            let opened = bind_listener(listener).map_err(|error| error.at(place()))?;
             let above = settings.listeners.iter().take(index);
             let rank = above.filter(|other| other.is_same_place(listener)).count();
             let with_settings = |opened| (opened, Some(listener.clone()), rank);

@@ -46,6 +46,10 @@ impl<'a> Line<'a> {
         match self.value() {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
+            // mosquitto accepts no capital letters either.
+            value if ["true", "false"].contains(&&*value.to_lowercase()) => {
+                Err(self.wrong("true or false in lower case"))
+            }
             _ => Err(self.wrong("true, false, 1 or 0")),
         }
     }
@@ -109,12 +113,27 @@ impl<'a> Line<'a> {
 pub(super) struct Directive {
     pub(super) name: &'static str,
     pub(super) apply: Apply,
+    /// Set if the value is all that follows the name: a path or a text, which may have spaces.
+    pub(super) has_text: bool,
 }
 
 type Apply = fn(&mut Reader, &Line<'_>) -> Result<(), String>;
 
 const fn line(name: &'static str, apply: Apply) -> Directive {
-    Directive { name, apply }
+    Directive {
+        name,
+        apply,
+        has_text: false,
+    }
+}
+
+/// A directive whose value may have spaces.
+const fn text(name: &'static str, apply: Apply) -> Directive {
+    Directive {
+        name,
+        apply,
+        has_text: true,
+    }
 }
 
 impl Reader {
@@ -195,9 +214,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     line("websockets_log_level", |_, l| {
         l.number(0, u32::MAX).map(drop)
     }),
-    line("mount_point", |r, l| {
+    text("mount_point", |r, l| {
         if l.rest.contains(['+', '#', '\0']) {
-            return Err(l.wrong("a topic without + and #"));
+            let value = l.rest;
+            return Err(format!(
+                "Invalid 'mount_point' value ({value}): must not contain '+' or '#'."
+            ));
         }
         r.listener().mount_point = Some(l.rest.to_owned());
         Ok(())
@@ -218,23 +240,23 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     // TLS.
-    line("certfile", |r, l| {
+    text("certfile", |r, l| {
         r.tls().certificate = l.rest.into();
         Ok(())
     }),
-    line("keyfile", |r, l| {
+    text("keyfile", |r, l| {
         r.tls().key = l.rest.into();
         Ok(())
     }),
-    line("cafile", |r, l| {
+    text("cafile", |r, l| {
         r.tls().ca_file = Some(l.rest.into());
         Ok(())
     }),
-    line("capath", |r, l| {
+    text("capath", |r, l| {
         r.tls().ca_path = Some(l.rest.into());
         Ok(())
     }),
-    line("crlfile", |r, l| {
+    text("crlfile", |r, l| {
         r.tls().revoked = Some(l.rest.into());
         Ok(())
     }),
@@ -252,7 +274,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.tls().version = Some(version.ok_or_else(wrong)?);
         Ok(())
     }),
-    line("dhparamfile", |r, l| {
+    text("dhparamfile", |r, l| {
         r.tls().dh_parameters = Some(l.rest.into());
         Ok(())
     }),
@@ -267,7 +289,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         let per_listener = l.boolean()?;
         if r.settings.security != SecuritySettings::default() && per_listener {
             return Err(
-                "'per_listener_settings' stands before all lines about security.".to_owned(),
+                "'per_listener_settings' must stand above all directives about security."
+                    .to_owned(),
             );
         }
         r.settings.per_listener = per_listener;
@@ -281,11 +304,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.listener().security.allow_anonymous = Some(l.boolean()?);
         Ok(())
     }),
-    line("password_file", |r, l| {
+    text("password_file", |r, l| {
         r.security().password_file = Some(l.rest.into());
         Ok(())
     }),
-    line("acl_file", |r, l| {
+    text("acl_file", |r, l| {
         r.security().acl_file = Some(l.rest.into());
         Ok(())
     }),
@@ -293,11 +316,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.security().allow_empty_identifier = Some(l.boolean()?);
         Ok(())
     }),
-    line("auto_id_prefix", |r, l| {
+    text("auto_id_prefix", |r, l| {
         r.security().auto_id_prefix = Some(l.rest.to_owned());
         Ok(())
     }),
-    line("listener_auto_id_prefix", |r, l| {
+    text("listener_auto_id_prefix", |r, l| {
         r.listener().security.auto_id_prefix = Some(l.rest.to_owned());
         Ok(())
     }),
@@ -438,11 +461,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.persistence = l.boolean()?;
         Ok(())
     }),
-    line("persistence_location", |r, l| {
+    text("persistence_location", |r, l| {
         r.settings.persistence_location = l.rest.into();
         Ok(())
     }),
-    line("persistence_file", |r, l| {
+    text("persistence_file", |r, l| {
         r.settings.persistence_file = Some(l.rest.into());
         Ok(())
     }),
@@ -465,11 +488,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     // The process and its log.
-    line("pid_file", |r, l| {
+    text("pid_file", |r, l| {
         r.settings.pid_file = Some(l.rest.into());
         Ok(())
     }),
-    line("control_socket", |r, l| {
+    text("control_socket", |r, l| {
         r.settings.control_socket = match l.rest {
             "none" => ControlSocket::None,
             "" => return Err(l.wrong("a path, or none")),
@@ -481,11 +504,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.user = Some(l.value().to_owned());
         Ok(())
     }),
-    line("include_dir", |r, l| {
+    text("include_dir", |r, l| {
         r.include = Some(l.rest.into());
         Ok(())
     }),
-    line("log_dest", |r, l| {
+    text("log_dest", |r, l| {
         let destination = match (l.value(), l.rest.split_once(char::is_whitespace)) {
             ("file", Some((_, path))) => LogDestination::File(path.trim().into()),
             ("none", _) => LogDestination::None,
@@ -527,7 +550,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.settings.log.timestamp = l.boolean()?;
         Ok(())
     }),
-    line("log_timestamp_format", |r, l| {
+    text("log_timestamp_format", |r, l| {
         r.settings.log.timestamp_format = Some(l.rest.to_owned());
         Ok(())
     }),

@@ -6,19 +6,23 @@
 
 mod closest_name;
 mod directives;
+#[cfg(test)]
+mod error_tests;
+mod places;
 mod reader;
 mod refused;
 #[cfg(test)]
 mod tests;
 
 pub use closest_name::closest_name;
+pub use places::Places;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use mqtt_broker_core::{IdentitySource, Limits, ListenerLimits};
-use mqtt_transport::TlsServerOptions;
+use mqtt_transport::{TlsServerOptions, reason};
 
 use crate::SyncPolicy;
 
@@ -53,6 +57,8 @@ pub struct Settings {
     pub user: Option<String>,
     /// Warnings about lines that do not prevent the start, one text for each line.
     pub warnings: Vec<String>,
+    /// The lines of the directives, for errors that are found later.
+    pub places: Places,
 }
 
 /// Where a broker is asked how it is.
@@ -183,7 +189,10 @@ pub enum SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, _) => write!(f, "Unable to open config file '{}'", path.display()),
+            Self::Read(path, error) => {
+                let (path, reason) = (path.display(), reason(error));
+                write!(f, "Unable to open config file '{path}': {reason}.")
+            }
             Self::Line(path, number, what) => {
                 write!(f, "{what} Error found at {}:{number}.", path.display())
             }
@@ -191,14 +200,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-impl std::error::Error for SettingsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(_, error) => Some(error),
-            Self::Line(..) => None,
-        }
-    }
-}
+impl std::error::Error for SettingsError {}
 
 impl Settings {
     /// Those of a configuration without a line.

@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mqtt_session::Printable;
-use mqtt_transport::TlsServerOptions;
+use mqtt_transport::{TlsServerOptions, reason};
 
 use super::closest_name::closest_name;
 use super::directives::{DIRECTIVES, Line};
+use super::places::Place;
 use super::refused::instead;
 use super::{ListenerSettings, Settings, SettingsError};
 
@@ -48,8 +50,8 @@ pub(super) struct Reader {
     pub(super) has_port: bool,
     /// Set while lines belong to the last `listener` line, and not to the default listener.
     pub(super) is_below_listener: bool,
-    /// The place of the line that is being read, for warnings.
-    place: String,
+    /// The line that is being read.
+    place: Place,
     /// `include_dir`, of the line that is being read.
     pub(super) include: Option<PathBuf>,
     is_included: bool,
@@ -63,11 +65,12 @@ impl Reader {
         follows_includes: bool,
     ) -> Result<Settings, SettingsError> {
         self.file(path, bytes, follows_includes)?;
-        let end = bytes.split(|&byte| byte == b'\n').count();
         self.ignore_versions_without_certificates();
+        self.check().map_err(|(place, what)| {
+            let what = Printable(&what).to_string();
+            SettingsError::Line(place.file.to_path_buf(), place.line, what)
+        })?;
         self.open_default_listener();
-        let error = |what| SettingsError::Line(path.to_owned(), end, what);
-        self.check().map_err(error)?;
         Ok(self.settings)
     }
 
@@ -78,18 +81,26 @@ impl Reader {
         follows_includes: bool,
     ) -> Result<(), SettingsError> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let file = Arc::new(path.to_owned());
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: String| {
                 let what = Printable(&what).to_string();
                 SettingsError::Line(path.to_owned(), index + 1, what)
             };
-            let line =
-                text_of(line).ok_or_else(|| error("The line is not valid UTF-8.".to_owned()))?;
-            self.place = format!("{}:{}", path.display(), index + 1);
+            if index == 0 && UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+                let text = "The file is in UTF-16, as its byte order mark says: save it in UTF-8.";
+                return Err(error(text.to_owned()));
+            }
+            let line = text_of(line).map_err(error)?;
+            self.place = Place {
+                file: Arc::clone(&file),
+                line: index + 1,
+            };
             self.line(&line).map_err(error)?;
             if let Some(folder) = self.include.take().filter(|_| follows_includes) {
                 let files = included(&folder).map_err(|problem| {
-                    error(format!("Cannot read '{}': {problem}.", folder.display()))
+                    let (folder, reason) = (folder.display(), reason(&problem));
+                    error(format!("Cannot read the folder '{folder}': {reason}."))
                 })?;
                 self.is_included = true;
                 for file in files {
@@ -118,9 +129,22 @@ impl Reader {
             return Err(format!("Empty '{name}' value in configuration."));
         }
         if self.is_included && name == "include_dir" {
-            return Err("'include_dir' is for the main file only.".to_owned());
+            return Err("'include_dir' is allowed in the main file only.".to_owned());
         }
-        (directive.apply)(self, &line)
+        if let Some(second) = second_directive(&line, directive.has_text) {
+            return Err(format!(
+                "'{name}' and '{second}' are on the same line: write each directive on a line of its own."
+            ));
+        }
+        (directive.apply)(self, &line)?;
+        let listener = self.settings.listeners.len().checked_sub(1);
+        // `bind_address` is about the default listener wherever it stands.
+        let listener = listener.filter(|_| self.is_below_listener && name != "bind_address");
+        let place = self.place.clone();
+        self.settings
+            .places
+            .add(directive.name, line.rest, listener, place);
+        Ok(())
     }
 
     /// Returns the TLS settings of the listener that the line belongs to.
@@ -184,36 +208,93 @@ impl Reader {
             listener.security = own.or(&settings.security);
         }
         settings.listeners.insert(0, listener);
+        settings.places.put_default_listener_first();
     }
 
-    /// What can only be seen at the end of the file.
-    fn check(&self) -> Result<(), String> {
-        for listener in &self.settings.listeners {
+    /// Checks what can only be seen at the end of the files. An error comes with the line of the directive that needs
+    /// another one.
+    fn check(&self) -> Result<(), (Place, String)> {
+        let listeners = self.settings.listeners.iter().enumerate();
+        let listeners = listeners.map(|(index, listener)| (Some(index), listener));
+        for (index, listener) in listeners.chain([(None, &self.default_listener)]) {
+            let error = |names: &[&str], text: &dyn Fn(&str) -> String| {
+                let first = self.settings.places.first_of(index, names);
+                let (name, place) = first.unwrap_or_else(|| ("listener", self.place.clone()));
+                (place, text(name))
+            };
             let tls = listener.tls.as_ref();
             let is_half = |tls: &TlsServerOptions| {
                 tls.certificate.as_os_str().is_empty() || tls.key.as_os_str().is_empty()
             };
             if tls.is_some_and(is_half) {
-                return Err("A listener with TLS needs both 'certfile' and 'keyfile'.".to_owned());
+                let needs_both = "A listener with TLS needs both 'certfile' and 'keyfile'.";
+                return Err(error(TLS_DIRECTIVES, &|name| match name {
+                    "certfile" => format!("{needs_both} 'keyfile' is missing."),
+                    "keyfile" => format!("{needs_both} 'certfile' is missing."),
+                    name => format!("{needs_both} '{name}' stands without them."),
+                }));
             }
             let asks = |tls: &TlsServerOptions| tls.ca_file.is_some() || tls.ca_path.is_some();
             if listener.identity.is_some() && !tls.is_some_and(asks) {
-                return Err("A user name from a certificate needs 'cafile' or 'capath'.".to_owned());
+                return Err(error(IDENTITY_DIRECTIVES, &|name| {
+                    format!("'{name}' needs 'cafile' or 'capath' for the same listener.")
+                }));
             }
         }
         Ok(())
     }
 }
 
+/// Returns the name of a directive that follows on the line of another one. A path or a text may have spaces, so that
+/// words in it that are no more than words, such as `user`, are no directives.
+fn second_directive(line: &Line<'_>, has_text: bool) -> Option<&'static str> {
+    let words = line.rest.split_whitespace();
+    let words = words.take_while(|word| !word.starts_with('#'));
+    let words: Vec<_> = words.collect();
+    // The first word is the value of this line, and the last one would be a directive without a value.
+    let between = words.split_last()?.1.iter().skip(1);
+    let mut between = between.filter(|word| !has_text || word.contains('_'));
+    between.find_map(|word| {
+        let found = DIRECTIVES.iter().find(|directive| directive.name == *word);
+        found.map(|directive| directive.name)
+    })
+}
+
 /// Returns the error for a name that mosquitto does not know either, with the directive that may have been meant.
-fn unknown(name: &str) -> String {
-    let error = format!("Unknown configuration variable '{name}'.");
+fn unknown(word: &str) -> String {
+    let is_known = |name: &str| DIRECTIVES.iter().any(|directive| directive.name == name);
+    if let Some((name, _)) = word.split_once('=').filter(|(name, _)| is_known(name)) {
+        return format!(
+            "Unknown configuration variable '{name}=': write a space in the place of '='."
+        );
+    }
+    // A name has letters, digits and '_'. Other words may have a secret in them, as the lines of a password file.
+    let end = word.find(|letter: char| !(letter.is_alphanumeric() || "_-.".contains(letter)));
+    let shown = match end.and_then(|end| word.get(..end)) {
+        Some(start) => format!("{start}…"),
+        None => word.to_owned(),
+    };
+    let error = format!("Unknown configuration variable '{shown}'.");
     let known = DIRECTIVES.iter().map(|directive| directive.name);
-    match closest_name(name, known) {
+    match closest_name(word, known) {
         Some(known) => format!("{error} Did you mean '{known}'?"),
         None => error,
     }
 }
+
+/// Directives of TLS in the order in which an error names them.
+const TLS_DIRECTIVES: &[&str] = &[
+    "certfile",
+    "keyfile",
+    "cafile",
+    "capath",
+    "crlfile",
+    "require_certificate",
+    "ciphers",
+    "dhparamfile",
+];
+
+const IDENTITY_DIRECTIVES: &[&str] = &["use_identity_as_username", "use_subject_as_username"];
 
 /// The port of the default listener, if there is no `port` line.
 const DEFAULT_PORT: u16 = 1883;
@@ -221,20 +302,35 @@ const DEFAULT_PORT: u16 = 1883;
 /// Editors of Windows write it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
+/// The marks of UTF-16, which an editor of Windows calls "Unicode".
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xFF\xFE", b"\xFE\xFF"];
+
 /// Returns `true` for a line that is a comment: nothing but blanks before the `#`.
 pub(crate) fn is_comment(line: &[u8]) -> bool {
     line.trim_ascii_start().starts_with(b"#")
 }
 
 /// Returns the text of a line. Comments may have bytes that are not UTF-8, as old editors write them; so may what
-/// follows a ` #`, which most lines ignore. `None` if other bytes are not UTF-8.
-fn text_of(line: &[u8]) -> Option<Cow<'_, str>> {
-    let valid = match std::str::from_utf8(line) {
-        Ok(text) => return Some(text.into()),
-        Err(error) => line.get(..error.valid_up_to()).unwrap_or_default(),
+/// follows a ` #`, which most lines ignore.
+///
+/// # Errors
+/// If other bytes are not UTF-8.
+fn text_of(line: &[u8]) -> Result<Cow<'_, str>, String> {
+    let error = match std::str::from_utf8(line) {
+        Ok(text) => return Ok(text.into()),
+        Err(error) => error,
     };
+    let (valid, rest) = line
+        .split_at_checked(error.valid_up_to())
+        .unwrap_or_default();
     let has_comment = valid.windows(2).any(|pair| pair == b" #" || pair == b"\t#");
-    (is_comment(line) || has_comment).then(|| String::from_utf8_lossy(line))
+    if is_comment(line) || has_comment {
+        return Ok(String::from_utf8_lossy(line));
+    }
+    let byte = rest.first().copied().unwrap_or_default();
+    Err(format!(
+        "The line is not valid UTF-8 (byte {byte:#04X}): save the file in UTF-8."
+    ))
 }
 
 /// The files of a folder whose names end with `.conf`, by name.

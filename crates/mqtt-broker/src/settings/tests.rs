@@ -9,7 +9,7 @@ use mqtt_codec::QoS;
 
 use super::*;
 
-fn parse(text: &str) -> Result<Settings, String> {
+pub(super) fn parse(text: &str) -> Result<Settings, String> {
     Settings::parse(Path::new("test.conf"), text.as_bytes()).map_err(|error| error.to_string())
 }
 
@@ -200,7 +200,7 @@ fn wrong_lines_are_told_with_what_is_wrong() {
     }
 }
 
-fn parse_bytes(bytes: &[u8]) -> Result<Settings, String> {
+pub(super) fn parse_bytes(bytes: &[u8]) -> Result<Settings, String> {
     Settings::parse(Path::new("test.conf"), bytes).map_err(|error| error.to_string())
 }
 
@@ -230,7 +230,7 @@ fn comments_follow_values_and_may_have_any_bytes() {
     let error = parse_bytes(b"listener 1883\npassword_file /f\xFCr").unwrap_err();
     assert_eq!(
         error,
-        "The line is not valid UTF-8. Error found at test.conf:2."
+        "The line is not valid UTF-8 (byte 0xFC): save the file in UTF-8. Error found at test.conf:2."
     );
 }
 

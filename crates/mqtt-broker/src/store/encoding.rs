@@ -223,7 +223,8 @@ impl<'a> Reader<'a> {
 
     pub(super) fn subscription(mut self) -> Result<SubscriptionState, StoreError> {
         let [byte] = self.take()?;
-        let qos = QoS::from_value(byte & 3).ok_or(StoreError::Damaged("a subscription"))?;
+        let qos =
+            QoS::from_value(byte & 3).ok_or(StoreError::Damaged("a subscription is invalid"))?;
         let mut options = SubscriptionOptions::new(qos);
         options.no_local = byte & 1 << 2 != 0;
         options.retain_as_published = byte & 1 << 3 != 0;
@@ -258,11 +259,13 @@ impl<'a> Reader<'a> {
             }
             [SHARED] => {
                 let number = u64::from_be_bytes(self.take()?);
-                let message = shared(number).ok_or(StoreError::Damaged("a shared message"))?;
+                let message =
+                    shared(number).ok_or(StoreError::Damaged("a shared message is invalid"))?;
                 let expires = self.time()?;
                 let share = self.share()?;
                 let [flags] = self.take()?;
-                let qos = QoS::from_value(flags & 3).ok_or(StoreError::Damaged("a delivery"))?;
+                let qos = QoS::from_value(flags & 3)
+                    .ok_or(StoreError::Damaged("a delivery is invalid"))?;
                 let outgoing = OutboundMessage {
                     retain: flags & 1 << 2 != 0,
                     ..OutboundMessage::new(message, qos)
@@ -270,7 +273,7 @@ impl<'a> Reader<'a> {
                 let outgoing = outgoing.with_subscriptions(self.identifiers()?, share);
                 Ok(outgoing.with_expiry(expires))
             }
-            _ => Err(StoreError::Damaged("a delivery")),
+            _ => Err(StoreError::Damaged("a delivery is invalid")),
         }
     }
 
@@ -278,7 +281,7 @@ impl<'a> Reader<'a> {
     fn share(&mut self) -> Result<Option<TopicFilter>, StoreError> {
         let share = self.text()?.map(|share| TopicFilter::new(&share));
         let share = share.transpose();
-        share.map_err(|_| StoreError::Damaged("a shared subscription"))
+        share.map_err(|_| StoreError::Damaged("a shared subscription is invalid"))
     }
 
     pub(super) fn shared_message(mut self) -> Result<Message, StoreError> {
@@ -291,7 +294,9 @@ impl<'a> Reader<'a> {
         let mut identifiers = Vec::with_capacity(self.bytes.len() / 4);
         while !self.bytes.is_empty() {
             let identifier = SubscriptionIdentifier::new(u32::from_be_bytes(self.take()?));
-            identifiers.push(identifier.ok_or(StoreError::Damaged("a subscription identifier"))?);
+            identifiers.push(
+                identifier.ok_or(StoreError::Damaged("a subscription identifier is invalid"))?,
+            );
         }
         Ok(identifiers)
     }
@@ -327,7 +332,7 @@ impl<'a> Reader<'a> {
         Ok(ReplayState {
             number,
             version,
-            after: after.map_err(|_| StoreError::Damaged("a topic name"))?,
+            after: after.map_err(|_| StoreError::Damaged("a topic name is invalid"))?,
         })
     }
 
@@ -336,7 +341,7 @@ impl<'a> Reader<'a> {
         let Some(length) = length.checked_sub(1) else {
             return Ok(None);
         };
-        let damaged = StoreError::Damaged("a text");
+        let damaged = StoreError::Damaged("a text is invalid");
         let Some((text, rest)) = self.bytes.split_at_checked(length as usize) else {
             return Err(damaged);
         };
@@ -349,7 +354,7 @@ impl<'a> Reader<'a> {
         let (first, rest) = self
             .bytes
             .split_first_chunk()
-            .ok_or(StoreError::Damaged("a value that is too short"))?;
+            .ok_or(StoreError::Damaged("a value is too short"))?;
         self.bytes = rest;
         Ok(*first)
     }
@@ -361,7 +366,7 @@ impl<'a> Reader<'a> {
     }
 
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
-        let damaged = StoreError::Damaged("a message");
+        let damaged = StoreError::Damaged("a message is invalid");
         let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
         let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut self.bytes) else {
             return Err(damaged);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use mqtt_transport::reason;
+
 /// Why a store cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -30,6 +32,14 @@ impl StoreError {
         }
     }
 
+    /// Returns `true` if another broker uses the file.
+    pub fn is_in_use(&self) -> bool {
+        match self {
+            Self::Open(_, error) => matches!(**error, redb::Error::DatabaseAlreadyOpen),
+            _ => false,
+        }
+    }
+
     /// Returns `true` if the disk is full: the content of the store stays valid, and it can be opened again.
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -48,20 +58,47 @@ pub(super) fn access(error: impl Into<redb::Error>) -> StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open(path, _) => write!(f, "cannot open the store {}", path.display()),
-            Self::Damaged(what) => write!(f, "the store is damaged or not this broker's: {what}"),
-            Self::Access(_) => f.write_str("cannot use the store"),
-            Self::Gone => f.write_str("the store is not usable any more: see the message above"),
-            Self::TooSlow => f.write_str("the disk of the store has not answered in time"),
+            Self::Open(path, error) => {
+                write!(f, "cannot open the store '{}': ", path.display())?;
+                match &**error {
+                    redb::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                        let folder = path.parent().unwrap_or(path).display();
+                        write!(f, "the folder '{folder}' does not exist")
+                    }
+                    error => Words(error).fmt(f),
+                }
+            }
+            Self::Damaged(what) => {
+                write!(
+                    f,
+                    "the store is corrupt or is not an rbroker store ({what})"
+                )
+            }
+            Self::Access(error) => write!(f, "cannot use the store: {}", Words(error)),
+            Self::Gone => f.write_str("the store failed before: see the message above"),
+            Self::TooSlow => f.write_str("the disk of the store did not answer in time"),
         }
     }
 }
 
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Open(_, error) | Self::Access(error) => Some(error),
-            Self::Damaged(_) | Self::Gone | Self::TooSlow => None,
+impl std::error::Error for StoreError {}
+
+/// The words for an error of the database.
+struct Words<'a>(&'a redb::Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                f.write_str("it is corrupt or is not an rbroker store")
+            }
+            redb::Error::Io(error) => f.write_str(&reason(error)),
+            redb::Error::DatabaseAlreadyOpen => f.write_str("another broker uses it"),
+            redb::Error::UpgradeRequired(_) => f.write_str(
+                "another version of rbroker wrote it, in a format that this one does not read",
+            ),
+            redb::Error::Corrupted(what) => write!(f, "it is corrupt ({what})"),
+            error => write!(f, "it cannot be used ({error})"),
         }
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapsh
     let mut saved = Snapshot::default();
     let messages = messages(transaction, times)?;
     each(transaction, CLIENTS, None, |identifier, value| {
-        let identifier = text(identifier, StoreError::Damaged("a client identifier"))?;
+        let identifier = text(
+            identifier,
+            StoreError::Damaged("a client identifier is invalid"),
+        )?;
         saved.clients.push(ClientSnapshot {
             state: Reader::new(value, times).client()?,
             subscriptions: subscriptions(transaction, identifier, times)?,
@@ -46,7 +49,8 @@ fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, Sto
     let mut messages = Messages::new();
     each(transaction, MESSAGES, None, |key, value| {
         let number = key.try_into().map(u64::from_be_bytes);
-        let number = number.map_err(|_| StoreError::Damaged("the number of a shared message"))?;
+        let number =
+            number.map_err(|_| StoreError::Damaged("the number of a shared message is invalid"))?;
         let message = Reader::new(value, times).shared_message()?;
         messages.insert(number, Arc::new(message));
         Ok(())
@@ -59,7 +63,7 @@ fn subscriptions(
     client: &str,
     times: Times,
 ) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
+    const DAMAGED: StoreError = StoreError::Damaged("a topic filter is invalid");
     let mut found = Vec::new();
     each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
         let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
@@ -75,7 +79,7 @@ fn replays(
     client: &str,
     times: Times,
 ) -> Result<Vec<(TopicFilter, ReplayState)>, StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("a topic filter");
+    const DAMAGED: StoreError = StoreError::Damaged("a topic filter is invalid");
     let mut found = Vec::new();
     each(transaction, REPLAYS, Some(client), |key, value| {
         let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
@@ -96,7 +100,7 @@ fn deliveries(
     each(transaction, DELIVERIES, Some(client), |key, value| {
         let (number, part) = match key.split_first_chunk() {
             Some((number, [part])) => (u64::from_be_bytes(*number), *part),
-            _ => return Err(StoreError::Damaged("the number of a message")),
+            _ => return Err(StoreError::Damaged("the number of a message is invalid")),
         };
         let delivery = found.entry(number).or_insert(DeliverySnapshot {
             number,
@@ -109,7 +113,7 @@ fn deliveries(
                 delivery.outgoing = Some(Reader::new(value, times).delivery(shared)?);
             }
             PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
-            _ => return Err(StoreError::Damaged("a part of a message")),
+            _ => return Err(StoreError::Damaged("a part of a message is invalid")),
         }
         Ok(())
     })?;
@@ -151,7 +155,7 @@ fn identifier(bytes: &[u8]) -> Result<PacketIdentifier, StoreError> {
     let value = bytes.try_into().ok().map(u16::from_be_bytes);
     value
         .and_then(PacketIdentifier::new)
-        .ok_or(StoreError::Damaged("a packet identifier"))
+        .ok_or(StoreError::Damaged("a packet identifier is invalid"))
 }
 
 fn text(bytes: &[u8], damaged: StoreError) -> Result<&str, StoreError> {

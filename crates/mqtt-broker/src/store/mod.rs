@@ -359,7 +359,7 @@ impl Store {
             "messages" => writer.shared_message(&reader.shared_message()?),
             "retained" => writer.retained(&reader.retained()?),
             "subscriptions" => writer.subscription(&reader.subscription()?),
-            _ => return Err(StoreError::Damaged("a table that does not exist")),
+            _ => return Err(StoreError::Damaged("there is no such table")),
         })
     }
 

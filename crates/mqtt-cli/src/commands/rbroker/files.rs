@@ -19,6 +19,56 @@ pub(super) fn create_pid_file(path: &Path) -> io::Result<File> {
     open(path, &mut options, 0o644)
 }
 
+/// Checks that the broker may write this file, or create it in its folder. Neither opens nor creates it: opening a pipe
+/// would wait for its reader.
+pub(super) fn check_writable(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use nix::unistd::AccessFlags;
+        match std::fs::metadata(path) {
+            Ok(data) if data.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => access(path, AccessFlags::W_OK),
+            Err(_) => access(folder(path), AccessFlags::W_OK | AccessFlags::X_OK),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        std::fs::metadata(folder(path)).map(drop)
+    }
+}
+
+/// Checks the same for a file that is not opened through a symbolic link that somebody else may have put there.
+pub(super) fn check_own_file(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
+        if is_link && !is_trusted_link(path) {
+            return Err(untrusted_link());
+        }
+    }
+    check_writable(path)
+}
+
+#[cfg(unix)]
+fn access(path: &Path, flags: nix::unistd::AccessFlags) -> io::Result<()> {
+    nix::unistd::access(path, flags).map_err(Into::into)
+}
+
+/// Returns the folder of a file.
+fn folder(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+#[cfg(unix)]
+fn untrusted_link() -> io::Error {
+    io::Error::other(
+        "it is a symbolic link, which is followed only in a folder that nobody but root may write",
+    )
+}
+
 #[cfg(unix)]
 fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -31,9 +81,7 @@ fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
     options.open(path).map_err(|error| {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
         match is_link {
-            true => io::Error::other(
-                "it is a symbolic link, which is followed only in a folder that nobody but root may write",
-            ),
+            true => untrusted_link(),
             false => error,
         }
     })
@@ -44,11 +92,7 @@ fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
 fn is_trusted_link(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
-    let folder = path.parent().map(|folder| match folder.as_os_str() {
-        folder if folder.is_empty() => Path::new("."),
-        folder => Path::new(folder),
-    });
-    let data = folder.and_then(|folder| std::fs::metadata(folder).ok());
+    let data = std::fs::metadata(folder(path)).ok();
     is_link && data.is_some_and(|data| data.uid() == 0 && data.mode() & 0o022 == 0)
 }
 

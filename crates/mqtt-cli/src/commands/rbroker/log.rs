@@ -15,6 +15,7 @@ use super::files;
 use crate::output::format::now;
 use crate::output::log_thread::{LogThread, Stream};
 use crate::output::logger::print_error;
+use crate::wording::system_text;
 
 /// Times that people and programs read.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
@@ -79,10 +80,10 @@ impl LogFiles {
             let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
                 Ok(file) => Stream::Other(Box::new(file)),
                 Err(error) => {
-                    let path = path.display();
+                    let (path, reason) = (path.display(), system_text(&error));
                     log::error!(
                         target: EVENTS,
-                        "Unable to open log file {path} for writing: {error}; its lines go to standard error."
+                        "Unable to open log file {path} for writing: {reason}. Its lines go to standard error."
                     );
                     // A second copy of each line would help nobody.
                     match std::mem::replace(&mut self.has_standard_error, true) {
@@ -166,7 +167,7 @@ pub(super) fn start(settings: &LogSettings, loudness: Loudness, feed: &LogFeed) 
         log::set_max_level(level);
     }
     if let Some(error) = syslog_error {
-        log::warn!(target: EVENTS, "{error}; the log goes to standard error.");
+        log::warn!(target: EVENTS, "{error}. The log goes to standard error.");
     }
     files
 }
@@ -185,7 +186,8 @@ impl Destination {
         let socket = std::os::unix::net::UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?; // lines that it does not take are lost, not waited for
         socket.connect("/dev/log").map_err(|error| {
-            anyhow::anyhow!("Cannot reach the system's log at /dev/log: {error}")
+            let reason = system_text(&error);
+            anyhow::anyhow!("Cannot reach the system's log at /dev/log: {reason}")
         })?;
         let facility = facility.map_or(FACILITY, |local| 16 + local);
         Ok(Self::Syslog(socket, facility))

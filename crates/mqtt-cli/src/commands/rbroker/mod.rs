@@ -1,11 +1,13 @@
 //! `rbroker`: the broker, with mosquitto's options and configuration language.
 
+mod check;
 mod files;
 mod log;
 mod memory;
 mod options;
 pub(crate) mod passwd;
 mod process;
+mod start_error;
 pub(crate) mod status;
 mod subcommand;
 
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use ::log::{info, warn};
 use anyhow::Context;
-use mqtt_broker::{AccessError, EVENTS, LogDestination, LogFeed, Server, ServerError, Settings};
+use mqtt_broker::{EVENTS, LogDestination, LogFeed, Server, Settings};
 
 use crate::commands::signals::Interrupts;
 #[cfg(unix)]
@@ -67,7 +69,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         for warning in &settings.warnings {
             eprintln!("Warning: {warning}");
         }
-        mqtt_broker::check(&settings).map_err(failure)?;
+        check::check(&settings)?;
         logger::print_error("Configuration file is OK.\n");
         return Ok(Status::Success);
     }
@@ -103,7 +105,8 @@ fn serve(
     let (user, control_socket) = (settings.user.clone(), settings.control_socket.clone());
     let pid_file = settings.pid_file.clone();
     process::allow_many_files();
-    let store = settings.store();
+    let (store, places) = (settings.store(), settings.places.clone());
+    let failure = |error| start_error::failure(start_error::START, &error, &places);
     let mut server = Server::bind(settings, ports).map_err(failure)?;
     if is_published {
         server.publish_log(feed);
@@ -111,10 +114,14 @@ fn serve(
     status::answer(&mut server, &control_socket);
     // From here on with the rights of the user who serves, so that a reload needs no others, and whoever may write
     // where these files are cannot use the rights of root.
-    process::become_user(user.as_deref(), server.unix_sockets())?;
+    let other = |directive: &'static str| {
+        let places = &places;
+        move |error| start_error::other(&error, places.of_directive(directive))
+    };
+    process::become_user(user.as_deref(), server.unix_sockets()).map_err(other("user"))?;
     let reopener = log_files.open();
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
-    let pid_file = pid_file.transpose()?;
+    let pid_file = pid_file.transpose().map_err(other("pid_file"))?;
     let is_checked = store.map(process::StoreCheck::begin);
     server.open().map_err(failure)?;
     drop(is_checked);
@@ -140,7 +147,7 @@ fn serve(
     process::tell_ready();
     if let Some(background) = background.take() {
         let ready = background.end_start(Status::Success);
-        ready.context("the terminal cannot be left")?;
+        ready.context("cannot leave the terminal")?;
     }
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
@@ -211,24 +218,5 @@ impl Typed {
             (_, true) => log::Loudness::Verbose,
             _ => log::Loudness::Configured,
         }
-    }
-}
-
-/// Why it does not start.
-fn failure(error: ServerError) -> Failure {
-    let status = match &error {
-        ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
-        ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
-        ServerError::Store(error) if error.is_about_the_file() => Status::Store,
-        _ => Status::Failed,
-    };
-    let hint = matches!(error, ServerError::Listen(..));
-    let error = anyhow::Error::from(error);
-    match hint {
-        true => Failure::new(
-            status,
-            error.context("The broker cannot start; is another one running?"),
-        ),
-        false => Failure::new(status, error.context("The broker cannot start")),
     }
 }

@@ -17,6 +17,7 @@ use anyhow::Context;
 use daemonize::Outcome;
 
 use super::files;
+use super::start_error::{self, START};
 use crate::exit_status::Status;
 
 /// A program that goes on in the background. Who has started it waits until it says how that went, and
@@ -32,8 +33,8 @@ impl Background {
 
     /// The terminal gets its prompt back with `end_start`. Before any thread is started.
     pub(super) fn begin() -> anyhow::Result<Self> {
-        let folder = std::env::current_dir().context("the current folder is gone")?;
-        let (waiting, telling) = UnixStream::pair().context("there is no room for a socket")?;
+        let folder = std::env::current_dir().context("cannot find the current folder")?;
+        let (waiting, telling) = UnixStream::pair().context("cannot create a socket")?;
         let daemon = daemonize::Daemonize::new()
             .working_directory(folder) // paths of the configuration may begin there
             .stdout(daemonize::Stdio::keep())
@@ -45,7 +46,7 @@ impl Background {
             }
             Outcome::Child(Ok(_)) => Ok(Self(telling)),
             Outcome::Parent(Err(error)) | Outcome::Child(Err(error)) => {
-                Err(error).context("the broker cannot go to the background")
+                Err(error).context("cannot run in the background")
             }
         }
     }
@@ -77,7 +78,7 @@ pub(super) struct Background;
 #[cfg(not(unix))]
 impl Background {
     pub(super) fn begin() -> anyhow::Result<Self> {
-        anyhow::bail!("this system has no background for it; start it as a service")
+        anyhow::bail!("-d is not supported on this system: run rbroker as a service")
     }
 
     pub(super) fn end_start(self, _: Status) -> io::Result<()> {
@@ -92,8 +93,9 @@ pub(super) struct StoreCheck;
 impl StoreCheck {
     pub(super) fn begin(path: PathBuf) -> Self {
         std::panic::set_hook(Box::new(move |_| {
-            let path = path.display();
-            eprintln!("Error: The broker cannot start: the store {path} is damaged.");
+            eprintln!("Error: {START}: the store '{}' is corrupt.", path.display());
+            let hint = start_error::move_away(&path);
+            hint.iter().for_each(|hint| eprintln!("{hint}"));
             std::process::exit(Status::Store.code().into());
         }));
         Self
@@ -160,7 +162,11 @@ pub(super) fn become_user<'a>(
         );
         return Ok(());
     };
-    if let Ok(Some(user)) = nix::unistd::User::from_name(name) {
+    let user = nix::unistd::User::from_name(name);
+    if let Ok(None) = user {
+        anyhow::bail!("there is no user '{name}' on this machine");
+    }
+    if let Ok(Some(user)) = user {
         let (user_id, group_id) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
         sockets
             .try_for_each(|path| std::os::unix::fs::chown(path, user_id, group_id))
@@ -169,7 +175,7 @@ pub(super) fn become_user<'a>(
     privdrop::PrivDrop::default()
         .user(name)
         .apply()
-        .with_context(|| format!("cannot become the user '{name}' of the configuration"))
+        .with_context(|| format!("cannot become the user '{name}'"))
 }
 
 #[cfg(not(unix))]

@@ -1,0 +1,196 @@
+//! The words for a broker that cannot start, and for a configuration with which it could not: what failed, in which line
+//! of the configuration, and what to do.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use mqtt_broker::{AccessError, AccessFile, ListenError, Places, ServerError, StoreError};
+
+use crate::exit_status::Status;
+use crate::failure::Failure;
+
+/// The first words of the error of a broker that was to serve.
+pub(super) const START: &str = "The broker cannot start";
+
+/// The first words of the error of `--check-config`, with which nothing starts.
+pub(super) const CHECK: &str = "The configuration is invalid";
+
+/// Returns the failure for an error of the server. `subject` is [`START`] or [`CHECK`].
+pub(super) fn failure(subject: &str, error: &ServerError, places: &Places) -> Failure {
+    let failure = Failure::failed(format!("{subject}: {error}.")).with_status(status(error));
+    let failure = match error.place(places) {
+        Some(place) => failure.at(place),
+        None => failure,
+    };
+    match hint(error) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn status(error: &ServerError) -> Status {
+    match error {
+        ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
+        ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
+        ServerError::CorruptStore(..) => Status::Store,
+        ServerError::Store(error) if error.is_about_the_file() => Status::Store,
+        _ => Status::Failed,
+    }
+}
+
+fn hint(error: &ServerError) -> Option<String> {
+    match error {
+        ServerError::Listen(error) => of_listener(error),
+        ServerError::Access(AccessError::Read(AccessFile::Passwords, path, error))
+            if error.kind() == ErrorKind::NotFound =>
+        {
+            let path = path.display();
+            Some(format!(
+                "'rbroker passwd -c {path} USER' creates a password file."
+            ))
+        }
+        ServerError::Store(error @ StoreError::Open(path, _)) => {
+            if error.is_in_use() {
+                let path = path.display();
+                return Some(format!("This command shows the program: fuser -v '{path}'"));
+            }
+            match error.is_about_the_file() {
+                true => move_away(path),
+                false => missing_folder(path),
+            }
+        }
+        ServerError::CorruptStore(path, _) => move_away(path),
+        _ => None,
+    }
+}
+
+/// Returns the failure for another error, which the directive at `place` causes.
+pub(super) fn other(error: &anyhow::Error, place: Option<String>) -> Failure {
+    let failure = Failure::failed(format!("{START}: {error:#}."));
+    match place {
+        Some(place) => failure.at(place),
+        None => failure,
+    }
+}
+
+/// Returns the hint for a store that cannot be used.
+pub(super) fn move_away(path: &Path) -> Option<String> {
+    let path = path.display();
+    Some(format!(
+        "Restore '{path}' from a backup, or move it away to start with an empty store."
+    ))
+}
+
+/// Returns the hint for a file whose folder is missing.
+pub(super) fn missing_folder(path: &Path) -> Option<String> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())?;
+    let folder = (!folder.exists()).then(|| folder.display())?;
+    Some(format!("Create the folder: mkdir -p '{folder}'."))
+}
+
+fn of_listener(error: &ListenError) -> Option<String> {
+    if error.is_look_up {
+        return Some(
+            "A listener needs a host or an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all addresses."
+                .to_owned(),
+        );
+    }
+    let address = error.address.as_str();
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    let port = port.and_then(|port| port.parse::<u16>().ok());
+    match (error.error.kind(), port) {
+        (ErrorKind::AddrInUse, Some(port)) => Some(format!(
+            "Another broker, such as a mosquitto service, may be running. This command shows the program: {}",
+            command_for_users_of(port)
+        )),
+        (ErrorKind::AddrInUse, None) => Some(
+            "Another program listens at this socket. This command shows it: ss -lxp".to_owned(),
+        ),
+        (ErrorKind::PermissionDenied, Some(port @ 1..1024)) => Some(format!(
+            "Port {port} is below 1024 and needs root or the capability CAP_NET_BIND_SERVICE."
+        )),
+        (ErrorKind::AddrNotAvailable, _) => Some(
+            "The address must be one of this machine, or 0.0.0.0 for all addresses.".to_owned(),
+        ),
+        (ErrorKind::NotFound, None) => missing_folder(Path::new(address)),
+        _ => None,
+    }
+}
+
+/// Returns the command that shows which program listens on a port.
+fn command_for_users_of(port: u16) -> String {
+    if cfg!(target_os = "linux") {
+        format!("ss -ltnp 'sport = :{port}'")
+    } else if cfg!(windows) {
+        format!("netstat -ano -p TCP | findstr :{port}")
+    } else {
+        format!("lsof -nP -iTCP:{port} -sTCP:LISTEN")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// A port below 1024 needs no rights on some machines, and root has them.
+    #[test]
+    #[cfg(unix)]
+    fn an_error_of_a_listener_is_explained_by_its_cause() {
+        let mut error = {
+            let settings =
+                mqtt_broker::Settings::parse(Path::new("c"), b"listener 1883 no.such.host.invalid");
+            let ServerError::Listen(error) = mqtt_broker::check(&settings.unwrap()).unwrap_err()
+            else {
+                panic!("the host has no address");
+            };
+            error
+        };
+        assert!(error.is_look_up);
+        let hint = of_listener(&error).unwrap();
+        assert!(hint.starts_with("A listener needs a host"), "{hint}");
+        error.is_look_up = false;
+        for (kind, address, expected) in [
+            (
+                ErrorKind::AddrInUse,
+                "[::1]:1883",
+                Some("Another broker, such as a mosquitto service"),
+            ),
+            (
+                ErrorKind::AddrInUse,
+                "/run/socket",
+                Some("Another program listens at this socket."),
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                "0.0.0.0:883",
+                Some("Port 883 is below 1024 and needs root"),
+            ),
+            (ErrorKind::PermissionDenied, "0.0.0.0:1883", None),
+            (ErrorKind::PermissionDenied, "/run/socket", None),
+            (
+                ErrorKind::AddrNotAvailable,
+                "192.0.2.1:1883",
+                Some("The address must be one of this machine"),
+            ),
+            (
+                ErrorKind::NotFound,
+                "/no/such/socket",
+                Some("Create the folder: mkdir -p '/no/such'."),
+            ),
+            (ErrorKind::OutOfMemory, "0.0.0.0:1883", None),
+        ] {
+            error.error = io::Error::from(kind);
+            error.address = address.to_owned();
+            let hint = of_listener(&error);
+            let is_same = match (&hint, expected) {
+                (Some(hint), Some(expected)) => hint.starts_with(expected),
+                (hint, expected) => hint.is_none() && expected.is_none(),
+            };
+            assert!(is_same, "{kind:?} {address}: {hint:?}");
+        }
+    }
+}
