@@ -1,8 +1,7 @@
-//! Lines for people and logs, written by a thread of their own: who stops reading them must not stop
-//! the program.
+//! A thread that writes lines for people and logs. A reader that stops reading them must not stop the program.
 //!
-//! What waits is bounded. A reader that is only slow slows the program down; one that takes nothing for
-//! a second costs lines, which are counted.
+//! The memory for lines is bounded. A slow reader slows the program down. If it reads nothing for a second, further lines
+//! are dropped and counted until it reads again.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use crate::output::standard_streams::{StandardError, StandardOutput};
 
-/// So much may wait.
+/// Maximum number of bytes that wait for the reader.
 const MAXIMUM_WAITING: usize = 256 * 1024;
 
-/// How long a full sink is waited for, and the last lines at the end.
+/// The time that the program waits for the reader, when the memory is full and at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stream that lines go to.
 pub(crate) enum Stream {
     StandardError,
     StandardOutput,
-    /// A file, for one.
+    /// A file, or anything else that can be written.
     Other(Box<dyn Write + Send>),
 }
 
-/// Takes lines and has them written.
+/// The lines that wait for the thread. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct LogThread {
     shared: Arc<Shared>,
@@ -33,37 +32,37 @@ pub(crate) struct LogThread {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    lines: Mutex<Lines>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Lines {
     text: Vec<u8>,
-    /// There is a stream.
+    /// Set once there is a stream, and so a thread.
     is_open: bool,
     is_writing: bool,
-    /// Nobody took anything for a while: lines are dropped until there is room.
+    /// Set when the reader has read nothing for a while. Lines are dropped until there is room.
     is_stalled: bool,
     dropped: usize,
 }
 
 impl LogThread {
-    /// Starts the thread. Without one, lines are lost and nothing else.
+    /// Starts the thread. If the system has no room for a thread, lines are lost, which is better than to end.
     pub(crate) fn start(stream: Stream) -> Self {
-        let sink = Self::waiting();
-        sink.open(stream);
-        sink
+        let log = Self::waiting();
+        log.open(stream);
+        log
     }
 
-    /// A sink whose stream is opened later; lines wait for it.
+    /// Creates a queue without a thread. Lines wait until [`Self::open`] is called.
     pub(crate) fn waiting() -> Self {
         Self {
             shared: Arc::default(),
         }
     }
 
-    /// Starts the thread of a sink that waits.
+    /// Starts the thread.
     pub(crate) fn open(&self, stream: Stream) {
         let own = Arc::clone(&self.shared);
         own.lock().is_open = true;
@@ -71,79 +70,80 @@ impl LogThread {
         let _ = thread::Builder::new().name("lines".into()).spawn(work);
     }
 
-    /// Takes a line, with its newline.
+    /// Adds a line, with its newline. Waits for a short time if there is no room, and then drops it.
     pub(crate) fn push(&self, line: &str) {
-        let mut state = self.shared.lock();
-        if state.text.len() >= MAXIMUM_WAITING && !state.is_stalled && state.is_open {
-            state = self
+        let mut lines = self.shared.lock();
+        // Only the first line waits for the reader: a second for each would stop the program.
+        if lines.text.len() >= MAXIMUM_WAITING && !lines.is_stalled && lines.is_open {
+            lines = self
                 .shared
-                .wait(state, |state| state.text.len() >= MAXIMUM_WAITING);
+                .wait(lines, |lines| lines.text.len() >= MAXIMUM_WAITING);
         }
-        state.is_stalled = state.text.len() >= MAXIMUM_WAITING;
-        if state.is_stalled {
-            state.dropped += 1;
+        lines.is_stalled = lines.text.len() >= MAXIMUM_WAITING;
+        if lines.is_stalled {
+            lines.dropped += 1;
             return;
         }
-        if state.dropped > 0 {
-            let note = format!("({} lines were not read in time)\n", state.dropped);
-            state.text.extend_from_slice(note.as_bytes());
-            state.dropped = 0;
+        if lines.dropped > 0 {
+            let note = format!("({} lines were not read in time)\n", lines.dropped);
+            lines.text.extend_from_slice(note.as_bytes());
+            lines.dropped = 0;
         }
-        state.text.extend_from_slice(line.as_bytes());
+        lines.text.extend_from_slice(line.as_bytes());
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written, for a while.
+    /// Waits until all lines are written, or [`PATIENCE`] has passed.
     pub(crate) fn flush(&self) {
-        let state = self.shared.lock();
-        if !state.is_stalled && state.is_open {
+        let lines = self.shared.lock();
+        if !lines.is_stalled && lines.is_open {
             drop(
                 self.shared
-                    .wait(state, |state| state.is_writing || !state.text.is_empty()),
+                    .wait(lines, |lines| lines.is_writing || !lines.text.is_empty()),
             );
         }
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while this is so, but not for long.
+    /// Waits while `is_so` returns true, at most [`PATIENCE`].
     fn wait<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
-        is_so: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
+        mut lines: MutexGuard<'a, Lines>,
+        is_so: impl Fn(&Lines) -> bool,
+    ) -> MutexGuard<'a, Lines> {
         let end = Instant::now() + PATIENCE;
-        while is_so(&state) {
+        while is_so(&lines) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(lines, left);
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state
+        lines
     }
 
-    /// The thread: it ends with the process.
+    /// Writes lines as they come. The thread runs this until the process ends.
     fn write_all(&self, mut stream: Stream) {
         let mut text = Vec::new();
         loop {
-            let mut state = self.lock();
-            state.is_writing = false;
+            let mut lines = self.lock();
+            lines.is_writing = false;
             self.changed.notify_all();
-            while state.text.is_empty() {
-                let waited = self.changed.wait(state);
-                state = waited.unwrap_or_else(PoisonError::into_inner);
+            while lines.text.is_empty() {
+                let waited = self.changed.wait(lines);
+                lines = waited.unwrap_or_else(PoisonError::into_inner);
             }
-            std::mem::swap(&mut state.text, &mut text);
-            state.is_writing = true;
+            std::mem::swap(&mut lines.text, &mut text);
+            lines.is_writing = true;
             self.changed.notify_all();
-            drop(state);
-            // Nobody reads it any more: no reason to stop.
+            drop(lines);
+            // The reader may be gone, which is not a reason to end.
             let _ = stream.write(&text);
             text.clear();
         }

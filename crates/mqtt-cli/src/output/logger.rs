@@ -1,4 +1,7 @@
-//! Where the lines of `-d` and of `--trace` go. The broker's log is in `commands/rbroker/log.rs`.
+//! The lines of `-d`, and all lines on standard error. The log of the broker is in `commands/rbroker/log.rs`.
+//!
+//! Packet lines come from the session through the `log` crate. This logger writes them to standard error, or to standard
+//! output if the program was called by the name of a mosquitto tool.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -9,14 +12,15 @@ use mqtt_client::session::PrintableLines;
 
 use crate::output::log_thread::{LogThread, Stream};
 use crate::output::standard_streams::is_colorful;
+use crate::program_name::is_called_as_mosquitto;
 
-/// While so much waits for the program to take it, further lines are dropped.
+/// Maximum number of bytes of lines that the program has not collected. Further lines are dropped.
 const MAXIMUM_PENDING: usize = 1024 * 1024;
 
-/// The lines on standard error; all of them, so that their order stays.
+/// All lines on standard error. One queue for all keeps their order.
 static ERRORS: OnceLock<LogThread> = OnceLock::new();
 
-/// Lines that a program prints between its messages.
+/// Lines that a program prints on standard output between its messages.
 static PENDING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 #[derive(Debug)]
@@ -29,46 +33,46 @@ struct Logger {
 enum Destination {
     StandardError,
     StandardOutput(LogThread),
-    /// The program writes standard output itself.
+    /// The program collects the lines, and writes them to standard output.
     Pending,
 }
 
-/// Starts to write the lines of `-d`: to standard error, but where mosquitto's tools write them if
-/// the program was called by a name of theirs.
+/// Starts the log of a program that prints no messages. Called as mosquitto_pub, it writes to standard output, as that
+/// tool does.
 pub(crate) fn start_for_publisher(arguments: &[OsString]) {
     start_for_client(arguments, || {
         Destination::StandardOutput(LogThread::start(Stream::StandardOutput))
     });
 }
 
-/// The same for a program that prints messages: what goes to standard output comes out of
-/// [`take_pending`], so that it stands where it belongs.
+/// Starts the log of a program that prints messages. Called as mosquitto_sub or mosquitto_rr, lines go to standard output
+/// through [`take_pending`]: only the program knows between which messages they belong.
 pub(crate) fn start_for_subscriber(arguments: &[OsString]) {
     start_for_client(arguments, || Destination::Pending);
 }
 
-/// The lines of `-d` that are to be printed before whatever comes next.
+/// Moves the lines of `-d` for standard output to the end of `out`.
 pub(crate) fn take_pending(out: &mut Vec<u8>) {
     let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
     out.append(&mut pending);
 }
 
-/// A line on standard error, with its newline.
+/// Prints a line, which ends with a newline, on standard error.
 pub(crate) fn print_error(line: &str) {
-    let sink = ERRORS.get_or_init(|| LogThread::start(Stream::StandardError));
-    sink.push(line);
+    let lines = ERRORS.get_or_init(|| LogThread::start(Stream::StandardError));
+    lines.push(line);
 }
 
-/// Waits until the lines are written, for a while.
+/// Waits until the lines are written, but not for long.
 pub(crate) fn finish() {
     log::logger().flush();
-    if let Some(sink) = ERRORS.get() {
-        sink.flush();
+    if let Some(lines) = ERRORS.get() {
+        lines.flush();
     }
 }
 
 fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination) {
-    let destination = if crate::program_name::is_called_as_mosquitto(arguments) {
+    let destination = if is_called_as_mosquitto(arguments) {
         theirs()
     } else {
         Destination::StandardError
@@ -77,12 +81,13 @@ fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination
 }
 
 fn start(destination: Destination, level: LevelFilter) {
+    // Dimmed lines on a terminal keep warnings and errors visible among them.
     let is_error = matches!(destination, Destination::StandardError);
     let logger = Logger {
         dim: is_error && std::io::stderr().is_terminal() && is_colorful(),
         destination,
     };
-    // Fails only if there is one already, in tests: its lines are as good.
+    // A second logger is an error, which happens in tests only. The first one serves them as well.
     if log::set_logger(Box::leak(Box::new(logger))).is_ok() {
         log::set_max_level(level);
     }
@@ -97,7 +102,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Texts of the peer's are escaped where they are inserted; this is the line behind that one.
+        // Texts of the peer are escaped where they are inserted. This is a second line of defence for the terminal.
         let text = record.args().to_string();
         let text = PrintableLines(&text);
         let line = if self.dim {
@@ -107,7 +112,7 @@ impl Log for Logger {
         };
         match &self.destination {
             Destination::StandardError => print_error(&line),
-            Destination::StandardOutput(sink) => sink.push(&line),
+            Destination::StandardOutput(lines) => lines.push(&line),
             Destination::Pending => {
                 let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
                 if pending.len() < MAXIMUM_PENDING {
@@ -118,8 +123,8 @@ impl Log for Logger {
     }
 
     fn flush(&self) {
-        if let Destination::StandardOutput(sink) = &self.destination {
-            sink.flush();
+        if let Destination::StandardOutput(lines) = &self.destination {
+            lines.flush();
         }
     }
 }

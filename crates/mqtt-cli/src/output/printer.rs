@@ -1,4 +1,6 @@
-//! What is done with each message that arrives: filtered, printed, counted. rsub and rrr print alike.
+//! The treatment of each message that rsub and rrr receive: filtered, counted, and printed into memory.
+//!
+//! The text goes to standard output by way of the [`crate::output::ack_queue`].
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use crate::output::format::{Format, Style, Unprintable, visible};
 use crate::output::messages::complain;
 use crate::output::watch::{self, Watch};
 
-/// How and what to print.
+/// The rules by which messages are selected and printed.
 #[derive(Debug, Default)]
 pub(crate) struct Printing {
     pub(crate) format: Option<Format>,
@@ -20,7 +22,7 @@ pub(crate) struct Printing {
     pub(crate) retained_only: bool,
     pub(crate) remove_retained: bool,
     pub(crate) filter_out: Vec<TopicFilter>,
-    /// Per cent of the messages that are shown.
+    /// The percentage of messages that are printed; `None` stands for all.
     pub(crate) chance: Option<f64>,
     /// The host to name above the rows of `--watch`.
     pub(crate) watch: Option<String>,
@@ -32,9 +34,9 @@ pub(crate) struct Printing {
 #[derive(Debug)]
 pub(crate) struct Printer {
     printing: Printing,
-    /// Messages that count for `-C`.
+    /// The number of messages that count for `-C`. A message that `--random-filter` drops counts too.
     pub(crate) count: u64,
-    /// Retained messages that are to be removed.
+    /// The topics whose retained messages are to be removed from the broker.
     pub(crate) to_remove: Vec<TopicName>,
     random: fastrand::Rng,
     /// The screen of `--watch`.
@@ -42,18 +44,18 @@ pub(crate) struct Printer {
     rate: Rate,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// It was taken, and shown if it is to be.
+    /// The message counts, and is printed unless `--random-filter` drops it.
     Taken,
-    /// It is not for this program.
+    /// A filter of the user rejects the message.
     Dropped,
-    /// It is the first one that is not retained, and only retained ones were asked for.
+    /// The message is the first one that is not retained, and the user wants retained ones only.
     EndOfRetained,
 }
 
-/// Messages in each second, for `--message-rate`.
+/// The messages of the current second, for `--message-rate`.
 #[derive(Debug, Default)]
 struct Rate {
     messages: u64,
@@ -72,14 +74,14 @@ impl Printer {
         }
     }
 
-    /// What is printed before anything has come.
+    /// Prints the text that stands before the first message.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
         if let Some(watch) = &self.watch {
             watch.draw(out);
         }
     }
 
-    /// A message came.
+    /// Treats a message, and appends its text to `out`.
     pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Disposition {
         let printing = &self.printing;
         if printing.retained_only && !publish.retain {
@@ -94,9 +96,10 @@ impl Printer {
         {
             return Disposition::Dropped;
         }
-        // An empty one is what removes, and comes back to who asked for the flag as published.
+        // An empty retained message is the removal itself. With --retain-as-published it comes back to its publisher, and
+        // must not cause another removal.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
-            self.to_remove.extend(TopicName::new(topic_name)); // it came as one
+            self.to_remove.extend(TopicName::new(topic_name)); // the decoder has checked it
         }
         self.count += 1;
         if printing.message_rate {
@@ -110,17 +113,17 @@ impl Printer {
         Disposition::Taken
     }
 
-    /// Whether the rate is printed.
+    /// Returns `true` if the rate is printed instead of the messages.
     pub(crate) fn has_rate(&self) -> bool {
         self.printing.message_rate
     }
 
-    /// When `tick` wants to be called.
+    /// Returns the time at which `tick` must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.rate.next
     }
 
-    /// Prints the rate, each second once the program is connected.
+    /// Prints the rate if a second has passed. The first call starts the first second.
     pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<u8>) {
         if !self.printing.message_rate {
             return;
@@ -130,6 +133,7 @@ impl Printer {
             Some(next) => {
                 let messages = std::mem::take(&mut self.rate.messages);
                 out.extend_from_slice(format!("{messages} msgs/s\n").as_bytes());
+                // After a pause, such as a stopped process, the missed seconds are not printed one after the other.
                 self.rate.next = Some((next + Duration::from_secs(1)).max(now));
             }
             None => self.rate.next = Some(now + Duration::from_secs(1)),
@@ -152,10 +156,11 @@ impl Printer {
         if let Some(format) = &printing.format {
             for unprintable in format.write(publish, printing.style, out) {
                 if !printing.quiet {
-                    tell(&unprintable, publish.topic_name);
+                    report(&unprintable, publish.topic_name);
                 }
             }
         } else if empty && !(printing.verbose && printing.newline) {
+            // mosquitto_sub prints an empty payload only with -v and without -N, as "(null)".
             return;
         } else {
             if printing.verbose {
@@ -171,7 +176,8 @@ impl Printer {
     }
 }
 
-fn tell(unprintable: &Unprintable, topic_name: &str) {
+/// Prints why a field of the format is missing, in mosquitto's words.
+fn report(unprintable: &Unprintable, topic_name: &str) {
     let topic = Printable(topic_name);
     complain(&match unprintable {
         Unprintable::Json => format!("Message payload is not valid JSON on topic {topic}."),

@@ -1,7 +1,7 @@
-//! Standard output, written by a thread of its own: a reader that takes nothing must not keep the
+//! The thread that writes standard output. A reader that has stopped can block a write for hours, and must not keep the
 //! program from its network, its deadlines and its signals.
 //!
-//! One block is under way at a time, so what waits is bounded by who fills the next one.
+//! The thread gets one block at a time. So the caller bounds the memory: it has one block more, which it fills.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -21,7 +21,10 @@ pub(crate) struct StdoutThread {
 }
 
 impl StdoutThread {
-    /// Starts the thread; it calls the waker when a block is written.
+    /// Starts the thread, which calls the waker when a block is written.
+    ///
+    /// # Errors
+    /// If the system has no room for a thread.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let (blocks, incoming) = sync_channel::<Vec<u8>>(1);
         let (outgoing, results) = sync_channel(1);
@@ -45,22 +48,25 @@ impl StdoutThread {
         })
     }
 
-    /// Whether a block is under way.
+    /// Returns `true` while the thread writes a block.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_busy
     }
 
-    /// Hands over a block; `buffer` is empty then. Not to be called while one is under way.
+    /// Gives a block to the thread, and leaves `buffer` empty. The caller must not call it while the thread is busy.
     pub(crate) fn write(&mut self, buffer: &mut Vec<u8>) {
-        // The channel has room, and the thread lives as long as this.
+        debug_assert!(!self.is_busy, "one block at a time");
+        // The channel has room for a block, and the thread ends only after this value is dropped.
         self.is_busy = self.blocks.try_send(std::mem::take(buffer)).is_ok();
     }
 
-    /// How the block under way went, if it is done. Its memory is put into `buffer` if that has none.
+    /// Returns the result of the block if it is written. `buffer` gets the memory of the block if it has none, so that two
+    /// buffers serve all blocks.
     pub(crate) fn poll(&mut self, buffer: &mut Vec<u8>) -> Option<io::Result<()>> {
         let (block, result) = match self.results.try_recv() {
             Ok(done) => done,
             Err(TryRecvError::Empty) => return None,
+            // The thread ends without a result only if it panics.
             Err(TryRecvError::Disconnected) => (Vec::new(), Err(io::ErrorKind::BrokenPipe.into())),
         };
         self.is_busy = false;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Rows of a terminal that does not tell its size.
+/// The number of rows of a terminal that does not report its size.
 const DEFAULT_ROWS: u16 = 24;
 
 /// The first row with a topic, below the heading.
@@ -25,7 +25,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// An empty screen for the messages of this broker.
+    /// Creates an empty screen for the messages of this broker.
     pub(crate) fn new(host: String) -> Self {
         Self {
             host,
@@ -36,13 +36,13 @@ impl Watch {
         }
     }
 
-    /// Clears the screen and writes everything that belongs there.
+    /// Clears the screen and draws all rows.
     pub(crate) fn draw(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("\x1b[2J\x1b[1;1HBroker: {}\n", self.host).as_bytes());
         (0..self.rows.len()).for_each(|index| self.draw_row(index, out));
     }
 
-    /// Shows a message: `text` is what is printed of it, and `terminal_rows` the height of the terminal.
+    /// Shows a message. `text` is its printed form, and `terminal_rows` is the height of the terminal.
     pub(crate) fn show(
         &mut self,
         topic_name: &str,
@@ -70,12 +70,12 @@ impl Watch {
             row.1 = text;
         }
         self.draw_row(index, out);
-        // A message of the shell, or of standard error, comes below the topics.
+        // The cursor rests below the topics, so that a warning, or the prompt of the shell, does not overwrite them.
         let below = FIRST_ROW + self.rows.len();
         out.extend_from_slice(format!("\x1b[{below};1H").as_bytes());
     }
 
-    /// The last row of the terminal stays free for the cursor.
+    /// Adapts the screen to the height of the terminal, whose last row stays free for the cursor.
     fn resize(&mut self, terminal_rows: usize, out: &mut Vec<u8>) {
         let capacity = terminal_rows.saturating_sub(FIRST_ROW).max(1);
         if std::mem::replace(&mut self.capacity, capacity) == capacity || self.rows.is_empty() {
@@ -96,7 +96,7 @@ impl Watch {
 
     fn draw_row(&self, index: usize, out: &mut Vec<u8>) {
         let row = FIRST_ROW + index;
-        // Without line wrap, what is longer than the row ends at its end.
+        // Line wrap is off, so a text that is too long is cut at the end of the row.
         out.extend_from_slice(format!("\x1b[{row};1H\x1b[K\x1b[?7l").as_bytes());
         if let Some((_, text)) = self.rows.get(index) {
             out.extend_from_slice(text);
@@ -105,7 +105,7 @@ impl Watch {
     }
 }
 
-/// Returns the text without the line break at its end, and with others shown as `\n` and `\r`.
+/// Returns the text without the line break at its end. Other line breaks are shown as `\n` and `\r`.
 fn on_one_row(text: &[u8]) -> Vec<u8> {
     let mut row = Vec::with_capacity(text.len());
     for byte in text.strip_suffix(b"\n").unwrap_or(text) {
@@ -118,7 +118,8 @@ fn on_one_row(text: &[u8]) -> Vec<u8> {
     row
 }
 
-/// Returns the number of rows of the terminal that standard output is.
+/// Returns the number of rows of the terminal at standard output. It is asked for with each message, so that a
+/// terminal that changes its size needs no signal handler.
 pub(crate) fn terminal_rows() -> usize {
     #[cfg(unix)]
     let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);

@@ -4,17 +4,18 @@ use mqtt_client::session::is_unprintable;
 
 use super::style::Style;
 
-/// Two digits for each byte.
+/// Appends two hexadecimal digits for each byte.
 pub(super) fn push_hex(bytes: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
     out.extend(bytes.iter().flat_map(|byte| hex_digits(*byte, digits)));
 }
 
+/// Returns the two digits of a byte.
 pub(super) fn hex_digits(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
     [byte >> 4, byte & 15].map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
 }
 
-/// Bytes of the sender's, as they are; on a terminal unprintable characters come out as escapes, but for
-/// newline and tab.
+/// Appends bytes of a publisher. They are unchanged in a pipe or file; on a terminal, unprintable characters except newline
+/// and tab are escaped.
 pub(crate) fn visible(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
     if !style.terminal {
         out.extend_from_slice(bytes);

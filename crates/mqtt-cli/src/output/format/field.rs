@@ -1,4 +1,5 @@
-//! The conversions behind `%`: what each prints, padded and cut as mosquitto_sub does it.
+//! The conversions of `%`, padded and cut as mosquitto_sub does it. Its uses of width and precision differ from one
+//! conversion to the next, and scripts may depend on each.
 
 use jiff::Zoned;
 use mqtt_codec::{PublishRef, UserProperties};
@@ -15,17 +16,18 @@ pub(super) struct Field {
     pub(super) layout: Layout,
 }
 
-/// How a value is placed in its columns.
+/// The placement of a value in its columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) left: bool,
     pub(super) zeros: bool,
     pub(super) width: usize,
     pub(super) precision: Option<usize>,
-    /// Stands between groups of hexadecimal digits.
+    /// The byte between groups of hexadecimal digits.
     pub(super) separator: Option<u8>,
 }
 
+/// A part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conversion {
     TopicAlias,
@@ -36,9 +38,9 @@ pub(super) enum Conversion {
     Float,
     PayloadFormatIndicator,
     LocalTime,
-    /// The payload as a string.
+    /// The message as JSON with the payload as a string.
     JsonText,
-    /// The payload as JSON of its own.
+    /// The message as JSON with the payload as JSON of its own.
     JsonValue,
     PayloadLength,
     PacketIdentifier,
@@ -55,6 +57,7 @@ pub(super) enum Conversion {
 }
 
 impl Conversion {
+    /// Returns the conversion of a letter, or `None` if there is none.
     pub(super) fn new(letter: u8) -> Option<Self> {
         Some(match letter {
             b'A' => Self::TopicAlias,
@@ -85,11 +88,13 @@ impl Conversion {
 }
 
 impl Field {
+    /// Returns `true` if the time of printing is a part of the value.
     pub(super) fn needs_time(&self) -> bool {
         use Conversion::*;
         matches!(self.conversion, LocalTime | UnixTime | JsonText | JsonValue)
     }
 
+    /// Appends the value. Returns the reason if there is none.
     pub(super) fn write(
         &self,
         publish: &PublishRef<'_>,
@@ -114,7 +119,7 @@ impl Field {
                 );
             }
             Conversion::Double => return layout.double(publish.payload, out),
-            // mosquitto prints what does not fit a signed number as a negative one.
+            // mosquitto prints a number that does not fit a signed one as negative.
             Conversion::MessageExpiryInterval => {
                 let seconds = properties.message_expiry_interval;
                 layout.number(seconds.map(|seconds| seconds as i32), out);
@@ -158,14 +163,14 @@ impl Field {
 }
 
 impl Layout {
-    /// As C's `%*.*s`: the precision cuts, the width pads.
+    /// Appends text as C's `%*.*s` does: the precision cuts, the width pads.
     fn string(self, text: &str, style: Style, out: &mut Vec<u8>) {
         let cut = self.precision.unwrap_or(usize::MAX).min(text.len());
         let text = text.as_bytes().get(..cut).unwrap_or_default();
         self.padded(b' ', text.len(), out, |out| visible(text, style, out));
     }
 
-    /// The width pads, and cuts too; the precision is not used.
+    /// Appends a payload. The width pads and also cuts; the precision is not used.
     fn payload(self, payload: &[u8], style: Style, out: &mut Vec<u8>) {
         let cut = match self.width {
             0 => payload.len(),
@@ -176,7 +181,7 @@ impl Layout {
         self.padded(pad, payload.len(), out, |out| visible(payload, style, out));
     }
 
-    /// A number, or blanks if there is none.
+    /// Appends a number, or the padding alone if there is none.
     fn number(self, number: Option<impl ToString>, out: &mut Vec<u8>) {
         let Some(number) = number else {
             let pad = if self.zeros { b'0' } else { b' ' };
@@ -186,7 +191,7 @@ impl Layout {
         self.digits(&number.to_string(), out);
     }
 
-    /// Zeros stand behind the sign.
+    /// Appends the digits of a number. Zeros come after the sign.
     fn digits(self, text: &str, out: &mut Vec<u8>) {
         if !self.zeros {
             return self.padded(b' ', text.len(), out, |out| {
@@ -203,6 +208,7 @@ impl Layout {
         out.extend_from_slice(rest.as_bytes());
     }
 
+    /// Appends a payload of four bytes as a number of this machine's byte order.
     fn float(self, payload: &[u8], out: &mut Vec<u8>) -> Option<Unprintable> {
         let Ok(bytes) = payload.try_into() else {
             return Some(Unprintable::Float);
@@ -211,6 +217,7 @@ impl Layout {
         None
     }
 
+    /// Appends a payload of eight bytes as a number of this machine's byte order.
     fn double(self, payload: &[u8], out: &mut Vec<u8>) -> Option<Unprintable> {
         let Ok(bytes) = payload.try_into() else {
             return Some(Unprintable::Double);
@@ -226,17 +233,18 @@ impl Layout {
             } else {
                 value.to_string()
             };
+            // As in C, infinity and NaN are padded with blanks.
             let blanks = Self {
                 zeros: false,
                 ..self
             };
             return blanks.digits(&text, out);
         }
-        let precision = self.precision.unwrap_or(6);
+        let precision = self.precision.unwrap_or(6); // the default of C's %f
         self.digits(&format!("{value:.precision$}"), out);
     }
 
-    /// The width pads by digits and cuts by bytes: a habit of mosquitto_sub's that scripts may use.
+    /// Appends hexadecimal digits. The width pads by digits and cuts by bytes, as that of mosquitto_sub.
     fn hex(self, payload: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
         let shown = match self.width {
             0 => payload.len(),
@@ -261,6 +269,7 @@ impl Layout {
         }
     }
 
+    /// Appends what `write` appends, `length` columns wide, with padding before or after it.
     fn padded(self, pad: u8, length: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let padding = self.width.saturating_sub(length);
         if !self.left {

@@ -1,9 +1,9 @@
-//! `%j` and `%J`: a message as one JSON object, whatever its bytes are.
+//! A message as one JSON object: `%j` with the payload as a string, `%J` with the payload as JSON of its own.
 //!
-//! JSON is text. Bytes that are not UTF-8 are replaced by U+FFFD in the string, and the exact bytes
-//! follow in a key of their own: `payloadhex`, `correlation-data-hex`. `%J` streams the payload from
-//! parser to printer, so order and duplicate keys stay; numbers are printed as mosquitto_sub prints
-//! them, but integers of up to 64 bits keep all digits.
+//! JSON is text, and a payload is bytes. Bytes that are not UTF-8 are replaced by U+FFFD in the string, and a further key
+//! has all bytes: `payloadhex`, `correlation-data-hex`. `%J` streams the payload from the parser to the printer instead of
+//! building a value, so that the order of keys and duplicate keys stay. Numbers are printed as mosquitto_sub prints them,
+//! except that integers of up to 64 bits keep all digits.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use super::bytes::push_hex;
 use super::style::{Style, Unprintable};
 use super::{sloppy_json, time};
 
-/// `%j`: the payload is a string.
+/// Appends `%j`.
 pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, out: &mut Vec<u8>) {
     let start = out.len();
     let mut object = Object::new(style.pretty, out);
@@ -30,7 +30,7 @@ pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, ou
     }
 }
 
-/// `%J`: the payload is JSON itself. Nothing is printed if it is not.
+/// Appends `%J`, or nothing if the payload is not JSON.
 pub(super) fn write_value(
     publish: &PublishRef<'_>,
     now: &Zoned,
@@ -65,12 +65,12 @@ fn escape_controls(start: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(escaped(&json).as_bytes());
 }
 
-/// Returns JSON of the same meaning without unprintable characters. JSON lets those above U+007E pass, and a terminal
-/// must not get them. They stand in strings only, where an escape says the same.
+/// Returns JSON of the same meaning without unprintable characters, for a terminal. JSON allows those above U+007E, but
+/// only in strings, where an escape has the same meaning.
 pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        // Below U+0020 there is only white space between values.
+        // Characters below U+0020 are escaped by the serializer already, except for white space between values.
         if character >= '\u{7f}' && is_unprintable(character) {
             text += &format!("\\u{:04x}", u32::from(character));
         } else {
@@ -139,7 +139,7 @@ fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
     object.out.extend_from_slice(&out);
 }
 
-/// An object that is written, key by key.
+/// An object that is written key by key. It appends to memory and builds no value, since each message needs one.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
     printer: Printer,
@@ -169,7 +169,7 @@ impl<'a> Object<'a> {
         write_to(self.out, |out| self.printer.end_object(out));
     }
 
-    /// A key of ours, which needs no escapes.
+    /// Appends a key that needs no escapes.
     fn key(&mut self, name: &'static str) {
         self.key_with(|object| {
             object.out.push(b'"');
@@ -207,9 +207,9 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A JSON string; what is no UTF-8 is replaced.
+    /// Appends a JSON string, with U+FFFD for bytes that are not UTF-8.
     fn string(&mut self, bytes: &[u8]) {
-        // Without a branch for each byte, so that many are looked at in one step.
+        // `fold` without an early exit has no branch for each byte, so the compiler checks many bytes in one step.
         let is_plain =
             |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
         if bytes.iter().fold(true, |all, byte| all & is_plain(byte)) {
@@ -223,7 +223,7 @@ impl<'a> Object<'a> {
         let _ = serde_json::to_writer(&mut *self.out, &text);
     }
 
-    /// The exact bytes, if the string before could not hold them.
+    /// Appends a key with all bytes in hexadecimal digits, if a string cannot hold them.
     fn hex_if_binary(&mut self, name: &'static str, bytes: &[u8]) {
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             self.key(name);
@@ -233,7 +233,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An array of objects with one key each: names may be there more than once.
+    /// Appends an array of objects with one key each, since user properties may have the same name more than once.
     fn pairs<'b>(&mut self, name: &'static str, pairs: impl Iterator<Item = (&'b str, &'b str)>) {
         self.key(name);
         write_to(self.out, |out| self.printer.begin_array(out));
@@ -249,7 +249,7 @@ impl<'a> Object<'a> {
         write_to(self.out, |out| self.printer.end_array(out));
     }
 
-    /// Copies the JSON of a payload, which may also be the sloppy JSON that mosquitto_sub reads.
+    /// Copies the JSON of a payload. If it is invalid, it is completed as far as mosquitto_sub accepts it, and copied then.
     fn copy(&mut self, json: &[u8]) -> serde_json::Result<()> {
         let start = self.out.len();
         let parser = serde_json::Deserializer::from_slice(json);
@@ -257,7 +257,7 @@ impl<'a> Object<'a> {
             self.out.truncate(start);
             let json = sloppy_json::normalized(json).ok_or(error)?;
             let mut parser = serde_json::Deserializer::from_slice(&json);
-            parser.disable_recursion_limit(); // the depth was limited above
+            parser.disable_recursion_limit(); // `normalized` has limited the depth
             self.copy_from(parser)
         })
     }
@@ -272,12 +272,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Memory takes everything.
+/// Writes to memory, which does not fail.
 fn write_to(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
     let _ = write(out);
 }
 
-/// How JSON is laid out: on one line, or with tabs as mosquitto_sub does it for `--pretty`.
+/// The layout of JSON: on one line, or with tabs, as mosquitto_sub does it for `--pretty`.
 #[derive(Debug, Clone, Copy)]
 struct Printer {
     pretty: bool,
@@ -317,7 +317,7 @@ impl Formatter for Printer {
         out.write_all(if self.pretty { b":\t" } else { b":" })
     }
 
-    /// Arrays stay on their line, but what is in them is indented by one more.
+    /// Starts an array, which stays on its line. Its values are indented by one more level.
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
         self.depth += 1;
         out.write_all(b"[")
@@ -336,7 +336,7 @@ impl Formatter for Printer {
         }
     }
 
-    /// As C's `%.15g`, or `%.17g` where that would be another number.
+    /// Writes a number as C's `%.15g` does, or as `%.17g` if 15 digits are a different number.
     fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
         let short = general(value, 15);
         let exact = short.parse() == Ok(value);
@@ -345,7 +345,7 @@ impl Formatter for Printer {
     }
 }
 
-/// C's `%.{digits}g`.
+/// Returns a number in the form of C's `%.{digits}g`.
 fn general(value: f64, digits: usize) -> String {
     let scientific = format!("{:.*e}", digits - 1, value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));

@@ -1,8 +1,11 @@
-//! `-F`: how a message is printed. Here a format is read; `field.rs` pads and cuts, `time.rs` has the
-//! conversions of strftime, `json.rs` prints `%j` and `%J`, `sloppy_json.rs` corrects what `%J` reads.
+//! The format of `-F`, by which a message is printed.
 //!
-//! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION`, `@CHAR` for
-//! the time of printing, `\CHAR` for characters that are hard to type; all else is literal.
+//! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION` for a part of the message,
+//! `@CHAR` for the time of printing, `\CHAR` for characters that are hard to type. Everything else is literal.
+//!
+//! This file parses a format. `field.rs` prints a conversion with padding and cutting, `time.rs` has the conversions of
+//! strftime, `json.rs` prints `%j` and `%J`, `sloppy_json.rs` completes the invalid JSON that mosquitto_sub accepts, and
+//! `bytes.rs` makes text safe for a terminal.
 
 mod bytes;
 mod field;
@@ -22,21 +25,22 @@ pub(crate) use json::escaped;
 pub(crate) use style::{Style, Unprintable};
 pub(crate) use time::now;
 
-/// A format, read and found to be right.
+/// A valid format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Format {
     pieces: Vec<Piece>,
 }
 
+/// A part of a format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Literal(Vec<u8>),
-    /// A conversion of strftime.
+    /// A conversion of strftime, by its letter.
     Time(u8),
     Field(Field),
 }
 
-/// What is wrong with a format. The words are mosquitto's.
+/// The error of an invalid format. The words are mosquitto's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FormatError {
     Incomplete,
@@ -59,7 +63,10 @@ impl fmt::Display for FormatError {
 }
 
 impl Format {
-    /// Reads a format.
+    /// Parses a format. It is bytes and not text, since the literals may be any bytes.
+    ///
+    /// # Errors
+    /// If a conversion or an escape is unknown or incomplete.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, FormatError> {
         let mut pieces = Vec::new();
         let mut literal = Vec::new();
@@ -101,14 +108,14 @@ impl Format {
         Ok(Self { pieces })
     }
 
-    /// Appends the message as the format says. What cannot be printed is left out and told.
+    /// Appends the message in this format. Returns the reasons for which fields were left out.
     pub(crate) fn write(
         &self,
         publish: &PublishRef<'_>,
         style: Style,
         out: &mut Vec<u8>,
     ) -> Vec<Unprintable> {
-        // One time for all of a message, and none where it is not asked for.
+        // All fields of a message get the same time. The clock is not read if no field needs it.
         let needs_time = self.pieces.iter().any(Piece::needs_time);
         let now = if needs_time { now() } else { Zoned::default() };
         let mut failures = Vec::new();
@@ -133,6 +140,7 @@ impl Piece {
     }
 }
 
+/// Returns the byte that an escape stands for.
 fn escape(byte: Option<u8>) -> Result<u8, FormatError> {
     Ok(match byte.ok_or(FormatError::IncompleteEscape)? {
         b'\\' => b'\\',
@@ -147,7 +155,7 @@ fn escape(byte: Option<u8>) -> Result<u8, FormatError> {
     })
 }
 
-/// What stands behind `%`; `None` for a per cent sign.
+/// Parses the conversion after `%`. Returns `None` for `%%`, the percent sign.
 fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatError> {
     let mut next = || bytes.next().ok_or(FormatError::Incomplete);
     let mut layout = Layout::default();
@@ -157,6 +165,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
         byte = next()?;
     }
     if byte == b'0' {
+        // As in C, zeros after the value would change a number, so `-` wins over `0`.
         layout.zeros = !layout.left;
         byte = next()?;
     }
@@ -184,7 +193,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
     Ok(Some(Field { conversion, layout }))
 }
 
-/// A further digit. Nobody needs more than 65535 columns.
+/// Returns the number with a further digit, at most 65535: a format must not ask for gigabytes of blanks.
 fn decimal(number: usize, digit: u8) -> usize {
     (number * 10 + usize::from(digit - b'0')).min(u16::MAX.into())
 }

@@ -1,5 +1,7 @@
-//! JSON as mosquitto_sub reads it, which is more than the standard allows. Nothing is parsed here: what the standard
-//! does not allow is replaced by what means the same, and the parser decides about the rest.
+//! The invalid JSON that mosquitto_sub accepts. Devices send such payloads, and scripts expect to see them.
+//!
+//! Nothing is parsed here. A deviation from the standard is replaced by valid JSON with the same meaning, and the parser
+//! decides about everything else.
 
 /// Maximum depth of arrays and objects in each other, that of mosquitto_sub.
 const MAXIMUM_DEPTH: usize = 1000;
@@ -40,7 +42,7 @@ pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Appends the string whose opening quote stands before `json`; returns what follows its closing quote.
+/// Appends the string whose opening quote stands before `json`. Returns the text after its closing quote.
 fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut is_escaped = false;
     let is_end = |byte: &u8| {
@@ -57,7 +59,7 @@ fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
         for character in chunk.valid().chars().chain(latin_1) {
             match character {
                 '\0' => return None,
-                // Escaped once more, it would mean something else.
+                // After a backslash, the escape of the control character would be read as an escaped backslash.
                 ..' ' if is_escaped => return None,
                 ..' ' => out.extend(format!("\\u{:04x}", u32::from(character)).bytes()),
                 character => out.extend(character.encode_utf8(&mut [0; 4]).bytes()),
@@ -69,13 +71,13 @@ fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     rest.get(1..)
 }
 
-/// Appends the number at the front of `json`; returns what follows it.
+/// Appends the number at the front of `json`. Returns the text after it.
 fn number<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let end = json.iter().position(|byte| !is_part(byte));
     let (text, rest) = json.split_at(end.unwrap_or(json.len()));
     let text = std::str::from_utf8(text).ok()?;
-    // Rust reads what C's strtod reads of these characters, but for the missing sign.
+    // Of these characters, Rust parses the same numbers as C's strtod, which mosquitto_sub uses.
     let value: f64 = text.parse().ok()?;
     if text.len() > MAXIMUM_NUMBER {
         return None;

@@ -1,18 +1,19 @@
-//! The parts of printing that a format does not say, and the reasons for which a field is left out.
+//! The style of printed messages, and the reasons for which a field of a format is left out.
 
-/// How messages come out, apart from the format.
+/// The style of printed messages, which does not depend on the format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Style {
-    /// JSON on several lines.
+    /// Set if JSON is printed on several lines.
     pub(crate) pretty: bool,
-    /// Control characters are made harmless, and bytes that are no UTF-8 shown as escapes.
+    /// Set if the output is a terminal: control characters, with which a publisher could take it over, and bytes that are
+    /// not UTF-8 are printed as escapes.
     pub(crate) terminal: bool,
 }
 
-/// Why something could not be printed. The rest of the message is.
+/// The reason for which a field was not printed. The other fields of the message are printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unprintable {
-    /// `%J` of a payload that is no JSON.
+    /// `%J` of a payload that is not JSON.
     Json,
     /// `%f` of a payload that is not four bytes.
     Float,

@@ -1,4 +1,4 @@
-//! The conversions behind `@`: those of C's strftime in the "C" locale, which mosquitto_sub has, too.
+//! The conversions of `@`: those of C's strftime in the "C" locale, which mosquitto_sub uses too.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// What this system's C library knows, apart from `@N`, which is mosquitto's.
+/// The conversions of the GNU C library. `@N` is mosquitto's own.
 const CONVERSIONS: &[u8] = b"aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ";
 
 /// The start and end of daylight saving time for a `TZ` without a rule: the default of the C library.
@@ -27,12 +27,12 @@ pub(crate) fn now() -> Zoned {
 fn zone_without_rule(tz: &str) -> Option<TimeZone> {
     let tz = tz.strip_prefix(':').unwrap_or(tz);
     if TimeZone::get(tz).is_ok() {
-        return None; // a file of that name, such as EST5EDT, comes first
+        return None; // the name of a zone, such as EST5EDT, comes first
     }
     TimeZone::posix(&format!("{tz},{DEFAULT_RULE}")).ok()
 }
 
-/// Appends one conversion. An unknown one comes out with a per cent sign, as C does it.
+/// Appends one conversion. An unknown one is printed with a percent sign, as C does it.
 pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
     let format = match conversion {
         b'N' => "%N".to_owned(), // nine digits
@@ -46,18 +46,19 @@ pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
             return;
         }
     };
-    // Cannot fail: the list has only what it knows.
+    // The list contains only conversions that jiff knows, so this does not fail.
     if let Ok(text) = strtime::format(&format, now) {
         out.extend_from_slice(text.as_bytes());
     }
 }
 
-/// `%I`: seconds and offset.
+/// Returns the local time of `%I`: date, time in seconds, and offset.
 pub(super) fn local(now: &Zoned) -> String {
     strtime::format("%Y-%m-%dT%H:%M:%S%z", now).unwrap_or_default()
 }
 
-/// `tst` of JSON: `%Y-%m-%dT%H:%M:%S%.6f%z`. Digit by digit, as each message has one.
+/// Appends the time of `tst` in JSON: `%Y-%m-%dT%H:%M:%S%.6f%z`. Every message printed as JSON has one, so
+/// the digits are written directly, without a format to interpret.
 pub(super) fn write_stamp(now: &Zoned, out: &mut Vec<u8>) {
     let offset = now.offset().seconds();
     let (sign, minutes) = (
@@ -90,7 +91,7 @@ fn write_digits(mut number: u32, width: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(digits);
 }
 
-/// `%U`: seconds since 1970 with nine decimals.
+/// Returns the time of `%U`: seconds since 1970 with nine decimals.
 pub(super) fn unix(now: &Zoned) -> String {
     let time = now.timestamp();
     format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
