@@ -1,4 +1,5 @@
-//! The programs: the options of each, the plan that its options become, and the loop that carries it out.
+//! The programs. Each file or folder has the options of one program, the plan that its settings become, and the loop that
+//! carries it out. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`.
 
 pub mod rbroker;
 pub mod rpub;

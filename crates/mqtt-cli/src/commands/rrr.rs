@@ -1,4 +1,4 @@
-//! `rrr`: publishes a request, waits for the response, and prints it.
+//! The program `rrr`: publishes a request, waits for the response, and prints it. Its loop is that of rsub.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::flags::settings::output::OutputSettings;
 use crate::flags::values::topic_name;
 use crate::output::logger;
 
-/// What was typed.
+/// The settings of rrr.
 #[derive(Debug)]
 pub(crate) struct RrrSettings {
     connection: ConnectionSettings,
@@ -72,7 +72,7 @@ impl AsMut<OutputSettings> for RrrSettings {
 /// Runs the program.
 ///
 /// # Errors
-/// What goes to standard error, with the exit status.
+/// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     setup::run(
         &program(),
@@ -197,7 +197,7 @@ fn latency_option() -> Vec<CommandOption<RrrSettings>> {
 impl TryFrom<RrrSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// All that can fail without the network.
+    /// Finds all errors that need no network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
         // -W counts from here, since the connection is part of what may take too long.
         let deadline = settings.output.deadline(Instant::now());
@@ -224,6 +224,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
         };
         Ok(Self {
             subscriptions: vec![subscription],
+            // The first response is the answer. Further ones are left to the broker.
             count: Some(1),
             deadline,
             request: Some(Request {
@@ -237,7 +238,10 @@ impl TryFrom<RrrSettings> for SubscribePlan {
     }
 }
 
-/// With the response topic in it, where the version has a place for that.
+/// Returns the request. With MQTT 5.0 it contains the response topic; before, the service must know it.
+///
+/// # Errors
+/// If `-D` sets a response topic too.
 fn request(
     topic_name: TopicName,
     payload: bytes::Bytes,

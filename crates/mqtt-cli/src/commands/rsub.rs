@@ -1,4 +1,4 @@
-//! `rsub`: prints the messages of the topics it subscribes to.
+//! The program `rsub`: subscribes to topics and prints the messages.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::output::logger;
 use crate::output::printer::Printing;
 use crate::wording::shown;
 
-/// What was typed.
+/// The settings of rsub.
 #[derive(Debug)]
 pub(crate) struct RsubSettings {
     connection: ConnectionSettings,
@@ -82,7 +82,7 @@ impl AsMut<OutputSettings> for RsubSettings {
 /// Runs the program.
 ///
 /// # Errors
-/// What goes to standard error, with the exit status.
+/// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     setup::run(
         &program(),
@@ -307,7 +307,7 @@ fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
 impl TryFrom<RsubSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// All that can fail without the network.
+    /// Finds all errors that need no network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
         // -W counts from here, since the connection is part of what may take too long.
         let deadline = settings.output.deadline(Instant::now());
@@ -331,7 +331,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             chance: settings.chance,
-            // Escape sequences would spoil a file, and confuse the program behind a pipe.
+            // Escape sequences would spoil a file, and confuse the program that reads a pipe.
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
@@ -345,6 +345,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
         Ok(Self {
             subscriptions: settings.topics.into_iter().map(subscription).collect(),
             unsubscribe: settings.unsubscribe,
+            // With --message-rate no message is printed, so there are none for -C to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
             deadline,

@@ -36,8 +36,8 @@ pub(super) struct ClientPlan {
 impl ClientPlan {
     pub(super) fn new(connection: &ConnectionSettings, options: Options) -> Self {
         Self {
-            // A run leaves no state for the next one: rpub has published, and rsub has written, whatever it
-            // acknowledged. So a resumed session starts without state here.
+            // No run saves its session for the next one, so a resumed session starts without state. rsub loses nothing by
+            // that: the messages that earlier runs acknowledged were written.
             session: connection.keep_session.then(Session::without_state),
             disconnect: Disconnect {
                 reason_code: ReasonCode::Success,

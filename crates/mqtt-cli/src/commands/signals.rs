@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM as something to wait for. The first one asks a program to end, a second one
-//! ends it at once.
+//! Signals as sources of an event loop. The first SIGINT or SIGTERM asks a program to end; a second one ends it
+//! immediately, in case it hangs.
 
 #[cfg(unix)]
 pub(crate) use unix::{Interrupts, ServiceSignals};
@@ -17,16 +17,16 @@ mod unix {
 
     use crate::exit_status::Status;
 
-    /// Whether the program was asked to end.
+    /// The request of SIGINT or SIGTERM to end.
     #[derive(Debug)]
     pub(crate) struct Interrupts {
         /// The number of the last signal; 0 before there was one.
         signal: Arc<AtomicUsize>,
-        /// Becomes readable with the first signal.
+        /// A source that becomes readable with the first signal.
         pub(crate) source: mio::net::UnixStream,
     }
 
-    /// The signals by which an administrator asks a service for something. Each becomes readable with its signal.
+    /// The signals by which an administrator controls a service. Each source becomes readable with its signal.
     #[derive(Debug)]
     pub(crate) struct ServiceSignals {
         /// SIGHUP: read the configuration again.
@@ -38,8 +38,8 @@ mod unix {
     }
 
     impl ServiceSignals {
-        /// To be called before anything that takes long: a signal that comes before this ends the program. Signals that
-        /// mean nothing to a service, and would end it, are ignored.
+        /// Handles the signals from now on. The caller must call it before anything that takes long, since a signal that
+        /// comes earlier ends the program. Signals that have no meaning for a service and would end it are ignored.
         pub(crate) fn listen() -> io::Result<Self> {
             for signal in [SIGALRM, SIGVTALRM, SIGPROF, SIGIO] {
                 signal_hook::flag::register(signal, Arc::default())?;
@@ -52,6 +52,7 @@ mod unix {
         }
     }
 
+    /// Returns a source that becomes readable with each signal of this number. A signal handler may only write to a pipe.
     fn source(signal: i32) -> io::Result<mio::net::UnixStream> {
         let (source, end) = UnixStream::pair()?;
         source.set_nonblocking(true)?;
@@ -60,13 +61,15 @@ mod unix {
     }
 
     impl Interrupts {
+        /// Handles SIGINT and SIGTERM from now on.
         pub(crate) fn listen() -> io::Result<Self> {
             let asked = Arc::new(AtomicBool::new(false));
             let number = Arc::new(AtomicUsize::new(0));
             let (source, end) = UnixStream::pair()?;
             source.set_nonblocking(true)?;
             for signal in [SIGINT, SIGTERM] {
-                // In this order: the flag is not set yet when the first signal comes.
+                // The handlers run in the order of their registration. So the first signal finds the flag unset and sets
+                // it, and the second one ends the program.
                 let status = 128 + signal;
                 signal_hook::flag::register_conditional_shutdown(
                     signal,
@@ -84,7 +87,7 @@ mod unix {
             })
         }
 
-        /// The exit status of a program that the signal ends, once there was one.
+        /// Returns the exit status that belongs to the signal, or `None` if none has come.
         pub(crate) fn asked(&self) -> Option<Status> {
             let number = u8::try_from(self.signal.load(Ordering::Relaxed));
             number.ok().filter(|number| *number > 0).map(Status::Signal)
@@ -92,7 +95,7 @@ mod unix {
     }
 }
 
-/// Elsewhere the system ends the program.
+/// The request to end on systems without these signals, which never comes: the system ends the program.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(crate) struct Interrupts;

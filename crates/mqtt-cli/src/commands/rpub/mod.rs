@@ -1,4 +1,4 @@
-//! `rpub`: publishes one message, once or again and again, or one for each line of its input.
+//! The program `rpub`: publishes one message, once or repeatedly, or a message for each line of its input.
 
 mod progress;
 mod publisher;
@@ -24,13 +24,13 @@ use crate::flags::values::topic_name;
 use crate::flags::values::{duration, number};
 use crate::output::logger;
 
-/// How long `-l` tries to get a lost connection back.
+/// The time for which `-l` tries to reconnect. Without `-l` a lost connection ends the program, as for mosquitto_pub.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
-/// Connections that a broker may close in a row because of the same line.
+/// Maximum number of connections in a row that the broker may close because of the same line, before the line is skipped.
 const MAXIMUM_LOSSES: u32 = 3;
 
-/// What was typed.
+/// The settings of rpub.
 #[derive(Debug)]
 pub(crate) struct RpubSettings {
     connection: ConnectionSettings,
@@ -74,7 +74,7 @@ impl AsMut<MessageSettings> for RpubSettings {
 /// Runs the program.
 ///
 /// # Errors
-/// What goes to standard error, with the exit status.
+/// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     setup::run(
         &program(),
@@ -208,7 +208,7 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
 impl TryFrom<RpubSettings> for PublishPlan {
     type Error = Failure;
 
-    /// All that can fail without the network.
+    /// Finds all errors that need no network.
     fn try_from(settings: RpubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         let content = settings.message.content()?;
@@ -217,7 +217,7 @@ impl TryFrom<RpubSettings> for PublishPlan {
             _ => Reconnect::Never,
         };
         let mut options = connection.client_options("rpub", reconnect)?;
-        // One line that the broker does not accept must not keep the others.
+        // A line that the broker does not accept must not keep the lines after it from being sent.
         options.maximum_losses = Some(MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
         let (Some(topic_name), Some(content)) = (topic, content) else {

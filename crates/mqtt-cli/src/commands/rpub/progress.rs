@@ -1,4 +1,4 @@
-//! How far long work is, for the person at a terminal: one line on standard error that changes.
+//! The progress of long work for a person at a terminal: one line on standard error that changes.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -10,15 +10,16 @@ use crate::flags::settings::message::Content;
 use crate::output::logger;
 use crate::wording::counted;
 
-/// Work that is done before is not worth a line.
+/// The time before the line appears. Shorter work is not worth one.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// The time between two states of the line.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// A payload of this size takes its time.
+/// The size from which on a single payload takes long enough for a line.
 const LARGE: usize = 1024 * 1024;
 
-/// The counts, and the line.
+/// The counts of messages, and the line that shows them.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Messages given to the connection.
@@ -27,17 +28,17 @@ pub(crate) struct Progress {
     pub(crate) acknowledged: u64,
     /// Messages that the broker has rejected, or would reject.
     pub(crate) rejected: u64,
-    /// When the line is due; `None` if there is none.
+    /// The time at which the line changes next; `None` if no line is shown.
     next: Option<Instant>,
     start: Instant,
     is_shown: Cell<bool>,
-    /// Only messages of QoS 1 and 2 are acknowledged.
+    /// The QoS of all messages. Those of QoS 0 are not acknowledged, so the line does not count acknowledgements then.
     qos: QoS,
 }
 
 impl Progress {
-    /// Shown if it is wanted, if standard error is a terminal, and if the work may take long. Lines
-    /// that are typed need no counting.
+    /// Creates the counts. The line is shown if it is wanted, standard error is a terminal, and the work may take long. A
+    /// person who types the lines sees the progress without it.
     pub(crate) fn new(wanted: bool, content: &Content, repeat: u64, qos: QoS) -> Self {
         let is_long = match content {
             Content::Payload(payload) => repeat > 1 || payload.len() >= LARGE,
@@ -56,12 +57,12 @@ impl Progress {
         }
     }
 
-    /// When `show` wants to be called.
+    /// Returns the time at which `show` must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Shows the line if it is due.
+    /// Updates the line if its time has come.
     pub(crate) fn show(&mut self, now: Instant, unwritten: usize) {
         if self.next.is_none_or(|next| now < next) {
             return;
@@ -80,7 +81,7 @@ impl Progress {
         logger::print_error(&format!("\r\x1b[K{line}"));
     }
 
-    /// Leaves the line as it is, and goes to the next one.
+    /// Ends the line, so that the next text does not overwrite it.
     pub(crate) fn finish(&self) {
         if self.is_shown.replace(false) {
             logger::print_error("\n");

@@ -1,5 +1,5 @@
-//! The loop of rpub: connect, publish what there is as fast as it is taken, wait for the
-//! acknowledgements, end.
+//! The loop of rpub: connects, publishes messages as fast as the broker accepts them, waits for the acknowledgements, and
+//! disconnects.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,19 +22,20 @@ use crate::flags::settings::message::Content;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::{counted, system_text};
 
-/// How long the last bytes may take.
+/// The time in which the last bytes must be sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same after a signal.
+/// The same time after a signal.
 const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long acknowledgements are waited for after a signal.
+/// The time in which the broker may acknowledge messages after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// While so many bytes wait for the socket no message is added.
+/// Maximum number of bytes that wait for the socket before a message is added. It bounds the memory for a broker that is
+/// slower than the input.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
-/// What will be done.
+/// The plan of rpub, which its settings become.
 #[derive(Debug)]
 pub(crate) struct PublishPlan {
     client: ClientPlan,
@@ -44,13 +45,13 @@ pub(crate) struct PublishPlan {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) repeat: u64,
-    /// Between the end of one message and the start of the next.
+    /// The time between the end of one message and the start of the next.
     pub(crate) delay: Duration,
     has_progress: bool,
 }
 
 impl PublishPlan {
-    /// With what the shared options say; once, QoS 0.
+    /// Creates a plan that publishes each payload once with QoS 0.
     pub(crate) fn new(
         connection: &ConnectionSettings,
         options: Options,
@@ -79,36 +80,37 @@ pub(super) fn run(plan: PublishPlan) -> Result<Status, Failure> {
     Publisher::new(plan)?.run()
 }
 
-/// Publishes what the plan says.
+/// The state of a run.
 struct Publisher {
     event_loop: EventLoop,
     plan: PublishPlan,
     interrupts: Interrupts,
     progress: Progress,
     lines: Option<StdinLines>,
-    /// The message that is sent again and again.
+    /// The message of `--repeat`, which all repetitions share.
     repeated: Option<Arc<Message>>,
-    /// A message that could not be sent yet.
+    /// A message that the connection could not take yet. It is sent before any other one.
     held: Option<Arc<Message>>,
-    /// Repetitions that are left.
+    /// The number of repetitions that are left.
     left: u64,
-    /// Before this time no further message is sent.
+    /// The time before which no further message is sent, because of `--repeat-delay`.
     not_before: Option<Instant>,
-    /// There is more to send, but others have to have their turn.
+    /// Set if there is more to send, but the loop must handle input and timers first.
     has_more: bool,
+    /// Set when no further message will be read or made.
     input_ended: bool,
     interrupted: Option<Interrupted>,
-    /// What went wrong with a message; the others are finished all the same.
+    /// The failure of a message. The program ends with it after the other messages are finished.
     failure: Option<Failure>,
 }
 
-/// A signal came.
+/// The signal that ends the program, and the end of its patience.
 #[derive(Debug, Clone, Copy)]
 struct Interrupted {
     status: Status,
-    /// How long acknowledgements are waited for.
+    /// The time until which acknowledgements are waited for.
     until: Instant,
-    /// Whether everything had been given to the connection.
+    /// Set if every message had been given to the connection. Then the run may still be a success.
     all_was_taken: bool,
 }
 
@@ -164,6 +166,7 @@ impl Publisher {
                         .diagnostics
                         .report_loss(error, wait, server);
                     reported.map_err(|failure| self.with_unfinished(failure))?;
+                    // The broker has closed the connection several times because of these messages.
                     for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
@@ -189,8 +192,8 @@ impl Publisher {
         }
     }
 
-    /// The first of the program's own times. One that has passed and is not acted on would keep the
-    /// loop busy: that a message is due means nothing without a connection.
+    /// Returns the first of the program's own times. A time that has passed and has no effect would keep the loop busy, so
+    /// the time of the next message counts only while there is a connection.
     fn deadline(&self) -> Option<Instant> {
         let not_before = self.not_before.filter(|_| self.event_loop.is_connected());
         let grace = self.interrupted.map(|interrupted| interrupted.until);
@@ -199,7 +202,7 @@ impl Publisher {
         times.into_iter().flatten().min()
     }
 
-    /// A signal: what was sent may still be acknowledged, for a while.
+    /// Ends the input because of a signal. Messages that were sent may still be acknowledged.
     fn stop_taking(&mut self, status: Status) {
         if self.interrupted.is_none() {
             self.interrupted = Some(Interrupted {
@@ -212,14 +215,14 @@ impl Publisher {
         self.held = None;
     }
 
-    /// Says good-bye, and what was lost.
+    /// Disconnects, and reports the messages that the broker may not have.
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.client.disconnect.clone();
         let result = match self.interrupted {
-            // A signal kills mosquitto_pub, so that its will is published.
+            // A signal kills mosquitto_pub, and the broker publishes its will. Users may count on that.
             Some(_) => self
                 .event_loop
                 .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
@@ -240,7 +243,7 @@ impl Publisher {
         Ok(Status::Success)
     }
 
-    /// Says how many of several messages the broker has rejected.
+    /// Prints the number of messages that the broker has rejected, if there were several messages.
     fn report_rejected(&self) {
         let Progress {
             published,
@@ -254,6 +257,7 @@ impl Publisher {
         }
     }
 
+    /// Prints the state of the messages when a signal ended the program.
     fn report_interrupted(&self, unfinished: usize, lost: usize) {
         let Progress {
             published,
@@ -277,17 +281,17 @@ impl Publisher {
         self.plan.client.diagnostics.warn(&(text + "."));
     }
 
-    /// Messages that are not with the broker for sure.
+    /// Returns the number of messages that the broker may not have.
     fn unfinished(&self) -> usize {
         self.event_loop.unfinished() + usize::from(self.held.is_some())
     }
 
-    /// The connection is gone and is not made again.
+    /// Returns the failure after the client has given up to connect.
     fn given_up(&self, error: ClientError) -> Failure {
         self.with_unfinished(self.plan.client.diagnostics.failure(error))
     }
 
-    /// The failure, with what the broker may not have.
+    /// Adds the number of unacknowledged messages to a failure.
     fn with_unfinished(&self, failure: Failure) -> Failure {
         self.progress.finish();
         match self.unfinished() {
@@ -299,7 +303,7 @@ impl Publisher {
         }
     }
 
-    /// What still waits for the socket is little enough for the good-bye.
+    /// Returns `true` if only the DISCONNECT and at most a bounded number of bytes are left to send.
     fn is_done(&self) -> bool {
         self.input_ended
             && self.held.is_none()
@@ -307,9 +311,8 @@ impl Publisher {
             && self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
     }
 
-    /// Publishes as much as there is, and as there is room for: the rest of the input waits. A server
-    /// that takes everything at once must not keep the loop from what comes in, so one block of bytes
-    /// is enough for a turn.
+    /// Publishes messages until the input or the room for them ends. At most one block of bytes is flushed: a broker that
+    /// takes everything immediately must not keep the loop from reading its acknowledgements.
     fn publish(&mut self) {
         self.has_more = false;
         let mut has_flushed = false;
@@ -329,7 +332,7 @@ impl Publisher {
                     self.reject(&message, &error.to_string());
                 }
                 Err(error) => {
-                    // What was sent before is finished all the same.
+                    // Messages that were sent before are still finished.
                     self.failure = Some(self.plan.client.diagnostics.failure(error.into()));
                     self.input_ended = true;
                     return;
@@ -338,7 +341,8 @@ impl Publisher {
         }
     }
 
-    /// A line is too large for the broker. The lines after it are sent nevertheless.
+    /// Reports a line that is too large for the broker. The lines after it are still sent: one bad line of a log must not
+    /// stop the others.
     fn reject(&mut self, message: &Message, why: &str) {
         self.progress.rejected += 1;
         let size = message.payload.len();
@@ -348,6 +352,7 @@ impl Publisher {
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }
 
+    /// Returns `true` if another message may be added. Flushes once in a call of `publish`, which `has_flushed` remembers.
     fn has_room(&mut self, has_flushed: &mut bool) -> bool {
         if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
             self.event_loop.flush();
@@ -360,6 +365,7 @@ impl Publisher {
             && (self.plan.qos == QoS::AtMostOnce || self.event_loop.has_room())
     }
 
+    /// Returns the next message, or `None` if there is none now.
     fn next_message(&mut self) -> Option<Arc<Message>> {
         if self.input_ended {
             return None;
@@ -391,7 +397,8 @@ impl Publisher {
         })
     }
 
-    /// With a delay the next one waits for the end of the one before, and then for the delay.
+    /// Counts a repetition down. Returns `None` if it must wait: with a delay, for the end of the message before it and then
+    /// for the delay.
     fn next_repetition(&mut self) -> Option<()> {
         if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
             self.event_loop.flush();
@@ -410,6 +417,8 @@ impl Publisher {
         Some(())
     }
 
+    /// Returns the next line of standard input, or `None` if there is none now. The thread is started by the first call,
+    /// when there is a connection: a line that was read but not sent would be lost if the broker cannot be reached.
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
@@ -425,7 +434,7 @@ impl Publisher {
             NextLine::Pending => {}
             NextLine::End => self.input_ended = true,
             NextLine::Failed(error) => {
-                // What was read before is sent and acknowledged all the same.
+                // Lines that were read before are still sent and acknowledged.
                 self.input_ended = true;
                 let text = system_text(&error);
                 let failure = Failure::failed(format!("Cannot read standard input: {text}."));
@@ -436,7 +445,7 @@ impl Publisher {
     }
 }
 
-/// Prints that the messages of an earlier connection are sent again, which its session did not survive.
+/// Prints that messages of an earlier connection are resent, because the broker has lost its session.
 fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) {
     if unfinished.is_empty() {
         return;
@@ -451,7 +460,7 @@ fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) 
     diagnostics.warn(&text);
 }
 
-/// Prints what an event means for a person, and returns the failure that it causes.
+/// Prints an event that a person should know, and returns the failure that it causes.
 fn report_event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<Failure> {
     match event {
         Event::Delivered {
@@ -464,7 +473,7 @@ fn report_event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<Fail
                 text += &format!(" {}", Printable(reason));
             }
             diagnostics.warn(&text);
-            // It was told: the status is left.
+            // The text was printed above, so the failure only sets the exit status.
             let status = Status::of_reason(*reason_code);
             return Some(Failure::unmarked(status, text).quiet_if(true));
         }

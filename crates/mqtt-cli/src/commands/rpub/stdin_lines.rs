@@ -1,7 +1,7 @@
-//! Standard input, in lines, without blocking the program that also has a network to serve.
+//! The lines of standard input for `rpub -l`, read without blocking the program, which has a network to serve.
 //!
-//! A thread reads large blocks into a bounded channel and wakes the program. Lines are slices of the
-//! blocks: any bytes, without the newline.
+//! A thread reads large blocks into a bounded channel and wakes the program. Lines are slices of the blocks, so a line
+//! is copied only if it spans two of them. They may be any bytes, without the newline.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -13,36 +13,39 @@ use mio::Waker;
 
 const BLOCK_SIZE: usize = 64 * 1024;
 
-/// Blocks that are read ahead.
+/// Maximum number of blocks that are read ahead. A publisher that is slower than its input stops the thread then.
 const BLOCKS: usize = 4;
 
-/// The longest line, the longest payload: 256 MiB less a byte.
+/// Maximum length of a line: that of a payload, 256 MiB less a byte.
 pub(crate) const MAXIMUM_LENGTH: usize = mqtt_codec::MAXIMUM_REMAINING_LENGTH as usize;
 
-/// Lines that come from another thread.
+/// The lines that another thread reads.
 #[derive(Debug)]
 pub(crate) struct StdinLines {
     blocks: Receiver<io::Result<Bytes>>,
     block: Bytes,
-    /// The start of a line that goes on in the next block.
+    /// The start of a line that continues in the next block.
     partial: BytesMut,
     ended: bool,
 }
 
-/// What there is.
+/// The next line, or the reason for which there is none.
 #[derive(Debug)]
 pub(crate) enum NextLine {
     Line(Bytes),
-    /// Nothing now; the waker is called when there is.
+    /// No line has arrived. The waker is called when there is more input.
     Pending,
-    /// The input has ended; all lines were given.
+    /// The input has ended, and all lines were returned.
     End,
-    /// It cannot be read on.
+    /// The input cannot be read any further.
     Failed(io::Error),
 }
 
 impl StdinLines {
-    /// Starts to read. The thread ends with the input, or when nobody takes its blocks any more.
+    /// Starts the thread. It ends with the input, or when this value is dropped.
+    ///
+    /// # Errors
+    /// If the system has no room for a thread.
     pub(crate) fn start(
         mut input: impl Read + Send + 'static,
         waker: Arc<Waker>,
@@ -55,6 +58,7 @@ impl StdinLines {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     result => result,
                 };
+                // An empty block is the end of the input; after an error nothing more can be read.
                 let is_last = !matches!(result, Ok(1..));
                 let item = result.map(|length| {
                     block.truncate(length);
@@ -73,6 +77,7 @@ impl StdinLines {
         })
     }
 
+    /// Returns the next line if it has arrived.
     pub(crate) fn next(&mut self) -> NextLine {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.block) {
@@ -102,11 +107,13 @@ impl StdinLines {
                 Err(TryRecvError::Disconnected) => self.ended = true,
             }
             if self.ended && !self.partial.is_empty() {
-                return NextLine::Line(self.with_partial(Bytes::new())); // without newline, and a line
+                // The last line may have no newline.
+                return NextLine::Line(self.with_partial(Bytes::new()));
             }
         }
     }
 
+    /// Returns the line with the part of it from earlier blocks.
     fn with_partial(&mut self, line: Bytes) -> Bytes {
         if self.partial.is_empty() {
             return line;

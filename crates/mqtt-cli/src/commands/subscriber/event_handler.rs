@@ -1,4 +1,4 @@
-//! What is done with each event of the connection, and what the program itself sends.
+//! The treatment of each event of the connection, and the messages that the program itself publishes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +11,7 @@ use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
 
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
+use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::output::ack_queue::AckQueue;
@@ -20,21 +21,24 @@ use crate::wording::counted;
 
 use super::plan::{Request, SubscribePlan};
 
-/// What is done with each event; apart from the event loop, which hands them over.
+/// The state that events change. It is apart from the event loop, which lends it each event while it runs.
 pub(super) struct EventHandler {
     pub(super) plan: SubscribePlan,
     pub(super) printer: Printer,
     pub(super) ack_queue: AckQueue,
     pub(super) requests: PendingRequests,
-    /// Empty retained messages that remove others.
+    /// The topics of retained messages that `--remove-retained` has yet to remove.
     pub(super) removals: VecDeque<TopicName>,
+    /// The time at which the request of rrr was sent.
     pub(super) request_sent: Option<Instant>,
-    /// All that was asked for is there, or something ends it early.
+    /// The result, once everything that was asked for has arrived or something ends the program early.
     pub(super) ending: Option<Result<Status, Failure>>,
+    /// Set once the broker has accepted a connection.
     pub(super) was_connected: bool,
 }
 
 impl EventHandler {
+    /// Handles an event. `connection` is lent by the event loop, so that a subscription can follow immediately.
     pub(super) fn handle(
         &mut self,
         connection: &mut Connection,
@@ -43,11 +47,11 @@ impl EventHandler {
         match event {
             Event::Connected { .. } => {
                 self.was_connected = true;
-                self.plan.client.diagnostics.print_connected();
+                self.diagnostics().print_connected();
                 self.subscribe(connection);
             }
             Event::Subscribed(suback) => {
-                // mosquitto_rr does not say so.
+                // mosquitto_rr does not print this line.
                 if self.plan.debug && self.plan.request.is_none() {
                     let codes = suback.reason_codes.iter();
                     let codes: Vec<_> = codes.map(|code| code.value().to_string()).collect();
@@ -61,10 +65,8 @@ impl EventHandler {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
             }
-            Event::Deviation(deviation) => {
-                self.plan.client.diagnostics.warn(&format!("{deviation}."))
-            }
-            // Whatever comes behind the end is left to the broker.
+            Event::Deviation(deviation) => self.diagnostics().warn(&format!("{deviation}.")),
+            // Messages after the end are not acknowledged, so they stay with the broker.
             Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());
             }
@@ -73,7 +75,7 @@ impl EventHandler {
         ControlFlow::Continue(())
     }
 
-    /// A request, or a removal, that was refused is a failure.
+    /// Handles the answer to a request or a removal. One that the broker has rejected is a failure.
     pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
         if let Event::Delivered {
             packet_identifier,
@@ -89,8 +91,8 @@ impl EventHandler {
         }
     }
 
-    /// What is not acknowledged yet is asked again with the next connection. A request of QoS 0 may be
-    /// lost with its connection.
+    /// Prepares the next connection, which subscribes again. A request of QoS 0 may be lost with its connection, so it is
+    /// published again; the session resends one of QoS 1 or 2.
     pub(super) fn connection_lost(&mut self) {
         self.requests = PendingRequests::default();
         let is_lost = |request: &Request| request.qos == QoS::AtMostOnce;
@@ -99,26 +101,30 @@ impl EventHandler {
         }
     }
 
-    /// The rate, from the first connection on.
+    /// Prints the rate of `--message-rate`, from the first connection on.
     pub(super) fn tick(&mut self, is_connected: bool) {
         if self.printer.has_rate() && (is_connected || self.printer.deadline().is_some()) {
             self.printer.tick(Instant::now(), &mut self.ack_queue.text);
         }
     }
 
-    /// Lines of `-d` stand before what comes after them.
+    /// Writes text and acknowledges messages as far as that does not block. Lines of `-d` come between the messages in the
+    /// order of the events, so they are collected before and after each step that causes some.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
     pub(super) fn advance(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
         loop {
             logger::take_pending(&mut self.ack_queue.text);
             self.ack_queue.advance(event_loop)?;
-            logger::take_pending(&mut self.ack_queue.text); // of the acknowledgements
+            logger::take_pending(&mut self.ack_queue.text); // the lines of the acknowledgements
             if !self.ack_queue.can_write() {
                 return Ok(());
             }
         }
     }
 
-    /// The failure, with what was received and not written.
+    /// Adds the number of received bytes that were not written to a failure.
     pub(super) fn with_rest(&self, failure: Failure, rest: usize) -> Failure {
         match rest {
             0 => failure,
@@ -129,6 +135,7 @@ impl EventHandler {
         }
     }
 
+    /// Treats a message that has arrived.
     fn take(&mut self, publish: &PublishRef<'_>) {
         logger::take_pending(&mut self.ack_queue.text);
         let request = self.plan.request.as_ref();
@@ -168,7 +175,8 @@ impl EventHandler {
         publish.retain && (self.request_sent.is_none() || !self.plan.retains_as_published())
     }
 
-    /// With each connection, whether or not the server knows the session: the options may differ.
+    /// Subscribes with each connection, even if the broker has the session: the options of this run may differ from those of
+    /// the run that subscribed.
     fn subscribe(&mut self, connection: &mut Connection) {
         if let Err(error) = self.try_subscribe(connection) {
             self.fail(error);
@@ -192,11 +200,11 @@ impl EventHandler {
         Ok(())
     }
 
+    /// Reports an answer to SUBSCRIBE or UNSUBSCRIBE, and ends the program if it asks for nothing else.
     fn handle_answer(&mut self, answer: Answer) {
-        answer
-            .warnings
-            .iter()
-            .for_each(|text| self.plan.client.diagnostics.warn(text));
+        for text in &answer.warnings {
+            self.diagnostics().warn(text);
+        }
         if let Some(failure) = answer.failure {
             self.ending = Some(Err(failure));
         } else if self.plan.only_subscribe && self.requests.are_answered() {
@@ -204,7 +212,13 @@ impl EventHandler {
         }
     }
 
-    /// What this program sends: the request, once its answer can arrive, and removals.
+    /// Returns the printer of lines about the connection.
+    pub(super) fn diagnostics(&mut self) -> &mut Diagnostics {
+        &mut self.plan.client.diagnostics
+    }
+
+    /// Publishes the request, once the subscription to its response is acknowledged, and removals. What does not fit into
+    /// the window waits for the next call.
     pub(super) fn publish(&mut self, event_loop: &mut EventLoop) {
         let can_ask = self.requests.are_answered() && self.request_sent.is_none();
         if let (Some(request), true) = (&self.plan.request, can_ask) {
@@ -229,10 +243,10 @@ impl EventHandler {
     }
 
     fn fail(&mut self, error: PublishError) {
-        self.ending = Some(Err(self.plan.client.diagnostics.failure(error.into())));
+        self.ending = Some(Err(self.diagnostics().failure(error.into())));
     }
 
-    /// Whether there is nothing left to do: a failure leaves nothing.
+    /// Returns `true` if nothing is left to do. A failure does not wait for removals.
     pub(super) fn is_complete(&self) -> bool {
         match &self.ending {
             None => false,
@@ -241,12 +255,13 @@ impl EventHandler {
         }
     }
 
-    /// The first of the program's own times.
+    /// Returns the first of the program's own times.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = [self.plan.deadline, self.printer.deadline()];
         times.into_iter().flatten().min()
     }
 
+    /// Returns `true` if the timeout of `-W` has passed.
     pub(super) fn is_too_late(&self) -> bool {
         let deadline = self.plan.deadline;
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -254,7 +269,8 @@ impl EventHandler {
 }
 
 impl Request {
-    /// Whether this is the answer: at the topic that was named, and not to somebody else's question.
+    /// Returns `true` if a message is the response: it has the response topic, and no correlation data of another request.
+    /// A service that does not return the correlation data is accepted, as by mosquitto_rr.
     fn is_answered_by(&self, publish: &PublishRef<'_>) -> bool {
         let request = self.message.publish(Delivery::AtMostOnce);
         let asked = request.properties.correlation_data();
@@ -264,7 +280,7 @@ impl Request {
     }
 }
 
-/// As mosquitto_rr prints it.
+/// Returns a latency in the form of mosquitto_rr.
 fn latency(time: Duration) -> String {
     let nanoseconds = time.subsec_nanos();
     match (time.as_secs(), nanoseconds) {

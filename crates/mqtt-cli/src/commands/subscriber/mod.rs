@@ -1,5 +1,7 @@
-//! The loop of rsub and rrr: connect, subscribe, perhaps ask, print what comes, end. What is done with
-//! each event is in `event_handler.rs`.
+//! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
+//!
+//! `plan.rs` has the plan, `event_handler.rs` the treatment of each event, and `pending_requests.rs` the answers to
+//! SUBSCRIBE and UNSUBSCRIBE. This file has the loop and the ways to end it.
 
 mod event_handler;
 mod pending_requests;
@@ -25,13 +27,13 @@ use crate::wording::{counted, system_text};
 use event_handler::EventHandler;
 pub(super) use plan::{Request, SubscribePlan};
 
-/// How long the good-bye may take: the last handshakes, and the last bytes.
+/// The time in which the last handshakes must be finished and the last bytes sent.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The same when the time of `-W` is over.
+/// The same time after the timeout of `-W`.
 const LATE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a reader of standard output that takes nothing is waited for at the end.
+/// The time that the program waits at the end for a reader of standard output that has stopped.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Carries out the plan.
@@ -44,6 +46,7 @@ pub(super) fn run(plan: SubscribePlan) -> Result<Status, Failure> {
     subscriber.run().map_err(|failure| failure.quiet_if(quiet))
 }
 
+/// The state of a run.
 struct Subscriber {
     event_loop: EventLoop,
     handler: EventHandler,
@@ -56,16 +59,17 @@ impl Subscriber {
         let (mut event_loop, interrupts) = plan.client.start()?;
         #[cfg(unix)]
         if !io::stdout().is_terminal() {
-            // A file cannot be watched, and does not go away.
+            // Ends the program when the reader of a pipe ends, even if no message comes. A file cannot be watched, and its
+            // reader does not end, so the error is ignored.
             let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
         }
-        let writer = StdoutThread::start(event_loop.waker()).map_err(|error| {
+        let stdout = StdoutThread::start(event_loop.waker()).map_err(|error| {
             Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
         })?;
         let mut handler = EventHandler {
             printer: Printer::new(std::mem::take(&mut plan.printing)),
             plan,
-            ack_queue: AckQueue::new(writer),
+            ack_queue: AckQueue::new(stdout),
             requests: PendingRequests::default(),
             removals: VecDeque::new(),
             request_sent: None,
@@ -90,7 +94,7 @@ impl Subscriber {
             let wakeup = match wakeup {
                 Ok(wakeup) => wakeup,
                 Err(error) => {
-                    let failure = self.handler.plan.client.diagnostics.failure(error);
+                    let failure = self.handler.diagnostics().failure(error);
                     return match self.write_rest() {
                         Ok(rest) => Err(self.handler.with_rest(failure, rest)),
                         Err(error) => self.cannot_write(&error),
@@ -121,25 +125,23 @@ impl Subscriber {
             match wakeup {
                 Wakeup::Disconnected(error, wait) => {
                     self.handler.connection_lost();
-                    let reported = self
-                        .handler
-                        .plan
-                        .client
-                        .diagnostics
-                        .report_loss(error, wait, server);
+                    let reported = self.handler.diagnostics().report_loss(error, wait, server);
                     if let Err(failure) = reported {
                         let rest = self.write_rest().unwrap_or(0);
                         return Err(self.handler.with_rest(failure, rest));
                     }
                 }
-                Wakeup::Found => self.handler.plan.client.diagnostics.set_server(server),
+                Wakeup::Found => self.handler.diagnostics().set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
         }
     }
 
-    /// No message is taken that there is no room for, and no connection made again before the
-    /// messages of the last one are acknowledged.
+    /// Pauses the event loop while there is no room for messages, or while messages of a lost connection are not written.
+    /// In a pause nothing is read, no connection is made, and pings go on.
+    ///
+    /// The client reconnects only after these messages are written and accepted in the session. Otherwise the broker
+    /// would resend a QoS 2 message that the session does not know, and it would be printed twice.
     fn pause_or_resume(&mut self) {
         let ack_queue = &self.handler.ack_queue;
         if ack_queue.is_full() || !self.event_loop.is_connected() && !ack_queue.is_empty() {
@@ -149,20 +151,22 @@ impl Subscriber {
         }
     }
 
+    /// Ends the program after everything that was asked for is done.
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
         self.disconnect(ReasonCode::Success, GRACE);
         self.handler.ending.take().unwrap_or(Ok(Status::Success))
     }
 
-    /// Asked to end: what was taken is written, if somebody reads it.
+    /// Ends the program because of a signal. Messages that were received are written first, if the reader accepts them.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0);
         match self.handler.plan.request {
             None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
             Some(_) => self.die(),
         }
-        // A signal is the normal end, unless a number of messages was asked for.
+        // A signal is the normal end of rsub. It deserves a line only if the user waited for a number of messages, or if
+        // messages are lost.
         let mut parts = Vec::new();
         if let Some(count) = self
             .handler
@@ -182,7 +186,7 @@ impl Subscriber {
         }
         if !parts.is_empty() {
             let text = format!("Interrupted: {}.", parts.join("; "));
-            self.handler.plan.client.diagnostics.warn(&text);
+            self.handler.diagnostics().warn(&text);
         }
         Ok(if self.handler.was_connected {
             Status::Success
@@ -191,14 +195,16 @@ impl Subscriber {
         })
     }
 
+    /// Ends the program because of `-W`.
     fn too_late(mut self) -> Result<Status, Failure> {
-        let rest = self.write_rest().unwrap_or(0); // that it is too late says more than an error
+        let rest = self.write_rest().unwrap_or(0); // the timeout is the better explanation
         self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
         let failure = Failure::unmarked(Status::TimedOut, "Timed out");
         Err(self.handler.with_rest(failure, rest))
     }
 
-    /// The reader has seen enough, or there is no room. What it did not get is not acknowledged.
+    /// Ends the program because standard output cannot be written. Messages that were not written are not acknowledged, so a
+    /// broker with a session delivers them again. A closed pipe is a success: its reader has seen enough.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
         self.disconnect(ReasonCode::Success, GRACE);
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -210,7 +216,10 @@ impl Subscriber {
         )))
     }
 
-    /// Writes what was taken, for a while; gives the number of bytes that are left.
+    /// Writes the messages that were received, at most [`WRITE_GRACE`]. Returns the number of bytes that are left.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
     fn write_rest(&mut self) -> io::Result<usize> {
         let end = Instant::now() + WRITE_GRACE;
         self.event_loop.pause();
@@ -219,13 +228,13 @@ impl Subscriber {
             if self.handler.ack_queue.is_empty() || Instant::now() >= end {
                 return Ok(self.handler.ack_queue.waiting());
             }
-            // Nothing is read in a pause; the writer ends the wait.
+            // In a pause nothing is read from the network. The thread of standard output ends the wait.
             self.event_loop.wait_only(end);
         }
     }
 
-    /// The messages of QoS 2 that were printed, and what was published: lets the broker finish with
-    /// them, for a while.
+    /// Waits for the handshakes of messages that were printed or published. Without PUBREL and PUBCOMP, a broker with a
+    /// session would keep the exchange of a printed QoS 2 message.
     fn finish_handshakes(&mut self) {
         let grace = Instant::now() + GRACE;
         let end = self
@@ -247,8 +256,9 @@ impl Subscriber {
         }
     }
 
-    /// Exchanges of QoS 1 and 2, in both directions, that the broker has not finished. The response to a request is
-    /// finished with its PUBREC, unless the session lasts: nobody asks for the rest of the exchange later.
+    /// Returns the number of exchanges of QoS 1 and 2, in both directions, that the broker has not finished. The response to
+    /// a request counts as finished after its PUBREC, unless the session lasts: the broker discards the exchange with the
+    /// session.
     fn unfinished(&mut self) -> usize {
         let connection = self.event_loop.connection();
         let received = if self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
@@ -267,14 +277,14 @@ impl Subscriber {
         let _ = self.write_rest();
     }
 
-    /// Says good-bye. That it is not heard is no failure: the work is done.
+    /// Sends DISCONNECT. An error is ignored, since the work is done.
     fn disconnect(&mut self, reason_code: ReasonCode, grace: Duration) {
         let disconnect = Disconnect {
             reason_code,
             ..self.handler.plan.client.disconnect.clone()
         };
         let _ = self.event_loop.disconnect(disconnect, grace);
-        // The last lines of `-d`.
+        // Writes the last lines of `-d`, those of DISCONNECT.
         let _ = self.write_rest();
     }
 }

@@ -1,4 +1,4 @@
-//! The answers to SUBSCRIBE and UNSUBSCRIBE: how many are missing, and what was refused.
+//! The SUBSCRIBE and UNSUBSCRIBE packets of a connection that the broker has to answer, and the meaning of the answers.
 
 use mqtt_client::session::Printable;
 use mqtt_codec::{ReasonCode, Suback, Subscription};
@@ -6,14 +6,14 @@ use mqtt_codec::{ReasonCode, Suback, Subscription};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 
-/// What was asked on this connection.
+/// The number of packets sent and answered on this connection.
 #[derive(Debug, Default)]
 pub(crate) struct PendingRequests {
-    asked: usize,
+    sent: usize,
     answered: usize,
 }
 
-/// What an answer means.
+/// The meaning of an answer for a person and for the exit status.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) warnings: Vec<String>,
@@ -21,17 +21,17 @@ pub(crate) struct Answer {
 }
 
 impl PendingRequests {
-    /// One more was sent.
+    /// Notes that a packet was sent.
     pub(crate) fn expect(&mut self) {
-        self.asked += 1;
+        self.sent += 1;
     }
 
-    /// Whether something was asked and all of it is answered.
+    /// Returns `true` if a packet was sent and all packets are answered.
     pub(crate) fn are_answered(&self) -> bool {
-        self.asked > 0 && self.answered == self.asked
+        self.sent > 0 && self.answered == self.sent
     }
 
-    /// SUBACK: a failure if every subscription was refused.
+    /// Handles a SUBACK. It is a failure only if the broker has rejected every subscription, as for mosquitto_sub.
     pub(crate) fn subscribed(&mut self, suback: &Suback, subscriptions: &[Subscription]) -> Answer {
         self.answered += 1;
         let refused = |code: &&ReasonCode| code.is_error();
@@ -59,7 +59,7 @@ impl PendingRequests {
         }
     }
 
-    /// UNSUBACK. What could not be unsubscribed is worth a warning.
+    /// Handles an UNSUBACK. A rejected topic filter is a warning: the messages of the others still come.
     pub(crate) fn unsubscribed(&mut self, unsuback: &Suback) -> Answer {
         self.answered += 1;
         let denied = unsuback.reason_codes.iter().filter(|code| code.is_error());

@@ -13,7 +13,7 @@ use crate::commands::setup::ClientPlan;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::output::printer::Printing;
 
-/// What will be done.
+/// The plan of rsub and rrr.
 #[derive(Debug)]
 pub(in crate::commands) struct SubscribePlan {
     pub(in crate::commands) client: ClientPlan,
@@ -22,15 +22,17 @@ pub(in crate::commands) struct SubscribePlan {
     pub(in crate::commands) unsubscribe: Vec<TopicFilter>,
     pub(in crate::commands) unsubscribe_properties: UnsubscribeProperties,
     pub(in crate::commands) printing: Printing,
+    /// The number of messages after which the program ends.
     pub(in crate::commands) count: Option<u64>,
-    /// End when the subscriptions are there.
+    /// Set by `-E`: end when the broker has answered the subscriptions.
     pub(in crate::commands) only_subscribe: bool,
+    /// The time at which `-W` ends the program.
     pub(in crate::commands) deadline: Option<Instant>,
     pub(in crate::commands) request: Option<Request>,
     pub(in crate::commands) debug: bool,
 }
 
-/// What rrr asks, and where it waits for the answer.
+/// The request of rrr.
 #[derive(Debug)]
 pub(in crate::commands) struct Request {
     pub(in crate::commands) message: Arc<Message>,
@@ -40,7 +42,7 @@ pub(in crate::commands) struct Request {
 }
 
 impl SubscribePlan {
-    /// With what the shared options say; nothing is subscribed to yet.
+    /// Creates a plan without subscriptions.
     pub(in crate::commands) fn new(
         connection: &ConnectionSettings,
         options: Options,
@@ -74,7 +76,7 @@ impl SubscribePlan {
         }
     }
 
-    /// Returns `true` if RETAIN of a message that comes is that of its publisher.
+    /// Returns `true` if the broker keeps the RETAIN flag of the publisher.
     pub(super) fn retains_as_published(&self) -> bool {
         let mut subscriptions = self.subscriptions.iter();
         subscriptions.any(|subscription| subscription.options.retain_as_published)

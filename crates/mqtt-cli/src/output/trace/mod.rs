@@ -1,5 +1,5 @@
-//! `--trace`: prints each packet, decoded, to standard error: as a rung of a ladder between client and server, or as a
-//! line of JSON for programs. The fields of a packet come from `packet_fields/mod.rs`.
+//! The trace of `--trace`: each packet, decoded, on standard error, as a rung of a ladder between client and server or as
+//! a line of JSON for programs. The fields of a packet come from `packet_fields/mod.rs`.
 
 mod packet_fields;
 
@@ -19,7 +19,7 @@ use crate::output::standard_streams::is_colorful;
 use crate::output::trace::packet_fields::{Fields, fields};
 use crate::wording::shown;
 
-/// How a trace looks.
+/// The form of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Ladder,
@@ -27,7 +27,10 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// The value of `--trace`, which may be left out.
+    /// Parses the value of `--trace`, which is empty if it was left out.
+    ///
+    /// # Errors
+    /// If the form does not exist.
     pub(crate) fn parse(value: &OsStr) -> Result<Self, Failure> {
         match value.to_str() {
             Some("" | "ladder") => Ok(Self::Ladder),
@@ -61,13 +64,13 @@ pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Obser
     })
 }
 
-/// The width of the time and the two spaces behind it. Further lines of a rung begin below the name of the client.
+/// The width of the time and the two spaces after it. Further lines of a rung begin below the name of the client.
 const INDENTATION: usize = 11;
 
 /// The width of an arrow.
 const ARROW: usize = 17;
 
-/// Lines of fields are not narrower, however narrow the terminal is.
+/// The smallest width of lines of fields, even on a narrower terminal.
 const MINIMUM_WIDTH: usize = 20;
 
 /// One packet of a trace.
@@ -84,7 +87,7 @@ impl Rung<'_> {
         (self.observed.role == Role::Client) == (self.observed.direction == Direction::Sending)
     }
 
-    /// Client left, server right.
+    /// Returns the names at the ends of the rung: the client at the left, the server at the right.
     fn ends(&self) -> (String, String) {
         let client = match self.observed.client_identifier {
             "" => "<unknown>".to_owned(),
@@ -147,7 +150,7 @@ impl Rung<'_> {
         self.fields.iter().filter_map(in_words).collect()
     }
 
-    /// One colour for the beginning and end of connections, one for messages, one for the rest.
+    /// Returns the colour of the arrow: messages, acknowledgements, pings, and everything about the connection differ.
     fn color(&self) -> Color {
         match self.observed.packet.packet_type() {
             PacketType::Publish => Color::Green,
@@ -167,7 +170,7 @@ impl Rung<'_> {
         let mut line = String::from("{");
         let mut add = |name: &str, value: &Value| {
             let comma = if line.len() > 1 { "," } else { "" };
-            // The line may go to a terminal.
+            // Standard error may be a terminal, whatever the form is.
             let value = escaped(&value.to_string());
             let _ = write!(line, "{comma}\"{name}\":{value}");
         };
@@ -206,7 +209,7 @@ fn shortened(client: String, server: String, width: usize) -> (String, String) {
     (shorten(client, for_client), shorten(server, for_server))
 }
 
-/// Returns the fields on lines of `width` characters. A field that is wider than a line goes on in the next one.
+/// Returns the fields on lines of `width` characters. A field that is wider than a line continues in the next one.
 fn wrapped(fields: &[String], width: usize) -> Vec<String> {
     let width = width.max(MINIMUM_WIDTH);
     let mut lines = vec![String::new()];
@@ -234,19 +237,19 @@ fn wrapped(fields: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-/// Returns the width of the terminal that standard error is, or `None` if it is none.
+/// Returns the width of the terminal at standard error, or `None` if it is not a terminal.
 fn terminal_columns() -> Option<usize> {
     #[cfg(unix)]
     {
         let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
-        // A terminal that does not know its width says 0.
+        // A terminal that does not know its width reports 0.
         (size.ws_col > 0).then(|| size.ws_col.into())
     }
     #[cfg(not(unix))]
     None
 }
 
-/// The words for a value that a person wants to see: `None` for a value that is absent or false.
+/// Returns a value in words, or `None` if it is absent or false.
 fn in_words(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Bool(false) => None,

@@ -1,4 +1,4 @@
-//! Every field of a packet with the standard's name, for people and programs that look at packets.
+//! Every field of a packet with the name of the standard, for the trace.
 //!
 //! A packet in memory may hold more than its version can carry: a broker answers clients of every version with the same
 //! packets, and the encoder leaves out what the version does not know. The fields here are those on the wire.
@@ -20,7 +20,7 @@ use value::preview;
 pub(crate) fn fields(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields {
     let mut fields = version_independent(packet, version);
     if version == ProtocolVersion::V5_0 {
-        push_properties(&mut fields, packet); // the only version that has any
+        push_properties(&mut fields, packet); // earlier versions have none
     }
     fields.retain(|(_, value)| !value.is_null());
     fields
@@ -48,7 +48,8 @@ fn version_independent(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fiel
 
 fn connect_fields(connect: &Connect) -> Fields {
     let version = connect.protocol_version;
-    // The flag has another name in 5.0, where the end of the session is a property of its own.
+    // The flag has another name in 5.0: there it only discards the old session, and the Session Expiry Interval decides
+    // about the end of the new one.
     let clean = match version {
         ProtocolVersion::V5_0 => "clean_start",
         _ => "clean_session",
@@ -64,7 +65,7 @@ fn connect_fields(connect: &Connect) -> Fields {
         (clean, connect.clean_start.into()),
         ("keep_alive", connect.keep_alive.into()),
         ("user_name", json!(connect.user_name)),
-        // A trace may be seen by others, so it shows the length of a secret only.
+        // Users paste traces into bug reports, so only the length of a secret is shown.
         (
             "password_length",
             json!(connect.password.as_ref().map(|password| password.len())),
@@ -166,7 +167,7 @@ fn subscribe_fields(subscribe: &Subscribe, version: ProtocolVersion) -> Fields {
     ]
 }
 
-/// Adds the options that 5.0 has beside the QoS.
+/// Adds the subscription options that only 5.0 has.
 fn add_options(value: &mut Value, options: SubscriptionOptions) {
     value["no_local"] = options.no_local.into();
     value["retain_as_published"] = options.retain_as_published.into();

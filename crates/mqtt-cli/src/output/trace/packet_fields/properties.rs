@@ -1,4 +1,4 @@
-//! The properties of each packet, which 5.0 alone has.
+//! The properties of each packet, which only 5.0 has.
 
 use mqtt_codec::{
     AckProperties, Auth, ConnackProperties, ConnectProperties, DisconnectProperties, PacketRef,
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::value::{Fields, preview};
 
-/// Adds the properties. Absent ones are null.
+/// Adds the properties of a packet. Absent ones are null.
 pub(super) fn push_properties(fields: &mut Fields, packet: &PacketRef<'_>) {
     match packet {
         PacketRef::Connect(connect) => push_connect_properties(fields, &connect.properties),

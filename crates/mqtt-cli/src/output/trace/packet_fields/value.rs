@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-/// Names and values, in order.
+/// Names and values of fields, in the order of the packet.
 pub(crate) type Fields = Vec<(&'static str, Value)>;
 
-/// The number of bytes of a payload that are shown.
+/// Maximum number of bytes of a payload that are shown. A trace explains packets, and `rsub` prints payloads.
 const SHOWN: usize = 64;
 
-/// Returns the start of some bytes as text.
+/// Returns the first bytes of binary data as text.
 pub(super) fn preview(bytes: &[u8]) -> Value {
     let shown = bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default();
     let text = String::from_utf8_lossy(shown);

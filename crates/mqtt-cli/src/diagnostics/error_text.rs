@@ -1,8 +1,8 @@
-//! What the end of a connection means for the exit status, and in words.
+//! The exit status and the text for each end of a connection. The first words of each text are mosquitto's, since scripts
+//! may match on them; the text after them says what to do.
 
 use std::fmt;
 use std::io;
-use std::time::{Duration, Instant};
 
 use mqtt_client::session::{CloseReason, Printable, PublishError};
 use mqtt_client::{ClientError, Server};
@@ -12,174 +12,19 @@ use mqtt_transport::{
 };
 
 use crate::exit_status::Status;
-use crate::failure::Failure;
-use crate::flags::settings::connection::ConnectionSettings;
-use crate::output::messages::{note, warn};
 use crate::wording::system_text;
 
-/// What a program tells about its connection.
-#[derive(Debug, Clone)]
-pub(crate) struct Diagnostics {
-    version: ProtocolVersion,
-    target: Target,
-    /// The proxy, if there is one.
-    proxy: Option<String>,
-    follows_references: bool,
-    quiet: bool,
-    takeovers: TakeoverCounter,
-    reported: Reported,
-}
-
-/// The state of the connection, as far as the person knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reported {
-    /// There has been no connection yet.
-    New,
-    /// There has been none yet, and a failure was printed.
-    Failed,
-    Up,
-    /// The connection was lost, which was printed.
-    Lost,
-}
-
-/// How often another client took the session over lately. Once may be this client's own late CONNECT;
-/// two clients with one identifier would go on for ever.
-#[derive(Debug, Clone, Default)]
-struct TakeoverCounter {
-    count: u8,
-    last: Option<Instant>,
-}
-
-/// With so many in a row there is another client.
-const MAXIMUM_TAKEOVERS: u8 = 3;
-
-/// A connection that lasted so long ends the row.
-const TAKEOVER_INTERVAL: Duration = Duration::from_secs(60);
-
-impl TakeoverCounter {
-    /// Whether it is one too many.
-    fn note(&mut self, now: Instant) -> bool {
-        if self
-            .last
-            .is_some_and(|last| now - last >= TAKEOVER_INTERVAL)
-        {
-            self.count = 0;
-        }
-        self.last = Some(now);
-        self.count += 1;
-        self.count >= MAXIMUM_TAKEOVERS
-    }
-}
-
-/// Where a connection goes, for people.
+/// The server of a connection, as it is named in texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    server: String,
+pub(super) struct Target {
+    pub(super) server: String,
     /// The proxy that the socket connects to, if there is one on the way to this server.
-    proxy: Option<String>,
-}
-
-impl Diagnostics {
-    pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
-        let proxy = connection.transport.proxy.as_ref();
-        let proxy = proxy.map(|proxy| Server::network(&*proxy.host, proxy.port));
-        let proxy = proxy.map(|proxy| printable_server(Some(&proxy)));
-        Self {
-            version: connection.version(),
-            target: Target::new(server, proxy.as_ref()),
-            proxy,
-            follows_references: connection.follow_redirects,
-            quiet: connection.quiet,
-            takeovers: TakeoverCounter::default(),
-            reported: Reported::New,
-        }
-    }
-
-    /// Prints that the server has accepted the connection, if a failure was printed before.
-    pub(crate) fn print_connected(&mut self) {
-        let text = match std::mem::replace(&mut self.reported, Reported::Up) {
-            Reported::New | Reported::Up => return,
-            Reported::Failed => "Connected",
-            Reported::Lost => "Reconnected",
-        };
-        if !self.quiet {
-            note(&format!("{text} to {}.", self.target.server));
-        }
-    }
-
-    /// The failure that a program ends with because of this.
-    pub(crate) fn failure(&self, error: ClientError) -> Failure {
-        let status = status(&error, self.version);
-        let words = self.words(&error);
-        let failure = match error {
-            ClientError::Lookup(_)
-            | ClientError::Transport(_)
-            | ClientError::Closed(
-                CloseReason::Refused(_) | CloseReason::Decode(DecodeError::ConnackCode(_)),
-            ) => Failure::unmarked(status, words),
-            _ => Failure::new(status, anyhow::anyhow!(words)),
-        };
-        failure.quiet_if(self.quiet)
-    }
-
-    /// A connection is gone, and will be made again, perhaps to another server, if this is no failure.
-    ///
-    /// # Errors
-    /// If it is of no use, as another client takes the session over again and again.
-    pub(crate) fn report_loss(
-        &mut self,
-        error: ClientError,
-        wait: Duration,
-        next: Option<&Server>,
-    ) -> Result<(), Failure> {
-        if is_takeover(&error) && self.takeovers.note(Instant::now()) {
-            let hint = "Another client uses the same client identifier (-i).";
-            return Err(self.failure(error).with_hint(hint));
-        }
-        self.reported = match self.reported {
-            Reported::New | Reported::Failed => Reported::Failed,
-            Reported::Up | Reported::Lost => Reported::Lost,
-        };
-        let words = self.words(&error);
-        let next = Target::new(next, self.proxy.as_ref());
-        let server = &next.server;
-        let then = match (next == self.target, wait.as_secs_f64()) {
-            (true, seconds) => format!("Trying again in {seconds:.1} s."),
-            (false, 0.0) => format!("Trying {server}."),
-            (false, seconds) => format!("Trying {server} in {seconds:.1} s."),
-        };
-        self.warn(&format!("{words} {then}"));
-        self.target = next;
-        Ok(())
-    }
-
-    fn words(&self, error: &ClientError) -> String {
-        let words = words(error, self.version, &self.target);
-        match error.server_reference() {
-            Some(reference) if !self.follows_references => format!(
-                "{words} The broker refers to '{}' (use --follow-redirects to connect there).",
-                Printable(reference)
-            ),
-            _ => words,
-        }
-    }
-
-    /// The server is another one now.
-    pub(crate) fn set_server(&mut self, server: Option<&Server>) {
-        self.target = Target::new(server, self.proxy.as_ref());
-    }
-
-    /// A warning, if they are wanted.
-    pub(crate) fn warn(&self, text: &str) {
-        if !self.quiet {
-            warn(text);
-        }
-    }
+    pub(super) proxy: Option<String>,
 }
 
 impl Target {
-    /// The server with the proxy. A service is looked up from this machine.
-    fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
+    /// Creates a target. The proxy counts only for a network server: a service record is looked up by this machine.
+    pub(super) fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
         let is_network = matches!(server, Some(Server::Network { .. }));
         Self {
             server: printable_server(server),
@@ -188,24 +33,19 @@ impl Target {
     }
 }
 
-fn printable_server(server: Option<&Server>) -> String {
+/// Returns the name of a server without control characters, since a DNS record or a Server Reference may have named it.
+pub(super) fn printable_server(server: Option<&Server>) -> String {
     let text = |server: &Server| Printable(&server.to_string()).to_string();
     server.map(text).unwrap_or_default()
 }
 
-fn is_takeover(error: &ClientError) -> bool {
-    let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
-        return false;
-    };
-    disconnect.reason_code == ReasonCode::SessionTakenOver
-}
-
-fn status(error: &ClientError, version: ProtocolVersion) -> Status {
+/// Returns the exit status of a program that ends because of an error.
+pub(super) fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     match error {
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => Status::of_connack(connack, version),
             CloseReason::Decode(DecodeError::ConnackCode(code)) => {
-                Status::Refused(*code) // mosquitto passes any code on
+                Status::Refused(*code) // the mosquitto tools exit with any code, even an unknown one
             }
             CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
             CloseReason::Disconnected(_) => Status::Disconnected,
@@ -217,13 +57,13 @@ fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     }
 }
 
-/// The first words of each line are mosquitto's.
-fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> String {
+/// Returns the text of an error.
+pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: &Target) -> String {
     let Target { server, proxy } = target;
     match error {
         ClientError::Lookup(error) => {
             let text = system_text(error);
-            // The standard library names the function that failed before the reason.
+            // The standard library names the function that failed before the reason, which helps no user.
             let text = text.rsplit(": ").next().unwrap_or_default();
             let name = match proxy {
                 Some(proxy) => format!("the proxy {proxy}"),
@@ -264,13 +104,14 @@ fn words(error: &ClientError, version: ProtocolVersion, target: &Target) -> Stri
                 "A network protocol error occurred when communicating with the broker: {reason}."
             ),
         },
-        ClientError::Transport(error) => transport(error, target),
+        ClientError::Transport(error) => transport_error_text(error, target),
         ClientError::Publish(error) => publish_error_text(error),
         error => format!("{error}."),
     }
 }
 
-/// Returns the words for a socket that could not be connected. mosquitto's tools print the first of them.
+/// Returns the text for a socket that could not be connected. The mosquitto tools print the system's words, with which it
+/// starts.
 fn connect_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let (kind, address) = match proxy {
@@ -297,8 +138,8 @@ fn connect_error_text(error: &io::Error, target: &Target) -> String {
     }
 }
 
-/// Returns the words for a failure between the socket and MQTT.
-fn transport(error: &io::Error, target: &Target) -> String {
+/// Returns the text for a failure between the socket and MQTT.
+fn transport_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let proxy = proxy.as_deref().unwrap_or_default();
     let of_proxy = |error: &dyn fmt::Display| {
@@ -327,7 +168,7 @@ fn transport(error: &io::Error, target: &Target) -> String {
             _ => of_tls(error),
         };
     }
-    // The server speaks TLS and this client does not, so nothing of TLS went wrong.
+    // The server speaks TLS and this client does not, so it is not a TLS error.
     if let Some(TlsError::Expected) = source.downcast_ref() {
         return format!("Unable to connect. {server}: {source}.");
     }
@@ -337,7 +178,7 @@ fn transport(error: &io::Error, target: &Target) -> String {
     format!("Unable to connect. {server}: {source}.")
 }
 
-/// A message that is not sent, because the server said that it does not take it.
+/// Returns the text for a message that is not sent, because the broker has announced that it does not accept it.
 fn publish_error_text(error: &PublishError) -> String {
     match error {
         PublishError::QoSNotSupported => {
@@ -350,6 +191,7 @@ fn publish_error_text(error: &PublishError) -> String {
     }
 }
 
+/// Returns the text for a CONNACK that rejects the connection.
 fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {

@@ -1,0 +1,182 @@
+//! The lines about the connection that rpub, rsub and rrr print for a person: losses, new connections and the error at the
+//! end.
+
+mod error_text;
+
+use std::time::{Duration, Instant};
+
+use mqtt_client::session::{CloseReason, Printable};
+use mqtt_client::{ClientError, Server};
+use mqtt_codec::{DecodeError, ProtocolVersion, ReasonCode};
+
+use crate::failure::Failure;
+use crate::flags::settings::connection::ConnectionSettings;
+use crate::output::messages::{note, warn};
+
+use error_text::{Target, error_text, printable_server, status};
+
+/// The knowledge about the connection that a program needs to explain it.
+#[derive(Debug, Clone)]
+pub(crate) struct Diagnostics {
+    version: ProtocolVersion,
+    target: Target,
+    /// The proxy of network servers, if there is one.
+    proxy: Option<String>,
+    /// Set if the client follows Server References. Otherwise a text names the option that allows it.
+    follows_references: bool,
+    quiet: bool,
+    takeovers: TakeoverCounter,
+    reported: Reported,
+}
+
+/// The state of the connection as the printed lines say it. A line is printed only if the state changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reported {
+    /// Nothing was printed, and there has been no connection.
+    New,
+    /// A failure was printed, and there has been no connection.
+    Failed,
+    /// There is a connection.
+    Up,
+    /// The connection was lost, which was printed.
+    Lost,
+}
+
+/// The number of recent takeovers of the session by another client. One may be caused by this client's own late CONNECT.
+/// But two clients with the same identifier would disconnect each other for ever.
+#[derive(Debug, Clone, Default)]
+struct TakeoverCounter {
+    count: u8,
+    last: Option<Instant>,
+}
+
+/// The number of takeovers in a row that only another client can cause.
+const MAXIMUM_TAKEOVERS: u8 = 3;
+
+/// A connection that lasted this long ends a row of takeovers.
+const TAKEOVER_INTERVAL: Duration = Duration::from_secs(60);
+
+impl TakeoverCounter {
+    /// Counts a takeover. Returns `true` if the client must give up.
+    fn add(&mut self, now: Instant) -> bool {
+        if self
+            .last
+            .is_some_and(|last| now - last >= TAKEOVER_INTERVAL)
+        {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count += 1;
+        self.count >= MAXIMUM_TAKEOVERS
+    }
+}
+
+impl Diagnostics {
+    /// Creates the diagnostics of a program that connects to `server` first.
+    pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
+        let proxy = connection.transport.proxy.as_ref();
+        let proxy = proxy.map(|proxy| Server::network(&*proxy.host, proxy.port));
+        let proxy = proxy.map(|proxy| printable_server(Some(&proxy)));
+        Self {
+            version: connection.version(),
+            target: Target::new(server, proxy.as_ref()),
+            proxy,
+            follows_references: connection.follow_redirects,
+            quiet: connection.quiet,
+            takeovers: TakeoverCounter::default(),
+            reported: Reported::New,
+        }
+    }
+
+    /// Prints that the broker has accepted the connection, if a failure was printed before. A connection at the first
+    /// attempt is not worth a line.
+    pub(crate) fn print_connected(&mut self) {
+        let text = match std::mem::replace(&mut self.reported, Reported::Up) {
+            Reported::New | Reported::Up => return,
+            Reported::Failed => "Connected",
+            Reported::Lost => "Reconnected",
+        };
+        if !self.quiet {
+            note(&format!("{text} to {}.", self.target.server));
+        }
+    }
+
+    /// Returns the failure of a program that ends because of an error.
+    pub(crate) fn failure(&self, error: ClientError) -> Failure {
+        let status = status(&error, self.version);
+        let words = self.text(&error);
+        // The mosquitto tools print these errors without "Error:".
+        let failure = match error {
+            ClientError::Lookup(_)
+            | ClientError::Transport(_)
+            | ClientError::Closed(
+                CloseReason::Refused(_) | CloseReason::Decode(DecodeError::ConnackCode(_)),
+            ) => Failure::unmarked(status, words),
+            _ => Failure::new(status, anyhow::anyhow!(words)),
+        };
+        failure.quiet_if(self.quiet)
+    }
+
+    /// Prints that a connection was lost and when the client connects to the next server.
+    ///
+    /// # Errors
+    /// If the client must give up, because another client takes the session over again and again.
+    pub(crate) fn report_loss(
+        &mut self,
+        error: ClientError,
+        wait: Duration,
+        next: Option<&Server>,
+    ) -> Result<(), Failure> {
+        if is_takeover(&error) && self.takeovers.add(Instant::now()) {
+            let hint = "Another client uses the same client identifier (-i).";
+            return Err(self.failure(error).with_hint(hint));
+        }
+        self.reported = match self.reported {
+            Reported::New | Reported::Failed => Reported::Failed,
+            Reported::Up | Reported::Lost => Reported::Lost,
+        };
+        let words = self.text(&error);
+        let next = Target::new(next, self.proxy.as_ref());
+        let server = &next.server;
+        let then = match (next == self.target, wait.as_secs_f64()) {
+            (true, seconds) => format!("Trying again in {seconds:.1} s."),
+            (false, 0.0) => format!("Trying {server}."),
+            (false, seconds) => format!("Trying {server} in {seconds:.1} s."),
+        };
+        self.warn(&format!("{words} {then}"));
+        self.target = next;
+        Ok(())
+    }
+
+    /// Returns the text of an error, with the broker that this one refers to.
+    fn text(&self, error: &ClientError) -> String {
+        let words = error_text(error, self.version, &self.target);
+        match error.server_reference() {
+            Some(reference) if !self.follows_references => format!(
+                "{words} The broker refers to '{}' (use --follow-redirects to connect there).",
+                Printable(reference)
+            ),
+            _ => words,
+        }
+    }
+
+    /// Sets the server that the client connects to now.
+    pub(crate) fn set_server(&mut self, server: Option<&Server>) {
+        self.target = Target::new(server, self.proxy.as_ref());
+    }
+
+    /// Prints a warning, unless `--quiet` is given.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.quiet {
+            warn(text);
+        }
+    }
+}
+
+/// Returns `true` if another client has taken the session over.
+fn is_takeover(error: &ClientError) -> bool {
+    let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
+        return false;
+    };
+    disconnect.reason_code == ReasonCode::SessionTakenOver
+}
