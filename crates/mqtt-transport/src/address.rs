@@ -1,5 +1,4 @@
-//! From a name to addresses. What is looked up blocks, and the system's resolver knows no deadline, so a
-//! [`LookUp`] gets a thread of its own; addresses that need no resolver do not.
+//! Look-ups of host names and services.
 
 use std::borrow::Cow;
 use std::io;
@@ -8,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A look-up that is under way.
+/// A look-up in progress.
 #[derive(Debug)]
 pub struct LookUp<T> {
     answer: Receiver<io::Result<Vec<T>>>,
@@ -18,11 +17,13 @@ pub struct LookUp<T> {
 pub type Resolver = LookUp<SocketAddr>;
 
 impl<T: Send + 'static> LookUp<T> {
-    /// Asks in a thread of its own, which calls `wake` when the answer is there.
+    /// Calls `ask` in a thread of its own, and then `wake` in the same thread.
     pub(crate) fn in_thread(
         ask: impl FnOnce() -> io::Result<Vec<T>> + Send + 'static,
         wake: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
+        // The resolver of the system blocks and has no deadline, so it cannot be called in the event loop. If the caller
+        // gives up, the thread ends when the resolver does; its answer is dropped.
         let (sender, answer) = sync_channel(1);
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || {
@@ -32,19 +33,20 @@ impl<T: Send + 'static> LookUp<T> {
         Ok(Self { answer })
     }
 
-    /// Returns the results in the order of the answer; `None` if the lookup is not done.
+    /// Returns the results in the order of the answer; `None` if the look-up is not done.
     pub fn poll(&self) -> Option<io::Result<Vec<T>>> {
         match self.answer.try_recv() {
             Ok(answer) => Some(answer.and_then(not_empty)),
             Err(TryRecvError::Empty) => None,
+            // The thread has panicked, or the answer was taken before.
             Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
         }
     }
 }
 
 impl Resolver {
-    /// Starts to look `host` up: a name, an IPv4 or an IPv6 address (with or without brackets).
-    /// `wake` is called from another thread when the answer is there, or at once.
+    /// Starts to look `host` up: a name, an IPv4 or an IPv6 address (with or without brackets). Calls `wake` when the
+    /// answer is there, from another thread or before this function returns.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -53,6 +55,7 @@ impl Resolver {
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         let host = unbracketed.unwrap_or(host).to_owned();
+        // An address needs no resolver, and so no thread.
         if let Ok(address) = host.parse::<IpAddr>() {
             let (sender, answer) = sync_channel(1);
             let _ = sender.send(Ok(vec![SocketAddr::new(address, port)]));
@@ -64,8 +67,8 @@ impl Resolver {
     }
 }
 
-/// Returns a host without the zone of an IPv6 address: `[fe80::1]` of `[fe80::1%eth0]`. The zone names an interface of
-/// this machine, and means nothing to anybody else.
+/// Returns a host without the zone of an IPv6 address: `[fe80::1]` for `[fe80::1%eth0]`. The zone names an interface of
+/// this machine, which has no meaning in a certificate, an HTTP header or a request to a proxy.
 pub(crate) fn without_zone(host: &str) -> Cow<'_, str> {
     match host.split_once('%') {
         Some((address, _)) if address.contains(':') => {
@@ -95,7 +98,7 @@ pub fn split_host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// Looks `host` up and waits for the answer, at most `timeout`.
+/// Looks `host` up and waits for the answer for at most `timeout`.
 ///
 /// # Errors
 /// If the name has no address, or the resolver does not answer in time.

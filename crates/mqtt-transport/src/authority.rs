@@ -9,8 +9,9 @@ pub(crate) fn is_host(host: &str) -> bool {
 /// Returns `host:port`, with brackets around an IPv6 address.
 pub(crate) fn with_port(host: &str, port: u16) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }

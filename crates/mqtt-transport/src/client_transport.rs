@@ -25,22 +25,22 @@ pub struct ClientTransport {
 /// The request that opens a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRequest {
-    /// Begins with a slash.
+    /// The path of the request, which begins with a slash.
     pub path: String,
-    /// Further headers, each `Name: value` on one line.
+    /// Additional headers, each a line `Name: value`.
     pub headers: Vec<String>,
 }
 
-/// A proxy, which makes the connection to the server, and looks its name up.
+/// A proxy that connects to the server and looks the server's name up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// The protocol of the proxy.
     pub protocol: ProxyProtocol,
-    /// Its name or address.
+    /// The host name or address of the proxy.
     pub host: String,
-    /// Its port.
+    /// The port of the proxy.
     pub port: u16,
-    /// Credentials for a proxy that asks for them.
+    /// The credentials for a proxy that requires some.
     pub credentials: Option<Credentials>,
 }
 
@@ -54,41 +54,42 @@ pub enum ProxyProtocol {
 }
 
 impl ClientTransport {
-    /// By way of a proxy.
+    /// Connects through `proxy`.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
     }
 
-    /// With TLS.
+    /// Adds TLS.
     pub fn with_tls(mut self, tls: TlsClient) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// With WebSocket.
+    /// Adds WebSocket.
     pub fn with_websocket(mut self, websocket: WebSocketRequest) -> Self {
         self.websocket = Some(websocket);
         self
     }
 
-    /// Where the socket goes to, if that is not the server.
+    /// Returns the proxy, to which the socket must be connected instead of the server.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    /// The layers of a new connection to this server.
+    /// Creates the layers of a new connection to this server.
     ///
     /// # Errors
-    /// If TLS is spoken and no certificate can be for such a host.
+    /// If `host` is not a host name, or TLS is used and no certificate can name such a host.
     pub fn layers(&self, host: &str, port: u16) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         let host = &*without_zone(host);
         if !is_host(host) {
-            // It would be a header of its own in what proxies and WebSocket servers are asked.
+            // A line break in the name would add headers to the request to a proxy or a WebSocket server.
             let text = "the name of the server holds characters that no name has";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // The proxy resolves the host name, so that names that only its network knows work.
         if let Some(proxy) = &self.proxy {
             let credentials = proxy.credentials.clone();
             layers.push(match proxy.protocol {
@@ -97,6 +98,7 @@ impl ClientTransport {
             });
         }
         if let Some(tls) = &self.tls {
+            // The certificate must be that of the server, not of the proxy.
             let server_name = TlsClient::server_name(host)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let connection = tls.connection(server_name).map_err(TlsError::from)?;

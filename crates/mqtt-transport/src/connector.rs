@@ -1,5 +1,5 @@
-//! Reaches one of several addresses: the next one is tried when one has failed, or has not answered
-//! for a moment, and the first one that answers wins (RFC 8305).
+//! Connects to one of several addresses ("Happy Eyeballs", RFC 8305): the next address is tried when one has failed or
+//! has not answered for a quarter of a second, and the first address that answers wins.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,16 +13,16 @@ use socket2::{Domain, TcpKeepalive, Type};
 use crate::socket::Socket;
 use crate::stream::Stream;
 
-/// How long an address may be silent before the next one is tried beside it.
+/// The time for an address to answer before the next one is tried in parallel.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Tries addresses until one answers.
+/// An attempt to connect to one of several addresses.
 #[derive(Debug)]
 pub struct Connector {
     addresses: VecDeque<SocketAddr>,
-    /// Where connections come from; empty: the system chooses.
+    /// The local addresses to connect from; if the list is empty, the system chooses one.
     local_addresses: Vec<SocketAddr>,
-    /// After how long a silence the system asks whether the peer is there; `None`: never.
+    /// The idle time after which the system sends TCP keepalive probes; `None` turns them off.
     tcp_keep_alive: Option<Duration>,
     attempts: Vec<Stream>,
     next_attempt: Instant,
@@ -37,14 +37,14 @@ pub enum Connecting {
     Pending,
     /// The stream, registered for reading and writing.
     Connected(Stream),
-    /// No address answered; the error of the last one.
+    /// No address answered. The error is that of the last address.
     Failed(io::Error),
 }
 
 impl Connector {
-    /// For these addresses, until `deadline`. Nothing happens before `poll`.
+    /// Creates an attempt that must succeed before `deadline`. Nothing is sent before the first call of `poll`.
     ///
-    /// The first one keeps its place, and families take turns behind it.
+    /// The first address stays first; the others are sorted so that IPv4 and IPv6 alternate.
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
         Self {
             addresses: in_turns(addresses),
@@ -57,8 +57,8 @@ impl Connector {
         }
     }
 
-    /// Connects from one of these addresses of this machine: the first one of the same family. Any
-    /// address will do if there are none.
+    /// Connects from the first of these local addresses that has the family of the server's address. If the list is
+    /// empty, the system chooses the local address.
     pub fn from_local(self, local_addresses: Vec<SocketAddr>) -> Self {
         Self {
             local_addresses,
@@ -66,8 +66,8 @@ impl Connector {
         }
     }
 
-    /// After so long a silence the system asks the peer's system whether it is there. MQTT asks too,
-    /// with PINGREQ; this keeps the memory of firewalls fresh where that is too seldom.
+    /// Sends TCP keepalive probes after this much idle time. They keep the state of firewalls and NAT alive where the
+    /// keep alive of MQTT is too long for that.
     pub fn with_tcp_keep_alive(self, tcp_keep_alive: Option<Duration>) -> Self {
         Self {
             tcp_keep_alive,
@@ -75,28 +75,31 @@ impl Connector {
         }
     }
 
-    /// Goes on as far as possible without waiting.
+    /// Makes as much progress as is possible without waiting.
     pub fn poll(&mut self, registry: &Registry, token: Token, now: Instant) -> Connecting {
         for stream in std::mem::take(&mut self.attempts) {
             match stream.is_connected() {
-                // The others are given up.
+                // Dropping the other attempts closes their sockets.
                 Ok(true) => return Connecting::Connected(stream),
                 Ok(false) => self.attempts.push(stream),
                 Err(error) => self.last_error = Some(error),
             }
         }
+        // After the deadline no further address is tried, so that the error is that of an address that was tried.
         if now >= self.deadline {
             self.attempts.clear();
             self.addresses.clear();
             self.last_error
                 .get_or_insert_with(|| io::ErrorKind::TimedOut.into());
         }
+        // Attempts in progress continue in parallel, so a slow address still wins if it answers first.
         while self.attempts.is_empty() || now >= self.next_attempt {
             let Some(address) = self.addresses.pop_front() else {
                 break;
             };
             match self.start(address, registry, token) {
                 Ok(stream) => {
+                    // An address that fails at once gives its turn to the next one without a wait.
                     self.attempts.push(stream);
                     self.next_attempt = now + HEAD_START;
                 }
@@ -110,17 +113,18 @@ impl Connector {
         Connecting::Failed(self.last_error.take().unwrap_or_else(nothing))
     }
 
-    /// When `poll` wants to be called without readiness.
+    /// Returns the time at which the caller must call `poll` even if no socket is ready.
     pub fn poll_timeout(&self) -> Instant {
-        match self.addresses.is_empty() {
-            true => self.deadline,
-            false => self.deadline.min(self.next_attempt),
+        if self.addresses.is_empty() {
+            self.deadline
+        } else {
+            self.deadline.min(self.next_attempt)
         }
     }
 
     fn start(&self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Stream> {
         let socket = self.connect(address)?;
-        // Packets are gathered to one write for each turn, so nothing is won by waiting for more.
+        // The caller writes all packets of a turn at once, so Nagle's algorithm would only add delay.
         let _ = socket.set_nodelay(true);
         if let Some(time) = self.tcp_keep_alive {
             let times = TcpKeepalive::new().with_time(time);
@@ -135,11 +139,13 @@ impl Connector {
         if self.local_addresses.is_empty() {
             return TcpStream::connect(address);
         }
+        // A socket can only be bound to an address of its own family.
         let mut same_family = self.local_addresses.iter();
         let local = same_family
             .find(|local| local.is_ipv4() == address.is_ipv4())
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // mio cannot bind before it connects, so this socket is made with socket2.
         socket.set_nonblocking(true)?;
         socket.bind(&(*local).into())?;
         match socket.connect(&address.into()) {
@@ -150,7 +156,7 @@ impl Connector {
     }
 }
 
-/// One of each family after the other, beginning with that of the first.
+/// Sorts addresses so that families alternate, beginning with the family of the first address.
 fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let of_first = |address: &SocketAddr| address.is_ipv6() == first;
@@ -164,12 +170,13 @@ fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     turns
 }
 
-/// A connection that is not there at once is no failure.
+/// Returns `true` if the error of `connect` means that a non-blocking connection attempt is in progress.
 fn is_under_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(EINPROGRESS)
 }
 
-/// What Linux and the BSDs say; std has no kind for it in the oldest Rust that is supported.
+/// The error number of Linux, and that of the BSDs and macOS. `ErrorKind::InProgress` needs a newer Rust than our
+/// minimum.
 const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     115
 } else {
@@ -200,7 +207,7 @@ mod tests {
         }
     }
 
-    /// An address where nobody listens: the port was given back.
+    /// Returns an address at which nobody listens: its port was free a moment ago.
     fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -252,7 +259,7 @@ mod tests {
         );
     }
 
-    /// A listener whose queue is full takes no more connections, and does not say so.
+    /// A listener whose backlog is full ignores further connections.
     #[test]
     #[cfg(target_os = "linux")]
     fn an_address_that_does_not_answer_does_not_hold_up_the_next() {

@@ -1,8 +1,11 @@
-//! The only code that reads and writes sockets. It knows no MQTT: bytes come out as they came in.
+//! Sockets and the layers between a socket and MQTT: TLS, WebSocket and proxies. This crate is the only one that reads
+//! and writes sockets of peers. It knows no MQTT.
 //!
-//! Nothing here blocks but [`resolve`], which has a deadline: a [`LookUp`] has a thread of its own. A
-//! [`Connector`] tries the addresses of a name one after the other, a [`Listener`] accepts, both give a [`Stream`]; a [`ReadBuffer`] keeps
-//! what was read until its reader has understood it.
+//! A client looks a host name up with a [`LookUp`], connects to one of the addresses with a [`Connector`], and puts the
+//! layers of its [`ClientTransport`] on the [`Stream`]. A broker accepts streams from a [`Listener`], which has a
+//! [`ListenerTransport`]. A [`ReadBuffer`] keeps the bytes that were read until a decoder has taken whole packets.
+//!
+//! Nothing blocks except [`resolve`], which has a deadline: a look-up runs in a thread of its own.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! A listening socket.
+//! Listening sockets: TCP and Unix.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use socket2::{Domain, Protocol, Type};
 use crate::listener_transport::ListenerTransport;
 use crate::stream::Stream;
 
-/// Connections that the system holds until they are accepted.
+/// The number of connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Accepts connections at one address. Non-blocking; a mio [`Source`].
+/// A socket that accepts connections at one address. Non-blocking; a mio [`Source`].
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
@@ -32,7 +32,7 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// Does the same with either.
+/// Evaluates the same expression for either kind of socket.
 macro_rules! with {
     ($self:expr, $socket:ident => $do:expr) => {
         match $self {
@@ -43,16 +43,16 @@ macro_rules! with {
     };
 }
 
-/// The mode of Unix sockets: read and write for owner and group.
+/// The mode of Unix sockets: access for owner and group.
 #[cfg(unix)]
 const UNIX_SOCKET_MODE: u32 = 0o770;
 
 impl Listener {
-    /// Listens at `address`; port 0 takes a free one. An IPv6 address takes no IPv4 connections, so
+    /// Listens at `address`. Port 0 stands for a free port. A listener at an IPv6 address accepts no IPv4 connections, so
     /// that both families can listen at the same port.
     ///
     /// # Errors
-    /// If the address is in use, not this machine's, or not allowed.
+    /// If the address is in use, is not an address of this machine, or is not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = socket2::Socket::new(
             Domain::for_address(address),
@@ -62,11 +62,11 @@ impl Listener {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // A broker that is started again must not wait for old connections to be forgotten. (On
-        // Windows the option would let two programs listen at one port.)
+        // A restarted broker must not wait until the system forgets the old connections. On Windows the option would let
+        // two programs listen at one port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
-        // Its connections inherit it: a client without keep alive that is gone is found out after hours.
+        // Connections inherit this option. It detects a lost client without MQTT keep alive, after hours.
         socket.set_keepalive(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -77,16 +77,16 @@ impl Listener {
         })
     }
 
-    /// Listens at a path, where a socket that nobody listens at any more is replaced. It is removed
-    /// with this listener. Its owner and group may connect, whatever umask says: as with mosquitto, the group is how
-    /// other programs of the machine are let in.
+    /// Listens at a path. A stale socket at the path is replaced, and the socket is removed with this listener. Its owner
+    /// and group may connect, independent of umask: as with mosquitto, the group is the way to admit other programs.
     ///
     /// # Errors
-    /// If something else is there, somebody listens there, or it is not allowed.
+    /// If the path is another file, another program listens at it, or the user has no permission.
     #[cfg(unix)]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
         let is_socket = check_socket_path(path)?;
+        // A socket that refuses a connection is left from a broker that was killed.
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
@@ -103,16 +103,15 @@ impl Listener {
         self.transport = transport;
     }
 
-    /// The next connection and who it is from, for people; `None` if there is none now.
+    /// Accepts the next connection. Returns it with the peer's address as text, or `None` if no connection waits.
     ///
     /// # Errors
-    /// If the system has no room for another one. Errors of a connection that is gone already are
-    /// passed over.
+    /// If the system has no resources for another connection. Errors of connections that are lost already are ignored.
     pub fn accept(&self) -> io::Result<Option<(Stream, String)>> {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(socket) => socket.accept().map(|(socket, address)| {
-                    // Packets are gathered to one write for each turn: waiting wins nothing.
+                    // The caller writes all packets of a turn at once, so Nagle's algorithm would only add delay.
                     let _ = socket.set_nodelay(true);
                     (crate::socket::Socket::Tcp(socket), address.to_string())
                 }),
@@ -131,6 +130,7 @@ impl Listener {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => Ok(None),
+                    // The client was gone before it was accepted.
                     io::ErrorKind::Interrupted
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::ConnectionReset => continue,
@@ -140,10 +140,10 @@ impl Listener {
         }
     }
 
-    /// Where it listens, for people; tells the port that was taken.
+    /// Returns the address or path as text, with the port that the system chose.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Errors of the system.
     pub fn name(&self) -> io::Result<String> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(|address| address.to_string()),
@@ -152,10 +152,10 @@ impl Listener {
         }
     }
 
-    /// The address where it listens, and the port that was taken; none for a path.
+    /// Returns the address, with the port that the system chose; `None` for a Unix socket.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Errors of the system.
     pub fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(Some),
@@ -186,7 +186,7 @@ pub fn check_socket_path(path: &Path) -> io::Result<bool> {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path); // nobody listens there any more
+            let _ = std::fs::remove_file(path); // if this fails, the next start replaces the stale socket
         }
     }
 }

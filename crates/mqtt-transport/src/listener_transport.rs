@@ -12,27 +12,27 @@ use crate::tls::{TlsError, TlsServer};
 #[derive(Debug, Clone, Default)]
 pub struct ListenerTransport {
     tls: Option<TlsServer>,
-    /// With the origins that pages may come from; any if there are none.
+    /// The permitted origins of web pages; an empty list permits all origins.
     websocket: Option<Vec<String>>,
 }
 
 impl ListenerTransport {
-    /// With TLS.
+    /// Adds TLS.
     pub fn with_tls(mut self, tls: TlsServer) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// With WebSocket. Pages of browsers may come from these origins only, if there are any.
+    /// Adds WebSocket. Web pages must come from one of `origins`, unless the list is empty.
     pub fn with_websocket(mut self, origins: Vec<String>) -> Self {
         self.websocket = Some(origins);
         self
     }
 
-    /// The layers of a new connection.
+    /// Creates the layers of a new connection.
     ///
     /// # Errors
-    /// If TLS is not to be had.
+    /// If rustls cannot start a connection.
     pub fn layers(&self) -> io::Result<Layers> {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         if let Some(tls) = &self.tls {

@@ -1,32 +1,34 @@
-//! What was read and not understood yet.
+//! Bytes that were read and not decoded yet.
 
 use std::cell::Cell;
 use std::io;
 
 use crate::stream::{ReadStatus, Stream};
 
-/// How much is read at a time, in bytes, where much comes.
+/// The number of bytes that one call reads at most once a peer has filled a smaller buffer.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How much is read at first: who sends one message gets a few bytes back.
+/// The number of bytes that the first calls read. A client that publishes one message receives only a few bytes, so more
+/// memory would be wasted.
 const FIRST_SIZE: usize = 4096;
 
-/// A buffer between a stream and its reader, who takes whole packets and leaves the rest.
+/// A buffer between a stream and a decoder, which takes whole packets and leaves the rest.
 ///
-/// It grows with what arrives, never with what a peer announces: a reader that refuses large
-/// packets at their first bytes keeps it small.
+/// The buffer grows with the bytes that arrive, never with a length that a peer announces. A decoder that rejects large
+/// packets at their header keeps the buffer small.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     bytes: Vec<u8>,
-    /// Moves on while a reader still looks at what it took.
+    /// The start of the unread bytes. A `Cell`, because a packet that was taken still borrows the bytes when the start
+    /// moves past it.
     start: Cell<usize>,
     end: usize,
-    /// Whether as much came as there was room for.
+    /// Set once a read has filled the buffer: the peer sends much, so larger reads pay off.
     was_filled: bool,
 }
 
 impl ReadBuffer {
-    /// Reads once from `stream` behind what is there.
+    /// Reads once from `stream` and appends the bytes.
     ///
     /// # Errors
     /// Those of [`Stream::read`].
@@ -47,7 +49,7 @@ impl ReadBuffer {
             .unwrap_or_default()
     }
 
-    /// The first `count` bytes are taken.
+    /// Removes the first `count` unread bytes.
     pub fn consume(&self, count: usize) {
         self.start.set((self.start.get() + count).min(self.end));
     }
@@ -57,12 +59,12 @@ impl ReadBuffer {
         self.start.get() >= self.end
     }
 
-    /// Returns `true` if the buffer has memory; a new one has none.
+    /// Returns `true` if the buffer has allocated memory. A new buffer has not.
     pub fn is_allocated(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// Throws away what is there, and the memory that a large packet needed.
+    /// Removes all bytes, and frees the memory of a large packet.
     pub fn clear(&mut self) {
         self.start.set(0);
         self.end = 0;
@@ -72,14 +74,18 @@ impl ReadBuffer {
     }
 
     fn make_room(&mut self) {
+        // Usually all packets were taken, and the next read starts at the front without any copy.
         if self.is_empty() {
             self.clear();
         }
         let start = self.start.get();
-        let wanted = match self.was_filled {
-            true => READ_SIZE,
-            false => FIRST_SIZE,
+        let wanted = if self.was_filled {
+            READ_SIZE
+        } else {
+            FIRST_SIZE
         };
+        // Bytes are moved only when too little room is left behind them: moving the rest of a packet after each read
+        // would copy a large packet many times.
         if start > 0 && self.bytes.len() - self.end < wanted / 2 {
             self.bytes.copy_within(start..self.end, 0);
             self.end -= start;

@@ -1,5 +1,7 @@
-//! Service records (RFC 2782): from a domain to the servers of a service in it. The system's resolver
-//! cannot ask for them, so a name server is asked here: over UDP, and over TCP if the answer is long.
+//! Look-ups of service records (SRV, RFC 2782): the servers of a service in a domain.
+//!
+//! The resolver of the system cannot ask for SRV records, so this module sends its own query to a name server: over UDP,
+//! and over TCP if the answer is truncated.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -12,29 +14,29 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 use crate::address::LookUp;
 use crate::authority::is_host;
 
-/// How long one name server may take before the next is asked.
+/// The time for one name server to answer before the next one is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// So often each name server is asked.
+/// The number of times that each name server is asked.
 const ROUNDS: usize = 2;
 
-/// Bytes of a packet before the question.
+/// The number of bytes of a packet before the question.
 const HEADER: usize = 12;
 
 /// The port of name servers.
 const PORT: u16 = 53;
 
-/// The name servers of this system, and the domain that it is in.
+/// The name servers and the domain of this system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameServers {
-    /// Asked one after the other.
+    /// The name servers, which are asked one after the other.
     pub addresses: Vec<SocketAddr>,
     /// The domain of this machine, if it is in one.
     pub domain: Option<String>,
 }
 
 impl NameServers {
-    /// As the system is told in `/etc/resolv.conf`; the one on this machine if it is told nothing.
+    /// Reads `/etc/resolv.conf`. If the file names no name server, it is the one on this machine.
     pub fn of_system() -> Self {
         Self::parse(&std::fs::read("/etc/resolv.conf").unwrap_or_default())
     }
@@ -57,13 +59,13 @@ impl NameServers {
         Self { addresses, domain }
     }
 
-    /// Starts to look up a service, such as `_mqtt._tcp.example.org`: its hosts and ports, in the order in
-    /// which they are to be tried. Ends after `timeout` at the latest; then, or when the answer is there,
-    /// `wake` is called from another thread.
+    /// Starts to look up a service, such as `_mqtt._tcp.example.org`. The result is its hosts and ports in the order in
+    /// which the client must try them. The look-up ends after `timeout` at the latest, and then calls `wake` from another
+    /// thread.
     ///
     /// # Errors
-    /// If the thread cannot be started. That there is no such service, or that no name server answers, is
-    /// what the look-up gives.
+    /// If the thread cannot be started. The look-up itself returns the error of a service that does not exist, or of name
+    /// servers that do not answer.
     pub fn look_up(
         self,
         name: String,
@@ -76,6 +78,7 @@ impl NameServers {
     fn services(&self, name: &str, timeout: Duration) -> io::Result<Vec<(String, u16)>> {
         let deadline = Instant::now() + timeout;
         let mut last_error: io::Error = ErrorKind::TimedOut.into();
+        // Packets may be lost, so each name server is asked again after the others.
         for server in self
             .addresses
             .iter()
@@ -84,7 +87,7 @@ impl NameServers {
         {
             match Query::new(name, deadline)?.ask(*server) {
                 Ok(services) => return Ok(services),
-                // That there is none is an answer.
+                // The domain has no such service. This is an answer, so the other name servers are not asked.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
                 Err(error) => last_error = error,
             }
@@ -93,7 +96,7 @@ impl NameServers {
     }
 }
 
-/// One question.
+/// A query for the records of one service.
 struct Query {
     bytes: Vec<u8>,
     deadline: Instant,
@@ -101,6 +104,7 @@ struct Query {
 
 impl Query {
     fn new(name: &str, deadline: Instant) -> io::Result<Self> {
+        // A random identifier makes it harder to forge an answer.
         let mut packet = Packet::new_query(random() as u16);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let invalid = |_| io::Error::new(ErrorKind::NotFound, "invalid domain name");
@@ -132,6 +136,7 @@ impl Query {
             SocketAddr::V4(_) => ([0; 4], 0).into(),
             SocketAddr::V6(_) => ([0u16; 8], 0).into(),
         };
+        // A connected socket only receives packets from this name server, and reports that its port is closed.
         let socket = UdpSocket::bind(any)?;
         socket.connect(server)?;
         socket.send(&self.bytes)?;
@@ -139,7 +144,7 @@ impl Query {
         loop {
             socket.set_read_timeout(Some(left_until(until)?))?;
             match socket.recv(&mut buffer) {
-                // Whatever else comes is not for this question.
+                // Other packets may be late answers to earlier queries, or forged.
                 Ok(count) => {
                     let answer = buffer.get(..count).unwrap_or_default();
                     if self.is_answered_by(answer) {
@@ -175,15 +180,18 @@ impl Query {
         };
         let mut length = [0; 2];
         read(&mut length)?;
+        // The length has 16 bits, so the answer is 64 KiB at most.
         let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
         read(&mut answer)?;
-        match self.is_answered_by(&answer) {
-            true => Ok(answer),
-            false => Err(ErrorKind::InvalidData.into()),
+        if self.is_answered_by(&answer) {
+            Ok(answer)
+        } else {
+            Err(ErrorKind::InvalidData.into())
         }
     }
 
-    /// Whether it is for this question, word for word. What is behind the question may be cut off.
+    /// Returns `true` if `answer` is a reply to this query: its identifier and its question are the same. An answer with
+    /// another question may be forged. The part after the question may be truncated.
     fn is_answered_by(&self, answer: &[u8]) -> bool {
         let is_reply = answer.get(2).is_some_and(|flags| flags & 0x80 != 0);
         let question = |packet: &[u8]| {
@@ -213,7 +221,7 @@ enum Answer {
 impl Answer {
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let invalid = |_| io::Error::from(ErrorKind::InvalidData);
-        // It may be cut in the middle of a record.
+        // A truncated packet may end in the middle of a record, so it is not parsed.
         if bytes.get(2).is_some_and(|flags| flags & 0x02 != 0) {
             return Ok(Self::Truncated);
         }
@@ -231,7 +239,7 @@ impl Answer {
             .answers
             .iter()
             .filter_map(|answer| match &answer.rdata {
-                // The target "." says that the service is not there.
+                // The target "." means that the domain does not offer the service.
                 RData::SRV(record) if is_host(&record.target.to_string()) => Some(record),
                 _ => None,
             })
@@ -245,13 +253,15 @@ impl Answer {
     }
 }
 
-/// By priority; of the same priority by lot, the heavier ones more often first (RFC 2782, page 4).
+/// Sorts records by priority. Records of the same priority are drawn at random, in proportion to their weights (RFC 2782,
+/// page 4).
 fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
     records.sort_by_key(|record| (record.priority, record.weight));
     for same in records.chunk_by_mut(|one, other| one.priority == other.priority) {
         let mut rest = same;
         while rest.len() > 1 {
             let sum: u32 = rest.iter().map(|record| u32::from(record.weight)).sum();
+            // The sum plus one, so that records of weight 0 can be drawn, too (RFC 2782).
             let mut drawn = random() % (sum + 1);
             let chosen = rest.iter().position(|record| {
                 let is_chosen = drawn <= u32::from(record.weight);
@@ -268,7 +278,8 @@ fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
 
 fn random() -> u32 {
     let mut bytes = [0; 4];
-    let _ = getrandom::fill(&mut bytes); // without it the order is that of the weights
+    // Without random bytes the records are sorted by weight, which is still a valid order.
+    let _ = getrandom::fill(&mut bytes);
     u32::from_ne_bytes(bytes)
 }
 
@@ -335,12 +346,11 @@ mod tests {
             });
             let services = look_up(vec![closed, address]);
             server.join().unwrap();
-            match records.is_empty() {
-                true => assert_eq!(services.unwrap_err().kind(), ErrorKind::NotFound),
-                false => {
-                    let expected = [("b.test".to_owned(), 1), ("b.test".to_owned(), 2)];
-                    assert_eq!(services.unwrap(), expected);
-                }
+            if records.is_empty() {
+                assert_eq!(services.unwrap_err().kind(), ErrorKind::NotFound)
+            } else {
+                let expected = [("b.test".to_owned(), 1), ("b.test".to_owned(), 2)];
+                assert_eq!(services.unwrap(), expected);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The two kinds of sockets that streams are made of.
+//! A connected TCP or Unix socket behind one type.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
-/// A connected socket, or one that is being connected.
+/// A socket that is connected or being connected.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
@@ -17,11 +17,11 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// The number of unsent bytes that the system takes.
+/// The number of unsent bytes that the system accepts for a socket (`TCP_NOTSENT_LOWAT`).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 16 * 1024;
 
-/// Does the same with either.
+/// Evaluates the same expression for either kind of socket.
 macro_rules! with {
     ($self:expr, $socket:ident => $do:expr) => {
         match $self {
@@ -41,23 +41,23 @@ impl Socket {
         with!(self, socket => socket.write(bytes))
     }
 
-    /// What comes next is acknowledged at once, where the system can do that: a peer that waits for the
-    /// acknowledgement of a small packet before it sends another (Nagle's algorithm) would wait 40 ms. It holds until
-    /// the next write.
+    /// Makes the system acknowledge the next segments immediately (`TCP_QUICKACK`), until the next write. A peer with
+    /// Nagle's algorithm waits for the acknowledgement of a small packet before it sends the next one, and a delayed
+    /// acknowledgement costs 40 ms.
     pub(crate) fn acknowledge_at_once(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Self::Tcp(socket) = self {
-            // Only slower without it.
+            // Without the option the dialogue is slower, but correct.
             let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
         }
     }
 
-    /// Limits the bytes that the system takes and has not sent yet, where it can do that. Bytes that were sent and are
-    /// not acknowledged do not count, so that a fast link is as fast as before.
+    /// Limits the bytes that the system accepts before it sends them. Bytes in flight do not count, so the limit costs no
+    /// throughput.
     pub(crate) fn limit_unsent(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Self::Tcp(socket) = self {
-            // Without it only a slow link is judged less well.
+            // Without the option the client only estimates the speed of a slow link less well.
             let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT);
         }
     }
@@ -66,8 +66,12 @@ impl Socket {
         with!(self, socket => socket.shutdown(std::net::Shutdown::Write))
     }
 
-    /// Whether it is connected; an error if it failed.
+    /// Returns `true` if the socket is connected, `false` if it is being connected.
+    ///
+    /// # Errors
+    /// If the connection attempt failed.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        // A failed attempt also makes the socket writable, so readiness alone does not mean success.
         if let Some(error) = with!(self, socket => socket.take_error())? {
             return Err(error);
         }
@@ -79,7 +83,10 @@ impl Socket {
         }
     }
 
-    /// The address of the peer; none for a Unix socket.
+    /// Returns the address of the peer.
+    ///
+    /// # Errors
+    /// If the socket is not connected, or is a Unix socket.
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.peer_addr(),

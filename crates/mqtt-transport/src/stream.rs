@@ -1,4 +1,4 @@
-//! A connected socket, and the layers on it.
+//! A connected socket and the layers on it. All bytes to and from a peer pass here.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::layer::Layers;
 use crate::socket::Socket;
 use crate::tls::PeerIdentity;
 
-/// What goes into the layers at a time.
+/// The number of bytes that go through the layers at a time.
 const CHUNK: usize = 16 * 1024;
 
 /// Maximum number of reads from the socket in one call of [`Stream::read`]. Layers may turn any number of bytes into
@@ -22,27 +22,27 @@ const READS_PER_CALL: usize = 4;
 /// Maximum number of bytes that one call of [`Stream::open`] reads. No handshake needs as many.
 const MAXIMUM_HANDSHAKE: usize = 1024 * 1024;
 
-/// Writes to a server that count as the beginning: handshakes, CONNECT, SUBSCRIBE, the first messages. Later
-/// acknowledgements may go with what is sent anyway.
+/// The number of writes to a server that are a dialogue: handshakes, CONNECT, SUBSCRIBE, the first messages. Each waits for
+/// the answer to the one before. Later the system may delay TCP acknowledgements until it sends data.
 const DIALOGUE: u8 = 8;
 
-/// While so much waits below the layers no more is taken: the owner of the stream sees how fast bytes leave only as long
-/// as they wait above.
+/// The number of encoded bytes that wait for the socket at which [`Stream::write`] accepts no more. Bytes that wait with
+/// the caller count as unsent, so that the caller sees how fast they leave; bytes in the layers would hide that.
 const MAXIMUM_DOWN: usize = CHUNK;
 
 /// A byte stream to the peer. Non-blocking; a mio [`Source`].
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
-    /// TLS and the like; none for plain bytes, which then cost nothing more.
+    /// The layers; `None` for plain MQTT, which then costs nothing more.
     layers: Option<Box<Layers>>,
-    /// Of how many more writes the answers are acknowledged at once.
+    /// The number of further writes whose answers the system must acknowledge immediately.
     hurried_writes: u8,
-    /// Why the layers cannot go on, while what came before is still being read.
+    /// The error of the layers, until the caller has read the bytes that came before it.
     failure: Option<io::Error>,
-    /// The layers have failed: nothing passes them any more.
+    /// Set once the layers have failed: they pass no more bytes.
     has_failed: bool,
-    /// The writing side is shut down: bytes that still come are read from the socket and discarded.
+    /// Set once the writing side is shut down: bytes that still arrive are read from the socket and discarded.
     is_discarding: bool,
 }
 
@@ -51,10 +51,10 @@ pub struct Stream {
 pub enum ReadStatus {
     /// The peer has closed its side.
     Closed,
-    /// Nothing more is there now; readiness will tell when there is.
+    /// The socket has no more bytes now; the system reports readiness when it has.
     Drained,
-    /// There may be more, even if no byte came: the budget of the call may be used up. The caller reads again in its
-    /// next turn.
+    /// The socket may have more bytes, even if this call returned none: it may have spent its budget. The caller must
+    /// read again in its next turn, without waiting for readiness.
     More,
 }
 
@@ -70,10 +70,10 @@ impl Stream {
         }
     }
 
-    /// A stream to whoever listens at this path, registered for reading and writing.
+    /// Connects to the Unix socket at `path` and registers the stream for reading and writing.
     ///
     /// # Errors
-    /// If nobody does, or it is not allowed.
+    /// If nobody listens at the path, or the user has no permission.
     #[cfg(unix)]
     pub fn connect_unix(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
         let socket = mio::net::UnixStream::connect(path)?;
@@ -82,8 +82,8 @@ impl Stream {
         Ok(stream)
     }
 
-    /// One to a server, which begins as a dialogue. The system holds few unsent bytes for it, so that its owner sees how
-    /// fast they leave: the answer to a ping behind them takes as much longer.
+    /// Marks the peer as a server: the connection begins with a dialogue, and the system holds few unsent bytes. The
+    /// answer to a PINGREQ takes as long as the bytes before it, so the client must see how fast they leave.
     pub(crate) fn with_server(self) -> Self {
         self.socket.limit_unsent();
         Self {
@@ -92,18 +92,19 @@ impl Stream {
         }
     }
 
-    /// With these layers.
+    /// Puts these layers on the socket.
     pub fn with_layers(self, layers: Layers) -> Self {
         let layers = (!layers.is_empty()).then(|| Box::new(layers));
         Self { layers, ..self }
     }
 
-    /// Goes on with the handshakes of the layers, as far as possible without waiting; says whether bytes
-    /// pass. To be called on each readiness until they do.
+    /// Continues the handshakes of the layers as far as possible without waiting. Returns `true` if all are complete. The
+    /// caller must call this function on each readiness until then.
     ///
     /// # Errors
-    /// Why a handshake failed, or that the peer closed before its end.
+    /// If a handshake failed, or the peer closed the connection before its end.
     pub fn open(&mut self) -> io::Result<bool> {
+        // The bound keeps a peer that sends endless handshake bytes from holding the event loop.
         for _ in 0..MAXIMUM_HANDSHAKE / CHUNK {
             let Some(layers) = &mut self.layers else {
                 return Ok(true);
@@ -115,13 +116,13 @@ impl Stream {
             }
             self.flush()?;
             match self.receive() {
-                // What came may have been the last of it.
+                // The handshake may be complete now; the next round flushes and returns.
                 Ok(ReadStatus::More | ReadStatus::Drained) if self.is_open() => {}
                 Ok(ReadStatus::More) => {}
                 Ok(ReadStatus::Drained) => return Ok(false),
                 Ok(ReadStatus::Closed) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) => {
-                    let _ = self.flush(); // why, for the peer
+                    let _ = self.flush(); // the alert that tells the peer why
                     return Err(error);
                 }
             }
@@ -130,7 +131,7 @@ impl Stream {
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
-    /// Returns an error of [`Stream::open`], or a timeout, with the layer that was shaking hands.
+    /// Adds the layer that was shaking hands to an error of [`Stream::open`] or to a timeout.
     pub fn explained(&self, error: io::Error) -> io::Error {
         match &self.layers {
             Some(layers) => layers.explained(error),
@@ -138,11 +139,11 @@ impl Stream {
         }
     }
 
-    /// Reads into `buffer`, which is not empty; returns how many bytes came. With layers on the stream one call reads
+    /// Reads into `buffer`, which must not be empty. Returns the number of bytes. With layers on the stream one call reads
     /// at most 64 KiB from the socket, and may return 0 bytes with [`ReadStatus::More`].
     ///
     /// # Errors
-    /// Those of the socket, but for those that only say "not now"; those of the layers.
+    /// Errors of the socket, except `WouldBlock` and `Interrupted`, and errors of the layers.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         if self.layers.is_none() {
             return self.read_socket(buffer);
@@ -154,6 +155,7 @@ impl Stream {
             let Some(layers) = &mut self.layers else {
                 return Ok((0, ReadStatus::Closed));
             };
+            // Bytes that are decoded already come first, so that the layers never hold more than one read brings.
             match layers.take(buffer) {
                 0 => {}
                 count => return Ok((count, ReadStatus::More)),
@@ -176,28 +178,31 @@ impl Stream {
                     return Ok((count, status));
                 }
                 Err(error) => {
-                    let _ = self.flush(); // why, for the peer
+                    let _ = self.flush(); // the alert that tells the peer why
+                    // The bytes before the error are returned first: they may hold a DISCONNECT that explains it.
                     self.failure = Some(error);
                     self.has_failed = true;
                 }
             }
         }
-        // What the last read brought is there already.
+        // The budget is spent. The last read may have brought bytes.
         let count = self.layers.as_mut().map_or(0, |layers| layers.take(buffer));
         Ok((count, ReadStatus::More))
     }
 
-    /// Writes as much of `bytes` as can be taken now, perhaps nothing; also what waits below.
+    /// Writes the encoded bytes that wait, and as much of `bytes` as the socket accepts now. Returns the number of bytes
+    /// that were taken from `bytes`, which may be 0.
     ///
     /// # Errors
-    /// Those of the socket, but for those that only say "not now"; those of the layers.
+    /// Errors of the socket, except `WouldBlock` and `Interrupted`, and errors of the layers.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.layers.is_none() {
             return self.write_socket(bytes);
         }
         self.flush()?;
         if self.has_ended() {
-            return Ok(bytes.len()); // the peer takes nothing more
+            // The peer accepts nothing more. Its last bytes may still be unread, so this is not an error.
+            return Ok(bytes.len());
         }
         let mut written = 0;
         while let Some(layers) = &mut self.layers {
@@ -213,24 +218,26 @@ impl Stream {
         Ok(written)
     }
 
-    /// Bytes that were taken and are not with the system yet.
+    /// Returns the number of encoded bytes that wait for the socket.
     pub fn unsent(&self) -> usize {
         self.layers
             .as_ref()
             .map_or(0, |layers| layers.output().len())
     }
 
-    /// Writes what waits below, as far as the socket takes it.
+    /// Writes the encoded bytes that wait, as far as the socket accepts them.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// Errors of the socket.
     pub fn flush(&mut self) -> io::Result<()> {
+        // Taken out, as writing borrows the whole stream.
         let Some(mut layers) = self.layers.take() else {
             return Ok(());
         };
-        let result = match layers.output().is_empty() {
-            true => Ok(0),
-            false => self.write_socket(layers.output()),
+        let result = if layers.output().is_empty() {
+            Ok(0)
+        } else {
+            self.write_socket(layers.output())
         };
         if let Ok(count) = result {
             layers.consume_output(count);
@@ -239,32 +246,34 @@ impl Stream {
         result.map(drop)
     }
 
-    /// Tells the peer that nothing more comes. Bytes that it still sends can be read; with layers on the stream they are
-    /// discarded, and reading returns only how far it went.
+    /// Ends the writing side. Bytes that the peer still sends can be read; with layers on the stream they are discarded,
+    /// and [`Stream::read`] only returns the status.
     ///
     /// # Errors
-    /// If the connection is gone already.
+    /// If the connection is lost already.
     pub fn shut_down_writing(&mut self) -> io::Result<()> {
         self.is_discarding = true;
         self.say_goodbye()?;
         self.socket.shut_down_writing()
     }
 
-    /// The good-bye of the layers, where there are any: the peer knows that nothing was cut off.
+    /// Sends the good-bye of the layers (`close_notify` of TLS, Close of WebSocket), which shows the peer that nothing was
+    /// cut off.
     ///
     /// # Errors
-    /// If the connection is gone already.
+    /// If the connection is lost already.
     pub fn say_goodbye(&mut self) -> io::Result<()> {
+        // Layers that have failed have sent an alert already.
         if let Some(layers) = self.layers.as_mut().filter(|_| !self.has_failed) {
             layers.close()?;
         }
         self.flush()
     }
 
-    /// Whether the connection is there; an error if it failed.
+    /// Returns `true` if the socket is connected, `false` if it is being connected.
     ///
     /// # Errors
-    /// Why the peer could not be reached.
+    /// If the peer could not be reached.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
         self.socket.is_connected()
     }
@@ -274,7 +283,7 @@ impl Stream {
         self.layers.as_ref()?.peer_identity()
     }
 
-    /// Returns a line about the certificate of the peer, if there is something old about it that its user should know.
+    /// Returns a warning if the certificate of the peer is of a kind that other programs reject.
     pub fn peer_warning(&self) -> Option<String> {
         self.layers.as_ref()?.peer_warning()
     }
@@ -284,28 +293,28 @@ impl Stream {
         self.layers.as_ref().is_none_or(|layers| layers.is_open())
     }
 
-    /// Returns `true` if the connection is over for a reason of the layers: the peer has said good-bye in one of them, or
-    /// one has failed. The socket may be open still; nothing but the last answers of the layers is written to it.
+    /// Returns `true` if the layers have ended the connection: the peer has said good-bye in one of them, or one has failed.
+    /// The socket may still be open; only the last answers of the layers are written to it.
     pub fn has_ended(&self) -> bool {
         let layers = self.layers.as_ref();
         self.has_failed || layers.is_some_and(|layers| layers.has_ended())
     }
 
-    /// The peer's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
-    /// If the socket is not connected any more, or has no such address.
+    /// If the socket is no longer connected, or is a Unix socket.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         self.socket.peer_address()
     }
 
-    /// Reads once from the socket and forgets what came.
+    /// Reads once from the socket and drops the bytes.
     fn discard(&mut self) -> io::Result<(usize, ReadStatus)> {
         let (_, status) = self.read_socket(&mut [0; CHUNK])?;
         Ok((0, status))
     }
 
-    /// Reads once and gives it to the layers.
+    /// Reads once from the socket and passes the bytes to the layers.
     fn receive(&mut self) -> io::Result<ReadStatus> {
         let mut block = [0; CHUNK];
         let (count, status) = self.read_socket(&mut block)?;
@@ -320,8 +329,8 @@ impl Stream {
         Ok(status)
     }
 
-    /// Reads until `buffer` is full, or until the system says that the socket is empty. A short read does not say that:
-    /// some systems report readiness again only after `WouldBlock`.
+    /// Reads until `buffer` is full or the socket is empty. A short read does not mean that it is empty: some systems
+    /// report readiness again only after `WouldBlock`.
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         let mut count = 0;
         while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
@@ -351,6 +360,7 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
+        // The system forgets the option after a while, so it is set again after each write of the dialogue.
         if written > 0 && self.hurried_writes > 0 {
             self.hurried_writes -= 1;
             self.socket.acknowledge_at_once();

@@ -1,4 +1,4 @@
-//! [`HandshakeError`]: the socket failed while a layer was shaking hands.
+//! The protocols of layers, and the error of a socket that fails during the handshake of one.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,8 @@ pub enum LayerKind {
     WebSocket,
 }
 
-/// The error of a socket that failed before a layer was open: without the layer, nobody knows what did not work.
+/// The error of a socket that failed before a layer was open. The layer tells the user which part of the configuration to
+/// look at.
 #[derive(Debug)]
 pub struct HandshakeError {
     /// The layer that was shaking hands.

@@ -1,5 +1,5 @@
-//! HTTP proxies (RFC 9110, 9.3.6 CONNECT, with the Basic credentials of RFC 7617): the proxy makes the
-//! connection, and looks the name up.
+//! HTTP proxies: CONNECT (RFC 9110, section 9.3.6) with Basic credentials (RFC 7617). The proxy looks the host name up and
+//! connects.
 
 use std::io;
 
@@ -9,16 +9,16 @@ use super::handshake_error::LayerKind;
 use super::layers::Layer;
 use super::proxy::{Credentials, ProxyError};
 
-/// The head of an answer is not longer.
+/// The maximum length of the head of an answer.
 const MAXIMUM_HEAD: usize = 16 * 1024;
 
-/// An answer has no more headers.
+/// The maximum number of headers of an answer.
 const MAXIMUM_HEADERS: usize = 64;
 
-/// The client's end, until the proxy has connected.
+/// The client's end of an HTTP proxy. Once the proxy has connected, bytes pass unchanged.
 #[derive(Debug)]
 pub(crate) struct HttpProxyLayer {
-    /// Host and port, as the proxy is asked for them.
+    /// The host and port of the server, as the request names them.
     target: String,
     credentials: Option<Credentials>,
     is_open: bool,
@@ -26,7 +26,7 @@ pub(crate) struct HttpProxyLayer {
 }
 
 impl HttpProxyLayer {
-    /// To this host, by way of the proxy that the socket is connected to.
+    /// Creates the layer on a socket that is connected to the proxy; `host` and `port` are those of the server.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
             target: crate::authority::with_port(host, port),
@@ -36,8 +36,7 @@ impl HttpProxyLayer {
         }
     }
 
-    /// The length of the head of an answer that says that the connection is there; none if the head is
-    /// not whole.
+    /// Returns the length of the head of an answer that reports success; `None` if the head is incomplete.
     fn accepted(&self) -> Result<Option<usize>, ProxyError> {
         let mut headers = [httparse::EMPTY_HEADER; MAXIMUM_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -47,7 +46,7 @@ impl HttpProxyLayer {
                 Err(ProxyError::NotHttp)
             }
             Ok(httparse::Status::Partial) => Ok(None),
-            // Any 2xx: what follows the head is the server's [RFC 9110, 9.3.6].
+            // Any 2xx is success, and the bytes after the head are the server's (RFC 9110, section 9.3.6).
             Ok(httparse::Status::Complete(length)) => match response.code.unwrap_or(0) {
                 200..=299 => Ok(Some(length)),
                 407 if self.credentials.is_some() => Err(ProxyError::Credentials),
@@ -111,7 +110,8 @@ impl Layer for HttpProxyLayer {
 mod tests {
     use super::*;
 
-    /// What is said and comes up when a proxy says this, a byte at a time.
+    /// Gives the answer of a proxy to the layer, a byte at a time. Returns the bytes for the proxy, the bytes for MQTT, and
+    /// the openness of the layer.
     fn talk(host: &str, credentials: bool, proxy: &str) -> io::Result<(String, String, bool)> {
         let credentials = credentials.then(|| Credentials {
             user_name: "me".into(),

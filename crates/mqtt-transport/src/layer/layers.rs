@@ -6,60 +6,66 @@ use std::io;
 use super::handshake_error::{HandshakeError, LayerKind};
 use crate::tls::PeerIdentity;
 
-/// So many bytes of answers may wait for the socket: to a flood of pings, for one.
+/// The maximum number of bytes of answers that wait for the socket. A peer that sends pings and reads no answer would
+/// otherwise fill the memory.
 const MAXIMUM_ANSWERS: usize = 256 * 1024;
 
-/// Something between the socket and MQTT that changes bytes.
+/// A protocol between the socket and MQTT. "Below" is towards the socket, "above" towards MQTT.
 pub(crate) trait Layer: fmt::Debug + Send {
-    /// Returns what it speaks.
+    /// Returns the protocol of the layer.
     fn kind(&self) -> LayerKind;
 
-    /// What it says first, when the layers below are open.
+    /// Appends the first bytes of the handshake to `down`. Called once, when the layers below are open.
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Bytes from below. What is meant for above is appended to `up`, an answer to `down`, also when it
-    /// fails.
+    /// Handles bytes from below. Decoded bytes are appended to `up` and answers to `down`, even if the layer fails: the
+    /// bytes before an error are valid, and an answer explains the error to the peer.
     fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Bytes from above. Only called when it is open.
+    /// Encodes bytes from above and appends them to `down`. The caller must not call this before the layer is open.
     fn send(&mut self, bytes: &[u8], down: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Whether bytes pass.
+    /// Returns `true` if the handshake is complete.
     fn is_open(&self) -> bool;
 
-    /// Who the peer is, if this layer has seen a certificate of it.
+    /// Returns the identity of the peer, if the peer has shown a certificate in this layer.
     fn peer_identity(&self) -> Option<PeerIdentity> {
         None
     }
 
-    /// Returns a line about the certificate of the peer, if there is something old about it.
+    /// Returns a warning if the certificate of the peer is of a kind that other programs reject.
     fn peer_warning(&self) -> Option<String> {
         None
     }
 
     /// Returns `true` once the peer has announced in this layer that it sends nothing more, such as with a Close
-    /// frame of WebSocket. Its socket may be open still.
+    /// frame of WebSocket. The socket may still be open.
     fn has_ended(&self) -> bool {
         false
     }
 
-    /// Nothing more is sent: says good-bye.
+    /// Appends the good-bye of the layer to `down`. Nothing is sent after it.
     fn close(&mut self, down: &mut Vec<u8>);
 
-    /// Nothing more comes from below. An error if it should have.
+    /// Handles the end of the bytes from below.
+    ///
+    /// # Errors
+    /// If the peer must have sent more, so that the connection may have been cut off.
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// Layers on one socket, the lowest first. No I/O: what comes from the socket is given to
-/// [`Layers::receive`], what is for it is in [`Layers::output`].
+/// The layers on one socket, lowest first. They do no I/O: the caller passes bytes from the socket to
+/// [`Layers::receive`] and writes the bytes of [`Layers::output`].
 #[derive(Debug)]
 pub struct Layers {
     layers: Vec<Box<dyn Layer>>,
+    /// The number of layers whose handshake has begun.
     started: usize,
-    /// For the reader.
+    /// Decoded bytes for the reader.
     up: Vec<u8>,
+    /// The number of bytes of `up` that the reader has taken.
     taken: usize,
-    /// For the socket.
+    /// Encoded bytes for the socket.
     down: Vec<u8>,
     has_ended: bool,
 }
@@ -76,15 +82,15 @@ impl Layers {
         }
     }
 
-    /// Whether there is none: bytes stay as they are.
+    /// Returns `true` if there is no layer.
     pub(crate) fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
 
-    /// Starts the layers whose lower ones are open. To be called first.
+    /// Starts each layer below which all layers are open. The caller must call this function first.
     ///
     /// # Errors
-    /// If a layer cannot go on.
+    /// If a layer fails.
     pub fn start(&mut self) -> io::Result<()> {
         while self.is_open_below(self.started) {
             let index = self.started;
@@ -105,7 +111,7 @@ impl Layers {
         self.layers.iter().all(|layer| layer.is_open())
     }
 
-    /// Returns an error of the socket with the layer that was shaking hands. An error of a layer stays as it is.
+    /// Adds the layer that was shaking hands to an error of the socket. An error of a layer is returned unchanged.
     pub(crate) fn explained(&self, error: io::Error) -> io::Error {
         match self.layers.iter().find(|layer| !layer.is_open()) {
             Some(layer) if error.get_ref().is_none() => {
@@ -120,36 +126,37 @@ impl Layers {
         self.layers.iter().find_map(|layer| layer.peer_identity())
     }
 
-    /// Returns a line about the certificate of the peer, if there is something old about it that its user should know.
+    /// Returns a warning if the certificate of the peer is of a kind that other programs reject.
     pub fn peer_warning(&self) -> Option<String> {
         self.layers.iter().find_map(|layer| layer.peer_warning())
     }
 
-    /// Bytes from the socket.
+    /// Handles bytes from the socket.
     ///
     /// # Errors
-    /// If they are wrong, or the peer takes none of the answers. The connection is over then; why may be
-    /// in the output.
+    /// If a layer rejects the bytes, or the peer reads none of the answers. The connection has ended then, and the output
+    /// may hold an alert that tells the peer why.
     pub fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // The caller reads even if the socket accepts no writes, so the limit must be checked here.
         if self.down.len() > MAXIMUM_ANSWERS {
             let text = "the peer keeps asking and reads no answer";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         if self.has_ended() {
-            return Ok(()); // bytes after the end mean nothing, and must not gather
+            return Ok(()); // bytes after the end have no meaning and must not fill the memory
         }
         self.receive_at(0, bytes)
     }
 
-    /// Bytes for the peer; only when all layers are open.
+    /// Encodes bytes for the peer. The caller must not call this before all layers are open.
     ///
     /// # Errors
-    /// If a layer cannot go on.
+    /// If a layer fails.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.send_below(self.layers.len(), bytes.to_vec())
     }
 
-    /// Puts what came through into `buffer`; says how much.
+    /// Moves decoded bytes into `buffer`. Returns their number.
     pub fn take(&mut self, buffer: &mut [u8]) -> usize {
         let rest = self.up.get(self.taken..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
@@ -164,7 +171,7 @@ impl Layers {
         count
     }
 
-    /// Bytes for the socket.
+    /// Returns the encoded bytes for the socket.
     pub fn output(&self) -> &[u8] {
         &self.down
     }
@@ -174,11 +181,12 @@ impl Layers {
         self.down.drain(..count.min(self.down.len()));
     }
 
-    /// Nothing more is sent.
+    /// Appends the good-byes of all layers to the output. Nothing is sent after them.
     ///
     /// # Errors
-    /// If a layer cannot go on.
+    /// If a layer fails.
     pub fn close(&mut self) -> io::Result<()> {
+        // The upper layers first, as their good-byes are encoded by the lower ones.
         for index in (0..self.layers.len()).rev() {
             let mut down = Vec::new();
             if let Some(layer) = self.layers.get_mut(index) {
@@ -189,10 +197,10 @@ impl Layers {
         Ok(())
     }
 
-    /// The socket has nothing more.
+    /// Handles the end of the bytes from the socket.
     ///
     /// # Errors
-    /// If that is too early.
+    /// If the peer must have sent more.
     pub fn end(&mut self) -> io::Result<()> {
         if std::mem::replace(&mut self.has_ended, true) {
             return Ok(());
@@ -200,7 +208,7 @@ impl Layers {
         self.layers.iter_mut().try_for_each(|layer| layer.end())
     }
 
-    /// Returns `true` if nothing more can come up: the socket has ended, or the peer has said good-bye in a layer.
+    /// Returns `true` if the layers decode nothing more: the socket has ended, or the peer has said good-bye in a layer.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended || self.layers.iter().any(|layer| layer.has_ended())
     }
@@ -218,14 +226,15 @@ impl Layers {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let result = layer.receive(bytes, &mut up, &mut down);
         self.send_below(index, down)?;
+        // These bytes may have completed the handshake, so that the layer above can begin.
         self.start()?;
         if !up.is_empty() {
             self.receive_at(index + 1, &up)?;
         }
-        result // what came before is not lost with it
+        result // reported last, so that the bytes before the error are not lost
     }
 
-    /// Through the layers below this one.
+    /// Encodes bytes in the layers below `index` and appends them to the output.
     fn send_below(&mut self, index: usize, mut bytes: Vec<u8>) -> io::Result<()> {
         for layer in self.layers.iter_mut().take(index).rev() {
             if bytes.is_empty() {

@@ -1,5 +1,5 @@
-//! What stands between a socket and MQTT: proxies, TLS, WebSocket. A layer is given bytes and gives
-//! bytes; it does no I/O, so layers stack in any order and are tested in memory.
+//! The layers between a socket and MQTT: proxies, TLS and WebSocket. A layer receives bytes and returns bytes. It does no
+//! I/O, so that layers stack in any order, one place reads the socket, and tests run in memory.
 //!
 //! ```text
 //!  up      MQTT <── WebSocket <── TLS <── proxy <── socket

@@ -1,4 +1,4 @@
-//! What SOCKS5 and HTTP proxies have in common: credentials, and why they do not connect.
+//! The credentials and errors that SOCKS5 and HTTP proxies have in common.
 
 use std::fmt;
 use std::io;
@@ -6,12 +6,13 @@ use std::io;
 /// User name and password for a proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// At most 255 bytes for SOCKS5; without a colon for HTTP.
+    /// The user name: at most 255 bytes for SOCKS5; without a colon for HTTP.
     pub user_name: String,
-    /// At most 255 bytes for SOCKS5.
+    /// The password: at most 255 bytes for SOCKS5.
     pub password: String,
 }
 
+// The password must not appear in logs.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -20,23 +21,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a proxy did not connect.
+/// The reason why a proxy did not connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// The name, or the credentials, are too long for the protocol.
+    /// The host name or the credentials are too long for the protocol.
     TooLong,
-    /// It does not speak HTTP.
+    /// The proxy does not speak HTTP.
     NotHttp,
-    /// It does not speak SOCKS5.
+    /// The proxy does not speak SOCKS5.
     NotSocks,
-    /// It takes none of the ways of authentication that this client has.
+    /// The proxy accepts none of the authentication methods of this client.
     Method,
-    /// It does not accept user name and password.
+    /// The proxy rejected the user name and password.
     Credentials,
-    /// It does not connect; the code of SOCKS5.
+    /// The proxy did not connect, with this reply code of SOCKS5.
     Refused(u8),
-    /// It does not connect; the status of HTTP.
+    /// The proxy did not connect, with this HTTP status.
     Status(u16),
 }
 
@@ -69,7 +70,7 @@ impl std::error::Error for ProxyError {}
 impl From<ProxyError> for io::Error {
     fn from(error: ProxyError) -> Self {
         let kind = match error {
-            // These may pass.
+            // These may be temporary, so the client tries again.
             ProxyError::Refused(1 | 3..=6) | ProxyError::Status(500..) => {
                 io::ErrorKind::ConnectionRefused
             }

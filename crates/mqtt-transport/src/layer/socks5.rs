@@ -1,5 +1,4 @@
-//! SOCKS5 (RFC 1928, with the passwords of RFC 1929): a proxy makes the connection, and looks the name
-//! up.
+//! SOCKS5 proxies (RFC 1928) with user name and password (RFC 1929). The proxy looks the host name up and connects.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,7 +15,7 @@ const IPV4: u8 = 1;
 const DOMAIN_NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// The client's end, until the proxy has connected.
+/// The client's end of SOCKS5. Once the proxy has connected, bytes pass unchanged.
 #[derive(Debug)]
 pub(crate) struct Socks5Layer {
     host: String,
@@ -28,17 +27,17 @@ pub(crate) struct Socks5Layer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The answer to the greeting is awaited.
+    /// The client awaits the method of authentication.
     Method,
-    /// The answer to the password.
+    /// The client awaits the answer to its user name and password.
     Password,
-    /// The answer to the request.
+    /// The client awaits the answer to its request to connect.
     Reply,
     Open,
 }
 
 impl Socks5Layer {
-    /// To this host, by way of the proxy that the socket is connected to.
+    /// Creates the layer on a socket that is connected to the proxy; `host` and `port` are those of the server.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
             host: host
@@ -52,7 +51,7 @@ impl Socks5Layer {
         }
     }
 
-    /// One step, if enough has come.
+    /// Handles one answer of the proxy. Returns `false` if the answer is incomplete.
     fn step(&mut self, down: &mut Vec<u8>) -> Result<bool, ProxyError> {
         let (length, next) = match (self.state, &self.input[..]) {
             (State::Method, [VERSION, NO_AUTHENTICATION, ..]) => {
@@ -72,6 +71,7 @@ impl Socks5Layer {
             }
             (State::Password, [_, _, ..]) => return Err(ProxyError::Credentials),
             (State::Reply, [VERSION, 0, _, kind, rest @ ..]) => {
+                // The address that the proxy connects from has no use here, but its length must be known.
                 let address = match (kind, rest) {
                     (&IPV4, _) => 4,
                     (&IPV6, _) => 16,
@@ -84,6 +84,7 @@ impl Socks5Layer {
             (State::Reply, [VERSION, code, ..]) if *code != 0 => {
                 return Err(ProxyError::Refused(*code));
             }
+            // Another protocol is recognized at its first byte, as it may never send a second one.
             (State::Method | State::Reply, [first, ..]) if *first != VERSION => {
                 return Err(ProxyError::NotSocks);
             }
@@ -139,6 +140,7 @@ impl Layer for Socks5Layer {
     }
 
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
+        // Both methods are offered: a proxy may not require the credentials for this client.
         match self.credentials {
             Some(_) => down.extend([VERSION, 2, NO_AUTHENTICATION, USER_NAME_AND_PASSWORD]),
             None => down.extend([VERSION, 1, NO_AUTHENTICATION]),
@@ -179,7 +181,8 @@ impl Layer for Socks5Layer {
 mod tests {
     use super::*;
 
-    /// What is said and comes up when a proxy says this, a byte at a time.
+    /// Gives the answers of a proxy to the layer, a byte at a time. Returns the bytes for the proxy, the bytes for MQTT,
+    /// and the openness of the layer.
     fn talk(host: &str, credentials: bool, proxy: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>, bool)> {
         let credentials = credentials.then(|| Credentials {
             user_name: "me".into(),

@@ -1,4 +1,4 @@
-//! TLS, at both ends.
+//! TLS as a layer, for both ends. rustls encrypts; `tls/` configures it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,19 +12,19 @@ use super::handshake_error::LayerKind;
 use super::layers::Layer;
 use crate::tls::{PeerIdentity, TlsError, peer_warning};
 
-/// Reads a certificate in DER.
+/// A function that reads the identity from a certificate in DER.
 type Identify = fn(&[u8]) -> Option<PeerIdentity>;
 
-/// One TLS connection, `C`: of a client, or of a server. (One type for both would make every client carry
-/// the server's end of TLS.)
+/// A TLS connection. `C` is rustls's connection of a client or of a server. The type is generic because
+/// `rustls::Connection`, which covers both, would link the server's half of TLS into the clients.
 #[derive(Debug)]
 pub(crate) struct TlsLayer<C> {
     connection: C,
-    /// How the peer's certificate is read, where it is wanted.
+    /// The function that reads the peer's certificate; `None` at a client, which needs no identity of the server.
     identify: Option<Identify>,
-    /// The file with the certificates that are revoked, at a server that has one.
+    /// The file of the revocation lists, at a server that has one.
     revoked: Option<Arc<Path>>,
-    /// The peer has said that nothing more comes.
+    /// Set once the peer has sent `close_notify`.
     peer_closed: bool,
 }
 
@@ -34,7 +34,7 @@ where
     S: SideData,
 {
     pub(crate) fn new(mut connection: C) -> Self {
-        // Who sends here waits for the socket anyway.
+        // `Stream` limits the bytes that wait for the socket; a second limit in rustls would cut a write short.
         connection.set_buffer_limit(None);
         Self {
             connection,
@@ -44,7 +44,8 @@ where
         }
     }
 
-    /// The end of a server, which can say who the peer is. `revoked` is the file of its revocation lists.
+    /// Creates the layer of a server, which reads the identity of the client. `revoked` is the file of its revocation
+    /// lists.
     pub(crate) fn of_server(connection: C, revoked: Option<Arc<Path>>) -> Self {
         Self {
             identify: Some(PeerIdentity::of_certificate),
@@ -53,7 +54,7 @@ where
         }
     }
 
-    /// Returns the error with what this end knows: which file rejects a client, and where its authorities are named.
+    /// Adds to an error of rustls the file that rejects a client, or the configuration that names the authorities.
     fn explain(&self, error: rustls::Error) -> TlsError {
         let is_server = self.identify.is_some();
         match (error, &self.revoked) {
@@ -96,6 +97,7 @@ where
             self.connection.read_tls(&mut input)?;
             match self.connection.process_new_packets() {
                 Ok(state) => {
+                    // rustls tells the number of decrypted bytes, so they are read without a copy in between.
                     let start = up.len();
                     up.resize(start + state.plaintext_bytes_to_read(), 0);
                     let room = up.get_mut(start..).unwrap_or_default();
@@ -103,12 +105,12 @@ where
                     self.peer_closed = state.peer_has_closed();
                 }
                 Err(error) => {
-                    // What was whole before it is not lost.
+                    // Records before the invalid one are valid and are not lost.
                     let mut block = [0; 4096];
                     while let Ok(count @ 1..) = self.connection.reader().read(&mut block) {
                         up.extend_from_slice(block.get(..count).unwrap_or_default());
                     }
-                    self.flush(down)?; // the alert that tells the peer
+                    self.flush(down)?; // the alert that tells the peer why
                     return Err(self.explain(error).into());
                 }
             }
@@ -135,18 +137,22 @@ where
     }
 
     fn has_ended(&self) -> bool {
+        // TLS 1.3 permits the peer to send `close_notify` and still read. MQTT has no half-closed connections, so the
+        // connection has ended for both directions.
         self.peer_closed
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
         self.connection.send_close_notify();
-        let _ = self.flush(down); // memory takes everything
+        let _ = self.flush(down); // writing to memory does not fail
     }
 
     fn end(&mut self) -> io::Result<()> {
-        match self.is_open() && !self.peer_closed {
-            true => Err(TlsError::Truncated.into()),
-            false => Ok(()),
+        if self.is_open() && !self.peer_closed {
+            // Without `close_notify` somebody on the way may have cut the connection to suppress the rest.
+            Err(TlsError::Truncated.into())
+        } else {
+            Ok(())
         }
     }
 }
@@ -177,7 +183,7 @@ mod tests {
         (client, TlsServer::new(&options).unwrap())
     }
 
-    /// Shakes hands and sends a byte in both directions; how the client's handshake went.
+    /// Shakes hands and sends a byte in both directions. Returns the kind of the client's handshake.
     fn connect(client: &TlsClient, server: &TlsServer) -> HandshakeKind {
         let (mut client, mut server, mut to_client) = shake_hands(client, server);
         let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -187,7 +193,7 @@ mod tests {
         client.connection.handshake_kind().unwrap()
     }
 
-    /// Both ends, and what the client has not received yet.
+    /// Returns both ends, and the bytes that the client has not received yet.
     fn shake_hands(
         client: &TlsClient,
         server: &TlsServer,

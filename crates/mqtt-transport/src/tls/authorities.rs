@@ -1,20 +1,20 @@
-//! The authorities that may sign the certificate of a peer.
+//! The trusted authorities.
 
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-/// Authorities that are trusted.
+/// The authorities that may sign the certificate of a peer.
 #[derive(Debug, Default)]
 pub(super) struct Authorities {
-    /// Those that the user has named come first.
+    /// The authorities that the user has named, followed by those of the system.
     anchors: Vec<TrustAnchor<'static>>,
     /// The number of authorities that the user has named.
     named: usize,
 }
 
 impl Authorities {
-    /// Takes the certificates that the user has named and those of the system. Those that cannot be read are left out:
-    /// a system always has some, and the ones that the user has named were read before.
+    /// Takes the certificates that the user has named and those of the system. Certificates that webpki cannot read are
+    /// left out: systems usually have some, and those that the user has named were checked before.
     pub(super) fn new(named: &[CertificateDer<'_>], of_system: &[CertificateDer<'_>]) -> Self {
         let mut authorities = Self::default();
         authorities.add(named);
@@ -36,7 +36,7 @@ impl Authorities {
         &self.anchors
     }
 
-    /// Returns the authorities that the user has named: only they may have issued legacy certificates.
+    /// Returns the authorities that the user has named. Only they may have issued legacy certificates.
     pub(super) fn named(&self) -> &[TrustAnchor<'static>] {
         self.anchors.get(..self.named).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
-//! Lists of cipher suites in the language of OpenSSL (`man 1 openssl-ciphers`), for the suites of TLS 1.2 that rustls
-//! has. Those of TLS 1.3 are always offered, as OpenSSL has another setting for them.
+//! Parses lists of cipher suites in OpenSSL's language (`man 1 openssl-ciphers`), for the suites of TLS 1.2 that rustls
+//! has. The suites of TLS 1.3 are always offered, as OpenSSL configures them with another option.
 //!
-//! As in OpenSSL, names that are not known are ignored, as long as a suite is left.
+//! As in OpenSSL, unknown names are ignored if at least one suite is selected.
 
 use rustls::CipherSuite;
 
@@ -62,7 +62,7 @@ pub(super) fn select(list: &str) -> Vec<CipherSuite> {
             active.retain(|suite| !suite.is_named(name));
         } else if let Some(name) = word.strip_prefix('-') {
             let removed = take_named(&mut active, name);
-            inactive.splice(0..0, removed); // the next word that names them finds them first
+            inactive.splice(0..0, removed); // OpenSSL puts them in front, so a later word selects them first
         } else if let Some(name) = word.strip_prefix('+') {
             let moved = take_named(&mut active, name);
             active.extend(moved);
@@ -81,7 +81,7 @@ fn take_named<'a>(suites: &mut Vec<&'a Suite>, name: &str) -> Vec<&'a Suite> {
 }
 
 impl Suite {
-    /// Returns `true` if this is its name, or all of the keywords, which stand between `+`, are its keywords.
+    /// Returns `true` if `name` is the name of the suite, or all words of `name` (separated by `+`) are its keywords.
     fn is_named(&self, name: &str) -> bool {
         let mut words = name.split('+');
         name == self.name || words.all(|word| ALL.contains(&word) || self.keywords.contains(&word))

@@ -1,4 +1,4 @@
-//! The client's end: whom it trusts, and who it is.
+//! The TLS configuration of a client: the authorities that it trusts, and its own certificate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,30 +21,30 @@ use super::version::TlsVersion;
 /// TLS options of a client.
 #[derive(Debug, Clone, Default)]
 pub struct TlsClientOptions {
-    /// A file with certificates of authorities.
+    /// A file with certificates of trusted authorities.
     pub ca_file: Option<PathBuf>,
-    /// A folder with certificates of authorities.
+    /// A folder with certificates of trusted authorities.
     pub ca_path: Option<PathBuf>,
     /// Set to trust the CA certificates of the system. They are also trusted if no others are named.
     pub system_authorities: bool,
-    /// The client's certificate, with those that lead to its authority.
+    /// The file of the client's certificate, with the intermediate certificates.
     pub certificate: Option<PathBuf>,
-    /// The key of the certificate.
+    /// The file of the certificate's private key.
     pub key: Option<PathBuf>,
     /// Set to accept a certificate for another host.
     pub any_host: bool,
-    /// The application protocol that is asked for.
+    /// The application protocol to offer (ALPN).
     pub alpn: Option<String>,
-    /// The lowest version.
+    /// The lowest version of TLS.
     pub version: Option<TlsVersion>,
-    /// Cipher suites of TLS 1.2, as a list of OpenSSL's.
+    /// The cipher suites of TLS 1.2, as a list in OpenSSL's language.
     pub ciphers: Option<String>,
-    /// A file that the secrets of connections are appended to.
+    /// A file to which the secrets of connections are appended.
     pub key_log: Option<PathBuf>,
 }
 
-/// A client's TLS, ready for connections; cheap to clone. Its connections share what makes the next
-/// one faster.
+/// The TLS of a client, ready for connections; cheap to clone. Its connections share their session tickets, so that a
+/// reconnect resumes the TLS session.
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -52,17 +52,19 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// Reads what the options name.
+    /// Reads the files that the options name.
     ///
     /// # Errors
-    /// If a file is missing or wrong.
+    /// If a file cannot be read or used.
     pub fn new(options: &TlsClientOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
         let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
         let named = files::authorities(file, folder)?;
-        let of_system = match options.system_authorities || file.is_none() && folder.is_none() {
-            true => rustls_native_certs::load_native_certs().certs,
-            false => Vec::new(),
+        // The authorities of the system are read only if they count: reading them takes milliseconds.
+        let of_system = if options.system_authorities || file.is_none() && folder.is_none() {
+            rustls_native_certs::load_native_certs().certs
+        } else {
+            Vec::new()
         };
         let authorities = Authorities::new(&named, &of_system);
         if authorities.is_empty() {
@@ -79,7 +81,7 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?
-            .dangerous()
+            .dangerous() // the name of rustls for any verifier that is not its own
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut warnings: Vec<_> = TlsVersion::warning(options.version).into_iter().collect();
         let mut config = match (&options.certificate, &options.key) {
@@ -104,15 +106,15 @@ impl TlsClient {
         })
     }
 
-    /// Returns what the user should know about the files, a line each.
+    /// Returns warnings about the files for the user.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Checks that a certificate can be for this host.
+    /// Returns the name for which the server's certificate must be valid.
     ///
     /// # Errors
-    /// If not.
+    /// If no certificate can name such a host.
     pub fn server_name(host: &str) -> Result<ServerName<'static>, TlsSetupError> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         ServerName::try_from(host.to_owned())

@@ -1,7 +1,7 @@
-//! Signatures of peers and authorities that ring does not verify: ECDSA on the curve P-521, and with SHA-512 on the curves
-//! P-256 and P-384, as `openssl x509 -sha512` makes them.
+//! Verifies signatures that ring does not support: ECDSA on the curve P-521, and ECDSA with SHA-512 on the curves P-256 and
+//! P-384, as `openssl x509 -sha512` makes them.
 //!
-//! Nothing is signed here, so there are no secrets that could leak.
+//! This module only verifies, so it handles no secrets that could leak through timing.
 
 use ring::digest;
 use rustls::SignatureScheme;
@@ -10,7 +10,7 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-/// The algorithms, and the one of them that is for signatures in handshakes.
+/// The algorithms. One of them is also used for signatures in handshakes.
 pub(super) static MORE: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         &Ecdsa {
@@ -58,7 +58,7 @@ struct Ecdsa {
     verify: Verify,
 }
 
-/// Verifies with a key, the hash of the message, and a signature in DER; returns `None` if it is wrong.
+/// Verifies a signature in DER with a key and the hash of the message. Returns `None` if the signature is invalid.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
 
 impl SignatureVerificationAlgorithm for Ecdsa {
@@ -102,8 +102,7 @@ fn verify_p521(key: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
     use p521::ecdsa::{DerSignature, Signature, VerifyingKey};
     let key = VerifyingKey::from_sec1_bytes(key).ok()?;
     let signature = Signature::try_from(DerSignature::try_from(signature).ok()?).ok()?;
-    // All hashes are shorter than the field. With zeros in front they are the same number, and the crate, which rejects
-    // hashes of less than half of the field, takes them.
+    // The crate rejects hashes that are shorter than half of the field. A hash with zeros in front is the same number.
     let mut number = [0; P521_FIELD];
     let start = P521_FIELD.checked_sub(hash.len())?;
     number.get_mut(start..)?.copy_from_slice(hash);

@@ -1,4 +1,4 @@
-//! What goes wrong with TLS, in words that say what to do.
+//! The errors of TLS, with texts that tell the user what to do.
 
 use std::fmt;
 use std::io;
@@ -12,42 +12,42 @@ use super::revocation_error::RevocationError;
 use super::words::{Algorithm, Problem, words};
 use crate::reason;
 
-/// Why a TLS connection failed.
+/// The reason why a TLS connection failed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The handshake, or a record, was not right.
+    /// The handshake or a record was invalid.
     Rustls(rustls::Error),
-    /// The stream ended without the peer's good-bye: something may be missing.
+    /// The stream ended without `close_notify`, so bytes may be missing.
     Truncated,
-    /// Plain bytes were sent, and the answer is one of TLS.
+    /// This end sent plain bytes, and the peer answered with an alert of TLS.
     Expected,
-    /// The client's certificate is revoked, by a list in this file.
+    /// A list in this file revokes the client's certificate.
     Revoked(Arc<Path>),
     /// No authority that the server trusts has signed the client's certificate.
     UnknownClientIssuer,
 }
 
 impl TlsError {
-    /// Returns `true` if the bytes are an alert of TLS, which answers plain bytes.
+    /// Returns `true` if the bytes are an alert of TLS, which a server sends in answer to plain bytes.
     pub fn is_alert(bytes: &[u8]) -> bool {
         matches!(bytes, [0x15, 0x03, 0..=4, 0, 2, ..])
     }
 }
 
-/// Why TLS cannot be set up: files and options.
+/// The reason why TLS cannot be configured with these files and options.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsSetupError {
     /// A certificate of this end that cannot be read.
     Certificate(PathBuf, webpki::Error),
-    /// None of the cipher suites is known.
+    /// None of the cipher suites is supported.
     Ciphers(String),
     /// A private key that needs a password.
     EncryptedKey(PathBuf),
     /// A key that cannot be used, with the name of its algorithm unless it is malformed.
     Key(PathBuf, Option<String>),
-    /// A file that is not what it should be.
+    /// A file without an item of this kind.
     Malformed(PathBuf, &'static str),
     /// A file or folder that cannot be read.
     Read(PathBuf, io::Error),
@@ -58,17 +58,17 @@ pub enum TlsSetupError {
         /// The file of the certificate.
         certificate: PathBuf,
     },
-    /// An authority that is trusted for some uses only.
+    /// An authority that is trusted for some uses only, which is not supported.
     RestrictedAuthority(PathBuf),
     /// No certificate authority is known.
     NoAuthorities,
     /// A server that requires certificates of its clients knows no authority.
     NoClientAuthorities,
-    /// A list of revoked certificates that cannot be used.
+    /// A revocation list that cannot be used.
     RevocationList(PathBuf, webpki::Error),
-    /// Something else that rustls refuses.
+    /// Any other error of rustls.
     Rustls(rustls::Error),
-    /// A host that no certificate can have.
+    /// A host that no certificate can name.
     ServerName(String),
 }
 
@@ -205,10 +205,7 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
             let presented = presented.iter().filter_map(|name| host(name));
             let presented = presented.collect::<Vec<_>>().join(", ");
             let expected = expected.to_str();
-            match presented.is_empty() {
-                true => write!(f, "the certificate is not for {expected}: it names no host"),
-                false => write!(f, "the certificate is not for {expected}, but for {presented}"),
-            }
+            if presented.is_empty() { write!(f, "the certificate is not for {expected}: it names no host") } else { write!(f, "the certificate is not for {expected}, but for {presented}") }
         }
         CertificateError::BadEncoding => f.write_str("the certificate is malformed"),
         CertificateError::BadSignature => f.write_str(

@@ -1,4 +1,4 @@
-//! Certificates and keys, from files in PEM form.
+//! Reads certificates, keys and revocation lists from files in PEM format.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use x509_cert::der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use super::error::TlsSetupError;
 
-/// Reads all certificates of a file; its own one comes first.
+/// Reads all certificates of a file. The first one is that of the owner.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
     let text = text(path)?;
     let all: Result<Vec<CertificateDer<'static>>, _> =
@@ -28,14 +28,15 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> 
     let text = text(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let is_encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
-        match is_encrypted {
-            true => TlsSetupError::EncryptedKey(path.to_owned()),
-            false => malformed(path, error, "private key"),
+        if is_encrypted {
+            TlsSetupError::EncryptedKey(path.to_owned())
+        } else {
+            malformed(path, error, "private key")
         }
     })
 }
 
-/// Reads the lists of revoked certificates of a file.
+/// Reads the revocation lists of a file.
 pub(super) fn revoked(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsSetupError> {
@@ -48,7 +49,7 @@ pub(super) fn revoked(
     )
 }
 
-/// Reads the authorities of a file, and of each file of a folder that has some.
+/// Reads the authorities of a file, and those of all files of a folder that hold some.
 pub(super) fn authorities(
     file: Option<&Path>,
     folder: Option<&Path>,
@@ -58,6 +59,7 @@ pub(super) fn authorities(
     let mut all = Vec::new();
     if let Some(file) = file {
         all = certificates(file)?;
+        // The user has named this file, so a certificate in it that cannot be used is an error.
         if !all.iter().all(is_authority) {
             return Err(TlsSetupError::Malformed(file.to_owned(), "certificate"));
         }
@@ -69,7 +71,7 @@ pub(super) fn authorities(
             if !path.is_file() {
                 continue;
             }
-            // A folder may have anything: keys, and links of 'openssl rehash' to certificates that it has too.
+            // A folder may have other files, such as keys, and links of 'openssl rehash' to its own certificates.
             for certificate in certificates(&path).unwrap_or_default() {
                 if is_authority(&certificate) && !all.contains(&certificate) {
                     all.push(certificate);
@@ -80,8 +82,8 @@ pub(super) fn authorities(
     Ok(all)
 }
 
-/// Reads a file in PEM form as OpenSSL understands it: lines may begin with a byte order mark, which editors on Windows
-/// write, and certificates may have one of two other labels.
+/// Reads a PEM file as OpenSSL does: a line may begin with a byte order mark, which editors on Windows write, and
+/// certificates may have one of two other labels.
 fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
     let text = std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
     let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
@@ -92,7 +94,7 @@ fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
     Ok(lines.collect::<Vec<_>>().concat())
 }
 
-/// Labels of certificates that the parser does not know.
+/// Labels of certificates that the parser does not know, and the label that replaces each.
 const LABELS: [(&[u8], &[u8]); 4] = [
     (b"-----BEGIN TRUSTED CERTIFICATE-----", BEGIN),
     (b"-----END TRUSTED CERTIFICATE-----", END),
@@ -105,11 +107,12 @@ const END: &[u8] = b"-----END CERTIFICATE-----\n";
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const LIST: &str = "list of revoked certificates";
 
-/// Cuts off what OpenSSL writes behind a certificate with the label TRUSTED CERTIFICATE: a name, and the uses that the
-/// certificate is trusted for. Returns `None` if there are such uses: trusting it for all would be too much.
+/// Removes the data that OpenSSL appends to a certificate with the label TRUSTED CERTIFICATE: a name, and the uses for
+/// which the certificate is trusted. Returns `None` if the uses are restricted: this verifier cannot restrict them, and
+/// must not trust the certificate for all uses.
 fn without_trust(certificate: CertificateDer<'static>) -> Option<CertificateDer<'static>> {
     let Ok((length, trust)) = split(&certificate) else {
-        return Some(certificate); // malformed, which its user finds
+        return Some(certificate); // malformed, which the verifier reports
     };
     if trust.is_empty() {
         return Some(certificate);
@@ -126,7 +129,7 @@ fn without_trust(certificate: CertificateDer<'static>) -> Option<CertificateDer<
     })
 }
 
-/// Returns the length of the first element, and what comes after it.
+/// Returns the length of the first DER element, and the bytes after it.
 fn split(bytes: &[u8]) -> x509_cert::der::Result<(usize, &[u8])> {
     let mut reader = SliceReader::new(bytes)?;
     let length = reader.tlv_bytes()?.len();
@@ -137,9 +140,10 @@ const TRUSTED_USES: u8 = 0x30;
 const REJECTED_USES: u8 = 0xA0;
 
 fn not_empty<T>(path: &Path, all: Vec<T>, what: &'static str) -> Result<Vec<T>, TlsSetupError> {
-    match all.is_empty() {
-        true => Err(TlsSetupError::Malformed(path.to_owned(), what)),
-        false => Ok(all),
+    if all.is_empty() {
+        Err(TlsSetupError::Malformed(path.to_owned(), what))
+    } else {
+        Ok(all)
     }
 }
 

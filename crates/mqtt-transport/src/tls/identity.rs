@@ -1,4 +1,4 @@
-//! Who a certificate says that it is for: the names that a server may know a client by.
+//! The names in a client's certificate by which a server may identify the client.
 
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
@@ -8,17 +8,17 @@ use x509_cert::name::Name;
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// The subject of a certificate that was checked.
+/// The subject of a certificate that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
-    /// The common name, if it has one.
+    /// The common name, if the subject has one.
     pub common_name: Option<String>,
     /// The whole subject, as RFC 4514 writes it: `CN=sensor 7,O=Example`.
     pub subject: String,
 }
 
 impl PeerIdentity {
-    /// Of a certificate in DER; none if it is malformed.
+    /// Reads the subject of a certificate in DER; returns `None` if the certificate is malformed.
     pub(crate) fn of_certificate(der: &[u8]) -> Option<Self> {
         let subject = Certificate::from_der(der).ok()?.tbs_certificate.subject;
         Some(Self {

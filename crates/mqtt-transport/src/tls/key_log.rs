@@ -1,4 +1,4 @@
-//! The secrets of connections in a file, in the form that network analysers read (`SSLKEYLOGFILE`).
+//! A file with the secrets of connections, in the format that network analysers read (`SSLKEYLOGFILE`).
 
 use std::fs::File;
 use std::io::Write;
@@ -14,14 +14,14 @@ use super::error::TlsSetupError;
 pub(super) struct KeyLogFile(Mutex<File>);
 
 impl KeyLogFile {
-    /// Opens the file, or creates it for its owner alone.
+    /// Opens the file, or creates it with access for its owner only.
     ///
     /// # Errors
     /// If it cannot be opened.
     pub(super) fn open(path: &Path) -> Result<Self, TlsSetupError> {
         let mut options = File::options();
         options.append(true).create(true);
-        // Whoever reads this file can decrypt the connections.
+        // A reader of this file can decrypt the connections.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path);
@@ -40,6 +40,7 @@ impl KeyLog for KeyLogFile {
         };
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = file.write_all(line.as_bytes()); // the connection is worth more than its log
+        // A full disk must not break the connection.
+        let _ = file.write_all(line.as_bytes());
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct Outdated {
 }
 
 impl LegacyCertificate {
-    /// Rewrites a certificate; returns `None` if it needs no rewriting, or is malformed, so that webpki rejects it.
+    /// Rewrites a certificate. Returns `None` if it need not be rewritten, or is malformed: webpki then rejects it.
     pub(super) fn read(certificate: &CertificateDer<'_>, role: Role) -> Option<Self> {
         let fields = Fields::read(certificate).ok()?;
         fields.rewrite(role).ok().flatten()
@@ -113,10 +113,11 @@ impl SignatureVerificationAlgorithm for OverOriginal<'_> {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        // Certificates further up and revocation lists are other messages and are left alone.
-        let message = match message == self.certificate.rewritten {
-            true => &self.certificate.signed,
-            false => message,
+        // webpki also verifies intermediate certificates and revocation lists, whose bytes are unchanged.
+        let message = if message == self.certificate.rewritten {
+            &self.certificate.signed
+        } else {
+            message
         };
         self.algorithm
             .verify_signature(public_key, message, signature)
@@ -159,7 +160,7 @@ impl<'a> Fields<'a> {
             *field = reader.tlv_bytes()?;
         }
         while let Some(ISSUER_UNIQUE_ID | SUBJECT_UNIQUE_ID) = reader.peek_byte() {
-            reader.tlv_bytes()?; // of version 2; nobody uses them
+            reader.tlv_bytes()?; // fields of version 2 that webpki does not read
         }
         let mut extensions = Vec::new();
         if reader.peek_byte() == Some(EXTENSIONS) {
@@ -195,7 +196,7 @@ impl<'a> Fields<'a> {
             let extension = Extension::from_der(bytes)?;
             let value = extension.extn_value.as_bytes();
             match extension.extn_id {
-                // A second one is kept, so that webpki rejects the certificate.
+                // A second extension of the same kind is kept, so that webpki rejects the certificate.
                 BASIC_CONSTRAINTS
                     if !outdated.is_authority && BasicConstraints::from_der(value)?.ca =>
                 {
@@ -208,6 +209,7 @@ impl<'a> Fields<'a> {
             }
             extensions.push(bytes.to_vec());
         }
+        // Clients have no host to verify, so their common name is left alone.
         if role == Role::Server && !has_alternative_name {
             if let Some(name) = self.host()? {
                 outdated.has_only_common_name = true;
@@ -230,14 +232,15 @@ impl<'a> Fields<'a> {
         }))
     }
 
-    /// Returns what an issuer signs, with these extensions.
+    /// Encodes the part of a certificate that an issuer signs, with these extensions.
     fn signed_part(&self, extensions: &[Vec<u8>]) -> der::Result<Vec<u8>> {
         let version = element(VERSION, &[&2u8.to_der()?])?; // 2 stands for version 3
         let list: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
         let list = element(SEQUENCE, &list)?;
-        let extensions = match extensions.is_empty() {
-            true => Vec::new(),
-            false => element(EXTENSIONS, &[&list])?,
+        let extensions = if extensions.is_empty() {
+            Vec::new()
+        } else {
+            element(EXTENSIONS, &[&list])?
         };
         element(SEQUENCE, &[&version, &self.body.concat(), &extensions])
     }
@@ -262,11 +265,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns a line about the certificate of a peer that was accepted, if there is something old about it.
+/// Returns a warning if the certificate of a peer, which was accepted, is a legacy one.
 pub(crate) fn peer_warning(certificate: &CertificateDer<'_>, is_client: bool) -> Option<String> {
-    let (role, whose) = match is_client {
-        true => (Role::Client, "client"),
-        false => (Role::Server, "server"),
+    let (role, whose) = if is_client {
+        (Role::Client, "client")
+    } else {
+        (Role::Server, "server")
     };
     let legacy = LegacyCertificate::read(certificate, role)?;
     Some(format!(

@@ -1,5 +1,8 @@
-//! TLS: what both ends are told, and their errors in words. The bytes go through
-//! `layer/tls.rs`; the cryptography is that of rustls.
+//! The configuration of TLS for both ends, the verification of certificates, and the texts of errors. rustls and ring do
+//! the cryptography; `layer/tls.rs` passes the bytes.
+//!
+//! Both ends call webpki themselves (`path.rs`) instead of rustls's verifiers, so that certificates that webpki does not
+//! read can be rewritten before (`legacy.rs`) while webpki still checks everything.
 
 mod authorities;
 mod ciphers;

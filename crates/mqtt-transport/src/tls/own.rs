@@ -1,4 +1,4 @@
-//! The certificate that an end shows: its key, the certificates between it and its authority, and what is old about it.
+//! The certificate that this end shows to its peers, with its key and the intermediate certificates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ const MAXIMUM_ADDED: usize = 6;
 #[derive(Debug)]
 pub(super) struct OwnCertificate {
     pub(super) certified: Arc<CertifiedKey>,
-    /// What is old about the certificate.
+    /// The properties that make the certificate a legacy one, if it is one.
     outdated: Option<Outdated>,
 }
 
 impl OwnCertificate {
-    /// Reads a certificate and its key. Certificates that are missing between it and its authority are taken from
-    /// `named`, those of `cafile` and `capath`, as OpenSSL does it: certbot writes them to a file of their own.
+    /// Reads a certificate and its key. Missing intermediate certificates are taken from `named`, the certificates of
+    /// `cafile` and `capath`, as OpenSSL does: certbot writes them to a file of their own.
     ///
     /// # Errors
     /// If a file cannot be used.
@@ -50,8 +50,10 @@ impl OwnCertificate {
             .subject_public_key_info();
         let private_key = files::key(key)?;
         let algorithm = algorithm(&private_key);
+        // The provider consumes the key, so its algorithm for the error message is read before.
         let signing_key = provider.key_provider.load_private_key(private_key);
         let signing_key = signing_key.map_err(|_| TlsSetupError::Key(key.to_owned(), algorithm))?;
+        // The peer would only report a failed handshake, so a wrong key is found at the start.
         if signing_key
             .public_key()
             .is_some_and(|own| own != public_key)
@@ -66,7 +68,7 @@ impl OwnCertificate {
         })
     }
 
-    /// Returns a line about what is old about the certificate of this file.
+    /// Returns a warning if the certificate, which was read from `file`, is a legacy one.
     pub(super) fn warning(&self, file: &Path) -> Option<String> {
         let outdated = self.outdated?;
         let file = file.display();
@@ -80,9 +82,10 @@ fn algorithm(key: &PrivateKeyDer<'_>) -> Option<String> {
         PrivateKeyDer::Pkcs8(key) => {
             let [_, algorithm, key] = elements(key.secret_pkcs8_der())?;
             let name = Algorithm(algorithm.value());
-            match name.is_rsa() {
-                true => rsa(key.value())?,
-                false => name.to_string(),
+            if name.is_rsa() {
+                rsa(key.value())?
+            } else {
+                name.to_string()
             }
         }
         PrivateKeyDer::Sec1(key) => {
@@ -113,7 +116,7 @@ fn elements<const N: usize>(sequence: &[u8]) -> Option<[AnyRef<'_>; N]> {
     Some(elements)
 }
 
-/// Adds the issuers of the last certificate that are in `pool`, without the authority at the end: the peer has it.
+/// Adds the issuers of the last certificate that are in `pool`, except the authority at the end, which the peer has.
 fn complete(
     chain: &mut Vec<CertificateDer<'static>>,
     pool: &[CertificateDer<'static>],

@@ -1,6 +1,8 @@
-//! The verification of a peer's certificate: from the certificate over those between to an authority.
+//! Verifies the path from a peer's certificate over intermediate certificates to a trusted authority.
 //!
-//! Certificates of both ends, new ones and legacy ones, take this one way. All checks are webpki's.
+//! Certificates of clients and servers, legacy ones included, are verified here, and webpki makes all checks. Code of our
+//! own for legacy certificates would repeat the checks of dates, paths, constraints and revocation lists; a wrapper around
+//! rustls's verifiers could not exchange the bytes that the issuer has signed.
 
 use std::sync::Arc;
 
@@ -16,11 +18,11 @@ use super::authorities::Authorities;
 use super::curves;
 use super::legacy::{LegacyCertificate, Role};
 
-/// Authorities, and the algorithms with which they and their peers may sign.
+/// The trusted authorities, and the algorithms with which authorities and peers may sign.
 #[derive(Debug)]
 pub(super) struct PathVerifier {
     authorities: Authorities,
-    /// The algorithms of rustls's provider, which are not all that there are.
+    /// The algorithms of rustls's provider; `curves::MORE` has the others.
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -32,7 +34,7 @@ impl PathVerifier {
         }
     }
 
-    /// Verifies the certificate of a server; any host will do if `host` is `None`.
+    /// Verifies the certificate of a server. The certificate may be for any host if `host` is `None`.
     pub(super) fn verify_server(
         &self,
         certificate: &CertificateDer<'_>,
@@ -111,7 +113,7 @@ impl PathVerifier {
                 Ok(()) if !legacy.may_sign_handshakes() => {
                     return Err(CertificateError::InvalidPurpose.into());
                 }
-                // For authorities of the system the certificate is not rewritten.
+                // Authorities of the system do not issue legacy certificates, so webpki gets the original below.
                 Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey)
                     if self.authorities.has_others() => {}
                 result => return result.map_err(tls_error),
@@ -130,12 +132,13 @@ impl PathVerifier {
         self.algorithms.all.iter().chain(more).copied()
     }
 
-    /// Returns the algorithms among which the one for signatures of this kind is.
+    /// Returns the set of algorithms that has the one for this signature scheme.
     fn algorithms_of(&self, scheme: SignatureScheme) -> &WebPkiSupportedAlgorithms {
         let more = &curves::MORE;
-        match more.mapping.iter().any(|(known, _)| *known == scheme) {
-            true => more,
-            false => &self.algorithms,
+        if more.mapping.iter().any(|(known, _)| *known == scheme) {
+            more
+        } else {
+            &self.algorithms
         }
     }
 
@@ -173,7 +176,7 @@ impl PathVerifier {
     }
 }
 
-/// Calls `verify` with the certificate as webpki reads it. The key is the same, whatever the role.
+/// Calls `verify` with a certificate that webpki can read. The role does not matter here, as the key is the same.
 fn with_readable<T>(
     certificate: &CertificateDer<'_>,
     verify: impl FnOnce(&CertificateDer<'_>) -> T,
@@ -184,7 +187,7 @@ fn with_readable<T>(
     }
 }
 
-/// Implements the methods for signatures of the handshake, which the verifiers of both ends have.
+/// Implements the methods of rustls's verifiers for signatures in the handshake, which are the same at both ends.
 macro_rules! handshake_signatures {
     ($path:ident) => {
         fn verify_tls12_signature(
@@ -215,7 +218,7 @@ macro_rules! handshake_signatures {
 
 pub(super) use handshake_signatures;
 
-/// Returns the error with which rustls ends the handshake: it chooses the alert for the peer.
+/// Converts an error of webpki. rustls chooses the alert for the peer by the error, so each reason keeps its own.
 fn tls_error(error: webpki::Error) -> Error {
     use webpki::Error as E;
     let error = match error {

@@ -8,7 +8,7 @@ use super::ciphers;
 use super::error::TlsSetupError;
 use super::version::TlsVersion;
 
-/// Returns the cryptography from this version on, with these cipher suites of TLS 1.2 in this order.
+/// Returns the cryptography for the versions from `lowest` on, with these cipher suites of TLS 1.2 in this order.
 pub(super) fn provider(
     lowest: Option<TlsVersion>,
     ciphers: Option<&str>,
@@ -27,6 +27,7 @@ pub(super) fn provider(
     };
     let all = std::mem::take(&mut provider.cipher_suites);
     let find = |suite| all.iter().find(|known| known.suite() == suite).copied();
+    // OpenSSL configures the suites of TLS 1.3 with another option, so the list does not affect them.
     let of_tls13 = all.iter().filter(|suite| suite.tls13().is_some()).copied();
     provider.cipher_suites.extend(of_tls13);
     provider

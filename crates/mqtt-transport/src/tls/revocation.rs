@@ -1,9 +1,9 @@
-//! Certificate revocation lists (CRLs) at the server: which clients they reject, and why.
+//! Certificate revocation lists (CRLs) of a listener.
 //!
-//! The client's own certificate must be covered by a list that is valid now, as with `X509_V_FLAG_CRL_CHECK` of
-//! OpenSSL: an expired list, or one of another authority, says nothing about it, and then nobody comes in. OpenSSL
-//! looks at the other certificates of the chain only if it is told to, and wants a list for each of them. Here they
-//! need none, but a list that is there counts: files that serve with mosquitto stay enough.
+//! The client's own certificate must be covered by a list that is valid now, as with `X509_V_FLAG_CRL_CHECK` of OpenSSL.
+//! If the list has expired or is missing, the client is rejected. For the intermediate certificates OpenSSL checks nothing
+//! by default, and requires a list for each of them if it is told to. Here they need no list, so that files that work with
+//! mosquitto suffice, but a list that revokes one of them counts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::files;
 use super::path::PathVerifier;
 use super::revocation_error::{Reason, RevocationError};
 
-/// The lists of a file.
+/// The revocation lists of a file.
 #[derive(Debug)]
 pub(super) struct RevocationLists {
     lists: Vec<CertRevocationList<'static>>,
@@ -65,17 +65,17 @@ impl RevocationLists {
                     .with_expiration_policy(ExpirationPolicy::Enforce)
                     .build()
             });
-            // Without any list nobody is known not to be revoked.
+            // Without any list the status of every client is unknown.
             let options = options.map_err(|_| CertificateError::UnknownRevocationStatus)?;
             path.verify_client(certificate, intermediates, now, Some(options))
         };
-        // The client's own certificate needs a list.
+        // The client's own certificate must be covered by a list.
         verify(RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny)
             .map_err(|error| self.explain(error, certificate))?;
-        // The others are looked up as far as there are lists.
+        // Intermediate certificates may have no list.
         verify(RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow).map_err(|error| match error
         {
-            // The client's own certificate is not: it was looked up above.
+            // The client's own certificate was checked above, so the revoked one is an intermediate certificate.
             Error::InvalidCertificate(CertificateError::Revoked) => {
                 self.error(Reason::Intermediate)
             }
@@ -83,7 +83,7 @@ impl RevocationLists {
         })
     }
 
-    /// Puts the file and what to look at into an error of the lists.
+    /// Adds the file and the reason to an error that is caused by the lists.
     fn explain(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
         let reason = match &error {
             Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext {
@@ -99,7 +99,7 @@ impl RevocationLists {
                     _ => return Error::InvalidCertificate(CertificateError::Other(error.clone())),
                 }
             }
-            // A revoked certificate has an alert of its own, so this error stays as it is.
+            // rustls sends a specific alert for a revoked certificate, so this error is unchanged.
             _ => return error,
         };
         self.error(reason)
@@ -124,7 +124,7 @@ fn is_about_list(error: &webpki::Error) -> bool {
     )
 }
 
-/// The name of the authority that has signed a certificate.
+/// Returns the name of the authority that has signed a certificate.
 fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate.issuer.to_string())

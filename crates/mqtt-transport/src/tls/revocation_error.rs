@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::words::Problem;
 
-/// Why a certificate is not accepted, if that is due to the lists.
+/// The reason why a revocation list rejects a certificate.
 #[derive(Debug)]
 pub(super) struct RevocationError {
     pub(super) file: Arc<Path>,
@@ -19,9 +19,9 @@ pub(super) enum Reason {
     Expired(u64),
     /// An intermediate certificate is revoked.
     Intermediate,
-    /// There is no list of the authority that has signed the certificate: its name, if it can be read.
+    /// No list is issued by the authority that has signed the certificate. The name of the authority, if it can be read.
     Uncovered(Option<String>),
-    /// A list is not signed as it should be.
+    /// The signature of a list is invalid.
     Invalid(webpki::Error),
 }
 

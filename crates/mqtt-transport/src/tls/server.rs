@@ -1,4 +1,4 @@
-//! The server's end: its certificate, and which clients' certificates it wants.
+//! The TLS configuration of a listener: its certificate, and the certificates of clients that it accepts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,44 +25,44 @@ use super::version::TlsVersion;
 /// TLS options of a listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsServerOptions {
-    /// The server's certificate, with those that lead to its authority.
+    /// The file of the server's certificate, with the intermediate certificates.
     pub certificate: PathBuf,
-    /// The key of the certificate.
+    /// The file of the certificate's private key.
     pub key: PathBuf,
-    /// A file with the authorities of clients' certificates.
+    /// A file with the authorities that may sign clients' certificates.
     pub ca_file: Option<PathBuf>,
-    /// A folder with the same.
+    /// A folder with such authorities.
     pub ca_path: Option<PathBuf>,
     /// Set if a client must have a certificate.
     pub require_certificate: bool,
     /// Set if certificates identify clients: a client is asked for its certificate, but may have none.
     pub identifies_clients: bool,
-    /// A file with the certificates that are revoked.
+    /// A file with certificate revocation lists.
     pub revoked: Option<PathBuf>,
-    /// The lowest version.
+    /// The lowest version of TLS.
     pub version: Option<TlsVersion>,
-    /// Cipher suites of TLS 1.2, as a list of OpenSSL's.
+    /// The cipher suites of TLS 1.2, as a list in OpenSSL's language.
     pub ciphers: Option<String>,
-    /// A file with parameters of Diffie-Hellman. It has no effect but a warning: there are only elliptic curves.
+    /// A file with Diffie-Hellman parameters. It only causes a warning, as rustls uses elliptic curves.
     pub dh_parameters: Option<PathBuf>,
-    /// A file that the secrets of connections are appended to.
+    /// A file to which the secrets of connections are appended.
     pub key_log: Option<PathBuf>,
 }
 
-/// A server's TLS, ready for connections; cheap to clone.
+/// The TLS of a listener, ready for connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
-    /// The file with the certificates that are revoked.
+    /// The file of the revocation lists, for error messages.
     revoked: Option<Arc<Path>>,
     warnings: Arc<[String]>,
 }
 
 impl TlsServer {
-    /// Reads what the options name.
+    /// Reads the files that the options name.
     ///
     /// # Errors
-    /// If a file is missing or wrong.
+    /// If a file cannot be read or used.
     pub fn new(options: &TlsServerOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
         let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
@@ -95,7 +95,7 @@ impl TlsServer {
         })
     }
 
-    /// Returns what the user should know about the files, a line each.
+    /// Returns warnings about the files for the user.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -116,8 +116,8 @@ fn client_verifier(
     named: &[CertificateDer<'static>],
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
-    // As with mosquitto, 'cafile' alone is no reason to ask: the client may have a certificate for another server, which
-    // would be rejected here.
+    // As with mosquitto, 'cafile' alone does not make the server ask for a certificate: a client may have one that is
+    // meant for another server, and it would be rejected here.
     if !options.require_certificate && !options.identifies_clients {
         return Ok(WebPkiClientVerifier::no_client_auth());
     }

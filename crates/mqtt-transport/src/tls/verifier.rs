@@ -1,4 +1,4 @@
-//! The verifiers of both ends, as rustls calls them.
+//! Implements the verifier traits of rustls for both ends.
 
 use rustls::DistinguishedName;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
@@ -8,7 +8,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use super::path::{PathVerifier, handshake_signatures};
 use super::revocation::RevocationLists;
 
-/// Verifies servers.
+/// Verifies the certificates of servers.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     pub(super) path: PathVerifier,
@@ -16,11 +16,11 @@ pub(super) struct ServerVerifier {
     pub(super) any_host: bool,
 }
 
-/// Verifies clients.
+/// Verifies the certificates of clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) path: PathVerifier,
-    /// The names of the authorities: a client may choose its certificate by them.
+    /// The names of the authorities, by which a client may choose its certificate.
     pub(super) names: Vec<DistinguishedName>,
     pub(super) is_required: bool,
     pub(super) lists: Option<RevocationLists>,

@@ -2,11 +2,11 @@
 
 use rustls::{SupportedProtocolVersion, version};
 
-/// The lowest version that is spoken.
+/// The lowest version of TLS that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// `tlsv1.1`, which rustls does not have. Version 1.2 is the lowest one then, as users of this name want it to be
-    /// at least 1.1.
+    /// `tlsv1.1`. rustls does not support TLS 1.1, so version 1.2 is the lowest one then: users of this name require at
+    /// least 1.1.
     V1_1,
     /// `tlsv1.2`.
     V1_2,
@@ -15,7 +15,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// By the name that the mosquitto tools use.
+    /// Returns the version with this name of the mosquitto tools.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "tlsv1.1" => Some(Self::V1_1),
@@ -25,14 +25,14 @@ impl TlsVersion {
         }
     }
 
-    /// Returns a line about a version that is named and not spoken.
+    /// Returns a warning if the version is not supported.
     pub(super) fn warning(lowest: Option<Self>) -> Option<String> {
         let is_too_old = lowest == Some(Self::V1_1);
         let text = "TLS 1.1 is not supported, so TLS 1.2 is the lowest version (name tlsv1.2)";
         is_too_old.then(|| text.to_owned())
     }
 
-    /// This one and later ones; all if none is named.
+    /// Returns the versions from `lowest` on; all if `lowest` is `None`.
     pub(super) fn from(lowest: Option<Self>) -> &'static [&'static SupportedProtocolVersion] {
         static ALL: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
         match lowest {

@@ -1,11 +1,11 @@
-//! Words for what the libraries name in Rust: reasons, and algorithms by their identifiers.
+//! Texts for the errors of the TLS libraries, which only have names of Rust variants and object identifiers.
 
 use std::fmt;
 
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, SliceReader};
 
-/// The words of a variant's name: `HandshakeNotComplete` becomes `handshake not complete`. Its fields are left out.
+/// Returns the words of a variant's name without its fields: `HandshakeNotComplete` becomes `handshake not complete`.
 pub(super) fn words(error: &impl fmt::Debug) -> String {
     let text = format!("{error:?}");
     let end = text
@@ -83,7 +83,7 @@ impl Algorithm<'_> {
 impl fmt::Display for Algorithm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let identifiers = self.identifiers();
-        // The name of a curve says more than that there is one.
+        // The name of a curve is more specific than that of the algorithm, which is in front of it.
         let names = identifiers.iter().rev();
         let name = |id: &String| ALGORITHMS.iter().find(|(known, _)| known == id);
         match (names.filter_map(name).next(), identifiers.first()) {

@@ -8,27 +8,27 @@ pub(super) const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED_DATA: u16 = 1003;
 
-/// Why a WebSocket connection failed.
+/// The reason why a WebSocket connection failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketError {
     /// The peer closed with this code.
     Closed(u16),
-    /// A frame that may not be there.
+    /// The peer sent a frame that is not permitted.
     Frame,
-    /// The head of the request or response does not end.
+    /// The head of the request or response is longer than permitted.
     HeadTooLarge,
-    /// Bytes that are no HTTP.
+    /// The peer does not speak HTTP.
     NotHttp,
-    /// The client asks for no WebSocket, or not for MQTT: what is missing.
+    /// The request does not ask for MQTT over WebSocket, for this reason.
     Request(&'static str),
-    /// The server answers with this status.
+    /// The server answered with this HTTP status.
     Refused(u16),
-    /// The server's answer is wrong: what.
+    /// The response of the server is invalid, for this reason.
     Response(&'static str),
-    /// A page from elsewhere.
+    /// The request comes from a web page whose origin is not permitted.
     Origin(String),
-    /// A text frame, which MQTT does not use.
+    /// The peer sent a text frame, which MQTT does not permit.
     Text,
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP that begins a WebSocket connection (RFC 6455, section 4).
+//! The HTTP request and response that begin a WebSocket connection (RFC 6455, section 4).
 
 use data_encoding::BASE64;
 use httparse::{Header, Status};
@@ -13,15 +13,15 @@ const SUBPROTOCOL: &str = "mqtt";
 /// `mqttv3.1` alone.
 const ACCEPTED_SUBPROTOCOLS: [&str; 2] = [SUBPROTOCOL, "mqttv3.1"];
 
-/// More headers than any browser sends.
+/// The maximum number of headers, which is more than any browser sends.
 const MAXIMUM_HEADERS: usize = 64;
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Debug)]
 pub(super) struct Request {
     host: String,
     path: String,
-    /// Further ones, each a name and a value.
+    /// Additional headers, each `Name: value`.
     headers: Vec<String>,
     key: String,
 }
@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// The server's answer: its length if it is whole and right.
+/// Checks the response of the server. Returns the length of its head, or `None` if the head is incomplete.
 pub(super) fn accept_response(
     request: &Request,
     input: &[u8],
@@ -66,6 +66,7 @@ pub(super) fn accept_response(
     else {
         return Ok(None);
     };
+    // Redirects are not followed: credentials and messages would go to a server that the user has not named.
     match response.code {
         Some(101) => {}
         code => return Err(WebSocketError::Refused(code.unwrap_or(0))),
@@ -80,7 +81,8 @@ pub(super) fn accept_response(
     Ok(Some(length))
 }
 
-/// A client's request: its length if it is whole. The answer goes down, also to a wrong one.
+/// Checks the request of a client and appends the response to `down`, even to a request that is rejected. Returns the
+/// length of the head, or `None` if the head is incomplete.
 pub(super) fn accept_request(
     origins: &[String],
     input: &[u8],
@@ -144,6 +146,8 @@ fn check_request(
     let Some(subprotocol) = ACCEPTED_SUBPROTOCOLS.into_iter().find(is_offered) else {
         return wrong("the subprotocol 'mqtt' is missing"); // [MQTT-6.0.0-3]
     };
+    // Programs other than browsers send no origin, and could send any; the check protects users of browsers from pages of
+    // other sites that connect to this broker.
     let origin = value(headers, "Origin").filter(|_| !origins.is_empty());
     if let Some(origin) = origin.filter(|origin| !origins.iter().any(|known| known == origin)) {
         return Err(WebSocketError::Origin(origin.to_owned()));

@@ -1,5 +1,6 @@
-//! WebSocket (RFC 6455), at both ends: MQTT's bytes as binary messages, whose borders mean nothing.
-//! Here are the frames; `handshake.rs` has the HTTP before them.
+//! WebSocket (RFC 6455) as a layer, for both ends. MQTT is sent in binary messages, whose borders have no meaning
+//! [MQTT-6.0.0-2]. This file handles frames; `handshake.rs` handles the HTTP before them, and `frame.rs` the header of a
+//! frame.
 
 mod error;
 mod frame;
@@ -14,22 +15,22 @@ use error::{GOING_AWAY, NORMAL_CLOSURE};
 use frame::{FrameHeader, Opcode};
 use handshake::{Request, accept_request, accept_response};
 
-/// A control frame is not longer.
+/// The maximum length of the payload of a control frame.
 const MAXIMUM_CONTROL: u64 = 125;
 
-/// The head of an HTTP message is not longer.
+/// The maximum length of the head of the HTTP request or response.
 const MAXIMUM_HEAD: usize = 8 * 1024;
 
-/// One WebSocket connection.
+/// A WebSocket connection.
 #[derive(Debug)]
 pub(crate) struct WebSocketLayer {
     end: End,
     state: State,
-    /// What came and could not be used yet: part of a head or of a frame's header.
+    /// Bytes that were received and not handled yet: an incomplete HTTP head or frame header.
     input: Vec<u8>,
-    /// The data frame that is being received.
-    frame: Option<Incoming>,
-    /// A message has begun and its last frame has not come.
+    /// The frame whose payload is being received.
+    frame: Option<IncomingFrame>,
+    /// Set while a message has begun and its last frame has not arrived.
     message_is_open: bool,
     has_said_goodbye: bool,
 }
@@ -37,7 +38,7 @@ pub(crate) struct WebSocketLayer {
 #[derive(Debug)]
 enum End {
     Client(Request),
-    /// With the origins that pages may come from; any if there are none.
+    /// The permitted origins of web pages; an empty list permits all origins.
     Server(Vec<String>),
 }
 
@@ -45,29 +46,30 @@ enum End {
 enum State {
     Handshake,
     Open,
-    /// The peer has closed.
+    /// The peer has sent a Close frame.
     Closed,
 }
 
-/// A frame of which the header has come.
+/// A frame whose header has arrived.
 #[derive(Debug)]
-struct Incoming {
+struct IncomingFrame {
     opcode: Opcode,
     mask: Option<[u8; 4]>,
-    /// How far the mask is.
+    /// The number of payload bytes that were received, modulo 4: the place in the mask.
     position: usize,
+    /// The number of payload bytes that have not arrived.
     left: u64,
-    /// Of a control frame, which is handled whole.
+    /// The payload of a control frame, which is handled when it is complete.
     payload: Vec<u8>,
 }
 
 impl WebSocketLayer {
-    /// A client's end: to this path of this host, which may have a port, with further headers.
+    /// Creates the layer of a client. `host` may have a port; `headers` are added to the request.
     pub(crate) fn client(host: &str, path: &str, headers: &[String]) -> Self {
         Self::new(End::Client(Request::new(host, path, headers)))
     }
 
-    /// A server's end.
+    /// Creates the layer of a server. An empty list permits all origins.
     pub(crate) fn server(origins: Vec<String>) -> Self {
         Self::new(End::Server(origins))
     }
@@ -83,13 +85,14 @@ impl WebSocketLayer {
         }
     }
 
-    /// Takes the head of the request or response, if it is whole.
+    /// Handles the head of the request or response, if it is complete.
     fn handshake(&mut self, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         let length = match &self.end {
             End::Client(request) => accept_response(request, &self.input)?,
             End::Server(origins) => accept_request(origins, &self.input, down)?,
         };
         match length {
+            // Frames may have arrived in the same read; they stay in `input`.
             Some(length) => {
                 self.input.drain(..length.min(self.input.len()));
                 self.state = State::Open;
@@ -100,7 +103,7 @@ impl WebSocketLayer {
         }
     }
 
-    /// Takes what there is of frames.
+    /// Handles the frames, and parts of frames, that have arrived.
     fn frames(&mut self, up: &mut Vec<u8>, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
@@ -117,6 +120,7 @@ impl WebSocketLayer {
                 .min(rest.len());
             let (bytes, others) = rest.split_at(length);
             rest = others;
+            // Data is passed on as it arrives: waiting for the end of the frame would need as much memory as a peer announces.
             let target = if frame.opcode.is_control() {
                 &mut frame.payload
             } else {
@@ -137,15 +141,18 @@ impl WebSocketLayer {
             }
             self.frame_ends(&frame, down)?;
         }
-        // Nothing that follows a Close frame is looked at (RFC 6455, 1.4).
+        // Bytes after a Close frame are discarded (RFC 6455, section 1.4).
         if self.state != State::Closed {
             self.input = rest.to_vec();
         }
         Ok(())
     }
 
-    /// The header of the next frame, if it is whole, and may be here.
-    fn header(&mut self, rest: &mut &[u8]) -> Result<Option<Incoming>, WebSocketError> {
+    /// Decodes the header of the next frame; returns `None` if it is incomplete.
+    ///
+    /// # Errors
+    /// If the frame is not permitted here.
+    fn header(&mut self, rest: &mut &[u8]) -> Result<Option<IncomingFrame>, WebSocketError> {
         let Some(header) = FrameHeader::decode(rest)? else {
             return Ok(None);
         };
@@ -155,7 +162,7 @@ impl WebSocketLayer {
             mask,
             length,
         } = header;
-        // Frames of a client are masked, and those of a server are not (RFC 6455, 5.1).
+        // Frames of a client must be masked and those of a server must not (RFC 6455, section 5.1).
         if mask.is_some() != matches!(self.end, End::Server(_)) {
             return Err(WebSocketError::Frame);
         }
@@ -170,7 +177,7 @@ impl WebSocketLayer {
         if !opcode.is_control() {
             self.message_is_open = !is_final;
         }
-        Ok(Some(Incoming {
+        Ok(Some(IncomingFrame {
             opcode,
             mask,
             position: 0,
@@ -179,7 +186,11 @@ impl WebSocketLayer {
         }))
     }
 
-    fn frame_ends(&mut self, frame: &Incoming, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
+    fn frame_ends(
+        &mut self,
+        frame: &IncomingFrame,
+        down: &mut Vec<u8>,
+    ) -> Result<(), WebSocketError> {
         match frame.opcode {
             Opcode::Ping => self.push(Opcode::Pong, &frame.payload, down),
             Opcode::Close => {
@@ -201,17 +212,18 @@ impl WebSocketLayer {
         Ok(())
     }
 
+    /// Sends a Close frame, unless one was sent: each end sends one (RFC 6455, section 5.5.1).
     fn goodbye(&mut self, code: u16, down: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_said_goodbye, true) {
             self.push(Opcode::Close, &code.to_be_bytes(), down);
         }
     }
 
-    /// Appends one frame. A client's is masked, against proxies that take it for something else.
+    /// Appends one frame. Frames of a client are masked, so that a page cannot make a proxy take them for HTTP.
     fn push(&self, opcode: Opcode, payload: &[u8], down: &mut Vec<u8>) {
         let mask = matches!(self.end, End::Client(_)).then(|| {
             let mut mask = [0; 4];
-            // Without random bytes it is no mask, and the frame is right all the same.
+            // A mask of zeros is valid, so the frame is sent even if the system has no random bytes.
             let _ = getrandom::fill(&mut mask);
             mask
         });
@@ -276,7 +288,8 @@ impl Layer for WebSocketLayer {
         }
     }
 
-    /// Peers that close the socket without a word are common, and MQTT knows what is missing.
+    /// Accepts the end of the socket without a Close frame: such peers are common, and MQTT itself shows whether a packet
+    /// was cut off.
     fn end(&mut self) -> io::Result<()> {
         Ok(())
     }
