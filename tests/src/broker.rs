@@ -131,9 +131,10 @@ impl Broker {
 
     fn start_rbroker(port: u16, settings: &str, verbose: bool) -> Self {
         // Nothing is left behind where the system keeps sockets.
-        let own = match settings.contains("control_socket ") {
-            true => "",
-            false => "control_socket none\n",
+        let own = if settings.contains("control_socket ") {
+            ""
+        } else {
+            "control_socket none\n"
         };
         let config = config(port, &format!("{own}{settings}"));
         let command = Program::new("rbroker").args(if verbose { "-v" } else { "" });

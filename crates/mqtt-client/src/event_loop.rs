@@ -208,9 +208,10 @@ impl EventLoop {
             self.core.handle_timeout(now);
             return Ok(false);
         }
-        let deadline = match self.dialer.is_due(now) {
-            true => self.core.begin_attempt(now),
-            false => now,
+        let deadline = if self.dialer.is_due(now) {
+            self.core.begin_attempt(now)
+        } else {
+            now
         };
         let attempt = Attempt {
             options: &self.options,
@@ -353,10 +354,11 @@ impl EventLoop {
     fn close(&mut self, timeout: Duration) -> Result<(), ClientError> {
         let result = self.drain(timeout);
         if let Dialer::Connected(stream) = &mut self.dialer {
-            match self.core.expects_messages() {
-                false => drop(stream.say_goodbye()),
-                true if stream.shut_down_writing().is_ok() => self.await_close(timeout),
-                true => {}
+            if !self.core.expects_messages() {
+                // The connection ends either way; the good-bye only shows the server that nothing was cut off.
+                let _ = stream.say_goodbye();
+            } else if stream.shut_down_writing().is_ok() {
+                self.await_close(timeout);
             }
         }
         self.dialer = Dialer::Ended;

@@ -246,9 +246,12 @@ impl World {
         self.connection.consume_output(self.now, count);
         let (sent, understood) = (&mut self.sent, self.server.is_some());
         self.wire
-            .read(&bytes, |packet| match understood {
-                true => sent.sends(&packet),
-                false => Ok(()),
+            .read(&bytes, |packet| {
+                if understood {
+                    sent.sends(&packet)
+                } else {
+                    Ok(())
+                }
             })
             .unwrap_or_else(|violation| panic!("{violation}"));
     }

@@ -95,9 +95,10 @@ impl World {
                 let topic = levels.text(false);
                 if !topic.is_empty() {
                     self.publish(&topic, 0x31, if *keep { b"p" } else { b"" });
-                    match keep {
-                        true => self.retained.insert(topic, ()),
-                        false => self.retained.remove(&topic),
+                    if *keep {
+                        self.retained.insert(topic, ())
+                    } else {
+                        self.retained.remove(&topic)
                     };
                 }
             }

@@ -141,9 +141,10 @@ impl Application {
     fn toggle(&mut self, now: Instant, plan: &ClientPlan, connection: &mut Connection) {
         self.is_unsubscribed = !self.is_unsubscribed;
         self.states.has_toggled = true;
-        match self.is_unsubscribed {
-            true => self.unsubscribe(now, connection),
-            false => self.subscribe(now, plan, connection, [states::FILTER]),
+        if self.is_unsubscribed {
+            self.unsubscribe(now, connection)
+        } else {
+            self.subscribe(now, plan, connection, [states::FILTER])
         }
     }
 
@@ -274,9 +275,10 @@ impl Simulation {
 
     fn message(&mut self, key: Key, traits: Traits) -> OutboundMessage {
         let topic_name = TopicName::new(&format!("t/{}", key.publisher)).expect("valid");
-        let filler = match traits.is_long {
-            true => SMALL_PACKET as usize,
-            false => self.rng.usize(0..30),
+        let filler = if traits.is_long {
+            SMALL_PACKET as usize
+        } else {
+            self.rng.usize(0..30)
         };
         let mut message = Message::new(topic_name, key.payload(filler));
         if traits.expires {

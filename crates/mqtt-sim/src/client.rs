@@ -91,9 +91,10 @@ impl SimClient {
     /// The application ends the connection, and perhaps its session with it.
     pub(crate) fn leave(&mut self, now: Instant, ends_session: bool, with_will: bool) {
         let is_v5 = self.plan.version == ProtocolVersion::V5_0;
-        let mut disconnect = Disconnect::new(match with_will && is_v5 {
-            true => ReasonCode::DisconnectWithWillMessage,
-            false => ReasonCode::Success,
+        let mut disconnect = Disconnect::new(if with_will && is_v5 {
+            ReasonCode::DisconnectWithWillMessage
+        } else {
+            ReasonCode::Success
         });
         if ends_session && is_v5 && !self.plan.lasts {
             disconnect.properties.session_expiry_interval = Some(0);
@@ -184,10 +185,11 @@ impl SimClient {
         let Some(delay) = self.will_delay(expiry).filter(|_| !is_taken_back) else {
             return self.wills.release(number);
         };
-        let delay = match is_newest {
-            true => Some(delay),
+        let delay = if is_newest {
+            Some(delay)
+        } else {
             // A clean start ends the session immediately. Otherwise the session was resumed.
-            false => Some(0).filter(|_| delay == 0 || self.clean_start),
+            Some(0).filter(|_| delay == 0 || self.clean_start)
         };
         self.wills.ended(number, delay, now);
     }

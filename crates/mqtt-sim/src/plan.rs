@@ -272,18 +272,18 @@ struct Kinds {
 impl Kinds {
     fn new(rng: &mut Rng) -> Self {
         let kinds = Self::any(rng);
-        match kinds.limited {
-            false => kinds,
-            // The model of a limited queue knows no other reason why a message does not arrive.
-            true => Self {
-                small_packets: false,
-                shared: None,
-                expiring: false,
-                states: false,
-                // A message may be put into the queues some turns after it was read.
-                budget: false,
-                ..kinds
-            },
+        if !kinds.limited {
+            return kinds;
+        }
+        // The model of a limited queue knows no other reason why a message does not arrive.
+        Self {
+            small_packets: false,
+            shared: None,
+            expiring: false,
+            states: false,
+            // A message may be put into the queues some turns after it was read.
+            budget: false,
+            ..kinds
         }
     }
 

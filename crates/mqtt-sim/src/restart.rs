@@ -64,12 +64,11 @@ impl System {
     /// The broker is down. If the system goes on, somebody sets the wall clock meanwhile: that must not matter. After
     /// a boot there is only the wall clock.
     fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
-        match power_loss {
-            true => self.boots += 1,
-            false => {
-                let seconds = rng.u64(1_900_000_000..2_100_000_000);
-                self.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            }
+        if power_loss {
+            self.boots += 1
+        } else {
+            let seconds = rng.u64(1_900_000_000..2_100_000_000);
+            self.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         }
     }
 }
@@ -136,10 +135,7 @@ impl Simulation {
         }
         self.begin_commit()?;
         let is_slow = !self.is_calm && self.rng.u8(0..100) < self.plan.slow_store;
-        match is_slow {
-            true => Ok(()),
-            false => self.end_commit(),
-        }
+        if is_slow { Ok(()) } else { self.end_commit() }
     }
 
     /// Begins a commit, unless one is being made.
@@ -279,9 +275,10 @@ impl Simulation {
         let Some(sim_store) = &mut self.store else {
             return Ok(Snapshot::default());
         };
-        match power_loss {
-            true => sim_store.disk.lose_power(&mut self.rng),
-            false => sim_store.disk.kill(),
+        if power_loss {
+            sim_store.disk.lose_power(&mut self.rng)
+        } else {
+            sim_store.disk.kill()
         }
         self.observer.time_passes(self.now);
         // Some time passes before it is started again.

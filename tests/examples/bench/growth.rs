@@ -145,12 +145,11 @@ fn cost<T>(load: Load, prepare: impl Fn(&Broker) -> T) -> f64 {
     let beside = prepare(&broker);
     let samples: Vec<_> = (0..ROUNDS).map(|_| load.run(&broker).0).collect();
     drop(beside);
-    match samples.iter().all(|sample| sample.is_complete) {
-        true => {
-            let costs = samples.iter().map(|sample| sample.cpu);
-            costs.fold(f64::INFINITY, f64::min) / load.messages as f64
-        }
-        false => f64::NAN,
+    if samples.iter().all(|sample| sample.is_complete) {
+        let costs = samples.iter().map(|sample| sample.cpu);
+        costs.fold(f64::INFINITY, f64::min) / load.messages as f64
+    } else {
+        f64::NAN
     }
 }
 
@@ -170,9 +169,10 @@ fn largest() -> String {
         ..LOAD
     }
     .run(&start());
-    let passes = match sample.is_complete {
-        true => "passes",
-        false => "**is lost**",
+    let passes = if sample.is_complete {
+        "passes"
+    } else {
+        "**is lost**"
     };
     let times = sample.memory as f64 * 1024.0 / size as f64;
     format!(

@@ -72,9 +72,12 @@ fn table(rows: &[Row]) -> String {
         if missing(&row.theirs) {
             name += " (mosquitto lost messages)";
         }
-        let ratio = |ours: f64, theirs: f64| match missing(&row.ours) || missing(&row.theirs) {
-            true => "–".to_owned(),
-            false => format!("{:.2}", ours / theirs),
+        let ratio = |ours: f64, theirs: f64| {
+            if missing(&row.ours) || missing(&row.theirs) {
+                "–".to_owned()
+            } else {
+                format!("{:.2}", ours / theirs)
+            }
         };
         let _ = writeln!(
             text,

@@ -48,9 +48,10 @@ fn main() -> ExitCode {
     for failure in &failures {
         eprintln!("FAILED {failure}");
     }
-    match failures.is_empty() && !rows.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if failures.is_empty() && !rows.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

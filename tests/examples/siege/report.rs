@@ -95,9 +95,10 @@ impl Row {
 
     /// Returns the row for a terminal.
     pub(crate) fn line(&self) -> String {
-        let verdict = match self.failures().is_empty() {
-            true => "ok    ",
-            false => "FAILED",
+        let verdict = if self.failures().is_empty() {
+            "ok    "
+        } else {
+            "FAILED"
         };
         let mut line = format!("{verdict} {:5} rbroker: {}", self.name, summary(&self.ours));
         if let Some(theirs) = &self.theirs {

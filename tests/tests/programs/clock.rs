@@ -61,9 +61,10 @@ fn a_wall_clock_that_is_set_ends_neither_sessions_nor_retained_messages() {
             // Somebody sets the clock.
             std::fs::write(clock(folder), "+0").unwrap();
             rpub(&options).args("-t q/1 -m waiting").run().success();
-            match is_killed {
-                true => broker.kill(),
-                false => broker.signal("TERM"),
+            if is_killed {
+                broker.kill()
+            } else {
+                broker.signal("TERM")
             }
             broker.wait();
             let (_broker, options) = start(&library, folder);

@@ -38,9 +38,10 @@ fn printed(program: &str, broker: &Broker) -> Vec<String> {
         let (_, rest) = text.split_once(&format!("j/{index}=")).unwrap();
         let (_, value) = rest.split_once("\"payload\":").unwrap_or_default();
         let value = value.split("};\n").next().unwrap_or_default();
-        match rest.starts_with(';') {
-            true => String::new(),
-            false => value.to_owned(),
+        if rest.starts_with(';') {
+            String::new()
+        } else {
+            value.to_owned()
         }
     };
     (0..PAYLOADS.len()).map(value).collect()

@@ -74,9 +74,10 @@ fn wills_survive_a_stop_and_a_kill_with_each_kind_of_session() {
             let broker = start(&folder, "");
             let client = connect(&broker, expiry, delay);
             publish_online(&broker);
-            let broker = match is_killed {
-                true => broker.restart(),
-                false => broker.stop().start(),
+            let broker = if is_killed {
+                broker.restart()
+            } else {
+                broker.stop().start()
             };
             drop(client);
             let case = format!("expiry {expiry}, delay {delay}, killed: {is_killed}");

@@ -258,9 +258,10 @@ fn send_halves(ground: &mut Ground) {
     let is_back = ground.resident() <= bound;
     ground.fact(format!(
         "{count} connections; memory {}",
-        match is_back {
-            true => format!("back after {:.0} s", start.elapsed().as_secs_f64()),
-            false => "not back".to_owned(),
+        if is_back {
+            format!("back after {:.0} s", start.elapsed().as_secs_f64())
+        } else {
+            "not back".to_owned()
         }
     ));
     ground.expect(is_back, "memory comes back within a minute".to_owned());

@@ -128,9 +128,10 @@ fn close(ground: &mut Ground) {
         } else {
             "not answered"
         },
-        match is_ended {
-            true => format!("ended after {} ms", time.as_millis()),
-            false => "not ended".to_owned(),
+        if is_ended {
+            format!("ended after {} ms", time.as_millis())
+        } else {
+            "not ended".to_owned()
         },
         if is_published {
             "published"

@@ -72,11 +72,12 @@ fn compare(
         );
     }
     let Some(difference) = &entry.difference else {
-        return match found == expected {
-            true => Ok(()),
-            false => Err(format!(
+        return if found == expected {
+            Ok(())
+        } else {
+            Err(format!(
                 "mosquitto: {expected:?} {said}\nrbroker: {found:?} {errors}"
-            )),
+            ))
         };
     };
     if !headings.contains(&format!("\n### {difference}\n")) {

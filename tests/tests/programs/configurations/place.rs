@@ -79,9 +79,10 @@ impl Place {
             Some(path) => program.arg("--unix").arg(path),
             None => program.args(&format!("-h 127.0.0.1 -p {}", self.port)),
         };
-        let program = match self.is_websocket {
-            true => program.arg("--ws"),
-            false => program,
+        let program = if self.is_websocket {
+            program.arg("--ws")
+        } else {
+            program
         };
         if !self.has_certificate {
             return program.arg("--no-tls");

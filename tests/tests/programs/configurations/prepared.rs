@@ -135,9 +135,10 @@ impl Prepared {
                 ..Place::at(0)
             });
             // A name without a folder stays one.
-            return match path.starts_with('/') {
-                true => line.replace(path, place.to_str().unwrap()),
-                false => line.to_owned(),
+            return if path.starts_with('/') {
+                line.replace(path, place.to_str().unwrap())
+            } else {
+                line.to_owned()
             };
         }
         let free = *self.ports.entry(port).or_insert_with(free_port);

@@ -238,9 +238,10 @@ fn problem_information_that_was_not_asked_for_is_refused() {
             client.publish("a", "x", 1).unwrap();
             client.take();
             client.receive(ack_with(PUBACK, 1, 0x80, &property));
-            match wanted {
-                true => client.shows::<Vec<u8>>("5.0:U5-23", &[]),
-                false => client.shows_closed("5.0:U5-23", &disconnect_code(0x82)),
+            if wanted {
+                client.shows::<Vec<u8>>("5.0:U5-23", &[])
+            } else {
+                client.shows_closed("5.0:U5-23", &disconnect_code(0x82))
             }
         }
     }

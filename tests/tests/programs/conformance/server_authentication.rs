@@ -274,9 +274,12 @@ fn everything(explanation: &[u8]) -> Vec<Vec<u8>> {
     let head = [text_property(0x15, "M"), text_property(0x16, "")].concat();
     let auth = [head, explanation.to_vec()].concat();
     let short = explanation.is_empty();
-    let answer = |first, number| match short {
-        true => ack_code(first, number, 0x97),
-        false => ack_with(first, number, 0x97, explanation),
+    let answer = |first, number| {
+        if short {
+            ack_code(first, number, 0x97)
+        } else {
+            ack_with(first, number, 0x97, explanation)
+        }
     };
     let unsuback = [&[0, 4][..], &properties(5, explanation), &[0]].concat();
     vec![

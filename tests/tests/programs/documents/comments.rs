@@ -43,10 +43,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("folders can be read");
     let mut found = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        match path.is_dir() {
-            true => found.extend(sources(&path)),
-            false if path.extension().is_some_and(|ending| ending == "rs") => found.push(path),
-            false => {}
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
         }
     }
     found

@@ -32,9 +32,10 @@ pub(crate) fn check(root: &Path, page: &Path, link: &str) -> Result<(), String> 
     let Ok(text) = fs::read_to_string(&target) else {
         return error("leads to a heading in a file that is not text");
     };
-    match anchors(&text).iter().any(|known| known == anchor) {
-        true => Ok(()),
-        false => error("leads to no heading"),
+    if anchors(&text).iter().any(|known| known == anchor) {
+        Ok(())
+    } else {
+        error("leads to no heading")
     }
 }
 

@@ -80,9 +80,10 @@ impl Terminal {
 
     /// Checks that a command runs, whose further output is expected.
     pub(crate) fn watch(&self) -> Result<(), String> {
-        match self.is_busy {
-            true => Ok(()),
-            false => Err("no command runs in this terminal".to_owned()),
+        if self.is_busy {
+            Ok(())
+        } else {
+            Err("no command runs in this terminal".to_owned())
         }
     }
 

@@ -62,9 +62,10 @@ pub(crate) fn check(test: &str, rows: &[Row]) {
 fn differences(ours: &Seen, theirs: &Seen) -> String {
     let part = |name: &str, ours: &dyn Debug, theirs: &dyn Debug| {
         let (ours, theirs) = (format!("{ours:#?}"), format!("{theirs:#?}"));
-        match ours == theirs {
-            true => String::new(),
-            false => format!("\n  {name}: ours {ours}\n  {name}: theirs {theirs}"),
+        if ours == theirs {
+            String::new()
+        } else {
+            format!("\n  {name}: ours {ours}\n  {name}: theirs {theirs}")
         }
     };
     part("output", &ours.output, &theirs.output)
@@ -107,9 +108,10 @@ fn run(row: &Row, program: &Path) -> Seen {
         .env("TZ", "EST5EDT")
         .input(row.input.clone());
     let port = proxy.address.port().to_string();
-    let words = match row.words.contains("{port}") || row.file.contains("{port}") {
-        true => row.words.replace("{port}", &port),
-        false => format!("-h 127.0.0.1 -p {port} {}", row.words),
+    let words = if row.words.contains("{port}") || row.file.contains("{port}") {
+        row.words.replace("{port}", &port)
+    } else {
+        format!("-h 127.0.0.1 -p {port} {}", row.words)
     };
     for word in split(&words.replace("{home}", &home.path().to_string_lossy())) {
         command = command.arg(word);
@@ -134,9 +136,12 @@ fn run(row: &Row, program: &Path) -> Seen {
             lines.find(|line| !line.is_empty()).unwrap_or_default()
         }
     };
-    let text = |text: &str| match row.any_digits {
-        true => text.replace(|digit: char| digit.is_ascii_digit(), "0"),
-        false => text.to_owned(),
+    let text = |text: &str| {
+        if row.any_digits {
+            text.replace(|digit: char| digit.is_ascii_digit(), "0")
+        } else {
+            text.to_owned()
+        }
     };
     Seen {
         output: text(&escaped(&finished.output)),
