@@ -96,6 +96,7 @@ impl Failure {
     pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
             let message = self.message();
+            // Both ways go through the thread of standard error, so the order of the lines stays.
             if self.is_marked {
                 complain(&message);
             } else {
@@ -124,6 +125,7 @@ impl Failure {
         let usage = self
             .is_usage
             .then(|| format!("Use '{name} --help' to see usage."));
+        // One line for both, so that an error is never more than two lines.
         let parts = self.hint.iter().cloned().chain(usage);
         let line = parts.collect::<Vec<_>>().join(" ");
         (!line.is_empty()).then_some(line)

@@ -4,8 +4,8 @@
 //! that needs no network is found here. The plan is carried out (`commands/`) and writes messages and diagnostics
 //! (`output/`, `diagnostics.rs`). The result is an exit status, or a failure with one (`exit_status.rs`, `failure.rs`).
 //!
-//! Modules name only modules further down in this list: `commands`, `diagnostics`, `flags`, `output`, `failure`. So the
-//! output does not know which option asked for it.
+//! Dependencies go one way: `commands` uses `diagnostics` and `flags`, and these use `output` and `failure`. So the output
+//! does not know which option asked for it.
 #![forbid(unsafe_code)]
 #![warn(clippy::match_bool)]
 

@@ -214,6 +214,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
             )
             .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
         };
+        // Further responses would be sent and thrown away.
         connection.take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
         let filter = TopicFilter::new(&response_topic);
@@ -252,6 +253,7 @@ fn request(
     if connection.version() != ProtocolVersion::V5_0 {
         return Ok(message);
     }
+    // The response topic comes after the properties of -D, which keep their order.
     let mut properties = connection.properties.publish.clone().unwrap_or_default();
     if properties
         .push(Property::ResponseTopic(response_topic))

@@ -318,6 +318,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
             ));
         }
+        // Such a subscription would wait for ever.
         if settings.output.no_retained && settings.retained_only {
             return Err(Failure::usage(
                 "Combining '-R' and '--retained-only' makes no sense.",

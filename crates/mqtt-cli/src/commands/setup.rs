@@ -95,6 +95,7 @@ pub(super) fn with_shared_options<S: ClientSettings>(
     own: Vec<OptionGroup<S>>,
 ) -> Vec<OptionGroup<S>> {
     let mut groups = own;
+    // The order of groups and options is that of the help.
     let mut broker = host_options();
     broker.extend(auth_options());
     broker.extend(redirect_options());

@@ -79,6 +79,7 @@ mod unix {
                 signal_hook::flag::register(signal, Arc::clone(&asked))?;
                 let value = usize::try_from(signal).unwrap_or_default();
                 signal_hook::flag::register_usize(signal, Arc::clone(&number), value)?;
+                // A signal handler cannot wake the event loop; it can write to a socket that the loop watches.
                 signal_hook::low_level::pipe::register(signal, end.try_clone()?)?;
             }
             Ok(Self {

@@ -152,6 +152,8 @@ fn transport_error_text(error: &io::Error, target: &Target) -> String {
     let of_tls = |error: &dyn fmt::Display| {
         format!("Unable to connect (A TLS error occurred). {server}: {error}.")
     };
+    // The layers put their errors into an `io::Error`, which is the type of the transport. An error without source comes
+    // from the system.
     let Some(source) = error.get_ref() else {
         return format!("Unable to connect. {server}: {}.", system_text(error));
     };
@@ -195,6 +197,7 @@ fn publish_error_text(error: &PublishError) -> String {
 fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {
+        // mosquitto's words for the return codes. Other codes are errors of the decoder.
         let text = match connack.code(version) {
             1 => "unacceptable protocol version",
             2 => "identifier rejected",

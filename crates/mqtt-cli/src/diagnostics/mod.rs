@@ -138,6 +138,7 @@ impl Diagnostics {
         let words = self.text(&error);
         let next = Target::new(next, self.proxy.as_ref());
         let server = &next.server;
+        // The server is named only if it is another one than that of the error before.
         let then = match (next == self.target, wait.as_secs_f64()) {
             (true, seconds) => format!("Trying again in {seconds:.1} s."),
             (false, 0.0) => format!("Trying {server}."),
@@ -152,6 +153,7 @@ impl Diagnostics {
     fn text(&self, error: &ClientError) -> String {
         let words = error_text(error, self.version, &self.target);
         match error.server_reference() {
+            // A client that follows references names the other server as the next one instead.
             Some(reference) if !self.follows_references => format!(
                 "{words} The broker refers to '{}' (use --follow-redirects to connect there).",
                 Printable(reference)
@@ -175,8 +177,9 @@ impl Diagnostics {
 
 /// Returns `true` if another client has taken the session over.
 fn is_takeover(error: &ClientError) -> bool {
-    let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
-        return false;
-    };
-    disconnect.reason_code == ReasonCode::SessionTakenOver
+    matches!(
+        error,
+        ClientError::Closed(CloseReason::Disconnected(disconnect))
+            if disconnect.reason_code == ReasonCode::SessionTakenOver
+    )
 }

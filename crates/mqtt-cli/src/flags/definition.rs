@@ -222,6 +222,7 @@ impl<S> CommandOption<S> {
                 Ok(())
             }
             (Apply::Value(apply) | Apply::Optional(apply), [value, ..]) => {
+                // Before the effect, so that the error names the '~' and not a file that does not exist.
                 hints::check_path(self.name(), self.noun, value)?;
                 apply(settings, value)
             }

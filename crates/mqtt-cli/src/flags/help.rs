@@ -144,6 +144,7 @@ fn write_rows(text: &mut String, heading: &str, rows: &[(&str, &str)], column: u
 /// Writes a name and its description. A name that reaches into the column of descriptions has a line of its own.
 fn write_row(text: &mut String, name: &str, description: &str, column: usize) {
     let width = column.saturating_sub(4); // two blanks before the name and two after it
+    // A few long names would widen the column for all of them.
     if name.chars().count() > width {
         let _ = write!(text, "  {name}\n{:column$}", "");
     } else {

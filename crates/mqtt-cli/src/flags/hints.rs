@@ -120,6 +120,7 @@ pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), 
     let text = format!(
         "Cannot find '~{rest}' ({option}): only a shell replaces '~' with the home directory."
     );
+    // The hint can be copied to the command line.
     let hint = match std::env::var("HOME") {
         Ok(home) if !home.is_empty() => format!("Write '{home}{rest}'."),
         _ => "Write the whole path.".to_owned(),
@@ -138,6 +139,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
             "Invalid host '{shown}': expected a host name or an IP address."
         ))
     };
+    // Each of these would be a failed name lookup later, with an error that does not name the mistake.
     if host.contains("://") {
         return Err(failure().with_hint("Give a URL with -L, as in '-L mqtt://HOST:PORT/TOPIC'."));
     }

@@ -75,6 +75,7 @@ pub(crate) fn read(
 
 /// Warns of a file with a password in it that every user of this machine can read.
 fn warn_if_exposed(path: &Path, lines: &[Line]) {
+    // -P may have its value in the same word.
     let is_password = |line: &Line| {
         let option = line.words.first().and_then(|word| word.to_str());
         option.is_some_and(|option| option == "--pw" || option.starts_with("-P"))
@@ -187,6 +188,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
     if line.is_empty() {
         return Vec::new();
     }
+    // Only the first space separates: a value may contain and start with spaces.
     let in_two: Vec<OsString> = split(2);
     if !matches!(in_two.first(), Some(first) if first == "-D" || first == "--property") {
         return in_two;

@@ -48,6 +48,7 @@ impl<S: Default> Program<S> {
         };
         let mut settings = S::default();
         if let Some(after_options_file) = self.after_options_file {
+            // The file is applied before the arguments, although -o is one of them.
             let file = single(&matches, "-o")?;
             let lines = options_file::read(&called_name(arguments), self.name, file)?;
             self.apply_lines(&mut settings, &mut command, &lines)?;
@@ -82,6 +83,7 @@ impl<S: Default> Program<S> {
         for line in lines {
             let place = |failure: Failure| failure.at(line.place.clone());
             self.check_line(&line.words).map_err(place)?;
+            // clap's parser is built once and used for each line, since building it costs more than parsing.
             let words = self.with_pairs_joined(&line.words).map_err(place)?;
             let matches = command.try_get_matches_from_mut(words);
             let matches = matches.map_err(|error| place(self.failure(&error)))?;
@@ -143,6 +145,7 @@ impl<S: Default> Program<S> {
                 return Err(Failure::usage("Unknown option '--'."));
             }
             joined.push(word.clone());
+            // A value in the same word, as in --host=a or -ha, needs no step, since it hides no further word.
             let option = self.all().find(|option| option.is_named(word));
             match (option.map(|option| &option.apply), rest) {
                 (Some(Apply::Property(_)), [command, property, name, value, others @ ..])

@@ -30,6 +30,7 @@ pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, 
     };
     let code = u32::from(character);
     let hint = match character {
+        // The character is invisible in most terminals, so its usual source is named.
         '\r' => format!(
             "'{}' contains a carriage return (U+000D): does the script have Windows line ends?",
             Printable(text)
@@ -41,6 +42,7 @@ pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, 
 
 /// Returns the value of an option as a number, without the blanks around it.
 pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
+    // mosquitto's tools use atoi, which skips blanks; what follows the digits is an error here.
     value.to_str()?.trim().parse().ok()
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
 /// cut to it.
 pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     let text = value.to_str()?.trim();
+    // A number without unit is seconds, as in all options of the mosquitto tools.
     let time = match text.parse::<f64>() {
         // More seconds than a `Duration` can hold would be an error below.
         Ok(seconds) if seconds >= LONGEST.as_secs_f64() && seconds.is_finite() => Some(LONGEST),

@@ -84,6 +84,7 @@ impl LogThread {
             lines.dropped += 1;
             return;
         }
+        // The note stands where the lines are missing.
         if lines.dropped > 0 {
             let note = format!("({} lines were not read in time)\n", lines.dropped);
             lines.text.extend_from_slice(note.as_bytes());
@@ -139,6 +140,7 @@ impl Shared {
                 let waited = self.changed.wait(lines);
                 lines = waited.unwrap_or_else(PoisonError::into_inner);
             }
+            // Swapped, so that two buffers serve for ever and nothing is written under the lock.
             std::mem::swap(&mut lines.text, &mut text);
             lines.is_writing = true;
             self.changed.notify_all();

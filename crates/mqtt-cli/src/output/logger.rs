@@ -99,6 +99,7 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        // Libraries log too, and their lines would mean nothing to a user.
         if !self.enabled(record.metadata()) {
             return;
         }

@@ -141,6 +141,7 @@ impl Printer {
     }
 
     fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
+        // Taken out for the call, since `format` borrows the rest of the printer.
         let Some(mut watch) = self.watch.take() else {
             return self.format(publish, out);
         };

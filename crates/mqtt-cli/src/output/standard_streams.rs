@@ -78,6 +78,7 @@ mod unix {
     ) -> io::Result<usize> {
         loop {
             match attempt(&stream) {
+                // Non-blocking mode: waits without a time limit, as a blocking read or write would.
                 Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stream, readiness)], None) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),

@@ -35,6 +35,7 @@ impl StdoutThread {
                     let result = StandardOutput
                         .write_all(&block)
                         .and_then(|()| StandardOutput.flush());
+                    // The empty block goes back with the result, to be filled again.
                     block.clear();
                     if outgoing.send((block, result)).is_err() || waker.wake().is_err() {
                         return;

@@ -55,6 +55,7 @@ impl Watch {
         let index = match self.numbers.get(topic_name) {
             Some(number) => usize::try_from(number - self.first).unwrap_or(0),
             None => {
+                // Deletes the first row, so that the terminal moves the others up and they need not be drawn again.
                 if self.rows.len() == self.capacity {
                     self.remove_first();
                     out.extend_from_slice(format!("\x1b[{FIRST_ROW};1H\x1b[M").as_bytes());

@@ -213,6 +213,7 @@ impl TryFrom<RpubSettings> for PublishPlan {
         let connection = &settings.connection;
         let content = settings.message.content()?;
         let reconnect = match content {
+            // A pipe may run for months, and the lines would be lost. A single message is for the caller to try again.
             Some(Content::Lines) => Reconnect::For(RECONNECT_FOR),
             _ => Reconnect::Never,
         };

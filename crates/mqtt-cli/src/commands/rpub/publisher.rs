@@ -116,6 +116,7 @@ struct Interrupted {
 
 impl Publisher {
     fn new(mut plan: PublishPlan) -> Result<Self, Failure> {
+        // Standard input is not touched yet: see `next_line`.
         let (event_loop, interrupts) = plan.client.start()?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
@@ -138,6 +139,7 @@ impl Publisher {
     fn run(mut self) -> Result<Status, Failure> {
         loop {
             let deadline = self.deadline();
+            // Parts of `self`, since the event loop is another part and lends each event to the closure.
             let (failure, progress, diagnostics) = (
                 &mut self.failure,
                 &mut self.progress,
@@ -166,7 +168,8 @@ impl Publisher {
                         .diagnostics
                         .report_loss(error, wait, server);
                     reported.map_err(|failure| self.with_unfinished(failure))?;
-                    // The broker has closed the connection several times because of these messages.
+                    // The broker has closed MAXIMUM_LOSSES connections because of these messages, so the client gives them
+                    // up.
                     for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
@@ -174,6 +177,7 @@ impl Publisher {
                 Wakeup::Found => self.plan.client.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
+            // After the events: acknowledgements that came with the signal count.
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
             }
@@ -182,6 +186,7 @@ impl Publisher {
             }
             self.progress
                 .show(Instant::now(), self.event_loop.unwritten());
+            // `publish` may have noticed that the connection is gone. After a signal no new one is waited for.
             let connected = self.event_loop.is_connected();
             let too_late = self
                 .interrupted
@@ -208,6 +213,7 @@ impl Publisher {
             self.interrupted = Some(Interrupted {
                 status,
                 until: Instant::now() + GRACE,
+                // A complete input whose acknowledgements arrive is a success in spite of the signal.
                 all_was_taken: self.input_ended && self.held.is_none(),
             });
         }
@@ -218,6 +224,7 @@ impl Publisher {
     /// Disconnects, and reports the messages that the broker may not have.
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
+        // Counted before the connection is closed, which forgets them.
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.client.disconnect.clone();
@@ -228,6 +235,7 @@ impl Publisher {
                 .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
             None => self.event_loop.disconnect(disconnect, DISCONNECT_TIMEOUT),
         };
+        // If DISCONNECT could not be sent, bytes before it were not sent either. For QoS 0 nothing else shows the loss.
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
             self.report_interrupted(unfinished, lost);
@@ -236,6 +244,7 @@ impl Publisher {
             }
         }
         self.report_rejected();
+        // The failure of a message explains more than that of the disconnect.
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -250,6 +259,7 @@ impl Publisher {
             rejected,
             ..
         } = self.progress;
+        // A single message was reported when it was rejected.
         if rejected > 0 && published > 1 {
             let published = counted(published, "message");
             let text = format!("The broker rejected {rejected} of {published}.");
@@ -318,15 +328,17 @@ impl Publisher {
         let mut has_flushed = false;
         while self.has_room(&mut has_flushed) {
             let Some(message) = self.held.take().or_else(|| self.next_message()) else {
-                return;
+                break; // a line, the time of --repeat-delay, or the end will wake the loop
             };
             let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
             match self.event_loop.publish(outgoing) {
                 Ok(_) => self.progress.published += 1,
+                // The window is full or the connection is gone. The message keeps its place before all others.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
                     self.held = Some(message);
                     return;
                 }
+                // The Maximum Packet Size of the broker may allow the next line.
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
                     self.reject(&message, &error.to_string());
@@ -349,6 +361,7 @@ impl Publisher {
         let text = format!("A message of {size} bytes is too large for the broker: {why}.");
         self.plan.client.diagnostics.warn(&text);
         let status = Status::of_reason(ReasonCode::PacketTooLarge);
+        // The text was printed above, so the failure only sets the exit status.
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }
 
@@ -372,8 +385,10 @@ impl Publisher {
         }
         match &self.plan.content {
             Content::Payload(payload) => {
+                // A clone of `Bytes` shares the memory.
                 let payload = payload.clone();
                 self.next_repetition()?;
+                // All repetitions share one message, so a large payload is in memory once.
                 let message = match self.repeated.take() {
                     Some(message) => message,
                     None => self.message(payload),
@@ -388,6 +403,7 @@ impl Publisher {
         }
     }
 
+    /// Returns the message with this payload.
     fn message(&self, payload: Bytes) -> Arc<Message> {
         let message = Message::new(self.plan.topic_name.clone(), payload);
         Arc::new(Message {
@@ -401,6 +417,7 @@ impl Publisher {
     /// for the delay.
     fn next_repetition(&mut self) -> Option<()> {
         if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
+            // The delay starts when the broker has the message, as for mosquitto_pub: with QoS 0, when it has left.
             self.event_loop.flush();
             if self.event_loop.unfinished() > 0 || self.event_loop.unwritten() > 0 {
                 return None;

@@ -53,6 +53,7 @@ impl StdinLines {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::Builder::new().name("input".into()).spawn(move || {
             loop {
+                // A new block each time, since lines that wait for the broker keep the old ones.
                 let mut block = vec![0; BLOCK_SIZE];
                 let result = match input.read(&mut block) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -81,11 +82,13 @@ impl StdinLines {
     pub(crate) fn next(&mut self) -> NextLine {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.block) {
+                // Slices share the memory of the block.
                 let mut line = self.block.split_to(end + 1);
                 line.truncate(end);
                 return NextLine::Line(self.with_partial(line));
             }
             let rest = std::mem::take(&mut self.block);
+            // Checked before the bytes are copied: an input without newlines must not fill the memory.
             if self.partial.len() + rest.len() > MAXIMUM_LENGTH {
                 self.ended = true;
                 self.partial.clear();

@@ -83,6 +83,7 @@ impl EventHandler {
             ..
         } = event
         {
+            // The broker has rejected the message, so no response will come.
             if reason_code.is_error() {
                 let text = format!("Publish {packet_identifier} failed: {reason_code}.");
                 let status = Status::of_reason(*reason_code);
@@ -103,6 +104,7 @@ impl EventHandler {
 
     /// Prints the rate of `--message-rate`, from the first connection on.
     pub(super) fn tick(&mut self, is_connected: bool) {
+        // Once started, the rate goes on without a connection, and prints 0.
         if self.printer.has_rate() && (is_connected || self.printer.deadline().is_some()) {
             self.printer.tick(Instant::now(), &mut self.ack_queue.text);
         }
@@ -140,11 +142,13 @@ impl EventHandler {
         logger::take_pending(&mut self.ack_queue.text);
         let request = self.plan.request.as_ref();
         let is_old = || self.is_old(publish);
+        // A message that is not the response is acknowledged, so that the broker does not send it again, and not printed.
         if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
             self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
         }
         match self.printer.print(publish, &mut self.ack_queue.text) {
+            // This message is not acknowledged: it is not for this run, and a session may deliver it to the next one.
             Disposition::EndOfRetained => {
                 self.ending.get_or_insert(Ok(Status::Success));
                 return;
@@ -153,6 +157,7 @@ impl EventHandler {
         }
         self.ack_queue.acknowledge_when_written(publish.delivery);
         self.removals.extend(self.printer.to_remove.drain(..));
+        // After the response, as mosquitto_rr prints it.
         if let (Some(request), Some(sent)) = (&self.plan.request, self.request_sent) {
             if request.shows_latency {
                 let line = format!("Latency: {}\n", latency(sent.elapsed()));
@@ -183,8 +188,10 @@ impl EventHandler {
         }
     }
 
+    /// Sends SUBSCRIBE and UNSUBSCRIBE.
     fn try_subscribe(&mut self, connection: &mut Connection) -> Result<(), PublishError> {
         let now = Instant::now();
+        // The answers of the last connection will not come.
         self.requests = PendingRequests::default();
         if !self.plan.subscriptions.is_empty() {
             let subscriptions = self.plan.subscriptions.clone();
@@ -192,6 +199,7 @@ impl EventHandler {
             connection.subscribe(now, subscriptions, properties)?;
             self.requests.expect();
         }
+        // One packet for each filter, as the mosquitto tools send them.
         for topic_filter in &self.plan.unsubscribe {
             let properties = self.plan.unsubscribe_properties.clone();
             connection.unsubscribe(now, vec![topic_filter.clone()], properties)?;
@@ -230,10 +238,12 @@ impl EventHandler {
             }
         }
         while let Some(topic_name) = self.removals.front() {
+            // An empty retained message removes the one that the broker has.
             let message = Message {
                 retain: true,
                 ..Message::new(topic_name.clone(), "")
             };
+            // QoS 1, so that the program can wait until the removal is done.
             match event_loop.publish(OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)) {
                 Ok(_) => drop(self.removals.pop_front()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
@@ -242,6 +252,7 @@ impl EventHandler {
         }
     }
 
+    /// Ends the program because a packet could not be sent.
     fn fail(&mut self, error: PublishError) {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
     }

@@ -95,6 +95,7 @@ impl Subscriber {
                 Ok(wakeup) => wakeup,
                 Err(error) => {
                     let failure = self.handler.diagnostics().failure(error);
+                    // Messages that arrived before the end of the connection are still printed.
                     return match self.write_rest() {
                         Ok(rest) => Err(self.handler.with_rest(failure, rest)),
                         Err(error) => self.cannot_write(&error),
@@ -105,6 +106,7 @@ impl Subscriber {
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
+            // After `publish`, so that the packet lines of both are written in their order.
             if let Err(error) = self.handler.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
             }
@@ -115,6 +117,7 @@ impl Subscriber {
             if let Some(status) = self.interrupts.asked() {
                 return self.interrupted(status);
             }
+            // The result counts only when everything is written: `rsub -C 1` promises a message on standard output.
             if self.handler.is_complete() && self.handler.ack_queue.is_empty() {
                 return self.complete();
             }
@@ -188,6 +191,7 @@ impl Subscriber {
             let text = format!("Interrupted: {}.", parts.join("; "));
             self.handler.diagnostics().warn(&text);
         }
+        // A subscriber runs until it is ended, so a signal is a success if it had a connection.
         Ok(if self.handler.was_connected {
             Status::Success
         } else {
@@ -236,6 +240,7 @@ impl Subscriber {
     /// Waits for the handshakes of messages that were printed or published. Without PUBREL and PUBCOMP, a broker with a
     /// session would keep the exchange of a printed QoS 2 message.
     fn finish_handshakes(&mut self) {
+        // The timeout of -W also ends this wait.
         let grace = Instant::now() + GRACE;
         let end = self
             .handler
@@ -250,6 +255,7 @@ impl Subscriber {
                 handler.handle_delivered(&event);
                 ControlFlow::Continue(())
             });
+            // Without a connection the handshakes cannot be finished, and the work is done.
             if !matches!(wakeup, Ok(Wakeup::Progress)) {
                 break;
             }

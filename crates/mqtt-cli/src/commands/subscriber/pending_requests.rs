@@ -47,6 +47,7 @@ impl PendingRequests {
                 ..Answer::default()
             };
         }
+        // The codes have the order of the filters in SUBSCRIBE.
         let each = suback.reason_codes.iter().zip(subscriptions);
         let denied = each.filter(|(code, _)| code.is_error());
         let text = |(code, subscription): (&ReasonCode, &Subscription)| {

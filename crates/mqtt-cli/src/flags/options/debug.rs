@@ -14,6 +14,7 @@ pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S| s.connection().debug = true,
         )
         .common(),
+        // The value must follow after '=': otherwise the next option would be taken for the form.
         optional(
             "--trace",
             "form",

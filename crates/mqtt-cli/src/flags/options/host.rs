@@ -18,6 +18,7 @@ pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "host",
             "Broker host name or address. Repeat the option to add fallback hosts [default: localhost]",
             |s: &mut S, v| {
+                // The host is checked after all options, because -p 0 makes it a path.
                 s.connection().add_host(text(v, "-h")?);
                 Ok(())
             },

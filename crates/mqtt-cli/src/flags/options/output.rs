@@ -28,6 +28,7 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
             "format",
             "Print each message in this format, such as '%t %p' or %j for JSON; --help-all lists all formats",
             |s: &mut S, v| {
+                // A wrong format is an error now, and not with the first message.
                 let format = Format::parse(v.as_encoded_bytes());
                 let format = format.map_err(|error| {
                     Failure::usage(error.to_string())
@@ -62,6 +63,7 @@ pub(crate) fn ending_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
             "timeout",
             "End with status 27 after this time: 5, 1.5 or 2m",
             |s: &mut S, v| {
+                // A timeout of 0 would end the program before it connects, and mosquitto rejects it too.
                 let time = duration(v).filter(|time| !time.is_zero());
                 let invalid = || {
                     Failure::usage(format!("Invalid timeout \"{}\".", shown(v)))

@@ -11,6 +11,7 @@ pub(crate) fn property_option<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 NAME is the standard's, such as content-type. For user-property, VALUE is two words. Selects MQTT 5.0";
     vec![property(help, |s: &mut S, words| {
         let connection = s.connection();
+        // Only 5.0 has properties.
         connection.use_version_5();
         connection.properties.is_used = true;
         let [command, name, value] = words else {

@@ -27,6 +27,8 @@ pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Client identifier [default: chosen by the broker]",
             |s: &mut S, v| {
                 let identifier = plain_text(v, "-i")?;
+                // An empty identifier asks the broker to choose one, which is the default. So an empty value is more likely
+                // a variable of a script that is not set.
                 if identifier.is_empty() {
                     return Err(Failure::usage("Invalid id.")
                         .with_hint("The value of -i must not be empty."));
@@ -66,6 +68,7 @@ pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let connection = s.connection();
                 connection.session_expiry = Some(session_expiry(v)?);
+                // Earlier versions cannot express an expiry, so the option would have no effect there.
                 connection.use_version_5();
                 Ok(())
             },

@@ -96,6 +96,7 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let transport = &mut s.connection().transport;
                 match v.to_str() {
+                    // PEM is the only form that is read, so the value needs no field.
                     Some("pem") => {}
                     Some("engine") => transport.need("--keyform engine", "engines of OpenSSL"),
                     _ => {
@@ -144,6 +145,7 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 Ok(())
             },
         ),
+        // Without --psk it has no effect on mosquitto either, and with it --psk is rejected.
         value(
             "",
             "--psk-identity",

@@ -32,6 +32,8 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Use WebSocket at this path instead of /mqtt",
             |s: &mut S, v| {
                 let path = text(v, "--ws-path")?;
+                // The path is a part of the first line of an HTTP request, where a space or a line end would start
+                // something else.
                 if !path.starts_with('/') || path.contains([' ', '\r', '\n']) {
                     let text = format!("Invalid path given for --ws-path: {}", shown(v));
                     return Err(Failure::usage(text).with_hint(
@@ -112,6 +114,7 @@ fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "DNS server for -S: ADDRESS or ADDRESS:PORT [default: the servers of the system]",
             |s: &mut S, v| {
                 let words = text(v, "--dns-server")?;
+                // An address without a port has the port of the DNS.
                 let address = words.parse().or_else(|_| {
                     let address: Result<IpAddr, _> = words.parse();
                     address.map(|address| SocketAddr::new(address, 53))

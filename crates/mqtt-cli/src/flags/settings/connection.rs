@@ -117,7 +117,7 @@ impl ConnectionSettings {
         self.version = ProtocolVersion::V5_0;
     }
 
-    /// The version of the connection.
+    /// Returns the version of the connection.
     pub(crate) fn version(&self) -> ProtocolVersion {
         self.version
     }
@@ -154,7 +154,8 @@ impl ConnectionSettings {
         let server = |host: &String| {
             let server = self.transport.server(host, self.port());
             match server {
-                Server::Unix(_) => {} // the path of a socket may contain every character
+                // The path of a socket may contain every character, such as a colon or an '@'.
+                Server::Unix(_) => {}
                 _ => hints::check_host(host)?,
             }
             Ok(server)
@@ -162,6 +163,7 @@ impl ConnectionSettings {
         self.hosts.iter().map(server).collect()
     }
 
+    /// Returns the port of `-p`, or the default port.
     fn port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.transport.default_port())
     }
@@ -179,11 +181,14 @@ impl ConnectionSettings {
         self.properties.check(self.version)?;
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
+        // The servers are checked before TLS is set up, which reads files and checks each host name too.
         options.servers = self.servers()?;
         options.on_warning = (!self.quiet).then_some(warn_once);
         self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;
+        // One timeout serves the connection, CONNACK and the answers to requests. A user who waits for a broker does not
+        // tell them apart.
         options.connect_timeout = self.connect_timeout;
         options.limits.handshake_timeout = self.connect_timeout;
         options.limits.response_timeout = self.connect_timeout;
@@ -193,7 +198,8 @@ impl ConnectionSettings {
         let limits = &mut options.limits;
         limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {
             (Some(limit), _) => limit,
-            (None, ProtocolVersion::V5_0) => u16::MAX, // the Receive Maximum of the broker is the limit
+            // The broker announces its Receive Maximum, which the session respects.
+            (None, ProtocolVersion::V5_0) => u16::MAX,
             (None, _) => MAXIMUM_IN_FLIGHT,
         };
         let properties = &mut options.connect.properties;
@@ -203,17 +209,21 @@ impl ConnectionSettings {
         if self.version == ProtocolVersion::V5_0 {
             properties.receive_maximum.get_or_insert(RECEIVE_MAXIMUM);
         }
+        // The session must accept what CONNECT announces, and no more.
         limits.topic_alias_maximum = properties.topic_alias_maximum.unwrap_or(0);
         if let Some(size) = properties.maximum_packet_size {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
         }
         limits.packet_identifiers = if self.keep_session {
+            // The session releases each of these identifiers before it uses them, in case an earlier run was killed in
+            // the middle of an exchange. So their number is small, but not smaller than the window.
             PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0))
         } else {
             // Without a session that lasts, no later run can mistake an identifier of this one for a duplicate.
             u16::MAX
         };
         if let Some(alias) = self.properties.topic_alias {
+            // All messages of a run have the same topic, so one alias is enough.
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
         let target = options.servers.first().map(ToString::to_string);
@@ -228,6 +238,7 @@ impl ConnectionSettings {
     pub(crate) fn take_at_most(&self, options: &mut Options, count: u64) {
         let announced = &mut options.connect.properties.receive_maximum;
         let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
+        // A value of the user stays, also a larger one. Before 5.0 nothing was announced that could be lowered.
         if let (Some(count), Some(maximum), None) =
             (count, *announced, self.properties.connect.receive_maximum)
         {
@@ -243,6 +254,8 @@ impl ConnectionSettings {
         connect.clean_start = !self.keep_session;
         connect.user_name = self.user_name.clone();
         connect.password = self.password()?;
+        // [MQTT-3.1.2-22] of 3.1.1 forbids a password without a user name, and the broker would close the connection
+        // without a reason.
         if connect.password.is_some()
             && connect.user_name.is_none()
             && version != ProtocolVersion::V5_0
@@ -253,6 +266,7 @@ impl ConnectionSettings {
                 ),
             );
         }
+        // `check` has made sure that there are no properties for an earlier version.
         if version == ProtocolVersion::V5_0 {
             connect.properties = self.properties.connect.clone();
             self.set_session_expiry(&mut connect)?;
@@ -276,6 +290,7 @@ impl ConnectionSettings {
                 .with_hint("The session expiry interval is given with -x and with -D."));
         }
         *property = property.or(asked);
+        // With an identifier that the broker chooses, nobody could ever resume or end the session.
         if *property == Some(u32::MAX) && self.client_identifier.is_none() {
             return Err(Failure::usage(
                 "You must provide a client id if you are using an infinite session expiry interval.",
@@ -313,6 +328,7 @@ impl ConnectionSettings {
         if let Some(path) = &self.password_file {
             return read_password(path).map(Some);
         }
+        // A client without a user name does not log in, so a variable that is set for other uses must not change that.
         let variable = || std::env::var_os("MQTT_PASSWORD");
         let password = self.user_name.as_ref().and_then(|_| variable());
         Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))

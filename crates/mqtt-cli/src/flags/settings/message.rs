@@ -63,6 +63,7 @@ impl MessageSettings {
             [] => return Ok(None),
             [Source::Lines] => return Ok(Some(Content::Lines)),
             [Source::Nothing] => Bytes::new(),
+            // The limits are checked here and not by the encoder, so that nothing is connected for an impossible message.
             [Source::Argument(payload)] if payload.len() > MAXIMUM_LENGTH => {
                 return Err(Failure::usage(
                     "Message length must be less than 268435455 bytes.",
@@ -71,6 +72,7 @@ impl MessageSettings {
             [Source::Argument(payload)] => payload.clone(),
             [Source::File(path)] => read_file(path)?,
             [Source::StandardInput] => read_standard_input()?,
+            // Also the same option twice: mosquitto_pub does not let the last one win here.
             _ => {
                 return Err(
                     Failure::usage("Only one type of message can be sent at once.")

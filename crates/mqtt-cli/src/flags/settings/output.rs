@@ -27,6 +27,7 @@ impl OutputSettings {
     pub(crate) fn style(&self) -> Style {
         Style {
             pretty: self.pretty,
+            // Escapes in a pipe or file would change the bytes of the payload.
             terminal: std::io::stdout().is_terminal(),
         }
     }
@@ -39,6 +40,7 @@ impl OutputSettings {
             verbose: self.verbose,
             newline: !self.no_newline,
             no_retained: self.no_retained,
+            // The other rules come from options that only rsub has.
             ..Printing::default()
         }
     }
@@ -52,6 +54,7 @@ impl OutputSettings {
     pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
         let mut options = SubscriptionOptions::new(qos);
         options.retain_as_published = self.retain_as_published;
+        // Earlier versions have only the QoS: the encoder leaves out the other options there.
         if let Some(handling) = self.retain_handling {
             options.retain_handling = handling;
         }

@@ -27,6 +27,7 @@ pub(super) fn read_password(path: &Path) -> Result<Bytes, Failure> {
     };
     let mut password = Vec::new();
     let file = File::open(path).map_err(fail)?;
+    // A warning and not an error: in a container, all files may be readable by everybody.
     if file.metadata().is_ok_and(|data| others_can_read(&data)) {
         let path = path.display();
         warn(&format!(

@@ -126,6 +126,7 @@ impl<'a> Given<'a> {
                 "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.",
             ));
         }
+        // A wrong name is found before it is known which properties the packet may have, as by the mosquitto tools.
         if given.identifier().is_none() {
             return Err(Failure::usage(format!(
                 "Invalid property name {} given in --property argument.",
@@ -146,9 +147,12 @@ impl<'a> Given<'a> {
         match self.command.as_str() {
             "connect" => {
                 self.set_connect(&mut all.connect)?;
-                all.connect.order.extend(self.identifier()); // as on the command line
+                // The wire has the order of the command line, as with the mosquitto tools: tests of brokers use -D for
+                // special cases.
+                all.connect.order.extend(self.identifier());
                 Ok(())
             }
+            // The alias belongs to the connection and not to the message: the session decides in which packet it is.
             "publish" if self.name == "topic-alias" => {
                 let alias = TopicAlias::new(self.u16()?).ok_or_else(|| self.not_allowed_value())?;
                 self.once(&mut all.topic_alias, alias)
@@ -156,13 +160,13 @@ impl<'a> Given<'a> {
             "publish" => self.set_message(all.publish.get_or_insert_default()),
             "subscribe" => {
                 self.set_subscribe(&mut all.subscribe)?;
-                all.subscribe.order.extend(self.identifier()); // as on the command line
+                all.subscribe.order.extend(self.identifier());
                 Ok(())
             }
             "unsubscribe" => self.set_user_property(&mut all.unsubscribe.user_properties),
             "disconnect" => {
                 self.set_disconnect(&mut all.disconnect)?;
-                all.disconnect.order.extend(self.identifier()); // as on the command line
+                all.disconnect.order.extend(self.identifier());
                 Ok(())
             }
             "will" if self.name == "will-delay-interval" => {
@@ -229,12 +233,14 @@ impl<'a> Given<'a> {
                 }
                 Property::ResponseTopic(&text)
             }
+            // Only a broker may send it in PUBLISH.
             "subscription-identifier" => return Err(self.not_supported()),
             _ => {
                 let (name, value) = self.pair()?;
                 Property::User(name, value)
             }
         };
+        // `push` knows which properties a message may have once.
         message.push(property).map_err(|error| match error {
             EncodeError::Property => self.is_given_twice(),
             _ => self.not_allowed_value(),
@@ -316,7 +322,8 @@ impl<'a> Given<'a> {
     }
 
     fn string(&self) -> Result<String, Failure> {
-        self.binary()?; // checks the length
+        // Checks the length, which is the same for strings.
+        self.binary()?;
         self.text().map(str::to_owned)
     }
 

@@ -72,12 +72,14 @@ impl TransportSettings {
     /// # Errors
     /// If options contradict each other or are not supported, or a file of TLS is unusable.
     pub(crate) fn apply(&self, options: &mut Options, port: u16) -> Result<(), Failure> {
+        // Mistakes that need no file are reported before any file is read.
         self.check()?;
         let mut transport = ClientTransport::default();
         if let Some(proxy) = &self.proxy {
             transport = transport.with_proxy(proxy.clone());
         }
         if self.speaks_tls(port) {
+            // A host that cannot be in a certificate is a mistake of the command line, and not of the connection.
             for server in &options.servers {
                 if let Server::Network { host, .. } = server {
                     TlsClient::server_name(host).map_err(setup_failure)?;
@@ -105,6 +107,7 @@ impl TransportSettings {
     pub(crate) fn server(&self, host: &str, port: u16) -> Server {
         match &self.unix_path {
             Some(path) => Server::Unix(path.clone()),
+            // Service records have ports of their own, so -p only selects plain MQTT or TLS.
             None if self.looks_services_up => self.service(host, port),
             None if port == 0 => Server::Unix(host.into()),
             None => Server::network(host, port),
@@ -113,6 +116,8 @@ impl TransportSettings {
 
     /// Returns `true` if the client speaks TLS. Port 8883 turns it on only if `-p` names it, not a service record.
     fn speaks_tls(&self, port: u16) -> bool {
+        // A user who gives port 8883 expects TLS. Without it, the password would cross the network in plain text until the
+        // server rejects the first packet. A Unix socket has no port, and --no-tls overrides everything.
         (self.wants_tls || port == TLS_PORT && self.unix_path.is_none()) && !self.no_tls
     }
 
@@ -124,6 +129,7 @@ impl TransportSettings {
             "_mqtt._tcp"
         };
         let own = || NameServers::of_system().domain;
+        // `localhost` is the default host, and has no service records.
         let own = (domain == "localhost").then(own).flatten();
         Server::Service {
             name: format!("{service}.{}", own.as_deref().unwrap_or(domain)),
@@ -133,6 +139,7 @@ impl TransportSettings {
 
     /// Checks that options fit together and are supported.
     fn check(&self) -> Result<(), Failure> {
+        // One without the other cannot authenticate the client, and would fail later with a less clear error.
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(Failure::usage(
                 "Both certfile and keyfile must be provided if one of them is set.",
@@ -149,6 +156,7 @@ impl TransportSettings {
                 ),
             );
         }
+        // Unsupported options are an error and not ignored: they are about security, and the user counts on them.
         match self.missing {
             None => Ok(()),
             Some((option, what)) => {

@@ -143,6 +143,7 @@ impl Field {
             }
             Conversion::Payload => layout.payload(publish.payload, style, out),
             Conversion::QoS => out.push(b'0' + publish.delivery.qos() as u8),
+            // Unlike for the content type, mosquitto does not even print the padding of an absent response topic.
             Conversion::ResponseTopic => {
                 if let Some(topic) = properties.response_topic() {
                     layout.string(topic, style, out);
@@ -254,6 +255,7 @@ impl Layout {
         let padding = self.width.saturating_sub(payload.len() * 2);
         let pad = if self.zeros { b'0' } else { b' ' };
         let left = if self.left { 0 } else { padding };
+        // The separator also counts the padding, as in mosquitto_sub.
         let value = payload.iter().flat_map(|byte| hex_digits(*byte, digits));
         let group = self.precision.filter(|precision| *precision > 0);
         let separator = self.separator.unwrap_or(b' ');

@@ -50,6 +50,7 @@ pub(super) fn write_value(
     };
     object.end();
     if copied.is_err() {
+        // The start of the object is already there.
         out.truncate(start);
         return Some(Unprintable::Json);
     }

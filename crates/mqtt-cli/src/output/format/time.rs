@@ -35,7 +35,9 @@ fn zone_without_rule(tz: &str) -> Option<TimeZone> {
 /// Appends one conversion. An unknown one is printed with a percent sign, as C does it.
 pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
     let format = match conversion {
-        b'N' => "%N".to_owned(), // nine digits
+        // Nanoseconds with nine digits.
+        b'N' => "%N".to_owned(),
+        // In the "C" locale, as jiff has other forms of these conversions.
         b'c' => "%a %b %e %H:%M:%S %Y".to_owned(),
         b'x' => "%m/%d/%y".to_owned(),
         b'X' => "%H:%M:%S".to_owned(),

@@ -47,6 +47,7 @@ impl Form {
 /// the other end, unless the packet has one.
 pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Observer {
     let start = Instant::now();
+    // Asked once, and not for each packet.
     let colorful = is_colorful();
     Observer::new(move |observed| {
         let rung = Rung {
@@ -176,6 +177,7 @@ impl Rung<'_> {
         };
         add("seconds", &Value::from((self.seconds * 1e6).round() / 1e6));
         add("direction", &direction.into());
+        // CONNECT has the identifier among its fields.
         if self.observed.packet.packet_type() != PacketType::Connect {
             add("client_identifier", &self.observed.client_identifier.into());
         }

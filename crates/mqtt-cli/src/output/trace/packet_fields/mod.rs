@@ -22,6 +22,7 @@ pub(crate) fn fields(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields
     if version == ProtocolVersion::V5_0 {
         push_properties(&mut fields, packet); // earlier versions have none
     }
+    // Absent fields are not on the wire.
     fields.retain(|(_, value)| !value.is_null());
     fields
 }
@@ -190,7 +191,8 @@ fn suback_fields(suback: &Suback, version: ProtocolVersion) -> Fields {
 fn unsuback_fields(unsuback: &Suback, version: ProtocolVersion) -> Fields {
     let mut fields = suback_fields(unsuback, version);
     if version != ProtocolVersion::V5_0 {
-        fields.truncate(1); // its UNSUBACK has no codes
+        // UNSUBACK has reason codes only since 5.0.
+        fields.truncate(1);
     }
     fields
 }
