@@ -1,10 +1,10 @@
-//! How long to wait before the next attempt to connect.
+//! The wait before the next attempt to connect.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest wait before jitter, with which it is at most 30 seconds.
+/// The longest wait before jitter; with jitter it is at most 30 seconds.
 const LONGEST: Duration = Duration::from_secs(24);
 
 /// Waits that double from one second on. Each is longer or shorter by up to a quarter, so that many clients of one

@@ -1,4 +1,4 @@
-//! [`Client`]: publish, subscribe, receive, each a call that returns when it is done.
+//! A client whose calls block until they are done.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -16,17 +16,16 @@ use crate::error::ClientError;
 use crate::event_loop::{EventLoop, Wakeup};
 use crate::options::Options;
 
-/// Messages that wait to be received. Beyond it those of QoS 0 are dropped.
+/// The maximum number of messages that wait for [`Client::receive`]. Further messages of QoS 0 are dropped.
 const MAXIMUM_RECEIVED: usize = 1000;
 
-/// While so many bytes wait for the socket, publishing waits too.
+/// The number of bytes waiting for the socket at which publishing blocks.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
-/// How long a good-bye may take.
+/// The timeout for the end of the connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client whose calls block. A lost connection is made again as the options say, and the
-/// subscriptions with it.
+/// A client whose calls block. It reconnects as the options say, and then subscribes again.
 #[derive(Debug)]
 pub struct Client {
     event_loop: EventLoop,
@@ -35,21 +34,21 @@ pub struct Client {
     has_session: bool,
 }
 
-/// What came while a call waited for something else.
+/// Events that arrived while a call waited for another one.
 #[derive(Debug, Default)]
 struct Inbox {
     messages: VecDeque<(Message, Delivery)>,
-    /// The message that the program has, and will have dealt with when it asks for the next.
+    /// The message that the program has received and not finished: it is acknowledged when the program asks for the next.
     in_hand: Option<PacketIdentifier>,
     subscribed: Option<(PacketIdentifier, ReasonCode)>,
     refused: Option<ReasonCode>,
 }
 
 impl Client {
-    /// Connects, and waits until the server accepts.
+    /// Connects and waits until the server has accepted the connection.
     ///
     /// # Errors
-    /// If the server cannot be reached or refuses.
+    /// If the server cannot be reached or rejects the connection.
     pub fn connect(options: Options) -> Result<Self, ClientError> {
         let has_session = !options.connect.clean_start;
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))?;
@@ -65,12 +64,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Publishes a message. Returns when it is on its way: with QoS 1 and 2 it is kept until the
-    /// server has it, and this waits while too many are.
+    /// Publishes a message. Returns when the message was given to the socket. A message of QoS 1 or 2 is kept until the
+    /// server has acknowledged it; this call blocks while too many are in flight.
     ///
     /// # Errors
-    /// If the topic name is not valid, the message cannot be sent to this server, the server refused
-    /// an earlier one, or the connection is gone for good.
+    /// If the topic name is invalid, the message cannot be sent to this server, the server rejected an earlier message, or
+    /// the client does not reconnect.
     pub fn publish(
         &mut self,
         topic_name: &str,
@@ -80,7 +79,7 @@ impl Client {
         self.publish_message(Message::new(TopicName::new(topic_name)?, payload), qos)
     }
 
-    /// The same, for a message with properties, or one that is to be retained.
+    /// Publishes a message that has properties or is retained.
     ///
     /// # Errors
     /// As [`Self::publish`].
@@ -88,6 +87,7 @@ impl Client {
         let outgoing = OutboundMessage::new(Arc::new(message), qos);
         loop {
             self.event_loop.flush();
+            // A socket that accepts nothing must not fill the memory with messages of QoS 0, which have no other limit.
             if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
                 self.poll(None)?;
                 continue;
@@ -105,21 +105,22 @@ impl Client {
         }
     }
 
-    /// Subscribes, and waits for the answer: the granted QoS.
+    /// Subscribes and waits for the answer. Returns the granted QoS.
     ///
     /// # Errors
-    /// If the topic filter is not valid, the server refuses it, or the connection is gone for good.
+    /// If the topic filter is invalid, the server rejects it, or the client does not reconnect.
     pub fn subscribe(&mut self, topic_filter: &str, qos: QoS) -> Result<QoS, ClientError> {
         let subscription = Subscription {
             topic_filter: TopicFilter::new(topic_filter)?,
             options: SubscriptionOptions::new(qos),
         };
+        // An answer to a SUBSCRIBE after a reconnect must not be taken for the answer to this one.
         self.inbox.subscribed = None;
         self.subscriptions.push(subscription.clone());
         if let Some(connection) = self.event_loop.connection() {
             let properties = SubscribeProperties::default();
             match connection.subscribe(Instant::now(), vec![subscription], properties) {
-                // It goes out with the others when the connection is there.
+                // Without a connection it is sent with the other subscriptions after the next CONNACK.
                 Ok(_) | Err(PublishError::NotConnected) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -135,13 +136,13 @@ impl Client {
         }
     }
 
-    /// The next message; `None` if there is none before `timeout` has passed.
+    /// Returns the next message; `None` if none arrives before `timeout`.
     ///
-    /// A message of QoS 1 is acknowledged when the next one is asked for: if the program fails with
-    /// it the server still has it. One of QoS 2 is acknowledged when it is handed out.
+    /// A message of QoS 1 is acknowledged when the program asks for the next one: if the program fails before, the server
+    /// sends the message again. A message of QoS 2 is acknowledged when it is returned.
     ///
     /// # Errors
-    /// If the connection is gone for good.
+    /// If the client does not reconnect.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, ClientError> {
         self.acknowledge();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -149,7 +150,7 @@ impl Client {
             if let Some((message, delivery)) = self.inbox.messages.pop_front() {
                 self.inbox.in_hand = delivery.packet_identifier();
                 if delivery.qos() == QoS::ExactlyOnce {
-                    self.acknowledge(); // or it would come again if the connection broke now
+                    self.acknowledge(); // otherwise a lost connection would deliver it a second time
                 }
                 return Ok(Some(message));
             }
@@ -161,10 +162,10 @@ impl Client {
         }
     }
 
-    /// Waits until the server has everything that was published, and ends the connection.
+    /// Waits until the server has acknowledged all messages, and ends the connection.
     ///
     /// # Errors
-    /// If it refuses a message, or the connection is gone for good before.
+    /// If the server rejects a message, or the client does not reconnect before.
     pub fn disconnect(mut self) -> Result<(), ClientError> {
         self.acknowledge();
         while self.event_loop.unfinished() > 0 {
@@ -180,7 +181,8 @@ impl Client {
             (self.inbox.in_hand.take(), self.event_loop.connection())
         {
             connection.acknowledge(Instant::now(), packet_identifier, ReasonCode::Success);
-            // The next message may be here already, and the program may take its time with it.
+            // The next message may be in the inbox, so that no turn would write the acknowledgement while the program
+            // works on the message.
             self.event_loop.flush();
         }
     }
@@ -222,12 +224,12 @@ impl Inbox {
     ) -> ControlFlow<()> {
         match event {
             Event::Connected { .. } if !subscriptions.is_empty() => {
-                // Whether or not the server knows the session: one may not have been answered.
-                // Cannot fail but for the connection, and then it is made again.
+                // Also if the server has the session: a SUBSCRIBE before the loss may not have arrived. This fails only
+                // if the connection is lost, and the next one subscribes again.
                 let properties = SubscribeProperties::default();
                 let _ = connection.subscribe(Instant::now(), subscriptions.to_vec(), properties);
             }
-            // The server holds those of QoS 1 and 2 back when its window is full.
+            // The receive maximum limits messages of QoS 1 and 2.
             Event::Message(received)
                 if received.publish().delivery == Delivery::AtMostOnce
                     && self.messages.len() >= MAXIMUM_RECEIVED => {}
@@ -249,8 +251,8 @@ impl Inbox {
         ControlFlow::Continue(())
     }
 
-    /// With a session, what was not acknowledged comes again; without one it does not, and is given
-    /// to the program all the same. Its identifiers mean nothing any more.
+    /// Handles the loss of the connection. With a session the server resends unacknowledged messages, so they are removed
+    /// here. Without one they are kept for the program, and their packet identifiers have no meaning any more.
     fn connection_lost(&mut self, has_session: bool) {
         self.in_hand = None;
         if has_session {

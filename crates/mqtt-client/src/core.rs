@@ -1,6 +1,7 @@
-//! The client without sockets and clock: what is done with a connection that comes and goes.
+//! The decisions of a client, without sockets and clock: the session between connections, messages to resend, the next
+//! server, and the time of the next attempt.
 //!
-//! [`EventLoop`](crate::EventLoop) gives it a socket, the simulator a link of its own.
+//! [`EventLoop`](crate::EventLoop) runs the core on a socket, and the simulator runs it on a simulated network.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -18,54 +19,55 @@ use crate::options::{Options, Reconnect};
 use crate::oversized::Oversized;
 use crate::servers::{self, Server, Servers};
 
-/// A client through all its connections.
+/// The state of a client over all its connections.
 #[derive(Debug)]
 pub struct ClientCore {
     options: Options,
-    /// While a stream is up.
+    /// The connection, while a stream is open.
     connection: Option<Connection>,
-    /// What the next connection goes on with.
+    /// The session that the next connection resumes.
     session: Option<Session>,
-    /// What a lost session did not finish: sent again as new, before anything else.
+    /// Unfinished messages of a lost session, which are sent as new messages before any other.
     backlog: VecDeque<OutboundMessage>,
     servers: Servers,
-    /// Whether one of the servers that were asked since the last wait may do better after the next.
+    /// Set if a server that was tried since the last wait may accept the client after the next wait.
     round_may_pass: bool,
-    /// Whose session it is.
+    /// The server that holds the session.
     session_of: Option<Server>,
     backoff: Backoff,
     /// The start of the first attempt, or the time when the connection was lost.
     lost_since: Option<Instant>,
+    /// Set once a stream to a server was open.
     was_reached: bool,
+    /// Set once a server has accepted a connection.
     was_connected: bool,
     /// Set once a server has answered a SUBSCRIBE or UNSUBSCRIBE.
     was_answered: bool,
-    /// Since when this connection is accepted.
+    /// The time when the server accepted this connection.
     connected_since: Option<Instant>,
-    /// When the server, having accepted a connection, was last heard.
+    /// The time of the last bytes from a server that had accepted a connection.
     last_heard: Option<Instant>,
-    /// How long it keeps the session then; `None` without end.
+    /// The time for which the server keeps the session after that; `None` without end.
     session_expiry: Option<Duration>,
     /// Set when this connection has a subscription: the server may send messages at any time.
     expects_messages: bool,
-    /// The session may have expired at the server and been made anew by a CONNECT whose CONNACK was
-    /// lost. Session Present would say nothing about the old one then, so the next CONNECT is clean.
+    /// Set if the session may have expired at the server, and a CONNECT whose CONNACK was lost may have created a new one.
+    /// Session Present would then be about the new session, so the next CONNECT must be a clean start.
     is_doubtful: bool,
     /// Messages that may be larger than the server accepts.
     oversized: Oversized,
 }
 
-/// A connection that lived as long, or on which a message came or was delivered, was a good one: the waits
-/// and the time of trying begin anew. Accepting alone is no progress: a server may close again and
-/// again because of what comes next.
+/// The age at which a connection counts as progress, so that the waits and the time of trying begin again. A delivered
+/// message counts, too. An accepted connection does not: a server may accept and close again and again because of the
+/// packets that follow CONNECT.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
-/// Minimum time for an attempt, also for one that starts when the time of trying is over.
+/// The minimum time for an attempt, even for one that starts when the time of trying ends.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 impl ClientCore {
-    /// A client without a connection. With a session it goes on with that; see
-    /// [`Connection::client`].
+    /// Creates a client without a connection. It resumes `session`, if there is one; see [`Connection::client`].
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
             servers: Servers::new(options.servers.clone(), options.follow_server_references),
@@ -89,29 +91,30 @@ impl ClientCore {
         }
     }
 
-    /// The server to connect to.
+    /// Returns the server to connect to.
     pub fn server(&self) -> Option<&Server> {
         self.servers.current()
     }
 
-    /// The server to connect to is a [`Server::Service`], and these offer it.
+    /// Handles the result of the look-up of a [`Server::Service`].
     pub fn found(&mut self, servers: impl IntoIterator<Item = Server>) {
         self.servers.found(servers);
     }
 
-    /// Starts an attempt to connect; returns the time when the stream must be up.
+    /// Starts an attempt to connect. Returns the time when the stream must be open.
     pub fn begin_attempt(&mut self, now: Instant) -> Instant {
         self.lost_since.get_or_insert(now);
         self.end_of_step(now, self.options.connect_timeout)
     }
 
-    /// A stream to the server is up: CONNECT is in the output.
+    /// Handles that a stream to the server is open: starts a connection and puts CONNECT into the output.
     ///
     /// # Errors
     /// If a field of CONNECT does not fit into the packet.
     pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
         self.leave_session_of_another_server();
         let mut connect = self.options.connect_packet();
+        // A clean start makes Session Present certain: unfinished messages are sent as new ones.
         connect.clean_start |= self.is_doubtful;
         let mut limits = self.options.limits.clone();
         limits.handshake_timeout = self.end_of_step(now, limits.handshake_timeout) - now;
@@ -126,17 +129,18 @@ impl ClientCore {
         Ok(())
     }
 
-    /// Takes whole packets from the front of `input` and gives each event to `handle`, until there
-    /// is none left or it breaks; says whether it broke.
+    /// Takes complete packets from the front of `input` and passes each event to `handle`, until no event is left or
+    /// `handle` breaks.
     ///
     /// # Errors
-    /// If the connection has ended: `handle_lost` says what follows.
+    /// If the connection has ended. The caller must then call `handle_lost`.
     pub fn handle_input(
         &mut self,
         now: Instant,
         input: &mut &[u8],
         handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ClientError> {
+        // The event loop also calls this while it connects.
         let Some(connection) = &mut self.connection else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -151,14 +155,14 @@ impl ClientCore {
                     connack,
                     unfinished,
                 } => {
-                    // Assigned once, it is the client's own (MQTT 5.0, 3.2.2.3.7).
+                    // The client keeps an assigned identifier for later connections (MQTT 5.0, section 3.2.2.3.7).
                     if let Some(identifier) = &connack.properties.assigned_client_identifier {
                         self.options
                             .connect
                             .client_identifier
                             .clone_from(identifier);
                     }
-                    // Those of the session that was lost now are older than what waits.
+                    // Messages of the session that was lost now are older than those in the backlog.
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
                     }
@@ -166,7 +170,7 @@ impl ClientCore {
                     self.round_may_pass = false;
                     self.session_of = self.servers.current().cloned();
                     if !std::mem::replace(&mut self.was_connected, true) {
-                        self.lost_since = None; // the time for the first connection is another one
+                        self.lost_since = None; // `wait_for_server` limits the first connection only
                     }
                     self.connected_since = Some(now);
                     self.last_heard = Some(now);
@@ -184,7 +188,7 @@ impl ClientCore {
                     }
                     self.lost_since = None;
                     self.backoff.reset();
-                    self.servers.was_good();
+                    self.servers.made_progress();
                 }
                 _ => {}
             }
@@ -197,25 +201,25 @@ impl ClientCore {
         Ok(flow)
     }
 
-    /// Time has passed.
+    /// Handles that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
     }
 
-    /// The peer has closed the stream.
+    /// Handles that the server has closed the stream.
     pub fn handle_close(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.handle_close();
         }
     }
 
-    /// The stream is gone, or was not reached. Gives the time to wait before the next attempt, which
-    /// `random` spreads; none if there is another server that was not asked yet.
+    /// Handles the loss of a stream, or the failure to open one. Returns the error and the time to wait before the next
+    /// attempt. The time is spread by `random`, and zero if there is another server that was not tried yet.
     ///
     /// # Errors
-    /// The error, if there is no next attempt.
+    /// Returns the error if the client must not try again.
     pub fn handle_lost(
         &mut self,
         now: Instant,
@@ -225,6 +229,7 @@ impl ClientCore {
         if let Some(mut connection) = self.connection.take() {
             self.session = Some(connection.take_session());
             let expired = |heard| self.session_expiry.is_some_and(|time| now - heard >= time);
+            // Without a CONNACK nobody knows whether this CONNECT has created a new session at the server.
             if self.connected_since.is_none() && self.last_heard.is_some_and(expired) {
                 self.is_doubtful = true;
             }
@@ -245,13 +250,13 @@ impl ClientCore {
         if lived >= GOOD_CONNECTION {
             self.lost_since = None;
             self.backoff.reset();
-            self.servers.was_good();
+            self.servers.made_progress();
         }
-        // Who does not want a lost connection back does not want it elsewhere either.
+        // A client that must not reconnect must not connect to another server either.
         let may_move = !was_accepted || self.options.reconnect != Reconnect::Never;
         let is_about_server = servers::is_about_server(&error);
         if may_move && self.servers.move_on(&error, was_accepted) {
-            // A server that is away for a moment is worth a wait, wherever it stands among the others.
+            // A server that is down for a moment is worth a wait, even if the last server of the ring is not.
             self.round_may_pass |=
                 self.servers.reference(&error).is_some() || may_pass(&error, true);
             return Ok((error, Duration::ZERO));
@@ -260,6 +265,7 @@ impl ClientCore {
         let lost_since = *self.lost_since.get_or_insert(now);
         if self.may_retry(&error, of_round || may_get_further, now - lost_since) {
             let wait = self.backoff.next(random);
+            // The last attempt begins when the time of trying ends, not one wait later.
             let left = self.end_of_attempts().map(|end| end - now);
             Ok((error, left.map_or(wait, |left| wait.min(left))))
         } else {
@@ -267,32 +273,33 @@ impl ClientCore {
         }
     }
 
-    /// When `handle_timeout` wants to be called.
+    /// Returns the time at which the caller must call `handle_timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.connection.as_ref().and_then(Connection::poll_timeout)
     }
 
-    /// The bytes to write next.
+    /// Returns the bytes to write next.
     pub fn output(&self) -> &[u8] {
         self.connection.as_ref().map_or(&[], Connection::output)
     }
 
-    /// The first `count` bytes of the output were written.
+    /// Removes the first `count` bytes of the output, which were written.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         if let Some(connection) = &mut self.connection {
             connection.consume_output(now, count);
         }
     }
 
-    /// Sends a message, or says why not; see [`Connection::publish`].
+    /// Sends a message; see [`Connection::publish`].
     ///
     /// # Errors
-    /// As there; also if messages of a lost session have to go first.
+    /// Those of [`Connection::publish`]. While messages of a lost session wait, the quota is used up.
     pub fn publish(
         &mut self,
         now: Instant,
         outgoing: OutboundMessage,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
+        // Older messages go first, so that the order of messages is kept.
         if !self.backlog.is_empty() {
             return Err(PublishError::QuotaUsedUp);
         }
@@ -309,16 +316,17 @@ impl ClientCore {
         }
     }
 
-    /// Takes the messages that were given up since the last call, because the server ends the connection when it gets
-    /// them. They are not resent.
+    /// Takes the messages that were given up since the last call, because the server closes the connection when it receives
+    /// them. The client does not resend them.
     pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
         self.oversized.take_rejected()
     }
 
-    /// The application has taken a message over, perhaps after its connection was lost: then a
-    /// repeat of a QoS 2 message is not handed on.
+    /// Acknowledges a message that the application has accepted. If its connection is lost, the session records a message
+    /// of QoS 2 as accepted, so that a duplicate is not delivered.
     pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
         let Some(packet_identifier) = delivery.packet_identifier() else {
+            // QoS 0 has no acknowledgement.
             return;
         };
         match (&mut self.connection, &mut self.session) {
@@ -326,7 +334,7 @@ impl ClientCore {
                 connection.acknowledge(now, packet_identifier, ReasonCode::Success);
             }
             (None, Some(session)) => session.accept_message(delivery),
-            (None, None) => {}
+            (None, None) => debug_assert!(false, "a message came without a connection"),
         }
     }
 
@@ -349,7 +357,7 @@ impl ClientCore {
         self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
     }
 
-    /// The connection, while there is one.
+    /// Returns the connection, while there is one.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }
@@ -361,14 +369,14 @@ impl ClientCore {
             .is_some_and(Connection::is_connected)
     }
 
-    /// Returns `true` if the server may send packets that nobody asked for one by one: the connection
-    /// has subscribed, resumed a session, or has it release packet identifiers.
+    /// Returns `true` if the server may send packets at any time: the connection has subscribed, has resumed a session, or
+    /// releases packet identifiers.
     pub fn expects_messages(&self) -> bool {
         let connection = self.connection.as_ref();
         self.expects_messages || connection.is_some_and(Connection::is_reclaiming)
     }
 
-    /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
+    /// Returns the number of messages of QoS 1 and 2 that were published and that the server may not have.
     pub fn unfinished(&self) -> usize {
         let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
         let sent = self
@@ -378,14 +386,14 @@ impl ClientCore {
         sent + self.backlog.len()
     }
 
-    /// Another server knows nothing of the exchanges with the last one, and has perhaps an old session of
-    /// this client's: identifiers of one mean nothing at the other. What was not finished is sent again.
+    /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the other,
+    /// which may have an old session of this client. Unfinished messages go to the backlog.
     fn leave_session_of_another_server(&mut self) {
         let is_another = self.session_of.is_some() && self.session_of.as_ref() != self.server();
         let Some(session) = self.session.as_mut().filter(|_| is_another) else {
             return;
         };
-        // The other server may hold identifiers of an earlier session of this client.
+        // A session without state releases the packet identifiers that the other server may hold of an earlier session.
         let left = std::mem::replace(session, Session::without_state());
         let unfinished: Vec<_> = left
             .sent()
@@ -408,7 +416,7 @@ impl ClientCore {
         Ok(())
     }
 
-    /// Returns the time when a step of an attempt must be done that may take this long.
+    /// Returns the deadline of a step of an attempt that has this timeout.
     fn end_of_step(&self, now: Instant, timeout: Duration) -> Instant {
         let end = now + timeout;
         match self.end_of_attempts() {
@@ -420,6 +428,7 @@ impl ClientCore {
     /// Returns the time of the last attempt, if the user has set one.
     fn end_of_attempts(&self) -> Option<Instant> {
         let time = match (self.was_connected, self.options.reconnect) {
+            // A server that was reached once is there, so a client that reconnects always goes on.
             (false, Reconnect::Always) if self.was_reached => return None,
             (false, _) if self.options.wait_for_server.is_zero() => return None,
             (false, _) => self.options.wait_for_server,
@@ -430,8 +439,8 @@ impl ClientCore {
     }
 
     fn may_retry(&self, error: &ClientError, of_round: bool, gone_for: Duration) -> bool {
-        // The first server that leaves a request without an answer is a broken one. Later the connection may be at
-        // fault, and another one may do better.
+        // A server that has never answered a SUBSCRIBE is broken. Later the connection may be the cause, and another one
+        // may be better.
         let is_unanswered = matches!(error, ClientError::Closed(CloseReason::ResponseTimeout(_)));
         if is_unanswered && !self.was_answered {
             return false;
@@ -447,12 +456,12 @@ impl ClientCore {
     }
 }
 
-/// Whether the next attempt may go better. What a server refuses it refuses again, but for one that
-/// is coming up: `busy_may_pass`.
+/// Returns `true` if the next attempt may succeed. A server that has rejected the client rejects it again; a server that
+/// starts may be busy for a while, which `busy_may_pass` permits.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,
-        // What is wrong with a certificate stays wrong; a stream that was cut off may not be.
+        // An invalid certificate stays invalid, but a stream that was cut off may be an accident.
         ClientError::Transport(error) => error.kind() != std::io::ErrorKind::InvalidData,
         ClientError::Closed(reason) => match reason {
             CloseReason::ConnectionLost
@@ -467,7 +476,7 @@ fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     }
 }
 
-/// Reason codes that are about this moment, not about this client or what it sends.
+/// Returns `true` for reason codes that are about the moment, not about the client or its packets.
 fn is_passing(reason_code: ReasonCode) -> bool {
     matches!(
         reason_code,
@@ -478,7 +487,7 @@ fn is_passing(reason_code: ReasonCode) -> bool {
             | ReasonCode::ServerBusy
             | ReasonCode::ServerShuttingDown
             | ReasonCode::KeepAliveTimeout
-            // Perhaps by this very client: its last CONNECT but one may be the last to arrive.
+            // An earlier CONNECT of this client may arrive after its last one and take its session over.
             | ReasonCode::SessionTakenOver
             | ReasonCode::ReceiveMaximumExceeded
             | ReasonCode::MessageRateTooHigh
@@ -489,7 +498,7 @@ fn is_passing(reason_code: ReasonCode) -> bool {
     )
 }
 
-/// How long the server keeps the session without a connection; `None` without end.
+/// Returns the time for which the server keeps the session without a connection; `None` without end.
 fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
     let asked = connect.properties.session_expiry_interval.unwrap_or(0);
     let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);

@@ -11,23 +11,26 @@ use crate::error::ClientError;
 use crate::options::Options;
 use crate::servers::Server;
 
+/// The steps to a connection.
 #[derive(Debug)]
 pub(crate) enum Dialer {
-    /// No attempt before this time.
+    /// The client does not connect before this time.
     Waiting(Instant),
-    /// Looking up who offers the service.
+    /// The client looks up the servers of a service. The time is the deadline of the whole attempt.
     Finding(LookUp<(String, u16)>, Instant),
-    /// Looking the name up; with the time when the whole attempt has failed.
+    /// The client looks the host name up.
     Resolving(Resolver, Instant),
+    /// The client connects to one of the addresses.
     Connecting(Connector, Instant),
-    /// The layers on the socket are shaking hands.
+    /// The layers on the socket shake hands.
     Opening(Stream, Instant),
+    /// All layers are open: the stream carries MQTT.
     Connected(Stream),
     /// The client connects no more.
     Ended,
 }
 
-/// An attempt to connect: where to, how, and until when.
+/// The arguments of an attempt to connect.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) options: &'a Options,
@@ -41,9 +44,9 @@ pub(crate) struct Attempt<'a> {
 pub(crate) enum Advance {
     /// The caller need not do anything.
     Nothing,
-    /// These offer the service that was the server; the dialer then starts with one of them.
+    /// The servers of the service were found. The dialer starts with one of them next.
     Found(Vec<Server>),
-    /// The stream has come up just now.
+    /// The stream was opened in this call.
     Up,
 }
 
@@ -53,7 +56,7 @@ impl Dialer {
         matches!(self, Self::Waiting(until) if now >= *until)
     }
 
-    /// Goes on as far as possible without waiting.
+    /// Makes as much progress as is possible without waiting.
     pub(crate) fn advance(
         &mut self,
         attempt: &Attempt<'_>,
@@ -72,6 +75,7 @@ impl Dialer {
                 Self::Finding(look_up, deadline) => match answer(look_up, *deadline, now)? {
                     None => return Ok(Advance::Nothing),
                     Some(found) => {
+                        // The servers are put into the ring first, which then decides which one is tried.
                         *self = Self::Waiting(now);
                         let found = found.into_iter();
                         let server = |(host, port)| Server::Network { host, port };
@@ -97,6 +101,7 @@ impl Dialer {
                     }
                 },
                 Self::Opening(stream, deadline) => {
+                    // The deadline covers all steps, so that a server that stops in a handshake does not hold the client.
                     let is_open = match stream.open() {
                         Ok(false) if now >= *deadline => Err(ErrorKind::TimedOut.into()),
                         result => result,
@@ -119,7 +124,7 @@ impl Dialer {
         }
     }
 
-    /// The first step towards a server.
+    /// Returns the first step to a server.
     fn start(
         attempt: &Attempt<'_>,
         registry: &Registry,
@@ -154,6 +159,7 @@ impl Dialer {
                 ))
             }
             Some(Server::Network { host, port }) => {
+                // The proxy resolves the name of the server itself.
                 let (host, port) = match options.transport.proxy() {
                     Some(proxy) => (&proxy.host, proxy.port),
                     None => (host, *port),
@@ -171,7 +177,7 @@ impl Dialer {
         attempt: &Attempt<'_>,
         deadline: Instant,
     ) -> Result<Self, ClientError> {
-        // A certificate for a socket of this machine is one for this machine.
+        // A server at a Unix socket is on this machine, so its certificate must be for localhost.
         let (host, port) = match attempt.server {
             Some(Server::Network { host, port }) => (host.as_str(), *port),
             _ => ("localhost", 0),
@@ -181,7 +187,7 @@ impl Dialer {
         Ok(Self::Opening(stream, deadline))
     }
 
-    /// When `advance` wants to be called without readiness.
+    /// Returns the time at which the caller must call `advance` even if no socket is ready.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Waiting(until) => Some(*until),
@@ -193,7 +199,10 @@ impl Dialer {
     }
 }
 
-/// What was looked up, if it is there; an error if there is no such thing, or not in time.
+/// Returns the result of a look-up; `None` if it is in progress.
+///
+/// # Errors
+/// If nothing was found, or the deadline has passed.
 fn answer<T: Send + 'static>(
     look_up: &LookUp<T>,
     deadline: Instant,

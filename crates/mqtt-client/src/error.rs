@@ -1,27 +1,27 @@
-//! Why a client cannot go on.
+//! The errors of a client.
 
 use std::{fmt, io};
 
 use mqtt_codec::{EncodeError, InvalidTopic, ReasonCode};
 use mqtt_session::{CloseReason, PublishError};
 
-/// Why a client cannot go on.
+/// The reason why a client cannot continue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The connection ended, and is not made again.
+    /// The connection ended, and the client does not reconnect.
     Closed(CloseReason),
     /// No address of the server could be reached.
     Connect(io::Error),
     /// A field of CONNECT does not fit into the packet.
     Encode(EncodeError),
-    /// The system refused something else.
+    /// Any other error of the system.
     Io(io::Error),
     /// The name of the server has no address.
     Lookup(io::Error),
     /// The message cannot be sent to this server.
     Publish(PublishError),
-    /// What lies between the socket and MQTT failed: TLS and the like.
+    /// A layer between the socket and MQTT failed, such as TLS.
     Transport(io::Error),
     /// A topic name or topic filter is not valid.
     Topic(InvalidTopic),

@@ -1,12 +1,12 @@
-//! One loop for network, deadlines, and whatever else the program waits for.
+//! One loop for the network, deadlines, and the other events that the program waits for.
 //!
 //! ```text
 //!  poll:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
 //!                                                                   which commits
 //! ```
 //!
-//! What the program promised with an acknowledgement can be made true after the turn, once for all
-//! its events: the bytes leave at the start of the next one.
+//! Bytes leave at the start of the next turn. So the program can make durable what its acknowledgements promise after the
+//! turn, once for all events of the turn.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode};
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
-use mqtt_transport::{ReadBuffer, ReadStatus, TlsError};
+use mqtt_transport::{ReadBuffer, ReadStatus, Stream, TlsError};
 
 use crate::core::ClientCore;
 use crate::dialer::{Advance, Attempt, Dialer};
@@ -27,13 +27,13 @@ use crate::servers::Server;
 
 const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
-/// What is watched for its end.
+/// The token of the stream that is watched for its end.
 const WATCHED: Token = Token(2);
-/// The program's own sources.
+/// The first token of the program's own sources.
 const FIRST_SOURCE: usize = 3;
 
-/// While so many bytes wait for the socket nothing is read: a server that takes no acknowledgements
-/// gets no more of them.
+/// The number of bytes waiting for the socket at which the loop stops reading. A server that reads no acknowledgements must
+/// not fill the memory with them.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
 /// Maximum silence of the server after DISCONNECT before the client closes the connection.
@@ -49,26 +49,26 @@ pub struct EventLoop {
     waker: Arc<Waker>,
     dialer: Dialer,
     buffer: ReadBuffer,
-    /// Whether the socket may have more to read.
+    /// Set while the socket may have more bytes.
     readable: bool,
-    /// Whether the program stopped before all of the buffer was handled.
+    /// Set if the program stopped before all packets of the buffer were handled.
     stopped: bool,
-    /// The stream takes nothing any more. What the server said before is read still.
+    /// Set once writing has failed. Bytes that the server sent before are still read: they may explain the failure.
     unwritable: bool,
-    /// All was read that there is.
+    /// Set once all bytes of the stream were read.
     is_closed: bool,
-    /// Why nothing more can be read, if TLS and the like say so.
+    /// The error of a layer, such as TLS, that ended reading.
     transport_error: Option<io::Error>,
-    /// What the server is to be told at the very end; a courtesy.
+    /// The last bytes for the server, which explain the end. They are written when the loop is dropped.
     farewell: Vec<u8>,
-    /// The stream that it goes to.
+    /// The stream for these bytes.
     ending: Option<Dialer>,
     sources: usize,
-    /// The program takes nothing now.
+    /// Set while the program accepts no messages.
     is_paused: bool,
     /// Set at the end of a pause until the next turn.
     was_paused: bool,
-    /// Nobody reads what is watched any more.
+    /// Set once the watched stream has ended.
     watched_ended: bool,
 }
 
@@ -77,20 +77,20 @@ pub struct EventLoop {
 pub enum Wakeup {
     /// The deadline of the caller has passed.
     Deadline,
-    /// The connection is gone; the next attempt is made after this time.
+    /// The connection was lost. The next attempt is made after this time.
     Disconnected(ClientError, Duration),
-    /// A service was looked up: [`EventLoop::server`] is one that offers it now.
+    /// The servers of a service were found: [`EventLoop::server`] returns the first of them now.
     Found,
-    /// Something happened; perhaps there were events.
+    /// The turn may have handled events.
     Progress,
 }
 
 impl EventLoop {
-    /// A client that has not done anything yet. With a session it goes on with that; see
+    /// Creates the loop of a client that has not connected yet. The client resumes `session`, if there is one; see
     /// [`Connection::client`].
     ///
     /// # Errors
-    /// If the system has no room for another poll.
+    /// If the system has no resources for another poll.
     pub fn new(options: Options, session: Option<Session>) -> Result<Self, ClientError> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -116,12 +116,12 @@ impl EventLoop {
         })
     }
 
-    /// Ends a wait from any thread.
+    /// Returns the waker, which ends a wait from any thread.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Readiness to read of `source` ends a wait too.
+    /// Makes the readiness of `source` for reading end a wait.
     ///
     /// # Errors
     /// If the source cannot be polled.
@@ -133,10 +133,10 @@ impl EventLoop {
             .register(source, token, Interest::READABLE)
     }
 
-    /// That nobody reads any more what is written to `source`, a pipe, ends a wait too.
+    /// Makes the end of the reader of `source`, a pipe, end a wait.
     ///
     /// # Errors
-    /// If it cannot be polled, as files cannot.
+    /// If the source cannot be polled, such as a file.
     pub fn watch_for_end(&mut self, source: &mut impl Source) -> io::Result<()> {
         self.poll
             .registry()
@@ -148,13 +148,13 @@ impl EventLoop {
         self.watched_ended
     }
 
-    /// From now on nothing is read, and a lost connection is not made again: the program has no room.
-    /// What it has goes out, and pings do. Turns give no events of what comes.
+    /// Pauses the client, because the program cannot accept messages. The loop reads nothing and does not reconnect, so turns
+    /// have no events. It still writes, and sends PINGREQ.
     pub fn pause(&mut self) {
         self.is_paused = true;
     }
 
-    /// The end of a pause.
+    /// Ends a pause.
     pub fn resume(&mut self) {
         self.was_paused |= std::mem::take(&mut self.is_paused);
     }
@@ -164,8 +164,8 @@ impl EventLoop {
         self.is_paused
     }
 
-    /// The program has taken a message over, perhaps some turns after it came. It has to say so
-    /// before the turn that makes a lost connection again; [`EventLoop::pause`] gives it the time.
+    /// Acknowledges a message that the program has accepted, perhaps some turns after it arrived. The program must call this
+    /// before the turn that reconnects; [`EventLoop::pause`] gives it the time.
     pub fn accept_message(&mut self, delivery: Delivery) {
         self.core.accept_message(Instant::now(), delivery);
     }
@@ -174,7 +174,7 @@ impl EventLoop {
     /// [`ControlFlow::Break`] the turn handles no more events and keeps the bytes that it has read for the next turn.
     ///
     /// # Errors
-    /// If the connection has ended and is not made again. All further turns fail.
+    /// If the connection has ended and the client does not reconnect. All further turns fail.
     pub fn poll(
         &mut self,
         deadline: Option<Instant>,
@@ -191,7 +191,7 @@ impl EventLoop {
         }
     }
 
-    /// Says whether a service was looked up.
+    /// Runs one turn. Returns `true` if the servers of a service were found.
     fn try_poll(
         &mut self,
         deadline: Option<Instant>,
@@ -204,6 +204,7 @@ impl EventLoop {
         self.wait(deadline)?;
         let now = Instant::now();
         if self.is_paused {
+            // The server is not silent: its bytes, perhaps a PINGRESP, wait in the socket.
             self.core.handle_unread(now);
             self.core.handle_timeout(now);
             return Ok(false);
@@ -237,24 +238,24 @@ impl EventLoop {
         self.buffer.consume(available - input.len());
         self.stopped = flow?.is_break();
         if self.is_closed && !self.stopped {
-            // All that came before the end is handled.
+            // All packets before the end are handled.
             self.core.handle_close();
             let _ = self.core.handle_input(now, &mut &[][..], handle)?;
         }
         Ok(false)
     }
 
-    /// Waits for a waker, a source or the deadline, and does nothing else: not for long, as pings and
-    /// deadlines wait too.
+    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, as PINGREQ and the deadlines
+    /// of the client wait, too.
     pub fn wait_only(&mut self, deadline: Instant) {
-        // What the system refuses here it refuses in the next turn.
+        // An error of the system is reported by the next turn.
         let _ = self.poll_for(Some(deadline.saturating_duration_since(Instant::now())));
     }
 
-    /// Sends a message, or says why not; see [`Connection::publish`].
+    /// Sends a message; see [`Connection::publish`].
     ///
     /// # Errors
-    /// As there; also if messages of a lost session have to go first.
+    /// Those of [`Connection::publish`]. While messages of a lost session wait, the quota is used up.
     pub fn publish(
         &mut self,
         outgoing: OutboundMessage,
@@ -272,7 +273,7 @@ impl EventLoop {
         self.core.has_room()
     }
 
-    /// The connection, while there is one.
+    /// Returns the connection, while there is one.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         self.core.connection()
     }
@@ -282,17 +283,17 @@ impl EventLoop {
         self.core.is_connected()
     }
 
-    /// Messages of QoS 1 and 2 that were given to `publish` and are not with the server for sure.
+    /// Returns the number of messages of QoS 1 and 2 that were published and that the server may not have.
     pub fn unfinished(&self) -> usize {
         self.core.unfinished()
     }
 
-    /// The server that is connected to, or will be next.
+    /// Returns the server of the connection, or of the next attempt.
     pub fn server(&self) -> Option<&Server> {
         self.core.server()
     }
 
-    /// Bytes that wait for the socket.
+    /// Returns the number of bytes that wait for the socket.
     pub fn unwritten(&self) -> usize {
         let unsent = match &self.dialer {
             Dialer::Connected(stream) => stream.unsent(),
@@ -301,26 +302,25 @@ impl EventLoop {
         self.core.output().len() + unsent
     }
 
-    /// Writes what waits, as far as the socket takes it; a failure comes out of the next turn. A
-    /// program that stops because too much waits calls this first: only then a turn is sure to wake
-    /// when there is room.
+    /// Writes the bytes that wait, as far as the socket accepts them. The next turn reports a failure. A program that stops
+    /// publishing because too many bytes wait must call this first: only a socket that was full reports that it is writable.
     pub fn flush(&mut self) {
         self.write();
     }
 
-    /// Drops everything that waits for the socket, acknowledgements included: what they promise
-    /// could not be made true. The connection is over without DISCONNECT.
+    /// Drops the connection without DISCONNECT, and all bytes that wait for the socket. The program calls this if it cannot
+    /// keep what the acknowledgements among them promise.
     pub fn abandon(&mut self) {
         self.farewell.clear();
         self.dialer = Dialer::Ended;
     }
 
-    /// Ends the connection and waits until the bytes are written. The socket may refuse to take any
-    /// for at most `timeout` at a time. If the server may send messages, this also waits until the
-    /// server closes, for one second of silence or `timeout` in all.
+    /// Sends DISCONNECT and waits until all bytes are written, while the socket accepts some at least every `timeout`. If the
+    /// server may send messages, this also waits until the server closes the connection, for one second of silence or
+    /// `timeout` in all.
     ///
     /// # Errors
-    /// If the bytes cannot be written; the connection is over in any case.
+    /// If the bytes cannot be written. The connection has ended in any case.
     pub fn disconnect(
         &mut self,
         disconnect: Disconnect,
@@ -330,11 +330,11 @@ impl EventLoop {
         self.close(timeout)
     }
 
-    /// Ends the connection as [`Self::disconnect`] does, but so that the server publishes the will, if there is one. A
-    /// client of 5.0 says so in DISCONNECT. One of 3.1 and 3.1.1 sends no DISCONNECT, which would delete the will.
+    /// Ends the connection as [`Self::disconnect`] does, but the server publishes the will, if there is one. A client of 5.0
+    /// uses a reason code of DISCONNECT for it. A client of 3.1 and 3.1.1 sends no DISCONNECT, which would delete the will.
     ///
     /// # Errors
-    /// As [`Self::disconnect`].
+    /// Those of [`Self::disconnect`].
     pub fn disconnect_with_will(
         &mut self,
         mut disconnect: Disconnect,
@@ -353,29 +353,25 @@ impl EventLoop {
 
     fn close(&mut self, timeout: Duration) -> Result<(), ClientError> {
         let result = self.drain(timeout);
-        if let Dialer::Connected(stream) = &mut self.dialer {
+        if let Dialer::Connected(mut stream) = std::mem::replace(&mut self.dialer, Dialer::Ended) {
             if !self.core.expects_messages() {
                 // The connection ends either way; the good-bye only shows the server that nothing was cut off.
                 let _ = stream.say_goodbye();
             } else if stream.shut_down_writing().is_ok() {
-                self.await_close(timeout);
+                self.await_close(&mut stream, timeout);
             }
         }
-        self.dialer = Dialer::Ended;
         result
     }
 
-    /// Reads and drops what the server still sends, until it closes. Closing a socket with unread
-    /// bytes resets the connection: the server would then lose what it has not read yet, the last
-    /// acknowledgements and the DISCONNECT, so that it publishes the will and sends messages again.
-    fn await_close(&mut self, timeout: Duration) {
+    /// Reads and drops the bytes that the server still sends, until it closes the connection. Closing a socket with unread
+    /// bytes resets the connection. The server would lose the last acknowledgements and DISCONNECT, publish the will and
+    /// resend messages.
+    fn await_close(&mut self, stream: &mut Stream, timeout: Duration) {
         let end = Instant::now() + timeout;
         let mut silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
         while Instant::now() < silent_until {
             self.buffer.clear();
-            let Dialer::Connected(stream) = &mut self.dialer else {
-                return;
-            };
             let wait = match self.buffer.fill(stream) {
                 Ok(ReadStatus::Closed) | Err(_) => return,
                 Ok(ReadStatus::More) => Duration::ZERO,
@@ -391,6 +387,7 @@ impl EventLoop {
     }
 
     fn drain(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        // The deadline moves with the progress, so that a slow link may take as long as it needs.
         let mut deadline = Instant::now() + timeout;
         let mut unwritten = self.unwritten();
         loop {
@@ -413,8 +410,8 @@ impl EventLoop {
         }
     }
 
-    /// Writes what is due, as far as the socket takes it. That it takes nothing is no end yet: the
-    /// server may have said why.
+    /// Writes the output, as far as the socket accepts it. A failure does not end the connection yet: the server may have
+    /// sent the reason.
     fn write(&mut self) {
         if let Dialer::Connected(stream) = &mut self.dialer {
             let has_something = !self.core.output().is_empty() || stream.unsent() > 0;
@@ -423,6 +420,7 @@ impl EventLoop {
             }
             match stream.write(self.core.output()) {
                 Ok(written) => self.core.consume_output(Instant::now(), written),
+                // Reading finds the reason: the bytes before the end, and then the error.
                 Err(_) => (self.unwritable, self.readable) = (true, true),
             }
         }
@@ -432,7 +430,7 @@ impl EventLoop {
         self.unwritable || self.unwritten() < MAXIMUM_UNWRITTEN
     }
 
-    /// Waits for the first thing to do.
+    /// Waits for the first event or deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
         if self.is_paused {
             let first = [deadline, self.core.poll_timeout()].into_iter().flatten();
@@ -441,7 +439,7 @@ impl EventLoop {
         }
         let is_up = matches!(self.dialer, Dialer::Connected(_));
         let busy = is_up && (self.stopped || self.readable && self.may_read());
-        // A pause takes the events of a stream that comes up and of a look-up, which are not repeated.
+        // During a pause the events of a new stream and of a look-up were consumed, and they are not repeated.
         if busy || std::mem::take(&mut self.was_paused) {
             return self.poll_for(Some(Duration::ZERO));
         }
@@ -461,7 +459,7 @@ impl EventLoop {
         let mut of_watched = self.events.iter().filter(|event| event.token() == WATCHED);
         self.watched_ended |= of_watched.any(|event| event.is_error() || event.is_write_closed());
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
-            // Some events come only once, also while the stream comes up.
+            // Events are edge-triggered, so those of a stream that is still being connected are recorded, too.
             self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         }
         Ok(())
@@ -469,6 +467,7 @@ impl EventLoop {
 
     fn begin_connection(&mut self, now: Instant) -> Result<(), ClientError> {
         self.core.handle_reached(now)?;
+        // The rest of the last connection's bytes, which ended in the middle of a packet.
         self.buffer.clear();
         self.readable = true;
         self.stopped = false;
@@ -478,6 +477,7 @@ impl EventLoop {
     }
 
     fn read(&mut self) {
+        // Readiness may be that of a stream that is still being connected or opened.
         let Dialer::Connected(stream) = &mut self.dialer else {
             return;
         };
@@ -491,18 +491,19 @@ impl EventLoop {
             Err(error) => {
                 self.readable = false;
                 self.is_closed = true;
-                // Those of TLS and the like have something to say.
+                // An error with a source is that of a layer, and explains more than the lost connection.
                 self.transport_error = error.get_ref().is_some().then_some(error);
             }
         }
     }
 
-    /// A connection that is lost because of what lies below it.
+    /// Replaces the error of a lost connection by that of the layer that caused it.
     fn explained(&mut self, error: ClientError) -> ClientError {
         match (error, self.transport_error.take()) {
             (ClientError::Closed(CloseReason::ConnectionLost), Some(error)) => {
                 ClientError::Transport(error)
             }
+            // The server has answered CONNECT with an alert of TLS, which is no MQTT packet.
             (ClientError::Closed(CloseReason::Decode(_)), _)
                 if TlsError::is_alert(self.buffer.unread()) =>
             {
@@ -512,20 +513,20 @@ impl EventLoop {
         }
     }
 
-    /// The connection is gone, or was not reached: tries again, or gives up.
+    /// Handles the loss of a connection, or the failure to connect: schedules the next attempt, or ends the loop.
     fn lost(&mut self, error: ClientError) -> Result<Wakeup, ClientError> {
-        // What explains the end is behind acknowledgements of this turn, which the program has not
-        // made true yet: it leaves when the program is done.
+        // The bytes that explain the end follow acknowledgements of this turn, which the program has not committed yet. So
+        // they are written when the program drops the loop.
         self.farewell = self.core.output().to_vec();
         let mut random = [0; 4];
-        let _ = getrandom::fill(&mut random); // without it the waits are only less spread
+        let _ = getrandom::fill(&mut random); // without random bytes the waits of clients are less spread
         let now = Instant::now();
         match self
             .core
             .handle_lost(now, error, u32::from_ne_bytes(random))
         {
             Ok((error, wait)) => {
-                self.farewell.clear(); // there is nothing to explain
+                self.farewell.clear(); // only a client that gives up explains the end
                 self.dialer = Dialer::Waiting(now + wait);
                 Ok(Wakeup::Disconnected(error, wait))
             }

@@ -27,8 +27,8 @@
 //! }
 //! ```
 //!
-//! [`EventLoop`] is what they are made of, for programs that have other input, deadlines or signals to
-//! wait for: one call does one turn of the loop, and hands each event to the program.
+//! [`EventLoop`] is for programs that also wait for other input, deadlines or signals. One call of [`EventLoop::poll`]
+//! runs one turn of the loop and passes each event to the program. [`Client`] is made of it.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! What a client has to know before it starts.
+//! The options of a client.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,27 +13,25 @@ use crate::servers::Server;
 /// more than 20 messages at a time, and the PUBRELs for all of them are one kilobyte.
 pub const PACKET_IDENTIFIERS: u16 = 256;
 
-/// Where to connect, as whom, and within which limits.
+/// The options of a client: servers, credentials, limits.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The server. With several, the next one is asked when one cannot be reached or has no time, in
-    /// this order, again and again; see also [`Server`].
+    /// The servers, in the order in which the client tries them. The client fails over to the next one if a server cannot
+    /// be reached or is busy, and begins again after the last one; see also [`Server`].
     pub servers: Vec<Server>,
     /// Set if the client follows Server References (MQTT 5.0, 4.11): CONNECT with its credentials, and messages, then
     /// go to any server that a server names.
     pub follow_server_references: bool,
     /// The layers between the socket and MQTT, such as TLS.
     pub transport: ClientTransport,
-    /// Addresses of this machine that connections come from. The system chooses one if there is none, and chooses the
-    /// port if that is 0.
+    /// The local addresses to connect from. The system chooses the address if the list is empty, and the port if it is 0.
     pub local_addresses: Vec<SocketAddr>,
-    /// After how long a silence the system asks whether the server is there; `None`: never. MQTT's own
-    /// keep alive does not need it.
+    /// The idle time after which the system sends TCP keepalive probes; `None` turns them off. The keep alive of MQTT
+    /// works without them.
     pub tcp_keep_alive: Option<Duration>,
     /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
     pub connect: Connect,
-    /// Limits of packets and messages under way. Those that a server of 5.0 has to know are copied
-    /// into CONNECT.
+    /// The limits of packets and of messages in flight. Limits that a server of 5.0 must know are copied into CONNECT.
     pub limits: Config,
     /// Timeout for looking up the name and reaching an address together.
     pub connect_timeout: Duration,
@@ -42,10 +40,10 @@ pub struct Options {
     pub wait_for_server: Duration,
     /// The behaviour after a connection was lost.
     pub reconnect: Reconnect,
-    /// Called with a line about the server that the user should know, for each connection that such a line is about.
+    /// A function that is called with each warning about a server.
     pub on_warning: Option<fn(&str)>,
-    /// After how many connections that were lost in a row with the same message in flight that message is given up,
-    /// because the server may close the connection when it gets it; `None`: never. See [`crate::EventLoop::take_rejected`].
+    /// The number of connections lost in a row with the same message in flight after which the client gives the message
+    /// up, because the server may close the connection when it receives the message; `None` never gives up. See [`crate::EventLoop::take_rejected`].
     pub maximum_losses: Option<u32>,
 }
 
@@ -54,17 +52,16 @@ pub struct Options {
 pub enum Reconnect {
     /// The client gives up.
     Never,
-    /// Again and again, with growing waits, for this long. An attempt in progress ends with this time, and one that
+    /// The client tries again for this long, with growing waits. An attempt in progress ends with this time, and one that
     /// starts at its end may take a second.
     For(Duration),
-    /// Again and again, with growing waits.
+    /// The client tries again without end, with growing waits.
     Always,
 }
 
 impl Options {
-    /// MQTT 3.1.1 without credentials; the server chooses the client identifier. At most 20 messages
-    /// of QoS 1 and 2 are under way, 30 s are given to the network and 30 s to each answer of the
-    /// server, and a lost connection is made again.
+    /// Creates options for MQTT 3.1.1 without credentials. The server chooses the client identifier. At most 20 messages
+    /// of QoS 1 and 2 are in flight, the timeouts of the network and of each answer are 30 s, and the client reconnects.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             servers: vec![Server::network(host, port)],
@@ -89,7 +86,7 @@ impl Options {
         }
     }
 
-    /// The CONNECT packet, with the limits in it.
+    /// Returns the CONNECT packet with the limits.
     pub(crate) fn connect_packet(&self) -> Connect {
         let mut connect = self.connect.clone();
         if connect.protocol_version == ProtocolVersion::V5_0 {

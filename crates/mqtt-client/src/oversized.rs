@@ -14,6 +14,7 @@ use mqtt_session::{CloseReason, OutboundMessage, Session};
 
 use crate::error::ClientError;
 
+/// The messages that may be too large for the server.
 #[derive(Debug, Default)]
 pub(crate) struct Oversized {
     /// The size of the largest messages that were published, and their number.
@@ -28,7 +29,7 @@ pub(crate) struct Oversized {
 }
 
 impl Oversized {
-    /// A message was sent for the first time.
+    /// Handles that a message was sent for the first time.
     pub(crate) fn published(&mut self, message: &Message, qos: QoS) {
         self.has_sent = true;
         let size = message.payload.len();
@@ -41,13 +42,13 @@ impl Oversized {
         self.count += 1;
     }
 
-    /// The server has acknowledged a message: it does not end the connection because of the next ones.
+    /// Handles that the server has acknowledged a message: then it does not close the connection because of its size.
     pub(crate) fn delivered(&mut self) {
         self.suspect = None;
     }
 
-    /// A connection that the server had accepted is lost. Gives up the message that is the reason, if there is one, and
-    /// returns `true` if the next connection may get further.
+    /// Handles the loss of a connection that the server had accepted. Gives up the message that is the reason, if there is
+    /// one. Returns `true` if the next connection may make more progress.
     pub(crate) fn connection_lost(
         &mut self,
         session: &mut Session,

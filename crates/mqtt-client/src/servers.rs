@@ -1,5 +1,5 @@
-//! Which server comes next: one of several that were named, one that a server refers to, or one that
-//! offers a service.
+//! Chooses the server for the next connection. Hosts that the user has named, servers of a service record and Server
+//! References of MQTT 5.0 form one ring, so that one place decides.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,24 +11,24 @@ use mqtt_session::CloseReason;
 
 use crate::error::ClientError;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
-    /// At a port of a host.
+    /// A port of a host.
     Network {
-        /// A name or an address.
+        /// The host name or address.
         host: String,
         /// The port.
         port: u16,
     },
-    /// At a path of this machine: a Unix socket.
+    /// A Unix socket at this path.
     Unix(PathBuf),
-    /// Those that offer a service, as its records say (RFC 2782). They are looked up when it is their turn,
-    /// and again after none of them was of use.
+    /// The servers that the service records of a domain name (RFC 2782). The client looks them up when it reaches this
+    /// entry, and again after all of them have failed.
     Service {
-        /// With its domain: `_mqtt._tcp.example.org`.
+        /// The service with its domain: `_mqtt._tcp.example.org`.
         name: String,
-        /// Who is asked; `None`: the name servers of the system.
+        /// The name server; `None` stands for those of the system.
         name_server: Option<SocketAddr>,
     },
 }
@@ -44,7 +44,7 @@ impl fmt::Display for Server {
 }
 
 impl Server {
-    /// At a port of a host.
+    /// Returns the server at a port of a host.
     pub fn network(host: impl Into<String>, port: u16) -> Self {
         Self::Network {
             host: host.into(),
@@ -52,39 +52,41 @@ impl Server {
         }
     }
 
-    /// One item of a Server Reference (MQTT 5.0, 4.11): `host`, `host:port`, `[address]:port`. Without a
-    /// port it is `default_port`.
+    /// Parses one item of a Server Reference (MQTT 5.0, section 4.11): `host`, `host:port` or `[address]:port`.
     fn of_reference(item: &str, default_port: u16) -> Option<Self> {
         let (host, port) = mqtt_transport::split_host_and_port(item)?;
         let port = match port {
             Some(port) => port.parse().ok()?,
             None => default_port,
         };
+        // Names that are no hosts, such as URLs, would only cause errors that hide the reference.
         let is_odd = |c: char| c.is_control() || matches!(c, '/' | '@');
         let is_host = !host.is_empty() && !host.contains(is_odd);
         is_host.then(|| Self::network(host, port))
     }
 }
 
-/// So many references in a row are followed: servers may refer to each other.
+/// The maximum number of Server References that are followed in a row: servers may refer to each other.
 const MAXIMUM_REFERENCES: u32 = 8;
 
-/// So many servers of a reference are tried.
+/// The maximum number of servers of one reference that are tried.
 const MAXIMUM_REFERRED: usize = 8;
 
-/// So many servers of a service are tried.
+/// The maximum number of servers of one service that are tried.
 const MAXIMUM_FOUND: usize = 32;
 
-/// The servers, in the order in which they are tried; the first one is the current one.
+/// The ring of servers in the order in which they are tried. The first one is the current one.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// Those that the client was told; what servers refer to, and what offers a service, comes and goes.
+    /// The servers that the user has named. References and servers of a service are only in the ring, until they fail.
     named: Vec<Server>,
     ring: VecDeque<Server>,
-    /// Those that failed since one was good.
+    /// The number of servers that failed since one has accepted the client.
     failed: usize,
+    /// The number of Server References that were followed in a row.
     references: u32,
-    /// Set if servers may send the client, and so its credentials and messages, to servers that it was not told.
+    /// Set if the client follows references, which give its credentials and messages to servers that the user has not
+    /// named.
     follows_references: bool,
 }
 
@@ -99,22 +101,23 @@ impl Servers {
         }
     }
 
-    /// The one to connect to.
+    /// Returns the server to connect to.
     pub(crate) fn current(&self) -> Option<&Server> {
         self.ring.front()
     }
 
-    /// The current one has accepted the connection.
+    /// Handles that the current server has accepted the connection.
     pub(crate) fn accepted(&mut self) {
         self.failed = 0;
     }
 
-    /// The current one has done something useful.
-    pub(crate) fn was_good(&mut self) {
+    /// Handles that the current server has delivered or acknowledged a message. Accepting a connection is not enough: servers
+    /// that refer to each other may do that.
+    pub(crate) fn made_progress(&mut self) {
         self.references = 0;
     }
 
-    /// The current one is a service, and these offer it: they take its place.
+    /// Replaces the current entry, a service, by the servers that were found for it.
     pub(crate) fn found(&mut self, found: impl IntoIterator<Item = Server>) {
         self.ring.pop_front();
         let others = std::mem::take(&mut self.ring);
@@ -122,21 +125,22 @@ impl Servers {
         self.ring.extend(others);
     }
 
-    /// The current one has failed: says whether another one may be asked at once, which then is the
-    /// current one.
+    /// Handles the failure of the current server. Returns `true` if the client may connect to the next server without a
+    /// wait; that server is then the current one.
     pub(crate) fn move_on(&mut self, error: &ClientError, was_accepted: bool) -> bool {
         if self.follow(error) {
             let are_too_many = self.references > MAXIMUM_REFERENCES;
             if are_too_many {
-                self.references = 0; // they refer to each other: not again before a wait
+                self.references = 0; // the client waits before it follows them again
             }
             return !are_too_many;
         }
-        // Where the session is, the client comes back first.
+        // After a drop the client first returns to the server that holds its session.
         let may_move = is_sent_away(error) || !was_accepted && is_of_this_server(error);
         if !may_move {
             return false;
         }
+        // Each server is tried once before the next wait.
         self.failed += 1;
         self.ring.rotate_left(usize::from(self.ring.len() > 1));
         let has_another = self.failed < self.ring.len();
@@ -147,7 +151,8 @@ impl Servers {
         has_another
     }
 
-    /// After a wait, services are looked up again: their servers may have moved.
+    /// Removes the servers of services and references, so that services are looked up again after a wait: their servers
+    /// may have moved.
     fn forget_found(&mut self) {
         let is_service = |server: &Server| matches!(server, Server::Service { .. });
         if self.named.iter().any(is_service) {
@@ -160,11 +165,12 @@ impl Servers {
         error.server_reference().filter(|_| self.follows_references)
     }
 
-    /// Turns to the servers that are referred to, before the others.
+    /// Puts the servers of a Server Reference in front of the others. Returns `false` if there are none to follow.
     fn follow(&mut self, error: &ClientError) -> bool {
         let Some(reference) = self.reference(error) else {
             return false;
         };
+        // A reference without a port means the port that the client uses now.
         let default_port = match self.current() {
             Some(Server::Network { port, .. }) => *port,
             _ => 1883,
@@ -179,6 +185,7 @@ impl Servers {
         }
         self.references += 1;
         self.failed = 0;
+        // Servers that earlier references or services named are dropped, so the ring does not grow.
         let others = self
             .named
             .iter()
@@ -188,12 +195,12 @@ impl Servers {
     }
 }
 
-/// Whether another server, or this one later, may do better: it is not about this client.
+/// Returns `true` if the error is about the server, so that another server, or this one later, may accept the client.
 pub(crate) fn is_about_server(error: &ClientError) -> bool {
     is_of_this_server(error) || is_sent_away(error)
 }
 
-/// Whether the server has ended the connection for another one, whichever that is.
+/// Returns `true` if the server has told the client to use another server.
 fn is_sent_away(error: &ClientError) -> bool {
     let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
         return false;
@@ -204,7 +211,8 @@ fn is_sent_away(error: &ClientError) -> bool {
     )
 }
 
-/// Whether another server may do better: not if it is about this client, or what it sends.
+/// Returns `true` if another server may accept the client. Errors that are caused by the client, such as wrong credentials,
+/// do not trigger failover: they would be the same everywhere.
 fn is_of_this_server(error: &ClientError) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) | ClientError::Transport(_) => true,
@@ -350,7 +358,7 @@ mod tests {
         }
         assert_eq!(followed, MAXIMUM_REFERENCES);
         assert_eq!(servers.ring.len(), 2); // only the last reference, and what was named
-        servers.was_good();
+        servers.made_progress();
         disconnect.properties.server_reference = Some("y".into());
         let error = ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect)));
         assert!(servers.move_on(&error, true));
