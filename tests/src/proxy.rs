@@ -36,6 +36,8 @@ struct Ends {
 struct Record {
     connections: Mutex<Vec<Ends>>,
     changed: Condvar,
+    /// Both sockets of each connection since the last cut.
+    sockets: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
@@ -60,11 +62,23 @@ impl Proxy {
                     return;
                 };
                 let index = shared.add();
+                for socket in [&client, &server] {
+                    let socket = socket.try_clone().expect("a socket can be shared");
+                    shared.sockets().push(socket);
+                }
                 pass(&shared, index, From::Client, &client, &server, rate);
                 pass(&shared, index, From::Server, &server, &client, rate);
             }
         });
         Self { address, record }
+    }
+
+    /// Ends all connections at both ends, as a network that fails would. New ones are passed on as before.
+    pub fn cut(&self) {
+        for socket in self.record.sockets().drain(..) {
+            // One that has ended is cut already.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// Returns the bytes that the client of each connection has sent, once all clients have closed.
@@ -102,6 +116,10 @@ impl Proxy {
 impl Record {
     fn lock(&self) -> MutexGuard<'_, Vec<Ends>> {
         self.connections.lock().expect("no panic while locked")
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.sockets.lock().expect("no panic while locked")
     }
 
     fn add(&self) -> usize {

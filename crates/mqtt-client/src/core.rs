@@ -386,6 +386,11 @@ impl ClientCore {
         sent + self.backlog.len()
     }
 
+    /// Returns the messages of a lost session that wait to be published as new ones, oldest first.
+    pub fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
+        self.backlog.iter()
+    }
+
     /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the other,
     /// which may have an old session of this client. Unfinished messages go to the backlog.
     fn leave_session_of_another_server(&mut self) {

@@ -70,6 +70,8 @@ pub struct EventLoop {
     was_paused: bool,
     /// Set once the watched stream has ended.
     watched_ended: bool,
+    /// The number of bytes of output that all streams together have taken.
+    written: u64,
 }
 
 /// The reason why a turn ended.
@@ -113,6 +115,7 @@ impl EventLoop {
             is_paused: false,
             was_paused: false,
             watched_ended: false,
+            written: 0,
         })
     }
 
@@ -302,6 +305,21 @@ impl EventLoop {
         self.core.output().len() + unsent
     }
 
+    /// Returns the number of bytes that all streams of this client have taken so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns the value that [`Self::written`] will have when all present output of this connection is written.
+    pub(crate) fn end_of_output(&self) -> u64 {
+        self.written + self.core.output().len() as u64
+    }
+
+    /// Returns the messages of a lost session that wait to be published as new ones.
+    pub(crate) fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
+        self.core.backlog()
+    }
+
     /// Writes the bytes that wait, as far as the socket accepts them. The next turn reports a failure. A program that stops
     /// publishing because too many bytes wait must call this first: only a socket that was full reports that it is writable.
     pub fn flush(&mut self) {
@@ -419,7 +437,10 @@ impl EventLoop {
                 return;
             }
             match stream.write(self.core.output()) {
-                Ok(written) => self.core.consume_output(Instant::now(), written),
+                Ok(written) => {
+                    self.written += written as u64;
+                    self.core.consume_output(Instant::now(), written);
+                }
                 // Reading finds the reason: the bytes before the end, and then the error.
                 Err(_) => (self.unwritable, self.readable) = (true, true),
             }

@@ -1,26 +1,28 @@
-//! A small blocking MQTT client.
+//! An MQTT client that publishes, subscribes and receives from any thread, and reconnects by itself.
 //!
-//! [`Client`] is for programs that publish, or receive, and do nothing else meanwhile:
+//! [`Client`] is for programs that publish or receive. A thread of its own keeps the connection up:
 //!
 //! ```no_run
 //! use mqtt_client::{Client, Options, QoS};
+//! use std::time::Duration;
 //!
-//! fn main() -> Result<(), mqtt_client::ClientError> {
-//!     let mut client = Client::connect(Options::new("localhost", 1883))?;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = Client::connect(Options::new("localhost", 1883))?;
 //!     for reading in ["21.5", "21.7", "22.0"] {
 //!         client.publish("kitchen/temperature", reading, QoS::ExactlyOnce)?;
 //!     }
-//!     client.disconnect() // returns when the broker has all of them
+//!     client.disconnect(Duration::from_secs(10))?; // returns when the broker has all of them
+//!     Ok(())
 //! }
 //! ```
 //!
 //! ```no_run
 //! use mqtt_client::{Client, Options, QoS};
 //!
-//! fn main() -> Result<(), mqtt_client::ClientError> {
-//!     let mut client = Client::connect(Options::new("localhost", 1883))?;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = Client::connect(Options::new("localhost", 1883))?;
 //!     client.subscribe("kitchen/#", QoS::AtLeastOnce)?;
-//!     while let Some(message) = client.receive(None)? {
+//!     for message in client.messages() {
 //!         println!("{}: {:?}", message.topic_name, message.payload);
 //!     }
 //!     Ok(())
@@ -52,7 +54,10 @@ mod servers;
 
 pub use self::core::ClientCore;
 pub use backoff::Backoff;
-pub use client::Client;
+pub use client::{
+    Client, ClientEvent, ConnectError, DisconnectError, Events, InboundMessage, Messages,
+    PublishError, PublishToken, Statistics, SubscribeError,
+};
 pub use error::ClientError;
 pub use event_loop::{EventLoop, Wakeup};
 pub use options::{Options, PACKET_IDENTIFIERS, Reconnect};

@@ -29,6 +29,7 @@ mod leaving;
 mod legacy_certificates;
 mod libraries;
 mod library;
+mod library_reconnecting;
 mod limits;
 mod log;
 mod lost_state;

@@ -1,0 +1,76 @@
+//! [`Slot`]: the result of a request, which the thread of the client sets and callers wait for.
+
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Instant;
+
+use super::waiting::lock;
+
+/// The result of one request.
+#[derive(Debug)]
+pub(super) struct Slot<T> {
+    result: OnceLock<T>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            result: OnceLock::new(),
+        })
+    }
+
+    /// Sets the result. Waiting callers see it after [`Completions::notify`]. A second result is dropped.
+    pub(super) fn complete(&self, result: T) {
+        let _ = self.result.set(result);
+    }
+
+    pub(super) fn result(&self) -> Option<&T> {
+        self.result.get()
+    }
+}
+
+/// Wakes the callers that wait for results. All slots of a client share one, so that a slot is small.
+#[derive(Debug, Default)]
+pub(super) struct Completions {
+    lock: Mutex<()>,
+    changed: Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Completions {
+    /// Waits until the slot has a result; `None` at the deadline.
+    pub(super) fn wait<'a, T>(&self, slot: &'a Slot<T>, deadline: Instant) -> Option<&'a T> {
+        if let Some(result) = slot.result() {
+            return Some(result);
+        }
+        let mut guard = lock(&self.lock);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Together with the fence in `notify`: either this caller sees the result, or the other side sees the caller.
+        fence(Ordering::SeqCst);
+        let result = loop {
+            if let Some(result) = slot.result() {
+                break Some(result);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break None;
+            }
+            guard = match self.changed.wait_timeout(guard, left) {
+                Ok((guard, _)) => guard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(guard);
+        result
+    }
+
+    /// Wakes the callers whose slots may have a result.
+    pub(super) fn notify(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let _guard = lock(&self.lock);
+            self.changed.notify_all();
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! [`Driver`]: the thread of a client. It runs the event loop and does what callers have asked for.
+//!
+//! ```text
+//!  callers ─> Outbox ─> Driver ─> EventLoop ─> server
+//!  callers <─ Slot, Inbox, Events <─ Driver <─ EventLoop <─ server
+//! ```
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Connack, Disconnect, QoS, ReasonCode, TopicName};
+use mqtt_session::{Connection, Event, PublishError as SendError};
+
+use super::error::{ConnectError, PublishError, SubscribeError};
+use super::event_queue::ClientEvent;
+use super::in_flight::InFlight;
+use super::inbound::{Inbound, InboundMessage};
+use super::inbox::Room;
+use super::outbox::{Publication, Request, take_at_most_once};
+use super::shared::{Ending, Shared};
+use super::subscriptions::{self, Subscriptions};
+use crate::event_loop::{EventLoop, Wakeup};
+
+/// While so many bytes wait for the socket, no message is added to them.
+const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
+
+/// Number of messages that are taken from the queue of the callers at a time, so that they find room early.
+const BATCH: usize = 64;
+
+/// Minimum time for the last bytes and DISCONNECT, also if the caller has given none.
+const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    event_loop: EventLoop,
+    handler: Handler,
+    /// Messages that wait for the connection or its window; the first one is the next.
+    publications: VecDeque<Publication>,
+    /// Requests that wait for a connection.
+    requests: VecDeque<Request>,
+    shared: Arc<Shared>,
+}
+
+/// The part of the driver that handles the events of a turn.
+#[derive(Debug)]
+struct Handler {
+    shared: Arc<Shared>,
+    in_flight: InFlight,
+    inbound: Inbound,
+    subscriptions: Subscriptions,
+    /// Messages of this turn.
+    arrived: Vec<InboundMessage>,
+    /// The room for them, once the first one came.
+    room: Option<Room>,
+    /// The answer of the server, in the turn in which it came.
+    connack: Option<Box<Connack>>,
+    has_results: bool,
+    is_closing: bool,
+}
+
+impl Driver {
+    pub(super) fn new(event_loop: EventLoop, shared: Arc<Shared>) -> Self {
+        Self {
+            event_loop,
+            handler: Handler {
+                shared: Arc::clone(&shared),
+                in_flight: InFlight::default(),
+                inbound: Inbound::default(),
+                subscriptions: Subscriptions::default(),
+                arrived: Vec::new(),
+                room: None,
+                connack: None,
+                has_results: false,
+                is_closing: false,
+            },
+            publications: VecDeque::new(),
+            requests: VecDeque::new(),
+            shared,
+        }
+    }
+
+    /// Runs until the client ends.
+    pub(super) fn run(mut self) {
+        let ending = loop {
+            if let Err(ending) = self.turn() {
+                break ending;
+            }
+        };
+        self.end(ending);
+    }
+
+    fn turn(&mut self) -> Result<(), Ending> {
+        let closing = self.shared.outbox.closing();
+        self.handler.is_closing = closing.is_some();
+        if self.event_loop.is_paused() && (closing.is_some() || !self.shared.inbox.is_paused()) {
+            self.event_loop.resume();
+        }
+        self.send_requests();
+        self.publish();
+        self.event_loop.flush();
+        self.report_results();
+        if let Some(deadline) = closing {
+            if Instant::now() >= deadline || self.unfinished() == 0 {
+                return Err(self.say_goodbye(deadline));
+            }
+        }
+        let takes_publications = self.publications.is_empty();
+        let outbox = &self.shared.outbox;
+        let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
+        let deadline = if may_wait {
+            closing
+        } else {
+            Some(Instant::now())
+        };
+        let handler = &mut self.handler;
+        let server = self.event_loop.server().map(ToString::to_string);
+        let result = self.event_loop.poll(deadline, |connection, event| {
+            handler.handle(connection, event)
+        });
+        self.finish_turn();
+        let server = server.unwrap_or_default();
+        match result {
+            Ok(Wakeup::Disconnected(error, wait)) => {
+                self.handle_lost(ConnectError::new(server, error), wait);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                return Err(Ending {
+                    reason: ConnectError::new(server, error),
+                    unfinished: self.unfinished(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of messages and acknowledgements that the client has accepted and not finished.
+    fn unfinished(&self) -> usize {
+        self.publications.len()
+            + self.shared.outbox.publications()
+            + self.event_loop.unfinished()
+            + self.handler.in_flight.unsent()
+    }
+
+    fn send_requests(&mut self) {
+        self.shared.outbox.take_requests(&mut self.requests);
+        let is_connected = self.event_loop.is_connected();
+        let mut waiting = VecDeque::new();
+        while let Some(request) = self.requests.pop_front() {
+            let connection = self.event_loop.connection().filter(|_| is_connected);
+            match request {
+                Request::Acknowledge(handle, reason_code) => {
+                    let inbound = &mut self.handler.inbound;
+                    inbound.acknowledge(connection, handle, reason_code);
+                }
+                // The caller has given up.
+                request if !request.is_wanted() => {}
+                request => {
+                    if let Err(request) = self.handler.subscriptions.send(connection, request) {
+                        waiting.push_back(request);
+                    }
+                }
+            }
+        }
+        self.requests = waiting;
+    }
+
+    fn publish(&mut self) {
+        if !self.event_loop.is_connected() {
+            return;
+        }
+        loop {
+            if self.publications.is_empty() {
+                let outbox = &self.shared.outbox;
+                outbox.take_publications(&mut self.publications, BATCH);
+            }
+            if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+                self.event_loop.flush();
+                if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+                    return;
+                }
+            }
+            let Some(publication) = self.publications.pop_front() else {
+                return;
+            };
+            let in_flight = &mut self.handler.in_flight;
+            match self.event_loop.publish(publication.outgoing.clone()) {
+                Ok(Some(packet_identifier)) => in_flight.sent(packet_identifier, publication),
+                Ok(None) => {
+                    in_flight.sent_at_most_once(self.event_loop.end_of_output(), publication);
+                }
+                Err(SendError::QuotaUsedUp | SendError::NotConnected) => {
+                    self.publications.push_front(publication);
+                    return;
+                }
+                Err(error) => {
+                    let error = unsendable(error, publication.topic_name());
+                    self.shared.failures.fail(&publication.slot, error);
+                    self.handler.has_results = true;
+                }
+            }
+        }
+    }
+
+    /// Tells callers what has been finished.
+    fn report_results(&mut self) {
+        let written = self.event_loop.written();
+        let handler = &mut self.handler;
+        let failures = &self.shared.failures;
+        handler.in_flight.handle_written(written, failures);
+        if handler.in_flight.take_has_results() | std::mem::take(&mut handler.has_results) {
+            let unfinished = self.event_loop.unfinished() as u64;
+            let counter = &failures.counters.unfinished;
+            counter.store(unfinished, Ordering::Relaxed);
+            self.shared.completions.notify();
+        }
+    }
+
+    /// Passes on what came in this turn.
+    fn finish_turn(&mut self) {
+        self.handler.room = None;
+        if !self.handler.arrived.is_empty() && self.shared.inbox.add(&mut self.handler.arrived) {
+            self.event_loop.pause();
+        }
+        let is_new = self.handler.connack.is_some();
+        if is_new || self.handler.in_flight.has_waiting() {
+            self.reassign();
+        }
+        if let Some(connack) = self.handler.connack.take() {
+            self.shared.outbox.set_connected(true);
+            self.shared.events.add(ClientEvent::Connected { connack });
+            self.shared.set_reached();
+        }
+        self.report_results();
+    }
+
+    fn reassign(&mut self) {
+        let backlog: Vec<_> = self.event_loop.backlog().cloned().collect();
+        if let Some(connection) = self.event_loop.connection() {
+            let in_flight = &mut self.handler.in_flight;
+            in_flight.reassign(connection, backlog.iter(), &self.shared.failures);
+        }
+    }
+
+    fn handle_lost(&mut self, reason: ConnectError, wait: Duration) {
+        let rejected = self.event_loop.take_rejected();
+        let failures = &self.shared.failures;
+        self.handler.in_flight.handle_lost(&rejected, failures);
+        let subscriptions = &mut self.handler.subscriptions;
+        subscriptions.handle_lost(&mut self.requests);
+        let of_queue = self.shared.outbox.set_connected(false);
+        let lost = take_at_most_once(&mut self.publications);
+        for publication in lost.into_iter().chain(of_queue) {
+            failures.lose(&publication.slot, publication.topic_name());
+        }
+        self.handler.has_results = true;
+        self.report_results();
+        self.shared.set_last_error(&reason);
+        let events = &self.shared.events;
+        events.add(ClientEvent::Disconnected { reason });
+        events.add(ClientEvent::Reconnecting { wait });
+    }
+
+    fn say_goodbye(&mut self, deadline: Instant) -> Ending {
+        let unfinished = self.unfinished();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let disconnect = Disconnect::new(ReasonCode::Success);
+        let result = self
+            .event_loop
+            .disconnect(disconnect, left.max(SHORTEST_GOODBYE));
+        let reason = match result {
+            // Everything was acknowledged before; only a message of QoS 0 may have been in these bytes.
+            Err(error) if unfinished == 0 && self.event_loop.unwritten() > 0 => {
+                ConnectError::new(self.server(), error)
+            }
+            _ => ConnectError::Closed,
+        };
+        self.handler
+            .in_flight
+            .handle_written(self.event_loop.written(), &self.shared.failures);
+        Ending { reason, unfinished }
+    }
+
+    fn server(&self) -> String {
+        let server = self.event_loop.server();
+        server.map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn end(&mut self, ending: Ending) {
+        let Ending { reason, .. } = &ending;
+        let shared = Arc::clone(&self.shared);
+        let (publications, requests) = shared.outbox.end(reason);
+        let closed = |topic_name: TopicName| PublishError::Closed {
+            topic_name,
+            reason: reason.clone(),
+        };
+        self.handler.in_flight.end(closed, &shared.failures);
+        let own = std::mem::take(&mut self.publications);
+        for publication in own.into_iter().chain(publications) {
+            let topic_name = publication.topic_name();
+            match publication.outgoing.qos {
+                QoS::AtMostOnce => shared.failures.lose(&publication.slot, topic_name),
+                _ => shared.failures.fail(&publication.slot, closed(topic_name)),
+            }
+        }
+        let error = SubscribeError::Closed(reason.clone());
+        self.handler.subscriptions.end(&error);
+        let own = std::mem::take(&mut self.requests);
+        for request in own.into_iter().chain(requests) {
+            subscriptions::fail(request, &error);
+        }
+        shared.set_ended(ending);
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Only after a panic: no caller may wait for a thread that is gone.
+        if !self.shared.has_ended() {
+            self.end(Ending {
+                reason: ConnectError::Closed,
+                unfinished: self.event_loop.unfinished(),
+            });
+        }
+    }
+}
+
+impl Handler {
+    fn handle(&mut self, connection: &mut Connection, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Message(message) => {
+                return self.handle_message(connection, &message.publish());
+            }
+            Event::Delivered {
+                packet_identifier,
+                reason_code,
+                reason_string,
+            } => {
+                let failures = &self.shared.failures;
+                let in_flight = &mut self.in_flight;
+                in_flight.handle_delivered(packet_identifier, reason_code, reason_string, failures);
+            }
+            Event::Connected { connack, .. } => {
+                self.inbound.handle_connected(connack.session_present);
+                let subscriptions = &mut self.subscriptions;
+                subscriptions.handle_connected(connection, connack.session_present);
+                self.connack = Some(connack);
+            }
+            Event::Subscribed(suback) => {
+                let events = &self.shared.events;
+                self.has_results |= self.subscriptions.handle_subscribed(suback, events);
+            }
+            Event::Unsubscribed(unsuback) => {
+                self.has_results |= self.subscriptions.handle_unsubscribed(unsuback);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle_message(
+        &mut self,
+        connection: &mut Connection,
+        publish: &mqtt_codec::PublishRef<'_>,
+    ) -> ControlFlow<()> {
+        let mut room = match self.room {
+            Some(room) => room,
+            None => self.shared.inbox.room(),
+        };
+        if self.is_closing || room.is_empty() && !room.has_reader {
+            // Nobody will read it. The server keeps messages of QoS 1 and 2, as they are not acknowledged.
+            let discarded = &self.shared.failures.counters.discarded;
+            discarded.fetch_add(1, Ordering::Relaxed);
+            return ControlFlow::Continue(());
+        }
+        if let Some(message) = self.inbound.handle_message(connection, publish) {
+            room.take(&message);
+            self.arrived.push(message);
+        }
+        self.room = Some(room);
+        if room.is_empty() && room.has_reader {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// The error of a message that cannot be sent to this server.
+fn unsendable(error: SendError, topic_name: TopicName) -> PublishError {
+    let feature = match error {
+        SendError::QoSNotSupported => "this quality of service",
+        SendError::RetainNotSupported => "retained messages",
+        SendError::Encode(mqtt_codec::EncodeError::PacketTooLarge(_)) => {
+            return PublishError::TooLarge { topic_name };
+        }
+        _ => "a field of the message",
+    };
+    PublishError::Unsupported {
+        topic_name,
+        feature,
+    }
+}

@@ -1,0 +1,37 @@
+//! [`Events`]: the connection's ups and downs, for programs that want to know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event_queue::ClientEvent;
+use super::shared::Shared;
+use super::waiting::deadline_after;
+
+/// The events of a client; see [`Client::events`](crate::Client::events).
+///
+/// As an iterator it waits for the next event, and ends when the client has ended. Events need not be read: the client
+/// keeps the latest 256.
+#[derive(Debug)]
+pub struct Events {
+    shared: Arc<Shared>,
+}
+
+impl Events {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Waits for the next event at most this long. Returns `None` if there is none, or the client has ended.
+    pub fn receive(&mut self, timeout: Duration) -> Option<ClientEvent> {
+        let deadline = Some(deadline_after(timeout));
+        self.shared.events.receive(deadline)
+    }
+}
+
+impl Iterator for Events {
+    type Item = ClientEvent;
+
+    fn next(&mut self) -> Option<ClientEvent> {
+        self.shared.events.receive(None)
+    }
+}

@@ -1,0 +1,191 @@
+//! Messages from the server: [`InboundMessage`], and [`Inbound`], which matches acknowledgements of the application
+//! with the connection on which the message came.
+//!
+//! The application may acknowledge a message after its connection was lost. If the server resumes the session, it
+//! resends the message under the same packet identifier. Such a duplicate is not delivered again: the acknowledgement
+//! of the first one answers it, whether it was given before or comes later.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use mqtt_codec::{
+    MessageProperties, PacketIdentifier, Property, PublishRef, QoS, ReasonCode,
+    SubscriptionIdentifier, TopicName,
+};
+use mqtt_session::Connection;
+
+/// A message from the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct InboundMessage {
+    /// The topic name to which the message was published.
+    pub topic_name: TopicName,
+    /// The content: any bytes, perhaps none.
+    pub payload: Bytes,
+    /// The quality of service with which the server sent the message.
+    pub qos: QoS,
+    /// Set if the server had retained the message before the client subscribed.
+    pub retain: bool,
+    /// Set if the server may have sent the message before.
+    pub duplicate: bool,
+    /// The properties of the message, which only MQTT 5.0 has.
+    pub properties: MessageProperties,
+    /// The identifiers of the subscriptions for which the server sent the message, which only MQTT 5.0 has.
+    pub subscription_identifiers: Vec<SubscriptionIdentifier>,
+    pub(super) handle: Option<Handle>,
+}
+
+impl InboundMessage {
+    fn new(publish: &PublishRef<'_>, handle: Option<Handle>) -> Option<Self> {
+        let message = publish.to_message().ok()?;
+        Some(Self {
+            topic_name: message.topic_name,
+            payload: message.payload,
+            qos: publish.delivery.qos(),
+            retain: message.retain,
+            duplicate: publish.delivery.dup(),
+            properties: message.properties.map(|all| *all).unwrap_or_default(),
+            subscription_identifiers: publish.properties.subscription_identifiers.iter().collect(),
+            handle,
+        })
+    }
+
+    /// Returns the payload as text, if it is UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.payload).ok()
+    }
+
+    /// Returns the topic name to which the publisher wants a response.
+    pub fn response_topic(&self) -> Option<&str> {
+        self.properties.iter().find_map(|property| match property {
+            Property::ResponseTopic(topic_name) => Some(topic_name),
+            _ => None,
+        })
+    }
+
+    /// Returns the data that a response must repeat.
+    pub fn correlation_data(&self) -> Option<&[u8]> {
+        self.properties.iter().find_map(|property| match property {
+            Property::CorrelationData(data) => Some(data),
+            _ => None,
+        })
+    }
+
+    /// The bytes that the message counts for in the queue.
+    pub(super) fn size(&self) -> usize {
+        self.payload.len() + self.topic_name.len()
+    }
+}
+
+/// A message of QoS 1 or 2 that the application has to acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Handle {
+    packet_identifier: PacketIdentifier,
+    /// Differs for each message, as packet identifiers are used again.
+    number: u64,
+}
+
+/// The messages of QoS 1 and 2 that the application has not acknowledged, by packet identifier.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    unacknowledged: HashMap<PacketIdentifier, Unacknowledged>,
+    /// The number of the present connection.
+    connection: u64,
+    last_number: u64,
+}
+
+#[derive(Debug)]
+struct Unacknowledged {
+    number: u64,
+    qos: QoS,
+    topic_name: TopicName,
+    payload: Bytes,
+    /// The number of the connection on which the message came last.
+    connection: u64,
+    /// Set if the application has acknowledged the message while its connection was lost.
+    acknowledged: Option<ReasonCode>,
+}
+
+impl Inbound {
+    /// The server has accepted a connection.
+    pub(super) fn handle_connected(&mut self, session_present: bool) {
+        self.connection += 1;
+        if !session_present {
+            // The server has forgotten these messages, and an acknowledgement would be for others.
+            self.unacknowledged.clear();
+        }
+    }
+
+    /// A message came; `None` if it is a duplicate that the application has already.
+    pub(super) fn handle_message(
+        &mut self,
+        connection: &mut Connection,
+        publish: &PublishRef<'_>,
+    ) -> Option<InboundMessage> {
+        let Some(packet_identifier) = publish.delivery.packet_identifier() else {
+            return InboundMessage::new(publish, None);
+        };
+        if let Some(known) = self.unacknowledged.get_mut(&packet_identifier) {
+            if known.is_resent(publish, self.connection) {
+                known.connection = self.connection;
+                if let Some(reason_code) = known.acknowledged {
+                    connection.acknowledge(Instant::now(), packet_identifier, reason_code);
+                    self.unacknowledged.remove(&packet_identifier);
+                }
+                return None;
+            }
+        }
+        self.last_number += 1;
+        let handle = Handle {
+            packet_identifier,
+            number: self.last_number,
+        };
+        let message = InboundMessage::new(publish, Some(handle))?;
+        let entry = Unacknowledged {
+            number: handle.number,
+            qos: message.qos,
+            topic_name: message.topic_name.clone(),
+            payload: message.payload.clone(),
+            connection: self.connection,
+            acknowledged: None,
+        };
+        self.unacknowledged.insert(packet_identifier, entry);
+        Some(message)
+    }
+
+    /// The application has acknowledged a message. `connection` is the one that the server has accepted, if it is not
+    /// lost.
+    pub(super) fn acknowledge(
+        &mut self,
+        connection: Option<&mut Connection>,
+        handle: Handle,
+        reason_code: ReasonCode,
+    ) {
+        let Some(entry) = self.unacknowledged.get_mut(&handle.packet_identifier) else {
+            return;
+        };
+        if entry.number != handle.number {
+            return;
+        }
+        match connection {
+            Some(connection) if entry.connection == self.connection => {
+                connection.acknowledge(Instant::now(), handle.packet_identifier, reason_code);
+                self.unacknowledged.remove(&handle.packet_identifier);
+            }
+            _ => entry.acknowledged = Some(reason_code),
+        }
+    }
+}
+
+impl Unacknowledged {
+    /// Returns `true` if a message of this connection is the one that came on an earlier connection. A server that
+    /// has lost its state may use the packet identifier for another message, so the content is compared, too.
+    fn is_resent(&self, publish: &PublishRef<'_>, connection: u64) -> bool {
+        self.connection != connection
+            && publish.delivery.dup()
+            && publish.delivery.qos() == self.qos
+            && *self.topic_name == *publish.topic_name
+            && self.payload == publish.payload
+    }
+}

@@ -1,0 +1,165 @@
+//! [`Inbox`]: the bounded queue of messages that came and were not read yet.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use super::inbound::InboundMessage;
+use super::waiting::lock;
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    arrived: Condvar,
+    maximum_messages: usize,
+    maximum_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<InboundMessage>,
+    bytes: usize,
+    readers: usize,
+    /// The number of readers that wait for a message.
+    waiting: usize,
+    /// Set while the client reads nothing, because the queue is full.
+    is_paused: bool,
+    has_ended: bool,
+}
+
+/// The room in the queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    messages: usize,
+    bytes: usize,
+    /// Set if a reader will make room.
+    pub(super) has_reader: bool,
+}
+
+impl Room {
+    pub(super) fn is_empty(self) -> bool {
+        self.messages == 0 || self.bytes == 0
+    }
+
+    pub(super) fn take(&mut self, message: &InboundMessage) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(message.size());
+    }
+}
+
+/// The result of a wait for a message.
+#[derive(Debug)]
+pub(super) enum Received {
+    Message {
+        message: Box<InboundMessage>,
+        /// Set if the client must be told that there is room again.
+        ends_pause: bool,
+    },
+    TimedOut,
+    Ended,
+}
+
+impl Inbox {
+    pub(super) fn new(maximum_messages: usize, maximum_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            maximum_messages,
+            maximum_bytes,
+        }
+    }
+
+    pub(super) fn add_reader(&self) {
+        let mut state = lock(&self.state);
+        state.readers += 1;
+    }
+
+    /// Returns `true` if the client must be told that nobody makes room any more.
+    pub(super) fn remove_reader(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.readers = state.readers.saturating_sub(1);
+        state.readers == 0 && std::mem::take(&mut state.is_paused)
+    }
+
+    pub(super) fn room(&self) -> Room {
+        let state = lock(&self.state);
+        state.room(self)
+    }
+
+    /// Adds the messages of a turn. Returns `true` if the client must read nothing until a reader makes room.
+    pub(super) fn add(&self, messages: &mut Vec<InboundMessage>) -> bool {
+        let mut state = lock(&self.state);
+        let count = messages.len();
+        state.bytes += messages.iter().map(InboundMessage::size).sum::<usize>();
+        state.messages.extend(messages.drain(..));
+        match (state.waiting, count) {
+            (0, _) => {}
+            (_, 1) => self.arrived.notify_one(),
+            _ => self.arrived.notify_all(),
+        }
+        let room = state.room(self);
+        state.is_paused = room.is_empty() && room.has_reader;
+        state.is_paused
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        lock(&self.state).is_paused
+    }
+
+    /// No message comes any more.
+    pub(super) fn end(&self) {
+        lock(&self.state).has_ended = true;
+        self.arrived.notify_all();
+    }
+
+    /// Returns the next message, for which it waits until the deadline, or until the client ends.
+    pub(super) fn receive(&self, deadline: Option<Instant>) -> Received {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(message) = state.messages.pop_front() {
+                state.bytes = state.bytes.saturating_sub(message.size());
+                // Half of the queue, so that the client does not stop for each message.
+                let has_room = state.messages.len() <= self.maximum_messages / 2
+                    && state.bytes <= self.maximum_bytes / 2;
+                let ends_pause = has_room && std::mem::take(&mut state.is_paused);
+                let message = Box::new(message);
+                return Received::Message {
+                    message,
+                    ends_pause,
+                };
+            }
+            if state.has_ended {
+                return Received::Ended;
+            }
+            state.waiting += 1;
+            state = match deadline {
+                None => match self.arrived.wait(state) {
+                    Ok(state) => state,
+                    Err(poisoned) => poisoned.into_inner(),
+                },
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        state.waiting -= 1;
+                        return Received::TimedOut;
+                    }
+                    match self.arrived.wait_timeout(state, left) {
+                        Ok((state, _)) => state,
+                        Err(poisoned) => poisoned.into_inner().0,
+                    }
+                }
+            };
+            state.waiting -= 1;
+        }
+    }
+}
+
+impl State {
+    fn room(&self, inbox: &Inbox) -> Room {
+        Room {
+            messages: inbox.maximum_messages.saturating_sub(self.messages.len()),
+            bytes: inbox.maximum_bytes.saturating_sub(self.bytes),
+            has_reader: self.readers > 0,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The client for applications: publish, subscribe and receive from any thread.
+
+mod completion;
+mod driver;
+mod error;
+mod event_queue;
+mod events;
+mod failures;
+mod handle;
+mod in_flight;
+mod inbound;
+mod inbox;
+mod messages;
+mod outbox;
+mod shared;
+mod subscriptions;
+mod token;
+mod waiting;
+
+pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
+pub use event_queue::ClientEvent;
+pub use events::Events;
+pub use handle::{Client, Statistics};
+pub use inbound::InboundMessage;
+pub use messages::Messages;
+pub use token::PublishToken;

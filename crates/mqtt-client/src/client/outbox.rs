@@ -1,0 +1,295 @@
+//! [`Outbox`]: the bounded queue between the callers of a client and its thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use mio::Waker;
+use mqtt_codec::{
+    QoS, ReasonCode, SubscribeProperties, Subscription, TopicFilter, TopicName,
+    UnsubscribeProperties,
+};
+use mqtt_session::OutboundMessage;
+
+use super::completion::Slot;
+use super::error::{ConnectError, PublishError, SubscribeError};
+use super::inbound::Handle;
+use super::waiting::lock;
+
+pub(super) type PublishSlot = Arc<Slot<Result<(), PublishError>>>;
+pub(super) type SubscribeSlot = Arc<Slot<Result<Vec<ReasonCode>, SubscribeError>>>;
+
+/// A message that a caller has published.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) outgoing: OutboundMessage,
+    pub(super) slot: PublishSlot,
+}
+
+impl Publication {
+    pub(super) fn topic_name(&self) -> TopicName {
+        self.outgoing.message.topic_name.clone()
+    }
+
+    /// The bytes that the message counts for in the queue.
+    fn size(&self) -> usize {
+        let message = &self.outgoing.message;
+        message.payload.len() + message.topic_name.len()
+    }
+}
+
+/// A request other than a message.
+#[derive(Debug)]
+pub(super) enum Request {
+    Subscribe {
+        subscriptions: Vec<Subscription>,
+        properties: SubscribeProperties,
+        slot: SubscribeSlot,
+    },
+    Unsubscribe {
+        topic_filters: Vec<TopicFilter>,
+        properties: UnsubscribeProperties,
+        slot: SubscribeSlot,
+    },
+    Acknowledge(Handle, ReasonCode),
+}
+
+impl Request {
+    /// Returns `true` if somebody still waits for the result, or the request has none.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self {
+            Self::Subscribe { slot, .. } | Self::Unsubscribe { slot, .. } => {
+                Arc::strong_count(slot) > 1
+            }
+            Self::Acknowledge(..) => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    has_room: Condvar,
+    waker: Arc<Waker>,
+    maximum_messages: usize,
+    maximum_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    publications: VecDeque<Publication>,
+    /// The bytes of `publications`.
+    bytes: usize,
+    requests: VecDeque<Request>,
+    /// The number of callers that wait for room.
+    waiting: usize,
+    wakes_for_publications: bool,
+    wakes_for_requests: bool,
+    is_connected: bool,
+    /// The time until which the client finishes what was accepted; it accepts nothing more.
+    closing: Option<Instant>,
+    end: Option<ConnectError>,
+}
+
+impl Outbox {
+    pub(super) fn new(waker: Arc<Waker>, maximum_messages: usize, maximum_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            has_room: Condvar::new(),
+            waker,
+            maximum_messages,
+            maximum_bytes,
+        }
+    }
+
+    /// Adds a message, and waits for room until the deadline.
+    pub(super) fn publish(
+        &self,
+        publication: Publication,
+        deadline: Option<Instant>,
+    ) -> Result<(), PublishError> {
+        let mut state = lock(&self.state);
+        loop {
+            state.check_publication(&publication)?;
+            // A message that is larger than the limit must not wait for ever.
+            let is_empty = state.publications.is_empty();
+            let has_bytes = state.bytes + publication.size() <= self.maximum_bytes || is_empty;
+            if state.publications.len() < self.maximum_messages && has_bytes {
+                break;
+            }
+            let now = Instant::now();
+            let Some(left) = deadline
+                .map(|deadline| deadline.saturating_duration_since(now))
+                .filter(|left| !left.is_zero())
+            else {
+                let topic_name = publication.topic_name();
+                return Err(PublishError::QueueFull { topic_name });
+            };
+            state.waiting += 1;
+            state = match self.has_room.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            state.waiting -= 1;
+        }
+        state.bytes += publication.size();
+        state.publications.push_back(publication);
+        let wakes = std::mem::take(&mut state.wakes_for_publications);
+        self.wake(state, wakes);
+        Ok(())
+    }
+
+    /// Adds a request.
+    pub(super) fn request(&self, request: Request) -> Result<(), ConnectError> {
+        let mut state = lock(&self.state);
+        match (&request, &state.end) {
+            // While the client ends, the application may finish with messages that it has.
+            (Request::Acknowledge(..), None) => {}
+            _ => state.check_open()?,
+        }
+        // While the connection is lost, callers may give up and ask again.
+        state.requests.retain(Request::is_wanted);
+        state.requests.push_back(request);
+        let wakes = std::mem::take(&mut state.wakes_for_requests);
+        self.wake(state, wakes);
+        Ok(())
+    }
+
+    /// Wakes the thread of the client: something outside of this queue has changed.
+    pub(super) fn wake_thread(&self) {
+        let mut state = lock(&self.state);
+        let wakes = std::mem::take(&mut state.wakes_for_requests);
+        self.wake(state, wakes);
+    }
+
+    /// Accepts nothing more. The client ends at the deadline or when it has finished what was accepted.
+    pub(super) fn close(&self, deadline: Instant) {
+        let mut state = lock(&self.state);
+        let earlier = state.closing.map_or(deadline, |other| other.min(deadline));
+        state.closing = Some(earlier);
+        let wakes = std::mem::take(&mut state.wakes_for_requests);
+        self.has_room.notify_all();
+        self.wake(state, wakes);
+    }
+
+    fn wake(&self, state: MutexGuard<'_, State>, wakes: bool) {
+        drop(state);
+        if wakes {
+            // Without it the thread would notice at its next deadline. The system refuses only when it has no memory.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Moves at most `maximum` messages to the back of `publications`.
+    pub(super) fn take_publications(
+        &self,
+        publications: &mut VecDeque<Publication>,
+        maximum: usize,
+    ) {
+        let mut state = lock(&self.state);
+        let count = maximum.min(state.publications.len());
+        let taken: usize = state
+            .publications
+            .iter()
+            .take(count)
+            .map(Publication::size)
+            .sum();
+        state.bytes -= taken;
+        publications.extend(state.publications.drain(..count));
+        if state.waiting > 0 && count > 0 {
+            self.has_room.notify_all();
+        }
+    }
+
+    pub(super) fn take_requests(&self, requests: &mut VecDeque<Request>) {
+        let mut state = lock(&self.state);
+        requests.append(&mut state.requests);
+    }
+
+    /// Returns the deadline for the end, if there is one.
+    pub(super) fn closing(&self) -> Option<Instant> {
+        lock(&self.state).closing
+    }
+
+    /// Returns `true` if the thread may wait, because there is nothing that it takes: from then on a caller wakes it.
+    pub(super) fn begin_wait(&self, takes_publications: bool, known_closing: bool) -> bool {
+        let mut state = lock(&self.state);
+        let has_work = !state.requests.is_empty()
+            || takes_publications && !state.publications.is_empty()
+            || state.closing.is_some() != known_closing;
+        state.wakes_for_publications = takes_publications && !has_work;
+        state.wakes_for_requests = !has_work;
+        !has_work
+    }
+
+    /// The connection was accepted, or is lost. Returns the messages of QoS 0 in the queue if it is lost.
+    pub(super) fn set_connected(&self, is_connected: bool) -> VecDeque<Publication> {
+        let mut state = lock(&self.state);
+        state.is_connected = is_connected;
+        if is_connected {
+            return VecDeque::new();
+        }
+        let lost = take_at_most_once(&mut state.publications);
+        state.bytes = state.publications.iter().map(Publication::size).sum();
+        self.has_room.notify_all();
+        lost
+    }
+
+    /// The thread has ended. Returns everything that it did not do.
+    pub(super) fn end(&self, error: &ConnectError) -> (VecDeque<Publication>, VecDeque<Request>) {
+        let mut state = lock(&self.state);
+        state.end.get_or_insert_with(|| error.clone());
+        state.is_connected = false;
+        self.has_room.notify_all();
+        state.bytes = 0;
+        (
+            std::mem::take(&mut state.publications),
+            std::mem::take(&mut state.requests),
+        )
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.state).is_connected
+    }
+
+    /// Returns the number of messages in the queue.
+    pub(super) fn publications(&self) -> usize {
+        lock(&self.state).publications.len()
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), ConnectError> {
+        match &self.end {
+            Some(error) => Err(error.clone()),
+            None if self.closing.is_some() => Err(ConnectError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    fn check_publication(&self, publication: &Publication) -> Result<(), PublishError> {
+        let topic_name = || publication.topic_name();
+        self.check_open().map_err(|reason| PublishError::Closed {
+            topic_name: topic_name(),
+            reason,
+        })?;
+        if publication.outgoing.qos == QoS::AtMostOnce && !self.is_connected {
+            let topic_name = topic_name();
+            return Err(PublishError::Disconnected { topic_name });
+        }
+        Ok(())
+    }
+}
+
+/// Takes the messages of QoS 0 out of a queue.
+pub(super) fn take_at_most_once(publications: &mut VecDeque<Publication>) -> VecDeque<Publication> {
+    let (mut taken, mut kept) = (VecDeque::new(), VecDeque::new());
+    for publication in publications.drain(..) {
+        match publication.outgoing.qos {
+            QoS::AtMostOnce => taken.push_back(publication),
+            _ => kept.push_back(publication),
+        }
+    }
+    *publications = kept;
+    taken
+}

@@ -1,0 +1,110 @@
+//! [`Shared`]: the state that callers and the thread of a client share.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::completion::Completions;
+use super::error::ConnectError;
+use super::event_queue::EventQueue;
+use super::failures::Failures;
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use super::waiting::lock;
+
+/// The state that callers and the thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) events: EventQueue,
+    pub(super) completions: Completions,
+    pub(super) failures: Failures,
+    status: Mutex<Status>,
+    status_changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Status {
+    /// Set once the server has accepted the first connection.
+    was_reached: bool,
+    last_error: Option<ConnectError>,
+    ending: Option<Ending>,
+}
+
+/// The end of a client.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    pub(super) reason: ConnectError,
+    /// The number of messages that the server has not acknowledged.
+    pub(super) unfinished: usize,
+}
+
+impl Shared {
+    pub(super) fn new(outbox: Outbox, inbox: Inbox) -> Self {
+        Self {
+            outbox,
+            inbox,
+            events: EventQueue::default(),
+            completions: Completions::default(),
+            failures: Failures::default(),
+            status: Mutex::default(),
+            status_changed: Condvar::new(),
+        }
+    }
+
+    /// The first connection was accepted.
+    pub(super) fn set_reached(&self) {
+        lock(&self.status).was_reached = true;
+        self.status_changed.notify_all();
+    }
+
+    pub(super) fn set_last_error(&self, error: &ConnectError) {
+        lock(&self.status).last_error = Some(error.clone());
+    }
+
+    pub(super) fn set_ended(&self, ending: Ending) {
+        self.inbox.end();
+        lock(&self.status).ending.get_or_insert(ending);
+        self.events.end();
+        self.completions.notify();
+        self.status_changed.notify_all();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.status).ending.is_some()
+    }
+
+    pub(super) fn end_reason(&self) -> ConnectError {
+        let status = lock(&self.status);
+        let ending = status.ending.as_ref();
+        ending.map_or(ConnectError::Closed, |ending| ending.reason.clone())
+    }
+
+    pub(super) fn wait_until_reached(&self, deadline: Instant) -> Result<(), ConnectError> {
+        let status = self.wait(deadline, |status| {
+            status.was_reached || status.ending.is_some()
+        });
+        match &status.ending {
+            _ if status.was_reached => Ok(()),
+            Some(ending) => Err(ending.reason.clone()),
+            None => Err(status.last_error.clone().unwrap_or(ConnectError::Closed)),
+        }
+    }
+
+    pub(super) fn wait_until_ended(&self, deadline: Instant) -> Option<Ending> {
+        let status = self.wait(deadline, |status| status.ending.is_some());
+        status.ending.clone()
+    }
+
+    fn wait(&self, deadline: Instant, is_done: impl Fn(&Status) -> bool) -> MutexGuard<'_, Status> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let status = lock(&self.status);
+        let result = self
+            .status_changed
+            .wait_timeout_while(status, left, |status| !is_done(status));
+        match result {
+            Ok((status, _)) => status,
+            Err(poisoned) => poisoned.into_inner().0,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! [`Subscriptions`]: what the server has granted, and the requests that it has not answered.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use mqtt_codec::{PacketIdentifier, ReasonCode, Suback, SubscribeProperties, Subscription};
+use mqtt_session::{Connection, PublishError as SendError};
+
+use super::error::SubscribeError;
+use super::event_queue::{ClientEvent, EventQueue};
+use super::outbox::{Request, SubscribeSlot};
+
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// Subscriptions that the server has granted, to be made again where it has lost them.
+    granted: Vec<(Subscription, SubscribeProperties)>,
+    /// Requests that were sent.
+    sent: HashMap<PacketIdentifier, Sent>,
+    /// Set if a connection was lost before the server had answered for subscriptions that are made again.
+    is_incomplete: bool,
+}
+
+#[derive(Debug)]
+enum Sent {
+    Request(Request),
+    /// Subscriptions that are made again.
+    Again(Vec<Subscription>),
+}
+
+impl Subscriptions {
+    /// Sends SUBSCRIBE or UNSUBSCRIBE. Returns the request if it must wait for a connection.
+    pub(super) fn send(
+        &mut self,
+        connection: Option<&mut Connection>,
+        request: Request,
+    ) -> Result<(), Request> {
+        let Some(connection) = connection else {
+            return Err(request);
+        };
+        let now = Instant::now();
+        let (result, slot) = match &request {
+            Request::Subscribe {
+                subscriptions,
+                properties,
+                slot,
+            } => {
+                let result = connection.subscribe(now, subscriptions.clone(), properties.clone());
+                (result, slot)
+            }
+            Request::Unsubscribe {
+                topic_filters,
+                properties,
+                slot,
+            } => {
+                let result = connection.unsubscribe(now, topic_filters.clone(), properties.clone());
+                (result, slot)
+            }
+            Request::Acknowledge(..) => return Ok(()),
+        };
+        match result {
+            Ok(packet_identifier) => {
+                self.sent.insert(packet_identifier, Sent::Request(request));
+            }
+            Err(SendError::NotConnected | SendError::QuotaUsedUp) => return Err(request),
+            Err(error) => slot.complete(Err(unsendable(error))),
+        }
+        Ok(())
+    }
+
+    /// The server has accepted a connection. Without a session, the subscriptions are made again.
+    pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
+        if session_present && !std::mem::take(&mut self.is_incomplete) {
+            return;
+        }
+        let mut rest = &self.granted[..];
+        while let Some((first, properties)) = rest.first() {
+            // One packet for subscriptions with the same properties; the limit keeps packets small.
+            let same = rest.iter().take(MAXIMUM_FILTERS);
+            let count = same.take_while(|(_, other)| other == properties).count();
+            let (group, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = others;
+            let subscriptions: Vec<_> = group.iter().map(|(one, _)| one.clone()).collect();
+            debug_assert_eq!(subscriptions.first(), Some(first));
+            let sent =
+                connection.subscribe(Instant::now(), subscriptions.clone(), properties.clone());
+            if let Ok(packet_identifier) = sent {
+                let again = Sent::Again(subscriptions);
+                self.sent.insert(packet_identifier, again);
+            }
+        }
+    }
+
+    /// The server has answered SUBSCRIBE. Returns `true` if a caller has a result.
+    pub(super) fn handle_subscribed(&mut self, suback: Suback, events: &EventQueue) -> bool {
+        match self.sent.remove(&suback.packet_identifier) {
+            Some(Sent::Request(Request::Subscribe {
+                subscriptions,
+                properties,
+                slot,
+            })) => {
+                for (subscription, reason_code) in
+                    subscriptions.into_iter().zip(&suback.reason_codes)
+                {
+                    self.forget(&subscription.topic_filter);
+                    if !reason_code.is_error() {
+                        self.granted.push((subscription, properties.clone()));
+                    }
+                }
+                slot.complete(Ok(suback.reason_codes));
+                true
+            }
+            Some(Sent::Again(subscriptions)) => {
+                let answers = subscriptions.into_iter().zip(suback.reason_codes);
+                for (subscription, reason_code) in answers.filter(|(_, code)| code.is_error()) {
+                    let topic_filter = subscription.topic_filter;
+                    self.forget(&topic_filter);
+                    events.add(ClientEvent::SubscriptionRefused {
+                        topic_filter,
+                        reason_code,
+                    });
+                }
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// The server has answered UNSUBSCRIBE. Returns `true` if a caller has a result.
+    pub(super) fn handle_unsubscribed(&mut self, unsuback: Suback) -> bool {
+        let Some(Sent::Request(Request::Unsubscribe {
+            topic_filters,
+            slot,
+            ..
+        })) = self.sent.remove(&unsuback.packet_identifier)
+        else {
+            return false;
+        };
+        // Before 5.0 UNSUBACK has no reason codes.
+        let codes = unsuback.reason_codes.iter().copied().map(Some);
+        let codes = codes.chain(std::iter::repeat(None));
+        for (topic_filter, code) in topic_filters.iter().zip(codes) {
+            if code.is_none_or(|code: ReasonCode| !code.is_error()) {
+                self.forget(topic_filter);
+            }
+        }
+        slot.complete(Ok(unsuback.reason_codes));
+        true
+    }
+
+    /// The connection is lost: what was not answered is sent again, before other requests.
+    pub(super) fn handle_lost(&mut self, requests: &mut VecDeque<Request>) {
+        let mut unanswered: Vec<_> = self.sent.drain().collect();
+        unanswered.sort_by_key(|(packet_identifier, _)| *packet_identifier);
+        for (_, sent) in unanswered.into_iter().rev() {
+            match sent {
+                Sent::Request(request) => requests.push_front(request),
+                Sent::Again(_) => self.is_incomplete = true,
+            }
+        }
+    }
+
+    /// Ends the requests that were not answered.
+    pub(super) fn end(&mut self, error: &SubscribeError) {
+        for (_, sent) in self.sent.drain() {
+            if let Sent::Request(request) = sent {
+                fail(request, error);
+            }
+        }
+    }
+
+    fn forget(&mut self, topic_filter: &str) {
+        self.granted
+            .retain(|(granted, _)| *granted.topic_filter != *topic_filter);
+    }
+}
+
+/// Maximum number of topic filters in a SUBSCRIBE that makes subscriptions again.
+const MAXIMUM_FILTERS: usize = 100;
+
+/// Ends a request with this error.
+pub(super) fn fail(request: Request, error: &SubscribeError) {
+    let slot: SubscribeSlot = match request {
+        Request::Subscribe { slot, .. } | Request::Unsubscribe { slot, .. } => slot,
+        Request::Acknowledge(..) => return,
+    };
+    slot.complete(Err(error.clone()));
+}
+
+fn unsendable(error: SendError) -> SubscribeError {
+    match error {
+        SendError::Encode(error) => SubscribeError::Encode(error),
+        _ => SubscribeError::Unsupported {
+            feature: "No Local in a shared subscription",
+        },
+    }
+}
