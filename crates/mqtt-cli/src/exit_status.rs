@@ -41,6 +41,7 @@ impl Status {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
+            // Different programs use the same number for different failures, as those of mosquitto do.
             Self::ProtocolError | Self::Store => 2,
             Self::Configuration => 3,
             Self::Disconnected => 4,

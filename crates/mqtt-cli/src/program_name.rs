@@ -5,6 +5,7 @@ use std::path::Path;
 
 /// Returns the name that a program was called by, without folder and extension.
 pub(crate) fn called_name(arguments: &[OsString]) -> String {
+    // `file_stem` removes the `.exe` of Windows.
     let name = arguments
         .first()
         .and_then(|name| Path::new(name).file_stem());

@@ -199,10 +199,12 @@ impl TryFrom<RrrSettings> for SubscribePlan {
 
     /// Finds all errors that need no network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
-        // -W counts from here, since the connection is part of what may take too long.
+        // -W counts from here, before files and name lookups take their time: a script wants its result within this time,
+        // whatever it is that takes long.
         let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rrr", Reconnect::Never)?;
+        // The table of rrr has no -l, so a content of lines cannot occur here.
         let content = settings.message.content()?;
         let (Some(topic_name), Some(Content::Payload(payload)), Some(response_topic)) = (
             settings.message.topic_name,
@@ -217,6 +219,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
         // Further responses would be sent and thrown away.
         connection.take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
+        // A topic name without wildcards is a filter too, except for one that starts like a shared subscription.
         let filter = TopicFilter::new(&response_topic);
         let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;
         let subscription = Subscription {

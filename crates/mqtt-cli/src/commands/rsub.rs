@@ -309,10 +309,12 @@ impl TryFrom<RsubSettings> for SubscribePlan {
 
     /// Finds all errors that need no network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
-        // -W counts from here, since the connection is part of what may take too long.
+        // -W counts from here, before files and name lookups take their time: a script wants its result within this time,
+        // whatever it is that takes long.
         let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rsub", Reconnect::Always)?;
+        // -U alone is enough: with -c, it removes subscriptions of an earlier run.
         if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
             return Err(Failure::usage(
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
@@ -324,6 +326,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
                 "Combining '-R' and '--retained-only' makes no sense.",
             ));
         }
+        // The broker must not have more messages in flight than this run prints.
         if let Some(count) = settings.count {
             connection.take_at_most(&mut options, count);
         }

@@ -79,6 +79,7 @@ pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: 
                 _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
             },
             CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
+            // The option is named because the default of 30 s may be too short for a slow link.
             CloseReason::HandshakeTimeout => {
                 format!(
                     "The connection was lost: no answer from {server} in time (see --connect-timeout)."

@@ -131,6 +131,7 @@ impl Diagnostics {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
+        // A client that has never been connected reports "Connected" later, and any other "Reconnected".
         self.reported = match self.reported {
             Reported::New | Reported::Failed => Reported::Failed,
             Reported::Up | Reported::Lost => Reported::Lost,

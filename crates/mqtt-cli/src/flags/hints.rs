@@ -77,6 +77,7 @@ pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
     if noun.contains("topic") {
         return Some(format!("{comment}: write {option} '#'."));
     }
+    // Numbers and paths hardly ever start with '#'.
     let is_text = FREE_TEXT.contains(&noun);
     is_text.then(|| format!("{comment}: quote a value that starts with #."))
 }

@@ -31,6 +31,7 @@ impl<'a> OptionEntry<'a> {
     fn new(arg: &'a Arg) -> Self {
         let value_names = arg.get_value_names().unwrap_or_default();
         Self {
+            // Tests check that every option has a heading and a description.
             group: arg.get_help_heading().unwrap_or_default(),
             short: arg.get_short(),
             long: arg.get_long(),
@@ -52,6 +53,7 @@ impl<'a> OptionEntry<'a> {
         let names = match (self.short, self.long) {
             (Some(short), Some(long)) => format!("-{short}, --{long}"),
             (Some(short), None) => format!("-{short}"),
+            // Long names stand below each other, with or without a short name.
             (None, Some(long)) => format!("    --{long}"),
             (None, None) => return values,
         };

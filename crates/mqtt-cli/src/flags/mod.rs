@@ -6,6 +6,10 @@
 //! - `parser.rs` reads a command line and the options file, with the errors of `parse_errors.rs` and the hints of
 //!   `hints.rs`.
 //! - `help.rs` prints the options, which `listing.rs` lists.
+//!
+//! To add an option, write its definition in `options/` or in the file of its program, add a field to the settings that it
+//! changes, and use the field where the settings become a plan. Tests then ask for the new lines in `tests/help/` and for
+//! an explanation in `docs/`.
 
 pub(crate) mod definition;
 pub(crate) mod help;

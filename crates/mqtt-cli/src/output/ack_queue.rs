@@ -42,6 +42,7 @@ impl AckQueue {
     /// Acknowledges the message when all text up to here is written. A message that printed nothing is acknowledged then
     /// too, so that acknowledgements keep the order of the messages, as MQTT requires.
     pub(crate) fn acknowledge_when_written(&mut self, delivery: Delivery) {
+        // QoS 0 has nothing to acknowledge.
         if delivery.packet_identifier().is_some() {
             self.deliveries.push(delivery);
         }

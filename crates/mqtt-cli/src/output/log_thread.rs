@@ -66,6 +66,7 @@ impl LogThread {
     pub(crate) fn open(&self, stream: Stream) {
         let own = Arc::clone(&self.shared);
         own.lock().is_open = true;
+        // The handle is not kept: the thread ends with the process, after `flush`.
         let work = move || own.write_all(stream);
         let _ = thread::Builder::new().name("lines".into()).spawn(work);
     }

@@ -116,6 +116,7 @@ impl Log for Logger {
             Destination::StandardOutput(lines) => lines.push(&line),
             Destination::Pending => {
                 let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+                // The program collects the lines in each turn of its loop, so this limit is reached only if it is stuck.
                 if pending.len() < MAXIMUM_PENDING {
                     pending.extend_from_slice(line.as_bytes());
                 }

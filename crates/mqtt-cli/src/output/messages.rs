@@ -21,6 +21,7 @@ pub(crate) fn note(message: &str) {
 /// Prints a warning about a server or a file, which starts with a small letter. A client that reconnects finds the same
 /// again, which is not printed twice in a row.
 pub(crate) fn warn_once(line: &str) {
+    // One line is remembered, and not all: the memory stays bounded, and a change back is worth a line.
     static LAST: Mutex<String> = Mutex::new(String::new());
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if *last != line {

@@ -63,6 +63,7 @@ struct Rate {
 }
 
 impl Printer {
+    /// Creates a printer that has printed nothing.
     pub(crate) fn new(printing: Printing) -> Self {
         Self {
             watch: printing.watch.clone().map(Watch::new),
@@ -84,10 +85,12 @@ impl Printer {
     /// Treats a message, and appends its text to `out`.
     pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Disposition {
         let printing = &self.printing;
+        // Retained messages come first after a subscription, so the first other message shows that they are complete.
         if printing.retained_only && !publish.retain {
             return Disposition::EndOfRetained;
         }
         let topic_name = publish.topic_name;
+        // The broker may send retained messages in spite of -R: before 5.0 it cannot be told not to.
         if publish.retain && printing.no_retained
             || printing
                 .filter_out
@@ -99,7 +102,8 @@ impl Printer {
         // An empty retained message is the removal itself. With --retain-as-published it comes back to its publisher, and
         // must not cause another removal.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
-            self.to_remove.extend(TopicName::new(topic_name)); // the decoder has checked it
+            // The decoder has checked the name, so this does not fail.
+            self.to_remove.extend(TopicName::new(topic_name));
         }
         self.count += 1;
         if printing.message_rate {
@@ -140,6 +144,7 @@ impl Printer {
         }
     }
 
+    /// Prints a message, or updates its row with `--watch`.
     fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         // Taken out for the call, since `format` borrows the rest of the printer.
         let Some(mut watch) = self.watch.take() else {
@@ -151,6 +156,7 @@ impl Printer {
         self.watch = Some(watch);
     }
 
+    /// Appends a message in the form that the options select.
     fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         let printing = &self.printing;
         let empty = publish.payload.is_empty();
@@ -168,6 +174,7 @@ impl Printer {
                 visible(publish.topic_name.as_bytes(), printing.style, out);
                 out.push(b' ');
             }
+            // Checked above: an empty payload comes here only with -v.
             let payload = if empty { b"(null)" } else { publish.payload };
             visible(payload, printing.style, out);
         }

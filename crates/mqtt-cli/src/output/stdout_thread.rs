@@ -26,6 +26,7 @@ impl StdoutThread {
     /// # Errors
     /// If the system has no room for a thread.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
+        // Room for one block in each direction, so that neither side ever waits for the other in `send`.
         let (blocks, incoming) = sync_channel::<Vec<u8>>(1);
         let (outgoing, results) = sync_channel(1);
         thread::Builder::new()

@@ -1,8 +1,10 @@
 //! The program `rpub`: publishes one message, once or repeatedly, or a message for each line of its input.
 
+mod plan;
 mod progress;
 mod publisher;
-pub(crate) mod stdin_lines;
+mod report;
+mod stdin_lines;
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, TopicName};
 
-use crate::commands::rpub::publisher::PublishPlan;
+use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
 use crate::failure::Failure;

@@ -40,6 +40,7 @@ impl Progress {
     /// Creates the counts. The line is shown if it is wanted, standard error is a terminal, and the work may take long. A
     /// person who types the lines sees the progress without it.
     pub(crate) fn new(wanted: bool, content: &Content, repeat: u64, qos: QoS) -> Self {
+        // A short line that appears and disappears would only flicker.
         let is_long = match content {
             Content::Payload(payload) => repeat > 1 || payload.len() >= LARGE,
             Content::Lines => !std::io::stdin().is_terminal(),
@@ -74,10 +75,12 @@ impl Progress {
         if self.qos > QoS::AtMostOnce {
             line += &format!(", {} acknowledged", self.acknowledged);
         }
+        // A single large payload counts as published before it is sent, so its bytes are the progress.
         if unwritten >= LARGE {
             line += &format!(", {} MiB to send", unwritten / LARGE);
         }
         self.is_shown.set(true);
+        // Back to the start of the row, and clears it.
         logger::print_error(&format!("\r\x1b[K{line}"));
     }
 

@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_client::session::{Event, OutboundMessage, Printable, PublishError};
-use mqtt_client::{ClientError, EventLoop, Options, Wakeup};
-use mqtt_codec::{Message, MessageProperties, QoS, ReasonCode, TopicName};
+use mqtt_client::session::{Event, OutboundMessage, PublishError};
+use mqtt_client::{ClientError, EventLoop, Wakeup};
+use mqtt_codec::{Message, QoS, ReasonCode};
 
+use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
+use crate::commands::rpub::report;
 use crate::commands::rpub::stdin_lines::{NextLine, StdinLines};
-use crate::commands::setup::ClientPlan;
 use crate::commands::signals::Interrupts;
-use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::message::Content;
 use crate::output::standard_streams::StandardInput;
-use crate::wording::{counted, system_text};
+use crate::wording::system_text;
 
 /// The time in which the last bytes must be sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,43 +33,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Maximum number of bytes that wait for the socket before a message is added. It bounds the memory for a broker that is
 /// slower than the input.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
-
-/// The plan of rpub, which its settings become.
-#[derive(Debug)]
-pub(crate) struct PublishPlan {
-    client: ClientPlan,
-    topic_name: TopicName,
-    content: Content,
-    properties: Option<Box<MessageProperties>>,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) repeat: u64,
-    /// The time between the end of one message and the start of the next.
-    pub(crate) delay: Duration,
-    has_progress: bool,
-}
-
-impl PublishPlan {
-    /// Creates a plan that publishes each payload once with QoS 0.
-    pub(crate) fn new(
-        connection: &ConnectionSettings,
-        options: Options,
-        topic_name: TopicName,
-        content: Content,
-    ) -> Self {
-        Self {
-            client: ClientPlan::new(connection, options),
-            topic_name,
-            content,
-            properties: connection.properties.publish.clone(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            repeat: 1,
-            delay: Duration::ZERO,
-            has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
-        }
-    }
-}
 
 /// Carries out the plan.
 ///
@@ -153,7 +115,7 @@ impl Publisher {
                     Event::Delivered { .. } => progress.acknowledged += 1,
                     _ => {}
                 }
-                if let Some(refused) = report_event(&event, diagnostics) {
+                if let Some(refused) = report::event(&event, diagnostics) {
                     *failure = Some(refused);
                 }
                 ControlFlow::Continue(())
@@ -238,57 +200,19 @@ impl Publisher {
         // If DISCONNECT could not be sent, bytes before it were not sent either. For QoS 0 nothing else shows the loss.
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
-            self.report_interrupted(unfinished, lost);
+            let plan = &self.plan;
+            report::interrupted(plan, &self.progress, unfinished, lost);
             if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
                 return Ok(interrupted.status);
             }
         }
-        self.report_rejected();
+        report::rejected(&self.plan, &self.progress);
         // The failure of a message explains more than that of the disconnect.
         if let Some(failure) = self.failure {
             return Err(failure);
         }
         result.map_err(|error| self.plan.client.diagnostics.failure(error))?;
         Ok(Status::Success)
-    }
-
-    /// Prints the number of messages that the broker has rejected, if there were several messages.
-    fn report_rejected(&self) {
-        let Progress {
-            published,
-            rejected,
-            ..
-        } = self.progress;
-        // A single message was reported when it was rejected.
-        if rejected > 0 && published > 1 {
-            let published = counted(published, "message");
-            let text = format!("The broker rejected {rejected} of {published}.");
-            self.plan.client.diagnostics.warn(&text);
-        }
-    }
-
-    /// Prints the state of the messages when a signal ended the program.
-    fn report_interrupted(&self, unfinished: usize, lost: usize) {
-        let Progress {
-            published,
-            acknowledged,
-            rejected,
-            ..
-        } = self.progress;
-        let mut text = format!("Interrupted: sent {}", counted(published, "message"));
-        if self.plan.qos > QoS::AtMostOnce {
-            text += &format!(", {acknowledged} acknowledged, {unfinished} not acknowledged");
-        }
-        if rejected > 0 {
-            text += &format!(", {rejected} rejected");
-        }
-        if lost > 0 {
-            text += &format!(
-                "; the last {} did not reach the broker",
-                counted(lost as u64, "byte")
-            );
-        }
-        self.plan.client.diagnostics.warn(&(text + "."));
     }
 
     /// Returns the number of messages that the broker may not have.
@@ -460,45 +384,4 @@ impl Publisher {
         }
         None
     }
-}
-
-/// Prints that messages of an earlier connection are resent, because the broker has lost its session.
-fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) {
-    if unfinished.is_empty() {
-        return;
-    }
-    let count = counted(unfinished.len() as u64, "unacknowledged message");
-    let mut text = format!("Resending {count}.");
-    let is_exactly_once = |outgoing: &OutboundMessage| outgoing.qos == QoS::ExactlyOnce;
-    if unfinished.iter().any(is_exactly_once) {
-        text +=
-            " The broker has no session to detect duplicates: messages of QoS 2 may arrive twice.";
-    }
-    diagnostics.warn(&text);
-}
-
-/// Prints an event that a person should know, and returns the failure that it causes.
-fn report_event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<Failure> {
-    match event {
-        Event::Delivered {
-            packet_identifier,
-            reason_code,
-            reason_string,
-        } if reason_code.is_error() => {
-            let mut text = format!("Publish {packet_identifier} failed: {reason_code}.");
-            if let Some(reason) = reason_string {
-                text += &format!(" {}", Printable(reason));
-            }
-            diagnostics.warn(&text);
-            // The text was printed above, so the failure only sets the exit status.
-            let status = Status::of_reason(*reason_code);
-            return Some(Failure::unmarked(status, text).quiet_if(true));
-        }
-        Event::Connected { unfinished, .. } => {
-            diagnostics.print_connected();
-            warn_of_resending(unfinished, diagnostics);
-        }
-        _ => {}
-    }
-    None
 }

@@ -11,13 +11,12 @@ use std::thread;
 use bytes::{Bytes, BytesMut};
 use mio::Waker;
 
+use crate::flags::settings::message::MAXIMUM_PAYLOAD;
+
 const BLOCK_SIZE: usize = 64 * 1024;
 
 /// Maximum number of blocks that are read ahead. A publisher that is slower than its input stops the thread then.
 const BLOCKS: usize = 4;
-
-/// Maximum length of a line: that of a payload, 256 MiB less a byte.
-pub(crate) const MAXIMUM_LENGTH: usize = mqtt_codec::MAXIMUM_REMAINING_LENGTH as usize;
 
 /// The lines that another thread reads.
 #[derive(Debug)]
@@ -89,7 +88,7 @@ impl StdinLines {
             }
             let rest = std::mem::take(&mut self.block);
             // Checked before the bytes are copied: an input without newlines must not fill the memory.
-            if self.partial.len() + rest.len() > MAXIMUM_LENGTH {
+            if self.partial.len() + rest.len() > MAXIMUM_PAYLOAD {
                 self.ended = true;
                 self.partial.clear();
                 let text = "a line is longer than 268435455 bytes";

@@ -45,6 +45,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         }
         _ => return Err(unsupported()),
     };
+    // The topic may contain further slashes, so the first one ends the authority.
     let (authority, topic) = rest.split_once('/').ok_or_else(|| {
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
             .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
@@ -81,6 +82,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         ));
     }
     connection.set_host(&with_plain_zone(host));
+    // The port of an earlier -p must not stay: the URL stands for all of them.
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
 }

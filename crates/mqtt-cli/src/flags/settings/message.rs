@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use mqtt_codec::{QoS, TopicName};
 
-use crate::commands::rpub::stdin_lines::MAXIMUM_LENGTH;
 use crate::failure::Failure;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
+
+/// Maximum length of a payload, and so of a line of `rpub -l`: 256 MiB less a byte.
+pub(crate) const MAXIMUM_PAYLOAD: usize = mqtt_codec::MAXIMUM_REMAINING_LENGTH as usize;
 
 /// The settings of the message.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl MessageSettings {
             [Source::Lines] => return Ok(Some(Content::Lines)),
             [Source::Nothing] => Bytes::new(),
             // The limits are checked here and not by the encoder, so that nothing is connected for an impossible message.
-            [Source::Argument(payload)] if payload.len() > MAXIMUM_LENGTH => {
+            [Source::Argument(payload)] if payload.len() > MAXIMUM_PAYLOAD => {
                 return Err(Failure::usage(
                     "Message length must be less than 268435455 bytes.",
                 ));
@@ -126,7 +128,7 @@ fn read_payload(input: impl Read) -> std::io::Result<Option<Bytes>> {
     let mut payload = Vec::new();
     // One byte more than allowed tells an input that is too large from one that fits.
     input
-        .take(MAXIMUM_LENGTH as u64 + 1)
+        .take(MAXIMUM_PAYLOAD as u64 + 1)
         .read_to_end(&mut payload)?;
-    Ok((payload.len() <= MAXIMUM_LENGTH).then(|| payload.into()))
+    Ok((payload.len() <= MAXIMUM_PAYLOAD).then(|| payload.into()))
 }

@@ -166,6 +166,7 @@ impl Field {
 impl Layout {
     /// Appends text as C's `%*.*s` does: the precision cuts, the width pads.
     fn string(self, text: &str, style: Style, out: &mut Vec<u8>) {
+        // The cut is by bytes, as C does it, so it may leave a part of a character.
         let cut = self.precision.unwrap_or(usize::MAX).min(text.len());
         let text = text.as_bytes().get(..cut).unwrap_or_default();
         self.padded(b' ', text.len(), out, |out| visible(text, style, out));

@@ -21,6 +21,7 @@ pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, ou
     let start = out.len();
     let mut object = Object::new(style.pretty, out);
     header(&mut object, publish, now);
+    // mosquitto_sub prints null for an empty payload, and not an empty string.
     object.key("payload");
     object.text_or_null(publish.payload);
     object.hex_if_binary("payloadhex", publish.payload);
@@ -90,6 +91,7 @@ fn header(object: &mut Object<'_>, publish: &PublishRef<'_>, now: &Zoned) {
     object.raw_value("qos", publish.delivery.qos() as u8);
     object.raw_value("retain", publish.retain);
     object.raw_value("payloadlen", publish.payload.len());
+    // mosquitto_sub prints the identifier only where there is one on the wire.
     if let (Some(identifier), true) = (
         publish.delivery.packet_identifier(),
         publish.delivery.qos() > QoS::AtMostOnce,
@@ -106,6 +108,7 @@ fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
     if properties.are_absent() {
         return;
     }
+    // Into memory of its own, since `object` cannot be extended while the inner object is written.
     let mut out = Vec::new();
     let mut inner = Object::inner(object, &mut out);
     let mut has_pairs = false;
@@ -256,6 +259,7 @@ impl<'a> Object<'a> {
         let parser = serde_json::Deserializer::from_slice(json);
         self.copy_from(parser).or_else(|error| {
             self.out.truncate(start);
+            // Only after an error, so that valid JSON costs nothing for it.
             let json = sloppy_json::normalized(json).ok_or(error)?;
             let mut parser = serde_json::Deserializer::from_slice(&json);
             parser.disable_recursion_limit(); // `normalized` has limited the depth

@@ -72,6 +72,7 @@ impl Format {
         let mut literal = Vec::new();
         let mut bytes = text.iter().copied();
         while let Some(byte) = bytes.next() {
+            // Bytes of a literal are collected until a piece of another kind follows.
             let piece = match byte {
                 b'\\' => {
                     literal.push(escape(bytes.next())?);
@@ -182,6 +183,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
         }
         layout.precision = Some(precision);
     }
+    // mosquitto_sub accepts any separator that cannot be a conversion.
     if byte == b' ' || byte.is_ascii_punctuation() && byte != b'%' {
         layout.separator = Some(byte);
         byte = next()?;

@@ -22,6 +22,7 @@ pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
     let mut depth = 0_usize;
     while let [byte, behind @ ..] = rest {
         match byte {
+            // mosquitto_sub reads the payload as a C string, which a NUL would end.
             0 => return None,
             b'"' => {
                 rest = string(behind, &mut out)?;
@@ -36,6 +37,7 @@ pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        // Between values all control characters are blanks to mosquitto_sub, and only four of them to the standard.
         out.push(if *byte < b' ' { b' ' } else { *byte });
         rest = behind;
     }
@@ -82,6 +84,7 @@ fn number<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     if text.len() > MAXIMUM_NUMBER {
         return None;
     }
+    // Too large for a double, and so printed as null.
     if value.is_infinite() {
         out.extend_from_slice(b"null");
         return Some(rest);

@@ -84,6 +84,7 @@ struct Rung<'a> {
 }
 
 impl Rung<'_> {
+    /// Returns `true` if the client sends the packet, whichever end prints it. So both ends print the same ladder.
     fn is_from_client(&self) -> bool {
         (self.observed.role == Role::Client) == (self.observed.direction == Direction::Sending)
     }
@@ -103,11 +104,13 @@ impl Rung<'_> {
     /// Returns the packet as a rung. If that is wider than the terminal, the fields follow on lines of their own, so that
     /// the arrows stay one below the other.
     fn ladder(&self, colorful: bool, columns: Option<usize>) -> String {
+        // A file or pipe has no width. There, each packet is one line, as grep needs it.
         let columns = columns.unwrap_or(usize::MAX);
         let (client, server) = self.ends();
         let width_of_ends = columns.saturating_sub(INDENTATION + ARROW + 2);
         let (client, server) = shortened(client, server, width_of_ends);
         let fields = self.fields_in_words();
+        // The colours are not counted: escape sequences have no width.
         let rung = INDENTATION + client.chars().count() + ARROW + server.chars().count() + 2;
         let width_of_fields = fields.iter().map(|field| field.chars().count() + 2);
         let arrow = self.arrow(colorful);
@@ -125,6 +128,7 @@ impl Rung<'_> {
         text + "\n"
     }
 
+    /// Returns the arrow with the name of the packet. Every arrow has the same width.
     fn arrow(&self, colorful: bool) -> String {
         let name = self.observed.packet.packet_type().to_string();
         let name = format!("{:─^13}", format!(" {name} "));
@@ -140,6 +144,7 @@ impl Rung<'_> {
         }
     }
 
+    /// Returns the fields as a person reads them: names without underscores, and a flag only if it is set.
     fn fields_in_words(&self) -> Vec<String> {
         let in_words = |(name, value): &(&str, Value)| {
             let name = name.replace('_', " ").replace("qos", "QoS");
@@ -163,6 +168,8 @@ impl Rung<'_> {
         }
     }
 
+    /// Returns the packet as a line of JSON. It is written field by field, since a JSON object of the library sorts its
+    /// keys, and a reader expects the order of the packet.
     fn json(&self) -> String {
         let direction = match self.observed.direction {
             Direction::Sending => "sent",
@@ -175,6 +182,7 @@ impl Rung<'_> {
             let value = escaped(&value.to_string());
             let _ = write!(line, "{comma}\"{name}\":{value}");
         };
+        // Microseconds are enough, and more digits would be noise of the floating-point number.
         add("seconds", &Value::from((self.seconds * 1e6).round() / 1e6));
         add("direction", &direction.into());
         // CONNECT has the identifier among its fields.
@@ -195,6 +203,7 @@ impl Rung<'_> {
 /// Returns both names, shortened so that they are no wider than `width` together.
 fn shortened(client: String, server: String, width: usize) -> (String, String) {
     let count = |name: &str| name.chars().count();
+    // Each name has half of the room, and what the other one does not need.
     let half = width / 2;
     let for_client = half.max(width.saturating_sub(count(&server)));
     let for_server = width.saturating_sub(count(&client).min(for_client));
@@ -224,6 +233,7 @@ fn wrapped(fields: &[String], width: usize) -> Vec<String> {
             used = 0;
         }
         let space = if used > 0 { " " } else { "" };
+        // Character by character, because a long payload must break in the middle of a word.
         for character in space.chars().chain(field.chars()).chain(comma.chars()) {
             if used == width {
                 lines.push(String::new());

@@ -1,0 +1,48 @@
+//! The plan of rpub.
+
+use std::time::Duration;
+
+use mqtt_client::Options;
+use mqtt_codec::{MessageProperties, QoS, TopicName};
+
+use crate::commands::setup::ClientPlan;
+use crate::flags::settings::connection::ConnectionSettings;
+use crate::flags::settings::message::Content;
+
+/// The plan of rpub, which its settings become.
+#[derive(Debug)]
+pub(super) struct PublishPlan {
+    pub(super) client: ClientPlan,
+    pub(super) topic_name: TopicName,
+    pub(super) content: Content,
+    pub(super) properties: Option<Box<MessageProperties>>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) repeat: u64,
+    /// The time between the end of one message and the start of the next.
+    pub(super) delay: Duration,
+    /// Set if a person may want to see the progress. Lines of `-d` and `--trace` would be mixed with it.
+    pub(super) has_progress: bool,
+}
+
+impl PublishPlan {
+    /// Creates a plan that publishes each payload once with QoS 0.
+    pub(super) fn new(
+        connection: &ConnectionSettings,
+        options: Options,
+        topic_name: TopicName,
+        content: Content,
+    ) -> Self {
+        Self {
+            client: ClientPlan::new(connection, options),
+            topic_name,
+            content,
+            properties: connection.properties.publish.clone(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            repeat: 1,
+            delay: Duration::ZERO,
+            has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
+        }
+    }
+}
