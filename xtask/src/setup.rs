@@ -25,7 +25,19 @@ pub(crate) fn mosquitto() {
     }
 }
 
-/// What counts instructions.
+/// Installs the shells whose completions are tested, and the program that renders manual pages.
+pub(crate) fn shells() {
+    let missing: Vec<_> = ["zsh", "fish", "groff"]
+        .into_iter()
+        .filter(|name| !has(name))
+        .collect();
+    if !missing.is_empty() {
+        println!("Installing {} for the tests …", missing.join(", "));
+        install(&missing);
+    }
+}
+
+/// Installs valgrind, which counts instructions.
 pub(crate) fn valgrind() {
     if !has("valgrind") {
         println!("Installing valgrind, which counts instructions …");

@@ -17,6 +17,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     if install {
         setup::mosquitto();
         setup::browser();
+        setup::shells();
         setup::install_paho();
         setup::install_mqtt_js();
     }
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
         println!("Skipped, wholly or in part:\n{list}");
         if !install {
             println!(
-                "`cargo xtask test --install` installs mosquitto, Python's paho-mqtt and MQTT.js first; Debian's \
+                "`cargo xtask test --install` installs mosquitto, Python's paho-mqtt, MQTT.js, zsh and fish first; Debian's \
                  packages need root. With CI set in the environment it installs chromium too."
             );
         }

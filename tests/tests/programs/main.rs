@@ -15,6 +15,7 @@ mod crash;
 mod deadlines;
 mod devices;
 mod disk_full;
+mod documentation;
 mod documents;
 mod drop_in;
 mod exchange;

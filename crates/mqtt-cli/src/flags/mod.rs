@@ -5,7 +5,7 @@
 //! - `settings/` has the structs that the options fill, and turns them into the options of the client library.
 //! - `parser.rs` reads a command line and the options file, with the errors of `parse_errors.rs` and the hints of
 //!   `hints.rs`.
-//! - `help.rs` prints the options, which `listing.rs` lists.
+//! - `help.rs` prints the options, which `listing.rs` lists; `manual.rs` makes manual pages of them.
 //!
 //! To add an option, write its definition in `options/` or in the file of its program, add a field to the settings that it
 //! changes, and use the field where the settings become a plan. Tests then ask for the new lines in `tests/help/` and for
@@ -15,6 +15,7 @@ pub(crate) mod definition;
 pub(crate) mod help;
 mod hints;
 mod listing;
+pub(crate) mod manual;
 pub(crate) mod options;
 mod options_file;
 mod parse_errors;

@@ -20,6 +20,7 @@ use ::log::{info, warn};
 use anyhow::Context;
 use mqtt_broker::{EVENTS, LogDestination, LogFeed, Server, Settings};
 
+use crate::commands::documentation;
 use crate::commands::signals::Interrupts;
 #[cfg(unix)]
 use crate::commands::signals::ServiceSignals;
@@ -56,6 +57,9 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
             Some("status") => return status::run(rest),
             _ => {}
         }
+    }
+    if let Some(answer) = documentation::answer("rbroker", arguments) {
+        return answer;
     }
     let typed = match program().parse(arguments) {
         Ok(Parsed::Run(typed)) => typed,

@@ -1,0 +1,64 @@
+//! The completions of the programs. clap_complete writes those of the options. Topics are completed from the retained
+//! messages of the broker that the command line names, if the shell can do it and the broker answers within 0.3 s.
+
+use clap::{Command, ValueHint};
+use clap_complete::Shell;
+
+use crate::commands::rbroker::{self, passwd, status};
+use crate::commands::{rpub, rrr, rsub};
+use crate::failure::Failure;
+
+/// Values with these names are paths of files.
+const FILES: [&str; 2] = ["FILE", "PATH"];
+
+/// The parts that are put around the completions of clap, for the shells that can complete topics.
+const BASH: &str = include_str!("topics.bash");
+const ZSH: &str = include_str!("topics.zsh");
+const FISH: &str = include_str!("topics.fish");
+
+/// The line of the script for zsh before which functions may be replaced: it runs the completion.
+const ZSH_LAST: &str = "if [ \"$funcstack[1]\"";
+
+/// Returns the completions of a program as a script of the shell.
+pub(super) fn script(program: &str, shell: Shell) -> Result<String, Failure> {
+    let mut command = command(program).mut_args(|arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        let is_file = names.iter().any(|name| FILES.contains(&name.as_str()));
+        if is_file {
+            arg.value_hint(ValueHint::FilePath)
+        } else {
+            arg
+        }
+    });
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, program, &mut script);
+    let script = String::from_utf8(script).map_err(anyhow::Error::from)?;
+    if program == "rbroker" {
+        return Ok(script);
+    }
+    Ok(match shell {
+        Shell::Bash => script + &BASH.replace("PROGRAM", program),
+        Shell::Fish => script + &FISH.replace("PROGRAM", program),
+        Shell::Zsh => {
+            let topics = ZSH.replace("PROGRAM", program);
+            let (functions, last) = script.split_at(script.find(ZSH_LAST).unwrap_or(script.len()));
+            format!("{functions}{topics}\n{last}")
+        }
+        _ => script,
+    })
+}
+
+fn command(program: &str) -> Command {
+    match program {
+        "rsub" => rsub::program().command(),
+        "rrr" => rrr::program().command(),
+        "rbroker" => {
+            let subcommands = [
+                passwd::command().name("passwd"),
+                status::command().name("status"),
+            ];
+            rbroker::program().command().subcommands(subcommands)
+        }
+        _ => rpub::program().command(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Manual pages in roff, from the same definitions as the help, with sections that only a manual page has.
+//!
+//! The `man` macros are used and not `mdoc`, since every viewer of manual pages renders them.
+
+use clap::Command;
+use roff::{Inline, Roff, bold, italic, roman};
+
+use crate::flags::help::{Body, Help, Section};
+use crate::flags::listing::{OptionEntry, entries};
+
+/// The sections of a manual page that are not in the help.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manual {
+    /// The paragraphs of the description.
+    pub(crate) description: &'static [&'static str],
+    /// Environment variables and their meanings.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
+    /// Files that the program reads or writes, and their meanings.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Names of related pages with their sections: `rsub(1)`.
+    pub(crate) see_also: &'static [&'static str],
+}
+
+/// Returns the manual page of a program, in section 1. The page has no date, so that two builds of one version agree.
+pub(crate) fn page(command: &Command, help: &Help, manual: &Manual) -> String {
+    let name = command.get_name().replace(' ', "-");
+    let source = format!("rpubsub {}", env!("CARGO_PKG_VERSION"));
+    let title = name.to_uppercase();
+    let mut page = Roff::new();
+    // An empty argument is dropped by the library, so the date is a blank.
+    page.control("TH", [title.as_str(), "1", " ", &source, "User Commands"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman(format!("{name} - {}", first_lower(help.about)))]);
+    page.control("SH", ["SYNOPSIS"]);
+    for usage in help.usage {
+        page.text([roman(*usage)]);
+        page.control("br", []);
+    }
+    page.control("SH", ["DESCRIPTION"]);
+    for paragraph in manual.description {
+        page.control("PP", []);
+        page.text([roman(*paragraph)]);
+    }
+    write_rows(&mut page, "SUBCOMMANDS", help.subcommands);
+    write_options(&mut page, command);
+    help.notes
+        .iter()
+        .for_each(|note| write_note(&mut page, note));
+    write_rows(&mut page, "ENVIRONMENT", manual.environment);
+    write_rows(&mut page, "FILES", manual.files);
+    write_examples(&mut page, help.examples);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman(manual.see_also.join(", "))]);
+    page.to_roff()
+}
+
+/// Writes all options below the headings of their groups.
+fn write_options(page: &mut Roff, command: &Command) {
+    page.control("SH", ["OPTIONS"]);
+    let mut group = "";
+    for entry in entries(command) {
+        if entry.group != group {
+            group = entry.group;
+            page.control("SS", [group]);
+        }
+        page.control("TP", []);
+        page.text(names(&entry));
+        page.text([roman(format!("{}.", entry.description))]);
+    }
+}
+
+/// Returns the names of an option in bold and its values in italics: `-q, --qos QOS`.
+fn names(entry: &OptionEntry<'_>) -> Vec<Inline> {
+    let mut words = Vec::new();
+    if let Some(short) = entry.short {
+        words.push(bold(format!("-{short}")));
+    }
+    if let Some(long) = entry.long {
+        if entry.short.is_some() {
+            words.push(roman(", "));
+        }
+        words.push(bold(format!("--{long}")));
+    }
+    for name in &entry.value_names {
+        let separator = match (words.is_empty(), entry.is_value_optional) {
+            (true, _) => "",
+            (false, true) => "[=",
+            (false, false) => " ",
+        };
+        words.push(roman(separator));
+        words.push(italic(*name));
+        if entry.is_value_optional {
+            words.push(roman("]"));
+        }
+    }
+    words
+}
+
+fn write_note(page: &mut Roff, note: &Section) {
+    let heading = note.heading.to_uppercase();
+    match note.body {
+        Body::Rows(parts) => {
+            let rows: Vec<_> = parts.iter().copied().flatten().copied().collect();
+            write_rows(page, &heading, &rows);
+        }
+        Body::Text(paragraph) => {
+            page.control("SH", [heading.as_str()]);
+            page.text([roman(paragraph)]);
+        }
+    }
+}
+
+/// Writes names and their meanings below a heading, or nothing if there are no rows.
+fn write_rows(page: &mut Roff, heading: &str, rows: &[(&str, &str)]) {
+    if rows.is_empty() {
+        return;
+    }
+    page.control("SH", [heading]);
+    for (name, meaning) in rows {
+        page.control("TP", []);
+        page.text([bold(*name)]);
+        page.text([roman(format!("{}.", meaning.trim_end_matches('.')))]);
+    }
+}
+
+fn write_examples(page: &mut Roff, examples: &[(&str, &str)]) {
+    page.control("SH", ["EXAMPLES"]);
+    for (task, example) in examples {
+        page.control("PP", []);
+        page.text([roman(format!("{task}:"))]);
+        // Without filling: a command must not be broken or hyphenated.
+        page.control("RS", ["4"]);
+        page.control("nf", []);
+        page.text([roman(*example)]);
+        page.control("fi", []);
+        page.control("RE", []);
+    }
+}
+
+/// Returns the phrase as it stands after a dash. A name such as `MQTT` keeps its capitals.
+fn first_lower(phrase: &str) -> String {
+    let mut letters = phrase.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => phrase.to_owned(),
+    }
+}
