@@ -1,16 +1,17 @@
-//! [`ConnectionState`]: what the core knows of one connection beside the protocol.
+//! [`Connections`]: the connections, and what the core knows of each beside the state machine of its protocol.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::Connect;
-use mqtt_session::Connection;
-use slotmap::new_key_type;
+use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion, ReasonCode, Suback};
+use mqtt_session::{Config, Connection, Observer};
+use slotmap::{SlotMap, new_key_type};
 
 use crate::InputProgress;
 use crate::durability::commit_gate::CommitGate;
 use crate::packets::input::Task;
 use crate::sessions::client::ClientKey;
-use crate::stats::Statistics;
+use crate::stats::Counters;
 
 new_key_type! {
     /// A connection. Never used again, so a late event of an old connection finds nothing.
@@ -68,8 +69,150 @@ impl ConnectionState {
     }
 
     /// Tells the statistics how many bytes of output wait now.
-    pub(crate) fn count_output(&mut self, statistics: &mut Statistics) {
+    pub(crate) fn count_output(&mut self, statistics: &mut Counters) {
         let bytes = self.protocol.output().len();
         statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
+    }
+}
+
+/// All connections.
+#[derive(Default)]
+pub(crate) struct Connections {
+    pub(crate) table: SlotMap<ConnectionId, ConnectionState>,
+    /// Connections that may have bytes to write, or have ended.
+    pub(crate) changed: Vec<ConnectionId>,
+    /// The function that is shown each packet.
+    pub(crate) observer: Option<Observer>,
+    /// The limits of the newest connection, which connections of its listener share.
+    pub(crate) config: Option<Arc<Config>>,
+}
+
+impl Connections {
+    #[inline]
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&ConnectionState> {
+        self.table.get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
+        self.table.get_mut(id)
+    }
+
+    pub(crate) fn insert(&mut self, connection: ConnectionState) -> ConnectionId {
+        self.table.insert(connection)
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<ConnectionState> {
+        self.table.remove(id)
+    }
+
+    pub(crate) fn contains_key(&self, id: ConnectionId) -> bool {
+        self.table.contains_key(id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &ConnectionState)> {
+        self.table.iter()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ConnectionId> {
+        self.table.keys()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &ConnectionState> {
+        self.table.values()
+    }
+}
+
+impl Connections {
+    /// Who is at the other end, for people.
+    pub(crate) fn peer(&self, id: ConnectionId) -> &str {
+        self.get(id).map_or("", |connection| &connection.peer)
+    }
+
+    /// Returns `true` if the connection has ended. The caller closes the socket when the output is written, or cannot
+    /// be.
+    pub(crate) fn has_ended(&self, id: ConnectionId) -> bool {
+        self.get(id)
+            .is_none_or(|connection| connection.protocol.has_ended())
+    }
+
+    pub(crate) fn mark_changed(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.table.get_mut(id) {
+            connection.mark_changed(id, &mut self.changed);
+        }
+    }
+
+    /// Returns `true` while a password of this connection is checked.
+    pub(crate) fn is_waiting(&self, id: ConnectionId) -> bool {
+        let connection = self.get(id);
+        connection.is_some_and(|connection| connection.waiting.is_some())
+    }
+
+    /// The rest of a packet is handled in the connection's next turns.
+    pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.task = Some(Box::new(task));
+        }
+    }
+
+    /// Whether an acknowledgement to this client may say that a message was refused.
+    pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
+        let connection = self.get(id);
+        connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)
+    }
+
+    /// Returns `true` for a bridge of 3.x. It must not get its own messages back, which would go round between the two
+    /// brokers, and it needs RETAIN as published, so that its broker retains what was retained here.
+    pub(crate) fn is_bridge_without_options(&self, id: ConnectionId) -> bool {
+        let connection = self.get(id);
+        connection.is_some_and(|connection| {
+            connection.is_bridge && connection.protocol.version() != ProtocolVersion::V5_0
+        })
+    }
+
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        packet_identifier: PacketIdentifier,
+        reason_codes: Vec<ReasonCode>,
+    ) {
+        if let Some(connection) = self.get_mut(id) {
+            connection
+                .protocol
+                .suback(now, Suback::new(packet_identifier, reason_codes));
+        }
+    }
+
+    /// Returns `true` if output of this connection waits for a commit.
+    pub(crate) fn awaits_commit(&self, id: ConnectionId) -> bool {
+        let connection = self.get(id);
+        let commit_gate = connection.and_then(|connection| connection.commit_gate.as_ref());
+        commit_gate.is_some_and(|commit_gate| !commit_gate.is_durable())
+    }
+
+    /// The bytes to write to this connection next: those that wait for no commit.
+    pub(crate) fn output(&self, id: ConnectionId) -> &[u8] {
+        let Some(connection) = self.get(id) else {
+            return &[];
+        };
+        let output = connection.protocol.output();
+        match &connection.commit_gate {
+            None => output,
+            Some(commit_gate) => {
+                let writable = commit_gate.writable(output.len());
+                output.get(..writable).unwrap_or(output)
+            }
+        }
+    }
+
+    /// All bytes to write to this connection, with those that wait for a commit.
+    pub(crate) fn whole_output(&self, id: ConnectionId) -> &[u8] {
+        let connection = self.get(id);
+        connection.map_or(&[], |connection| connection.protocol.output())
     }
 }

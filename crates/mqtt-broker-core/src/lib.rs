@@ -26,8 +26,8 @@ mod durability;
 mod flow;
 mod limits;
 mod log_lines;
-mod memory_limit;
 mod packets;
+mod resources;
 mod routing;
 mod sessions;
 mod stats;
@@ -39,9 +39,8 @@ pub use auth::check_queue::PasswordCheck;
 pub use auth::policy::{IdentitySource, ListenerPolicy, Principal};
 pub use broker::Broker;
 pub use connection::ConnectionId;
-pub use durability::mutation::{
-    ClientSnapshot, ClientState, DeliverySnapshot, Mutation, Snapshot, payload_bytes,
-};
+pub use durability::mutation::{ClientState, Mutation, payload_bytes};
+pub use durability::snapshot::{ClientSnapshot, DeliverySnapshot, Snapshot};
 pub use flow::work::InputProgress;
 pub use limits::{Backlog, Limits, ListenerLimits};
 pub use log_lines::limiter::{LogEvent, LogLimiter};

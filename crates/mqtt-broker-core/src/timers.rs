@@ -8,6 +8,19 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::connection::{ConnectionId, Connections};
+use crate::flow::Flow;
+use crate::sessions::client::ClientKey;
+
+/// The owner of a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TimerKey {
+    Connection(ConnectionId),
+    Client(ClientKey),
+    /// Retained messages that have expired are removed.
+    Retained,
+}
+
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     entries: BTreeSet<(Instant, K)>,
@@ -62,6 +75,21 @@ impl<K: Ord + Copy> Timers<K> {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.entries.len()
+    }
+}
+
+pub(crate) fn schedule_connection(
+    connections: &mut Connections,
+    flow: &mut Flow,
+    id: ConnectionId,
+) {
+    if let Some(connection) = connections.get_mut(id) {
+        let deadline = connection.protocol.poll_timeout();
+        flow.timers.schedule(
+            TimerKey::Connection(id),
+            deadline,
+            &mut connection.scheduled,
+        );
     }
 }
 
@@ -138,7 +166,7 @@ mod tests {
                     broker.handle_timeout(now);
                 }
             }
-            assert!(broker.timers.len() <= 2, "in round {round}");
+            assert!(broker.flow.timers.len() <= 2, "in round {round}");
         }
     }
 
@@ -148,9 +176,9 @@ mod tests {
         let now = Instant::now();
         for _ in 0..1000 {
             let id = broker.open(now, "peer".into(), 0);
-            assert_eq!(broker.timers.len(), 1);
+            assert_eq!(broker.flow.timers.len(), 1);
             broker.remove(now, id);
-            assert_eq!(broker.timers.len(), 0);
+            assert_eq!(broker.flow.timers.len(), 0);
         }
     }
 }

@@ -11,7 +11,9 @@ use mqtt_codec::ReasonCode;
 use mqtt_session::CloseReason;
 
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
+use crate::connection::{ConnectionId, Connections};
+use crate::durability::Durability;
+use crate::packets::close;
 
 /// How much of the output of one connection may be written. Positions count bytes
 /// from its first promise on.
@@ -27,12 +29,12 @@ pub(crate) struct CommitGate {
 }
 
 impl CommitGate {
-    fn is_durable(&self) -> bool {
+    pub(crate) fn is_durable(&self) -> bool {
         self.committing_to.is_none() && !self.is_open
     }
 
     /// How many of the bytes that wait may be written.
-    fn writable(&self, waiting: usize) -> usize {
+    pub(crate) fn writable(&self, waiting: usize) -> usize {
         match self.is_durable() {
             true => waiting,
             false => usize::try_from(self.durable_to - self.written)
@@ -49,13 +51,13 @@ impl CommitGate {
     }
 
     /// Says whether no commit was under way before.
-    fn begin_commit(&mut self, waiting: usize) -> bool {
+    pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
         self.is_open = false;
         let end = self.written + waiting as u64;
         self.committing_to.replace(end).is_none()
     }
 
-    fn end_commit(&mut self) {
+    pub(crate) fn end_commit(&mut self) {
         if let Some(committing) = self.committing_to.take() {
             self.durable_to = committing;
         }
@@ -70,116 +72,51 @@ impl CommitGate {
 #[derive(Debug, Default)]
 pub(crate) struct CommitWaiters {
     /// By the commit that is being made.
-    committing: Vec<ConnectionId>,
+    pub(crate) committing: Vec<ConnectionId>,
     /// By the next one.
-    next: Vec<ConnectionId>,
+    pub(crate) next: Vec<ConnectionId>,
 }
 
-impl Broker {
-    /// The output of this connection promises what was just recorded, or is just about to be.
-    pub(crate) fn hold_output(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            if connection.commit_gate.get_or_insert_default().begin() {
-                self.commit_waiters.next.push(id);
-            }
+/// The output of this connection promises what was just recorded, or is just about to be.
+pub(crate) fn hold_output(
+    connections: &mut Connections,
+    durability: &mut Durability,
+    id: ConnectionId,
+) {
+    if let Some(connection) = connections.get_mut(id) {
+        if connection.commit_gate.get_or_insert_default().begin() {
+            durability.waiters.next.push(id);
         }
     }
+}
 
-    /// Begins the commit of everything that `take_mutations` has returned.
-    pub fn begin_commit(&mut self) {
-        self.throttle.begin_commit();
-        // Some are there still if it is tried again.
-        let CommitWaiters { committing, next } = &mut self.commit_waiters;
-        committing.retain(|id| self.connections.contains_key(*id));
-        for id in next.drain(..) {
-            let Some(connection) = self.connections.get_mut(id) else {
-                continue;
-            };
-            let waiting = connection.protocol.output().len();
-            let commit_gate = connection.commit_gate.get_or_insert_default();
-            if commit_gate.begin_commit(waiting) {
-                committing.push(id);
-            }
+/// Does the work of [`Broker::end_uncommitted`].
+pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
+    for id in ids.iter().copied() {
+        if broker.connections.has_ended(id) {
+            continue; // its last output waits on, for as long as the socket lingers
         }
-    }
-
-    /// Ends the commit: its mutations are durable, and output that waited for them may be written.
-    pub fn end_commit(&mut self) {
-        self.throttle.end_commit();
-        self.resume_after_commit();
-        for id in std::mem::take(&mut self.commit_waiters.committing) {
-            let connection = self.connections.get_mut(id);
-            if let Some(commit_gate) =
-                connection.and_then(|connection| connection.commit_gate.as_mut())
-            {
-                commit_gate.end_commit();
-            }
-            self.mark_changed(id);
+        let kept = broker.connections.output(id).len();
+        let reason_code = ReasonCode::QuotaExceeded;
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection
+                .protocol
+                .disconnect_without(now, kept, reason_code);
         }
-    }
-
-    /// Ends these connections because what they wait for cannot be stored. Output that promises something is discarded
-    /// and replaced by the reason, which waits for nothing.
-    pub fn end_uncommitted(&mut self, now: Instant, ids: &[ConnectionId]) {
-        for id in ids.iter().copied() {
-            if self.has_ended(id) {
-                continue; // its last output waits on, for as long as the socket lingers
-            }
-            let kept = self.output(id).len();
-            let reason_code = ReasonCode::QuotaExceeded;
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection
-                    .protocol
-                    .disconnect_without(now, kept, reason_code);
-            }
-            let what = "there is no room to store what it waits for";
-            self.handle_closed(now, id, &CloseReason::Protocol(reason_code, what));
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.commit_gate = None;
-            }
-            self.mark_changed(id);
+        let what = "there is no room to store what it waits for";
+        close::handle_closed(broker, now, id, &CloseReason::Protocol(reason_code, what));
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection.commit_gate = None;
         }
-        let connections = &self.connections;
-        let commit_gate = |id: &ConnectionId| {
-            let connection = connections.get(*id);
-            connection.is_some_and(|connection| connection.commit_gate.is_some())
-        };
-        self.commit_waiters.committing.retain(commit_gate);
-        self.commit_waiters.next.retain(commit_gate);
+        broker.connections.mark_changed(id);
     }
-
-    /// Returns `true` if output of this connection waits for a commit.
-    pub fn awaits_commit(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id);
-        let commit_gate = connection.and_then(|connection| connection.commit_gate.as_ref());
-        commit_gate.is_some_and(|commit_gate| !commit_gate.is_durable())
-    }
-
-    /// Connections with output that waits for the commit that has begun; some may be gone.
-    pub fn awaiting_commit(&self) -> &[ConnectionId] {
-        &self.commit_waiters.committing
-    }
-
-    /// The bytes to write to this connection next: those that wait for no commit.
-    pub fn output(&self, id: ConnectionId) -> &[u8] {
-        let Some(connection) = self.connections.get(id) else {
-            return &[];
-        };
-        let output = connection.protocol.output();
-        match &connection.commit_gate {
-            None => output,
-            Some(commit_gate) => {
-                let writable = commit_gate.writable(output.len());
-                output.get(..writable).unwrap_or(output)
-            }
-        }
-    }
-
-    /// All bytes to write to this connection, with those that wait for a commit.
-    pub fn whole_output(&self, id: ConnectionId) -> &[u8] {
-        let connection = self.connections.get(id);
-        connection.map_or(&[], |connection| connection.protocol.output())
-    }
+    let connections = &broker.connections;
+    let commit_gate = |id: &ConnectionId| {
+        let connection = connections.get(*id);
+        connection.is_some_and(|connection| connection.commit_gate.is_some())
+    };
+    broker.durability.waiters.committing.retain(commit_gate);
+    broker.durability.waiters.next.retain(commit_gate);
 }
 
 #[cfg(test)]

@@ -3,3 +3,56 @@
 pub(crate) mod commit_gate;
 pub(crate) mod mutation;
 mod restore;
+pub(crate) mod snapshot;
+
+use std::sync::Arc;
+
+use mqtt_codec::TopicName;
+
+use self::commit_gate::CommitWaiters;
+use self::mutation::Mutation;
+use crate::sessions::client::{Client, Stored};
+use crate::{Expiry, Retained};
+
+/// The changes that are not durable yet.
+#[derive(Debug, Default)]
+pub(crate) struct Durability {
+    /// The mutations since `take_mutations`; `None` if nobody stores them.
+    pub(crate) mutations: Option<Vec<Mutation>>,
+    /// Connections whose output waits for a commit.
+    pub(crate) waiters: CommitWaiters,
+}
+
+impl Durability {
+    pub(crate) fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
+        if let Some(mutations) = &mut self.mutations {
+            mutations.push(Mutation::Retained {
+                topic_name,
+                retained,
+            });
+        }
+    }
+
+    /// Returns the part of this client that has to survive the broker.
+    pub(crate) fn part_to_store(&self, client: &Client) -> Stored {
+        match (client.expiry, &client.will) {
+            _ if self.mutations.is_none() => Stored::Nothing,
+            (Expiry::After(_) | Expiry::Never, _) => Stored::Session,
+            (Expiry::WithConnection, Some(_)) => Stored::Will,
+            (Expiry::WithConnection, None) => Stored::Nothing,
+        }
+    }
+
+    /// Records that the session of a client that was stored has ended.
+    pub(crate) fn note_gone(&mut self, client: Arc<str>) {
+        if let Some(mutations) = &mut self.mutations {
+            mutations.push(Mutation::ClientGone { client });
+        }
+    }
+
+    /// How many mutations wait to be taken.
+    #[inline]
+    pub(crate) fn mutation_count(&self) -> usize {
+        self.mutations.as_ref().map_or(0, Vec::len)
+    }
+}

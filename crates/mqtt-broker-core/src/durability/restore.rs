@@ -2,68 +2,59 @@
 //! altered on purpose may hold what no client could have asked for.
 
 use crate::EVENTS;
-use crate::broker::Broker;
-use crate::durability::mutation::{Mutation, Snapshot};
-use crate::packets::publish::MAXIMUM_SLASHES;
+use crate::auth::Auth;
+use crate::durability::Durability;
+use crate::durability::mutation::Mutation;
+use crate::durability::snapshot::Snapshot;
 
-impl Broker {
-    /// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
-    /// the topic tree has a node for each level, and is dropped level by level.
-    pub(crate) fn drop_too_deep(&mut self, saved: &mut Snapshot) {
-        let limit = self.most_levels();
-        let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
-        let mut removed = Vec::new();
-        saved.retained.retain(|retained| {
-            let topic_name = &retained.message.topic_name;
-            let is_deep = is_deep(topic_name);
+/// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
+/// the topic tree has a node for each level, and is dropped level by level.
+pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mut Snapshot) {
+    let limit = auth.most_levels();
+    let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
+    let mut removed = Vec::new();
+    saved.retained.retain(|retained| {
+        let topic_name = &retained.message.topic_name;
+        let is_deep = is_deep(topic_name);
+        if is_deep {
+            removed.push(Mutation::Retained {
+                topic_name: topic_name.clone(),
+                retained: None,
+            });
+        }
+        !is_deep
+    });
+    for client in &mut saved.clients {
+        client.subscriptions.retain(|(topic_filter, _)| {
+            let is_deep = is_deep(topic_filter);
             if is_deep {
-                removed.push(Mutation::Retained {
-                    topic_name: topic_name.clone(),
-                    retained: None,
+                removed.push(Mutation::Unsubscribed {
+                    client: client.identifier.as_str().into(),
+                    topic_filter: topic_filter.clone(),
                 });
             }
             !is_deep
         });
-        for client in &mut saved.clients {
-            client.subscriptions.retain(|(topic_filter, _)| {
-                let is_deep = is_deep(topic_filter);
-                if is_deep {
-                    removed.push(Mutation::Unsubscribed {
-                        client: client.identifier.as_str().into(),
-                        topic_filter: topic_filter.clone(),
-                    });
-                }
-                !is_deep
+        let will = &mut client.state.will;
+        if will
+            .take_if(|will| is_deep(&will.message.topic_name))
+            .is_some()
+        {
+            client.state.will_due = None;
+            removed.push(Mutation::Client {
+                client: client.identifier.as_str().into(),
+                state: client.state.clone(),
             });
-            let will = &mut client.state.will;
-            if will
-                .take_if(|will| is_deep(&will.message.topic_name))
-                .is_some()
-            {
-                client.state.will_due = None;
-                removed.push(Mutation::Client {
-                    client: client.identifier.as_str().into(),
-                    state: client.state.clone(),
-                });
-            }
-        }
-        if !removed.is_empty() {
-            log::warn!(
-                target: EVENTS,
-                "{} topics of the store are ignored and removed: they have more levels than a client may use.",
-                removed.len()
-            );
-        }
-        if let Some(mutations) = &mut self.mutations {
-            mutations.append(&mut removed);
         }
     }
-
-    /// Returns the number of levels that a topic may have behind any of the mount points.
-    fn most_levels(&self) -> usize {
-        let access = self.policies.listeners.iter();
-        let mount_points = access.filter_map(|access| access.mount_point.as_deref());
-        let levels = mount_points.map(|mount_point| mqtt_codec::levels(mount_point).count());
-        MAXIMUM_SLASHES + 1 + levels.max().unwrap_or(0)
+    if !removed.is_empty() {
+        log::warn!(
+            target: EVENTS,
+            "{} topics of the store are ignored and removed: they have more levels than a client may use.",
+            removed.len()
+        );
+    }
+    if let Some(mutations) = &mut durability.mutations {
+        mutations.append(&mut removed);
     }
 }

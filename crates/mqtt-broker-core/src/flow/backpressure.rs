@@ -6,7 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
+use crate::connection::{ConnectionId, Connections};
+use crate::flow::{Flow, throttle};
+use crate::resources::Resources;
+use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
 
 /// How long a publisher waits at most until it is read from once more.
@@ -16,70 +19,106 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Nagle's algorithm and a delayed acknowledgement of TCP.
 const ACTIVE: Duration = Duration::from_millis(100);
 
-impl Broker {
-    /// A message was put into the queue of this client.
-    pub(crate) fn note_backpressure(&mut self, now: Instant, key: ClientKey) {
-        if self.is_congested(now, key) {
-            let length = self.clients.get(key).map_or(0, |client| client.queue.len());
-            // The one that is worst off: when it is better, the others are too.
-            if self.congested.is_none_or(|(longest, _)| longest < length) {
-                self.congested = Some((length, key));
-            }
+/// A message was put into the queue of this client.
+pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKey) {
+    if is_congested(
+        &broker.connections,
+        &broker.sessions,
+        &broker.resources,
+        now,
+        key,
+    ) {
+        let length = broker
+            .sessions
+            .clients
+            .get(key)
+            .map_or(0, |client| client.queue.len());
+        // The one that is worst off: when it is better, the others are too.
+        if broker
+            .flow
+            .congested
+            .is_none_or(|(longest, _)| longest < length)
+        {
+            broker.flow.congested = Some((length, key));
         }
     }
+}
 
-    /// Whether a client that takes messages has too many waiting.
-    fn is_congested(&self, now: Instant, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get(key) else {
-            return false;
-        };
-        if !client.queue.is_half_full(&self.limits) {
-            return false; // mostly, and without a search for the connection
-        }
-        let connection = client.connection.and_then(|id| self.connections.get(id));
-        connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
+/// Whether a client that takes messages has too many waiting.
+fn is_congested(
+    connections: &Connections,
+    sessions: &Sessions,
+    resources: &Resources,
+    now: Instant,
+    key: ClientKey,
+) -> bool {
+    let Some(client) = sessions.clients.get(key) else {
+        return false;
+    };
+    if !client.queue.is_half_full(&resources.limits) {
+        return false; // mostly, and without a search for the connection
     }
+    let connection = client.connection.and_then(|id| connections.get(id));
+    connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
+}
 
-    /// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
-    /// connection waits then.
-    pub(crate) fn throttle_publisher(&mut self, now: Instant, id: ConnectionId) -> bool {
-        let Some(client) = self.take_congested(id) else {
-            return false;
-        };
-        let until = now + PAUSE;
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.throttled_until = Some(until);
-            self.throttle.throttled_publishers.push((until, id, client));
-        }
-        true
+/// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
+/// connection waits then.
+pub(crate) fn throttle_publisher(
+    connections: &mut Connections,
+    flow: &mut Flow,
+    now: Instant,
+    id: ConnectionId,
+) -> bool {
+    let Some(client) = take_congested(connections, flow, id) else {
+        return false;
+    };
+    let until = now + PAUSE;
+    if let Some(connection) = connections.get_mut(id) {
+        connection.throttled_until = Some(until);
+        flow.throttle.throttled_publishers.push((until, id, client));
     }
+    true
+}
 
-    /// Connections go on whose subscriber has room again, or whose time is over.
-    pub(crate) fn end_backpressure(&mut self, now: Instant) {
-        if self.throttle.throttled_publishers.is_empty() {
-            return;
-        }
-        for (until, id, client) in std::mem::take(&mut self.throttle.throttled_publishers) {
-            if now < until && self.is_congested(now, client) {
-                self.throttle.throttled_publishers.push((until, id, client));
-                continue;
-            }
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.throttled_until = None;
-            }
-            self.resume(id);
-        }
+/// Connections go on whose subscriber has room again, or whose time is over.
+pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
+    if broker.flow.throttle.throttled_publishers.is_empty() {
+        return;
     }
+    for (until, id, client) in std::mem::take(&mut broker.flow.throttle.throttled_publishers) {
+        if now < until
+            && is_congested(
+                &broker.connections,
+                &broker.sessions,
+                &broker.resources,
+                now,
+                client,
+            )
+        {
+            broker
+                .flow
+                .throttle
+                .throttled_publishers
+                .push((until, id, client));
+            continue;
+        }
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection.throttled_until = None;
+        }
+        throttle::resume(&mut broker.connections, &mut broker.flow, id);
+    }
+}
 
-    /// The client whose queue the last bytes of this connection have filled, if it is another's.
-    fn take_congested(&mut self, id: ConnectionId) -> Option<ClientKey> {
-        let (_, congested) = self.congested.take()?;
-        let own = self
-            .connections
-            .get(id)
-            .and_then(|connection| connection.client);
-        (own != Some(congested)).then_some(congested)
-    }
+/// The client whose queue the last bytes of this connection have filled, if it is another's.
+fn take_congested(
+    connections: &Connections,
+    flow: &mut Flow,
+    id: ConnectionId,
+) -> Option<ClientKey> {
+    let (_, congested) = flow.congested.take()?;
+    let own = connections.get(id).and_then(|connection| connection.client);
+    (own != Some(congested)).then_some(congested)
 }
 
 #[cfg(test)]

@@ -13,8 +13,13 @@ use mqtt_codec::PacketType;
 
 use crate::Backlog;
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, ConnectionState};
+use crate::connection::{ConnectionId, ConnectionState, Connections};
+use crate::durability::Durability;
 use crate::durability::mutation::{Mutation, payload_bytes};
+use crate::flow::Flow;
+use crate::resources::Resources;
+use crate::routing::fan_out;
+use crate::sessions::Sessions;
 use crate::sessions::client::{ClientKey, Stored};
 
 /// Control packets that are handled while the output of their connection is full. Each may add a small answer to the
@@ -38,7 +43,7 @@ pub(crate) struct Throttle {
     done: u64,
     /// Connections that wait for a commit.
     awaiting_commit: Vec<ConnectionId>,
-    resumable: VecDeque<ConnectionId>,
+    pub(crate) resumable: VecDeque<ConnectionId>,
     /// Publishers that have filled the queue of a subscriber, and the time until which they wait.
     pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
@@ -93,182 +98,189 @@ impl Throttle {
     }
 }
 
-impl Broker {
-    /// Sets the amount of the mutations that were taken with [`Broker::take_mutations`] and are not durable. A caller needs it
-    /// whose commits are not all durable when they end, as the broker counts the others itself.
-    pub fn set_backlog(&mut self, backlog: Backlog) {
-        self.throttle.taken = backlog;
-        self.resume_after_commit();
-    }
+/// Does the work of [`Broker::set_backlog`].
+pub(crate) fn set_backlog(connections: &mut Connections, flow: &mut Flow, backlog: Backlog) {
+    flow.throttle.taken = backlog;
+    resume_after_commit(connections, flow);
+}
 
-    /// Returns the next connection that has waited and may go on. Its bytes, if any were left, must be handled again,
-    /// and then more may be read.
-    pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
-        loop {
-            let id = self.throttle.resumable.pop_front()?;
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.is_resumable = false;
-                return Some(id);
-            }
-        }
+/// Does the work of [`Broker::backlog`].
+pub(crate) fn backlog(durability: &Durability, flow: &mut Flow) -> Backlog {
+    if let Some(mutations) = &durability.mutations {
+        flow.throttle.count(mutations);
     }
-
-    /// Returns `true` if the last call did as much work as one connection may cause in one turn.
-    pub fn has_spent_budget(&self) -> bool {
-        self.work.is_spent()
+    Backlog {
+        mutations: flow.throttle.taken.mutations + flow.throttle.counted,
+        bytes: flow.throttle.taken.bytes + flow.throttle.own_bytes,
     }
+}
 
-    /// Returns the units of work that the last call did.
-    pub fn work_done(&self) -> usize {
-        self.work.spent()
+pub(crate) fn pressure(
+    durability: &Durability,
+    flow: &mut Flow,
+    resources: &Resources,
+) -> Pressure {
+    if durability.mutations.is_none() {
+        return Pressure::None;
     }
-
-    /// Returns all mutations that are not durable.
-    pub fn backlog(&mut self) -> Backlog {
-        if let Some(mutations) = &self.mutations {
-            self.throttle.count(mutations);
-        }
-        Backlog {
-            mutations: self.throttle.taken.mutations + self.throttle.counted,
-            bytes: self.throttle.taken.bytes + self.throttle.own_bytes,
-        }
+    let backlog = backlog(durability, flow);
+    if backlog.reaches(resources.limits.maximum_commit_backlog) {
+        Pressure::Hard
+    } else if backlog.reaches(resources.limits.commit_backlog) {
+        Pressure::Soft
+    } else {
+        Pressure::None
     }
+}
 
-    pub(crate) fn pressure(&mut self) -> Pressure {
-        if self.mutations.is_none() {
-            return Pressure::None;
-        }
-        let backlog = self.backlog();
-        if backlog.reaches(self.limits.maximum_commit_backlog) {
-            Pressure::Hard
-        } else if backlog.reaches(self.limits.commit_backlog) {
-            Pressure::Soft
-        } else {
-            Pressure::None
+/// The connection may go on.
+pub(crate) fn resume(connections: &mut Connections, flow: &mut Flow, id: ConnectionId) {
+    if let Some(connection) = connections.get_mut(id) {
+        if !std::mem::replace(&mut connection.is_resumable, true) {
+            flow.throttle.resumable.push_back(id);
         }
     }
+}
 
-    /// The connection may go on.
-    pub(crate) fn resume(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            if !std::mem::replace(&mut connection.is_resumable, true) {
-                self.throttle.resumable.push_back(id);
-            }
+/// Connections that wait for a commit look again whether they may go on.
+pub(crate) fn resume_after_commit(connections: &mut Connections, flow: &mut Flow) {
+    for id in std::mem::take(&mut flow.throttle.awaiting_commit) {
+        if let Some(connection) = connections.get_mut(id) {
+            connection.awaits_commit_room = false;
+        }
+        resume(connections, flow, id);
+    }
+}
+
+/// Returns `true` if the connection must wait before a packet with this start is handled. The connection will be
+/// named by `poll_resumable` then.
+pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
+    let maximum_unwritten = broker.resources.limits.maximum_unwritten;
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return false;
+    };
+    if connection.protocol.has_ended() {
+        return false;
+    }
+    if connection.waiting.is_some() || connection.is_publishing {
+        return true; // resumed by the answer
+    }
+    if connection.throttled_until.is_some_and(|until| now < until) {
+        return true; // resumed by `end_backpressure`
+    }
+    let Some(first) = input.first() else {
+        return false;
+    };
+    if connection.protocol.output().len() >= maximum_unwritten {
+        // Resumed when the peer has read. Acknowledgements and pings are handled meanwhile: without them the
+        // peer would get the same messages again, or be taken for dead.
+        if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
+            connection.awaits_output_room = true;
+            return true;
+        }
+        connection.unanswered += 1;
+    }
+    if broker.flow.fan_outs.has_any()
+        && is(*first, PacketType::Publish)
+        && fan_out::has_orphan_of(&broker.connections, &broker.flow, id)
+    {
+        return true; // resumed when the publication is delivered
+    }
+    broker.durability.mutations.is_some() && must_wait_for_commit(broker, id, *first)
+}
+
+/// Returns `true` if a packet with this first byte may add mutations while the store is behind.
+fn must_wait_for_commit(broker: &mut Broker, id: ConnectionId, first: u8) -> bool {
+    let pressure = pressure(&broker.durability, &mut broker.flow, &broker.resources);
+    pressure > Pressure::None
+        && may_mutate(
+            &broker.connections,
+            &broker.sessions,
+            &broker.resources,
+            id,
+            first,
+        )
+        && is_throttled(broker, id)
+}
+
+/// Returns `true` if the connection must make no more mutations before a commit is done, and registers it for that.
+pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
+    let pressure = pressure(&broker.durability, &mut broker.flow, &broker.resources);
+    let done = broker.flow.throttle.done;
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return false;
+    };
+    let is_throttled = match pressure {
+        Pressure::None => false,
+        Pressure::Soft => connection.mutated_in > done,
+        Pressure::Hard => true,
+    };
+    if is_throttled && !std::mem::replace(&mut connection.awaits_commit_room, true) {
+        broker.flow.throttle.awaiting_commit.push(id);
+    }
+    is_throttled
+}
+
+fn may_mutate(
+    connections: &Connections,
+    sessions: &Sessions,
+    resources: &Resources,
+    id: ConnectionId,
+    first: u8,
+) -> bool {
+    let connection = connections.get(id);
+    let client = connection.and_then(|connection| sessions.clients.get(connection.client?));
+    let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
+    match PacketType::from_value(first >> 4) {
+        // Without QoS and RETAIN nothing of it is stored; on a full disk it is refused, or not retained.
+        Some(PacketType::Publish) => {
+            !resources.lacks_storage() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
+        }
+        Some(
+            PacketType::Puback
+            | PacketType::Pubrec
+            | PacketType::Pubrel
+            | PacketType::Pubcomp
+            | PacketType::Subscribe
+            | PacketType::Unsubscribe,
+        ) => is_stored,
+        _ => false,
+    }
+}
+
+/// Notes whether mutations were made for this connection since there were `before` of them.
+pub(crate) fn note_mutations_of(
+    connections: &mut Connections,
+    durability: &Durability,
+    flow: &Flow,
+    id: ConnectionId,
+    before: usize,
+) {
+    if durability.mutation_count() > before {
+        let commit = flow.throttle.next_commit();
+        if let Some(connection) = connections.get_mut(id) {
+            connection.mutated_in = commit;
         }
     }
+}
 
-    /// Connections that wait for a commit look again whether they may go on.
-    pub(crate) fn resume_after_commit(&mut self) {
-        for id in std::mem::take(&mut self.throttle.awaiting_commit) {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.awaits_commit_room = false;
-            }
-            self.resume(id);
-        }
-    }
-
-    /// Returns `true` if the connection must wait before a packet with this start is handled. The connection will be
-    /// named by `poll_resumable` then.
-    pub(crate) fn must_wait(&mut self, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
-        let maximum_unwritten = self.limits.maximum_unwritten;
-        let Some(connection) = self.connections.get_mut(id) else {
-            return false;
-        };
-        if connection.protocol.has_ended() {
-            return false;
-        }
-        if connection.waiting.is_some() || connection.is_publishing {
-            return true; // resumed by the answer
-        }
-        if connection.throttled_until.is_some_and(|until| now < until) {
-            return true; // resumed by `end_backpressure`
-        }
-        let Some(first) = input.first() else {
-            return false;
-        };
-        if connection.protocol.output().len() >= maximum_unwritten {
-            // Resumed when the peer has read. Acknowledgements and pings are handled meanwhile: without them the
-            // peer would get the same messages again, or be taken for dead.
-            if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
-                connection.awaits_output_room = true;
-                return true;
-            }
-            connection.unanswered += 1;
-        }
-        if self.fan_outs.has_any() && is(*first, PacketType::Publish) && self.has_orphan_of(id) {
-            return true; // resumed when the publication is delivered
-        }
-        self.mutations.is_some() && self.must_wait_for_commit(id, *first)
-    }
-
-    /// Returns `true` if a packet with this first byte may add mutations while the store is behind.
-    fn must_wait_for_commit(&mut self, id: ConnectionId, first: u8) -> bool {
-        let pressure = self.pressure();
-        pressure > Pressure::None && self.may_mutate(id, first) && self.is_throttled(id)
-    }
-
-    /// Returns `true` if the connection must make no more mutations before a commit is done, and registers it for that.
-    pub(crate) fn is_throttled(&mut self, id: ConnectionId) -> bool {
-        let pressure = self.pressure();
-        let done = self.throttle.done;
-        let Some(connection) = self.connections.get_mut(id) else {
-            return false;
-        };
-        let is_throttled = match pressure {
-            Pressure::None => false,
-            Pressure::Soft => connection.mutated_in > done,
-            Pressure::Hard => true,
-        };
-        if is_throttled && !std::mem::replace(&mut connection.awaits_commit_room, true) {
-            self.throttle.awaiting_commit.push(id);
-        }
-        is_throttled
-    }
-
-    fn may_mutate(&self, id: ConnectionId, first: u8) -> bool {
-        let connection = self.connections.get(id);
-        let client = connection.and_then(|connection| self.clients.get(connection.client?));
-        let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
-        match PacketType::from_value(first >> 4) {
-            // Without QoS and RETAIN nothing of it is stored; on a full disk it is refused, or not retained.
-            Some(PacketType::Publish) => {
-                !self.lacks_storage() && (first & 0x07 != 0 || self.limits.upgrade_qos)
-            }
-            Some(
-                PacketType::Puback
-                | PacketType::Pubrec
-                | PacketType::Pubrel
-                | PacketType::Pubcomp
-                | PacketType::Subscribe
-                | PacketType::Unsubscribe,
-            ) => is_stored,
-            _ => false,
-        }
-    }
-
-    /// Notes whether mutations were made for this connection since there were `before` of them.
-    pub(crate) fn note_mutations_of(&mut self, id: ConnectionId, before: usize) {
-        if self.mutation_count() > before {
-            let commit = self.throttle.next_commit();
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.mutated_in = commit;
-            }
-        }
-    }
-
-    /// The peer has read some of its output.
-    pub(crate) fn note_written(&mut self, id: ConnectionId) {
-        let maximum_unwritten = self.limits.maximum_unwritten;
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
-        connection.unanswered = 0;
-        let has_room = connection.protocol.output().len() < maximum_unwritten;
-        if connection.awaits_output_room && (has_room || is_deaf) {
-            connection.awaits_output_room = false;
-            self.resume(id);
-        }
+/// The peer has read some of its output.
+pub(crate) fn note_written(
+    connections: &mut Connections,
+    flow: &mut Flow,
+    resources: &Resources,
+    id: ConnectionId,
+) {
+    let maximum_unwritten = resources.limits.maximum_unwritten;
+    let Some(connection) = connections.get_mut(id) else {
+        return;
+    };
+    let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
+    connection.unanswered = 0;
+    let has_room = connection.protocol.output().len() < maximum_unwritten;
+    if connection.awaits_output_room && (has_room || is_deaf) {
+        connection.awaits_output_room = false;
+        resume(connections, flow, id);
     }
 }
 

@@ -8,408 +8,514 @@ use std::time::Instant;
 use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
 use mqtt_session::{Excerpt, Session};
 
+use crate::auth::Auth;
 use crate::auth::check_queue::PeerGroup;
 use crate::auth::policy::AuthDecision;
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
+use crate::connection::{ConnectionId, Connections};
+use crate::durability::{Durability, mutation};
+use crate::flow::throttle;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::words::{Name, Words};
 use crate::packets::input::Task;
-use crate::packets::publish;
-use crate::routing::delivery;
+use crate::packets::{close, input, publish};
+use crate::resources::Resources;
+use crate::routing::{delivery, sending};
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
 use crate::sessions::owner::SessionOwner;
+use crate::sessions::{Sessions, expiry, owner};
+use crate::stats::Stats;
 use crate::{CONNECTIONS, EVENTS, ListenerPolicy, PasswordCheck};
 
-impl Broker {
-    /// The next password that is to be checked: the addresses of the peers take turns. The answer goes to [`Broker::handle_checked`]. Until then
-    /// the connection takes nothing more.
-    pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
-        loop {
-            let id = self.checks.pop()?;
-            let connection = self.connections.get(id);
-            let check = connection.and_then(|connection| {
-                let connect = connection.waiting.as_ref()?;
-                Some(PasswordCheck {
-                    listener: connection.listener,
-                    user_name: connect.user_name.clone()?,
-                    password: connect.password.clone()?,
-                })
-            });
-            debug_assert!(check.is_some(), "a check is taken out with its connection");
-            if let Some(check) = check {
-                return Some((id, check));
-            }
+/// Does the work of [`Broker::poll_check`].
+pub(crate) fn poll_check(
+    auth: &mut Auth,
+    connections: &Connections,
+) -> Option<(ConnectionId, PasswordCheck)> {
+    loop {
+        let id = auth.checks.pop()?;
+        let connection = connections.get(id);
+        let check = connection.and_then(|connection| {
+            let connect = connection.waiting.as_ref()?;
+            Some(PasswordCheck {
+                listener: connection.listener,
+                user_name: connect.user_name.clone()?,
+                password: connect.password.clone()?,
+            })
+        });
+        debug_assert!(check.is_some(), "a check is taken out with its connection");
+        if let Some(check) = check {
+            return Some((id, check));
         }
     }
+}
 
-    /// A password was checked: the client may come in, or not.
-    pub fn handle_checked(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        result: Result<(), ReasonCode>,
-    ) {
-        let connection = self.connections.get_mut(id);
-        if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
-            match result {
-                Ok(()) => self.accept(now, id, *connect),
-                Err(reason_code) => self.refuse(now, id, &connect, reason_code),
-            }
-            self.handle_pending(now, id);
-            self.resume(id);
+/// Does the work of [`Broker::handle_checked`].
+pub(crate) fn handle_checked(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    result: Result<(), ReasonCode>,
+) {
+    let connection = broker.connections.get_mut(id);
+    if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
+        match result {
+            Ok(()) => accept(broker, now, id, *connect),
+            Err(reason_code) => refuse(
+                &mut broker.connections,
+                &mut broker.stats,
+                now,
+                id,
+                &connect,
+                reason_code,
+            ),
         }
+        input::handle_pending(broker, now, id);
+        throttle::resume(&mut broker.connections, &mut broker.flow, id);
     }
+}
 
-    /// Returns `true` while a password of this connection is checked.
-    pub fn is_waiting(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id);
-        connection.is_some_and(|connection| connection.waiting.is_some())
-    }
-
-    pub(crate) fn handle_connect(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
-        if self.is_stored_session(&connect) && self.is_throttled(id) {
-            return self.put_off(id, Task::Connect(Box::new(connect)));
-        }
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        if connect.properties.authentication_method.is_some() {
-            // [MQTT-4.12.0-1]
-            return self.refuse(now, id, &connect, ReasonCode::BadAuthenticationMethod);
-        }
-        let access = self.policy(connection.listener);
-        match access.admit(&mut connect, connection.identity.as_deref()) {
-            AuthDecision::Admitted => self.accept(now, id, connect),
-            AuthDecision::Refused(reason_code) => self.refuse(now, id, &connect, reason_code),
-            AuthDecision::Check => {
-                let Some(connection) = self.connections.get_mut(id) else {
-                    return;
-                };
-                connection.waiting = Some(Box::new(connect));
-                let group = PeerGroup::of(&connection.peer);
-                if let Err(refused) = self.checks.push(group, id) {
-                    self.handle_checked(now, refused, Err(ReasonCode::ServerBusy));
-                }
-            }
-        }
-    }
-
-    /// Returns `true` if the CONNECT makes mutations: a session or a will is stored, or was.
-    fn is_stored_session(&self, connect: &Connect) -> bool {
-        let known = self.by_identifier.get(connect.client_identifier.as_str());
-        let known = known.and_then(|key| self.clients.get(*key));
-        let is_kept =
-            connect.will.is_some() || Expiry::of_connect(connect) != Expiry::WithConnection;
-        self.mutations.is_some()
-            && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
-    }
-
-    fn refuse(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        connect: &Connect,
-        reason_code: ReasonCode,
-    ) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            if self
-                .log_limiter
-                .admits_from(now, LogEvent::Refused, &connection.peer)
-            {
-                let name = Name(&connect.client_identifier);
-                let words = Words(reason_code);
-                log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", connection.peer);
-            }
-            connection
-                .protocol
-                .refuse(now, reason_code, ConnackProperties::default());
-        }
-    }
-
-    /// It is who it says it is.
-    fn accept(&mut self, now: Instant, id: ConnectionId, mut connect: Connect) {
-        let Some(listener) = self
+pub(crate) fn handle_connect(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    mut connect: Connect,
+) {
+    if is_stored_session(&broker.sessions, &broker.durability, &connect)
+        && throttle::is_throttled(broker, id)
+    {
+        return broker
             .connections
-            .get(id)
-            .map(|connection| connection.listener)
-        else {
-            return;
-        };
-        let access = self.policy(listener);
-        if access.user_name_is_identifier {
-            connect.client_identifier = connect.user_name.clone().unwrap_or_default();
-        }
-        if let Some(reason_code) = self.connect_reject_reason(access, &connect) {
-            return self.refuse(now, id, &connect, reason_code);
-        }
-        match mount_will(&mut connect, access.mount_point.as_deref()) {
-            Err(reason_code) => return self.refuse(now, id, &connect, reason_code),
-            Ok(Some(topic_name)) => self.log_denied_will(now, &connect, &topic_name),
-            Ok(None) => {}
-        }
-        let (identifier, assigned) = self.client_identifier(listener, &connect);
-        let owner = self.owner_of(now, &identifier, connect.user_name.as_deref(), listener);
-        if owner == SessionOwner::Other {
-            connect.client_identifier = identifier; // for the log
-            return self.refuse(now, id, &connect, ReasonCode::ClientIdentifierNotValid);
-        }
-        let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
-        let (key, mut session) = self.find_session(now, id, &identifier, starts_anew);
-        self.log_connect(now, id, &identifier, &connect);
-        let asked = Expiry::of_connect(&connect);
-        let expiry = asked.at_most(self.limits.longest_session);
-        let properties = ConnackProperties {
-            // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
-            session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
-            response_information: response_information(&connect, &identifier),
-            ..self.connack_properties(listener, &connect, assigned.then_some(&identifier))
-        };
-        if let Some(client) = self.clients.get_mut(key) {
-            client.connection = Some(id);
-            client.principal.user_name = connect.user_name;
-            client.principal.listener = listener;
-            client.expiry = expiry;
-            client.session_ends = None;
-            client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
-            client.will = connect.will.map(Box::new);
-        }
-        self.store_client(key);
-        if let Some(session) = &mut session {
-            self.withdraw_denied(key, session);
-        }
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.client = Some(key);
-            connection.is_bridge = connect.is_bridge;
-            self.statistics.connected();
-            connection.protocol.accept(now, session, properties);
-        }
-        self.send_queue(now, key);
+            .put_off(id, Task::Connect(Box::new(connect)));
     }
-
-    /// The identifier of the client, and whether the broker chose it.
-    fn client_identifier(&mut self, listener: u32, connect: &Connect) -> (String, bool) {
-        if !connect.client_identifier.is_empty() {
-            return (connect.client_identifier.clone(), false);
-        }
-        let random = (self.random)();
-        let prefix = &self.policy(listener).identifier_prefix;
-        (format!("{prefix}{}", uuid(random)), true)
+    let Some(connection) = broker.connections.get(id) else {
+        return;
+    };
+    if connect.properties.authentication_method.is_some() {
+        // [MQTT-4.12.0-1]
+        return refuse(
+            &mut broker.connections,
+            &mut broker.stats,
+            now,
+            id,
+            &connect,
+            ReasonCode::BadAuthenticationMethod,
+        );
     }
+    let access = broker.auth.policy(connection.listener);
+    match access.admit(&mut connect, connection.identity.as_deref()) {
+        AuthDecision::Admitted => accept(broker, now, id, connect),
+        AuthDecision::Refused(reason_code) => refuse(
+            &mut broker.connections,
+            &mut broker.stats,
+            now,
+            id,
+            &connect,
+            reason_code,
+        ),
+        AuthDecision::Check => {
+            let Some(connection) = broker.connections.get_mut(id) else {
+                return;
+            };
+            connection.waiting = Some(Box::new(connect));
+            let group = PeerGroup::of(&connection.peer);
+            if let Err(refused) = broker.auth.checks.push(group, id) {
+                handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
+            }
+        }
+    }
+}
 
-    /// What is under way to a client is not sent again if the client may not have it any more.
-    fn withdraw_denied(&self, key: ClientKey, session: &mut Session) {
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let (rules, who) = (&self.policies, &client.principal);
-        session.withdraw(self.mutations.is_some(), |outgoing| {
-            delivery::may_receive(rules, who, &outgoing.message)
+/// Returns `true` if the CONNECT makes mutations: a session or a will is stored, or was.
+fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Connect) -> bool {
+    let known = sessions
+        .by_identifier
+        .get(connect.client_identifier.as_str());
+    let known = known.and_then(|key| sessions.clients.get(*key));
+    let is_kept = connect.will.is_some() || Expiry::of_connect(connect) != Expiry::WithConnection;
+    durability.mutations.is_some()
+        && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
+}
+
+fn refuse(
+    connections: &mut Connections,
+    stats: &mut Stats,
+    now: Instant,
+    id: ConnectionId,
+    connect: &Connect,
+    reason_code: ReasonCode,
+) {
+    if let Some(connection) = connections.get_mut(id) {
+        if stats
+            .log_limiter
+            .admits_from(now, LogEvent::Refused, &connection.peer)
+        {
+            let name = Name(&connect.client_identifier);
+            let words = Words(reason_code);
+            log::info!(target: EVENTS, "Client {name} [{}] disconnected: {words}.", connection.peer);
+        }
+        connection
+            .protocol
+            .refuse(now, reason_code, ConnackProperties::default());
+    }
+}
+
+/// It is who it says it is.
+fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
+    let Some(listener) = broker
+        .connections
+        .get(id)
+        .map(|connection| connection.listener)
+    else {
+        return;
+    };
+    let access = broker.auth.policy(listener);
+    if access.user_name_is_identifier {
+        connect.client_identifier = connect.user_name.clone().unwrap_or_default();
+    }
+    if let Some(reason_code) =
+        connect_reject_reason(&broker.sessions, &broker.resources, access, &connect)
+    {
+        return refuse(
+            &mut broker.connections,
+            &mut broker.stats,
+            now,
+            id,
+            &connect,
+            reason_code,
+        );
+    }
+    match mount_will(&mut connect, access.mount_point.as_deref()) {
+        Err(reason_code) => {
+            return refuse(
+                &mut broker.connections,
+                &mut broker.stats,
+                now,
+                id,
+                &connect,
+                reason_code,
+            );
+        }
+        Ok(Some(topic_name)) => broker.stats.log_denied_will(now, &connect, &topic_name),
+        Ok(None) => {}
+    }
+    let (identifier, assigned) =
+        client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
+    let owner = owner::owner_of(
+        broker,
+        now,
+        &identifier,
+        connect.user_name.as_deref(),
+        listener,
+    );
+    if owner == SessionOwner::Other {
+        connect.client_identifier = identifier; // for the log
+        return refuse(
+            &mut broker.connections,
+            &mut broker.stats,
+            now,
+            id,
+            &connect,
+            ReasonCode::ClientIdentifierNotValid,
+        );
+    }
+    let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
+    let (key, mut session) = find_session(broker, now, id, &identifier, starts_anew);
+    log_connect(
+        &broker.connections,
+        &mut broker.stats,
+        now,
+        id,
+        &identifier,
+        &connect,
+    );
+    let asked = Expiry::of_connect(&connect);
+    let expiry = asked.at_most(broker.resources.limits.longest_session);
+    let properties = ConnackProperties {
+        // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
+        session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
+        response_information: response_information(&connect, &identifier),
+        ..connack_properties(
+            &broker.auth,
+            &broker.resources,
+            listener,
+            &connect,
+            assigned.then_some(&identifier),
+        )
+    };
+    if let Some(client) = broker.sessions.clients.get_mut(key) {
+        client.connection = Some(id);
+        client.principal.user_name = connect.user_name;
+        client.principal.listener = listener;
+        client.expiry = expiry;
+        client.session_ends = None;
+        client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
+        client.will = connect.will.map(Box::new);
+    }
+    mutation::store_client(
+        &mut broker.connections,
+        &mut broker.sessions,
+        &mut broker.durability,
+        key,
+    );
+    if let Some(session) = &mut session {
+        withdraw_denied(
+            &broker.auth,
+            &broker.sessions,
+            &broker.durability,
+            key,
+            session,
+        );
+    }
+    if let Some(connection) = broker.connections.get_mut(id) {
+        connection.client = Some(key);
+        connection.is_bridge = connect.is_bridge;
+        broker.stats.counters.connected();
+        connection.protocol.accept(now, session, properties);
+    }
+    sending::send_queue(broker, now, key);
+}
+
+/// The identifier of the client, and whether the broker chose it.
+fn client_identifier(
+    auth: &Auth,
+    sessions: &mut Sessions,
+    listener: u32,
+    connect: &Connect,
+) -> (String, bool) {
+    if !connect.client_identifier.is_empty() {
+        return (connect.client_identifier.clone(), false);
+    }
+    let random = (sessions.random)();
+    let prefix = &auth.policy(listener).identifier_prefix;
+    (format!("{prefix}{}", uuid(random)), true)
+}
+
+/// What is under way to a client is not sent again if the client may not have it any more.
+fn withdraw_denied(
+    auth: &Auth,
+    sessions: &Sessions,
+    durability: &Durability,
+    key: ClientKey,
+    session: &mut Session,
+) {
+    let Some(client) = sessions.clients.get(key) else {
+        return;
+    };
+    let (rules, who) = (&auth.policies, &client.principal);
+    session.withdraw(durability.mutations.is_some(), |outgoing| {
+        delivery::may_receive(rules, who, &outgoing.message)
+    });
+}
+
+/// The client with this identifier, with its session if the connection goes on with one. An
+/// older connection of the client ends [MQTT-3.1.4-3], before anything of the new one happens.
+fn find_session(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    identifier: &str,
+    clean_start: bool,
+) -> (ClientKey, Option<Session>) {
+    // What time has brought comes first, if its timer is late: an end of the session, a will.
+    if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
+        expiry::end_times(broker, now, key);
+    }
+    let old = broker.sessions.by_identifier.get(identifier).copied();
+    if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
+        close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
+        // Even if the will would have to wait: the new connection must not get a session that has ended.
+        if let Some(key) = old {
+            expiry::end_times(broker, now, key);
+        }
+    }
+    // The session may have ended with that connection, or ends now [MQTT-3.1.2-4]; its will is
+    // due then.
+    if clean_start {
+        if let Some(client) = old.and_then(|key| broker.sessions.clients.get_mut(key)) {
+            client.session_ends = Some(now);
+        }
+        if let Some(key) = old {
+            let expired = broker.stats.counters.expired;
+            expiry::end_times(broker, now, key);
+            broker.stats.counters.expired = expired; // it has not ended by its time
+        }
+    }
+    match broker.sessions.by_identifier.get(identifier).copied() {
+        Some(key) => {
+            let session = broker
+                .sessions
+                .clients
+                .get_mut(key)
+                .and_then(|client| client.session.take());
+            let session = session.map(|session| *session);
+            (key, session)
+        }
+        None => {
+            let connection = broker.connections.get(id);
+            let known = connection.map(|connection| connection.protocol.client_identifier());
+            let known = known.filter(|known| ***known == *identifier);
+            let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
+            let key = broker
+                .sessions
+                .clients
+                .insert(Client::new(Arc::clone(&identifier)));
+            broker.sessions.by_identifier.insert(identifier, key);
+            (key, None)
+        }
+    }
+}
+
+fn connack_properties(
+    auth: &Auth,
+    resources: &Resources,
+    listener: u32,
+    connect: &Connect,
+    assigned_client_identifier: Option<&String>,
+) -> ConnackProperties {
+    let limits = &auth.policy(listener).limits;
+    let aliases = limits
+        .topic_alias_maximum
+        .unwrap_or(resources.limits.topic_alias_maximum);
+    let longest = resources.limits.maximum_keep_alive;
+    let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
+    ConnackProperties {
+        topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
+        assigned_client_identifier: assigned_client_identifier.cloned(),
+        server_keep_alive: longest.filter(is_longer),
+        maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
+        retain_available: (!resources.limits.retain_available).then_some(false),
+        maximum_packet_size: NonZeroU32::new(resources.limits.maximum_packet_size)
+            .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
+        receive_maximum: NonZeroU16::new(resources.limits.receive_maximum)
+            .filter(|maximum| maximum.get() < u16::MAX),
+        ..ConnackProperties::default()
+    }
+}
+
+fn log_connect(
+    connections: &Connections,
+    stats: &mut Stats,
+    now: Instant,
+    id: ConnectionId,
+    identifier: &str,
+    connect: &Connect,
+) {
+    let Some(connection) = connections.get(id) else {
+        return;
+    };
+    if !stats
+        .log_limiter
+        .admits_from(now, LogEvent::Connected, &connection.peer)
+    {
+        return;
+    }
+    let user_name = match &connect.user_name {
+        Some(user_name) => format!(", u'{}'", Excerpt(user_name)),
+        None => String::new(),
+    };
+    let kind = if connect.is_bridge {
+        "bridge"
+    } else {
+        "client"
+    };
+    log::info!(
+        target: CONNECTIONS,
+        "New {kind} connected from {} as {} (p{}, c{}, k{}{user_name}).",
+        connection.peer,
+        Excerpt(identifier),
+        connect.protocol_version.level(),
+        u8::from(connect.clean_start),
+        connect.keep_alive,
+    );
+    match &connect.will {
+        None => log::debug!(target: EVENTS, "No will message specified."),
+        Some(will) => {
+            let (message, qos) = (&will.message, will.qos);
+            let (length, retain) = (message.payload.len(), u8::from(message.retain));
+            log::debug!(target: EVENTS, "Will message specified ({length} bytes) (r{retain}, q{qos}).");
+            log::debug!(target: EVENTS, "\t{}", Excerpt(&message.topic_name));
+        }
+    }
+}
+
+/// Why this CONNECT is not accepted, if it is not.
+fn connect_reject_reason(
+    sessions: &Sessions,
+    resources: &Resources,
+    access: &ListenerPolicy,
+    connect: &Connect,
+) -> Option<ReasonCode> {
+    let version = connect.protocol_version;
+    let versions = access.limits.versions.as_ref();
+    if versions.is_some_and(|versions| !versions.contains(&version)) {
+        return Some(ReasonCode::UnsupportedProtocolVersion);
+    }
+    if !publish::is_plain_text(&connect.client_identifier) {
+        return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+    }
+    let must_be_named = match version {
+        ProtocolVersion::V3_1 => true,
+        ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
+        ProtocolVersion::V5_0 => false,
+    } || !access.allow_empty_identifier
+        || access.user_name_is_identifier;
+    if connect.client_identifier.is_empty() && must_be_named {
+        return Some(ReasonCode::ClientIdentifierNotValid);
+    }
+    // A client of 5.0 is told what to use instead; the others cannot be.
+    let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
+    if version != ProtocolVersion::V5_0
+        && resources.limits.maximum_keep_alive.is_some_and(is_too_long)
+    {
+        return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
+    }
+    let known = sessions
+        .by_identifier
+        .get(connect.client_identifier.as_str());
+    let is_new = known.is_none();
+    let known = known.and_then(|key| sessions.clients.get(*key));
+    let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
+    let is_to_be_stored =
+        Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
+    // Above the limit of the store, sessions go on: the store shrinks when they get their messages.
+    let is_refused = match is_stored {
+        true => resources.is_full,
+        false => is_to_be_stored && resources.lacks_storage(),
+    };
+    if is_refused {
+        return Some(match version {
+            ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
+            _ => ReasonCode::ServerUnavailable,
         });
     }
-
-    /// The client with this identifier, with its session if the connection goes on with one. An
-    /// older connection of the client ends [MQTT-3.1.4-3], before anything of the new one happens.
-    fn find_session(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        identifier: &str,
-        clean_start: bool,
-    ) -> (ClientKey, Option<Session>) {
-        // What time has brought comes first, if its timer is late: an end of the session, a will.
-        if let Some(key) = self.by_identifier.get(identifier).copied() {
-            self.end_times(now, key);
-        }
-        let old = self.by_identifier.get(identifier).copied();
-        if let Some(older) = old.and_then(|key| self.clients.get(key)?.connection) {
-            self.end_connection(now, older, ReasonCode::SessionTakenOver);
-            // Even if the will would have to wait: the new connection must not get a session that has ended.
-            if let Some(key) = old {
-                self.end_times(now, key);
-            }
-        }
-        // The session may have ended with that connection, or ends now [MQTT-3.1.2-4]; its will is
-        // due then.
-        if clean_start {
-            if let Some(client) = old.and_then(|key| self.clients.get_mut(key)) {
-                client.session_ends = Some(now);
-            }
-            if let Some(key) = old {
-                let expired = self.statistics.expired;
-                self.end_times(now, key);
-                self.statistics.expired = expired; // it has not ended by its time
-            }
-        }
-        match self.by_identifier.get(identifier).copied() {
-            Some(key) => {
-                let session = self
-                    .clients
-                    .get_mut(key)
-                    .and_then(|client| client.session.take());
-                let session = session.map(|session| *session);
-                (key, session)
-            }
-            None => {
-                let connection = self.connections.get(id);
-                let known = connection.map(|connection| connection.protocol.client_identifier());
-                let known = known.filter(|known| ***known == *identifier);
-                let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
-                let key = self.clients.insert(Client::new(Arc::clone(&identifier)));
-                self.by_identifier.insert(identifier, key);
-                (key, None)
-            }
-        }
+    // A client that has a session may come back: its messages take memory until it has them.
+    if is_new && resources.lacks_memory() {
+        return Some(ReasonCode::ServerBusy);
     }
-
-    fn connack_properties(
-        &self,
-        listener: u32,
-        connect: &Connect,
-        assigned_client_identifier: Option<&String>,
-    ) -> ConnackProperties {
-        let limits = &self.policy(listener).limits;
-        let aliases = limits
-            .topic_alias_maximum
-            .unwrap_or(self.limits.topic_alias_maximum);
-        let longest = self.limits.maximum_keep_alive;
-        let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
-        ConnackProperties {
-            topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
-            assigned_client_identifier: assigned_client_identifier.cloned(),
-            server_keep_alive: longest.filter(is_longer),
-            maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
-            retain_available: (!self.limits.retain_available).then_some(false),
-            maximum_packet_size: NonZeroU32::new(self.limits.maximum_packet_size)
-                .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
-            receive_maximum: NonZeroU16::new(self.limits.receive_maximum)
-                .filter(|maximum| maximum.get() < u16::MAX),
-            ..ConnackProperties::default()
-        }
+    let is_full = |maximum: usize| sessions.clients.len() >= maximum;
+    if is_new && resources.limits.maximum_clients.is_some_and(is_full) {
+        return Some(ReasonCode::ServerBusy);
     }
-
-    fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
-        let name = &connect.client_identifier;
-        if self.log_limiter.admits(now, LogEvent::WillDenied, name) {
-            let (name, topic_name) = (Name(name), Excerpt(topic_name));
-            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
-        }
+    let will = connect.will.as_ref()?;
+    if !publish::is_publishable(&will.message.topic_name) {
+        return Some(ReasonCode::TopicNameInvalid);
     }
-
-    fn log_connect(&mut self, now: Instant, id: ConnectionId, identifier: &str, connect: &Connect) {
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        if !self
-            .log_limiter
-            .admits_from(now, LogEvent::Connected, &connection.peer)
-        {
-            return;
-        }
-        let user_name = match &connect.user_name {
-            Some(user_name) => format!(", u'{}'", Excerpt(user_name)),
-            None => String::new(),
-        };
-        let kind = if connect.is_bridge {
-            "bridge"
-        } else {
-            "client"
-        };
-        log::info!(
-            target: CONNECTIONS,
-            "New {kind} connected from {} as {} (p{}, c{}, k{}{user_name}).",
-            connection.peer,
-            Excerpt(identifier),
-            connect.protocol_version.level(),
-            u8::from(connect.clean_start),
-            connect.keep_alive,
-        );
-        match &connect.will {
-            None => log::debug!(target: EVENTS, "No will message specified."),
-            Some(will) => {
-                let (message, qos) = (&will.message, will.qos);
-                let (length, retain) = (message.payload.len(), u8::from(message.retain));
-                log::debug!(target: EVENTS, "Will message specified ({length} bytes) (r{retain}, q{qos}).");
-                log::debug!(target: EVENTS, "\t{}", Excerpt(&message.topic_name));
-            }
-        }
+    if will.message.payload.len() > resources.limits.maximum_payload {
+        return Some(match version {
+            ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
+            _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
+        });
     }
-
-    /// Why this CONNECT is not accepted, if it is not.
-    fn connect_reject_reason(
-        &self,
-        access: &ListenerPolicy,
-        connect: &Connect,
-    ) -> Option<ReasonCode> {
-        let version = connect.protocol_version;
-        let versions = access.limits.versions.as_ref();
-        if versions.is_some_and(|versions| !versions.contains(&version)) {
-            return Some(ReasonCode::UnsupportedProtocolVersion);
-        }
-        if !publish::is_plain_text(&connect.client_identifier) {
-            return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
-        }
-        let must_be_named = match version {
-            ProtocolVersion::V3_1 => true,
-            ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
-            ProtocolVersion::V5_0 => false,
-        } || !access.allow_empty_identifier
-            || access.user_name_is_identifier;
-        if connect.client_identifier.is_empty() && must_be_named {
-            return Some(ReasonCode::ClientIdentifierNotValid);
-        }
-        // A client of 5.0 is told what to use instead; the others cannot be.
-        let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
-        if version != ProtocolVersion::V5_0
-            && self.limits.maximum_keep_alive.is_some_and(is_too_long)
-        {
-            return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
-        }
-        let known = self.by_identifier.get(connect.client_identifier.as_str());
-        let is_new = known.is_none();
-        let known = known.and_then(|key| self.clients.get(*key));
-        let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
-        let is_to_be_stored =
-            Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
-        // Above the limit of the store, sessions go on: the store shrinks when they get their messages.
-        let is_refused = match is_stored {
-            true => self.is_full,
-            false => is_to_be_stored && self.lacks_storage(),
-        };
-        if is_refused {
-            return Some(match version {
-                ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
-                _ => ReasonCode::ServerUnavailable,
-            });
-        }
-        // A client that has a session may come back: its messages take memory until it has them.
-        if is_new && self.lacks_memory() {
-            return Some(ReasonCode::ServerBusy);
-        }
-        let is_full = |maximum: usize| self.clients.len() >= maximum;
-        if is_new && self.limits.maximum_clients.is_some_and(is_full) {
-            return Some(ReasonCode::ServerBusy);
-        }
-        let will = connect.will.as_ref()?;
-        if !publish::is_publishable(&will.message.topic_name) {
-            return Some(ReasonCode::TopicNameInvalid);
-        }
-        if will.message.payload.len() > self.limits.maximum_payload {
-            return Some(match version {
-                ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
-                _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
-            });
-        }
-        if access
-            .limits
-            .maximum_qos
-            .is_some_and(|maximum| will.qos > maximum)
-        {
-            return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
-        }
-        let is_refused = will.message.retain && !self.limits.retain_available;
-        is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
+    if access
+        .limits
+        .maximum_qos
+        .is_some_and(|maximum| will.qos > maximum)
+    {
+        return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
     }
+    let is_refused = will.message.retain && !resources.limits.retain_available;
+    is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
 }
 
 /// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind

@@ -7,213 +7,280 @@ use std::time::Instant;
 use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
 use mqtt_session::{Excerpt, OutboundMessage, PublishError};
 
+use crate::auth::Auth;
 use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
+use crate::connection::Connections;
+use crate::durability::mutation;
 use crate::durability::mutation::Mutation;
-use crate::flow::work;
+use crate::flow::{backpressure, work};
 use crate::log_lines::limiter::LogEvent;
+use crate::packets::publish;
+use crate::resources::Resources;
 use crate::routing::router::{DeliveryOptions, Routed};
+use crate::routing::sending;
 use crate::routing::sending::is_held;
+use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
+use crate::stats::Stats;
 use crate::stats::drops::DropReason;
 use crate::{AclAction, EVENTS, Principal};
 
-impl Broker {
-    /// Sends the message to a client, or puts it into the client's queue.
-    pub(crate) fn deliver(
-        &mut self,
-        now: Instant,
-        key: ClientKey,
-        routed: &mut Routed<'_>,
-        copy: DeliveryOptions,
-    ) {
-        self.work
-            .spend(work::copy_cost(routed.publish.payload.len()));
-        if copy.qos == QoS::AtMostOnce && self.deliver_at_once(now, key, &routed.publish, &copy) {
-            return;
-        }
-        let Some(client) = self.clients.get(key) else {
-            return;
+/// Sends the message to a client, or puts it into the client's queue.
+pub(crate) fn deliver(
+    broker: &mut Broker,
+    now: Instant,
+    key: ClientKey,
+    routed: &mut Routed<'_>,
+    copy: DeliveryOptions,
+) {
+    broker
+        .flow
+        .work
+        .spend(work::copy_cost(routed.publish.payload.len()));
+    if copy.qos == QoS::AtMostOnce && deliver_at_once(broker, now, key, &routed.publish, &copy) {
+        return;
+    }
+    let Some(client) = broker.sessions.clients.get(key) else {
+        return;
+    };
+    let is_full = client.queue.is_full(&broker.resources.limits);
+    if broker.resources.lacks_memory() {
+        return drop_message(
+            &mut broker.sessions,
+            &mut broker.stats,
+            key,
+            DropReason::MemoryLimit,
+        );
+    }
+    let Some(message) = visible_message(&broker.auth, &broker.sessions, key, routed) else {
+        return;
+    };
+    if is_full && !drop_expired(broker, now, key) {
+        let reason = match copy.qos > QoS::AtMostOnce
+            || has_output_room(
+                &broker.connections,
+                &broker.sessions,
+                &broker.resources,
+                key,
+            ) {
+            true => DropReason::QueueFull,
+            false => DropReason::OutputFull,
         };
-        let is_full = client.queue.is_full(&self.limits);
-        if self.lacks_memory() {
-            return self.drop_message(key, DropReason::MemoryLimit);
-        }
-        let Some(message) = self.visible_message(key, routed) else {
-            return;
-        };
-        if is_full && !self.drop_expired(now, key) {
-            let reason = match copy.qos > QoS::AtMostOnce || self.has_output_room(key) {
-                true => DropReason::QueueFull,
-                false => DropReason::OutputFull,
-            };
-            return self.drop_message(key, reason);
-        }
-        let qos = copy.qos;
-        let outgoing = OutboundMessage {
-            retain: copy.retain,
-            ..OutboundMessage::new(message, qos)
-        };
-        let outgoing = outgoing
-            .with_subscriptions(copy.subscription_identifiers, copy.share)
-            .with_expiry(routed.expires);
-        self.enqueue(key, outgoing);
-        self.send_queue(now, key);
-        // Of QoS 0 there are no acknowledgements whose turn could come.
-        if qos > QoS::AtMostOnce {
-            self.note_backpressure(now, key);
+        return drop_message(&mut broker.sessions, &mut broker.stats, key, reason);
+    }
+    let qos = copy.qos;
+    let outgoing = OutboundMessage {
+        retain: copy.retain,
+        ..OutboundMessage::new(message, qos)
+    };
+    let outgoing = outgoing
+        .with_subscriptions(copy.subscription_identifiers, copy.share)
+        .with_expiry(routed.expires);
+    enqueue(broker, key, outgoing);
+    sending::send_queue(broker, now, key);
+    // Of QoS 0 there are no acknowledgements whose turn could come.
+    if qos > QoS::AtMostOnce {
+        backpressure::note_backpressure(broker, now, key);
+    }
+}
+
+fn has_output_room(
+    connections: &Connections,
+    sessions: &Sessions,
+    resources: &Resources,
+    key: ClientKey,
+) -> bool {
+    let id = sessions
+        .clients
+        .get(key)
+        .and_then(|client| client.connection);
+    let connection = id.and_then(|id| connections.get(id));
+    connection.is_some_and(|connection| {
+        connection.protocol.output().len() < resources.limits.maximum_unwritten
+    })
+}
+
+/// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
+fn deliver_at_once(
+    broker: &mut Broker,
+    now: Instant,
+    key: ClientKey,
+    publish: &PublishRef<'_>,
+    copy: &DeliveryOptions,
+) -> bool {
+    let Some(client) = broker.sessions.clients.get(key) else {
+        return true;
+    };
+    let Some(id) = client.connection else {
+        return !broker.resources.limits.queue_qos_0;
+    };
+    // The table alone is borrowed, so that the list of changed connections needs no second search.
+    let Some(connection) = broker.connections.table.get_mut(id) else {
+        return true;
+    };
+    // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
+    // waits for retained ones, or the older message would be the last that the client gets of its topic.
+    // Nor must it overtake one of QoS 0 that had no room in the output.
+    if connection.protocol.output().len() >= broker.resources.limits.maximum_unwritten
+        || client.queue.holds()
+        || is_held(
+            client,
+            &broker.topics.retained,
+            client.next_number,
+            publish.topic_name,
+        )
+    {
+        return false;
+    }
+    if !broker
+        .auth
+        .policies
+        .allow(&client.principal, publish.topic_name, AclAction::Read)
+    {
+        broker.stats.counters.drops.count(DropReason::NotAuthorized);
+        return true;
+    }
+    let mount_point = broker
+        .auth
+        .policies
+        .of(client.principal.listener)
+        .mount_point
+        .as_deref();
+    let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
+        return true;
+    };
+    let mut publish = *publish;
+    publish.topic_name = topic_name;
+    publish.retain = copy.retain;
+    publish.properties.topic_alias = None;
+    publish.properties.subscription_identifiers =
+        SubscriptionIdentifiers::new(&copy.subscription_identifiers);
+    // The client may be gone: then the message is not delivered.
+    if let Err(PublishError::Encode(error)) =
+        connection.protocol.publish_at_most_once(now, &publish)
+    {
+        broker.stats.counters.drops.count(DropReason::TooLarge);
+        let name = &client.identifier;
+        if broker
+            .stats
+            .log_limiter
+            .admits(now, LogEvent::NotSent, name)
+        {
+            let name = Excerpt(name);
+            log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
         }
     }
+    connection.mark_changed(id, &mut broker.connections.changed);
+    true
+}
 
-    fn has_output_room(&self, key: ClientKey) -> bool {
-        let id = self.clients.get(key).and_then(|client| client.connection);
-        let connection = id.and_then(|id| self.connections.get(id));
-        connection.is_some_and(|connection| {
-            connection.protocol.output().len() < self.limits.maximum_unwritten
-        })
-    }
-
-    /// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
-    fn deliver_at_once(
-        &mut self,
-        now: Instant,
-        key: ClientKey,
-        publish: &PublishRef<'_>,
-        copy: &DeliveryOptions,
-    ) -> bool {
-        let Some(client) = self.clients.get(key) else {
-            return true;
-        };
-        let Some(id) = client.connection else {
-            return !self.limits.queue_qos_0;
-        };
-        let Some(connection) = self.connections.get_mut(id) else {
-            return true;
-        };
-        // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
-        // waits for retained ones, or the older message would be the last that the client gets of its topic.
-        // Nor must it overtake one of QoS 0 that had no room in the output.
-        if connection.protocol.output().len() >= self.limits.maximum_unwritten
-            || client.queue.holds()
-            || is_held(
-                client,
-                &self.retained,
-                client.next_number,
-                publish.topic_name,
-            )
-        {
-            return false;
-        }
-        if !self
-            .policies
-            .allow(&client.principal, publish.topic_name, AclAction::Read)
-        {
-            self.statistics.drops.count(DropReason::NotAuthorized);
-            return true;
-        }
-        let mount_point = self
-            .policies
-            .of(client.principal.listener)
-            .mount_point
-            .as_deref();
-        let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
-            return true;
-        };
-        let mut publish = *publish;
-        publish.topic_name = topic_name;
-        publish.retain = copy.retain;
-        publish.properties.topic_alias = None;
-        publish.properties.subscription_identifiers =
-            SubscriptionIdentifiers::new(&copy.subscription_identifiers);
-        // The client may be gone: then the message is not delivered.
-        if let Err(PublishError::Encode(error)) =
-            connection.protocol.publish_at_most_once(now, &publish)
-        {
-            self.statistics.drops.count(DropReason::TooLarge);
-            let name = &client.identifier;
-            if self.log_limiter.admits(now, LogEvent::NotSent, name) {
-                let name = Excerpt(name);
-                log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
-            }
-        }
-        connection.mark_changed(id, &mut self.changed);
-        true
-    }
-
-    /// A message waits for a client.
-    pub(crate) fn enqueue(&mut self, key: ClientKey, outgoing: OutboundMessage) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let is_kept = self.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
-        let kept = is_kept.then(|| outgoing.clone());
-        let before = client.queue.totals();
-        let number = client.enqueue(outgoing);
-        self.statistics.count_queue(before, client.queue.totals());
-        if let Some(outgoing) = kept {
-            self.note(key, |client| Mutation::Queued {
+/// A message waits for a client.
+fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return;
+    };
+    let is_kept = broker.durability.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
+    let kept = is_kept.then(|| outgoing.clone());
+    let before = client.queue.totals();
+    let number = client.enqueue(outgoing);
+    broker
+        .stats
+        .counters
+        .count_queue(before, client.queue.totals());
+    if let Some(outgoing) = kept {
+        mutation::note(
+            &mut broker.connections,
+            &broker.sessions,
+            &mut broker.durability,
+            key,
+            |client| Mutation::Queued {
                 client: Arc::clone(&client.identifier),
                 number,
                 outgoing,
-            });
-        }
+            },
+        );
     }
+}
 
-    /// Makes room in a full queue; says whether there is some now.
-    fn drop_expired(&mut self, now: Instant, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get_mut(key) else {
-            return false;
-        };
-        let before = client.queue.totals();
-        let done = client.queue.drop_expired(now);
-        self.statistics.count_queue(before, client.queue.totals());
-        for number in &done {
-            self.statistics.drops.count(DropReason::Expired);
-            self.note(key, |client| Mutation::Finished {
+/// Makes room in a full queue; says whether there is some now.
+fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return false;
+    };
+    let before = client.queue.totals();
+    let done = client.queue.drop_expired(now);
+    broker
+        .stats
+        .counters
+        .count_queue(before, client.queue.totals());
+    for number in &done {
+        broker.stats.counters.drops.count(DropReason::Expired);
+        mutation::note(
+            &mut broker.connections,
+            &broker.sessions,
+            &mut broker.durability,
+            key,
+            |client| Mutation::Finished {
                 client: Arc::clone(&client.identifier),
                 number: *number,
-            });
-        }
-        !done.is_empty()
+            },
+        );
     }
+    !done.is_empty()
+}
 
-    /// Returns the owned form of a message as a client sees it; `None` if the client must not see it. Clients behind
-    /// one mount point share it, in memory and in the store.
-    fn visible_message(&self, key: ClientKey, routed: &mut Routed<'_>) -> Option<Arc<Message>> {
-        let message = routed.owned()?;
-        let visible = self.visible_topic(key, &message.topic_name)?;
-        if visible.len() == message.topic_name.len() {
-            return Some(message);
-        }
-        let known = routed.unmounted.as_ref();
-        if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
-            return Some(Arc::clone(known));
-        }
-        routed.unmounted = self.unmounted(key, message);
-        routed.unmounted.clone()
+/// Returns the owned form of a message as a client sees it; `None` if the client must not see it. Clients behind
+/// one mount point share it, in memory and in the store.
+fn visible_message(
+    auth: &Auth,
+    sessions: &Sessions,
+    key: ClientKey,
+    routed: &mut Routed<'_>,
+) -> Option<Arc<Message>> {
+    let message = routed.owned()?;
+    let visible = visible_topic(auth, sessions, key, &message.topic_name)?;
+    if visible.len() == message.topic_name.len() {
+        return Some(message);
     }
-
-    /// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
-    fn unmounted(&self, key: ClientKey, message: Arc<Message>) -> Option<Arc<Message>> {
-        without_mount_point(message, self.mount_point(key))
+    let known = routed.unmounted.as_ref();
+    if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
+        return Some(Arc::clone(known));
     }
+    routed.unmounted = unmounted(auth, sessions, key, message);
+    routed.unmounted.clone()
+}
 
-    /// Returns the topic name as a client sees it, without its mount point.
-    pub(crate) fn visible_topic<'a>(&self, key: ClientKey, topic_name: &'a str) -> Option<&'a str> {
-        behind_mount_point(topic_name, self.mount_point(key))
-    }
+/// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
+fn unmounted(
+    auth: &Auth,
+    sessions: &Sessions,
+    key: ClientKey,
+    message: Arc<Message>,
+) -> Option<Arc<Message>> {
+    without_mount_point(message, publish::mount_point(auth, sessions, key))
+}
 
-    /// Counts a message that the client does not get, and logs the first one until its queue is empty.
-    fn drop_message(&mut self, key: ClientKey, reason: DropReason) {
-        self.statistics.drops.count(reason);
-        if let Some(client) = self.clients.get_mut(key) {
-            if client.queue.overflows() {
-                let name = Excerpt(&client.identifier);
-                log::warn!(
-                    target: EVENTS,
-                    "Outgoing messages are being dropped for client {name}."
-                );
-            }
+/// Returns the topic name as a client sees it, without its mount point.
+pub(crate) fn visible_topic<'a>(
+    auth: &Auth,
+    sessions: &Sessions,
+    key: ClientKey,
+    topic_name: &'a str,
+) -> Option<&'a str> {
+    behind_mount_point(topic_name, publish::mount_point(auth, sessions, key))
+}
+
+/// Counts a message that the client does not get, and logs the first one until its queue is empty.
+fn drop_message(sessions: &mut Sessions, stats: &mut Stats, key: ClientKey, reason: DropReason) {
+    stats.counters.drops.count(reason);
+    if let Some(client) = sessions.clients.get_mut(key) {
+        if client.queue.overflows() {
+            let name = Excerpt(&client.identifier);
+            log::warn!(
+                target: EVENTS,
+                "Outgoing messages are being dropped for client {name}."
+            );
         }
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod delivery;
 pub(crate) mod fan_out;
 pub(crate) mod footprint;
-mod redistribute;
+pub(crate) mod redistribute;
+pub(crate) mod retain;
 pub(crate) mod router;
 pub(crate) mod sending;

@@ -14,50 +14,58 @@ use mqtt_session::{OutboundMessage, Session, seconds_until};
 
 use crate::broker::Broker;
 use crate::routing::router::{DeliveryOptions, Routed};
+use crate::routing::{delivery, router};
 use crate::sessions::client::Client;
 use crate::topics::subscriptions::Subscribers;
 
-impl Broker {
-    /// Gives the messages of a client whose session has ended, and whose subscriptions are gone, to other members
-    /// of their shares, in the order in which the client would have got them.
-    pub(crate) fn redistribute(&mut self, now: Instant, client: Client) {
-        let mount_point = self.policy(client.principal.listener).mount_point.clone();
-        for outgoing in left_behind(client) {
-            self.redistribute_message(now, mount_point.as_deref(), outgoing);
-        }
+/// Gives the messages of a client whose session has ended, and whose subscriptions are gone, to other members
+/// of their shares, in the order in which the client would have got them.
+pub(crate) fn redistribute(broker: &mut Broker, now: Instant, client: Client) {
+    let mount_point = broker
+        .auth
+        .policy(client.principal.listener)
+        .mount_point
+        .clone();
+    for outgoing in left_behind(client) {
+        redistribute_message(broker, now, mount_point.as_deref(), outgoing);
     }
+}
 
-    /// Gives one message to another member. Drops it if there is none that can take it.
-    fn redistribute_message(
-        &mut self,
-        now: Instant,
-        mount_point: Option<&str>,
-        outgoing: OutboundMessage,
-    ) {
-        let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
-            return;
-        };
-        let Some(message) = mounted(&outgoing, mount_point) else {
-            return;
-        };
-        // The packet identifier is nobody's: only the QoS counts here.
-        let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
-        let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
-        let publish = &mut routed.publish;
-        publish.retain |= outgoing.retain;
-        if let Some(expires) = outgoing.expires() {
-            // A copy of QoS 0 is sent as it is [MQTT-3.3.2-6].
-            publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
-        }
-        let subscribers = self.subscriptions.get(share.without_share());
-        let members = subscribers.and_then(|subscribers: &Subscribers| subscribers.share(share));
-        let Some(member) = members.and_then(|members| self.choose(members, &routed.publish)) else {
-            return;
-        };
-        let copy = DeliveryOptions::new(&[member], &routed.publish, self.limits.upgrade_qos);
-        let copy = copy.of_share(share.clone());
-        self.deliver(now, member.client, &mut routed, copy);
+/// Gives one message to another member. Drops it if there is none that can take it.
+fn redistribute_message(
+    broker: &mut Broker,
+    now: Instant,
+    mount_point: Option<&str>,
+    outgoing: OutboundMessage,
+) {
+    let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
+        return;
+    };
+    let Some(message) = mounted(&outgoing, mount_point) else {
+        return;
+    };
+    // The packet identifier is nobody's: only the QoS counts here.
+    let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
+    let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
+    let publish = &mut routed.publish;
+    publish.retain |= outgoing.retain;
+    if let Some(expires) = outgoing.expires() {
+        // A copy of QoS 0 is sent as it is [MQTT-3.3.2-6].
+        publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
     }
+    let subscribers = broker.topics.subscriptions.get(share.without_share());
+    let members = subscribers.and_then(|subscribers: &Subscribers| subscribers.share(share));
+    let Some(member) = members.and_then(|members| router::choose(broker, members, &routed.publish))
+    else {
+        return;
+    };
+    let copy = DeliveryOptions::new(
+        &[member],
+        &routed.publish,
+        broker.resources.limits.upgrade_qos,
+    );
+    let copy = copy.of_share(share.clone());
+    delivery::deliver(broker, now, member.client, &mut routed, copy);
 }
 
 /// Returns the messages of shared subscriptions that another member may get, in order.

@@ -8,25 +8,21 @@ use mqtt_codec::{
     Delivery, Message, MessageProperties, Property, PublishRef, QoS, SubscriptionIdentifiers,
     TopicFilter, TopicName,
 };
-use mqtt_session::Excerpt;
 
-use crate::broker::{Broker, TimerKey};
+use crate::AclAction;
+use crate::broker::Broker;
 use crate::connection::ConnectionState;
-use crate::durability::mutation::Mutation;
 use crate::flow::work;
-use crate::log_lines::limiter::LogEvent;
+use crate::packets::publish;
+use crate::resources::Resources;
 use crate::routing::fan_out::Publication;
-use crate::routing::footprint;
+use crate::routing::{delivery, fan_out};
 use crate::sessions::client::ClientKey;
 use crate::topics::retained::Retained;
 use crate::topics::subscriptions::{Chosen, MemberState, Share, Subscriber};
-use crate::{AclAction, EVENTS, Principal};
 
 /// Seconds after which a line of the log is not sent to subscribers any more, as mosquitto does it.
 const LOG_LINE_EXPIRY: u32 = 20;
-
-/// Retained messages that are removed in one call because they have expired.
-const MAXIMUM_SWEPT: usize = 1000;
 
 /// A message that is being routed, and its owned form, made when the first client needs to keep it.
 pub(crate) struct Routed<'a> {
@@ -132,265 +128,204 @@ pub(crate) struct DeliveryOptions {
     pub(crate) share: Option<TopicFilter>,
 }
 
-impl Broker {
-    /// Retains and routes a message of the broker's own, which does not survive it.
-    pub(crate) fn publish_own(&mut self, now: Instant, topic_name: &str, payload: &str) {
-        let Ok(topic_name) = TopicName::new(topic_name) else {
-            return;
-        };
-        let mut message = Message::new(topic_name, payload.to_owned());
-        message.retain = true;
-        let message = Arc::new(message);
-        self.retained.store(Retained {
-            message: Arc::clone(&message),
-            qos: QoS::ExactlyOnce,
-            expires: None,
-            source: None,
-            version: 0,
-        });
-        self.route_own(now, &message, None);
-    }
+/// Retains and routes a message of the broker's own, which does not survive it.
+pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
+    let Ok(topic_name) = TopicName::new(topic_name) else {
+        return;
+    };
+    let mut message = Message::new(topic_name, payload.to_owned());
+    message.retain = true;
+    let message = Arc::new(message);
+    broker.topics.retained.store(Retained {
+        message: Arc::clone(&message),
+        qos: QoS::ExactlyOnce,
+        expires: None,
+        source: None,
+        version: 0,
+    });
+    route_own(broker, now, &message, None);
+}
 
-    /// Routes a line of the log. Nobody needs it for long, so it expires in the queue of a client that is away.
-    pub fn publish_log_line(&mut self, now: Instant, topic_name: &str, line: String) {
-        let Ok(topic_name) = TopicName::new(topic_name) else {
-            return;
-        };
-        let mut message = Message::new(topic_name, line);
-        let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);
-        message.properties = MessageProperties::new([expiry]).ok().map(Box::new);
-        let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
-        self.route_own(now, &Arc::new(message), Some(expires));
-    }
+/// Does the work of [`Broker::publish_log_line`].
+pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &str, line: String) {
+    let Ok(topic_name) = TopicName::new(topic_name) else {
+        return;
+    };
+    let mut message = Message::new(topic_name, line);
+    let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);
+    message.properties = MessageProperties::new([expiry]).ok().map(Box::new);
+    let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
+    route_own(broker, now, &Arc::new(message), Some(expires));
+}
 
-    /// Routes a message of the broker's own.
-    fn route_own(&mut self, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
-        // The packet identifier is nobody's: only the QoS counts here.
-        let first = mqtt_codec::PacketIdentifier::FIRST;
-        let delivery = Delivery::first(QoS::ExactlyOnce, first);
-        let mut routed = Routed::again(message, delivery, expires, now);
-        let targets = self.collect_targets(&routed.publish, None);
-        if !self.is_large(&targets, message.payload.len()) {
-            self.deliver_all(now, &mut routed, targets);
-            return;
-        }
-        let publication = Publication {
-            message: Arc::clone(message),
-            delivery,
-            expires,
-            from: None,
-            source: None,
-            origin: None,
-        };
-        self.fan_out(now, publication, targets);
+/// Routes a message of the broker's own.
+fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
+    // The packet identifier is nobody's: only the QoS counts here.
+    let first = mqtt_codec::PacketIdentifier::FIRST;
+    let delivery = Delivery::first(QoS::ExactlyOnce, first);
+    let mut routed = Routed::again(message, delivery, expires, now);
+    let targets = collect_targets(broker, &routed.publish, None);
+    if !is_large(&broker.resources, &targets, message.payload.len()) {
+        deliver_all(broker, now, &mut routed, targets);
+        return;
     }
+    let publication = Publication {
+        message: Arc::clone(message),
+        delivery,
+        expires,
+        from: None,
+        source: None,
+        origin: None,
+    };
+    fan_out::fan_out(broker, now, publication, targets);
+}
 
-    /// Delivers a message to all targets, and returns `true` if there was one.
-    pub(crate) fn deliver_all(
-        &mut self,
-        now: Instant,
-        routed: &mut Routed<'_>,
-        targets: Targets,
-    ) -> bool {
-        let upgrade_qos = self.limits.upgrade_qos;
-        for Chosen { member, share } in &targets.shared {
-            let copy = DeliveryOptions::new(&[*member], &routed.publish, upgrade_qos);
-            self.deliver(now, member.client, routed, copy.of_share(share.clone()));
-        }
-        let are_one = !self.limits.allow_duplicates;
-        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
-        for of_client in targets.plain.chunk_by(is_same) {
-            if let Some(first) = of_client.first() {
-                let copy = DeliveryOptions::new(of_client, &routed.publish, upgrade_qos);
-                self.deliver(now, first.client, routed, copy);
-            }
-        }
-        let had_any = targets.had_any();
-        self.matched = targets.plain; // its memory is used again
-        had_any
+/// Delivers a message to all targets, and returns `true` if there was one.
+pub(crate) fn deliver_all(
+    broker: &mut Broker,
+    now: Instant,
+    routed: &mut Routed<'_>,
+    targets: Targets,
+) -> bool {
+    let upgrade_qos = broker.resources.limits.upgrade_qos;
+    for Chosen { member, share } in &targets.shared {
+        let copy = DeliveryOptions::new(&[*member], &routed.publish, upgrade_qos);
+        delivery::deliver(
+            broker,
+            now,
+            member.client,
+            routed,
+            copy.of_share(share.clone()),
+        );
     }
-
-    /// Returns the subscribers to this topic.
-    pub(crate) fn collect_targets(
-        &mut self,
-        publish: &PublishRef<'_>,
-        from: Option<ClientKey>,
-    ) -> Targets {
-        let mut plain = std::mem::take(&mut self.matched);
-        plain.clear();
-        let mut shared = Vec::new();
-        let mut filters = 0;
-        self.subscriptions
-            .each_filter_matching(publish.topic_name, |subscribers| {
-                filters += 1;
-                subscribers.plain().for_each(|subscriber| {
-                    let is_own = Some(subscriber.client) == from;
-                    if !(subscriber.state.options.no_local && is_own) {
-                        plain.push(subscriber); // [MQTT-3.8.3-3]
-                    }
-                });
-                subscribers.shares().for_each(|(topic_filter, share)| {
-                    shared.extend(self.choose(share, publish).map(|member| Chosen {
-                        member,
-                        share: topic_filter.clone(),
-                    }));
-                });
-            });
-        self.work.spend((filters + plain.len() + shared.len()) / 2);
-        if self.has_stale_subscriptions() {
-            plain.retain(|subscriber| self.clients.contains_key(subscriber.client));
-        }
-        // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
-        // shared one is always a delivery of its own.
-        if filters > 1 {
-            plain.sort_by_key(|subscriber| subscriber.client);
-        }
-        Targets {
-            plain,
-            shared,
-            next: 0,
-            next_shared: 0,
+    let are_one = !broker.resources.limits.allow_duplicates;
+    let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+    for of_client in targets.plain.chunk_by(is_same) {
+        if let Some(first) = of_client.first() {
+            let copy = DeliveryOptions::new(of_client, &routed.publish, upgrade_qos);
+            delivery::deliver(broker, now, first.client, routed, copy);
         }
     }
+    let had_any = targets.had_any();
+    broker.topics.matched = targets.plain; // its memory is used again
+    had_any
+}
 
-    /// Returns `true` if the deliveries are more work than a connection may cause in one turn.
-    pub(crate) fn is_large(&self, targets: &Targets, payload: usize) -> bool {
-        let limit = self.limits.work_per_connection / work::copy_cost(payload);
-        targets.plain.len() + targets.shared.len() > limit.max(1)
-            && targets.count(!self.limits.allow_duplicates) > limit.max(1)
-    }
-
-    /// Takes the next delivery out of the targets.
-    pub(crate) fn next_copy(
-        &self,
-        targets: &mut Targets,
-        publish: &PublishRef<'_>,
-    ) -> Option<(ClientKey, DeliveryOptions)> {
-        if let Some(Chosen { member, share }) = targets.next_member() {
-            let copy = DeliveryOptions::new(&[*member], publish, self.limits.upgrade_qos);
-            return Some((member.client, copy.of_share(share.clone())));
-        }
-        let of_client = targets.next_client(!self.limits.allow_duplicates)?;
-        let copy = DeliveryOptions::new(of_client, publish, self.limits.upgrade_qos);
-        Some((of_client.first()?.client, copy))
-    }
-
-    /// Chooses the member of a share that gets this message.
-    pub(crate) fn choose(&self, share: &Share, publish: &PublishRef<'_>) -> Option<Subscriber> {
-        share.choose(|member| self.member_state(member, publish))
-    }
-
-    /// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
-    /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
-    fn member_state(&self, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
-        let Some(client) = self.clients.get(member.client) else {
-            return MemberState::Unable;
-        };
-        // Behind its mount point the topic may have no name.
-        let Some(topic_name) = self.visible_topic(member.client, publish.topic_name) else {
-            return MemberState::Unable;
-        };
-        if client.queue.is_full(&self.limits)
-            || !self.may(member.client, publish.topic_name, AclAction::Read)
-        {
-            return MemberState::Unable;
-        }
-        let granted = member.state.options.qos.min(publish.delivery.qos());
-        let connection = client.connection.and_then(|id| self.connections.get(id));
-        match connection {
-            Some(connection) if has_size_for(connection, member, topic_name, publish) => {
-                MemberState::Present
-            }
-            None if granted > QoS::AtMostOnce || self.limits.queue_qos_0 => MemberState::Away,
-            _ => MemberState::Unable,
-        }
-    }
-
-    /// Keeps the message as that of its topic, or removes that of its topic if the payload is empty [MQTT-3.3.1-6]. If
-    /// there is no room for it, the one before is discarded too (3.1.1, [MQTT-3.3.1-7]): it would be stale.
-    pub(crate) fn retain(
-        &mut self,
-        now: Instant,
-        routed: &mut Routed<'_>,
-        source: Option<Arc<Principal>>,
-    ) {
-        let publish = &routed.publish;
-        if publish.payload.is_empty() {
-            return self.remove_retained(publish.topic_name);
-        }
-        let size = footprint::of_retained(publish);
-        if self.lacks_storage()
-            || self.lacks_memory()
-            || !self
-                .retained
-                .has_room(publish.topic_name, size, &self.limits)
-        {
-            if self.log_limiter.admits(now, LogEvent::NotRetained, "") {
-                let topic_name = Excerpt(publish.topic_name);
-                log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
-            }
-            return self.remove_retained(publish.topic_name);
-        }
-        let Some(message) = routed.owned() else {
-            return;
-        };
-        let mut retained = Retained {
-            message,
-            qos: routed.publish.delivery.qos(),
-            expires: routed.expires,
-            source,
-            version: 0,
-        };
-        if retained.expires.is_some() {
-            self.await_sweep(now);
-        }
-        retained.version = self.retained.store(retained.clone());
-        self.note_retained(retained.message.topic_name.clone(), Some(retained));
-    }
-
-    /// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
-    /// at most one for each topic.
-    pub(crate) fn remove_retained(&mut self, topic_name: &str) {
-        if self.retained.remove(topic_name) {
-            if let Ok(topic_name) = TopicName::new(topic_name) {
-                self.note_retained(topic_name, None);
-            }
-        }
-    }
-
-    /// Waits for the time when retained messages that have expired are removed.
-    pub(crate) fn await_sweep(&mut self, now: Instant) {
-        let interval = self.limits.retained_sweep;
-        let due = (!interval.is_zero()).then(|| now + interval);
-        let scheduled = &mut self.retained.sweep_due;
-        self.timers.schedule(TimerKey::Retained, due, scheduled);
-    }
-
-    /// Removes retained messages that have expired: no one gets them any more.
-    pub(crate) fn sweep_retained(&mut self, now: Instant) {
-        self.retained.sweep_due = None;
-        for _ in 0..MAXIMUM_SWEPT {
-            let Some(topic_name) = self.retained.remove_expired(now) else {
-                if self.retained.will_expire() {
-                    self.await_sweep(now);
+/// Returns the subscribers to this topic.
+pub(crate) fn collect_targets(
+    broker: &mut Broker,
+    publish: &PublishRef<'_>,
+    from: Option<ClientKey>,
+) -> Targets {
+    let mut plain = std::mem::take(&mut broker.topics.matched);
+    plain.clear();
+    let mut shared = Vec::new();
+    let mut filters = 0;
+    broker
+        .topics
+        .subscriptions
+        .each_filter_matching(publish.topic_name, |subscribers| {
+            filters += 1;
+            subscribers.plain().for_each(|subscriber| {
+                let is_own = Some(subscriber.client) == from;
+                if !(subscriber.state.options.no_local && is_own) {
+                    plain.push(subscriber); // [MQTT-3.8.3-3]
                 }
-                return;
-            };
-            self.note_retained(topic_name, None);
-        }
-        // The rest is removed in further calls.
-        let scheduled = &mut self.retained.sweep_due;
-        self.timers
-            .schedule(TimerKey::Retained, Some(now), scheduled);
-    }
-
-    fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
-        if let Some(mutations) = &mut self.mutations {
-            mutations.push(Mutation::Retained {
-                topic_name,
-                retained,
             });
+            subscribers.shares().for_each(|(topic_filter, share)| {
+                shared.extend(choose(broker, share, publish).map(|member| Chosen {
+                    member,
+                    share: topic_filter.clone(),
+                }));
+            });
+        });
+    broker
+        .flow
+        .work
+        .spend((filters + plain.len() + shared.len()) / 2);
+    if broker.flow.has_stale_subscriptions() {
+        plain.retain(|subscriber| broker.sessions.clients.contains_key(subscriber.client));
+    }
+    // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
+    // shared one is always a delivery of its own.
+    if filters > 1 {
+        plain.sort_by_key(|subscriber| subscriber.client);
+    }
+    Targets {
+        plain,
+        shared,
+        next: 0,
+        next_shared: 0,
+    }
+}
+
+/// Returns `true` if the deliveries are more work than a connection may cause in one turn.
+pub(crate) fn is_large(resources: &Resources, targets: &Targets, payload: usize) -> bool {
+    let limit = resources.limits.work_per_connection / work::copy_cost(payload);
+    targets.plain.len() + targets.shared.len() > limit.max(1)
+        && targets.count(!resources.limits.allow_duplicates) > limit.max(1)
+}
+
+/// Takes the next delivery out of the targets.
+pub(crate) fn next_copy(
+    resources: &Resources,
+    targets: &mut Targets,
+    publish: &PublishRef<'_>,
+) -> Option<(ClientKey, DeliveryOptions)> {
+    if let Some(Chosen { member, share }) = targets.next_member() {
+        let copy = DeliveryOptions::new(&[*member], publish, resources.limits.upgrade_qos);
+        return Some((member.client, copy.of_share(share.clone())));
+    }
+    let of_client = targets.next_client(!resources.limits.allow_duplicates)?;
+    let copy = DeliveryOptions::new(of_client, publish, resources.limits.upgrade_qos);
+    Some((of_client.first()?.client, copy))
+}
+
+/// Chooses the member of a share that gets this message.
+pub(crate) fn choose(
+    broker: &Broker,
+    share: &Share,
+    publish: &PublishRef<'_>,
+) -> Option<Subscriber> {
+    share.choose(|member| member_state(broker, member, publish))
+}
+
+/// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
+/// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
+fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
+    let Some(client) = broker.sessions.clients.get(member.client) else {
+        return MemberState::Unable;
+    };
+    // Behind its mount point the topic may have no name.
+    let Some(topic_name) = delivery::visible_topic(
+        &broker.auth,
+        &broker.sessions,
+        member.client,
+        publish.topic_name,
+    ) else {
+        return MemberState::Unable;
+    };
+    if client.queue.is_full(&broker.resources.limits)
+        || !publish::may(
+            &broker.auth,
+            &broker.sessions,
+            member.client,
+            publish.topic_name,
+            AclAction::Read,
+        )
+    {
+        return MemberState::Unable;
+    }
+    let granted = member.state.options.qos.min(publish.delivery.qos());
+    let connection = client.connection.and_then(|id| broker.connections.get(id));
+    match connection {
+        Some(connection) if has_size_for(connection, member, topic_name, publish) => {
+            MemberState::Present
         }
+        None if granted > QoS::AtMostOnce || broker.resources.limits.queue_qos_0 => {
+            MemberState::Away
+        }
+        _ => MemberState::Unable,
     }
 }
 

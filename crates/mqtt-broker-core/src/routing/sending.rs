@@ -11,12 +11,16 @@ use mqtt_session::{Connection, Excerpt, OutboundMessage, PublishError};
 
 use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
+use crate::connection::Connections;
 use crate::durability::mutation::Mutation;
+use crate::durability::{Durability, mutation};
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::routing::delivery::{may_receive, without_mount_point};
 use crate::sessions::client::{Client, ClientKey, Stored};
 use crate::sessions::queue::Queued;
+use crate::sessions::{Sessions, replay};
 use crate::stats::drops::{DropReason, Drops};
+use crate::timers::TimerKey;
 use crate::topics::retained::{Found, Retained, RetainedMessages};
 use crate::{AclAction, EVENTS, Limits};
 
@@ -60,78 +64,107 @@ enum Step {
     Blocked,
 }
 
-impl Broker {
-    /// Sends the messages that wait for a client, as far as its window and its socket have room. Returns the number of
-    /// steps; if there are more to do, the client's timer continues.
-    pub(crate) fn send_queue(&mut self, now: Instant, key: ClientKey) -> usize {
-        let Some(client) = self.clients.get_mut(key) else {
-            return 0;
-        };
-        let connection = client
-            .connection
-            .and_then(|id| Some((id, self.connections.get_mut(id)?)));
-        let Some((id, connection)) = connection else {
-            return 0;
-        };
-        // The usual case of an acknowledgement: nothing waits.
-        if client.queue.is_empty() && client.replays.is_empty() {
-            client.queue.is_over();
-            return 0;
-        }
-        let before = client.queue.totals();
-        let mut sending = Sending {
-            now,
-            client,
-            connection: &mut connection.protocol,
-            retained: &self.retained,
-            policies: &self.policies,
-            limits: &self.limits,
-            drops: &mut self.statistics.drops,
-            log_limiter: &mut self.log_limiter,
-            is_recorded: self.mutations.is_some(),
-            steps: MAXIMUM_STEPS,
-            sent: false,
-            notes: Vec::new(),
-        };
-        sending.run();
-        let Sending {
-            steps, sent, notes, ..
-        } = sending;
+/// Sends the messages that wait for a client, as far as its window and its socket have room. Returns the number of
+/// steps; if there are more to do, the client's timer continues.
+pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> usize {
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return 0;
+    };
+    let connection = client
+        .connection
+        .and_then(|id| Some((id, broker.connections.get_mut(id)?)));
+    let Some((id, connection)) = connection else {
+        return 0;
+    };
+    // The usual case of an acknowledgement: nothing waits.
+    if client.queue.is_empty() && client.replays.is_empty() {
         client.queue.is_over();
-        self.work.spend(MAXIMUM_STEPS - steps);
-        self.statistics.count_queue(before, client.queue.totals());
-        if steps == 0 {
-            client.resumes = Some(now);
-            let deadline = client.deadline();
-            self.timers.schedule(
-                crate::broker::TimerKey::Client(key),
-                deadline,
-                &mut client.scheduled,
-            );
-        }
-        for note in notes {
-            self.record_note(key, note);
-        }
-        if sent {
-            self.note_changes(id);
-            self.mark_changed(id);
-        }
-        MAXIMUM_STEPS - steps
+        return 0;
     }
+    let before = client.queue.totals();
+    let mut sending = Sending {
+        now,
+        client,
+        connection: &mut connection.protocol,
+        retained: &broker.topics.retained,
+        policies: &broker.auth.policies,
+        limits: &broker.resources.limits,
+        drops: &mut broker.stats.counters.drops,
+        log_limiter: &mut broker.stats.log_limiter,
+        is_recorded: broker.durability.mutations.is_some(),
+        steps: MAXIMUM_STEPS,
+        sent: false,
+        notes: Vec::new(),
+    };
+    sending.run();
+    let Sending {
+        steps, sent, notes, ..
+    } = sending;
+    client.queue.is_over();
+    broker.flow.work.spend(MAXIMUM_STEPS - steps);
+    broker
+        .stats
+        .counters
+        .count_queue(before, client.queue.totals());
+    if steps == 0 {
+        client.resumes = Some(now);
+        let deadline = client.deadline();
+        broker
+            .flow
+            .timers
+            .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);
+    }
+    for note in notes {
+        record_note(
+            &mut broker.connections,
+            &mut broker.sessions,
+            &mut broker.durability,
+            key,
+            note,
+        );
+    }
+    if sent {
+        mutation::note_changes(
+            &mut broker.connections,
+            &mut broker.sessions,
+            &mut broker.durability,
+            id,
+        );
+        broker.connections.mark_changed(id);
+    }
+    MAXIMUM_STEPS - steps
+}
 
-    fn record_note(&mut self, key: ClientKey, note: Note) {
-        match note {
-            Note::Queued(number, outgoing) => self.note(key, |client| Mutation::Queued {
-                client: client.identifier.clone(),
-                number,
-                outgoing,
-            }),
-            Note::Finished(number) => self.note(key, |client| Mutation::Finished {
-                client: client.identifier.clone(),
-                number,
-            }),
-            Note::Replayed(topic_filter) => self.record_replay(key, &topic_filter),
-            Note::ReplayEnded(topic_filter) => self.note_replay_end(key, topic_filter),
+fn record_note(
+    connections: &mut Connections,
+    sessions: &mut Sessions,
+    durability: &mut Durability,
+    key: ClientKey,
+    note: Note,
+) {
+    match note {
+        Note::Queued(number, outgoing) => {
+            mutation::note(connections, sessions, durability, key, |client| {
+                Mutation::Queued {
+                    client: client.identifier.clone(),
+                    number,
+                    outgoing,
+                }
+            })
+        }
+        Note::Finished(number) => {
+            mutation::note(connections, sessions, durability, key, |client| {
+                Mutation::Finished {
+                    client: client.identifier.clone(),
+                    number,
+                }
+            })
+        }
+        Note::Replayed(topic_filter) => {
+            replay::record_replay(connections, sessions, durability, key, &topic_filter)
+        }
+        Note::ReplayEnded(topic_filter) => {
+            replay::note_replay_end(connections, sessions, durability, key, topic_filter)
         }
     }
 }

@@ -10,6 +10,7 @@ use mqtt_session::Excerpt;
 use crate::EVENTS;
 use crate::broker::Broker;
 use crate::log_lines::limiter::LogEvent;
+use crate::sessions::expiry;
 
 /// The owner of the session that a client asks for by its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,42 +23,39 @@ pub(crate) enum SessionOwner {
     Gone,
 }
 
-impl Broker {
-    /// Returns whose the session with this identifier is, for a client of this user at this listener. Nobody but
-    /// its owner may resume or end a session: neither its messages nor their loss are another user's business.
-    pub(crate) fn owner_of(
-        &mut self,
-        now: Instant,
-        identifier: &str,
-        user_name: Option<&str>,
-        listener: u32,
-    ) -> SessionOwner {
-        // A session whose time is over must not reject anybody because its timer is late.
-        if let Some(key) = self.by_identifier.get(identifier).copied() {
-            self.handle_client_timeout(now, key);
-        }
-        let key = self.by_identifier.get(identifier);
-        let Some(client) = key.and_then(|key| self.clients.get(*key)) else {
-            return SessionOwner::Same;
-        };
-        let mount_point = |listener| self.policy(listener).mount_point.as_deref();
-        let (who, name) = (&client.principal, Excerpt(identifier));
-        if who.user_name.as_deref() == user_name
-            && mount_point(who.listener) == mount_point(listener)
-        {
-            return SessionOwner::Same;
-        }
-        // A user who was removed never comes back for the session, which would block the identifier for good.
-        if client.connection.is_none() && !self.policy(who.listener).knows(who) {
-            log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
-            return SessionOwner::Gone;
-        }
-        if self
-            .log_limiter
-            .admits(now, LogEvent::OtherOwner, identifier)
-        {
-            log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
-        }
-        SessionOwner::Other
+/// Returns whose the session with this identifier is, for a client of this user at this listener. Nobody but
+/// its owner may resume or end a session: neither its messages nor their loss are another user's business.
+pub(crate) fn owner_of(
+    broker: &mut Broker,
+    now: Instant,
+    identifier: &str,
+    user_name: Option<&str>,
+    listener: u32,
+) -> SessionOwner {
+    // A session whose time is over must not reject anybody because its timer is late.
+    if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
+        expiry::handle_client_timeout(broker, now, key);
     }
+    let key = broker.sessions.by_identifier.get(identifier);
+    let Some(client) = key.and_then(|key| broker.sessions.clients.get(*key)) else {
+        return SessionOwner::Same;
+    };
+    let mount_point = |listener| broker.auth.policy(listener).mount_point.as_deref();
+    let (who, name) = (&client.principal, Excerpt(identifier));
+    if who.user_name.as_deref() == user_name && mount_point(who.listener) == mount_point(listener) {
+        return SessionOwner::Same;
+    }
+    // A user who was removed never comes back for the session, which would block the identifier for good.
+    if client.connection.is_none() && !broker.auth.policy(who.listener).knows(who) {
+        log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
+        return SessionOwner::Gone;
+    }
+    if broker
+        .stats
+        .log_limiter
+        .admits(now, LogEvent::OtherOwner, identifier)
+    {
+        log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
+    }
+    SessionOwner::Other
 }

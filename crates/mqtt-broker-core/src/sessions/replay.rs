@@ -14,7 +14,10 @@ use std::sync::Arc;
 use mqtt_codec::{RetainHandling, TopicFilter, TopicName};
 
 use crate::broker::Broker;
+use crate::connection::Connections;
 use crate::durability::mutation::Mutation;
+use crate::durability::{Durability, mutation};
+use crate::sessions::Sessions;
 use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
 use crate::topics::order;
 use crate::topics::retained::Found;
@@ -133,85 +136,120 @@ impl Replays {
     }
 }
 
-impl Broker {
-    /// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
-    /// replay of the same subscription begins anew. The caller sends the messages, by `send_queue`.
-    pub(crate) fn begin_replay(
-        &mut self,
-        key: ClientKey,
-        topic_filter: &TopicFilter,
-        subscription: SubscriptionState,
-        is_new: bool,
-    ) {
-        let is_wanted = match subscription.options.retain_handling {
-            _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        if !is_wanted {
-            return;
-        }
-        let first = self.retained.next_match(topic_filter, None, &mut { PROBE });
-        if matches!(first, Found::End) {
-            return self.end_replay(key, topic_filter);
-        }
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let state = ReplayState {
-            number: client.next_number,
-            version: self.retained.version(),
-            after: None,
-        };
-        let before = client.replays.remove(topic_filter);
-        client.replays.insert(Replay {
-            topic_filter: topic_filter.clone(),
-            state,
-            recorded: before.and_then(|before| before.recorded),
-        });
-        // Before SUBACK, which promises these messages to a client that is stored.
-        self.record_replay(key, topic_filter);
+/// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
+/// replay of the same subscription begins anew. The caller sends the messages, by `send_queue`.
+pub(crate) fn begin_replay(
+    broker: &mut Broker,
+    key: ClientKey,
+    topic_filter: &TopicFilter,
+    subscription: SubscriptionState,
+    is_new: bool,
+) {
+    let is_wanted = match subscription.options.retain_handling {
+        _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
+        RetainHandling::SendAtSubscribe => true,
+        RetainHandling::SendIfNew => is_new,
+        RetainHandling::DoNotSend => false,
+    };
+    if !is_wanted {
+        return;
     }
-
-    /// A subscription has ended, and with it its replay.
-    pub(crate) fn end_replay(&mut self, key: ClientKey, topic_filter: &TopicFilter) {
-        let client = self.clients.get_mut(key);
-        let replay = client.and_then(|client| client.replays.remove(topic_filter));
-        if replay.is_some_and(|replay| replay.recorded.is_some()) {
-            self.note_replay_end(key, topic_filter.clone());
-        }
+    let first = broker
+        .topics
+        .retained
+        .next_match(topic_filter, None, &mut { PROBE });
+    if matches!(first, Found::End) {
+        return end_replay(
+            &mut broker.connections,
+            &mut broker.sessions,
+            &mut broker.durability,
+            key,
+            topic_filter,
+        );
     }
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return;
+    };
+    let state = ReplayState {
+        number: client.next_number,
+        version: broker.topics.retained.version(),
+        after: None,
+    };
+    let before = client.replays.remove(topic_filter);
+    client.replays.insert(Replay {
+        topic_filter: topic_filter.clone(),
+        state,
+        recorded: before.and_then(|before| before.recorded),
+    });
+    // Before SUBACK, which promises these messages to a client that is stored.
+    record_replay(
+        &mut broker.connections,
+        &mut broker.sessions,
+        &mut broker.durability,
+        key,
+        topic_filter,
+    );
+}
 
-    /// Records how far a replay has got, if it is not finished and the client is stored.
-    pub(crate) fn record_replay(&mut self, key: ClientKey, topic_filter: &TopicFilter) {
-        let is_recorded = self.mutations.is_some();
-        let Some(client) = self.clients.get_mut(key).filter(|_| is_recorded) else {
-            return;
-        };
-        let is_stored = client.stored == Stored::Session;
-        let Some(replay) = client.replays.get_mut(topic_filter).filter(|_| is_stored) else {
-            return;
-        };
-        if replay.recorded.as_ref() == Some(&replay.state) {
-            return;
-        }
-        let state = replay.state.clone();
-        replay.recorded = Some(state.clone());
-        self.note(key, |client| Mutation::Replay {
+/// A subscription has ended, and with it its replay.
+pub(crate) fn end_replay(
+    connections: &mut Connections,
+    sessions: &mut Sessions,
+    durability: &mut Durability,
+    key: ClientKey,
+    topic_filter: &TopicFilter,
+) {
+    let client = sessions.clients.get_mut(key);
+    let replay = client.and_then(|client| client.replays.remove(topic_filter));
+    if replay.is_some_and(|replay| replay.recorded.is_some()) {
+        note_replay_end(connections, sessions, durability, key, topic_filter.clone());
+    }
+}
+
+/// Records how far a replay has got, if it is not finished and the client is stored.
+pub(crate) fn record_replay(
+    connections: &mut Connections,
+    sessions: &mut Sessions,
+    durability: &mut Durability,
+    key: ClientKey,
+    topic_filter: &TopicFilter,
+) {
+    let is_recorded = durability.mutations.is_some();
+    let Some(client) = sessions.clients.get_mut(key).filter(|_| is_recorded) else {
+        return;
+    };
+    let is_stored = client.stored == Stored::Session;
+    let Some(replay) = client.replays.get_mut(topic_filter).filter(|_| is_stored) else {
+        return;
+    };
+    if replay.recorded.as_ref() == Some(&replay.state) {
+        return;
+    }
+    let state = replay.state.clone();
+    replay.recorded = Some(state.clone());
+    mutation::note(connections, sessions, durability, key, |client| {
+        Mutation::Replay {
             client: Arc::clone(&client.identifier),
             topic_filter: topic_filter.clone(),
             state: Some(state),
-        });
-    }
+        }
+    });
+}
 
-    pub(crate) fn note_replay_end(&mut self, key: ClientKey, topic_filter: TopicFilter) {
-        self.note(key, |client| Mutation::Replay {
+pub(crate) fn note_replay_end(
+    connections: &mut Connections,
+    sessions: &Sessions,
+    durability: &mut Durability,
+    key: ClientKey,
+    topic_filter: TopicFilter,
+) {
+    mutation::note(connections, sessions, durability, key, |client| {
+        Mutation::Replay {
             client: Arc::clone(&client.identifier),
             topic_filter,
             state: None,
-        });
-    }
+        }
+    });
 }
 
 #[cfg(test)]

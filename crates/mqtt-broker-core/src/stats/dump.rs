@@ -7,7 +7,9 @@ use std::sync::Arc;
 use mqtt_codec::TopicFilter;
 use mqtt_session::Excerpt;
 
-use crate::broker::Broker;
+use crate::sessions::Sessions;
+use crate::stats::Stats;
+use crate::topics::Topics;
 use crate::{EVENTS, Retained};
 
 /// Maximum number of lines that are logged in one turn.
@@ -22,59 +24,56 @@ pub(crate) enum Dump {
     Retained(std::vec::IntoIter<Retained>),
 }
 
-impl Broker {
-    /// Begins to log the subscriptions and the retained messages; `poll_dump` continues.
-    pub fn begin_dump(&mut self) {
-        if self.dump.is_none() {
-            log::info!(target: EVENTS, "Subscription tree:");
-            self.dump = Some(Dump::Subscriptions(None, Vec::new()));
-        }
+/// Does the work of [`Broker::poll_dump`].
+pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, stats: &mut Stats) -> bool {
+    for _ in 0..LINES_PER_TURN {
+        stats.dump = match stats.dump.take() {
+            Some(Dump::Subscriptions(client, filters)) => {
+                Some(dump_subscription(sessions, topics, client, filters))
+            }
+            Some(Dump::Retained(left)) => dump_retained(left),
+            None => return false,
+        };
     }
+    stats.dump.is_some()
+}
 
-    /// Logs some of the lines; returns `true` if there are more.
-    pub fn poll_dump(&mut self) -> bool {
-        for _ in 0..LINES_PER_TURN {
-            self.dump = match self.dump.take() {
-                Some(Dump::Subscriptions(client, filters)) => {
-                    Some(self.dump_subscription(client, filters))
-                }
-                Some(Dump::Retained(left)) => dump_retained(left),
-                None => return false,
-            };
+fn dump_subscription(
+    sessions: &Sessions,
+    topics: &Topics,
+    client: Option<Arc<str>>,
+    mut filters: Vec<TopicFilter>,
+) -> Dump {
+    if let (Some(client), Some(filter)) = (&client, filters.pop()) {
+        let key = sessions.by_identifier.get(client);
+        let state = key
+            .and_then(|key| sessions.clients.get(*key))
+            .and_then(|client| client.subscriptions.get(&filter));
+        if let Some(state) = state {
+            let (filter, client, qos) = (Excerpt(&filter), Excerpt(client), state.options.qos);
+            log::info!(target: EVENTS, "\t{filter}: {client} (QoS {qos})");
         }
-        self.dump.is_some()
+        return Dump::Subscriptions(Some(Arc::clone(client)), filters);
     }
-
-    fn dump_subscription(&self, client: Option<Arc<str>>, mut filters: Vec<TopicFilter>) -> Dump {
-        if let (Some(client), Some(filter)) = (&client, filters.pop()) {
-            let key = self.by_identifier.get(client);
-            let state = key
-                .and_then(|key| self.clients.get(*key))
-                .and_then(|client| client.subscriptions.get(&filter));
-            if let Some(state) = state {
-                let (filter, client, qos) = (Excerpt(&filter), Excerpt(client), state.options.qos);
-                log::info!(target: EVENTS, "\t{filter}: {client} (QoS {qos})");
-            }
-            return Dump::Subscriptions(Some(Arc::clone(client)), filters);
+    let behind = client.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut clients = sessions
+        .by_identifier
+        .range::<str, _>((behind, Bound::Unbounded));
+    match clients.next() {
+        Some((identifier, key)) => {
+            let client = sessions.clients.get(*key);
+            let subscriptions = client.map(|client| client.subscriptions.keys());
+            let mut filters: Vec<_> = subscriptions.into_iter().flatten().cloned().collect();
+            filters.sort_unstable_by(|one, other| other.cmp(one));
+            Dump::Subscriptions(Some(Arc::clone(identifier)), filters)
         }
-        let behind = client.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut clients = self
-            .by_identifier
-            .range::<str, _>((behind, Bound::Unbounded));
-        match clients.next() {
-            Some((identifier, key)) => {
-                let client = self.clients.get(*key);
-                let subscriptions = client.map(|client| client.subscriptions.keys());
-                let mut filters: Vec<_> = subscriptions.into_iter().flatten().cloned().collect();
-                filters.sort_unstable_by(|one, other| other.cmp(one));
-                Dump::Subscriptions(Some(Arc::clone(identifier)), filters)
-            }
-            None => {
-                log::info!(target: EVENTS, "Retained messages:");
-                let mut retained = Vec::new();
-                self.retained.each(|message| retained.push(message.clone()));
-                Dump::Retained(retained.into_iter())
-            }
+        None => {
+            log::info!(target: EVENTS, "Retained messages:");
+            let mut retained = Vec::new();
+            topics
+                .retained
+                .each(|message| retained.push(message.clone()));
+            Dump::Retained(retained.into_iter())
         }
     }
 }

@@ -6,18 +6,24 @@ pub(crate) mod dump;
 
 use std::time::{Duration, Instant};
 
-use mqtt_codec::TopicFilter;
-use mqtt_session::Traffic;
+use mqtt_codec::{Connect, TopicFilter};
+use mqtt_session::{Excerpt, Traffic};
 
+use crate::EVENTS;
 use crate::broker::Broker;
+use crate::connection::Connections;
+use crate::log_lines::limiter::{LogEvent, LogLimiter};
+use crate::log_lines::words::Name;
+use crate::routing::router;
 use crate::stats::drops::Drops;
+use crate::stats::dump::Dump;
 
 /// What the broker's own topics begin with. Clients cannot write to them.
 pub(crate) const SYSTEM: &str = "$SYS/";
 
 /// Counts since the start, and how fast they grow.
 #[derive(Debug, Default)]
-pub(crate) struct Statistics {
+pub(crate) struct Counters {
     /// What went through connections that are gone.
     pub(crate) gone: Traffic,
     pub(crate) bytes_received: u64,
@@ -48,7 +54,7 @@ pub(crate) struct Statistics {
     published: Vec<Value>,
 }
 
-impl Statistics {
+impl Counters {
     /// A client was accepted.
     pub(crate) fn connected(&mut self) {
         self.connects += 1;
@@ -158,121 +164,121 @@ impl Rates {
     }
 }
 
-impl Broker {
-    /// Renews the topics below `$SYS/broker` whose values have changed.
-    pub fn publish_statistics(&mut self, now: Instant) {
-        let traffic = self.traffic();
-        let statistics = &mut self.statistics;
-        let counts = [
-            traffic.received.packets,
-            traffic.sent.packets,
-            statistics.drops.sum(),
-            traffic.received.messages,
-            traffic.sent.messages,
-            statistics.bytes_received,
-            statistics.bytes_sent,
-            statistics.sockets,
-            statistics.connects,
-        ];
-        statistics.rates.take(now, counts);
-        let values = self.statistics(now);
-        let before = std::mem::take(&mut self.statistics.published);
-        for (index, value) in values.iter().enumerate() {
-            if before.get(index) == Some(value) {
-                continue;
+/// What people see of the broker.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) counters: Counters,
+    pub(crate) log_limiter: LogLimiter,
+    /// The progress of the dump of subscriptions and retained messages, if an administrator has asked for one.
+    pub(crate) dump: Option<Dump>,
+}
+
+impl Stats {
+    pub(crate) fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
+        let name = &connect.client_identifier;
+        if self.log_limiter.admits(now, LogEvent::WillDenied, name) {
+            let (name, topic_name) = (Name(name), Excerpt(topic_name));
+            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
+        }
+    }
+}
+
+/// Does the work of [`Broker::publish_statistics`].
+pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
+    let traffic = traffic(&broker.connections, &broker.stats);
+    let counters = &mut broker.stats.counters;
+    let counts = [
+        traffic.received.packets,
+        traffic.sent.packets,
+        counters.drops.sum(),
+        traffic.received.messages,
+        traffic.sent.messages,
+        counters.bytes_received,
+        counters.bytes_sent,
+        counters.sockets,
+        counters.connects,
+    ];
+    counters.rates.take(now, counts);
+    let values = values(broker, now);
+    let before = std::mem::take(&mut broker.stats.counters.published);
+    for (index, value) in values.iter().enumerate() {
+        if before.get(index) == Some(value) {
+            continue;
+        }
+        let topic_name = format!("{SYSTEM}broker/{}", value.name);
+        match value.name.as_str() {
+            "uptime" => {
+                router::publish_own(broker, now, &topic_name, &format!("{} seconds", value.text));
             }
-            let topic_name = format!("{SYSTEM}broker/{}", value.name);
-            match value.name.as_str() {
-                "uptime" => {
-                    self.publish_own(now, &topic_name, &format!("{} seconds", value.text));
-                }
-                _ => self.publish_own(now, &topic_name, &value.text),
-            }
+            _ => router::publish_own(broker, now, &topic_name, &value.text),
         }
-        self.statistics.published = values;
     }
+    broker.stats.counters.published = values;
+}
 
-    /// How often the topics are renewed; `None`: never.
-    pub fn statistics_interval(&self) -> Option<Duration> {
-        let interval = self.limits.sys_interval;
-        (!interval.is_zero()).then_some(interval)
+/// Does the work of [`Broker::statistics`].
+pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
+    let started = *broker.stats.counters.started.get_or_insert(now);
+    let (counters, traffic) = (
+        &broker.stats.counters,
+        traffic(&broker.connections, &broker.stats),
+    );
+    let total = broker.sessions.clients.len();
+    let away = total - counters.connected.min(total);
+    let (messages, bytes) = (
+        counters.queued + broker.topics.retained.len(),
+        counters.queued_bytes + broker.topics.retained.bytes(),
+    );
+    let version = format!("rbroker version {}", env!("CARGO_PKG_VERSION"));
+    let mut values = vec![
+        value("version", version),
+        value("uptime", (now - started).as_secs()),
+        value("clients/total", total),
+        value("clients/connected", counters.connected),
+        value("clients/active", counters.connected),
+        value("clients/disconnected", away),
+        value("clients/inactive", away),
+        value("clients/maximum", counters.maximum_connected),
+        value("clients/expired", counters.expired),
+        value("subscriptions/count", counters.subscriptions),
+        value("shared_subscriptions/count", counters.shared_subscriptions),
+        value("retained messages/count", broker.topics.retained.len()),
+        value("retained messages/bytes", broker.topics.retained.bytes()),
+        value("queued messages/count", counters.queued),
+        value("queued messages/bytes", counters.queued_bytes),
+        value("store/messages/count", messages),
+        value("store/messages/bytes", bytes),
+        value("messages/stored", messages),
+        value("messages/received", traffic.received.packets),
+        value("messages/sent", traffic.sent.packets),
+        value("publish/messages/received", traffic.received.messages),
+        value("publish/messages/sent", traffic.sent.messages),
+        value("publish/messages/dropped", counters.drops.sum()),
+        value("publish/bytes/received", traffic.received.payload_bytes),
+        value("publish/bytes/sent", traffic.sent.payload_bytes),
+        value("bytes/received", counters.bytes_received),
+        value("bytes/sent", counters.bytes_sent),
+        value("connections/socket/count", counters.sockets),
+        value("packet/out/bytes", counters.unwritten),
+    ];
+    let drops = counters.drops.by_reason();
+    values.extend(
+        drops.map(|(reason, count)| value(&format!("publish/messages/dropped/{reason}"), count)),
+    );
+    values.extend(counters.rates.values());
+    if let Some(limit) = broker.resources.limits.maximum_memory {
+        values.push(value("memory/bytes", broker.resources.memory_used));
+        values.push(value("memory/limit", limit));
     }
+    values
+}
 
-    /// Returns each value of the status with its name, always in the same order. The uptime is in seconds. Rates are
-    /// per minute, of the time when the topics were last updated.
-    pub fn statistics(&mut self, now: Instant) -> Vec<Value> {
-        let started = *self.statistics.started.get_or_insert(now);
-        let (statistics, traffic) = (&self.statistics, self.traffic());
-        let total = self.clients.len();
-        let away = total - statistics.connected.min(total);
-        let (messages, bytes) = (
-            statistics.queued + self.retained.len(),
-            statistics.queued_bytes + self.retained.bytes(),
-        );
-        let version = format!("rbroker version {}", env!("CARGO_PKG_VERSION"));
-        let mut values = vec![
-            value("version", version),
-            value("uptime", (now - started).as_secs()),
-            value("clients/total", total),
-            value("clients/connected", statistics.connected),
-            value("clients/active", statistics.connected),
-            value("clients/disconnected", away),
-            value("clients/inactive", away),
-            value("clients/maximum", statistics.maximum_connected),
-            value("clients/expired", statistics.expired),
-            value("subscriptions/count", statistics.subscriptions),
-            value(
-                "shared_subscriptions/count",
-                statistics.shared_subscriptions,
-            ),
-            value("retained messages/count", self.retained.len()),
-            value("retained messages/bytes", self.retained.bytes()),
-            value("queued messages/count", statistics.queued),
-            value("queued messages/bytes", statistics.queued_bytes),
-            value("store/messages/count", messages),
-            value("store/messages/bytes", bytes),
-            value("messages/stored", messages),
-            value("messages/received", traffic.received.packets),
-            value("messages/sent", traffic.sent.packets),
-            value("publish/messages/received", traffic.received.messages),
-            value("publish/messages/sent", traffic.sent.messages),
-            value("publish/messages/dropped", statistics.drops.sum()),
-            value("publish/bytes/received", traffic.received.payload_bytes),
-            value("publish/bytes/sent", traffic.sent.payload_bytes),
-            value("bytes/received", statistics.bytes_received),
-            value("bytes/sent", statistics.bytes_sent),
-            value("connections/socket/count", statistics.sockets),
-            value("packet/out/bytes", statistics.unwritten),
-        ];
-        let drops = statistics.drops.by_reason();
-        values
-            .extend(drops.map(|(reason, count)| {
-                value(&format!("publish/messages/dropped/{reason}"), count)
-            }));
-        values.extend(statistics.rates.values());
-        if let Some(limit) = self.limits.maximum_memory {
-            values.push(value("memory/bytes", self.memory_used));
-            values.push(value("memory/limit", limit));
-        }
-        values
+fn traffic(connections: &Connections, stats: &Stats) -> Traffic {
+    let mut traffic = stats.counters.gone;
+    for connection in connections.values() {
+        traffic += connection.protocol.traffic();
     }
-
-    /// The client for which the most messages wait, and how many.
-    pub fn longest_queue(&self) -> Option<(&str, usize)> {
-        let queues = self.clients.values();
-        let queues = queues.map(|client| (&*client.identifier, client.queue.len()));
-        queues
-            .filter(|(_, count)| *count > 0)
-            .max_by_key(|(_, count)| *count)
-    }
-
-    fn traffic(&self) -> Traffic {
-        let mut traffic = self.statistics.gone;
-        for connection in self.connections.values() {
-            traffic += connection.protocol.traffic();
-        }
-        traffic
-    }
+    traffic
 }
 
 #[cfg(test)]

@@ -1,0 +1,178 @@
+//! The end of a connection, for whatever reason: what becomes of its session, its will, and its last output.
+
+use std::time::Instant;
+
+use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
+use mqtt_session::{CloseReason, Excerpt};
+
+use crate::CONNECTIONS;
+use crate::auth::check_queue::PeerGroup;
+use crate::broker::Broker;
+use crate::connection::{ConnectionId, ConnectionState};
+use crate::durability::mutation;
+use crate::flow::work::WorkBudget;
+use crate::log_lines::limiter::LogEvent;
+use crate::log_lines::words::{ENDED_BY_BROKER, Ending};
+use crate::packets::input;
+use crate::routing::fan_out;
+use crate::sessions::client::Expiry;
+use crate::sessions::expiry;
+use crate::timers::TimerKey;
+
+/// Does the work of [`Broker::handle_close`].
+pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) {
+    if let Some(connection) = broker.connections.get_mut(id) {
+        connection.protocol.handle_close();
+        broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
+        input::handle_pending(broker, now, id);
+    }
+}
+
+/// Does the work of [`Broker::remove`].
+pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
+    handle_close(broker, now, id);
+    if let Some(connection) = broker.connections.remove(id) {
+        broker
+            .flow
+            .timers
+            .cancel(TimerKey::Connection(id), connection.scheduled);
+        broker.stats.counters.gone += connection.protocol.traffic();
+        broker
+            .stats
+            .counters
+            .count_output(connection.counted_output, 0);
+    }
+}
+
+/// Does the work of [`Broker::shut_down`].
+pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
+    broker.stats.log_limiter.finish();
+    if broker.durability.mutations.is_none() {
+        expiry::publish_all_wills(broker, now);
+    }
+    let ids: Vec<_> = broker.connections.keys().collect();
+    for id in ids {
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection
+                .protocol
+                .disconnect(now, Disconnect::new(ReasonCode::ServerShuttingDown));
+            broker.connections.mark_changed(id);
+        }
+    }
+}
+
+/// Does the work of [`Broker::end_unadmitted`].
+pub(crate) fn end_unadmitted(broker: &mut Broker, now: Instant) {
+    let is_out = |connection: &ConnectionState| {
+        let client = connection
+            .client
+            .and_then(|key| broker.sessions.clients.get(key));
+        client.is_some_and(|client| {
+            !broker
+                .auth
+                .policy(connection.listener)
+                .knows(&client.principal)
+        })
+    };
+    let connections = broker.connections.iter();
+    let out: Vec<_> = connections
+        .filter(|(_, connection)| is_out(connection))
+        .map(|(id, _)| id)
+        .collect();
+    for id in out {
+        end_connection(broker, now, id, ReasonCode::NotAuthorized);
+    }
+}
+
+/// Does the work of [`Broker::end_connection`].
+pub(crate) fn end_connection(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    reason: ReasonCode,
+) {
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return;
+    };
+    debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
+    connection.protocol.disconnect(now, Disconnect::new(reason));
+    broker.connections.mark_changed(id);
+    handle_closed(
+        broker,
+        now,
+        id,
+        &CloseReason::Protocol(reason, ENDED_BY_BROKER),
+    );
+}
+
+/// The connection has ended, whoever ended it: what becomes of session and will.
+pub(crate) fn handle_closed(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    reason: &CloseReason,
+) {
+    mutation::note_changes(
+        &mut broker.connections,
+        &mut broker.sessions,
+        &mut broker.durability,
+        id,
+    );
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return;
+    };
+    if connection.waiting.take().is_some() {
+        // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
+        broker
+            .auth
+            .checks
+            .remove(PeerGroup::of(&connection.peer), id);
+    }
+    connection.task = None;
+    if std::mem::take(&mut connection.is_publishing) {
+        fan_out::forget_unbegun(&broker.connections, &mut broker.flow, id);
+    }
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return;
+    };
+    let Some(key) = connection.client.take() else {
+        if broker
+            .stats
+            .log_limiter
+            .admits_from(now, LogEvent::Disconnected, &connection.peer)
+        {
+            log::info!(target: CONNECTIONS, "Client <unknown> [{}] disconnected{}.", connection.peer, Ending(reason));
+        }
+        return;
+    };
+    broker.stats.counters.connected -= 1;
+    let session = connection.protocol.take_session();
+    let peer = &connection.peer;
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return;
+    };
+    if broker
+        .stats
+        .log_limiter
+        .admits_from(now, LogEvent::Disconnected, peer)
+    {
+        let name = Excerpt(&client.identifier);
+        log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Ending(reason));
+    }
+    client.connection = None;
+    client.session = Some(Box::new(session));
+    if let CloseReason::Disconnected(disconnect) = reason {
+        if disconnect.reason_code == ReasonCode::Success {
+            client.will = None; // [MQTT-3.14.4-3]
+        }
+        match disconnect.properties.session_expiry_interval {
+            // MQTT 5.0, 3.14.2.2.2: a session that ends with its connection cannot be kept.
+            Some(seconds) if client.expiry != Expiry::WithConnection => {
+                let longest = broker.resources.limits.longest_session;
+                client.expiry = Expiry::of_interval(seconds).at_most(longest);
+            }
+            _ => {}
+        }
+    }
+    expiry::client_is_gone(broker, now, key);
+}

@@ -1,0 +1,154 @@
+//! Retained messages as they are published: kept if there is room, removed by an empty payload or when they expire.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{PublishRef, QoS, TopicName};
+use mqtt_session::Excerpt;
+
+use crate::broker::Broker;
+use crate::durability::Durability;
+use crate::flow::Flow;
+use crate::log_lines::limiter::LogEvent;
+use crate::resources::Resources;
+use crate::routing::footprint;
+use crate::routing::router::Routed;
+use crate::stats::drops::DropReason;
+use crate::timers::TimerKey;
+use crate::topics::Topics;
+use crate::topics::retained::Retained;
+use crate::{EVENTS, Principal};
+
+/// Retained messages that are removed in one call because they have expired.
+const MAXIMUM_SWEPT: usize = 1000;
+
+/// Drops a message of QoS 0 if there is no memory for it, and the retained message that it would have replaced.
+/// Returns `true` if the message is dropped.
+pub(crate) fn drop_without_memory(
+    broker: &mut Broker,
+    topic_name: &str,
+    is_retained: bool,
+) -> bool {
+    if !broker.resources.lacks_memory() {
+        return false;
+    }
+    broker.stats.counters.drops.count(DropReason::MemoryLimit);
+    if is_retained {
+        remove_retained(&mut broker.topics, &mut broker.durability, topic_name); // [MQTT-3.3.1-7] of 3.1.1
+    }
+    true
+}
+
+/// Keeps the message as that of its topic, or removes that of its topic if the payload is empty [MQTT-3.3.1-6]. If
+/// there is no room for it, the one before is discarded too (3.1.1, [MQTT-3.3.1-7]): it would be stale.
+pub(crate) fn retain(
+    broker: &mut Broker,
+    now: Instant,
+    routed: &mut Routed<'_>,
+    source: Option<Arc<Principal>>,
+) {
+    let publish = &routed.publish;
+    if publish.payload.is_empty() {
+        return remove_retained(
+            &mut broker.topics,
+            &mut broker.durability,
+            publish.topic_name,
+        );
+    }
+    let size = footprint::of_retained(publish);
+    if broker.resources.lacks_storage()
+        || broker.resources.lacks_memory()
+        || !broker
+            .topics
+            .retained
+            .has_room(publish.topic_name, size, &broker.resources.limits)
+    {
+        if broker
+            .stats
+            .log_limiter
+            .admits(now, LogEvent::NotRetained, "")
+        {
+            let topic_name = Excerpt(publish.topic_name);
+            log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+        }
+        return remove_retained(
+            &mut broker.topics,
+            &mut broker.durability,
+            publish.topic_name,
+        );
+    }
+    let Some(message) = routed.owned() else {
+        return;
+    };
+    let mut retained = Retained {
+        message,
+        qos: routed.publish.delivery.qos(),
+        expires: routed.expires,
+        source,
+        version: 0,
+    };
+    if retained.expires.is_some() {
+        await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
+    }
+    retained.version = broker.topics.retained.store(retained.clone());
+    broker
+        .durability
+        .note_retained(retained.message.topic_name.clone(), Some(retained));
+}
+
+/// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
+/// at most one for each topic.
+pub(crate) fn remove_retained(topics: &mut Topics, durability: &mut Durability, topic_name: &str) {
+    if topics.retained.remove(topic_name) {
+        if let Ok(topic_name) = TopicName::new(topic_name) {
+            durability.note_retained(topic_name, None);
+        }
+    }
+}
+
+/// Waits for the time when retained messages that have expired are removed.
+pub(crate) fn await_sweep(
+    topics: &mut Topics,
+    flow: &mut Flow,
+    resources: &Resources,
+    now: Instant,
+) {
+    let interval = resources.limits.retained_sweep;
+    let due = (!interval.is_zero()).then(|| now + interval);
+    let scheduled = &mut topics.retained.sweep_due;
+    flow.timers.schedule(TimerKey::Retained, due, scheduled);
+}
+
+/// Removes retained messages that have expired: no one gets them any more.
+pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
+    broker.topics.retained.sweep_due = None;
+    for _ in 0..MAXIMUM_SWEPT {
+        let Some(topic_name) = broker.topics.retained.remove_expired(now) else {
+            if broker.topics.retained.will_expire() {
+                await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
+            }
+            return;
+        };
+        broker.durability.note_retained(topic_name, None);
+    }
+    // The rest is removed in further calls.
+    let scheduled = &mut broker.topics.retained.sweep_due;
+    broker
+        .flow
+        .timers
+        .schedule(TimerKey::Retained, Some(now), scheduled);
+}
+
+/// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
+/// not retained.
+pub(crate) fn lacks_room(topics: &Topics, resources: &Resources, publish: &PublishRef<'_>) -> bool {
+    let is_kept = publish.retain && !publish.payload.is_empty();
+    publish.delivery.qos() > QoS::AtMostOnce
+        && (resources.lacks_storage()
+            || resources.lacks_memory()
+            || is_kept && {
+                let size = footprint::of_retained(publish);
+                let limits = &resources.limits;
+                !topics.retained.has_room(publish.topic_name, size, limits)
+            })
+}

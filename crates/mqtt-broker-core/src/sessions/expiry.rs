@@ -1,0 +1,123 @@
+//! The end of a session and the publication of a will, when their time has come.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::Broker;
+use crate::durability::mutation;
+use crate::flow::background;
+use crate::packets::publish;
+use crate::routing::{redistribute, sending};
+use crate::sessions::client::{ClientKey, Expiry, Stored};
+use crate::timers::TimerKey;
+
+pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
+    let keys: Vec<_> = broker.sessions.by_identifier.values().copied().collect();
+    for key in keys {
+        let client = broker.sessions.clients.get_mut(key);
+        if let Some(will) = client.and_then(|client| client.will.take()) {
+            publish::publish_will(broker, now, key, &will);
+        }
+    }
+}
+
+/// Starts the times of will and session, or ends them at once.
+pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) {
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return;
+    };
+    client.session_ends = match client.expiry {
+        Expiry::WithConnection => Some(now),
+        Expiry::After(time) => Some(now + time),
+        Expiry::Never => None,
+    };
+    client.will_due = client.will.as_ref().map(|will| {
+        let delay = will.will_delay_interval.unwrap_or(0);
+        now + std::time::Duration::from_secs(delay.into())
+    });
+    mutation::note_client(
+        &mut broker.connections,
+        &broker.sessions,
+        &mut broker.durability,
+        key,
+    );
+    handle_client_timeout(broker, now, key);
+}
+
+/// Publishes the will and ends the session, if their time has come; else waits for it. A will that makes mutations waits
+/// while the store is behind.
+pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: ClientKey) {
+    let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+    let client = broker.sessions.clients.get(key);
+    let has_will_to_publish = client.is_some_and(|client| {
+        client.will_due.is_some() && (is_due(client.will_due) || is_due(client.session_ends))
+    });
+    if !(has_will_to_publish && background::defer(broker, key)) {
+        end_times(broker, now, key);
+    }
+}
+
+/// As `handle_client_timeout`, for a caller that cannot wait.
+pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
+    let Some(client) = broker.sessions.clients.get_mut(key) else {
+        return;
+    };
+    let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+    let session_has_ended = is_due(client.session_ends);
+    let has_expired = client.expiry != Expiry::WithConnection;
+    if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
+        client.will_due = None;
+        if let Some(will) = client.will.take() {
+            publish::publish_will(broker, now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
+            mutation::note_client(
+                &mut broker.connections,
+                &broker.sessions,
+                &mut broker.durability,
+                key,
+            );
+        }
+    }
+    if session_has_ended {
+        broker.stats.counters.expired += u64::from(has_expired);
+        remove_client(broker, now, key);
+        return;
+    }
+    let mut resumes = false;
+    if let Some(client) = broker.sessions.clients.get_mut(key) {
+        resumes = client.resumes.take().is_some();
+        let deadline = client.deadline();
+        broker
+            .flow
+            .timers
+            .schedule(TimerKey::Client(key), deadline, &mut client.scheduled);
+    }
+    if resumes {
+        sending::send_queue(broker, now, key);
+    }
+}
+
+/// Ends a session: its subscriptions and waiting messages are gone, but for those of shared subscriptions.
+fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
+    if let Some(mut client) = broker.sessions.clients.remove(key) {
+        broker
+            .flow
+            .timers
+            .cancel(TimerKey::Client(key), client.scheduled);
+        broker.sessions.by_identifier.remove(&client.identifier);
+        broker
+            .stats
+            .counters
+            .count_queue(client.queue.totals(), (0, 0));
+        background::remove_subscriptions(
+            &mut broker.topics,
+            &mut broker.flow,
+            &mut broker.stats,
+            key,
+            &mut client,
+        );
+        if client.stored > Stored::Nothing {
+            broker.durability.note_gone(Arc::clone(&client.identifier));
+        }
+        redistribute::redistribute(broker, now, client);
+    }
+}
