@@ -265,3 +265,62 @@ fn an_error_of_a_store_says_what_is_wrong_with_it() {
                     ({}/c.conf:3).\nThis command shows the program: fuser -v '{}/rbroker.db'\n";
     assert_eq!(start, expected);
 }
+
+#[test]
+fn secrets_never_appear_in_an_error_of_the_broker() {
+    for (configuration, status) in [
+        ("remote_password SECRET\n", 3),
+        ("remote_password=SECRET\n", 3),
+        ("password: SECRET\n", 3),
+        (
+            "connection c\nremote_username me\nremote_password SECRET\n",
+            3,
+        ),
+        ("auth_opt_pg_password SECRET\n", 3),
+        ("me:$7$101$SECRET$SECRET\n", 3),
+        (
+            "listener 1883 127.0.0.1 remote_password SECRET\nmax_qos 7\n",
+            3,
+        ),
+    ] {
+        let folder = Folder::new(configuration);
+        let finished = Program::new("rbroker")
+            .arg("-c")
+            .arg(folder.configuration())
+            .run();
+        assert_eq!(finished.status, status, "{finished:?}");
+        assert!(!finished.errors.contains("SECRET"), "{finished:?}");
+        assert!(finished.errors.starts_with("Error: "), "{finished:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    let file = file.to_str().unwrap();
+    for words in [
+        &["-b", "-c", file, "me", "my", "SECRET"][..],
+        &["-b", "-c", file, "me", "--SECRET"],
+        &["-b", "-c", file, "me", "-SECRET"],
+        &["-c", file, "me", "SECRET"],
+        &["-D", file, "me", "SECRET"],
+        &["-b", "-c", file, "m:e", "SECRET"],
+        &["-b", "-c", "/no/such/folder/users", "me", "SECRET"],
+    ] {
+        let text = error_of(&[&["passwd"], words].concat(), 1);
+        assert!(!text.contains("SECRET") && !text.contains("'-S'"), "{text}");
+        assert!(text.starts_with("Error: "), "{text}");
+        assert!(text.lines().count() <= 2, "{text}");
+    }
+    // In a file that passwd or the broker reads.
+    for content in [
+        "me:SECRET\n",
+        "me:$7$SECRET$x\n",
+        "me:$argon2id$v=19$SECRET$x\n",
+        "\u{feff}:SECRET\n",
+    ] {
+        std::fs::write(file, content).unwrap();
+        let folder = Folder::new(&format!("listener 0 127.0.0.1\npassword_file {file}\n"));
+        let (start, check) = folder.errors();
+        for text in [start.unwrap(), check] {
+            assert!(!text.contains("SECRET"), "{text}");
+        }
+    }
+}

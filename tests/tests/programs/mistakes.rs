@@ -231,6 +231,12 @@ fn secrets_never_appear_in_an_error() {
         &["-P", "SECRET"],
         &["-u", "me\r", "-P", "SECRET"],
         &["-P", "SECRET", "-P"],
+        &["-u", "me", "-P", "my", "SECRET"],
+        &["--ws-header", "Authorization:", "SECRET"],
+        &["--proxy", "socks5h://me:a", "SECRET@p"],
+        &["--pww=SECRET"],
+        &["\u{2013}PSECRET"],
+        &["\u{2014}pw=SECRET"],
         &["--password-file", "/no/such/file", "-u", "me"],
     ] {
         let all = [words, &["-t", "t", "-m", "m"]].concat();

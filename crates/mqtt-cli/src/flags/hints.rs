@@ -47,12 +47,41 @@ const DASHES: &[(char, &str)] = &[
     ('\u{FF0D}', "fullwidth hyphen-minus"),
 ];
 
+/// Values of these options may be secrets, which no error repeats.
+const SECRETS: &[&str] = &["header", "password", "proxy url"];
+
+/// Checks that no word follows the value of an option that may have a secret. A password with blanks that is not quoted
+/// would be repeated in part, as an unknown option.
+///
+/// # Errors
+/// If a word follows that is no option.
+pub(crate) fn check_secret(option: &str, noun: &str, next: &OsStr) -> Result<(), Failure> {
+    let is_option = next.as_encoded_bytes().starts_with(b"-");
+    if is_option || !SECRETS.contains(&noun) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "The value of {option} is followed by a word that is no option: quote a {noun} with blanks."
+    )))
+}
+
+/// Returns the beginning of a word that is shown in an error, up to a value that may be a secret.
+pub(crate) fn without_value(word: &str) -> String {
+    if let Some((name, _)) = word.split_once('=') {
+        return name.to_owned();
+    }
+    let mut letters = word.chars();
+    let is_other_dash = |letter: &char| DASHES.iter().any(|(dash, _)| dash == letter);
+    let dash = letters.next().filter(is_other_dash);
+    match (dash, letters.next()) {
+        (Some(dash), Some('P')) if letters.next().is_some() => format!("{dash}P…"),
+        _ => word.to_owned(),
+    }
+}
+
 /// Returns the hint for a word that starts with a dash other than the hyphen of options. `names` are those of the
 /// options.
-pub(crate) fn other_dash<'a>(
-    word: &str,
-    mut names: impl Iterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn other_dash<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let is_other = |letter: char| DASHES.iter().find(|(dash, _)| *dash == letter);
     let name = word.trim_start_matches(|letter| letter == '-' || is_other(letter).is_some());
     let (dashes, _) = word.split_at(word.len() - name.len());
@@ -61,8 +90,13 @@ pub(crate) fn other_dash<'a>(
     // Text processors make one long dash of the two hyphens of a long option.
     let is_long = dashes.chars().count() > 1 || name.chars().count() > 1;
     let option = format!("{}{name}", if is_long { "--" } else { "-" });
-    // A value after `=` or after the letter of a short option may be a secret.
-    let known = names.find(|known| *known == option || option.starts_with(&format!("{known}=")));
+    // A value behind `=` or behind the letter of a short option may be a secret.
+    let short: String = "-".chars().chain(name.chars().take(1)).collect();
+    let is_short = |known: &str| dashes.chars().count() == 1 && known == short;
+    let is_long = |known: &str| known == option || option.starts_with(&format!("{known}="));
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    let long = names.iter().find(|known| is_long(known));
+    let known = long.or_else(|| names.iter().find(|known| is_short(known)));
     let character = format!("'{dash}' is U+{code:04X} ({description}), which starts no option");
     Some(match known {
         Some(known) => format!("{character}: write '{known}'."),
@@ -198,6 +232,10 @@ mod tests {
             (
                 "\u{2013}\u{2013}pw=secret",
                 "'\u{2013}' is U+2013 (en dash), which starts no option: write '--pw'.",
+            ),
+            (
+                "\u{2013}vsecret",
+                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
             ),
             (
                 "-\u{2013}",

@@ -14,7 +14,7 @@ impl<S> Program<S> {
         let names = || self.all().flat_map(|option| [option.short, option.long]);
         if let Some(hint) = hints::other_dash(word, names()) {
             // A value may follow in the same word. It may be a password, so it is not repeated.
-            let word = word.split_once('=').map_or(word, |(name, _)| name);
+            let word = hints::without_value(word);
             return Failure::usage(format!("Unknown option '{word}'.")).with_hint(hint);
         }
         let failure = Failure::usage(format!("Unknown option '{word}'."));

@@ -162,6 +162,9 @@ impl<S: Default> Program<S> {
                     rest = others;
                 }
                 (Some(Apply::Value(_)), [value, others @ ..]) => {
+                    if let (Some(option), [next, ..]) = (option, others) {
+                        hints::check_secret(option.name(), option.noun, next)?;
+                    }
                     joined.push(value.clone());
                     rest = others;
                 }

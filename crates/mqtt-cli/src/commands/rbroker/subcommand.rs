@@ -36,6 +36,11 @@ pub(super) fn matches(
             let _ = standard_streams::print(&help.text(&command, Extent::All));
             Ok(None)
         }
+        Err(error) if may_quote_password(&error, &command, arguments) => {
+            let text = "A word follows the password: quote a password with blanks, and write '--' in front of one that \
+                        starts with '-'.";
+            Err(Failure::failed(text).with_hint(format!("Use '{name} --help' to see usage.")))
+        }
         Err(error) => {
             let text = error.render().to_string();
             let words: Vec<_> = text
@@ -53,6 +58,15 @@ pub(super) fn matches(
             Err(failure.with_hint(format!("Use '{name} --help' to see usage.")))
         }
     }
+}
+
+/// Returns `true` if the error is about a word that may be a part of a password.
+fn may_quote_password(error: &clap::Error, command: &Command, arguments: &[OsString]) -> bool {
+    let has_password = |arg: &Arg| arg.get_id() == "password";
+    let is_given = arguments.iter().any(|word| word == "-b");
+    is_given
+        && error.kind() == ErrorKind::UnknownArgument
+        && command.get_arguments().any(has_password)
 }
 
 /// Returns the option that may have been meant, if the error is about an unknown one.
