@@ -1,5 +1,5 @@
 //! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `figures`, `msrv`, `mutants`, `siege`, `sim` and `fuzz`. No shell, no set-up by hand.
+//! `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. No shell, no set-up by hand.
 
 mod bench;
 mod conformance;
@@ -16,6 +16,7 @@ mod setup;
 mod siege;
 mod sim;
 mod test;
+mod texts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -39,6 +40,7 @@ Usage: cargo xtask TASK
          build copies of the tree with one bug each, and check that the simulation finds it:
          --all, --subset N/M, NAME ..., or the subset of this commit; --thorough; --check
   test   run all tests with the peers that are there; --install: install missing peers before
+  texts  list the texts that users meet, with file and line: error, log, help, other
   reference
          check and count the list of what the mosquitto tools do; --source FILE
   siege  attack rbroker and mosquitto while a bystander measures, and write docs/generated/siege.md;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         ["msrv"] => msrv::run(),
         ["mutants", ref options @ ..] => mutants::run(options),
         ["test", ref options @ ..] => test::run(options),
+        ["texts", ref options @ ..] => texts::run(options),
         ["reference", ref options @ ..] => reference::run(options),
         ["siege", ref options @ ..] => siege::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 use source::Source;
+pub(crate) use source::{files, is_for_tests};
 
 /// First words of a doc comment that leave its subject open (rules 1 and 2 of the writing guide).
 const OPENERS: [&str; 7] = ["What", "Whether", "Who", "How", "One", "So", "It"];
