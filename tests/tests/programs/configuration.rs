@@ -128,7 +128,7 @@ const FILES: &[(&str, &str, Verdict)] = &[
         "listener 8883\npsk_hint hint\npsk_file {}/psk",
         Some((
             2,
-            "'psk_hint' is not supported by this broker: TLS with pre-shared keys is not there;",
+            "'psk_hint' is not supported by this broker: TLS with pre-shared keys is not supported;",
         )),
     ),
     (

@@ -75,10 +75,12 @@ impl PasswordHash {
             Hashing::Pbkdf2 => Form::Pbkdf2(ITERATIONS),
         };
         let mut salt = vec![0; LENGTH];
-        getrandom::fill(&mut salt).map_err(|_| io::Error::other("there are no random bytes"))?;
+        getrandom::fill(&mut salt).map_err(|_| {
+            io::Error::other("cannot hash the password: the system has no random bytes")
+        })?;
         let hash = form
             .hash(password, &salt, LENGTH)
-            .ok_or_else(|| io::Error::other("the password cannot be hashed"))?;
+            .ok_or_else(|| io::Error::other("cannot hash the password: it is too long"))?;
         Ok(Self { form, salt, hash })
     }
 

@@ -281,7 +281,7 @@ impl CommitQueue {
             log::info!(target: EVENTS, "The store is saved.");
         }
         if self.retry_at.take().is_some() {
-            log::info!(target: EVENTS, "There is room again: what waited is stored.");
+            log::info!(target: EVENTS, "There is room again for the store. Everything that waited is stored.");
         }
         Ok(Committed::All)
     }
@@ -293,7 +293,7 @@ impl CommitQueue {
         if self.retry_at.replace(Instant::now() + RETRY).is_none() {
             log::error!(
                 target: EVENTS,
-                "There is no room for {}: {error}. Messages of QoS 1 and 2 are refused until there is.",
+                "There is no room for the store '{}': {error}. Messages of QoS 1 and 2 are rejected until there is room.",
                 self.path.display()
             );
         }

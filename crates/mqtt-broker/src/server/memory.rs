@@ -41,7 +41,7 @@ impl Server {
         self.memory.read = 0;
         let Some(used) = self.memory.gauge.and_then(|gauge| gauge()) else {
             if !std::mem::replace(&mut self.memory.is_unknown, true) {
-                log::warn!(target: EVENTS, "memory_limit has no effect: this system does not say how much is used.");
+                log::warn!(target: EVENTS, "memory_limit has no effect: the memory in use cannot be measured on this system.");
             }
             return;
         };

@@ -7,7 +7,7 @@ use mio::event::Event;
 use mio::{Interest, Token};
 use mqtt_broker_core::{CONNECTIONS, ConnectionId, EVENTS, InputProgress, LogEvent};
 use mqtt_session::Excerpt;
-use mqtt_transport::ReadStatus;
+use mqtt_transport::{ReadStatus, reason};
 
 use super::{ACCEPT_PAUSE, Server};
 use crate::peers::Peer;
@@ -36,9 +36,10 @@ impl Server {
                     let is_first = !std::mem::replace(&mut self.cannot_accept, true);
                     let limiter = self.broker.log_limiter();
                     if is_first && limiter.admits(now, LogEvent::CannotAccept, "") {
+                        let reason = reason(&error);
                         log::warn!(
                             target: EVENTS,
-                            "Cannot accept a connection: {error}. Others wait until one goes."
+                            "Cannot accept a connection: {reason}. New connections wait until another one ends."
                         );
                     }
                     self.retry_accept = Some(now + ACCEPT_PAUSE);
@@ -48,7 +49,7 @@ impl Server {
             if self.has_too_many(index) {
                 let limiter = self.broker.log_limiter();
                 if limiter.admits_from(now, LogEvent::TooMany, &address) {
-                    log::warn!(target: EVENTS, "Connection from {address} closed: there are too many.");
+                    log::warn!(target: EVENTS, "Connection from {address} closed: max_connections or global_max_connections is reached.");
                 }
                 continue;
             }
@@ -56,7 +57,8 @@ impl Server {
             let token = Token(self.listeners.len() + slot);
             let interests = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(&mut stream, token, interests) {
-                log::warn!(target: EVENTS, "Cannot serve {address}: {error}.");
+                let reason = reason(&error);
+                log::warn!(target: EVENTS, "Cannot serve the connection from {address}: {reason}.");
                 continue;
             }
             let limiter = self.broker.log_limiter();

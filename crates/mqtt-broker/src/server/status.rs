@@ -78,7 +78,7 @@ impl Server {
             let text = self.status_text(now);
             // It fits into the buffer of the socket; who does not take it wants no answer.
             if let Err(error) = stream.write_all(text.as_bytes()) {
-                log::debug!(target: EVENTS, "A question for the status is not answered: {error}.");
+                log::debug!(target: EVENTS, "A request of 'rbroker status' is not answered: {error}.");
             }
         }
         self.status_is_waiting = true; // perhaps

@@ -65,39 +65,48 @@ const PLUGINS: &[&str] = &[
 const OTHERS: &[(&str, &str)] = &[
     (
         "bind_interface",
-        "'listener PORT ADDRESS' names an address of the interface.",
+        "name an address of the interface with 'listener PORT ADDRESS'.",
     ),
-    ("ciphers_tls1.3", "those of TLS 1.3 are all offered."),
+    (
+        "ciphers_tls1.3",
+        "all cipher suites of TLS 1.3 are always offered.",
+    ),
     (
         "clientid_prefixes",
-        "'acl_file' with 'pattern' and %c says what a client may do.",
+        "limit the permissions of a client with 'pattern' and %c in the 'acl_file'.",
     ),
     (
         "disable_client_cert_date_checks",
-        "certificates that have expired are not accepted.",
+        "expired certificates are always rejected.",
     ),
     (
         "enable_control_api",
-        "'rbroker status' tells what the broker does.",
+        "use 'rbroker status' to see the state of the broker.",
     ),
-    ("enable_proxy_protocol", "let the proxy speak TCP to it."),
-    ("http_dir", "a web server serves files."),
+    (
+        "enable_proxy_protocol",
+        "let the proxy forward TCP without the PROXY protocol.",
+    ),
+    ("http_dir", "serve files with a web server."),
     (
         "psk_file",
-        "TLS with pre-shared keys is not there; certificates ('cafile') are.",
+        "TLS with pre-shared keys is not supported; use certificates ('cafile').",
     ),
     (
         "psk_hint",
-        "TLS with pre-shared keys is not there; certificates ('cafile') are.",
+        "TLS with pre-shared keys is not supported; use certificates ('cafile').",
     ),
     (
         "tls_engine",
-        "engines of OpenSSL are not there; 'keyfile' names a key in PEM form.",
+        "engines of OpenSSL are not supported; name a key in PEM format with 'keyfile'.",
     ),
     (
         "tls_engine_kpass_sha1",
-        "engines of OpenSSL are not there; 'keyfile' names a key in PEM form.",
+        "engines of OpenSSL are not supported; name a key in PEM format with 'keyfile'.",
     ),
-    ("tls_keyform", "'keyfile' names a key in PEM form."),
-    ("trace_level", "'log_type debug' and --trace show packets."),
+    ("tls_keyform", "name a key in PEM format with 'keyfile'."),
+    (
+        "trace_level",
+        "use 'log_type debug' or --trace to see packets.",
+    ),
 ];

@@ -155,7 +155,7 @@ fn serve(
     }
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
-    server.run().context("the broker has to stop")?;
+    server.run().context("the broker stops")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     drop(pid_file);

@@ -118,7 +118,10 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
             "Port to listen on, if the configuration has no listener; 0 takes a free port. \
              May be repeated [default: 1883]",
             |s: &mut Typed, v| {
-                let invalid = || Failure::usage(format!("Invalid port specified ({}).", shown(v)));
+                let invalid = || {
+                    Failure::usage(format!("Invalid port specified ({}).", shown(v)))
+                        .with_hint("The port must be 0 (a free port) to 65535.")
+                };
                 s.ports.push(number(v).ok_or_else(invalid)?);
                 Ok(())
             },

@@ -125,19 +125,23 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let user = text("user").unwrap_or_default();
     if user.contains([':', '\n', '\r']) || user.starts_with('#') {
         return Err(Failure::usage(
-            "A user name has no ':', and no '#' at its start.",
+            "Invalid user name: must not contain ':' or a line break, and must not start with '#'.",
         ));
     }
     let file = if matches.get_flag("U") {
         file.with_hashes(path, hashing)?
     } else if matches.get_flag("D") {
-        file.without(user)
-            .ok_or_else(|| Failure::failed(format!("There is no user '{user}' in the file.")))?
+        file.without(user).ok_or_else(|| {
+            Failure::failed(format!(
+                "There is no user '{user}' in '{}'.",
+                path.display()
+            ))
+        })?
     } else {
         let password = match (matches.get_flag("b"), text("password")) {
             (true, Some("")) => return Err(empty_password()),
             (true, Some(password)) => password.to_owned(),
-            (true, None) => return Err(Failure::usage("The password is missing.")),
+            (true, None) => return Err(Failure::usage("-b needs a password after the user name.")),
             (false, Some(_)) => {
                 return Err(Failure::usage("A password on the command line needs -b."));
             }
@@ -190,7 +194,7 @@ impl PasswordFile {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let path = path.display();
             Failure::failed(format!("Unable to open file {path} for reading: {error}."))
-                .with_hint("-c makes a new file.")
+                .with_hint("'-c' creates a new file.")
         })?;
         Ok(Self(text.lines().map(Into::into).collect()))
     }

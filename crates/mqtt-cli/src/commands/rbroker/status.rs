@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
             .map(|folder| folder.join(name(port)))
             .collect(),
         ControlSocket::None => {
-            let text = "The configuration says 'control_socket none'.";
+            let text = "Cannot ask the broker: 'control_socket none' in its configuration turns the control socket off.";
             return Err(Failure::failed(text));
         }
     };
@@ -141,7 +141,10 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
                 nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
             };
             let Some(folder) = folders().into_iter().find(usable) else {
-                return log::debug!(target: EVENTS, "There is no place for a control socket.");
+                return log::debug!(
+                    target: EVENTS,
+                    "'rbroker status' is not answered: neither $XDG_RUNTIME_DIR nor /run can be written (set control_socket)."
+                );
             };
             folder.join(name(port))
         }
@@ -185,7 +188,8 @@ fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
             Err(error) => errors.push(format!("{}: {}", path.display(), system_text(&error))),
         }
     }
-    let hint = "Is it running, and yours? 'rbroker status -p PORT' asks one at another port.";
+    let hint =
+        "The broker must run as this user. 'rbroker status -p PORT' asks a broker at another port.";
     let tried = errors.join("; ");
     Err(Failure::failed(format!("No broker answers ({tried}).")).with_hint(hint))
 }

@@ -48,7 +48,10 @@ impl fmt::Display for WebSocketError {
             ),
             Self::Refused(status) => write!(f, "the server answered with HTTP status {status}"),
             Self::Response(what) => write!(f, "the answer of the server is invalid: {what}"),
-            Self::Origin(origin) => write!(f, "pages from '{origin}' are not allowed"),
+            Self::Origin(origin) => write!(
+                f,
+                "pages from '{origin}' are not allowed (see websockets_origin)"
+            ),
             Self::Text => f.write_str("the peer sent a text frame, but MQTT uses binary frames"),
         }
     }
