@@ -55,13 +55,23 @@ mod servers;
 pub use self::core::ClientCore;
 pub use backoff::Backoff;
 pub use client::{
-    Client, ClientEvent, ConnectError, DisconnectError, Events, InboundMessage, Messages,
-    PublishError, PublishToken, Statistics, SubscribeError,
+    Client, ClientBuilder, ClientEvent, ConnectError, DisconnectError, Events, InboundMessage,
+    Messages, PublishError, PublishToken, SessionRetention, Statistics, SubscribeError,
 };
 pub use error::ClientError;
 pub use event_loop::{EventLoop, Wakeup};
 pub use options::{Options, PACKET_IDENTIFIERS, Reconnect};
 pub use servers::Server;
 
-pub use mqtt_codec::{Message, QoS};
+pub use bytes::Bytes;
+pub use mqtt_codec as codec;
+pub use mqtt_codec::{
+    Connack, Message, MessageProperties, Property, ProtocolVersion, QoS, ReasonCode,
+    RetainHandling, SubscribeProperties, Subscription, SubscriptionIdentifier, SubscriptionOptions,
+    TopicFilter, TopicName,
+};
 pub use mqtt_session as session;
+pub use mqtt_transport as transport;
+pub use mqtt_transport::{
+    Credentials, Proxy, ProxyProtocol, TlsClientOptions, TlsVersion, WebSocketRequest,
+};

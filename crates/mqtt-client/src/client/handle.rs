@@ -46,13 +46,13 @@ pub struct Client {
 
 /// Limits and timeouts of a [`Client`].
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    pub(crate) queued_messages: usize,
-    pub(crate) queued_bytes: usize,
-    pub(crate) unread_messages: u16,
-    pub(crate) unread_bytes: usize,
-    pub(crate) publish_timeout: Duration,
-    pub(crate) request_timeout: Duration,
+pub(super) struct Limits {
+    pub(super) queued_messages: usize,
+    pub(super) queued_bytes: usize,
+    pub(super) unread_messages: u16,
+    pub(super) unread_bytes: usize,
+    pub(super) publish_timeout: Duration,
+    pub(super) request_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -101,7 +101,7 @@ impl Client {
         Self::connect_with(options, Limits::default())
     }
 
-    pub(crate) fn connect_with(mut options: Options, limits: Limits) -> Result<Self, ConnectError> {
+    pub(super) fn connect_with(mut options: Options, limits: Limits) -> Result<Self, ConnectError> {
         let version = options.connect.protocol_version;
         let own = &mut options.limits.receive_maximum;
         // So that messages of QoS 1 and 2 cannot fill the queue: acknowledgements are always read then.

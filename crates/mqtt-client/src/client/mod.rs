@@ -1,5 +1,6 @@
 //! The client for applications: publish, subscribe and receive from any thread.
 
+mod builder;
 mod completion;
 mod driver;
 mod error;
@@ -15,8 +16,10 @@ mod outbox;
 mod shared;
 mod subscriptions;
 mod token;
+mod url;
 mod waiting;
 
+pub use builder::{ClientBuilder, SessionRetention};
 pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 pub use event_queue::ClientEvent;
 pub use events::Events;

@@ -1,0 +1,516 @@
+//! [`ClientBuilder`]: the options of a [`Client`].
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_codec::{Message, ProtocolVersion, QoS, Will};
+use mqtt_transport::{ClientTransport, Proxy, TlsClient, TlsClientOptions, WebSocketRequest};
+
+use super::error::ConnectError;
+use super::handle::{Client, Limits};
+use super::url::{TLS_PORT, Url};
+use crate::options::{Options, Reconnect};
+use crate::servers::Server;
+
+/// The options of a [`Client`]; see [`Client::builder`].
+///
+/// Names of options of other libraries find these in the search of the documentation, such as `clean_session`,
+/// `set_last_will` or `max_inflight_messages_set`.
+#[derive(Clone)]
+#[must_use = "a builder does nothing before connect is called"]
+pub struct ClientBuilder {
+    options: Options,
+    limits: Limits,
+    tls: TlsChoice,
+    websocket: Option<WebSocketRequest>,
+    proxy: Option<Proxy>,
+    session: SessionRetention,
+    keep_alive: Duration,
+    will_delay: Option<Duration>,
+}
+
+/// The time for which the server keeps the session of a client that is not connected: its subscriptions, and the
+/// messages of QoS 1 and 2 that it has not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionRetention {
+    /// The session begins anew with each connection. Messages that others publish while the client is not connected do
+    /// not reach it.
+    Connection,
+    /// The session ends this long after the connection. Needs MQTT 5.0.
+    For(Duration),
+    /// The session does not end, if the server allows that.
+    Forever,
+}
+
+/// TLS or not.
+#[derive(Debug, Clone)]
+enum TlsChoice {
+    /// By scheme and port.
+    Default,
+    Never,
+    With(Box<TlsClientOptions>),
+}
+
+impl Client {
+    /// Returns a builder with the default options.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+}
+
+impl ClientBuilder {
+    fn new() -> Self {
+        let mut options = Options::new("localhost", 1883);
+        options.servers.clear();
+        options.connect.protocol_version = ProtocolVersion::V5_0;
+        options.limits.maximum_in_flight = 100;
+        Self {
+            options,
+            limits: Limits::default(),
+            tls: TlsChoice::Default,
+            websocket: None,
+            proxy: None,
+            session: SessionRetention::Connection,
+            keep_alive: Duration::from_secs(60),
+            will_delay: None,
+        }
+    }
+
+    /// Adds the broker of a URL, and sets its credentials: `mqtt://host`, `mqtts://user:password@host:port`,
+    /// `ws://host/path` or `wss://host`. `mqtts`, `wss` and port 8883 mean TLS. The default ports are 1883, 8883, 80 and
+    /// 443.
+    ///
+    /// # Errors
+    /// If the URL is invalid.
+    #[doc(alias = "parse_url")]
+    #[doc(alias = "server_uri")]
+    pub fn url(mut self, url: &str) -> Result<Self, ConnectError> {
+        let url = Url::parse(url)?;
+        if url.has_tls && matches!(self.tls, TlsChoice::Default) {
+            self.tls = TlsChoice::With(Box::default());
+        }
+        if let Some(path) = url.websocket {
+            let request = self.websocket.get_or_insert_with(|| WebSocketRequest {
+                path: String::new(),
+                headers: Vec::new(),
+            });
+            request.path = path;
+        }
+        if let Some(user_name) = url.user_name {
+            self = self.user_name(user_name);
+        }
+        if let Some(password) = url.password {
+            self = self.password(password);
+        }
+        Ok(self.server(Server::network(url.host, url.port)))
+    }
+
+    /// Adds a broker: a host name or an address, and a port. Port 8883 means TLS.
+    #[doc(alias = "MqttOptions")]
+    pub fn host(self, host: impl Into<String>, port: u16) -> Self {
+        self.server(Server::network(host, port))
+    }
+
+    /// Adds a broker. With several, the client fails over to the next one if one cannot be reached.
+    #[doc(alias = "servers")]
+    #[doc(alias = "server_uris")]
+    pub fn server(mut self, server: Server) -> Self {
+        self.options.servers.push(server);
+        self
+    }
+
+    /// Sets the client identifier. By default the server assigns one.
+    #[doc(alias = "client_id")]
+    #[doc(alias = "set_client_id")]
+    pub fn client_identifier(mut self, client_identifier: impl Into<String>) -> Self {
+        self.options.connect.client_identifier = client_identifier.into();
+        self
+    }
+
+    /// Sets the user name.
+    #[doc(alias = "username")]
+    #[doc(alias = "set_credentials")]
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.options.connect.user_name = Some(user_name.into());
+        self
+    }
+
+    /// Sets the password.
+    #[doc(alias = "set_credentials")]
+    #[doc(alias = "username_pw_set")]
+    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
+        self.options.connect.password = Some(password.into());
+        self
+    }
+
+    /// Sets the protocol version. The default is MQTT 5.0.
+    #[doc(alias = "mqtt_version")]
+    #[doc(alias = "protocol")]
+    pub fn protocol_version(mut self, protocol_version: ProtocolVersion) -> Self {
+        self.options.connect.protocol_version = protocol_version;
+        self
+    }
+
+    /// Sets the time for which the server keeps the session. The default is the time of the connection. A session that
+    /// is kept needs a client identifier.
+    #[doc(alias = "clean_session")]
+    #[doc(alias = "clean_start")]
+    #[doc(alias = "set_clean_session")]
+    #[doc(alias = "session_expiry_interval")]
+    pub fn session(mut self, session: SessionRetention) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Sets the keep alive: the client sends at least one packet in this time, and the server notices a client that does
+    /// not. In seconds, at most 65535; zero is off. The default is 60 seconds.
+    #[doc(alias = "set_keep_alive")]
+    #[doc(alias = "keepalive")]
+    #[doc(alias = "keep_alive_interval")]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets the message that the server publishes if the connection ends without DISCONNECT.
+    #[doc(alias = "last_will")]
+    #[doc(alias = "set_last_will")]
+    #[doc(alias = "will_set")]
+    pub fn will(mut self, message: Message, qos: QoS) -> Self {
+        self.options.connect.will = Some(Will::new(message, qos));
+        self
+    }
+
+    /// Sets the time that the server waits before it publishes the will. Needs MQTT 5.0.
+    #[doc(alias = "will_delay_interval")]
+    pub fn will_delay(mut self, delay: Duration) -> Self {
+        self.will_delay = Some(delay);
+        self
+    }
+
+    /// Sets the behaviour after a connection was lost. By default the client reconnects for as long as it exists.
+    #[doc(alias = "automatic_reconnect")]
+    #[doc(alias = "reconnect_delay_set")]
+    #[doc(alias = "set_connection_timeout")]
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.options.reconnect = reconnect;
+        self
+    }
+
+    /// Sets the time for looking up the host name and reaching an address together. The default is 30 seconds.
+    #[doc(alias = "connection_timeout")]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the time for which the client tries to get its first connection. By default it tries once.
+    pub fn wait_for_server(mut self, time: Duration) -> Self {
+        self.options.wait_for_server = time;
+        self
+    }
+
+    /// Sets the time that [`Client::publish`] waits for room in the outgoing queue. The default is 30 seconds.
+    pub fn publish_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.publish_timeout = timeout;
+        self
+    }
+
+    /// Sets the time that [`Client::subscribe`] and [`Client::unsubscribe`] wait for the answer of the server. The default
+    /// is 30 seconds.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the limits of the outgoing queue, in messages and in bytes of topic names and payloads. The defaults are 1000
+    /// messages and 16 MiB.
+    #[doc(alias = "request_channel_capacity")]
+    #[doc(alias = "max_queued_messages_set")]
+    #[doc(alias = "max_buffered_messages")]
+    pub fn outgoing_queue(mut self, messages: usize, bytes: usize) -> Self {
+        (self.limits.queued_messages, self.limits.queued_bytes) = (messages.max(1), bytes);
+        self
+    }
+
+    /// Sets the limits of the queue of messages that the application has not read. The defaults are 1000 messages, which
+    /// is also the Receive Maximum, and 64 MiB.
+    #[doc(alias = "receive_maximum")]
+    pub fn incoming_queue(mut self, messages: u16, bytes: usize) -> Self {
+        (self.limits.unread_messages, self.limits.unread_bytes) = (messages.max(1), bytes);
+        self
+    }
+
+    /// Sets the maximum number of messages of QoS 1 and 2 that are sent and not acknowledged. The default is 100; the
+    /// maximum is 256, and the server may allow fewer.
+    #[doc(alias = "inflight")]
+    #[doc(alias = "set_inflight")]
+    #[doc(alias = "max_inflight")]
+    #[doc(alias = "max_inflight_messages_set")]
+    pub fn maximum_in_flight(mut self, messages: NonZeroU16) -> Self {
+        self.options.limits.maximum_in_flight = messages.get();
+        self
+    }
+
+    /// Sets the largest packet that the client accepts, in bytes.
+    #[doc(alias = "max_packet_size")]
+    #[doc(alias = "set_max_packet_size")]
+    pub fn maximum_packet_size(mut self, bytes: u32) -> Self {
+        self.options.limits.maximum_packet_size = bytes;
+        self
+    }
+
+    /// Sets the highest topic alias that the client accepts, and the number of aliases that it uses. Needs MQTT 5.0.
+    #[doc(alias = "topic_alias_max")]
+    pub fn topic_aliases(mut self, maximum: u16) -> Self {
+        self.options.limits.topic_alias_maximum = maximum;
+        self.options.limits.topic_aliases = maximum;
+        self
+    }
+
+    /// Uses TLS with these options, whatever the port is. Without certificate authorities in the options, those of the
+    /// system are trusted.
+    #[doc(alias = "set_transport")]
+    #[doc(alias = "tls_set")]
+    #[doc(alias = "ssl_options")]
+    pub fn tls(mut self, options: TlsClientOptions) -> Self {
+        self.tls = TlsChoice::With(Box::new(options));
+        self
+    }
+
+    /// Uses TLS and trusts the certificate authorities of this file in PEM format.
+    #[doc(alias = "ca_certs")]
+    #[doc(alias = "trust_store")]
+    pub fn ca_file(self, path: impl Into<PathBuf>) -> Self {
+        self.with_tls_options(|options| options.ca_file = Some(path.into()))
+    }
+
+    /// Uses TLS with a certificate of the client and its key, both in PEM format.
+    #[doc(alias = "client_auth")]
+    #[doc(alias = "key_store")]
+    pub fn client_certificate(
+        self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.with_tls_options(|options| {
+            options.certificate = Some(certificate.into());
+            options.key = Some(key.into());
+        })
+    }
+
+    fn with_tls_options(mut self, change: impl FnOnce(&mut TlsClientOptions)) -> Self {
+        let mut options = match self.tls {
+            TlsChoice::With(options) => options,
+            TlsChoice::Default | TlsChoice::Never => Box::default(),
+        };
+        change(&mut options);
+        self.tls = TlsChoice::With(options);
+        self
+    }
+
+    /// Uses no TLS, not even at port 8883.
+    pub fn without_tls(mut self) -> Self {
+        self.tls = TlsChoice::Never;
+        self
+    }
+
+    /// Uses WebSocket with this request.
+    #[doc(alias = "ws_set_options")]
+    pub fn websocket(mut self, request: WebSocketRequest) -> Self {
+        self.websocket = Some(request);
+        self
+    }
+
+    /// Connects through a proxy.
+    #[doc(alias = "set_proxy")]
+    #[doc(alias = "proxy_set")]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Changes options that have no method of their own, such as the properties of CONNECT.
+    #[doc(alias = "set_connect_properties")]
+    pub fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Connects, and waits until the server accepts.
+    ///
+    /// # Errors
+    /// If an option is invalid, or the server cannot be reached or rejects the client.
+    pub fn connect(mut self) -> Result<Client, ConnectError> {
+        if self.options.servers.is_empty() {
+            return Err(invalid("server", "no URL and no host was given"));
+        }
+        self.set_keep_alive()?;
+        self.set_session()?;
+        self.set_will_delay()?;
+        self.options.transport = self.transport()?;
+        Client::connect_with(self.options, self.limits)
+    }
+
+    fn set_keep_alive(&mut self) -> Result<(), ConnectError> {
+        let seconds = u16::try_from(self.keep_alive.as_secs()).ok();
+        let is_zero = self.keep_alive.is_zero();
+        let seconds = seconds.filter(|seconds| *seconds > 0 || is_zero);
+        self.options.connect.keep_alive = seconds.ok_or_else(|| {
+            let text = format!("{:?}: must be 0 or 1 to 65535 seconds", self.keep_alive);
+            invalid("keep alive", text)
+        })?;
+        Ok(())
+    }
+
+    fn set_session(&mut self) -> Result<(), ConnectError> {
+        let connect = &mut self.options.connect;
+        let is_v5 = connect.protocol_version == ProtocolVersion::V5_0;
+        let seconds = match self.session {
+            SessionRetention::Connection => return Ok(()),
+            SessionRetention::For(_) if !is_v5 => {
+                let text = "only MQTT 5.0 can say when the session ends (use Forever)";
+                return Err(invalid("session", text));
+            }
+            SessionRetention::For(time) => {
+                // The value for ever is not a number of seconds.
+                u32::try_from(time.as_secs()).map_or(u32::MAX - 1, |all| all.min(u32::MAX - 1))
+            }
+            SessionRetention::Forever => u32::MAX,
+        };
+        if connect.client_identifier.is_empty() {
+            let text = "a session that is kept needs a client identifier, to be found again";
+            return Err(invalid("session", text));
+        }
+        connect.clean_start = false;
+        if is_v5 {
+            connect.properties.session_expiry_interval = Some(seconds);
+        }
+        Ok(())
+    }
+
+    fn set_will_delay(&mut self) -> Result<(), ConnectError> {
+        let Some(delay) = self.will_delay else {
+            return Ok(());
+        };
+        let connect = &mut self.options.connect;
+        let Some(will) = &mut connect.will else {
+            return Err(invalid("will delay", "there is no will"));
+        };
+        if connect.protocol_version != ProtocolVersion::V5_0 {
+            return Err(invalid("will delay", "needs MQTT 5.0"));
+        }
+        will.will_delay_interval = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    /// Returns the layers between the socket and MQTT.
+    fn transport(&mut self) -> Result<ClientTransport, ConnectError> {
+        let mut transport = std::mem::take(&mut self.options.transport);
+        let is_tls_port =
+            |server: &&Server| matches!(server, Server::Network { port: TLS_PORT, .. });
+        let at_tls_port = self.options.servers.iter().filter(is_tls_port).count();
+        let tls = match std::mem::replace(&mut self.tls, TlsChoice::Never) {
+            TlsChoice::With(options) => Some(options),
+            TlsChoice::Default if self.websocket.is_some() => None,
+            TlsChoice::Default if at_tls_port == self.options.servers.len() => Some(Box::default()),
+            // All servers have the same layers, and plain text would send credentials to a port for TLS.
+            TlsChoice::Default if at_tls_port > 0 => {
+                let text = "some servers have port 8883 and others not (call tls or without_tls)";
+                return Err(invalid("TLS", text));
+            }
+            TlsChoice::Default | TlsChoice::Never => None,
+        };
+        if let Some(options) = tls {
+            let tls = TlsClient::new(&options);
+            transport = transport.with_tls(tls.map_err(|error| invalid("TLS", error.to_string()))?);
+        }
+        if let Some(request) = self.websocket.take() {
+            transport = transport.with_websocket(request);
+        }
+        if let Some(proxy) = self.proxy.take() {
+            transport = transport.with_proxy(proxy);
+        }
+        Ok(transport)
+    }
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    /// Shows no credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("servers", &self.options.servers)
+            .field("client_identifier", &self.options.connect.client_identifier)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(option: &'static str, message: impl Into<String>) -> ConnectError {
+    ConnectError::InvalidOption {
+        option,
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the text of the error that is found before anything is connected to.
+    fn error_of(builder: ClientBuilder) -> String {
+        match builder.connect() {
+            Err(error @ ConnectError::InvalidOption { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_that_cannot_be_are_errors_that_say_what_is_expected() {
+        let builder = || Client::builder().host("localhost", 1);
+        let v3 = || builder().protocol_version(ProtocolVersion::V3_1_1);
+        let hour = Duration::from_secs(3600);
+        let will = Message::new(mqtt_codec::TopicName::new("a").unwrap(), "x");
+        for (builder, expected) in [
+            (Client::builder(), "no URL and no host"),
+            (builder().keep_alive(Duration::from_millis(5)), "1 to 65535"),
+            (builder().keep_alive(hour * 24), "1 to 65535"),
+            (builder().session(SessionRetention::Forever), "identifier"),
+            (v3().session(SessionRetention::For(hour)), "MQTT 5.0"),
+            (builder().will_delay(hour), "no will"),
+            (v3().will(will, QoS::AtMostOnce).will_delay(hour), "5.0"),
+            (builder().host("b", TLS_PORT), "without_tls"),
+            (builder().ca_file("/no/such/file"), "/no/such/file"),
+        ] {
+            let error = error_of(builder);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_or_a_port_means_tls() {
+        let choice = |url| Client::builder().url(url).unwrap().tls;
+        for url in ["mqtts://h", "mqtt://h:8883", "wss://h"] {
+            assert!(matches!(choice(url), TlsChoice::With(_)), "{url}");
+        }
+        for url in ["mqtt://h", "ws://h", "ws://h:8883"] {
+            assert!(matches!(choice(url), TlsChoice::Default), "{url}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let builder = Client::builder().url("mqtt://me:secret@h").unwrap();
+        assert!(!format!("{builder:?}").contains("secret"));
+    }
+}
