@@ -1,34 +1,33 @@
-//! What the peer did ([`CloseReason`]) and what the caller did ([`PublishError`]).
+//! The errors of a connection. [`CloseReason`] is caused by the peer or the network, and [`PublishError`] by the caller.
 
 use std::fmt;
 
 use mqtt_codec::{Connack, DecodeError, Disconnect, EncodeError, PacketType, ReasonCode};
 
-/// Why a connection has ended.
+/// The reason why a connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The socket is gone, without DISCONNECT.
+    /// The socket was closed without DISCONNECT.
     ConnectionLost,
-    /// The peer sent bytes that are no packet, or not one that may come now.
+    /// The peer sent bytes that are not a packet, or a packet that it may not send now.
     Decode(DecodeError),
     /// The peer sent DISCONNECT.
     Disconnected(Box<Disconnect>),
-    /// CONNECT or CONNACK did not come in time.
+    /// CONNECT or CONNACK was not received in time.
     HandshakeTimeout,
-    /// Nothing came from the peer for too long.
+    /// The peer was silent for longer than the keep alive allows.
     KeepAliveTimeout,
-    /// The server did not answer a SUBSCRIBE or UNSUBSCRIBE in time; the type of the missing packet.
+    /// The server did not answer SUBSCRIBE or UNSUBSCRIBE in time. Contains the type of the missing packet.
     ResponseTimeout(PacketType),
-    /// The peer sent a packet that breaks a rule; what it broke, and the code that says so.
+    /// The peer violated the protocol. Contains the reason code and a description for logs.
     Protocol(ReasonCode, &'static str),
-    /// The server did not accept the connection.
+    /// The server rejected the connection.
     Refused(Box<Connack>),
 }
 
 impl CloseReason {
-    /// The code for a DISCONNECT that tells the peer; `None` if there is nobody to tell or nothing
-    /// to be told.
+    /// Returns the reason code of the DISCONNECT for the peer, or `None` if the peer must not receive one or knows the reason.
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::ConnectionLost
@@ -53,7 +52,7 @@ impl fmt::Display for CloseReason {
             }
             Self::HandshakeTimeout => f.write_str("no answer to the connection request in time"),
             Self::KeepAliveTimeout => f.write_str("keep alive timeout"),
-            Self::Protocol(_, what) => write!(f, "protocol error: {what}"),
+            Self::Protocol(_, violation) => write!(f, "protocol error: {violation}"),
             Self::Refused(connack) => write!(f, "connection refused: {}", connack.reason_code),
             Self::ResponseTimeout(packet_type) => {
                 write!(f, "{packet_type} did not arrive in time")
@@ -64,22 +63,21 @@ impl fmt::Display for CloseReason {
 
 impl std::error::Error for CloseReason {}
 
-/// Why a packet was not sent. Nothing has changed then.
+/// The reason why a packet was not sent. The connection and the session are unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The packet cannot be written, or is larger than the peer accepts.
+    /// The packet cannot be encoded, or is larger than the peer accepts.
     Encode(EncodeError),
-    /// No Local was asked for with a shared subscription, which is a protocol error [MQTT-3.8.3-4].
+    /// A shared subscription has No Local set, which is a protocol error [MQTT-3.8.3-4].
     NoLocalShared,
-    /// There is no connection now, or it is not accepted yet.
+    /// The connection is not accepted yet, or has ended, or does not allow this packet now.
     NotConnected,
     /// The server does not accept messages of this QoS.
     QoSNotSupported,
-    /// As many messages are under way as the peer, or our own limit, allows. Try again after
-    /// [`Event::Delivered`](crate::Event::Delivered).
+    /// The maximum number of messages is in flight. Try again after [`Event::Delivered`](crate::Event::Delivered).
     QuotaUsedUp,
-    /// The server keeps no retained messages.
+    /// The server does not support retained messages.
     RetainNotSupported,
 }
 

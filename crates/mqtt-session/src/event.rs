@@ -1,4 +1,4 @@
-//! What a connection tells its application.
+//! [`Event`]: the facts that a connection reports to its application.
 
 use std::fmt;
 
@@ -9,58 +9,59 @@ use mqtt_codec::{
 
 use crate::{CloseReason, OutboundMessage};
 
-/// Something that the application has to know, or to answer.
+/// A fact that the application must know or answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
-    /// A step of an extended authentication; see [`Connection::authenticate`](crate::Connection::authenticate).
+    /// AUTH was received. Answer with [`Connection::authenticate`](crate::Connection::authenticate).
     Auth(Box<Auth>),
-    /// The connection has ended. The last event; the output may still hold bytes worth writing.
+    /// The connection has ended. This is the last event. The output may still hold bytes for the peer.
     Closed(CloseReason),
-    /// Server: a client asks. Answer with `accept` or `refuse`; nothing else is read before.
+    /// Server: CONNECT was received. Answer with [`Connection::accept`](crate::Connection::accept) or
+    /// [`Connection::refuse`](crate::Connection::refuse). No packet is handled before the answer.
     Connect(Box<Connect>),
-    /// Client: the server accepted.
+    /// Client: the server has accepted the connection.
     Connected {
-        /// What it said.
+        /// CONNACK.
         connack: Box<Connack>,
-        /// Messages that the session before it did not finish, where the server does not go on with
-        /// that session: the application's, to be published again as new ones [MQTT-3.2.2-5].
+        /// Unfinished messages of the earlier session, if the server does not resume it. The application may publish them
+        /// as new messages [MQTT-3.2.2-5].
         unfinished: Vec<OutboundMessage>,
     },
-    /// Client: the server deviates from the standard in a way that changes nothing. Each kind is reported once in a
-    /// connection.
+    /// Client: the server deviates from the standard without effect on messages. Each kind is reported once per connection.
     Deviation(Deviation),
-    /// A message of QoS 1 or 2 has arrived at the peer, or was refused by it (0x80 and above).
+    /// The peer has accepted a message of QoS 1 or 2, or has rejected it (0x80 and above).
     Delivered {
-        /// The exchange; its identifier is free again.
+        /// Packet identifier of the message, which is free again.
         packet_identifier: PacketIdentifier,
-        /// How it went.
+        /// Result.
         reason_code: ReasonCode,
-        /// What the peer said about it.
+        /// Explanation of the peer.
         reason_string: Option<String>,
     },
-    /// A message came. With QoS 1 and 2 it is the peer's until `acknowledge` is called.
+    /// A message was received. With QoS 1 and 2 the peer keeps it until
+    /// [`Connection::acknowledge`](crate::Connection::acknowledge) is called.
     Message(InboundMessage<'a>),
-    /// Server: answer with `suback`.
+    /// Server: SUBSCRIBE was received. Answer with [`Connection::suback`](crate::Connection::suback).
     Subscribe(Subscribe),
-    /// Client: the answer to `subscribe`; as many codes as there were topic filters, unless the server deviates.
+    /// Client: SUBACK was received. The server may deviate in the number of reason codes.
     Subscribed(Suback),
-    /// Server: answer with `unsuback`.
+    /// Server: UNSUBSCRIBE was received. Answer with [`Connection::unsuback`](crate::Connection::unsuback).
     Unsubscribe(Unsubscribe),
-    /// Client: the answer to `unsubscribe`.
+    /// Client: UNSUBACK was received.
     Unsubscribed(Suback),
 }
 
-/// A deviation of a server from the standard that a client accepts, as the mosquitto clients do.
+/// A deviation of a server from the standard that a client accepts, as the clients of mosquitto do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deviation {
     /// A message of QoS 0 has the DUP flag set [MQTT-3.3.1-2].
     DupWithQoS0,
-    /// SUBACK or UNSUBACK has another number of reason codes than its request has topic filters.
+    /// The number of reason codes in SUBACK or UNSUBACK differs from the number of topic filters in the request.
     NumberOfReasonCodes {
-        /// The number of topic filters.
+        /// Number of topic filters.
         requested: usize,
-        /// The number of reason codes.
+        /// Number of reason codes.
         received: usize,
     },
 }
@@ -82,14 +83,14 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// The progress of one [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
+/// The result of [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputStep<'a> {
-    /// There is no whole packet, or the connection takes none now.
+    /// The input has no whole packet, or the connection handles none now.
     Idle,
-    /// A packet was handled that causes no event.
+    /// A packet was handled, and causes no event.
     Handled,
-    /// The application has to know, or to answer.
+    /// A packet was handled, and causes this event.
     Event(Event<'a>),
 }
 
@@ -99,11 +100,11 @@ impl<'a> From<Option<Event<'a>>> for InputStep<'a> {
     }
 }
 
-/// A message that came, borrowed from the bytes it came in.
+/// A received message, borrowed from the bytes of its packet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InboundMessage<'a> {
     publish: PublishRef<'a>,
-    /// What its topic alias stands for, if that is all it has.
+    /// Topic name that the topic alias replaces, if the packet has no topic name.
     topic_name: Option<TopicName>,
 }
 
@@ -115,7 +116,7 @@ impl<'a> InboundMessage<'a> {
         }
     }
 
-    /// The message, always with its topic name. Its topic alias is the one that it came with.
+    /// Returns the packet of the message, always with its topic name. The topic alias is unchanged.
     pub fn publish(&self) -> PublishRef<'_> {
         let mut publish = self.publish;
         if let Some(topic_name) = &self.topic_name {

@@ -1,5 +1,5 @@
-//! One MQTT connection, and the session that outlives it. The same machine serves client, broker,
-//! tests and simulator; it knows no socket, clock, file or random source.
+//! One MQTT connection, and the session that outlives it, as a state machine without I/O. The same machine serves clients,
+//! brokers, tests and the simulator. Sockets, clocks, files and random numbers are the caller's.
 //!
 //! ```text
 //!  bytes in ──> Connection::handle_input ──> Event ──> application ──┐
@@ -7,17 +7,16 @@
 //!  bytes out <── Connection::output <── Connection <─────────────────┘ subscribe, …
 //! ```
 //!
-//! One turn of every program: *read* what the socket has, *handle* it until there is no event left,
-//! *commit* what has to be durable, *write* [`Connection::output`]. Two rules hold:
+//! Each turn of a program has four steps: *read* from the socket, *handle* the input until there is no more event, *commit*
+//! the changes that must be durable, and *write* [`Connection::output`]. Two rules apply:
 //!
-//! 1. Commit once, after the last event and before the first byte is written. The acknowledgements
-//!    of a turn are all in the output then, so none can leave before what it promises is true.
-//! 2. What changes the session also works on a connection that has ended; only its bytes go
-//!    nowhere. [`Connection::acknowledge`] records the identifier even if the socket closed in the
-//!    same turn.
+//! 1. Commit once, after the last event and before the first byte is written. All acknowledgements of a turn are in the
+//!    output then, so that none of them leaves before its message is durable.
+//! 2. Commands that change the session also work after the connection has ended, and then send nothing. For example,
+//!    [`Connection::acknowledge`] records the packet identifier even if the socket was closed in the same turn.
 //!
-//! An event borrows from the bytes it came in, not from the connection: a message is received
-//! without a copy, and the application may call the connection while it looks at the message.
+//! An event borrows from the input bytes and not from the connection. So a message is received without a copy, and the
+//! application can call the connection while it reads the message.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

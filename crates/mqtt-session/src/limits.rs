@@ -1,30 +1,31 @@
-//! What this end accepts ([`Config`]), and what the peer does ([`PeerLimits`]).
+//! The limits of this end ([`Config`]), and those of the peer ([`PeerLimits`]).
 
 use std::time::Duration;
 
-use crate::Observer;
 use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 
-/// Limits of this end.
+use crate::Observer;
+
+/// The limits and timeouts of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The largest packet that is accepted, in bytes. An end of 5.0 has to announce it.
+    /// Size in bytes of the largest packet that is accepted. The application must announce it to a peer of MQTT 5.0.
     pub maximum_packet_size: u32,
-    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. Applies to peers of 5.0, which know the
-    /// number.
+    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. The application must announce it. Other versions
+    /// than MQTT 5.0 cannot transmit it, so that it does not limit their peers.
     pub receive_maximum: u16,
-    /// Maximum number of messages of QoS 1 and 2 in flight to the peer, if the peer allows as many.
+    /// Maximum number of messages of QoS 1 and 2 in flight to the peer. The peer may allow fewer.
     pub maximum_in_flight: u16,
-    /// The highest topic alias that is accepted. An end of 5.0 has to announce it.
+    /// Highest topic alias that is accepted. The application must announce it to a peer of MQTT 5.0.
     pub topic_alias_maximum: u16,
-    /// Maximum number of topic aliases in sent messages, if the peer allows as many.
+    /// Maximum number of topic aliases in sent messages. The peer may allow fewer.
     pub topic_aliases: u16,
-    /// The number that the first of them gets; the others follow.
+    /// Lowest topic alias in sent messages.
     pub first_topic_alias: TopicAlias,
-    /// Client: the number of packet identifiers, from 1 on, that messages get. A client that may lose the state of
-    /// its session uses few of them: its next run can then release all of them at the server.
+    /// Client: highest packet identifier of messages. A client that may lose the state of its session should use few
+    /// identifiers, because its next run must release all of them at the server.
     pub packet_identifiers: u16,
-    /// While so many bytes of output wait for the peer, nothing is resent.
+    /// Number of output bytes above which no message is resent until the peer has read some.
     pub maximum_unwritten: usize,
     /// Set if changes of the session are recorded for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
@@ -37,7 +38,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// No limits but the protocol's, ten seconds for the handshake, a minute for other answers, no topic aliases.
+    /// Returns the limits of the protocol, ten seconds for the handshake, a minute for other answers, and no topic aliases.
     fn default() -> Self {
         Self {
             maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,
@@ -56,7 +57,7 @@ impl Default for Config {
     }
 }
 
-/// What the peer accepts.
+/// The limits of the peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerLimits {
     pub(crate) maximum_packet_size: u32,
@@ -64,7 +65,7 @@ pub(crate) struct PeerLimits {
     pub(crate) maximum_qos: QoS,
     pub(crate) retain_available: bool,
     pub(crate) topic_alias_maximum: u16,
-    /// Whether it wants reason strings and user properties with every packet.
+    /// Set to `false` if the peer accepts no reason strings and user properties in acknowledgements.
     pub(crate) problem_information: bool,
 }
 
@@ -82,6 +83,7 @@ impl Default for PeerLimits {
 }
 
 impl PeerLimits {
+    /// Returns the limits in the CONNECT of a client.
     pub(crate) fn of_client(connect: &Connect) -> Self {
         Self {
             maximum_packet_size: connect
@@ -101,6 +103,7 @@ impl PeerLimits {
         }
     }
 
+    /// Returns the limits in the CONNACK of a server.
     pub(crate) fn of_server(connack: &ConnackProperties) -> Self {
         Self {
             maximum_packet_size: connack.maximum_packet_size.map_or(u32::MAX, Into::into),

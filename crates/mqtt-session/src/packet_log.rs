@@ -1,5 +1,7 @@
-//! One line for each packet, for people who want to watch: `-d` of the clients, `-v` of the broker.
-//! The lines are mosquitto's. They go to the log under the target [`PACKETS`] at level debug.
+//! One log line for each packet, as `-d` of the clients and `-v` of the broker print them. The lines are those of mosquitto,
+//! so that scripts can match them. Their log target is [`PACKETS`], and their level is debug.
+//!
+//! The lines are written here and not in the programs, so that those of all connections are in the order of the packets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,36 +13,36 @@ use crate::Printable;
 /// The log target of the packet lines.
 pub const PACKETS: &str = "mqtt::packets";
 
-/// Which way a packet goes, seen from the end that observes it.
+/// The direction of a packet, as seen from this end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// It came from the peer.
+    /// The packet was received from the peer.
     Received,
-    /// It goes to the peer: it is in the output.
+    /// The packet is in the output for the peer.
     Sending,
 }
 
-/// A packet on its way in or out.
+/// A packet that was received or is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
-    /// Which end this is.
+    /// Role of this end.
     pub role: Role,
-    /// Which way it goes.
+    /// Direction of the packet.
     pub direction: Direction,
-    /// The client identifier, at both ends; empty while it is unknown.
+    /// Client identifier of the connection, or an empty text while it is unknown.
     pub client_identifier: &'a str,
-    /// The version of the connection.
+    /// Version of the connection.
     pub version: ProtocolVersion,
-    /// The packet itself.
+    /// Packet.
     pub packet: &'a PacketRef<'a>,
 }
 
-/// Somebody who is shown each packet of a connection, whole and decoded.
+/// A function that is called with each packet of a connection.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Observed<'_>) + Send + Sync>);
 
 impl Observer {
-    /// Calls this for each packet, in order.
+    /// Returns an observer that calls `observe` with each packet in order.
     pub fn new(observe: impl Fn(&Observed<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(observe))
     }
@@ -64,7 +66,8 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Whether anybody may want the lines: asking the logger costs more than a message may.
+/// Returns `true` if a logger may want the lines. Reading the maximum level costs one load for each packet, and asking the
+/// logger would cost a call.
 #[inline]
 pub(crate) fn is_wanted() -> bool {
     log::max_level() >= log::LevelFilter::Debug
@@ -92,7 +95,7 @@ impl<'a> std::ops::Deref for Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.role, self.packet) {
-            (Role::Server, PacketRef::Connect(_)) => Ok(()), // the broker says more about it
+            (Role::Server, PacketRef::Connect(_)) => Ok(()), // The broker logs a line with more details.
             (Role::Client, PacketRef::Subscribe(subscribe)) => {
                 for subscription in &subscribe.subscriptions {
                     let options = subscription.options;
@@ -141,9 +144,9 @@ impl Line<'_> {
     fn start(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packet_type = self.packet.packet_type();
         let name = match (self.client_identifier, self.role) {
-            // The word of mosquitto 2.0 on each line. 2.1 prints `null` on some lines and `(null)` on others.
+            // mosquitto 2.0 prints `(null)` on each line. 2.1 prints `null` on some lines and `(null)` on others.
             ("", Role::Client) => "(null)",
-            // The client is refused, or did not send CONNECT yet. The broker's other lines name it like this too.
+            // The client has not sent CONNECT, or is rejected. The broker's other lines name it like this too.
             ("", Role::Server) => "<unknown>",
             (name, _) => name,
         };
@@ -214,7 +217,7 @@ impl Line<'_> {
         )
     }
 
-    /// Which of the lines name the reason code is mosquitto's choice.
+    /// Writes packet identifier and reason code. As in mosquitto, some lines have no reason code.
     fn ack(
         &self,
         f: &mut fmt::Formatter<'_>,

@@ -1,4 +1,4 @@
-//! Text of a peer's, made harmless for terminals and for logs that are read line by line.
+//! Text from a peer, escaped for terminals and for logs of one line per record.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub fn is_unprintable(character: char) -> bool {
         )
 }
 
-/// Text of the peer's, made harmless: unprintable characters come out as escapes.
+/// Text from a peer, displayed with escapes instead of unprintable characters.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -23,7 +23,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Escapes a text of several lines: newlines and tabs are kept.
+/// Text of several lines, displayed with escapes instead of unprintable characters other than newlines and tabs.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableLines<'a>(pub &'a str);
 
@@ -34,8 +34,8 @@ impl fmt::Display for PrintableLines<'_> {
     }
 }
 
-/// The beginning of such a text, for a line of a log: the peer chooses the length, and an escape takes more bytes than
-/// what it stands for.
+/// The beginning of a text from a peer, displayed like [`Printable`]. The peer chooses the length of the text, and an escape
+/// is longer than its character, so that a line of a log needs a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Excerpt<'a>(pub &'a str);
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_what_changes_how_text_is_shown_and_nothing_else() {
+    fn escapes_unprintable_characters_only() {
         let table = [
             ("", ""),
             ("plain ünïcode עברית 😀", "plain ünïcode עברית 😀"),

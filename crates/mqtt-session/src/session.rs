@@ -1,39 +1,38 @@
-//! What outlives a connection (MQTT 5.0, 4.1): messages sent and not finished, identifiers of
-//! messages received and not finished. Subscriptions and waiting messages are the broker's.
+//! [`Session`]: the state that outlives a connection (MQTT 5.0, 4.1), with the unfinished exchanges of both directions.
+//! The broker stores subscriptions and queued messages.
 
 use mqtt_codec::{Delivery, PacketIdentifier, QoS};
 
 use crate::OutboundMessage;
 use crate::delivery::{Receiver, Sender};
 
-/// A step of an exchange that has to survive a crash. What is kept of them is enough for
-/// [`Session::restore`].
+/// A step of an exchange that must survive a crash. The stored steps are sufficient for [`Session::restore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A message was sent that is kept until it is released or finished.
+    /// A message was sent. It must be stored until it is released or finished.
     Sent(PacketIdentifier),
-    /// PUBREC came: the message is the peer's, the identifier is still in use.
+    /// PUBREC was received. The peer has the message, and the identifier is still in use.
     Released(PacketIdentifier),
-    /// The exchange is over.
+    /// The exchange is finished.
     Finished(PacketIdentifier),
-    /// A message of QoS 2 was taken over: repeats under its identifier are not handed on.
+    /// The application has accepted a message of QoS 2. Duplicates with its identifier are not delivered.
     Held(PacketIdentifier),
-    /// Its sender has released it.
+    /// The sender has released the identifier.
     Unheld(PacketIdentifier),
 }
 
-/// The state of both directions that has to survive a connection. The same for client and server.
+/// The state of both directions that outlives a connection, for client and server.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
-    /// What has changed, if that is recorded.
+    /// Changes since they were last taken. `None` if changes are not recorded.
     changes: Option<Vec<Change>>,
 }
 
 impl Session {
-    /// A session as it was stored: what was sent and not finished, oldest first (`None` for a message
-    /// that was released), and the identifiers that are held.
+    /// Restores a stored session: the unfinished sent messages, oldest first, with `None` for a released message, and the
+    /// held identifiers.
     pub fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
         held: impl IntoIterator<Item = PacketIdentifier>,
@@ -45,8 +44,10 @@ impl Session {
         }
     }
 
-    /// Returns the session of a client that has lost the state of its earlier runs. The server may hold packet
-    /// identifiers of those: if it resumes the session, this client has it release them before it publishes.
+    /// Returns the session of a client that has lost the state of its earlier runs.
+    ///
+    /// The server may hold packet identifiers of those runs. If it resumes the session, this client makes the server release
+    /// them before it publishes.
     pub fn without_state() -> Self {
         Self {
             sender: Sender::without_state(),
@@ -54,7 +55,7 @@ impl Session {
         }
     }
 
-    /// From now on changes are recorded.
+    /// Starts to record changes.
     pub(crate) fn record_changes(&mut self) {
         self.changes.get_or_insert_default();
     }
@@ -72,23 +73,23 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Returns the messages in flight to the peer, oldest first; `None` for a message that was released.
+    /// Returns the unfinished sent messages, oldest first, with `None` for a released message.
     pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.sender.exchanges()
     }
 
-    /// The messages of [`Session::sent`] that the last connection has sent, oldest first.
+    /// Returns the messages of [`Session::sent`] that the last connection has sent or resent, oldest first.
     pub fn sent_by_last_connection(&self) -> impl Iterator<Item = &OutboundMessage> {
         self.sender.sent_by_last_connection()
     }
 
-    /// The identifiers that are held.
+    /// Returns the held identifiers.
     pub fn held(&self) -> impl Iterator<Item = PacketIdentifier> {
         self.receiver.held_identifiers()
     }
 
-    /// The application has taken a message of QoS 2 over whose connection was gone by then: a repeat
-    /// of it will not be handed on. For QoS 1 there is nothing to record.
+    /// Records that the application has accepted a message of QoS 2 after its connection had ended. A duplicate of the message
+    /// will not be delivered. QoS 1 has nothing to record.
     pub fn accept_message(&mut self, delivery: Delivery) {
         if let Delivery::ExactlyOnce {
             packet_identifier, ..
@@ -99,18 +100,20 @@ impl Session {
         }
     }
 
-    /// Gives up messages that the peer may not have any more. One of QoS 2 may be with the peer already: it
-    /// is released, as if PUBREC had come. `records_changes` as in [`crate::Config::records_changes`].
+    /// Gives up the messages for which `may_have` returns `false`, because the receiver has lost the permission to read them.
+    ///
+    /// The peer may have a message of QoS 2 already, and hold its identifier. Such a message is released, as after PUBREC.
+    /// `records_changes` has the meaning of [`crate::Config::records_changes`].
     pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&OutboundMessage) -> bool) {
         if records_changes {
             self.record_changes();
         }
-        let denied = |(packet_identifier, outbound): (_, Option<&OutboundMessage>)| {
+        let is_withdrawn = |(packet_identifier, outbound): (_, Option<&OutboundMessage>)| {
             let outbound = outbound.filter(|outbound| !may_have(outbound))?;
             Some((packet_identifier, outbound.qos))
         };
-        let denied: Vec<_> = self.sent().filter_map(denied).collect();
-        for (packet_identifier, qos) in denied {
+        let withdrawn: Vec<_> = self.sent().filter_map(is_withdrawn).collect();
+        for (packet_identifier, qos) in withdrawn {
             match qos {
                 QoS::ExactlyOnce => {
                     self.note(Change::Released(packet_identifier));
@@ -124,12 +127,12 @@ impl Session {
         }
     }
 
-    /// Messages of QoS 1 and 2 that were sent and are not finished.
+    /// Returns the number of sent messages of QoS 1 and 2 whose exchange is not finished.
     pub fn unfinished_sent(&self) -> usize {
         self.sender.len()
     }
 
-    /// Messages of QoS 2 that were taken over and not released by their sender yet.
+    /// Returns the number of accepted messages of QoS 2 that the sender has not released.
     pub fn unfinished_received(&self) -> usize {
         self.receiver.held_identifiers().count()
     }
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_taken_over_after_its_connection_is_held_and_one_of_qos_1_is_not() {
+    fn holds_the_identifier_of_a_qos_2_message_accepted_after_its_connection() {
         let mut session = Session::default();
         let packet_identifier = PacketIdentifier::FIRST;
         let dup = false;

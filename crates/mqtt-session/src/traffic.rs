@@ -1,4 +1,4 @@
-//! How much has gone through a connection: counts for people, which decide nothing.
+//! [`Traffic`]: the numbers of packets and messages of a connection, for statistics.
 
 use std::ops::AddAssign;
 
@@ -7,20 +7,20 @@ use mqtt_codec::PacketRef;
 /// The traffic of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// From the peer.
+    /// Packets from the peer.
     pub received: Count,
-    /// To the peer, or into the output.
+    /// Packets to the peer, including those that are still in the output.
     pub sent: Count,
 }
 
-/// Packets of one direction.
+/// The packets of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Packets of all kinds.
+    /// Number of packets of all types.
     pub packets: u64,
-    /// PUBLISH packets, repeats included.
+    /// Number of PUBLISH packets, including duplicates.
     pub messages: u64,
-    /// The bytes of their payloads.
+    /// Number of payload bytes in these PUBLISH packets.
     pub payload_bytes: u64,
 }
 

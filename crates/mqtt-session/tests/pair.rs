@@ -255,9 +255,10 @@ fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
                         pair.reconnect(true);
                     }
                     pair.settle();
-                    let (sender, receiver) = match from_server {
-                        true => (&pair.server, &pair.client),
-                        false => (&pair.client, &pair.server),
+                    let (sender, receiver) = if from_server {
+                        (&pair.server, &pair.client)
+                    } else {
+                        (&pair.client, &pair.server)
                     };
                     let count =
                         |payload: &[u8]| receiver.messages.iter().filter(|m| *m == payload).count();

@@ -1,24 +1,23 @@
-//! What the application tells a connection to do: publish, acknowledge, subscribe, end.
+//! The commands of the application: publish, acknowledge, subscribe and unsubscribe, and the answers of a server.
 
-use std::mem::ManuallyDrop;
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, ConnackProperties, Delivery, Disconnect, EncodeError, PacketIdentifier, PacketRef,
-    PacketType, ProtocolVersion, PublishRef, QoS, ReasonCode, Role, Suback, Subscribe,
-    SubscribeProperties, Subscription, TopicFilter, Unsubscribe, UnsubscribeProperties,
+    Ack, Delivery, PacketIdentifier, PacketRef, PacketType, ProtocolVersion, PublishRef, QoS,
+    ReasonCode, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter, Unsubscribe,
+    UnsubscribeProperties,
 };
 
+use super::Connection;
 use super::pending_requests::PendingRequest;
-use super::topic_alias::TopicForm;
-use super::{Connection, State};
+use crate::delivery::Acknowledgement;
 use crate::{Change, OutboundMessage, PublishError};
 
 impl Connection {
-    /// Sends a message of QoS 0, which nobody keeps.
+    /// Sends a message of QoS 0, which the session does not keep.
     ///
     /// # Errors
-    /// If the message cannot be sent to this peer, or the connection is not there.
+    /// Returns an error if this peer does not accept the message, or if the connection is not accepted or has ended.
     pub fn publish_at_most_once(
         &mut self,
         now: Instant,
@@ -33,20 +32,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns `true` if the peer takes a packet as large as this one, which is sent without topic alias.
+    /// Returns `true` if the peer accepts a packet as large as this one, which is sent without a topic alias.
     pub fn has_size_for(&self, publish: &PublishRef<'_>) -> bool {
-        let maximum = self.peer.maximum_packet_size;
-        // Most peers name no maximum, and nothing is measured for them.
+        let maximum = self.agreement.peer.maximum_packet_size;
+        // Most peers have no maximum, and then no packet has to be measured.
         maximum == u32::MAX
             || PacketRef::Publish(*publish)
-                .encoded_length(self.version)
+                .encoded_length(self.agreement.version)
                 .is_ok_and(|length| length <= maximum as usize)
     }
 
-    /// Sends a message and keeps it until the peer has it. `None` for QoS 0, which is only sent.
+    /// Sends a message, and keeps it in the session until the peer has acknowledged it. Returns `None` for QoS 0, which the
+    /// session does not keep.
     ///
     /// # Errors
-    /// If the message cannot be sent to this peer, or not now: then it is still the caller's.
+    /// Returns an error if this peer does not accept the message, or not now. The session does not keep it then.
     pub fn publish(
         &mut self,
         now: Instant,
@@ -56,7 +56,7 @@ impl Connection {
             self.publish_at_most_once(now, &outbound.publish(Delivery::AtMostOnce, now))?;
             return Ok(None);
         }
-        if self.state != State::Connected {
+        if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
         if self.session.sender.must_reclaim() {
@@ -66,17 +66,20 @@ impl Connection {
             return Err(PublishError::QuotaUsedUp);
         }
         let packet_identifier = self.next_identifier().ok_or(PublishError::QuotaUsedUp)?;
-        let dup = false; // [MQTT-3.3.1-3]
+        // The DUP flag of the publisher is not forwarded: this is a transmission of its own [MQTT-3.3.1-3].
+        let dup = false;
         let publish = outbound.publish(outbound.delivery(packet_identifier, dup), now);
         self.check_publish(&publish)?;
         self.send_publish(now, publish)?;
         self.session.note(Change::Sent(packet_identifier));
-        self.session.sender.sent(packet_identifier, outbound);
+        self.session.sender.add(packet_identifier, outbound);
         Ok(Some(packet_identifier))
     }
 
-    /// The application has taken a message of QoS 1 or 2 over, or refuses it (0x80 and above, which
-    /// 3.1 and 3.1.1 cannot say: there it counts as taken over). PUBACK or PUBREC goes out.
+    /// Acknowledges a message of QoS 1 or 2 with PUBACK or PUBREC.
+    ///
+    /// A reason code of 0x80 or above rejects the message. MQTT 3.1 and 3.1.1 cannot transmit it, so that the message counts
+    /// as accepted there.
     pub fn acknowledge(
         &mut self,
         now: Instant,
@@ -86,27 +89,30 @@ impl Connection {
         self.acknowledge_with(now, Ack::new(packet_identifier, reason_code));
     }
 
-    /// As `acknowledge`, with properties. They are left out where they do not fit, or are not wanted.
+    /// Acknowledges a message like [`Self::acknowledge`], with properties. They are left out if the packet would be too large,
+    /// or if the peer asked for no reason strings and user properties.
     pub fn acknowledge_with(&mut self, now: Instant, ack: Ack) {
-        let refused = ack.reason_code.is_error() && self.version == ProtocolVersion::V5_0;
+        let is_rejected =
+            ack.reason_code.is_error() && self.agreement.version == ProtocolVersion::V5_0;
         let receiver = &mut self.session.receiver;
-        match receiver.acknowledge(ack.packet_identifier, refused) {
-            Some(true) => {
-                if !refused {
+        match receiver.acknowledge(ack.packet_identifier, is_rejected) {
+            Acknowledgement::Pubrec => {
+                // A rejected message ends its exchange with PUBREC, so that its identifier is not held [MQTT-4.3.3-9].
+                if !is_rejected {
                     self.session.note(Change::Held(ack.packet_identifier));
                 }
                 self.send(now, &PacketRef::Pubrec(ack));
             }
-            Some(false) => self.send(now, &PacketRef::Puback(ack)),
-            None => {}
+            Acknowledgement::Puback => self.send(now, &PacketRef::Puback(ack)),
+            // The message is from an earlier connection, or its sender has started anew.
+            Acknowledgement::NotAwaited => {}
         }
     }
 
-    /// Client: asks for messages. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with
-    /// the same identifier.
+    /// Client: sends SUBSCRIBE. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with the same packet identifier.
     ///
     /// # Errors
-    /// As `publish`.
+    /// Returns an error if the packet cannot be sent now, or if a shared subscription has No Local set.
     pub fn subscribe(
         &mut self,
         now: Instant,
@@ -114,10 +120,10 @@ impl Connection {
         properties: SubscribeProperties,
     ) -> Result<PacketIdentifier, PublishError> {
         let count = subscriptions.len();
-        let is_wrong = |subscription: &Subscription| {
+        let is_invalid = |subscription: &Subscription| {
             subscription.options.no_local && subscription.topic_filter.share_name().is_some()
         };
-        if subscriptions.iter().any(is_wrong) {
+        if subscriptions.iter().any(is_invalid) {
             return Err(PublishError::NoLocalShared);
         }
         self.request(now, count, PacketType::Suback, |packet_identifier| {
@@ -129,11 +135,11 @@ impl Connection {
         })
     }
 
-    /// Client: asks for no more messages. The answer is
-    /// [`Event::Unsubscribed`](crate::Event::Unsubscribed).
+    /// Client: sends UNSUBSCRIBE. The answer is [`Event::Unsubscribed`](crate::Event::Unsubscribed) with the same packet
+    /// identifier.
     ///
     /// # Errors
-    /// As `publish`.
+    /// Returns an error if the packet cannot be sent now.
     pub fn unsubscribe(
         &mut self,
         now: Instant,
@@ -150,97 +156,17 @@ impl Connection {
         })
     }
 
-    /// Server: the answer to [`Event::Subscribe`](crate::Event::Subscribe).
+    /// Server: sends SUBACK in answer to [`Event::Subscribe`](crate::Event::Subscribe).
     pub fn suback(&mut self, now: Instant, suback: Suback) {
         self.send(now, &PacketRef::Suback(suback));
     }
 
-    /// Server: the answer to [`Event::Unsubscribe`](crate::Event::Unsubscribe).
+    /// Server: sends UNSUBACK in answer to [`Event::Unsubscribe`](crate::Event::Unsubscribe).
     pub fn unsuback(&mut self, now: Instant, unsuback: Suback) {
         self.send(now, &PacketRef::Unsuback(unsuback));
     }
 
-    /// Ends the connection, with DISCONNECT where the version and the moment allow one. No event
-    /// follows.
-    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
-        if self.state == State::Connected
-            && (self.role == Role::Client || self.version == ProtocolVersion::V5_0)
-        {
-            self.send(now, &PacketRef::Disconnect(Box::new(disconnect)));
-        }
-        self.state = State::Ended;
-        if let Some(parts) = self.rare.get_mut() {
-            parts.pending.clear();
-        }
-    }
-
-    /// Server: ends the connection and takes back the output behind its next `kept` bytes, which promises something that
-    /// is not true. A packet that was written in part is completed, and then a client of 5.0 gets DISCONNECT. One whose
-    /// CONNACK is taken back gets a CONNACK with the reason instead [MQTT-3.14.0-1].
-    pub fn disconnect_without(&mut self, now: Instant, kept: usize, reason_code: ReasonCode) {
-        self.output.truncate(kept);
-        let is_answered = self.output.has_written() || !self.output.pending().is_empty();
-        if !is_answered && self.state == State::Connected {
-            self.state = State::Answering;
-            self.refuse(now, reason_code, ConnackProperties::default());
-        }
-        self.disconnect(now, Disconnect::new(reason_code));
-    }
-
-    /// Sends a new message, with a topic alias where the peer takes one.
-    #[inline]
-    fn send_publish(
-        &mut self,
-        now: Instant,
-        mut publish: PublishRef<'_>,
-    ) -> Result<(), EncodeError> {
-        publish.properties.topic_alias = None;
-        match self.rare.get() {
-            None => self.try_send_publish(now, publish), // most peers take none
-            Some(_) => self.send_with_alias(now, publish),
-        }
-    }
-
-    fn send_with_alias(
-        &mut self,
-        now: Instant,
-        mut publish: PublishRef<'_>,
-    ) -> Result<(), EncodeError> {
-        let topic_name = publish.topic_name;
-        let aliases = self.rare.get().map(|parts| &parts.sent_aliases);
-        let written = aliases.map_or(TopicForm::Plain, |aliases| aliases.find(topic_name));
-        let sent = match written {
-            TopicForm::Plain => None,
-            TopicForm::As(alias) => Some(("", alias)),
-            TopicForm::WithNew(alias) => Some((topic_name, alias)),
-        };
-        if let Some((name, alias)) = sent {
-            publish.topic_name = name;
-            publish.properties.topic_alias = Some(alias);
-            if self.try_send(now, &PacketRef::Publish(publish)).is_ok() {
-                if written == TopicForm::WithNew(alias) {
-                    self.rare.begin().sent_aliases.set(topic_name, alias);
-                }
-                return Ok(());
-            }
-        }
-        // The alias may have been what made it too large: it is longer than a very short name.
-        publish.topic_name = topic_name;
-        publish.properties.topic_alias = None;
-        self.try_send_publish(now, publish)
-    }
-
-    #[inline]
-    fn try_send_publish(
-        &mut self,
-        now: Instant,
-        publish: PublishRef<'_>,
-    ) -> Result<(), EncodeError> {
-        // A PUBLISH owns nothing, so its drop would do nothing but look for its type.
-        let packet = ManuallyDrop::new(PacketRef::Publish(publish));
-        self.try_send(now, &packet)
-    }
-
+    /// Sends a request, and waits for its answer of type `response` with `count` reason codes.
     fn request(
         &mut self,
         now: Instant,
@@ -248,7 +174,7 @@ impl Connection {
         response: PacketType,
         packet: impl FnOnce(PacketIdentifier) -> PacketRef<'static>,
     ) -> Result<PacketIdentifier, PublishError> {
-        if self.state != State::Connected {
+        if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
         let packet_identifier = self.next_request_identifier()?;
@@ -265,14 +191,12 @@ impl Connection {
         Ok(packet_identifier)
     }
 
-    /// Returns `true` if `next_identifier` finds one.
-    pub(crate) fn has_identifier(&self) -> bool {
+    /// Returns `true` if `next_identifier` finds a packet identifier.
+    pub(super) fn has_identifier(&self) -> bool {
         let highest = self.session.sender.highest_identifier();
         let is_below = |request: &&PendingRequest| request.packet_identifier <= highest;
-        let requests = self
-            .rare
-            .get()
-            .map_or(0, |parts| parts.requests.iter().filter(is_below).count());
+        let rare = self.rare.get();
+        let requests = rare.map_or(0, |rare| rare.requests.iter().filter(is_below).count());
         self.session.sender.has_identifier(requests)
     }
 
@@ -281,8 +205,10 @@ impl Connection {
         sender.next_identifier(|identifier| self.is_requested(identifier))
     }
 
-    /// Returns an identifier for SUBSCRIBE or UNSUBSCRIBE: one above those of messages, if these are all in use or
-    /// may be held by the peer. So a request waits for no message.
+    /// Returns a packet identifier for SUBSCRIBE or UNSUBSCRIBE.
+    ///
+    /// If all identifiers of messages are in use, or the peer may hold them, the identifier is above those of messages, so that
+    /// a request never waits for a message.
     fn next_request_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let highest = self.session.sender.highest_identifier().get();
         let above = (highest..u16::MAX).filter_map(|below| PacketIdentifier::new(below + 1));
@@ -292,33 +218,29 @@ impl Connection {
     }
 
     fn is_requested(&self, packet_identifier: PacketIdentifier) -> bool {
-        let is_it = |request: &PendingRequest| request.packet_identifier == packet_identifier;
-        let parts = self.rare.get();
-        parts.is_some_and(|parts| parts.requests.iter().any(is_it))
+        let is_same = |request: &PendingRequest| request.packet_identifier == packet_identifier;
+        let rare = self.rare.get();
+        rare.is_some_and(|rare| rare.requests.iter().any(is_same))
     }
 
-    /// Asks the peer to release the identifiers that it may hold from an earlier run whose state is lost.
+    /// Makes the peer release the packet identifiers that it may hold from an earlier run whose state is lost.
     #[cold]
     fn reclaim_identifiers(&mut self, now: Instant) {
         for packet_identifier in self.session.sender.reclaim_identifiers() {
-            // Not 0x92 (packet identifier not found): a server could discard the message that it holds then.
-            let ack = Ack::new(packet_identifier, ReasonCode::Success);
-            self.send(now, &PacketRef::Pubrel(ack));
+            // With 0x92 (packet identifier not found) a server could discard the message that it holds.
+            self.send_pubrel(now, packet_identifier, ReasonCode::Success);
         }
     }
 
-    pub(crate) fn window(&self) -> u16 {
-        self.config.maximum_in_flight.min(self.peer.receive_maximum)
-    }
-
+    /// Checks that the peer accepts this message.
     fn check_publish(&self, publish: &PublishRef<'_>) -> Result<(), PublishError> {
-        if self.state != State::Connected {
+        if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
-        if publish.delivery.qos() > self.peer.maximum_qos {
+        if publish.delivery.qos() > self.agreement.peer.maximum_qos {
             return Err(PublishError::QoSNotSupported); // [MQTT-3.2.2-11]
         }
-        if publish.retain && !self.peer.retain_available {
+        if publish.retain && !self.agreement.peer.retain_available {
             return Err(PublishError::RetainNotSupported); // [MQTT-3.2.2-14]
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Keep alive (MQTT 5.0, 3.1.2.10): when the client has to say something, and when silence means
-//! that the peer is gone. Whole packets count, and large parts of one that takes long.
+//! Keep alive (MQTT 5.0, 3.1.2.10): the time at which a client must send a packet, and the time at which the silence of the
+//! peer ends the connection. Whole packets count as activity, and large parts of a packet that arrives slowly.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,43 +7,52 @@ use std::time::{Duration, Instant};
 use mqtt_codec::Role;
 
 #[derive(Debug)]
-pub(crate) struct KeepAlive {
+pub(super) struct KeepAlive {
     role: Role,
-    /// Seconds; 0 switches it off.
+    /// Interval in seconds. 0 turns keep alive off.
     interval: u16,
     last_sent: Instant,
     last_received: Instant,
-    /// Since when a PINGRESP is awaited.
+    /// Start of the wait for PINGRESP.
     ping_sent: Option<Instant>,
-    /// Client: how fast the socket takes bytes, once it did not take all. Boxed, as most never need it.
+    /// Number of output bytes up to the end of a PINGREQ that is not written yet.
+    ping_unwritten: usize,
+    /// Number of bytes of an incomplete packet that have counted as activity.
+    partial: usize,
+    /// Client: speed of the socket, once it did not accept all bytes. Boxed, because most connections never need it.
     backlog: Option<Box<Backlog>>,
 }
 
-/// The time that the last bytes of the output had to wait for the socket.
+/// The time that the last bytes of the output have waited for the socket.
 ///
-/// Bytes that the socket has taken may still wait in the system and on the link, and a PINGREQ behind them. How many
-/// those are is not known; but they leave as fast as the socket took the bytes before them.
+/// Bytes that the socket has accepted may still wait in the system and on the link, and a PINGREQ after them. Their number is
+/// unknown, but they leave at the speed at which the socket accepted the bytes before them.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Bytes that the socket has taken, and the time that they waited for it, oldest first.
+    /// Numbers of bytes that the socket had accepted, with the time that they had waited, oldest first.
     marks: VecDeque<(u64, Duration)>,
-    taken: u64,
+    /// Number of bytes that the socket has accepted.
+    accepted: u64,
+    /// Time that these bytes have waited.
     waited: Duration,
     /// Set while output waits for the socket.
     waits_since: Option<Instant>,
 }
 
 /// The number of bytes that may wait below the output: in TLS, in the system, and on the link.
-const BELOW: u64 = 128 * 1024;
+const BYTES_BELOW: u64 = 128 * 1024;
 
 /// The number of bytes between two marks.
-const MARK: u64 = 4096;
+const MARK_DISTANCE: u64 = 4096;
 
-/// Maximum time that is granted for bytes that wait below the output.
+/// The maximum extension of the wait for PINGRESP. A peer that reads very slowly must still be detected when it is gone.
 const MAXIMUM_BACKLOG: Duration = Duration::from_secs(120);
 
+/// The number of further bytes of an incomplete packet that count as activity. mosquitto uses the same number.
+const PROGRESS: usize = 1000;
+
 impl Backlog {
-    fn bytes_left(&mut self, now: Instant, count: usize, waits: bool) {
+    fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
         if count == 0 {
             self.waits_since.get_or_insert(now);
             return;
@@ -51,73 +60,102 @@ impl Backlog {
         if let Some(since) = self.waits_since.take() {
             self.waited += now - since;
         }
-        self.waits_since = waits.then_some(now);
-        self.taken += count as u64;
-        let is_due = |last: &(u64, Duration)| self.taken >= last.0 + MARK;
+        self.waits_since = has_more.then_some(now);
+        self.accepted += count as u64;
+        let is_due = |last: &(u64, Duration)| self.accepted >= last.0 + MARK_DISTANCE;
         if self.marks.back().is_none_or(is_due) {
-            self.marks.push_back((self.taken, self.waited));
+            self.marks.push_back((self.accepted, self.waited));
         }
-        let is_gone = |mark: &(u64, Duration)| mark.0 + BELOW < self.taken;
+        let is_gone = |mark: &(u64, Duration)| mark.0 + BYTES_BELOW < self.accepted;
         while self.marks.len() > 1 && self.marks.front().is_some_and(is_gone) {
             self.marks.pop_front();
         }
     }
 
-    /// Returns the time after which the bytes below the output have left.
+    /// Returns an estimate of the time that the bytes below the output need to leave.
     fn duration(&self) -> Duration {
         let first = self.marks.front().map_or(self.waited, |mark| mark.1);
         (self.waited - first).min(MAXIMUM_BACKLOG)
     }
 }
 
-/// What has to be done about the time that has passed.
+/// The action that the passed time requires.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum KeepAliveAction {
+pub(super) enum KeepAliveAction {
     Nothing,
     Ping,
     TimedOut,
 }
 
 impl KeepAlive {
-    pub(crate) fn new(role: Role, interval: u16, now: Instant) -> Self {
+    pub(super) fn new(role: Role, interval: u16, now: Instant) -> Self {
         Self {
             role,
             interval,
             last_sent: now,
             last_received: now,
             ping_sent: None,
+            ping_unwritten: 0,
+            partial: 0,
             backlog: None,
         }
     }
 
-    pub(crate) fn last_received(&self) -> Instant {
+    pub(super) fn last_received(&self) -> Instant {
         self.last_received
     }
 
-    pub(crate) fn sent(&mut self, now: Instant) {
+    /// Handles that a packet was sent to the output.
+    pub(super) fn handle_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// A whole packet came, or a good part of one. Any packet shows that the peer is there, not only PINGRESP.
-    pub(crate) fn received(&mut self, now: Instant) {
+    /// Handles that a whole packet was received.
+    pub(super) fn handle_packet(&mut self, now: Instant) {
+        self.partial = 0;
+        self.handle_activity(now);
+    }
+
+    /// Handles activity of the peer. Any packet shows that the peer is there, not only PINGRESP.
+    pub(super) fn handle_activity(&mut self, now: Instant) {
         self.last_received = now;
         self.ping_sent = None;
     }
 
-    /// The socket has taken bytes of the output; `waits` says whether more wait for it.
-    pub(crate) fn bytes_left(&mut self, now: Instant, count: usize, waits: bool) {
-        if self.role == Role::Client && (waits || self.backlog.is_some()) {
+    /// Handles that `available` bytes of an incomplete packet have arrived. Returns `true` if they are enough to count as
+    /// activity.
+    ///
+    /// A packet that takes longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). A minimum keeps a
+    /// peer from holding the connection open with single bytes.
+    pub(super) fn handle_incomplete_packet(&mut self, now: Instant, available: usize) -> bool {
+        let is_progress = available >= self.partial + PROGRESS;
+        if is_progress {
+            self.partial = available;
+            self.handle_activity(now);
+        }
+        is_progress
+    }
+
+    /// Handles that PINGREQ is in the output, and ends after `unwritten` bytes.
+    pub(super) fn handle_queued_ping(&mut self, unwritten: usize) {
+        self.ping_unwritten = unwritten;
+    }
+
+    /// Handles that the socket has accepted `count` bytes of the output. `has_more` says that more bytes wait for it.
+    pub(super) fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
+        if self.role == Role::Client && (has_more || self.backlog.is_some()) {
             let backlog = self.backlog.get_or_insert_default();
-            backlog.bytes_left(now, count, waits);
+            backlog.handle_written(now, count, has_more);
+        }
+        if self.ping_unwritten > 0 && count > 0 {
+            // A PINGREQ may wait after a large packet. The wait for its answer starts when it is written.
+            self.ping_unwritten = self.ping_unwritten.saturating_sub(count);
+            self.ping_sent = self.ping_sent.map(|_| now);
         }
     }
 
-    /// The PINGREQ, or what stands before it, has left.
-    pub(crate) fn ping_left(&mut self, now: Instant) {
-        self.ping_sent = self.ping_sent.map(|_| now);
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// Returns the time at which the peer has been silent for too long, or at which a client must send PINGREQ.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interval == 0 {
             return None;
         }
@@ -129,12 +167,12 @@ impl KeepAlive {
                 let backlog = self.backlog.as_ref();
                 ping_sent + interval + backlog.map_or(Duration::ZERO, |backlog| backlog.duration())
             }
-            // [MQTT-3.1.2-20]; and if only the peer is silent, to find out whether it lives.
+            // [MQTT-3.1.2-20]. A client that only sends must ping too, to detect that the server is gone.
             (Role::Client, None) => self.last_sent.min(self.last_received) + interval,
         })
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> KeepAliveAction {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> KeepAliveAction {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return KeepAliveAction::Nothing;
         }
@@ -159,7 +197,7 @@ mod tests {
     fn a_server_waits_one_and_a_half_times() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Server, 10, start);
-        timer.received(start + seconds(3));
+        timer.handle_packet(start + seconds(3));
         assert_eq!(timer.deadline(), Some(start + seconds(18)));
         let almost = start + seconds(18) - Duration::from_nanos(1);
         assert_eq!(timer.handle_timeout(almost), KeepAliveAction::Nothing);
@@ -178,14 +216,14 @@ mod tests {
             timer.handle_timeout(start + seconds(10)),
             KeepAliveAction::Ping
         );
-        timer.sent(start + seconds(10));
+        timer.handle_sent(start + seconds(10));
         assert_eq!(timer.deadline(), Some(start + seconds(20)));
-        timer.received(start + seconds(11));
+        timer.handle_packet(start + seconds(11));
         assert_eq!(
             timer.handle_timeout(start + seconds(20)),
             KeepAliveAction::Ping
         );
-        timer.sent(start + seconds(20));
+        timer.handle_sent(start + seconds(20));
         assert_eq!(
             timer.handle_timeout(start + seconds(30)),
             KeepAliveAction::TimedOut
@@ -198,7 +236,7 @@ mod tests {
         let mut timer = KeepAlive::new(Role::Client, 10, start);
         let mut actions = Vec::new();
         for second in 0..=20 {
-            timer.sent(start + seconds(second));
+            timer.handle_sent(start + seconds(second));
             match timer.handle_timeout(start + seconds(second)) {
                 KeepAliveAction::Nothing => {}
                 action => actions.push((second, action)),
@@ -215,16 +253,17 @@ mod tests {
     fn the_answer_to_a_ping_behind_bytes_that_leave_slowly_has_more_time() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 5, start);
-        timer.sent(start);
-        timer.bytes_left(start, 64 * 1024, true);
+        timer.handle_sent(start);
+        timer.handle_written(start, 64 * 1024, true);
         for second in 1..=30 {
             let now = start + seconds(second);
             match timer.handle_timeout(now) {
                 KeepAliveAction::TimedOut => panic!("bytes leave all the time"),
-                KeepAliveAction::Ping | KeepAliveAction::Nothing => {}
+                // The PINGREQ waits after more output than is written in this test.
+                KeepAliveAction::Ping => timer.handle_queued_ping(usize::MAX),
+                KeepAliveAction::Nothing => {}
             }
-            timer.bytes_left(now, 8 * 1024, second < 30);
-            timer.ping_left(now);
+            timer.handle_written(now, 8 * 1024, second < 30);
         }
         let end = start + seconds(30);
         assert_eq!(
@@ -241,12 +280,12 @@ mod tests {
     fn a_peer_that_takes_nothing_has_no_more_time() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 5, start);
-        timer.bytes_left(start, 64 * 1024, true);
+        timer.handle_written(start, 64 * 1024, true);
         assert_eq!(
             timer.handle_timeout(start + seconds(5)),
             KeepAliveAction::Ping
         );
-        timer.bytes_left(start + seconds(5), 0, true);
+        timer.handle_written(start + seconds(5), 0, true);
         assert_eq!(
             timer.handle_timeout(start + seconds(10)),
             KeepAliveAction::TimedOut

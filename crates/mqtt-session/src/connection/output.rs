@@ -1,22 +1,25 @@
-//! The bytes that wait to be written to the socket, in order.
+//! [`Output`]: the bytes that wait to be written to the socket.
 
 use mqtt_codec::{EncodeError, PacketRef, ProtocolVersion};
 
-/// Above this an empty buffer is given back: thousands of idle connections hold nothing.
+/// The largest capacity that an empty buffer keeps. Larger ones are freed, so that thousands of idle connections hold no
+/// memory.
 const KEPT_CAPACITY: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(crate) struct Output {
+pub(super) struct Output {
+    /// Encoded packets.
     bytes: Vec<u8>,
+    /// Number of `bytes` that were written.
     written: usize,
-    /// The first packet in `bytes` begins here; before it is the rest of one whose beginning was dropped.
+    /// Position of the first packet in `bytes`. The rest of a packet whose beginning was removed may be before it.
     first_packet: usize,
-    /// Set once a byte was written.
+    /// Set after a byte was written.
     has_written: bool,
 }
 
 impl Output {
-    pub(crate) fn push(
+    pub(super) fn push(
         &mut self,
         packet: &PacketRef<'_>,
         version: ProtocolVersion,
@@ -25,40 +28,41 @@ impl Output {
         packet.encode(version, maximum_packet_size, &mut self.bytes)
     }
 
-    pub(crate) fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub(super) fn consume(&mut self, count: usize) {
         self.written += count;
         self.has_written |= count > 0;
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {
-            // A peer that always has something to come must not make the buffer grow for ever.
+            // The output of a busy connection is never empty, and must not grow without limit. Moving bytes only after half
+            // of them are written keeps the cost per byte constant.
             self.first_packet = self.packet_end(self.written) - self.written;
             self.bytes.drain(..self.written);
             self.written = 0;
         }
     }
 
-    /// Returns `true` once a byte was written.
-    pub(crate) fn has_written(&self) -> bool {
+    /// Returns `true` if a byte was written.
+    pub(super) fn has_written(&self) -> bool {
         self.has_written
     }
 
-    /// Discards what waits behind the next `kept` bytes. A packet that reaches into them, or was written in part, stays
+    /// Discards the packets after the next `kept` bytes. A packet that begins within them, or was written in part, is kept
     /// whole.
-    pub(crate) fn truncate(&mut self, kept: usize) {
+    pub(super) fn truncate(&mut self, kept: usize) {
         let end = self.packet_end(self.written + kept);
         self.bytes.truncate(end);
     }
 
-    /// The position of the first packet that begins at `position` or behind it.
+    /// Returns the position of the first packet that begins at `position` or after it.
     fn packet_end(&self, position: usize) -> usize {
         let mut end = self.first_packet;
         while end < position {
-            // A fixed header: the type, and the remaining length in up to four bytes.
+            // A fixed header has a byte for type and flags, and up to four bytes for the Remaining Length.
             let lengths = self.bytes.get(end + 1..).unwrap_or_default();
             let mut remaining = 0;
             let mut header = 1;
@@ -74,7 +78,7 @@ impl Output {
         end.min(self.bytes.len())
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         (self.written, self.first_packet) = (0, 0);
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes = Vec::new();
@@ -111,7 +115,7 @@ mod tests {
                         bytes: all.clone(),
                         ..Output::default()
                     };
-                    // In two pieces, so that the beginning is dropped between them.
+                    // Written in two pieces, so that the beginning is removed between them.
                     output.consume(written / 2);
                     output.consume(written - written / 2);
                     output.truncate(kept);

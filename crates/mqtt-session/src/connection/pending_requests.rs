@@ -1,5 +1,5 @@
-//! SUBSCRIBE and UNSUBSCRIBE of a client until the server answers them, and how long that may take. The packets are
-//! made in `commands.rs`, and the answers are handled in `receive.rs`.
+//! SUBSCRIBE and UNSUBSCRIBE of a client until the server answers them, and the timeout for the answer. `commands.rs` sends
+//! the packets, and `receive.rs` handles the answers.
 
 use std::time::Instant;
 
@@ -9,55 +9,66 @@ use super::Connection;
 
 /// A SUBSCRIBE or UNSUBSCRIBE without an answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PendingRequest {
-    pub(crate) packet_identifier: PacketIdentifier,
-    /// The number of topic filters, and so of reason codes in the answer.
-    pub(crate) count: usize,
-    /// The type of the answer.
-    pub(crate) response: PacketType,
-    /// The number of bytes before the end of the packet that are not written yet.
-    pub(crate) unwritten: usize,
-    /// The start of the wait for the answer.
-    pub(crate) since: Instant,
+pub(super) struct PendingRequest {
+    pub(super) packet_identifier: PacketIdentifier,
+    /// Number of topic filters in the request, and of reason codes in its answer.
+    pub(super) count: usize,
+    /// Type of the answer.
+    pub(super) response: PacketType,
+    /// Number of output bytes up to the end of the request that are not written yet.
+    pub(super) unwritten: usize,
+    /// Start of the wait for the answer.
+    pub(super) since: Instant,
 }
 
 impl Connection {
-    /// Returns the time when the oldest request must be answered.
-    pub(crate) fn response_deadline(&self) -> Option<Instant> {
+    /// Returns the time at which the oldest request must be answered.
+    pub(super) fn response_deadline(&self) -> Option<Instant> {
         self.oldest_request()
             .map(|request| request.since + self.config.response_timeout)
     }
 
-    /// Returns the type of the answer that did not arrive in time.
-    pub(crate) fn overdue_response(&self, now: Instant) -> Option<PacketType> {
+    /// Returns the type of the answer that has not arrived in time, if there is one.
+    pub(super) fn overdue_response(&self, now: Instant) -> Option<PacketType> {
         let request = self.oldest_request()?;
         (now >= request.since + self.config.response_timeout).then_some(request.response)
     }
 
-    /// Handles that `count` bytes of the output were written. A request may wait behind a large message, so its answer
-    /// is awaited from when it has left.
-    pub(crate) fn note_written_requests(&mut self, now: Instant, count: usize) {
+    /// Handles that `count` bytes of the output were written. A request may wait after a large message, so the wait for its
+    /// answer starts when the request is written.
+    pub(super) fn handle_written_requests(&mut self, now: Instant, count: usize) {
         if self.role == Role::Server || count == 0 {
             return;
         }
-        let Some(parts) = self.rare.get_mut() else {
-            return;
+        let Some(rare) = self.rare.get_mut() else {
+            return; // This client has sent no request.
         };
         let waiting = |request: &&mut PendingRequest| request.unwritten > 0;
-        for request in parts.requests.iter_mut().filter(waiting) {
+        for request in rare.requests.iter_mut().filter(waiting) {
             request.unwritten = request.unwritten.saturating_sub(count);
             request.since = now;
         }
     }
 
-    /// Starts the wait for all answers anew. An answer may be among bytes that nobody has read yet, or behind a large
-    /// message of which more has arrived.
-    pub(crate) fn restart_response_timeout(&mut self, now: Instant) {
-        if let Some(parts) = self.rare.get_mut() {
-            for request in &mut parts.requests {
+    /// Restarts the wait for all answers. An answer may be among bytes that were not read yet, or after a large message of
+    /// which more has arrived.
+    pub(super) fn restart_response_timeout(&mut self, now: Instant) {
+        if let Some(rare) = self.rare.get_mut() {
+            for request in &mut rare.requests {
                 request.since = now;
             }
         }
+    }
+
+    /// Removes and returns the request with this packet identifier, if there is one.
+    pub(super) fn take_request(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+    ) -> Option<PendingRequest> {
+        let requests = &mut self.rare.get_mut()?.requests;
+        let is_same = |request: &PendingRequest| request.packet_identifier == packet_identifier;
+        let index = requests.iter().position(is_same)?;
+        requests.remove(index)
     }
 
     fn oldest_request(&self) -> Option<&PendingRequest> {

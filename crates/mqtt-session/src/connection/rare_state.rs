@@ -1,5 +1,5 @@
-//! [`RareState`]: the parts of a connection that most connections of a server never use. A broker has ten
-//! thousand that only wait, and what they do not need is not there.
+//! [`RareState`]: the state that most connections of a server never need. A broker may have ten thousand connections that only
+//! wait, so that this state is allocated when one of its parts is used for the first time.
 
 use std::collections::VecDeque;
 use std::mem::{Discriminant, discriminant};
@@ -9,59 +9,68 @@ use super::pending_requests::PendingRequest;
 use super::topic_alias::{ReceivedAliases, SentAliases};
 use crate::{Deviation, Event};
 
-/// The parts, once one of them was used.
+/// State that is allocated at its first use.
 #[derive(Debug, Default)]
-pub(crate) struct RareState(Option<Box<RareParts>>);
+pub(super) struct RareState(Option<Box<RareParts>>);
 
 #[derive(Debug, Default)]
-pub(crate) struct RareParts {
-    pub(crate) sent_aliases: SentAliases,
-    pub(crate) received_aliases: ReceivedAliases,
-    pub(crate) authentication: Authentication,
-    /// Client: SUBSCRIBE and UNSUBSCRIBE without an answer, oldest first.
-    pub(crate) requests: VecDeque<PendingRequest>,
-    /// Client: the kinds of deviations that were reported.
-    pub(crate) reported: Vec<Discriminant<Deviation>>,
-    /// Events that did not come from input.
-    pub(crate) pending: VecDeque<Event<'static>>,
+pub(super) struct RareParts {
+    pub(super) sent_aliases: SentAliases,
+    pub(super) received_aliases: ReceivedAliases,
+    pub(super) authentication: Authentication,
+    /// Client: requests without an answer, oldest first.
+    pub(super) requests: VecDeque<PendingRequest>,
+    /// Client: kinds of deviations that were reported.
+    pub(super) reported: Vec<Discriminant<Deviation>>,
+    /// Events that are not caused by input.
+    pub(super) pending: VecDeque<Event<'static>>,
 }
 
 impl RareState {
-    pub(crate) fn get(&self) -> Option<&RareParts> {
+    pub(super) fn get(&self) -> Option<&RareParts> {
         self.0.as_deref()
     }
 
-    pub(crate) fn get_mut(&mut self) -> Option<&mut RareParts> {
+    pub(super) fn get_mut(&mut self) -> Option<&mut RareParts> {
         self.0.as_deref_mut()
     }
 
-    /// One of them is to be used.
-    pub(crate) fn begin(&mut self) -> &mut RareParts {
+    /// Returns the state, which is allocated now if it was not used before.
+    pub(super) fn begin(&mut self) -> &mut RareParts {
         self.0.get_or_insert_default()
     }
 
-    pub(crate) fn authentication(&self) -> &Authentication {
+    pub(super) fn authentication(&self) -> &Authentication {
         self.get()
-            .map_or(&Authentication::NONE, |parts| &parts.authentication)
+            .map_or(&Authentication::NONE, |rare| &rare.authentication)
     }
 
-    /// An event that did not come from input.
-    pub(crate) fn push_pending(&mut self, event: Event<'static>) {
+    /// Adds an event that is not caused by input.
+    pub(super) fn push_pending(&mut self, event: Event<'static>) {
         self.begin().pending.push_back(event);
     }
 
-    /// The peer deviates from the standard: an event for the first time of each kind.
+    /// Reports a deviation of the peer from the standard, if it is the first of its kind. A server that deviates once usually
+    /// deviates with each message.
     #[cold]
-    pub(crate) fn report(&mut self, deviation: Deviation) {
-        let parts = self.begin();
+    pub(super) fn report(&mut self, deviation: Deviation) {
+        let rare = self.begin();
         let kind = discriminant(&deviation);
-        if !parts.reported.contains(&kind) {
-            parts.reported.push(kind);
-            parts.pending.push_back(Event::Deviation(deviation));
+        if !rare.reported.contains(&kind) {
+            rare.reported.push(kind);
+            rare.pending.push_back(Event::Deviation(deviation));
         }
     }
 
-    pub(crate) fn next_pending(&mut self) -> Option<Event<'static>> {
+    /// Discards the events that are not caused by input.
+    pub(super) fn clear_pending(&mut self) {
+        if let Some(rare) = self.get_mut() {
+            rare.pending.clear();
+        }
+    }
+
+    /// Removes and returns the oldest event that is not caused by input.
+    pub(super) fn next_pending(&mut self) -> Option<Event<'static>> {
         self.get_mut()?.pending.pop_front()
     }
 }

@@ -1,91 +1,96 @@
-//! What each packet of the peer means, once the connection is accepted.
+//! The packets of the peer, and the rules of the standard for each of them.
 
 use std::time::Instant;
 
-use mqtt_codec::{Ack, Disconnect, PacketRef, ProtocolVersion, PublishRef, ReasonCode, Suback};
+use mqtt_codec::{
+    Ack, Delivery, Disconnect, PacketIdentifier, PacketRef, ProtocolVersion, PublishRef,
+    ReasonCode, Suback,
+};
 
+use super::Connection;
+use super::state::Phase;
 use super::topic_alias::AliasError;
-use super::{Connection, State};
-use crate::delivery::{AckOutcome, PublishDisposition};
+use crate::delivery::{AckOutcome, PublishDisposition, PubrelOutcome};
 use crate::packet_log::Direction;
 use crate::{Change, CloseReason, Deviation, Event, InboundMessage};
 
 impl Connection {
     #[inline]
-    pub(crate) fn handle_packet<'a>(
+    pub(super) fn handle_packet<'a>(
         &mut self,
         now: Instant,
         packet: PacketRef<'a>,
     ) -> Option<Event<'a>> {
         self.log(Direction::Received, &packet);
-        if !self.problem_information && packet.without_problem_information().is_some() {
-            let what = "a reason string or user property that was not asked for";
-            return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-23
+        if !self.agreement.accepts_problem_information
+            && packet.without_problem_information().is_some()
+        {
+            let violation = "a reason string or user property that was not asked for";
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // U5-23
         }
-        match self.state {
-            State::Connected => self.handle_connected(now, packet),
-            _ => self.handle_early(now, packet),
+        if self.is_connected() {
+            return self.handle_connected(now, packet);
         }
+        self.handle_early(now, packet)
     }
 
-    /// A packet on a connection that is not accepted yet.
+    /// Handles a packet before the connection is accepted.
     fn handle_early<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
-        match (self.state, packet) {
-            (State::Handshake, PacketRef::Connect(connect)) => {
-                Some(self.handle_connect(now, connect))
+        match (self.phase, packet) {
+            (Phase::AwaitingConnect { deadline }, PacketRef::Connect(connect)) => {
+                Some(self.handle_connect(now, connect, deadline))
             }
-            (State::Handshake, PacketRef::Connack(connack)) => self.handle_connack(now, connack),
+            (Phase::AwaitingConnack { resumption, .. }, PacketRef::Connack(connack)) => {
+                self.handle_connack(now, connack, resumption)
+            }
             (_, PacketRef::Auth(auth)) => self.handle_auth(now, auth),
-            (State::Handshake, _) => {
-                // MQTT 5.0, 3.2: nothing but AUTH comes before CONNACK [MQTT-3.2.0-1].
-                self.protocol_error(
-                    now,
-                    ReasonCode::ProtocolError,
-                    "the first packet is not CONNACK",
-                )
+            (Phase::AwaitingConnect { .. } | Phase::AwaitingConnack { .. }, _) => {
+                // Only AUTH may come before CONNACK [MQTT-3.2.0-1]. The decoder of a server accepts only CONNECT first.
+                let violation = "the first packet is not CONNACK";
+                self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
             (_, PacketRef::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
             _ => {
-                let what = "a packet other than AUTH before CONNACK"; // [MQTT-3.1.2-30]
-                self.protocol_error(now, ReasonCode::ProtocolError, what)
+                let violation = "a packet other than AUTH before CONNACK"; // [MQTT-3.1.2-30]
+                self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
     }
 
-    /// A packet on a connection that is accepted.
+    /// Handles a packet after the connection is accepted.
     #[inline]
     fn handle_connected<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
         let sender = &mut self.session.sender;
         match packet {
             PacketRef::Publish(publish) => self.handle_publish(now, publish),
             PacketRef::Puback(ack) => {
-                let answer = sender.handle_puback(ack.packet_identifier);
-                self.answered(now, ack, answer)
+                let outcome = sender.handle_puback(ack.packet_identifier);
+                self.finish_exchange(now, ack, outcome)
             }
             PacketRef::Pubrec(ack) => {
-                let refused = ack.reason_code.is_error();
-                let answer = sender.handle_pubrec(ack.packet_identifier, refused);
-                self.pubrec_answered(now, ack, answer)
+                let is_rejected = ack.reason_code.is_error();
+                let outcome = sender.handle_pubrec(ack.packet_identifier, is_rejected);
+                self.answer_pubrec(now, ack, outcome)
             }
             PacketRef::Pubrel(ack) => self.handle_pubrel(now, &ack),
             PacketRef::Pubcomp(ack) => {
-                let answer = sender.handle_pubcomp(ack.packet_identifier);
-                self.answered(now, ack, answer)
+                let outcome = sender.handle_pubcomp(ack.packet_identifier);
+                self.finish_exchange(now, ack, outcome)
             }
             PacketRef::Subscribe(subscribe) => Some(Event::Subscribe(subscribe)),
             PacketRef::Unsubscribe(unsubscribe) => Some(Event::Unsubscribe(unsubscribe)),
-            PacketRef::Suback(suback) => self.request_answered(suback, Event::Subscribed),
-            PacketRef::Unsuback(suback) => self.request_answered(suback, Event::Unsubscribed),
+            PacketRef::Suback(suback) => self.finish_request(suback, Event::Subscribed),
+            PacketRef::Unsuback(suback) => self.finish_request(suback, Event::Unsubscribed),
             PacketRef::Pingreq => {
                 self.send(now, &PacketRef::Pingresp); // [MQTT-3.12.4-1]
                 None
             }
-            PacketRef::Pingresp => None,
+            PacketRef::Pingresp => None, // Each packet has restarted the keep alive already.
             PacketRef::Auth(auth) => self.handle_auth(now, auth),
             PacketRef::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
             PacketRef::Connect(_) | PacketRef::Connack(_) => {
-                let what = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]
-                self.protocol_error(now, ReasonCode::ProtocolError, what)
+                let violation = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]
+                self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
     }
@@ -95,10 +100,11 @@ impl Connection {
         now: Instant,
         disconnect: Box<Disconnect>,
     ) -> Option<Event<'static>> {
-        let prolongs = disconnect.properties.session_expiry_interval.unwrap_or(0) > 0;
-        if self.session_ends_with_connection && prolongs {
-            let what = "a session that ends with its connection cannot be prolonged";
-            return self.protocol_error(now, ReasonCode::ProtocolError, what); // U5-14
+        let session_expiry_interval = disconnect.properties.session_expiry_interval;
+        let extends = session_expiry_interval.unwrap_or(0) > 0;
+        if self.agreement.session_ends_with_connection && extends {
+            let violation = "a session that ends with its connection cannot be prolonged";
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // U5-14
         }
         self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
     }
@@ -116,12 +122,12 @@ impl Connection {
         let received = match resolved {
             Ok(topic_name) => InboundMessage::new(publish, topic_name),
             Err(AliasError::AboveMaximum) => {
-                let what = "a topic alias above the maximum"; // U5-07
-                return self.protocol_error(now, ReasonCode::TopicAliasInvalid, what);
+                let violation = "a topic alias above the maximum"; // U5-07
+                return self.protocol_error(now, ReasonCode::TopicAliasInvalid, violation);
             }
             Err(AliasError::Unknown) => {
-                let what = "unknown topic alias"; // U5-08
-                return self.protocol_error(now, ReasonCode::ProtocolError, what);
+                let violation = "unknown topic alias"; // U5-08
+                return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
         };
         let Some(packet_identifier) = publish.delivery.packet_identifier() else {
@@ -130,12 +136,25 @@ impl Connection {
             }
             return Some(Event::Message(received));
         };
-        let receive_maximum = match self.version {
+        self.handle_acknowledged_publish(now, packet_identifier, publish.delivery, received)
+    }
+
+    /// Handles a message of QoS 1 or 2.
+    #[inline]
+    fn handle_acknowledged_publish<'a>(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        delivery: Delivery,
+        received: InboundMessage<'a>,
+    ) -> Option<Event<'a>> {
+        // Only MQTT 5.0 tells the peer the maximum, so no other peer can exceed it.
+        let receive_maximum = match self.agreement.version {
             ProtocolVersion::V5_0 => self.config.receive_maximum,
             _ => u16::MAX,
         };
         let receiver = &mut self.session.receiver;
-        match receiver.handle_publish(packet_identifier, publish.delivery, receive_maximum) {
+        match receiver.handle_publish(packet_identifier, delivery, receive_maximum) {
             PublishDisposition::SenderRestarted => {
                 self.session.note(Change::Unheld(packet_identifier));
                 Some(Event::Message(received))
@@ -148,103 +167,98 @@ impl Connection {
             }
             PublishDisposition::AwaitingApplication => None,
             PublishDisposition::IdentifierInUse => {
-                let what = "a packet identifier that is in use for another QoS";
-                self.protocol_error(now, ReasonCode::ProtocolError, what)
+                let violation = "a packet identifier that is in use for another QoS";
+                self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
             PublishDisposition::TooManyInFlight => {
-                let what = "more messages in flight than the receive maximum";
-                self.protocol_error(now, ReasonCode::ReceiveMaximumExceeded, what)
+                let violation = "more messages in flight than the receive maximum";
+                self.protocol_error(now, ReasonCode::ReceiveMaximumExceeded, violation)
             }
         }
     }
 
     fn handle_pubrel(&mut self, now: Instant, ack: &Ack) -> Option<Event<'static>> {
         let reason_code = match self.session.receiver.handle_pubrel(ack.packet_identifier) {
-            Some(true) => {
+            PubrelOutcome::Released => {
                 self.session.note(Change::Unheld(ack.packet_identifier));
                 ReasonCode::Success
             }
-            Some(false) => ReasonCode::PacketIdentifierNotFound,
-            None => {
-                let what = "PUBREL before PUBREC";
-                return self.protocol_error(now, ReasonCode::ProtocolError, what);
+            // PUBCOMP is sent in any case, so that the sender can free the identifier [MQTT-4.3.3-11].
+            PubrelOutcome::NotHeld => ReasonCode::PacketIdentifierNotFound,
+            PubrelOutcome::BeforePubrec => {
+                let violation = "PUBREL before PUBREC";
+                return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
         };
-        self.send(
-            now,
-            &PacketRef::Pubcomp(Ack::new(ack.packet_identifier, reason_code)),
-        );
+        let pubcomp = Ack::new(ack.packet_identifier, reason_code);
+        self.send(now, &PacketRef::Pubcomp(pubcomp));
         None
     }
 
-    /// PUBACK or PUBCOMP came.
-    fn answered(&mut self, now: Instant, ack: Ack, answer: AckOutcome) -> Option<Event<'static>> {
-        match answer {
+    /// Handles PUBACK or PUBCOMP after the sender has evaluated it.
+    fn finish_exchange(
+        &mut self,
+        now: Instant,
+        ack: Ack,
+        outcome: AckOutcome,
+    ) -> Option<Event<'static>> {
+        match outcome {
             AckOutcome::Finished => {
                 self.session.note(Change::Finished(ack.packet_identifier));
                 self.resend(now);
-                let Ack {
-                    packet_identifier,
-                    reason_code,
-                    properties,
-                } = ack;
-                // That the peer had forgotten the exchange already does no harm.
-                let reason_code = match reason_code {
+                // A peer that has forgotten the exchange has the message, so this is a success for the application.
+                let reason_code = match ack.reason_code {
                     ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
                     code => code,
                 };
-                let reason_string = properties.reason_string;
                 Some(Event::Delivered {
-                    packet_identifier,
+                    packet_identifier: ack.packet_identifier,
                     reason_code,
-                    reason_string,
+                    reason_string: ack.properties.reason_string,
                 })
             }
-            AckOutcome::Unknown | AckOutcome::Release => None,
-            AckOutcome::Wrong => {
-                let what = "an acknowledgement of the wrong kind";
-                self.protocol_error(now, ReasonCode::ProtocolError, what)
+            // An acknowledgement of nothing does no harm: the peer may have lost its state.
+            AckOutcome::Unknown | AckOutcome::SendPubrel => None,
+            AckOutcome::WrongPacket => {
+                let violation = "an acknowledgement of the wrong kind";
+                self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
     }
 
-    fn pubrec_answered(
+    /// Handles PUBREC after the sender has evaluated it.
+    fn answer_pubrec(
         &mut self,
         now: Instant,
         ack: Ack,
-        answer: AckOutcome,
+        outcome: AckOutcome,
     ) -> Option<Event<'static>> {
-        let reason_code = match answer {
-            AckOutcome::Release => {
+        let reason_code = match outcome {
+            AckOutcome::SendPubrel => {
                 self.session.note(Change::Released(ack.packet_identifier));
                 ReasonCode::Success
             }
-            // So that the peer can finish what this end has forgotten.
+            // This end has forgotten the exchange. PUBREL lets the peer finish it.
             AckOutcome::Unknown if !ack.reason_code.is_error() => {
                 ReasonCode::PacketIdentifierNotFound
             }
-            answer => return self.answered(now, ack, answer),
+            outcome => return self.finish_exchange(now, ack, outcome),
         };
-        self.send(
-            now,
-            &PacketRef::Pubrel(Ack::new(ack.packet_identifier, reason_code)),
-        );
+        self.send_pubrel(now, ack.packet_identifier, reason_code);
         None
     }
 
-    fn request_answered(
+    /// Handles SUBACK or UNSUBACK. An answer to no request is ignored.
+    fn finish_request(
         &mut self,
         suback: Suback,
         event: fn(Suback) -> Event<'static>,
     ) -> Option<Event<'static>> {
-        let requests = &mut self.rare.get_mut()?.requests;
-        let index = requests
-            .iter()
-            .position(|request| request.packet_identifier == suback.packet_identifier)?;
-        let request = requests.remove(index)?;
+        let request = self.take_request(suback.packet_identifier)?;
         let received = suback.reason_codes.len();
-        let none_is_right = self.version != ProtocolVersion::V5_0 && received == 0; // UNSUBACK
-        if received != request.count && !none_is_right {
+        // UNSUBACK has no reason codes in MQTT 3.1 and 3.1.1.
+        let may_be_empty = self.agreement.version != ProtocolVersion::V5_0;
+        if received != request.count && !(may_be_empty && received == 0) {
             self.rare.report(Deviation::NumberOfReasonCodes {
                 requested: request.count,
                 received,

@@ -1,35 +1,36 @@
-//! Topic aliases (MQTT 5.0, 3.3.2.3.4): numbers that stand for topic names on one connection, each
-//! direction with its own. They are never carried to another connection [MQTT-3.3.2-7].
+//! Topic aliases (MQTT 5.0, 3.3.2.3.4): numbers that replace topic names on one connection. Each direction has its own
+//! aliases, and they end with the connection [MQTT-3.3.2-7].
 
 use std::collections::BTreeMap;
 
 use mqtt_codec::{TopicAlias, TopicName};
 
-/// The aliases that this end has given to topic names.
+/// The aliases of sent messages.
 #[derive(Debug, Default)]
-pub(crate) struct SentAliases {
-    /// The numbers that may be given: from `first` on, `count` of them, up to the peer's maximum.
+pub(super) struct SentAliases {
+    /// Number of the first alias.
     first: u16,
+    /// Maximum number of aliases.
     count: u16,
+    /// Highest alias that the peer accepts.
     maximum: u16,
     aliases: BTreeMap<Box<str>, TopicAlias>,
 }
 
-/// How to write a topic name.
+/// The form in which a message carries its topic name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TopicForm {
-    /// In full.
-    Plain,
-    /// In full, with the alias that stands for it from now on.
-    WithNew(TopicAlias),
-    /// As the alias alone.
-    As(TopicAlias),
+pub(super) enum TopicForm {
+    /// The topic name alone.
+    Name,
+    /// The topic name, with the alias that replaces it from now on.
+    NameAndAlias(TopicAlias),
+    /// The alias alone.
+    Alias(TopicAlias),
 }
 
 impl SentAliases {
-    /// `first` is the number of the first one; `count` how many this end gives; `maximum` the
-    /// highest number that the peer takes.
-    pub(crate) fn new(first: TopicAlias, count: u16, maximum: u16) -> Self {
+    /// Returns up to `count` aliases from `first` on, of which none is above `maximum`.
+    pub(super) fn new(first: TopicAlias, count: u16, maximum: u16) -> Self {
         Self {
             first: first.get(),
             count,
@@ -38,46 +39,48 @@ impl SentAliases {
         }
     }
 
-    /// The first topics that are used get an alias, and keep it.
-    pub(crate) fn find(&self, topic_name: &str) -> TopicForm {
+    /// Returns the form in which to send this topic name. The first topic names get an alias, and keep it.
+    pub(super) fn find(&self, topic_name: &str) -> TopicForm {
         if self.maximum == 0 || self.count == 0 {
-            return TopicForm::Plain;
+            return TopicForm::Name;
         }
         if let Some(alias) = self.aliases.get(topic_name) {
-            return TopicForm::As(*alias);
+            return TopicForm::Alias(*alias);
         }
         let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
         let next = self.first.saturating_add(count);
         match TopicAlias::new(next) {
             // [MQTT-3.3.2-9]
-            Some(alias) if count < self.count && next <= self.maximum => TopicForm::WithNew(alias),
-            _ => TopicForm::Plain,
+            Some(alias) if count < self.count && next <= self.maximum => {
+                TopicForm::NameAndAlias(alias)
+            }
+            _ => TopicForm::Name,
         }
     }
 
-    /// The peer has been told.
-    pub(crate) fn set(&mut self, topic_name: &str, alias: TopicAlias) {
+    /// Records that the peer has received the alias for this topic name.
+    pub(super) fn set(&mut self, topic_name: &str, alias: TopicAlias) {
         self.aliases.insert(topic_name.into(), alias);
     }
 }
 
-/// What the peer's aliases stand for.
+/// The aliases of received messages.
 #[derive(Debug, Default)]
-pub(crate) struct ReceivedAliases {
+pub(super) struct ReceivedAliases {
     topic_names: BTreeMap<u16, TopicName>,
 }
 
-/// What is wrong with an alias of the peer's.
+/// The violation of a received alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AliasError {
+pub(super) enum AliasError {
     AboveMaximum,
     Unknown,
 }
 
 impl ReceivedAliases {
-    /// Takes the meaning of an alias from a packet that has both, or gives it to one that has the
-    /// alias alone: then it is what the packet means. `maximum` is what this end has announced.
-    pub(crate) fn resolve(
+    /// Stores the topic name of a packet that has both topic name and alias. Returns the topic name of a packet that has the
+    /// alias alone. `maximum` is the highest alias that this end has announced.
+    pub(super) fn resolve(
         &mut self,
         alias: TopicAlias,
         maximum: u16,
@@ -90,6 +93,7 @@ impl ReceivedAliases {
             let known = self.topic_names.get(&alias.get());
             return known.cloned().map(Some).ok_or(AliasError::Unknown);
         }
+        // The decoder has validated the topic name, so this does not fail.
         let topic_name = TopicName::new(topic_name).map_err(|_| AliasError::Unknown)?;
         self.topic_names.insert(alias.get(), topic_name);
         Ok(None)
@@ -105,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_number_is_what_this_end_wants_and_the_peer_takes() {
+    fn the_first_alias_is_used_if_the_peer_accepts_it() {
         let mut sent = sent_aliases(7, 1, 7);
         let seven = TopicAlias::new(7).unwrap();
-        assert_eq!(sent.find("a"), TopicForm::WithNew(seven));
+        assert_eq!(sent.find("a"), TopicForm::NameAndAlias(seven));
         sent.set("a", seven);
-        assert_eq!(sent.find("a"), TopicForm::As(seven));
-        assert_eq!(sent.find("b"), TopicForm::Plain);
-        assert_eq!(sent_aliases(8, 1, 7).find("a"), TopicForm::Plain);
+        assert_eq!(sent.find("a"), TopicForm::Alias(seven));
+        assert_eq!(sent.find("b"), TopicForm::Name);
+        assert_eq!(sent_aliases(8, 1, 7).find("a"), TopicForm::Name);
     }
 
     fn alias(value: u16) -> TopicAlias {
@@ -122,17 +126,21 @@ mod tests {
     #[test]
     fn the_first_topics_get_an_alias_and_keep_it() {
         let mut sent = sent_aliases(1, 2, 2);
-        assert_eq!(sent.find("a"), TopicForm::WithNew(alias(1)));
-        assert_eq!(sent.find("a"), TopicForm::WithNew(alias(1)), "not told yet");
+        assert_eq!(sent.find("a"), TopicForm::NameAndAlias(alias(1)));
+        assert_eq!(
+            sent.find("a"),
+            TopicForm::NameAndAlias(alias(1)),
+            "the peer has not received it"
+        );
         sent.set("a", alias(1));
         sent.set("b", alias(2));
-        assert_eq!(sent.find("a"), TopicForm::As(alias(1)));
-        assert_eq!(sent.find("c"), TopicForm::Plain);
-        assert_eq!(sent_aliases(1, 2, 0).find("a"), TopicForm::Plain);
+        assert_eq!(sent.find("a"), TopicForm::Alias(alias(1)));
+        assert_eq!(sent.find("c"), TopicForm::Name);
+        assert_eq!(sent_aliases(1, 2, 0).find("a"), TopicForm::Name);
     }
 
     #[test]
-    fn an_alias_means_what_it_was_last_sent_with() {
+    fn an_alias_stands_for_the_last_topic_name_it_was_received_with() {
         let mut received = ReceivedAliases::default();
         assert_eq!(received.resolve(alias(2), 2, ""), Err(AliasError::Unknown));
         assert_eq!(

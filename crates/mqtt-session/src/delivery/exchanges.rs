@@ -1,32 +1,33 @@
-//! [`Exchanges`]: the messages that were sent and are not finished, in the order of their first sending, and the
-//! packet identifiers that are free beside them. The steps of an exchange are in `sender.rs`.
+//! [`Exchanges`]: the unfinished exchanges of a sender in the order in which they were first sent, and the packet identifiers
+//! that are free. The steps of an exchange are in `sender.rs`.
 //!
-//! Identifiers are given out in a circle, which [`Exchanges::limit`] makes smaller than the protocol's, and those in
-//! use are skipped [MQTT-2.2.1-4]. As long as the circle has
-//! not come round to an exchange, the exchanges are sorted by identifier along the circle, and a binary search
-//! finds one. An exchange that the circle passes, because the peer does not acknowledge it, moves to a map of its
-//! own, so that it neither stops the others nor slows them down.
+//! Identifiers are assigned in ascending order, and 1 follows the highest one, as in a circle. [`Exchanges::limit`] makes the
+//! circle smaller than that of the protocol. Identifiers in use are skipped [MQTT-2.2.1-4]. Until the circle comes round to
+//! an exchange, the exchanges are sorted by identifier along the circle, and a binary search finds one. An exchange that the
+//! circle passes, because the peer does not acknowledge it, moves to an ordered map, so that it neither stops nor slows down
+//! the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_codec::PacketIdentifier;
 
-use crate::OutboundMessage;
+use super::outbound_message::OutboundMessage;
 
+/// The unfinished exchanges of a sender, and the packet identifiers of new ones.
 #[derive(Debug)]
 pub(crate) struct Exchanges {
     /// Exchanges that the circle has not passed, oldest first.
     in_order: VecDeque<OutboundExchange>,
-    /// Older exchanges. Boxed, as nearly all senders have none.
+    /// Exchanges that the circle has passed, which are older. Boxed, because nearly all senders have none.
     overtaken: Option<Box<Overtaken>>,
-    /// The identifier that was given out last.
+    /// Identifier that was assigned last.
     last: Option<PacketIdentifier>,
-    /// The highest identifier that is given out.
+    /// Highest identifier that is assigned.
     highest: PacketIdentifier,
 }
 
 impl Default for Exchanges {
-    /// No exchanges, and all identifiers of the protocol.
+    /// Returns a sender without exchanges that assigns all identifiers of the protocol.
     fn default() -> Self {
         Self {
             in_order: VecDeque::new(),
@@ -37,51 +38,53 @@ impl Default for Exchanges {
     }
 }
 
+/// An exchange that this end has started.
 #[derive(Debug)]
 pub(crate) struct OutboundExchange {
     pub(crate) packet_identifier: PacketIdentifier,
     pub(crate) state: OutboundState,
-    /// Set once this connection has sent it; `false` for an exchange that the session brings along.
-    pub(crate) sent: bool,
+    /// Set after this connection has sent or resent it. `false` for an exchange of an earlier connection.
+    pub(crate) is_sent: bool,
 }
 
+/// The progress of an exchange.
 #[derive(Debug)]
 pub(crate) enum OutboundState {
-    /// Waits for PUBACK (QoS 1) or PUBREC (QoS 2).
+    /// The message waits for PUBACK (QoS 1) or PUBREC (QoS 2).
     Published(OutboundMessage),
-    /// Waits for PUBCOMP.
+    /// QoS 2: the peer has the message, and PUBCOMP has not been received.
     Released,
 }
 
-/// The place of an exchange, until one is added or removed.
+/// The position of an exchange. Valid until an exchange is added or removed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Position {
     InOrder(usize),
     Overtaken(u64),
 }
 
-/// Exchanges that the circle has passed. A hostile peer can have 65,535 of them, so both ways to look for one
-/// are searches in a tree.
+/// Exchanges that the circle has passed. A hostile peer can cause 65,535 of them, so both searches must be fast.
 #[derive(Debug, Default)]
 struct Overtaken {
-    /// By the order of their first sending.
+    /// Exchanges by their numbers, which ascend in the order in which they were first sent.
     exchanges: BTreeMap<u64, OutboundExchange>,
+    /// Numbers by packet identifier.
     numbers: BTreeMap<PacketIdentifier, u64>,
     next_number: u64,
 }
 
 impl Exchanges {
-    /// Takes exchanges as they were stored, oldest first. Their identifiers may be in any order.
+    /// Restores stored exchanges, oldest first. Their identifiers may be in any order.
     pub(crate) fn restore(exchanges: impl IntoIterator<Item = OutboundExchange>) -> Self {
         let mut in_order: VecDeque<_> = exchanges.into_iter().collect();
         let last = in_order.back().map(|exchange| exchange.packet_identifier);
-        // The newest exchanges that lie within one turn of the circle were not passed.
+        // The newest exchanges within one turn of the circle were not passed.
         let (mut turn, mut count) = (0, 0);
         let mut newer = None;
         for exchange in in_order.iter().rev() {
             let identifier = exchange.packet_identifier;
             turn += newer.map_or(0, |newer| match distance(identifier, newer) {
-                0 => CIRCLE, // a second exchange with this identifier, which no sender stores
+                0 => CIRCLE, // No sender stores two exchanges with the same identifier, but a damaged store may.
                 distance => distance,
             });
             if turn >= CIRCLE {
@@ -101,20 +104,20 @@ impl Exchanges {
         }
     }
 
-    /// Returns `true` if an identifier is free beside those in use for something else, of which there are
-    /// `requested`.
+    /// Returns `true` if an identifier is free while `requested` identifiers are in use for SUBSCRIBE and UNSUBSCRIBE.
     #[inline]
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
         self.len() + requested < self.identifiers()
     }
 
-    /// Returns the next identifier that no exchange uses and for which `is_requested` is `false`, or `None` if
-    /// all are in use.
+    /// Returns the next identifier that no exchange uses and for which `is_requested` returns `false`, or `None` if all are in
+    /// use.
     #[inline]
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
+        // Without overtaken exchanges, only the oldest one can have the next identifier.
         let next = self.following();
         let oldest = self.in_order.front();
         let is_oldest = oldest.is_some_and(|oldest| oldest.packet_identifier == next);
@@ -143,7 +146,7 @@ impl Exchanges {
         };
         let mut candidate = next;
         for _ in 0..self.identifiers() {
-            // The circle meets the exchanges in order one after the other.
+            // The circle reaches the exchanges in order one after the other, so that each is looked at once.
             let is_in_order = in_order.next_if_eq(&candidate).is_some();
             if !is_in_order && !is_overtaken(&candidate) && !is_requested(candidate) {
                 return Some(candidate);
@@ -153,12 +156,11 @@ impl Exchanges {
         None
     }
 
-    /// Gives out an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the
-    /// circle.
+    /// Assigns an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the circle.
     #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         if packet_identifier > self.highest {
-            return;
+            return; // A request uses it, which no exchange can conflict with.
         }
         let next = self.following();
         if packet_identifier != next {
@@ -167,24 +169,25 @@ impl Exchanges {
         self.last = Some(packet_identifier);
     }
 
-    /// Gives out no identifier above `highest` from now on.
+    /// Assigns no identifier above `highest` from now on.
     pub(crate) fn limit(&mut self, highest: PacketIdentifier) {
         self.highest = highest;
     }
 
-    /// Returns the highest identifier that is given out.
+    /// Returns the highest identifier that is assigned.
     pub(crate) fn highest(&self) -> PacketIdentifier {
         self.highest
     }
 
-    /// Adds the newest exchange, under the identifier that was given out last.
+    /// Adds the newest exchange, which has the identifier that was assigned last.
     pub(crate) fn push(&mut self, exchange: OutboundExchange) {
         self.in_order.push_back(exchange);
     }
 
+    /// Returns the position of the exchange with this identifier.
     #[inline]
-    pub(crate) fn find(&self, packet_identifier: PacketIdentifier) -> Option<Position> {
-        // Most peers acknowledge in order.
+    fn find(&self, packet_identifier: PacketIdentifier) -> Option<Position> {
+        // Most peers acknowledge in order, so that the oldest exchange is tried first.
         let oldest = self.in_order.front().map(|oldest| oldest.packet_identifier);
         if oldest == Some(packet_identifier) {
             return Some(Position::InOrder(0));
@@ -198,12 +201,12 @@ impl Exchanges {
         packet_identifier: PacketIdentifier,
     ) -> Option<Position> {
         let in_order = oldest.and_then(|oldest| {
-            let place = self
+            let position = self
                 .in_order
                 .binary_search_by_key(&distance(oldest, packet_identifier), |exchange| {
                     distance(oldest, exchange.packet_identifier)
                 });
-            place.ok()
+            position.ok()
         });
         if let Some(index) = in_order {
             return Some(Position::InOrder(index));
@@ -215,17 +218,32 @@ impl Exchanges {
             .map(Position::Overtaken)
     }
 
+    /// Returns the position of the exchange with this identifier, and the exchange.
     #[inline]
-    pub(crate) fn get_mut(&mut self, place: Position) -> Option<&mut OutboundExchange> {
-        match place {
+    pub(crate) fn find_mut(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+    ) -> Option<(Position, &mut OutboundExchange)> {
+        let position = self.find(packet_identifier)?;
+        let exchange = self.get_mut(position);
+        debug_assert!(
+            exchange.is_some(),
+            "find returns the position of an exchange"
+        );
+        exchange.map(|exchange| (position, exchange))
+    }
+
+    #[inline]
+    fn get_mut(&mut self, position: Position) -> Option<&mut OutboundExchange> {
+        match position {
             Position::InOrder(index) => self.in_order.get_mut(index),
             Position::Overtaken(number) => self.overtaken.as_mut()?.exchanges.get_mut(&number),
         }
     }
 
     #[inline]
-    pub(crate) fn remove(&mut self, place: Position) -> Option<OutboundExchange> {
-        match place {
+    pub(crate) fn remove(&mut self, position: Position) -> Option<OutboundExchange> {
+        match position {
             Position::InOrder(0) => self.in_order.pop_front(),
             Position::InOrder(index) => self.in_order.remove(index),
             Position::Overtaken(number) => self.remove_overtaken(number),
@@ -243,20 +261,21 @@ impl Exchanges {
         Some(exchange)
     }
 
-    /// Iterates in the order of the first sending.
+    /// Returns the exchanges in the order in which they were first sent.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OutboundExchange> {
         let overtaken = self.overtaken.iter();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.values());
         overtaken.chain(&self.in_order)
     }
 
-    /// As `iter`.
+    /// Returns the exchanges in the order in which they were first sent.
     pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut OutboundExchange> {
         let overtaken = self.overtaken.iter_mut();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.values_mut());
         overtaken.chain(&mut self.in_order)
     }
 
+    /// Returns the exchanges in the order in which they were first sent.
     pub(crate) fn into_iter(self) -> impl Iterator<Item = OutboundExchange> {
         let overtaken = self.overtaken.into_iter();
         let overtaken = overtaken.flat_map(|overtaken| overtaken.exchanges.into_values());
@@ -269,6 +288,7 @@ impl Exchanges {
         self.in_order.len() + overtaken.map_or(0, |overtaken| overtaken.exchanges.len())
     }
 
+    /// Returns the identifier after the one that was assigned last.
     fn following(&self) -> PacketIdentifier {
         self.last
             .map_or(PacketIdentifier::FIRST, |last| self.after(last))
@@ -287,22 +307,24 @@ impl Exchanges {
         usize::from(self.highest.get())
     }
 
-    /// Moves the exchanges away that the circle passes on its way from `next` to `taken`.
+    /// Moves the exchanges that the circle passes on its way from `next` to `taken` to the map.
     #[cold]
     fn overtake(&mut self, next: PacketIdentifier, taken: PacketIdentifier) {
-        let way = distance(next, taken);
+        let steps = distance(next, taken);
         let is_passed =
-            |exchange: &OutboundExchange| distance(next, exchange.packet_identifier) < way;
-        while self.in_order.front().is_some_and(is_passed) {
-            if let Some(exchange) = self.in_order.pop_front() {
-                self.overtaken.get_or_insert_default().push(exchange);
+            |exchange: &OutboundExchange| distance(next, exchange.packet_identifier) < steps;
+        while let Some(exchange) = self.in_order.pop_front() {
+            if !is_passed(&exchange) {
+                self.in_order.push_front(exchange);
+                break;
             }
+            self.overtaken.get_or_insert_default().push(exchange);
         }
     }
 }
 
 impl Overtaken {
-    /// Adds an exchange that was first sent after all others here.
+    /// Adds an exchange that was first sent after all others in the map.
     fn push(&mut self, exchange: OutboundExchange) {
         let number = self.next_number;
         self.next_number += 1;
@@ -311,11 +333,11 @@ impl Overtaken {
     }
 }
 
-/// The number of identifiers in the protocol's circle. Distances along it put the identifiers of a smaller circle in
-/// the same order.
+/// The number of identifiers in the circle of the protocol. Distances along it order the identifiers of a smaller circle in
+/// the same way.
 const CIRCLE: i32 = u16::MAX as i32;
 
-/// Returns the number of steps along the circle between two identifiers.
+/// Returns the number of steps along the circle from one identifier to another.
 fn distance(from: PacketIdentifier, to: PacketIdentifier) -> i32 {
     let distance = i32::from(to.get()) - i32::from(from.get());
     distance.rem_euclid(CIRCLE)

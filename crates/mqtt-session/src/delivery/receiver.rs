@@ -1,16 +1,17 @@
-//! The receiver's half of QoS 1 and 2: which identifiers are open, and what a repeat is.
+//! [`Receiver`]: the receiver's half of QoS 1 and 2, with the packet identifiers of unfinished exchanges.
 //!
-//! DUP plays no part: a message whose identifier is held is a repeat, any other is new
-//! [MQTT-4.3.3-10].
+//! The packet identifier alone decides whether a PUBLISH is a duplicate, and not its DUP flag: a sender may set the flag on a
+//! message that never arrived [MQTT-4.3.3-10].
 
 use mqtt_codec::{Delivery, PacketIdentifier};
 
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Sorted; mostly few, mostly added at the end.
-    open: Vec<InboundExchange>,
-    /// How many of them this connection has seen: those that the receive maximum is about. What is
-    /// held from before may be of a session that the sender has lost.
+    /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so that nearly all
+    /// are added at the end.
+    exchanges: Vec<InboundExchange>,
+    /// Number of exchanges that this connection has seen, which the Receive Maximum limits. Identifiers that are held from an
+    /// earlier connection do not count, because the sender may have lost the session to which they belong.
     in_flight: usize,
 }
 
@@ -23,54 +24,71 @@ struct InboundExchange {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InboundState {
-    /// QoS 1: the application has it and has not acknowledged it.
+    /// QoS 1: the application has the message, and has not acknowledged it.
     UnacknowledgedQoS1,
-    /// QoS 2: the same.
+    /// QoS 2: the application has the message, and has not acknowledged it.
     UnacknowledgedQoS2,
-    /// QoS 2: acknowledged; waits for PUBREL.
+    /// QoS 2: the application has acknowledged the message, and PUBREL has not been received.
     Held,
 }
 
-/// What to do with a PUBLISH of QoS 1 or 2.
+/// The action for a PUBLISH of QoS 1 or 2.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PublishDisposition {
-    /// Hand it on.
+    /// A new message. Deliver it to the application.
     New,
-    /// Hand it on: its sender has lost its state and begins anew, so the identifier is not held any
-    /// more.
+    /// A new message under a held identifier, whose sender has lost its state. Deliver it to the application. The identifier
+    /// is not held any more.
     SenderRestarted,
-    /// Answer with PUBREC and hand nothing on.
+    /// A duplicate of an accepted message. Answer with PUBREC.
     Duplicate,
-    /// The application still has the first one; its answer will do for both.
+    /// A duplicate of a message that the application has not acknowledged. Its answer to the first one answers both.
     AwaitingApplication,
     /// The identifier is in use for another QoS.
     IdentifierInUse,
-    /// More are open than this end announced [MQTT-3.3.4-7].
+    /// The peer exceeds the Receive Maximum [MQTT-3.3.4-7].
     TooManyInFlight,
 }
 
+/// The packet that acknowledges a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acknowledgement {
+    Puback,
+    Pubrec,
+    /// No message with this packet identifier waits for an acknowledgement.
+    NotAwaited,
+}
+
+/// The result of a PUBREL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PubrelOutcome {
+    /// The identifier was held, and is free now.
+    Released,
+    /// The identifier was not held.
+    NotHeld,
+    /// The application has not acknowledged the message, so that PUBREC was not sent.
+    BeforePubrec,
+}
+
 impl Receiver {
-    /// What was held.
+    /// Returns a receiver that holds these identifiers.
     pub(crate) fn restore(held: impl IntoIterator<Item = PacketIdentifier>) -> Self {
-        let open = |packet_identifier| InboundExchange {
-            packet_identifier,
-            state: InboundState::Held,
-            is_in_flight: false,
-        };
-        let mut open: Vec<_> = held.into_iter().map(open).collect();
-        open.sort_unstable_by_key(|open| open.packet_identifier);
-        Self { open, in_flight: 0 }
+        let mut exchanges: Vec<_> = held.into_iter().map(InboundExchange::held).collect();
+        exchanges.sort_unstable_by_key(|exchange| exchange.packet_identifier);
+        Self {
+            exchanges,
+            in_flight: 0,
+        }
     }
 
-    /// The identifiers that are held.
+    /// Returns the identifiers that are held.
     pub(crate) fn held_identifiers(&self) -> impl Iterator<Item = PacketIdentifier> {
-        let held = self
-            .open
-            .iter()
-            .filter(|open| open.state == InboundState::Held);
-        held.map(|open| open.packet_identifier)
+        let is_held = |exchange: &&InboundExchange| exchange.state == InboundState::Held;
+        let held = self.exchanges.iter().filter(is_held);
+        held.map(|exchange| exchange.packet_identifier)
     }
 
+    /// Handles a PUBLISH of QoS 1 or 2.
     pub(crate) fn handle_publish(
         &mut self,
         packet_identifier: PacketIdentifier,
@@ -83,122 +101,127 @@ impl Receiver {
         };
         let is_full = self.in_flight >= usize::from(receive_maximum);
         match self.find(packet_identifier) {
-            Ok((index, open)) => self.handle_again(index, open, state),
+            Ok(index) => self.handle_again(index, state),
             Err(_) if is_full => PublishDisposition::TooManyInFlight,
             Err(index) => {
                 self.in_flight += 1;
-                self.open.insert(
-                    index,
-                    InboundExchange {
-                        packet_identifier,
-                        state,
-                        is_in_flight: true,
-                    },
-                );
+                let exchange = InboundExchange {
+                    packet_identifier,
+                    state,
+                    is_in_flight: true,
+                };
+                self.exchanges.insert(index, exchange);
                 PublishDisposition::New
             }
         }
     }
 
-    /// The identifier of a PUBLISH is open already.
-    fn handle_again(
-        &mut self,
-        index: usize,
-        open: InboundState,
-        state: InboundState,
-    ) -> PublishDisposition {
-        let Some(entry) = self.open.get_mut(index) else {
+    /// Handles a PUBLISH whose identifier belongs to the exchange at `index`.
+    fn handle_again(&mut self, index: usize, state: InboundState) -> PublishDisposition {
+        let Some(exchange) = self.exchanges.get_mut(index) else {
+            debug_assert!(false, "find returns the index of an exchange");
             return PublishDisposition::IdentifierInUse;
         };
-        if !entry.is_in_flight {
-            entry.is_in_flight = true;
+        if !exchange.is_in_flight {
+            exchange.is_in_flight = true;
             self.in_flight += 1;
         }
-        match (open, state) {
+        match (exchange.state, state) {
             (InboundState::Held, InboundState::UnacknowledgedQoS2) => PublishDisposition::Duplicate,
-            // The sender has lost its state and begins anew; it will never release this one.
+            // A sender with its state would send PUBREL before it uses the identifier again. This one has lost its state,
+            // and will never release the identifier.
             (InboundState::Held, InboundState::UnacknowledgedQoS1) => {
-                entry.state = state;
+                exchange.state = state;
                 PublishDisposition::SenderRestarted
             }
-            (open, state) if open == state => PublishDisposition::AwaitingApplication,
+            (before, state) if before == state => PublishDisposition::AwaitingApplication,
             _ => PublishDisposition::IdentifierInUse,
         }
     }
 
-    /// The application has taken the message over, or refused it. Says which packet is the answer:
-    /// `Some(true)` PUBREC, `Some(false)` PUBACK, `None` if it waits for none.
+    /// Records that the application has accepted or rejected a message, and returns the packet that tells the sender.
     pub(crate) fn acknowledge(
         &mut self,
         packet_identifier: PacketIdentifier,
-        refused: bool,
-    ) -> Option<bool> {
-        let (index, state) = self.find(packet_identifier).ok()?;
-        match state {
-            InboundState::Held => None,
+        is_rejected: bool,
+    ) -> Acknowledgement {
+        let Ok(index) = self.find(packet_identifier) else {
+            return Acknowledgement::NotAwaited; // The message is from an earlier connection.
+        };
+        let Some(exchange) = self.exchanges.get_mut(index) else {
+            debug_assert!(false, "find returns the index of an exchange");
+            return Acknowledgement::NotAwaited;
+        };
+        match exchange.state {
+            InboundState::Held => Acknowledgement::NotAwaited,
             InboundState::UnacknowledgedQoS1 => {
                 self.remove(index);
-                Some(false)
+                Acknowledgement::Puback
             }
-            InboundState::UnacknowledgedQoS2 if refused => {
+            InboundState::UnacknowledgedQoS2 if is_rejected => {
                 self.remove(index);
-                Some(true)
+                Acknowledgement::Pubrec
             }
             InboundState::UnacknowledgedQoS2 => {
-                self.open.get_mut(index)?.state = InboundState::Held;
-                Some(true)
+                exchange.state = InboundState::Held;
+                Acknowledgement::Pubrec
             }
         }
     }
 
-    /// The message was taken over after its connection had ended.
+    /// Records that the application has accepted a message of QoS 2 after its connection has ended.
     pub(crate) fn hold(&mut self, packet_identifier: PacketIdentifier) {
         if let Err(index) = self.find(packet_identifier) {
-            let open = InboundExchange {
-                packet_identifier,
-                state: InboundState::Held,
-                is_in_flight: false,
-            };
-            self.open.insert(index, open);
+            let exchange = InboundExchange::held(packet_identifier);
+            self.exchanges.insert(index, exchange);
         }
     }
 
-    /// PUBREL: whether the identifier was held; it is free now. `None` if it may not be released,
-    /// because PUBREC was not sent.
-    pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> Option<bool> {
-        match self.find(packet_identifier) {
-            Err(_) => Some(false),
-            Ok((index, InboundState::Held)) => {
-                self.remove(index);
-                Some(true)
-            }
-            Ok(_) => None,
+    /// Handles PUBREL, which releases a held identifier.
+    pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> PubrelOutcome {
+        let Ok(index) = self.find(packet_identifier) else {
+            return PubrelOutcome::NotHeld;
+        };
+        let exchange = self.exchanges.get(index);
+        if exchange.is_none_or(|exchange| exchange.state != InboundState::Held) {
+            return PubrelOutcome::BeforePubrec;
         }
+        self.remove(index);
+        PubrelOutcome::Released
     }
 
-    /// The connection is gone: what was not taken over is the sender's to repeat.
+    /// Records that the connection has ended. The sender resends messages that the application has not acknowledged, so that
+    /// only held identifiers are kept.
     pub(crate) fn end_connection(&mut self) {
-        self.open.retain(|open| open.state == InboundState::Held);
-        self.open
-            .iter_mut()
-            .for_each(|open| open.is_in_flight = false);
+        self.exchanges
+            .retain(|exchange| exchange.state == InboundState::Held);
+        for exchange in &mut self.exchanges {
+            exchange.is_in_flight = false;
+        }
         self.in_flight = 0;
     }
 
     fn remove(&mut self, index: usize) {
-        if self.open.remove(index).is_in_flight {
+        if self.exchanges.remove(index).is_in_flight {
             self.in_flight -= 1;
         }
     }
 
-    /// The state of an open identifier and its place, or the place where it would be.
-    fn find(&self, packet_identifier: PacketIdentifier) -> Result<(usize, InboundState), usize> {
-        let key = |open: &InboundExchange| open.packet_identifier;
-        let index = self.open.binary_search_by_key(&packet_identifier, key)?;
-        self.open
-            .get(index)
-            .map(|open| (index, open.state))
-            .ok_or(index)
+    /// Returns the index of the exchange with this identifier, or the index at which to insert it.
+    fn find(&self, packet_identifier: PacketIdentifier) -> Result<usize, usize> {
+        let key = |exchange: &InboundExchange| exchange.packet_identifier;
+        self.exchanges.binary_search_by_key(&packet_identifier, key)
+    }
+}
+
+impl InboundExchange {
+    /// Returns the exchange of a message that the application accepted on an earlier connection.
+    fn held(packet_identifier: PacketIdentifier) -> Self {
+        Self {
+            packet_identifier,
+            state: InboundState::Held,
+            is_in_flight: false,
+        }
     }
 }
 
@@ -227,36 +250,48 @@ mod tests {
 
     /// [MQTT-4.3.3-10]
     #[test]
-    fn a_repeat_is_told_by_its_identifier_whatever_dup_says() {
+    fn recognizes_a_duplicate_by_its_identifier_and_not_by_dup() {
         let mut receiver = Receiver::default();
         assert_eq!(publish(&mut receiver, 7, 2, true), PublishDisposition::New);
         assert_eq!(
             publish(&mut receiver, 7, 2, false),
             PublishDisposition::AwaitingApplication
         );
-        assert_eq!(receiver.acknowledge(identifier(7), false), Some(true));
+        assert_eq!(
+            receiver.acknowledge(identifier(7), false),
+            Acknowledgement::Pubrec
+        );
         for dup in [false, true, false] {
             assert_eq!(
                 publish(&mut receiver, 7, 2, dup),
                 PublishDisposition::Duplicate
             );
         }
-        assert_eq!(receiver.handle_pubrel(identifier(7)), Some(true));
-        assert_eq!(receiver.handle_pubrel(identifier(7)), Some(false));
+        assert_eq!(
+            receiver.handle_pubrel(identifier(7)),
+            PubrelOutcome::Released
+        );
+        assert_eq!(
+            receiver.handle_pubrel(identifier(7)),
+            PubrelOutcome::NotHeld
+        );
         assert_eq!(publish(&mut receiver, 7, 2, true), PublishDisposition::New);
     }
 
     #[test]
-    fn what_is_refused_is_not_held() {
+    fn does_not_hold_the_identifier_of_a_rejected_message() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 7, 2, false);
-        assert_eq!(receiver.acknowledge(identifier(7), true), Some(true));
+        assert_eq!(
+            receiver.acknowledge(identifier(7), true),
+            Acknowledgement::Pubrec
+        );
         assert_eq!(publish(&mut receiver, 7, 2, false), PublishDisposition::New);
     }
 
     /// [MQTT-3.3.4-7]
     #[test]
-    fn a_repeat_does_not_count_towards_the_receive_maximum() {
+    fn does_not_count_a_duplicate_towards_the_receive_maximum() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         publish(&mut receiver, 2, 1, false);
@@ -269,13 +304,16 @@ mod tests {
             publish(&mut receiver, 1, 2, true),
             PublishDisposition::Duplicate
         );
-        assert_eq!(receiver.acknowledge(identifier(2), false), Some(false));
+        assert_eq!(
+            receiver.acknowledge(identifier(2), false),
+            Acknowledgement::Puback
+        );
         assert_eq!(publish(&mut receiver, 3, 1, false), PublishDisposition::New);
     }
 
     /// The sender may have lost its session meanwhile, and counts only what it sends now.
     #[test]
-    fn what_is_held_from_an_older_connection_does_not_count() {
+    fn does_not_count_identifiers_held_from_an_earlier_connection() {
         let mut receiver = Receiver::default();
         for value in [1, 2] {
             publish(&mut receiver, value, 2, false);
@@ -291,12 +329,15 @@ mod tests {
             publish(&mut receiver, 4, 2, false),
             PublishDisposition::TooManyInFlight
         );
-        assert_eq!(receiver.handle_pubrel(identifier(1)), Some(true));
+        assert_eq!(
+            receiver.handle_pubrel(identifier(1)),
+            PubrelOutcome::Released
+        );
         assert_eq!(publish(&mut receiver, 4, 2, false), PublishDisposition::New);
     }
 
     #[test]
-    fn only_what_was_acknowledged_survives_the_connection() {
+    fn keeps_only_held_identifiers_after_the_connection() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         publish(&mut receiver, 2, 2, false);
@@ -310,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_without_its_state_is_not_locked_out() {
+    fn accepts_qos_1_under_an_identifier_that_a_restarted_sender_does_not_release() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 2, false);
         receiver.acknowledge(identifier(1), false);
@@ -318,18 +359,27 @@ mod tests {
             publish(&mut receiver, 1, 1, false),
             PublishDisposition::SenderRestarted
         );
-        assert_eq!(receiver.acknowledge(identifier(1), false), Some(false));
-        assert_eq!(receiver.handle_pubrel(identifier(1)), Some(false));
+        assert_eq!(
+            receiver.acknowledge(identifier(1), false),
+            Acknowledgement::Puback
+        );
+        assert_eq!(
+            receiver.handle_pubrel(identifier(1)),
+            PubrelOutcome::NotHeld
+        );
     }
 
     #[test]
-    fn an_identifier_cannot_be_open_for_both_qos() {
+    fn rejects_an_identifier_in_use_for_the_other_qos() {
         let mut receiver = Receiver::default();
         publish(&mut receiver, 1, 1, false);
         assert_eq!(
             publish(&mut receiver, 1, 2, false),
             PublishDisposition::IdentifierInUse
         );
-        assert_eq!(receiver.handle_pubrel(identifier(1)), None);
+        assert_eq!(
+            receiver.handle_pubrel(identifier(1)),
+            PubrelOutcome::BeforePubrec
+        );
     }
 }

@@ -1,164 +1,38 @@
-//! The sender's half of QoS 1 and 2: the steps of each exchange until the peer has answered for its message, and
-//! the order in which messages are resent. Which packet identifier is free is in `exchanges.rs`.
+//! [`Sender`]: the sender's half of QoS 1 and 2, with the steps of each exchange and the order in which messages are resent.
+//! `exchanges.rs` stores the exchanges and assigns packet identifiers.
 
-use std::sync::Arc;
-use std::time::Instant;
+use mqtt_codec::{PacketIdentifier, QoS};
 
-use mqtt_codec::{
-    Delivery, Message, PacketIdentifier, PublishRef, QoS, SubscriptionIdentifier,
-    SubscriptionIdentifiers, TopicFilter,
-};
+use super::exchanges::{Exchanges, OutboundExchange, OutboundState, Position};
+use super::outbound_message::OutboundMessage;
+use super::reclaim::Reclaim;
 
-use crate::delivery::exchanges::{Exchanges, OutboundExchange, OutboundState, Position};
-use crate::delivery::reclaim::Reclaim;
-
-/// A message on its way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboundMessage {
-    /// The message; shared, as it may go to many.
-    pub message: Arc<Message>,
-    /// The QoS of this delivery.
-    pub qos: QoS,
-    /// The RETAIN flag of this delivery.
-    pub retain: bool,
-    /// Fields that most deliveries do not have. Boxed, because a long queue has many deliveries.
-    pub details: Option<Box<DeliveryDetails>>,
-}
-
-/// The parts of a delivery that only some have.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeliveryDetails {
-    /// When it expires: the message expiry interval sent is the time left until then [MQTT-3.3.2-6]. `None` sends the
-    /// interval of the message as it is.
-    pub expires: Option<Instant>,
-    /// The subscription identifiers that the receiver is told [MQTT-3.3.4-3].
-    pub identifiers: Vec<SubscriptionIdentifier>,
-    /// The whole filter of the shared subscription of which the receiver is the chosen member.
-    pub share: Option<TopicFilter>,
-}
-
-impl OutboundMessage {
-    /// The message as its application made it.
-    pub fn new(message: Arc<Message>, qos: QoS) -> Self {
-        let retain = message.retain;
-        Self {
-            message,
-            qos,
-            retain,
-            details: None,
-        }
-    }
-
-    /// Adds the subscription identifiers that the receiver is told, and the whole filter of the shared subscription of
-    /// which the receiver is the chosen member. Server only.
-    #[must_use]
-    #[inline]
-    pub fn with_subscriptions(
-        mut self,
-        identifiers: Vec<SubscriptionIdentifier>,
-        share: Option<TopicFilter>,
-    ) -> Self {
-        if !identifiers.is_empty() || share.is_some() {
-            let details = self.details.get_or_insert_default();
-            (details.identifiers, details.share) = (identifiers, share);
-        }
-        self
-    }
-
-    /// Sets when it expires, if it does.
-    #[must_use]
-    #[inline]
-    pub fn with_expiry(mut self, expires: Option<Instant>) -> Self {
-        if expires.is_some() {
-            self.details.get_or_insert_default().expires = expires;
-        }
-        self
-    }
-
-    /// Returns when it expires, if the server counts.
-    #[inline]
-    pub fn expires(&self) -> Option<Instant> {
-        self.details.as_ref()?.expires
-    }
-
-    /// Returns the identifiers of the subscriptions that it is sent for. Server only.
-    #[inline]
-    pub fn subscription_identifiers(&self) -> &[SubscriptionIdentifier] {
-        let details = self.details.as_deref();
-        details.map_or(&[], |details| &details.identifiers)
-    }
-
-    /// Returns the whole filter of the shared subscription of which the receiver is the chosen member. Server only.
-    #[inline]
-    pub fn share(&self) -> Option<&TopicFilter> {
-        self.details.as_ref()?.share.as_ref()
-    }
-
-    /// The packet of this delivery.
-    pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> PublishRef<'_> {
-        let mut publish = self.message.publish(delivery);
-        publish.retain = self.retain;
-        publish.properties.subscription_identifiers =
-            SubscriptionIdentifiers::new(self.subscription_identifiers());
-        if let Some(expires) = self.expires() {
-            publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
-        }
-        publish
-    }
-
-    /// Returns `true` if the message has expired. A message that was sent is completed even then [MQTT-4.3.3-7].
-    pub fn has_expired(&self, now: Instant) -> bool {
-        self.expires().is_some_and(|expires| expires <= now)
-    }
-
-    pub(crate) fn delivery(&self, packet_identifier: PacketIdentifier, dup: bool) -> Delivery {
-        match self.qos {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce => Delivery::AtLeastOnce {
-                packet_identifier,
-                dup,
-            },
-            QoS::ExactlyOnce => Delivery::ExactlyOnce {
-                packet_identifier,
-                dup,
-            },
-        }
-    }
-}
-
-/// Returns the Message Expiry Interval of a message that expires at this time [MQTT-3.3.2-6]: the time left in seconds,
-/// rounded up and at least 1. A receiver that is told 0 drops a message that it may still deliver, or keeps it for
-/// ever, as mosquitto does.
-pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
-    let left = expires.saturating_duration_since(now);
-    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
-}
-
+/// The sender's half of QoS 1 and 2.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
-    /// Oldest first.
+    /// Unfinished exchanges.
     exchanges: Exchanges,
-    /// How many of them were sent, or sent again, on this connection.
+    /// Number of exchanges that this connection has sent or resent. The window limits this count. A quota to which
+    /// acknowledgements add would grow with each unexpected acknowledgement, and shrink with each message that was too large.
     in_flight: usize,
-    /// Identifiers that the peer may hold from an earlier run. Boxed, as nearly all senders have none.
+    /// Identifiers that the peer may hold from an earlier run. Boxed, because nearly all senders have none.
     reclaim: Option<Box<Reclaim>>,
 }
 
-/// What an acknowledgement means for the exchange it names.
+/// The result of an acknowledgement for the exchange with its packet identifier.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AckOutcome {
-    /// The exchange is over and its identifier free.
+    /// The exchange is finished, and its identifier is free.
     Finished,
-    /// PUBREL is to be sent.
-    Release,
-    /// There is no such exchange.
+    /// PUBREL must be sent.
+    SendPubrel,
+    /// No exchange has this identifier.
     Unknown,
-    /// The wrong packet for the QoS, or for this step.
-    Wrong,
+    /// The packet is wrong for the QoS or the step of the exchange.
+    WrongPacket,
 }
 
-/// What has to be sent again after a break.
+/// A packet to resend after a reconnect.
 #[derive(Debug)]
 pub(crate) enum Resend {
     Publish(PacketIdentifier, OutboundMessage),
@@ -166,7 +40,7 @@ pub(crate) enum Resend {
 }
 
 impl Sender {
-    /// What was sent and not finished, oldest first; `None` for what was released.
+    /// Restores unfinished exchanges, oldest first. `None` stands for a message for which PUBREC was received.
     pub(crate) fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
     ) -> Self {
@@ -175,7 +49,7 @@ impl Sender {
                 OutboundExchange {
                     packet_identifier,
                     state: outbound.map_or(OutboundState::Released, OutboundState::Published),
-                    sent: false,
+                    is_sent: false,
                 }
             };
         Self {
@@ -184,7 +58,7 @@ impl Sender {
         }
     }
 
-    /// A sender whose earlier exchanges are not known: the peer may hold any identifier.
+    /// Returns a sender whose earlier exchanges are unknown. The peer may hold any identifier.
     pub(crate) fn without_state() -> Self {
         Self {
             reclaim: Some(Box::default()),
@@ -192,6 +66,7 @@ impl Sender {
         }
     }
 
+    /// Returns the unfinished exchanges, oldest first, with `None` for a message for which PUBREC was received.
     pub(crate) fn exchanges(
         &self,
     ) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
@@ -204,9 +79,9 @@ impl Sender {
         })
     }
 
-    /// Iterates over the messages that the connection has sent and the peer has not accepted, oldest first.
+    /// Returns the messages that the connection has sent and the peer has not acknowledged, oldest first.
     pub(crate) fn sent_by_last_connection(&self) -> impl Iterator<Item = &OutboundMessage> {
-        let sent = self.exchanges.iter().filter(|exchange| exchange.sent);
+        let sent = self.exchanges.iter().filter(|exchange| exchange.is_sent);
         sent.filter_map(|exchange| match &exchange.state {
             OutboundState::Published(outbound) => Some(outbound),
             OutboundState::Released => None,
@@ -217,14 +92,14 @@ impl Sender {
         self.exchanges.len()
     }
 
-    /// Whether a window of this size has room for a new message. Old ones go first.
+    /// Returns `true` if a window of this size has room for a new message. Messages to resend go first [MQTT-4.6.0-1].
     pub(crate) fn has_room(&self, window: u16) -> bool {
         let old_are_sent = self.in_flight == self.exchanges.len();
         self.in_flight < usize::from(window) && old_are_sent
     }
 
-    /// Returns `true` if an identifier is free, or if the next attempt to publish makes one free. `requested` of those
-    /// for messages are in use for something else than messages.
+    /// Returns `true` if an identifier is free, or if the next attempt to publish starts to release some. `requested`
+    /// identifiers are in use for SUBSCRIBE and UNSUBSCRIBE.
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
         let held = match &self.reclaim {
             None => 0,
@@ -234,8 +109,8 @@ impl Sender {
         self.exchanges.has_identifier(requested + held)
     }
 
-    /// Returns the next identifier that is free. `is_requested` returns `true` for an identifier that is in use
-    /// for something else than a message. `None` if all are in use, or may be held by the peer.
+    /// Returns the next free identifier, or `None` if all are in use or the peer may hold them. `is_requested` must return
+    /// `true` for identifiers that SUBSCRIBE and UNSUBSCRIBE use.
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
@@ -250,7 +125,7 @@ impl Sender {
         }
     }
 
-    /// Gives messages no identifier above `highest` from now on.
+    /// Assigns no identifier above `highest` to messages from now on.
     pub(crate) fn limit_identifiers(&mut self, highest: PacketIdentifier) {
         self.exchanges.limit(highest);
     }
@@ -269,7 +144,7 @@ impl Sender {
             .is_some_and(|reclaim| reclaim.is_due())
     }
 
-    /// Returns those identifiers; from now on their PUBCOMPs are due.
+    /// Returns the identifiers for which PUBREL must be sent. The sender waits for their PUBCOMPs from now on.
     pub(crate) fn reclaim_identifiers(&mut self) -> Vec<PacketIdentifier> {
         let highest = self.exchanges.highest();
         let reclaim = self.reclaim.as_mut();
@@ -283,106 +158,104 @@ impl Sender {
         reclaim.is_some_and(|reclaim| !reclaim.is_due())
     }
 
-    /// The identifier that `next_identifier` gave is in use now.
+    /// Assigns the identifier that `next_identifier` has returned.
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         self.exchanges.take_identifier(packet_identifier);
     }
 
-    /// A new message was sent.
-    pub(crate) fn sent(&mut self, packet_identifier: PacketIdentifier, outbound: OutboundMessage) {
+    /// Adds a message that was sent for the first time.
+    pub(crate) fn add(&mut self, packet_identifier: PacketIdentifier, outbound: OutboundMessage) {
         self.take_identifier(packet_identifier);
         self.in_flight += 1;
         self.exchanges.push(OutboundExchange {
             packet_identifier,
             state: OutboundState::Published(outbound),
-            sent: true,
+            is_sent: true,
         });
     }
 
     pub(crate) fn handle_puback(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
-        let Some(place) = self.exchanges.find(packet_identifier) else {
+        let Some((position, exchange)) = self.exchanges.find_mut(packet_identifier) else {
             return AckOutcome::Unknown;
         };
-        match self
-            .exchanges
-            .get_mut(place)
-            .map(|exchange| &exchange.state)
-        {
-            Some(OutboundState::Published(outbound)) if outbound.qos == QoS::AtLeastOnce => {
-                self.finish(place)
+        match &exchange.state {
+            OutboundState::Published(outbound) if outbound.qos == QoS::AtLeastOnce => {
+                self.finish(position)
             }
-            _ => AckOutcome::Wrong,
+            OutboundState::Published(_) | OutboundState::Released => AckOutcome::WrongPacket,
         }
     }
 
+    /// Handles PUBREC. `is_rejected` says that its reason code is an error.
     pub(crate) fn handle_pubrec(
         &mut self,
         packet_identifier: PacketIdentifier,
-        refused: bool,
+        is_rejected: bool,
     ) -> AckOutcome {
-        let Some(place) = self.exchanges.find(packet_identifier) else {
-            return AckOutcome::Unknown;
-        };
-        let Some(exchange) = self.exchanges.get_mut(place) else {
+        let Some((position, exchange)) = self.exchanges.find_mut(packet_identifier) else {
             return AckOutcome::Unknown;
         };
         match &exchange.state {
             OutboundState::Published(outbound) if outbound.qos != QoS::ExactlyOnce => {
-                AckOutcome::Wrong
+                AckOutcome::WrongPacket
             }
-            OutboundState::Published(_) if refused => self.finish(place), // [MQTT-4.3.3-4]
+            // A rejected message has no PUBREL, and its identifier is free [MQTT-4.3.3-4].
+            OutboundState::Published(_) if is_rejected => self.finish(position),
             OutboundState::Published(_) => {
-                // From here on the message must not be sent again [MQTT-4.3.3-6].
+                // The peer has the message. From here on it must not be resent [MQTT-4.3.3-6].
                 exchange.state = OutboundState::Released;
-                AckOutcome::Release
+                AckOutcome::SendPubrel
             }
-            OutboundState::Released => AckOutcome::Release,
+            OutboundState::Released => AckOutcome::SendPubrel, // PUBREL or the PUBREC before was lost.
         }
     }
 
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
-        let Some(place) = self.exchanges.find(packet_identifier) else {
-            if let Some(reclaim) = &mut self.reclaim {
-                reclaim.handle_pubcomp(packet_identifier);
-                if reclaim.is_over() {
-                    self.reclaim = None;
-                }
-            }
+        let Some((position, exchange)) = self.exchanges.find_mut(packet_identifier) else {
+            self.handle_reclaimed(packet_identifier);
             return AckOutcome::Unknown;
         };
-        match self
-            .exchanges
-            .get_mut(place)
-            .map(|exchange| &exchange.state)
-        {
-            Some(OutboundState::Released) => self.finish(place),
-            _ => AckOutcome::Wrong,
+        match &exchange.state {
+            OutboundState::Released => self.finish(position),
+            OutboundState::Published(_) => AckOutcome::WrongPacket,
         }
     }
 
-    /// A new connection goes on with this session: everything has to be sent again.
+    /// Handles that the peer does not hold this identifier of an earlier run any more.
+    fn handle_reclaimed(&mut self, packet_identifier: PacketIdentifier) {
+        if let Some(reclaim) = &mut self.reclaim {
+            reclaim.handle_pubcomp(packet_identifier);
+            if reclaim.is_over() {
+                self.reclaim = None;
+            }
+        }
+    }
+
+    /// Records that a new connection resumes this session. Everything must be resent.
     pub(crate) fn resume(&mut self) {
         self.in_flight = 0;
         for exchange in self.exchanges.iter_mut() {
-            exchange.sent = false;
+            exchange.is_sent = false;
         }
         if let Some(reclaim) = &mut self.reclaim {
             reclaim.resume();
         }
     }
 
-    /// The next thing to send again, in the order of the first time [MQTT-4.6.0-1]. A PUBREL never
-    /// waits for room in the window.
+    /// Returns the next packet to resend, in the order in which the messages were first sent [MQTT-4.6.0-1].
+    ///
+    /// A PUBREL counts in the window but does not wait for room: the peer needs it to finish exchanges that occupy its own
+    /// window.
     pub(crate) fn next_resend(&mut self, window: u16) -> Option<Resend> {
         if self.in_flight == self.exchanges.len() {
             return None;
         }
         let room = self.in_flight < usize::from(window);
         let is_due = |exchange: &&mut OutboundExchange| {
-            !exchange.sent && (room || matches!(exchange.state, OutboundState::Released))
+            !exchange.is_sent && (room || matches!(exchange.state, OutboundState::Released))
         };
         let exchange = self.exchanges.iter_mut().find(is_due)?;
-        exchange.sent = true;
+        exchange.is_sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {
             OutboundState::Published(outbound) => {
@@ -392,39 +265,47 @@ impl Sender {
         })
     }
 
-    /// Gives up a message of QoS 2, but not its identifier: PUBREL is sent instead.
+    /// Gives up a message of QoS 2, whose identifier stays in use. The caller must send PUBREL instead.
     pub(crate) fn release(&mut self, packet_identifier: PacketIdentifier) {
-        let place = self.exchanges.find(packet_identifier);
-        if let Some(exchange) = place.and_then(|place| self.exchanges.get_mut(place)) {
+        let found = self.exchanges.find_mut(packet_identifier);
+        debug_assert!(
+            found.is_some(),
+            "the caller has the identifier of an exchange"
+        );
+        if let Some((_, exchange)) = found {
             exchange.state = OutboundState::Released;
         }
     }
 
-    /// Gives up one exchange, as if the peer had finished it.
+    /// Gives up an exchange as if the peer had finished it.
     pub(crate) fn drop_exchange(&mut self, packet_identifier: PacketIdentifier) {
-        if let Some(place) = self.exchanges.find(packet_identifier) {
-            self.finish(place);
+        let found = self.exchanges.find_mut(packet_identifier);
+        debug_assert!(
+            found.is_some(),
+            "the caller has the identifier of an exchange"
+        );
+        if let Some((position, _)) = found {
+            self.finish(position);
         }
     }
 
-    /// Ends the session: what the peer has not taken over, in order.
+    /// Ends the session. Returns the messages that the peer has not acknowledged, oldest first.
     pub(crate) fn take_unfinished(&mut self) -> Vec<OutboundMessage> {
         let exchanges = std::mem::take(self).exchanges;
         let published = exchanges
             .into_iter()
             .filter_map(|exchange| match exchange.state {
                 OutboundState::Published(outbound) => Some(outbound),
-                OutboundState::Released => None, // PUBREC said that it is the peer's
+                OutboundState::Released => None, // The peer has the message since PUBREC.
             });
         published.collect()
     }
 
-    fn finish(&mut self, place: Position) -> AckOutcome {
-        if self
-            .exchanges
-            .remove(place)
-            .is_some_and(|exchange| exchange.sent)
-        {
+    /// Removes an exchange, whose identifier is free now.
+    fn finish(&mut self, position: Position) -> AckOutcome {
+        let removed = self.exchanges.remove(position);
+        debug_assert!(removed.is_some(), "the position is that of an exchange");
+        if removed.is_some_and(|exchange| exchange.is_sent) {
             self.in_flight -= 1;
         }
         AckOutcome::Finished
@@ -433,10 +314,12 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use mqtt_codec::TopicName;
+    use std::sync::Arc;
+
+    use mqtt_codec::{Message, TopicName};
     use proptest::prelude::*;
-    use std::time::Duration;
+
+    use super::*;
 
     fn outbound(qos: QoS) -> OutboundMessage {
         let message = Message::new(TopicName::new("t").unwrap(), "x");
@@ -445,24 +328,13 @@ mod tests {
 
     fn send(sender: &mut Sender, qos: QoS) -> Option<PacketIdentifier> {
         let identifier = sender.next_identifier(|_| false)?;
-        sender.sent(identifier, outbound(qos));
+        sender.add(identifier, outbound(qos));
         Some(identifier)
-    }
-
-    /// [MQTT-3.3.2-6]
-    #[test]
-    fn the_time_left_is_rounded_up_and_never_0() {
-        let now = Instant::now();
-        let left = |milliseconds| seconds_until(now + Duration::from_millis(milliseconds), now);
-        assert_eq!([left(0), left(1), left(999), left(1000)], [1; 4]);
-        assert_eq!([left(1001), left(2000), left(59_001)], [2, 2, 60]);
-        assert_eq!(seconds_until(now, now + Duration::from_secs(9)), 1);
-        assert_eq!(left(u64::from(u32::MAX) * 2000), u32::MAX);
     }
 
     /// [MQTT-2.2.1-3, MQTT-2.2.1-4]
     #[test]
-    fn all_65535_identifiers_are_used_and_none_twice() {
+    fn uses_all_65535_identifiers_and_none_twice() {
         let mut sender = Sender::default();
         let mut seen = std::collections::BTreeSet::new();
         while let Some(identifier) = send(&mut sender, QoS::AtLeastOnce) {
@@ -481,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_of_requests_are_skipped() {
+    fn skips_identifiers_of_requests() {
         let mut sender = Sender::default();
         let requests: Vec<_> = (0..3)
             .map(|_| {
@@ -494,28 +366,28 @@ mod tests {
             for expected in 4..=u16::MAX {
                 let identifier = sender.next_identifier(|id| requests.contains(&id)).unwrap();
                 assert_eq!(identifier.get(), expected, "in turn {turn}");
-                sender.sent(identifier, outbound(QoS::AtLeastOnce));
+                sender.add(identifier, outbound(QoS::AtLeastOnce));
                 assert_eq!(sender.handle_puback(identifier), AckOutcome::Finished);
             }
         }
     }
 
     #[test]
-    fn acknowledgements_of_the_wrong_kind_or_for_nothing_are_told_apart() {
+    fn distinguishes_wrong_acknowledgements_from_unknown_ones() {
         let mut sender = Sender::default();
         let one = send(&mut sender, QoS::AtLeastOnce).unwrap();
         let two = send(&mut sender, QoS::ExactlyOnce).unwrap();
         let unknown = PacketIdentifier::new(9).unwrap();
-        assert_eq!(sender.handle_pubrec(one, false), AckOutcome::Wrong);
-        assert_eq!(sender.handle_pubcomp(one), AckOutcome::Wrong);
-        assert_eq!(sender.handle_puback(two), AckOutcome::Wrong);
-        assert_eq!(sender.handle_pubcomp(two), AckOutcome::Wrong);
+        assert_eq!(sender.handle_pubrec(one, false), AckOutcome::WrongPacket);
+        assert_eq!(sender.handle_pubcomp(one), AckOutcome::WrongPacket);
+        assert_eq!(sender.handle_puback(two), AckOutcome::WrongPacket);
+        assert_eq!(sender.handle_pubcomp(two), AckOutcome::WrongPacket);
         assert_eq!(sender.handle_puback(unknown), AckOutcome::Unknown);
         assert_eq!(sender.handle_pubrec(unknown, false), AckOutcome::Unknown);
         assert_eq!(sender.handle_pubcomp(unknown), AckOutcome::Unknown);
         assert_eq!(sender.in_flight, 2);
-        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::Release);
-        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::Release);
+        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::SendPubrel);
+        assert_eq!(sender.handle_pubrec(two, false), AckOutcome::SendPubrel);
         assert_eq!(sender.handle_pubcomp(two), AckOutcome::Finished);
         assert_eq!(sender.handle_puback(one), AckOutcome::Finished);
         assert_eq!(sender.in_flight, 0);
@@ -523,7 +395,7 @@ mod tests {
 
     /// [MQTT-4.4.0-1, MQTT-4.6.0-1]: order, identifiers, PUBREL instead of PUBLISH after PUBREC.
     #[test]
-    fn after_a_break_everything_open_is_sent_again_within_the_window() {
+    fn resends_unfinished_exchanges_within_the_window_after_reconnect() {
         let mut sender = Sender::default();
         let identifiers: Vec<_> = (0..4)
             .map(|_| send(&mut sender, QoS::ExactlyOnce).unwrap())
@@ -556,7 +428,7 @@ mod tests {
 
     /// [MQTT-4.6.0-1]: the order of the first sending, whatever the identifiers are.
     #[test]
-    fn an_exchange_that_is_never_finished_is_skipped_and_resent_first() {
+    fn skips_an_unfinished_exchange_and_resends_it_first() {
         let mut sender = Sender::default();
         let stuck = [
             send(&mut sender, QoS::AtLeastOnce).unwrap(),
@@ -577,7 +449,10 @@ mod tests {
             })
             .collect();
         assert_eq!(resent, [stuck[0], stuck[1], newest]);
-        assert_eq!(sender.handle_pubrec(stuck[1], false), AckOutcome::Release);
+        assert_eq!(
+            sender.handle_pubrec(stuck[1], false),
+            AckOutcome::SendPubrel
+        );
         assert_eq!(sender.handle_pubcomp(stuck[1]), AckOutcome::Finished);
         assert_eq!(sender.handle_puback(stuck[0]), AckOutcome::Finished);
         assert_eq!(sender.handle_puback(newest), AckOutcome::Finished);

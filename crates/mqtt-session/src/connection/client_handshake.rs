@@ -1,0 +1,116 @@
+//! The handshake of a client: CONNECT is in the output from the start, and CONNACK gives the connection its limits and its
+//! session (MQTT 5.0, 3.1 and 3.2).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt_codec::{
+    Connack, Connect, Decoder, EncodeError, PacketIdentifier, PacketRef, ProtocolVersion,
+    ReasonCode, Role,
+};
+
+use super::Connection;
+use super::keep_alive::KeepAlive;
+use super::state::{Phase, Resumption};
+use crate::limits::PeerLimits;
+use crate::packet_log::Direction;
+use crate::{CloseReason, Config, Event, OutboundMessage, Session};
+
+impl Connection {
+    /// Returns the end of a client. CONNECT is in the output already.
+    ///
+    /// `session` is the session of an earlier connection, or [`Session::without_state`] if the application has lost it or
+    /// has published nothing before. With `None` the client has no state, and rejects a server that claims to resume a
+    /// session [MQTT-3.2.2-4].
+    ///
+    /// # Errors
+    /// Returns an error if a field of `connect` does not fit into the packet.
+    pub fn client(
+        connect: &Connect,
+        session: Option<Session>,
+        config: Config,
+        now: Instant,
+    ) -> Result<Self, EncodeError> {
+        let version = connect.protocol_version;
+        let phase = Phase::AwaitingConnack {
+            deadline: now + config.handshake_timeout,
+            resumption: match &session {
+                _ if connect.clean_start => Resumption::CleanStart,
+                None => Resumption::WithoutState,
+                Some(_) => Resumption::WithState,
+            },
+        };
+        let decoder = Decoder::client(version, config.maximum_packet_size);
+        let mut connection = Self {
+            session: session.unwrap_or_default(),
+            keep_alive: KeepAlive::new(Role::Client, connect.keep_alive, now),
+            ..Self::new(Role::Client, phase, version, decoder, Arc::new(config), now)
+        };
+        let requested = connect.properties.request_problem_information;
+        connection.agreement.accepts_problem_information = requested.unwrap_or(true);
+        connection.agreement.client_identifier = connect.client_identifier.as_str().into();
+        connection.begin_authentication(connect);
+        connection.begin_recording();
+        let packet = PacketRef::Connect(Box::new(connect.clone()));
+        // No limit of the server is known before CONNACK.
+        connection.output.push(&packet, version, u32::MAX)?;
+        connection.log(Direction::Sending, &packet);
+        Ok(connection)
+    }
+
+    /// Handles CONNACK.
+    pub(super) fn handle_connack(
+        &mut self,
+        now: Instant,
+        connack: Box<Connack>,
+        resumption: Resumption,
+    ) -> Option<Event<'static>> {
+        if connack.reason_code != ReasonCode::Success {
+            return self.end(now, CloseReason::Refused(connack));
+        }
+        let authentication = self.rare.authentication();
+        if !authentication.is_method(&connack.properties.authentication_method) {
+            let violation = "another authentication method than the one in CONNECT";
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // [MQTT-4.12.0-5]
+        }
+        if connack.session_present && resumption != Resumption::WithState {
+            let violation = "the server resumed a session that this client does not have";
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // [MQTT-3.2.2-4]
+        }
+        if let Some(identifier) = &connack.properties.assigned_client_identifier {
+            self.agreement.client_identifier = identifier.as_str().into();
+        }
+        if let Some(seconds) = connack.properties.server_keep_alive {
+            self.set_keep_alive(now, seconds); // [MQTT-3.1.2-21]
+        }
+        self.agreement.peer = PeerLimits::of_server(&connack.properties);
+        self.begin_sent_aliases();
+        self.finish_authentication();
+        self.phase = Phase::Connected;
+        // MQTT 3.1 has no Session Present. There the server has the session unless CONNECT asked for a clean start.
+        let is_resumed = match self.version() {
+            ProtocolVersion::V3_1 => resumption != Resumption::CleanStart,
+            _ => connack.session_present,
+        };
+        let unfinished = self.begin_session(now, is_resumed);
+        Some(Event::Connected {
+            connack,
+            unfinished,
+        })
+    }
+
+    /// Resumes the session, or replaces it by a new one. Returns the messages that the replaced session did not finish.
+    fn begin_session(&mut self, now: Instant, is_resumed: bool) -> Vec<OutboundMessage> {
+        let highest = PacketIdentifier::new(self.config.packet_identifiers);
+        let highest = highest.unwrap_or(PacketIdentifier::FIRST);
+        if is_resumed {
+            self.session.sender.limit_identifiers(highest);
+            self.resume(now);
+            return Vec::new();
+        }
+        let mut lost = std::mem::take(&mut self.session);
+        self.session.sender.limit_identifiers(highest);
+        self.begin_recording();
+        lost.sender.take_unfinished()
+    }
+}

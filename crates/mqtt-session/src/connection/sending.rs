@@ -1,0 +1,182 @@
+//! Packets on their way to the output: new messages with their topic aliases, messages that are resent, and all other
+//! packets.
+
+use std::mem::ManuallyDrop;
+use std::time::Instant;
+
+use mqtt_codec::{Ack, EncodeError, PacketIdentifier, PacketRef, PublishRef, QoS, ReasonCode};
+
+use super::Connection;
+use super::topic_alias::TopicForm;
+use crate::delivery::Resend;
+use crate::packet_log::{self, Direction, Observed};
+use crate::{Change, Event};
+
+impl Connection {
+    /// Resumes the session on a connection that the server has accepted.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.session.receiver.end_connection();
+        self.session.sender.resume();
+        self.resend(now);
+    }
+
+    /// Resends messages and PUBRELs as far as the window and the output have room.
+    ///
+    /// The limit of the output matters for slow peers. With a whole window in the output, their acknowledgements could
+    /// arrive after the connection has ended, and each new connection would resend the same messages.
+    pub(super) fn resend(&mut self, now: Instant) {
+        while self.output.pending().len() < self.config.maximum_unwritten {
+            let Some(resend) = self.session.sender.next_resend(self.window()) else {
+                return;
+            };
+            let (packet_identifier, outbound) = match resend {
+                Resend::Pubrel(packet_identifier) => {
+                    self.send_pubrel(now, packet_identifier, ReasonCode::Success);
+                    continue;
+                }
+                Resend::Publish(packet_identifier, outbound) => (packet_identifier, outbound),
+            };
+            // An expired message is resent too: the peer may have received it before [MQTT-4.3.3-7].
+            let delivery = outbound.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
+            let packet = PacketRef::Publish(outbound.publish(delivery, now));
+            if self.try_send(now, &packet).is_err() {
+                self.give_up_oversized(now, packet_identifier, outbound.qos);
+            }
+        }
+    }
+
+    /// Gives up a message that is larger than the peer accepts now, as if it had been delivered [MQTT-3.1.2-25].
+    fn give_up_oversized(&mut self, now: Instant, packet_identifier: PacketIdentifier, qos: QoS) {
+        if qos == QoS::ExactlyOnce {
+            // An earlier connection may have delivered the message. The peer then holds its identifier until PUBREL.
+            self.session.note(Change::Released(packet_identifier));
+            self.session.sender.release(packet_identifier);
+            self.send_pubrel(now, packet_identifier, ReasonCode::Success);
+        } else {
+            self.session.note(Change::Finished(packet_identifier));
+            self.session.sender.drop_exchange(packet_identifier);
+        }
+        self.rare.push_pending(Event::Delivered {
+            packet_identifier,
+            reason_code: ReasonCode::PacketTooLarge,
+            reason_string: None,
+        });
+    }
+
+    pub(super) fn send_pubrel(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+    ) {
+        let ack = Ack::new(packet_identifier, reason_code);
+        self.send(now, &PacketRef::Pubrel(ack));
+    }
+
+    /// Sends a new message, with a topic alias if the peer accepts one.
+    #[inline]
+    pub(super) fn send_publish(
+        &mut self,
+        now: Instant,
+        mut publish: PublishRef<'_>,
+    ) -> Result<(), EncodeError> {
+        publish.properties.topic_alias = None;
+        match self.rare.get() {
+            None => self.try_send_publish(now, publish), // Most peers accept no topic aliases.
+            Some(_) => self.send_with_alias(now, publish),
+        }
+    }
+
+    fn send_with_alias(
+        &mut self,
+        now: Instant,
+        mut publish: PublishRef<'_>,
+    ) -> Result<(), EncodeError> {
+        let topic_name = publish.topic_name;
+        let aliases = self.rare.get().map(|rare| &rare.sent_aliases);
+        let form = aliases.map_or(TopicForm::Name, |aliases| aliases.find(topic_name));
+        let sent = match form {
+            TopicForm::Name => None,
+            TopicForm::Alias(alias) => Some(("", alias)),
+            TopicForm::NameAndAlias(alias) => Some((topic_name, alias)),
+        };
+        if let Some((name, alias)) = sent {
+            publish.topic_name = name;
+            publish.properties.topic_alias = Some(alias);
+            if self.try_send(now, &PacketRef::Publish(publish)).is_ok() {
+                if form == TopicForm::NameAndAlias(alias) {
+                    self.rare.begin().sent_aliases.set(topic_name, alias);
+                }
+                return Ok(());
+            }
+        }
+        // An alias is longer than a very short topic name, so the packet may fit without it.
+        publish.topic_name = topic_name;
+        publish.properties.topic_alias = None;
+        self.try_send_publish(now, publish)
+    }
+
+    #[inline]
+    fn try_send_publish(
+        &mut self,
+        now: Instant,
+        publish: PublishRef<'_>,
+    ) -> Result<(), EncodeError> {
+        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a look at the packet's type.
+        let packet = ManuallyDrop::new(PacketRef::Publish(publish));
+        self.try_send(now, &packet)
+    }
+
+    /// Sends a packet that no caller waits for. A packet that is too large even without reason string and user properties
+    /// cannot be sent to this peer, and is dropped.
+    pub(super) fn send(&mut self, now: Instant, packet: &PacketRef<'_>) {
+        let _ = self.try_send(now, packet);
+    }
+
+    pub(super) fn try_send(
+        &mut self,
+        now: Instant,
+        packet: &PacketRef<'_>,
+    ) -> Result<(), EncodeError> {
+        if self.has_ended() {
+            return Ok(()); // Rule 2: the session has changed, and the bytes go nowhere.
+        }
+        let mut shorter = None;
+        if !self.agreement.peer.problem_information {
+            shorter = packet.without_problem_information(); // [MQTT-3.1.2-29]
+        }
+        let packet = shorter.as_ref().unwrap_or(packet);
+        let maximum_packet_size = self.agreement.peer.maximum_packet_size;
+        self.output
+            .push(packet, self.agreement.version, maximum_packet_size)?;
+        self.keep_alive.handle_sent(now);
+        self.log(Direction::Sending, packet);
+        Ok(())
+    }
+
+    /// Counts a packet, and shows it to the log and to the observer.
+    #[inline]
+    pub(super) fn log(&mut self, direction: Direction, packet: &PacketRef<'_>) {
+        match direction {
+            Direction::Received => self.traffic.received.add(packet),
+            Direction::Sending => self.traffic.sent.add(packet),
+        }
+        if self.config.observer.is_some() || packet_log::is_wanted() {
+            self.show(direction, packet);
+        }
+    }
+
+    fn show(&self, direction: Direction, packet: &PacketRef<'_>) {
+        let observed = Observed {
+            role: self.role,
+            direction,
+            client_identifier: &self.agreement.client_identifier,
+            version: self.agreement.version,
+            packet,
+        };
+        packet_log::log(&observed);
+        if let Some(observer) = &self.config.observer {
+            observer.observe(&observed);
+        }
+    }
+}
