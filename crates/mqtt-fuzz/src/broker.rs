@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_broker_core::{Broker, ConnectionId, InputProgress, Limits};
-use mqtt_sim::wire::Reader;
+use mqtt_sim::wire::PacketReader;
 
 use crate::shape::{ConnectShape, Shape};
 
@@ -48,18 +48,18 @@ pub fn broker(input: &[u8]) {
         maximum_in_flight: 3,
         ..Limits::default()
     };
-    let mut world = World {
+    let mut run = BrokerRun {
         broker: Broker::new(limits, Box::new(|| 7)),
         now,
         peers: Vec::new(),
     };
     for step in &steps {
-        world.step(step);
+        run.step(step);
     }
-    world.end();
+    run.end();
 }
 
-struct World {
+struct BrokerRun {
     broker: Broker,
     now: Instant,
     peers: Vec<Peer>,
@@ -71,16 +71,16 @@ struct Peer {
     /// What was sent and is no whole packet yet.
     input: Vec<u8>,
     /// Reads what the broker sends, if the version is known.
-    wire: Option<Reader>,
+    wire: Option<PacketReader>,
     written: u64,
 }
 
-impl World {
+impl BrokerRun {
     fn step(&mut self, step: &Step<'_>) {
         match step {
             Step::Open { version, connect } => {
                 let version = 3 + version % 3;
-                self.open(version, Some(Reader::new(version)));
+                self.open(version, Some(PacketReader::new(version)));
                 let shape = Shape::Connect(connect.clone());
                 self.send(self.peers.len() - 1, &shape.bytes(version));
             }
@@ -120,7 +120,7 @@ impl World {
         usize::from(connection).checked_rem(self.peers.len())
     }
 
-    fn open(&mut self, version: u8, wire: Option<Reader>) {
+    fn open(&mut self, version: u8, wire: Option<PacketReader>) {
         let id = self.broker.open(self.now, "peer".into(), 0);
         self.peers.push(Peer {
             id,

@@ -11,7 +11,7 @@ use mqtt_codec::{
 };
 use mqtt_session::{Config, Connection, Event, OutboundMessage, Session};
 use mqtt_sim::checker::Direction;
-use mqtt_sim::wire::Reader;
+use mqtt_sim::wire::PacketReader;
 
 use crate::shape::Shape;
 
@@ -58,9 +58,9 @@ enum Step<'a> {
 /// If the client sends what it may not.
 pub fn client(input: &[u8]) {
     if let Ok(script) = Script::arbitrary_take_rest(Unstructured::new(input)) {
-        let mut world = World::new(&script);
+        let mut run = ClientRun::new(&script);
         for step in &script.steps {
-            world.step(step);
+            run.step(step);
         }
     }
 }
@@ -75,7 +75,7 @@ struct Handled {
     gave_up: bool,
 }
 
-struct World {
+struct ClientRun {
     connection: Connection,
     connect: Connect,
     config: Config,
@@ -84,11 +84,11 @@ struct World {
     /// Messages that the application has not answered for.
     open: VecDeque<PacketIdentifier>,
     sent: Direction,
-    wire: Reader,
-    server: Option<Reader>,
+    wire: PacketReader,
+    server: Option<PacketReader>,
 }
 
-impl World {
+impl ClientRun {
     fn new(script: &Script<'_>) -> Self {
         use ProtocolVersion::{V3_1, V3_1_1, V5_0};
         let version = [V3_1, V3_1_1, V5_0][usize::from(script.version % 3)];
@@ -114,8 +114,8 @@ impl World {
             now,
             open: VecDeque::new(),
             sent: Direction::default(),
-            wire: Reader::new(version.level()),
-            server: Some(Reader::new(version.level())),
+            wire: PacketReader::new(version.level()),
+            server: Some(PacketReader::new(version.level())),
         }
     }
 
@@ -264,8 +264,8 @@ impl World {
         self.connection =
             Connection::client(&self.connect, session, config, self.now).expect("short fields");
         let level = self.connect.protocol_version.level();
-        self.wire = Reader::new(level);
+        self.wire = PacketReader::new(level);
         // What was not understood may have changed anything; from then on only the form counts.
-        self.server = self.server.take().map(|_| Reader::new(level));
+        self.server = self.server.take().map(|_| PacketReader::new(level));
     }
 }

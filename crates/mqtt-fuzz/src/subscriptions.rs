@@ -41,13 +41,13 @@ pub fn subscriptions(input: &[u8]) {
     let Ok(steps) = Vec::<Step>::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
     };
-    let mut world = World::new();
+    let mut run = SubscriptionRun::new();
     for step in &steps {
-        world.step(step);
+        run.step(step);
     }
 }
 
-struct World {
+struct SubscriptionRun {
     broker: Broker,
     now: Instant,
     /// Two subscribers and a publisher.
@@ -56,12 +56,12 @@ struct World {
     retained: BTreeMap<String, ()>,
 }
 
-impl World {
+impl SubscriptionRun {
     fn new() -> Self {
         let now = Instant::now();
         let mut broker = Broker::new(Limits::default(), Box::new(|| 7));
         let connections = [0, 1, 2].map(|_| broker.open(now, "peer".into(), 0));
-        let mut world = Self {
+        let mut run = Self {
             broker,
             now,
             connections,
@@ -71,10 +71,10 @@ impl World {
         for (index, id) in connections.into_iter().enumerate() {
             let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0];
             text(&index.to_string(), &mut body);
-            world.send(id, &packet(0x10, &body));
-            assert_eq!(world.take(id), [0x20, 2, 0, 0]);
+            run.send(id, &packet(0x10, &body));
+            assert_eq!(run.take(id), [0x20, 2, 0, 0]);
         }
-        world
+        run
     }
 
     fn step(&mut self, step: &Step) {

@@ -79,7 +79,7 @@ impl Simulation {
         let lasting = lasting.chain(shares.then_some(GROUP));
         self.oracle.check_complete(
             lasting,
-            |subscriber, key| self.promise(subscriber, key),
+            |subscriber, key| self.guarantees(subscriber, key),
             |subscriber, key| {
                 let queues = self.queues.as_ref();
                 queues.is_some_and(|queues| queues.had_to_drop(subscriber, key))

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Violation;
-use crate::wire::Seen;
+use crate::wire::WirePacket;
 
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
@@ -85,7 +85,7 @@ impl Direction {
     ///
     /// # Errors
     /// If it may not.
-    pub fn sends(&mut self, packet: &Seen) -> Result<(), Violation> {
+    pub fn sends(&mut self, packet: &WirePacket) -> Result<(), Violation> {
         match packet.kind {
             PUBLISH if packet.qos > 0 => self.publish(packet),
             PUBREL => self.pubrel(packet),
@@ -94,7 +94,7 @@ impl Direction {
     }
 
     /// An answer of the receiver reaches the sender.
-    pub fn answered(&mut self, packet: &Seen) {
+    pub fn answered(&mut self, packet: &WirePacket) {
         if packet.kind == PUBCOMP {
             self.lost.remove(&packet.identifier);
         }
@@ -113,7 +113,7 @@ impl Direction {
         }
     }
 
-    fn publish(&mut self, packet: &Seen) -> Result<(), Violation> {
+    fn publish(&mut self, packet: &WirePacket) -> Result<(), Violation> {
         let identifier = packet.identifier;
         let connection = self.connection;
         if self.lost.contains(&identifier) {
@@ -185,7 +185,7 @@ impl Direction {
         self.check_window(packet)
     }
 
-    fn pubrel(&mut self, packet: &Seen) -> Result<(), Violation> {
+    fn pubrel(&mut self, packet: &WirePacket) -> Result<(), Violation> {
         let connection = self.connection;
         match self.open.get_mut(&packet.identifier) {
             Some(exchange) if !exchange.released => {
@@ -199,7 +199,7 @@ impl Direction {
         }
     }
 
-    fn check_window(&self, packet: &Seen) -> Result<(), Violation> {
+    fn check_window(&self, packet: &WirePacket) -> Result<(), Violation> {
         let now = |exchange: &&Exchange| exchange.connection == self.connection;
         let under_way = self.open.values().filter(now).count();
         if under_way > usize::from(self.window) {
@@ -210,6 +210,6 @@ impl Direction {
     }
 }
 
-fn fail(invariant: &'static str, packet: &Seen, what: &str) -> Violation {
+fn fail(invariant: &'static str, packet: &WirePacket, what: &str) -> Violation {
     Violation::new(invariant, format!("{what}: {packet:?}"))
 }

@@ -14,7 +14,7 @@ use crate::oracle::Key;
 use crate::plan::ClientPlan;
 use crate::states::Replay;
 use crate::wills::{PLACEHOLDER, WillModel};
-use crate::wire::Seen;
+use crate::wire::WirePacket;
 
 pub(crate) struct SimClient {
     pub(crate) plan: ClientPlan,
@@ -43,7 +43,7 @@ pub(crate) struct SimClient {
     /// What the broker is known to have made durable.
     pub(crate) durable: Durable,
     /// What it is making durable.
-    pub(crate) promised: Durable,
+    pub(crate) committing: Durable,
 }
 
 /// The state of a client's session at the broker, as far as its store goes.
@@ -84,7 +84,7 @@ impl SimClient {
             wills: WillModel::default(),
             failure: None,
             durable: Durable::default(),
-            promised: Durable::default(),
+            committing: Durable::default(),
         }
     }
 
@@ -118,7 +118,7 @@ impl SimClient {
     /// is resumed, which 3.1 does not tell.
     pub(crate) fn check_connack(
         &mut self,
-        connack: &Seen,
+        connack: &WirePacket,
         link: (u32, bool),
         broker_window: u16,
         now: Instant,
@@ -205,9 +205,9 @@ impl SimClient {
     }
 
     /// The broker is about to make durable what it knows.
-    pub(crate) fn broker_promises(&mut self, now: Instant) {
+    pub(crate) fn begin_commit(&mut self, now: Instant) {
         self.wills.pass_time(now);
-        self.promised = Durable {
+        self.committing = Durable {
             model: self.model,
             down: self.down.clone(),
             wills: self.wills.clone(),
@@ -216,8 +216,8 @@ impl SimClient {
     }
 
     /// It has done so.
-    pub(crate) fn promises_are_kept(&mut self) {
-        self.durable = self.promised.clone();
+    pub(crate) fn end_commit(&mut self) {
+        self.durable = self.committing.clone();
     }
 
     /// The broker has died and begins with what was durable: all connections are lost.

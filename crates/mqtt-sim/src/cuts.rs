@@ -20,7 +20,7 @@ use crate::disk::SimDisk;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FaultKind {
     /// The connection is cut; the session is gone on with.
     Cut,
     /// The process of the broker is killed.
@@ -35,7 +35,7 @@ pub(crate) enum Kind {
 pub(crate) struct Fault {
     way: usize,
     bytes: usize,
-    kind: Kind,
+    kind: FaultKind,
 }
 
 /// The number of runs.
@@ -56,12 +56,12 @@ pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
     for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let lengths = run(version, qos, &[])?;
-            for kind in [Kind::Cut, Kind::Kill, Kind::PowerLoss] {
+            for kind in [FaultKind::Cut, FaultKind::Kill, FaultKind::PowerLoss] {
                 for first in places(kind, lengths) {
                     let lengths = run(version, qos, &[first])?;
                     runs.single += 1;
-                    for second in [Kind::Cut, Kind::Kill, Kind::PowerLoss] {
-                        if !all_kinds && (kind != Kind::Cut || second != Kind::Cut) {
+                    for second in [FaultKind::Cut, FaultKind::Kill, FaultKind::PowerLoss] {
+                        if !all_kinds && (kind != FaultKind::Cut || second != FaultKind::Cut) {
                             continue;
                         }
                         for second in places(second, lengths) {
@@ -77,14 +77,14 @@ pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
 }
 
 /// Every place for a fault where so many bytes pass.
-fn places(kind: Kind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
+fn places(kind: FaultKind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
     let of_way = move |way| (0..=lengths[way]).map(move |bytes| Fault { way, bytes, kind });
     (0..4).flat_map(of_way)
 }
 
 /// Runs to the end; gives the bytes that passed each way behind the last fault.
 fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4], Violation> {
-    let with_store = faults.iter().any(|fault| fault.kind != Kind::Cut);
+    let with_store = faults.iter().any(|fault| fault.kind != FaultKind::Cut);
     let mut run = CutRun::new(version, qos, with_store);
     let failed =
         |what: String| Violation::new("cuts", format!("{version} QoS {qos} {faults:?}: {what}"));
@@ -296,13 +296,13 @@ impl CutRun {
 
     fn fail(&mut self, fault: Fault) -> Result<(), String> {
         let ends = match fault.kind {
-            Kind::Cut => fault.way / 2..fault.way / 2 + 1,
-            Kind::Kill | Kind::PowerLoss => 0..2,
+            FaultKind::Cut => fault.way / 2..fault.way / 2 + 1,
+            FaultKind::Kill | FaultKind::PowerLoss => 0..2,
         };
         for index in ends {
             self.lose(index)?;
         }
-        if fault.kind == Kind::Cut {
+        if fault.kind == FaultKind::Cut {
             return Ok(());
         }
         let clock = self.clock();
@@ -311,7 +311,7 @@ impl CutRun {
         };
         match fault.kind {
             // Everything that was not synced is lost: the worst that can be.
-            Kind::PowerLoss => disk.lose_power(&mut fastrand::Rng::with_seed(0)),
+            FaultKind::PowerLoss => disk.lose_power(&mut fastrand::Rng::with_seed(0)),
             _ => disk.kill(),
         }
         disk.fail_after(0);

@@ -7,25 +7,25 @@ use fastrand::Rng;
 use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
 
 use crate::Violation;
-use crate::wire::Reader;
+use crate::wire::PacketReader;
 
 pub(crate) struct HostilePeer {
     name: String,
-    connection: Option<Held>,
+    connection: Option<HostileConnection>,
 }
 
-struct Held {
+struct HostileConnection {
     id: ConnectionId,
-    kind: Kind,
+    behaviour: Behaviour,
     /// What the broker has not taken yet.
     input: Vec<u8>,
     /// When the broker must have ended the connection; `None` while it need not.
     deadline: Option<Instant>,
-    sent: Reader,
+    sent: PacketReader,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Behaviour {
     /// Says nothing, or the start of a CONNECT.
     Silent,
     /// Sends a long packet byte by byte.
@@ -58,82 +58,83 @@ impl HostilePeer {
         now: Instant,
         rng: &mut Rng,
     ) -> Result<(), Violation> {
-        let Some(mut held) = self.connection.take() else {
+        let Some(mut connection) = self.connection.take() else {
             self.connection = Some(self.connect(broker, now, rng));
             return Ok(());
         };
-        if broker.has_ended(held.id) {
-            held.read(broker, now, usize::MAX)?;
-            broker.remove(now, held.id);
+        if broker.has_ended(connection.id) {
+            connection.read(broker, now, usize::MAX)?;
+            broker.remove(now, connection.id);
             return Ok(());
         }
-        if held.deadline.is_some_and(|deadline| now > deadline) {
+        if connection.deadline.is_some_and(|deadline| now > deadline) {
             let what = format!(
                 "a peer without a whole packet holds its connection ({:?})",
-                held.kind
+                connection.behaviour
             );
             return Err(Violation::new("I17", what));
         }
-        match held.kind {
-            Kind::Silent => {}
+        match connection.behaviour {
+            Behaviour::Silent => {}
             // A thousand bytes would count as a sign of life.
-            Kind::SlowSender if held.input.len() > 900 => {}
-            Kind::SlowSender => held.send(broker, now, b"x"),
-            Kind::NonReader => {
+            Behaviour::SlowSender if connection.input.len() > 900 => {}
+            Behaviour::SlowSender => connection.send(broker, now, b"x"),
+            Behaviour::NonReader => {
                 let ping = rng.u8(0..50) == 0;
-                held.send(broker, now, if ping { &[0xC0, 0] } else { &[] });
+                connection.send(broker, now, if ping { &[0xC0, 0] } else { &[] });
             }
-            Kind::Garbage => {
+            Behaviour::Garbage => {
                 let packet = garbage(rng);
-                held.send(broker, now, &packet);
-                held.read(broker, now, rng.usize(0..200))?;
+                connection.send(broker, now, &packet);
+                connection.read(broker, now, rng.usize(0..200))?;
             }
         }
         if rng.u8(0..100) == 0 {
-            broker.remove(now, held.id); // gone without a word
+            broker.remove(now, connection.id); // gone without a word
         } else {
-            self.connection = Some(held);
+            self.connection = Some(connection);
         }
         Ok(())
     }
 
-    fn connect(&self, broker: &mut Broker, now: Instant, rng: &mut Rng) -> Held {
-        use Kind::{Garbage, NonReader, Silent, SlowSender};
-        let kind = [Silent, SlowSender, Garbage, NonReader][rng.usize(0..4)];
+    fn connect(&self, broker: &mut Broker, now: Instant, rng: &mut Rng) -> HostileConnection {
+        use Behaviour::{Garbage, NonReader, Silent, SlowSender};
+        let behaviour = [Silent, SlowSender, Garbage, NonReader][rng.usize(0..4)];
         let id = broker.open(now, self.name.clone(), 0);
-        let mut held = Held {
+        let mut connection = HostileConnection {
             id,
-            kind,
+            behaviour,
             input: Vec::new(),
             deadline: None,
-            sent: Reader::new(4),
+            sent: PacketReader::new(4),
         };
         let mut connect = vec![0x10, 12 + self.name.len() as u8, 0, 4];
         connect.extend(b"MQTT\x04\x02");
         connect.extend([0, KEEP_ALIVE, 0, self.name.len() as u8]);
         connect.extend(self.name.as_bytes());
-        match kind {
+        match behaviour {
             Silent => {
-                held.deadline = Some(now + Duration::from_secs(10));
+                connection.deadline = Some(now + Duration::from_secs(10));
                 connect.truncate(rng.usize(0..connect.len()));
-                held.send(broker, now, &connect);
+                connection.send(broker, now, &connect);
             }
             SlowSender => {
-                held.deadline = Some(now + Duration::from_millis(u64::from(KEEP_ALIVE) * 1500));
-                held.send(broker, now, &connect);
+                connection.deadline =
+                    Some(now + Duration::from_millis(u64::from(KEEP_ALIVE) * 1500));
+                connection.send(broker, now, &connect);
                 // The start of a PUBLISH of 100000 bytes.
-                held.send(broker, now, &[0x30, 0xA0, 0x8D, 0x06, 0, 3, b'h', b'/']);
+                connection.send(broker, now, &[0x30, 0xA0, 0x8D, 0x06, 0, 3, b'h', b'/']);
             }
             Garbage | NonReader => {
-                held.send(broker, now, &connect);
-                held.send(broker, now, b"\x82\x06\x00\x01\x00\x01#\x02");
+                connection.send(broker, now, &connect);
+                connection.send(broker, now, b"\x82\x06\x00\x01\x00\x01#\x02");
             }
         }
-        held
+        connection
     }
 }
 
-impl Held {
+impl HostileConnection {
     fn send(&mut self, broker: &mut Broker, now: Instant, bytes: &[u8]) {
         self.input.extend(bytes);
         let mut rest = &self.input[..];

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mqtt_broker_core::{ConnectionId, InputProgress};
 
-use crate::wire::Reader;
+use crate::wire::PacketReader;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -28,10 +28,10 @@ pub(crate) struct Link {
     /// The progress of the broker with these bytes.
     pub(crate) progress: InputProgress,
     /// The checkers: what each end has sent, and what has reached it.
-    pub(crate) client_sent: Reader,
-    pub(crate) client_got: Reader,
-    pub(crate) broker_sent: Reader,
-    pub(crate) broker_got: Reader,
+    pub(crate) client_sent: PacketReader,
+    pub(crate) client_got: PacketReader,
+    pub(crate) broker_sent: PacketReader,
+    pub(crate) broker_got: PacketReader,
     /// The broker has read a DISCONNECT, perhaps with a new expiry.
     pub(crate) left: Option<Left>,
     pub(crate) client_sent_connect: bool,
@@ -75,10 +75,10 @@ impl Link {
             connection: Some(connection),
             broker_input: Vec::new(),
             progress: InputProgress::Drained,
-            client_sent: Reader::new(version),
-            client_got: Reader::new(version),
-            broker_sent: Reader::new(version),
-            broker_got: Reader::new(version),
+            client_sent: PacketReader::new(version),
+            client_got: PacketReader::new(version),
+            broker_sent: PacketReader::new(version),
+            broker_got: PacketReader::new(version),
             left: None,
             client_sent_connect: false,
             client_said_goodbye: false,

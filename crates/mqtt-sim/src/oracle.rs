@@ -58,7 +58,7 @@ pub struct Traits {
 
 /// The guarantees between a publisher and a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Promise {
+pub struct Guarantees {
     /// The publisher keeps its session.
     pub publisher_lasts: bool,
     /// The subscriber keeps its session, and had its subscription before the faults began.
@@ -103,7 +103,7 @@ impl Oracle {
         topic_name: &str,
         payload: &[u8],
         qos: u8,
-        promise: impl FnOnce(Key) -> Promise,
+        guarantees: impl FnOnce(Key) -> Guarantees,
     ) -> Result<(), Violation> {
         let Some(key) = Key::of_payload(payload) else {
             return Err(Violation::new(
@@ -111,9 +111,9 @@ impl Oracle {
                 format!("a payload that nobody published: {payload:02x?}"),
             ));
         };
-        let promise = promise(key);
+        let guarantees = guarantees(key);
         let altered = topic_name != format!("t/{}", key.publisher);
-        if altered || qos != key.qos.min(promise.granted) {
+        if altered || qos != key.qos.min(guarantees.granted) {
             return Err(Violation::new(
                 "I3",
                 format!("{key:?} came as {topic_name} at QoS {qos}"),
@@ -128,7 +128,7 @@ impl Oracle {
                     format!("{key:?} came {count} times to {subscriber}"),
                 ));
             }
-            if is_exactly_once(key, promise) {
+            if is_exactly_once(key, guarantees) {
                 return Err(Violation::new(
                     "I2",
                     format!("{key:?} came {count} times to {subscriber}"),
@@ -140,11 +140,11 @@ impl Oracle {
         // message that was repeated to the broker a subscriber at QoS 0 may miss the first delivery.
         // One that expired in the broker may come later, when its publisher sends it again.
         let expires = self.accepted.get(&key).is_some_and(|traits| traits.expires);
-        let keeps_order = promise.keeps_order
+        let keeps_order = guarantees.keeps_order
             && !expires
-            && promise.publisher_lasts
-            && promise.subscriber_lasts
-            && (key.qos == 0 || promise.granted > 0);
+            && guarantees.publisher_lasts
+            && guarantees.subscriber_lasts
+            && (key.qos == 0 || guarantees.granted > 0);
         let newest = self
             .newest
             .entry((subscriber, key.publisher, key.qos))
@@ -166,15 +166,15 @@ impl Oracle {
     pub fn check_complete(
         &self,
         subscribers: impl Iterator<Item = usize> + Clone,
-        promise: impl Fn(usize, Key) -> Promise,
+        guarantees: impl Fn(usize, Key) -> Guarantees,
         had_to_drop: impl Fn(usize, Key) -> bool,
     ) -> Result<(), Violation> {
         let promised = |(key, traits): &(&Key, &Traits)| key.qos > 0 && !traits.expires;
         for (key, traits) in self.accepted.iter().filter(promised) {
             for subscriber in subscribers.clone() {
-                let promise = promise(subscriber, *key);
-                let too_long = traits.is_long && !promise.takes_long;
-                if !promise.subscriber_lasts || promise.granted == 0 || too_long {
+                let guarantees = guarantees(subscriber, *key);
+                let too_long = traits.is_long && !guarantees.takes_long;
+                if !guarantees.subscriber_lasts || guarantees.granted == 0 || too_long {
                     continue;
                 }
                 let came = self.deliveries.contains_key(&(subscriber, *key));
@@ -195,10 +195,10 @@ impl Oracle {
     }
 }
 
-fn is_exactly_once(key: Key, promise: Promise) -> bool {
+fn is_exactly_once(key: Key, guarantees: Guarantees) -> bool {
     key.qos == 2
-        && promise.granted == 2
-        && promise.publisher_lasts
-        && promise.subscriber_lasts
-        && promise.knows_repeats
+        && guarantees.granted == 2
+        && guarantees.publisher_lasts
+        && guarantees.subscriber_lasts
+        && guarantees.knows_repeats
 }

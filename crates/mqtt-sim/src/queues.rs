@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Violation;
 use crate::oracle::Key;
-use crate::wire::Seen;
+use crate::wire::WirePacket;
 
 /// The messages for lasting subscribers, in a run with a limit.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Queues {
     pub(crate) fn broker_reads(
         &mut self,
         publisher: usize,
-        packet: &Seen,
+        packet: &WirePacket,
         subscribers: impl Iterator<Item = (usize, u8)>,
     ) {
         let held = (publisher, packet.identifier);
@@ -86,7 +86,7 @@ impl Queues {
     }
 
     /// The broker sends a packet to a subscriber.
-    pub(crate) fn broker_sends(&mut self, subscriber: usize, packet: &Seen) {
+    pub(crate) fn broker_sends(&mut self, subscriber: usize, packet: &WirePacket) {
         if packet.kind != 3 || packet.qos == 0 || packet.dup {
             return;
         }

@@ -1,129 +1,19 @@
 //! The broker with its store: commits, and what happens when its process dies. A commit stands
 //! before everything that the broker writes; what was not committed is as if it had not happened.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use mqtt_broker::{BootTime, Clock, Store};
-use mqtt_broker_core::{Broker, InputProgress, Limits, Mutation, Retained, Snapshot};
-use mqtt_client::{Message, QoS};
-use mqtt_codec::TopicName;
+use mqtt_broker::Store;
+use mqtt_broker_core::{InputProgress, Snapshot};
 
 use crate::Violation;
 use crate::client::SimClient;
-use crate::disk::SimDisk;
-use crate::plan::Plan;
+use crate::sim_store::{TURN, broker, turn_of, turn_record};
 use crate::simulation::Simulation;
-
-/// A store on a simulated disk.
-pub(crate) struct SimStore {
-    disk: SimDisk,
-    /// `None` while the broker is down.
-    store: Option<Store>,
-    /// The number of the commit that is made next. It is stored with each commit, in a retained
-    /// message that nobody asks for: so one that has failed shows whether it was done all the same.
-    turn: u64,
-    /// Records of the commit that is being made, as long as the disk takes for it.
-    committing: Option<Vec<Mutation>>,
-    system: System,
-}
-
-/// The clocks of the broker's system.
-#[derive(Debug, Clone, Copy)]
-struct System {
-    /// When the simulation began.
-    start: Instant,
-    /// The wall clock at that moment.
-    wall: SystemTime,
-    /// The number of boots of the system.
-    boots: u128,
-}
-
-impl System {
-    fn new(start: Instant) -> Self {
-        Self {
-            start,
-            // Some day in 2033: a time before the year of the program would not be believed.
-            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
-            boots: 1,
-        }
-    }
-
-    fn clock(&self, now: Instant) -> Clock {
-        let elapsed = now - self.start;
-        Clock {
-            now,
-            wall: self.wall + elapsed,
-            boot: Some(BootTime {
-                id: self.boots,
-                elapsed,
-            }),
-        }
-    }
-
-    /// The broker is down. If the system goes on, somebody sets the wall clock meanwhile: that must not matter. After
-    /// a boot there is only the wall clock.
-    fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
-        if power_loss {
-            self.boots += 1
-        } else {
-            let seconds = rng.u64(1_900_000_000..2_100_000_000);
-            self.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        }
-    }
-}
-
-const TURN: &str = "turn";
 
 /// Records that may be made when the limit of the backlog is reached: by what has begun then, and by the
 /// ends of connections.
 const ABOVE_BACKLOG: usize = 16;
-
-/// A broker as the plan says, with its store if it has one.
-pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {
-    let broker = broker(plan);
-    if plan.store.is_none() {
-        return (broker, None);
-    }
-    let disk = SimDisk::default();
-    let system = System::new(now);
-    let store = Store::with_backend(disk.clone(), system.clock(now)).expect("an empty disk");
-    let mut broker = broker;
-    broker.record_mutations();
-    broker.restore(now, Snapshot::default());
-    let (store, turn) = (Some(store), 1);
-    let committing = None;
-    (
-        broker,
-        Some(SimStore {
-            disk,
-            store,
-            turn,
-            committing,
-            system,
-        }),
-    )
-}
-
-fn broker(plan: &Plan) -> Broker {
-    let limits = Limits {
-        maximum_in_flight: plan.broker_window,
-        receive_maximum: plan.broker_receive_maximum,
-        maximum_queued: plan.queue_limit.unwrap_or(usize::MAX),
-        topic_aliases: plan.topic_aliases,
-        ..Limits::default()
-    };
-    let limits = match &plan.budget {
-        Some(budget) => budget.limit(limits),
-        None => limits,
-    };
-    let mut identifiers = 0;
-    let random = move || {
-        identifiers += 1;
-        identifiers
-    };
-    Broker::new(limits, Box::new(random))
-}
 
 impl Simulation {
     /// Makes durable what the broker has recorded, and with it what it has to say; if there is a store.
@@ -157,7 +47,7 @@ impl Simulation {
                 sim_store.committing = Some(mutations);
                 self.broker.begin_commit();
             }
-            self.output_is_promised()?;
+            self.note_commit()?;
         }
         Ok(())
     }
@@ -199,9 +89,7 @@ impl Simulation {
                 self.check_store()?;
             }
         }
-        self.clients
-            .iter_mut()
-            .for_each(SimClient::promises_are_kept);
+        self.clients.iter_mut().for_each(SimClient::end_commit);
         Ok(())
     }
 
@@ -240,11 +128,11 @@ impl Simulation {
     }
 
     /// What the broker has to say will be said once the commit is done that begins now.
-    fn output_is_promised(&mut self) -> Result<(), Violation> {
+    fn note_commit(&mut self) -> Result<(), Violation> {
         self.check_all_output()?;
         let now = self.now;
         let clients = self.clients.iter_mut();
-        clients.for_each(|client| client.broker_promises(now));
+        clients.for_each(|client| client.begin_commit(now));
         Ok(())
     }
 
@@ -253,9 +141,7 @@ impl Simulation {
         self.crashes += 1;
         let saved = self.reopen(power_loss)?;
         if turn_of(&saved) == Some(turn) {
-            self.clients
-                .iter_mut()
-                .for_each(SimClient::promises_are_kept);
+            self.clients.iter_mut().for_each(SimClient::end_commit);
         }
         self.restart(saved);
         Ok(())
@@ -338,31 +224,6 @@ impl Simulation {
         self.broker = broker;
         self.observer.connect(&mut self.broker, now);
     }
-}
-
-fn turn_record(turn: u64) -> Mutation {
-    let topic_name = TopicName::new(TURN).expect("valid");
-    let message = Message::new(topic_name.clone(), turn.to_string());
-    let retained = Some(Retained {
-        source: None,
-        message: Arc::new(message),
-        qos: QoS::AtMostOnce,
-        expires: None,
-        version: 0,
-    });
-    Mutation::Retained {
-        topic_name,
-        retained,
-    }
-}
-
-fn turn_of(saved: &Snapshot) -> Option<u64> {
-    let of_turn = |retained: &&Retained| &*retained.message.topic_name == TURN;
-    let retained = saved.retained.iter().find(of_turn)?;
-    std::str::from_utf8(&retained.message.payload)
-        .ok()?
-        .parse()
-        .ok()
 }
 
 /// An error of the store, and what it comes from.

@@ -10,10 +10,10 @@ use crate::checker::Direction;
 use crate::client::SimClient;
 use crate::hostile::HostilePeer;
 use crate::link::Link;
-use crate::oracle::{Key, Oracle, Promise};
+use crate::oracle::{Guarantees, Key, Oracle};
 use crate::plan::Plan;
 use crate::queues::Queues;
-use crate::restart::{SimStore, new_broker};
+use crate::sim_store::{SimStore, new_broker};
 use crate::states::States;
 use crate::wills::Observer;
 use crate::wire::hash;
@@ -189,7 +189,7 @@ impl Simulation {
         }
     }
 
-    pub(crate) fn promise(&self, subscriber: usize, key: Key) -> Promise {
+    pub(crate) fn guarantees(&self, subscriber: usize, key: Key) -> Guarantees {
         let publisher = self.clients.get(key.publisher);
         let publisher_lasts = publisher.is_some_and(|client| client.plan.lasts);
         let mut members = self.clients.iter().filter(|client| client.plan.is_shared);
@@ -198,7 +198,7 @@ impl Simulation {
             index => self.clients.get(index),
         };
         let plan = &client.unwrap_or(&self.clients[0]).plan;
-        Promise {
+        Guarantees {
             publisher_lasts,
             subscriber_lasts: plan.lasts,
             knows_repeats: !plan.may_crash,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Violation;
-use crate::wire::{Seen, Topic};
+use crate::wire::{Topic, WirePacket};
 
 /// The topic filter of all states.
 pub(crate) const FILTER: &str = "r/+/+";
@@ -55,7 +55,7 @@ impl States {
     }
 
     /// The broker takes a packet.
-    pub(crate) fn broker_reads(&mut self, packet: &Seen) {
+    pub(crate) fn broker_reads(&mut self, packet: &WirePacket) {
         if let Some((topic, version)) = packet.state {
             self.last_read.insert(topic, version);
             let highest = Arc::make_mut(&mut self.highest_read).entry(topic);
@@ -185,7 +185,7 @@ pub(crate) struct Replay {
 
 impl Replay {
     /// The broker takes a packet of the client. It may send messages before SUBACK.
-    pub(crate) fn reads(&mut self, packet: &Seen) {
+    pub(crate) fn reads(&mut self, packet: &WirePacket) {
         if packet.kind == 8 {
             self.subscriptions += 1;
             self.ended_at = None;
@@ -199,7 +199,7 @@ impl Replay {
     /// after the subscription had ended (I19).
     pub(crate) fn sends(
         &mut self,
-        packet: &Seen,
+        packet: &WirePacket,
         highest_read: &Arc<BTreeMap<Topic, u64>>,
     ) -> Result<(), Violation> {
         match (packet.kind, packet.state) {

@@ -20,7 +20,7 @@ impl Simulation {
             return Ok(()); // the disk has failed: it was a crash
         }
         let clients = self.clients.iter_mut();
-        clients.for_each(SimClient::promises_are_kept);
+        clients.for_each(SimClient::end_commit);
         let power_loss = self.rng.bool();
         let saved = self.reopen(power_loss)?;
         self.stops += 1;

@@ -179,7 +179,7 @@ impl Simulation {
                 }
                 14 => {
                     *goodbye = true;
-                    // Taken over, or silent for too long; anything else blames an honest client.
+                    // ReceivedMessage over, or silent for too long; anything else blames an honest client.
                     let is_stopping = packet.reason == 0x8B && self.is_stopping;
                     if ![0x8D, 0x8E].contains(&packet.reason) && !is_stopping {
                         let what = format!("the broker blames a client: {packet:?}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mqtt_broker_core::{Broker, ConnectionId};
 
 use crate::Violation;
-use crate::wire::Reader;
+use crate::wire::PacketReader;
 
 /// The payload of a will before the link numbers it. The payload is ASCII text of this length.
 pub(crate) const PLACEHOLDER: &[u8] = b"will of ........";
@@ -81,15 +81,15 @@ pub(crate) struct Observer {
     connection: ConnectionId,
     /// What the broker has not handled yet.
     input: Vec<u8>,
-    reader: Reader,
+    reader: PacketReader,
     /// The publications, by client and connection.
-    seen: BTreeMap<(usize, u32), Seen>,
+    seen: BTreeMap<(usize, u32), WirePacket>,
     /// The time before the present one, if there was one: nothing happened between the two.
     earlier: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct WirePacket {
     after: Option<Instant>,
     at: Instant,
 }
@@ -104,7 +104,7 @@ impl Observer {
         let mut observer = Self {
             connection: ConnectionId::default(),
             input: Vec::new(),
-            reader: Reader::new(4),
+            reader: PacketReader::new(4),
             seen: BTreeMap::new(),
             earlier: None,
         };
@@ -116,7 +116,7 @@ impl Observer {
     /// Connects, also after the broker has started again.
     pub(crate) fn connect(&mut self, broker: &mut Broker, now: Instant) {
         self.connection = broker.open(now, "observer".into(), 0);
-        self.reader = Reader::new(4);
+        self.reader = PacketReader::new(4);
         self.input.clear();
         self.send(broker, now, CONNECT);
     }
@@ -143,7 +143,7 @@ impl Observer {
             }
             broker.consume_output(now, self.connection, output.len());
             let (seen, mut answers) = (&mut self.seen, Vec::new());
-            let publication = Seen {
+            let publication = WirePacket {
                 after: self.earlier,
                 at: now,
             };

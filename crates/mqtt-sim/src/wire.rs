@@ -7,7 +7,7 @@ use crate::Violation;
 
 /// The parts of a packet that the checker needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct WirePacket {
     /// The packet type, 1 to 15.
     pub kind: u8,
     /// PUBLISH: DUP.
@@ -73,14 +73,14 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 /// Reads packets of one direction of one connection.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct PacketReader {
     bytes: Vec<u8>,
     version: u8,
     /// What the topic aliases of this direction stand for.
     aliases: BTreeMap<u16, Vec<u8>>,
 }
 
-impl Reader {
+impl PacketReader {
     /// For a connection of this protocol level: 3, 4 or 5.
     pub fn new(version: u8) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Reader {
     pub fn read(
         &mut self,
         bytes: &[u8],
-        mut each: impl FnMut(Seen) -> Result<(), Violation>,
+        mut each: impl FnMut(WirePacket) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
         self.bytes.extend_from_slice(bytes);
         let all = std::mem::take(&mut self.bytes);
@@ -152,8 +152,13 @@ fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-fn seen(first: u8, body: &[u8], version: u8, aliases: &mut BTreeMap<u16, Vec<u8>>) -> Option<Seen> {
-    let mut seen = Seen {
+fn seen(
+    first: u8,
+    body: &[u8],
+    version: u8,
+    aliases: &mut BTreeMap<u16, Vec<u8>>,
+) -> Option<WirePacket> {
+    let mut seen = WirePacket {
         kind: first >> 4,
         dup: false,
         qos: 0,

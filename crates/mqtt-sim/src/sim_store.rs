@@ -1,0 +1,143 @@
+//! The store of the simulated broker: a real store on a simulated disk, and the clocks of the machine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mqtt_broker::{BootTime, Clock, Store};
+use mqtt_broker_core::{Broker, Limits, Mutation, Retained, Snapshot};
+use mqtt_client::{Message, QoS};
+use mqtt_codec::TopicName;
+
+use crate::disk::SimDisk;
+use crate::plan::Plan;
+
+/// A store on a simulated disk.
+pub(crate) struct SimStore {
+    pub(crate) disk: SimDisk,
+    /// `None` while the broker is down.
+    pub(crate) store: Option<Store>,
+    /// The number of the commit that is made next. It is stored with each commit, in a retained
+    /// message that nobody asks for: so one that has failed shows whether it was done all the same.
+    pub(crate) turn: u64,
+    /// Records of the commit that is being made, as long as the disk takes for it.
+    pub(crate) committing: Option<Vec<Mutation>>,
+    pub(crate) system: System,
+}
+
+/// The clocks of the broker's system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct System {
+    /// When the simulation began.
+    start: Instant,
+    /// The wall clock at that moment.
+    wall: SystemTime,
+    /// The number of boots of the system.
+    boots: u128,
+}
+
+impl System {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            // Some day in 2033: a time before the year of the program would not be believed.
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+            boots: 1,
+        }
+    }
+
+    pub(crate) fn clock(&self, now: Instant) -> Clock {
+        let elapsed = now - self.start;
+        Clock {
+            now,
+            wall: self.wall + elapsed,
+            boot: Some(BootTime {
+                id: self.boots,
+                elapsed,
+            }),
+        }
+    }
+
+    /// The broker is down. If the system goes on, somebody sets the wall clock meanwhile: that must not matter. After
+    /// a boot there is only the wall clock.
+    pub(crate) fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
+        if power_loss {
+            self.boots += 1
+        } else {
+            let seconds = rng.u64(1_900_000_000..2_100_000_000);
+            self.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        }
+    }
+}
+
+pub(crate) const TURN: &str = "turn";
+
+/// A broker as the plan says, with its store if it has one.
+pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {
+    let broker = broker(plan);
+    if plan.store.is_none() {
+        return (broker, None);
+    }
+    let disk = SimDisk::default();
+    let system = System::new(now);
+    let store = Store::with_backend(disk.clone(), system.clock(now)).expect("an empty disk");
+    let mut broker = broker;
+    broker.record_mutations();
+    broker.restore(now, Snapshot::default());
+    let (store, turn) = (Some(store), 1);
+    let committing = None;
+    (
+        broker,
+        Some(SimStore {
+            disk,
+            store,
+            turn,
+            committing,
+            system,
+        }),
+    )
+}
+
+pub(crate) fn broker(plan: &Plan) -> Broker {
+    let limits = Limits {
+        maximum_in_flight: plan.broker_window,
+        receive_maximum: plan.broker_receive_maximum,
+        maximum_queued: plan.queue_limit.unwrap_or(usize::MAX),
+        topic_aliases: plan.topic_aliases,
+        ..Limits::default()
+    };
+    let limits = match &plan.budget {
+        Some(budget) => budget.limit(limits),
+        None => limits,
+    };
+    let mut identifiers = 0;
+    let random = move || {
+        identifiers += 1;
+        identifiers
+    };
+    Broker::new(limits, Box::new(random))
+}
+
+pub(crate) fn turn_record(turn: u64) -> Mutation {
+    let topic_name = TopicName::new(TURN).expect("valid");
+    let message = Message::new(topic_name.clone(), turn.to_string());
+    let retained = Some(Retained {
+        source: None,
+        message: Arc::new(message),
+        qos: QoS::AtMostOnce,
+        expires: None,
+        version: 0,
+    });
+    Mutation::Retained {
+        topic_name,
+        retained,
+    }
+}
+
+pub(crate) fn turn_of(saved: &Snapshot) -> Option<u64> {
+    let of_turn = |retained: &&Retained| &*retained.message.topic_name == TURN;
+    let retained = saved.retained.iter().find(of_turn)?;
+    std::str::from_utf8(&retained.message.payload)
+        .ok()?
+        .parse()
+        .ok()
+}
