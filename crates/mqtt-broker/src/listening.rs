@@ -68,7 +68,7 @@ pub(crate) fn check_listener(listener: &ListenerSettings) -> Result<(), ListenEr
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = std::fs::metadata(folder.unwrap_or(Path::new(".")));
+        let folder = std::fs::metadata(folder.unwrap_or_else(|| Path::new(".")));
         let error = |error| ListenError::new(path.display(), error);
         folder.map_err(error)?;
         #[cfg(unix)]
