@@ -59,7 +59,7 @@ fn folder(path: &Path) -> &Path {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
+    folder.unwrap_or_else(|| Path::new("."))
 }
 
 #[cfg(unix)]
@@ -80,10 +80,7 @@ fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
     options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
     options.open(path).map_err(|error| {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
-        match is_link {
-            true => untrusted_link(),
-            false => error,
-        }
+        if is_link { untrusted_link() } else { error }
     })
 }
 

@@ -86,9 +86,10 @@ impl LogFiles {
                         "Unable to open log file {path} for writing: {reason}. Its lines go to standard error."
                     );
                     // A second copy of each line would help nobody.
-                    match std::mem::replace(&mut self.has_standard_error, true) {
-                        true => Stream::Other(Box::new(io::sink())),
-                        false => Stream::StandardError,
+                    if std::mem::replace(&mut self.has_standard_error, true) {
+                        Stream::Other(Box::new(io::sink()))
+                    } else {
+                        Stream::StandardError
                     }
                 }
             };

@@ -77,9 +77,10 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         logger::print_error("Configuration file is OK.\n");
         return Ok(Status::Success);
     }
-    let mut background = match typed.daemon {
-        true => Some(process::Background::begin()?),
-        false => None,
+    let mut background = if typed.daemon {
+        Some(process::Background::begin()?)
+    } else {
+        None
     };
     let result = serve(typed, settings, &mut background);
     if let (Err(failure), Some(background)) = (&result, background) {

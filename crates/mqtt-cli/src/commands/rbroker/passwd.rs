@@ -118,9 +118,10 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let Some(path) = matches.get_one::<PathBuf>("file") else {
         return Err(Failure::usage("The file is missing."));
     };
-    let file = match matches.get_flag("c") {
-        true => PasswordFile::default(),
-        false => PasswordFile::read(path)?,
+    let file = if matches.get_flag("c") {
+        PasswordFile::default()
+    } else {
+        PasswordFile::read(path)?
     };
     let user = text("user").unwrap_or_default();
     if user.contains([':', '\n', '\r']) || user.starts_with('#') {
@@ -179,9 +180,10 @@ fn ask() -> Result<String, Failure> {
     }
     let first = rpassword::prompt_password("Password: ").map_err(fail)?;
     let second = rpassword::prompt_password("Reenter password: ").map_err(fail)?;
-    match first == second && !first.is_empty() {
-        true => Ok(first),
-        false => Err(Failure::failed("Passwords do not match, or are empty.")),
+    if first == second && !first.is_empty() {
+        Ok(first)
+    } else {
+        Err(Failure::failed("Passwords do not match, or are empty."))
     }
 }
 

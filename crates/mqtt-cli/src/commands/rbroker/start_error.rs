@@ -54,9 +54,10 @@ fn hint(error: &ServerError) -> Option<String> {
                 let path = path.display();
                 return Some(format!("This command shows the program: fuser -v '{path}'"));
             }
-            match error.is_about_the_file() {
-                true => move_away(path),
-                false => missing_folder(path),
+            if error.is_about_the_file() {
+                move_away(path)
+            } else {
+                missing_folder(path)
             }
         }
         ServerError::CorruptStore(path, _) => move_away(path),

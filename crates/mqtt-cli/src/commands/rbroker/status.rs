@@ -117,9 +117,10 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         }
     };
     let values = ask(&paths)?;
-    let text = match matches.get_flag("json") {
-        true => json(&values),
-        false => text(&values),
+    let text = if matches.get_flag("json") {
+        json(&values)
+    } else {
+        text(&values)
     };
     standard_streams::print(&text)
         .map_err(|error| Failure::failed(format!("Cannot write: {}.", system_text(&error))))?;
@@ -212,9 +213,10 @@ fn ask_at(path: &Path) -> io::Result<Values> {
         Some((name.to_owned(), value.to_owned()))
     };
     let values: Values = answer.lines().filter_map(pair).collect();
-    match values.is_empty() {
-        true => Err(io::ErrorKind::UnexpectedEof.into()),
-        false => Ok(values),
+    if values.is_empty() {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(values)
     }
 }
 
@@ -305,9 +307,10 @@ fn drop_reasons(values: &Values) -> String {
         (count != "0").then(|| format!("{count} {}", reason.replace('_', " ")))
     });
     let reasons: Vec<_> = of_reason.collect();
-    match reasons.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", reasons.join(", ")),
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
     }
 }
 
