@@ -1,33 +1,78 @@
 //! An MQTT client that publishes, subscribes and receives from any thread, and reconnects by itself.
 //!
-//! [`Client`] is for programs that publish or receive. A thread of its own keeps the connection up:
+//! # Publish
 //!
-//! ```no_run
-//! use mqtt_client::{Client, Options, QoS};
+//! The URL of a broker is `mqtt://HOST`, `mqtts://USER:PASSWORD@HOST:PORT`, `ws://HOST/PATH` or `wss://HOST`.
+//!
+//! ```
+//! use mqtt_client::{Client, QoS};
 //! use std::time::Duration;
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let client = Client::connect(Options::new("localhost", 1883))?;
-//!     for reading in ["21.5", "21.7", "22.0"] {
-//!         client.publish("kitchen/temperature", reading, QoS::ExactlyOnce)?;
-//!     }
-//!     client.disconnect(Duration::from_secs(10))?; // returns when the broker has all of them
-//!     Ok(())
+//! # let broker = mqtt_test_broker::TestBroker::start();
+//! # let url = broker.url();
+//! let client = Client::builder().url(&url)?.connect()?;
+//! for reading in ["21.5", "21.7", "22.0"] {
+//!     client.publish("kitchen/temperature", reading, QoS::ExactlyOnce)?;
 //! }
+//! client.disconnect(Duration::from_secs(10))?; // returns when the broker has all of them
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`Client::publish`] returns a token when the message is in the outgoing queue. The queue is bounded: while it is full,
+//! the call waits, and fails after a timeout. [`PublishToken::wait`] and [`Client::publish_and_wait`] wait for the
+//! acknowledgement of the broker.
+//!
+//! # Subscribe
+//!
+//! ```
+//! use mqtt_client::{Client, QoS};
+//!
+//! # let broker = mqtt_test_broker::TestBroker::start();
+//! # let url = broker.url();
+//! let client = Client::builder().url(&url)?.connect()?;
+//! client.subscribe("kitchen/#", QoS::AtLeastOnce)?;
+//! # client.publish("kitchen/temperature", "21.5", QoS::AtLeastOnce)?;
+//! for message in client.messages() {
+//!     println!("{}: {:?}", message.topic_name, message.payload);
+//! #   break;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # TLS, user name and password
 //!
 //! ```no_run
-//! use mqtt_client::{Client, Options, QoS};
+//! use mqtt_client::Client;
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let client = Client::connect(Options::new("localhost", 1883))?;
-//!     client.subscribe("kitchen/#", QoS::AtLeastOnce)?;
-//!     for message in client.messages() {
-//!         println!("{}: {:?}", message.topic_name, message.payload);
-//!     }
-//!     Ok(())
-//! }
+//! let client = Client::builder()
+//!     .url("mqtts://me@broker.example.org")?
+//!     .password("secret")
+//!     .connect()?;
+//! # Ok::<(), mqtt_client::ConnectError>(())
 //! ```
+//!
+//! The scheme `mqtts` and port 8883 mean TLS. The certificate authorities of the system are trusted, unless
+//! [`ClientBuilder::ca_file`] or [`ClientBuilder::tls`] name others.
+//!
+//! # Lost connections
+//!
+//! The client reconnects by itself, with growing waits, and subscribes again if the server has lost the session.
+//!
+//! - A message of QoS 1 or 2 that `publish` has accepted is resent until the server acknowledges it, as long as the
+//!   program runs.
+//! - Publishing a message of QoS 0 while there is no connection is an error. If the connection is lost before the message
+//!   is sent, its token says so, and [`Client::statistics`] counts it. Once its bytes are with the operating system, nobody
+//!   can tell whether it has arrived: use QoS 1 for messages that matter.
+//! - [`Client::events`] tells when and why the connection was lost.
+//!
+//! [`SessionRetention`] has the server keep subscriptions and messages while the client is not connected. A worker that
+//! must not lose a job uses it together with [`Messages::with_manual_acknowledgement`].
+//!
+//! # Threads
+//!
+//! [`Client`] is `Clone`, `Send` and `Sync`. Any thread can publish, subscribe and receive. A thread of the library runs the
+//! connection. `examples/` has a worker pool, request and response, and a loop of the application around the core without
+//! I/O ([`ClientCore`]).
 //!
 //! [`EventLoop`] is for programs that also wait for other input, deadlines or signals. One call of [`EventLoop::poll`]
 //! runs one turn of the loop and passes each event to the program. [`Client`] is made of it.

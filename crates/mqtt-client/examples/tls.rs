@@ -1,0 +1,31 @@
+//! Connects with TLS, user name and password.
+//!
+//! `cargo run --example tls`. The broker in this process has a certificate of its own authority. For a broker with a
+//! public certificate, leave out `ca_file`: the authorities of the system are trusted then.
+
+use std::error::Error;
+use std::time::Duration;
+
+use mqtt_client::{Client, ConnectError, QoS};
+use mqtt_test_broker::TestBroker;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let broker = TestBroker::start_with_tls("");
+    let builder = || Client::builder().url(&broker.url());
+
+    let client = builder()?
+        .user_name("me")
+        .password("secret")
+        .ca_file(broker.ca_file())
+        .connect()?;
+    client.publish_and_wait("a", "x", QoS::AtLeastOnce, Duration::from_secs(10))?;
+    client.disconnect(Duration::from_secs(10))?;
+    println!("published with TLS");
+
+    // The errors tell the reasons apart.
+    match builder()?.connect() {
+        Err(error @ ConnectError::Tls { .. }) => println!("{error}"),
+        result => panic!("expected an error of TLS: {result:?}"),
+    }
+    Ok(())
+}
