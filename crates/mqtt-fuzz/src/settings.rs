@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use mqtt_broker::Settings;
+use mqtt_broker::BrokerConfig;
 
 /// The bytes of a file.
 ///
 /// # Panics
 /// If a refusal is not one line that names the file and the line.
 pub fn settings(input: &[u8]) {
-    let Err(error) = Settings::parse(Path::new("test.conf"), input) else {
+    let Err(error) = BrokerConfig::parse(Path::new("test.conf"), input) else {
         return;
     };
     let text = error.to_string();

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use mqtt_broker::{Server, Settings};
+use mqtt_broker::{BrokerConfig, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -151,7 +151,7 @@ impl TestBroker {
         }
     }
 
-    fn read_settings(&self) -> Settings {
+    fn read_settings(&self) -> BrokerConfig {
         let path = self.folder.path().join("broker.conf");
         let text = format!(
             "listener {} {}\nallow_anonymous true\ncontrol_socket none\n{}\n",
@@ -160,7 +160,7 @@ impl TestBroker {
             self.settings,
         );
         write(&path, text.as_bytes());
-        match Settings::read(&path) {
+        match BrokerConfig::read(&path) {
             Ok(settings) => settings,
             Err(error) => panic!("the settings of the test broker are invalid: {error}"),
         }
@@ -174,7 +174,7 @@ impl Drop for TestBroker {
 }
 
 /// Serves until the socket whose address it sends gets a byte.
-fn serve(settings: Settings, started: &Sender<Result<(SocketAddr, SocketAddr), String>>) {
+fn serve(settings: BrokerConfig, started: &Sender<Result<(SocketAddr, SocketAddr), String>>) {
     let text = |error: &dyn std::error::Error| error.to_string();
     let bind = || -> Result<_, String> {
         let mut server = Server::bind(settings, &[]).map_err(|error| text(&error))?;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 use mqtt_broker_core::{Backlog, Broker, ClientSnapshot, EVENTS, Expiry, Mutation, payload_bytes};
 
-use super::store_writer::{Commit, Done, StoreWriter};
 use super::{SHUTDOWN_TIMEOUT, ServerError};
 use crate::store::Timeline;
+use crate::store::writer::{Commit, Done, StoreWriter};
 use crate::{Clock, Store, StoreError, SyncPolicy};
 
 /// How long after a failure the store is tried again.

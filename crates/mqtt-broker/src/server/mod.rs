@@ -1,22 +1,25 @@
 //! The loop: wait, read, handle, write. It decides nothing about MQTT.
 
-mod access;
 mod commit_queue;
 mod error;
+mod listener;
+mod listener_policy;
 mod log_feed;
 mod memory;
-mod reading;
+mod read;
+mod reload;
 mod reserve;
-mod scheduling;
+mod schedule;
 mod signals;
 #[cfg(test)]
 mod slow_disk;
+mod sockets;
 #[cfg(unix)]
 mod status;
-mod store_writer;
-mod writing;
+mod write;
 
 pub use error::{ListenError, ServerError};
+pub use listener_policy::check;
 pub use log_feed::{LogFeed, LogKind};
 pub use memory::MemoryGauge;
 
@@ -32,14 +35,14 @@ use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_transport::{Listener, ReadBuffer};
 
 use self::commit_queue::CommitQueue;
+use self::listener::{bind_listener, listen, listener_transport};
 use self::reserve::Reserve;
-use self::scheduling::Schedule;
+use self::schedule::Schedule;
 use self::signals::SignalSource;
-use crate::access::Passwords;
-use crate::listening::{bind_listener, listen, listener_transport};
-use crate::password_verifier::PasswordVerifier;
-use crate::peers::Peers;
-use crate::{Clock, ListenerSettings, Settings, rules};
+use self::sockets::SocketTable;
+use crate::auth::Passwords;
+use crate::auth::verifier::PasswordVerifier;
+use crate::{BrokerConfig, Clock, ListenerConfig};
 
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -72,14 +75,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker with its sockets.
 pub struct Server {
     /// Those that it was started with.
-    settings: Settings,
+    config: BrokerConfig,
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
     commit_queue: Option<CommitQueue>,
     /// Connections that awaited a commit when the disk was found full.
     held: Vec<ConnectionId>,
-    peers: Peers,
+    sockets: SocketTable,
     schedule: Schedule,
     /// Listeners that may have more connections to accept.
     accepting: Vec<usize>,
@@ -119,7 +122,7 @@ pub struct Server {
 }
 
 /// Gives settings as they are now; the error is told.
-type Reader = Box<dyn FnMut() -> Result<Settings, String>>;
+type Reader = Box<dyn FnMut() -> Result<BrokerConfig, String>>;
 
 #[derive(Debug)]
 pub(crate) struct BoundListener {
@@ -129,7 +132,7 @@ pub(crate) struct BoundListener {
     /// Where it listens, if that is an address.
     address: Option<SocketAddr>,
     /// What it was opened by, if that was a line of the configuration.
-    pub(crate) settings: Option<ListenerSettings>,
+    pub(crate) config: Option<ListenerConfig>,
     /// How many lines above that one name the same place, as free ports do.
     pub(crate) rank: usize,
 }
@@ -157,11 +160,11 @@ impl Server {
     ///
     /// # Errors
     /// If one of them cannot be bound: there is no half start.
-    pub fn bind(settings: Settings, default_ports: &[u16]) -> Result<Self, ServerError> {
+    pub fn bind(config: BrokerConfig, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
         let waker = Arc::new(Waker::new(poll.registry(), DONE)?);
-        let local_only = settings.listeners.is_empty();
+        let local_only = config.listeners.is_empty();
         if local_only {
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -169,10 +172,10 @@ impl Server {
                 listeners.extend(opened.into_iter().map(|listener| (listener, None, 0)));
             }
         }
-        for (index, listener) in settings.listeners.iter().enumerate() {
-            let place = || settings.places.of_listener(index);
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let place = || config.places.of_listener(index);
             let opened = bind_listener(listener).map_err(|error| error.at(place()))?;
-            let above = settings.listeners.iter().take(index);
+            let above = config.listeners.iter().take(index);
             let rank = above.filter(|other| other.is_same_place(listener)).count();
             let with_settings = |opened| (opened, Some(listener.clone()), rank);
             listeners.extend(opened.into_iter().map(with_settings));
@@ -185,19 +188,19 @@ impl Server {
                 name: listener.name()?,
                 address: listener.local_address()?,
                 listener,
-                settings: own,
+                config: own,
                 rank,
             });
         }
-        let broker = Broker::new(settings.limits.clone(), Box::new(random));
+        let broker = Broker::new(config.limits.clone(), Box::new(random));
         Ok(Self {
-            settings,
+            config,
             poll,
             listeners: bound,
             broker,
             commit_queue: None,
             held: Vec::new(),
-            peers: Peers::default(),
+            sockets: SocketTable::default(),
             schedule: Schedule::default(),
             accepting: Vec::new(),
             writable: Vec::new(),
@@ -228,19 +231,19 @@ impl Server {
     /// # Errors
     /// If one of them cannot be used.
     pub fn open(&mut self) -> Result<(), ServerError> {
-        let rules = rules::of_listeners(&self.settings, &self.listeners)?;
+        let auth = listener_policy::of_listeners(&self.config, &self.listeners)?;
         for bound in &mut self.listeners {
-            if let Some(own) = &bound.settings {
+            if let Some(own) = &bound.config {
                 bound.listener.set_transport(listener_transport(own)?);
             }
         }
-        rules::announce(&self.listeners, &rules);
-        rules::warn_of_exposed_files(&self.settings, &self.listeners);
-        self.set_rules(rules);
-        let store = self.settings.store();
+        listener_policy::announce(&self.listeners, &auth);
+        listener_policy::warn_of_exposed_files(&self.config, &self.listeners);
+        self.set_listener_auth(auth);
+        let store = self.config.store();
         let commit_queue = store.map(|path| {
             let waker = Arc::clone(&self.waker);
-            CommitQueue::open(&path, self.settings.sync, &mut self.broker, waker)
+            CommitQueue::open(&path, self.config.sync, &mut self.broker, waker)
         });
         self.commit_queue = commit_queue.transpose()?;
         self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
@@ -271,11 +274,11 @@ impl Server {
 
     /// Returns the paths of the Unix sockets at which clients connect.
     pub fn unix_sockets(&self) -> impl Iterator<Item = &Path> {
-        let settings = self
+        let config = self
             .listeners
             .iter()
-            .filter_map(|bound| bound.settings.as_ref());
-        settings.filter_map(ListenerSettings::unix_path)
+            .filter_map(|bound| bound.config.as_ref());
+        config.filter_map(ListenerConfig::unix_path)
     }
 
     /// Readiness of `source` to be read ends `run`.
@@ -313,7 +316,7 @@ impl Server {
                 #[cfg(unix)]
                 STATUS => self.tell_status(now),
                 Token(index) if index < self.listeners.len() => self.accept(now, index),
-                Token(token) => self.peer_is_ready(token - self.listeners.len(), event),
+                Token(token) => self.handle_ready(token - self.listeners.len(), event),
             }
         }
         if self.retry_accept.is_some_and(|retry_at| retry_at <= now) {
@@ -333,7 +336,7 @@ impl Server {
         self.write(now)?;
         self.end_lingering(now);
         // A pause for each descriptor that becomes free would keep a backlog of connections waiting for seconds.
-        if let (true, Some(retry_at)) = (self.peers.take_closed(), &mut self.retry_accept) {
+        if let (true, Some(retry_at)) = (self.sockets.take_closed(), &mut self.retry_accept) {
             *retry_at = now;
         }
         Ok(stop)
@@ -403,7 +406,7 @@ impl Server {
             self.serve(now);
             self.end_lingering(now);
             // A publication that is delivered in slices holds all mutations back until its end.
-            let is_done = self.peers.by_connection.is_empty()
+            let is_done = self.sockets.by_connection.is_empty()
                 && self.lingering.is_empty()
                 && !self.broker.has_background_work();
             if is_done || now >= deadline {
@@ -416,7 +419,7 @@ impl Server {
             self.wait(events)?;
             for event in events.iter() {
                 if let Some(index) = event.token().0.checked_sub(self.listeners.len()) {
-                    self.peer_is_ready(index, event);
+                    self.handle_ready(index, event);
                 }
             }
         }

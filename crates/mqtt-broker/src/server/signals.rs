@@ -8,7 +8,7 @@ use mio::{Interest, Token};
 use mqtt_broker_core::EVENTS;
 
 use super::{DUMP, RELOAD, SAVE, Server};
-use crate::Settings;
+use crate::BrokerConfig;
 
 /// A pipe that becomes readable with a signal.
 pub(super) struct SignalSource(Box<dyn Read>);
@@ -29,7 +29,7 @@ impl Server {
     pub fn reload_on(
         &mut self,
         source: impl Source + Read + 'static,
-        reader: impl FnMut() -> Result<Settings, String> + 'static,
+        reader: impl FnMut() -> Result<BrokerConfig, String> + 'static,
     ) -> io::Result<()> {
         self.reader = Some(Box::new(reader));
         self.act_on(source, RELOAD)

@@ -13,7 +13,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::{CommitQueue, Server};
-use crate::{Clock, Settings, Store, SyncPolicy};
+use crate::{BrokerConfig, Clock, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -86,11 +86,11 @@ fn serve(disk: SlowDisk) -> SocketAddr {
 fn serve_with(disk: SlowDisk, limits: Limits) -> SocketAddr {
     let (tell, address) = mpsc::channel();
     thread::spawn(move || {
-        let settings = Settings {
+        let config = BrokerConfig {
             limits,
-            ..Settings::default()
+            ..BrokerConfig::default()
         };
-        let mut server = Server::bind(settings, &[0]).unwrap();
+        let mut server = Server::bind(config, &[0]).unwrap();
         server.open().unwrap();
         let store = Store::with_backend(disk, Clock::now()).unwrap();
         server.broker.record_mutations();

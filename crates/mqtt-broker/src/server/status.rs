@@ -89,7 +89,7 @@ impl Server {
         for value in self.broker.statistics(now) {
             let _ = writeln!(text, "{}\t{}", value.name, value.text);
         }
-        let _ = writeln!(text, "packet/in/bytes\t{}", self.peers.unread_bytes());
+        let _ = writeln!(text, "packet/in/bytes\t{}", self.sockets.unread_bytes());
         if let Some(size) = self.commit_queue.as_ref().and_then(CommitQueue::file_size) {
             let _ = writeln!(text, "store/file/bytes\t{size}");
         }

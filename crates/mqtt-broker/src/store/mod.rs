@@ -30,6 +30,7 @@ mod file;
 mod loading;
 mod messages;
 mod tables;
+pub(crate) mod writer;
 
 /// The format of keys and values; another one is refused.
 const FORMAT: [u8; 8] = 4u64.to_be_bytes();

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use mqtt_broker::{LogDestination, Settings};
+use mqtt_broker::{BrokerConfig, LogDestination};
 
 use super::{files, start_error};
 use crate::exit_status::Status;
@@ -16,7 +16,7 @@ use crate::wording::system_text;
 ///
 /// # Errors
 /// If the broker could not start, or could not write its log.
-pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
+pub(super) fn check(settings: &BrokerConfig) -> Result<(), Failure> {
     let failure = |error| {
         let failure = start_error::failure(start_error::CHECK, &error, &settings.places);
         match failure.status {

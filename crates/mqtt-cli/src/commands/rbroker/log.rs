@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::fmt::strtime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use mqtt_broker::{CONNECTIONS, EVENTS, LogDestination, LogFeed, LogKind, LogSettings, LogTypes};
+use mqtt_broker::{CONNECTIONS, EVENTS, LogConfig, LogDestination, LogFeed, LogKind, LogTypes};
 use mqtt_session::PrintableLines;
 
 use super::files;
@@ -110,7 +110,7 @@ impl Reopener {
 }
 
 /// Starts the log. Lines for topics go to `feed`.
-pub(super) fn start(settings: &LogSettings, loudness: Loudness, feed: &LogFeed) -> LogFiles {
+pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) -> LogFiles {
     let mut files = LogFiles::default();
     let mut destinations = Vec::new();
     let mut syslog_error = None;

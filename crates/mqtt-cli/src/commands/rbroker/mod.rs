@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use ::log::{info, warn};
 use anyhow::Context;
-use mqtt_broker::{EVENTS, LogDestination, LogFeed, Server, Settings};
+use mqtt_broker::{BrokerConfig, EVENTS, LogDestination, LogFeed, Server};
 
 use crate::commands::documentation;
 use crate::commands::signals::Interrupts;
@@ -92,7 +92,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
 /// Serves, until a signal ends it. `background` is told when it runs.
 fn serve(
     typed: Typed,
-    settings: Settings,
+    settings: BrokerConfig,
     background: &mut Option<process::Background>,
 ) -> Result<Status, Failure> {
     #[cfg(unix)]
@@ -163,7 +163,7 @@ fn serve(
     Ok(Status::Success)
 }
 
-fn log_start(config_file: Option<&Path>, settings: &Settings) {
+fn log_start(config_file: Option<&Path>, settings: &BrokerConfig) {
     info!(target: EVENTS, "rbroker version {VERSION} starting.");
     match config_file {
         Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
@@ -172,7 +172,7 @@ fn log_start(config_file: Option<&Path>, settings: &Settings) {
     log_warnings(settings);
 }
 
-fn log_warnings(settings: &Settings) {
+fn log_warnings(settings: &BrokerConfig) {
     for warning in &settings.warnings {
         warn!(target: EVENTS, "{warning}");
     }
@@ -183,7 +183,7 @@ fn log_warnings(settings: &Settings) {
 fn answer_signals(
     server: &mut Server,
     requests: ServiceSignals,
-    reader: impl FnMut() -> Result<Settings, String> + 'static,
+    reader: impl FnMut() -> Result<BrokerConfig, String> + 'static,
 ) -> std::io::Result<()> {
     server.reload_on(requests.reload, reader)?;
     server.save_on(requests.save)?;
@@ -193,12 +193,11 @@ fn answer_signals(
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Typed {
-    fn settings(&self) -> Result<Settings, Failure> {
+    fn settings(&self) -> Result<BrokerConfig, Failure> {
         let mut settings = match &self.config_file {
-            Some(path) => {
-                Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
-            }
-            None => Settings::new(),
+            Some(path) => BrokerConfig::read(path)
+                .map_err(|error| Failure::new(Status::Configuration, error))?,
+            None => BrokerConfig::new(),
         };
         if let Some(path) = &self.key_log {
             let listeners = settings.listeners.iter_mut();

@@ -142,8 +142,10 @@ mod tests {
     #[cfg(unix)]
     fn an_error_of_a_listener_is_explained_by_its_cause() {
         let mut error = {
-            let settings =
-                mqtt_broker::Settings::parse(Path::new("c"), b"listener 1883 no.such.host.invalid");
+            let settings = mqtt_broker::BrokerConfig::parse(
+                Path::new("c"),
+                b"listener 1883 no.such.host.invalid",
+            );
             let ServerError::Listen(error) = mqtt_broker::check(&settings.unwrap()).unwrap_err()
             else {
                 panic!("the host has no address");

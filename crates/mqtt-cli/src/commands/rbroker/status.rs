@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
-use mqtt_broker::{ControlSocket, EVENTS, Server, Settings};
+use mqtt_broker::{BrokerConfig, ControlSocket, EVENTS, Server};
 
 use super::{DEFAULT_PORT, subcommand};
 use crate::exit_status::Status;
@@ -94,9 +94,9 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     };
     let settings = match matches.get_one::<PathBuf>("config-file") {
         Some(path) => {
-            Settings::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
+            BrokerConfig::read(path).map_err(|error| Failure::new(Status::Configuration, error))?
         }
-        None => Settings::new(),
+        None => BrokerConfig::new(),
     };
     let first = settings.listeners.first();
     let of_config = first.map_or(DEFAULT_PORT, |listener| listener.port);

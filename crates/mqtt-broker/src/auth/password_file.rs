@@ -5,10 +5,9 @@
 //! time tells nothing about who is in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use mqtt_session::Printable;
 use mqtt_transport::reason;

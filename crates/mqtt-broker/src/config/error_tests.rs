@@ -100,13 +100,13 @@ fn an_error_at_the_end_names_the_line_of_its_directive() {
 
 #[test]
 fn places_of_directives_are_known() {
-    let settings = parse(
+    let config = parse(
         "bind_address ::1\nlistener 1 a\nlog_dest file /var/log/x y\npassword_file /u\nlistener 2\n\
          persistence_location /d/\nport 3",
     );
-    let Settings {
+    let BrokerConfig {
         places, listeners, ..
-    } = settings.unwrap();
+    } = config.unwrap();
     let of_path = |path: &str| places.of_path(Path::new(path));
     assert_eq!(of_path("/var/log/x y").as_deref(), Some("test.conf:3"));
     assert_eq!(of_path("/u").as_deref(), Some("test.conf:4"));
@@ -119,7 +119,7 @@ fn places_of_directives_are_known() {
         ["test.conf:7", "test.conf:2", "test.conf:5"].map(|place| Some(place.to_owned()));
     assert_eq!((ports.collect(), lines), (vec![3, 1, 2], expected.to_vec()));
     // A default listener that is opened by another line.
-    let settings = parse("protocol websockets\nlistener 1").unwrap();
-    let place = settings.places.of_listener(0);
+    let config = parse("protocol websockets\nlistener 1").unwrap();
+    let place = config.places.of_listener(0);
     assert_eq!(place.as_deref(), Some("test.conf:1"));
 }

@@ -4,17 +4,16 @@
 //! that close are taken out.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use mio::Waker;
 use mqtt_broker_core::{ConnectionId, PasswordCheck};
 use mqtt_codec::ReasonCode;
 
-use crate::access::Passwords;
+use crate::auth::Passwords;
 
 /// How long a wrong password waits for its answer: who guesses has to be patient.
 const DELAY: Duration = Duration::from_secs(1);

@@ -9,30 +9,30 @@ use mqtt_codec::QoS;
 
 use super::*;
 
-pub(super) fn parse(text: &str) -> Result<Settings, String> {
-    Settings::parse(Path::new("test.conf"), text.as_bytes()).map_err(|error| error.to_string())
+pub(super) fn parse(text: &str) -> Result<BrokerConfig, String> {
+    BrokerConfig::parse(Path::new("test.conf"), text.as_bytes()).map_err(|error| error.to_string())
 }
 
 #[test]
 fn listeners_and_limits_are_read() {
-    let settings = parse(
+    let config = parse(
         "# a comment\n\nlistener 1883\n  listener   0  127.0.0.1 \nallow_anonymous true\n\
          max_queued_messages 0\nmax_inflight_messages 7\nmax_packet_size 100\npersistence false\n\
          max_topic_alias 5\nmax_topic_alias_broker 0\nmax_qos 1\nmax_connections -1",
     )
     .unwrap();
-    let expected = ListenerSettings {
+    let expected = ListenerConfig {
         port: 1883,
-        ..ListenerSettings::default()
+        ..ListenerConfig::default()
     };
-    assert_eq!(settings.listeners[0], expected);
-    let second = &settings.listeners[1];
+    assert_eq!(config.listeners[0], expected);
+    let second = &config.listeners[1];
     assert_eq!(second.address(), Some(IpAddr::from([127, 0, 0, 1])));
-    let of_second = settings.limits_of(Some(second));
+    let of_second = config.limits_of(Some(second));
     assert_eq!(of_second.topic_alias_maximum, Some(5));
     assert_eq!(of_second.topic_aliases, Some(0));
     assert_eq!(of_second.maximum_qos, Some(QoS::AtLeastOnce));
-    assert_eq!(settings.security.allow_anonymous, Some(true));
+    assert_eq!(config.security.allow_anonymous, Some(true));
     let limits = Limits {
         maximum_packet_size: 100,
         receive_maximum: 7,
@@ -40,10 +40,10 @@ fn listeners_and_limits_are_read() {
         maximum_queued: usize::MAX,
         ..Limits::default()
     };
-    assert_eq!(settings.limits, limits);
-    assert_eq!(settings.store(), None);
-    let settings = parse("persistence true\npersistence_location /var/lib/rbroker/").unwrap();
-    let store = settings.store();
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.store(), None);
+    let config = parse("persistence true\npersistence_location /var/lib/rbroker/").unwrap();
+    let store = config.store();
     assert_eq!(
         store.as_deref(),
         Some(Path::new("/var/lib/rbroker/rbroker.db"))
@@ -53,19 +53,19 @@ fn listeners_and_limits_are_read() {
 #[test]
 fn lines_about_security_are_for_all_or_for_the_listener_above() {
     let lines = "listener 1\nallow_anonymous true\npassword_file a b\nlistener 2\nacl_file c";
-    let settings = parse(lines).unwrap();
-    for listener in &settings.listeners {
-        let security = settings.security_of(Some(listener));
+    let config = parse(lines).unwrap();
+    for listener in &config.listeners {
+        let security = config.security_of(Some(listener));
         assert_eq!(security.password_file.as_deref(), Some(Path::new("a b")));
         assert_eq!(security.acl_file.as_deref(), Some(Path::new("c")));
     }
-    let settings = parse(&format!("per_listener_settings true\n{lines}")).unwrap();
-    let [first, second] = &settings.listeners[..] else {
+    let config = parse(&format!("per_listener_settings true\n{lines}")).unwrap();
+    let [first, second] = &config.listeners[..] else {
         panic!()
     };
     let (first, second) = (
-        settings.security_of(Some(first)),
-        settings.security_of(Some(second)),
+        config.security_of(Some(first)),
+        config.security_of(Some(second)),
     );
     assert_eq!(first.allow_anonymous, Some(true));
     assert_eq!((first.acl_file, second.allow_anonymous), (None, None));
@@ -73,25 +73,25 @@ fn lines_about_security_are_for_all_or_for_the_listener_above() {
     assert!(parse("allow_anonymous true\nper_listener_settings true").is_err());
     // What stands above the first listener opens the one of `port`, and no other.
     let lines = "per_listener_settings true\nallow_anonymous true\nport 1\nlistener 2";
-    let settings = parse(lines).unwrap();
-    let open = settings.listeners.iter();
+    let config = parse(lines).unwrap();
+    let open = config.listeners.iter();
     let open: Vec<_> = open
-        .map(|listener| settings.security_of(Some(listener)).allow_anonymous)
+        .map(|listener| config.security_of(Some(listener)).allow_anonymous)
         .collect();
     assert_eq!(open, [Some(true), None]);
 }
 
 #[test]
 fn a_port_without_a_listener_line_is_one() {
-    let settings = parse("port 1884\nlistener 1885\nbind_address 127.0.0.1").unwrap();
-    let places = settings
+    let config = parse("port 1884\nlistener 1885\nbind_address 127.0.0.1").unwrap();
+    let places = config
         .listeners
         .iter()
         .map(|listener| (listener.port, listener.host.as_deref()));
     let places: Vec<_> = places.collect();
     assert_eq!(places, [(1884, Some("127.0.0.1")), (1885, None)]);
-    let settings = parse("bind_address ::1").unwrap();
-    assert_eq!(settings.listeners[0].port, 1883);
+    let config = parse("bind_address ::1").unwrap();
+    assert_eq!(config.listeners[0].port, 1883);
 }
 
 #[test]
@@ -117,22 +117,22 @@ fn switching_one_name_of_a_certificate_off_leaves_the_other_on() {
         (format!("{identity} true\n{identity} false"), None),
     ] {
         let tls = "cafile a\ncertfile c\nkeyfile k";
-        let settings = parse(&format!("listener 1\n{tls}\n{lines}")).unwrap();
-        assert_eq!(settings.listeners[0].identity, expected, "{lines}");
+        let config = parse(&format!("listener 1\n{tls}\n{lines}")).unwrap();
+        assert_eq!(config.listeners[0].identity, expected, "{lines}");
     }
 }
 
 #[test]
 fn times_and_policies_are_read() {
-    let settings =
+    let config =
         parse("persistent_client_expiration 2w\nsync interval 0.5s\nsys_interval 0").unwrap();
     let weeks = Duration::from_secs(14 * 86_400);
-    assert_eq!(settings.limits.longest_session, Some(weeks));
+    assert_eq!(config.limits.longest_session, Some(weeks));
     assert_eq!(
-        settings.sync,
+        config.sync,
         SyncPolicy::Interval(Duration::from_millis(500))
     );
-    assert_eq!(settings.limits.sys_interval, Duration::ZERO);
+    assert_eq!(config.limits.sys_interval, Duration::ZERO);
     let store_limit = |line: &str| parse(line).unwrap().limits.maximum_store_bytes;
     assert_eq!(store_limit("max_store_bytes 100000000000"), 100_000_000_000);
     assert_eq!(store_limit("max_store_bytes 0"), u64::MAX);
@@ -200,15 +200,14 @@ fn wrong_lines_are_told_with_what_is_wrong() {
     }
 }
 
-pub(super) fn parse_bytes(bytes: &[u8]) -> Result<Settings, String> {
-    Settings::parse(Path::new("test.conf"), bytes).map_err(|error| error.to_string())
+pub(super) fn parse_bytes(bytes: &[u8]) -> Result<BrokerConfig, String> {
+    BrokerConfig::parse(Path::new("test.conf"), bytes).map_err(|error| error.to_string())
 }
 
 #[test]
 fn comments_follow_values_and_may_have_any_bytes() {
-    let settings =
-        parse("listener 1883 # all\nlistener 1884 ::1 # local\nallow_anonymous true # a");
-    let listeners = settings.unwrap().listeners;
+    let config = parse("listener 1883 # all\nlistener 1884 ::1 # local\nallow_anonymous true # a");
+    let listeners = config.unwrap().listeners;
     let hosts: Vec<_> = listeners
         .iter()
         .map(|listener| listener.host.as_deref())
@@ -236,28 +235,28 @@ fn comments_follow_values_and_may_have_any_bytes() {
 
 #[test]
 fn values_are_read_as_mosquitto_reads_them() {
-    let settings = parse(
+    let config = parse(
         "allow_anonymous 1\npersistence 0\nmax_queued_messages -1\nmax_queued_bytes -1\n\
          max_inflight_messages -1\nmax_inflight_bytes -5\nwebsockets_headers_size 65535\n\
          accept_protocol_versions 3,4,,5,",
     )
     .unwrap();
-    assert_eq!(settings.security.allow_anonymous, Some(true));
-    assert!(!settings.persistence);
-    let limits = &settings.limits;
+    assert_eq!(config.security.allow_anonymous, Some(true));
+    assert!(!config.persistence);
+    let limits = &config.limits;
     assert_eq!(limits.maximum_queued, usize::MAX);
     assert_eq!(limits.maximum_queued_bytes, usize::MAX);
     assert_eq!(limits.maximum_in_flight_bytes, usize::MAX);
     assert_eq!(limits.maximum_in_flight, u16::MAX);
-    let versions = settings.listener_limits.versions.unwrap();
+    let versions = config.listener_limits.versions.unwrap();
     assert_eq!(versions.len(), 3);
-    let settings = parse("listener 1 *\nmax_packet_size 1000000000\nauto_id_prefix a b").unwrap();
-    assert_eq!(settings.listeners[0].host, None);
+    let config = parse("listener 1 *\nmax_packet_size 1000000000\nauto_id_prefix a b").unwrap();
+    assert_eq!(config.listeners[0].host, None);
     assert_eq!(
-        settings.limits.maximum_packet_size,
+        config.limits.maximum_packet_size,
         mqtt_codec::MAXIMUM_PACKET_SIZE
     );
-    assert_eq!(settings.security.auto_id_prefix.as_deref(), Some("a b"));
+    assert_eq!(config.security.auto_id_prefix.as_deref(), Some("a b"));
     for wrong in [
         "accept_protocol_versions ,",
         "allow_anonymous 2",
@@ -278,9 +277,9 @@ fn port_0_is_a_socket_unless_an_address_follows() {
         ("listener 0", None),
         ("listener 1883 /run/x", None),
     ] {
-        let settings = parse(line).unwrap();
+        let config = parse(line).unwrap();
         assert_eq!(
-            settings.listeners[0].unix_path(),
+            config.listeners[0].unix_path(),
             path.map(Path::new),
             "{line}"
         );
@@ -321,16 +320,16 @@ fn lines_above_the_first_listener_belong_to_the_default_listener() {
             vec![],
         ),
     ] {
-        let settings = parse(&lines).unwrap();
-        let listeners = settings.listeners.iter();
+        let config = parse(&lines).unwrap();
+        let listeners = config.listeners.iter();
         let found: Vec<_> = listeners
             .map(|listener| (listener.port, listener.tls.is_some()))
             .collect();
         assert_eq!(found, expected, "{lines}");
     }
-    let settings = parse("max_connections 5\nport 1\nmax_connections 6\nlistener 2").unwrap();
-    let limits = settings.listeners.iter().map(|listener| {
-        let limits = settings.limits_of(Some(listener));
+    let config = parse("max_connections 5\nport 1\nmax_connections 6\nlistener 2").unwrap();
+    let limits = config.listeners.iter().map(|listener| {
+        let limits = config.limits_of(Some(listener));
         limits.maximum_connections
     });
     assert_eq!(limits.collect::<Vec<_>>(), [Some(6), Some(5)]);
@@ -343,20 +342,20 @@ fn the_store_has_a_name_of_its_own() {
         ("persistence_file mosquitto.db", "rbroker.db"),
         ("persistence_file second.db", "second.db.rbroker"),
     ] {
-        let settings = parse(&format!("persistence true\npersistence_location d\n{line}"));
-        let store = settings.unwrap().store().unwrap();
+        let config = parse(&format!("persistence true\npersistence_location d\n{line}"));
+        let store = config.unwrap().store().unwrap();
         assert_eq!(store, Path::new("d").join(expected));
     }
 }
 
 #[test]
 fn obsolete_lines_are_warnings() {
-    let settings = parse("sys_interval 5\nretry_interval 20\nstore_clean_interval 10").unwrap();
+    let config = parse("sys_interval 5\nretry_interval 20\nstore_clean_interval 10").unwrap();
     let expected = [
         "The retry_interval option is no longer available. (test.conf:2)",
         "The store_clean_interval option is no longer available. (test.conf:3)",
     ];
-    assert_eq!(settings.warnings, expected);
+    assert_eq!(config.warnings, expected);
 }
 
 #[test]
@@ -376,8 +375,8 @@ fn the_manual_lists_every_directive_with_a_valid_example() {
     let (read, rejected) = manual.split_once("\n## Rejected directives\n").unwrap();
     let examples = first_cells(read);
     for example in &examples {
-        let mut reader = reader::Reader::default();
-        reader
+        let mut parser = parser::Parser::default();
+        parser
             .line(example)
             .unwrap_or_else(|error| panic!("{example}: {error}"));
     }
@@ -389,7 +388,7 @@ fn the_manual_lists_every_directive_with_a_valid_example() {
         .collect();
     assert_same_names("directives that are read", &listed, &known);
     let listed = first_cells(rejected).into_iter().collect();
-    let known = refused::names().collect();
+    let known = unsupported::names().collect();
     assert_same_names("directives that are rejected", &listed, &known);
 }
 

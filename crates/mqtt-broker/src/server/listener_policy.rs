@@ -8,28 +8,28 @@ use std::sync::Arc;
 use mqtt_broker_core::{EVENTS, ListenerPolicy};
 use mqtt_transport::ListenerTransport;
 
-use crate::access::{Passwords, read_acl_file};
-use crate::listening::{check_listener, listener_transport};
+use super::listener::{check_listener, listener_transport};
+use crate::auth::{Passwords, read_acl_file};
 use crate::server::BoundListener;
-use crate::{AccessError, ListenerSettings, ServerError, Settings};
+use crate::{AccessError, BrokerConfig, ListenerConfig, ServerError};
 
 /// The rules of one listener, and the passwords that the core does not know.
 #[derive(Debug)]
-pub(crate) struct ListenerRules {
-    access: ListenerPolicy,
+pub(crate) struct ListenerAuth {
+    policy: ListenerPolicy,
     passwords: Option<Arc<Passwords>>,
 }
 
-impl ListenerRules {
+impl ListenerAuth {
     /// Reads the files that the configuration names. Without any listener everyone on this machine may come in, if it
     /// does not say otherwise.
-    fn read(settings: &Settings, listener: Option<&ListenerSettings>) -> Result<Self, AccessError> {
-        let security = settings.security_of(listener);
+    fn read(config: &BrokerConfig, listener: Option<&ListenerConfig>) -> Result<Self, AccessError> {
+        let security = config.security_of(listener);
         let passwords = security.password_file.as_deref().map(Passwords::read);
         let passwords = passwords.transpose()?.map(Arc::new);
         let list = security.acl_file.as_deref().map(read_acl_file);
         let everyone = ListenerPolicy::everyone();
-        let access = ListenerPolicy {
+        let policy = ListenerPolicy {
             allow_anonymous: security
                 .allow_anonymous
                 .unwrap_or_else(|| listener.is_none()),
@@ -46,25 +46,25 @@ impl ListenerRules {
                 .unwrap_or(everyone.identifier_prefix),
             mount_point: listener
                 .and_then(|listener| listener.mount_point.as_deref().map(Arc::from)),
-            limits: settings.limits_of(listener),
+            limits: config.limits_of(listener),
         };
-        Ok(Self { access, passwords })
+        Ok(Self { policy, passwords })
     }
 
     /// Returns the rules for the core, and the passwords for the thread that checks them.
     pub(crate) fn split(self) -> (ListenerPolicy, Option<Arc<Passwords>>) {
-        (self.access, self.passwords)
+        (self.policy, self.passwords)
     }
 }
 
 /// The rules of listeners that are open, in their order.
 pub(crate) fn of_listeners(
-    settings: &Settings,
+    config: &BrokerConfig,
     listeners: &[BoundListener],
-) -> Result<Vec<ListenerRules>, AccessError> {
+) -> Result<Vec<ListenerAuth>, AccessError> {
     let listeners = listeners.iter();
     listeners
-        .map(|bound| ListenerRules::read(settings, bound.settings.as_ref()))
+        .map(|bound| ListenerAuth::read(config, bound.config.as_ref()))
         .collect()
 }
 
@@ -73,14 +73,14 @@ pub(crate) fn of_listeners(
 ///
 /// # Errors
 /// If a listener could not be opened, or a file cannot be read or is wrong.
-pub fn check(settings: &Settings) -> Result<(), ServerError> {
-    for (index, listener) in settings.listeners.iter().enumerate() {
-        let place = || settings.places.of_listener(index);
+pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let place = || config.places.of_listener(index);
         check_listener(listener).map_err(|error| error.at(place()))?;
     }
-    let listeners = settings.listeners.iter().map(Some);
+    let listeners = config.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
-        ListenerRules::read(settings, own)?;
+        ListenerAuth::read(config, own)?;
         own.map(listener_transport).transpose()?;
     }
     Ok(())
@@ -89,17 +89,17 @@ pub fn check(settings: &Settings) -> Result<(), ServerError> {
 /// The rules and transports of listeners that are open, as they are now. Which ones are open does not change, nor
 /// what they speak.
 pub(crate) fn reload(
-    settings: &Settings,
+    config: &BrokerConfig,
     listeners: &[BoundListener],
-) -> Result<(Vec<ListenerRules>, Vec<ListenerTransport>), ServerError> {
-    let mut rules = Vec::new();
+) -> Result<(Vec<ListenerAuth>, Vec<ListenerTransport>), ServerError> {
+    let mut auth = Vec::new();
     let mut transports = Vec::new();
     for bound in listeners {
-        let own = bound.settings.as_ref().map(|before| {
-            let is_same = |after: &&ListenerSettings| after.is_same_place(before);
-            let mut same = settings.listeners.iter().filter(is_same);
+        let own = bound.config.as_ref().map(|before| {
+            let is_same = |after: &&ListenerConfig| after.is_same_place(before);
+            let mut same = config.listeners.iter().filter(is_same);
             let now = same.nth(bound.rank).unwrap_or(before);
-            ListenerSettings {
+            ListenerConfig {
                 websocket: before.websocket,
                 identity: before.identity,
                 tls: before
@@ -112,16 +112,16 @@ pub(crate) fn reload(
             }
         });
         let own = own.as_ref();
-        rules.push(ListenerRules::read(settings, own)?);
+        auth.push(ListenerAuth::read(config, own)?);
         transports.push(own.map_or_else(|| Ok(ListenerTransport::default()), listener_transport)?);
     }
-    Ok((rules, transports))
+    Ok((auth, transports))
 }
 
 /// Warns of each password file that every user of this machine can read: hashes can be guessed at leisure.
-pub(crate) fn warn_of_exposed_files(settings: &Settings, listeners: &[BoundListener]) {
+pub(crate) fn warn_of_exposed_files(config: &BrokerConfig, listeners: &[BoundListener]) {
     let file_of = |bound: &BoundListener| {
-        let security = settings.security_of(bound.settings.as_ref());
+        let security = config.security_of(bound.config.as_ref());
         security.password_file
     };
     let files: BTreeSet<_> = listeners.iter().filter_map(file_of).collect();
@@ -149,12 +149,12 @@ fn is_exposed(_: &Path) -> bool {
 }
 
 /// Says in a line who can reach this broker, and how that is changed.
-pub(crate) fn announce(listeners: &[BoundListener], rules: &[ListenerRules]) {
+pub(crate) fn announce(listeners: &[BoundListener], auth: &[ListenerAuth]) {
     for listener in listeners {
         log::info!(target: EVENTS, "Listening on {}.", listener.name);
     }
-    let is_local_only = listeners.iter().all(|listener| listener.settings.is_none());
-    let access = rules.iter().map(|rules| &rules.access);
+    let is_local_only = listeners.iter().all(|listener| listener.config.is_none());
+    let access = auth.iter().map(|auth| &auth.policy);
     if is_local_only && access.clone().any(is_for_everyone) {
         log::info!(
             target: EVENTS,

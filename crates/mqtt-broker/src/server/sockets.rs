@@ -2,13 +2,13 @@
 
 use mqtt_broker_core::{ConnectionId, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
+use slab::Slab;
 use slotmap::SecondaryMap;
 
 /// The sockets, by token.
 #[derive(Debug, Default)]
-pub(crate) struct Peers {
-    entries: Vec<Option<Peer>>,
-    free: Vec<usize>,
+pub(crate) struct SocketTable {
+    sockets: Slab<Socket>,
     /// Set when a socket is closed.
     has_closed: bool,
     pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
@@ -17,7 +17,7 @@ pub(crate) struct Peers {
 }
 
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct Socket {
     pub(crate) stream: Stream,
     /// What was read of a packet that is not complete, if there is something.
     pub(crate) buffer: Option<Box<ReadBuffer>>,
@@ -41,7 +41,7 @@ pub(crate) struct Peer {
     pub(crate) listener: usize,
 }
 
-impl Peer {
+impl Socket {
     /// One that has just connected.
     pub(crate) fn new(stream: Stream, id: ConnectionId, listener: usize) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Peer {
     }
 }
 
-impl Peer {
+impl Socket {
     /// Returns a line about the certificate of the client, once after the handshake.
     pub(crate) fn warning(&mut self) -> Option<String> {
         if !self.may_have_warning || !self.stream.is_open() {
@@ -82,39 +82,35 @@ impl Peer {
     }
 }
 
-impl Peers {
+impl SocketTable {
+    /// Returns the index that the next socket gets. A socket is registered under its token before it is in the table.
     pub(crate) fn next_index(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.entries.len())
+        self.sockets.vacant_key()
     }
 
-    pub(crate) fn insert(&mut self, index: usize, peer: Peer) {
-        if let Some(id) = peer.connection {
+    /// Adds a socket at `next_index`.
+    pub(crate) fn insert(&mut self, socket: Socket) {
+        let index = self.sockets.vacant_key();
+        if let Some(id) = socket.connection {
             self.by_connection.insert(id, index);
         }
-        if self.counts.len() <= peer.listener {
-            self.counts.resize(peer.listener + 1, 0);
+        if self.counts.len() <= socket.listener {
+            self.counts.resize(socket.listener + 1, 0);
         }
-        if let Some(count) = self.counts.get_mut(peer.listener) {
+        if let Some(count) = self.counts.get_mut(socket.listener) {
             *count += 1;
         }
-        match self.entries.get_mut(index) {
-            Some(entry) => {
-                self.free.pop();
-                *entry = Some(peer);
-            }
-            None => self.entries.push(Some(peer)),
-        }
+        self.sockets.insert(socket);
     }
 
     /// Closes the socket: dropping it also ends its registration.
     pub(crate) fn remove(&mut self, index: usize) {
-        if let Some(peer) = self.entries.get_mut(index).and_then(Option::take) {
-            self.free.push(index);
+        if let Some(socket) = self.sockets.try_remove(index) {
             self.has_closed = true;
-            if let Some(count) = self.counts.get_mut(peer.listener) {
+            if let Some(count) = self.counts.get_mut(socket.listener) {
                 *count -= 1;
             }
-            if let Some(id) = peer.connection {
+            if let Some(id) = socket.connection {
                 self.by_connection.remove(id);
             }
         }
@@ -127,8 +123,10 @@ impl Peers {
 
     /// Returns the bytes that were read and not handled yet: the beginnings of packets.
     pub(crate) fn unread_bytes(&self) -> usize {
-        let peers = self.entries.iter().flatten();
-        let buffers = peers.filter_map(|peer| peer.buffer.as_ref());
+        let buffers = self
+            .sockets
+            .iter()
+            .filter_map(|(_, socket)| socket.buffer.as_ref());
         buffers.map(|buffer| buffer.unread().len()).sum()
     }
 
@@ -137,8 +135,8 @@ impl Peers {
         self.counts.get(listener).copied().unwrap_or(0)
     }
 
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Peer> {
-        self.entries.get_mut(index)?.as_mut()
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Socket> {
+        self.sockets.get_mut(index)
     }
 
     pub(crate) fn index_of(&self, id: ConnectionId) -> Option<usize> {

@@ -2,8 +2,9 @@
 
 mod acl_file;
 mod hash;
-mod passwords;
+mod password_file;
+pub(crate) mod verifier;
 
 pub(crate) use acl_file::read_acl_file;
 pub use hash::{Hashing, PasswordHash};
-pub use passwords::{AccessError, AccessFile, Passwords};
+pub use password_file::{AccessError, AccessFile, Passwords};

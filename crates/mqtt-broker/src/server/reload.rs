@@ -7,8 +7,8 @@ use mqtt_broker_core::{ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
 
 use super::Server;
-use crate::password_verifier::PasswordVerifier;
-use crate::rules::{self, ListenerRules};
+use super::listener_policy::{self, ListenerAuth};
+use crate::auth::verifier::PasswordVerifier;
 
 impl Server {
     /// Limits, users and rights are as they are read now, and new connections see new certificates; what
@@ -18,20 +18,19 @@ impl Server {
         let Some(reader) = &mut self.reader else {
             return;
         };
-        let read = reader().and_then(|settings| {
-            let rules = rules::reload(&settings, &self.listeners);
-            let (rules, transports) =
-                rules.map_err(|error| match error.place(&settings.places) {
-                    Some(place) => format!("{error} ({place})."),
-                    None => format!("{error}."),
-                })?;
-            Ok((settings, rules, transports))
+        let read = reader().and_then(|config| {
+            let auth = listener_policy::reload(&config, &self.listeners);
+            let (auth, transports) = auth.map_err(|error| match error.place(&config.places) {
+                Some(place) => format!("{error} ({place})."),
+                None => format!("{error}."),
+            })?;
+            Ok((config, auth, transports))
         });
         match read {
-            Ok((settings, rules, transports)) => {
-                rules::warn_of_exposed_files(&settings, &self.listeners);
-                self.broker.set_limits(settings.limits);
-                self.set_rules(rules);
+            Ok((config, auth, transports)) => {
+                listener_policy::warn_of_exposed_files(&config, &self.listeners);
+                self.broker.set_limits(config.limits);
+                self.set_listener_auth(auth);
                 self.broker.end_unadmitted(Instant::now());
                 self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
                 for (bound, transport) in self.listeners.iter_mut().zip(transports) {
@@ -46,8 +45,8 @@ impl Server {
     }
 
     /// Gives the broker the rules of the listeners, and keeps the password files.
-    pub(super) fn set_rules(&mut self, rules: Vec<ListenerRules>) {
-        let (access, passwords) = rules.into_iter().map(ListenerRules::split).unzip();
+    pub(super) fn set_listener_auth(&mut self, auth: Vec<ListenerAuth>) {
+        let (access, passwords) = auth.into_iter().map(ListenerAuth::split).unzip();
         self.broker.set_policies(access);
         self.passwords = passwords;
     }
@@ -86,7 +85,7 @@ impl Server {
     fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
         self.broker.handle_checked(now, id, result);
         // What came behind CONNECT has waited.
-        if let Some(index) = self.peers.index_of(id) {
+        if let Some(index) = self.sockets.index_of(id) {
             self.read_again(index);
         }
     }

@@ -6,8 +6,8 @@ use mqtt_broker_core::IdentitySource;
 use mqtt_codec::{ProtocolVersion, QoS};
 use mqtt_transport::TlsVersion;
 
-use super::reader::Reader;
-use super::{ListenerLimits, ListenerSettings, LogDestination, LogTypes, SecuritySettings};
+use super::parser::Parser;
+use super::{ListenerConfig, ListenerLimits, LogDestination, LogTypes, SecurityConfig};
 use crate::{ControlSocket, SyncPolicy};
 
 /// A line that is neither empty nor a comment.
@@ -117,7 +117,7 @@ pub(super) struct Directive {
     pub(super) has_text: bool,
 }
 
-type Apply = fn(&mut Reader, &Line<'_>) -> Result<(), String>;
+type Apply = fn(&mut Parser, &Line<'_>) -> Result<(), String>;
 
 const fn line(name: &'static str, apply: Apply) -> Directive {
     Directive {
@@ -136,16 +136,16 @@ const fn text(name: &'static str, apply: Apply) -> Directive {
     }
 }
 
-impl Reader {
+impl Parser {
     /// Where a line about security belongs.
-    fn security(&mut self) -> &mut SecuritySettings {
-        let settings = &mut self.settings;
-        match settings.listeners.last_mut() {
-            Some(listener) if settings.per_listener && self.is_below_listener => {
+    fn security(&mut self) -> &mut SecurityConfig {
+        let config = &mut self.config;
+        match config.listeners.last_mut() {
+            Some(listener) if config.per_listener && self.is_below_listener => {
                 &mut listener.security
             }
             // With per_listener_settings these are for the default listener, which gets them at the end.
-            _ => &mut settings.security,
+            _ => &mut config.security,
         }
     }
 
@@ -153,12 +153,12 @@ impl Reader {
     fn listener_limits(&mut self) -> &mut ListenerLimits {
         match self.is_below_listener || self.has_port {
             true => &mut self.listener().limits,
-            false => &mut self.settings.listener_limits,
+            false => &mut self.config.listener_limits,
         }
     }
 
     fn log_types(&mut self) -> &mut LogTypes {
-        self.settings.log.types.get_or_insert(NO_LOG_TYPES)
+        self.config.log.types.get_or_insert(NO_LOG_TYPES)
     }
 }
 
@@ -167,12 +167,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     // Where it listens.
     line("listener", |r, l| {
         let host = l.second().filter(|word| !word.starts_with('#'));
-        let listener = ListenerSettings {
+        let listener = ListenerConfig {
             port: l.number_16(0)?,
             host: host.and_then(named_host),
-            ..ListenerSettings::default()
+            ..ListenerConfig::default()
         };
-        r.settings.listeners.push(listener);
+        r.config.listeners.push(listener);
         r.is_below_listener = true;
         Ok(())
     }),
@@ -287,13 +287,13 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     // Who may come in.
     line("per_listener_settings", |r, l| {
         let per_listener = l.boolean()?;
-        if r.settings.security != SecuritySettings::default() && per_listener {
+        if r.config.security != SecurityConfig::default() && per_listener {
             return Err(
                 "'per_listener_settings' must stand above all directives about security."
                     .to_owned(),
             );
         }
-        r.settings.per_listener = per_listener;
+        r.config.per_listener = per_listener;
         Ok(())
     }),
     line("allow_anonymous", |r, l| {
@@ -344,11 +344,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("global_max_connections", |r, l| {
-        r.settings.limits.maximum_connections = l.limit_or_minus_one()?;
+        r.config.limits.maximum_connections = l.limit_or_minus_one()?;
         Ok(())
     }),
     line("global_max_clients", |r, l| {
-        r.settings.limits.maximum_clients = l.limit_or_minus_one()?;
+        r.config.limits.maximum_clients = l.limit_or_minus_one()?;
         Ok(())
     }),
     line("max_inflight_messages", |r, l| {
@@ -359,35 +359,35 @@ pub(super) static DIRECTIVES: &[Directive] = &[
                 limit => limit,
             },
         };
-        r.settings.limits.receive_maximum = limit;
-        r.settings.limits.maximum_in_flight = limit;
+        r.config.limits.receive_maximum = limit;
+        r.config.limits.maximum_in_flight = limit;
         Ok(())
     }),
     line("max_inflight_bytes", |r, l| {
-        r.settings.limits.maximum_in_flight_bytes = l.limit()?;
+        r.config.limits.maximum_in_flight_bytes = l.limit()?;
         Ok(())
     }),
     line("max_queued_messages", |r, l| {
-        r.settings.limits.maximum_queued = l.limit()?;
+        r.config.limits.maximum_queued = l.limit()?;
         Ok(())
     }),
     line("max_queued_bytes", |r, l| {
-        r.settings.limits.maximum_queued_bytes = l.limit()?;
+        r.config.limits.maximum_queued_bytes = l.limit()?;
         Ok(())
     }),
     line("max_retained_messages", |r, l| {
-        r.settings.limits.maximum_retained = l.limit()?;
+        r.config.limits.maximum_retained = l.limit()?;
         Ok(())
     }),
     line("max_retained_bytes", |r, l| {
-        r.settings.limits.maximum_retained_bytes = l.limit()?;
+        r.config.limits.maximum_retained_bytes = l.limit()?;
         Ok(())
     }),
     line("max_store_bytes", |r, l| {
         // A file that is nearly empty may have a few megabytes, and has to be below the limit.
         const LEAST: u64 = 16 * 1024 * 1024;
         let wrong = || l.wrong(&format!("0 (no limit), or at least {LEAST}"));
-        r.settings.limits.maximum_store_bytes = match l.value().parse().map_err(|_| wrong())? {
+        r.config.limits.maximum_store_bytes = match l.value().parse().map_err(|_| wrong())? {
             0 => u64::MAX,
             limit if limit < LEAST => return Err(wrong()),
             limit => limit,
@@ -397,12 +397,12 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     line("memory_limit", |r, l| {
         let wrong = || l.wrong("0 (no limit), or a number of bytes");
         let limit: u64 = l.value().parse().map_err(|_| wrong())?;
-        r.settings.limits.maximum_memory = (limit > 0).then_some(limit);
+        r.config.limits.maximum_memory = (limit > 0).then_some(limit);
         Ok(())
     }),
     line("max_packet_size", |r, l| {
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
-        r.settings.limits.maximum_packet_size = match l.value() {
+        r.config.limits.maximum_packet_size = match l.value() {
             "0" => largest,
             // No packet is larger, so that a higher limit is this one.
             _ => l.number(20, u32::MAX)?.min(largest),
@@ -410,70 +410,70 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("message_size_limit", |r, l| {
-        r.settings.limits.maximum_payload = l.limit()?;
+        r.config.limits.maximum_payload = l.limit()?;
         Ok(())
     }),
     line("max_keepalive", |r, l| {
         let longest = l.number_16(0)?;
-        r.settings.limits.maximum_keep_alive = Some(longest).filter(|longest| *longest > 0);
+        r.config.limits.maximum_keep_alive = Some(longest).filter(|longest| *longest > 0);
         Ok(())
     }),
     line("persistent_client_expiration", |r, l| {
-        r.settings.limits.longest_session = Some(l.long_time()?);
+        r.config.limits.longest_session = Some(l.long_time()?);
         Ok(())
     }),
     // What is done with messages.
     line("retain_available", |r, l| {
-        r.settings.limits.retain_available = l.boolean()?;
+        r.config.limits.retain_available = l.boolean()?;
         Ok(())
     }),
     line("check_retain_source", |r, l| {
-        r.settings.limits.check_retain_source = l.boolean()?;
+        r.config.limits.check_retain_source = l.boolean()?;
         Ok(())
     }),
     // Expired retained messages are never sent, and are dropped when they are met.
     line("retain_expiry_interval", |r, l| {
         let minutes = l.number(0, 1_000_000)?;
-        r.settings.limits.retained_sweep = Duration::from_secs(60 * u64::from(minutes));
+        r.config.limits.retained_sweep = Duration::from_secs(60 * u64::from(minutes));
         Ok(())
     }),
     line("allow_duplicate_messages", |r, l| {
-        r.settings.limits.allow_duplicates = l.boolean()?;
+        r.config.limits.allow_duplicates = l.boolean()?;
         Ok(())
     }),
     line("queue_qos0_messages", |r, l| {
-        r.settings.limits.queue_qos_0 = l.boolean()?;
+        r.config.limits.queue_qos_0 = l.boolean()?;
         Ok(())
     }),
     line("upgrade_outgoing_qos", |r, l| {
-        r.settings.limits.upgrade_qos = l.boolean()?;
+        r.config.limits.upgrade_qos = l.boolean()?;
         Ok(())
     }),
     line("sys_interval", |r, l| {
         let seconds = l.number(0, 65535)?;
-        r.settings.limits.sys_interval = Duration::from_secs(seconds.into());
+        r.config.limits.sys_interval = Duration::from_secs(seconds.into());
         Ok(())
     }),
     // Packets are always sent at once, and gathered to one write for each turn.
     line("set_tcp_nodelay", |_, l| l.boolean().map(drop)),
     // What survives.
     line("persistence", |r, l| {
-        r.settings.persistence = l.boolean()?;
+        r.config.persistence = l.boolean()?;
         Ok(())
     }),
     text("persistence_location", |r, l| {
-        r.settings.persistence_location = l.rest.into();
+        r.config.persistence_location = l.rest.into();
         Ok(())
     }),
     text("persistence_file", |r, l| {
-        r.settings.persistence_file = Some(l.rest.into());
+        r.config.persistence_file = Some(l.rest.into());
         Ok(())
     }),
     // Every turn is stored as it happens: no interval loses anything.
     line("autosave_interval", |_, l| l.number(0, u32::MAX).map(drop)),
     line("autosave_on_changes", |_, l| l.boolean().map(drop)),
     line("sync", |r, l| {
-        r.settings.sync = match (l.value(), l.second()) {
+        r.config.sync = match (l.value(), l.second()) {
             ("always", None) => SyncPolicy::Always,
             ("never", None) => SyncPolicy::Never,
             ("interval", Some(seconds)) => {
@@ -489,11 +489,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     }),
     // The process and its log.
     text("pid_file", |r, l| {
-        r.settings.pid_file = Some(l.rest.into());
+        r.config.pid_file = Some(l.rest.into());
         Ok(())
     }),
     text("control_socket", |r, l| {
-        r.settings.control_socket = match l.rest {
+        r.config.control_socket = match l.rest {
             "none" => ControlSocket::None,
             "" => return Err(l.wrong("a path, or none")),
             path => ControlSocket::At(path.into()),
@@ -501,7 +501,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("user", |r, l| {
-        r.settings.user = Some(l.value().to_owned());
+        r.config.user = Some(l.value().to_owned());
         Ok(())
     }),
     text("include_dir", |r, l| {
@@ -520,9 +520,9 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         };
         // This one takes back those above it.
         if destination == LogDestination::None {
-            r.settings.log.destinations.clear();
+            r.config.log.destinations.clear();
         }
-        r.settings.log.destinations.push(destination);
+        r.config.log.destinations.push(destination);
         Ok(())
     }),
     line("log_type", |r, l| {
@@ -547,21 +547,21 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("log_timestamp", |r, l| {
-        r.settings.log.timestamp = l.boolean()?;
+        r.config.log.timestamp = l.boolean()?;
         Ok(())
     }),
     text("log_timestamp_format", |r, l| {
-        r.settings.log.timestamp_format = Some(l.rest.to_owned());
+        r.config.log.timestamp_format = Some(l.rest.to_owned());
         Ok(())
     }),
     line("log_facility", |r, l| {
-        r.settings.log.facility = Some(u8::try_from(l.number(0, 7)?).unwrap_or(0));
+        r.config.log.facility = Some(u8::try_from(l.number(0, 7)?).unwrap_or(0));
         Ok(())
     }),
     line("retry_interval", obsolete),
     line("store_clean_interval", obsolete),
     line("connection_messages", |r, l| {
-        r.settings.log.connections = l.boolean()?;
+        r.config.log.connections = l.boolean()?;
         Ok(())
     }),
 ];
@@ -581,13 +581,13 @@ fn named_host(word: &str) -> Option<String> {
 }
 
 /// Warns of a line that mosquitto had once, and that has no effect any more.
-fn obsolete(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {
+fn obsolete(r: &mut Parser, l: &Line<'_>) -> Result<(), String> {
     r.warn(&format!("The {} option is no longer available.", l.name));
     Ok(())
 }
 
 /// Switching one off leaves the other on; of both, the common name it is.
-fn identity(r: &mut Reader, l: &Line<'_>, source: IdentitySource) -> Result<(), String> {
+fn identity(r: &mut Parser, l: &Line<'_>, source: IdentitySource) -> Result<(), String> {
     let is_on = l.boolean()?;
     let identity = &mut r.listener().identity;
     match (is_on, *identity) {
@@ -599,7 +599,7 @@ fn identity(r: &mut Reader, l: &Line<'_>, source: IdentitySource) -> Result<(), 
     Ok(())
 }
 
-fn maximum_qos(r: &mut Reader, l: &Line<'_>) -> Result<(), String> {
+fn maximum_qos(r: &mut Parser, l: &Line<'_>) -> Result<(), String> {
     let qos = l.value().parse().ok().and_then(QoS::from_value);
     r.listener_limits().maximum_qos = Some(qos.ok_or_else(|| l.wrong("0, 1 or 2"))?);
     Ok(())

@@ -3,9 +3,8 @@
 //! A parameter costs the broker time and memory for each login, so a password file that asks for too much is
 //! rejected when it is read.
 
-use std::fmt;
-use std::io;
 use std::num::NonZeroU32;
+use std::{fmt, io};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};

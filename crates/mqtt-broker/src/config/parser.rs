@@ -13,17 +13,17 @@ use mqtt_transport::{TlsServerOptions, reason};
 use super::closest_name::closest_name;
 use super::directives::{DIRECTIVES, Line};
 use super::places::Place;
-use super::refused::instead;
-use super::{ListenerSettings, Settings, SettingsError};
+use super::unsupported::instead;
+use super::{BrokerConfig, ConfigError, ListenerConfig};
 
-impl Settings {
+impl BrokerConfig {
     /// Reads a configuration file, and those that it includes.
     ///
     /// # Errors
     /// If it cannot be read, or a line of it is wrong.
-    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read(path)?;
-        Reader::default().run(path, &bytes, true)
+        Parser::default().run(path, &bytes, true)
     }
 
     /// Understands the bytes of a configuration file; `path` is its name in errors. Files that it
@@ -31,21 +31,21 @@ impl Settings {
     ///
     /// # Errors
     /// If a line is wrong.
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SettingsError> {
-        Reader::default().run(path, bytes, false)
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+        Parser::default().run(path, bytes, false)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|error| SettingsError::Read(path.to_owned(), error))
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))
 }
 
 /// What has been read so far.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    pub(super) settings: Settings,
+pub(super) struct Parser {
+    pub(super) config: BrokerConfig,
     /// The listener of the lines `port` and `bind_address`.
-    pub(super) default_listener: ListenerSettings,
+    pub(super) default_listener: ListenerConfig,
     /// Set once there was a `port` line.
     pub(super) has_port: bool,
     /// Set while lines belong to the last `listener` line, and not to the default listener.
@@ -57,21 +57,21 @@ pub(super) struct Reader {
     is_included: bool,
 }
 
-impl Reader {
+impl Parser {
     fn run(
         mut self,
         path: &Path,
         bytes: &[u8],
         follows_includes: bool,
-    ) -> Result<Settings, SettingsError> {
+    ) -> Result<BrokerConfig, ConfigError> {
         self.file(path, bytes, follows_includes)?;
         self.ignore_versions_without_certificates();
         self.check().map_err(|(place, what)| {
             let what = Printable(&what).to_string();
-            SettingsError::Line(place.file.to_path_buf(), place.line, what)
+            ConfigError::Line(place.file.to_path_buf(), place.line, what)
         })?;
         self.open_default_listener();
-        Ok(self.settings)
+        Ok(self.config)
     }
 
     fn file(
@@ -79,13 +79,13 @@ impl Reader {
         path: &Path,
         bytes: &[u8],
         follows_includes: bool,
-    ) -> Result<(), SettingsError> {
+    ) -> Result<(), ConfigError> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let file = Arc::new(path.to_owned());
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: String| {
                 let what = Printable(&what).to_string();
-                SettingsError::Line(path.to_owned(), index + 1, what)
+                ConfigError::Line(path.to_owned(), index + 1, what)
             };
             if index == 0 && UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
                 let text = "The file is in UTF-16, as its byte order mark says: save it in UTF-8.";
@@ -137,11 +137,11 @@ impl Reader {
             ));
         }
         (directive.apply)(self, &line)?;
-        let listener = self.settings.listeners.len().checked_sub(1);
+        let listener = self.config.listeners.len().checked_sub(1);
         // `bind_address` is about the default listener wherever it stands.
         let listener = listener.filter(|_| self.is_below_listener && name != "bind_address");
         let place = self.place.clone();
-        self.settings
+        self.config
             .places
             .add(directive.name, line.rest, listener, place);
         Ok(())
@@ -153,8 +153,8 @@ impl Reader {
     }
 
     /// Returns the listener that the line belongs to.
-    pub(super) fn listener(&mut self) -> &mut ListenerSettings {
-        match self.settings.listeners.last_mut() {
+    pub(super) fn listener(&mut self) -> &mut ListenerConfig {
+        match self.config.listeners.last_mut() {
             Some(listener) if self.is_below_listener => listener,
             _ => &mut self.default_listener,
         }
@@ -162,14 +162,14 @@ impl Reader {
 
     /// Adds a warning that names the place of the line.
     pub(super) fn warn(&mut self, text: &str) {
-        self.settings
+        self.config
             .warnings
             .push(format!("{text} ({})", self.place));
     }
 
     /// Drops the TLS settings of listeners that name no file: a `tls_version` alone does not make a listener use TLS.
     fn ignore_versions_without_certificates(&mut self) {
-        let listeners = self.settings.listeners.iter_mut();
+        let listeners = self.config.listeners.iter_mut();
         for listener in listeners.chain([&mut self.default_listener]) {
             listener.tls = listener.tls.take().filter(|tls| {
                 let without_version = TlsServerOptions {
@@ -183,10 +183,10 @@ impl Reader {
 
     /// Adds the default listener to those that are opened, if a line asks for it.
     fn open_default_listener(&mut self) {
-        let settings = &mut self.settings;
+        let config = &mut self.config;
         let mut listener = std::mem::take(&mut self.default_listener);
-        let is_only_one = settings.listeners.is_empty();
-        let of_all = &settings.listener_limits;
+        let is_only_one = config.listeners.is_empty();
+        let of_all = &config.listener_limits;
         let is_limited = of_all.maximum_connections.is_some() || of_all.maximum_qos.is_some();
         let is_asked_for = self.has_port
             || listener.host.is_some()
@@ -203,22 +203,22 @@ impl Reader {
         if !self.has_port {
             listener.port = DEFAULT_PORT;
         }
-        if settings.per_listener {
+        if config.per_listener {
             let own = std::mem::take(&mut listener.security);
-            listener.security = own.or(&settings.security);
+            listener.security = own.or(&config.security);
         }
-        settings.listeners.insert(0, listener);
-        settings.places.put_default_listener_first();
+        config.listeners.insert(0, listener);
+        config.places.put_default_listener_first();
     }
 
     /// Checks what can only be seen at the end of the files. An error comes with the line of the directive that needs
     /// another one.
     fn check(&self) -> Result<(), (Place, String)> {
-        let listeners = self.settings.listeners.iter().enumerate();
+        let listeners = self.config.listeners.iter().enumerate();
         let listeners = listeners.map(|(index, listener)| (Some(index), listener));
         for (index, listener) in listeners.chain([(None, &self.default_listener)]) {
             let error = |names: &[&str], text: &dyn Fn(&str) -> String| {
-                let first = self.settings.places.first_of(index, names);
+                let first = self.config.places.first_of(index, names);
                 let (name, place) = first.unwrap_or_else(|| ("listener", self.place.clone()));
                 (place, text(name))
             };

@@ -114,20 +114,20 @@ impl Server {
 
     /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
     fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
-        let Some(index) = self.peers.index_of(id) else {
+        let Some(index) = self.sockets.index_of(id) else {
             return Ok(());
         };
-        let Some(peer) = self.peers.get_mut(index) else {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return Ok(());
         };
         let output = self.broker.output(id);
-        match peer.stream.write(output) {
+        match socket.stream.write(output) {
             Ok(0) => {} // not even what waits in the layers, perhaps
             Ok(count) => self.broker.consume_output(now, id, count),
             Err(_) => return Err(index),
         }
         if self.broker.has_ended(id) {
-            self.end_peer(now, id, index);
+            self.end_socket(now, id, index);
         }
         Ok(())
     }
@@ -136,26 +136,28 @@ impl Server {
     /// the peer's good-bye (a Close frame, an alert) leaves first, and the peer has [`LINGER`] to close.
     pub(super) fn end_unreadable(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.handle_close(now, id);
-        let peer = self.peers.get_mut(index);
-        match peer.is_some_and(|peer| peer.stream.has_ended() && peer.stream.flush().is_ok()) {
-            true => self.end_peer(now, id, index),
+        let socket = self.sockets.get_mut(index);
+        match socket
+            .is_some_and(|socket| socket.stream.has_ended() && socket.stream.flush().is_ok())
+        {
+            true => self.end_socket(now, id, index),
             false => self.close(now, id, index),
         }
     }
 
     /// The broker has ended a connection: its last bytes are written, for a while, and then what the
     /// peer still sends is read.
-    fn end_peer(&mut self, now: Instant, id: ConnectionId, index: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
+    fn end_socket(&mut self, now: Instant, id: ConnectionId, index: usize) {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
-        if !peer.is_ending {
-            peer.is_ending = true;
+        if !socket.is_ending {
+            socket.is_ending = true;
             self.lingering.push((now + LINGER, index));
         }
         // Layers that have ended take no more output, not even that which waits for a commit.
-        let is_written = peer.stream.has_ended() || self.broker.whole_output(id).is_empty();
-        if is_written && peer.stream.unsent() == 0 {
+        let is_written = socket.stream.has_ended() || self.broker.whole_output(id).is_empty();
+        if is_written && socket.stream.unsent() == 0 {
             self.linger(now, id, index);
         }
     }
@@ -163,15 +165,15 @@ impl Server {
     /// The last bytes are written; the peer still has the connection open.
     fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
-        self.peers.by_connection.remove(id);
-        let Some(peer) = self.peers.get_mut(index) else {
+        self.sockets.by_connection.remove(id);
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
-        peer.connection = None;
-        peer.buffer = None;
-        peer.progress = InputProgress::Drained;
-        if peer.stream.shut_down_writing().is_err() {
-            return self.peers.remove(index);
+        socket.connection = None;
+        socket.buffer = None;
+        socket.progress = InputProgress::Drained;
+        if socket.stream.shut_down_writing().is_err() {
+            return self.sockets.remove(index);
         }
         self.read_again(index);
     }
@@ -185,18 +187,22 @@ impl Server {
         let due: Vec<_> = self.lingering.drain(..due).collect();
         for (_, index) in due {
             // The place may have been given to another peer, which is not ending.
-            let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.is_ending) else {
+            let Some(socket) = self
+                .sockets
+                .get_mut(index)
+                .filter(|socket| socket.is_ending)
+            else {
                 continue;
             };
-            match peer.connection {
+            match socket.connection {
                 Some(id) => self.close(now, id, index),
-                None => self.peers.remove(index),
+                None => self.sockets.remove(index),
             }
         }
     }
 
     pub(super) fn close(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
-        self.peers.remove(index);
+        self.sockets.remove(index);
     }
 }

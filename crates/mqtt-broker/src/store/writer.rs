@@ -1,12 +1,11 @@
 //! [`StoreWriter`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
 //! and the loop has others to serve meanwhile.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use mio::Waker;
 use mqtt_broker_core::Mutation;
@@ -19,36 +18,36 @@ const ROOM: usize = 64 * 1024;
 
 /// The thread, and what comes back from it.
 #[derive(Debug)]
-pub(super) struct StoreWriter {
+pub(crate) struct StoreWriter {
     to_do: SyncSender<Commit>,
     done: Receiver<Done>,
 }
 
 /// What is to be done.
-pub(super) struct Commit {
+pub(crate) struct Commit {
     /// None: it is to be opened again.
-    pub(super) store: Option<Store>,
-    pub(super) path: PathBuf,
-    pub(super) policy: SyncPolicy,
+    pub(crate) store: Option<Store>,
+    pub(crate) path: PathBuf,
+    pub(crate) policy: SyncPolicy,
     /// The time of the store, in which it is opened again.
-    pub(super) timeline: Timeline,
-    pub(super) mutations: Vec<Mutation>,
-    pub(super) clock: Clock,
+    pub(crate) timeline: Timeline,
+    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) clock: Clock,
     /// Whether the mutations have to be on the disk in the end, whatever the policy.
-    pub(super) is_sync: bool,
+    pub(crate) is_sync: bool,
 }
 
 /// What became of it.
-pub(super) struct Done {
+pub(crate) struct Done {
     /// None: it could not be opened again.
-    pub(super) store: Option<Store>,
-    pub(super) mutations: Vec<Mutation>,
-    pub(super) result: Result<(), StoreError>,
+    pub(crate) store: Option<Store>,
+    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) result: Result<(), StoreError>,
 }
 
 impl StoreWriter {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
-    pub(super) fn start(waker: Arc<Waker>) -> io::Result<Self> {
+    pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let (to_do, commits) = sync_channel::<Commit>(1);
         let (to_tell, done) = sync_channel(1);
         thread::Builder::new().name("store".into()).spawn(move || {
@@ -66,7 +65,7 @@ impl StoreWriter {
     ///
     /// # Errors
     /// If the thread is gone, or has another one.
-    pub(super) fn begin(&self, commit: Commit) -> Result<(), StoreError> {
+    pub(crate) fn begin(&self, commit: Commit) -> Result<(), StoreError> {
         self.to_do.try_send(commit).map_err(|_| StoreError::Gone)
     }
 
@@ -74,7 +73,7 @@ impl StoreWriter {
     ///
     /// # Errors
     /// If the thread is gone.
-    pub(super) fn poll(&self) -> Result<Option<Done>, StoreError> {
+    pub(crate) fn poll(&self) -> Result<Option<Done>, StoreError> {
         match self.done.try_recv() {
             Ok(done) => Ok(Some(done)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -86,7 +85,7 @@ impl StoreWriter {
     ///
     /// # Errors
     /// As `poll`, and if it takes longer than that.
-    pub(super) fn wait(&self, timeout: Duration) -> Result<Done, StoreError> {
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<Done, StoreError> {
         let done = self.done.recv_timeout(timeout);
         done.map_err(|error| match error {
             RecvTimeoutError::Timeout => StoreError::TooSlow,
@@ -97,7 +96,7 @@ impl StoreWriter {
 
 impl Commit {
     /// Does it.
-    pub(super) fn run(mut self) -> Done {
+    pub(crate) fn run(mut self) -> Done {
         let result = self.commit();
         Done {
             store: self.store,

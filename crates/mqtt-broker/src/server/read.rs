@@ -9,8 +9,8 @@ use mqtt_broker_core::{CONNECTIONS, ConnectionId, EVENTS, InputProgress, LogEven
 use mqtt_session::Excerpt;
 use mqtt_transport::{ReadStatus, reason};
 
+use super::sockets::Socket;
 use super::{ACCEPT_PAUSE, Server};
-use crate::peers::Peer;
 
 /// Connections that a listener accepts in one turn: those that are connected are served between.
 const MAXIMUM_ACCEPTED: usize = 32;
@@ -53,7 +53,7 @@ impl Server {
                 }
                 continue;
             }
-            let slot = self.peers.next_index();
+            let slot = self.sockets.next_index();
             let token = Token(self.listeners.len() + slot);
             let interests = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(&mut stream, token, interests) {
@@ -71,15 +71,15 @@ impl Server {
                 }
             }
             let id = self.broker.open(now, address, index as u32);
-            let settings = bound.settings.as_ref();
-            let tls = settings.and_then(|settings| settings.tls.as_ref());
-            let peer = Peer {
-                unidentified: settings.and_then(|settings| settings.identity),
+            let config = bound.config.as_ref();
+            let tls = config.and_then(|config| config.tls.as_ref());
+            let socket = Socket {
+                unidentified: config.and_then(|config| config.identity),
                 may_have_warning: tls
                     .is_some_and(|tls| tls.ca_file.is_some() || tls.ca_path.is_some()),
-                ..Peer::new(stream, id, index)
+                ..Socket::new(stream, id, index)
             };
-            self.peers.insert(slot, peer);
+            self.sockets.insert(socket);
         }
         // There may be more, and readiness has told of them already.
         self.accepting.push(index);
@@ -95,22 +95,22 @@ impl Server {
     fn has_too_many(&self, listener: usize) -> bool {
         let of_listener = self.broker.maximum_connections(listener as u32);
         let of_all = self.broker.maximum_connections_of_all();
-        of_listener.is_some_and(|maximum| self.peers.count(listener) >= maximum)
+        of_listener.is_some_and(|maximum| self.sockets.count(listener) >= maximum)
             || of_all.is_some_and(|maximum| self.broker.connection_count() >= maximum)
     }
 
-    pub(super) fn peer_is_ready(&mut self, index: usize, event: &Event) {
-        let Some(peer) = self.peers.get_mut(index) else {
+    pub(super) fn handle_ready(&mut self, index: usize, event: &Event) {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
-        peer.is_read_closed |= event.is_read_closed() || event.is_error();
+        socket.is_read_closed |= event.is_read_closed() || event.is_error();
         let has_input = event.is_readable() || event.is_read_closed() || event.is_error();
         if event.is_writable() {
-            self.writable.extend(peer.connection);
+            self.writable.extend(socket.connection);
         }
         // One that waits is read from again when the broker names it, whatever has come meanwhile. Only its end may
         // make the wait pointless.
-        let may_read = peer.progress == InputProgress::Drained || peer.is_read_closed;
+        let may_read = socket.progress == InputProgress::Drained || socket.is_read_closed;
         if has_input && may_read {
             self.read_again(index);
         }
@@ -118,24 +118,24 @@ impl Server {
 
     /// Reads once from a peer and hands the bytes to the broker; or hands it those again that it could not handle.
     pub(super) fn read(&mut self, now: Instant, index: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
-        peer.is_queued = false;
-        let own = peer.buffer.take().or_else(|| self.spare_buffer.take());
+        socket.is_queued = false;
+        let own = socket.buffer.take().or_else(|| self.spare_buffer.take());
         let mut buffer = own.unwrap_or_default();
-        let status = match peer.progress {
-            InputProgress::Drained => buffer.fill(&mut peer.stream),
+        let status = match socket.progress {
+            InputProgress::Drained => buffer.fill(&mut socket.stream),
             InputProgress::Yielded | InputProgress::Blocked => Ok(ReadStatus::More),
         };
-        let connection = peer.connection;
+        let connection = socket.connection;
         let taken = buffer.unread().len();
-        match peer.connection {
+        match socket.connection {
             Some(id) => {
-                if let Some(name) = peer.identity() {
+                if let Some(name) = socket.identity() {
                     self.broker.identify(id, name);
                 }
-                if let Some(warning) = peer.warning() {
+                if let Some(warning) = socket.warning() {
                     let address = self.broker.peer(id).to_owned();
                     let limiter = self.broker.log_limiter();
                     if limiter.admits_from(now, LogEvent::LegacyCertificate, &address) {
@@ -144,43 +144,43 @@ impl Server {
                 }
                 let mut input = buffer.unread();
                 let available = input.len();
-                peer.progress = self.broker.handle_input(now, id, &mut input);
-                peer.is_heavy = self.broker.has_spent_budget();
+                socket.progress = self.broker.handle_input(now, id, &mut input);
+                socket.is_heavy = self.broker.has_spent_budget();
                 buffer.consume(available - input.len());
             }
             None => buffer.clear(),
         }
         // Packets that wait for their turn are complete.
-        let incomplete = match peer.progress {
+        let incomplete = match socket.progress {
             InputProgress::Drained => buffer.unread().len(),
             InputProgress::Yielded | InputProgress::Blocked => 0,
         };
         match buffer.is_empty() {
-            false => peer.buffer = Some(buffer),
+            false => socket.buffer = Some(buffer),
             true => {
                 buffer.clear();
                 self.spare_buffer = Some(buffer);
             }
         }
         let has_no_memory = self.note_read(now, connection, taken, incomplete);
-        let Some(peer) = self.peers.get_mut(index) else {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
         if has_no_memory {
-            peer.buffer = None;
+            socket.buffer = None;
         }
         // Nothing is read while a password is checked, so the end of the stream would not be seen. A client that only
         // closed its sending half cannot be told from one that is gone, and is not worth a hash either.
-        let is_gone = |id: &ConnectionId| peer.is_read_closed && self.broker.is_waiting(*id);
-        if let Some(id) = peer.connection.filter(is_gone) {
+        let is_gone = |id: &ConnectionId| socket.is_read_closed && self.broker.is_waiting(*id);
+        if let Some(id) = socket.connection.filter(is_gone) {
             self.broker.handle_close(now, id);
             return self.close(now, id, index);
         }
-        match (status, peer.connection) {
+        match (status, socket.connection) {
             // The broker names it when it may go on.
             (Ok(ReadStatus::More | ReadStatus::Drained), Some(_))
-                if peer.progress == InputProgress::Blocked => {}
-            (Ok(ReadStatus::Drained), _) if peer.progress == InputProgress::Drained => {}
+                if socket.progress == InputProgress::Blocked => {}
+            (Ok(ReadStatus::Drained), _) if socket.progress == InputProgress::Drained => {}
             (Ok(ReadStatus::More | ReadStatus::Drained), _) => self.read_again(index),
             (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
                 // TLS and the like say why.
@@ -196,7 +196,7 @@ impl Server {
                 }
                 self.end_unreadable(now, id, index);
             }
-            (Ok(ReadStatus::Closed) | Err(_), None) => self.peers.remove(index),
+            (Ok(ReadStatus::Closed) | Err(_), None) => self.sockets.remove(index),
         }
     }
 }

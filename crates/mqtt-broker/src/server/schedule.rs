@@ -25,13 +25,13 @@ impl Schedule {
 impl Server {
     /// The peer is to be served in this turn, if it was not yet.
     pub(super) fn read_again(&mut self, index: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
+        let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
-        if std::mem::replace(&mut peer.is_queued, true) {
+        if std::mem::replace(&mut socket.is_queued, true) {
             return;
         }
-        match peer.is_heavy {
+        match socket.is_heavy {
             true => self.schedule.heavy.push_back(index),
             false => self.schedule.light.push(index),
         }
@@ -74,7 +74,7 @@ impl Server {
     /// Queues the connections that have waited for something, and may go on.
     pub(super) fn resume_connections(&mut self) {
         while let Some(id) = self.broker.poll_resumable() {
-            if let Some(index) = self.peers.index_of(id) {
+            if let Some(index) = self.sockets.index_of(id) {
                 self.read_again(index);
             }
         }

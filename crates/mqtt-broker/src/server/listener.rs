@@ -9,7 +9,7 @@ use mqtt_broker_core::EVENTS;
 use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 
 use crate::server::ListenError;
-use crate::{ListenerSettings, ServerError};
+use crate::{ListenerConfig, ServerError};
 
 /// Timeout of the look-up of a host that a listener names.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the host has no address, or none of the family that `socket_domain` names.
-fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ListenError> {
+fn hosts(listener: &ListenerConfig) -> Result<Vec<IpAddr>, ListenError> {
     if let Some(address) = listener.address() {
         return Ok(vec![address]);
     }
@@ -42,7 +42,7 @@ fn hosts(listener: &ListenerSettings) -> Result<Vec<IpAddr>, ListenError> {
 }
 
 /// Binds the addresses, or the path, of a `listener` line.
-pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>, ListenError> {
+pub(crate) fn bind_listener(listener: &ListenerConfig) -> Result<Vec<Listener>, ListenError> {
     Ok(match listener.unix_path() {
         #[cfg(unix)]
         Some(path) => {
@@ -63,7 +63,7 @@ pub(crate) fn bind_listener(listener: &ListenerSettings) -> Result<Vec<Listener>
 ///
 /// # Errors
 /// If the listener could not be opened.
-pub(crate) fn check_listener(listener: &ListenerSettings) -> Result<(), ListenError> {
+pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenError> {
     if let Some(path) = listener.unix_path() {
         let folder = path
             .parent()
@@ -85,7 +85,7 @@ pub(crate) fn check_listener(listener: &ListenerSettings) -> Result<(), ListenEr
 
 /// What lies between the sockets of a listener and MQTT.
 pub(crate) fn listener_transport(
-    listener: &ListenerSettings,
+    listener: &ListenerConfig,
 ) -> Result<ListenerTransport, ServerError> {
     let mut transport = ListenerTransport::default();
     if let Some(options) = &listener.tls {

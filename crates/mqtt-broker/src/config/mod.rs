@@ -1,5 +1,5 @@
 //! mosquitto's configuration language: one `name value` for each line, `#` at its start makes it a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
-//! files are read in `reader.rs`, and what mosquitto has and this broker has not in `refused.rs`.
+//! files are read in `parser.rs`, and what mosquitto has and this broker has not in `unsupported.rs`.
 //!
 //! What cannot be done is refused with its place, not passed over: a line that has no effect could be the
 //! one that protects something.
@@ -8,11 +8,11 @@ mod closest_name;
 mod directives;
 #[cfg(test)]
 mod error_tests;
+mod parser;
 mod places;
-mod reader;
-mod refused;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 pub use closest_name::closest_name;
 pub use places::Places;
@@ -28,11 +28,11 @@ use crate::SyncPolicy;
 
 /// The configuration of a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct BrokerConfig {
     /// Where it listens; empty if the configuration does not say.
-    pub listeners: Vec<ListenerSettings>,
+    pub listeners: Vec<ListenerConfig>,
     /// Security of all listeners that have no settings of their own.
-    pub security: SecuritySettings,
+    pub security: SecurityConfig,
     /// `per_listener_settings`: lines about security belong to the listener above them.
     pub per_listener: bool,
     /// Limits of all listeners.
@@ -48,7 +48,7 @@ pub struct Settings {
     /// `sync`: when what is stored is on the disk for sure.
     pub sync: SyncPolicy,
     /// Where the log goes, and what is in it.
-    pub log: LogSettings,
+    pub log: LogConfig,
     /// `pid_file`: the file that the number of the process is written to.
     pub pid_file: Option<PathBuf>,
     /// `control_socket`: where `rbroker status` asks.
@@ -75,7 +75,7 @@ pub enum ControlSocket {
 
 /// Users, permissions and client identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SecuritySettings {
+pub struct SecurityConfig {
     /// `allow_anonymous`: whether clients without a user name may come in; no one said if `None`.
     pub allow_anonymous: Option<bool>,
     /// `password_file`.
@@ -90,7 +90,7 @@ pub struct SecuritySettings {
 
 /// A `listener` line, and those below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListenerSettings {
+pub struct ListenerConfig {
     /// 0 takes a free port.
     pub port: u16,
     /// A name or an address; every address of this machine if `None`. With port 0 a path is the one of
@@ -111,14 +111,14 @@ pub struct ListenerSettings {
     /// `mount_point`: what stands before the topics of its clients.
     pub mount_point: Option<String>,
     /// `listener_allow_anonymous` and the like; with `per_listener_settings` all about security.
-    pub security: SecuritySettings,
+    pub security: SecurityConfig,
     /// Limits of its clients.
     pub limits: ListenerLimits,
 }
 
 /// Contents and destinations of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
+pub struct LogConfig {
     /// `log_dest`, each of them.
     pub destinations: Vec<LogDestination>,
     /// `log_type`, each of them; errors, warnings, notices and information if none was named.
@@ -163,7 +163,7 @@ pub struct LogTypes {
     pub debug: bool,
 }
 
-impl Default for LogSettings {
+impl Default for LogConfig {
     fn default() -> Self {
         Self {
             destinations: Vec::new(),
@@ -179,14 +179,14 @@ impl Default for LogSettings {
 /// An error in a configuration file.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SettingsError {
+pub enum ConfigError {
     /// The file cannot be read.
     Read(PathBuf, io::Error),
     /// A line is wrong: the file, the number of the line, and what it is.
     Line(PathBuf, usize, String),
 }
 
-impl fmt::Display for SettingsError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, error) => {
@@ -200,9 +200,9 @@ impl fmt::Display for SettingsError {
     }
 }
 
-impl std::error::Error for SettingsError {}
+impl std::error::Error for ConfigError {}
 
-impl Settings {
+impl BrokerConfig {
     /// Those of a configuration without a line.
     pub fn new() -> Self {
         Self::default()
@@ -226,20 +226,20 @@ impl Settings {
     }
 
     /// Returns the security settings of a listener, with those of all listeners where it has none.
-    pub fn security_of(&self, listener: Option<&ListenerSettings>) -> SecuritySettings {
+    pub fn security_of(&self, listener: Option<&ListenerConfig>) -> SecurityConfig {
         let Some(own) = listener.map(|listener| &listener.security) else {
             return self.security.clone();
         };
         // Then what stands above the first listener is for the one of `port` alone.
         let all = match self.per_listener {
-            true => &SecuritySettings::default(),
+            true => &SecurityConfig::default(),
             false => &self.security,
         };
         own.clone().or(all)
     }
 
     /// The limits of a listener's clients.
-    pub fn limits_of(&self, listener: Option<&ListenerSettings>) -> ListenerLimits {
+    pub fn limits_of(&self, listener: Option<&ListenerConfig>) -> ListenerLimits {
         let all = &self.listener_limits;
         let Some(own) = listener.map(|listener| &listener.limits) else {
             return all.clone();
@@ -254,7 +254,7 @@ impl Settings {
     }
 }
 
-impl SecuritySettings {
+impl SecurityConfig {
     /// What is said here, and where nothing is, what is said there.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
@@ -267,7 +267,7 @@ impl SecuritySettings {
     }
 }
 
-impl ListenerSettings {
+impl ListenerConfig {
     /// Whether both lines name the same place to listen at.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         (self.port, &self.host, self.only_ipv4) == (other.port, &other.host, other.only_ipv4)
