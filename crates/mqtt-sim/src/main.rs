@@ -113,7 +113,7 @@ fn cut_everywhere(all_kinds: bool) -> Result<()> {
 }
 
 /// Runs seeds from each of several first seeds until one breaks an invariant, and prints for each what it found:
-/// the invariant and the number of seeds it took, or `none` if every seed was clean. `cargo xtask mutants` reads
+/// the invariant, the seed and the number of seeds it took, or `none` if every seed was clean. `cargo xtask mutants` reads
 /// these lines.
 fn find_violations(starts: u64, seeds: u64, with_store: bool) {
     // A panic is a finding like any other: its message would stand between the lines.
@@ -126,11 +126,11 @@ fn find_violations(starts: u64, seeds: u64, with_store: bool) {
                 Ok(Err(violation)) => violation.invariant,
                 Err(_) => "panic",
             };
-            Some((invariant, seed - first + 1))
+            Some((invariant, seed))
         });
         match found {
-            Some((invariant, count)) => println!("{invariant} {count}"),
-            None => println!("none {seeds}"),
+            Some((invariant, seed)) => println!("{invariant} {seed} {}", seed - first + 1),
+            None => println!("none {first} {seeds}"),
         }
     }
 }

@@ -42,9 +42,10 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     }
     let (thorough, options): (Vec<&str>, Vec<&str>) =
         options.iter().partition(|option| **option == "--thorough");
-    let starts = match thorough.is_empty() {
-        true => STARTS,
-        false => THOROUGH_STARTS,
+    let starts = if thorough.is_empty() {
+        STARTS
+    } else {
+        THOROUGH_STARTS
     };
     let chosen = choose(&mutants, &options)?;
     check(root(), &mutants)?;
@@ -169,7 +170,7 @@ fn find_all(mutants: &[&Mutant], total: usize, starts: u64) -> Result<()> {
     let begin = Instant::now();
     let copy = Tree::new(root())?;
     copy.build().context("the copy without a mutant")?;
-    copy.expect_clean(starts)?;
+    copy.expect_clean()?;
     println!("no mutant: clean, {:.0} s", begin.elapsed().as_secs_f64());
     println!("| Mutant | Breaks | Found by | Seeds, median | Most | Time |");
     println!("| --- | --- | --- | ---: | ---: | ---: |");
@@ -182,7 +183,11 @@ fn find_all(mutants: &[&Mutant], total: usize, starts: u64) -> Result<()> {
                 println!("| {row} | {seconds:.0} s |");
             }
             Err(error) => {
-                println!("| {} | {} | not found | | | |", mutant.number, mutant.name);
+                let seconds = start.elapsed().as_secs_f64();
+                println!(
+                    "| {} {} | not found: {error:#} | | | | {seconds:.0} s |",
+                    mutant.number, mutant.name
+                );
                 failed.push(format!("{}: {error:#}", mutant.name));
             }
         }
@@ -215,6 +220,9 @@ fn find(copy: &Tree, mutant: &Mutant, starts: u64) -> Result<String> {
         .position(|finding| finding.invariant == "none")
     {
         bail!("the simulation does not find it from start {clean} of {starts}");
+    }
+    for finding in &findings {
+        copy.expect_clean_seed(finding.seed, mutant.needs_store)?;
     }
     let by: BTreeSet<_> = findings.iter().map(|found| &*found.invariant).collect();
     let by: Vec<_> = by.into_iter().collect();
