@@ -69,6 +69,7 @@ impl Decoder {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<PacketRef<'a>>, DecodeError> {
+        // The decoder does not search for the next packet: bytes of a payload could look like one.
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -113,6 +114,7 @@ impl Decoder {
             return Err(DecodeError::PacketTooLarge);
         }
         let end = (header_size + remaining_length) as usize;
+        // `input` is changed only after the whole packet was decoded, so that an incomplete packet can be decoded again.
         let Some((packet, next)) = input.split_at_checked(end) else {
             return Ok(None);
         };
@@ -125,6 +127,7 @@ impl Decoder {
             if flags & 0b1110 == 0b1000 {
                 self.accept_dup()?;
             }
+            // The version is known here, because CONNECT must be the first packet.
             let publish = PublishRef::decode(flags, &mut reader, version, self.role.peer())?;
             *input = next;
             return Ok(Some(PacketRef::Publish(publish)));
@@ -150,9 +153,11 @@ impl Decoder {
         // Set before the rest is decoded: the answer to a malformed CONNECT depends on the version.
         self.version = Some(version);
         self.limit = self.maximum_packet_size;
+        // Two bytes or more for a Remaining Length whose last byte is zero.
         let is_padded = header.len() > 2 && header.ends_with(&[0]);
         if is_padded && version == ProtocolVersion::V5_0 {
-            return Err(DecodeError::VariableByteInteger); // [MQTT-1.5.5-1]
+            // MQTT 5.0 forbids padding [MQTT-1.5.5-1]. The version was unknown when the Remaining Length was read.
+            return Err(DecodeError::VariableByteInteger);
         }
         let connect = Connect::decode(&mut reader, version, is_bridge)?;
         Ok(Some(PacketRef::Connect(connect)))
@@ -162,7 +167,8 @@ impl Decoder {
     #[cold]
     fn accept_dup(&mut self) -> Result<(), DecodeError> {
         match self.role {
-            Role::Server => Err(DecodeError::QoS), // [MQTT-3.3.1-2]
+            // DUP must be 0 for messages of QoS 0 [MQTT-3.3.1-2].
+            Role::Server => Err(DecodeError::QoS),
             Role::Client => {
                 self.accepted_dup = true;
                 Ok(())
@@ -192,7 +198,8 @@ impl Decoder {
                 .flags()
                 .is_some_and(|required| required != flags)
         {
-            return Err(DecodeError::FixedHeaderFlags); // [MQTT-2.1.3-1]
+            // A reserved flag with another value is a Malformed Packet [MQTT-2.1.3-1].
+            return Err(DecodeError::FixedHeaderFlags);
         }
         Ok((packet_type, flags))
     }

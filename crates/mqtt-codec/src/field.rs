@@ -73,7 +73,8 @@ impl<'a> FieldReader<'a> {
     pub(crate) fn variable_byte_integer(&mut self) -> Result<u32, DecodeError> {
         if let Some((&value @ ..0x80, rest)) = self.rest.split_first() {
             self.rest = rest;
-            return Ok(value.into()); // Nearly all integers have one byte.
+            // Nearly all integers have one byte, so that the loop for longer ones is skipped.
+            return Ok(value.into());
         }
         let integer = variable_byte_integer(self.rest, false)?;
         let (value, length) = integer.ok_or(DecodeError::Truncated)?;
@@ -82,6 +83,7 @@ impl<'a> FieldReader<'a> {
     }
 
     pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        // A two-byte length comes before the bytes (MQTT 5.0, 1.5.6).
         let length = self.u16()?;
         self.bytes(length.into())
     }
@@ -132,19 +134,23 @@ pub(crate) fn variable_byte_integer(
     bytes: &[u8],
     may_be_padded: bool,
 ) -> Result<Option<(u32, usize)>, DecodeError> {
+    // The Remaining Length of most packets has one byte.
     if let Some(&byte @ ..0x80) = bytes.first() {
         return Ok(Some((byte.into(), 1)));
     }
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
+        // Seven bits of each byte are part of the value, the lowest first. The highest bit is set if more bytes follow.
         value |= u32::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
+            // A last byte of zero adds nothing to the value. The only valid one is the single byte of the value 0.
             if byte == 0 && !may_be_padded {
                 return Err(DecodeError::VariableByteInteger);
             }
             return Ok(Some((value, index + 1)));
         }
     }
+    // Four bytes were read, and all of them say that more follow.
     if bytes.len() >= 4 {
         return Err(DecodeError::VariableByteInteger);
     }
@@ -184,6 +190,7 @@ fn has_less(word: u64, bound: u8) -> bool {
 /// Returns `true` if `is_so` holds for eight adjacent bytes, or `is_so_for` for one byte of a text with fewer than eight.
 #[inline]
 fn any_word(bytes: &[u8], is_so: impl Fn(u64) -> bool, is_so_for: impl Fn(u8) -> bool) -> bool {
+    // Fewer than eight bytes do not fill a word, and are compared one by one.
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().any(|byte| is_so_for(*byte));
     };
@@ -239,12 +246,14 @@ pub(crate) trait FieldWriter {
                 self.put_u16(length);
                 self.put(bytes);
             }
+            // The length prefix has two bytes, so that the field is too long for MQTT.
             Err(_) => self.reject(),
         }
     }
 
     #[inline]
     fn put_string(&mut self, string: &str) {
+        // U+0000 must not be sent [MQTT-1.5.4-2].
         if contains(string.as_bytes(), [0]) {
             self.reject();
         }

@@ -9,7 +9,8 @@ pub fn disallowed_character(text: &str) -> Option<char> {
         .bytes()
         .fold(false, |found, byte| found | is_unusual(byte))
     {
-        return None; // Nearly all texts are printable ASCII.
+        // Nearly all texts are printable ASCII, and need no look at their characters.
+        return None;
     }
     let is_noncharacter = |c: char| {
         let code = u32::from(c);

@@ -51,10 +51,12 @@ impl TopicFilter {
     /// share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(filter: &str) -> Result<Self, InvalidTopic> {
         let plain = match filter.strip_prefix("$share/") {
+            // Without a slash after it, `$share` has no share name.
             None if filter == "$share" => return Err(InvalidTopic),
             None => filter,
             Some(rest) => {
                 let (share_name, plain) = rest.split_once('/').ok_or(InvalidTopic)?;
+                // A share name is one level without wildcards [MQTT-4.8.2-1, MQTT-4.8.2-2].
                 if share_name.is_empty() || share_name.contains(['+', '#', '\0']) {
                     return Err(InvalidTopic);
                 }
@@ -64,6 +66,7 @@ impl TopicFilter {
         if filter.len() > MAXIMUM_LENGTH || !is_valid_filter(plain) {
             return Err(InvalidTopic);
         }
+        // The share prefix is kept: two subscriptions that differ in their share name are different.
         Ok(Self(filter.into()))
     }
 
@@ -118,6 +121,7 @@ pub fn split_level(topic: &str) -> (&str, Option<&str>) {
 ///
 /// A filter that starts with a wildcard does not match a topic name that starts with `$` [MQTT-4.7.2-1].
 pub fn matches(filter: &str, name: &str) -> bool {
+    // Otherwise a subscription to `#` would receive the statistics of the broker.
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
@@ -125,11 +129,13 @@ pub fn matches(filter: &str, name: &str) -> bool {
     for filter_level in levels(filter) {
         match (filter_level, name_levels.next()) {
             ("#", _) => return true, // `a/#` also matches `a` (MQTT 5.0, 4.7.1.2).
+            // `+` matches one level, which may be empty, but not the end of the topic name.
             ("+", Some(_)) => {}
             (level, Some(name_level)) if level == name_level => {}
             _ => return false,
         }
     }
+    // The topic name must not be longer than the filter.
     name_levels.next().is_none()
 }
 
@@ -144,7 +150,9 @@ fn is_valid_filter(filter: &str) -> bool {
     while let Some(byte) = bytes.next() {
         let valid = match byte {
             0 => false,
+            // `#` must be a whole level and the last one.
             b'#' => level_starts && bytes.peek().is_none(),
+            // `+` must be a whole level.
             b'+' => level_starts && matches!(bytes.peek(), None | Some(b'/')),
             _ => true,
         };

@@ -7,7 +7,8 @@ use mqtt_codec::{
     Unsubscribe,
 };
 
-use crate::{CloseReason, OutboundMessage};
+use crate::delivery::OutboundMessage;
+use crate::error::CloseReason;
 
 /// A fact that the application must know or answer.
 #[derive(Debug, Clone, PartialEq)]

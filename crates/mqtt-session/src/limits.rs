@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 
-use crate::Observer;
+use crate::packet_log::Observer;
 
 /// The limits and timeouts of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub(crate) struct PeerLimits {
 impl Default for PeerLimits {
     fn default() -> Self {
         Self {
+            // Without a value in CONNECT or CONNACK, the limits are those of the protocol.
             maximum_packet_size: u32::MAX,
             receive_maximum: u16::MAX,
             maximum_qos: QoS::ExactlyOnce,

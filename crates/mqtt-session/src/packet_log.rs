@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mqtt_codec::{Ack, PacketRef, ProtocolVersion, PublishRef, Role};
 
-use crate::Printable;
+use crate::printable::Printable;
 
 /// The log target of the packet lines.
 pub const PACKETS: &str = "mqtt::packets";
@@ -95,8 +95,10 @@ impl<'a> std::ops::Deref for Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.role, self.packet) {
-            (Role::Server, PacketRef::Connect(_)) => Ok(()), // The broker logs a line with more details.
+            // The broker logs a line with more details.
+            (Role::Server, PacketRef::Connect(_)) => Ok(()),
             (Role::Client, PacketRef::Subscribe(subscribe)) => {
+                // mosquitto's clients print a line for each topic filter.
                 for subscription in &subscribe.subscriptions {
                     let options = subscription.options;
                     self.start(f)?;

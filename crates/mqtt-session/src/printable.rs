@@ -46,6 +46,7 @@ impl Excerpt<'_> {
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The cut is between two characters, because a text must stay valid UTF-8.
         let cut = self.0.char_indices().nth(Self::LENGTH);
         let shown = cut.and_then(|(end, _)| self.0.get(..end));
         match shown {

@@ -3,7 +3,7 @@
 
 use mqtt_codec::{Delivery, PacketIdentifier, QoS};
 
-use crate::OutboundMessage;
+use crate::delivery::OutboundMessage;
 use crate::delivery::{Receiver, Sender};
 
 /// A step of an exchange that must survive a crash. The stored steps are sufficient for [`Session::restore`].
@@ -95,6 +95,7 @@ impl Session {
             packet_identifier, ..
         } = delivery
         {
+            // The peer did not receive PUBREC, so that it resends the message on the next connection.
             self.receiver.hold(packet_identifier);
             self.note(Change::Held(packet_identifier));
         }
@@ -115,6 +116,7 @@ impl Session {
         let withdrawn: Vec<_> = self.sent().filter_map(is_withdrawn).collect();
         for (packet_identifier, qos) in withdrawn {
             match qos {
+                // The peer may hold the identifier, which only PUBREL releases.
                 QoS::ExactlyOnce => {
                     self.note(Change::Released(packet_identifier));
                     self.sender.release(packet_identifier);

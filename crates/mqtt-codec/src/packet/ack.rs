@@ -46,8 +46,10 @@ impl Ack {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let mut ack = Self::new(reader.packet_identifier()?, ReasonCode::Success);
+        // A packet that ends after the packet identifier stands for success (MQTT 5.0, 3.4.2.1).
         if version == ProtocolVersion::V5_0 && !reader.is_empty() {
             ack.reason_code = match (packet_type, sender) {
+                // A client's PUBACK is checked strictly, since a broker must detect malformed packets.
                 (PacketType::Puback | PacketType::Pubrec, Role::Server) => {
                     any_reason_code(reader.u8()?)
                 }
@@ -101,6 +103,7 @@ pub(crate) fn encode_optional<'a>(
     out: &mut impl FieldWriter,
 ) {
     let no_properties = table::are_absent(properties);
+    // Most acknowledgements have two bytes after the fixed header, as in MQTT 3.1.1.
     if no_properties && reason_code == ReasonCode::Success {
         return;
     }

@@ -81,7 +81,8 @@ impl Connack {
     ) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
         if version != ProtocolVersion::V3_1 && flags > 1 {
-            return Err(DecodeError::ConnectFlags); // [MQTT-3.2.2-1]
+            // The other bits are reserved [MQTT-3.2.2-1].
+            return Err(DecodeError::ConnectFlags);
         }
         let session_present = version != ProtocolVersion::V3_1 && flags == 1;
         // A server that does not support MQTT 5.0 answers with a return code and no properties.
@@ -93,7 +94,8 @@ impl Connack {
             if properties.authentication_data.is_some()
                 && properties.authentication_method.is_none()
             {
-                return Err(DecodeError::PropertyValue); // MQTT 5.0, 3.2.2.3.18
+                // Authentication data without a method is a Protocol Error (MQTT 5.0, 3.2.2.3.18).
+                return Err(DecodeError::PropertyValue);
             }
             return Ok(Self {
                 session_present,
@@ -103,6 +105,7 @@ impl Connack {
         }
         let value = reader.u8()?;
         let reason_code = match value {
+            // Success without properties is no CONNACK of MQTT 5.0, so that the server does not support this version.
             0 if version == ProtocolVersion::V5_0 => ReasonCode::UnsupportedProtocolVersion,
             _ => ReasonCode::from_connect_return_code(value)
                 .ok_or(DecodeError::ConnackCode(value))?,
@@ -123,6 +126,7 @@ impl Connack {
         version: ProtocolVersion,
         out: &mut impl FieldWriter,
     ) -> Result<(), EncodeError> {
+        // MQTT 3.1 has no Session Present: the byte is reserved there.
         out.put_u8((self.session_present && version != ProtocolVersion::V3_1).into());
         if version == ProtocolVersion::V5_0 {
             out.put_u8(self.reason_code.value());

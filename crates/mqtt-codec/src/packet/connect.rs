@@ -117,10 +117,12 @@ impl Connect {
     ) -> Result<(ProtocolVersion, bool), DecodeError> {
         let name = reader.binary()?;
         let level = reader.u8()?;
+        // The version decides how the rest of CONNECT is decoded. mosquitto accepts a bridge in each version, and so do we.
         let version = match (name, level & !BRIDGE) {
             (b"MQIsdp", 3) => ProtocolVersion::V3_1,
             (b"MQTT", 4) => ProtocolVersion::V3_1_1,
             (b"MQTT", 5) => ProtocolVersion::V5_0,
+            // The answer to an unsupported level differs from that to another protocol [MQTT-3.1.2-2].
             (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
             _ => return Err(DecodeError::ProtocolName),
         };
@@ -141,8 +143,10 @@ impl Connect {
             _ => ConnectProperties::default(),
         };
         if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
-            return Err(DecodeError::PropertyValue); // MQTT 5.0, 3.1.2.11.10
+            // Authentication data without a method is a Protocol Error (MQTT 5.0, 3.1.2.11.10).
+            return Err(DecodeError::PropertyValue);
         }
+        // The payload has its fields in this order [MQTT-3.1.3-1].
         let client_identifier = reader.string()?.to_owned();
         let will = match flags & flag::WILL {
             0 => None,
@@ -197,7 +201,8 @@ impl Connect {
         }
         if let Some(password) = &self.password {
             if self.user_name.is_none() && version != ProtocolVersion::V5_0 {
-                out.reject(); // [MQTT-3.1.2-22 of 3.1.1]
+                // MQTT 3.1.1 forbids a password without a user name [MQTT-3.1.2-22 of 3.1.1].
+                out.reject();
             }
             out.put_binary(password);
         }
@@ -271,6 +276,7 @@ impl Will {
         let properties = self.message.properties.as_deref();
         let block = properties.map_or(&[][..], |properties| &properties.block);
         let delay = self.will_delay_interval;
+        // The properties of the message were validated when they were added, so that they cannot fail here.
         let length = block.len() + delay.map_or(0, |_| 1 + size_of::<u32>());
         out.put_variable_byte_integer(u32::try_from(length).unwrap_or(u32::MAX));
         if let Some(seconds) = delay {
@@ -304,6 +310,7 @@ fn decode_will_properties(
         }
         properties
             .push(property)
+            // Reading the property has validated its value, so that only a second occurrence is left as an error.
             .map_err(|_| DecodeError::DuplicateProperty)?;
     }
     Ok((properties, delay))
@@ -311,6 +318,7 @@ fn decode_will_properties(
 
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
     let set = |flag: u8| flags & flag != 0;
+    // MQTT 3.1 has neither a reserved flag nor rules for the flags of a missing will.
     let invalid = version != ProtocolVersion::V3_1
         && (set(1) || !set(flag::WILL) && set(flag::WILL_RETAIN | 3 << 3))
         || set(flag::PASSWORD) && !set(flag::USER_NAME) && version != ProtocolVersion::V5_0;

@@ -49,6 +49,7 @@ impl Disconnect {
     ) -> Result<Self, DecodeError> {
         let mut disconnect = Self::new(ReasonCode::Success);
         if version != ProtocolVersion::V5_0 || reader.is_empty() {
+            // An empty body stands for success without properties (MQTT 5.0, 3.14.2.1).
             return Ok(disconnect);
         }
         disconnect.reason_code = decode_reason_code(reader, PacketType::Disconnect, sender)?;
@@ -57,8 +58,10 @@ impl Disconnect {
         }
         let properties = &disconnect.properties;
         let not_of_sender = match sender {
+            // Only a server refers to another server.
             Role::Client => properties.server_reference.is_some(),
-            Role::Server => properties.session_expiry_interval.is_some(), // [MQTT-3.14.2-2]
+            // Only a client decides how long its session lasts [MQTT-3.14.2-2].
+            Role::Server => properties.session_expiry_interval.is_some(),
         };
         if not_of_sender {
             Err(DecodeError::PropertyValue)

@@ -58,7 +58,7 @@ pub type PacketRef<'a> = GenericPacket<PublishRef<'a>>;
 pub type Packet = GenericPacket<Publish>;
 
 impl<'a> PacketRef<'a> {
-    /// Decodes any packet except PUBLISH and CONNECT, which [`Decoder`](crate::Decoder) decodes.
+    /// Decodes any packet except PUBLISH and CONNECT, which the decoder decodes itself.
     pub(crate) fn decode(
         packet_type: PacketType,
         mut reader: FieldReader<'a>,
@@ -86,6 +86,7 @@ impl<'a> PacketRef<'a> {
             }
             PacketType::Auth => Self::Auth(Box::new(Auth::decode(reader, sender)?)),
         };
+        // A packet with bytes after its last field is malformed.
         reader.finish()?;
         Ok(packet)
     }
@@ -218,6 +219,7 @@ impl<P: PublishForm> GenericPacket<P> {
             ),
             _ => false,
         };
+        // Copying the packet is rare: most acknowledgements have no properties.
         affected.then(|| self.without_diagnostics()).flatten()
     }
 
@@ -225,7 +227,8 @@ impl<P: PublishForm> GenericPacket<P> {
     /// string.
     fn without_diagnostics(&self) -> Option<Self> {
         if let Self::Publish(_) = self {
-            return None; // A large payload must not be copied for nothing.
+            // A large payload must not be copied for nothing.
+            return None;
         }
         let mut packet = self.clone();
         match &mut packet {
@@ -337,6 +340,7 @@ impl<P: PublishForm> Body for GenericPacket<P> {
             Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
             Self::Pingreq | Self::Pingresp => {}
             Self::Disconnect(disconnect) => disconnect.encode(version, out),
+            // Only MQTT 5.0 has AUTH. A DISCONNECT of a server is the caller's decision.
             Self::Auth(_) if version != ProtocolVersion::V5_0 => {
                 return Err(EncodeError::UnsupportedPacket);
             }
@@ -371,6 +375,7 @@ fn encode(
     if packet_length > limit {
         return Err(EncodeError::PacketTooLarge(packet_length));
     }
+    // One allocation at most for each packet.
     out.reserve(packet_length);
     out.put_u8(first_byte);
     out.put_variable_byte_integer(length as u32);

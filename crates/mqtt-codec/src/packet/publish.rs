@@ -8,7 +8,7 @@ use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::message::{Message, MessageProperties};
 use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS, Role};
-use crate::topic::TopicName;
+use crate::topic::{InvalidTopic, TopicName};
 
 /// A PUBLISH packet, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,7 +140,7 @@ impl<'a> PublishRef<'a> {
     ///
     /// # Errors
     /// Returns an error if the topic name is empty because a topic alias replaces it.
-    pub fn to_message(&self) -> Result<Message, crate::InvalidTopic> {
+    pub fn to_message(&self) -> Result<Message, InvalidTopic> {
         let properties = if self.properties.has_no_message_properties() {
             None // Most messages have no properties, and need no allocation for them.
         } else {
@@ -175,7 +175,8 @@ impl<'a> PublishRef<'a> {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let dup = flags & 0b1000 != 0;
-        let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?; // [MQTT-3.3.1-4]
+        // QoS 3 is a Malformed Packet [MQTT-3.3.1-4].
+        let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?;
         let topic_name = reader.topic_name()?;
         // QoS 0 has no packet identifier, so each arm reads its own fields.
         let delivery = match qos {
@@ -193,6 +194,7 @@ impl<'a> PublishRef<'a> {
             ProtocolVersion::V5_0 => PublishPropertiesRef::decode(reader, sender)?,
             _ => PublishPropertiesRef::default(),
         };
+        // The topic alias is resolved in the session, which knows the aliases of the connection.
         if topic_name.is_empty() && properties.topic_alias.is_none() {
             return Err(match version {
                 // An empty topic name without a topic alias is a Protocol Error (MQTT 5.0, 3.3.2.1).
@@ -205,6 +207,7 @@ impl<'a> PublishRef<'a> {
             delivery,
             retain,
             topic_name,
+            // The payload has no length of its own: it is the rest of the packet.
             payload: reader.rest(),
             properties,
         })

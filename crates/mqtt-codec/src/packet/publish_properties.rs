@@ -46,8 +46,10 @@ impl From<&PublishPropertiesRef<'_>> for MessageProperties {
             has_connection_properties,
             ..
         } = properties.block;
+        // The exact capacity matters: retained messages may be stored for years.
         let mut block = Vec::with_capacity(properties.stored_length());
         properties.write_message_properties(&mut block);
+        // A block that was copied whole has the interval at the same position.
         let is_unchanged = !has_connection_properties && expiry_at > 0;
         let expiry_at = match properties.message_expiry_interval {
             None => 0,
@@ -117,7 +119,9 @@ impl<'a> PublishPropertiesRef<'a> {
             has_alias =
                 each(block.bytes).any(|property| matches!(property, Property::TopicAlias(_)));
         }
+        // Identifiers and an alias that the sender has added come first, and the block keeps its order.
         let before = subscriptions.listed().map(Property::SubscriptionIdentifier);
+        // An interval that the block has too is written at its position in the block.
         let expiry = expiry.filter(|_| block.expiry_at == 0);
         let alias = alias.filter(|_| !has_alias);
         before
@@ -177,6 +181,7 @@ impl<'a> PublishPropertiesRef<'a> {
     #[inline]
     pub(crate) fn decode(reader: &mut FieldReader<'a>, sender: Role) -> Result<Self, DecodeError> {
         let length = reader.variable_byte_integer()?;
+        // Most messages have no properties.
         if length == 0 {
             return Ok(Self::default());
         }
@@ -191,9 +196,11 @@ impl<'a> PublishPropertiesRef<'a> {
             let identifier = block.variable_byte_integer()?;
             let property = Property::read(identifier, &mut block)?;
             match property {
-                Property::User(..) => continue, // User properties may occur any number of times.
+                // User properties may occur any number of times [MQTT-3.3.2-17].
+                Property::User(..) => continue,
                 Property::SubscriptionIdentifier(_) if sender == Role::Client => {
-                    return Err(DecodeError::PropertyValue); // [MQTT-3.3.4-6]
+                    // A client must not send subscription identifiers [MQTT-3.3.4-6].
+                    return Err(DecodeError::PropertyValue);
                 }
                 Property::SubscriptionIdentifier(_) => {
                     properties.block.has_connection_properties = true;

@@ -53,6 +53,7 @@ impl Suback {
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         if version != ProtocolVersion::V5_0 {
+            // UNSUBACK of MQTT 3.1 and 3.1.1 has no payload.
             return Ok(Self::new(reader.packet_identifier()?, Vec::new()));
         }
         Self::decode(reader, version, PacketType::Unsuback)
@@ -73,7 +74,8 @@ impl Suback {
                 .push(decode_reason_code(reader, packet_type, Role::Server)?);
         }
         if suback.reason_codes.is_empty() {
-            return Err(DecodeError::NothingListed); // U5-24
+            // A request has at least one topic filter, so that its answer has a reason code (U5-24).
+            return Err(DecodeError::NothingListed);
         }
         Ok(suback)
     }

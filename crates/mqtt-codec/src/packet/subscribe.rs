@@ -93,11 +93,13 @@ impl SubscriptionOptions {
             0b1111_1100
         };
         if byte & reserved != 0 && version != ProtocolVersion::V3_1 {
-            return Err(DecodeError::SubscriptionOptions); // [MQTT-3.8.3-5]
+            // Reserved bits must be zero [MQTT-3.8.3-5]. MQTT 3.1 does not define them.
+            return Err(DecodeError::SubscriptionOptions);
         }
         let qos = QoS::from_value(byte & 3).ok_or(match version {
             ProtocolVersion::V5_0 => DecodeError::PropertyValue,
-            _ => DecodeError::QoS, // [MQTT-3.8.3-4 of 3.1.1]
+            // A QoS of 3 is a malformed packet in MQTT 3.1.1 [MQTT-3.8.3-4 of 3.1.1].
+            _ => DecodeError::QoS,
         })?;
         if version != ProtocolVersion::V5_0 {
             return Ok(Self::new(qos));
@@ -144,7 +146,8 @@ impl Subscribe {
             let topic_filter = decode_topic_filter(reader, last)?;
             let options = SubscriptionOptions::from_byte(reader.u8()?, version)?;
             if options.no_local && topic_filter.share_name().is_some() {
-                return Err(DecodeError::PropertyValue); // [MQTT-3.8.3-4]
+                // No Local is not allowed for a shared subscription [MQTT-3.8.3-4].
+                return Err(DecodeError::PropertyValue);
             }
             subscriptions.push(Subscription {
                 topic_filter,
@@ -152,7 +155,8 @@ impl Subscribe {
             });
         }
         if subscriptions.is_empty() {
-            return Err(DecodeError::NothingListed); // [MQTT-3.8.3-2]
+            // At least one topic filter is required [MQTT-3.8.3-2].
+            return Err(DecodeError::NothingListed);
         }
         Ok(Self {
             packet_identifier,

@@ -47,7 +47,8 @@ impl Unsubscribe {
             topic_filters.push(topic_filter);
         }
         if topic_filters.is_empty() {
-            return Err(DecodeError::NothingListed); // [MQTT-3.10.3-2]
+            // At least one topic filter is required [MQTT-3.10.3-2].
+            return Err(DecodeError::NothingListed);
         }
         Ok(Self {
             packet_identifier,

@@ -57,7 +57,8 @@ impl<'a> Property<'a> {
             identifier::RESPONSE_TOPIC => {
                 let topic_name = reader.string()?;
                 if !is_valid_name(topic_name) {
-                    return Err(DecodeError::PropertyValue); // [MQTT-3.3.2-14]
+                    // A response topic must not contain wildcards [MQTT-3.3.2-14].
+                    return Err(DecodeError::PropertyValue);
                 }
                 Self::ResponseTopic(topic_name)
             }
@@ -125,8 +126,10 @@ pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), En
         return Err(EncodeError::Property);
     }
     if matches!(property, Property::ResponseTopic(topic) if !is_valid_name(topic)) {
-        return Err(EncodeError::Property); // [MQTT-3.3.2-14]
+        // A response topic must not contain wildcards [MQTT-3.3.2-14].
+        return Err(EncodeError::Property);
     }
+    // Measuring first detects a value that cannot be encoded before a byte is appended.
     let mut length = LengthCounter::default();
     property.write(&mut length);
     if length.has_rejected {
@@ -140,6 +143,7 @@ pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), En
 pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
     let mut block = FieldReader::new(all);
     std::iter::from_fn(move || {
+        // An error cannot occur here. It would end the iteration instead of the program.
         let identifier = block.variable_byte_integer().ok()?;
         Property::read(identifier, &mut block).ok()
     })

@@ -86,6 +86,7 @@ impl<'a> SubscriptionIdentifiers<'a> {
     /// Returns `true` if there are no identifiers.
     pub fn is_empty(&self) -> bool {
         match self.0 {
+            // A block may have other properties only.
             Source::Block(_) => self.iter().next().is_none(),
             Source::List(list) => list.is_empty(),
         }

@@ -30,7 +30,7 @@ macro_rules! properties {
             &mut self,
             identifier: u32,
             value: &mut $crate::field::FieldReader<'a>,
-        ) -> Option<Result<(), $crate::DecodeError>> {
+        ) -> Option<Result<(), $crate::error::DecodeError>> {
             match identifier {
                 $($identifier => Some($crate::property::table::Slot::read(&mut self.$field, value)),)*
                 _ => None,
@@ -67,6 +67,7 @@ macro_rules! properties {
             fn write(&self, out: &mut impl $crate::field::FieldWriter) {
                 for (index, &identifier) in self.order.iter().enumerate() {
                     let before = self.order.get(..index).unwrap_or_default();
+                    // The same identifier may be listed once for each of its values, which are written one by one.
                     let number = before.iter().filter(|other| **other == identifier).count();
                     match identifier {
                         $($identifier => $crate::property::table::Slot::write_part(
@@ -116,11 +117,13 @@ pub(crate) fn decode<'a, P: Properties<'a>>(
 ) -> Result<P, DecodeError> {
     let length = reader.variable_byte_integer()?;
     let mut properties = P::default();
+    // A reader of its own keeps a property from extending past the Property Length.
     let mut block = FieldReader::new(reader.bytes(length as usize)?);
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
         match properties.read(identifier, &mut block) {
             Some(result) => result?,
+            // The table of the packet does not have this property.
             None => return Err(unexpected(identifier)),
         }
     }

@@ -89,7 +89,8 @@ value!(
 );
 value!(
     TopicAlias,
-    |reader| Self::new(reader.u16()?).ok_or(DecodeError::TopicAlias), // [MQTT-3.3.2-8]
+    // The topic alias 0 is not allowed [MQTT-3.3.2-8]. It has a reason code of its own.
+    |reader| Self::new(reader.u16()?).ok_or(DecodeError::TopicAlias),
     |value: &TopicAlias, out: &mut _| FieldWriter::put_u16(out, value.get())
 );
 value!(
@@ -105,6 +106,7 @@ fn flag(reader: &mut FieldReader<'_>) -> Result<bool, DecodeError> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
+        // A value other than 0 and 1 is a Protocol Error.
         _ => Err(DecodeError::PropertyValue),
     }
 }

@@ -75,6 +75,7 @@ impl ReasonCode {
 
     /// Returns `true` if a packet of this type from `sender` may carry this reason code (MQTT 5.0, table 2.6).
     pub fn is_allowed(self, packet_type: PacketType, sender: Role) -> bool {
+        // Only DISCONNECT and AUTH have codes that depend on the sender.
         let place = match (packet_type, sender) {
             (PacketType::Connack, _) => place::CONNACK,
             (PacketType::Puback | PacketType::Pubrec, _) => place::PUBACK,
@@ -106,6 +107,7 @@ impl ReasonCode {
             Self::Success => 0,
             Self::UnsupportedProtocolVersion => 1,
             Self::ClientIdentifierNotValid => 2,
+            // These failures are temporary or concern the server, like return code 3.
             Self::ServerUnavailable
             | Self::ServerBusy
             | Self::QuotaExceeded
@@ -113,6 +115,7 @@ impl ReasonCode {
             | Self::ServerMoved
             | Self::ConnectionRateExceeded => 3,
             Self::BadUserNameOrPassword => 4,
+            // The client may not connect, whatever it tries again.
             Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
             _ => return None,
         })

@@ -12,13 +12,9 @@
 //!  Event::Auth <──────────── AUTH 0x00 ─── authenticate
 //! ```
 
-use std::time::Instant;
+use mqtt_codec::{ConnackProperties, Connect, PacketType, ReasonCode, Role};
 
-use mqtt_codec::{Auth, ConnackProperties, Connect, PacketRef, PacketType, ReasonCode};
-
-use super::Connection;
 use super::state::Phase;
-use crate::{Event, PublishError};
 
 /// The state of the enhanced authentication.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ pub(super) struct Authentication {
 
 /// The end that must send the next AUTH.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum NextSender {
+pub(super) enum NextSender {
     /// No authentication is in progress.
     #[default]
     Nobody,
@@ -44,17 +40,34 @@ impl Authentication {
         next_sender: NextSender::Nobody,
     };
 
-    fn of_connect(connect: &Connect) -> Self {
+    /// Returns the state at the start of a connection with this CONNECT.
+    pub(super) fn of_connect(connect: &Connect) -> Self {
         Self {
             method: connect.properties.authentication_method.clone(),
             next_sender: NextSender::Nobody,
         }
     }
 
+    /// Returns the authentication method of CONNECT.
+    pub(super) fn method(&self) -> Option<&String> {
+        self.method.as_ref()
+    }
+
+    /// Records that the server has accepted the connection, which ends the authentication.
+    pub(super) fn finish(&mut self) {
+        self.next_sender = NextSender::Nobody;
+    }
+
+    /// Records the end that must send the next AUTH.
+    pub(super) fn set_next_sender(&mut self, next_sender: NextSender) {
+        self.next_sender = next_sender;
+    }
+
     /// Server: adds the authentication method of CONNECT to a CONNACK that accepts the connection, and removes authentication
     /// data if CONNECT had no method [MQTT-4.12.0-5, MQTT-4.12.0-6].
     pub(super) fn add_to_connack(&self, properties: &mut ConnackProperties) {
         properties.authentication_method.clone_from(&self.method);
+        // A server must not send authentication data to a client without a method.
         if self.method.is_none() {
             properties.authentication_data = None;
         }
@@ -66,9 +79,18 @@ impl Authentication {
     }
 
     /// Returns the end that must send the AUTH after one that this end sends now, or `None` if this end must not send it.
-    fn after_sending(&self, phase: Phase, reason_code: ReasonCode) -> Option<NextSender> {
+    pub(super) fn after_sending(
+        &self,
+        role: Role,
+        phase: Phase,
+        reason_code: ReasonCode,
+    ) -> Option<NextSender> {
         use NextSender::{Nobody, Peer, ThisEnd};
         use ReasonCode::{ContinueAuthentication, ReAuthenticate, Success};
+        // Only a client sends 0x19, and only a server 0x00. The decoder checks this for received packets.
+        if !reason_code.is_allowed(PacketType::Auth, role) {
+            return None;
+        }
         match (phase, self.next_sender, reason_code) {
             // A server continues before it answers CONNECT, and both ends continue when it is their turn.
             (Phase::AwaitingAnswer { .. }, _, ContinueAuthentication)
@@ -82,7 +104,11 @@ impl Authentication {
     }
 
     /// Returns the end that must send the AUTH after one that the peer has sent now, or `None` if the peer must not send it.
-    fn after_receiving(&self, phase: Phase, reason_code: ReasonCode) -> Option<NextSender> {
+    pub(super) fn after_receiving(
+        &self,
+        phase: Phase,
+        reason_code: ReasonCode,
+    ) -> Option<NextSender> {
         use NextSender::{Nobody, Peer, ThisEnd};
         use ReasonCode::{ContinueAuthentication, ReAuthenticate, Success};
         match (phase, self.next_sender, reason_code) {
@@ -95,73 +121,5 @@ impl Authentication {
             (Phase::Connected, Peer, Success) => Some(Nobody),
             _ => None,
         }
-    }
-}
-
-impl Connection {
-    /// Stores the authentication method of CONNECT, if it has one.
-    pub(super) fn begin_authentication(&mut self, connect: &Connect) {
-        if connect.properties.authentication_method.is_some() {
-            self.rare.begin().authentication = Authentication::of_connect(connect);
-        }
-    }
-
-    /// Records that the server has accepted the connection, which ends the authentication.
-    pub(super) fn finish_authentication(&mut self) {
-        self.set_next_sender(NextSender::Nobody);
-    }
-
-    fn set_next_sender(&mut self, next_sender: NextSender) {
-        if let Some(rare) = self.rare.get_mut() {
-            rare.authentication.next_sender = next_sender;
-        }
-    }
-
-    /// Sends AUTH with the authentication method of CONNECT, whatever method `auth` has.
-    ///
-    /// A server sends 0x18 (continue authentication) in answer to [`Event::Connect`] or [`Event::Auth`], and 0x00 (success)
-    /// when a re-authentication is complete. A client answers with 0x18, and starts a re-authentication with 0x19
-    /// (re-authenticate) after the server has accepted the connection.
-    ///
-    /// # Errors
-    /// Returns an error if this AUTH is not allowed now, if CONNECT had no authentication method, or if the packet cannot be
-    /// encoded.
-    pub fn authenticate(&mut self, now: Instant, mut auth: Auth) -> Result<(), PublishError> {
-        let authentication = self.rare.authentication();
-        let is_of_role = auth.reason_code.is_allowed(PacketType::Auth, self.role);
-        let next_sender = authentication
-            .after_sending(self.phase, auth.reason_code)
-            .filter(|_| is_of_role)
-            .ok_or(PublishError::NotConnected)?;
-        if authentication.method.is_none() {
-            return Err(PublishError::NotConnected); // [MQTT-4.12.0-6, MQTT-4.12.0-7]
-        }
-        let method = &mut auth.properties.authentication_method;
-        method.clone_from(&authentication.method);
-        self.try_send(now, &PacketRef::Auth(Box::new(auth)))?;
-        self.set_next_sender(next_sender);
-        if let Phase::AwaitingAnswer { deadline } = self.phase {
-            self.phase = Phase::Authenticating { deadline };
-        }
-        Ok(())
-    }
-
-    /// Handles AUTH.
-    pub(super) fn handle_auth(&mut self, now: Instant, auth: Box<Auth>) -> Option<Event<'static>> {
-        let authentication = self.rare.authentication();
-        let method = &auth.properties.authentication_method;
-        if authentication.method.is_none() || !authentication.is_method(method) {
-            let violation = "AUTH without the authentication method of CONNECT";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // U5-12, U5-13
-        }
-        let Some(next_sender) = authentication.after_receiving(self.phase, auth.reason_code) else {
-            let violation = "AUTH that may not come now";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
-        };
-        self.set_next_sender(next_sender);
-        if let Phase::Authenticating { deadline } = self.phase {
-            self.phase = Phase::AwaitingAnswer { deadline };
-        }
-        Some(Event::Auth(auth))
     }
 }

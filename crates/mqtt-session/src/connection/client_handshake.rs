@@ -12,9 +12,13 @@ use mqtt_codec::{
 use super::Connection;
 use super::keep_alive::KeepAlive;
 use super::state::{Phase, Resumption};
+use crate::delivery::OutboundMessage;
+use crate::error::CloseReason;
+use crate::event::Event;
+use crate::limits::Config;
 use crate::limits::PeerLimits;
 use crate::packet_log::Direction;
-use crate::{CloseReason, Config, Event, OutboundMessage, Session};
+use crate::session::Session;
 
 impl Connection {
     /// Returns the end of a client. CONNECT is in the output already.
@@ -71,21 +75,25 @@ impl Connection {
         let authentication = self.rare.authentication();
         if !authentication.is_method(&connack.properties.authentication_method) {
             let violation = "another authentication method than the one in CONNECT";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // [MQTT-4.12.0-5]
+            // CONNACK must repeat the method of CONNECT [MQTT-4.12.0-5].
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if connack.session_present && resumption != Resumption::WithState {
             let violation = "the server resumed a session that this client does not have";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // [MQTT-3.2.2-4]
+            // The client would not know the messages in flight, and could use their identifiers [MQTT-3.2.2-4].
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if let Some(identifier) = &connack.properties.assigned_client_identifier {
             self.agreement.client_identifier = identifier.as_str().into();
         }
         if let Some(seconds) = connack.properties.server_keep_alive {
-            self.set_keep_alive(now, seconds); // [MQTT-3.1.2-21]
+            // The keep alive of the server replaces the client's [MQTT-3.1.2-21].
+            self.set_keep_alive(now, seconds);
         }
         self.agreement.peer = PeerLimits::of_server(&connack.properties);
         self.begin_sent_aliases();
         self.finish_authentication();
+        // From here on the limits of the server apply to all packets, resent ones too.
         self.phase = Phase::Connected;
         // MQTT 3.1 has no Session Present. There the server has the session unless CONNECT asked for a clean start.
         let is_resumed = match self.version() {
@@ -108,6 +116,7 @@ impl Connection {
             self.resume(now);
             return Vec::new();
         }
+        // The server has no session, so that unfinished exchanges cannot be completed.
         let mut lost = std::mem::take(&mut self.session);
         self.session.sender.limit_identifiers(highest);
         self.begin_recording();

@@ -9,7 +9,8 @@ use mqtt_codec::{
 
 use super::Connection;
 use super::state::Phase;
-use crate::{CloseReason, Event};
+use crate::error::CloseReason;
+use crate::event::Event;
 
 impl Connection {
     /// Ends the connection. Sends DISCONNECT if the version and the phase allow it. No event follows.
@@ -20,6 +21,7 @@ impl Connection {
             self.send(now, &PacketRef::Disconnect(Box::new(disconnect)));
         }
         self.phase = Phase::Ended;
+        // The application has ended the connection, so that it expects no more events.
         self.rare.clear_pending();
     }
 
@@ -30,6 +32,7 @@ impl Connection {
     /// among the discarded packets, it receives a CONNACK with the reason instead, because a server must not send
     /// DISCONNECT before CONNACK [MQTT-3.14.0-1].
     pub fn disconnect_without(&mut self, now: Instant, kept: usize, reason_code: ReasonCode) {
+        // Bytes that were written cannot be taken back, so that only whole packets after them are discarded.
         self.output.truncate(kept);
         let has_connack = self.output.has_written() || !self.output.pending().is_empty();
         if !has_connack && self.is_connected() {
@@ -46,7 +49,8 @@ impl Connection {
         properties: ConnackProperties,
     ) {
         let connack = Connack {
-            session_present: false, // [MQTT-3.2.2-6]
+            // A rejected connection has no session [MQTT-3.2.2-6].
+            session_present: false,
             reason_code,
             properties,
         };

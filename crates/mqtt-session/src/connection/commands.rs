@@ -3,15 +3,18 @@
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Delivery, PacketIdentifier, PacketRef, PacketType, ProtocolVersion, PublishRef, QoS,
+    Ack, Auth, Delivery, PacketIdentifier, PacketRef, PacketType, ProtocolVersion, PublishRef, QoS,
     ReasonCode, Suback, Subscribe, SubscribeProperties, Subscription, TopicFilter, Unsubscribe,
     UnsubscribeProperties,
 };
 
 use super::Connection;
 use super::pending_requests::PendingRequest;
+use super::state::Phase;
 use crate::delivery::Acknowledgement;
-use crate::{Change, OutboundMessage, PublishError};
+use crate::delivery::OutboundMessage;
+use crate::error::PublishError;
+use crate::session::Change;
 
 impl Connection {
     /// Sends a message of QoS 0, which the session does not keep.
@@ -59,6 +62,7 @@ impl Connection {
         if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
+        // Identifiers that the server may hold must be released before a message can use them.
         if self.session.sender.must_reclaim() {
             self.reclaim_identifiers(now);
         }
@@ -124,6 +128,7 @@ impl Connection {
             subscription.options.no_local && subscription.topic_filter.share_name().is_some()
         };
         if subscriptions.iter().any(is_invalid) {
+            // The server would have to close the connection.
             return Err(PublishError::NoLocalShared);
         }
         self.request(now, count, PacketType::Suback, |packet_identifier| {
@@ -166,6 +171,35 @@ impl Connection {
         self.send(now, &PacketRef::Unsuback(unsuback));
     }
 
+    /// Sends AUTH with the authentication method of CONNECT, whatever method `auth` has.
+    ///
+    /// A server sends 0x18 (continue authentication) in answer to [`Event::Connect`](crate::Event::Connect) or
+    /// [`Event::Auth`](crate::Event::Auth), and 0x00 (success)
+    /// when a re-authentication is complete. A client answers with 0x18, and starts a re-authentication with 0x19
+    /// (re-authenticate) after the server has accepted the connection.
+    ///
+    /// # Errors
+    /// Returns an error if this AUTH is not allowed now, if CONNECT had no authentication method, or if the packet cannot be
+    /// encoded.
+    pub fn authenticate(&mut self, now: Instant, mut auth: Auth) -> Result<(), PublishError> {
+        let authentication = self.rare.authentication();
+        let next_sender = authentication
+            .after_sending(self.role, self.phase, auth.reason_code)
+            .ok_or(PublishError::NotConnected)?;
+        // Without a method in CONNECT, no end may send AUTH [MQTT-4.12.0-6, MQTT-4.12.0-7].
+        let method = authentication.method().cloned();
+        auth.properties.authentication_method = Some(method.ok_or(PublishError::NotConnected)?);
+        self.try_send(now, &PacketRef::Auth(Box::new(auth)))?;
+        self.rare
+            .begin()
+            .authentication
+            .set_next_sender(next_sender);
+        if let Phase::AwaitingAnswer { deadline } = self.phase {
+            self.phase = Phase::Authenticating { deadline };
+        }
+        Ok(())
+    }
+
     /// Sends a request, and waits for its answer of type `response` with `count` reason codes.
     fn request(
         &mut self,
@@ -180,8 +214,9 @@ impl Connection {
         let packet_identifier = self.next_request_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
         self.session.sender.take_identifier(packet_identifier);
+        // The request is at the end of the output, so that its answer is due when all of it is written.
         let unwritten = self.output.pending().len();
-        self.rare.begin().requests.push_back(PendingRequest {
+        self.rare.begin().requests.push(PendingRequest {
             packet_identifier,
             count,
             response,
@@ -194,9 +229,8 @@ impl Connection {
     /// Returns `true` if `next_identifier` finds a packet identifier.
     pub(super) fn has_identifier(&self) -> bool {
         let highest = self.session.sender.highest_identifier();
-        let is_below = |request: &&PendingRequest| request.packet_identifier <= highest;
         let rare = self.rare.get();
-        let requests = rare.map_or(0, |rare| rare.requests.iter().filter(is_below).count());
+        let requests = rare.map_or(0, |rare| rare.requests.count_up_to(highest));
         self.session.sender.has_identifier(requests)
     }
 
@@ -218,9 +252,8 @@ impl Connection {
     }
 
     fn is_requested(&self, packet_identifier: PacketIdentifier) -> bool {
-        let is_same = |request: &PendingRequest| request.packet_identifier == packet_identifier;
         let rare = self.rare.get();
-        rare.is_some_and(|rare| rare.requests.iter().any(is_same))
+        rare.is_some_and(|rare| rare.requests.contains(packet_identifier))
     }
 
     /// Makes the peer release the packet identifiers that it may hold from an earlier run whose state is lost.
@@ -238,10 +271,12 @@ impl Connection {
             return Err(PublishError::NotConnected);
         }
         if publish.delivery.qos() > self.agreement.peer.maximum_qos {
-            return Err(PublishError::QoSNotSupported); // [MQTT-3.2.2-11]
+            // The server has announced a Maximum QoS [MQTT-3.2.2-11].
+            return Err(PublishError::QoSNotSupported);
         }
         if publish.retain && !self.agreement.peer.retain_available {
-            return Err(PublishError::RetainNotSupported); // [MQTT-3.2.2-14]
+            // The server has announced that it retains no messages [MQTT-3.2.2-14].
+            return Err(PublishError::RetainNotSupported);
         }
         Ok(())
     }

@@ -53,6 +53,7 @@ const PROGRESS: usize = 1000;
 
 impl Backlog {
     fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
+        // The socket has accepted nothing: the wait begins, or continues.
         if count == 0 {
             self.waits_since.get_or_insert(now);
             return;
@@ -67,6 +68,7 @@ impl Backlog {
             self.marks.push_back((self.accepted, self.waited));
         }
         let is_gone = |mark: &(u64, Duration)| mark.0 + BYTES_BELOW < self.accepted;
+        // The last mark before the bytes below the output is kept, because their wait starts there.
         while self.marks.len() > 1 && self.marks.front().is_some_and(is_gone) {
             self.marks.pop_front();
         }
@@ -143,6 +145,7 @@ impl KeepAlive {
 
     /// Handles that the socket has accepted `count` bytes of the output. `has_more` says that more bytes wait for it.
     pub(super) fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
+        // Only a client waits for PINGRESP. Without waiting output there is nothing to measure.
         if self.role == Role::Client && (has_more || self.backlog.is_some()) {
             let backlog = self.backlog.get_or_insert_default();
             backlog.handle_written(now, count, has_more);
@@ -176,6 +179,7 @@ impl KeepAlive {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return KeepAliveAction::Nothing;
         }
+        // Only a client sends PINGREQ. A server, and a client whose PINGREQ is unanswered, give up.
         if self.role == Role::Client && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
             return KeepAliveAction::Ping;

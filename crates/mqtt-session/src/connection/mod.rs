@@ -21,14 +21,19 @@ mod topic_alias;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Decoder, Delivery, PacketRef, ProtocolVersion, Role};
+use mqtt_codec::{Connect, Decoder, Delivery, PacketRef, ProtocolVersion, Role};
 
+use self::authentication::Authentication;
 use self::keep_alive::{KeepAlive, KeepAliveAction};
 use self::output::Output;
 use self::rare_state::RareState;
 use self::state::{Agreement, Phase};
 use self::topic_alias::SentAliases;
-use crate::{Change, CloseReason, Config, Event, InputStep, Session, Traffic};
+use crate::error::CloseReason;
+use crate::event::{Event, InputStep};
+use crate::limits::Config;
+use crate::session::{Change, Session};
+use crate::traffic::Traffic;
 
 /// One end of a connection, client or server, from CONNECT to the end.
 #[derive(Debug)]
@@ -86,12 +91,14 @@ impl Connection {
     /// Handles at most one packet from the front of `input`, for a caller that decides after each packet whether to continue.
     #[inline]
     pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> InputStep<'a> {
+        // Events of timeouts and commands come first, because they happened before this input is handled.
         if let Some(event) = self.rare.next_pending() {
             return InputStep::Event(event);
         }
         match self.phase {
             Phase::Ended => {
-                *input = &[]; // Nobody handles bytes after the end, so the caller must not keep them.
+                // Nobody handles bytes after the end, so the caller must not keep them.
+                *input = &[];
                 return InputStep::Idle;
             }
             // The answer of the application decides what the next bytes mean.
@@ -126,7 +133,9 @@ impl Connection {
     }
 
     fn handle_connected_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
-        if let Some(response) = self.overdue_response(now) {
+        let timeout = self.config.response_timeout;
+        let rare = self.rare.get();
+        if let Some(response) = rare.and_then(|rare| rare.requests.overdue(now, timeout)) {
             return self.end(now, CloseReason::ResponseTimeout(response));
         }
         match self.keep_alive.handle_timeout(now) {
@@ -160,11 +169,14 @@ impl Connection {
     /// Handles that the first `count` bytes of the output were written.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
-        self.handle_written_requests(now, count);
+        if let Some(rare) = self.rare.get_mut() {
+            rare.requests.handle_written(now, count);
+        }
         let has_more = !self.output.pending().is_empty();
         self.keep_alive.handle_written(now, count, has_more);
         if self.is_connected() {
-            self.resend(now); // Messages to resend may have waited for room in the output.
+            // Messages to resend may have waited for room in the output.
+            self.resend(now);
         }
     }
 
@@ -184,6 +196,7 @@ impl Connection {
     /// so that the peer resends them. The output is unchanged.
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
+        // The application may still acknowledge messages of this connection, but the peer resends them on the next one.
         session.receiver.end_connection();
         session
     }
@@ -197,7 +210,10 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.phase.handshake_deadline();
         if self.is_connected() {
-            let deadlines = [self.keep_alive.deadline(), self.response_deadline()];
+            let timeout = self.config.response_timeout;
+            let rare = self.rare.get();
+            let response = rare.and_then(|rare| rare.requests.deadline(timeout));
+            let deadlines = [self.keep_alive.deadline(), response];
             return deadlines.into_iter().flatten().min();
         }
         deadline
@@ -276,10 +292,32 @@ impl Connection {
         }
     }
 
+    /// Restarts the wait for all answers to requests. An answer may be among bytes that were not read yet, or after a large
+    /// message of which more has arrived.
+    fn restart_response_timeout(&mut self, now: Instant) {
+        if let Some(rare) = self.rare.get_mut() {
+            rare.requests.restart_timeout(now);
+        }
+    }
+
     /// Starts to record changes of the session if the configuration asks for it.
     fn begin_recording(&mut self) {
         if self.config.records_changes {
             self.session.record_changes();
+        }
+    }
+
+    /// Stores the authentication method of CONNECT, if it has one.
+    fn begin_authentication(&mut self, connect: &Connect) {
+        if connect.properties.authentication_method.is_some() {
+            self.rare.begin().authentication = Authentication::of_connect(connect);
+        }
+    }
+
+    /// Records that the server has accepted the connection, which ends the authentication.
+    fn finish_authentication(&mut self) {
+        if let Some(rare) = self.rare.get_mut() {
+            rare.authentication.finish();
         }
     }
 

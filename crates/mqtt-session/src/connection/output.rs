@@ -35,6 +35,7 @@ impl Output {
     pub(super) fn consume(&mut self, count: usize) {
         self.written += count;
         self.has_written |= count > 0;
+        // Usually the socket accepts all bytes, and nothing has to be moved.
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {
@@ -75,6 +76,7 @@ impl Output {
             }
             end += header + remaining;
         }
+        // The last packet is whole, so that this is a safeguard only.
         end.min(self.bytes.len())
     }
 

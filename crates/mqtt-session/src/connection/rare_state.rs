@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::mem::{Discriminant, discriminant};
 
 use super::authentication::Authentication;
-use super::pending_requests::PendingRequest;
+use super::pending_requests::PendingRequests;
 use super::topic_alias::{ReceivedAliases, SentAliases};
-use crate::{Deviation, Event};
+use crate::event::{Deviation, Event};
 
 /// State that is allocated at its first use.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct RareParts {
     pub(super) received_aliases: ReceivedAliases,
     pub(super) authentication: Authentication,
     /// Client: requests without an answer, oldest first.
-    pub(super) requests: VecDeque<PendingRequest>,
+    pub(super) requests: PendingRequests,
     /// Client: kinds of deviations that were reported.
     pub(super) reported: Vec<Discriminant<Deviation>>,
     /// Events that are not caused by input.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mqtt_codec::{
-    Ack, Delivery, Disconnect, PacketIdentifier, PacketRef, ProtocolVersion, PublishRef,
+    Ack, Auth, Delivery, Disconnect, PacketIdentifier, PacketRef, ProtocolVersion, PublishRef,
     ReasonCode, Suback,
 };
 
@@ -11,8 +11,10 @@ use super::Connection;
 use super::state::Phase;
 use super::topic_alias::AliasError;
 use crate::delivery::{AckOutcome, PublishDisposition, PubrelOutcome};
+use crate::error::CloseReason;
+use crate::event::{Deviation, Event, InboundMessage};
 use crate::packet_log::Direction;
-use crate::{Change, CloseReason, Deviation, Event, InboundMessage};
+use crate::session::Change;
 
 impl Connection {
     #[inline]
@@ -21,12 +23,14 @@ impl Connection {
         now: Instant,
         packet: PacketRef<'a>,
     ) -> Option<Event<'a>> {
+        // Logged before it is handled, so that the lines of its answers come after it.
         self.log(Direction::Received, &packet);
         if !self.agreement.accepts_problem_information
             && packet.without_problem_information().is_some()
         {
             let violation = "a reason string or user property that was not asked for";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // U5-23
+            // A server must honour Request Problem Information [MQTT-3.1.2-29] (U5-23).
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if self.is_connected() {
             return self.handle_connected(now, packet);
@@ -51,7 +55,8 @@ impl Connection {
             }
             (_, PacketRef::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
             _ => {
-                let violation = "a packet other than AUTH before CONNACK"; // [MQTT-3.1.2-30]
+                // During authentication a client may send AUTH and DISCONNECT only [MQTT-3.1.2-30].
+                let violation = "a packet other than AUTH before CONNACK";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
@@ -82,17 +87,43 @@ impl Connection {
             PacketRef::Suback(suback) => self.finish_request(suback, Event::Subscribed),
             PacketRef::Unsuback(suback) => self.finish_request(suback, Event::Unsubscribed),
             PacketRef::Pingreq => {
-                self.send(now, &PacketRef::Pingresp); // [MQTT-3.12.4-1]
+                // PINGRESP is sent immediately, even while messages wait [MQTT-3.12.4-1].
+                self.send(now, &PacketRef::Pingresp);
                 None
             }
-            PacketRef::Pingresp => None, // Each packet has restarted the keep alive already.
+            // Each received packet restarts the keep alive, PINGRESP too.
+            PacketRef::Pingresp => None,
             PacketRef::Auth(auth) => self.handle_auth(now, auth),
             PacketRef::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
             PacketRef::Connect(_) | PacketRef::Connack(_) => {
-                let violation = "a second CONNECT or CONNACK"; // [MQTT-3.1.0-2]
+                // The decoder rejects a second CONNECT, so that this is a second CONNACK [MQTT-3.1.0-2].
+                let violation = "a second CONNECT or CONNACK";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
+    }
+
+    /// Handles AUTH.
+    fn handle_auth(&mut self, now: Instant, auth: Box<Auth>) -> Option<Event<'static>> {
+        let authentication = self.rare.authentication();
+        let method = &auth.properties.authentication_method;
+        if authentication.method().is_none() || !authentication.is_method(method) {
+            let violation = "AUTH without the authentication method of CONNECT";
+            // The method of CONNECT applies to the whole connection (U5-12, U5-13).
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
+        }
+        let Some(next_sender) = authentication.after_receiving(self.phase, auth.reason_code) else {
+            let violation = "AUTH that may not come now";
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
+        };
+        self.rare
+            .begin()
+            .authentication
+            .set_next_sender(next_sender);
+        if let Phase::Authenticating { deadline } = self.phase {
+            self.phase = Phase::AwaitingAnswer { deadline };
+        }
+        Some(Event::Auth(auth))
     }
 
     fn handle_disconnect(
@@ -104,9 +135,11 @@ impl Connection {
         let extends = session_expiry_interval.unwrap_or(0) > 0;
         if self.agreement.session_ends_with_connection && extends {
             let violation = "a session that ends with its connection cannot be prolonged";
-            return self.protocol_error(now, ReasonCode::ProtocolError, violation); // U5-14
+            // A session with an interval of 0 in CONNECT ends with the connection (MQTT 5.0, 3.14.2.2.2, U5-14).
+            return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
-        self.end(now, CloseReason::Disconnected(disconnect)) // [MQTT-3.14.4-3]
+        // The server closes the connection too, if the client does not [MQTT-3.14.4-3].
+        self.end(now, CloseReason::Disconnected(disconnect))
     }
 
     #[inline]
@@ -115,6 +148,7 @@ impl Connection {
             Some(alias) => {
                 let maximum = self.config.topic_alias_maximum;
                 let aliases = &mut self.rare.begin().received_aliases;
+                // The application sees topic names only.
                 aliases.resolve(alias, maximum, publish.topic_name)
             }
             None => Ok(None),
@@ -122,11 +156,13 @@ impl Connection {
         let received = match resolved {
             Ok(topic_name) => InboundMessage::new(publish, topic_name),
             Err(AliasError::AboveMaximum) => {
-                let violation = "a topic alias above the maximum"; // U5-07
+                // This end has announced its maximum in CONNECT or CONNACK (U5-07).
+                let violation = "a topic alias above the maximum";
                 return self.protocol_error(now, ReasonCode::TopicAliasInvalid, violation);
             }
             Err(AliasError::Unknown) => {
-                let violation = "unknown topic alias"; // U5-08
+                // No earlier packet of this connection has set the alias (U5-08).
+                let violation = "unknown topic alias";
                 return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
         };
@@ -160,11 +196,13 @@ impl Connection {
                 Some(Event::Message(received))
             }
             PublishDisposition::New => Some(Event::Message(received)),
+            // The PUBREC was lost. It is sent again without the application.
             PublishDisposition::Duplicate => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
                 self.send(now, &PacketRef::Pubrec(ack));
                 None
             }
+            // The duplicate is dropped. The application's answer to the first one answers both.
             PublishDisposition::AwaitingApplication => None,
             PublishDisposition::IdentifierInUse => {
                 let violation = "a packet identifier that is in use for another QoS";
@@ -186,6 +224,7 @@ impl Connection {
             // PUBCOMP is sent in any case, so that the sender can free the identifier [MQTT-4.3.3-11].
             PubrelOutcome::NotHeld => ReasonCode::PacketIdentifierNotFound,
             PubrelOutcome::BeforePubrec => {
+                // The sender cannot know that this end has the message, so it must not release the identifier.
                 let violation = "PUBREL before PUBREC";
                 return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
@@ -205,6 +244,7 @@ impl Connection {
         match outcome {
             AckOutcome::Finished => {
                 self.session.note(Change::Finished(ack.packet_identifier));
+                // The window has room for a message of an earlier connection now.
                 self.resend(now);
                 // A peer that has forgotten the exchange has the message, so this is a success for the application.
                 let reason_code = match ack.reason_code {
@@ -254,7 +294,8 @@ impl Connection {
         suback: Suback,
         event: fn(Suback) -> Event<'static>,
     ) -> Option<Event<'static>> {
-        let request = self.take_request(suback.packet_identifier)?;
+        let rare = self.rare.get_mut()?;
+        let request = rare.requests.take(suback.packet_identifier)?;
         let received = suback.reason_codes.len();
         // UNSUBACK has no reason codes in MQTT 3.1 and 3.1.1.
         let may_be_empty = self.agreement.version != ProtocolVersion::V5_0;

@@ -9,12 +9,14 @@ use mqtt_codec::{Ack, EncodeError, PacketIdentifier, PacketRef, PublishRef, QoS,
 use super::Connection;
 use super::topic_alias::TopicForm;
 use crate::delivery::Resend;
+use crate::event::Event;
 use crate::packet_log::{self, Direction, Observed};
-use crate::{Change, Event};
+use crate::session::Change;
 
 impl Connection {
     /// Resumes the session on a connection that the server has accepted.
     pub(super) fn resume(&mut self, now: Instant) {
+        // Messages that were not acknowledged on the lost connection are resent by the peer.
         self.session.receiver.end_connection();
         self.session.sender.resume();
         self.resend(now);
@@ -37,7 +39,8 @@ impl Connection {
                 Resend::Publish(packet_identifier, outbound) => (packet_identifier, outbound),
             };
             // An expired message is resent too: the peer may have received it before [MQTT-4.3.3-7].
-            let delivery = outbound.delivery(packet_identifier, true); // [MQTT-3.3.1-1]
+            // DUP must be set when a message is resent [MQTT-3.3.1-1].
+            let delivery = outbound.delivery(packet_identifier, true);
             let packet = PacketRef::Publish(outbound.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {
                 self.give_up_oversized(now, packet_identifier, outbound.qos);
@@ -80,9 +83,11 @@ impl Connection {
         now: Instant,
         mut publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
+        // An alias of the publisher's connection has no meaning on this one [MQTT-3.3.2-7].
         publish.properties.topic_alias = None;
         match self.rare.get() {
-            None => self.try_send_publish(now, publish), // Most peers accept no topic aliases.
+            // Most peers accept no topic aliases.
+            None => self.try_send_publish(now, publish),
             Some(_) => self.send_with_alias(now, publish),
         }
     }
@@ -139,16 +144,19 @@ impl Connection {
         packet: &PacketRef<'_>,
     ) -> Result<(), EncodeError> {
         if self.has_ended() {
-            return Ok(()); // Rule 2: the session has changed, and the bytes go nowhere.
+            // Rule 2: the session has changed, and the bytes go nowhere.
+            return Ok(());
         }
         let mut shorter = None;
         if !self.agreement.peer.problem_information {
-            shorter = packet.without_problem_information(); // [MQTT-3.1.2-29]
+            // The peer asked for no reason strings and user properties [MQTT-3.1.2-29].
+            shorter = packet.without_problem_information();
         }
         let packet = shorter.as_ref().unwrap_or(packet);
         let maximum_packet_size = self.agreement.peer.maximum_packet_size;
         self.output
             .push(packet, self.agreement.version, maximum_packet_size)?;
+        // Any packet replaces a PINGREQ, not only PUBLISH.
         self.keep_alive.handle_sent(now);
         self.log(Direction::Sending, packet);
         Ok(())

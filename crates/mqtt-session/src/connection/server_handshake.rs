@@ -10,8 +10,11 @@ use mqtt_codec::{
 
 use super::Connection;
 use super::state::Phase;
+use crate::error::CloseReason;
+use crate::event::Event;
+use crate::limits::Config;
 use crate::limits::PeerLimits;
-use crate::{CloseReason, Config, Event, Session};
+use crate::session::Session;
 
 impl Connection {
     /// Returns the end of a server, which waits for CONNECT.
@@ -21,6 +24,7 @@ impl Connection {
         let phase = Phase::AwaitingConnect {
             deadline: now + config.handshake_timeout,
         };
+        // A placeholder: CONNECT decides the version.
         let version = ProtocolVersion::V3_1_1;
         Self::new(Role::Server, phase, version, decoder, config, now)
     }
@@ -39,6 +43,7 @@ impl Connection {
         let mut properties = properties;
         self.rare.authentication().add_to_connack(&mut properties);
         self.finish_authentication();
+        // Rule 2: the session is stored even if the connection has ended in the meantime.
         self.session = session.unwrap_or_default();
         self.begin_recording();
         if !matches!(self.phase, Phase::AwaitingAnswer { .. }) {
@@ -60,6 +65,7 @@ impl Connection {
             let violation = "a maximum packet size that is too small for CONNACK";
             let reason = CloseReason::Protocol(ReasonCode::PacketTooLarge, violation);
             self.phase = Phase::Ended;
+            // The caller expects no event from a command, so `handle_input` returns it.
             self.rare.push_pending(Event::Closed(reason));
             return;
         }
@@ -83,12 +89,14 @@ impl Connection {
     ) -> Event<'static> {
         self.agreement.version = connect.protocol_version;
         self.agreement.client_identifier = connect.client_identifier.as_str().into();
+        // The limits apply to CONNACK already.
         self.agreement.peer = PeerLimits::of_client(&connect);
         self.begin_sent_aliases();
         self.begin_authentication(&connect);
         self.set_keep_alive(now, connect.keep_alive);
         let session_expiry_interval = connect.properties.session_expiry_interval;
         self.agreement.session_ends_with_connection = session_expiry_interval.unwrap_or(0) == 0;
+        // The deadline does not restart, so that a client cannot extend it with AUTH packets.
         self.phase = Phase::AwaitingAnswer { deadline };
         Event::Connect(connect)
     }

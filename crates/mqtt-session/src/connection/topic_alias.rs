@@ -41,6 +41,7 @@ impl SentAliases {
 
     /// Returns the form in which to send this topic name. The first topic names get an alias, and keep it.
     pub(super) fn find(&self, topic_name: &str) -> TopicForm {
+        // Most peers accept no aliases, and the search is skipped.
         if self.maximum == 0 || self.count == 0 {
             return TopicForm::Name;
         }
@@ -50,7 +51,7 @@ impl SentAliases {
         let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
         let next = self.first.saturating_add(count);
         match TopicAlias::new(next) {
-            // [MQTT-3.3.2-9]
+            // The alias must not be above the maximum of the peer [MQTT-3.3.2-9].
             Some(alias) if count < self.count && next <= self.maximum => {
                 TopicForm::NameAndAlias(alias)
             }
@@ -86,6 +87,7 @@ impl ReceivedAliases {
         maximum: u16,
         topic_name: &str,
     ) -> Result<Option<TopicName>, AliasError> {
+        // 0 is the maximum of an end that has announced none.
         if alias.get() > maximum {
             return Err(AliasError::AboveMaximum);
         }
@@ -95,6 +97,7 @@ impl ReceivedAliases {
         }
         // The decoder has validated the topic name, so this does not fail.
         let topic_name = TopicName::new(topic_name).map_err(|_| AliasError::Unknown)?;
+        // The last topic name replaces an earlier one (MQTT 5.0, 3.3.2.3.4).
         self.topic_names.insert(alias.get(), topic_name);
         Ok(None)
     }

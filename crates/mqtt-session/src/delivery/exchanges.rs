@@ -84,7 +84,8 @@ impl Exchanges {
         for exchange in in_order.iter().rev() {
             let identifier = exchange.packet_identifier;
             turn += newer.map_or(0, |newer| match distance(identifier, newer) {
-                0 => CIRCLE, // No sender stores two exchanges with the same identifier, but a damaged store may.
+                // No sender stores two exchanges with the same identifier, but a corrupt store may.
+                0 => CIRCLE,
                 distance => distance,
             });
             if turn >= CIRCLE {
@@ -133,6 +134,7 @@ impl Exchanges {
         next: PacketIdentifier,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
+        // Without this check the search would go through all identifiers for nothing.
         if self.len() >= self.identifiers() {
             return None;
         }
@@ -160,7 +162,8 @@ impl Exchanges {
     #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         if packet_identifier > self.highest {
-            return; // A request uses it, which no exchange can conflict with.
+            // A request uses it. It is above the circle, so that no exchange can get it.
+            return;
         }
         let next = self.following();
         if packet_identifier != next {
@@ -255,6 +258,7 @@ impl Exchanges {
         let overtaken = self.overtaken.as_mut()?;
         let exchange = overtaken.exchanges.remove(&number)?;
         overtaken.numbers.remove(&exchange.packet_identifier);
+        // The usual state again, in which the next identifier needs no search.
         if overtaken.exchanges.is_empty() {
             self.overtaken = None;
         }

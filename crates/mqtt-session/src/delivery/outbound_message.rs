@@ -54,6 +54,7 @@ impl OutboundMessage {
         identifiers: Vec<SubscriptionIdentifier>,
         share: Option<TopicFilter>,
     ) -> Self {
+        // No allocation for the many deliveries without options.
         if !identifiers.is_empty() || share.is_some() {
             let details = self.details.get_or_insert_default();
             (details.identifiers, details.share) = (identifiers, share);
@@ -93,6 +94,7 @@ impl OutboundMessage {
     /// Returns the packet of this delivery.
     pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> PublishRef<'_> {
         let mut publish = self.message.publish(delivery);
+        // Retain As Published and retained messages decide the flag for each subscriber [MQTT-3.3.1-12].
         publish.retain = self.retain;
         publish.properties.subscription_identifiers =
             SubscriptionIdentifiers::new(self.subscription_identifiers());

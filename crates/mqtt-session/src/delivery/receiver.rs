@@ -102,6 +102,7 @@ impl Receiver {
         let is_full = self.in_flight >= usize::from(receive_maximum);
         match self.find(packet_identifier) {
             Ok(index) => self.handle_again(index, state),
+            // Only a new exchange can exceed the maximum: duplicates belong to exchanges that count already.
             Err(_) if is_full => PublishDisposition::TooManyInFlight,
             Err(index) => {
                 self.in_flight += 1;
@@ -146,7 +147,8 @@ impl Receiver {
         is_rejected: bool,
     ) -> Acknowledgement {
         let Ok(index) = self.find(packet_identifier) else {
-            return Acknowledgement::NotAwaited; // The message is from an earlier connection.
+            // The message is from an earlier connection, and the sender resends it.
+            return Acknowledgement::NotAwaited;
         };
         let Some(exchange) = self.exchanges.get_mut(index) else {
             debug_assert!(false, "find returns the index of an exchange");
@@ -163,6 +165,7 @@ impl Receiver {
                 Acknowledgement::Pubrec
             }
             InboundState::UnacknowledgedQoS2 => {
+                // From here on duplicates are answered without the application.
                 exchange.state = InboundState::Held;
                 Acknowledgement::Pubrec
             }
@@ -180,6 +183,7 @@ impl Receiver {
     /// Handles PUBREL, which releases a held identifier.
     pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> PubrelOutcome {
         let Ok(index) = self.find(packet_identifier) else {
+            // The PUBCOMP was lost, or the sender releases identifiers of an earlier run.
             return PubrelOutcome::NotHeld;
         };
         let exchange = self.exchanges.get(index);

@@ -25,6 +25,7 @@ impl Reclaim {
     pub(crate) fn begin(&mut self, highest: PacketIdentifier) -> Vec<PacketIdentifier> {
         self.is_sent = true;
         let all = || (1..=highest.get()).filter_map(PacketIdentifier::new);
+        // A connection that ends in between leaves a part of the identifiers. Only those are released again.
         let held = self.held.get_or_insert_with(|| all().collect());
         held.iter().copied().collect()
     }

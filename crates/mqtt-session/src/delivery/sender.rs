@@ -73,6 +73,7 @@ impl Sender {
         self.exchanges.iter().map(|exchange| {
             let outbound = match &exchange.state {
                 OutboundState::Published(outbound) => Some(outbound),
+                // The peer has the message since PUBREC.
                 OutboundState::Released => None,
             };
             (exchange.packet_identifier, outbound)
@@ -103,6 +104,7 @@ impl Sender {
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
         let held = match &self.reclaim {
             None => 0,
+            // The attempt to publish sends PUBRELs, whose answers free identifiers.
             Some(reclaim) if reclaim.is_due() => return true,
             Some(reclaim) => reclaim.held(),
         };
@@ -165,6 +167,7 @@ impl Sender {
 
     /// Adds a message that was sent for the first time.
     pub(crate) fn add(&mut self, packet_identifier: PacketIdentifier, outbound: OutboundMessage) {
+        // The identifier is assigned after the packet was encoded, so that a message that is too large uses none.
         self.take_identifier(packet_identifier);
         self.in_flight += 1;
         self.exchanges.push(OutboundExchange {
@@ -182,6 +185,7 @@ impl Sender {
             OutboundState::Published(outbound) if outbound.qos == QoS::AtLeastOnce => {
                 self.finish(position)
             }
+            // PUBACK ends only an exchange of QoS 1.
             OutboundState::Published(_) | OutboundState::Released => AckOutcome::WrongPacket,
         }
     }
@@ -206,7 +210,8 @@ impl Sender {
                 exchange.state = OutboundState::Released;
                 AckOutcome::SendPubrel
             }
-            OutboundState::Released => AckOutcome::SendPubrel, // PUBREL or the PUBREC before was lost.
+            // The PUBREL was lost, or PUBREC was sent twice.
+            OutboundState::Released => AckOutcome::SendPubrel,
         }
     }
 
@@ -247,6 +252,7 @@ impl Sender {
     /// A PUBREL counts in the window but does not wait for room: the peer needs it to finish exchanges that occupy its own
     /// window.
     pub(crate) fn next_resend(&mut self, window: u16) -> Option<Resend> {
+        // This connection has sent everything, which is the usual case after each acknowledgement.
         if self.in_flight == self.exchanges.len() {
             return None;
         }
