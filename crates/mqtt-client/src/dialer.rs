@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Registry, Token, Waker};
-use mqtt_transport::{Connecting, Connector, LookUp, NameServers, Resolver, Stream};
+#[cfg(feature = "srv")]
+use mqtt_transport::NameServers;
+use mqtt_transport::{Connecting, Connector, LookUp, Resolver, Stream};
 
 use crate::error::ClientError;
 use crate::options::Options;
@@ -17,6 +19,7 @@ pub(crate) enum Dialer {
     /// The client does not connect before this time.
     Waiting(Instant),
     /// The client looks up the servers of a service. The time is the deadline of the whole attempt.
+    #[cfg_attr(not(feature = "srv"), allow(dead_code))]
     Finding(LookUp<(String, u16)>, Instant),
     /// The client looks the host name up.
     Resolving(Resolver, Instant),
@@ -125,6 +128,7 @@ impl Dialer {
     }
 
     /// Returns the first step to a server.
+    #[cfg_attr(not(feature = "srv"), allow(unused_variables))]
     fn start(
         attempt: &Attempt<'_>,
         registry: &Registry,
@@ -145,6 +149,13 @@ impl Dialer {
             }
             #[cfg(not(unix))]
             Some(Server::Unix(_)) => Err(ClientError::Connect(ErrorKind::Unsupported.into())),
+            #[cfg(not(feature = "srv"))]
+            Some(Server::Service { .. }) => {
+                let text = "service records need the feature srv of mqtt-client";
+                let error = std::io::Error::new(ErrorKind::Unsupported, text);
+                Err(ClientError::Lookup(error))
+            }
+            #[cfg(feature = "srv")]
             Some(Server::Service { name, name_server }) => {
                 let mut name_servers = NameServers::of_system();
                 if let Some(address) = name_server {
@@ -161,8 +172,8 @@ impl Dialer {
             Some(Server::Network { host, port }) => {
                 // The proxy resolves the name of the server itself.
                 let (host, port) = match options.transport.proxy() {
-                    Some(proxy) => (&proxy.host, proxy.port),
-                    None => (host, *port),
+                    Some(proxy) => proxy,
+                    None => (host.as_str(), *port),
                 };
                 let waker = Arc::clone(waker);
                 let wake = move || drop(waker.wake());

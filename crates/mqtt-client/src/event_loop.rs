@@ -17,7 +17,9 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode};
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
-use mqtt_transport::{ReadBuffer, ReadStatus, Stream, TlsError};
+#[cfg(feature = "tls")]
+use mqtt_transport::TlsError;
+use mqtt_transport::{ReadBuffer, ReadStatus, Stream};
 
 use crate::core::ClientCore;
 use crate::dialer::{Advance, Attempt, Dialer};
@@ -525,6 +527,7 @@ impl EventLoop {
                 ClientError::Transport(error)
             }
             // The server has answered CONNECT with an alert of TLS, which is no MQTT packet.
+            #[cfg(feature = "tls")]
             (ClientError::Closed(CloseReason::Decode(_)), _)
                 if TlsError::is_alert(self.buffer.unread()) =>
             {

@@ -42,12 +42,14 @@
 //! # TLS, user name and password
 //!
 //! ```no_run
+//! # #[cfg(feature = "tls")] {
 //! use mqtt_client::Client;
 //!
 //! let client = Client::builder()
 //!     .url("mqtts://me@broker.example.org")?
 //!     .password("secret")
 //!     .connect()?;
+//! # }
 //! # Ok::<(), mqtt_client::ConnectError>(())
 //! ```
 //!
@@ -67,6 +69,18 @@
 //!
 //! [`SessionRetention`] has the server keep subscriptions and messages while the client is not connected. A worker that
 //! must not lose a job uses it together with [`Messages::with_manual_acknowledgement`].
+//!
+//! # Cargo features
+//!
+//! | Feature | |
+//! | --- | --- |
+//! | `tls` (default) | TLS, with the certificate authorities of the system |
+//! | `websocket` | WebSocket: the schemes `ws` and `wss` |
+//! | `proxy` | HTTP and SOCKS5 proxies |
+//! | `srv` | service records of DNS: [`Server::Service`] |
+//! | `serde` | serialization of messages and packets |
+//!
+//! A scheme or an option whose feature is off is an error.
 //!
 //! # Threads
 //!
@@ -117,6 +131,9 @@ pub use mqtt_codec::{
 };
 pub use mqtt_session as session;
 pub use mqtt_transport as transport;
-pub use mqtt_transport::{
-    Credentials, Proxy, ProxyProtocol, TlsClientOptions, TlsVersion, WebSocketRequest,
-};
+#[cfg(feature = "websocket")]
+pub use mqtt_transport::WebSocketRequest;
+#[cfg(feature = "proxy")]
+pub use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
+#[cfg(feature = "tls")]
+pub use mqtt_transport::{TlsClientOptions, TlsVersion};

@@ -7,6 +7,7 @@ pub(crate) fn is_host(host: &str) -> bool {
 }
 
 /// Returns `host:port`, with brackets around an IPv6 address.
+#[cfg(any(feature = "proxy", feature = "websocket"))]
 pub(crate) fn with_port(host: &str, port: u16) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.contains(':') {

@@ -3,12 +3,21 @@
 use std::io;
 
 use crate::address::without_zone;
-use crate::authority::{is_host, with_port};
+use crate::authority::is_host;
+#[cfg(feature = "websocket")]
+use crate::authority::with_port;
+#[cfg(feature = "proxy")]
+use crate::layer::Credentials;
+#[cfg(feature = "proxy")]
 use crate::layer::http_proxy::HttpProxyLayer;
+#[cfg(feature = "proxy")]
 use crate::layer::socks5::Socks5Layer;
+#[cfg(feature = "tls")]
 use crate::layer::tls::TlsLayer;
+#[cfg(feature = "websocket")]
 use crate::layer::websocket::WebSocketLayer;
-use crate::layer::{Credentials, Layer, Layers};
+use crate::layer::{Layer, Layers};
+#[cfg(feature = "tls")]
 use crate::tls::{TlsClient, TlsError};
 
 /// The layers of a client between its socket and MQTT. Without layers (the default) a socket carries plain MQTT.
@@ -17,12 +26,16 @@ use crate::tls::{TlsClient, TlsError};
 /// WebSocket. All servers of a client have the same layers; [`ClientTransport::layers`] gets the server as an argument.
 #[derive(Debug, Clone, Default)]
 pub struct ClientTransport {
+    #[cfg(feature = "proxy")]
     proxy: Option<Proxy>,
+    #[cfg(feature = "tls")]
     tls: Option<TlsClient>,
+    #[cfg(feature = "websocket")]
     websocket: Option<WebSocketRequest>,
 }
 
 /// The request that opens a WebSocket.
+#[cfg(feature = "websocket")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRequest {
     /// The path of the request, which begins with a slash.
@@ -32,6 +45,7 @@ pub struct WebSocketRequest {
 }
 
 /// A proxy that connects to the server and looks the server's name up.
+#[cfg(feature = "proxy")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// The protocol of the proxy.
@@ -45,6 +59,7 @@ pub struct Proxy {
 }
 
 /// The protocol of a proxy.
+#[cfg(feature = "proxy")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// HTTP, with CONNECT.
@@ -55,33 +70,45 @@ pub enum ProxyProtocol {
 
 impl ClientTransport {
     /// Connects through `proxy`.
+    #[cfg(feature = "proxy")]
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
     }
 
     /// Adds TLS.
+    #[cfg(feature = "tls")]
     pub fn with_tls(mut self, tls: TlsClient) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// Adds WebSocket.
+    #[cfg(feature = "websocket")]
     pub fn with_websocket(mut self, websocket: WebSocketRequest) -> Self {
         self.websocket = Some(websocket);
         self
     }
 
-    /// Returns the proxy, to which the socket must be connected instead of the server.
-    pub fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    /// Returns the host and port of the proxy, to which the socket must be connected instead of the server.
+    pub fn proxy(&self) -> Option<(&str, u16)> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &self.proxy {
+            return Some((&proxy.host, proxy.port));
+        }
+        None
     }
 
     /// Creates the layers of a new connection to this server.
     ///
     /// # Errors
     /// If `host` is not a host name, or TLS is used and no certificate can name such a host.
+    #[cfg_attr(
+        not(any(feature = "proxy", feature = "websocket")),
+        allow(unused_variables)
+    )]
     pub fn layers(&self, host: &str, port: u16) -> io::Result<Layers> {
+        #[allow(unused_mut)] // without features there is no layer
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         let host = &*without_zone(host);
         if !is_host(host) {
@@ -90,6 +117,7 @@ impl ClientTransport {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         // The proxy resolves the host name, so that names that only its network knows work.
+        #[cfg(feature = "proxy")]
         if let Some(proxy) = &self.proxy {
             let credentials = proxy.credentials.clone();
             layers.push(match proxy.protocol {
@@ -97,6 +125,7 @@ impl ClientTransport {
                 ProxyProtocol::Socks5 => Box::new(Socks5Layer::new(host, port, credentials)),
             });
         }
+        #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             // The certificate must be that of the server, not of the proxy.
             let server_name = TlsClient::server_name(host)
@@ -104,6 +133,7 @@ impl ClientTransport {
             let connection = tls.connection(server_name).map_err(TlsError::from)?;
             layers.push(Box::new(TlsLayer::new(connection)));
         }
+        #[cfg(feature = "websocket")]
         if let Some(WebSocketRequest { path, headers }) = &self.websocket {
             let host = with_port(host, port);
             layers.push(Box::new(WebSocketLayer::client(&host, path, headers)));
@@ -112,7 +142,7 @@ impl ClientTransport {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "websocket"))]
 mod tests {
     use super::*;
 

@@ -6,6 +6,10 @@
 //! [`ListenerTransport`]. A [`ReadBuffer`] keeps the bytes that were read until a decoder has taken whole packets.
 //!
 //! Nothing blocks except [`resolve`], which has a deadline: a look-up runs in a thread of its own.
+//!
+//! # Cargo features
+//!
+//! `tls`, `websocket`, `proxy` and `srv` (service records) are on by default.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -26,23 +30,35 @@ mod listener;
 mod listener_transport;
 mod read_buffer;
 mod reason;
+#[cfg(feature = "srv")]
 mod service;
 mod socket;
 mod stream;
+#[cfg(feature = "tls")]
 mod tls;
 
 pub use address::{LookUp, Resolver, resolve, split_host_and_port};
-pub use client_transport::{ClientTransport, Proxy, ProxyProtocol, WebSocketRequest};
+pub use client_transport::ClientTransport;
+#[cfg(feature = "websocket")]
+pub use client_transport::WebSocketRequest;
+#[cfg(feature = "proxy")]
+pub use client_transport::{Proxy, ProxyProtocol};
 pub use connector::{Connecting, Connector};
-pub use layer::{Credentials, HandshakeError, LayerKind, Layers, ProxyError, WebSocketError};
+#[cfg(feature = "websocket")]
+pub use layer::WebSocketError;
+#[cfg(feature = "proxy")]
+pub use layer::{Credentials, ProxyError};
+pub use layer::{HandshakeError, LayerKind, Layers};
 pub use listener::Listener;
 #[cfg(unix)]
 pub use listener::check_socket_path;
 pub use listener_transport::ListenerTransport;
 pub use read_buffer::ReadBuffer;
 pub use reason::reason;
+#[cfg(feature = "srv")]
 pub use service::NameServers;
 pub use stream::{ReadStatus, Stream};
+#[cfg(feature = "tls")]
 pub use tls::{
     PeerIdentity, TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions,
     TlsSetupError, TlsVersion,

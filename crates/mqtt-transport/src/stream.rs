@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::layer::Layers;
 use crate::socket::Socket;
+#[cfg(feature = "tls")]
 use crate::tls::PeerIdentity;
 
 /// The number of bytes that go through the layers at a time.
@@ -279,6 +280,7 @@ impl Stream {
     }
 
     /// Returns the identity of a peer whose certificate was verified.
+    #[cfg(feature = "tls")]
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.as_ref()?.peer_identity()
     }

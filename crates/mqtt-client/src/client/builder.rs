@@ -2,12 +2,19 @@
 
 use std::fmt;
 use std::num::NonZeroU16;
+#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_codec::{Message, ProtocolVersion, QoS, Will};
-use mqtt_transport::{ClientTransport, Proxy, TlsClient, TlsClientOptions, WebSocketRequest};
+use mqtt_transport::ClientTransport;
+#[cfg(feature = "proxy")]
+use mqtt_transport::Proxy;
+#[cfg(feature = "websocket")]
+use mqtt_transport::WebSocketRequest;
+#[cfg(feature = "tls")]
+use mqtt_transport::{TlsClient, TlsClientOptions};
 
 use super::error::ConnectError;
 use super::handle::{Client, Limits};
@@ -25,7 +32,9 @@ pub struct ClientBuilder {
     options: Options,
     limits: Limits,
     tls: TlsChoice,
+    #[cfg(feature = "websocket")]
     websocket: Option<WebSocketRequest>,
+    #[cfg(feature = "proxy")]
     proxy: Option<Proxy>,
     session: SessionRetention,
     keep_alive: Duration,
@@ -46,13 +55,19 @@ pub enum SessionRetention {
     Forever,
 }
 
+/// The options of TLS, which nothing can set without its feature.
+#[cfg(feature = "tls")]
+type TlsOptions = TlsClientOptions;
+#[cfg(not(feature = "tls"))]
+type TlsOptions = ();
+
 /// TLS or not.
 #[derive(Debug, Clone)]
 enum TlsChoice {
     /// By scheme and port.
     Default,
     Never,
-    With(Box<TlsClientOptions>),
+    With(Box<TlsOptions>),
 }
 
 impl Client {
@@ -72,7 +87,9 @@ impl ClientBuilder {
             options,
             limits: Limits::default(),
             tls: TlsChoice::Default,
+            #[cfg(feature = "websocket")]
             websocket: None,
+            #[cfg(feature = "proxy")]
             proxy: None,
             session: SessionRetention::Connection,
             keep_alive: Duration::from_secs(60),
@@ -93,6 +110,11 @@ impl ClientBuilder {
         if url.has_tls && matches!(self.tls, TlsChoice::Default) {
             self.tls = TlsChoice::With(Box::default());
         }
+        #[cfg(not(feature = "websocket"))]
+        if url.websocket.is_some() {
+            return Err(missing_feature("websocket"));
+        }
+        #[cfg(feature = "websocket")]
         if let Some(path) = url.websocket {
             let request = self.websocket.get_or_insert_with(|| WebSocketRequest {
                 path: String::new(),
@@ -274,6 +296,7 @@ impl ClientBuilder {
 
     /// Uses TLS with these options, whatever the port is. Without certificate authorities in the options, those of the
     /// system are trusted.
+    #[cfg(feature = "tls")]
     #[doc(alias = "set_transport")]
     #[doc(alias = "tls_set")]
     #[doc(alias = "ssl_options")]
@@ -283,6 +306,7 @@ impl ClientBuilder {
     }
 
     /// Uses TLS and trusts the certificate authorities of this file in PEM format.
+    #[cfg(feature = "tls")]
     #[doc(alias = "ca_certs")]
     #[doc(alias = "trust_store")]
     pub fn ca_file(self, path: impl Into<PathBuf>) -> Self {
@@ -290,6 +314,7 @@ impl ClientBuilder {
     }
 
     /// Uses TLS with a certificate of the client and its key, both in PEM format.
+    #[cfg(feature = "tls")]
     #[doc(alias = "client_auth")]
     #[doc(alias = "key_store")]
     pub fn client_certificate(
@@ -303,6 +328,7 @@ impl ClientBuilder {
         })
     }
 
+    #[cfg(feature = "tls")]
     fn with_tls_options(mut self, change: impl FnOnce(&mut TlsClientOptions)) -> Self {
         let mut options = match self.tls {
             TlsChoice::With(options) => options,
@@ -320,6 +346,7 @@ impl ClientBuilder {
     }
 
     /// Uses WebSocket with this request.
+    #[cfg(feature = "websocket")]
     #[doc(alias = "ws_set_options")]
     pub fn websocket(mut self, request: WebSocketRequest) -> Self {
         self.websocket = Some(request);
@@ -327,6 +354,7 @@ impl ClientBuilder {
     }
 
     /// Connects through a proxy.
+    #[cfg(feature = "proxy")]
     #[doc(alias = "set_proxy")]
     #[doc(alias = "proxy_set")]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
@@ -410,13 +438,14 @@ impl ClientBuilder {
 
     /// Returns the layers between the socket and MQTT.
     fn transport(&mut self) -> Result<ClientTransport, ConnectError> {
+        #[allow(unused_mut)] // without features there is no layer
         let mut transport = std::mem::take(&mut self.options.transport);
         let is_tls_port =
             |server: &&Server| matches!(server, Server::Network { port: TLS_PORT, .. });
         let at_tls_port = self.options.servers.iter().filter(is_tls_port).count();
         let tls = match std::mem::replace(&mut self.tls, TlsChoice::Never) {
             TlsChoice::With(options) => Some(options),
-            TlsChoice::Default if self.websocket.is_some() => None,
+            TlsChoice::Default if self.has_websocket() => None,
             TlsChoice::Default if at_tls_port == self.options.servers.len() => Some(Box::default()),
             // All servers have the same layers, and plain text would send credentials to a port for TLS.
             TlsChoice::Default if at_tls_port > 0 => {
@@ -425,17 +454,39 @@ impl ClientBuilder {
             }
             TlsChoice::Default | TlsChoice::Never => None,
         };
+        #[cfg(not(feature = "tls"))]
+        if tls.is_some() {
+            return Err(missing_feature("tls"));
+        }
+        #[cfg(feature = "tls")]
         if let Some(options) = tls {
             let tls = TlsClient::new(&options);
             transport = transport.with_tls(tls.map_err(|error| invalid("TLS", error.to_string()))?);
         }
+        #[cfg(feature = "websocket")]
         if let Some(request) = self.websocket.take() {
             transport = transport.with_websocket(request);
         }
+        #[cfg(feature = "proxy")]
         if let Some(proxy) = self.proxy.take() {
             transport = transport.with_proxy(proxy);
         }
         Ok(transport)
+    }
+}
+
+#[cfg(feature = "websocket")]
+impl ClientBuilder {
+    fn has_websocket(&self) -> bool {
+        self.websocket.is_some()
+    }
+}
+
+#[cfg(not(feature = "websocket"))]
+impl ClientBuilder {
+    #[allow(clippy::unused_self)] // the same call with the feature
+    fn has_websocket(&self) -> bool {
+        false
     }
 }
 
@@ -456,6 +507,15 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
+/// The error of an option whose feature is off.
+#[cfg(not(all(feature = "tls", feature = "websocket")))]
+fn missing_feature(feature: &'static str) -> ConnectError {
+    invalid(
+        feature,
+        format!("mqtt-client was built without its feature {feature:?}"),
+    )
+}
+
 fn invalid(option: &'static str, message: impl Into<String>) -> ConnectError {
     ConnectError::InvalidOption {
         option,
@@ -463,7 +523,7 @@ fn invalid(option: &'static str, message: impl Into<String>) -> ConnectError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls", feature = "websocket"))]
 mod tests {
     use super::*;
 

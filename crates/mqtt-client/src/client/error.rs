@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use mqtt_codec::{EncodeError, ReasonCode, TopicName};
 use mqtt_session::CloseReason;
+#[cfg(feature = "tls")]
 use mqtt_transport::TlsError;
 
 use crate::error::ClientError;
@@ -118,8 +119,7 @@ impl ConnectError {
                 source: Arc::new(source),
             },
             ClientError::Transport(source) => {
-                let cause = source.get_ref();
-                let is_tls = cause.is_some_and(|cause| cause.is::<TlsError>());
+                let is_tls = is_tls_error(&source);
                 let source = Arc::new(source);
                 if is_tls {
                     Self::Tls { server, source }
@@ -157,6 +157,16 @@ impl ConnectError {
             reason => Self::Protocol { server, reason },
         }
     }
+}
+
+#[cfg(feature = "tls")]
+fn is_tls_error(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<TlsError>())
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_tls_error(_: &io::Error) -> bool {
+    false
 }
 
 /// Writes a reason code, and the explanation of the server if there is one.

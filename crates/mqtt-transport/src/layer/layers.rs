@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::handshake_error::{HandshakeError, LayerKind};
+#[cfg(feature = "tls")]
 use crate::tls::PeerIdentity;
 
 /// The maximum number of bytes of answers that wait for the socket. A peer that sends pings and reads no answer would
@@ -29,6 +30,7 @@ pub(crate) trait Layer: fmt::Debug + Send {
     fn is_open(&self) -> bool;
 
     /// Returns the identity of the peer, if the peer has shown a certificate in this layer.
+    #[cfg(feature = "tls")]
     fn peer_identity(&self) -> Option<PeerIdentity> {
         None
     }
@@ -122,6 +124,7 @@ impl Layers {
     }
 
     /// Returns the identity of a peer that has a certificate.
+    #[cfg(feature = "tls")]
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.iter().find_map(|layer| layer.peer_identity())
     }

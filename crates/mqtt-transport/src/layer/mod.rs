@@ -7,15 +7,22 @@
 //! ```
 
 mod handshake_error;
+#[cfg(feature = "proxy")]
 pub(crate) mod http_proxy;
 mod layers;
+#[cfg(feature = "proxy")]
 mod proxy;
+#[cfg(feature = "proxy")]
 pub(crate) mod socks5;
+#[cfg(feature = "tls")]
 pub(crate) mod tls;
+#[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
 pub use handshake_error::{HandshakeError, LayerKind};
 pub(crate) use layers::Layer;
 pub use layers::Layers;
+#[cfg(feature = "proxy")]
 pub use proxy::{Credentials, ProxyError};
+#[cfg(feature = "websocket")]
 pub use websocket::WebSocketError;
