@@ -5,7 +5,8 @@
 //! layers of its [`ClientTransport`] on the [`Stream`]. A broker accepts streams from a [`Listener`], which has a
 //! [`ListenerTransport`]. A [`ReadBuffer`] keeps the bytes that were read until a decoder has taken whole packets.
 //!
-//! Nothing blocks except [`resolve`], which has a deadline: a look-up runs in a thread of its own.
+//! Nothing blocks except [`resolve`], which has a deadline: a look-up runs in a thread of its own. Programs run their own
+//! blocking calls in a [`Worker`].
 //!
 //! # Cargo features
 //!
@@ -36,6 +37,7 @@ mod socket;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod worker;
 
 pub use address::{LookUp, Resolver, resolve, split_host_and_port};
 pub use client_transport::ClientTransport;
@@ -63,3 +65,4 @@ pub use tls::{
     PeerIdentity, TlsClient, TlsClientOptions, TlsError, TlsServer, TlsServerOptions,
     TlsSetupError, TlsVersion,
 };
+pub use worker::{Worker, WorkerError};

@@ -1,0 +1,178 @@
+//! A thread for calls that block, such as writing to a disk or a pipe, beside an event loop that must not block.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+
+/// A thread that does one job at a time and wakes the event loop after each. The thread ends when this value is dropped
+/// and its current job is done.
+#[derive(Debug)]
+pub struct Worker<Job, Done> {
+    jobs: SyncSender<Job>,
+    results: Receiver<Done>,
+    is_busy: bool,
+}
+
+/// The reason why a [`Worker`] does not take a job or return a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The thread has another job.
+    Busy,
+    /// The thread has ended, which only a panic in a job causes.
+    Ended,
+    /// The job was not done in time.
+    TimedOut,
+}
+
+impl fmt::Display for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "the thread has another job",
+            Self::Ended => "the thread has ended",
+            Self::TimedOut => "the job is not done",
+        })
+    }
+}
+
+impl std::error::Error for WorkerError {}
+
+impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
+    /// Starts a thread with this name, which calls `work` for each job.
+    ///
+    /// # Errors
+    /// If the system cannot start another thread.
+    pub fn start(
+        name: &str,
+        waker: Arc<Waker>,
+        mut work: impl FnMut(Job) -> Done + Send + 'static,
+    ) -> io::Result<Self> {
+        // Room for one item in each direction, so that neither side ever waits for the other in `send`. The caller bounds
+        // its own queue of jobs, where it can still remove some.
+        let (jobs, incoming) = sync_channel(1);
+        let (outgoing, results) = sync_channel(1);
+        thread::Builder::new().name(name.into()).spawn(move || {
+            for job in incoming {
+                if outgoing.send(work(job)).is_err() {
+                    return; // the event loop has ended
+                }
+                // If waking fails, the event loop has ended, and the next `send` shows it.
+                let _ = waker.wake();
+            }
+        })?;
+        Ok(Self {
+            jobs,
+            results,
+            is_busy: false,
+        })
+    }
+
+    /// Gives the thread its next job.
+    ///
+    /// # Errors
+    /// If the thread has a job, or has ended. The job is dropped.
+    pub fn begin(&mut self, job: Job) -> Result<(), WorkerError> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => WorkerError::Busy,
+            TrySendError::Disconnected(_) => WorkerError::Ended,
+        })?;
+        self.is_busy = true;
+        Ok(())
+    }
+
+    /// Returns the result of the job if it is done.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub fn poll(&mut self) -> Option<Result<Done, WorkerError>> {
+        let result = match self.results.try_recv() {
+            Ok(done) => Ok(done),
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err(WorkerError::Ended),
+        };
+        self.is_busy = false;
+        Some(result)
+    }
+
+    /// Waits for the result of the job for at most `timeout`.
+    ///
+    /// # Errors
+    /// If the job is not done in time, or the thread has ended.
+    pub fn wait(&mut self, timeout: Duration) -> Result<Done, WorkerError> {
+        let done = self.results.recv_timeout(timeout);
+        let done = done.map_err(|error| match error {
+            RecvTimeoutError::Timeout => WorkerError::TimedOut,
+            RecvTimeoutError::Disconnected => WorkerError::Ended,
+        })?;
+        self.is_busy = false;
+        Ok(done)
+    }
+
+    /// Returns `true` while the thread has a job whose result was not taken.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn waker(poll: &Poll) -> Arc<Waker> {
+        Arc::new(Waker::new(poll.registry(), Token(0)).unwrap())
+    }
+
+    #[test]
+    fn wakes_the_event_loop_for_each_result() {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        let mut worker = Worker::start("test", waker(&poll), |number: u32| number + 1).unwrap();
+        assert_eq!(worker.poll(), None);
+        for number in 0..3 {
+            worker.begin(number).unwrap();
+            assert!(worker.is_busy());
+            poll.poll(&mut events, Some(TIMEOUT)).unwrap();
+            assert_eq!(worker.poll(), Some(Ok(number + 1)));
+            assert!(!worker.is_busy());
+        }
+    }
+
+    #[test]
+    fn refuses_a_job_that_would_wait() {
+        let poll = Poll::new().unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let mut worker = Worker::start("test", waker(&poll), move |_: u32| {
+            let _ = wait.recv(); // fails once `go` is dropped
+        })
+        .unwrap();
+        // One job is being done and one is in the channel.
+        worker.begin(0).unwrap();
+        while worker.begin(1).is_err() {
+            thread::yield_now();
+        }
+        assert_eq!(worker.begin(2), Err(WorkerError::Busy));
+        assert_eq!(worker.wait(Duration::ZERO), Err(WorkerError::TimedOut));
+        drop(go);
+        assert_eq!(worker.wait(TIMEOUT), Ok(()));
+    }
+
+    #[test]
+    fn reports_a_thread_that_has_panicked() {
+        let poll = Poll::new().unwrap();
+        let mut worker =
+            Worker::start("test", waker(&poll), |_: u32| -> u32 { panic!("a test") }).unwrap();
+        worker.begin(0).unwrap();
+        assert_eq!(worker.wait(TIMEOUT), Err(WorkerError::Ended));
+        assert_eq!(worker.poll(), Some(Err(WorkerError::Ended)));
+        assert_eq!(worker.begin(1), Err(WorkerError::Ended));
+    }
+}
