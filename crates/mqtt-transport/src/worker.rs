@@ -12,11 +12,19 @@ use mio::Waker;
 
 /// A thread that does one job at a time and wakes the event loop after each. The thread ends when this value is dropped
 /// and its current job is done.
-#[derive(Debug)]
 pub struct Worker<Job, Done> {
     jobs: SyncSender<Job>,
     results: Receiver<Done>,
     is_busy: bool,
+}
+
+// Not derived, so that jobs need not implement `Debug`.
+impl<Job, Done> fmt::Debug for Worker<Job, Done> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("is_busy", &self.is_busy)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The reason why a [`Worker`] does not take a job or return a result.

@@ -4,14 +4,14 @@
 //! that close are taken out.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use mio::Waker;
 use mqtt_broker_core::{ConnectionId, PasswordCheck};
 use mqtt_codec::ReasonCode;
+use mqtt_transport::{Worker, WorkerError};
 
 use crate::auth::Passwords;
 
@@ -24,10 +24,7 @@ type Login = (ConnectionId, Arc<Passwords>, PasswordCheck);
 /// The thread, and what comes back from it.
 #[derive(Debug)]
 pub(crate) struct PasswordVerifier {
-    checks: SyncSender<Login>,
-    results: Receiver<(ConnectionId, bool)>,
-    /// Set while the thread has a check.
-    is_busy: bool,
+    worker: Worker<Login, (ConnectionId, bool)>,
     /// Answers that are held back, in order of their time.
     delayed: VecDeque<(Instant, ConnectionId)>,
 }
@@ -35,30 +32,18 @@ pub(crate) struct PasswordVerifier {
 impl PasswordVerifier {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
-        let (checks, to_check) = sync_channel::<Login>(1);
-        let (to_tell, results) = sync_channel(1);
-        thread::Builder::new()
-            .name("passwords".into())
-            .spawn(move || {
-                for (id, passwords, check) in to_check {
-                    let is_right = passwords.verify(&check.user_name, &check.password);
-                    if to_tell.send((id, is_right)).is_err() {
-                        return;
-                    }
-                    let _ = waker.wake(); // a loop that is gone needs no waking
-                }
-            })?;
+        let worker = Worker::start("passwords", waker, |(id, passwords, check): Login| {
+            (id, passwords.verify(&check.user_name, &check.password))
+        })?;
         Ok(Self {
-            checks,
-            results,
-            is_busy: false,
+            worker,
             delayed: VecDeque::new(),
         })
     }
 
     /// Returns `true` while the thread has a check.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_busy
+        self.worker.is_busy()
     }
 
     /// Gives the thread its next check.
@@ -71,28 +56,21 @@ impl PasswordVerifier {
         passwords: Arc<Passwords>,
         check: PasswordCheck,
     ) -> Result<(), ReasonCode> {
-        self.checks
-            .try_send((id, passwords, check))
+        self.worker
+            .begin((id, passwords, check))
             .map_err(|error| match error {
-                TrySendError::Full(_) => ReasonCode::ServerBusy,
-                TrySendError::Disconnected(_) => ReasonCode::UnspecifiedError,
-            })?;
-        self.is_busy = true;
-        Ok(())
+                WorkerError::Busy => ReasonCode::ServerBusy,
+                _ => ReasonCode::UnspecifiedError,
+            })
     }
 
     /// The next answer that is due.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(ConnectionId, Result<(), ReasonCode>)> {
-        match self.results.try_recv() {
-            Ok((id, is_right)) => {
-                self.is_busy = false;
-                if is_right {
-                    return Some((id, Ok(())));
-                }
-                self.delayed.push_back((now + DELAY, id));
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => self.is_busy = false, // so that the next check fails
+        match self.worker.poll() {
+            Some(Ok((id, true))) => return Some((id, Ok(()))),
+            Some(Ok((id, false))) => self.delayed.push_back((now + DELAY, id)),
+            // If the thread has ended, the next check fails.
+            Some(Err(_)) | None => {}
         }
         let (due, id) = *self.delayed.front()?;
         (due <= now).then(|| {

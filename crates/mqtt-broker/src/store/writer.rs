@@ -1,14 +1,14 @@
 //! [`StoreWriter`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
 //! and the loop has others to serve meanwhile.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
-use std::{io, thread};
 
 use mio::Waker;
 use mqtt_broker_core::Mutation;
+use mqtt_transport::{Worker, WorkerError};
 
 use crate::store::Timeline;
 use crate::{Clock, Store, StoreError, SyncPolicy};
@@ -16,11 +16,10 @@ use crate::{Clock, Store, StoreError, SyncPolicy};
 /// With less room than this in bytes a store is not opened again.
 const ROOM: usize = 64 * 1024;
 
-/// The thread, and what comes back from it.
+/// The thread that commits to the store.
 #[derive(Debug)]
 pub(crate) struct StoreWriter {
-    to_do: SyncSender<Commit>,
-    done: Receiver<Done>,
+    worker: Worker<Commit, Done>,
 }
 
 /// What is to be done.
@@ -48,48 +47,35 @@ pub(crate) struct Done {
 impl StoreWriter {
     /// Starts the thread, which ends with this. `waker` is woken for each result.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
-        let (to_do, commits) = sync_channel::<Commit>(1);
-        let (to_tell, done) = sync_channel(1);
-        thread::Builder::new().name("store".into()).spawn(move || {
-            for commit in commits {
-                if to_tell.send(commit.run()).is_err() {
-                    return;
-                }
-                let _ = waker.wake(); // a loop that is gone needs no waking
-            }
-        })?;
-        Ok(Self { to_do, done })
+        let worker = Worker::start("store", waker, Commit::run)?;
+        Ok(Self { worker })
     }
 
     /// Begins a commit.
     ///
     /// # Errors
-    /// If the thread is gone, or has another one.
-    pub(crate) fn begin(&self, commit: Commit) -> Result<(), StoreError> {
-        self.to_do.try_send(commit).map_err(|_| StoreError::Gone)
+    /// If the thread has ended or has another commit.
+    pub(crate) fn begin(&mut self, commit: Commit) -> Result<(), StoreError> {
+        self.worker.begin(commit).map_err(|_| StoreError::Gone)
     }
 
-    /// The commit that has begun, if it is done.
+    /// Returns the result of the commit if it is done.
     ///
     /// # Errors
-    /// If the thread is gone.
-    pub(crate) fn poll(&self) -> Result<Option<Done>, StoreError> {
-        match self.done.try_recv() {
-            Ok(done) => Ok(Some(done)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(StoreError::Gone),
-        }
+    /// If the thread has ended.
+    pub(crate) fn poll(&mut self) -> Result<Option<Done>, StoreError> {
+        let done = self.worker.poll().transpose();
+        done.map_err(|_| StoreError::Gone)
     }
 
-    /// The same, and waits for it.
+    /// Waits for the result of the commit for at most `timeout`.
     ///
     /// # Errors
-    /// As `poll`, and if it takes longer than that.
-    pub(crate) fn wait(&self, timeout: Duration) -> Result<Done, StoreError> {
-        let done = self.done.recv_timeout(timeout);
-        done.map_err(|error| match error {
-            RecvTimeoutError::Timeout => StoreError::TooSlow,
-            RecvTimeoutError::Disconnected => StoreError::Gone,
+    /// If the commit takes longer, or the thread has ended.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Result<Done, StoreError> {
+        self.worker.wait(timeout).map_err(|error| match error {
+            WorkerError::TimedOut => StoreError::TooSlow,
+            _ => StoreError::Gone,
         })
     }
 }
