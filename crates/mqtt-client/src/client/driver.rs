@@ -107,7 +107,8 @@ impl Driver {
                 return Err(self.say_goodbye(deadline));
             }
         }
-        let takes_publications = self.publications.is_empty();
+        // Without a connection, messages stay in the queue of the callers: they must not end the wait.
+        let takes_publications = self.event_loop.is_connected() && self.publications.is_empty();
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
         let deadline = if may_wait {
