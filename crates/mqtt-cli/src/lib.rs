@@ -21,14 +21,18 @@ mod wording;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use commands::documentation;
 pub use commands::{rbroker, rpub, rrr, rsub};
 pub use exit_status::Status;
 pub use failure::Failure;
 
-/// Runs one of the programs. Returns its exit status, and prints a failure to standard error.
-pub fn main(run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
+/// Runs the program of this name. Returns its exit status, and prints a failure to standard error.
+pub fn main(program: &str, run: fn(&[OsString]) -> Result<Status, Failure>) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let code = match run(&arguments) {
+    // Manual pages and completions know the options of all programs, so no program asks for its own.
+    let documentation = documentation::answer(program, &arguments);
+    let result = documentation.unwrap_or_else(|| run(&arguments));
+    let code = match result {
         Ok(status) => status.into(),
         Err(failure) => failure.report(&program_name::called_name(&arguments)),
     };

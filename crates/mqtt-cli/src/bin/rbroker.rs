@@ -10,5 +10,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    mqtt_cli::main(mqtt_cli::rbroker::run)
+    mqtt_cli::main("rbroker", mqtt_cli::rbroker::run)
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mqtt_cli::main(mqtt_cli::rpub::run)
+    mqtt_cli::main("rpub", mqtt_cli::rpub::run)
 }

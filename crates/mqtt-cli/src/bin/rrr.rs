@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mqtt_cli::main(mqtt_cli::rrr::run)
+    mqtt_cli::main("rrr", mqtt_cli::rrr::run)
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mqtt_cli::main(mqtt_cli::rsub::run)
+    mqtt_cli::main("rsub", mqtt_cli::rsub::run)
 }

@@ -1,7 +1,7 @@
 //! The programs. Each file or folder has the options of one program, the plan that its settings become, and the loop that
 //! carries it out. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`.
 
-mod documentation;
+pub(crate) mod documentation;
 pub mod rbroker;
 pub mod rpub;
 pub mod rrr;

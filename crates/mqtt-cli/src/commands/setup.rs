@@ -6,7 +6,6 @@ use mqtt_client::session::Session;
 use mqtt_client::{EventLoop, Options};
 use mqtt_codec::{Disconnect, ReasonCode};
 
-use crate::commands::documentation;
 use crate::commands::signals::Interrupts;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
@@ -76,9 +75,6 @@ pub(super) fn run<S: ClientSettings + Default>(
     start_log: fn(&[OsString]),
     run: impl FnOnce(S) -> Result<Status, Failure>,
 ) -> Result<Status, Failure> {
-    if let Some(answer) = documentation::answer(program.name, arguments) {
-        return answer;
-    }
     let mut settings = match program.parse(arguments)? {
         Parsed::Run(settings) => settings,
         Parsed::HelpShown => return Ok(Status::Success),

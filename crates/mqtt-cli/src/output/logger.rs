@@ -1,4 +1,4 @@
-//! The lines of `-d`, and all lines on standard error. The log of the broker is in `commands/rbroker/log.rs`.
+//! The lines of `-d`, and all lines on standard error. The log of the broker is in `commands/rbroker/serve/log.rs`.
 //!
 //! Packet lines come from the session through the `log` crate. This logger writes them to standard error, or to standard
 //! output if the program was called by the name of a mosquitto tool.

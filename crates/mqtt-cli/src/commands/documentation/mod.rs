@@ -18,7 +18,7 @@ use crate::output::standard_streams;
 ///
 /// # Errors
 /// A page or a shell that is not known.
-pub(super) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Status, Failure>> {
+pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Status, Failure>> {
     let mut words = arguments.iter().skip(1).map(|word| word.to_str());
     let request = words.next()??;
     let operands: Vec<_> = words.map(Option::unwrap_or_default).collect();

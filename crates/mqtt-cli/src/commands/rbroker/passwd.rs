@@ -105,7 +105,7 @@ fn operands() -> [Arg; 3] {
     ]
 }
 
-/// Runs it; `arguments` begin behind `passwd`.
+/// Runs the subcommand. `arguments` are the words after `passwd`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let Some(matches) = subcommand::matches(command(), HELP, arguments)? else {
         return Ok(Status::Success);
@@ -118,12 +118,14 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let Some(path) = matches.get_one::<PathBuf>("file") else {
         return Err(Failure::usage("The file is missing."));
     };
+    // An existing file is not read with -c, as by mosquitto_passwd, so a broken one can be replaced.
     let file = if matches.get_flag("c") {
         PasswordFile::default()
     } else {
         PasswordFile::read(path)?
     };
     let user = text("user").unwrap_or_default();
+    // Such a name would be read back as another user, or as a comment.
     if user.contains([':', '\n', '\r']) || user.starts_with('#') {
         return Err(Failure::usage(
             "Invalid user name: must not contain ':' or a line break, and must not start with '#'.",
@@ -154,7 +156,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     Ok(Status::Success)
 }
 
-/// A broker lets nobody in with an empty password, so that an account with it is a mistake.
+/// Returns the failure for an empty password. A broker rejects it at every login, so an account with one is a mistake.
 fn empty_password() -> Failure {
     Failure::failed("The password is empty.")
 }
@@ -165,7 +167,7 @@ fn hash(password: &str, hashing: Hashing) -> Result<String, Failure> {
     Ok(hash.to_string())
 }
 
-/// Twice at a terminal, so that it is not mistyped.
+/// Reads a password from a terminal or from standard input. A terminal does not show it, so it is asked for twice.
 fn ask() -> Result<String, Failure> {
     let fail = |error: std::io::Error| Failure::failed(format!("Cannot read a password: {error}."));
     if !std::io::stdin().is_terminal() {
@@ -187,7 +189,7 @@ fn ask() -> Result<String, Failure> {
     }
 }
 
-/// The lines of a file; those that are no users stay as they are.
+/// The lines of a password file. Lines that are not users, such as comments, are preserved.
 #[derive(Debug, Default)]
 struct PasswordFile(Vec<String>);
 
@@ -234,7 +236,8 @@ impl PasswordFile {
         Ok(self)
     }
 
-    /// Whole, or not at all: beside the old one, and then in its place.
+    /// Replaces the file as a whole. The new file is written beside the old one and renamed, so that a broker that reloads,
+    /// or a crash, never meets a part of it.
     fn write(&self, path: &Path) -> Result<(), Failure> {
         let fail = |error: std::io::Error| {
             Failure::failed(format!("Cannot write '{}': {error}.", path.display()))
@@ -246,7 +249,7 @@ impl PasswordFile {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
-        // One that was left behind, or that somebody has put there.
+        // A file of that name was left by a crash, or was created by another user to read the passwords.
         let _ = std::fs::remove_file(&new);
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -255,7 +258,7 @@ impl PasswordFile {
         let mut file = options.open(&new).map_err(fail)?;
         if let Ok(data) = std::fs::metadata(path) {
             file.set_permissions(data.permissions()).map_err(fail)?;
-            // Who reads it may be another user than the one who writes it.
+            // The broker may read the file as another user than the one who writes it.
             #[cfg(unix)]
             {
                 use std::os::unix::fs::MetadataExt;
@@ -264,6 +267,7 @@ impl PasswordFile {
             }
         }
         file.write_all(text.as_bytes()).map_err(fail)?;
+        // On disk before the rename: otherwise a crash could leave an empty file in the place of the old one.
         file.sync_all().map_err(fail)?;
         std::fs::rename(&new, path).map_err(fail)
     }

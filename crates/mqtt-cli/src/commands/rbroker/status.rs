@@ -1,5 +1,4 @@
-//! `rbroker status`: asks a broker on this machine how it is. The broker answers on a Unix socket that only
-//! its own user can open; where that is, is decided here for both.
+//! The subcommand `rbroker status`: asks a broker on this machine for its state, and prints it for people or as JSON.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
-use mqtt_broker::{BrokerConfig, ControlSocket, EVENTS, Server};
+use mqtt_broker::{BrokerConfig, ControlSocket};
 
-use super::{DEFAULT_PORT, subcommand};
+use super::control_socket::{folders, name};
+use super::serve::settings::DEFAULT_PORT;
+use super::subcommand;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
@@ -54,10 +55,10 @@ pub(crate) const HELP: Help = Help {
     ],
 };
 
-/// How long the broker may take.
+/// The time in which the broker must answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A longer answer is none of a broker's.
+/// Maximum length of an answer. Whatever sends more is not a broker.
 const MAXIMUM_ANSWER: u64 = 1024 * 1024;
 
 /// Returns the command line.
@@ -87,7 +88,7 @@ pub(crate) fn command() -> Command {
         .arg(subcommand::help_option())
 }
 
-/// Runs it; `arguments` begin behind `status`.
+/// Runs the subcommand. `arguments` are the words after `status`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let Some(matches) = subcommand::matches(command(), HELP, arguments)? else {
         return Ok(Status::Success);
@@ -99,6 +100,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         None => BrokerConfig::new(),
     };
     let first = settings.listeners.first();
+    // The socket has the name of the first port, as the broker itself names it.
     let of_config = first.map_or(DEFAULT_PORT, |listener| listener.port);
     let port = matches.get_one("port").copied().unwrap_or(of_config);
     let socket = match matches.get_one::<PathBuf>("socket") {
@@ -127,62 +129,17 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     Ok(Status::Success)
 }
 
-/// Lets the broker answer. That it cannot is no reason not to serve.
-#[cfg(unix)]
-pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
-    let path = match socket {
-        ControlSocket::None => return,
-        ControlSocket::At(path) => path.clone(),
-        ControlSocket::Default => {
-            let port = server
-                .addresses()
-                .next()
-                .map_or(0, |address| address.port());
-            let usable = |folder: &PathBuf| {
-                nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
-            };
-            let Some(folder) = folders().into_iter().find(usable) else {
-                return log::debug!(
-                    target: EVENTS,
-                    "'rbroker status' is not answered: neither $XDG_RUNTIME_DIR nor /run can be written (set control_socket)."
-                );
-            };
-            folder.join(name(port))
-        }
-    };
-    match server.answer_status(&path) {
-        Ok(()) => {
-            log::debug!(target: EVENTS, "'rbroker status' is answered at {}.", path.display())
-        }
-        Err(error) => log::warn!(
-            target: EVENTS,
-            "'rbroker status' is not answered: {}: {}.",
-            path.display(),
-            system_text(&error)
-        ),
-    }
-}
-
-#[cfg(not(unix))]
-pub(super) fn answer(_: &mut Server, _: &ControlSocket) {}
-
-fn name(port: u16) -> String {
-    format!("rbroker-{port}.sock")
-}
-
-/// Where control sockets are: where the system wants those of this user, or of root. Others cannot make
-/// one there first.
-fn folders() -> Vec<PathBuf> {
-    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    of_user.into_iter().chain(["/run".into()]).collect()
-}
-
-/// What the broker says: names and values, in its order.
+/// The answer of the broker: names and values, in its order.
 type Values = Vec<(String, String)>;
 
 #[cfg(unix)]
+/// Asks the broker at the first socket that answers.
+///
+/// # Errors
+/// If no socket answers.
 fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
     let mut errors = Vec::new();
+    // All folders are tried: the broker may run as root or as this user.
     for path in paths {
         match ask_at(path) {
             Ok(values) => return Ok(values),
@@ -208,6 +165,7 @@ fn ask_at(path: &Path) -> io::Result<Values> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.take(MAXIMUM_ANSWER).read_to_string(&mut answer)?;
+    // Lines of another form are skipped: a newer broker may send some.
     let pair = |line: &str| {
         let (name, value) = line.split_once('\t')?;
         Some((name.to_owned(), value.to_owned()))
@@ -220,7 +178,7 @@ fn ask_at(path: &Path) -> io::Result<Values> {
     }
 }
 
-/// For people.
+/// Returns the state for people.
 fn text(values: &Values) -> String {
     let all = |name: &str| {
         let of_name = values.iter().filter(|(other, _)| other == name);
@@ -317,13 +275,13 @@ fn drop_reasons(values: &Values) -> String {
 /// The names of the numbers of dropped messages by reason begin with this, and without the slash it is their sum.
 const DROPPED: &str = "publish/messages/dropped/";
 
-/// A value, or what is below a level.
+/// A value, or the names below a level.
 enum Node {
     Value(String),
     Level(BTreeMap<String, Self>),
 }
 
-/// For scripts: each level of a name is an object.
+/// Returns the state for scripts, as JSON in which each level of a name is an object.
 fn json(values: &Values) -> String {
     let mut root = BTreeMap::new();
     let mut listeners = Vec::new();
@@ -344,6 +302,7 @@ fn json(values: &Values) -> String {
     text + "\n"
 }
 
+/// Inserts a value below the levels of its name. A name whose level is a value already is dropped.
 fn insert(level: &mut BTreeMap<String, Node>, name: &str, value: String) {
     match name.split_once('/') {
         None => {
@@ -371,7 +330,7 @@ fn write_level(level: &BTreeMap<String, Node>, text: &mut String) {
     text.push('}');
 }
 
-/// Numbers are numbers, all else is text.
+/// Returns a number unchanged and anything else as a JSON string. The digits of the broker are kept, as in `0.50`.
 fn literal(value: &str) -> String {
     match serde_json::from_str::<serde_json::Number>(value) {
         Ok(_) => value.to_owned(),

@@ -1,4 +1,5 @@
-//! What `rbroker passwd` and `rbroker status` have in common: their words.
+//! The parsing that `rbroker passwd` and `rbroker status` share. They have no settings whose order matters, so clap does
+//! everything here, and errors have its words.
 
 use std::ffi::OsString;
 
@@ -22,7 +23,7 @@ pub(super) fn help_option() -> Arg {
         .help("Print help")
 }
 
-/// Parses the words after the name. Returns `None` if the help was asked for, and printed.
+/// Parses the words after the name of the subcommand. Returns `None` if the help was printed.
 pub(super) fn matches(
     mut command: Command,
     help: Help,
@@ -33,6 +34,7 @@ pub(super) fn matches(
     match command.try_get_matches_from_mut(words) {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
+            // A pager that has closed the pipe has seen enough, so the error is ignored.
             let _ = standard_streams::print(&help.text(&command, Extent::All));
             Ok(None)
         }
@@ -43,6 +45,7 @@ pub(super) fn matches(
         }
         Err(error) => {
             let text = error.render().to_string();
+            // clap prints its error as a paragraph, followed by the usage. Only the paragraph is kept, on one line.
             let words: Vec<_> = text
                 .lines()
                 .map_while(|line| match line.trim() {

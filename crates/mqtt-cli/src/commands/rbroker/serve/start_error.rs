@@ -1,5 +1,5 @@
-//! The words for a broker that cannot start, and for a configuration with which it could not: what failed, in which line
-//! of the configuration, and what to do.
+//! The errors of a broker that cannot start, and of a configuration with which it could not. Each one says what failed, in
+//! which line of the configuration, and what to do.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -28,6 +28,7 @@ pub(super) fn failure(subject: &str, error: &ServerError, places: &Places) -> Fa
     }
 }
 
+/// Returns the exit status of an error.
 fn status(error: &ServerError) -> Status {
     match error {
         ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
@@ -38,6 +39,7 @@ fn status(error: &ServerError) -> Status {
     }
 }
 
+/// Returns the sentence that says what to do, if that is known.
 fn hint(error: &ServerError) -> Option<String> {
     match error {
         ServerError::Listen(error) => of_listener(error),
@@ -91,6 +93,7 @@ pub(super) fn missing_folder(path: &Path) -> Option<String> {
     Some(format!("Create the folder: mkdir -p '{folder}'."))
 }
 
+/// Returns the hint for a listener that cannot be opened.
 fn of_listener(error: &ListenError) -> Option<String> {
     if error.is_look_up {
         return Some(

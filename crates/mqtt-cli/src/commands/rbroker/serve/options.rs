@@ -1,6 +1,6 @@
-//! The options of `rbroker` and its help. The effect of the options is in `mod.rs`.
+//! The options of `rbroker` and its help. The configuration that they become is in `settings.rs`.
 
-use super::Typed;
+use super::settings::ServeSettings;
 use crate::failure::Failure;
 use crate::flags::definition::{
     CommandOption, flag, help_options_with_short_name, optional, value,
@@ -84,7 +84,7 @@ const HELP: Help = Help {
     ],
 };
 
-pub(crate) fn program() -> Program<Typed> {
+pub(crate) fn program() -> Program<ServeSettings> {
     Program {
         name: "rbroker",
         help: HELP,
@@ -98,14 +98,14 @@ pub(crate) fn program() -> Program<Typed> {
 }
 
 /// Returns the options that say what the broker serves and how it runs.
-fn serving_options() -> Vec<CommandOption<Typed>> {
+fn serving_options() -> Vec<CommandOption<ServeSettings>> {
     vec![
         value(
             "-c",
             "--config-file",
             "file",
             "Configuration file, in the language of mosquitto.conf",
-            |s: &mut Typed, v| {
+            |s: &mut ServeSettings, v| {
                 s.config_file = Some(v.into());
                 Ok(())
             },
@@ -117,7 +117,7 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
             "port",
             "Port to listen on, if the configuration has no listener; 0 takes a free port. \
              May be repeated [default: 1883]",
-            |s: &mut Typed, v| {
+            |s: &mut ServeSettings, v| {
                 let invalid = || {
                     Failure::usage(format!("Invalid port specified ({}).", shown(v)))
                         .with_hint("The port must be 0 (a free port) to 65535.")
@@ -131,7 +131,7 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
             "-d",
             "--daemon",
             "Run in the background",
-            |s: &mut Typed| {
+            |s: &mut ServeSettings| {
                 s.daemon = true;
             },
         )
@@ -140,7 +140,7 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
             "",
             "--check-config",
             "Check the configuration and the files that it names, and exit",
-            |s: &mut Typed| {
+            |s: &mut ServeSettings| {
                 s.test_config = true;
             },
         )
@@ -149,7 +149,7 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
             "",
             "--test-config",
             "The same as --check-config; the name that mosquitto uses",
-            |s: &mut Typed| {
+            |s: &mut ServeSettings| {
                 s.test_config = true;
             },
         ),
@@ -157,13 +157,13 @@ fn serving_options() -> Vec<CommandOption<Typed>> {
 }
 
 /// Returns the options about the output of the broker.
-fn output_options() -> Vec<CommandOption<Typed>> {
+fn output_options() -> Vec<CommandOption<ServeSettings>> {
     vec![
         flag(
             "-v",
             "--verbose",
             "Log connections, subscriptions and a line for each packet",
-            |s: &mut Typed| {
+            |s: &mut ServeSettings| {
                 s.verbose = true;
             },
         )
@@ -172,7 +172,7 @@ fn output_options() -> Vec<CommandOption<Typed>> {
             "-q",
             "--quiet",
             "Print only errors that end the broker",
-            |s: &mut Typed| {
+            |s: &mut ServeSettings| {
                 s.quiet = true;
             },
         )
@@ -181,7 +181,7 @@ fn output_options() -> Vec<CommandOption<Typed>> {
             "--trace",
             "form",
             "Print each packet with all its fields; --trace=json prints JSON",
-            |s: &mut Typed, v| {
+            |s: &mut ServeSettings, v| {
                 s.trace = Some(Form::parse(v)?);
                 Ok(())
             },
@@ -192,7 +192,7 @@ fn output_options() -> Vec<CommandOption<Typed>> {
             "--tls-keylog",
             "file",
             "Append the secrets of TLS connections to this file, for network analysers",
-            |s: &mut Typed, v| {
+            |s: &mut ServeSettings, v| {
                 s.key_log = Some(v.into());
                 Ok(())
             },

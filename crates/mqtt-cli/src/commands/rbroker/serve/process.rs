@@ -1,4 +1,5 @@
-//! The broker as a process of the system: in the background, its number in a file, under another user.
+//! The broker as a process of the system: running in the background, with its number in a file, as another user, and known
+//! to systemd.
 
 #[cfg(unix)]
 use std::fs::File;
@@ -20,23 +21,25 @@ use super::files;
 use super::start_error::{self, START};
 use crate::exit_status::Status;
 
-/// A program that goes on in the background. Who has started it waits until it says how that went, and
-/// sees its errors until then.
+/// A broker that runs in the background. The shell that started it waits for the result of the start, and shows errors
+/// until then.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct Background(UnixStream);
 
 #[cfg(unix)]
 impl Background {
-    /// How long the start may take.
+    /// The time that the start may take. A large store takes long to read.
     const PATIENCE: Duration = Duration::from_secs(600);
 
-    /// The terminal gets its prompt back with `end_start`. Before any thread is started.
+    /// Forks. The parent waits for `end_start` of the child, and exits with its status. The caller must not have started a
+    /// thread, since a fork copies only one.
     pub(super) fn begin() -> anyhow::Result<Self> {
         let folder = std::env::current_dir().context("cannot find the current folder")?;
         let (waiting, telling) = UnixStream::pair().context("cannot create a socket")?;
         let daemon = daemonize::Daemonize::new()
-            .working_directory(folder) // paths of the configuration may begin there
+            // Relative paths of the configuration begin in this folder.
+            .working_directory(folder)
             .stdout(daemonize::Stdio::keep())
             .stderr(daemonize::Stdio::keep());
         match daemon.execute() {
@@ -51,7 +54,7 @@ impl Background {
         }
     }
 
-    /// The status of the start; 1 if it ended without a word.
+    /// Returns the status of the start, or 1 if the child ended without sending one.
     fn wait(mut waiting: UnixStream) -> u8 {
         let mut status = [Status::Failed.code()];
         let _ = waiting.set_read_timeout(Some(Self::PATIENCE));
@@ -59,7 +62,7 @@ impl Background {
         status[0]
     }
 
-    /// The broker runs, or could not start; nothing is printed any more.
+    /// Sends the result of the start to the parent. A broker that runs prints nothing from now on.
     pub(super) fn end_start(mut self, status: Status) -> io::Result<()> {
         self.0.write_all(&[status.code()])?;
         if status == Status::Success {
@@ -86,8 +89,8 @@ impl Background {
     }
 }
 
-/// While the store is opened, a panic means that the file is damaged in a way that its library does not
-/// expect: that is told as such. Nothing else has been served yet.
+/// Reports a panic as a corrupt store, while the store is opened. The library of the store panics on some kinds of
+/// corruption, and the user needs to know what to do. Nothing else runs at that time.
 pub(super) struct StoreCheck;
 
 impl StoreCheck {
@@ -108,7 +111,7 @@ impl Drop for StoreCheck {
     }
 }
 
-/// A file with the number of the process, while it runs.
+/// The file with the number of the process, which is removed when the value is dropped.
 #[derive(Debug)]
 pub(super) struct PidFile(PathBuf);
 
@@ -124,17 +127,17 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another user may not be allowed to; the number in it means nothing then.
+        // The user who serves may not be allowed to remove it. The number in it belongs to no process then.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// As many connections as the system allows at all, not as many as it gives to a shell: often 1024.
+/// Raises the limit of open files to the maximum. The default of shells is often 1024, which is a limit of connections.
 #[cfg(unix)]
 pub(super) fn allow_many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let nofile = Resource::RLIMIT_NOFILE;
-    // What it refuses is met again, and told, when a connection cannot be accepted.
+    // If the system refuses, a connection that cannot be accepted is logged later.
     if let Ok((soft, hard)) = getrlimit(nofile) {
         if soft < hard {
             let _ = setrlimit(nofile, hard, hard);
@@ -145,8 +148,11 @@ pub(super) fn allow_many_files() {
 #[cfg(not(unix))]
 pub(super) fn allow_many_files() {}
 
-/// Becomes this user, if root has started it, and gives up root's rights for good. The user also gets the sockets that
-/// root has opened, so that members of the user's group can connect.
+/// Becomes the user of the configuration, if root has started the broker, and gives up root's permissions for good. The
+/// user also gets the sockets that root has opened, so that members of the user's group can connect.
+///
+/// # Errors
+/// If there is no such user, or the system refuses.
 #[cfg(unix)]
 pub(super) fn become_user<'a>(
     name: Option<&str>,
@@ -186,13 +192,13 @@ pub(super) fn become_user<'a>(
     Ok(())
 }
 
-/// Tells systemd, if it has started the broker, that clients can come.
+/// Tells systemd, if it has started the broker, that clients can connect.
 pub(super) fn tell_ready() {
     #[cfg(unix)]
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// Tells systemd that it ends.
+/// Tells systemd that the broker ends.
 pub(super) fn tell_stopping() {
     #[cfg(unix)]
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

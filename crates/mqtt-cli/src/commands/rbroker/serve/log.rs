@@ -1,4 +1,4 @@
-//! The log of the broker: which lines, with what time, and where to.
+//! The log of the broker: its lines, their timestamps and their destinations.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,16 +17,16 @@ use crate::output::log_thread::{LogThread, Stream};
 use crate::output::logger::print_error;
 use crate::wording::system_text;
 
-/// Times that people and programs read.
+/// The default timestamp, which people and programs can read.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// `daemon` of syslog; local0 is 16.
+/// The facility `daemon` of syslog. That of local0 is 16.
 const FACILITY: u8 = 3;
 
-/// What of the command line is about the log.
+/// The amount of lines that the command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loudness {
-    /// As the configuration says.
+    /// The amount of the configuration.
     Configured,
     Quiet,
     Verbose,
@@ -49,10 +49,10 @@ enum Destination {
     Topic(LogFeed),
 }
 
-/// The files of the log, which are opened after the others: as the user who serves.
+/// The files of the log. They are opened later than the other destinations, as the user who serves.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
-    sinks: Vec<(PathBuf, LogThread)>,
+    threads: Vec<(PathBuf, LogThread)>,
     /// Set if lines go to standard error already.
     has_standard_error: bool,
     reopener: Reopener,
@@ -61,22 +61,22 @@ pub(super) struct LogFiles {
 impl LogFiles {
     /// Adds a file, which is opened later.
     fn add(&mut self, path: &Path) -> Destination {
-        // What root has opened for the broker, its user may write and not open again.
+        // The user who serves may write to a stream that root has opened, but may not be allowed to open it again.
         if path == Path::new("/dev/stdout") {
             return Destination::standard_output();
         }
         if path == Path::new("/dev/stderr") {
             return Destination::StandardError;
         }
-        let sink = LogThread::waiting();
-        self.sinks.push((path.to_owned(), sink.clone()));
-        Destination::Lines(sink)
+        let thread = LogThread::waiting();
+        self.threads.push((path.to_owned(), thread.clone()));
+        Destination::Lines(thread)
     }
 
-    /// Opens them; lines have waited for that. If a file cannot be opened, its lines go to standard error: a full or
-    /// read-only disk must not keep the broker from starting.
+    /// Opens the files, and writes the lines that have waited. If a file cannot be opened, its lines go to standard error: a
+    /// full or read-only disk must not keep the broker from starting.
     pub(super) fn open(mut self) -> Reopener {
-        for (path, sink) in std::mem::take(&mut self.sinks) {
+        for (path, thread) in std::mem::take(&mut self.threads) {
             let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
                 Ok(file) => Stream::Other(Box::new(file)),
                 Err(error) => {
@@ -93,13 +93,13 @@ impl LogFiles {
                     }
                 }
             };
-            sink.open(stream);
+            thread.open(stream);
         }
         self.reopener
     }
 }
 
-/// Opens its file again, which somebody may have moved away.
+/// The request to open the log files again, after logrotate has renamed them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reopener(Arc<AtomicUsize>);
 
@@ -163,7 +163,7 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
             .then(|| format.unwrap_or_else(|| TIMESTAMP.to_owned())),
     };
     let level = log.level();
-    // Fails only if there is one already, in tests: its lines are as good.
+    // A second logger is an error, which happens in tests only. The first one serves them as well.
     if log::set_logger(Box::leak(Box::new(log))).is_ok() {
         log::set_max_level(level);
     }
@@ -185,7 +185,8 @@ impl Destination {
     #[cfg(unix)]
     fn syslog(facility: Option<u8>) -> anyhow::Result<Self> {
         let socket = std::os::unix::net::UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?; // lines that it does not take are lost, not waited for
+        // A line that the system does not accept immediately is lost: the log must not block the broker.
+        socket.set_nonblocking(true)?;
         socket.connect("/dev/log").map_err(|error| {
             let reason = system_text(&error);
             anyhow::anyhow!("Cannot reach the system's log at /dev/log: {reason}")
@@ -201,6 +202,7 @@ impl Destination {
 }
 
 impl BrokerLog {
+    /// Returns the highest level of the wanted types, so that the `log` crate skips other lines without a call.
     fn level(&self) -> LevelFilter {
         let LogTypes {
             error,
@@ -240,14 +242,14 @@ impl Log for BrokerLog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Texts of clients are escaped where they are inserted; this is the line behind that one.
+        // Texts of clients are escaped where they are inserted. This is a second line of defence against forged lines.
         let text = record.args().to_string();
         let text = PrintableLines(&text);
         let line = format!("{}{text}\n", self.prefix());
         for destination in &self.destinations {
             match destination {
                 Destination::StandardError => print_error(&line),
-                Destination::Lines(sink) => sink.push(&line),
+                Destination::Lines(thread) => thread.push(&line),
                 Destination::Topic(feed) => {
                     if let Some(kind) = LogKind::of(record.level(), record.target()) {
                         feed.push(kind, line.trim_end());
@@ -261,7 +263,7 @@ impl Log for BrokerLog {
                         Level::Info => 6,
                         Level::Debug | Level::Trace => 7,
                     };
-                    // RFC 3164; the system adds the time.
+                    // The form of RFC 3164 without the time, which the system adds.
                     let priority = facility * 8 + severity;
                     let line = format!("<{priority}>rbroker[{}]: {text}", std::process::id());
                     let _ = socket.send(line.as_bytes());
@@ -272,8 +274,8 @@ impl Log for BrokerLog {
 
     fn flush(&self) {
         for destination in &self.destinations {
-            if let Destination::Lines(sink) = destination {
-                sink.flush();
+            if let Destination::Lines(thread) = destination {
+                thread.flush();
             }
         }
     }
@@ -285,7 +287,7 @@ struct LogFile {
     /// Opens the file again when clients have taken all other descriptors.
     reserve: Option<File>,
     reopener: Reopener,
-    /// Numbers of requests to open the file again, and of those that were served.
+    /// The number of requests to open the file again that were served.
     reopened: usize,
 }
 
@@ -301,7 +303,7 @@ impl LogFile {
         })
     }
 
-    /// If that fails, the old file is better than none, and the next line tries again.
+    /// Opens the file again if that was requested. If it fails, the old file stays in use, and the next line tries again.
     fn reopen(&mut self) {
         let asked = self.reopener.0.load(Ordering::Relaxed);
         if asked == self.reopened {
@@ -318,7 +320,7 @@ impl LogFile {
             self.file = file;
             self.reopened = asked;
         }
-        // The old file is closed now, so that there is room for one.
+        // The old file is closed now, so a descriptor is free for the reserve.
         self.reserve = self.file.try_clone().ok();
     }
 }

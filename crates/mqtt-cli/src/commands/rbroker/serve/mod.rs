@@ -1,0 +1,177 @@
+//! The broker that serves: `rbroker` without a subcommand.
+
+mod check;
+mod files;
+mod log;
+mod memory;
+mod options;
+mod process;
+pub(super) mod settings;
+mod start_error;
+
+pub(crate) use options::program;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use ::log::{info, warn};
+use anyhow::Context;
+use mqtt_broker::{BrokerConfig, EVENTS, LogDestination, LogFeed, Server};
+
+use super::control_socket;
+use crate::commands::signals::Interrupts;
+#[cfg(unix)]
+use crate::commands::signals::ServiceSignals;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::flags::parser::Parsed;
+use crate::output::logger;
+use crate::output::trace;
+
+use settings::{DEFAULT_PORT, ServeSettings};
+
+/// Parses the options, and serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// If the options or the configuration are invalid, or the broker cannot start.
+pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    let settings = match program().parse(arguments) {
+        Ok(Parsed::Run(settings)) => settings,
+        Ok(Parsed::HelpShown) => return Ok(Status::Success),
+        Err(failure) => {
+            return Err(failure.with_status(Status::Configuration));
+        }
+    };
+    let config = settings.config()?;
+    if settings.test_config {
+        for warning in &config.warnings {
+            eprintln!("Warning: {warning}");
+        }
+        check::check(&config)?;
+        logger::print_error("Configuration file is OK.\n");
+        return Ok(Status::Success);
+    }
+    let mut background = if settings.daemon {
+        Some(process::Background::begin()?)
+    } else {
+        None
+    };
+    let result = serve(settings, config, &mut background);
+    if let (Err(failure), Some(background)) = (&result, background) {
+        // The shell that waits for the start may be gone.
+        let _ = background.end_start(failure.status);
+    }
+    result
+}
+
+/// Serves until a signal ends the broker. `background` gets the result of the start.
+///
+/// The order of the steps matters: privileged ports are opened as root, files as the user who serves.
+fn serve(
+    settings: ServeSettings,
+    config: BrokerConfig,
+    background: &mut Option<process::Background>,
+) -> Result<Status, Failure> {
+    #[cfg(unix)]
+    // First, since a SIGHUP during the start would otherwise end the broker.
+    let requests = ServiceSignals::listen().context("cannot wait for signals")?;
+    let feed = LogFeed::default();
+    let is_published = config.log.destinations.contains(&LogDestination::Topic);
+    let log_files = log::start(&config.log, settings.loudness(), &feed);
+    log_start(settings.config_file.as_deref(), &config);
+    let default = [DEFAULT_PORT];
+    let ports = if settings.ports.is_empty() {
+        &default[..]
+    } else {
+        &settings.ports
+    };
+    let (user, control_socket) = (config.user.clone(), config.control_socket.clone());
+    let pid_file = config.pid_file.clone();
+    process::allow_many_files();
+    let (store, places) = (config.store(), config.places.clone());
+    let failure = |error| start_error::failure(start_error::START, &error, &places);
+    let mut server = Server::bind(config, ports).map_err(failure)?;
+    if is_published {
+        server.publish_log(feed);
+    }
+    control_socket::answer(&mut server, &control_socket);
+    // The rest runs with the permissions of the user who serves. A reload needs no others then, and a user who may write in
+    // the folder of a log cannot make root write elsewhere.
+    let other = |directive: &'static str| {
+        let places = &places;
+        move |error| start_error::other(&error, places.of_directive(directive))
+    };
+    process::become_user(user.as_deref(), server.unix_sockets()).map_err(other("user"))?;
+    let reopener = log_files.open();
+    let pid_file = pid_file.as_deref().map(process::PidFile::write);
+    let pid_file = pid_file.transpose().map_err(other("pid_file"))?;
+    // The hook of the check is removed as soon as the store is open: a later panic has another cause.
+    let is_checked = store.map(process::StoreCheck::begin);
+    server.open().map_err(failure)?;
+    drop(is_checked);
+    if let Some(form) = settings.trace {
+        server.observe(trace::observer(form, "rbroker", String::new()));
+    }
+    #[allow(unused_mut, unused_variables)] // only Unix has a source
+    let mut interrupts = Interrupts::listen().context("cannot wait for signals")?;
+    #[cfg(unix)]
+    server
+        .stop_on(&mut interrupts.source)
+        .context("cannot wait for signals")?;
+    #[cfg(unix)]
+    answer_signals(&mut server, requests, move || {
+        reopener.reopen();
+        let config = settings.config();
+        config
+            .inspect(log_warnings)
+            .map_err(|failure| format!("{:#}", failure.error))
+    })
+    .context("cannot wait for signals")?;
+    info!(target: EVENTS, "rbroker version {VERSION} running.");
+    // systemd and the shell are told when clients can connect, and not earlier.
+    process::tell_ready();
+    if let Some(background) = background.take() {
+        let ready = background.end_start(Status::Success);
+        ready.context("cannot leave the terminal")?;
+    }
+    // After the fork of the daemon and the change of the user, since both affect the calling thread only.
+    memory::return_free_pages();
+    server.measure_memory_with(memory::used);
+    server.run().context("the broker stops")?;
+    process::tell_stopping();
+    info!(target: EVENTS, "rbroker version {VERSION} terminating.");
+    // Removes the file while the process still exists.
+    drop(pid_file);
+    Ok(Status::Success)
+}
+
+/// Logs the version and the source of the configuration, in mosquitto's words.
+fn log_start(config_file: Option<&Path>, config: &BrokerConfig) {
+    info!(target: EVENTS, "rbroker version {VERSION} starting.");
+    match config_file {
+        Some(path) => info!(target: EVENTS, "Config loaded from {}.", path.display()),
+        None => info!(target: EVENTS, "Using default config."),
+    }
+    log_warnings(config);
+}
+
+/// Logs what is suspicious in the configuration.
+fn log_warnings(config: &BrokerConfig) {
+    for warning in &config.warnings {
+        warn!(target: EVENTS, "{warning}");
+    }
+}
+
+/// Lets the server handle the signals of an administrator. `reader` reads the configuration again.
+#[cfg(unix)]
+fn answer_signals(
+    server: &mut Server,
+    requests: ServiceSignals,
+    reader: impl FnMut() -> Result<BrokerConfig, String> + 'static,
+) -> std::io::Result<()> {
+    server.reload_on(requests.reload, reader)?;
+    server.save_on(requests.save)?;
+    server.dump_on(requests.dump)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");

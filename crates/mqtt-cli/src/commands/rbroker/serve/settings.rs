@@ -1,0 +1,66 @@
+//! The settings of a broker that serves, and the configuration that they become.
+
+use std::path::PathBuf;
+
+use mqtt_broker::BrokerConfig;
+
+use super::log::Loudness;
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::output::trace::Form;
+
+/// The port of a broker whose configuration has no listener. `rbroker status` asks the broker at this port by default.
+pub(crate) const DEFAULT_PORT: u16 = 1883;
+
+/// The settings of a broker that serves.
+#[derive(Debug, Default)]
+pub(crate) struct ServeSettings {
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) ports: Vec<u16>,
+    pub(super) verbose: bool,
+    pub(super) quiet: bool,
+    pub(super) daemon: bool,
+    pub(super) test_config: bool,
+    pub(super) trace: Option<Form>,
+    pub(super) key_log: Option<PathBuf>,
+}
+
+impl ServeSettings {
+    /// Reads the configuration, and applies the options and the environment to it.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read or is invalid.
+    pub(super) fn config(&self) -> Result<BrokerConfig, Failure> {
+        let mut config = match &self.config_file {
+            Some(path) => BrokerConfig::read(path)
+                .map_err(|error| Failure::new(Status::Configuration, error))?,
+            None => BrokerConfig::new(),
+        };
+        if let Some(path) = &self.key_log {
+            let listeners = config.listeners.iter_mut();
+            let mut with_tls = listeners
+                .filter_map(|listener| listener.tls.as_mut())
+                .peekable();
+            // The user waits for secrets that would never come.
+            if with_tls.peek().is_none() {
+                let text = "--tls-keylog needs a listener with TLS (certfile and keyfile).";
+                return Err(Failure::usage(text).with_status(Status::Configuration));
+            }
+            with_tls.for_each(|tls| tls.key_log = Some(path.clone()));
+        }
+        // mosquitto reads this variable too, and its containers set it.
+        if let Some(folder) = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION") {
+            config.persistence_location = folder.into();
+        }
+        Ok(config)
+    }
+
+    /// Returns the amount of log lines. `-q` wins over `-v`.
+    pub(super) fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (_, true) => Loudness::Verbose,
+            _ => Loudness::Configured,
+        }
+    }
+}
