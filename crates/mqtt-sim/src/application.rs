@@ -1,5 +1,5 @@
-//! The program above a client: it subscribes, publishes, and takes messages over, immediately or when it
-//! likes.
+//! The application of a client: its subscriptions, and the messages that it has received and published. A slow application
+//! accepts messages some steps after they arrived.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -18,24 +18,24 @@ use crate::states::{self, Known};
 /// The subscriptions of a client, and the messages that it has received.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
-    /// Set once its first SUBSCRIBE was answered.
+    /// Set once the first SUBSCRIBE was answered.
     pub(crate) subscribed: bool,
-    /// The number of its requests that were not answered.
+    /// The number of SUBSCRIBE and UNSUBSCRIBE packets that were not answered.
     pub(crate) unanswered: usize,
-    /// Set while it does not want the states.
+    /// Set while the application has unsubscribed from the states.
     pub(crate) is_unsubscribed: bool,
     pub(crate) states: Known,
-    /// Messages that it has and has not taken over.
+    /// Messages that were received and not accepted yet.
     pub(crate) pending: VecDeque<ReceivedMessage>,
-    /// Messages that it took over just now.
+    /// Messages that were accepted in this step.
     pub(crate) got: Vec<ReceivedMessage>,
-    /// Messages that it published and that are not finished.
+    /// Published messages in flight.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, Key>,
-    /// Messages of lost sessions, which are sent again under other identifiers.
+    /// Messages of lost sessions, which are resent under other packet identifiers.
     resent: Vec<Key>,
 }
 
-/// A message.
+/// A message that was received.
 #[derive(Debug)]
 pub(crate) struct ReceivedMessage {
     pub(crate) packet_identifier: Option<PacketIdentifier>,
@@ -56,7 +56,7 @@ impl Application {
         match event {
             Event::Connected { connack, .. } => {
                 let is_resumed = match plan.version {
-                    ProtocolVersion::V3_1 => !plan.clean_start, // there it is not told
+                    ProtocolVersion::V3_1 => !plan.clean_start, // 3.1 has no Session Present
                     _ => connack.session_present,
                 };
                 if !is_resumed {
@@ -95,7 +95,7 @@ impl Application {
         }
     }
 
-    /// The process has died. Returns the messages that it had not finished.
+    /// Handles the death of the process. Returns the messages in flight.
     pub(crate) fn crash(&mut self) -> Vec<Key> {
         self.pending.clear();
         let in_flight = std::mem::take(&mut self.in_flight);
@@ -111,7 +111,7 @@ impl Application {
         is_resumed: bool,
     ) {
         let was_answered = std::mem::take(&mut self.unanswered) == 0 && self.subscribed;
-        // A session that may expire can be another one than the client believes. All states come again.
+        // A session that may expire may be a new one without the client knowing. All states are then sent again.
         if !is_resumed || !plan.lasts {
             self.states.forget();
         }
@@ -131,7 +131,7 @@ impl Application {
         }
     }
 
-    /// Subscribes to the states, or ends that subscription.
+    /// Subscribes to the states, or unsubscribes from them.
     pub(crate) fn toggle(&mut self, now: Instant, plan: &ClientPlan, connection: &mut Connection) {
         self.is_unsubscribed = !self.is_unsubscribed;
         self.states.has_toggled = true;
@@ -155,7 +155,7 @@ impl Application {
             options: SubscriptionOptions::new(qos),
         });
         self.unanswered += 1;
-        // Cannot fail but for the connection, and then the next one subscribes.
+        // This fails only if the connection is lost, and the next one subscribes again.
         let _ = connection.subscribe(now, subscriptions.collect(), SubscribeProperties::default());
     }
 

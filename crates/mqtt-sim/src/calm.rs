@@ -1,25 +1,25 @@
-//! The calm phase of a run: everything comes to its end without faults, and then nothing may be missing.
+//! The calm phase of a run: all exchanges finish without faults, and then no message may be missing.
 
 use crate::Violation;
 use crate::client::SimClient;
 use crate::simulation::{GROUP, Simulation};
 use crate::states::Subscriber;
 
-/// The calm phase has to be over after so many steps (I13).
+/// The maximum number of steps of the calm phase (I13).
 const CALM_STEPS: u64 = 200_000;
 
-/// More wills than this never wait for the observer at the end of a run.
+/// The maximum number of wills that wait for the observer at the end of a run.
 const MAXIMUM_WILLS: usize = 16;
 
 impl Simulation {
-    /// Works without faults until the condition holds (I13).
+    /// Runs steps without faults until the condition holds (I13).
     pub(crate) fn settle(&mut self, is_done: impl Fn(&mut Self) -> bool) -> Result<(), Violation> {
         for count in 0..CALM_STEPS {
             if is_done(self) {
                 return Ok(());
             }
             self.work()?;
-            // Nothing moves: what is waited for is a deadline.
+            // No bytes move, so only a deadline can change the state.
             if count % 256 == 255 {
                 let before = self.trace_hash;
                 for index in 0..self.links.len().min(64) {
@@ -113,7 +113,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The limit of the queues was kept, and what was dropped was counted (I20).
+    /// Checks that the queues kept their limit, and that the broker has counted each drop (I20).
     fn check_drops(&mut self) -> Result<(), Violation> {
         let Some(queues) = &self.queues else {
             return Ok(());
@@ -126,7 +126,7 @@ impl Simulation {
             .find(|value| value.name == "publish/messages/dropped");
         let counted = counted.and_then(|value| value.text.parse::<u64>().ok());
         let counted = counted.unwrap_or_default();
-        // Drops for others are counted too.
+        // The counter includes drops for other clients.
         let is_exact = self.hostile_peers.is_empty() && self.clients.iter().all(|c| c.plan.lasts);
         if counted < dropped || is_exact && counted > dropped {
             let what = format!("{dropped} messages were dropped, and {counted} counted");

@@ -1,7 +1,7 @@
-//! Whether what an end sends is legal where it stands (I7, I9, I11), packet by packet.
+//! Checks that each packet of an end is permitted at its place (I7, I9, I11).
 //!
-//! A [`Direction`] is one direction of one session: its sender's exchanges, over all connections.
-//! It sees what the sender puts on the wire, and the answers that reach it.
+//! A [`Direction`] is one direction of one session: the exchanges of its sender, over all connections. The checker sees the
+//! packets that the sender puts on the wire, and the answers that reach the sender.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +20,13 @@ pub struct Direction {
     open: BTreeMap<u16, Exchange>,
     /// Identifiers that the sender has lost with its state, and that the receiver may hold.
     lost: BTreeSet<u16>,
-    /// Which connection of the session it is now.
+    /// The number of the session's current connection.
     connection: u64,
     /// Maximum number of exchanges that the receiver, or the sender itself, allows at a time.
     pub window: u16,
-    /// Exchanges that ended, and those of them that a fault had met.
+    /// The number of finished exchanges.
     pub finished: u64,
-    /// Those that met a fault.
+    /// The number of finished exchanges that a fault had interrupted.
     pub faulted: u64,
 }
 
@@ -34,17 +34,17 @@ pub struct Direction {
 struct Exchange {
     qos: u8,
     content: u64,
-    /// PUBREC has reached the sender.
+    /// Set once PUBREC has reached the sender.
     released: bool,
-    /// The connection that saw it last.
+    /// The last connection that carried a packet of the exchange.
     connection: u64,
     faulted: bool,
-    /// In which order they were begun.
+    /// The place of the exchange in the order of their beginning.
     order: u64,
 }
 
 impl Direction {
-    /// A new connection; if the receiver has no session, everything begins anew.
+    /// Begins a new connection. If the receiver has no session, no exchange continues.
     pub fn begin(&mut self, goes_on: bool, window: u16) {
         self.connection += 1;
         self.window = window;
@@ -54,13 +54,15 @@ impl Direction {
         }
     }
 
-    /// The sender has lost its state: it must not use an identifier that the receiver may hold before PUBCOMP.
+    /// Handles that the sender has lost its state. The sender must not use an identifier that the receiver may hold before
+    /// it has received PUBCOMP.
     pub fn lose_state(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.lost.extend(open.into_keys());
     }
 
-    /// The sender has died and begins with an earlier state. What it has to finish again counts once.
+    /// Handles that the sender has died and continues with an earlier state. Exchanges that it finishes a second time count
+    /// once.
     pub fn roll_back(&mut self, earlier: Self) {
         *self = Self {
             finished: self.finished,
@@ -69,7 +71,7 @@ impl Direction {
         };
     }
 
-    /// A fault met the connection: all open exchanges are faulted.
+    /// Handles a fault of the connection, which interrupts all open exchanges.
     pub fn fault(&mut self) {
         for exchange in self.open.values_mut() {
             exchange.faulted = true;
@@ -81,10 +83,10 @@ impl Direction {
         self.open.len()
     }
 
-    /// The sender puts a packet on the wire.
+    /// Checks a packet that the sender puts on the wire.
     ///
     /// # Errors
-    /// If it may not.
+    /// If the packet is not permitted.
     pub fn sends(&mut self, packet: &WirePacket) -> Result<(), Violation> {
         match packet.kind {
             PUBLISH if packet.qos > 0 => self.publish(packet),
@@ -93,7 +95,7 @@ impl Direction {
         }
     }
 
-    /// An answer of the receiver reaches the sender.
+    /// Handles an answer of the receiver that reaches the sender.
     pub fn answered(&mut self, packet: &WirePacket) {
         if packet.kind == PUBCOMP {
             self.lost.remove(&packet.identifier);
@@ -195,7 +197,7 @@ impl Direction {
                 exchange.connection = connection;
                 Ok(())
             }
-            None => Ok(()), // so that the peer can finish
+            None => Ok(()), // answers a PUBREC of an exchange that the sender does not know
         }
     }
 

@@ -1,4 +1,4 @@
-//! A client of the simulation: the real core, its application, and what the broker should know of it.
+//! A client of the simulation: the real client core, its application, and a model of its session at the broker.
 
 use std::time::{Duration, Instant};
 
@@ -20,33 +20,34 @@ pub(crate) struct SimClient {
     pub(crate) plan: ClientPlan,
     pub(crate) core: ClientCore,
     pub(crate) link: Option<usize>,
-    /// The number of connections that it has opened.
+    /// The number of connections that the client has opened.
     pub(crate) connections: u32,
     pub(crate) retry_at: Instant,
     pub(crate) input: Vec<u8>,
     pub(crate) published: [u64; 3],
     pub(crate) to_publish: u64,
     pub(crate) application: Application,
-    /// Whether the newest CONNECT that the broker has seen asked for a clean start. Besides the plan
-    /// a client decides so if it cannot trust what the broker has.
+    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan decides that, or the client, if
+    /// it cannot trust the session of the broker.
     pub(crate) clean_start: bool,
-    /// What the broker should know of the session.
+    /// The model of the session at the broker.
     pub(crate) model: SessionModel,
-    /// What the client sends, and what the broker sends to it.
+    /// The exchanges that the client sends.
     pub(crate) up: Direction,
+    /// The exchanges that the broker sends to the client.
     pub(crate) down: Direction,
-    /// The states that the broker sends it.
+    /// The states that the broker sends to the client.
     pub(crate) replay: Replay,
-    /// Its wills at the broker.
+    /// The model of the client's wills at the broker.
     pub(crate) wills: WillModel,
     pub(crate) failure: Option<Violation>,
-    /// What the broker is known to have made durable.
+    /// The model as of the last commit that is known to be durable.
     pub(crate) durable: Durable,
-    /// What it is making durable.
+    /// The model as of the commit in progress.
     pub(crate) committing: Durable,
 }
 
-/// The state of a client's session at the broker, as far as its store goes.
+/// The part of a client's model that the broker stores.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Durable {
     model: SessionModel,
@@ -55,7 +56,7 @@ pub(crate) struct Durable {
     replay: Replay,
 }
 
-/// Whether the broker has a session of this client, and until when.
+/// The existence and the end of the client's session at the broker.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SessionModel {
     exists: bool,
@@ -88,7 +89,7 @@ impl SimClient {
         }
     }
 
-    /// The application ends the connection, and perhaps its session with it.
+    /// Ends the connection with DISCONNECT, and with it the session if `ends_session` is set.
     pub(crate) fn leave(&mut self, now: Instant, ends_session: bool, with_will: bool) {
         let is_v5 = self.plan.version == ProtocolVersion::V5_0;
         let mut disconnect = Disconnect::new(if with_will && is_v5 {
@@ -102,8 +103,7 @@ impl SimClient {
         self.core.disconnect(now, disconnect);
     }
 
-    /// The process dies and is started again with nothing but its name. Returns the messages that it had not
-    /// finished.
+    /// Kills the process and starts it again without its state. Returns the messages that were in flight.
     pub(crate) fn crash(&mut self, index: usize) -> Vec<Key> {
         let session = Session::without_state();
         self.core = ClientCore::new(options(index, &self.plan), Some(session));
@@ -114,8 +114,8 @@ impl SimClient {
         self.application.crash()
     }
 
-    /// A CONNACK of the broker's: is Session Present what it should be (I12)? Returns `true` if a session
-    /// is resumed, which 3.1 does not tell.
+    /// Checks Session Present in a CONNACK of the broker (I12). Returns `true` if the session is resumed, which the CONNACK
+    /// of 3.1 does not say.
     pub(crate) fn check_connack(
         &mut self,
         connack: &WirePacket,
@@ -153,10 +153,10 @@ impl SimClient {
         Ok(expected)
     }
 
-    /// The CONNACK has reached the client, which begins what it sends anew, or goes on.
+    /// Handles that the CONNACK has reached the client, which resumes its exchanges or begins new ones.
     pub(crate) fn sees_connack(&mut self, session_present: bool, broker_receive_maximum: u16) {
         let goes_on = match self.plan.version {
-            ProtocolVersion::V3_1 => !self.plan.clean_start, // there it is not told
+            ProtocolVersion::V3_1 => !self.plan.clean_start, // 3.1 has no Session Present
             _ => session_present,
         };
         let window = match self.plan.version {
@@ -166,7 +166,7 @@ impl SimClient {
         self.up.begin(goes_on, window);
     }
 
-    /// The broker has seen the end of a connection that it had accepted.
+    /// Handles that the broker has noticed the end of a connection that it had accepted.
     pub(crate) fn connection_ends(
         &mut self,
         now: Instant,
@@ -194,8 +194,8 @@ impl SimClient {
         self.wills.ended(number, delay, now);
     }
 
-    /// Seconds from the end of a connection to its will: its delay or the end of the session,
-    /// whichever is first.
+    /// Returns the seconds from the end of a connection to its will: the will delay, or the end of the session if it comes
+    /// first.
     fn will_delay(&self, expiry: Option<u32>) -> Option<u32> {
         let delay = self.plan.will_delay?;
         Some(match self.plan.version {
@@ -204,7 +204,7 @@ impl SimClient {
         })
     }
 
-    /// The broker is about to make durable what it knows.
+    /// Records the model at the beginning of a commit.
     pub(crate) fn begin_commit(&mut self, now: Instant) {
         self.wills.pass_time(now);
         self.committing = Durable {
@@ -215,12 +215,12 @@ impl SimClient {
         };
     }
 
-    /// It has done so.
+    /// Handles that the commit is durable.
     pub(crate) fn end_commit(&mut self) {
         self.durable = self.committing.clone();
     }
 
-    /// The broker has died and begins with what was durable: all connections are lost.
+    /// Handles that the broker has died and started again with its durable state. All connections are lost.
     pub(crate) fn broker_restarts(&mut self, now: Instant) {
         let Durable {
             model,
@@ -244,7 +244,7 @@ impl SimClient {
         self.down.fault();
     }
 
-    /// Seconds that the broker keeps the session; `None` without end.
+    /// Returns the seconds for which the broker keeps the session; `None` without end.
     fn expiry(&self) -> Option<u32> {
         match self.plan.version {
             ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),

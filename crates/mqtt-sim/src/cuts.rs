@@ -1,6 +1,6 @@
-//! One message, and a fault at each byte of each packet that carries it: a publisher, the broker, a
-//! subscriber, and every place where a connection can be cut, the broker killed, or its power lost.
-//! Nothing here is random; two faults in a row are all pairs of places.
+//! Delivers one message with a fault at each byte of each packet: between a publisher, the broker and a subscriber, a
+//! connection is cut, the broker is killed, or its power is lost at every place. Nothing here is random. Runs with two
+//! faults cover all pairs of places.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use mqtt_session::{CloseReason, Event, OutboundMessage, PublishError, Session};
 use crate::Violation;
 use crate::disk::SimDisk;
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultKind {
-    /// The connection is cut; the session is gone on with.
+    /// The connection is cut, and the session is resumed.
     Cut,
     /// The process of the broker is killed.
     Kill,
@@ -29,8 +29,8 @@ pub(crate) enum FaultKind {
     PowerLoss,
 }
 
-/// A fault, after so many bytes on one of the four ways: publisher to broker, broker to publisher,
-/// broker to subscriber, subscriber to broker.
+/// A fault after a number of bytes in one of the four directions: publisher to broker, broker to publisher, broker to
+/// subscriber, subscriber to broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     way: usize,
@@ -47,10 +47,10 @@ pub struct Runs {
     pub double: u64,
 }
 
-/// Runs one fault of each kind at each place, and two: cuts only, or all kinds.
+/// Runs one fault of each kind at each place, and all pairs of faults: of cuts, or of all kinds if `all_kinds` is set.
 ///
 /// # Errors
-/// What is broken, and by which faults.
+/// Returns the broken invariant with the faults.
 pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
     let mut runs = Runs::default();
     for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
@@ -76,13 +76,13 @@ pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
     Ok(runs)
 }
 
-/// Every place for a fault where so many bytes pass.
+/// Returns all places for a fault if these numbers of bytes pass in each direction.
 fn places(kind: FaultKind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
     let of_way = move |way| (0..=lengths[way]).map(move |bytes| Fault { way, bytes, kind });
     (0..4).flat_map(of_way)
 }
 
-/// Runs to the end; gives the bytes that passed each way behind the last fault.
+/// Runs to the end. Returns the number of bytes that passed in each direction after the last fault.
 fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4], Violation> {
     let with_store = faults.iter().any(|fault| fault.kind != FaultKind::Cut);
     let mut run = CutRun::new(version, qos, with_store);
@@ -115,7 +115,7 @@ struct CutRun {
     published: bool,
     delivered: bool,
     got: u32,
-    /// Bytes that passed each way since the last fault.
+    /// The number of bytes that passed in each direction since the last fault.
     passed: [usize; 4],
 }
 
@@ -151,7 +151,7 @@ impl CutRun {
         }
     }
 
-    /// Runs until the fault, or until nothing moves any more.
+    /// Runs until the fault, or until no more bytes move.
     fn run_to(&mut self, fault: Option<Fault>) -> Result<(), String> {
         self.passed = [0; 4];
         for _ in 0..200 {
@@ -212,7 +212,7 @@ impl CutRun {
         Ok(())
     }
 
-    /// Moves bytes one way, as many as there are and may pass.
+    /// Moves bytes in one direction, up to the place of the fault.
     fn pass(&mut self, way: usize, most: usize) -> Result<(), String> {
         let index = way / 2;
         let Some(id) = self.ends[index].connection else {
@@ -326,7 +326,7 @@ impl CutRun {
         Ok(())
     }
 
-    /// The connection of a client is gone, for both.
+    /// Ends the connection of a client at both ends.
     fn lose(&mut self, index: usize) -> Result<(), String> {
         let end = &mut self.ends[index];
         end.client_input.clear();

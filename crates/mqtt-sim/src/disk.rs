@@ -1,6 +1,6 @@
-//! A disk for the store: what is written is there at once for who reads it, and for good only once it
-//! was synced. A kill of the process keeps everything, a loss of power any part of what was not
-//! synced, with the last write perhaps torn.
+//! A simulated disk for the store. A write is readable immediately, but durable only after a sync. If the process is
+//! killed, all writes survive. If the power is lost, any part of the writes since the last sync survives, and the last
+//! write may be torn.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,22 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use fastrand::Rng;
 use redb::StorageBackend;
 
-/// What a drive writes in one piece.
+/// The number of bytes that a drive writes atomically.
 const SECTOR: usize = 512;
 
-/// A disk; clones are the same disk.
+/// A disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimDisk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What a reader sees.
+    /// The content that a reader sees.
     bytes: Vec<u8>,
-    /// What survives a loss of power for sure.
+    /// The content that survives a loss of power.
     synced: Vec<u8>,
-    /// What was written since the last sync, in order.
+    /// The writes since the last sync, in order.
     pending: Vec<Write>,
-    /// After so many more operations every one fails.
+    /// The number of further operations after which all fail.
     fails_after: Option<u32>,
 }
 
@@ -34,27 +34,27 @@ enum Write {
 }
 
 impl SimDisk {
-    /// From the `count`th operation on everything fails.
+    /// Makes all operations fail after `count` more.
     pub(crate) fn fail_after(&self, count: u32) {
         self.state().fails_after = Some(count);
     }
 
-    /// It works, until `set_failure` is given what this gives.
+    /// Suspends a planned failure and returns it for `set_failure`.
     pub(crate) fn postpone_failure(&self) -> Option<u32> {
         self.state().fails_after.take()
     }
 
-    /// It fails after so many more operations, if at all.
+    /// Plans a failure after this number of operations, or none.
     pub(crate) fn set_failure(&self, after: Option<u32>) {
         self.state().fails_after = after;
     }
 
-    /// It works again.
+    /// Makes the disk work again.
     pub(crate) fn mend(&self) {
         self.state().fails_after = None;
     }
 
-    /// The process has died; the operating system writes what it has.
+    /// Handles the death of the process: the operating system completes all writes.
     pub(crate) fn kill(&self) {
         let mut state = self.state();
         state.synced = state.bytes.clone();
@@ -62,7 +62,7 @@ impl SimDisk {
         state.fails_after = None;
     }
 
-    /// The power is gone: of what was not synced some is there.
+    /// Handles a loss of power: a random part of the writes since the last sync survives.
     pub(crate) fn lose_power(&self, rng: &mut Rng) {
         let mut state = self.state();
         let mut bytes = std::mem::take(&mut state.synced);
@@ -91,7 +91,7 @@ impl SimDisk {
         self.0.lock().expect("nobody panics while it is locked")
     }
 
-    /// The state, if the disk works.
+    /// Returns the state, if the disk works.
     fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         match &mut state.fails_after {

@@ -32,7 +32,7 @@ impl Simulation {
         if let Some(link) = client.link.take() {
             let link = &mut self.links[link];
             link.client_is_open = false;
-            // What it gave to the socket counts as sent: it cannot know better.
+            // The client counts bytes that it gave to the socket as sent.
             let up = &mut client.up;
             link.client_sent
                 .read(client.core.output(), |packet| up.sends(&packet))?;
@@ -48,7 +48,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The broker has no connection at this end any more.
+    /// Removes the broker's end of a link.
     pub(crate) fn broker_end_is_gone(&mut self, index: usize) {
         let link = &mut self.links[index];
         let Some(id) = link.connection.take() else {
@@ -59,7 +59,7 @@ impl Simulation {
         self.connection_has_ended(index);
     }
 
-    /// The model follows the broker: a connection that it had accepted is over.
+    /// Updates the model for the end of a connection that the broker had accepted.
     pub(crate) fn connection_has_ended(&mut self, index: usize) {
         let link = &mut self.links[index];
         if self.is_stopping
@@ -78,8 +78,8 @@ impl Simulation {
         self.clients[client].connection_ends(self.now, number, is_newest, left);
     }
 
-    /// Connections that the broker has ended, perhaps because of another one: their last bytes are
-    /// on their way before anything that follows from it.
+    /// Sends the last bytes of connections that the broker has ended, perhaps because of another connection. They are sent
+    /// before anything that follows from the end.
     pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
         while self.broker.poll_changed().is_some() {}
         for index in 0..self.links.len() {
@@ -95,7 +95,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Looks at everything that the broker has to say and has not said before.
+    /// Checks all output of the broker that was not checked before.
     pub(crate) fn check_all_output(&mut self) -> Result<(), Violation> {
         // The output of a connection that has ended comes before what follows from its end.
         for index in 0..self.links.len() {

@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and how time passes in it.
+//! The faults of a run, and the passing of time.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Simulation {
         self.note(|| format!("link {index} is cut, {keep_up} and {keep_down} bytes arrive"));
     }
 
-    /// Nothing moves on a link while much time passes.
+    /// Stalls a link: no bytes move on it while much time passes.
     fn stall(&mut self) {
         if self.links.is_empty() {
             return;
@@ -69,7 +69,7 @@ impl Simulation {
         self.pass_time(time);
     }
 
-    /// A client ends its connection with DISCONNECT; it comes back later.
+    /// Ends a client's connection with DISCONNECT. The client reconnects later.
     fn leave(&mut self) -> Result<(), Violation> {
         let index = self.rng.usize(0..self.clients.len());
         let (ends_session, with_will) = (self.rng.bool(), self.rng.u8(0..3) == 0);
@@ -83,7 +83,7 @@ impl Simulation {
         self.client_lost(index, ClientError::Closed(CloseReason::ConnectionLost))
     }
 
-    /// The process of a client that may die dies.
+    /// Kills the process of a client that the plan permits to die.
     fn crash(&mut self) -> Result<(), Violation> {
         let index = self.rng.usize(0..self.clients.len());
         let client = &mut self.clients[index];
@@ -119,7 +119,7 @@ impl Simulation {
         self.fire_timers();
     }
 
-    /// Everything that happens at the present time has happened.
+    /// Ends the present time: the observer reads the wills that were published at it.
     pub(crate) fn time_ends(&mut self) -> Result<(), Violation> {
         self.observer.read(&mut self.broker, self.now)?;
         self.observer.time_passes(self.now);
@@ -155,7 +155,7 @@ impl Simulation {
         }
     }
 
-    /// What broke while timers fired.
+    /// Returns a violation that was found while timers fired.
     pub(crate) fn check_failures(&mut self) -> Result<(), Violation> {
         self.clients
             .iter_mut()

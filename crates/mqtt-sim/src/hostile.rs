@@ -1,5 +1,5 @@
-//! Peers of the broker that break the rules, or keep them only just. What is promised to the honest
-//! clients has to hold all the same, and nobody may hold a connection by saying nothing (I17).
+//! Peers of the broker that break the rules, or use them to the limit. All invariants must hold for the other clients, and
+//! a silent peer must not hold a connection (I17).
 
 use std::time::{Duration, Instant};
 
@@ -17,22 +17,22 @@ pub(crate) struct HostilePeer {
 struct HostileConnection {
     id: ConnectionId,
     behaviour: Behaviour,
-    /// What the broker has not taken yet.
+    /// Bytes that the broker has not handled yet.
     input: Vec<u8>,
-    /// When the broker must have ended the connection; `None` while it need not.
+    /// The time when the broker must have closed the connection; `None` while it need not.
     deadline: Option<Instant>,
     sent: PacketReader,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behaviour {
-    /// Says nothing, or the start of a CONNECT.
+    /// Sends nothing, or the start of a CONNECT.
     Silent,
     /// Sends a long packet byte by byte.
     SlowSender,
-    /// Sends packets that mean nothing.
+    /// Sends packets without meaning.
     Garbage,
-    /// Subscribes to everything and does not read.
+    /// Subscribes to all topics and does not read.
     NonReader,
 }
 
@@ -46,12 +46,12 @@ impl HostilePeer {
         }
     }
 
-    /// The broker has died.
+    /// Handles the death of the broker.
     pub(crate) fn lose(&mut self) {
         self.connection = None;
     }
 
-    /// Does one thing.
+    /// Runs one step.
     pub(crate) fn step(
         &mut self,
         broker: &mut Broker,
@@ -76,7 +76,7 @@ impl HostilePeer {
         }
         match connection.behaviour {
             Behaviour::Silent => {}
-            // A thousand bytes would count as a sign of life.
+            // Every 1000 bytes of a packet count as activity, so the peer stays below.
             Behaviour::SlowSender if connection.input.len() > 900 => {}
             Behaviour::SlowSender => connection.send(broker, now, b"x"),
             Behaviour::NonReader => {
@@ -90,7 +90,7 @@ impl HostilePeer {
             }
         }
         if rng.u8(0..100) == 0 {
-            broker.remove(now, connection.id); // gone without a word
+            broker.remove(now, connection.id); // the peer disappears without DISCONNECT
         } else {
             self.connection = Some(connection);
         }
@@ -143,7 +143,7 @@ impl HostileConnection {
             progress = broker.handle_input(now, self.id, &mut rest);
         }
         self.input = rest.to_vec();
-        // While the broker does not read from it, its silence says nothing.
+        // While the broker does not read from the peer, it cannot tell a silent one.
         if progress == InputProgress::Blocked {
             self.deadline = self.deadline.map(|_| now + Duration::from_secs(10));
         }
@@ -157,7 +157,7 @@ impl HostileConnection {
     }
 }
 
-/// A packet that is right in its form, mostly, and means nothing.
+/// Returns a packet without meaning; most are well-formed.
 fn garbage(rng: &mut Rng) -> Vec<u8> {
     let identifier = rng.u8(0..5);
     match rng.u8(0..12) {

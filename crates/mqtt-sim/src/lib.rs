@@ -1,10 +1,10 @@
-//! Deterministic simulation: the real client, the real broker, and a network between them that cuts,
-//! stalls and delays as one 64-bit seed says. Time is virtual.
+//! Deterministic simulation of the real client core and the real broker core. The network between them cuts, stalls and
+//! delays connections, a disk fails, and processes die, all as one 64-bit seed decides. Time is virtual, and the same seed
+//! gives the same run, to the byte.
 //!
-//! A run has a phase with faults and a calm phase without. At every step the bytes that each
-//! end sends are read by a strict checker of its own ([`checker`]), and what the applications get is
-//! compared with the [`oracle`], which records what was published. The first invariant that is broken ends the run
-//! and names itself; the same seed gives the same run, to the byte.
+//! A run has a phase with faults, then a calm phase without. A strict [`checker`], which shares no code with the codec,
+//! reads each byte that either end sends. The [`oracle`] knows all published messages and checks each delivery. The run
+//! ends at the first broken invariant and reports it.
 #![forbid(unsafe_code)]
 
 mod application;
@@ -37,33 +37,33 @@ pub use plan::{Plan, Reduction};
 pub use run::{Report, Shrunk, plan_of, run_seed, run_with, shrink};
 pub use simulation::{Outcome, Simulation};
 
-/// An invariant that does not hold: its number in the list below, and what was seen.
+/// A broken invariant: its number in this list, and the observation.
 ///
-/// | Number | What has to hold |
+/// | Number | Invariant |
 /// | --- | --- |
-/// | I1 | a message of QoS 1 or 2 that was accepted reaches every lasting subscriber, unless the queue of the subscriber was full |
-/// | I2 | QoS 2 between sessions that last is delivered exactly once |
-/// | I3 | what is delivered was published, unaltered |
+/// | I1 | a message of QoS 1 or 2 that was accepted reaches every subscriber whose session lasts, unless the queue of the subscriber was full |
+/// | I2 | a message of QoS 2 between sessions that last is delivered exactly once |
+/// | I3 | each delivered message was published, and is unaltered |
 /// | I4 | first deliveries of one publisher and QoS keep their order |
 /// | I5 | QoS 0 is delivered at most once |
-/// | I7 | identifiers: none is used twice while open, none is open when all is quiet |
-/// | I8 | what waits is bounded: messages with the application, bytes of each connection |
-/// | I9 | never more exchanges under way than the receiver or the sender allows |
-/// | I10 | no packet is larger than its receiver takes, no topic alias above its maximum |
-/// | I11 | every packet is legal where it stands: DUP, PUBREL, the first and the last packet |
-/// | I12 | Session Present is as a small model says, and so are wills: each that is due is published once, at its time, and no other |
-/// | I13 | when faults stop everything is finished within a bound |
-/// | I15 | the store has what the broker knows; from every crash it opens, and twice with the same content |
+/// | I7 | no packet identifier is used for two exchanges at a time, and none is in use when the run ends |
+/// | I8 | the messages that wait for an application and the bytes that wait for a connection are bounded |
+/// | I9 | no more exchanges are in flight than the receiver or the sender permits |
+/// | I10 | no packet exceeds its receiver's maximum size, and no topic alias its receiver's maximum |
+/// | I11 | every packet is permitted at its place: DUP, PUBREL, the first and the last packet |
+/// | I12 | Session Present agrees with a small model; each will that is due is published once, at its time, and no other will is |
+/// | I13 | after the last fault all exchanges finish within a bounded number of steps |
+/// | I15 | the store equals the state of the broker; it opens after every crash, twice with the same content |
 /// | I16 | the same seed gives the same run |
-/// | I17 | peers that break the rules change nothing for the others, and hold nothing by saying nothing |
+/// | I17 | peers that break the rules do not affect the others, and a silent peer holds no connection |
 /// | I18 | retained messages: each subscriber ends with the newest state of each topic, gets it once for each subscription, and never after a newer live one |
-/// | I19 | after UNSUBACK nothing comes of this filter that the broker read later |
-/// | I20 | never more messages wait than the limit of a queue, only those are dropped that came to a full queue, and every drop is counted |
-/// | I21 | a graceful stop leaves nothing behind that is not durable |
+/// | I19 | after UNSUBACK no message is delivered for this filter that the broker has read later |
+/// | I20 | no more messages wait than the limit of a queue, only messages for a full queue are dropped, and every drop is counted |
+/// | I21 | after a graceful stop everything is durable |
 /// | I22 | the mutations that wait for a commit are bounded |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Such as `I2`.
+    /// The number of the invariant, such as `I2`.
     pub invariant: &'static str,
     /// A description of the observation.
     pub what: String,

@@ -1,5 +1,5 @@
-//! A connection on its way: two queues of bytes. Bytes are neither reordered nor lost, as TCP
-//! promises, until the link is cut; then each direction loses its own end.
+//! A simulated TCP connection: two queues of bytes, which are neither reordered nor lost until the link is cut. Then each
+//! direction loses a part at its end.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,53 +13,54 @@ pub(crate) struct Link {
     pub(crate) client: usize,
     /// The number of this connection among those of its client.
     pub(crate) number: u32,
-    /// To the broker.
+    /// The bytes on their way to the broker.
     pub(crate) up: VecDeque<u8>,
-    /// To the client.
+    /// The bytes on their way to the client.
     pub(crate) down: VecDeque<u8>,
-    /// Nothing is added any more; what is in the queues may still arrive.
+    /// Set once the link is cut: no bytes are added, but those in the queues may arrive.
     pub(crate) is_cut: bool,
-    /// The client's end is still there.
+    /// Set while the client has its end open.
     pub(crate) client_is_open: bool,
-    /// The broker's end, while it is there.
+    /// The broker's end, while it is open.
     pub(crate) connection: Option<ConnectionId>,
     /// Bytes that the broker has read and not handled yet.
     pub(crate) broker_input: Vec<u8>,
     /// The progress of the broker with these bytes.
     pub(crate) progress: InputProgress,
-    /// The checkers: what each end has sent, and what has reached it.
+    /// The readers of the bytes that each end has sent, and that each end has received.
     pub(crate) client_sent: PacketReader,
     pub(crate) client_got: PacketReader,
     pub(crate) broker_sent: PacketReader,
     pub(crate) broker_got: PacketReader,
-    /// The broker has read a DISCONNECT, perhaps with a new expiry.
+    /// The DISCONNECT that the broker has read.
     pub(crate) left: Option<Left>,
     pub(crate) client_sent_connect: bool,
-    /// DISCONNECT was seen from the client, from the broker.
+    /// Set once the client has sent DISCONNECT.
     pub(crate) client_said_goodbye: bool,
+    /// Set once the broker has sent DISCONNECT.
     pub(crate) broker_said_goodbye: bool,
     pub(crate) connack_seen: bool,
-    /// Whether its CONNECT asked for a clean start.
+    /// Set if the CONNECT asked for a clean start.
     pub(crate) clean_start: bool,
-    /// In which order the broker accepted it: the CONNECT of an old link may arrive last.
+    /// The place in the order of acceptance by the broker: the CONNECT of an old link may arrive last.
     pub(crate) accepted: u64,
-    /// The model knows that the broker's end is over.
+    /// Set once the model was updated for the end at the broker.
     pub(crate) end_is_counted: bool,
-    /// How many bytes at the front of the broker's output are past the checker. They may be written
-    /// once what they promise is durable.
+    /// The number of bytes at the front of the broker's output that were checked. They may be written when their commit is
+    /// durable.
     pub(crate) checked: usize,
-    /// When the broker answered CONNECT; its bytes may leave later.
+    /// The time when the broker answered CONNECT. The answer may be written later.
     pub(crate) answered_at: Option<Instant>,
-    /// Nothing moves before this step.
+    /// The step before which no bytes move.
     pub(crate) stalled_until: u64,
 }
 
-/// How a client left.
+/// The DISCONNECT of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left {
     /// The new Session Expiry Interval, in seconds.
     pub(crate) expiry: Option<u32>,
-    /// Set if the will has to be published nevertheless.
+    /// Set if the broker must publish the will nevertheless.
     pub(crate) with_will: bool,
 }
 
@@ -93,7 +94,7 @@ impl Link {
         }
     }
 
-    /// Nobody has this link any more.
+    /// Returns `true` if both ends are closed.
     pub(crate) fn is_over(&self) -> bool {
         !self.client_is_open && self.connection.is_none()
     }

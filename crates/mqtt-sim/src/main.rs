@@ -55,7 +55,7 @@ fn run() -> Result<()> {
     }
 }
 
-/// One seed.
+/// Runs one seed.
 fn replay(seed: u64, with_store: bool, traced: bool) -> Result<()> {
     let (result, trace) = run_with(seed, with_store, Reduction::default(), traced);
     trace.iter().for_each(|line| println!("{line}"));
@@ -70,7 +70,7 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
     for seed in first.. {
         let outcome =
             run_seed(seed, with_store).or_else(|violation| fail(seed, with_store, violation))?;
-        // A sample of the seeds is run again: chance has one source.
+        // A sample of the seeds is run a second time: a run must depend on its seed only.
         if seed % 100 == 0 && run_seed(seed, with_store) != Ok(outcome) {
             bail!("I16: seed {seed} does not do the same a second time");
         }
@@ -97,7 +97,7 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
     Ok(())
 }
 
-/// A fault at each byte of one message's way, and two.
+/// Runs a fault at each byte of one message's way, and pairs of faults.
 fn cut_everywhere(all_kinds: bool) -> Result<()> {
     let runs = mqtt_sim::run_cuts(all_kinds).map_err(|violation| anyhow::anyhow!("{violation}"))?;
     let kinds = if all_kinds {

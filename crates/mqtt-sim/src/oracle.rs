@@ -1,22 +1,22 @@
-//! What was published, and what each application got of it (I1 to I5).
+//! Records all published messages and checks each delivery (I1 to I5).
 
 use std::collections::BTreeMap;
 
 use crate::Violation;
 
-/// A message: who published it, and as which one of its QoS.
+/// The identity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// The publisher.
     pub publisher: usize,
     /// The QoS it was published with.
     pub qos: u8,
-    /// Its number, of this publisher and QoS.
+    /// The number of the message among those of its publisher and QoS.
     pub number: u64,
 }
 
 impl Key {
-    /// The payload that carries the key, with filler and a checksum.
+    /// Returns a payload with the key, `filler` bytes and a checksum.
     pub fn payload(self, filler: usize) -> Vec<u8> {
         let mut payload = format!(
             "{}:{}:{}:{}",
@@ -31,7 +31,7 @@ impl Key {
         payload
     }
 
-    /// The key in a payload; `None` if it was altered.
+    /// Returns the key in a payload; `None` if the payload was altered.
     pub fn of_payload(payload: &[u8]) -> Option<Self> {
         let (sum, text) = payload.split_last()?;
         if crate::wire::hash(text, 7) as u8 != *sum {
@@ -47,7 +47,7 @@ impl Key {
     }
 }
 
-/// The properties of a message that may keep it from arriving.
+/// The properties of a message that may prevent its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits {
     /// Set if the message is longer than some clients accept.
@@ -59,13 +59,13 @@ pub struct Traits {
 /// The guarantees between a publisher and a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guarantees {
-    /// The publisher keeps its session.
+    /// Set if the publisher keeps its session.
     pub publisher_lasts: bool,
-    /// The subscriber keeps its session, and had its subscription before the faults began.
+    /// Set if the subscriber keeps its session, and had subscribed before the faults began.
     pub subscriber_lasts: bool,
-    /// The subscriber never loses its state, so that it can tell repeats.
+    /// Set if the subscriber never loses its state, so that it recognizes duplicates.
     pub knows_repeats: bool,
-    /// All messages go the same way, so that they keep their order.
+    /// Set if all messages take the same way, so that they keep their order.
     pub keeps_order: bool,
     /// Set if the subscriber accepts long messages.
     pub takes_long: bool,
@@ -73,30 +73,30 @@ pub struct Guarantees {
     pub granted: u8,
 }
 
-/// Everything that was published and delivered.
+/// All published and delivered messages.
 #[derive(Debug, Default)]
 pub struct Oracle {
     accepted: BTreeMap<Key, Traits>,
     deliveries: BTreeMap<(usize, Key), u64>,
-    /// The newest first delivery, by subscriber, publisher and QoS.
+    /// The number of the newest message that was delivered for the first time, by subscriber, publisher and QoS.
     newest: BTreeMap<(usize, usize, u8), u64>,
 }
 
 impl Oracle {
-    /// The client took the message.
+    /// Records a message that a client has accepted for publishing.
     pub fn accepted(&mut self, key: Key, traits: Traits) {
         self.accepted.insert(key, traits);
     }
 
-    /// The client has died before it knew that the broker has the message: nobody promises its delivery.
+    /// Removes a message whose publisher has died before the broker acknowledged it: its delivery is not guaranteed.
     pub fn abandoned(&mut self, key: Key) {
         self.accepted.remove(&key);
     }
 
-    /// An application got a message.
+    /// Checks a message that an application has accepted.
     ///
     /// # Errors
-    /// If it should not have got this, now, or again.
+    /// If the message was never published, is out of order, or is a duplicate.
     pub fn delivered(
         &mut self,
         subscriber: usize,
@@ -136,9 +136,9 @@ impl Oracle {
             }
             return Ok(());
         }
-        // A publisher without a session sends again as new, behind what it sent meanwhile. And of a
-        // message that was repeated to the broker a subscriber at QoS 0 may miss the first delivery.
-        // One that expired in the broker may come later, when its publisher sends it again.
+        // A publisher without a session resends messages as new ones, after those that it sent meanwhile. If the publisher
+        // has resent a message, a subscriber at QoS 0 may have missed the first delivery. A message that expired in the
+        // broker may arrive later, when its publisher resends it.
         let expires = self.accepted.get(&key).is_some_and(|traits| traits.expires);
         let keeps_order = guarantees.keeps_order
             && !expires
@@ -159,10 +159,10 @@ impl Oracle {
         Ok(())
     }
 
-    /// All is quiet: nothing may be missing but what had to be dropped.
+    /// Checks at the end of a run that no message is missing, except those that had to be dropped.
     ///
     /// # Errors
-    /// If something is.
+    /// If a message is missing.
     pub fn check_complete(
         &self,
         subscribers: impl Iterator<Item = usize> + Clone,

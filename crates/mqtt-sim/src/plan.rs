@@ -1,52 +1,52 @@
-//! What a seed decides before a run starts: who takes part, and which faults there are. A random
-//! subset of the kinds of faults is turned on, so that rare combinations are not drowned.
+//! The plan of a run, which its seed decides before the run starts: the clients, and the faults. Each run has a random
+//! subset of the kinds of faults, so that rare combinations occur undisturbed by the others.
 
 use fastrand::Rng;
 use mqtt_broker_core::{Backlog, Limits};
 use mqtt_codec::ProtocolVersion;
 
-/// What a client takes that takes little: short messages fit, long ones do not.
+/// The maximum packet size of clients with a small one: short messages fit, long ones do not.
 pub(crate) const SMALL_PACKET: u32 = 120;
 
-/// The parts of a run.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The clients; each publishes, and subscribes to all.
+    /// The clients. Each publishes, and subscribes to the messages of all.
     pub clients: Vec<ClientPlan>,
-    /// The number of messages that each of them publishes.
+    /// The number of messages that each client publishes.
     pub messages: u64,
-    /// Messages of QoS 1 and 2 that the broker sends to a client at a time.
+    /// The maximum number of messages of QoS 1 and 2 in flight from the broker to a client.
     pub broker_window: u16,
     /// Receive Maximum that the broker sends to clients of 5.0.
     pub broker_receive_maximum: u16,
-    /// Chance of a cut for each step, in 1/10000.
+    /// The chance of a cut for each step, in 1/10000.
     pub cuts: u32,
-    /// The same for a stall, which outlasts keep alive.
+    /// The chance of a stall, which outlasts the keep alive, for each step, in 1/10000.
     pub stalls: u32,
     /// Set if the broker often notices a cut only after the client has reconnected.
     pub late_closes: bool,
     /// Set if bytes often arrive one by one.
     pub tiny_pieces: bool,
-    /// Limits of what the broker does in a turn, if they are small.
+    /// Small limits of the broker's work in a turn, if the run has them.
     pub budget: Option<Budget>,
     /// Maximum number of messages that wait for a client at the broker, if there is a limit.
     pub queue_limit: Option<usize>,
-    /// Topic aliases that the broker gives to a client, if it takes as many.
+    /// The maximum number of topic aliases that the broker assigns to a client.
     pub topic_aliases: u16,
-    /// Chance that acknowledgements of nothing are mixed into what an end sends, in 1/100.
+    /// The chance that acknowledgements of unknown identifiers are mixed into the bytes of an end, in 1/100.
     pub spurious: u8,
-    /// Peers that break the rules.
+    /// The number of peers that break the rules.
     pub hostile_peers: usize,
-    /// Chance that a client leaves with DISCONNECT, for each step, in 1/10000.
+    /// The chance of a DISCONNECT by a client for each step, in 1/10000.
     pub leaves: u32,
-    /// Set if the broker has a store and sometimes dies: chance of a crash for each step, in
-    /// 1/10000, and of a fault of the disk for each commit, in 1/1000.
+    /// Set if the broker has a store: the chance of a crash for each step, in 1/10000, and of a fault of the disk for each
+    /// commit, in 1/1000.
     pub store: Option<(u32, u32)>,
-    /// Chance of a graceful stop of a broker with a store for each step, in 1/10000.
+    /// The chance of a graceful stop of a broker with a store for each step, in 1/10000.
     pub stops: u32,
-    /// Chance that a commit is not done yet, each time it is looked for, in 1/100.
+    /// The chance that a commit is still in progress each time it is polled, in 1/100.
     pub slow_store: u8,
-    /// Chance of a crash of a client that can crash, for each step, in 1/10000.
+    /// The chance of a crash of a client that may crash for each step, in 1/10000.
     pub crashes: u32,
     /// Maximum number of steps with faults.
     pub steps: u64,
@@ -55,29 +55,29 @@ pub struct Plan {
 /// A client of the run.
 #[derive(Debug, Clone)]
 pub struct ClientPlan {
-    /// Its protocol version.
+    /// The protocol version.
     pub version: ProtocolVersion,
     /// Set if the client keeps its session.
     pub lasts: bool,
     /// Set if the client asks for a clean start with each connection.
     pub clean_start: bool,
-    /// The QoS of its subscription.
+    /// The QoS of the client's subscription.
     pub subscribed: u8,
-    /// Receive Maximum that the client sends (5.0).
+    /// The Receive Maximum that the client sends (5.0).
     pub receive_maximum: u16,
-    /// The number of messages that the client sends at a time.
+    /// The maximum number of messages in flight from the client.
     pub window: u16,
-    /// The number of packet identifiers that its messages get. They come round soon.
+    /// The number of packet identifiers for messages. The number is small, so that identifiers are reused soon.
     pub identifiers: u16,
-    /// Seconds.
+    /// The keep alive in seconds.
     pub keep_alive: u16,
-    /// Delay of the will in seconds, if the client has a will.
+    /// The will delay in seconds, if the client has a will.
     pub will_delay: Option<u32>,
-    /// The largest packet it takes (5.0), if it says so; longer messages are not for it.
+    /// The maximum packet size that the client announces (5.0), if it does. Longer messages are not delivered to it.
     pub maximum_packet_size: Option<u32>,
-    /// Topic aliases that it takes, and gives.
+    /// The Topic Alias Maximum that the client sends.
     pub topic_alias_maximum: u16,
-    /// Topic aliases that it gives, if the broker takes as many.
+    /// The maximum number of topic aliases that the client assigns.
     pub topic_aliases: u16,
     /// Set if the subscription is shared: each message goes to one of the clients that share it.
     pub is_shared: bool,
@@ -87,26 +87,26 @@ pub struct ClientPlan {
     pub may_crash: bool,
     /// Set if some messages of the client expire.
     pub expiring: bool,
-    /// Seconds that a session of 5.0 that does not last is kept.
+    /// The Session Expiry Interval in seconds of a session of 5.0 that does not last.
     pub expiry: u32,
-    /// Set if it subscribes to states, which are retained messages.
+    /// Set if the client subscribes to states, which are retained messages.
     pub states: bool,
-    /// The number of topics of states that it publishes to.
+    /// The number of topics to which the client publishes states.
     pub slots: u8,
-    /// Set if it does not subscribe again when its session is resumed.
+    /// Set if the client does not subscribe again when its session is resumed.
     pub subscribes_once: bool,
-    /// Set if it unsubscribes from the states now and then, and subscribes again.
+    /// Set if the client sometimes unsubscribes from the states, and subscribes again.
     pub toggles: bool,
 }
 
-/// Limits of the work of a turn, and of what waits.
+/// Limits of the broker's work in a turn, and of its waiting output and mutations.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// Units of work for a connection.
+    /// The units of work for a connection.
     pub work: usize,
-    /// Bytes of output that wait for a peer.
+    /// The number of bytes of output that may wait for a peer.
     pub unwritten: usize,
-    /// Records that wait for a commit.
+    /// The number of mutations that may wait for a commit.
     pub backlog: usize,
 }
 
@@ -120,7 +120,7 @@ impl Budget {
         }
     }
 
-    /// Returns the limits with these in them.
+    /// Returns `limits` with these limits in them.
     pub(crate) fn limit(&self, limits: Limits) -> Limits {
         let backlog = |mutations| Backlog {
             mutations,
@@ -142,22 +142,22 @@ impl Budget {
 pub struct Reduction {
     /// Maximum number of steps with faults.
     pub steps: Option<u64>,
-    /// At most so many clients.
+    /// Maximum number of clients.
     pub clients: Option<usize>,
-    /// At most so many messages of each.
+    /// Maximum number of messages of each client.
     pub messages: Option<u64>,
-    /// No stalls.
+    /// Leaves stalls out.
     pub no_stalls: bool,
-    /// No bytes one by one.
+    /// Leaves bytes that arrive one by one out.
     pub no_tiny_pieces: bool,
-    /// No late closes.
+    /// Leaves connections that the broker closes late out.
     pub no_late_closes: bool,
-    /// No crashes, no spurious acknowledgements, no hostile peers.
+    /// Leaves crashes, spurious acknowledgements and hostile peers out.
     pub no_strangers: bool,
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Returns the plan of a seed.
     pub fn new(rng: &mut Rng) -> Self {
         let kinds = Kinds::new(rng);
         let clients = (0..rng.usize(2..=4))
@@ -203,11 +203,11 @@ impl Plan {
         }
     }
 
-    /// The same with a store and crashes of the broker.
+    /// Adds a store and crashes of the broker to the plan.
     #[must_use]
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
-        self.queue_limit = None; // what the broker has dropped before it died is not known
+        self.queue_limit = None; // the counter of drops is lost when the broker dies
         if self.budget.is_none() && rng.bool() {
             self.budget = Some(Budget::new(rng));
         }
@@ -231,7 +231,7 @@ impl Plan {
         self
     }
 
-    /// The same without what the reduction leaves out.
+    /// Removes the parts that the reduction leaves out.
     #[must_use]
     pub fn reduced(mut self, reduction: Reduction) -> Self {
         self.steps = reduction.steps.unwrap_or(self.steps).min(self.steps);
@@ -253,7 +253,7 @@ impl Plan {
     }
 }
 
-/// Kinds of features and faults, of which each run has some.
+/// The kinds of features and faults that a run has.
 struct Kinds {
     small_packets: bool,
     aliases: bool,
@@ -281,7 +281,7 @@ impl Kinds {
             shared: None,
             expiring: false,
             states: false,
-            // A message may be put into the queues some turns after it was read.
+            // With a small budget a message may be queued some turns after it was read.
             budget: false,
             ..kinds
         }
@@ -334,13 +334,13 @@ impl ClientPlan {
             will_delay: [None, Some(0), Some(5)][rng.usize(0..3)],
             expiry: [0, 2, 30][rng.usize(0..3)],
             states: kinds.states,
-            // The newest state may be lost with the process.
+            // A process that dies may lose its newest state.
             slots: if kinds.states && lasts && !may_crash {
                 rng.u8(1..10)
             } else {
                 0
             },
-            // A session that may expire can be another one than the client believes.
+            // A session that may expire may be a new one without the client knowing.
             subscribes_once: kinds.states && lasts && !may_crash && version != V3_1 && rng.bool(),
             toggles: kinds.states && rng.bool(),
         }

@@ -17,7 +17,7 @@ use crate::states;
 use crate::wire::{Topic, hash};
 
 impl Simulation {
-    /// The application of a client takes a message over, publishes one, or changes its subscriptions.
+    /// Runs one step of a client's application: accepts a message, publishes one, or changes a subscription.
     pub(crate) fn application(&mut self, index: usize) -> Result<(), Violation> {
         let client = &mut self.clients[index];
         if let Some(taken) = client.application.pending.pop_front() {
@@ -94,7 +94,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Gives a message to the client; it has a key unless it is a state. Returns `false` if it cannot be sent now.
+    /// Publishes a message, which has a key unless it is a state. Returns `false` if the client cannot send it now.
     fn publish(
         &mut self,
         index: usize,
@@ -134,7 +134,7 @@ impl Simulation {
         OutboundMessage::new(Arc::new(message), qos)
     }
 
-    /// The application has taken a message over.
+    /// Checks a message that an application has accepted.
     pub(crate) fn deliver(
         &mut self,
         index: usize,

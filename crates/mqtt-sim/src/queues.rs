@@ -1,9 +1,8 @@
-//! The limit of a queue (I20), in runs in which messages wait for nothing but the window and the client:
-//! never more than the limit waits for a client, a message is dropped only while as many wait that came
-//! before it, and every drop is counted.
+//! The limit of a queue (I20), in runs in which messages wait only for the window and the client. No more messages than the
+//! limit wait for a client, a message is dropped only while its queue is full, and every drop is counted.
 //!
-//! The model does not follow the window. It notes when the broker takes each message, and when it first
-//! sends it to each subscriber, and compares the two at the end of a run.
+//! The model does not follow the window. It records the turn in which the broker reads each message and the turn in which
+//! the broker first sends it to each subscriber, and compares the two at the end of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +10,17 @@ use crate::Violation;
 use crate::oracle::Key;
 use crate::wire::WirePacket;
 
-/// The messages for lasting subscribers, in a run with a limit.
+/// The messages for subscribers whose session lasts, in a run with a limit.
 #[derive(Debug)]
 pub(crate) struct Queues {
     limit: usize,
-    /// The number of the call of the broker.
+    /// The number of the current turn.
     turn: u64,
-    /// By subscriber, in the order in which the broker took them.
+    /// The messages by subscriber, in the order in which the broker has read them.
     copies: BTreeMap<usize, Vec<Waiting>>,
-    /// The bytes of each message on the wire.
+    /// The hash of each message on the wire.
     contents: BTreeMap<Key, u64>,
-    /// Identifiers of QoS 2 that the broker holds, by publisher.
+    /// The identifiers of QoS 2 that the broker holds, by publisher.
     held: BTreeSet<(usize, u16)>,
 }
 
@@ -29,9 +28,9 @@ pub(crate) struct Queues {
 #[derive(Debug)]
 struct Waiting {
     content: u64,
-    /// The turn in which the broker took it.
+    /// The turn in which the broker read the message.
     from: u64,
-    /// The turn in which the broker sent it; `None` if it never did.
+    /// The turn in which the broker sent the message; `None` if it never did.
     to: Option<u64>,
 }
 
@@ -46,23 +45,23 @@ impl Queues {
         }
     }
 
-    /// A client has published a message of QoS 1 or 2.
+    /// Records a message of QoS 1 or 2 that a client has published.
     pub(crate) fn published(&mut self, key: Key, content: u64) {
         self.contents.insert(key, content);
     }
 
-    /// The broker is about to be given something to read.
+    /// Begins a turn of the broker.
     pub(crate) fn begin_turn(&mut self) {
         self.turn += 1;
     }
 
-    /// The session of a publisher begins anew.
+    /// Handles that a publisher begins a new session.
     pub(crate) fn forget_held(&mut self, publisher: usize) {
         self.held.retain(|(holder, _)| *holder != publisher);
     }
 
-    /// The broker takes a packet of a publisher. Each of the subscribers, given with their QoS, is to
-    /// get a message.
+    /// Handles a packet of a publisher that the broker reads. Each of the subscribers, which are given with their QoS, must
+    /// get the message.
     pub(crate) fn broker_reads(
         &mut self,
         publisher: usize,
@@ -85,7 +84,7 @@ impl Queues {
         }
     }
 
-    /// The broker sends a packet to a subscriber.
+    /// Handles a packet that the broker sends to a subscriber.
     pub(crate) fn broker_sends(&mut self, subscriber: usize, packet: &WirePacket) {
         if packet.kind != 3 || packet.qos == 0 || packet.dup {
             return;
@@ -97,7 +96,7 @@ impl Queues {
         }
     }
 
-    /// Returns `true` if the broker had to drop this message, which the subscriber has not got.
+    /// Returns `true` if the broker had to drop this message, which was not delivered.
     pub(crate) fn had_to_drop(&self, subscriber: usize, key: Key) -> bool {
         let content = self.contents.get(&key);
         let copies = self.copies.get(&subscriber).map_or(&[][..], Vec::as_slice);
@@ -112,23 +111,23 @@ impl Queues {
         })
     }
 
-    /// The number of messages that the broker has dropped.
+    /// Returns the number of messages that the broker has dropped.
     pub(crate) fn dropped(&self) -> u64 {
         let copies = self.copies.values().flatten();
         copies.filter(|copy| copy.to.is_none()).count() as u64
     }
 
-    /// Looks for a time at which more than the limit waited for a client.
+    /// Checks that no more messages than the limit waited for a client at any time.
     ///
     /// # Errors
-    /// If there is one (I20).
+    /// If more messages waited (I20).
     pub(crate) fn check(&self) -> Result<(), Violation> {
         for (subscriber, copies) in &self.copies {
             let mut count_of = BTreeMap::<u64, u32>::new();
             for copy in copies {
                 *count_of.entry(copy.content).or_default() += 1;
             }
-            // Of a message that came twice nobody knows which one was dropped.
+            // If a message was read twice, it is unknown which copy was dropped.
             let is_single = |copy: &&Waiting| count_of.get(&copy.content) == Some(&1);
             let mut changes = BTreeMap::<u64, i64>::new();
             for copy in copies.iter().filter(is_single) {

@@ -1,5 +1,5 @@
-//! The broker with its store: commits, and what happens when its process dies. A commit stands
-//! before everything that the broker writes; what was not committed is as if it had not happened.
+//! Commits of the broker, its crashes and restarts. The broker writes nothing before the commit of it is durable, so after
+//! a crash the changes of an unfinished commit have not happened for anybody.
 
 use std::time::Duration;
 
@@ -11,14 +11,13 @@ use crate::client::SimClient;
 use crate::sim_store::{TURN, broker, turn_of, turn_record};
 use crate::simulation::Simulation;
 
-/// Records that may be made when the limit of the backlog is reached: by what has begun then, and by the
-/// ends of connections.
+/// The number of mutations that may exceed the limit of the backlog: those of calls in progress, and of connections that
+/// end.
 const ABOVE_BACKLOG: usize = 16;
 
 impl Simulation {
-    /// Makes durable what the broker has recorded, and with it what it has to say; if there is a store.
-    /// On a slow disk a commit is done some time after it has begun, and what is recorded meanwhile is
-    /// the next one.
+    /// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes some steps, and mutations that
+    /// are recorded meanwhile are the next commit.
     pub(crate) fn commit(&mut self) -> Result<(), Violation> {
         if self.store.is_none() {
             return Ok(());
@@ -28,7 +27,7 @@ impl Simulation {
         if is_slow { Ok(()) } else { self.end_commit() }
     }
 
-    /// Begins a commit, unless one is being made.
+    /// Begins a commit, unless one is in progress.
     pub(crate) fn begin_commit(&mut self) -> Result<(), Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(());
@@ -36,7 +35,7 @@ impl Simulation {
         if sim_store.committing.is_none() {
             let mut mutations = self.broker.take_mutations();
             if mutations.is_empty() && self.broker.has_mutations() {
-                return Ok(()); // they belong to a publication that is not finished
+                return Ok(()); // the mutations belong to a publication whose delivery is not finished
             }
             self.check_backlog(mutations.len())?;
             let Some(sim_store) = &mut self.store else {
@@ -52,7 +51,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// No more mutations wait than the broker may make before a commit (I22).
+    /// Checks that the broker has recorded no more mutations than it may before a commit (I22).
     fn check_backlog(&self, mutations: usize) -> Result<(), Violation> {
         let Some(budget) = &self.plan.budget else {
             return Ok(());
@@ -65,7 +64,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The commit that has begun is done, or fails.
+    /// Ends the commit in progress, which succeeds or fails.
     pub(crate) fn end_commit(&mut self) -> Result<(), Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(());
@@ -93,7 +92,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// What is stored is what the broker knows (I15).
+    /// Checks that the store equals the state of the broker (I15).
     pub(crate) fn check_store(&self) -> Result<(), Violation> {
         let Some(sim_store) = &self.store else {
             return Ok(());
@@ -102,7 +101,7 @@ impl Simulation {
             return Ok(());
         };
         let broken = |what: String| Violation::new("I15", what);
-        // A failure that is to come is for the broker, not for who looks at it.
+        // A planned failure must hit the broker, not this check.
         let failure = sim_store.disk.postpone_failure();
         let saved = store.load(sim_store.system.clock(self.now));
         sim_store.disk.set_failure(failure);
@@ -127,7 +126,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// What the broker has to say will be said once the commit is done that begins now.
+    /// Records the models at the beginning of a commit, after all output up to it was checked.
     fn note_commit(&mut self) -> Result<(), Violation> {
         self.check_all_output()?;
         let now = self.now;
@@ -136,7 +135,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The commit of this turn has failed, and the broker with it. Perhaps it is done all the same.
+    /// Restarts the broker after a commit has failed. The commit may be durable nevertheless.
     fn broker_fails(&mut self, turn: u64, power_loss: bool) -> Result<(), Violation> {
         self.crashes += 1;
         let saved = self.reopen(power_loss)?;
@@ -147,7 +146,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The process of the broker dies between two turns, or in the middle of one.
+    /// Kills the process of the broker, between two turns or within one.
     pub(crate) fn broker_dies(&mut self, power_loss: bool) -> Result<(), Violation> {
         self.note(|| format!("the broker dies, power lost: {power_loss}"));
         self.crashes += 1;
@@ -156,7 +155,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// What the store has after the end of its process (I15).
+    /// Opens the store again after the process has ended (I15).
     pub(crate) fn reopen(&mut self, power_loss: bool) -> Result<Snapshot, Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(Snapshot::default());
@@ -167,7 +166,7 @@ impl Simulation {
             sim_store.disk.kill()
         }
         self.observer.time_passes(self.now);
-        // Some time passes before it is started again.
+        // Some time passes before the broker is started again.
         self.now += Duration::from_millis(self.rng.u64(0..3000));
         let Some(sim_store) = &mut self.store else {
             return Ok(Snapshot::default());
@@ -183,7 +182,7 @@ impl Simulation {
             let saved = store.load(clock);
             saved.map_err(|error| Violation::new("I15", with_cause(&error)))
         };
-        // The old store must not write any more when it is dropped.
+        // A killed process writes nothing, so the old store must not write when it is dropped.
         disk.fail_after(0);
         sim_store.store = None;
         disk.mend();
@@ -226,7 +225,7 @@ impl Simulation {
     }
 }
 
-/// An error of the store, and what it comes from.
+/// Returns the text of an error of the store with its cause.
 fn with_cause(error: &mqtt_broker::StoreError) -> String {
     use std::error::Error;
     let cause = error.source().map(ToString::to_string);

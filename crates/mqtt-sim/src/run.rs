@@ -4,12 +4,12 @@ use fastrand::Rng;
 
 use crate::{Outcome, Plan, Reduction, Simulation, Violation};
 
-/// The result of many runs.
+/// The sum of the results of many runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Report {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
-    /// The sum of what they have shown.
+    /// The sum of their outcomes.
     pub total: Outcome,
 }
 
@@ -27,7 +27,7 @@ impl Report {
     }
 }
 
-/// A run that fails and from which nothing more can be left out.
+/// A failing run from which no more parts can be left out.
 #[derive(Debug, Clone)]
 pub struct Shrunk {
     /// The parts that are left out.
@@ -36,7 +36,7 @@ pub struct Shrunk {
     pub violation: Violation,
 }
 
-/// Returns the plan of a seed, and the rest of its chance.
+/// Returns the plan of a seed, and the source of all further random decisions.
 pub fn plan_of(seed: u64, with_store: bool) -> (Plan, Rng) {
     let mut rng = Rng::with_seed(seed);
     let mut plan = Plan::new(&mut rng);
@@ -46,15 +46,15 @@ pub fn plan_of(seed: u64, with_store: bool) -> (Plan, Rng) {
     (plan, rng)
 }
 
-/// The run of a seed.
+/// Runs a seed.
 ///
 /// # Errors
-/// The first invariant that is broken.
+/// Returns the first broken invariant.
 pub fn run_seed(seed: u64, with_store: bool) -> Result<Outcome, Violation> {
     run_with(seed, with_store, Reduction::default(), false).0
 }
 
-/// The run of a seed with something left out, and its trace if that is wanted.
+/// Runs a seed without the parts that `reduction` leaves out. Returns the trace, too, if `traced` is set.
 pub fn run_with(
     seed: u64,
     with_store: bool,
@@ -68,7 +68,7 @@ pub fn run_with(
     (result, simulation.trace().to_vec())
 }
 
-/// Leaves out of a failing run what can be left out.
+/// Finds the parts of a failing run that can be left out while it still fails.
 pub fn shrink(seed: u64, with_store: bool, violation: Violation) -> Shrunk {
     let mut shrunk = Shrunk {
         reduction: Reduction::default(),

@@ -16,10 +16,10 @@ pub(crate) struct SimStore {
     pub(crate) disk: SimDisk,
     /// `None` while the broker is down.
     pub(crate) store: Option<Store>,
-    /// The number of the commit that is made next. It is stored with each commit, in a retained
-    /// message that nobody asks for: so one that has failed shows whether it was done all the same.
+    /// The number of the next commit. Each commit stores it in a retained message without subscribers, so that the store
+    /// shows whether a commit that failed is durable nevertheless.
     pub(crate) turn: u64,
-    /// Records of the commit that is being made, as long as the disk takes for it.
+    /// The mutations of the commit in progress.
     pub(crate) committing: Option<Vec<Mutation>>,
     pub(crate) system: System,
 }
@@ -27,9 +27,9 @@ pub(crate) struct SimStore {
 /// The clocks of the broker's system.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System {
-    /// When the simulation began.
+    /// The time when the simulation began.
     start: Instant,
-    /// The wall clock at that moment.
+    /// The wall clock at that time.
     wall: SystemTime,
     /// The number of boots of the system.
     boots: u128,
@@ -39,7 +39,7 @@ impl System {
     fn new(start: Instant) -> Self {
         Self {
             start,
-            // Some day in 2033: a time before the year of the program would not be believed.
+            // A day in 2033: the store does not trust a wall clock that is earlier than the program.
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
             boots: 1,
         }
@@ -57,8 +57,8 @@ impl System {
         }
     }
 
-    /// The broker is down. If the system goes on, somebody sets the wall clock meanwhile: that must not matter. After
-    /// a boot there is only the wall clock.
+    /// Handles that the broker is down. If the machine stays up, the wall clock is changed meanwhile, which must have no
+    /// effect. After a loss of power the machine boots and only has the wall clock.
     pub(crate) fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
         if power_loss {
             self.boots += 1
@@ -71,7 +71,7 @@ impl System {
 
 pub(crate) const TURN: &str = "turn";
 
-/// A broker as the plan says, with its store if it has one.
+/// Creates the broker of the plan, with its store if it has one.
 pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>) {
     let broker = broker(plan);
     if plan.store.is_none() {

@@ -18,10 +18,10 @@ use crate::states::States;
 use crate::wills::Observer;
 use crate::wire::hash;
 
-/// The number of the subscriber that all members of a shared subscription are together.
+/// The number that stands for all members of a shared subscription together.
 pub(crate) const GROUP: usize = usize::MAX;
 
-/// A run.
+/// The state of a run.
 pub struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
@@ -41,32 +41,32 @@ pub struct Simulation {
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) is_calm: bool,
     pub(crate) cuts: u64,
-    /// Deaths of the broker.
+    /// The number of crashes of the broker.
     pub(crate) crashes: u64,
-    /// Graceful stops of the broker.
+    /// The number of graceful stops of the broker.
     pub(crate) stops: u64,
-    /// Set while the broker stops: the ends of its connections mean nothing for sessions and wills.
+    /// Set while the broker stops: the ends of its connections then do not affect sessions and wills.
     pub(crate) is_stopping: bool,
-    /// How many connections the broker has accepted.
+    /// The number of connections that the broker has accepted.
     pub(crate) accepted: u64,
 }
 
 /// The result of a run without a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Exchanges of QoS 1 and 2 that came to their end.
+    /// The number of finished exchanges of QoS 1 and 2.
     pub handshakes: u64,
-    /// Those of them that a cut or a stall past a timeout had met.
+    /// The number of those that a cut, or a stall beyond a timeout, had interrupted.
     pub faulted: u64,
-    /// Cuts.
+    /// The number of cuts.
     pub cuts: u64,
-    /// Deaths of the broker.
+    /// The number of crashes of the broker.
     pub crashes: u64,
-    /// Graceful stops of the broker.
+    /// The number of graceful stops of the broker.
     pub stops: u64,
-    /// Messages that applications got.
+    /// The number of messages that applications have accepted.
     pub deliveries: u64,
-    /// A hash of everything that happened.
+    /// The hash of all bytes that were sent and read.
     pub trace: u64,
 }
 
@@ -106,10 +106,10 @@ impl Simulation {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the simulation to its end.
     ///
     /// # Errors
-    /// The first invariant that is broken.
+    /// Returns the first broken invariant.
     pub fn run(&mut self) -> Result<Outcome, Violation> {
         // All clients subscribe before the faults begin.
         self.settle(|simulation| {
@@ -147,12 +147,12 @@ impl Simulation {
         })
     }
 
-    /// The lines of the trace, if there is one.
+    /// Returns the lines of the trace, if there is one.
     pub fn trace(&self) -> &[String] {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    /// One thing that happens without a fault, at a random place.
+    /// Runs one step without a fault, at a random place.
     pub(crate) fn work(&mut self) -> Result<(), Violation> {
         self.step += 1;
         if self.broker.has_background_work() {
@@ -202,7 +202,7 @@ impl Simulation {
             publisher_lasts,
             subscriber_lasts: plan.lasts,
             knows_repeats: !plan.may_crash,
-            // A message of QoS 1 that was dropped may come later, when its publisher sends it again.
+            // A message of QoS 1 that was dropped may be delivered later, when its publisher resends it.
             keeps_order: subscriber != GROUP && (self.queues.is_none() || key.qos != 1),
             takes_long: plan.maximum_packet_size.is_none(),
             granted: plan.subscribed,
@@ -214,7 +214,7 @@ impl Simulation {
         if client.link.is_some() || client.retry_at > self.now {
             return Ok(());
         }
-        // A late close: the broker may still have the old connection.
+        // The broker may still have the old connection, which it then closes late.
         client
             .core
             .handle_reached(self.now)
@@ -229,7 +229,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// How many of the bytes that are there arrive together.
+    /// Returns the number of bytes, of those on their way, that arrive together.
     pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
             0 => 0,

@@ -1,9 +1,8 @@
-//! States: retained messages whose payload is a version that grows (I18), and the end of a subscription
-//! to them (I19). Each topic of a state has one publisher and one QoS, so that its messages have an
-//! order.
+//! States are retained messages whose payload is a version that grows (I18). This module also checks the end of a
+//! subscription to them (I19). Each topic of a state has one publisher and one QoS, so that its messages have an order.
 //!
-//! [`States`] knows what was published and what the broker has read, [`Replay`] watches what the broker
-//! sends to one client, and [`Known`] is what the application of a client has learnt.
+//! [`States`] records the versions that were published and that the broker has read. [`Replay`] checks the messages that
+//! the broker sends to one client. [`Known`] has the versions that the application of a client has received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,22 +22,22 @@ pub(crate) fn qos(topic: Topic) -> u8 {
 #[derive(Debug, Default)]
 pub(crate) struct States {
     published: BTreeMap<Topic, Published>,
-    /// The bytes that the broker has read last.
+    /// The version that the broker has read last, by topic.
     last_read: BTreeMap<Topic, u64>,
-    /// The highest versions that the broker has read.
+    /// The highest version that the broker has read, by topic.
     highest_read: Arc<BTreeMap<Topic, u64>>,
 }
 
-/// The messages that the publisher of a topic has published.
+/// The versions that were published to a topic.
 #[derive(Debug, Default)]
 struct Published {
     highest: u64,
-    /// 0 if the state was removed.
+    /// The last version; 0 if the state was removed.
     last: u64,
 }
 
 impl States {
-    /// The payload of the next message of a topic; an empty one removes the state.
+    /// Returns the payload of the next message of a topic. An empty payload removes the state.
     pub(crate) fn payload(&self, topic: Topic, removes: bool) -> String {
         let published = self.published.get(&topic);
         match published {
@@ -47,14 +46,14 @@ impl States {
         }
     }
 
-    /// The client took the message.
+    /// Records a message that a client has accepted for publishing.
     pub(crate) fn published(&mut self, topic: Topic, payload: &str) {
         let published = self.published.entry(topic).or_default();
         published.last = payload.parse().unwrap_or(0);
         published.highest = published.highest.max(published.last);
     }
 
-    /// The broker takes a packet.
+    /// Handles a packet that the broker reads.
     pub(crate) fn broker_reads(&mut self, packet: &WirePacket) {
         if let Some((topic, version)) = packet.state {
             self.last_read.insert(topic, version);
@@ -64,15 +63,15 @@ impl States {
         }
     }
 
-    /// The highest versions that the broker has read by now.
+    /// Returns the highest versions that the broker has read.
     pub(crate) fn highest_read(&self) -> &Arc<BTreeMap<Topic, u64>> {
         &self.highest_read
     }
 
-    /// An application gets a message.
+    /// Checks a message that an application has accepted.
     ///
     /// # Errors
-    /// If nobody has published it.
+    /// If the message was never published.
     pub(crate) fn delivered(&self, topic: Topic, version: u64) -> Result<(), Violation> {
         let published = self.published.get(&topic);
         if published.is_none_or(|published| published.highest < version) {
@@ -130,24 +129,24 @@ pub(crate) struct Subscriber {
 /// The view that the application of a client has of the states.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// The last version that came; 0 if the state was removed.
+    /// The last version that was received; 0 if the state was removed.
     last: BTreeMap<Topic, u64>,
-    /// The last version that came as a live message.
+    /// The last version that was received as a live message.
     last_live: BTreeMap<Topic, u64>,
-    /// Set if it has missed messages because it had unsubscribed.
+    /// Set if the application may have missed messages because it had unsubscribed.
     pub(crate) has_toggled: bool,
 }
 
 impl Known {
-    /// The session has ended, and what came with it may be out of date.
+    /// Handles the end of the session: the known states may be out of date.
     pub(crate) fn forget(&mut self) {
         self.last.clear();
     }
 
-    /// A message comes. `is_exact` is set if it comes exactly once and in order.
+    /// Handles a message. `is_exact` is set if messages of the topic arrive exactly once and in order.
     ///
     /// # Errors
-    /// If it is older than a live message before it.
+    /// If the message is older than a live message before it.
     pub(crate) fn learn(
         &mut self,
         (topic, version): (Topic, u64),
@@ -175,16 +174,16 @@ impl Known {
 /// The messages that the broker sends to one client because of its subscriptions to the states, in one session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replay {
-    /// How many times the client has subscribed.
+    /// The number of times that the client has subscribed.
     subscriptions: u32,
-    /// How often each topic came as a retained message.
+    /// The number of retained messages that were sent, by topic.
     sent: BTreeMap<Topic, u32>,
     /// Set while there is no subscription: the versions that the broker had read when it ended.
     ended_at: Option<Arc<BTreeMap<Topic, u64>>>,
 }
 
 impl Replay {
-    /// The broker takes a packet of the client. It may send messages before SUBACK.
+    /// Handles a packet of the client that the broker reads. The broker may send messages before SUBACK.
     pub(crate) fn reads(&mut self, packet: &WirePacket) {
         if packet.kind == 8 {
             self.subscriptions += 1;
@@ -192,11 +191,11 @@ impl Replay {
         }
     }
 
-    /// The broker sends a packet to the client.
+    /// Checks a packet that the broker sends to the client.
     ///
     /// # Errors
-    /// If it sends a retained message twice for one subscription (I18), or a message that it read
-    /// after the subscription had ended (I19).
+    /// If the broker sends a retained message twice for one subscription (I18), or a message that it has read after the
+    /// subscription had ended (I19).
     pub(crate) fn sends(
         &mut self,
         packet: &WirePacket,

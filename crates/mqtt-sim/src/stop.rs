@@ -1,15 +1,15 @@
-//! A graceful stop of the broker: it tells its clients, commits everything, and ends. Nothing that it has
-//! taken is lost, whatever its QoS, and no will (I12, I18, I21).
+//! A graceful stop of the broker: it disconnects its clients, commits all mutations, and ends. No message that it has read
+//! is lost, even of QoS 0, and no will (I12, I18, I21).
 
 use crate::Violation;
 use crate::client::SimClient;
 use crate::simulation::Simulation;
 
-/// The broker has to come to its end in so many turns.
+/// The maximum number of turns of a graceful stop.
 const MAXIMUM_TURNS: usize = 1000;
 
 impl Simulation {
-    /// The broker stops and is started again, after a loss of power perhaps.
+    /// Stops the broker and starts it again, perhaps after a loss of power.
     pub(crate) fn broker_stops(&mut self) -> Result<(), Violation> {
         self.note(|| "the broker stops".to_owned());
         self.broker.shut_down(self.now);
@@ -17,7 +17,7 @@ impl Simulation {
         let result = self.write_last();
         self.is_stopping = false;
         if !result? {
-            return Ok(()); // the disk has failed: it was a crash
+            return Ok(()); // the disk has failed, so this was a crash
         }
         let clients = self.clients.iter_mut();
         clients.for_each(SimClient::end_commit);
@@ -28,11 +28,10 @@ impl Simulation {
         Ok(())
     }
 
-    /// Commits all that is recorded and writes what the broker has to say. Returns `false` if the broker
-    /// died of it.
+    /// Commits all mutations and writes the output. Returns `false` if the broker has died because the disk failed.
     fn write_last(&mut self) -> Result<bool, Violation> {
         let crashes = self.crashes;
-        // The commit that is being made, those of publications that are delivered in slices, and the last one.
+        // The commit in progress, those of publications that are delivered in slices, and the last one.
         for turn in 0..MAXIMUM_TURNS {
             self.background()?;
             self.begin_commit()?;

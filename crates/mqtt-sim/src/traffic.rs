@@ -1,5 +1,5 @@
-//! Bytes on their way between client and broker, in the pieces that chance makes, past the checkers. The
-//! ends of connections are in `ends.rs`.
+//! Moves bytes between clients and the broker in pieces of random size, past the checkers. `ends.rs` handles the ends of
+//! connections.
 
 use std::ops::ControlFlow;
 
@@ -9,29 +9,29 @@ use crate::Violation;
 use crate::simulation::Simulation;
 use crate::wills::number_will;
 
-/// What a link holds in each direction; the ends wait when it is full.
+/// The number of bytes that a link holds in each direction. The ends wait when it is full.
 const LINK_CAPACITY: usize = 4096;
 
-/// The same where little output may wait at the broker. A CONNECT fits into it.
+/// The same in runs in which little output may wait at the broker. CONNECT fits into it.
 const SMALL_LINK_CAPACITY: usize = 256;
 
-/// What the broker's default limits let a client use.
+/// The number of topic aliases that the default limits of the broker let a client use.
 const BROKER_ALIASES: u16 = 10;
 
-/// More bytes than this never wait at an end: messages are short, and few at a time (I8).
+/// The maximum number of bytes that wait at an end (I8): messages are short, and few are in flight.
 const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
 
 /// The bytes that the output of a connection may exceed its limit by: a message, and answers of four bytes.
 const ABOVE_LIMIT: usize = 512 + 4 * 200;
 
-/// An acknowledgement of nothing.
+/// Returns an acknowledgement of an unknown identifier.
 fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
     let first = [0x40, 0x50, 0x70][rng.usize(0..3)];
     [first, 2, 0xFF, 0xFE]
 }
 
 impl Simulation {
-    /// Moves output of the client into its link.
+    /// Moves output of a client into its link.
     pub(crate) fn client_sends(&mut self, index: usize) -> Result<(), Violation> {
         let link = &mut self.links[index];
         if !link.client_is_open || link.is_cut {
@@ -83,7 +83,7 @@ impl Simulation {
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
-        // What no commit stands before is said at once.
+        // Output that waits for no commit is written immediately.
         self.check_output_to(index, self.broker.output(id).len())?;
         let has_ended = self.broker.has_ended(id);
         let capacity = match self.plan.budget {
@@ -121,12 +121,12 @@ impl Simulation {
         Ok(())
     }
 
-    /// Looks at what the broker has to say on a link and has not said before.
+    /// Checks the output of the broker on a link that was not checked before.
     pub(crate) fn check_output(&mut self, index: usize) -> Result<(), Violation> {
         self.check_output_to(index, usize::MAX)
     }
 
-    /// The same for so many bytes at the front of it.
+    /// Checks the first `count` bytes of that output.
     fn check_output_to(&mut self, index: usize, count: usize) -> Result<(), Violation> {
         let Some(id) = self.links[index].connection else {
             return Ok(());
@@ -196,7 +196,7 @@ impl Simulation {
         })
     }
 
-    /// Some bytes reach the broker, or the end of the stream does.
+    /// Lets some bytes, or the end of the stream, reach the broker.
     pub(crate) fn broker_reads(&mut self, index: usize) -> Result<(), Violation> {
         self.connections_resume();
         let link = &mut self.links[index];
@@ -242,7 +242,7 @@ impl Simulation {
         self.broker_handles(index, id)
     }
 
-    /// Some bytes reach the client, or the end of the stream does.
+    /// Lets some bytes, or the end of the stream, reach the client.
     pub(crate) fn client_reads(&mut self, index: usize) -> Result<(), Violation> {
         let count = self.piece(self.links[index].down.len());
         let link = &mut self.links[index];

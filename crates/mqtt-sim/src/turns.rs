@@ -1,5 +1,5 @@
-//! The turns of the broker: it reads, stops when its budget of work is spent, and goes on in a later turn; or
-//! the connection has to wait, and nothing is read from it until the broker says so (I22).
+//! The turns of the broker. It handles bytes until its budget of work is spent, and continues in a later turn. If it blocks
+//! a connection, nothing is read from the connection until the broker resumes it (I22).
 
 use mqtt_broker_core::{ConnectionId, InputProgress};
 
@@ -9,7 +9,7 @@ use crate::link::Left;
 use crate::simulation::Simulation;
 
 impl Simulation {
-    /// The broker handles what it has read from a connection, as far as it gets in this turn.
+    /// Lets the broker handle the bytes that it has read from a connection, as far as its budget of this turn permits.
     pub(crate) fn broker_handles(
         &mut self,
         index: usize,
@@ -33,7 +33,7 @@ impl Simulation {
         self.ended_connections_send()
     }
 
-    /// The broker does what belongs to no connection, as far as it gets in this turn.
+    /// Lets the broker do the work that belongs to no connection, as far as its budget of this turn permits.
     pub(crate) fn background(&mut self) -> Result<(), Violation> {
         if self.broker.has_background_work() {
             self.begin_turn()?;
@@ -43,7 +43,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Connections that have waited for something may go on.
+    /// Resumes connections that the broker has blocked.
     pub(crate) fn connections_resume(&mut self) {
         while let Some(id) = self.broker.poll_resumable() {
             let of_id = |link: &&mut crate::link::Link| link.connection == Some(id);
@@ -53,14 +53,14 @@ impl Simulation {
         }
     }
 
-    /// Returns `true` if the broker has something to do without being given anything.
+    /// Returns `true` if the broker has work without further input.
     pub(crate) fn has_work(&mut self) -> bool {
         self.connections_resume();
         let is_busy = |link: &crate::link::Link| link.progress == InputProgress::Yielded;
         self.links.iter().any(is_busy) || self.broker.has_background_work()
     }
 
-    /// With a limit of the queues each message is known to be sent in the turn in which it was sent.
+    /// Begins a turn. With a limit of the queues, all output is checked at its end, so that the turn of each message is known.
     fn begin_turn(&mut self) -> Result<(), Violation> {
         self.end_turn()?;
         if let Some(queues) = &mut self.queues {
@@ -76,7 +76,7 @@ impl Simulation {
         }
     }
 
-    /// The broker has taken these packets.
+    /// Updates the models for the packets that the broker has read.
     fn broker_has_read(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
         let link = &mut self.links[index];
         let (states, queues) = (&mut self.states, &mut self.queues);

@@ -1,5 +1,5 @@
-//! Wills, counted exactly (I12). Each CONNECT has a will of its own, so that a publication names its
-//! connection. A [`WillModel`] says which wills of a client are due, and when; an [`Observer`] sees the
+//! Counts the publications of wills exactly (I12). Each CONNECT has a will of its own, so that a publication names its
+//! connection. A [`WillModel`] computes which wills of a client are due, and when. An [`Observer`] receives the
 //! publications.
 
 use std::collections::BTreeMap;
@@ -24,16 +24,16 @@ pub(crate) fn number_will(bytes: &mut [u8], connection: u32) {
 /// The wills of one client, as the broker has to handle them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WillModel {
-    /// The connection whose will the broker holds, while that connection is open.
+    /// The open connection whose will the broker holds.
     held: Option<u32>,
     /// The will that waits for its delay.
     delayed: Option<(u32, Instant)>,
-    /// Wills that have to be published, and when.
+    /// The wills that must be published, with the time.
     due: Vec<(u32, Instant)>,
 }
 
 impl WillModel {
-    /// The broker accepts a connection. `starts_anew` is set if the session before it ends.
+    /// Handles a connection that the broker accepts. `starts_anew` is set if the previous session ends.
     pub(crate) fn accepted(&mut self, connection: Option<u32>, starts_anew: bool, now: Instant) {
         self.pass_time(now);
         if let Some((number, _)) = self.delayed.take().filter(|_| starts_anew) {
@@ -42,8 +42,8 @@ impl WillModel {
         self.held = connection;
     }
 
-    /// A connection ends without its will being taken back. `delay` is `None` if a newer connection
-    /// has resumed the session.
+    /// Handles the end of a connection whose will was not deleted. `delay` is `None` if a newer connection has resumed the
+    /// session.
     pub(crate) fn ended(&mut self, connection: u32, delay: Option<u32>, now: Instant) {
         match delay {
             Some(0) => self.due.push((connection, now)),
@@ -56,19 +56,19 @@ impl WillModel {
         self.release(connection);
     }
 
-    /// DISCONNECT takes the will back.
+    /// Deletes the will of a connection after DISCONNECT.
     pub(crate) fn release(&mut self, connection: u32) {
         self.held = self.held.filter(|held| *held != connection);
     }
 
-    /// The broker starts again with what was durable: the connection counts as lost now.
+    /// Handles a restart of the broker with its durable state: the connection counts as lost now.
     pub(crate) fn restart(&mut self, delay: u32, now: Instant) {
         if let Some(held) = self.held {
             self.ended(held, Some(delay), now);
         }
     }
 
-    /// A will whose delay is over is due.
+    /// Makes a will due whose delay is over.
     pub(crate) fn pass_time(&mut self, now: Instant) {
         let is_over = |delayed: &mut (u32, Instant)| delayed.1 <= now;
         self.due.extend(self.delayed.take_if(is_over));
@@ -79,12 +79,12 @@ impl WillModel {
 #[derive(Debug)]
 pub(crate) struct Observer {
     connection: ConnectionId,
-    /// What the broker has not handled yet.
+    /// Bytes that the broker has not handled yet.
     input: Vec<u8>,
     reader: PacketReader,
     /// The publications, by client and connection.
     seen: BTreeMap<(usize, u32), WirePacket>,
-    /// The time before the present one, if there was one: nothing happened between the two.
+    /// The previous time, if time has passed: nothing happened between it and the present.
     earlier: Option<Instant>,
 }
 
@@ -99,7 +99,7 @@ const CONNECT: &[u8] = b"\x10\x14\0\x04MQTT\x04\0\0\0\0\x08observer";
 const SUBSCRIBE: [&[u8]; 2] = [b"\x82\x08\0\x01\0\x03w/#\0", b"\x82\x08\0\x01\0\x03w/#\x01"];
 
 impl Observer {
-    /// Subscribes to the wills. With a store the session has to survive the broker, which takes QoS 1.
+    /// Subscribes to the wills. With a store the observer uses QoS 1, so that its messages survive a crash.
     pub(crate) fn new(broker: &mut Broker, now: Instant, has_store: bool) -> Self {
         let mut observer = Self {
             connection: ConnectionId::default(),
@@ -113,7 +113,7 @@ impl Observer {
         observer
     }
 
-    /// Connects, also after the broker has started again.
+    /// Connects, at the start and after each restart of the broker.
     pub(crate) fn connect(&mut self, broker: &mut Broker, now: Instant) {
         self.connection = broker.open(now, "observer".into(), 0);
         self.reader = PacketReader::new(4);
@@ -128,12 +128,12 @@ impl Observer {
         self.input = rest.to_vec();
     }
 
-    /// Time is about to pass.
+    /// Handles that time is about to pass.
     pub(crate) fn time_passes(&mut self, now: Instant) {
         self.earlier = Some(now);
     }
 
-    /// Reads what the broker may write, and acknowledges it.
+    /// Reads the output that the broker may write, and acknowledges it.
     pub(crate) fn read(&mut self, broker: &mut Broker, now: Instant) -> Result<(), Violation> {
         self.send(broker, now, &[]);
         loop {
@@ -173,8 +173,8 @@ impl Observer {
     /// Compares the publications with the model of a client, at the end of a run.
     ///
     /// # Errors
-    /// If a will is missing, was not due, or came at another time. It may come
-    /// late if it waits for a commit, or for the turn in which there is time for it.
+    /// If a will is missing, was not due, or was published at another time. A will may be late if it waits for a commit, or
+    /// for the budget of a turn.
     pub(crate) fn check(
         &self,
         client: usize,

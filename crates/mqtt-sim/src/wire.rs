@@ -1,5 +1,5 @@
-//! A reader of the wire that shares no code with `mqtt-codec`: it understands only what the checker
-//! asks about, and refuses everything that is not in order.
+//! Reads packets from the wire without any code of `mqtt-codec`. The reader knows the fields that the checkers need, and
+//! rejects malformed packets.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct WirePacket {
 /// The topic of a state, `r/PUBLISHER/SLOT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topic {
-    /// The only publisher.
+    /// The only publisher of the topic.
     pub publisher: usize,
     /// The number of the topic among those of its publisher.
     pub slot: u8,
@@ -56,8 +56,7 @@ impl Topic {
         levels.next().is_none().then_some(Self { publisher, slot })
     }
 
-    /// Reads the version of a state, which is its payload. The empty payload, which removes the state,
-    /// is version 0.
+    /// Returns the version of a state, which is its payload. The empty payload, which removes the state, is version 0.
     pub fn version(payload: &[u8]) -> Option<u64> {
         match payload {
             [] => Some(0),
@@ -66,22 +65,22 @@ impl Topic {
     }
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Reads packets of one direction of one connection.
+/// The reader of one direction of one connection.
 #[derive(Debug, Default)]
 pub struct PacketReader {
     bytes: Vec<u8>,
     version: u8,
-    /// What the topic aliases of this direction stand for.
+    /// The topics of the topic aliases.
     aliases: BTreeMap<u16, Vec<u8>>,
 }
 
 impl PacketReader {
-    /// For a connection of this protocol level: 3, 4 or 5.
+    /// Creates the reader for a connection of this protocol level: 3, 4 or 5.
     pub fn new(version: u8) -> Self {
         Self {
             version,
@@ -89,10 +88,10 @@ impl PacketReader {
         }
     }
 
-    /// Takes bytes, and gives the packets that are complete.
+    /// Adds bytes and passes each complete packet to `each`.
     ///
     /// # Errors
-    /// If they are no packets.
+    /// If a packet is malformed.
     pub fn read(
         &mut self,
         bytes: &[u8],
@@ -122,10 +121,10 @@ impl PacketReader {
     }
 }
 
-/// A packet and what is behind it: first byte, body, rest.
+/// Splits the first packet from a stream: its first byte, its body, and the rest.
 type Cut<'a> = (u8, &'a [u8], &'a [u8]);
 
-/// The first packet of a stream.
+/// Returns the first packet of a stream.
 fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
@@ -140,7 +139,7 @@ fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
     }
 }
 
-/// A variable byte integer, and how many bytes it takes; `None` if there is no end to it.
+/// Decodes a variable byte integer. Returns its value and length; `None` if it has no end.
 fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(4).enumerate() {
@@ -249,15 +248,14 @@ fn seen(
     Some(seen)
 }
 
-/// The client and the connection of a will.
+/// Returns the client and the connection of a will.
 fn will(topic_name: &[u8], payload: &[u8]) -> Option<(usize, u32)> {
     let client = number(topic_name.strip_prefix(b"w/")?)?;
     let connection = number(payload.strip_prefix(b"will of ")?)?;
     Some((client as usize, connection as u32))
 }
 
-/// The topic alias among the properties of a PUBLISH, 0 if there is none; `None` if they are not in
-/// order.
+/// Returns the topic alias among the properties of a PUBLISH, 0 if there is none; `None` if the properties are malformed.
 fn topic_alias(mut properties: &[u8]) -> Option<u16> {
     let mut alias = 0;
     while let Some((identifier, rest)) = properties.split_first() {
