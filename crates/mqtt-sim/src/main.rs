@@ -23,7 +23,7 @@ fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (mut seed, mut first, mut handshakes, mut traced) = (None, 0, 1_000_000, false);
     let (mut with_store, mut crashes) = (false, u64::MAX);
-    let (mut starts, mut seeds) = (None, DISTANCE_OF_STARTS);
+    let (mut starts, mut seeds, mut skipped) = (None, DISTANCE_OF_STARTS, Vec::new());
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let text = arguments
@@ -42,11 +42,12 @@ fn run() -> Result<()> {
             "--all-cuts" => return cut_everywhere(true),
             "--starts" => starts = Some(number()?),
             "--seeds" => seeds = number()?,
+            "--skip" => skipped.push(number()?),
             _ => bail!("unknown option {argument}"),
         }
     }
     if let Some(starts) = starts {
-        find_violations(starts, seeds, with_store);
+        find_violations(starts, seeds, with_store, &skipped);
         return Ok(());
     }
     match seed {
@@ -115,12 +116,13 @@ fn cut_everywhere(all_kinds: bool) -> Result<()> {
 /// Runs seeds from each of several first seeds until one breaks an invariant, and prints for each what it found:
 /// the invariant, the seed and the number of seeds it took, or `none` if every seed was clean. `cargo xtask mutants` reads
 /// these lines.
-fn find_violations(starts: u64, seeds: u64, with_store: bool) {
+fn find_violations(starts: u64, seeds: u64, with_store: bool, skipped: &[u64]) {
     // A panic is a finding like any other: its message would stand between the lines.
     std::panic::set_hook(Box::new(|_| {}));
     for start in 0..starts {
         let first = start * DISTANCE_OF_STARTS;
-        let found = (first..first + seeds).find_map(|seed| {
+        let mut run = (first..first + seeds).filter(|seed| !skipped.contains(seed));
+        let found = run.find_map(|seed| {
             let invariant = match std::panic::catch_unwind(|| run_seed(seed, with_store)) {
                 Ok(Ok(_)) => return None,
                 Ok(Err(violation)) => violation.invariant,
