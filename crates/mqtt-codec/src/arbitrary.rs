@@ -1,5 +1,5 @@
-//! `Arbitrary` for types whose values are restricted. All generated packets can be encoded, unless they are too large or
-//! the version does not have them: strings contain no U+0000, and topics are valid.
+//! `Arbitrary` for types whose values are restricted. All generated packets can be encoded, unless they are too large
+//! or the version does not have them: strings contain no U+0000, and topics are valid.
 
 use std::num::{NonZeroU16, NonZeroU32};
 

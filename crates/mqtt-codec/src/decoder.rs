@@ -7,9 +7,9 @@ use crate::packet::connect::Connect;
 use crate::packet::publish::PublishRef;
 use crate::protocol::{MAXIMUM_PACKET_SIZE, PacketType, ProtocolVersion, Role};
 
-/// The size of the largest CONNECT of MQTT 3.1.1: a variable header, five fields with their lengths, and the fixed header.
-/// CONNECT of MQTT 5.0 may be larger by its properties, but a server must not buffer more for a client that it does not
-/// know yet.
+/// The size of the largest CONNECT of MQTT 3.1.1: a variable header, five fields with their lengths, and the fixed
+/// header. CONNECT of MQTT 5.0 may be larger by its properties, but a server must not buffer more for a client that it
+/// does not know yet.
 const MAXIMUM_CONNECT_SIZE: u32 = 10 + 5 * 65537 + 4;
 
 /// The decoder of the packets that one end of a connection receives.
@@ -32,6 +32,7 @@ pub struct Decoder {
 impl Decoder {
     /// Returns a decoder for a client. Packets above `maximum_packet_size` bytes are rejected.
     pub fn client(version: ProtocolVersion, maximum_packet_size: u32) -> Self {
+        // A larger maximum has no effect, because the Remaining Length cannot express more.
         let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE);
         Self {
             role: Role::Client,
@@ -59,8 +60,9 @@ impl Decoder {
 
     /// Decodes the next packet and removes it from the front of `input`.
     ///
-    /// Returns `None` and leaves `input` unchanged if the packet is incomplete. The caller must then call again with the
-    /// same bytes and more bytes after them. Type, flags, sender and size are checked before the packet is complete.
+    /// Returns `None` and leaves `input` unchanged if the packet is incomplete. The caller must then call again with
+    /// the same bytes and more bytes after them. Type, flags, sender and size are checked before the packet is
+    /// complete.
     ///
     /// # Errors
     /// Returns an error if the bytes are not a packet that the peer may send now, and again for each later call.
@@ -73,6 +75,7 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        // `decode_next` is inlined here, so that a PUBLISH needs one call only.
         let result = self.decode_next(input);
         if let Err(error) = &result {
             self.failed = Some(*error);
@@ -80,8 +83,9 @@ impl Decoder {
         result
     }
 
-    /// Returns the version of the connection, or `None` if it is not known yet. A malformed CONNECT decides the version too
-    /// if its protocol name and protocol level are valid, because the CONNACK that rejects it depends on the version.
+    /// Returns the version of the connection, or `None` if it is not known yet. A malformed CONNECT decides the version
+    /// too if its protocol name and protocol level are valid, because the CONNACK that rejects it depends on the
+    /// version.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.version
     }
@@ -114,7 +118,8 @@ impl Decoder {
             return Err(DecodeError::PacketTooLarge);
         }
         let end = (header_size + remaining_length) as usize;
-        // `input` is changed only after the whole packet was decoded, so that an incomplete packet can be decoded again.
+        // `input` is changed only after the whole packet was decoded, so that an incomplete packet can be decoded
+        // again.
         let Some((packet, next)) = input.split_at_checked(end) else {
             return Ok(None);
         };
@@ -185,6 +190,7 @@ impl Decoder {
         // CONNECT must be the first packet, and no other packet may be CONNECT [MQTT-3.1.0-1, MQTT-3.1.0-2].
         if (packet_type == PacketType::Connect) != self.version.is_none()
             || !packet_type.is_sent_by(self.role.peer())
+            // Only MQTT 5.0 has AUTH, and a DISCONNECT of the server.
             || packet_type == PacketType::Auth && self.version != Some(ProtocolVersion::V5_0)
             || packet_type == PacketType::Disconnect
                 && self.role == Role::Client

@@ -1,5 +1,5 @@
-//! The errors of decoding ([`DecodeError`]) and of encoding ([`EncodeError`]). A [`DecodeError`] knows the reason code of
-//! the packet that answers it.
+//! The errors of decoding ([`DecodeError`]) and of encoding ([`EncodeError`]). A [`DecodeError`] knows the reason code
+//! of the packet that answers it.
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 //! [`FieldWriter`] writes them. Integers are big endian.
 //!
 //! Each packet is encoded twice with the same code: into a [`LengthCounter`], and then into the buffer. The Remaining
-//! Length stands before the body, so the encoder must know it first, and a separate length function for each packet could
-//! disagree with the encoder.
+//! Length stands before the body, so the encoder must know it first, and a separate length function for each packet
+//! could disagree with the encoder.
 
 use crate::error::DecodeError;
 use crate::protocol::PacketIdentifier;
@@ -159,8 +159,8 @@ pub(crate) fn variable_byte_integer(
 
 /// Returns `true` if `bytes` contains one of the wanted bytes, which must be ASCII.
 ///
-/// The search compares eight bytes at a time. Texts in MQTT are short, and a general search spends more time on its setup
-/// than on a short text.
+/// The search compares eight bytes at a time. Texts in MQTT are short, and a general search spends more time on its
+/// setup than on a short text.
 #[inline]
 pub(crate) fn contains<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
     let is_in = |word: u64| {
@@ -187,7 +187,8 @@ fn has_less(word: u64, bound: u8) -> bool {
     word.wrapping_sub(ONES * u64::from(bound)) & !word & (ONES << 7) != 0
 }
 
-/// Returns `true` if `is_so` holds for eight adjacent bytes, or `is_so_for` for one byte of a text with fewer than eight.
+/// Returns `true` if `is_so` holds for eight adjacent bytes, or `is_so_for` for one byte of a text with fewer than
+/// eight.
 #[inline]
 fn any_word(bytes: &[u8], is_so: impl Fn(u64) -> bool, is_so_for: impl Fn(u8) -> bool) -> bool {
     // Fewer than eight bytes do not fill a word, and are compared one by one.
@@ -275,6 +276,7 @@ impl FieldWriter for Vec<u8> {
 
     #[inline]
     fn put_measured(&mut self, _: usize, write: impl FnOnce(&mut Self)) {
+        // The length is needed by a counter only.
         write(self);
     }
 
@@ -298,6 +300,7 @@ impl FieldWriter for LengthCounter {
 
     #[inline]
     fn put_measured(&mut self, length: usize, _: impl FnOnce(&mut Self)) {
+        // The bytes were measured already. Writing them again would double the work for each level of nesting.
         self.bytes += length;
     }
 

@@ -16,8 +16,8 @@ pub struct Message {
     pub topic_name: TopicName,
     /// The content: any bytes, or none.
     pub payload: Bytes,
-    /// Set if the server must retain the message for later subscribers. In a message from a server, set if the server had
-    /// retained it.
+    /// Set if the server must retain the message for later subscribers. In a message from a server, set if the server
+    /// had retained it.
     pub retain: bool,
     /// Properties, which only MQTT 5.0 transmits. Boxed, because most messages have none and many may wait in a queue.
     pub properties: Option<Box<MessageProperties>>,
@@ -64,12 +64,14 @@ impl MessageProperties {
     /// Appends a property.
     ///
     /// # Errors
-    /// Returns an error if the message has the property already and it may occur once only, if the property is not part of
-    /// a message (topic alias, subscription identifier), or if the value is invalid. Then nothing is appended.
+    /// Returns an error if the message has the property already and it may occur once only, if the property is not part
+    /// of a message (topic alias, subscription identifier), or if the value is invalid. Then nothing is appended.
     pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
+        // These properties have a meaning for one connection only, and a message may outlive it.
         if !property.is_of_message() {
             return Err(EncodeError::Property);
         }
+        // The value follows the identifier, which has one byte.
         let value_at = self.block.len() + 1;
         push(&mut self.block, property)?;
         if let Property::MessageExpiryInterval(_) = property {
@@ -91,6 +93,7 @@ impl MessageProperties {
     pub(crate) fn message_expiry_interval(&self) -> Option<u32> {
         let at = self.expiry_at as usize;
         let value = self.block.get(at..)?.first_chunk()?;
+        // The identifier is before the value, so that position 0 stands for no interval.
         (at > 0).then(|| u32::from_be_bytes(*value))
     }
 }

@@ -1,5 +1,5 @@
-//! Serialization of properties that are stored in their encoded form. They are serialized as a list of [`Property`], and
-//! validated again when they are deserialized.
+//! Serialization of properties that are stored in their encoded form. They are serialized as a list of [`Property`],
+//! and validated again when they are deserialized.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

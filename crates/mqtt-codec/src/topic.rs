@@ -46,9 +46,9 @@ impl TopicFilter {
     /// Validates and copies `filter`.
     ///
     /// # Errors
-    /// Returns an error if `filter` is empty, is longer than 65,535 bytes or contains U+0000; if a wildcard is not a whole
-    /// level, or `#` is not the last level [MQTT-4.7.1-1, MQTT-4.7.1-2]; or if `filter` starts with `$share/` and no valid
-    /// share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    /// Returns an error if `filter` is empty, is longer than 65,535 bytes or contains U+0000; if a wildcard is not a
+    /// whole level, or `#` is not the last level [MQTT-4.7.1-1, MQTT-4.7.1-2]; or if `filter` starts with `$share/` and
+    /// no valid share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(filter: &str) -> Result<Self, InvalidTopic> {
         let plain = match filter.strip_prefix("$share/") {
             // Without a slash after it, `$share` has no share name.
@@ -77,6 +77,7 @@ impl TopicFilter {
 
     /// Returns the part of the filter that is compared with topic names, without `$share/NAME/`.
     pub fn without_share(&self) -> &str {
+        // The filter was validated, so that a share prefix always has a share name and a filter.
         let shared = self
             .0
             .strip_prefix("$share/")

@@ -1,4 +1,5 @@
-//! The errors of a connection. [`CloseReason`] is caused by the peer or the network, and [`PublishError`] by the caller.
+//! The errors of a connection. [`CloseReason`] is caused by the peer or the network, and [`PublishError`] by the
+//! caller.
 
 use std::fmt;
 
@@ -27,7 +28,8 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns the reason code of the DISCONNECT for the peer, or `None` if the peer must not receive one or knows the reason.
+    /// Returns the reason code of the DISCONNECT for the peer, or `None` if the peer must not receive one or knows the
+    /// reason.
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::ConnectionLost

@@ -24,11 +24,12 @@ pub enum Event<'a> {
     Connected {
         /// CONNACK.
         connack: Box<Connack>,
-        /// Unfinished messages of the earlier session, if the server does not resume it. The application may publish them
-        /// as new messages [MQTT-3.2.2-5].
+        /// Unfinished messages of the earlier session, if the server does not resume it. The application may publish
+        /// them as new messages [MQTT-3.2.2-5].
         unfinished: Vec<OutboundMessage>,
     },
-    /// Client: the server deviates from the standard without effect on messages. Each kind is reported once per connection.
+    /// Client: the server deviates from the standard without effect on messages. Each kind is reported once per
+    /// connection.
     Deviation(Deviation),
     /// The peer has accepted a message of QoS 1 or 2, or has rejected it (0x80 and above).
     Delivered {
@@ -119,6 +120,7 @@ impl<'a> InboundMessage<'a> {
 
     /// Returns the packet of the message, always with its topic name. The topic alias is unchanged.
     pub fn publish(&self) -> PublishRef<'_> {
+        // Copying the packet costs a few words, and leaves the alias visible for `rsub`.
         let mut publish = self.publish;
         if let Some(topic_name) = &self.topic_name {
             publish.topic_name = topic_name;

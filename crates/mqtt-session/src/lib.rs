@@ -1,5 +1,5 @@
-//! One MQTT connection, and the session that outlives it, as a state machine without I/O. The same machine serves clients,
-//! brokers, tests and the simulator. Sockets, clocks, files and random numbers are the caller's.
+//! An MQTT connection, and the session that outlives it, as a state machine without I/O. The same machine serves
+//! clients, brokers, tests and the simulator. Sockets, clocks, files and random numbers are the caller's.
 //!
 //! ```text
 //!  bytes in ──> Connection::handle_input ──> Event ──> application ──┐
@@ -7,8 +7,8 @@
 //!  bytes out <── Connection::output <── Connection <─────────────────┘ subscribe, …
 //! ```
 //!
-//! Each turn of a program has four steps: *read* from the socket, *handle* the input until there is no more event, *commit*
-//! the changes that must be durable, and *write* [`Connection::output`]. Two rules apply:
+//! Each turn of a program has four steps: *read* from the socket, *handle* the input until there is no more event,
+//! *commit* the changes that must be durable, and *write* [`Connection::output`]. Two rules apply:
 //!
 //! 1. Commit once, after the last event and before the first byte is written. All acknowledgements of a turn are in the
 //!    output then, so that none of them leaves before its message is durable.

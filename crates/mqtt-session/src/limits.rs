@@ -11,8 +11,8 @@ use crate::packet_log::Observer;
 pub struct Config {
     /// Size in bytes of the largest packet that is accepted. The application must announce it to a peer of MQTT 5.0.
     pub maximum_packet_size: u32,
-    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. The application must announce it. Other versions
-    /// than MQTT 5.0 cannot transmit it, so that it does not limit their peers.
+    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. The application must announce it. Other
+    /// versions than MQTT 5.0 cannot transmit it, so that it does not limit their peers.
     pub receive_maximum: u16,
     /// Maximum number of messages of QoS 1 and 2 in flight to the peer. The peer may allow fewer.
     pub maximum_in_flight: u16,
@@ -38,7 +38,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Returns the limits of the protocol, ten seconds for the handshake, a minute for other answers, and no topic aliases.
+    /// Returns the limits of the protocol, ten seconds for the handshake, a minute for other answers, and no topic
+    /// aliases.
     fn default() -> Self {
         Self {
             maximum_packet_size: mqtt_codec::MAXIMUM_PACKET_SIZE,

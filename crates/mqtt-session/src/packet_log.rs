@@ -1,7 +1,8 @@
-//! One log line for each packet, as `-d` of the clients and `-v` of the broker print them. The lines are those of mosquitto,
-//! so that scripts can match them. Their log target is [`PACKETS`], and their level is debug.
+//! A log line for each packet, as `-d` of the clients and `-v` of the broker print them. The lines are those of
+//! mosquitto, so that scripts can match them. Their log target is [`PACKETS`], and their level is debug.
 //!
-//! The lines are written here and not in the programs, so that those of all connections are in the order of the packets.
+//! The lines are written here and not in the programs, so that those of all connections are in the order of the
+//! packets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,8 +67,8 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Returns `true` if a logger may want the lines. Reading the maximum level costs one load for each packet, and asking the
-/// logger would cost a call.
+/// Returns `true` if a logger may want the lines. Reading the maximum level costs one load for each packet, and asking
+/// the logger would cost a call.
 #[inline]
 pub(crate) fn is_wanted() -> bool {
     log::max_level() >= log::LevelFilter::Debug

@@ -34,8 +34,8 @@ impl fmt::Display for PrintableLines<'_> {
     }
 }
 
-/// The beginning of a text from a peer, displayed like [`Printable`]. The peer chooses the length of the text, and an escape
-/// is longer than its character, so that a line of a log needs a limit.
+/// The beginning of a text from a peer, displayed like [`Printable`]. The peer chooses the length of the text, and an
+/// escape is longer than its character, so that a line of a log needs a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Excerpt<'a>(pub &'a str);
 

@@ -31,8 +31,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Restores a stored session: the unfinished sent messages, oldest first, with `None` for a released message, and the
-    /// held identifiers.
+    /// Restores a stored session: the unfinished sent messages, oldest first, with `None` for a released message, and
+    /// the held identifiers.
     pub fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
         held: impl IntoIterator<Item = PacketIdentifier>,
@@ -46,8 +46,8 @@ impl Session {
 
     /// Returns the session of a client that has lost the state of its earlier runs.
     ///
-    /// The server may hold packet identifiers of those runs. If it resumes the session, this client makes the server release
-    /// them before it publishes.
+    /// The server may hold packet identifiers of those runs. If it resumes the session, this client makes the server
+    /// release them before it publishes.
     pub fn without_state() -> Self {
         Self {
             sender: Sender::without_state(),
@@ -88,8 +88,8 @@ impl Session {
         self.receiver.held_identifiers()
     }
 
-    /// Records that the application has accepted a message of QoS 2 after its connection had ended. A duplicate of the message
-    /// will not be delivered. QoS 1 has nothing to record.
+    /// Records that the application has accepted a message of QoS 2 after its connection had ended. A duplicate of the
+    /// message will not be delivered. QoS 1 has nothing to record.
     pub fn accept_message(&mut self, delivery: Delivery) {
         if let Delivery::ExactlyOnce {
             packet_identifier, ..
@@ -101,10 +101,11 @@ impl Session {
         }
     }
 
-    /// Gives up the messages for which `may_have` returns `false`, because the receiver has lost the permission to read them.
+    /// Gives up the messages for which `may_have` returns `false`, because the receiver has lost the permission to read
+    /// them.
     ///
-    /// The peer may have a message of QoS 2 already, and hold its identifier. Such a message is released, as after PUBREC.
-    /// `records_changes` has the meaning of [`crate::Config::records_changes`].
+    /// The peer may have a message of QoS 2 already, and hold its identifier. Such a message is released, as after
+    /// PUBREC. `records_changes` has the meaning of [`crate::Config::records_changes`].
     pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&OutboundMessage) -> bool) {
         if records_changes {
             self.record_changes();

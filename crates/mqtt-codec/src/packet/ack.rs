@@ -108,6 +108,7 @@ pub(crate) fn encode_optional<'a>(
         return;
     }
     out.put_u8(reason_code.value());
+    // A Property Length of zero at the end may be left out.
     if !no_properties {
         table::encode(properties, out);
     }

@@ -66,8 +66,8 @@ properties! {
 }
 
 impl Connack {
-    /// Returns the code as this version encodes it: the reason code in MQTT 5.0, or the return code in MQTT 3.1 and 3.1.1.
-    /// The return code is 3 (server unavailable) if none has the same meaning.
+    /// Returns the code as this version encodes it: the reason code in MQTT 5.0, or the return code in MQTT 3.1 and
+    /// 3.1.1. The return code is 3 (server unavailable) if none has the same meaning.
     pub fn code(&self, version: ProtocolVersion) -> u8 {
         match version {
             ProtocolVersion::V5_0 => self.reason_code.value(),
@@ -139,7 +139,8 @@ impl Connack {
     }
 }
 
-/// Distinguishes an invalid code in CONNACK from one in other packets, because the clients exit with the code of CONNACK.
+/// Distinguishes an invalid code in CONNACK from one in other packets, because the clients exit with the code of
+/// CONNACK.
 fn connack_code(error: DecodeError) -> DecodeError {
     match error {
         DecodeError::ReasonCode(code) => DecodeError::ConnackCode(code),

@@ -23,8 +23,8 @@ pub struct Connect {
     /// Set by a broker that connects as a bridge. This flag is bit 7 of the protocol level and no part of the standard.
     /// mosquitto sets it in MQTT 3.1 and 3.1.1, whose subscriptions have neither No Local nor Retain As Published.
     pub is_bridge: bool,
-    /// Set if the server must discard an earlier session. MQTT 3.1 and 3.1.1 call it Clean Session, and the new session then
-    /// also ends with the connection.
+    /// Set if the server must discard an earlier session. MQTT 3.1 and 3.1.1 call it Clean Session, and the new session
+    /// then also ends with the connection.
     pub clean_start: bool,
     /// Maximum time in seconds between two packets of the client. 0 turns keep alive off.
     pub keep_alive: u16,
@@ -65,8 +65,8 @@ properties! {
         0x15 authentication_method: Option<String>,
         /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// Set to `false` if the server must not send reason strings and user properties, except in PUBLISH, CONNACK and
-        /// DISCONNECT.
+        /// Set to `false` if the server must not send reason strings and user properties, except in PUBLISH, CONNACK
+        /// and DISCONNECT.
         0x17 request_problem_information: Option<bool>,
         /// Set to `true` if the server should send response information.
         0x19 request_response_information: Option<bool>,
@@ -117,7 +117,8 @@ impl Connect {
     ) -> Result<(ProtocolVersion, bool), DecodeError> {
         let name = reader.binary()?;
         let level = reader.u8()?;
-        // The version decides how the rest of CONNECT is decoded. mosquitto accepts a bridge in each version, and so do we.
+        // The version decides how the rest of CONNECT is decoded. mosquitto accepts a bridge in each version, and so do
+        // we.
         let version = match (name, level & !BRIDGE) {
             (b"MQIsdp", 3) => ProtocolVersion::V3_1,
             (b"MQTT", 4) => ProtocolVersion::V3_1_1,
@@ -137,6 +138,7 @@ impl Connect {
     ) -> Result<Box<Self>, DecodeError> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
+        // The variable header has the same fields in all versions, except for the properties.
         let keep_alive = reader.u16()?;
         let properties = match version {
             ProtocolVersion::V5_0 => table::decode(reader)?,
@@ -181,6 +183,7 @@ impl Connect {
 
     pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         let version = self.protocol_version;
+        // MQTT 3.1 has another protocol name than the later versions.
         out.put_string(if version == ProtocolVersion::V3_1 {
             "MQIsdp"
         } else {
@@ -248,6 +251,7 @@ impl Will {
             ProtocolVersion::V5_0 => decode_will_properties(reader)?,
             _ => Default::default(),
         };
+        // The will is published later, so that an invalid topic name must be detected now.
         let topic_name = TopicName::new(reader.string()?).map_err(|_| DecodeError::TopicName)?;
         let payload = Bytes::copy_from_slice(reader.binary()?);
         let message = Message {
@@ -256,6 +260,7 @@ impl Will {
             retain: flags & flag::WILL_RETAIN != 0,
             properties: (!properties.is_empty()).then(|| Box::new(properties)),
         };
+        // A will QoS of 3 is malformed [MQTT-3.1.2-12].
         let qos = QoS::from_value(flags >> 3 & 3).ok_or(DecodeError::QoS)?;
         Ok(Self {
             message,
@@ -297,6 +302,7 @@ fn decode_will_properties(
     let mut delay = None;
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
+        // The delay belongs to the server that keeps the will, and is not forwarded with the message.
         if identifier == u32::from(WILL_DELAY_INTERVAL) {
             if delay.replace(block.u32()?).is_some() {
                 return Err(DecodeError::DuplicateProperty);

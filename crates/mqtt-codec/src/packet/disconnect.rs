@@ -1,5 +1,5 @@
-//! DISCONNECT (MQTT 5.0, 3.14), the last packet of a connection. In MQTT 5.0 it has a reason code, and a server may send
-//! it too.
+//! DISCONNECT (MQTT 5.0, 3.14), the last packet of a connection. In MQTT 5.0 it has a reason code, and a server may
+//! send it too.
 
 use super::ack::{decode_reason_code, encode_optional};
 use crate::error::DecodeError;

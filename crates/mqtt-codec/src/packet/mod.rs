@@ -1,5 +1,5 @@
-//! The fifteen packets. This file has their common part: the first byte, the Remaining Length and the dispatch. Each other
-//! file of the folder has the layout and the properties of its packets.
+//! The fifteen packets. This file has their common part: the first byte, the Remaining Length and the dispatch. Each
+//! other file of the folder has the layout and the properties of its packets.
 
 use self::ack::Ack;
 use self::auth::Auth;
@@ -66,9 +66,11 @@ impl<'a> PacketRef<'a> {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let reader = &mut reader;
+        // CONNECT must be the first packet, so that the version is known here.
         let version = version.ok_or(DecodeError::UnexpectedPacket)?;
         let ack = |reader| Ack::decode(packet_type, reader, version, sender);
         let packet = match packet_type {
+            // The decoder handles both: PUBLISH for speed, and CONNECT because it decides the version.
             PacketType::Publish | PacketType::Connect => return Err(DecodeError::UnexpectedPacket),
             PacketType::Connack => Self::Connack(Box::new(Connack::decode(reader, version)?)),
             PacketType::Puback => Self::Puback(ack(reader)?),
@@ -124,12 +126,12 @@ impl From<PacketRef<'_>> for Packet {
 impl<P: PublishForm> GenericPacket<P> {
     /// Appends the encoded packet to `out`.
     ///
-    /// If an acknowledgement, CONNACK, DISCONNECT or AUTH would be larger than `maximum_packet_size` with its reason string
-    /// and its user properties, both are left out [MQTT-3.4.2-2, MQTT-3.4.2-3].
+    /// If an acknowledgement, CONNACK, DISCONNECT or AUTH would be larger than `maximum_packet_size` with its reason
+    /// string and its user properties, both are left out [MQTT-3.4.2-2, MQTT-3.4.2-3].
     ///
     /// # Errors
-    /// Returns an error if the packet is larger than `maximum_packet_size` bytes without them, if a field does not fit its
-    /// length prefix, or if this version of the protocol does not have the packet. Then nothing is appended.
+    /// Returns an error if the packet is larger than `maximum_packet_size` bytes without them, if a field does not fit
+    /// its length prefix, or if this version of the protocol does not have the packet. Then nothing is appended.
     pub fn encode(
         &self,
         version: ProtocolVersion,
@@ -196,8 +198,8 @@ impl<P: PublishForm> GenericPacket<P> {
         (packet_type as u8) << 4 | flags
     }
 
-    /// Returns the packet without its reason string and user properties. Returns `None` if the packet has neither, and for
-    /// PUBLISH, CONNACK and DISCONNECT, from which a client cannot ask to leave them out [MQTT-3.1.2-29].
+    /// Returns the packet without its reason string and user properties. Returns `None` if the packet has neither, and
+    /// for PUBLISH, CONNACK and DISCONNECT, from which a client cannot ask to leave them out [MQTT-3.1.2-29].
     pub fn without_problem_information(&self) -> Option<Self> {
         let has_some = |reason_string: &Option<String>, user_properties: &Vec<UserProperty>| {
             reason_string.is_some() || !user_properties.is_empty()
@@ -223,8 +225,8 @@ impl<P: PublishForm> GenericPacket<P> {
         affected.then(|| self.without_diagnostics()).flatten()
     }
 
-    /// Returns the packet without its reason string and user properties, or `None` if a packet of this type has no reason
-    /// string.
+    /// Returns the packet without its reason string and user properties, or `None` if a packet of this type has no
+    /// reason string.
     fn without_diagnostics(&self) -> Option<Self> {
         if let Self::Publish(_) = self {
             // A large payload must not be copied for nothing.
@@ -385,6 +387,7 @@ fn encode(
 
 /// Returns the length of a packet whose body has `body` bytes.
 fn packet_length(body: usize) -> usize {
+    // The Remaining Length has seven bits in each byte.
     let length_size = match body {
         0..=127 => 1,
         128..=16_383 => 2,

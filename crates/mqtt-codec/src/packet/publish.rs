@@ -59,8 +59,8 @@ pub enum Delivery {
     ExactlyOnce {
         /// Number of the exchange.
         packet_identifier: PacketIdentifier,
-        /// Set if the sender may have sent this PUBLISH before. A receiver must not decide by it whether the message is a
-        /// duplicate [MQTT-4.3.3-10].
+        /// Set if the sender may have sent this PUBLISH before. A receiver must not decide by it whether the message is
+        /// a duplicate [MQTT-4.3.3-10].
         dup: bool,
     },
 }
@@ -151,6 +151,7 @@ impl<'a> PublishRef<'a> {
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,
             payload: Bytes::copy_from_slice(self.payload),
+            // RETAIN is part of the message: a server must know whether to retain it.
             retain: self.retain,
             properties: properties.map(Box::new),
         })
@@ -226,6 +227,7 @@ impl<'a> PublishRef<'a> {
     }
 
     pub(crate) fn flags(&self) -> u8 {
+        // DUP, QoS and RETAIN (MQTT 5.0, 3.3.1).
         u8::from(self.delivery.dup()) << 3
             | (self.delivery.qos() as u8) << 1
             | u8::from(self.retain)

@@ -1,9 +1,9 @@
 //! The properties of PUBLISH (MQTT 5.0, 3.3.2.3), borrowed and owned.
 //!
-//! They are validated once, when the packet is decoded or when the application adds them, and then stay in their encoded
-//! form. A broker only forwards most of them, so that decoding each of them into a field would be wasted work and would
-//! make each packet larger. The encoded form also keeps the order of the sender, which user properties must have
-//! [MQTT-3.3.2-18].
+//! They are validated once, when the packet is decoded or when the application adds them, and then stay in their
+//! encoded form. A broker only forwards most of them, so that decoding each of them into a field would be wasted work
+//! and would make each packet larger. The encoded form also keeps the order of the sender, which user properties must
+//! have [MQTT-3.3.2-18].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -65,6 +65,7 @@ fn find_expiry(block: &[u8]) -> u32 {
     let mut length = LengthCounter::default();
     for property in each(block) {
         if let Property::MessageExpiryInterval(_) = property {
+            // The value follows the identifier, which has one byte.
             return u32::try_from(length.bytes + 1).unwrap_or_default();
         }
         property.write(&mut length);
@@ -109,6 +110,7 @@ impl<'a> PublishPropertiesRef<'a> {
             subscription_identifiers: subscriptions,
         } = *self;
         let in_block = each(block.bytes).filter_map(move |property| match property {
+            // The fields replace the values of the block.
             Property::MessageExpiryInterval(_) => expiry.map(Property::MessageExpiryInterval),
             Property::TopicAlias(_) => alias.map(Property::TopicAlias),
             Property::SubscriptionIdentifier(_) if !subscriptions.are_in_block() => None,
@@ -196,7 +198,7 @@ impl<'a> PublishPropertiesRef<'a> {
             let identifier = block.variable_byte_integer()?;
             let property = Property::read(identifier, &mut block)?;
             match property {
-                // User properties may occur any number of times [MQTT-3.3.2-17].
+                // User properties may occur any number of times (MQTT 5.0, 3.3.2.3.7).
                 Property::User(..) => continue,
                 Property::SubscriptionIdentifier(_) if sender == Role::Client => {
                     // A client must not send subscription identifiers [MQTT-3.3.4-6].
@@ -242,9 +244,12 @@ impl<'a> PublishPropertiesRef<'a> {
 
     #[inline]
     fn write(&self, out: &mut impl FieldWriter) {
+        // Aliases and identifiers may be anywhere in the block, so that it cannot be copied whole.
         if self.block.has_connection_properties {
             return self.iter().for_each(|property| property.write(out));
         }
+        // This is the path of a broker that forwards a message: the block holds no properties of the publisher's
+        // connection.
         for subscription in self.subscription_identifiers.listed() {
             Property::SubscriptionIdentifier(subscription).write(out);
         }
@@ -254,8 +259,8 @@ impl<'a> PublishPropertiesRef<'a> {
         self.write_message_properties(out);
     }
 
-    /// Writes the properties of the message. A block that has no others is copied whole, around the Message Expiry Interval,
-    /// whose value the sender must reduce by the time that the message has waited [MQTT-3.3.2-6].
+    /// Writes the properties of the message. A block that has no others is copied whole, around the Message Expiry
+    /// Interval, whose value the sender must reduce by the time that the message has waited [MQTT-3.3.2-6].
     #[inline]
     fn write_message_properties(&self, out: &mut impl FieldWriter) {
         let Block {
@@ -267,6 +272,7 @@ impl<'a> PublishPropertiesRef<'a> {
             let of_message = self.iter().filter(Property::is_of_message);
             return of_message.for_each(|property| property.write(out));
         }
+        // The identifier is one byte before the value.
         let around = (expiry_at as usize)
             .checked_sub(1)
             .and_then(|at| bytes.split_at_checked(at));
@@ -283,6 +289,7 @@ impl<'a> PublishPropertiesRef<'a> {
 }
 
 impl PartialEq for PublishPropertiesRef<'_> {
+    // Two packets are equal if their properties are, wherever the values are stored.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
@@ -345,6 +352,7 @@ impl PublishProperties {
 
     /// Returns the properties in their borrowed form.
     pub fn borrowed(&self) -> PublishPropertiesRef<'_> {
+        // Subscription identifiers are allowed from a server only, so that this role accepts all properties.
         let properties = PublishPropertiesRef::decode_block(&self.block, Role::Server);
         debug_assert!(properties.is_ok(), "the block was validated");
         properties.unwrap_or_default()

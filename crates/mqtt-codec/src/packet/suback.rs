@@ -35,6 +35,7 @@ impl Suback {
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let suback = Self::decode(reader, version, PacketType::Suback)?;
+        // The reason codes of MQTT 5.0 include those of MQTT 3.1.1, so that only the failures need a check.
         if version != ProtocolVersion::V5_0 {
             // MQTT 3.1.1 has no other failure than 0x80 [MQTT-3.9.3-2 of 3.1.1].
             let invalid = suback

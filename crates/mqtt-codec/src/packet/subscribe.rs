@@ -101,6 +101,7 @@ impl SubscriptionOptions {
             // A QoS of 3 is a malformed packet in MQTT 3.1.1 [MQTT-3.8.3-4 of 3.1.1].
             _ => DecodeError::QoS,
         })?;
+        // MQTT 3.1 and 3.1.1 have the QoS only.
         if version != ProtocolVersion::V5_0 {
             return Ok(Self::new(qos));
         }
@@ -112,6 +113,7 @@ impl SubscriptionOptions {
                 0 => RetainHandling::SendAtSubscribe,
                 1 => RetainHandling::SendIfNew,
                 2 => RetainHandling::DoNotSend,
+                // 3 is not defined, and is a Protocol Error (MQTT 5.0, 3.8.3.1).
                 _ => return Err(DecodeError::PropertyValue),
             },
         })
@@ -142,6 +144,7 @@ impl Subscribe {
         let mut subscriptions: Vec<Subscription> =
             Vec::with_capacity(count_filters(reader.rest(), 1));
         while !reader.is_empty() {
+            // Most clients send few filters, and hostile ones the same filter again and again.
             let last = subscriptions.last().map(|last| &last.topic_filter);
             let topic_filter = decode_topic_filter(reader, last)?;
             let options = SubscriptionOptions::from_byte(reader.u8()?, version)?;
@@ -177,11 +180,11 @@ impl Subscribe {
     }
 }
 
-/// Returns the number of topic filters in a large payload, with `options` bytes after each of them. Returns 0 for a small
-/// payload, whose list may grow while it is decoded.
+/// Returns the number of topic filters in a large payload, with `options` bytes after each of them. Returns 0 for a
+/// small payload, whose list may grow while it is decoded.
 ///
-/// A list of 500,000 entries takes twice the necessary memory if it grows. The result is at most half the number of bytes
-/// for any input, so that a peer cannot cause a large allocation with a small packet.
+/// A list of 500,000 entries takes twice the necessary memory if it grows. The result is at most half the number of
+/// bytes for any input, so that a peer cannot cause a large allocation with a small packet.
 pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     const LARGE: usize = 4096;
     if payload.len() < LARGE {
@@ -196,8 +199,8 @@ pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     count
 }
 
-/// Decodes a topic filter. A filter that equals the `last` one shares its memory: a peer can repeat a short filter 500,000
-/// times in 2 MB, and an allocation for each of them would take 16 MB.
+/// Decodes a topic filter. A filter that equals the `last` one shares its memory: a peer can repeat a short filter
+/// 500,000 times in 2 MB, and an allocation for each of them would take 16 MB.
 pub(crate) fn decode_topic_filter(
     reader: &mut FieldReader<'_>,
     last: Option<&TopicFilter>,

@@ -1,6 +1,6 @@
-//! The tables of properties: each packet has a struct with the properties that it may have, so that a property of another
-//! packet cannot be stored. In a table, an `Option` may occur once and a `Vec` any number of times. The type of a field
-//! decides which values are valid (`NonZeroU16`, `bool`).
+//! The tables of properties: each packet has a struct with the properties that it may have, so that a property of
+//! another packet cannot be stored. In a table, an `Option` may occur once and a `Vec` any number of times. The type of
+//! a field decides which values are valid (`NonZeroU16`, `bool`).
 
 use std::ops::Range;
 
@@ -67,6 +67,7 @@ macro_rules! properties {
             fn write(&self, out: &mut impl $crate::field::FieldWriter) {
                 for (index, &identifier) in self.order.iter().enumerate() {
                     let before = self.order.get(..index).unwrap_or_default();
+                    // The same identifier may be listed once for each of its values, which are written one by one.
                     // The same identifier may be listed once for each of its values, which are written one by one.
                     let number = before.iter().filter(|other| **other == identifier).count();
                     match identifier {
@@ -138,6 +139,7 @@ pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl FieldW
     if length.has_rejected {
         out.reject();
     }
+    // A length above u32 is above the size of any packet, so that the encoder rejects it later.
     out.put_variable_byte_integer(u32::try_from(length.bytes).unwrap_or(u32::MAX));
     out.put_measured(length.bytes, |out| properties.write(out));
 }
@@ -152,6 +154,7 @@ pub(crate) fn are_absent<'a>(properties: &impl Properties<'a>) -> bool {
 /// Returns the error of a property that this packet must not have. The two errors have different reason codes.
 pub(crate) fn unexpected(identifier: u32) -> DecodeError {
     match identifier {
+        // The identifiers of MQTT 5.0, table 2-4.
         0x01..=0x03
         | 0x08
         | 0x09
@@ -180,6 +183,7 @@ pub(crate) trait Slot<'a> {
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
     fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError> {
         if self.replace(T::read(value)?).is_some() {
+            // A second occurrence is a Protocol Error (MQTT 5.0, 2.2.2.2), even with the same value.
             return Err(DecodeError::DuplicateProperty);
         }
         Ok(())

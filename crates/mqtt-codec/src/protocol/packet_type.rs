@@ -60,6 +60,8 @@ impl PacketType {
                 role == Role::Client
             }
             Self::Connack | Self::Suback | Self::Unsuback | Self::Pingresp => role == Role::Server,
+            // Both ends publish and acknowledge. DISCONNECT and AUTH of a server exist in MQTT 5.0 only, which the
+            // decoder checks.
             _ => true,
         }
     }
@@ -68,6 +70,7 @@ impl PacketType {
     pub(crate) fn flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,
+            // These three had a QoS of 1 in MQTT 3.1, whose bits remained.
             Self::Pubrel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
             _ => Some(0),
         }

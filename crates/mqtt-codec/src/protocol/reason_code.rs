@@ -125,6 +125,7 @@ impl ReasonCode {
     /// code is above 5.
     pub fn from_connect_return_code(value: u8) -> Option<Self> {
         Some(match value {
+            // Return codes are not reason codes: 1 to 5 have another meaning in MQTT 5.0.
             0 => Self::Success,
             1 => Self::UnsupportedProtocolVersion,
             2 => Self::ClientIdentifierNotValid,

@@ -1,5 +1,5 @@
-//! Enhanced authentication (MQTT 5.0, 4.12). The applications of both ends exchange AUTH packets. The connection only checks
-//! that an AUTH is allowed at this point, and that the authentication method stays the same.
+//! Enhanced authentication (MQTT 5.0, 4.12). The applications of both ends exchange AUTH packets. The connection only
+//! checks that an AUTH is allowed at this point, and that the authentication method stays the same.
 //!
 //! ```text
 //!  Client                                  Server
@@ -63,8 +63,8 @@ impl Authentication {
         self.next_sender = next_sender;
     }
 
-    /// Server: adds the authentication method of CONNECT to a CONNACK that accepts the connection, and removes authentication
-    /// data if CONNECT had no method [MQTT-4.12.0-5, MQTT-4.12.0-6].
+    /// Server: adds the authentication method of CONNECT to a CONNACK that accepts the connection, and removes
+    /// authentication data if CONNECT had no method [MQTT-4.12.0-5, MQTT-4.12.0-6].
     pub(super) fn add_to_connack(&self, properties: &mut ConnackProperties) {
         properties.authentication_method.clone_from(&self.method);
         // A server must not send authentication data to a client without a method.
@@ -78,7 +78,8 @@ impl Authentication {
         self.method == *method
     }
 
-    /// Returns the end that must send the AUTH after one that this end sends now, or `None` if this end must not send it.
+    /// Returns the end that must send the AUTH after one that this end sends now, or `None` if this end must not send
+    /// it.
     pub(super) fn after_sending(
         &self,
         role: Role,
@@ -103,7 +104,8 @@ impl Authentication {
         }
     }
 
-    /// Returns the end that must send the AUTH after one that the peer has sent now, or `None` if the peer must not send it.
+    /// Returns the end that must send the AUTH after one that the peer has sent now, or `None` if the peer must not
+    /// send it.
     pub(super) fn after_receiving(
         &self,
         phase: Phase,

@@ -1,5 +1,5 @@
-//! The handshake of a client: CONNECT is in the output from the start, and CONNACK gives the connection its limits and its
-//! session (MQTT 5.0, 3.1 and 3.2).
+//! The handshake of a client: CONNECT is in the output from the start, and CONNACK gives the connection its limits and
+//! its session (MQTT 5.0, 3.1 and 3.2).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,9 +23,9 @@ use crate::session::Session;
 impl Connection {
     /// Returns the end of a client. CONNECT is in the output already.
     ///
-    /// `session` is the session of an earlier connection, or [`Session::without_state`] if the application has lost it or
-    /// has published nothing before. With `None` the client has no state, and rejects a server that claims to resume a
-    /// session [MQTT-3.2.2-4].
+    /// `session` is the session of an earlier connection, or [`Session::without_state`] if the application has lost it
+    /// or has published nothing before. With `None` the client has no state, and rejects a server that claims to resume
+    /// a session [MQTT-3.2.2-4].
     ///
     /// # Errors
     /// Returns an error if a field of `connect` does not fit into the packet.
@@ -54,6 +54,7 @@ impl Connection {
         connection.agreement.accepts_problem_information = requested.unwrap_or(true);
         connection.agreement.client_identifier = connect.client_identifier.as_str().into();
         connection.begin_authentication(connect);
+        // The session may change before CONNACK: the application may still accept old messages.
         connection.begin_recording();
         let packet = PacketRef::Connect(Box::new(connect.clone()));
         // No limit of the server is known before CONNACK.

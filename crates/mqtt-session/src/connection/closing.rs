@@ -28,9 +28,9 @@ impl Connection {
     /// Server: ends the connection, and discards the output after its next `kept` bytes, because these packets report
     /// something that did not become durable.
     ///
-    /// A packet that was written in part is completed, and then a client of MQTT 5.0 receives DISCONNECT. If its CONNACK is
-    /// among the discarded packets, it receives a CONNACK with the reason instead, because a server must not send
-    /// DISCONNECT before CONNACK [MQTT-3.14.0-1].
+    /// A packet that was written in part is completed, and then a client of MQTT 5.0 receives DISCONNECT. If its
+    /// CONNACK is among the discarded packets, it receives a CONNACK with the reason instead, because a server must not
+    /// send DISCONNECT before CONNACK [MQTT-3.14.0-1].
     pub fn disconnect_without(&mut self, now: Instant, kept: usize, reason_code: ReasonCode) {
         // Bytes that were written cannot be taken back, so that only whole packets after them are discarded.
         self.output.truncate(kept);
@@ -76,6 +76,7 @@ impl Connection {
     }
 
     fn send_reason(&mut self, now: Instant, reason: &CloseReason) {
+        // A peer that has sent DISCONNECT, or whose socket is closed, receives nothing.
         let Some(reason_code) = reason.reason_code() else {
             return;
         };
@@ -105,8 +106,8 @@ impl Connection {
 
     /// Answers a malformed CONNECT, or a malformed packet during authentication, with CONNACK (MQTT 5.0, 4.13.1).
     ///
-    /// MQTT 3.1 and 3.1.1 have no return code for it, so that the server closes the connection without an answer, as after
-    /// a first packet that is not CONNECT.
+    /// MQTT 3.1 and 3.1.1 have no return code for it, so that the server closes the connection without an answer, as
+    /// after a first packet that is not CONNECT.
     fn reject_malformed(&mut self, now: Instant, reason: &CloseReason, reason_code: ReasonCode) {
         if self.decoder.version() != Some(ProtocolVersion::V5_0) {
             return self.reject_version(now, reason);
@@ -116,8 +117,8 @@ impl Connection {
         self.reject(now, reason_code, ConnackProperties::default());
     }
 
-    /// Answers a CONNECT with an unsupported protocol level. The client understands a CONNACK of its own version only, so the
-    /// answer has the version that is closest to the level.
+    /// Answers a CONNECT with an unsupported protocol level. The client understands a CONNACK of its own version only,
+    /// so the answer has the version that is closest to the level.
     fn reject_version(&mut self, now: Instant, reason: &CloseReason) {
         if let CloseReason::Decode(DecodeError::UnsupportedProtocolVersion(level)) = reason {
             self.agreement.version = match level {

@@ -26,6 +26,7 @@ impl Connection {
         now: Instant,
         publish: &PublishRef<'_>,
     ) -> Result<(), PublishError> {
+        // A packet identifier and DUP of the caller have no meaning at QoS 0.
         let publish = PublishRef {
             delivery: Delivery::AtMostOnce,
             ..*publish
@@ -45,8 +46,8 @@ impl Connection {
                 .is_ok_and(|length| length <= maximum as usize)
     }
 
-    /// Sends a message, and keeps it in the session until the peer has acknowledged it. Returns `None` for QoS 0, which the
-    /// session does not keep.
+    /// Sends a message, and keeps it in the session until the peer has acknowledged it. Returns `None` for QoS 0, which
+    /// the session does not keep.
     ///
     /// # Errors
     /// Returns an error if this peer does not accept the message, or not now. The session does not keep it then.
@@ -73,8 +74,10 @@ impl Connection {
         // The DUP flag of the publisher is not forwarded: this is a transmission of its own [MQTT-3.3.1-3].
         let dup = false;
         let publish = outbound.publish(outbound.delivery(packet_identifier, dup), now);
+        // The server would close the connection for a message that it does not support.
         self.check_publish(&publish)?;
         self.send_publish(now, publish)?;
+        // Nothing is recorded before the packet is in the output: a message that is too large stays with the caller.
         self.session.note(Change::Sent(packet_identifier));
         self.session.sender.add(packet_identifier, outbound);
         Ok(Some(packet_identifier))
@@ -82,8 +85,8 @@ impl Connection {
 
     /// Acknowledges a message of QoS 1 or 2 with PUBACK or PUBREC.
     ///
-    /// A reason code of 0x80 or above rejects the message. MQTT 3.1 and 3.1.1 cannot transmit it, so that the message counts
-    /// as accepted there.
+    /// A reason code of 0x80 or above rejects the message. MQTT 3.1 and 3.1.1 cannot transmit it, so that the message
+    /// counts as accepted there.
     pub fn acknowledge(
         &mut self,
         now: Instant,
@@ -93,8 +96,8 @@ impl Connection {
         self.acknowledge_with(now, Ack::new(packet_identifier, reason_code));
     }
 
-    /// Acknowledges a message like [`Self::acknowledge`], with properties. They are left out if the packet would be too large,
-    /// or if the peer asked for no reason strings and user properties.
+    /// Acknowledges a message like [`Self::acknowledge`], with properties. They are left out if the packet would be too
+    /// large, or if the peer asked for no reason strings and user properties.
     pub fn acknowledge_with(&mut self, now: Instant, ack: Ack) {
         let is_rejected =
             ack.reason_code.is_error() && self.agreement.version == ProtocolVersion::V5_0;
@@ -113,7 +116,8 @@ impl Connection {
         }
     }
 
-    /// Client: sends SUBSCRIBE. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with the same packet identifier.
+    /// Client: sends SUBSCRIBE. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with the same packet
+    /// identifier.
     ///
     /// # Errors
     /// Returns an error if the packet cannot be sent now, or if a shared subscription has No Local set.
@@ -140,8 +144,8 @@ impl Connection {
         })
     }
 
-    /// Client: sends UNSUBSCRIBE. The answer is [`Event::Unsubscribed`](crate::Event::Unsubscribed) with the same packet
-    /// identifier.
+    /// Client: sends UNSUBSCRIBE. The answer is [`Event::Unsubscribed`](crate::Event::Unsubscribed) with the same
+    /// packet identifier.
     ///
     /// # Errors
     /// Returns an error if the packet cannot be sent now.
@@ -174,13 +178,13 @@ impl Connection {
     /// Sends AUTH with the authentication method of CONNECT, whatever method `auth` has.
     ///
     /// A server sends 0x18 (continue authentication) in answer to [`Event::Connect`](crate::Event::Connect) or
-    /// [`Event::Auth`](crate::Event::Auth), and 0x00 (success)
-    /// when a re-authentication is complete. A client answers with 0x18, and starts a re-authentication with 0x19
-    /// (re-authenticate) after the server has accepted the connection.
+    /// [`Event::Auth`](crate::Event::Auth), and 0x00 (success) when a re-authentication is complete. A client answers
+    /// with 0x18, and starts a re-authentication with 0x19 (re-authenticate) after the server has accepted the
+    /// connection.
     ///
     /// # Errors
-    /// Returns an error if this AUTH is not allowed now, if CONNECT had no authentication method, or if the packet cannot be
-    /// encoded.
+    /// Returns an error if this AUTH is not allowed now, if CONNECT had no authentication method, or if the packet
+    /// cannot be encoded.
     pub fn authenticate(&mut self, now: Instant, mut auth: Auth) -> Result<(), PublishError> {
         let authentication = self.rare.authentication();
         let next_sender = authentication
@@ -194,6 +198,7 @@ impl Connection {
             .begin()
             .authentication
             .set_next_sender(next_sender);
+        // A server reads the next AUTH of the client before it answers CONNECT.
         if let Phase::AwaitingAnswer { deadline } = self.phase {
             self.phase = Phase::Authenticating { deadline };
         }
@@ -213,6 +218,7 @@ impl Connection {
         }
         let packet_identifier = self.next_request_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
+        // Messages must not use the identifier before the answer [MQTT-2.2.1-3].
         self.session.sender.take_identifier(packet_identifier);
         // The request is at the end of the output, so that its answer is due when all of it is written.
         let unwritten = self.output.pending().len();
@@ -241,8 +247,8 @@ impl Connection {
 
     /// Returns a packet identifier for SUBSCRIBE or UNSUBSCRIBE.
     ///
-    /// If all identifiers of messages are in use, or the peer may hold them, the identifier is above those of messages, so that
-    /// a request never waits for a message.
+    /// If all identifiers of messages are in use, or the peer may hold them, the identifier is above those of messages,
+    /// so that a request never waits for a message.
     fn next_request_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let highest = self.session.sender.highest_identifier().get();
         let above = (highest..u16::MAX).filter_map(|below| PacketIdentifier::new(below + 1));

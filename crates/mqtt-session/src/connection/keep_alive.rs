@@ -1,5 +1,5 @@
-//! Keep alive (MQTT 5.0, 3.1.2.10): the time at which a client must send a packet, and the time at which the silence of the
-//! peer ends the connection. Whole packets count as activity, and large parts of a packet that arrives slowly.
+//! Keep alive (MQTT 5.0, 3.1.2.10): the time at which a client must send a packet, and the time at which the silence of
+//! the peer ends the connection. Whole packets count as activity, and large parts of a packet that arrives slowly.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ pub(super) struct KeepAlive {
 
 /// The time that the last bytes of the output have waited for the socket.
 ///
-/// Bytes that the socket has accepted may still wait in the system and on the link, and a PINGREQ after them. Their number is
-/// unknown, but they leave at the speed at which the socket accepted the bytes before them.
+/// Bytes that the socket has accepted may still wait in the system and on the link, and a PINGREQ after them. Their
+/// number is unknown, but they leave at the speed at which the socket accepted the bytes before them.
 #[derive(Debug, Default)]
 struct Backlog {
     /// Numbers of bytes that the socket had accepted, with the time that they had waited, oldest first.
@@ -45,7 +45,8 @@ const BYTES_BELOW: u64 = 128 * 1024;
 /// The number of bytes between two marks.
 const MARK_DISTANCE: u64 = 4096;
 
-/// The maximum extension of the wait for PINGRESP. A peer that reads very slowly must still be detected when it is gone.
+/// The maximum extension of the wait for PINGRESP. A peer that reads very slowly must still be detected when it is
+/// gone.
 const MAXIMUM_BACKLOG: Duration = Duration::from_secs(120);
 
 /// The number of further bytes of an incomplete packet that count as activity. mosquitto uses the same number.
@@ -76,6 +77,7 @@ impl Backlog {
 
     /// Returns an estimate of the time that the bytes below the output need to leave.
     fn duration(&self) -> Duration {
+        // The bytes below the output have waited since the first mark.
         let first = self.marks.front().map_or(self.waited, |mark| mark.1);
         (self.waited - first).min(MAXIMUM_BACKLOG)
     }
@@ -120,15 +122,16 @@ impl KeepAlive {
 
     /// Handles activity of the peer. Any packet shows that the peer is there, not only PINGRESP.
     pub(super) fn handle_activity(&mut self, now: Instant) {
+        // Any packet answers a PINGREQ.
         self.last_received = now;
         self.ping_sent = None;
     }
 
-    /// Handles that `available` bytes of an incomplete packet have arrived. Returns `true` if they are enough to count as
-    /// activity.
+    /// Handles that `available` bytes of an incomplete packet have arrived. Returns `true` if they are enough to count
+    /// as activity.
     ///
-    /// A packet that takes longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). A minimum keeps a
-    /// peer from holding the connection open with single bytes.
+    /// A packet that takes longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). A minimum keeps
+    /// a peer from holding the connection open with single bytes.
     pub(super) fn handle_incomplete_packet(&mut self, now: Instant, available: usize) -> bool {
         let is_progress = available >= self.partial + PROGRESS;
         if is_progress {

@@ -1,8 +1,8 @@
 //! [`Connection`]: the state machine of one connection, for client and server.
 //!
-//! This file has the parts that both roles share: bytes in and out, time, and questions about the state. The handshakes are in
-//! `client_handshake.rs` and `server_handshake.rs`, the packets of the peer in `receive.rs`, the commands of the application
-//! in `commands.rs`, and the end of the connection in `closing.rs`. QoS 1 and 2 are in `../delivery/`.
+//! This file has the parts that both roles share: bytes in and out, time, and questions about the state. The handshakes
+//! are in `client_handshake.rs` and `server_handshake.rs`, the packets of the peer in `receive.rs`, the commands of the
+//! application in `commands.rs`, and the end of the connection in `closing.rs`. QoS 1 and 2 are in `../delivery/`.
 
 mod authentication;
 mod client_handshake;
@@ -35,7 +35,7 @@ use crate::limits::Config;
 use crate::session::{Change, Session};
 use crate::traffic::Traffic;
 
-/// One end of a connection, client or server, from CONNECT to the end.
+/// A connection as seen from one end, client or server, from CONNECT to its end.
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
@@ -76,8 +76,8 @@ impl Connection {
 
     /// Handles packets from the front of `input` until one of them is an event, which borrows from `input` alone.
     ///
-    /// Returns `None` if the rest of `input` is the start of a packet, or if the application must answer CONNECT first. The
-    /// caller must then keep the rest of `input`, and call again with more bytes after it.
+    /// Returns `None` if the rest of `input` is the start of a packet, or if the application must answer CONNECT first.
+    /// The caller must then keep the rest of `input`, and call again with more bytes after it.
     pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
             match self.handle_packet_input(now, input) {
@@ -88,7 +88,8 @@ impl Connection {
         }
     }
 
-    /// Handles at most one packet from the front of `input`, for a caller that decides after each packet whether to continue.
+    /// Handles at most one packet from the front of `input`, for a caller that decides after each packet whether to
+    /// continue.
     #[inline]
     pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> InputStep<'a> {
         // Events of timeouts and commands come first, because they happened before this input is handled.
@@ -116,6 +117,7 @@ impl Connection {
             }
             Err(error) => return self.end(now, CloseReason::Decode(error)).into(),
         };
+        // A packet counts as activity even if it violates the protocol: the peer is alive.
         self.keep_alive.handle_packet(now);
         self.handle_packet(now, packet).into()
     }
@@ -160,6 +162,7 @@ impl Connection {
     /// Handles that the socket is closed.
     pub fn handle_close(&mut self) {
         if !self.has_ended() {
+            // Nothing is sent: the socket is closed already.
             self.phase = Phase::Ended;
             let event = Event::Closed(CloseReason::ConnectionLost);
             self.rare.push_pending(event);
@@ -180,8 +183,8 @@ impl Connection {
         }
     }
 
-    /// Takes the changes of the session since the last call. Returns none unless [`Config::records_changes`] is set. The
-    /// caller must make them durable before it writes the output.
+    /// Takes the changes of the session since the last call. Returns none unless [`Config::records_changes`] is set.
+    /// The caller must make them durable before it writes the output.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.session.take_changes()
     }
@@ -192,8 +195,8 @@ impl Connection {
         self.session.accept_message(delivery);
     }
 
-    /// Takes the session, which outlives the connection. Messages that the application has not accepted are not part of it,
-    /// so that the peer resends them. The output is unchanged.
+    /// Takes the session, which outlives the connection. Messages that the application has not accepted are not part of
+    /// it, so that the peer resends them. The output is unchanged.
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
         // The application may still acknowledge messages of this connection, but the peer resends them on the next one.
@@ -213,6 +216,7 @@ impl Connection {
             let timeout = self.config.response_timeout;
             let rare = self.rare.get();
             let response = rare.and_then(|rare| rare.requests.deadline(timeout));
+            // The connection has two independent timeouts after the handshake.
             let deadlines = [self.keep_alive.deadline(), response];
             return deadlines.into_iter().flatten().min();
         }
@@ -241,8 +245,8 @@ impl Connection {
 
     /// Returns `true` if a message of QoS 1 or 2 can be sent now.
     ///
-    /// After [`Session::without_state`] the first attempt may fail nevertheless, because it makes the server release packet
-    /// identifiers first.
+    /// After [`Session::without_state`] the first attempt may fail nevertheless, because it makes the server release
+    /// packet identifiers first.
     pub fn has_room(&self) -> bool {
         self.is_connected() && self.session.sender.has_room(self.window()) && self.has_identifier()
     }
@@ -292,8 +296,8 @@ impl Connection {
         }
     }
 
-    /// Restarts the wait for all answers to requests. An answer may be among bytes that were not read yet, or after a large
-    /// message of which more has arrived.
+    /// Restarts the wait for all answers to requests. An answer may be among bytes that were not read yet, or after a
+    /// large message of which more has arrived.
     fn restart_response_timeout(&mut self, now: Instant) {
         if let Some(rare) = self.rare.get_mut() {
             rare.requests.restart_timeout(now);

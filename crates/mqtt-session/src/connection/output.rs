@@ -2,8 +2,8 @@
 
 use mqtt_codec::{EncodeError, PacketRef, ProtocolVersion};
 
-/// The largest capacity that an empty buffer keeps. Larger ones are freed, so that thousands of idle connections hold no
-/// memory.
+/// The largest capacity that an empty buffer keeps. Larger ones are freed, so that thousands of idle connections hold
+/// no memory.
 const KEPT_CAPACITY: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -39,8 +39,8 @@ impl Output {
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {
-            // The output of a busy connection is never empty, and must not grow without limit. Moving bytes only after half
-            // of them are written keeps the cost per byte constant.
+            // The output of a busy connection is never empty, and must not grow without limit. Moving bytes only after
+            // half of them are written keeps the cost per byte constant.
             self.first_packet = self.packet_end(self.written) - self.written;
             self.bytes.drain(..self.written);
             self.written = 0;
@@ -52,8 +52,8 @@ impl Output {
         self.has_written
     }
 
-    /// Discards the packets after the next `kept` bytes. A packet that begins within them, or was written in part, is kept
-    /// whole.
+    /// Discards the packets after the next `kept` bytes. A packet that begins within them, or was written in part, is
+    /// kept whole.
     pub(super) fn truncate(&mut self, kept: usize) {
         let end = self.packet_end(self.written + kept);
         self.bytes.truncate(end);

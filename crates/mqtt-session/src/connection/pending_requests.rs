@@ -1,5 +1,5 @@
-//! [`PendingRequests`]: SUBSCRIBE and UNSUBSCRIBE of a client until the server answers them, and the timeout for the answer.
-//! `commands.rs` sends the packets, and `receive.rs` handles the answers.
+//! [`PendingRequests`]: SUBSCRIBE and UNSUBSCRIBE of a client until the server answers them, and the timeout for the
+//! answer. `commands.rs` sends the packets, and `receive.rs` handles the answers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! [`RareState`]: the state that most connections of a server never need. A broker may have ten thousand connections that only
-//! wait, so that this state is allocated when one of its parts is used for the first time.
+//! [`RareState`]: the state that most connections of a server never need. A broker may have ten thousand connections
+//! that only wait, so that this state is allocated when one of its parts is used for the first time.
 
 use std::collections::VecDeque;
 use std::mem::{Discriminant, discriminant};
@@ -50,8 +50,8 @@ impl RareState {
         self.begin().pending.push_back(event);
     }
 
-    /// Reports a deviation of the peer from the standard, if it is the first of its kind. A server that deviates once usually
-    /// deviates with each message.
+    /// Reports a deviation of the peer from the standard, if it is the first of its kind. A server that deviates once
+    /// usually deviates with each message.
     #[cold]
     pub(super) fn report(&mut self, deviation: Deviation) {
         let rare = self.begin();

@@ -39,6 +39,7 @@ impl Connection {
     }
 
     /// Handles a packet before the connection is accepted.
+    #[cold] // The path of messages stays small.
     fn handle_early<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
         match (self.phase, packet) {
             (Phase::AwaitingConnect { deadline }, PacketRef::Connect(connect)) => {
@@ -176,7 +177,7 @@ impl Connection {
     }
 
     /// Handles a message of QoS 1 or 2.
-    #[inline]
+    #[inline(always)] // A call would copy the message.
     fn handle_acknowledged_publish<'a>(
         &mut self,
         now: Instant,

@@ -28,6 +28,7 @@ impl Connection {
     /// arrive after the connection has ended, and each new connection would resend the same messages.
     pub(super) fn resend(&mut self, now: Instant) {
         while self.output.pending().len() < self.config.maximum_unwritten {
+            // Nothing is left to resend, or the window is full.
             let Some(resend) = self.session.sender.next_resend(self.window()) else {
                 return;
             };
@@ -59,6 +60,7 @@ impl Connection {
             self.session.note(Change::Finished(packet_identifier));
             self.session.sender.drop_exchange(packet_identifier);
         }
+        // The application must know that the exchange is finished, and why.
         self.rare.push_pending(Event::Delivered {
             packet_identifier,
             reason_code: ReasonCode::PacketTooLarge,
@@ -127,13 +129,14 @@ impl Connection {
         now: Instant,
         publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
-        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a look at the packet's type.
+        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a look at the packet's
+        // type.
         let packet = ManuallyDrop::new(PacketRef::Publish(publish));
         self.try_send(now, &packet)
     }
 
-    /// Sends a packet that no caller waits for. A packet that is too large even without reason string and user properties
-    /// cannot be sent to this peer, and is dropped.
+    /// Sends a packet that no caller waits for. A packet that is too large even without reason string and user
+    /// properties cannot be sent to this peer, and is dropped.
     pub(super) fn send(&mut self, now: Instant, packet: &PacketRef<'_>) {
         let _ = self.try_send(now, packet);
     }

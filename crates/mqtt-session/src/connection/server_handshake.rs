@@ -29,8 +29,8 @@ impl Connection {
         Self::new(Role::Server, phase, version, decoder, config, now)
     }
 
-    /// Server: accepts the connection in answer to [`Event::Connect`]. The client resumes `session`, or starts a new session
-    /// if it is `None`, and CONNACK tells the client which of both happens [MQTT-3.2.2-2, MQTT-3.2.2-3].
+    /// Server: accepts the connection in answer to [`Event::Connect`]. The client resumes `session`, or starts a new
+    /// session if it is `None`, and CONNACK tells the client which of both happens [MQTT-3.2.2-2, MQTT-3.2.2-3].
     ///
     /// If the connection has ended in the meantime, [`Connection::take_session`] still returns the session.
     pub fn accept(
@@ -39,12 +39,14 @@ impl Connection {
         session: Option<Session>,
         properties: ConnackProperties,
     ) {
+        // Session Present must match the state that this end uses [MQTT-3.2.2-2].
         let session_present = session.is_some();
         let mut properties = properties;
         self.rare.authentication().add_to_connack(&mut properties);
         self.finish_authentication();
         // Rule 2: the session is stored even if the connection has ended in the meantime.
         self.session = session.unwrap_or_default();
+        // A broker stores the session from here on.
         self.begin_recording();
         if !matches!(self.phase, Phase::AwaitingAnswer { .. }) {
             return;

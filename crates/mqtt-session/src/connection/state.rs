@@ -1,4 +1,5 @@
-//! [`Phase`]: the progress of a connection from CONNECT to its end, and [`Agreement`]: the result of CONNECT and CONNACK.
+//! [`Phase`]: the progress of a connection from CONNECT to its end, and [`Agreement`]: the result of CONNECT and
+//! CONNACK.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -79,8 +79,8 @@ pub(super) enum AliasError {
 }
 
 impl ReceivedAliases {
-    /// Stores the topic name of a packet that has both topic name and alias. Returns the topic name of a packet that has the
-    /// alias alone. `maximum` is the highest alias that this end has announced.
+    /// Stores the topic name of a packet that has both topic name and alias. Returns the topic name of a packet that
+    /// has the alias alone. `maximum` is the highest alias that this end has announced.
     pub(super) fn resolve(
         &mut self,
         alias: TopicAlias,
@@ -91,6 +91,7 @@ impl ReceivedAliases {
         if alias.get() > maximum {
             return Err(AliasError::AboveMaximum);
         }
+        // A packet with the alias alone has an empty topic name.
         if topic_name.is_empty() {
             let known = self.topic_names.get(&alias.get());
             return known.cloned().map(Some).ok_or(AliasError::Unknown);

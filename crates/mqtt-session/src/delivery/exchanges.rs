@@ -1,11 +1,11 @@
-//! [`Exchanges`]: the unfinished exchanges of a sender in the order in which they were first sent, and the packet identifiers
-//! that are free. The steps of an exchange are in `sender.rs`.
+//! [`Exchanges`]: the unfinished exchanges of a sender in the order in which they were first sent, and the packet
+//! identifiers that are free. The steps of an exchange are in `sender.rs`.
 //!
-//! Identifiers are assigned in ascending order, and 1 follows the highest one, as in a circle. [`Exchanges::limit`] makes the
-//! circle smaller than that of the protocol. Identifiers in use are skipped [MQTT-2.2.1-4]. Until the circle comes round to
-//! an exchange, the exchanges are sorted by identifier along the circle, and a binary search finds one. An exchange that the
-//! circle passes, because the peer does not acknowledge it, moves to an ordered map, so that it neither stops nor slows down
-//! the others.
+//! Identifiers are assigned in ascending order, and 1 follows the highest one, as in a circle. [`Exchanges::limit`]
+//! makes the circle smaller than that of the protocol. Identifiers in use are skipped [MQTT-2.2.1-4]. Until the circle
+//! comes round to an exchange, the exchanges are sorted by identifier along the circle, and a binary search finds one.
+//! An exchange that the circle passes, because the peer does not acknowledge it, moves to an ordered map, so that it
+//! neither stops nor slows down the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -111,8 +111,8 @@ impl Exchanges {
         self.len() + requested < self.identifiers()
     }
 
-    /// Returns the next identifier that no exchange uses and for which `is_requested` returns `false`, or `None` if all are in
-    /// use.
+    /// Returns the next identifier that no exchange uses and for which `is_requested` returns `false`, or `None` if all
+    /// are in use.
     #[inline]
     pub(crate) fn next_identifier(
         &self,
@@ -158,7 +158,8 @@ impl Exchanges {
         None
     }
 
-    /// Assigns an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the circle.
+    /// Assigns an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the
+    /// circle.
     #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         if packet_identifier > self.highest {
@@ -337,8 +338,8 @@ impl Overtaken {
     }
 }
 
-/// The number of identifiers in the circle of the protocol. Distances along it order the identifiers of a smaller circle in
-/// the same way.
+/// The number of identifiers in the circle of the protocol. Distances along it order the identifiers of a smaller
+/// circle in the same way.
 const CIRCLE: i32 = u16::MAX as i32;
 
 /// Returns the number of steps along the circle from one identifier to another.

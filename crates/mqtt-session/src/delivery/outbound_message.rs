@@ -45,8 +45,8 @@ impl OutboundMessage {
         }
     }
 
-    /// Adds the identifiers of the matching subscriptions of the receiver, and the topic filter of the shared subscription that
-    /// has chosen it. Only a server uses both.
+    /// Adds the identifiers of the matching subscriptions of the receiver, and the topic filter of the shared
+    /// subscription that has chosen it. Only a server uses both.
     #[must_use]
     #[inline]
     pub fn with_subscriptions(
@@ -104,7 +104,8 @@ impl OutboundMessage {
         publish
     }
 
-    /// Returns `true` if the message has expired. An exchange that has started must be completed nevertheless [MQTT-4.3.3-7].
+    /// Returns `true` if the message has expired. An exchange that has started must be completed nevertheless
+    /// [MQTT-4.3.3-7].
     pub fn has_expired(&self, now: Instant) -> bool {
         self.expires().is_some_and(|expires| expires <= now)
     }
@@ -116,10 +117,11 @@ impl OutboundMessage {
     }
 }
 
-/// Returns the Message Expiry Interval of a message that expires at this time [MQTT-3.3.2-6]: the remaining time in seconds,
-/// rounded up, and at least 1.
+/// Returns the Message Expiry Interval of a message that expires at this time [MQTT-3.3.2-6]: the remaining time in
+/// seconds, rounded up, and at least 1.
 ///
-/// With an interval of 0, a receiver could drop a message that may still be delivered, or keep it forever as mosquitto does.
+/// With an interval of 0, a receiver could drop a message that may still be delivered, or keep it forever as mosquitto
+/// does.
 pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
     let left = expires.saturating_duration_since(now);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);

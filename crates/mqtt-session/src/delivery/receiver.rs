@@ -1,17 +1,17 @@
 //! [`Receiver`]: the receiver's half of QoS 1 and 2, with the packet identifiers of unfinished exchanges.
 //!
-//! The packet identifier alone decides whether a PUBLISH is a duplicate, and not its DUP flag: a sender may set the flag on a
-//! message that never arrived [MQTT-4.3.3-10].
+//! The packet identifier alone decides whether a PUBLISH is a duplicate, and not its DUP flag: a sender may set the
+//! flag on a message that never arrived [MQTT-4.3.3-10].
 
 use mqtt_codec::{Delivery, PacketIdentifier};
 
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so that nearly all
-    /// are added at the end.
+    /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so that nearly
+    /// all are added at the end.
     exchanges: Vec<InboundExchange>,
-    /// Number of exchanges that this connection has seen, which the Receive Maximum limits. Identifiers that are held from an
-    /// earlier connection do not count, because the sender may have lost the session to which they belong.
+    /// Number of exchanges that this connection has seen, which the Receive Maximum limits. Identifiers that are held
+    /// from an earlier connection do not count, because the sender may have lost the session to which they belong.
     in_flight: usize,
 }
 
@@ -37,8 +37,8 @@ enum InboundState {
 pub(crate) enum PublishDisposition {
     /// A new message. Deliver it to the application.
     New,
-    /// A new message under a held identifier, whose sender has lost its state. Deliver it to the application. The identifier
-    /// is not held any more.
+    /// A new message under a held identifier, whose sender has lost its state. Deliver it to the application. The
+    /// identifier is not held any more.
     SenderRestarted,
     /// A duplicate of an accepted message. Answer with PUBREC.
     Duplicate,
@@ -123,18 +123,20 @@ impl Receiver {
             debug_assert!(false, "find returns the index of an exchange");
             return PublishDisposition::IdentifierInUse;
         };
+        // A duplicate of a held message occupies the window of the sender again.
         if !exchange.is_in_flight {
             exchange.is_in_flight = true;
             self.in_flight += 1;
         }
         match (exchange.state, state) {
             (InboundState::Held, InboundState::UnacknowledgedQoS2) => PublishDisposition::Duplicate,
-            // A sender with its state would send PUBREL before it uses the identifier again. This one has lost its state,
-            // and will never release the identifier.
+            // A sender with its state would send PUBREL before it uses the identifier again. This one has lost its
+            // state, and will never release the identifier.
             (InboundState::Held, InboundState::UnacknowledgedQoS1) => {
                 exchange.state = state;
                 PublishDisposition::SenderRestarted
             }
+            // The sender resent the message on the same connection, which the standard forbids but some senders do.
             (before, state) if before == state => PublishDisposition::AwaitingApplication,
             _ => PublishDisposition::IdentifierInUse,
         }
@@ -194,8 +196,8 @@ impl Receiver {
         PubrelOutcome::Released
     }
 
-    /// Records that the connection has ended. The sender resends messages that the application has not acknowledged, so that
-    /// only held identifiers are kept.
+    /// Records that the connection has ended. The sender resends messages that the application has not acknowledged, so
+    /// that only held identifiers are kept.
     pub(crate) fn end_connection(&mut self) {
         self.exchanges
             .retain(|exchange| exchange.state == InboundState::Held);

@@ -1,11 +1,12 @@
 //! [`Reclaim`]: packet identifiers that the peer may hold from an earlier run of this end whose state is lost.
 //!
-//! A receiver of QoS 2 holds an identifier from PUBREC to PUBREL, even if the connection ends in between. It treats a PUBLISH
-//! with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that was killed and has lost its session state does not
-//! know which identifiers the server holds. A clean start would free them, but would also discard the messages that the
-//! server has queued for the client. So the client sends PUBREL for each identifier that its messages may get, and uses an
-//! identifier only after its PUBCOMP. The server sends PUBCOMP for identifiers that it does not hold too [MQTT-4.3.3-11].
-//! Nothing is sent before the client publishes, because a subscriber needs none of these identifiers.
+//! A receiver of QoS 2 holds an identifier from PUBREC to PUBREL, even if the connection ends in between. It treats a
+//! PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that was killed and has lost its session
+//! state does not know which identifiers the server holds. A clean start would free them, but would also discard the
+//! messages that the server has queued for the client. So the client sends PUBREL for each identifier that its messages
+//! may get, and uses an identifier only after its PUBCOMP. The server sends PUBCOMP for identifiers that it does not
+//! hold too [MQTT-4.3.3-11]. Nothing is sent before the client publishes, because a subscriber needs none of these
+//! identifiers.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +21,8 @@ pub(crate) struct Reclaim {
 }
 
 impl Reclaim {
-    /// Starts to release identifiers on this connection. Returns the identifiers up to `highest` for which PUBREL must be sent
-    /// now.
+    /// Starts to release identifiers on this connection. Returns the identifiers up to `highest` for which PUBREL must
+    /// be sent now.
     pub(crate) fn begin(&mut self, highest: PacketIdentifier) -> Vec<PacketIdentifier> {
         self.is_sent = true;
         let all = || (1..=highest.get()).filter_map(PacketIdentifier::new);
@@ -37,7 +38,8 @@ impl Reclaim {
         }
     }
 
-    /// Records that a new connection resumes the session. PUBREL must be sent again, because it or its answer may be lost.
+    /// Records that a new connection resumes the session. PUBREL must be sent again, because it or its answer may be
+    /// lost.
     pub(crate) fn resume(&mut self) {
         self.is_sent = false;
     }

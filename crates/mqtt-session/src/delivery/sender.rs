@@ -1,5 +1,5 @@
-//! [`Sender`]: the sender's half of QoS 1 and 2, with the steps of each exchange and the order in which messages are resent.
-//! `exchanges.rs` stores the exchanges and assigns packet identifiers.
+//! [`Sender`]: the sender's half of QoS 1 and 2, with the steps of each exchange and the order in which messages are
+//! resent. `exchanges.rs` stores the exchanges and assigns packet identifiers.
 
 use mqtt_codec::{PacketIdentifier, QoS};
 
@@ -13,7 +13,8 @@ pub(crate) struct Sender {
     /// Unfinished exchanges.
     exchanges: Exchanges,
     /// Number of exchanges that this connection has sent or resent. The window limits this count. A quota to which
-    /// acknowledgements add would grow with each unexpected acknowledgement, and shrink with each message that was too large.
+    /// acknowledgements add would grow with each unexpected acknowledgement, and shrink with each message that was too
+    /// large.
     in_flight: usize,
     /// Identifiers that the peer may hold from an earlier run. Boxed, because nearly all senders have none.
     reclaim: Option<Box<Reclaim>>,
@@ -111,8 +112,8 @@ impl Sender {
         self.exchanges.has_identifier(requested + held)
     }
 
-    /// Returns the next free identifier, or `None` if all are in use or the peer may hold them. `is_requested` must return
-    /// `true` for identifiers that SUBSCRIBE and UNSUBSCRIBE use.
+    /// Returns the next free identifier, or `None` if all are in use or the peer may hold them. `is_requested` must
+    /// return `true` for identifiers that SUBSCRIBE and UNSUBSCRIBE use.
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
@@ -217,6 +218,7 @@ impl Sender {
 
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
         let Some((position, exchange)) = self.exchanges.find_mut(packet_identifier) else {
+            // No exchange of this run has the identifier, so that PUBCOMP may answer a PUBREL of `reclaim_identifiers`.
             self.handle_reclaimed(packet_identifier);
             return AckOutcome::Unknown;
         };
@@ -240,6 +242,7 @@ impl Sender {
     pub(crate) fn resume(&mut self) {
         self.in_flight = 0;
         for exchange in self.exchanges.iter_mut() {
+            // The peer may have received it, but its acknowledgement is lost with the connection.
             exchange.is_sent = false;
         }
         if let Some(reclaim) = &mut self.reclaim {
@@ -249,8 +252,8 @@ impl Sender {
 
     /// Returns the next packet to resend, in the order in which the messages were first sent [MQTT-4.6.0-1].
     ///
-    /// A PUBREL counts in the window but does not wait for room: the peer needs it to finish exchanges that occupy its own
-    /// window.
+    /// A PUBREL counts in the window but does not wait for room: the peer needs it to finish exchanges that occupy its
+    /// own window.
     pub(crate) fn next_resend(&mut self, window: u16) -> Option<Resend> {
         // This connection has sent everything, which is the usual case after each acknowledgement.
         if self.in_flight == self.exchanges.len() {
@@ -261,6 +264,7 @@ impl Sender {
             !exchange.is_sent && (room || matches!(exchange.state, OutboundState::Released))
         };
         let exchange = self.exchanges.iter_mut().find(is_due)?;
+        // The exchange counts in the window from here on.
         exchange.is_sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {
