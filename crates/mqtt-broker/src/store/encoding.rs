@@ -7,8 +7,8 @@ use std::time::Instant;
 use mqtt_broker_core::{ClientState, Expiry, Principal, ReplayState, Retained, SubscriptionState};
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, PacketIdentifier, PacketRef, ProtocolVersion,
-    QoS, RetainHandling, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions,
-    TopicFilter, TopicName, Will,
+    QoS, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions, TopicFilter,
+    TopicName, Will,
 };
 use mqtt_session::OutboundMessage;
 
@@ -68,18 +68,8 @@ impl Writer {
     }
 
     pub(super) fn subscription(mut self, state: &SubscriptionState) -> Vec<u8> {
-        let options = state.options;
-        let handling = match options.retain_handling {
-            RetainHandling::SendAtSubscribe => 0,
-            RetainHandling::SendIfNew => 1,
-            RetainHandling::DoNotSend => 2,
-        };
-        self.bytes.push(
-            options.qos as u8
-                | u8::from(options.no_local) << 2
-                | u8::from(options.retain_as_published) << 3
-                | handling << 4,
-        );
+        // A subscription in the store has the options byte of MQTT 5.0, whatever version its client uses.
+        self.bytes.push(state.options.byte(ProtocolVersion::V5_0));
         let identifier = state.identifier.map_or(0, SubscriptionIdentifier::get);
         self.bytes.extend(identifier.to_be_bytes());
         self.bytes
@@ -223,16 +213,8 @@ impl<'a> Reader<'a> {
 
     pub(super) fn subscription(mut self) -> Result<SubscriptionState, StoreError> {
         let [byte] = self.take()?;
-        let qos =
-            QoS::from_value(byte & 3).ok_or(StoreError::Damaged("a subscription is invalid"))?;
-        let mut options = SubscriptionOptions::new(qos);
-        options.no_local = byte & 1 << 2 != 0;
-        options.retain_as_published = byte & 1 << 3 != 0;
-        options.retain_handling = match byte >> 4 & 3 {
-            0 => RetainHandling::SendAtSubscribe,
-            1 => RetainHandling::SendIfNew,
-            _ => RetainHandling::DoNotSend,
-        };
+        let options = SubscriptionOptions::from_byte(byte, ProtocolVersion::V5_0)
+            .map_err(|_| StoreError::Damaged("a subscription is invalid"))?;
         let identifier = u32::from_be_bytes(self.take()?);
         Ok(SubscriptionState {
             options,
