@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::{Program, Running};
 
-/// Which broker.
+/// The kind of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `rbroker -v`.
@@ -16,12 +16,12 @@ pub enum Kind {
     Mosquitto,
 }
 
-/// A broker that runs; killed when dropped.
+/// A running broker. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Broker {
-    /// Its process.
+    /// The process of the broker.
     pub running: Running,
-    /// Its port on 127.0.0.1.
+    /// The port of the broker on 127.0.0.1.
     pub port: u16,
     kind: Kind,
     settings: String,
@@ -39,7 +39,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Starts it again.
+    /// Starts the broker again.
     pub fn start(self) -> Broker {
         let (port, settings) = (self.port, &self.settings);
         match self.kind {
@@ -51,22 +51,22 @@ impl Stopped {
 }
 
 impl Broker {
-    /// `rbroker` that lets everyone in, with these further lines of configuration.
+    /// Starts `rbroker` with anonymous access and these additional lines of configuration.
     pub fn start(settings: &str) -> Self {
         Self::start_kind(Kind::Rbroker, settings)
     }
 
-    /// A broker of this kind that lets everyone in, with these further lines of configuration.
+    /// Starts a broker of this kind with anonymous access and these additional lines of configuration.
     pub fn start_kind(kind: Kind, settings: &str) -> Self {
         Self::start_with(kind, settings, true)
     }
 
-    /// The same without `-v`: its log does not tell of packets.
+    /// Starts a broker without `-v`, so that its log has no lines about packets.
     pub fn start_silent(kind: Kind, settings: &str) -> Self {
         Self::start_with(kind, settings, false)
     }
 
-    /// The same; `None` if it does not start so: not every mosquitto can do everything.
+    /// Starts a broker. Returns `None` if it does not start: not every mosquitto supports all features.
     pub fn try_start(kind: Kind, settings: &str) -> Option<Self> {
         match kind {
             Kind::Rbroker => Some(Self::start(settings)),
@@ -87,14 +87,14 @@ impl Broker {
         }
     }
 
-    /// Ends it as a power cut would, and starts it again at the same port.
+    /// Kills the broker, as a power cut would, and starts it again at the same port.
     pub fn restart(mut self) -> Self {
         self.running.kill();
         assert_eq!(self.kind, Kind::Rbroker, "only ours is restarted");
         Self::start_rbroker(self.port, &self.settings, self.verbose)
     }
 
-    /// Ends the broker with SIGTERM and waits for its end.
+    /// Ends the broker with SIGTERM and waits for it.
     pub fn stop(self) -> Stopped {
         self.running.signal("TERM");
         let Self {
@@ -114,17 +114,17 @@ impl Broker {
         }
     }
 
-    /// The options that make a client find it.
+    /// Returns the options with which a client connects to the broker.
     pub fn options(&self) -> String {
         format!("-h 127.0.0.1 -p {}", self.port)
     }
 
-    /// Its address.
+    /// Returns the address of the broker.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Waits until its log contains this text.
+    /// Waits until the log contains this text.
     pub fn wait_for_log(&self, text: &str) -> String {
         self.running.wait_for_error(text)
     }

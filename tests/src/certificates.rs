@@ -1,4 +1,4 @@
-//! Certificates that tests make, good ones and bad ones.
+//! Valid and invalid certificates for tests.
 
 use std::path::{Path, PathBuf};
 
@@ -9,25 +9,25 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// An authority and what it has signed, in files of a folder that goes with it.
+/// An authority and the certificates that it has signed, in files of a temporary folder.
 pub struct Certificates {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// When a certificate is valid.
+/// The time when a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// Now.
+    /// The certificate is valid now.
     Now,
-    /// It was.
+    /// The certificate has expired.
     Past,
-    /// It will be.
+    /// The certificate is not valid yet.
     Future,
 }
 
 impl Validity {
-    /// The first and the last year.
+    /// Returns the first and the last year.
     fn years(self) -> (i32, i32) {
         match self {
             Self::Now => (2024, 2124),
@@ -38,7 +38,7 @@ impl Validity {
 }
 
 impl Certificates {
-    /// A new authority, in `ca.crt`.
+    /// Creates an authority, in `ca.crt`.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let mut params = CertificateParams::default();
@@ -58,26 +58,26 @@ impl Certificates {
         certificates
     }
 
-    /// A file of this authority's folder.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A certificate for these names, in `NAME.crt` and `NAME.key`.
+    /// Creates a certificate for these hosts, in `NAME.crt` and `NAME.key`.
     pub fn server(&self, name: &str, hosts: &[&str], validity: Validity) {
         let mut params = params(name, hosts, validity);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(name, params);
     }
 
-    /// A certificate for a client of this name.
+    /// Creates a certificate for a client of this name.
     pub fn client(&self, name: &str) {
         let mut params = params(name, &[], Validity::Now);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(name, params);
     }
 
-    /// A certificate that nobody but itself has signed.
+    /// Creates a self-signed certificate.
     pub fn self_signed(&self, name: &str, hosts: &[&str]) {
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params(name, hosts, Validity::Now).self_signed(&key);
@@ -86,7 +86,7 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// An authority that serves with its own certificate, as `openssl req -x509` makes them.
+    /// Creates an authority whose own certificate is that of a server, as `openssl req -x509` makes them.
     pub fn serving_authority(&self, name: &str, hosts: &[&str], validity: Validity) {
         let mut params = params(name, hosts, validity);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -96,7 +96,7 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// An authority that this one has signed, with a folder of its own.
+    /// Creates an authority that this one has signed, in a folder of its own.
     pub fn intermediate(&self, name: &str) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let mut params = params(name, &[], Validity::Now);
@@ -110,13 +110,13 @@ impl Certificates {
         certificates
     }
 
-    /// A list, in `crl.pem`, in which the certificate of this client is revoked.
+    /// Creates a list, in `crl.pem`, that revokes the certificate of this client.
     pub fn revoke(&self, name: &str) {
         let list = self.revocation_list(&[name], Validity::Now);
         self.write("crl.pem", &list);
     }
 
-    /// A list in which the certificates with these names are revoked, in PEM form.
+    /// Returns a list in PEM format that revokes the certificates with these names.
     pub fn revocation_list(&self, names: &[&str], validity: Validity) -> String {
         let revoked = names.iter().map(|name| RevokedCertParams {
             serial_number: serial_number(name),
@@ -138,7 +138,7 @@ impl Certificates {
         list.pem().expect("it is text")
     }
 
-    /// The folder that all is in.
+    /// Returns the folder of the files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,5 +1,5 @@
-//! What the tests of whole programs share: brokers on free ports, programs with a deadline, raw
-//! connections. Nothing here sleeps: everything waits for a condition, and gives up with a message.
+//! The helpers of the tests of whole programs: brokers on free ports, programs with a deadline, raw connections. No helper
+//! sleeps: each waits for a condition, and fails the test with a message after a timeout.
 
 mod broker;
 mod certificates;
@@ -57,7 +57,7 @@ pub fn programs() -> &'static Path {
     })
 }
 
-/// A program of other people's, if it is installed.
+/// Returns a program of another project, if it is installed.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -77,7 +77,7 @@ pub fn has_mosquitto(test: &str) -> bool {
     there
 }
 
-/// A Python that has paho-mqtt: the one that `RPUBSUB_PAHO_PYTHON` names, or `python3`.
+/// Returns a Python that has paho-mqtt: the one that `RPUBSUB_PAHO_PYTHON` names, or `python3`.
 pub fn paho_python(test: &str) -> Option<PathBuf> {
     let named = std::env::var_os("RPUBSUB_PAHO_PYTHON").map(PathBuf::from);
     let python = named.or_else(|| find("python3"));
@@ -94,7 +94,7 @@ pub fn paho_python(test: &str) -> Option<PathBuf> {
     python
 }
 
-/// A Python and a folder with paho-mqtt 1.6, which `RPUBSUB_PAHO_1_6` names. It must be in `PYTHONPATH`.
+/// Returns a Python and a folder with paho-mqtt 1.6, which `RPUBSUB_PAHO_1_6` names. It must be in `PYTHONPATH`.
 pub fn paho_1_6(test: &str) -> Option<(PathBuf, String)> {
     let packages = std::env::var("RPUBSUB_PAHO_1_6").ok();
     let found = paho_python(test).zip(packages);
@@ -104,7 +104,7 @@ pub fn paho_1_6(test: &str) -> Option<(PathBuf, String)> {
     found
 }
 
-/// Node.js and a folder with the versions of MQTT.js, which `RPUBSUB_NODE_MODULES` names.
+/// Returns Node.js and a folder with the versions of MQTT.js, which `RPUBSUB_NODE_MODULES` names.
 pub fn mqtt_js(test: &str) -> Option<(PathBuf, PathBuf)> {
     let modules = std::env::var_os("RPUBSUB_NODE_MODULES").map(PathBuf::from);
     let found = find("node").zip(modules);
@@ -114,7 +114,7 @@ pub fn mqtt_js(test: &str) -> Option<(PathBuf, PathBuf)> {
     found
 }
 
-/// Says that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
+/// Reports that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
 pub fn skip(test: &str, reason: &str) {
     println!("skipped: {test}: {reason}");
     if let Some(path) = std::env::var_os("RPUBSUB_SKIPPED") {

@@ -1,5 +1,5 @@
-//! A client, or a server, that sends and reads MQTT packets as cheaply as it can be written here, for the programs
-//! that put a load on a broker. It decides nothing: it acknowledges what it reads, unless it is told to withhold that.
+//! A client, or a server, that sends and reads MQTT packets at little cost, for the programs that put a load on a broker. It
+//! acknowledges all messages, unless a test makes it withhold acknowledgements.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -14,11 +14,11 @@ pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that a [`Peer`] acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// All of them.
+    /// All messages.
     All,
-    /// All but the first one.
+    /// All messages except the first one.
     AllButFirst,
-    /// None of them.
+    /// No message.
     Nothing,
 }
 

@@ -1,4 +1,4 @@
-//! Programs that run with a deadline, and are ended with the test.
+//! Programs that run with a deadline and end with the test.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,15 +22,15 @@ pub struct Program {
 /// A program that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit status; 128 and the signal if a signal ended it.
+    /// The exit status; 128 plus the signal if a signal ended the program.
     pub status: i32,
-    /// Its standard output.
+    /// The standard output.
     pub output: Vec<u8>,
-    /// Its standard error.
+    /// The standard error.
     pub errors: String,
 }
 
-/// A program that runs. It is killed when this is dropped.
+/// A running program. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Running {
     name: String,
@@ -52,7 +52,7 @@ fn runtime_folder() -> &'static Path {
     })
 }
 
-/// What a program has written so far.
+/// The output of a program so far.
 #[derive(Debug, Default)]
 struct Collected {
     state: Mutex<(Vec<u8>, bool)>,
@@ -71,7 +71,7 @@ impl Program {
         Self::at(path)
     }
 
-    /// The program in this file.
+    /// Creates the program in this file.
     pub fn at(path: PathBuf) -> Self {
         let name = path.display().to_string();
         let mut command = Command::new(path);
@@ -92,37 +92,37 @@ impl Program {
         self
     }
 
-    /// Adds one argument as it is.
+    /// Adds one argument, which may have blanks.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Takes a variable out of its environment.
+    /// Removes an environment variable.
     pub fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Sets the bytes that it reads from standard input.
+    /// Sets the bytes of the standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
-    /// Starts it in this folder.
+    /// Sets the working folder.
     pub fn folder(mut self, path: &Path) -> Self {
         self.command.current_dir(path);
         self
     }
 
-    /// Starts it as the leader of a process group, which `Running::signal_group` reaches as a whole.
+    /// Makes the program the leader of a process group, to which `Running::signal_group` sends signals.
     pub fn in_own_group(mut self) -> Self {
         #[cfg(unix)]
         {
@@ -132,12 +132,12 @@ impl Program {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub fn run(self) -> Finished {
         self.start().wait()
     }
 
-    /// Starts it; standard input ends behind what was given.
+    /// Starts the program. Its standard input ends after the bytes that were set.
     pub fn start(mut self) -> Running {
         let input = std::mem::take(&mut self.input);
         let (running, mut stdin) = self.start_with_input();
@@ -148,7 +148,7 @@ impl Program {
         running
     }
 
-    /// Starts it; the test writes its standard input.
+    /// Starts the program. The test writes its standard input.
     pub fn start_with_input(mut self) -> (Running, std::process::ChildStdin) {
         let all = self
             .command
@@ -175,7 +175,7 @@ impl Program {
 }
 
 impl Running {
-    /// Waits for its end.
+    /// Waits for the end of the program.
     pub fn wait(mut self) -> Finished {
         let (sender, receiver) = channel();
         let collected = (Arc::clone(&self.output), Arc::clone(&self.errors));
@@ -204,14 +204,14 @@ impl Running {
         }
     }
 
-    /// Waits until its standard error contains this text; gives what it has said.
+    /// Waits until the standard error contains this text. Returns the standard error so far.
     pub fn wait_for_error(&self, text: &str) -> String {
         self.errors
             .wait_for(text)
             .unwrap_or_else(|so_far| panic!("{} does not say {text:?}, but {so_far:?}", self.name))
     }
 
-    /// Waits until its standard error contains this text so often.
+    /// Waits until the standard error contains this text `count` times.
     pub fn wait_for_errors(&self, text: &str, count: usize) {
         let enough = |so_far: &str| so_far.matches(text).count() >= count;
         if let Err(so_far) = self.errors.wait_until(enough) {
@@ -227,7 +227,7 @@ impl Running {
         self.errors.wait_for(text).is_ok()
     }
 
-    /// Waits until its standard output contains this text; gives what it has printed.
+    /// Waits until the standard output contains this text. Returns the standard output so far.
     pub fn wait_for_output(&self, text: &str) -> String {
         self.output.wait_for(text).unwrap_or_else(|so_far| {
             panic!("{} does not print {text:?}, but {so_far:?}", self.name)
@@ -243,12 +243,12 @@ impl Running {
         self.output.wait_until(condition)
     }
 
-    /// Returns `true` if it has printed this so far.
+    /// Returns `true` if the standard output contains this text now.
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.output.bytes()).contains(text)
     }
 
-    /// Waits until its standard output contains this text, for as long as something comes.
+    /// Waits until the standard output contains this text, as long as the output grows.
     pub fn wait_while_it_prints(&self, text: &str) {
         let mut printed = 0;
         while let Err(so_far) = self.output.wait_for(text) {
@@ -263,29 +263,29 @@ impl Running {
         }
     }
 
-    /// Returns its standard error so far.
+    /// Returns the standard error so far.
     pub fn error_so_far(&self) -> String {
         String::from_utf8_lossy(&self.errors.bytes()).into_owned()
     }
 
-    /// Returns `true` if it has ended.
+    /// Returns `true` if the program has ended.
     pub fn has_ended(&mut self) -> bool {
         let status = self.child.try_wait().expect("a child can be asked");
         status.is_some()
     }
 
-    /// Its number.
+    /// Returns the process identifier.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the program, as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends it a signal by name.
+    /// Sends a signal by name to the program.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
@@ -308,12 +308,12 @@ impl Drop for Running {
 }
 
 impl Finished {
-    /// Returns its standard output as text.
+    /// Returns the standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// Fails the test if it did not end well.
+    /// Fails the test if the exit status is not 0.
     pub fn success(self) -> Self {
         assert_eq!(self.status, 0, "it said {:?}", self.errors);
         self
@@ -330,12 +330,12 @@ impl Collected {
         drop(self.changed.wait_while(state, |(_, ended)| !*ended));
     }
 
-    /// What was written up to now, with the text in it; or without, if it cannot come any more.
+    /// Waits until the output contains `text`. Returns the output; it is an error if the output has ended before.
     fn wait_for(&self, text: &str) -> Result<String, String> {
         self.wait_until(|so_far| so_far.contains(text))
     }
 
-    /// The same for whatever this likes.
+    /// Waits until the output satisfies a condition. Returns the output; it is an error if the output has ended before.
     fn wait_until(&self, likes: impl Fn(&str) -> bool) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock().expect("no panic while locked");

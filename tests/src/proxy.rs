@@ -1,4 +1,4 @@
-//! A proxy that stands between a client and a broker and remembers what each of them said.
+//! A proxy between a client and a broker that records the bytes of both.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::PATIENCE;
 
-/// Which end said something.
+/// The end that sent some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     /// The client.
@@ -20,12 +20,12 @@ pub enum From {
 /// A proxy on a free port of the loopback.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The address at which the proxy listens.
     pub address: SocketAddr,
     record: Arc<Record>,
 }
 
-/// What both ends of a connection said, and whether the client has said all.
+/// The bytes of both ends of a connection.
 #[derive(Debug, Default)]
 struct Ends {
     bytes: [Vec<u8>; 2],
@@ -46,7 +46,7 @@ impl Proxy {
         Self::start_with(server, None)
     }
 
-    /// As `start`; each direction of a connection carries so many bytes in a second.
+    /// Starts a proxy that carries `bytes_per_second` bytes per second in each direction of a connection.
     pub fn start_slow(server: SocketAddr, bytes_per_second: usize) -> Self {
         Self::start_with(server, Some(bytes_per_second))
     }
@@ -91,8 +91,8 @@ impl Proxy {
         sent.collect()
     }
 
-    /// Waits until one end has said something on any connection that this likes; gives up when a test
-    /// would.
+    /// Waits until the bytes of one end satisfy a condition on any connection. Returns `false` after the
+    /// timeout of tests.
     pub fn wait_for(&self, from: From, likes: impl Fn(&[u8]) -> bool) -> bool {
         self.wait_until(|connections| {
             connections

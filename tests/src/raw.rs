@@ -1,4 +1,4 @@
-//! Bytes to and from a socket: clients and servers that break the rules.
+//! Clients and servers that send arbitrary bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -6,14 +6,14 @@ use std::thread::{self, JoinHandle};
 
 use crate::PATIENCE;
 
-/// A client that sends whatever bytes it is told.
+/// A client that sends the bytes of a test.
 #[derive(Debug)]
 pub struct RawClient {
     stream: TcpStream,
 }
 
 impl RawClient {
-    /// A connection without a byte sent.
+    /// Opens a connection and sends nothing.
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the broker listens");
         stream
@@ -28,7 +28,7 @@ impl RawClient {
         Self { stream }
     }
 
-    /// A connection that the broker has accepted, in this version, with this identifier.
+    /// Opens a connection that the broker accepts, with this version and client identifier.
     pub fn connect(address: SocketAddr, version: u8, identifier: &str) -> Self {
         let mut client = Self::open(address);
         let mut body = b"\x00\x04MQTT".to_vec();
@@ -45,12 +45,12 @@ impl RawClient {
         client
     }
 
-    /// Sends these bytes. That the peer has closed is found out when reading.
+    /// Sends these bytes. Reading finds out if the peer has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Reads so many bytes.
+    /// Reads this number of bytes.
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.stream
@@ -59,7 +59,7 @@ impl RawClient {
         bytes
     }
 
-    /// Reads to the end of the connection, which the peer has to close.
+    /// Reads until the peer closes the connection.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
@@ -68,7 +68,7 @@ impl RawClient {
         }
     }
 
-    /// Sends PINGREQ and waits for the answer: the connection is alive and all before is handled.
+    /// Sends PINGREQ and waits for the answer. Then the broker has handled all packets before.
     pub fn ping(&mut self) {
         self.send(&[0xC0, 0]);
         assert_eq!(self.read(2), [0xD0, 0]);
@@ -82,7 +82,7 @@ pub type Script<'a> = &'a [(usize, &'a [u8])];
 /// A server that follows a script, for one connection after the other.
 #[derive(Debug)]
 pub struct FakeServer {
-    /// Where it listens.
+    /// The address at which the server listens.
     pub address: SocketAddr,
     thread: Option<JoinHandle<Vec<Vec<u8>>>>,
 }
@@ -94,7 +94,7 @@ impl FakeServer {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), scripts, closes)
     }
 
-    /// The same at this address.
+    /// Starts a server at this address.
     pub fn start_at(address: SocketAddr, scripts: &[Script<'_>], closes: bool) -> Self {
         let owned = |script: &Script<'_>| script.iter().map(|(n, b)| (*n, b.to_vec())).collect();
         let scripts: Vec<Vec<(usize, Vec<u8>)>> = scripts.iter().map(owned).collect();
@@ -112,7 +112,7 @@ impl FakeServer {
         }
     }
 
-    /// The options that make a client find it.
+    /// Returns the options with which a client connects to the server.
     pub fn options(&self) -> String {
         format!("-h 127.0.0.1 -p {}", self.address.port())
     }

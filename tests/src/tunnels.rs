@@ -14,12 +14,12 @@ use crate::Certificates;
 /// A proxy on a free port of the loopback. It ends with the process.
 #[derive(Debug)]
 pub struct SocksProxy {
-    /// Where it listens.
+    /// The address at which the proxy listens.
     pub address: SocketAddr,
 }
 
 impl SocksProxy {
-    /// Asks for these credentials, if there are any, and connects to whatever it is asked for.
+    /// Starts a proxy that requires these credentials, if there are any, and connects to any host.
     pub fn start(credentials: Option<(&'static str, &'static str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
@@ -61,15 +61,15 @@ fn serve(mut client: TcpStream, credentials: Option<(&str, &str)>) -> Result<()>
     tunnel(&client, &server)
 }
 
-/// The same for HTTP: CONNECT.
+/// An HTTP proxy (CONNECT) on a free port of the loopback. It ends with the process.
 #[derive(Debug)]
 pub struct HttpProxy {
-    /// Where it listens.
+    /// The address at which the proxy listens.
     pub address: SocketAddr,
 }
 
 impl HttpProxy {
-    /// Asks for this in `Proxy-Authorization`, and connects to whatever it is asked for.
+    /// Starts a proxy that requires this `Proxy-Authorization`, and connects to any host.
     pub fn start(authorization: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
@@ -99,15 +99,15 @@ fn serve_http(mut client: TcpStream, authorization: &str) -> Result<()> {
     tunnel(&client, &server)
 }
 
-/// TLS in front of a plain server that speaks when it is spoken to. It ends with the process.
+/// TLS in front of a plain server that only answers. It ends with the process.
 #[derive(Debug)]
 pub struct TlsFront {
-    /// Where it listens.
+    /// The address at which TLS listens.
     pub address: SocketAddr,
 }
 
 impl TlsFront {
-    /// With the certificate of this name.
+    /// Starts TLS with the certificate of this name.
     pub fn start(certificates: &Certificates, name: &str, server: SocketAddr) -> Self {
         let file = |kind: &str| certificates.path(&format!("{name}.{kind}"));
         let chain = vec![CertificateDer::from_pem_file(file("crt")).expect("it is a certificate")];

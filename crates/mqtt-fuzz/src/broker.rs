@@ -1,5 +1,5 @@
-//! The core of the broker among several peers that do anything: what it sends is legal, and when
-//! all are gone nothing is left of them.
+//! The broker core with several arbitrary peers: the broker only sends permitted packets, and keeps no state of peers that
+//! are gone.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ enum Step<'a> {
         version: u8,
         connect: ConnectShape,
     },
-    /// A peer whose first bytes are anything.
+    /// A peer whose first bytes are arbitrary.
     OpenWith(Shape<'a>),
     Send {
         connection: u8,
@@ -34,10 +34,10 @@ enum Step<'a> {
     },
 }
 
-/// Steps.
+/// Runs the steps that the input encodes.
 ///
 /// # Panics
-/// If the broker sends what it may not, or keeps what has no end.
+/// If the broker sends a packet that is not permitted, or keeps state without end.
 pub fn broker(input: &[u8]) {
     let Ok(steps) = Vec::<Step<'_>>::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
@@ -68,9 +68,9 @@ struct BrokerRun {
 struct Peer {
     id: ConnectionId,
     version: u8,
-    /// What was sent and is no whole packet yet.
+    /// Bytes that were sent and are not a complete packet yet.
     input: Vec<u8>,
-    /// Reads what the broker sends, if the version is known.
+    /// The reader of the broker's packets, if the version is known.
     wire: Option<PacketReader>,
     written: u64,
 }
@@ -172,7 +172,7 @@ impl BrokerRun {
             let peer = self.peers.remove(0);
             self.broker.remove(self.now, peer.id);
         }
-        // All that may end has ended after the longest interval there is.
+        // After the longest possible interval all sessions and messages that expire have expired.
         self.wait(u64::from(u32::MAX) + 1);
         assert_eq!(self.broker.connection_count(), 0);
         assert_eq!(self.broker.poll_timeout(), None, "a deadline of nobody");

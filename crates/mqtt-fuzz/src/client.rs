@@ -1,4 +1,4 @@
-//! The client's end of a connection: what it sends is legal, whatever the server does.
+//! The client's end of a connection: the client only sends permitted packets, whatever the server sends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Script<'a> {
     version: u8,
     lasts: bool,
     keep_alive: u8,
-    /// Messages of QoS 1 and 2 that it takes, and sends, at a time.
+    /// The maximum numbers of messages of QoS 1 and 2 in flight, to the client and from it.
     receive_maximum: u8,
     window: u8,
     steps: Vec<Step<'a>>,
@@ -38,7 +38,7 @@ enum Step<'a> {
         length: u8,
     },
     Subscribe,
-    /// The application takes the oldest message over, or refuses it.
+    /// The application accepts the oldest message, or rejects it.
     Acknowledge {
         refuse: bool,
     },
@@ -52,10 +52,10 @@ enum Step<'a> {
     Disconnect,
 }
 
-/// A script.
+/// Runs the script that the input encodes.
 ///
 /// # Panics
-/// If the client sends what it may not.
+/// If the client sends a packet that is not permitted.
 pub fn client(input: &[u8]) {
     if let Ok(script) = Script::arbitrary_take_rest(Unstructured::new(input)) {
         let mut run = ClientRun::new(&script);
@@ -65,13 +65,13 @@ pub fn client(input: &[u8]) {
     }
 }
 
-/// What the client did with some bytes.
+/// The result of handling some bytes.
 struct Handled {
-    /// How many are left.
+    /// The number of bytes that are left.
     waiting: usize,
-    /// Whether the connection was accepted.
+    /// Set if the connection was accepted.
     accepted: bool,
-    /// Whether it gave up messages that are too large for the server now.
+    /// Set if the client gave up messages that are too large for the server now.
     gave_up: bool,
 }
 
@@ -81,7 +81,7 @@ struct ClientRun {
     config: Config,
     lasts: bool,
     now: Instant,
-    /// Messages that the application has not answered for.
+    /// The messages that the application has not acknowledged.
     open: VecDeque<PacketIdentifier>,
     sent: Direction,
     wire: PacketReader,
@@ -178,7 +178,7 @@ impl ClientRun {
     }
 
     fn server_sends(&mut self, bytes: &[u8]) {
-        // Everything that the client has said is on its way before what the server says now.
+        // All bytes of the client are sent before the server's next ones.
         self.write(usize::MAX);
         if self.connection.has_ended() {
             return;
@@ -190,8 +190,7 @@ impl ClientRun {
         let version = self.connect.protocol_version;
         let lasts = self.lasts;
         if let Some(mut server) = self.server.take() {
-            // The checker follows as long as it understands the server, and the client takes all that
-            // comes or nothing of it.
+            // The checker follows while it understands the server, and the client handles all bytes or none.
             let understood = server.read(bytes, |packet| {
                 if packet.kind == 2 && is_connected && !was_connected {
                     let goes_on = match version {
@@ -223,7 +222,7 @@ impl ClientRun {
                         .extend(received.publish().delivery.packet_identifier());
                 }
                 Event::Connected { .. } => accepted = true,
-                // What the server does not take any more is given up, which the checker cannot know.
+                // The client gives up messages that the server no longer accepts, which the checker cannot know.
                 Event::Delivered {
                     reason_code: ReasonCode::PacketTooLarge,
                     ..
@@ -265,7 +264,7 @@ impl ClientRun {
             Connection::client(&self.connect, session, config, self.now).expect("short fields");
         let level = self.connect.protocol_version.level();
         self.wire = PacketReader::new(level);
-        // What was not understood may have changed anything; from then on only the form counts.
+        // Bytes that the checker did not understand may have had any effect, so from now on it only checks the form.
         self.server = self.server.take().map(|_| PacketReader::new(level));
     }
 }

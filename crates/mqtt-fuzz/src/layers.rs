@@ -1,14 +1,14 @@
-//! WebSocket at both ends and the clients of proxies: what the other end sends is understood or refused,
-//! and it does not matter how it is cut into pieces.
+//! WebSocket at both ends, and the clients of proxies: the bytes of the other end are accepted or rejected, and the result
+//! does not depend on the pieces in which they arrive.
 
 use mqtt_transport::{
     ClientTransport, Credentials, Layers, ListenerTransport, Proxy, ProxyProtocol, WebSocketRequest,
 };
 
-/// The first byte chooses the end, the rest is what comes from the other one.
+/// Feeds a layer: the first byte chooses it, and the rest are the bytes of the other end.
 ///
 /// # Panics
-/// If cuts matter, or if more comes out than can have come in.
+/// If the result depends on the pieces, or more bytes come out than the input can hold.
 pub fn layers(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else {
         return;
@@ -17,16 +17,16 @@ pub fn layers(input: &[u8]) {
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(whole, run(*choice, &single), "cuts matter");
     assert!(whole.up.len() <= bytes.len(), "more comes up than came");
-    // An answer is no longer than what it answers, but for the fixed words of a refusal.
+    // An answer is not longer than the bytes that it answers, except for the fixed text of a rejection.
     assert!(whole.down <= bytes.len() + 4096, "{} bytes", whole.down);
 }
 
-/// What came of it.
+/// The result of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     is_open: bool,
     up: Vec<u8>,
-    /// How much was answered. (What is in it has a mask, by chance.)
+    /// The number of bytes of the answers. Their content has a random mask.
     down: usize,
     error: Option<String>,
 }
@@ -57,7 +57,7 @@ fn run(choice: u8, pieces: &[&[u8]]) -> Outcome {
     outcome
 }
 
-/// The end that is tested.
+/// Creates the layers under test.
 fn end(choice: u8) -> Layers {
     let websocket = || {
         ClientTransport::default().with_websocket(WebSocketRequest {
@@ -82,7 +82,7 @@ fn end(choice: u8) -> Layers {
         0 => start(listener.layers()),
         1 => client(proxy(ProxyProtocol::Socks5)),
         2 => client(proxy(ProxyProtocol::Http)),
-        // Behind the handshakes, which no bytes that are made up get through.
+        // After the handshakes, which random bytes do not pass.
         part => {
             let (mut client, mut server) = (client(websocket()), start(listener.layers()));
             let request = client.output().to_vec();

@@ -1,17 +1,16 @@
-//! What the fuzz targets check. Each function takes the bytes that a fuzzer made up and panics if
-//! something is wrong; `fuzz/` feeds them from libFuzzer, and `tests/corpus.rs` replays the inputs
-//! that are kept, with an ordinary compiler.
+//! The checks of the fuzz targets. Each function takes the bytes of a fuzzer and panics if a property does not hold.
+//! `fuzz/` runs the functions with libFuzzer; `tests/corpus.rs` replays the stored inputs with a stable compiler.
 //!
-//! | Target | Input | What has to hold |
+//! | Target | Input | Property |
 //! | --- | --- | --- |
-//! | [`layers`] | what the other end of a WebSocket or a proxy sends | cuts do not matter; memory follows the input |
-//! | [`packets`] | bytes of one direction | reading, writing and reading again give the same; cuts do not matter |
+//! | [`layers`] | the bytes of the other end of a WebSocket or a proxy | the result does not depend on the pieces; memory follows the input |
+//! | [`packets`] | the bytes of one direction | packets that are decoded, encoded and decoded again are equal; the result does not depend on the pieces |
 //! | [`topics`] | a filter and a name | validity and matching are those of the definition |
-//! | [`settings`] | a configuration file | it is understood, or refused with one line |
-//! | [`store`] | a value in the store | it is refused, or can be written and read again |
-//! | [`subscriptions`] | requests of clients | the broker delivers what a list of filters says |
-//! | [`client`] | what a server sends, what the application wants, time | what the client sends is legal |
-//! | [`broker`] | what several peers send, time | what the broker sends is legal; nothing is left behind |
+//! | [`settings`] | a configuration file | the file is accepted, or rejected with one line |
+//! | [`store`] | a value in the store | the value is rejected, or can be written and read again |
+//! | [`subscriptions`] | requests of clients | the broker delivers the messages that a list of filters matches |
+//! | [`client`] | the packets of a server, the calls of the application, time | the client only sends permitted packets |
+//! | [`broker`] | the packets of several peers, time | the broker only sends permitted packets and keeps no state of peers that are gone |
 #![forbid(unsafe_code)]
 
 mod broker;
@@ -33,7 +32,7 @@ pub use store::store;
 pub use subscriptions::subscriptions;
 pub use topics::topics;
 
-/// A target.
+/// The function of a target.
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.

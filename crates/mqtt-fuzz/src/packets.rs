@@ -1,13 +1,11 @@
-//! A stream of packets: whatever is read can be written and read again, and how the stream was cut
-//! does not matter.
+//! A stream of packets: each decoded packet can be encoded and decoded again, and the result does not depend on the pieces.
 
 use mqtt_codec::{Connect, DecodeError, Decoder, PacketRef, ProtocolVersion};
 
-/// The first byte says which end of which version reads (bits 0 to 2), the second how the rest of
-/// the input is cut.
+/// Decodes a stream. The first byte chooses the end and the version (bits 0 to 2), the second the pieces of the rest.
 ///
 /// # Panics
-/// If reading depends on the cuts, or what was read is written as something else.
+/// If the result depends on the pieces, or a packet is encoded as another one.
 pub fn packets(input: &[u8]) {
     let &[reader, cut, ref bytes @ ..] = input else {
         return;
@@ -43,7 +41,7 @@ fn decoder(reader: u8) -> (Decoder, Option<ProtocolVersion>) {
     }
 }
 
-/// A server's decoder that has seen its CONNECT.
+/// Returns the decoder of a server that has read CONNECT.
 fn accepted(version: ProtocolVersion) -> Decoder {
     let mut decoder = Decoder::server(100_000);
     let mut bytes = Vec::new();
@@ -54,7 +52,7 @@ fn accepted(version: ProtocolVersion) -> Decoder {
     decoder
 }
 
-/// The same bytes, of which there are at first a few and then a few more.
+/// Decodes the same bytes in pieces.
 fn check_pieces(
     decoder: &mut Decoder,
     bytes: &[u8],

@@ -1,13 +1,13 @@
-//! Configuration files: understood, or refused with one line that says where.
+//! Configuration files: each is accepted, or rejected with one line that names the place.
 
 use std::path::Path;
 
 use mqtt_broker::BrokerConfig;
 
-/// The bytes of a file.
+/// Parses a file.
 ///
 /// # Panics
-/// If a refusal is not one line that names the file and the line.
+/// If an error is not one line that names the file and the line.
 pub fn settings(input: &[u8]) {
     let Err(error) = BrokerConfig::parse(Path::new("test.conf"), input) else {
         return;

@@ -1,5 +1,5 @@
-//! Packets that are nearly right: written byte by byte, without the codec, from fields that may
-//! hold anything. A fuzzer gets further with these than with bytes alone.
+//! Packets that are nearly valid: written byte by byte, without the codec, from arbitrary fields. A fuzzer reaches more
+//! code with these than with bytes alone.
 
 use arbitrary::Arbitrary;
 
@@ -52,7 +52,7 @@ pub(crate) enum Shape<'a> {
         reason: u8,
         properties: Vec<Property>,
     },
-    /// Anything.
+    /// Arbitrary bytes.
     Bytes(&'a [u8]),
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct ConnectShape {
     pub(crate) properties: Vec<Property>,
 }
 
-/// A property with a small value, or a byte that is none.
+/// A property with a small value, or an invalid one.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(crate) struct Property {
     pub(crate) identifier: u8,
@@ -89,7 +89,7 @@ const FILTERS: [&str; 12] = [
 ];
 
 impl Shape<'_> {
-    /// The bytes in this version (3, 4 or 5).
+    /// Encodes the packet in this version (3, 4 or 5).
     pub(crate) fn bytes(&self, version: u8) -> Vec<u8> {
         let five = version == 5;
         let mut body = Vec::new();
@@ -252,7 +252,7 @@ pub(crate) fn text(text: &str, out: &mut Vec<u8>) {
     out.extend(text.as_bytes());
 }
 
-/// A variable byte integer.
+/// Encodes a variable byte integer.
 fn length(mut value: usize, out: &mut Vec<u8>) {
     while value > 127 {
         out.push((value & 127) as u8 | 128);

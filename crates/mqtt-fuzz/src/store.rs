@@ -1,14 +1,13 @@
-//! The values in the store: one that was damaged is refused, or means something that can be written
-//! and read again.
+//! The values in the store: a corrupt value is rejected, or has a meaning that can be written and read again.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_broker::{Clock, Store};
 
-/// The first byte says which table, the rest is the value.
+/// Reads a value: the first byte chooses the table, and the rest is the value.
 ///
 /// # Panics
-/// If a value that is read is written as another one.
+/// If a value is written as another one than was read.
 pub fn store(input: &[u8]) {
     let Some((table, value)) = input.split_first() else {
         return;

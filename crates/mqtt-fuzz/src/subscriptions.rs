@@ -1,4 +1,4 @@
-//! Who gets a message: the broker's tree of subscriptions and retained messages against lists.
+//! Compares the broker's trees of subscriptions and retained messages with plain lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -17,7 +17,7 @@ enum Step {
     Retain(Levels, bool),
 }
 
-/// A topic or filter of levels that are likely to meet.
+/// A topic or filter of few different levels, so that many match.
 #[derive(Debug, Arbitrary)]
 struct Levels(Vec<u8>);
 
@@ -33,10 +33,10 @@ impl Levels {
     }
 }
 
-/// A list of steps.
+/// Runs the steps that the input encodes.
 ///
 /// # Panics
-/// If the broker delivers something else than the lists say.
+/// If the broker delivers other messages than the lists match.
 pub fn subscriptions(input: &[u8]) {
     let Ok(steps) = Vec::<Step>::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
@@ -50,7 +50,7 @@ pub fn subscriptions(input: &[u8]) {
 struct SubscriptionRun {
     broker: Broker,
     now: Instant,
-    /// Two subscribers and a publisher.
+    /// Connects two subscribers and a publisher.
     connections: [ConnectionId; 3],
     filters: [BTreeSet<String>; 2],
     retained: BTreeMap<String, ()>,
@@ -165,7 +165,7 @@ fn message(first: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
     packet(first, &body)
 }
 
-/// Short packets, sorted.
+/// Splits a stream into short packets and sorts them.
 fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let [_, length, ..] = *bytes {

@@ -1,11 +1,11 @@
-//! Topic filters and topic names, against the definition in MQTT 5.0, 4.7 and 4.8.
+//! Compares topic filters and topic names with the definition in MQTT 5.0, sections 4.7 and 4.8.
 
 use mqtt_codec::{TopicFilter, TopicName};
 
-/// A filter, a line feed, a name.
+/// Matches a filter with a name; a line feed separates them in the input.
 ///
 /// # Panics
-/// If validity or matching is not that of the definition.
+/// If validity or matching differs from the definition.
 pub fn topics(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -27,7 +27,7 @@ pub fn topics(input: &[u8]) {
     }
 }
 
-/// What is behind `$share/NAME/`, if that is how it starts.
+/// Returns the part after `$share/NAME/`, if the filter begins with it.
 fn unshared(filter: &str) -> Option<&str> {
     let rest = filter.strip_prefix("$share/")?;
     rest.find('/').map(|slash| &rest[slash + 1..])
