@@ -113,6 +113,7 @@ impl Failure {
     fn message(&self) -> String {
         // The alternate form prints the chain of causes on one line.
         let message = without_error_numbers(&format!("{:#}", self.error));
+        // The place belongs to the sentence, so it comes before the full stop.
         match (&self.place, message.strip_suffix('.')) {
             (None, _) => message,
             (Some(place), Some(sentence)) => format!("{sentence} ({place})."),

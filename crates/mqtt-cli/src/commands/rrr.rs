@@ -224,6 +224,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
         let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;
         let subscription = Subscription {
             topic_filter,
+            // The response has the QoS of the request, as for mosquitto_rr: rrr has one -q for both.
             options: settings.output.subscription_options(settings.message.qos),
         };
         Ok(Self {
@@ -253,6 +254,7 @@ fn request(
     connection: &ConnectionSettings,
 ) -> Result<Message, Failure> {
     let mut message = Message::new(topic_name, payload);
+    // Earlier versions have no properties, so requester and service must agree on the response topic.
     if connection.version() != ProtocolVersion::V5_0 {
         return Ok(message);
     }

@@ -258,6 +258,7 @@ fn own_output_options() -> Vec<CommandOption<RsubSettings>> {
             "chance",
             "Print only this percentage of the messages, 0.1 to 100",
             |s: &mut RsubSettings, v| {
+                // 0 would print nothing, which is more likely a mistake; mosquitto has the same bounds.
                 let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
                 let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
                 s.chance = Some(chance.ok_or_else(invalid)?);
@@ -342,6 +343,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             ..settings.output.printing()
         };
         let subscription_options = settings.output.subscription_options(settings.qos);
+        // All filters of a run have the same options, and go into one SUBSCRIBE.
         let subscription = |topic_filter| Subscription {
             topic_filter,
             options: subscription_options,

@@ -79,6 +79,7 @@ pub(super) fn run<S: ClientSettings + Default>(
         Parsed::Run(settings) => settings,
         Parsed::HelpShown => return Ok(Status::Success),
     };
+    // Without a logger, packet lines cost nothing.
     if settings.connection().debug {
         start_log(arguments);
     }

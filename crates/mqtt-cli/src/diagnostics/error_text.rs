@@ -209,6 +209,7 @@ fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
         return format!("Connection error: Connection Refused: {text}.");
     }
     let mut text = format!("Connection error: {code}");
+    // The advice of the mosquitto tools.
     if code == ReasonCode::UnsupportedProtocolVersion {
         text += ". Try connecting to an MQTT v5 broker, or use MQTT v3.x mode";
     }

@@ -127,6 +127,7 @@ impl Diagnostics {
         wait: Duration,
         next: Option<&Server>,
     ) -> Result<(), Failure> {
+        // Two clients that take the session from each other would do so for ever.
         if is_takeover(&error) && self.takeovers.add(Instant::now()) {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));

@@ -36,7 +36,7 @@ pub(crate) struct CommandOption<S> {
 pub(super) enum Apply<S> {
     /// No word.
     Flag(fn(&mut S)),
-    /// One word.
+    /// A word, the value.
     Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// A value after `=` in the same word. Without `=` the value is empty.
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
@@ -178,6 +178,7 @@ impl<S> CommandOption<S> {
             .help(self.help)
             .help_heading(heading)
             .hide_short_help(!self.is_common);
+        // The names are written with dashes in the tables, as users know them; clap takes them without.
         if let Some(short) = self.short.chars().nth(1) {
             arg = arg.short(short);
         }

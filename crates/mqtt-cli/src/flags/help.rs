@@ -68,6 +68,7 @@ impl Help {
         let mut text = String::new();
         write_wrapped(&mut text, self.about, 0);
         for (index, usage) in self.usage.iter().enumerate() {
+            // Further forms stand below the first one.
             let start = if index == 0 { "\nUsage: " } else { "       " };
             let _ = writeln!(text, "{start}{usage}");
         }
@@ -79,6 +80,7 @@ impl Help {
         for (task, example) in self.examples {
             let _ = writeln!(text, "  {task}:\n    {example}");
         }
+        // The short help ends with the way to the rest, since it is the first text that a new user sees.
         match extent {
             Extent::All => self.notes.iter().for_each(|note| note.write(&mut text)),
             Extent::Common => {
@@ -100,6 +102,7 @@ impl Section {
     fn write(&self, text: &mut String) {
         match self.body {
             Body::Rows(parts) => {
+                // The parts are shared by programs, as those of exit statuses are.
                 let rows: Vec<_> = parts.iter().copied().flatten().copied().collect();
                 write_rows(text, self.heading, &rows, NAME_COLUMN);
             }
@@ -116,6 +119,7 @@ impl Section {
 fn write_options(text: &mut String, command: &Command, extent: Extent) {
     let is_shown = |entry: &OptionEntry<'_>| extent == Extent::All || entry.is_common;
     let shown: Vec<_> = entries(command).filter(is_shown).collect();
+    // A group may have options in several parts of a table. All stand below one heading.
     let mut groups: Vec<&str> = Vec::new();
     for entry in &shown {
         if !groups.contains(&entry.group) {

@@ -126,6 +126,7 @@ pub(crate) fn check_line(
     value: &OsStr,
     is_option: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
+    // Bytes that are not text cannot be the name of an option.
     let value = value.to_string_lossy();
     let words: Vec<_> = value.split_whitespace().collect();
     // A single word may look like an option and still be the value, or be a second flag, which mosquitto's tools accept.

@@ -4,7 +4,7 @@
 
 use clap::{Arg, Command};
 
-/// One option or positional argument.
+/// An option or a positional argument.
 #[derive(Debug, Clone)]
 pub(crate) struct OptionEntry<'a> {
     /// The heading of its group.

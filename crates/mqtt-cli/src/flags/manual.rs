@@ -43,6 +43,7 @@ pub(crate) fn page(command: &Command, help: &Help, manual: &Manual) -> String {
     }
     write_rows(&mut page, "SUBCOMMANDS", help.subcommands);
     write_options(&mut page, command);
+    // The sections of the full help, so that the page never knows less.
     help.notes
         .iter()
         .for_each(|note| write_note(&mut page, note));
@@ -59,6 +60,7 @@ fn write_options(page: &mut Roff, command: &Command) {
     page.control("SH", ["OPTIONS"]);
     let mut group = "";
     for entry in entries(command) {
+        // Options of a group follow each other in the tables.
         if entry.group != group {
             group = entry.group;
             page.control("SS", [group]);
@@ -118,6 +120,7 @@ fn write_rows(page: &mut Roff, heading: &str, rows: &[(&str, &str)]) {
     page.control("SH", [heading]);
     for (name, meaning) in rows {
         page.control("TP", []);
+        // Help texts are phrases without a full stop; a manual page has sentences.
         page.text([bold(*name)]);
         page.text([roman(format!("{}.", meaning.trim_end_matches('.')))]);
     }

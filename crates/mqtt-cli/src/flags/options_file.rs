@@ -14,7 +14,7 @@ use crate::wording::system_text;
 /// Maximum size of an options file. A larger file is a mistake, and would be read into memory.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
-/// One line of an options file.
+/// A line of an options file that has an option.
 #[derive(Debug)]
 pub(crate) struct Line {
     /// The option and its value. A property is split into its words.
@@ -27,8 +27,8 @@ pub(crate) struct Line {
 /// program was called, with its own name, and with mosquitto's name.
 ///
 /// # Errors
-/// If a file that exists cannot be read. An option that is ignored without a message could send a password to the wrong
-/// broker.
+/// If the file of `-o` cannot be read, or another one is unreadable or too large: without its options, the program could
+/// send a password to the wrong broker. A file that this user may not read counts as absent.
 pub(crate) fn read(
     called: &str,
     program: &str,
@@ -51,6 +51,7 @@ pub(crate) fn read(
     let Some(folder) = folder() else {
         return Ok(Vec::new());
     };
+    // The first file that exists is the only one: a file for mosquitto's tool is for users who have none for ours.
     for name in names(called, program) {
         let path = folder.join(name);
         match content(&path) {
@@ -80,6 +81,7 @@ fn warn_if_exposed(path: &Path, lines: &[Line]) {
         let option = line.words.first().and_then(|word| word.to_str());
         option.is_some_and(|option| option == "--pw" || option.starts_with("-P"))
     };
+    // Asked for only if there is a password, since most files have none.
     let is_exposed = || std::fs::metadata(path).is_ok_and(|data| others_can_read(&data));
     if lines.iter().any(is_password) && is_exposed() {
         let path = path.display();
@@ -114,6 +116,7 @@ fn is_absent(error: &io::Error) -> bool {
 /// Returns the folder of options files: `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
 fn folder() -> Option<PathBuf> {
     let variable = |name: &str| {
+        // An empty variable counts as unset, as the XDG specification says.
         let value = std::env::var_os(name);
         value.filter(|value| !value.is_empty()).map(PathBuf::from)
     };
@@ -136,6 +139,7 @@ fn names(called: &str, program: &str) -> Vec<String> {
     } else {
         vec![program, theirs]
     };
+    // The names of mosquitto's files on Windows.
     let suffix = if cfg!(windows) { ".conf" } else { "" };
     names
         .into_iter()
@@ -163,6 +167,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
 fn lines(text: &[u8], path: &Path) -> Vec<Line> {
     let numbered = text.split(|byte| *byte == b'\n').enumerate();
     numbered
+        // Editors on Windows end lines with a carriage return, which is a control character in a value.
         .map(|(index, line)| (index, line.strip_suffix(b"\r").unwrap_or(line)))
         .filter(|(_, line)| !line.starts_with(b"#"))
         .filter_map(|(index, line)| {
@@ -193,6 +198,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
     if !matches!(in_two.first(), Some(first) if first == "-D" || first == "--property") {
         return in_two;
     }
+    // The parser needs the words of a property as on a command line. The last word may contain spaces.
     let in_four: Vec<OsString> = split(4);
     match in_four.get(2) {
         Some(name) if name.eq_ignore_ascii_case("user-property") => split(5),

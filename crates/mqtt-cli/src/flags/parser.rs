@@ -110,6 +110,7 @@ impl<S: Default> Program<S> {
         for option in self.all() {
             let id = option.id();
             match &option.apply {
+                // clap has ended the parsing before if one of these was given.
                 Apply::ByClap(_) => {}
                 Apply::Flag(_) | Apply::Value(_) | Apply::Optional(_) | Apply::Property(_) => {
                     let mut indices = matches.indices_of(id).into_iter().flatten();

@@ -30,6 +30,7 @@ impl<S> Program<S> {
             .disable_version_flag(true)
             // An option may be repeated, and options of the file may be given again: the last one wins.
             .args_override_self(true)
+            // A line of an options file has no name of a program before it.
             .no_binary_name(true)
             .args(options)
     }

@@ -25,6 +25,7 @@ pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failur
 /// with Windows line ends: each last word of a line ends with U+000D.
 pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let text = text(value, option)?;
+    // The same check as that of the codec, whose error would not name the option.
     let Some(character) = mqtt_codec::disallowed_character(text) else {
         return Ok(text);
     };

@@ -57,6 +57,7 @@ impl AckQueue {
             let Some(result) = self.stdout.poll(&mut self.text) else {
                 return Ok(());
             };
+            // Messages of a block that could not be written are never acknowledged.
             result?;
             self.block_length = 0;
             self.in_block

@@ -98,6 +98,7 @@ impl LogThread {
     /// Waits until all lines are written, or [`PATIENCE`] has passed.
     pub(crate) fn flush(&self) {
         let lines = self.shared.lock();
+        // A stalled reader was waited for already, and without a stream nothing will be written.
         if !lines.is_stalled && lines.is_open {
             drop(
                 self.shared

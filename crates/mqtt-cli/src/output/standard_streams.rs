@@ -80,6 +80,7 @@ mod unix {
             match attempt(&stream) {
                 // Non-blocking mode: waits without a time limit, as a blocking read or write would.
                 Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stream, readiness)], None) {
+                    // A signal handler has run; the attempt is repeated like after readiness.
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 },

@@ -53,6 +53,7 @@ impl Watch {
         self.resize(terminal_rows, out);
         let text = on_one_row(text);
         let index = match self.numbers.get(topic_name) {
+            // Numbers are in order and without gaps, so the difference to the first one is the row.
             Some(number) => usize::try_from(number - self.first).unwrap_or(0),
             None => {
                 // Deletes the first row, so that the terminal moves the others up and they need not be drawn again.
@@ -79,6 +80,7 @@ impl Watch {
     /// Adapts the screen to the height of the terminal, whose last row stays free for the cursor.
     fn resize(&mut self, terminal_rows: usize, out: &mut Vec<u8>) {
         let capacity = terminal_rows.saturating_sub(FIRST_ROW).max(1);
+        // Most messages find the same height, and nothing is to be done.
         if std::mem::replace(&mut self.capacity, capacity) == capacity || self.rows.is_empty() {
             return;
         }

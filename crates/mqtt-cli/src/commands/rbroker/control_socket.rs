@@ -19,6 +19,7 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
                 .addresses()
                 .next()
                 .map_or(0, |address| address.port());
+            // The first folder that this user may write: root has /run, others have $XDG_RUNTIME_DIR.
             let usable = |folder: &PathBuf| {
                 nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
             };

@@ -111,6 +111,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         return Ok(Status::Success);
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    // clap allows only the two names.
     let hashing = match text("H") {
         Some("argon2id") => Hashing::Argon2id,
         _ => Hashing::Pbkdf2,
@@ -175,6 +176,7 @@ fn ask() -> Result<String, Failure> {
         BufReader::new(StandardInput)
             .read_line(&mut line)
             .map_err(fail)?;
+        // A script pipes the password; the line end is not a part of it.
         return match line.trim_end_matches(['\n', '\r']) {
             "" => Err(empty_password()),
             password => Ok(password.to_owned()),
@@ -227,6 +229,7 @@ impl PasswordFile {
                         "The password is empty in line {number} of '{path}' (user '{user}')."
                     )));
                 }
+                // A hash starts with '$', so that the command can run twice on the same file.
                 Some((user, password)) if !line.starts_with('#') && !password.starts_with('$') => {
                     *line = format!("{user}:{}", hash(password, hashing)?);
                 }
@@ -252,6 +255,7 @@ impl PasswordFile {
         // A file of that name was left by a crash, or was created by another user to read the passwords.
         let _ = std::fs::remove_file(&new);
         let mut options = std::fs::OpenOptions::new();
+        // Fails if somebody creates the file in between.
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -162,6 +162,7 @@ fn ask(_: &[PathBuf]) -> Result<Values, Failure> {
 #[cfg(unix)]
 fn ask_at(path: &Path) -> io::Result<Values> {
     let stream = std::os::unix::net::UnixStream::connect(path)?;
+    // The broker closes the connection after the answer, so no request is sent and no length is needed.
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.take(MAXIMUM_ANSWER).read_to_string(&mut answer)?;
@@ -187,6 +188,7 @@ fn text(values: &Values) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
+    // A value that the broker does not send is empty or 0, so that an older one can be asked too.
     let uptime = Duration::from_secs(all("uptime").parse().unwrap_or(0));
     let mut text = format!(
         "{}, running for {} (process {})\n",

@@ -197,6 +197,7 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
             "time",
             "Wait this time between two messages of --repeat [default: 0]",
             |s: &mut RpubSettings, v| {
+                // 0 is allowed here, unlike for -W: it is the default.
                 let delay = duration(v);
                 let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
                 s.delay = delay.ok_or_else(invalid)?;
@@ -223,6 +224,7 @@ impl TryFrom<RpubSettings> for PublishPlan {
         // A line that the broker does not accept must not keep the lines after it from being sent.
         options.maximum_losses = Some(MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
+        // Last, so that a mistake in an option that was given is reported before one that was forgotten.
         let (Some(topic_name), Some(content)) = (topic, content) else {
             return Err(
                 Failure::usage("Both topic and message must be supplied.").with_hint(

@@ -164,6 +164,7 @@ impl Publisher {
     fn deadline(&self) -> Option<Instant> {
         let not_before = self.not_before.filter(|_| self.event_loop.is_connected());
         let grace = self.interrupted.map(|interrupted| interrupted.until);
+        // A deadline that has passed lets the loop read once and come back immediately.
         let at_once = self.has_more.then(Instant::now);
         let times = [not_before, grace, self.progress.deadline(), at_once];
         times.into_iter().flatten().min()
@@ -372,6 +373,7 @@ impl Publisher {
         };
         match next {
             NextLine::Line(line) => return Some(line),
+            // The waker of the thread wakes the loop when there is more.
             NextLine::Pending => {}
             NextLine::End => self.input_ended = true,
             NextLine::Failed(error) => {

@@ -65,6 +65,7 @@ impl EventHandler {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
             }
+            // The broker deviates from the standard in a way that does no harm. The connection goes on.
             Event::Deviation(deviation) => self.diagnostics().warn(&format!("{deviation}.")),
             // Messages after the end are not acknowledged, so they stay with the broker.
             Event::Message(received) if self.ending.is_none() => {
@@ -228,6 +229,7 @@ impl EventHandler {
     /// Publishes the request, once the subscription to its response is acknowledged, and removals. What does not fit into
     /// the window waits for the next call.
     pub(super) fn publish(&mut self, event_loop: &mut EventLoop) {
+        // A response that comes before the subscription would be lost.
         let can_ask = self.requests.are_answered() && self.request_sent.is_none();
         if let (Some(request), true) = (&self.plan.request, can_ask) {
             let outgoing = OutboundMessage::new(Arc::clone(&request.message), request.qos);

@@ -76,6 +76,7 @@ impl Subscriber {
             ending: None,
             was_connected: false,
         };
+        // The heading of --watch appears before there is a connection.
         handler.printer.begin(&mut handler.ack_queue.text);
         Ok(Self {
             event_loop,
@@ -211,6 +212,7 @@ impl Subscriber {
     /// broker with a session delivers them again. A closed pipe is a success: its reader has seen enough.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
         self.disconnect(ReasonCode::Success, GRACE);
+        // `rsub | head -1` ends this way.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(Status::Success);
         }

@@ -15,6 +15,7 @@ pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<
             "message",
             "Publish this text",
             |s: &mut S, v| {
+                // Any bytes are a payload, and on Unix any bytes but NUL are an argument.
                 let payload = Bytes::copy_from_slice(v.as_encoded_bytes());
                 s.as_mut().sources.push(Source::Argument(payload));
                 Ok(())

@@ -83,8 +83,9 @@ pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<
     vec![
         flag("-R", "", "Do not print retained messages", |s: &mut S| {
             let output = s.as_mut();
+            // Brokers before 5.0 send them in any case, so the printer drops them.
             output.no_retained = true;
-            // A broker of MQTT 5.0 does not even send them. `no_retained` is for earlier versions.
+            // A broker of MQTT 5.0 does not even send them.
             output.retain_handling = Some(RetainHandling::DoNotSend);
         })
         .common(),

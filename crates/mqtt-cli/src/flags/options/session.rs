@@ -46,6 +46,7 @@ pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Use this prefix and the process number as client identifier",
             |s: &mut S, v| {
                 let connection = s.connection();
+                // The process number makes the identifiers of two runs at the same time different.
                 connection.prefix = Some(plain_text(v, "-I")?.to_owned());
                 connection.check_identifier()
             },
@@ -162,6 +163,7 @@ fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
 
 /// Returns the keep alive of `-k` in seconds. Less than five is an error of the mosquitto tools too.
 fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
+    // Units are allowed, as in all times of ours. A fraction of a second is cut off, since CONNECT cannot express it.
     let seconds = duration(value).map(|time| time.as_secs());
     seconds
         .and_then(|seconds| u16::try_from(seconds).ok())
@@ -184,6 +186,7 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
             shown(value)
         ))
     };
+    // Wide enough for every number that a user may write, so that it is out of range and not malformed.
     let seconds: i128 =
         number(value).ok_or_else(|| invalid("session-expiry-interval not a number."))?;
     match seconds {
@@ -198,6 +201,7 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
 fn in_flight(value: &OsStr) -> Result<u16, Failure> {
     let count: Option<u32> = number(value).filter(|count| *count > 0);
     count
+        // There are no more packet identifiers than that.
         .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
         .ok_or_else(|| {
             Failure::usage("Maximum inflight messages must be greater than 0.")

@@ -165,6 +165,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "version",
             "Lowest TLS version: tlsv1.2 or tlsv1.3; tlsv1.1 means tlsv1.2 [default: tlsv1.2]",
             |s: &mut S, v| {
+                // tlsv1.1 is accepted and means 1.2, so that old scripts still work, and are more secure.
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {
                     let text = "Problem setting TLS options, check the options are valid.";

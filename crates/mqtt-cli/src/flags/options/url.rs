@@ -34,6 +34,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             connection.transport.use_tls();
             8883
         }
+        // mosquitto's tools use the ports of MQTT for WebSocket too, and not 80 and 443.
         "ws" => {
             connection.transport.use_websocket();
             1883
@@ -65,6 +66,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             rest
         }
     };
+    // An empty user name counts too: the text before the '@' was meant as credentials.
     let has_credentials = address.len() < authority.len();
     let (host, port) = host_and_port(address).map_err(|error| match error {
         HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
@@ -162,6 +164,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
 /// take `%` alone.
 fn with_plain_zone(host: &str) -> Cow<'_, str> {
     match host.split_once("%25") {
+        // `%25]` is the zone 25, which the mosquitto tools write without an escape.
         Some((address, zone)) if address.starts_with('[') && zone != "]" => {
             format!("{address}%{zone}").into()
         }

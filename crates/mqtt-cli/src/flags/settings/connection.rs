@@ -226,6 +226,7 @@ impl ConnectionSettings {
             // All messages of a run have the same topic, so one alias is enough.
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
+        // The trace names the first server. A rung cannot know which server a reconnect has chosen.
         let target = options.servers.first().map(ToString::to_string);
         limits.observer = self
             .trace
@@ -339,6 +340,7 @@ impl ConnectionSettings {
         let Some(name) = &self.local_address else {
             return Ok(Vec::new());
         };
+        // Port 0 lets the system choose one. The lookup has the timeout of a connection, since it is a part of one.
         let addresses = mqtt_transport::resolve(name, 0, self.connect_timeout);
         addresses.map_err(|error| {
             let text = system_text(&error);

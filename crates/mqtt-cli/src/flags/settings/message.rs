@@ -39,7 +39,7 @@ pub(crate) enum Source {
 /// The payloads to publish.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// One payload.
+    /// A single payload, which may be repeated.
     Payload(Bytes),
     /// Each line of standard input, as a message of its own.
     Lines,

@@ -297,6 +297,7 @@ impl<'a> Given<'a> {
             let text = "--property argument given but not enough arguments specified.";
             return Err(Failure::usage(text).with_hint("A user property has a name and a value."));
         };
+        // The encoder would find it too, but could not name the option.
         if name.len().max(value.len()) > MAXIMUM_LENGTH {
             return Err(self.too_long());
         }

@@ -9,7 +9,7 @@ use super::json;
 use super::style::{Style, Unprintable};
 use super::time;
 
-/// One conversion of a format.
+/// A conversion of a format, with its layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) conversion: Conversion,
@@ -200,6 +200,7 @@ impl Layout {
                 out.extend_from_slice(text.as_bytes());
             });
         }
+        // As in C: -0005 and not 000-5.
         let (sign, rest) = match text.strip_prefix('-') {
             Some(rest) => ("-", rest),
             None => ("", text),
@@ -248,6 +249,7 @@ impl Layout {
 
     /// Appends hexadecimal digits. The width pads by digits and cuts by bytes, as that of mosquitto_sub.
     fn hex(self, payload: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
+        // Without a width all bytes are printed.
         let shown = match self.width {
             0 => payload.len(),
             width => width.min(payload.len()),

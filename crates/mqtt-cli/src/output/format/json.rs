@@ -131,6 +131,7 @@ fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
                 inner.raw_value("subscription-identifier", identifier.get());
             }
             Property::TopicAlias(alias) => inner.raw_value("topic-alias", alias.get()),
+            // The first user property has printed all of them.
             Property::User(..) if std::mem::replace(&mut has_pairs, true) => {}
             Property::User(..) => {
                 inner.pairs("user-properties", properties.user_properties().iter());
@@ -229,6 +230,7 @@ impl<'a> Object<'a> {
 
     /// Appends a key with all bytes in hexadecimal digits, if a string cannot hold them.
     fn hex_if_binary(&mut self, name: &'static str, bytes: &[u8]) {
+        // The test for ASCII is much faster, and true for most payloads.
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             self.key(name);
             self.out.push(b'"');

@@ -15,6 +15,7 @@ const DEFAULT_RULE: &str = "M3.2.0,M11.1.0";
 /// Returns the time, in the time zone of `TZ` or of the system.
 pub(crate) fn now() -> Zoned {
     static ZONE: OnceLock<Option<TimeZone>> = OnceLock::new();
+    // Determined once: TZ does not change in a run, and each message asks for the time.
     let zone = ZONE.get_or_init(|| zone_without_rule(&std::env::var("TZ").ok()?));
     match zone {
         Some(zone) => Timestamp::now().to_zoned(zone.clone()),

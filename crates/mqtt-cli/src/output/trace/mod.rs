@@ -74,7 +74,7 @@ const ARROW: usize = 17;
 /// The smallest width of lines of fields, even on a narrower terminal.
 const MINIMUM_WIDTH: usize = 20;
 
-/// One packet of a trace.
+/// A packet of a trace.
 struct Rung<'a> {
     seconds: f64,
     program: &'static str,

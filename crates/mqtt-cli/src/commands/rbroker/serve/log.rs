@@ -132,6 +132,7 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
     }
     let is_standard_error = |destination: &_| matches!(destination, Destination::StandardError);
     files.has_standard_error = destinations.iter().any(is_standard_error);
+    // A broker without any log would fail silently. `log_dest none` is a destination.
     let needs_one = settings.destinations.is_empty() || syslog_error.is_some();
     if needs_one && !files.has_standard_error {
         destinations.push(Destination::StandardError);
@@ -153,6 +154,7 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
             debug: false,
         },
     };
+    // `log_timestamp false` wins over a format.
     let format = settings.timestamp_format.clone();
     let log = BrokerLog {
         destinations,
@@ -309,6 +311,7 @@ impl LogFile {
         if asked == self.reopened {
             return;
         }
+        // With all descriptors in use, the reserve is given up for the new file.
         let opened = files::open_log(&self.path).or_else(|error| {
             match self.reserve.take() {
                 Some(reserve) => drop(reserve),

@@ -88,6 +88,7 @@ pub(crate) fn program() -> Program<ServeSettings> {
     Program {
         name: "rbroker",
         help: HELP,
+        // The broker has a configuration file, and mosquitto's broker has no options file either.
         after_options_file: None,
         options: vec![
             ("Serving", serving_options()),
@@ -122,6 +123,7 @@ fn serving_options() -> Vec<CommandOption<ServeSettings>> {
                     Failure::usage(format!("Invalid port specified ({}).", shown(v)))
                         .with_hint("The port must be 0 (a free port) to 65535.")
                 };
+                // Each port is a listener of its own, as for mosquitto.
                 s.ports.push(number(v).ok_or_else(invalid)?);
                 Ok(())
             },

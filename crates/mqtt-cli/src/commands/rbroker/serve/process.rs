@@ -44,6 +44,7 @@ impl Background {
             .stderr(daemonize::Stdio::keep());
         match daemon.execute() {
             Outcome::Parent(Ok(_)) => {
+                // Otherwise the parent would hold the other end itself, and never see that the child has died.
                 drop(telling);
                 std::process::exit(Self::wait(waiting).into());
             }
@@ -66,6 +67,7 @@ impl Background {
     pub(super) fn end_start(mut self, status: Status) -> io::Result<()> {
         self.0.write_all(&[status.code()])?;
         if status == Status::Success {
+            // /dev/null instead of closed streams: a file that is opened later must not get their numbers.
             let nowhere = File::options().write(true).open("/dev/null")?;
             nix::unistd::dup2_stdout(&nowhere)?;
             nix::unistd::dup2_stderr(&nowhere)?;
@@ -99,6 +101,7 @@ impl StoreCheck {
             eprintln!("Error: {START}: the store '{}' is corrupt.", path.display());
             let hint = start_error::move_away(&path);
             hint.iter().for_each(|hint| eprintln!("{hint}"));
+            // Ends here: nothing that runs after the panic could explain it better.
             std::process::exit(Status::Store.code().into());
         }));
         Self
@@ -158,6 +161,7 @@ pub(super) fn become_user<'a>(
     name: Option<&str>,
     mut sockets: impl Iterator<Item = &'a Path>,
 ) -> anyhow::Result<()> {
+    // A broker that was not started as root cannot change the user, and need not.
     if name == Some("root") || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
@@ -169,6 +173,7 @@ pub(super) fn become_user<'a>(
         return Ok(());
     };
     let user = nix::unistd::User::from_name(name);
+    // An error of the lookup itself is reported by `privdrop` below.
     if let Ok(None) = user {
         anyhow::bail!("there is no user '{name}' on this machine");
     }

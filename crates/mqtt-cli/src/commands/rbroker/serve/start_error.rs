@@ -31,6 +31,7 @@ pub(super) fn failure(subject: &str, error: &ServerError, places: &Places) -> Fa
 /// Returns the exit status of an error.
 fn status(error: &ServerError) -> Status {
     match error {
+        // mosquitto exits with 13 if it cannot open such a file, and with 3 for its content.
         ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
         ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
         ServerError::CorruptStore(..) => Status::Store,
@@ -52,6 +53,7 @@ fn hint(error: &ServerError) -> Option<String> {
             ))
         }
         ServerError::Store(error @ StoreError::Open(path, _)) => {
+            // The lock names no process, so the user gets a command that does.
             if error.is_in_use() {
                 let path = path.display();
                 return Some(format!("This command shows the program: fuser -v '{path}'"));
@@ -89,6 +91,7 @@ pub(super) fn missing_folder(path: &Path) -> Option<String> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())?;
+    // The file itself may be what is missing; then this hint would be wrong.
     let folder = (!folder.exists()).then(|| folder.display())?;
     Some(format!("Create the folder: mkdir -p '{folder}'."))
 }
@@ -101,6 +104,7 @@ fn of_listener(error: &ListenError) -> Option<String> {
                 .to_owned(),
         );
     }
+    // An address without a port is the path of a Unix socket.
     let address = error.address.as_str();
     let port = address.rsplit_once(':').map(|(_, port)| port);
     let port = port.and_then(|port| port.parse::<u16>().ok());
@@ -125,6 +129,7 @@ fn of_listener(error: &ListenError) -> Option<String> {
 
 /// Returns the command that shows which program listens on a port.
 fn command_for_users_of(port: u16) -> String {
+    // Each system has another command for it.
     if cfg!(target_os = "linux") {
         format!("ss -ltnp 'sport = :{port}'")
     } else if cfg!(windows) {

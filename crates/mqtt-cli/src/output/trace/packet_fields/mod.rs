@@ -137,6 +137,7 @@ fn publish_fields(publish: &PublishRef<'_>) -> Fields {
 }
 
 fn ack_fields(ack: &Ack, version: ProtocolVersion) -> Fields {
+    // Success is left out on the wire too, if there are no properties, and would be noise in each rung.
     let code = match version {
         ProtocolVersion::V5_0 if ack.reason_code != ReasonCode::Success => reason(ack.reason_code),
         _ => Value::Null,

@@ -131,6 +131,7 @@ pub(super) fn push_publish_properties(fields: &mut Fields, properties: &PublishP
         let pair = |(name, value)| json!([name, value]);
         fields.push(("user_properties", pairs.iter().map(pair).collect()));
     }
+    // A message of several overlapping subscriptions has an identifier for each, so the name may occur more than once.
     for identifier in properties.subscription_identifiers.iter() {
         fields.push(("subscription_identifier", identifier.get().into()));
     }
@@ -163,6 +164,7 @@ fn push_disconnect_properties(fields: &mut Fields, properties: &DisconnectProper
 }
 
 fn push_auth_properties(fields: &mut Fields, auth: &Auth) {
+    // The authentication data is a secret, and is left out here as it is for CONNECT and CONNACK.
     let properties = &auth.properties;
     fields.extend([
         (
