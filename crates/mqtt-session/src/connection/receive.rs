@@ -1,5 +1,6 @@
 //! The packets of the peer, and the rules of the standard for each of them.
 
+use std::mem::ManuallyDrop;
 use std::time::Instant;
 
 use mqtt_codec::{
@@ -66,8 +67,24 @@ impl Connection {
     /// Handles a packet after the connection is accepted.
     #[inline]
     fn handle_connected<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
+        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a call that drops nothing.
+        let packet = ManuallyDrop::new(packet);
+        if let PacketRef::Publish(publish) = &*packet {
+            return self.handle_publish(now, *publish);
+        }
+        self.handle_connected_other(now, ManuallyDrop::into_inner(packet))
+    }
+
+    /// Handles any packet except PUBLISH after the connection is accepted.
+    #[inline]
+    fn handle_connected_other<'a>(
+        &mut self,
+        now: Instant,
+        packet: PacketRef<'a>,
+    ) -> Option<Event<'a>> {
         let sender = &mut self.session.sender;
         match packet {
+            // `handle_connected` has handled it, but the match must be complete.
             PacketRef::Publish(publish) => self.handle_publish(now, publish),
             PacketRef::Puback(ack) => {
                 let outcome = sender.handle_puback(ack.packet_identifier);
