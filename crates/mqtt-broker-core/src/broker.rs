@@ -1,7 +1,8 @@
-//! [`Broker`]: connections, their events, and their end.
+//! [`Broker`]: the interface of the core, and the owners of its state.
 //!
-//! Bytes come in by `input.rs`, CONNECT is in `connect.rs`, SUBSCRIBE in `subscribe.rs`, a message's way in
-//! `publish.rs`, `router.rs` and `delivery.rs`.
+//! One turn of a caller is: `handle_input` for each connection with bytes, `run_background`, `take_mutations` and
+//! `begin_commit`, and then `output` for each connection that `poll_changed` names. The work behind it is in `packets/`
+//! (CONNECT, PUBLISH, SUBSCRIBE, the end of a connection) and `routing/` (the way of a message to its subscribers).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker without clients, which lets everyone in. `random` is used for the identifiers it chooses.
+    /// Returns a broker without clients, which admits every client. `random` is the source of assigned client identifiers.
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             auth: Auth::default(),
@@ -64,12 +65,12 @@ impl Broker {
         }
     }
 
-    /// From now on each packet of new connections is shown to this observer.
+    /// Sets the observer that is called for each packet of later connections.
     pub fn observe(&mut self, observer: Observer) {
         self.connections.observer = Some(observer);
     }
 
-    /// From now on these limits hold. Connections that are open keep those that they were told.
+    /// Replaces the limits. Open connections keep the limits that were announced to them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.resources.limits = limits;
     }
@@ -101,32 +102,32 @@ impl Broker {
         &mut self.stats.log_limiter
     }
 
-    /// The uncommitted mutations above which connections that make them are throttled.
+    /// Returns the uncommitted mutations above which connections that make them are throttled.
     pub fn commit_backlog(&self) -> Backlog {
         self.resources.limits.commit_backlog
     }
 
-    /// The units of work that heavy connections may cause together in one turn.
+    /// Returns the units of work that heavy connections may cause together in one turn.
     pub fn work_per_turn(&self) -> usize {
         self.resources.limits.work_per_turn
     }
 
-    /// How many connections a listener takes at a time, if that is limited.
+    /// Returns the maximum number of connections of a listener, if it has one.
     pub fn maximum_connections(&self, listener: u32) -> Option<usize> {
         self.auth.policy(listener).limits.maximum_connections
     }
 
-    /// How many all of them take.
+    /// Returns the maximum number of connections of all listeners together, if there is one.
     pub fn maximum_connections_of_all(&self) -> Option<usize> {
         self.resources.limits.maximum_connections
     }
 
-    /// From now on these are the rules of the listeners, in their order.
+    /// Replaces the policies of the listeners, which are in the order of their numbers.
     pub fn set_policies(&mut self, access: Vec<ListenerPolicy>) {
         self.auth.policies.listeners = access;
     }
 
-    /// A peer has connected, to the listener of this number. Its CONNECT has to come in time.
+    /// Adds a connection that the listener of this number has accepted. Its CONNECT must arrive before a timeout.
     pub fn open(&mut self, now: Instant, peer: String, listener: u32) -> ConnectionId {
         let limits = &self.auth.policy(listener).limits;
         let config = Config {
@@ -144,7 +145,7 @@ impl Broker {
             observer: self.connections.observer.clone(),
             ..Config::default()
         };
-        // Connections of a listener share it, until it is another one.
+        // Connections share the configuration of the previous one if it is equal: ten thousand of them have one.
         if self.connections.config.as_deref() != Some(&config) {
             self.connections.config = None;
         }
@@ -153,51 +154,33 @@ impl Broker {
                 .config
                 .get_or_insert_with(|| Arc::new(config)),
         );
-        let id = self.connections.insert(ConnectionState {
-            protocol: Connection::server(config, now),
-            client: None,
-            peer: peer.into(),
-            listener,
-            identity: None,
-            is_bridge: false,
-            waiting: None,
-            commit_gate: None,
-            scheduled: None,
-            is_changed: false,
-            counted_output: 0,
-            progress: InputProgress::Drained,
-            task: None,
-            is_publishing: false,
-            throttled_until: None,
-            mutated_in: 0,
-            awaits_commit_room: false,
-            awaits_output_room: false,
-            unanswered: 0,
-            is_resumable: false,
-        });
+        let protocol = Connection::server(config, now);
+        let connection = ConnectionState::new(protocol, peer, listener);
+        let id = self.connections.insert(connection);
         self.stats.counters.sockets += 1;
         timers::schedule_connection(&mut self.connections, &mut self.flow, id);
         id
     }
 
-    /// Who is at the other end, for people.
+    /// Returns the peer's address, for log lines.
     pub fn peer(&self, id: ConnectionId) -> &str {
         self.connections.peer(id)
     }
 
-    /// The peer has shown a certificate with this name. Before its first bytes.
+    /// Sets the name in the certificate of the peer. The caller must do this before the first bytes are handled.
     pub fn identify(&mut self, id: ConnectionId, name: String) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.identity = Some(name.into());
         }
     }
 
-    /// The socket is gone, without DISCONNECT.
+    /// Handles the end of the socket without DISCONNECT.
     pub fn handle_close(&mut self, now: Instant, id: ConnectionId) {
         close::handle_close(self, now, id)
     }
 
-    /// Time has passed. Many deadlines at once are handled in several calls: `poll_timeout` is due immediately then.
+    /// Handles the deadlines that have passed. If there are many, several calls handle them: `poll_timeout` is due
+    /// immediately then.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.stats.log_limiter.handle_timeout(now);
         self.flow.work = WorkBudget::new(self.resources.limits.work_per_connection);
@@ -208,7 +191,7 @@ impl Broker {
                     if let Some(connection) = self.connections.get_mut(id) {
                         connection.scheduled = None;
                         if connection.is_unread() {
-                            // Its bytes wait for the broker: it has no keep alive to miss.
+                            // Its bytes wait for the broker, so the peer has not missed its keep alive.
                             connection.protocol.handle_unread(now);
                         }
                         connection.protocol.handle_timeout(now);
@@ -234,7 +217,7 @@ impl Broker {
         }
     }
 
-    /// When `handle_timeout` wants to be called.
+    /// Returns the time at which `handle_timeout` must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
             self.flow.timers.first(),
@@ -244,7 +227,7 @@ impl Broker {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The next connection that may have bytes to write, or has ended.
+    /// Returns the next connection that may have bytes to write, or has ended.
     pub fn poll_changed(&mut self) -> Option<ConnectionId> {
         let id = self.connections.changed.pop()?;
         if let Some(connection) = self.connections.get_mut(id) {
@@ -254,7 +237,7 @@ impl Broker {
         Some(id)
     }
 
-    /// The first `count` bytes of its output were written.
+    /// Removes the first `count` bytes of the output, which were written to the socket.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(connection) = self.connections.get_mut(id) {
             self.stats.counters.bytes_sent += count as u64;
@@ -284,12 +267,12 @@ impl Broker {
         self.connections.has_ended(id)
     }
 
-    /// The socket is closed, and nobody will ask for this connection again.
+    /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         close::remove(self, now, id)
     }
 
-    /// Ends every connection: the server shuts down.
+    /// Ends every connection, because the server shuts down.
     ///
     /// Wills that are stored are published after the next start, if their clients do not come back. Without a store
     /// all wills are published now: the sessions end with the broker.
@@ -297,7 +280,7 @@ impl Broker {
         close::shut_down(self, now)
     }
 
-    /// Ends the connections of clients that would not be let in any more.
+    /// Ends the connections of clients that the policies do not admit any more.
     pub fn end_unadmitted(&mut self, now: Instant) {
         close::end_unadmitted(self, now)
     }
@@ -307,7 +290,7 @@ impl Broker {
         self.connections.len()
     }
 
-    /// Ends a connection for a reason of the broker's.
+    /// Ends a connection with this reason code.
     pub fn end_connection(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
         close::end_connection(self, now, id, reason)
     }
@@ -355,7 +338,7 @@ impl Broker {
         throttle::set_backlog(&mut self.connections, &mut self.flow, backlog)
     }
 
-    /// Returns the next connection that has waited and may go on. Its bytes, if any were left, must be handled again,
+    /// Returns the next connection that has waited and may resume. Its bytes, if any were left, must be handled again,
     /// and then more may be read.
     pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
         loop {
@@ -387,7 +370,8 @@ impl Broker {
         fan_out::holds_mutations(&self.durability, &self.flow, &self.resources)
     }
 
-    /// Routes a line of the log. Nobody needs it for long, so it expires in the queue of a client that is away.
+    /// Publishes a line of the log to its subscribers. The line expires soon in the queue of a client that is not
+    /// connected.
     pub fn publish_log_line(&mut self, now: Instant, topic_name: &str, line: String) {
         router::publish_log_line(self, now, topic_name, line)
     }
@@ -405,12 +389,12 @@ impl Broker {
         dump::poll_dump(&self.sessions, &self.topics, &mut self.stats)
     }
 
-    /// Renews the topics below `$SYS/broker` whose values have changed.
+    /// Publishes the values below `$SYS/broker` that have changed.
     pub fn publish_statistics(&mut self, now: Instant) {
         stats::publish_statistics(self, now)
     }
 
-    /// How often the topics are renewed; `None`: never.
+    /// Returns the interval at which the topics below `$SYS` are published; `None` if they are not.
     pub fn statistics_interval(&self) -> Option<Duration> {
         let interval = self.resources.limits.sys_interval;
         (!interval.is_zero()).then_some(interval)
@@ -422,18 +406,18 @@ impl Broker {
         stats::values(self, now)
     }
 
-    /// The client for which the most messages wait, and how many.
+    /// Returns the client with the longest queue, and the number of messages in it.
     pub fn longest_queue(&self) -> Option<(&str, usize)> {
         self.sessions.longest_queue()
     }
 
-    /// The next password that is to be checked: the addresses of the peers take turns. The answer goes to [`Broker::handle_checked`]. Until then
-    /// the connection takes nothing more.
+    /// Returns the next password to verify: the addresses of the peers take turns. The result goes to
+    /// [`Broker::handle_checked`]. Until then no packet of the connection is handled.
     pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
         connect::poll_check(&mut self.auth, &self.connections)
     }
 
-    /// A password was checked: the client may come in, or not.
+    /// Handles the result of a password that was verified: accepts the client, or rejects it with this reason code.
     pub fn handle_checked(
         &mut self,
         now: Instant,
@@ -443,7 +427,7 @@ impl Broker {
         connect::handle_checked(self, now, id, result)
     }
 
-    /// Returns `true` while a password of this connection is checked.
+    /// Returns `true` while the password of this connection is verified.
     pub fn is_waiting(&self, id: ConnectionId) -> bool {
         self.connections.is_waiting(id)
     }
@@ -462,7 +446,7 @@ impl Broker {
     /// Begins the commit of everything that `take_mutations` has returned.
     pub fn begin_commit(&mut self) {
         self.flow.throttle.begin_commit();
-        // Some are there still if it is tried again.
+        // Some still wait if a commit that has failed is tried again.
         let CommitWaiters { committing, next } = &mut self.durability.waiters;
         committing.retain(|id| self.connections.contains_key(*id));
         for id in next.drain(..) {
@@ -492,8 +476,8 @@ impl Broker {
         }
     }
 
-    /// Ends these connections because what they wait for cannot be stored. Output that promises something is discarded
-    /// and replaced by the reason, which waits for nothing.
+    /// Ends these connections because their mutations cannot be stored. Output that waits for the commit is discarded and
+    /// replaced by a DISCONNECT with the reason, which does not wait.
     pub fn end_uncommitted(&mut self, now: Instant, ids: &[ConnectionId]) {
         commit_gate::end_uncommitted(self, now, ids)
     }
@@ -503,22 +487,22 @@ impl Broker {
         self.connections.awaits_commit(id)
     }
 
-    /// Connections with output that waits for the commit that has begun; some may be gone.
+    /// Returns the connections with output that waits for the commit in progress. Some may have ended.
     pub fn awaiting_commit(&self) -> &[ConnectionId] {
         &self.durability.waiters.committing
     }
 
-    /// The bytes to write to this connection next: those that wait for no commit.
+    /// Returns the bytes to write to this connection next: those that wait for no commit.
     pub fn output(&self, id: ConnectionId) -> &[u8] {
         self.connections.output(id)
     }
 
-    /// All bytes to write to this connection, with those that wait for a commit.
+    /// Returns all bytes to write to this connection, with those that wait for a commit.
     pub fn whole_output(&self, id: ConnectionId) -> &[u8] {
         self.connections.whole_output(id)
     }
 
-    /// From now on changes are recorded, for `take_mutations`.
+    /// Records mutations from now on, for `take_mutations`.
     pub fn record_mutations(&mut self) {
         self.durability.mutations.get_or_insert_default();
     }
@@ -526,7 +510,8 @@ impl Broker {
     /// Returns the changes since the last call. The caller makes them durable between `begin_commit` and
     /// `end_commit`.
     ///
-    /// Empty while a publication is partly recorded: its mutations are committed together.
+    /// Returns none while a publication is delivered in slices: a crash between two commits of its mutations would
+    /// deliver messages of QoS 2 twice, since the publisher resends what was not acknowledged.
     pub fn take_mutations(&mut self) -> Vec<Mutation> {
         if fan_out::holds_mutations(&self.durability, &self.flow, &self.resources) {
             return Vec::new();
@@ -541,8 +526,8 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Begins with what was stored. Every client counts as having lost its connection just now, if
-    /// it had one: wills become due, sessions begin to expire.
+    /// Restores the stored state. Clients that were connected count as disconnected now: their wills become due, and their
+    /// sessions begin to expire.
     pub fn restore(&mut self, now: Instant, saved: Snapshot) {
         snapshot::restore(self, now, saved)
     }

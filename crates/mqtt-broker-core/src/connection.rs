@@ -7,60 +7,85 @@ use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion, ReasonCode, Suback}
 use mqtt_session::{Config, Connection, Observer};
 use slotmap::{SlotMap, new_key_type};
 
-use crate::InputProgress;
 use crate::durability::commit_gate::CommitGate;
 use crate::packets::input::Task;
 use crate::sessions::client::ClientKey;
 use crate::stats::Counters;
+use crate::{EVENTS, InputProgress};
 
 new_key_type! {
-    /// A connection. Never used again, so a late event of an old connection finds nothing.
+    /// The key of a connection. Keys are never used again, so a late event of an old connection finds nothing.
     pub struct ConnectionId;
 }
 
-/// One connection.
+/// The state of one connection.
 pub(crate) struct ConnectionState {
     /// The state machine of the protocol.
     pub(crate) protocol: Connection,
     pub(crate) client: Option<ClientKey>,
-    /// The peer's address, for people.
+    /// The peer's address, for log lines.
     pub(crate) peer: Box<str>,
-    /// Where it came in.
+    /// The number of the listener that has accepted it.
     pub(crate) listener: u32,
-    /// The user name by its certificate.
+    /// The user name in the client's certificate.
     pub(crate) identity: Option<Box<str>>,
-    /// Set for a bridge that has said so in its CONNECT.
+    /// Set for a bridge of 3.x, which CONNECT marks as such.
     pub(crate) is_bridge: bool,
-    /// Its CONNECT, while its password is being checked.
+    /// The CONNECT packet, while its password is verified.
     pub(crate) waiting: Option<Box<Connect>>,
-    /// How much of its output may be written, once it has promised something.
+    /// The part of the output that may be written, once some of it has waited for a commit.
     pub(crate) commit_gate: Option<Box<CommitGate>>,
     pub(crate) scheduled: Option<Instant>,
     pub(crate) is_changed: bool,
-    /// The bytes of its output that the statistics know of.
+    /// The bytes of the output as the counters have them.
     pub(crate) counted_output: usize,
-    /// The progress of the last call with its bytes.
+    /// The progress of the last call of `handle_input`.
     pub(crate) progress: InputProgress,
-    /// The rest of its last packet.
+    /// The rest of the last packet, if it was not handled completely.
     pub(crate) task: Option<Box<Task>>,
-    /// Set while its last publication is delivered in slices.
+    /// Set while a publication of this connection is delivered in slices.
     pub(crate) is_publishing: bool,
-    /// Until when it waits for a subscriber whose queue it has filled.
+    /// The end of the wait for a subscriber whose queue this connection has filled.
     pub(crate) throttled_until: Option<Instant>,
-    /// The number of the commit with its newest mutations.
+    /// The number of the commit that contains the newest mutations of this connection.
     pub(crate) mutated_in: u64,
-    /// Set while it is in the list of those that wait for a commit.
+    /// Set while the connection is in the list of those that wait for a commit.
     pub(crate) awaits_commit_room: bool,
-    /// Set while it waits until its peer reads.
+    /// Set while the connection waits for its peer to read.
     pub(crate) awaits_output_room: bool,
-    /// Control packets that were handled since its peer last read, while the output was full.
+    /// The number of control packets that were handled while the output was full, since the peer has last read.
     pub(crate) unanswered: u16,
-    /// Set while it is in the list of those that may go on.
+    /// Set while the connection is in the list of those that may resume.
     pub(crate) is_resumable: bool,
 }
 
 impl ConnectionState {
-    /// Adds the connection, whose identifier this is, to those that have changed.
+    pub(crate) fn new(protocol: Connection, peer: String, listener: u32) -> Self {
+        Self {
+            protocol,
+            client: None,
+            peer: peer.into(),
+            listener,
+            identity: None,
+            is_bridge: false,
+            waiting: None,
+            commit_gate: None,
+            scheduled: None,
+            is_changed: false,
+            counted_output: 0,
+            progress: InputProgress::Drained,
+            task: None,
+            is_publishing: false,
+            throttled_until: None,
+            mutated_in: 0,
+            awaits_commit_room: false,
+            awaits_output_room: false,
+            unanswered: 0,
+            is_resumable: false,
+        }
+    }
+
+    /// Adds the connection, whose key is `id`, to those that have changed.
     #[inline]
     pub(crate) fn mark_changed(&mut self, id: ConnectionId, changed: &mut Vec<ConnectionId>) {
         if !std::mem::replace(&mut self.is_changed, true) {
@@ -68,7 +93,7 @@ impl ConnectionState {
         }
     }
 
-    /// Tells the statistics how many bytes of output wait now.
+    /// Updates the counter of waiting output.
     pub(crate) fn count_output(&mut self, statistics: &mut Counters) {
         let bytes = self.protocol.output().len();
         statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
@@ -96,6 +121,27 @@ impl Connections {
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         self.table.get_mut(id)
+    }
+
+    /// Returns a connection that must be in the table: only [`Broker::remove`](crate::Broker::remove) takes connections
+    /// out. A miss is a bug, which is logged and fails in debug builds.
+    #[inline]
+    pub(crate) fn known(&self, id: ConnectionId) -> Option<&ConnectionState> {
+        let connection = self.table.get(id);
+        if connection.is_none() {
+            report_missing();
+        }
+        connection
+    }
+
+    /// Returns a connection that must be in the table, as `known`.
+    #[inline]
+    pub(crate) fn known_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
+        let connection = self.table.get_mut(id);
+        if connection.is_none() {
+            report_missing();
+        }
+        connection
     }
 
     pub(crate) fn insert(&mut self, connection: ConnectionState) -> ConnectionId {
@@ -128,7 +174,7 @@ impl Connections {
 }
 
 impl Connections {
-    /// Who is at the other end, for people.
+    /// Returns the peer's address, for log lines.
     pub(crate) fn peer(&self, id: ConnectionId) -> &str {
         self.get(id).map_or("", |connection| &connection.peer)
     }
@@ -146,20 +192,20 @@ impl Connections {
         }
     }
 
-    /// Returns `true` while a password of this connection is checked.
+    /// Returns `true` while the password of this connection is verified.
     pub(crate) fn is_waiting(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.waiting.is_some())
     }
 
-    /// The rest of a packet is handled in the connection's next turns.
+    /// Keeps the rest of a packet for the connection's next turns.
     pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
         if let Some(connection) = self.get_mut(id) {
             connection.task = Some(Box::new(task));
         }
     }
 
-    /// Whether an acknowledgement to this client may say that a message was refused.
+    /// Returns `true` if an acknowledgement to this client can carry an error: only in 5.0.
     pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)
@@ -195,7 +241,7 @@ impl Connections {
         commit_gate.is_some_and(|commit_gate| !commit_gate.is_durable())
     }
 
-    /// The bytes to write to this connection next: those that wait for no commit.
+    /// Returns the bytes to write next: those that wait for no commit.
     pub(crate) fn output(&self, id: ConnectionId) -> &[u8] {
         let Some(connection) = self.get(id) else {
             return &[];
@@ -210,9 +256,15 @@ impl Connections {
         }
     }
 
-    /// All bytes to write to this connection, with those that wait for a commit.
+    /// Returns all bytes to write, with those that wait for a commit.
     pub(crate) fn whole_output(&self, id: ConnectionId) -> &[u8] {
         let connection = self.get(id);
         connection.map_or(&[], |connection| connection.protocol.output())
     }
+}
+
+#[cold]
+fn report_missing() {
+    log::error!(target: EVENTS, "internal error: a connection is not in the table");
+    debug_assert!(false, "a connection is not in the table");
 }

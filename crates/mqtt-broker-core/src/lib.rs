@@ -49,8 +49,8 @@ pub use sessions::replay::ReplayState;
 pub use stats::Value;
 pub use topics::retained::Retained;
 
-/// The log target of what concerns people: subscriptions, losses, refusals.
+/// The log target of events: subscriptions, dropped messages, rejections.
 pub const EVENTS: &str = "mqtt::broker";
 
-/// The log target of connections that come and go.
+/// The log target of connects and disconnects.
 pub const CONNECTIONS: &str = "mqtt::broker::connections";

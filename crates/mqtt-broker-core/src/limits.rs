@@ -7,7 +7,7 @@ use mqtt_codec::{ProtocolVersion, QoS};
 /// Limits that each listener may have for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenerLimits {
-    /// `max_connections`: so many at a time; more are closed at once.
+    /// `max_connections`: maximum number of connections. Further ones are closed immediately.
     pub maximum_connections: Option<usize>,
     /// `max_qos`: the highest QoS that clients may use.
     pub maximum_qos: Option<QoS>,
@@ -26,7 +26,7 @@ pub struct Limits {
     pub maximum_packet_size: u32,
     /// `message_size_limit`: the largest payload in bytes; larger messages are not passed on.
     pub maximum_payload: usize,
-    /// `max_inflight_messages`, as clients of 5.0 are told: messages of QoS 1 and 2 that a client
+    /// `max_inflight_messages`, as CONNACK announces it in 5.0: messages of QoS 1 and 2 that a client
     /// may send at a time.
     pub receive_maximum: u16,
     /// `max_inflight_messages`: messages of QoS 1 and 2 that are sent to a client at a time.

@@ -17,7 +17,7 @@ use crate::sessions::client::ClientKey;
 pub(crate) enum TimerKey {
     Connection(ConnectionId),
     Client(ClientKey),
-    /// Retained messages that have expired are removed.
+    /// The next removal of retained messages that have expired.
     Retained,
 }
 

@@ -1,8 +1,8 @@
 //! The process around the core of the broker.
 //!
-//! [`Broker`](mqtt_broker_core::Broker) decides everything about MQTT. [`Server`] is the loop around it: listeners,
-//! sockets, one turn after the other. [`Store`] keeps what the core says has to survive. [`BrokerConfig`] is what
-//! mosquitto's configuration language says about both.
+//! [`Broker`](mqtt_broker_core::Broker) decides everything about MQTT. [`Server`] is the event loop around it: listeners,
+//! sockets, passwords, one turn after the other. [`Store`] makes the mutations of the core durable. [`BrokerConfig`] is
+//! read from a file in mosquitto's configuration language.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -142,7 +142,7 @@ impl AccessList {
     }
 }
 
-/// What the rules say that match, if there are any.
+/// Returns the verdict of the rules that match, or `None` if none matches.
 fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) -> Option<bool> {
     let mut granted = None;
     for rule in rules.iter().filter(|rule| matches(rule)) {

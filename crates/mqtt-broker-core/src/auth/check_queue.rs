@@ -1,6 +1,6 @@
 //! The passwords that wait to be checked, in a fair order.
 //!
-//! A hash takes milliseconds, so whoever sends CONNECT quickly could keep everybody else waiting. The addresses take
+//! A hash takes milliseconds, so a peer that sends many CONNECT packets could keep all others waiting. The addresses take
 //! turns: a login waits for one hash of each other address at most, and for those before it from its own. Connections
 //! that close are taken out by the broker. Which check runs, and when, is the caller's business.
 
@@ -106,10 +106,10 @@ impl CheckQueue {
         next
     }
 
-    /// Removes the check of a connection that is gone.
+    /// Removes the check of a connection that has ended.
     pub(crate) fn remove(&mut self, group: PeerGroup, id: ConnectionId) {
         let Some(waiting) = self.groups.get_mut(&group) else {
-            return;
+            return; // the check was taken out, and is in progress
         };
         let before = waiting.len();
         waiting.retain(|other| *other != id);

@@ -1,4 +1,4 @@
-//! Who may connect, and what each client may publish and receive.
+//! Authentication and permissions: listener policies, access control lists, and passwords that wait to be verified.
 
 pub(crate) mod acl;
 pub(crate) mod check_queue;

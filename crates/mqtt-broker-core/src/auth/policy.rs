@@ -1,4 +1,4 @@
-//! Who may come in, as whom, and what for: the rules of a listener.
+//! [`ListenerPolicy`]: which clients a listener admits, as which principal, and with which permissions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use mqtt_codec::{Connect, ReasonCode};
 use crate::auth::acl::{AccessList, AclAction};
 use crate::limits::ListenerLimits;
 
-/// The rules of one listener.
+/// The policy of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerPolicy {
     /// Set if clients without a user name may connect.
     pub allow_anonymous: bool,
-    /// Where the user name comes from, if not from CONNECT.
+    /// The part of the client's certificate that is its user name; `None` if CONNECT has the user name.
     pub identity: Option<IdentitySource>,
     /// The names of the users, if user names must have passwords. The caller of the core knows the passwords.
     pub users: Option<Arc<BTreeSet<String>>>,
@@ -40,7 +40,7 @@ pub enum IdentitySource {
     Subject,
 }
 
-/// The rules of all listeners, in their order.
+/// The policies of all listeners, in their order.
 #[derive(Debug)]
 pub(crate) struct ListenerPolicies {
     pub(crate) listeners: Vec<ListenerPolicy>,
@@ -59,7 +59,7 @@ impl Default for ListenerPolicies {
 }
 
 impl ListenerPolicies {
-    /// Those of a listener. Where there are none at all, everyone may do everything.
+    /// Returns the policy of a listener. Without any policy everyone may do everything, as in tests of the core.
     pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
         let missing = match self.listeners.is_empty() {
             true => &self.everyone,
@@ -68,7 +68,7 @@ impl ListenerPolicies {
         self.listeners.get(listener as usize).unwrap_or(missing)
     }
 
-    /// Whether somebody has a right.
+    /// Returns `true` if the principal may do this with the topic.
     pub(crate) fn allow(&self, principal: &Principal, topic_name: &str, right: AclAction) -> bool {
         let Some(list) = &self.of(principal.listener).list else {
             return true;
@@ -78,31 +78,31 @@ impl ListenerPolicies {
     }
 }
 
-/// Somebody whose rights are asked for.
+/// A client whose permissions are checked, or that has published a retained message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Principal {
     /// The user name, if there is one.
     pub user_name: Option<String>,
     /// The client identifier.
     pub client_identifier: Arc<str>,
-    /// The number of the listener where the client came in: its rules hold.
+    /// The number of the listener where the client has connected. The policy of this listener applies.
     pub listener: u32,
 }
 
-/// Whether a client may come in.
+/// The decision about a CONNECT.
 #[derive(Debug)]
 pub(crate) enum AuthDecision {
     Admitted,
-    /// If its password is right.
+    /// The client is admitted if its password is right.
     Check,
     Refused(ReasonCode),
 }
 
-/// What stands before the identifiers that mosquitto chooses.
+/// Prefix of the identifiers that mosquitto assigns.
 const IDENTIFIER_PREFIX: &str = "auto-";
 
 impl ListenerPolicy {
-    /// Everyone may come in and do everything.
+    /// Returns a policy that admits every client and allows everything.
     pub fn everyone() -> Self {
         Self {
             allow_anonymous: true,
@@ -117,7 +117,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Of a listener that is gone: what its clients left behind has no rights.
+    /// Returns the policy of a listener that does not exist any more: stored messages and wills of its clients have no
+    /// permissions.
     pub(crate) fn gone() -> Self {
         Self {
             allow_anonymous: false,
@@ -126,8 +127,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Whether somebody who was let in would still be. A password that has changed is asked for at the next
-    /// connection.
+    /// Returns `true` if a principal that was admitted would still be admitted after a reload. A changed password is
+    /// checked at the next CONNECT.
     pub(crate) fn knows(&self, principal: &Principal) -> bool {
         match (&principal.user_name, &self.users) {
             _ if self.identity.is_some() => true,
@@ -136,11 +137,11 @@ impl ListenerPolicy {
         }
     }
 
-    /// Puts the user name into CONNECT that the client is known by, and says whether it may come in;
-    /// `identity` is what its certificate says.
+    /// Decides about a CONNECT, and replaces its user name by `identity`, the name in the client's certificate, if the
+    /// policy asks for that.
     pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> AuthDecision {
         if self.identity.is_some() {
-            // What CONNECT could not carry is no name.
+            // CONNECT could not carry other names, and the session is stored under a name of CONNECT.
             let is_name = |name: &&str| {
                 !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
             };
@@ -163,7 +164,7 @@ impl ListenerPolicy {
             }
             (Some(_), Some(_)) => AuthDecision::Check,
             _ if self.allow_anonymous => AuthDecision::Admitted,
-            // Without a password file nobody has a name that could be checked.
+            // Without a password file no user name can be verified.
             _ => AuthDecision::Refused(ReasonCode::NotAuthorized),
         }
     }

@@ -1,9 +1,10 @@
-//! Which output may be written. Output that promises what is recorded waits for the commit of the record,
-//! and the output behind it too, as the order stays. The rest does not wait: a commit takes as long as
-//! the disk takes, and who waits for nothing notices nothing of it.
+//! [`CommitGate`]: holds the output of a connection back until its mutations are durable.
 //!
-//! A commit is of what was recorded before it began. What is recorded while it is made is for the next one,
-//! so a connection that always has more to promise still gets its output, commit by commit.
+//! An acknowledgement must not leave before the commit of the mutations that it stands for. Output after it waits too, as
+//! the order of the bytes stays. Connections without such output do not wait, however long the disk takes.
+//!
+//! A commit contains the mutations that were made before it began. Later ones belong to the next commit, so a connection
+//! that always has new mutations still gets its output, commit by commit.
 
 use std::time::Instant;
 
@@ -15,16 +16,15 @@ use crate::connection::{ConnectionId, Connections};
 use crate::durability::Durability;
 use crate::packets::close;
 
-/// How much of the output of one connection may be written. Positions count bytes
-/// from its first promise on.
+/// The part of one connection's output that may be written. Offsets count the bytes since the gate was made.
 #[derive(Debug, Default)]
 pub(crate) struct CommitGate {
     written: u64,
-    /// What stands before this may be written, if anything promises something.
+    /// Output before this offset may be written while something waits.
     durable_to: u64,
-    /// What stands before this promises what the commit makes durable that is being made.
+    /// Output before this offset becomes writable when the commit in progress ends.
     committing_to: Option<u64>,
-    /// Whether there are promises behind that.
+    /// Set if output after these offsets waits for the next commit.
     is_open: bool,
 }
 
@@ -33,7 +33,7 @@ impl CommitGate {
         self.committing_to.is_none() && !self.is_open
     }
 
-    /// How many of the bytes that wait may be written.
+    /// Returns how many of the `waiting` bytes may be written.
     pub(crate) fn writable(&self, waiting: usize) -> usize {
         match self.is_durable() {
             true => waiting,
@@ -42,7 +42,7 @@ impl CommitGate {
         }
     }
 
-    /// What is pushed from now on promises something; says whether that is new.
+    /// Holds back the output from here on until the next commit. Returns `true` if none was held for it before.
     fn begin(&mut self) -> bool {
         if self.is_durable() {
             self.durable_to = self.written;
@@ -50,7 +50,7 @@ impl CommitGate {
         !std::mem::replace(&mut self.is_open, true)
     }
 
-    /// Says whether no commit was under way before.
+    /// Begins the commit. Returns `true` if no commit was in progress before.
     pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
         self.is_open = false;
         let end = self.written + waiting as u64;
@@ -68,16 +68,17 @@ impl CommitGate {
     }
 }
 
-/// Connections whose output promises something.
+/// The connections whose output waits for a commit.
 #[derive(Debug, Default)]
 pub(crate) struct CommitWaiters {
-    /// By the commit that is being made.
+    /// Those that wait for the commit in progress.
     pub(crate) committing: Vec<ConnectionId>,
-    /// By the next one.
+    /// Those that wait for the next commit.
     pub(crate) next: Vec<ConnectionId>,
 }
 
-/// The output of this connection promises what was just recorded, or is just about to be.
+/// Holds back the output of this connection from here on: it depends on mutations that were just added, or will be
+/// added immediately.
 pub(crate) fn hold_output(
     connections: &mut Connections,
     durability: &mut Durability,
@@ -94,7 +95,7 @@ pub(crate) fn hold_output(
 pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
     for id in ids.iter().copied() {
         if broker.connections.has_ended(id) {
-            continue; // its last output waits on, for as long as the socket lingers
+            continue; // its last output waits for as long as the socket lingers
         }
         let kept = broker.connections.output(id).len();
         let reason_code = ReasonCode::QuotaExceeded;

@@ -43,14 +43,14 @@ impl Durability {
         }
     }
 
-    /// Records that the session of a client that was stored has ended.
+    /// Adds the mutation for the end of a stored session.
     pub(crate) fn note_gone(&mut self, client: Arc<str>) {
         if let Some(mutations) = &mut self.mutations {
             mutations.push(Mutation::ClientGone { client });
         }
     }
 
-    /// How many mutations wait to be taken.
+    /// Returns the number of mutations that were not taken yet.
     #[inline]
     pub(crate) fn mutation_count(&self) -> usize {
         self.mutations.as_ref().map_or(0, Vec::len)

@@ -1,6 +1,5 @@
-//! What has to survive a crash of the broker: changes, as the core makes them in a turn, and the
-//! state that they add up to. The core knows no store; who runs it makes the mutations of a turn durable
-//! in one step, before a byte of the turn is written (rule 1 of `mqtt-session`).
+//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. Its caller makes the
+//! mutations of a turn durable in one commit, and the output that depends on them waits for it (`commit_gate.rs`).
 //!
 //! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. Of a client whose
 //! session ends with its connection only the will is recorded, from before its CONNACK until the will is published
@@ -19,25 +18,25 @@ use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionSta
 use crate::sessions::replay::ReplayState;
 use crate::topics::retained::Retained;
 
-/// A change. `client` is a client identifier; `number` tells the messages of a client apart, in
-/// their order.
+/// A change. `client` is a client identifier; `number` identifies a message of the client and gives its place in the
+/// order.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the fields say the same in each
 pub enum Mutation {
-    /// A client has connected, or gone: this is what is known of it now.
+    /// A client has connected or disconnected, and has this state now.
     Client {
         client: Arc<str>,
         state: ClientState,
     },
-    /// Its session has ended, with all that belongs to it.
+    /// The session of a client has ended, with everything that belongs to it.
     ClientGone { client: Arc<str> },
-    /// It has subscribed, perhaps again.
+    /// A client has made or replaced a subscription.
     Subscribed {
         client: Arc<str>,
         topic_filter: TopicFilter,
         state: SubscriptionState,
     },
-    /// It has unsubscribed.
+    /// A client has unsubscribed.
     Unsubscribed {
         client: Arc<str>,
         topic_filter: TopicFilter,
@@ -48,7 +47,7 @@ pub enum Mutation {
         topic_filter: TopicFilter,
         state: Option<ReplayState>,
     },
-    /// A message waits for it.
+    /// A message waits for a client.
     Queued {
         client: Arc<str>,
         number: u64,
@@ -62,9 +61,9 @@ pub enum Mutation {
     },
     /// The client has the message; the identifier is still in use.
     Released { client: Arc<str>, number: u64 },
-    /// The message is done with.
+    /// The delivery of the message is complete.
     Finished { client: Arc<str>, number: u64 },
-    /// A message of QoS 2 of the client's was taken over.
+    /// A message of QoS 2 from the client was accepted.
     Held {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,
@@ -74,7 +73,7 @@ pub enum Mutation {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,
     },
-    /// The retained message of a topic, or that there is none.
+    /// The retained message of a topic was replaced, or removed.
     Retained {
         topic_name: TopicName,
         retained: Option<Retained>,
@@ -109,23 +108,23 @@ pub fn payload_bytes(mutations: &[Mutation]) -> usize {
 /// The stored state of a client, without its messages and subscriptions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientState {
-    /// Its user name.
+    /// The user name of the client.
     pub user_name: Option<String>,
-    /// The number of the listener where it last came in.
+    /// The number of the listener where the client has last connected.
     pub listener: u32,
     /// The time for which the session outlives its connection.
     pub expiry: Expiry,
-    /// When the session ends; `None` while it is connected, or without end.
+    /// The end of the session; `None` while the client is connected, or if the session never expires.
     pub session_ends: Option<Instant>,
     /// Set while the client is connected.
     pub is_connected: bool,
-    /// Its will, if that is still to come.
+    /// The will, if it was neither published nor withdrawn.
     pub will: Option<Will>,
-    /// When the will is due, once the client is gone.
+    /// The time at which the will is published, after the client has disconnected.
     pub will_due: Option<Instant>,
 }
 
-/// Records something of a session, if it is one that is stored.
+/// Adds a mutation of a session, if the session is stored.
 pub(crate) fn note(
     connections: &mut Connections,
     sessions: &Sessions,
@@ -143,7 +142,7 @@ pub(crate) fn note(
     );
 }
 
-/// Records something of a client, if at least this part of it is stored.
+/// Adds a mutation of a client, if at least this part of it is stored.
 fn note_part(
     connections: &mut Connections,
     sessions: &Sessions,
@@ -163,7 +162,7 @@ fn note_part(
     }
 }
 
-/// Records what is known of a client.
+/// Adds the mutation with the current state of a client.
 pub(crate) fn note_client(
     connections: &mut Connections,
     sessions: &Sessions,
@@ -183,14 +182,14 @@ pub(crate) fn note_client(
     );
 }
 
-/// A client has connected: from now on it is stored as its expiry and its will ask for.
+/// Stores a client that has connected, as its expiry and its will ask for.
 pub(crate) fn store_client(
     connections: &mut Connections,
     sessions: &mut Sessions,
     durability: &mut Durability,
     key: ClientKey,
 ) {
-    let Some(client) = sessions.clients.get(key) else {
+    let Some(client) = sessions.known(key) else {
         return;
     };
     let (before, part) = (client.stored, durability.part_to_store(client));
@@ -204,7 +203,7 @@ pub(crate) fn store_client(
     note_client(connections, sessions, durability, key);
 }
 
-/// Records what has changed in the exchanges of a connection.
+/// Adds the mutations for the changes in the exchanges of a connection.
 pub(crate) fn note_changes(
     connections: &mut Connections,
     sessions: &mut Sessions,
@@ -214,7 +213,7 @@ pub(crate) fn note_changes(
     if durability.mutations.is_none() {
         return;
     }
-    let Some(connection) = connections.get_mut(id) else {
+    let Some(connection) = connections.known_mut(id) else {
         return;
     };
     let changes = connection.protocol.take_changes();

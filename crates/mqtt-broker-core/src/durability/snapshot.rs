@@ -20,7 +20,7 @@ use crate::topics::Topics;
 use crate::topics::retained::Retained;
 use crate::topics::subscriptions::Subscriber;
 
-/// Everything that is stored.
+/// The whole stored state.
 #[derive(Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// The clients with their sessions.
@@ -32,24 +32,24 @@ pub struct Snapshot {
 /// A client as it is stored.
 #[derive(Debug, PartialEq)]
 pub struct ClientSnapshot {
-    /// Its client identifier.
+    /// The client identifier.
     pub identifier: String,
     /// The state of the client.
     pub state: ClientState,
-    /// Its subscriptions.
+    /// The subscriptions of the client.
     pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
-    /// Subscriptions whose retained messages it has not all got yet, in the order in which they began.
+    /// Subscriptions with retained messages that the client has not received yet, in the order in which they began.
     pub replays: Vec<(TopicFilter, ReplayState)>,
-    /// Its messages, in order.
+    /// The messages for the client, in order.
     pub deliveries: Vec<DeliverySnapshot>,
-    /// Identifiers of messages of QoS 2 that were taken over.
+    /// Identifiers of messages of QoS 2 that were accepted and not released.
     pub held: Vec<PacketIdentifier>,
 }
 
 /// A message for a client.
 #[derive(Debug, PartialEq)]
 pub struct DeliverySnapshot {
-    /// Its place in the order.
+    /// The place of the message in the order.
     pub number: u64,
     /// The message; `None` once it was released.
     pub outgoing: Option<OutboundMessage>,
@@ -64,7 +64,7 @@ pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
         broker.topics.retained.restore(retained);
     }
     retain::await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
-    // All are there before the first will is published.
+    // All clients are restored before the first will is published, so that each subscriber receives it.
     let restored: Vec<_> = saved
         .clients
         .into_iter()
@@ -102,7 +102,7 @@ pub(crate) fn save(
     }
     topics.retained.each(|retained| {
         if retained.message.topic_name.starts_with(SYSTEM) {
-            return; // made anew
+            return; // the broker publishes its own topics again
         }
         saved.retained.push(Retained {
             message: with_retain(&retained.message, true),
@@ -238,7 +238,7 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
     client.expiry = saved.state.expiry;
     client.will = saved.state.will.map(Box::new);
     client.stored = broker.durability.part_to_store(&client);
-    // A clock that has jumped back makes nothing last longer than it was to last.
+    // If the clock was set back, a session or a will delay must still not last longer than was asked for.
     let longest = match client.expiry {
         Expiry::After(time) => now.checked_add(time),
         Expiry::WithConnection | Expiry::Never => None,

@@ -27,7 +27,7 @@ pub(crate) struct Background {
     pub(crate) deferred: BTreeSet<ClientKey>,
 }
 
-/// Removes the subscriptions of a client that is in no table any more: at once as far as the budget of this call
+/// Removes the subscriptions of a client that is in no table any more: immediately as far as the budget of this call
 /// goes, the rest in the background.
 pub(crate) fn remove_subscriptions(
     topics: &mut Topics,
@@ -96,7 +96,7 @@ pub(crate) fn is_will_deferred(
                 && throttle::pressure(durability, flow, resources) > Pressure::None)
 }
 
-/// Handles the clients that were put off, as far as they may go on.
+/// Handles the clients that were put off, as far as the store has room.
 pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent()
         && !is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)

@@ -1,7 +1,8 @@
-//! Publishers that are quicker than a subscriber who does keep up: a message for a full queue is dropped, and
-//! that a queue becomes full may be a matter of whose socket is looked at first. A publisher that fills the
-//! queue of a client that is taking messages is not read from for a moment, so that the client's
-//! acknowledgements get their turn. A client that takes nothing slows nobody down.
+//! Backpressure: a publisher that fills the queue of a live subscriber waits for a moment.
+//!
+//! The broker drops messages for a full queue, and which socket it reads first may decide whether a queue is full. So it
+//! stops reading from the publisher for up to 5 ms, so that the subscriber's acknowledgements are processed first. A
+//! subscriber that acknowledges nothing slows nobody down.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,14 @@ use crate::resources::Resources;
 use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
 
-/// How long a publisher waits at most until it is read from once more.
+/// Maximum time for which the broker does not read from a publisher.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Who was heard so lately takes messages. An acknowledgement may be held back for 40 ms on its way, by
-/// Nagle's algorithm and a delayed acknowledgement of TCP.
+/// A subscriber that was heard within this time counts as live. Nagle's algorithm and a delayed acknowledgement of TCP
+/// may hold an acknowledgement back for 40 ms.
 const ACTIVE: Duration = Duration::from_millis(100);
 
-/// A message was put into the queue of this client.
+/// Notes the client if the message that was just queued for it has made its queue long.
 pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKey) {
     if is_congested(
         &broker.connections,
@@ -33,7 +34,7 @@ pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKe
             .clients
             .get(key)
             .map_or(0, |client| client.queue.len());
-        // The one that is worst off: when it is better, the others are too.
+        // The longest queue is enough: when it has room again, the others have too.
         if broker
             .flow
             .congested
@@ -44,7 +45,7 @@ pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKe
     }
 }
 
-/// Whether a client that takes messages has too many waiting.
+/// Returns `true` if a live client has too many messages waiting.
 fn is_congested(
     connections: &Connections,
     sessions: &Sessions,
@@ -53,10 +54,10 @@ fn is_congested(
     key: ClientKey,
 ) -> bool {
     let Some(client) = sessions.clients.get(key) else {
-        return false;
+        return false; // its session has ended while the publisher waited
     };
     if !client.queue.is_half_full(&resources.limits) {
-        return false; // mostly, and without a search for the connection
+        return false; // the usual case, without a search for the connection
     }
     let connection = client.connection.and_then(|id| connections.get(id));
     connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
@@ -81,7 +82,7 @@ pub(crate) fn throttle_publisher(
     true
 }
 
-/// Connections go on whose subscriber has room again, or whose time is over.
+/// Resumes the publishers whose subscriber has room again, or whose time is over.
 pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
     if broker.flow.throttle.throttled_publishers.is_empty() {
         return;
@@ -110,7 +111,8 @@ pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// The client whose queue the last bytes of this connection have filled, if it is another's.
+/// Takes the client whose queue the last bytes of this connection have filled, if it is another client. A client that
+/// fills its own queue must be read from, or it could never acknowledge.
 fn take_congested(
     connections: &Connections,
     flow: &mut Flow,

@@ -1,9 +1,9 @@
-//! Decides whether a connection has to wait before its next packet is handled, and when it may go on.
+//! Decides whether a connection has to wait before its next packet is handled, and when it resumes.
 //!
 //! All reasons to wait are here: the peer does not read its output, the store is behind, a password is being checked,
 //! the connection's own publication is still being delivered, or a subscriber cannot keep up (`backpressure.rs`). The
 //! caller learns of it by [`InputProgress::Blocked`](crate::InputProgress) and asks [`Broker::poll_resumable`] for the
-//! connections that may go on. The reason is decided anew when the connection is handled again, so naming a
+//! connections that may resume. The reason is decided again when the connection is handled again, so naming a
 //! connection too early costs one call and nothing else.
 
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ const MAXIMUM_UNANSWERED: u16 = 1000;
 pub(crate) struct Throttle {
     /// The mutations that were taken and are not durable, as the commit queue reports them.
     taken: Backlog,
-    /// Those of them that the commit in progress makes durable.
+    /// The part of `taken` that the commit in progress makes durable.
     committing: Backlog,
     /// The bytes of the first mutations that were not taken.
     own_bytes: usize,
@@ -133,7 +133,7 @@ pub(crate) fn pressure(
     }
 }
 
-/// The connection may go on.
+/// Puts the connection into the list of those that may resume.
 pub(crate) fn resume(connections: &mut Connections, flow: &mut Flow, id: ConnectionId) {
     if let Some(connection) = connections.get_mut(id) {
         if !std::mem::replace(&mut connection.is_resumable, true) {
@@ -142,7 +142,7 @@ pub(crate) fn resume(connections: &mut Connections, flow: &mut Flow, id: Connect
     }
 }
 
-/// Connections that wait for a commit look again whether they may go on.
+/// Resumes all connections that wait for a commit. Each decides again whether it still has to wait.
 pub(crate) fn resume_after_commit(connections: &mut Connections, flow: &mut Flow) {
     for id in std::mem::take(&mut flow.throttle.awaiting_commit) {
         if let Some(connection) = connections.get_mut(id) {
@@ -156,7 +156,7 @@ pub(crate) fn resume_after_commit(connections: &mut Connections, flow: &mut Flow
 /// named by `poll_resumable` then.
 pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
     let maximum_unwritten = broker.resources.limits.maximum_unwritten;
-    let Some(connection) = broker.connections.get_mut(id) else {
+    let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
     if connection.protocol.has_ended() {
@@ -207,9 +207,12 @@ fn must_wait_for_commit(broker: &mut Broker, id: ConnectionId, first: u8) -> boo
 pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
     let pressure = pressure(&broker.durability, &mut broker.flow, &broker.resources);
     let done = broker.flow.throttle.done;
-    let Some(connection) = broker.connections.get_mut(id) else {
+    let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
+    // Above the soft limit only the connections that fill the store wait for it; all others are served. Above the hard
+    // limit nobody makes mutations, so that memory stays bounded however many connections there are, and while the disk
+    // is full.
     let is_throttled = match pressure {
         Pressure::None => false,
         Pressure::Soft => connection.mutated_in > done,
@@ -264,7 +267,7 @@ pub(crate) fn note_mutations_of(
     }
 }
 
-/// The peer has read some of its output.
+/// Notes that the peer has read some of its output, and resumes the connection if it waited for that.
 pub(crate) fn note_written(
     connections: &mut Connections,
     flow: &mut Flow,
@@ -272,7 +275,7 @@ pub(crate) fn note_written(
     id: ConnectionId,
 ) {
     let maximum_unwritten = resources.limits.maximum_unwritten;
-    let Some(connection) = connections.get_mut(id) else {
+    let Some(connection) = connections.known_mut(id) else {
         return;
     };
     let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
@@ -285,7 +288,7 @@ pub(crate) fn note_written(
 }
 
 impl ConnectionState {
-    /// Returns `true` if bytes of the peer may wait unread, so that its silence says nothing.
+    /// Returns `true` if bytes of the peer may wait unread. Its silence is no reason to end the connection then.
     pub(crate) fn is_unread(&self) -> bool {
         self.progress != crate::InputProgress::Drained
     }

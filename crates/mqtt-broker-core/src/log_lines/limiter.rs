@@ -16,7 +16,7 @@ use crate::{CONNECTIONS, EVENTS};
 /// The time for which events are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Maximum number of keys that are told apart; the events of all others are counted together.
+/// Maximum number of keys with a count of their own; the events of all others are counted together.
 const MAXIMUM_KEYS: usize = 256;
 
 /// Maximum length of a key in bytes; a client chooses its identifier.
@@ -117,7 +117,7 @@ impl LogEvent {
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     windows: BTreeMap<(LogEvent, Box<str>), Window>,
-    /// When the first window ends from which lines were left out.
+    /// The end of the first window from which lines were left out.
     due: Option<Instant>,
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use mqtt_codec::{DecodeError, ReasonCode};
 use mqtt_session::{CloseReason, Excerpt};
 
-/// What a close reason of the broker's own says besides its reason code.
+/// The text of a close reason that has no other text than its reason code.
 pub(crate) const ENDED_BY_BROKER: &str = "ended by the broker";
 
 /// The end of a line about a client that has disconnected: empty, or a colon and the reason.

@@ -105,7 +105,8 @@ pub(crate) fn end_connection(
     );
 }
 
-/// The connection has ended, whoever ended it: what becomes of session and will.
+/// Handles the end of a connection, whichever side has ended it: keeps the session, and starts the times of session and
+/// will.
 pub(crate) fn handle_closed(
     broker: &mut Broker,
     now: Instant,
@@ -118,11 +119,11 @@ pub(crate) fn handle_closed(
         &mut broker.durability,
         id,
     );
-    let Some(connection) = broker.connections.get_mut(id) else {
+    let Some(connection) = broker.connections.known_mut(id) else {
         return;
     };
     if connection.waiting.take().is_some() {
-        // No hash is made for a connection that is gone. The answer of one in progress finds nothing.
+        // No password is hashed for a connection that has ended. The result of a hash in progress is ignored.
         broker
             .auth
             .checks
@@ -132,7 +133,7 @@ pub(crate) fn handle_closed(
     if std::mem::take(&mut connection.is_publishing) {
         fan_out::forget_unbegun(&broker.connections, &mut broker.flow, id);
     }
-    let Some(connection) = broker.connections.get_mut(id) else {
+    let Some(connection) = broker.connections.known_mut(id) else {
         return;
     };
     let Some(key) = connection.client.take() else {
@@ -148,7 +149,7 @@ pub(crate) fn handle_closed(
     broker.stats.counters.connected -= 1;
     let session = connection.protocol.take_session();
     let peer = &connection.peer;
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
     if broker

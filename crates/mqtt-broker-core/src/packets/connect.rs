@@ -1,5 +1,5 @@
-//! CONNECT at the broker (MQTT 5.0, 3.1.4): who may come in, whose session it is, and what becomes
-//! of a connection that had it before.
+//! CONNECT at the broker (MQTT 5.0, 3.1.4): the authentication, the owner of the session, and the end of an older
+//! connection of the same client.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub(crate) fn handle_connect(
             .connections
             .put_off(id, Task::Connect(Box::new(connect)));
     }
-    let Some(connection) = broker.connections.get(id) else {
+    let Some(connection) = broker.connections.known(id) else {
         return;
     };
     if connect.properties.authentication_method.is_some() {
@@ -114,7 +114,7 @@ pub(crate) fn handle_connect(
             reason_code,
         ),
         AuthDecision::Check => {
-            let Some(connection) = broker.connections.get_mut(id) else {
+            let Some(connection) = broker.connections.known_mut(id) else {
                 return;
             };
             connection.waiting = Some(Box::new(connect));
@@ -160,7 +160,8 @@ fn refuse(
     }
 }
 
-/// It is who it says it is.
+/// Accepts a client whose user name is verified: finds its session and answers with CONNACK, or rejects the CONNECT for
+/// another reason.
 fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
     let Some(listener) = broker
         .connections
@@ -232,7 +233,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     let asked = Expiry::of_connect(&connect);
     let expiry = asked.at_most(broker.resources.limits.longest_session);
     let properties = ConnackProperties {
-        // MQTT 5.0, 3.2.2.3.2: another one than was asked for is told.
+        // MQTT 5.0, 3.2.2.3.2: CONNACK must name the interval if it differs from the one of CONNECT.
         session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
         response_information: response_information(&connect, &identifier),
         ..connack_properties(
@@ -249,7 +250,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         client.principal.listener = listener;
         client.expiry = expiry;
         client.session_ends = None;
-        client.will_due = None; // the session goes on: not published [MQTT-3.1.3-9]
+        client.will_due = None; // the session is resumed, so the will is not published [MQTT-3.1.3-9]
         client.will = connect.will.map(Box::new);
     }
     mutation::store_client(
@@ -276,7 +277,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     sending::send_queue(broker, now, key);
 }
 
-/// The identifier of the client, and whether the broker chose it.
+/// Returns the client identifier, and `true` if the broker has assigned it.
 fn client_identifier(
     auth: &Auth,
     sessions: &mut Sessions,
@@ -291,7 +292,7 @@ fn client_identifier(
     (format!("{prefix}{}", uuid(random)), true)
 }
 
-/// What is under way to a client is not sent again if the client may not have it any more.
+/// Removes messages in flight that the client may not receive any more, so that they are not resent.
 fn withdraw_denied(
     auth: &Auth,
     sessions: &Sessions,
@@ -299,7 +300,7 @@ fn withdraw_denied(
     key: ClientKey,
     session: &mut Session,
 ) {
-    let Some(client) = sessions.clients.get(key) else {
+    let Some(client) = sessions.known(key) else {
         return;
     };
     let (rules, who) = (&auth.policies, &client.principal);
@@ -308,8 +309,8 @@ fn withdraw_denied(
     });
 }
 
-/// The client with this identifier, with its session if the connection goes on with one. An
-/// older connection of the client ends [MQTT-3.1.4-3], before anything of the new one happens.
+/// Returns the client with this identifier, and its session if the connection resumes one. Ends an older connection of
+/// the client [MQTT-3.1.4-3] before anything of the new one happens.
 fn find_session(
     broker: &mut Broker,
     now: Instant,
@@ -317,20 +318,19 @@ fn find_session(
     identifier: &str,
     clean_start: bool,
 ) -> (ClientKey, Option<Session>) {
-    // What time has brought comes first, if its timer is late: an end of the session, a will.
+    // The timer of the client may be late. Its session may have ended, and its will may be due.
     if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
         expiry::end_times(broker, now, key);
     }
     let old = broker.sessions.by_identifier.get(identifier).copied();
     if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
         close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
-        // Even if the will would have to wait: the new connection must not get a session that has ended.
+        // The will must not wait for room here: the new connection must not resume a session that has ended.
         if let Some(key) = old {
             expiry::end_times(broker, now, key);
         }
     }
-    // The session may have ended with that connection, or ends now [MQTT-3.1.2-4]; its will is
-    // due then.
+    // The session may have ended with that connection. A clean start ends it now [MQTT-3.1.2-4], and its will is due.
     if clean_start {
         if let Some(client) = old.and_then(|key| broker.sessions.clients.get_mut(key)) {
             client.session_ends = Some(now);
@@ -338,7 +338,7 @@ fn find_session(
         if let Some(key) = old {
             let expired = broker.stats.counters.expired;
             expiry::end_times(broker, now, key);
-            broker.stats.counters.expired = expired; // it has not ended by its time
+            broker.stats.counters.expired = expired; // a clean start is no expiry
         }
     }
     match broker.sessions.by_identifier.get(identifier).copied() {
@@ -401,7 +401,7 @@ fn log_connect(
     identifier: &str,
     connect: &Connect,
 ) {
-    let Some(connection) = connections.get(id) else {
+    let Some(connection) = connections.known(id) else {
         return;
     };
     if !stats
@@ -439,7 +439,7 @@ fn log_connect(
     }
 }
 
-/// Why this CONNECT is not accepted, if it is not.
+/// Returns the reason code if this CONNECT must be rejected.
 fn connect_reject_reason(
     sessions: &Sessions,
     resources: &Resources,
@@ -463,7 +463,7 @@ fn connect_reject_reason(
     if connect.client_identifier.is_empty() && must_be_named {
         return Some(ReasonCode::ClientIdentifierNotValid);
     }
-    // A client of 5.0 is told what to use instead; the others cannot be.
+    // CONNACK of 5.0 has a Server Keep Alive. Clients of 3.x must be rejected.
     let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
     if version != ProtocolVersion::V5_0
         && resources.limits.maximum_keep_alive.is_some_and(is_too_long)
@@ -478,7 +478,7 @@ fn connect_reject_reason(
     let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
     let is_to_be_stored =
         Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
-    // Above the limit of the store, sessions go on: the store shrinks when they get their messages.
+    // Above the limit of the store, sessions can be resumed: the store shrinks when their messages are delivered.
     let is_refused = match is_stored {
         true => resources.is_full,
         false => is_to_be_stored && resources.lacks_storage(),
@@ -489,7 +489,7 @@ fn connect_reject_reason(
             _ => ReasonCode::ServerUnavailable,
         });
     }
-    // A client that has a session may come back: its messages take memory until it has them.
+    // A client with a session may reconnect: its messages take memory until they are delivered.
     if is_new && resources.lacks_memory() {
         return Some(ReasonCode::ServerBusy);
     }
@@ -518,8 +518,8 @@ fn connect_reject_reason(
     is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
 }
 
-/// Puts the mount point before the topic of the will. Removes a will that only the broker could publish: behind
-/// a mount point its topic would look like an ordinary one. Returns the topic of a will that was removed.
+/// Puts the mount point before the topic of the will. Removes a will to a reserved topic, which the mount point would
+/// turn into an ordinary one, and returns its topic.
 ///
 /// # Errors
 /// If the topic is too long with the mount point.
@@ -543,8 +543,8 @@ fn mount_will(
     Ok(None)
 }
 
-/// Where answers for this client may go, if it asks: a part of the topics that no other client is told
-/// (MQTT 5.0, 3.2.2.3.15).
+/// Returns the topic prefix for responses to this client, if it asks for one (MQTT 5.0, 3.2.2.3.15). No other client
+/// gets the same prefix.
 fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
     connect
         .properties
@@ -558,7 +558,7 @@ fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
             c => topic.push(c),
         }
     }
-    // One too long is of no use.
+    // The client must be able to append levels.
     (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
 }
 

@@ -43,7 +43,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
         (Event::Unsubscribe(unsubscribe), Some(key)) => {
             subscribe::handle_unsubscribe(broker, now, id, key, unsubscribe);
         }
-        _ => {} // events of a client's end
+        _ => {} // the events of the client role, and those of a connection without a client
     }
 }
 
@@ -56,11 +56,12 @@ pub(crate) fn handle_input(
 ) -> InputProgress {
     let available = input.len();
     broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
-    broker.flow.congested = None; // by somebody else
-    if let Some(connection) = broker.connections.get_mut(id) {
-        if connection.is_unread() {
-            connection.protocol.handle_unread(now); // the peer was not silent, it was not heard
-        }
+    broker.flow.congested = None; // another connection has caused it
+    let Some(connection) = broker.connections.get_mut(id) else {
+        return InputProgress::Drained; // bytes that arrive late for a connection that was removed
+    };
+    if connection.is_unread() {
+        connection.protocol.handle_unread(now); // the peer was not silent: its bytes were not read
     }
     let mut progress = handle_packets(broker, now, id, input);
     if backpressure::throttle_publisher(&mut broker.connections, &mut broker.flow, now, id) {
@@ -68,7 +69,7 @@ pub(crate) fn handle_input(
     }
     broker.stats.counters.bytes_received += (available - input.len()) as u64;
     settle(broker, id);
-    if let Some(connection) = broker.connections.get_mut(id) {
+    if let Some(connection) = broker.connections.known_mut(id) {
         connection.progress = progress;
     }
     progress
@@ -81,7 +82,7 @@ fn handle_packets(
     input: &mut &[u8],
 ) -> InputProgress {
     loop {
-        let Some(connection) = broker.connections.get(id) else {
+        let Some(connection) = broker.connections.known(id) else {
             return InputProgress::Drained;
         };
         if connection.task.is_some() {
@@ -97,7 +98,7 @@ fn handle_packets(
             return InputProgress::Yielded;
         }
         let before = broker.durability.mutation_count();
-        let Some(connection) = broker.connections.get_mut(id) else {
+        let Some(connection) = broker.connections.known_mut(id) else {
             return InputProgress::Drained;
         };
         match connection.protocol.handle_packet_input(now, input) {
@@ -118,7 +119,7 @@ fn handle_packets(
     }
 }
 
-/// Handles what has happened to a connection without bytes: its end, or its time.
+/// Handles events of a connection that no bytes have caused: its end, or a timeout.
 pub(crate) fn handle_pending(broker: &mut Broker, now: Instant, id: ConnectionId) {
     while let Some(connection) = broker.connections.get_mut(id) {
         match connection.protocol.handle_packet_input(now, &mut &[][..]) {
@@ -133,7 +134,7 @@ pub(crate) fn handle_pending(broker: &mut Broker, now: Instant, id: ConnectionId
 /// Continues the packet whose handling has begun, if there is one.
 #[cold]
 fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputProgress {
-    let Some(connection) = broker.connections.get_mut(id) else {
+    let Some(connection) = broker.connections.known_mut(id) else {
         return InputProgress::Drained;
     };
     let Some(task) = connection.task.take() else {

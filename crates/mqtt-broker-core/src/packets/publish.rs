@@ -1,4 +1,4 @@
-//! A message comes: whether its publisher may send it, to which topic it goes, and what it is answered.
+//! PUBLISH at the broker: the permission of the publisher, the topic with its mount point, and the acknowledgement.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ use crate::{AclAction, EVENTS};
 /// Maximum number of slashes in a topic name or filter, as in mosquitto: one less than the number of levels.
 pub(crate) const MAXIMUM_SLASHES: usize = 200;
 
-/// A client has published.
+/// Handles a PUBLISH of a client.
 pub(crate) fn handle_message(
     broker: &mut Broker,
     now: Instant,
@@ -102,8 +102,8 @@ pub(crate) fn handle_message(
     }
 }
 
-/// Acknowledges a message: every subscriber has it, or its queue has, so the broker has taken it over. If mutations were
-/// made, the acknowledgement promises them.
+/// Acknowledges a message that was sent to every subscriber or put into its queue. If mutations were made, the
+/// acknowledgement waits for their commit.
 pub(crate) fn acknowledge(
     connections: &mut Connections,
     durability: &mut Durability,
@@ -113,7 +113,7 @@ pub(crate) fn acknowledge(
     reason_code: ReasonCode,
     made_mutations: bool,
 ) {
-    let Some(connection) = connections.get_mut(id) else {
+    let Some(connection) = connections.known_mut(id) else {
         return;
     };
     let reason_code = match connection.protocol.version() {
@@ -128,7 +128,7 @@ pub(crate) fn acknowledge(
     }
 }
 
-/// Why a connection ends that sends this, if it does.
+/// Returns the reason code if the connection must end because of this PUBLISH.
 fn protocol_violation(
     auth: &Auth,
     connections: &Connections,
@@ -176,8 +176,8 @@ fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &Publi
     }
 }
 
-/// Why a message is acknowledged and goes nowhere, if it does.
-/// `as_sent` is the topic name without the mount point.
+/// Returns the reason if a message is acknowledged but delivered to nobody. `as_sent` is the topic name without the mount
+/// point.
 fn reject_reason(
     broker: &Broker,
     publisher: ClientKey,
@@ -236,7 +236,7 @@ fn log_rejected(
     }
 }
 
-/// The topic name with the mount point of the listener before it, if there is one.
+/// Returns the topic name with the mount point of the listener; `None` if the listener has none.
 fn mounted(
     auth: &Auth,
     connections: &Connections,
@@ -248,7 +248,7 @@ fn mounted(
     Some(format!("{mount_point}{topic_name}"))
 }
 
-/// What stands before the topics of a client, and not in what it gets.
+/// Returns the mount point of a client.
 pub(crate) fn mount_point<'a>(
     auth: &'a Auth,
     sessions: &Sessions,
@@ -258,7 +258,7 @@ pub(crate) fn mount_point<'a>(
     auth.policy(listener).mount_point.as_deref()
 }
 
-/// Whether a client has this right.
+/// Returns `true` if a client may do this with the topic.
 pub(crate) fn may(
     auth: &Auth,
     sessions: &Sessions,
@@ -294,7 +294,7 @@ pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, wi
         return;
     }
     log::debug!(target: EVENTS, "Sending will of {}", Excerpt(&name));
-    // The packet identifier is nobody's: only the QoS counts here.
+    // Only the QoS of the delivery counts here; the packet identifier is not used.
     let delivery = Delivery::first(will.qos, PacketIdentifier::FIRST);
     let message = &will.message;
     publish_as(broker, now, Some(key), None, &message.publish(delivery));
@@ -309,7 +309,7 @@ fn publish_as(
     origin: Option<Origin>,
     publish: &PublishRef<'_>,
 ) -> Published {
-    // Wills come this way too, and a mount point may complete a reserved topic.
+    // This also checks wills, and topics that the mount point has turned into reserved ones.
     if author.is_some_and(|author| broker.sessions.is_reserved_for(author, publish.topic_name)) {
         return Published::Delivered(false);
     }
@@ -344,7 +344,7 @@ fn publish_as(
 
 /// The progress of a delivery.
 enum Published {
-    /// To its end; whether there was a subscriber.
+    /// The delivery is complete; `true` if there was a subscriber.
     Delivered(bool),
     /// The delivery continues in later turns.
     InSlices,
@@ -363,14 +363,14 @@ pub(crate) fn is_reserved(topic_name: &str, client_identifier: &str) -> bool {
 /// Returns `true` for the topic to which the bridge with this client identifier reports if it is connected.
 ///
 /// mosquitto lets each client publish there. Here a client publishes its own state only, so that nobody can report for
-/// another bridge. A bridge of 5.0 cannot be told from other clients, so the identifier decides for all.
+/// another bridge. A bridge of 5.0 looks like any other client, so the identifier decides for all.
 fn is_state_of_bridge(topic_name: &str, client_identifier: &str) -> bool {
     let rest = topic_name.strip_prefix("$SYS/broker/connection/");
     let name = rest.and_then(|rest| rest.strip_suffix("/state"));
     name.is_some_and(|name| !name.is_empty() && name == client_identifier)
 }
 
-/// Why a message is acknowledged and goes nowhere.
+/// The reason for which a message is acknowledged but delivered to nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RejectReason {
     Reserved,
@@ -398,8 +398,8 @@ impl RejectReason {
     }
 }
 
-/// Whether a client may publish to this topic: not too deep, and without the control characters
-/// that strict clients refuse.
+/// Returns `true` if a client may publish to this topic: not too deep, and without the control characters that strict
+/// clients reject.
 pub(crate) fn is_publishable(topic_name: &str) -> bool {
     !is_too_deep(topic_name) && is_plain_text(topic_name)
 }

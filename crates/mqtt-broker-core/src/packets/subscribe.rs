@@ -191,7 +191,7 @@ pub(crate) fn continue_unsubscribe(
 
 fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) -> ReasonCode {
     broker.flow.work.spend(1);
-    // One that is too long with it was not subscribed to.
+    // A filter that is too long with its mount point was never subscribed to.
     let mounted = mounted_filter(&broker.auth, &broker.sessions, key, topic_filter)
         .ok()
         .flatten();
@@ -229,7 +229,7 @@ fn must_stop(broker: &mut Broker, id: ConnectionId, key: ClientKey) -> bool {
     broker.flow.work.is_spent() || is_stored && throttle::is_throttled(broker, id)
 }
 
-/// The filter with the mount point of the client before it, if there is one.
+/// Returns the filter with the mount point of the client; `None` if the client has none.
 fn mounted_filter(
     auth: &Auth,
     sessions: &Sessions,
@@ -247,7 +247,7 @@ fn mounted_filter(
         .map_err(|_| ReasonCode::TopicFilterInvalid)
 }
 
-/// A client has a subscription no longer.
+/// Removes a subscription from the tree.
 pub(crate) fn remove_subscriber(
     topics: &mut Topics,
     stats: &mut Stats,
@@ -261,8 +261,8 @@ pub(crate) fn remove_subscriber(
         .update(plain, |subscribers| subscribers.remove(topic_filter, key));
 }
 
-/// Adds a subscription or replaces the one with the same filter [MQTT-3.8.4-3]. Says whether it
-/// is new, or why it is refused.
+/// Adds a subscription or replaces the one with the same filter [MQTT-3.8.4-3]. Returns `true` if it is new, or the
+/// reason code with which it is rejected.
 fn add_subscription(
     broker: &mut Broker,
     key: ClientKey,

@@ -42,7 +42,7 @@ pub(crate) fn deliver(
         return;
     }
     let Some(client) = broker.sessions.clients.get(key) else {
-        return;
+        return; // its session has ended since a large publication was matched
     };
     let is_full = client.queue.is_full(&broker.resources.limits);
     if broker.resources.lacks_memory() {
@@ -79,7 +79,7 @@ pub(crate) fn deliver(
         .with_expiry(routed.expires);
     enqueue(broker, key, outgoing);
     sending::send_queue(broker, now, key);
-    // Of QoS 0 there are no acknowledgements whose turn could come.
+    // Messages of QoS 0 are not acknowledged, so waiting for acknowledgements would make no room.
     if qos > QoS::AtMostOnce {
         backpressure::note_backpressure(broker, now, key);
     }
@@ -110,7 +110,7 @@ fn deliver_at_once(
     copy: &DeliveryOptions,
 ) -> bool {
     let Some(client) = broker.sessions.clients.get(key) else {
-        return true;
+        return true; // its session has ended since a large publication was matched
     };
     let Some(id) = client.connection else {
         return !broker.resources.limits.queue_qos_0;
@@ -156,7 +156,7 @@ fn deliver_at_once(
     publish.properties.topic_alias = None;
     publish.properties.subscription_identifiers =
         SubscriptionIdentifiers::new(&copy.subscription_identifiers);
-    // The client may be gone: then the message is not delivered.
+    // Another error means that the client has disconnected: the message is not delivered.
     if let Err(PublishError::Encode(error)) =
         connection.protocol.publish_at_most_once(now, &publish)
     {
@@ -175,9 +175,9 @@ fn deliver_at_once(
     true
 }
 
-/// A message waits for a client.
+/// Puts a message into the queue of a client.
 fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
     let is_kept = broker.durability.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
@@ -203,9 +203,9 @@ fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
     }
 }
 
-/// Makes room in a full queue; says whether there is some now.
+/// Removes expired messages from a full queue. Returns `true` if it has room now.
 fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return false;
     };
     let before = client.queue.totals();
@@ -302,10 +302,10 @@ pub(crate) fn without_mount_point(
     }))
 }
 
-/// Returns the topic name as a client behind a mount point sees it.
+/// Returns the topic name as a client with a mount point sees it.
 ///
-/// A client behind `ten1/` has `ten1/#` for its `#`, which matches `ten1` and `ten1/` too. Neither has a name
-/// behind the mount point, where a topic name has a character at least [MQTT-4.7.3-1]: both are `None`.
+/// The filter `#` of a client with the mount point `ten1/` is stored as `ten1/#`, which matches `ten1` and `ten1/` too.
+/// Without the mount point these have no topic name, which must have a character [MQTT-4.7.3-1]: both are `None`.
 fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Option<&'a str> {
     match mount_point {
         None => Some(topic_name),
@@ -315,7 +315,7 @@ fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Opt
     }
 }
 
-/// Whether a client may have this message, which is without the mount point of the client already.
+/// Returns `true` if a client may receive this message, whose topic name lacks the client's mount point already.
 pub(crate) fn may_receive(
     policies: &ListenerPolicies,
     principal: &Principal,

@@ -1,5 +1,5 @@
 //! Publications to more subscribers than one call may deliver to: they are matched once and delivered in slices, turn by
-//! turn, and acknowledged after the last slice. Smaller ones are delivered at once, in `router.rs`.
+//! turn, and acknowledged after the last slice. Smaller ones are delivered immediately, in `router.rs`.
 //!
 //! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
 //! messages only. The mutations of a fan-out are released for a commit together, with that of the publisher's
@@ -190,7 +190,8 @@ pub(crate) fn has_orphan_of(connections: &Connections, flow: &Flow, id: Connecti
         || waiting.iter().any(is_orphan)
 }
 
-/// A connection is gone. Its publication is delivered, once it has begun or if nobody would send it again.
+/// Drops a publication that has not begun and whose connection has ended, because its publisher resends it. Publications
+/// of QoS 0 stay, since nobody resends them.
 pub(crate) fn forget_unbegun(connections: &Connections, flow: &mut Flow, id: ConnectionId) {
     let is_full = flow.fan_outs.waiting.len() > connections.len() + MAXIMUM_WITHOUT_CONNECTION;
     flow.fan_outs.waiting.retain(|publication| {
@@ -268,8 +269,8 @@ fn may_begin(
         || may_mutate_now(durability, flow, resources)
 }
 
-/// Returns `true` if a publication may begin that makes mutations. Once begun it makes them without a further wait: the
-/// commit that would give it room waits for its end.
+/// Returns `true` if a publication may begin that makes mutations. After its begin it must not wait for room any more: the
+/// commit that would make room waits for the end of the publication.
 fn may_mutate_now(durability: &Durability, flow: &mut Flow, resources: &Resources) -> bool {
     durability.mutations.is_none()
         || !flow.fan_outs.is_sealed
@@ -352,11 +353,11 @@ fn answer_publication(
     }
 }
 
-/// Notes that a message of an earlier connection of this client was taken over. A QoS 2 message that is sent again is
-/// a duplicate from now on.
+/// Notes that a message of an earlier connection of this client was accepted. If the client resends this message of
+/// QoS 2, it is a duplicate.
 fn accept_message(broker: &mut Broker, key: ClientKey, delivery: Delivery) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
-        return;
+        return; // the session has ended while its publication waited
     };
     if let Some(id) = client.connection {
         if let Some(connection) = broker.connections.get_mut(id) {

@@ -96,8 +96,8 @@ pub(crate) fn retain(
         .note_retained(retained.message.topic_name.clone(), Some(retained));
 }
 
-/// Removes a retained message. While the disk is full its record waits; as nothing is retained meanwhile, there is
-/// at most one for each topic.
+/// Removes a retained message. While the disk is full its mutation waits. Nothing is retained meanwhile, so at most one
+/// mutation for each topic waits.
 pub(crate) fn remove_retained(topics: &mut Topics, durability: &mut Durability, topic_name: &str) {
     if topics.retained.remove(topic_name) {
         if let Ok(topic_name) = TopicName::new(topic_name) {
@@ -106,7 +106,7 @@ pub(crate) fn remove_retained(topics: &mut Topics, durability: &mut Durability, 
     }
 }
 
-/// Waits for the time when retained messages that have expired are removed.
+/// Schedules the next removal of retained messages that have expired.
 pub(crate) fn await_sweep(
     topics: &mut Topics,
     flow: &mut Flow,
@@ -119,7 +119,7 @@ pub(crate) fn await_sweep(
     flow.timers.schedule(TimerKey::Retained, due, scheduled);
 }
 
-/// Removes retained messages that have expired: no one gets them any more.
+/// Removes retained messages that have expired. No client gets them, but they take memory.
 pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
     broker.topics.retained.sweep_due = None;
     for _ in 0..MAXIMUM_SWEPT {
@@ -139,8 +139,8 @@ pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
         .schedule(TimerKey::Retained, Some(now), scheduled);
 }
 
-/// Whether a message cannot be taken over as its QoS promises. One of QoS 0 is delivered all the same, and
-/// not retained.
+/// Returns `true` if the broker cannot accept a message of QoS 1 or 2, because it could not store it or keep it in
+/// memory. A message of QoS 0 is delivered, but not retained.
 pub(crate) fn lacks_room(topics: &Topics, resources: &Resources, publish: &PublishRef<'_>) -> bool {
     let is_kept = publish.retain && !publish.payload.is_empty();
     publish.delivery.qos() > QoS::AtMostOnce

@@ -281,7 +281,8 @@ pub(crate) fn next_copy(
     Some((of_client.first()?.client, copy))
 }
 
-/// Chooses the member of a share that gets this message.
+/// Chooses the member of a share that gets this message. The choice is made when the message arrives and not when it is
+/// sent: from then on the message belongs to this member's session, where it survives a restart.
 pub(crate) fn choose(
     broker: &Broker,
     share: &Share,
@@ -294,7 +295,7 @@ pub(crate) fn choose(
 /// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
 fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
     let Some(client) = broker.sessions.clients.get(member.client) else {
-        return MemberState::Unable;
+        return MemberState::Unable; // its session has ended, and its subscriptions leave the tree in slices
     };
     // Behind its mount point the topic may have no name.
     let Some(topic_name) = delivery::visible_topic(

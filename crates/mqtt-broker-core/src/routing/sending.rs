@@ -67,7 +67,7 @@ enum Step {
 /// Sends the messages that wait for a client, as far as its window and its socket have room. Returns the number of
 /// steps; if there are more to do, the client's timer continues.
 pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> usize {
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return 0;
     };
     let connection = client

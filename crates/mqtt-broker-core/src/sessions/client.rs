@@ -1,4 +1,4 @@
-//! What the broker knows of a client, connected or not.
+//! [`Client`]: the state of one client, connected or not.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -28,12 +28,12 @@ new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
-    /// Whose rights it has.
+    /// The principal whose permissions it has.
     pub(crate) principal: Principal,
     pub(crate) connection: Option<ConnectionId>,
-    /// While it is not connected.
+    /// The protocol's session, while the client is not connected. Otherwise the connection has it.
     pub(crate) session: Option<Box<Session>>,
-    /// A table is smaller than a tree where there are few.
+    /// A hash table, which is smaller than a tree for few subscriptions.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
     /// The subscription identifiers in use, and how many subscriptions have each.
     identifiers: BTreeMap<SubscriptionIdentifier, usize>,
@@ -50,10 +50,10 @@ pub(crate) struct Client {
     /// The lowest number above those of the messages that were sent.
     pub(crate) next_to_send: u64,
     pub(crate) will: Option<Box<Will>>,
-    /// When the will is due, while the client is not connected.
+    /// The time at which the will is published, while the client is not connected.
     pub(crate) will_due: Option<Instant>,
     pub(crate) expiry: Expiry,
-    /// When the session ends, while the client is not connected.
+    /// The end of the session, while the client is not connected.
     pub(crate) session_ends: Option<Instant>,
     /// The timer entry that counts.
     pub(crate) scheduled: Option<Instant>,
@@ -84,11 +84,11 @@ pub struct SubscriptionState {
 /// The time for which a session outlives its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// Not at all.
+    /// The session ends with its connection.
     WithConnection,
-    /// So long.
+    /// The session ends after this time.
     After(Duration),
-    /// Without end.
+    /// The session never expires.
     Never,
 }
 
@@ -104,7 +104,7 @@ impl Expiry {
         }
     }
 
-    /// The same, or as long as a session may last.
+    /// Returns the shorter one of this expiry and the limit.
     pub(crate) fn at_most(self, longest: Option<Duration>) -> Self {
         match (self, longest) {
             (Self::Never, Some(longest)) => Self::After(longest),
@@ -195,7 +195,7 @@ impl Client {
         }
     }
 
-    /// A message waits; gives its number.
+    /// Puts a message into the queue, and returns its number.
     pub(crate) fn enqueue(&mut self, outgoing: OutboundMessage) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -220,7 +220,7 @@ impl Client {
         removed.is_some()
     }
 
-    /// The first thing that time brings.
+    /// Returns the next deadline of the client.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.will_due, self.session_ends, self.resumes]
             .into_iter()

@@ -21,9 +21,9 @@ pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// Starts the times of will and session, or ends them at once.
+/// Starts the times of session and will after a connection has ended, or ends them immediately.
 pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) {
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
     client.session_ends = match client.expiry {
@@ -44,8 +44,8 @@ pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) 
     handle_client_timeout(broker, now, key);
 }
 
-/// Publishes the will and ends the session, if their time has come; else waits for it. A will that makes mutations waits
-/// while the store is behind.
+/// Publishes the will and ends the session if they are due, and schedules them otherwise. A will that makes mutations
+/// waits while the store is behind.
 pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: ClientKey) {
     let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
     let client = broker.sessions.clients.get(key);
@@ -57,10 +57,10 @@ pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: Clie
     }
 }
 
-/// As `handle_client_timeout`, for a caller that cannot wait.
+/// Publishes the will and ends the session if they are due, even while the store is behind.
 pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
-        return;
+        return; // put off, and ended meanwhile
     };
     let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
     let session_has_ended = is_due(client.session_ends);
@@ -96,7 +96,8 @@ pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     }
 }
 
-/// Ends a session: its subscriptions and waiting messages are gone, but for those of shared subscriptions.
+/// Ends a session with its subscriptions. Waiting messages are dropped, except those of shared subscriptions, which go
+/// to other members.
 fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
     if let Some(mut client) = broker.sessions.clients.remove(key) {
         broker

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 
 use self::client::{Client, ClientKey};
+use crate::EVENTS;
 use crate::packets::publish::is_reserved;
 
 /// The clients, connected or not, and their sessions.
@@ -32,10 +33,31 @@ impl Sessions {
             random,
         }
     }
+
+    /// Returns a client that must be in the table: a connection has it, or the caller has just found it. A miss is a bug,
+    /// which is logged and fails in debug builds.
+    #[inline]
+    pub(crate) fn known(&self, key: ClientKey) -> Option<&Client> {
+        let client = self.clients.get(key);
+        if client.is_none() {
+            report_missing();
+        }
+        client
+    }
+
+    /// Returns a client that must be in the table, as `known`.
+    #[inline]
+    pub(crate) fn known_mut(&mut self, key: ClientKey) -> Option<&mut Client> {
+        let client = self.clients.get_mut(key);
+        if client.is_none() {
+            report_missing();
+        }
+        client
+    }
 }
 
 impl Sessions {
-    /// The client for which the most messages wait, and how many.
+    /// Returns the client with the longest queue, and the number of messages in it.
     pub(crate) fn longest_queue(&self) -> Option<(&str, usize)> {
         let queues = self.clients.values();
         let queues = queues.map(|client| (&*client.identifier, client.queue.len()));
@@ -51,4 +73,10 @@ impl Sessions {
             is_reserved(topic_name, client.map_or("", |client| &*client.identifier))
         }
     }
+}
+
+#[cold]
+fn report_missing() {
+    log::error!(target: EVENTS, "internal error: a client is not in the table");
+    debug_assert!(false, "a client is not in the table");
 }

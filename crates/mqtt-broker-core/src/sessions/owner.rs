@@ -23,8 +23,8 @@ pub(crate) enum SessionOwner {
     Gone,
 }
 
-/// Returns whose the session with this identifier is, for a client of this user at this listener. Nobody but
-/// its owner may resume or end a session: neither its messages nor their loss are another user's business.
+/// Returns the owner of the session with this identifier, as seen by a client of this user at this listener. Only the
+/// owner may resume or end a session, since another user must neither receive nor delete its messages.
 pub(crate) fn owner_of(
     broker: &mut Broker,
     now: Instant,
@@ -32,7 +32,7 @@ pub(crate) fn owner_of(
     user_name: Option<&str>,
     listener: u32,
 ) -> SessionOwner {
-    // A session whose time is over must not reject anybody because its timer is late.
+    // The timer of an expired session may be late. It must not cause a rejection.
     if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
         expiry::handle_client_timeout(broker, now, key);
     }
@@ -45,7 +45,7 @@ pub(crate) fn owner_of(
     if who.user_name.as_deref() == user_name && mount_point(who.listener) == mount_point(listener) {
         return SessionOwner::Same;
     }
-    // A user who was removed never comes back for the session, which would block the identifier for good.
+    // A removed user never resumes the session, which would block the identifier forever.
     if client.connection.is_none() && !broker.auth.policy(who.listener).knows(who) {
         log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
         return SessionOwner::Gone;

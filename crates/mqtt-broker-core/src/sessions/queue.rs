@@ -14,7 +14,7 @@ pub(crate) struct Queued {
     /// Tells the messages of a client apart, in their order.
     pub(crate) number: u64,
     pub(crate) outgoing: OutboundMessage,
-    /// Set if a later message of QoS 0 must wait behind it: the message waits for retained messages, or is of QoS 0.
+    /// Set if a later message of QoS 0 must not overtake it: the message waits for retained messages, or is of QoS 0.
     pub(crate) holds: bool,
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct Queue(Option<Box<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     messages: BlockQueue<Queued>,
-    /// The number of messages that later ones of QoS 0 must wait behind.
+    /// The number of messages that later ones of QoS 0 must not overtake.
     holding: usize,
     /// The memory that they take.
     bytes: usize,
-    /// When the first of them expires, or earlier: before that the queue is not looked through.
+    /// A time not after the first expiry. Before it, the queue is not searched for expired messages.
     first_expiry: Option<Instant>,
-    /// Whether the loss of messages was told since the queue was last found empty.
+    /// Set once an overflow warning was logged; cleared when the queue is empty.
     overflow_told: bool,
 }
 
@@ -54,7 +54,7 @@ impl Queue {
         (self.len(), self.bytes())
     }
 
-    /// Returns `true` if a message of QoS 0 must wait behind others.
+    /// Returns `true` if a message of QoS 0 must wait in the queue.
     pub(crate) fn holds(&self) -> bool {
         self.0.as_ref().is_some_and(|waiting| waiting.holding > 0)
     }
@@ -67,17 +67,17 @@ impl Queue {
         self.0.iter().flat_map(|waiting| waiting.messages.iter())
     }
 
-    /// Whether no further message may wait.
+    /// Returns `true` if no further message may wait.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
         self.len() >= limits.maximum_queued || self.bytes() >= limits.maximum_queued_bytes
     }
 
-    /// Whether more than half of what may wait is waiting.
+    /// Returns `true` if more than half of the permitted messages or bytes wait.
     pub(crate) fn is_half_full(&self, limits: &Limits) -> bool {
         self.len() > limits.maximum_queued / 2 || self.bytes() > limits.maximum_queued_bytes / 2
     }
 
-    /// A message waits behind the others.
+    /// Adds a message at the end.
     pub(crate) fn push(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
         waiting.count(&queued);
@@ -88,7 +88,7 @@ impl Queue {
         waiting.messages.push_back(queued);
     }
 
-    /// Takes the first one out.
+    /// Takes the first message out.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
@@ -97,14 +97,14 @@ impl Queue {
         Some(queued)
     }
 
-    /// What was taken out has to wait all the same, in its place.
+    /// Puts a message that was taken out back to the front.
     pub(crate) fn put_back(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
         waiting.count(&queued);
         waiting.messages.push_front(queued);
     }
 
-    /// Takes those out that have expired, and gives their numbers.
+    /// Removes expired messages, and returns their numbers.
     pub(crate) fn drop_expired(&mut self, now: Instant) -> Vec<u64> {
         let mut gone = Vec::new();
         let is_due = |waiting: &&mut Box<Waiting>| {
@@ -128,13 +128,13 @@ impl Queue {
         gone
     }
 
-    /// A message is lost; says whether that has to be told.
+    /// Notes that a message was dropped. Returns `true` if a warning must be logged: once until the queue is empty.
     pub(crate) fn overflows(&mut self) -> bool {
         let waiting = self.0.get_or_insert_default();
         !std::mem::replace(&mut waiting.overflow_told, true)
     }
 
-    /// The loss of messages is told anew if none waits now.
+    /// Lets the next drop be logged again, if the queue is empty.
     pub(crate) fn is_over(&mut self) {
         if let Some(waiting) = &mut self.0 {
             waiting.overflow_told &= !waiting.messages.is_empty();

@@ -54,7 +54,7 @@ pub(crate) struct Replays(Option<Box<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// In the order in which they began.
+    /// The replays in the order in which they began.
     replays: BTreeMap<u64, Replay>,
     by_filter: BTreeMap<TopicFilter, u64>,
     next: u64,
@@ -99,7 +99,7 @@ impl Replays {
         self.0.as_mut()?.replays.values_mut().next()
     }
 
-    /// In the order in which they began.
+    /// Returns the replays in the order in which they began.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Replay> {
         self.0.iter().flat_map(|table| table.replays.values())
     }
@@ -137,7 +137,7 @@ impl Replays {
 }
 
 /// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
-/// replay of the same subscription begins anew. The caller sends the messages, by `send_queue`.
+/// replay of the same subscription starts again. The caller sends the messages, by `send_queue`.
 pub(crate) fn begin_replay(
     broker: &mut Broker,
     key: ClientKey,
@@ -167,7 +167,7 @@ pub(crate) fn begin_replay(
             topic_filter,
         );
     }
-    let Some(client) = broker.sessions.clients.get_mut(key) else {
+    let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
     let state = ReplayState {
@@ -181,7 +181,7 @@ pub(crate) fn begin_replay(
         state,
         recorded: before.and_then(|before| before.recorded),
     });
-    // Before SUBACK, which promises these messages to a client that is stored.
+    // SUBACK must wait for this mutation: after it a stored client relies on these messages.
     record_replay(
         &mut broker.connections,
         &mut broker.sessions,
@@ -191,7 +191,7 @@ pub(crate) fn begin_replay(
     );
 }
 
-/// A subscription has ended, and with it its replay.
+/// Ends the replay of a subscription that has ended.
 pub(crate) fn end_replay(
     connections: &mut Connections,
     sessions: &mut Sessions,

@@ -1,5 +1,5 @@
-//! What the broker counts, for people: the topics below `$SYS/broker`, and what `rbroker status` shows.
-//! Each value has one name, which is the topic too; what a name means is decided here.
+//! The statistics of the broker: the topics below `$SYS/broker`, and the values that `rbroker status` shows. Each value
+//! has one name, which is also its topic.
 
 pub(crate) mod drops;
 pub(crate) mod dump;
@@ -18,13 +18,13 @@ use crate::routing::router;
 use crate::stats::drops::Drops;
 use crate::stats::dump::Dump;
 
-/// What the broker's own topics begin with. Clients cannot write to them.
+/// Prefix of the broker's own topics. Clients cannot publish to them.
 pub(crate) const SYSTEM: &str = "$SYS/";
 
 /// Counts since the start, and how fast they grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// What went through connections that are gone.
+    /// The traffic of connections that have ended.
     pub(crate) gone: Traffic,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
@@ -55,25 +55,25 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// A client was accepted.
+    /// Counts a client that was accepted.
     pub(crate) fn connected(&mut self) {
         self.connects += 1;
         self.connected += 1;
         self.maximum_connected = self.maximum_connected.max(self.connected);
     }
 
-    /// The queue of a client had these totals (messages and bytes), and has those now.
+    /// Replaces the totals (messages and bytes) of one client's queue.
     pub(crate) fn count_queue(&mut self, before: (usize, usize), after: (usize, usize)) {
         self.queued = (self.queued + after.0).saturating_sub(before.0);
         self.queued_bytes = (self.queued_bytes + after.1).saturating_sub(before.1);
     }
 
-    /// The output of a connection had a number of bytes, and has another one now.
+    /// Replaces the number of bytes in the output of one connection.
     pub(crate) fn count_output(&mut self, before: usize, after: usize) {
         self.unwritten = (self.unwritten + after).saturating_sub(before);
     }
 
-    /// There are more or fewer subscriptions.
+    /// Counts subscriptions that were made, or removed with a negative `count`.
     pub(crate) fn subscribed(&mut self, topic_filter: &TopicFilter, count: i64) {
         self.subscriptions += count;
         if topic_filter.share_name().is_some() {
@@ -98,7 +98,7 @@ fn value(name: &str, text: impl ToString) -> Value {
     }
 }
 
-/// What grows, by the name of its rate.
+/// The names of the counters that have a rate.
 const GROWING: [&str; 9] = [
     "messages/received",
     "messages/sent",
@@ -111,7 +111,7 @@ const GROWING: [&str; 9] = [
     "connections",
 ];
 
-/// Over how long a rate is an average.
+/// The times over which a rate is averaged.
 const WINDOWS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
 /// e to the power of `-time`, to five digits; `f64::exp` would be the only use of the mathematical library.
@@ -120,7 +120,7 @@ fn decay(time: f64) -> f64 {
     (1.0 + time / f64::from(STEPS)).powi(-STEPS)
 }
 
-/// How fast counts grow, for each minute.
+/// The growth of counters per minute.
 #[derive(Debug, Default)]
 struct Rates {
     counts: [u64; GROWING.len()],
@@ -129,7 +129,7 @@ struct Rates {
 }
 
 impl Rates {
-    /// What came since the last time counts as much as its time is a part of the window.
+    /// Updates the averages. The growth since the last update has the weight of its time in the window.
     fn take(&mut self, now: Instant, counts: [u64; GROWING.len()]) {
         let before = self.taken.replace(now);
         let since = before.map_or(Duration::ZERO, |before| now - before);
@@ -164,7 +164,7 @@ impl Rates {
     }
 }
 
-/// What people see of the broker.
+/// The counters, the limiter of log lines, and the progress of a dump.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) counters: Counters,

@@ -22,11 +22,11 @@ pub struct Retained {
     pub message: Arc<Message>,
     /// The QoS it was published with.
     pub qos: mqtt_codec::QoS,
-    /// When it is no longer of use [MQTT-3.3.2-5].
+    /// The time at which the message expires [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
     /// The publisher of the message.
     pub source: Option<Arc<Principal>>,
-    /// Its place in the order in which retained messages were stored.
+    /// The place of the message in the order in which retained messages were stored.
     pub version: u64,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct RetainedMessages {
     bytes: usize,
     /// The version of the newest message.
     version: u64,
-    /// When those that have expired are removed, if some will.
+    /// The time of the next removal of expired messages, if one is scheduled.
     pub(crate) sweep_due: Option<Instant>,
 }
 

@@ -48,14 +48,14 @@ pub(crate) struct Members {
     last: Cell<Option<ClientKey>>,
 }
 
-/// How well a member can take a message now.
+/// The ability of a member to receive a message now, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MemberState {
-    /// Not at all.
+    /// The member cannot receive the message.
     Unable,
-    /// It is away, and the message would wait for it.
+    /// The member is not connected, and the message would wait in its queue.
     Away,
-    /// It is there.
+    /// The member is connected.
     Present,
 }
 

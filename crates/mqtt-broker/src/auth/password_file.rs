@@ -24,10 +24,10 @@ pub struct Passwords {
     work: Work,
 }
 
-/// The work of a check: one hash of each kind that the file has, whoever asks.
+/// The work of each check: one hash of each kind in the file, for known and unknown users alike.
 ///
-/// A single reference hash would not do for a file with several kinds, as after a change of the tool: the users with the
-/// others could be told from unknown ones. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
+/// One reference hash would not be enough for a file with several kinds, as after a change of the tool: the time would
+/// show which users exist. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {
     has_sha512: bool,
@@ -40,7 +40,7 @@ struct Work {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// It cannot be read.
+    /// The file cannot be read.
     Read(AccessFile, PathBuf, io::Error),
     /// A line is wrong: the file, the number of the line, and what it is.
     Line(AccessFile, PathBuf, usize, String),
@@ -209,7 +209,7 @@ impl Passwords {
 /// Salt of the hashes that are compared with nothing, as long as those that are written.
 const REFERENCE_SALT: [u8; 64] = [0; 64];
 
-/// Takes as long wherever the difference is.
+/// Compares in a time that does not depend on the position of the first difference.
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     one.len() == other.len() && differences == 0

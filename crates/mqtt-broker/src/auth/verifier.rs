@@ -1,4 +1,5 @@
-//! Checks passwords in a thread of its own: a hash takes milliseconds, and the loop has others to serve.
+//! [`PasswordVerifier`]: verifies passwords in a thread of its own, since a hash takes milliseconds and the loop must
+//! serve other connections meanwhile.
 //!
 //! The thread gets one check at a time. The others wait in the broker (`auth/check_queue.rs` of the core), where those of connections
 //! that close are taken out.
@@ -15,7 +16,7 @@ use mqtt_transport::{Worker, WorkerError};
 
 use crate::auth::Passwords;
 
-/// How long a wrong password waits for its answer: who guesses has to be patient.
+/// The time after which a wrong password is answered. This limits the guesses of one connection.
 const DELAY: Duration = Duration::from_secs(1);
 
 /// A password with the file that has its hash.
@@ -49,7 +50,7 @@ impl PasswordVerifier {
     /// Gives the thread its next check.
     ///
     /// # Errors
-    /// If the thread is busy, or is gone.
+    /// If the thread is busy, or has ended.
     pub(crate) fn check(
         &mut self,
         id: ConnectionId,
@@ -64,7 +65,7 @@ impl PasswordVerifier {
             })
     }
 
-    /// The next answer that is due.
+    /// Returns the next result that is due.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(ConnectionId, Result<(), ReasonCode>)> {
         match self.worker.poll() {
             Some(Ok((id, true))) => return Some((id, Ok(()))),
@@ -79,7 +80,7 @@ impl PasswordVerifier {
         })
     }
 
-    /// When `poll` wants to be called.
+    /// Returns the time at which `poll` must be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.delayed.front().map(|(due, _)| *due)
     }

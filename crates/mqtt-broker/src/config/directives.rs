@@ -14,7 +14,7 @@ use crate::{ControlSocket, SyncPolicy};
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
-    /// Everything behind the name: a path or a text may have spaces.
+    /// Everything after the name: a path or a text may have spaces.
     pub(super) rest: &'a str,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The first word behind the name.
+    /// Returns the first word after the name.
     fn value(&self) -> &'a str {
         self.rest.split_whitespace().next().unwrap_or_default()
     }
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
         self.value().parse().is_ok_and(|number: i64| number < 0)
     }
 
-    /// A limit, where -1 is none.
+    /// Returns a limit, where -1 means no limit.
     fn limit_or_minus_one(&self) -> Result<Option<usize>, String> {
         match self.value() {
             "-1" => Ok(None),
@@ -137,7 +137,7 @@ const fn text(name: &'static str, apply: Apply) -> Directive {
 }
 
 impl Parser {
-    /// Where a line about security belongs.
+    /// Returns the security settings that the line belongs to.
     fn security(&mut self) -> &mut SecurityConfig {
         let config = &mut self.config;
         match config.listeners.last_mut() {
@@ -149,7 +149,7 @@ impl Parser {
         }
     }
 
-    /// Where a line about limits of a listener belongs: to the one above, or to all.
+    /// Returns the limits that the line belongs to: those of the listener above it, or of all listeners.
     fn listener_limits(&mut self) -> &mut ListenerLimits {
         match self.is_below_listener || self.has_port {
             true => &mut self.listener().limits,

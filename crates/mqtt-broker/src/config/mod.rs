@@ -1,8 +1,8 @@
 //! mosquitto's configuration language: one `name value` for each line, `#` at its start makes it a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
 //! files are read in `parser.rs`, and what mosquitto has and this broker has not in `unsupported.rs`.
 //!
-//! What cannot be done is refused with its place, not passed over: a line that has no effect could be the
-//! one that protects something.
+//! An unsupported line is an error that names its place, not a warning: a line without effect could be the one that
+//! protects something.
 
 mod closest_name;
 mod directives;
@@ -29,7 +29,7 @@ use crate::SyncPolicy;
 /// The configuration of a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerConfig {
-    /// Where it listens; empty if the configuration does not say.
+    /// The listeners; empty if the configuration has none.
     pub listeners: Vec<ListenerConfig>,
     /// Security of all listeners that have no settings of their own.
     pub security: SecurityConfig,
@@ -47,7 +47,7 @@ pub struct BrokerConfig {
     pub persistence_file: Option<PathBuf>,
     /// `sync`: when what is stored is on the disk for sure.
     pub sync: SyncPolicy,
-    /// Where the log goes, and what is in it.
+    /// The destinations and the content of the log.
     pub log: LogConfig,
     /// `pid_file`: the file that the number of the process is written to.
     pub pid_file: Option<PathBuf>,
@@ -61,10 +61,10 @@ pub struct BrokerConfig {
     pub places: Places,
 }
 
-/// Where a broker is asked how it is.
+/// The socket that answers `rbroker status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ControlSocket {
-    /// Where the system keeps sockets of this user, under a name with the port.
+    /// In the system's folder for sockets of this user, under a name with the port.
     #[default]
     Default,
     /// At this path.
@@ -76,7 +76,7 @@ pub enum ControlSocket {
 /// Users, permissions and client identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecurityConfig {
-    /// `allow_anonymous`: whether clients without a user name may come in; no one said if `None`.
+    /// `allow_anonymous`: `true` if clients without a user name may connect; `None` if not configured.
     pub allow_anonymous: Option<bool>,
     /// `password_file`.
     pub password_file: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub struct SecurityConfig {
     pub acl_file: Option<PathBuf>,
     /// `auto_id_prefix`: the start of identifiers that the broker chooses.
     pub auto_id_prefix: Option<String>,
-    /// `allow_zero_length_clientid`: whether it chooses any.
+    /// `allow_zero_length_clientid`: `true` if the broker assigns identifiers.
     pub allow_empty_identifier: Option<bool>,
 }
 
@@ -133,7 +133,7 @@ pub struct LogConfig {
     pub connections: bool,
 }
 
-/// Where lines of the log go.
+/// A destination of log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogDestination {
     /// To this file.
@@ -203,7 +203,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl BrokerConfig {
-    /// Those of a configuration without a line.
+    /// Returns the configuration of an empty file.
     pub fn new() -> Self {
         Self::default()
     }
@@ -238,7 +238,7 @@ impl BrokerConfig {
         own.clone().or(all)
     }
 
-    /// The limits of a listener's clients.
+    /// Returns the limits of a listener's clients.
     pub fn limits_of(&self, listener: Option<&ListenerConfig>) -> ListenerLimits {
         let all = &self.listener_limits;
         let Some(own) = listener.map(|listener| &listener.limits) else {
@@ -255,7 +255,7 @@ impl BrokerConfig {
 }
 
 impl SecurityConfig {
-    /// What is said here, and where nothing is, what is said there.
+    /// Returns these settings, with those of `other` where they are not set.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             allow_anonymous: self.allow_anonymous.or(other.allow_anonymous),
@@ -268,7 +268,7 @@ impl SecurityConfig {
 }
 
 impl ListenerConfig {
-    /// Whether both lines name the same place to listen at.
+    /// Returns `true` if both listeners have the same host, port and address family.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         (self.port, &self.host, self.only_ipv4) == (other.port, &other.host, other.only_ipv4)
     }
@@ -280,7 +280,7 @@ impl ListenerConfig {
         host.filter(|_| self.port == 0).map(Path::new)
     }
 
-    /// The address, if the host is none, or is one already.
+    /// Returns the address, if the host is an address and not a name.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.as_deref()?.parse().ok()
     }

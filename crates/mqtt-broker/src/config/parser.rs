@@ -1,4 +1,5 @@
-//! From files to settings: lines, files of `include_dir`, and what can only be seen at the end.
+//! [`Parser`]: reads the lines of configuration files, those of `include_dir` too, and checks at the end what needs
+//! several lines. Each directive keeps its line, so later errors name it (`places.rs`).
 //!
 //! Lines above the first `listener` line, and those below a `port` line, belong to the default listener. As with
 //! mosquitto, that listener is opened if one of these lines asks for it.
@@ -40,7 +41,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))
 }
 
-/// What has been read so far.
+/// The configuration as read so far.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     pub(super) config: BrokerConfig,

@@ -1,6 +1,6 @@
 //! Names of mosquitto's that this broker does not have, and what to use instead.
 
-/// What to use instead; `None` if the name is not mosquitto's.
+/// Returns what to use instead; `None` if the name is not a directive of mosquitto.
 pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(

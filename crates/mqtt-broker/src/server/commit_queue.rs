@@ -1,4 +1,4 @@
-//! [`CommitQueue`]: makes the mutations of the broker durable, and keeps what it could not while the disk is full.
+//! [`CommitQueue`]: passes the mutations of the broker to the store, and keeps them while the disk is full.
 //!
 //! Commits are made beside the loop, one at a time; what is recorded meanwhile is the next one. A full
 //! disk is not the end: what waits for a commit waits, nothing that depends on it is written, and the
@@ -17,7 +17,7 @@ use crate::store::Timeline;
 use crate::store::writer::{Commit, Done, StoreWriter};
 use crate::{Clock, Store, StoreError, SyncPolicy};
 
-/// How long after a failure the store is tried again.
+/// The time after which the store is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The way from the mutations of a turn into the store.
@@ -34,7 +34,7 @@ pub(super) struct CommitQueue {
     is_busy: bool,
     /// Records that the store has, but perhaps not the disk; oldest first.
     unsynced: Vec<Mutation>,
-    /// Records behind them, for the next commit.
+    /// Mutations that came later, for the next commit.
     waiting: Vec<Mutation>,
     /// The number of the mutations of the commit that is being made.
     committing: usize,
@@ -43,7 +43,7 @@ pub(super) struct CommitQueue {
     /// With so much that is not on the disk for sure, an interval ends before its time: connections are throttled.
     maximum_unsynced: Backlog,
     retry_at: Option<Instant>,
-    /// Set while somebody waits for all that is recorded to be on the disk, whatever the policy says.
+    /// Set while somebody waits for all mutations to be on the disk, whatever the sync policy is.
     is_sync_requested: bool,
     /// Set while a commit is made that somebody has asked for.
     is_saving: bool,
@@ -70,7 +70,7 @@ impl Usage {
     }
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
     /// All that was recorded before it began is as durable as the policy wants it.
@@ -144,7 +144,7 @@ impl CommitQueue {
         Some(metadata.len())
     }
 
-    /// When `begin` wants to be called, even without mutations.
+    /// Returns the time at which `begin` must be called, even without mutations.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_busy {
             return None; // the end of the commit wakes the loop
@@ -153,7 +153,8 @@ impl CommitQueue {
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Takes the mutations of a turn, behind those that wait. The broker makes no more than it may: it knows `backlog`.
+    /// Adds the mutations of a turn after those that wait. The number is bounded, since the broker throttles connections by
+    /// `backlog`.
     pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
         self.bytes += payload_bytes(&mutations);
         match self.waiting.is_empty() {
@@ -196,20 +197,20 @@ impl CommitQueue {
         self.backlog().reaches(self.maximum_unsynced)
     }
 
-    /// Begins a commit of all that waits, if it is time for one; says whether it did.
+    /// Begins a commit of all mutations that wait, if one is due. Returns `true` if it did.
     ///
     /// # Errors
-    /// If that is not possible any more.
+    /// If the thread of the store has ended.
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
         let is_late = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        // Nobody makes mutations before what there is too much of is synced.
+        // Above the limit nobody makes mutations until those that are only written are synced too.
         let is_due = is_late || self.is_too_much() && !self.unsynced.is_empty();
         let is_wanted = is_due || self.is_sync_requested;
         let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_late;
         if has_to_wait || self.waiting.is_empty() && !is_wanted {
             return Ok(false);
         }
-        // What has waited for room has waited long enough.
+        // After a full disk the mutations have waited long enough: they are synced immediately.
         let is_requested = std::mem::take(&mut self.is_sync_requested);
         self.is_saving |= is_requested;
         let is_sync = self.store.is_none() || self.is_too_much() || is_requested;
@@ -235,10 +236,10 @@ impl CommitQueue {
         }
     }
 
-    /// What became of the commit that was begun, if it is done.
+    /// Returns the result of the commit in progress, once it is done.
     ///
     /// # Errors
-    /// If the store has failed for good.
+    /// If the store has failed, and its state is unknown.
     pub(super) fn poll(&mut self) -> Result<Option<Committed>, StoreError> {
         if !self.is_busy {
             return Ok(None);

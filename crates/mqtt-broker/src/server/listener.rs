@@ -83,7 +83,7 @@ pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenErro
     each_host(&hosts(listener)?, bind).map(drop)
 }
 
-/// What lies between the sockets of a listener and MQTT.
+/// Returns the transport of a listener: TLS and WebSocket, as configured.
 pub(crate) fn listener_transport(
     listener: &ListenerConfig,
 ) -> Result<ListenerTransport, ServerError> {

@@ -13,7 +13,7 @@ use crate::auth::{Passwords, read_acl_file};
 use crate::server::BoundListener;
 use crate::{AccessError, BrokerConfig, ListenerConfig, ServerError};
 
-/// The rules of one listener, and the passwords that the core does not know.
+/// The policy of one listener for the core, and the passwords that the core does not know.
 #[derive(Debug)]
 pub(crate) struct ListenerAuth {
     policy: ListenerPolicy,
@@ -51,13 +51,13 @@ impl ListenerAuth {
         Ok(Self { policy, passwords })
     }
 
-    /// Returns the rules for the core, and the passwords for the thread that checks them.
+    /// Returns the policy for the core, and the passwords for the thread that verifies them.
     pub(crate) fn split(self) -> (ListenerPolicy, Option<Arc<Passwords>>) {
         (self.policy, self.passwords)
     }
 }
 
-/// The rules of listeners that are open, in their order.
+/// Returns the policies of the open listeners, in their order.
 pub(crate) fn of_listeners(
     config: &BrokerConfig,
     listeners: &[BoundListener],
@@ -86,8 +86,8 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// The rules and transports of listeners that are open, as they are now. Which ones are open does not change, nor
-/// what they speak.
+/// Returns the policies and transports of the open listeners by a configuration that was read again. A reload neither
+/// opens nor closes listeners, and does not change their protocol.
 pub(crate) fn reload(
     config: &BrokerConfig,
     listeners: &[BoundListener],
@@ -148,7 +148,7 @@ fn is_exposed(_: &Path) -> bool {
     false
 }
 
-/// Says in a line who can reach this broker, and how that is changed.
+/// Logs which clients can connect to this broker, and how to change that.
 pub(crate) fn announce(listeners: &[BoundListener], auth: &[ListenerAuth]) {
     for listener in listeners {
         log::info!(target: EVENTS, "Listening on {}.", listener.name);

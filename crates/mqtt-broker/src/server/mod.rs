@@ -46,41 +46,41 @@ use crate::{BrokerConfig, Clock, ListenerConfig};
 
 const STOP: Token = Token(usize::MAX - 1);
 
-/// The configuration is to be read again.
+/// A signal asks for a reload of the configuration.
 const RELOAD: Token = Token(usize::MAX - 2);
 
-/// Something was done beside the loop: a password checked, a commit made.
+/// A thread has finished its work: a password was verified, or a commit was made.
 const DONE: Token = Token(usize::MAX - 3);
 
-/// The store is to be written.
+/// A signal asks for a commit of the store.
 const SAVE: Token = Token(usize::MAX - 5);
 
-/// Subscriptions and retained messages are to be logged.
+/// A signal asks for a dump of subscriptions and retained messages into the log.
 const DUMP: Token = Token(usize::MAX - 6);
 
-/// Somebody asks how it is.
+/// A program asks for the status.
 #[cfg(unix)]
 const STATUS: Token = Token(usize::MAX - 4);
 
-/// How long a connection that was ended is kept, so that the peer gets the last bytes: closing a
-/// socket with unread bytes takes them back.
+/// The time for which a connection that was ended is kept. Closing a socket with unread bytes makes the system discard
+/// the last output, so the peer would not get the reason.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long after a failure, such as too many open files, connections are accepted again.
+/// The time after which connections are accepted again after a failure, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the end of the server may take.
+/// Maximum time for the shutdown of the server.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.
 pub struct Server {
-    /// Those that it was started with.
+    /// The configuration of the start. A reload replaces parts of it in the broker and in the listeners.
     config: BrokerConfig,
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
     commit_queue: Option<CommitQueue>,
-    /// Connections that awaited a commit when the disk was found full.
+    /// Connections that waited for a commit when the disk was found full.
     held: Vec<ConnectionId>,
     sockets: SocketTable,
     schedule: Schedule,
@@ -96,7 +96,7 @@ pub struct Server {
     retry_accept: Option<Instant>,
     /// Measures the memory of the process.
     memory: memory::Memory,
-    /// Whether the last attempt failed: told once.
+    /// Set while connections cannot be accepted, so that this is logged once.
     cannot_accept: bool,
     /// The password files of the listeners, in their order.
     passwords: Vec<Option<Arc<Passwords>>>,
@@ -109,31 +109,31 @@ pub struct Server {
     signals: Vec<(Token, SignalSource)>,
     /// Set while a dump has more lines.
     is_dumping: bool,
-    /// When the topics below `$SYS` are renewed, if they are.
+    /// The time of the next publication below `$SYS`, if there is one.
     statistics_due: Option<Instant>,
     /// Lines of the log that are to be published, if that is wanted.
     log_feed: Option<LogFeed>,
-    /// Who asks how it is, asks here.
+    /// The socket that answers `rbroker status`.
     #[cfg(unix)]
     status: Option<status::StatusSocket>,
-    /// Whether there are more of them.
+    /// Set if more questions may wait at the socket.
     #[cfg(unix)]
     status_is_waiting: bool,
 }
 
-/// Gives settings as they are now; the error is told.
+/// Reads the configuration again. The error is logged.
 type Reader = Box<dyn FnMut() -> Result<BrokerConfig, String>>;
 
 #[derive(Debug)]
 pub(crate) struct BoundListener {
     pub(crate) listener: Listener,
-    /// Where it listens, for people.
+    /// The address, for log lines.
     pub(crate) name: String,
-    /// Where it listens, if that is an address.
+    /// The socket address, unless it is a Unix socket.
     address: Option<SocketAddr>,
-    /// What it was opened by, if that was a line of the configuration.
+    /// The lines of the configuration that have opened it; `None` for the listener without a configuration.
     pub(crate) config: Option<ListenerConfig>,
-    /// How many lines above that one name the same place, as free ports do.
+    /// The number of earlier listeners at the same host and port. With port 0 there may be several.
     pub(crate) rank: usize,
 }
 
@@ -250,7 +250,7 @@ impl Server {
         Ok(())
     }
 
-    /// From now on each packet of new connections is shown to this observer.
+    /// Sets the observer that is called for each packet of later connections.
     pub fn observe(&mut self, observer: mqtt_session::Observer) {
         self.broker.observe(observer);
     }
@@ -265,7 +265,7 @@ impl Server {
             .map(|commit_queue| (commit_queue.size(), limit))
     }
 
-    /// Where it listens.
+    /// Returns the addresses of the listeners.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners
             .iter()
@@ -291,7 +291,7 @@ impl Server {
             .register(source, STOP, Interest::READABLE)
     }
 
-    /// Serves until it is told to stop.
+    /// Serves clients until a source of `stop_on` is readable.
     ///
     /// # Errors
     /// If the system does not let it wait.
@@ -301,7 +301,7 @@ impl Server {
         self.shut_down(&mut events)
     }
 
-    /// One turn; says whether to stop.
+    /// Runs one turn: waits, reads, handles and writes. Returns `true` if the server must stop.
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServerError> {
         self.wait(events)?;
         let now = Instant::now();
@@ -387,10 +387,10 @@ impl Server {
         }
     }
 
-    /// Tells the clients, and waits a little for those who read.
+    /// Disconnects the clients, and waits a limited time until they have read that.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
-        // Nobody else comes in.
+        // The shutdown accepts no more connections.
         for bound in &mut self.listeners {
             self.poll.registry().deregister(&mut bound.listener)?;
         }
@@ -426,7 +426,7 @@ impl Server {
     }
 }
 
-/// Identifiers only have to differ, so that the clock would do if the system had no random bytes.
+/// Returns a random number. Identifiers only have to differ, so the clock is enough if the system has no random bytes.
 fn random() -> u128 {
     let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {

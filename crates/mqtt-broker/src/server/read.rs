@@ -18,7 +18,7 @@ const MAXIMUM_ACCEPTED: usize = 32;
 impl Server {
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
         if self.retry_accept.is_some() {
-            return; // not before that
+            return; // the pause after a failure is not over
         }
         let Some(bound) = self.listeners.get(index) else {
             return;
@@ -81,7 +81,7 @@ impl Server {
             };
             self.sockets.insert(socket);
         }
-        // There may be more, and readiness has told of them already.
+        // More connections may wait, and the poll does not report readiness a second time.
         self.accepting.push(index);
     }
 

@@ -1,4 +1,4 @@
-//! What the loop does about access: the configuration read again, and passwords that are checked beside it.
+//! The reload of the configuration, and the exchange with the thread that verifies passwords.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use super::listener_policy::{self, ListenerAuth};
 use crate::auth::verifier::PasswordVerifier;
 
 impl Server {
-    /// Limits, users and rights are as they are read now, and new connections see new certificates; what
-    /// cannot be read leaves everything as it was.
+    /// Replaces limits, users and permissions by those in the files, and shows new connections the new certificates. If a
+    /// file cannot be read, everything stays unchanged.
     pub(super) fn reload(&mut self) {
         log::info!(target: EVENTS, "Reloading config.");
         let Some(reader) = &mut self.reader else {
@@ -44,7 +44,7 @@ impl Server {
         }
     }
 
-    /// Gives the broker the rules of the listeners, and keeps the password files.
+    /// Passes the policies of the listeners to the broker, and keeps the password files.
     pub(super) fn set_listener_auth(&mut self, auth: Vec<ListenerAuth>) {
         let (access, passwords) = auth.into_iter().map(ListenerAuth::split).unzip();
         self.broker.set_policies(access);
@@ -69,7 +69,7 @@ impl Server {
             if self.password_verifier.is_none() {
                 self.password_verifier = PasswordVerifier::start(Arc::clone(&self.waker)).ok();
             }
-            // A file that a reload has taken away has no users.
+            // A reload may have removed the password file. Then the user is unknown.
             let passwords = self.passwords.get(check.listener as usize);
             let passwords = passwords.cloned().flatten().unwrap_or_default();
             let taken = match &mut self.password_verifier {
@@ -84,7 +84,7 @@ impl Server {
 
     fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
         self.broker.handle_checked(now, id, result);
-        // What came behind CONNECT has waited.
+        // Packets after CONNECT have waited for the result.
         if let Some(index) = self.sockets.index_of(id) {
             self.read_again(index);
         }

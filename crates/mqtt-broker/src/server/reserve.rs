@@ -4,7 +4,8 @@
 #[cfg(unix)]
 use std::fs::File;
 
-/// As many as a reload needs: a folder of certificates or of configuration files, a file in it, and the log.
+/// The number of descriptors that a reload needs: a folder of certificates or of configuration files, a file in it, and
+/// the log.
 #[cfg(unix)]
 const COUNT: usize = 3;
 

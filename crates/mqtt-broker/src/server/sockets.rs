@@ -1,4 +1,4 @@
-//! The sockets of the connections, and what is read of each and not understood yet.
+//! [`SocketTable`]: the sockets of the connections, and the bytes of incomplete packets that were read from them.
 
 use mqtt_broker_core::{ConnectionId, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
@@ -12,16 +12,16 @@ pub(crate) struct SocketTable {
     /// Set when a socket is closed.
     has_closed: bool,
     pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
-    /// How many there are, by listener.
+    /// The number of sockets of each listener.
     counts: Vec<usize>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: Stream,
-    /// What was read of a packet that is not complete, if there is something.
+    /// The start of an incomplete packet, if one was read.
     pub(crate) buffer: Option<Box<ReadBuffer>>,
-    /// `None` once the broker is done with it.
+    /// The connection in the core; `None` after it was removed there.
     pub(crate) connection: Option<ConnectionId>,
     /// The peer sends nothing more: it has closed its end, or the connection is broken.
     pub(crate) is_read_closed: bool,
@@ -31,18 +31,18 @@ pub(crate) struct Socket {
     pub(crate) progress: InputProgress,
     /// Set if it spent its budget the last time: it is served after those that did not.
     pub(crate) is_heavy: bool,
-    /// The user name is in the certificate of the client, which has not been looked at yet.
+    /// The part of the client's certificate that is the user name, until the certificate is known.
     pub(crate) unidentified: Option<IdentitySource>,
-    /// Set until the handshake of a listener that asks for certificates was looked at.
+    /// Set until the certificate of the client was checked for warnings.
     pub(crate) may_have_warning: bool,
-    /// The broker has ended it; it is in the list of those that linger.
+    /// Set after the broker has ended the connection; it is in the list of those that linger.
     pub(crate) is_ending: bool,
-    /// Where it came in.
+    /// The index of its listener.
     pub(crate) listener: usize,
 }
 
 impl Socket {
-    /// One that has just connected.
+    /// Returns a socket that was just accepted.
     pub(crate) fn new(stream: Stream, id: ConnectionId, listener: usize) -> Self {
         Self {
             stream,
@@ -59,7 +59,7 @@ impl Socket {
         }
     }
 
-    /// The user name that the certificate says, once there is one.
+    /// Returns the user name in the client's certificate, once after the handshake.
     pub(crate) fn identity(&mut self) -> Option<String> {
         let source = self.unidentified.filter(|_| self.stream.is_open())?;
         self.unidentified = None;
@@ -130,7 +130,7 @@ impl SocketTable {
         buffers.map(|buffer| buffer.unread().len()).sum()
     }
 
-    /// How many came in by this listener.
+    /// Returns the number of sockets of a listener.
     pub(crate) fn count(&self, listener: usize) -> usize {
         self.counts.get(listener).copied().unwrap_or(0)
     }

@@ -1,5 +1,5 @@
-//! Answers the question "is it working?" on a socket of this machine, for `rbroker status`: who connects
-//! gets one line for each value, `NAME TAB VALUE`, and the end. Nothing is read.
+//! The status socket for `rbroker status`: a program that connects gets one line for each value, `NAME TAB VALUE`, and
+//! the end of the stream. Nothing is read from it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use mqtt_broker_core::EVENTS;
 
 use super::{CommitQueue, Server};
 
-/// So many questions are answered in a turn.
+/// Maximum number of questions that are answered in one turn.
 const MAXIMUM_ANSWERS: usize = 8;
 
 /// The socket; removed at the end.
@@ -40,7 +40,7 @@ impl StatusSocket {
         })
     }
 
-    /// The next who asks. Errors are theirs.
+    /// Accepts the next question. An error concerns only the program that asks.
     fn accept(&self) -> Option<UnixStream> {
         self.listener.accept().ok().map(|(stream, _)| stream)
     }
@@ -53,7 +53,7 @@ impl Drop for StatusSocket {
 }
 
 impl Server {
-    /// From now on who connects to this path is told how the broker is. Only its own user can.
+    /// Answers programs that connect to this path with the status of the broker. Only the user of the broker can connect.
     ///
     /// # Errors
     /// If the path cannot be used, for instance because another broker answers there.
@@ -63,7 +63,7 @@ impl Server {
         Ok(())
     }
 
-    /// Tells those who ask.
+    /// Answers the questions that wait.
     pub(super) fn tell_status(&mut self, now: Instant) {
         self.reserve.release();
         self.answer_questions(now);
@@ -76,12 +76,12 @@ impl Server {
                 return;
             };
             let text = self.status_text(now);
-            // It fits into the buffer of the socket; who does not take it wants no answer.
+            // The text fits into the buffer of the socket. A program that does not accept it wants no answer.
             if let Err(error) = stream.write_all(text.as_bytes()) {
                 log::debug!(target: EVENTS, "A request of 'rbroker status' is not answered: {error}.");
             }
         }
-        self.status_is_waiting = true; // perhaps
+        self.status_is_waiting = true; // more questions may wait
     }
 
     fn status_text(&mut self, now: Instant) -> String {

@@ -25,7 +25,7 @@ impl Server {
         let mut changed = std::mem::take(&mut self.writable);
         let mut written = 0;
         for _ in 0..MAXIMUM_PASSES {
-            // Writing gives more to say: there is room in a window, or a socket and its client's will.
+            // Writing makes more output: the window has room again, or a broken socket causes a will.
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
             if changed.is_empty() {
                 break;
@@ -47,11 +47,11 @@ impl Server {
             }
             changed.extend(ids);
         }
-        self.writable = changed; // the rest has its turn after what has come meanwhile
+        self.writable = changed; // the rest is written after what arrives meanwhile
         self.writable
             .extend(std::iter::from_fn(|| self.broker.poll_changed()));
         self.begin_commit()?;
-        // Commits and written output let connections go on, in the next turn.
+        // Commits and written output let connections resume, in the next turn.
         self.resume_connections();
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Server {
         let Some(commit_queue) = &mut self.commit_queue else {
             return Ok(());
         };
-        // The mutations of a publication are committed together, and the promises of others with them.
+        // The mutations of a publication in slices are committed together; output of other connections waits with them.
         if self.broker.holds_mutations() {
             return Ok(());
         }
@@ -85,7 +85,8 @@ impl Server {
         Ok(())
     }
 
-    /// What becomes of those who have waited for the commit that was begun, if it is done.
+    /// Ends the commit in progress if it is done: output that waited for it may be written. If the disk is full, the
+    /// connections that have waited since the last attempt are ended.
     fn end_commit(&mut self, now: Instant) -> Result<(), ServerError> {
         let committed = self
             .commit_queue
@@ -103,7 +104,7 @@ impl Server {
             }
             Some(Committed::NoRoom) => {
                 self.broker.set_full(true);
-                // They were told to wait once; now they are better off elsewhere, or later.
+                // These connections have waited for one attempt already. Their clients can try another broker, or later.
                 let held = std::mem::take(&mut self.held);
                 self.broker.end_uncommitted(now, &held);
                 self.held = self.broker.awaiting_commit().to_vec();
@@ -112,7 +113,7 @@ impl Server {
         Ok(())
     }
 
-    /// Writes what a connection has to say; the place of a peer whose socket is gone is the error.
+    /// Writes the output of a connection. The error is the index of a socket that is broken.
     fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
         let Some(index) = self.sockets.index_of(id) else {
             return Ok(());
@@ -122,7 +123,7 @@ impl Server {
         };
         let output = self.broker.output(id);
         match socket.stream.write(output) {
-            Ok(0) => {} // not even what waits in the layers, perhaps
+            Ok(0) => {} // the socket is full
             Ok(count) => self.broker.consume_output(now, id, count),
             Err(_) => return Err(index),
         }

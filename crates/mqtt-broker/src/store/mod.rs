@@ -60,26 +60,26 @@ pub struct Store {
     limit: u64,
     /// Stored bytes and file size when the file was shrunk last.
     shrunk: (u64, u64),
-    /// When the file is shrunk.
+    /// The time at which the file is shrunk.
     shrink_due: Option<Instant>,
     summary: Summary,
     timeline: Timeline,
     /// The one in the file.
     anchor: Anchor,
-    /// When the wall clock is looked at again.
+    /// The time at which the wall clock is compared again.
     check_due: Instant,
     policy: SyncPolicy,
     /// Since when there are commits that are not on the disk for sure.
     unsynced_since: Option<Instant>,
 }
 
-/// When what is committed is on the disk for sure.
+/// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// At each commit: what is acknowledged survives a loss of power.
     #[default]
     Always,
-    /// So much later at most: a crash loses what came in this time, all of it or the end of it.
+    /// After this time at the latest. A crash loses the messages of this time, or the last part of them.
     Interval(Duration),
     /// When the system likes: a crash of the broker alone loses nothing, a loss of power may leave a file
     /// that is damaged.
@@ -214,7 +214,7 @@ impl Store {
         result.map_err(|error| StoreError::Access(Box::new(error)))
     }
 
-    /// When something is to be made durable by a commit, even if there are no mutations.
+    /// Returns the time at which a commit is needed, even without mutations.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sync_due = match (self.policy, self.unsynced_since) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
@@ -290,7 +290,7 @@ impl Store {
         Ok(())
     }
 
-    /// From now on the file is to be shrunk rather than to be larger than this.
+    /// Sets the limit of the file's size. Above it the file is shrunk earlier.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }

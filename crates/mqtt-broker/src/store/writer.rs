@@ -1,5 +1,5 @@
-//! [`StoreWriter`]: commits to the store in a thread of its own, one at a time. A disk may take seconds,
-//! and the loop has others to serve meanwhile.
+//! [`StoreWriter`]: commits to the store in a thread of its own, one commit at a time, since a disk may take seconds and
+//! the loop must serve other connections meanwhile.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ pub(crate) struct StoreWriter {
     worker: Worker<Commit, Done>,
 }
 
-/// What is to be done.
+/// A commit for the thread.
 pub(crate) struct Commit {
-    /// None: it is to be opened again.
+    /// The store; `None` if it must be opened again.
     pub(crate) store: Option<Store>,
     pub(crate) path: PathBuf,
     pub(crate) policy: SyncPolicy,
@@ -32,13 +32,13 @@ pub(crate) struct Commit {
     pub(crate) timeline: Timeline,
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) clock: Clock,
-    /// Whether the mutations have to be on the disk in the end, whatever the policy.
+    /// Set if the mutations must be synced, whatever the policy is.
     pub(crate) is_sync: bool,
 }
 
-/// What became of it.
+/// The result of a commit.
 pub(crate) struct Done {
-    /// None: it could not be opened again.
+    /// The store; `None` if it could not be opened again.
     pub(crate) store: Option<Store>,
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) result: Result<(), StoreError>,
