@@ -11,13 +11,17 @@ use mqtt_codec::ReasonCode;
 use mqtt_session::{Config, Connection, Observer};
 
 use crate::auth::Auth;
+use crate::auth::check_queue::PasswordCheck;
+use crate::auth::policy::ListenerPolicy;
 use crate::connection::{ConnectionId, ConnectionState, Connections};
 use crate::durability::commit_gate::CommitWaiters;
 use crate::durability::mutation::Mutation;
 use crate::durability::snapshot::Snapshot;
 use crate::durability::{Durability, commit_gate, mutation, snapshot};
-use crate::flow::work::WorkBudget;
+use crate::flow::work::{InputProgress, WorkBudget};
 use crate::flow::{Flow, background, backpressure, throttle};
+use crate::limits::{Backlog, Limits};
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogLimiter;
 use crate::packets::{close, connect, input};
 use crate::resources::Resources;
@@ -27,7 +31,7 @@ use crate::stats::dump::Dump;
 use crate::stats::{Stats, Value, dump};
 use crate::timers::TimerKey;
 use crate::topics::Topics;
-use crate::{Backlog, EVENTS, InputProgress, Limits, ListenerPolicy, PasswordCheck, stats, timers};
+use crate::{stats, timers};
 
 /// The broker without its sockets: eight owners of state. A function that needs several of them takes each one, so
 /// that its signature shows what it reads and changes; only what may need all takes the broker.

@@ -8,10 +8,11 @@ use mqtt_session::{Config, Connection, Observer};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::durability::commit_gate::CommitGate;
+use crate::flow::work::InputProgress;
+use crate::log_lines::EVENTS;
 use crate::packets::input::Task;
 use crate::sessions::client::ClientKey;
 use crate::stats::Counters;
-use crate::{EVENTS, InputProgress};
 
 new_key_type! {
     /// The key of a connection. Keys are never used again, so a late event of an old connection finds nothing.

@@ -44,13 +44,8 @@ pub use durability::snapshot::{ClientSnapshot, DeliverySnapshot, Snapshot};
 pub use flow::work::InputProgress;
 pub use limits::{Backlog, Limits, ListenerLimits};
 pub use log_lines::limiter::{LogEvent, LogLimiter};
+pub use log_lines::{CONNECTIONS, EVENTS};
 pub use sessions::client::{Expiry, SubscriptionState};
 pub use sessions::replay::ReplayState;
 pub use stats::Value;
 pub use topics::retained::Retained;
-
-/// The log target of events: subscriptions, dropped messages, rejections.
-pub const EVENTS: &str = "mqtt::broker";
-
-/// The log target of connects and disconnects.
-pub const CONNECTIONS: &str = "mqtt::broker::connections";

@@ -2,7 +2,7 @@
 //! nothing of the process; here is decided that more is too much. The places that accept something ask `lacks_memory`
 //! and `lacks_storage`.
 
-use crate::Limits;
+use crate::limits::Limits;
 
 /// The limits, and the measured use of memory and storage.
 #[derive(Debug)]

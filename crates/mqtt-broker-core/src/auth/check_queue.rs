@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::ConnectionId;
+use crate::connection::ConnectionId;
 
 /// Maximum number of passwords of one address that wait.
 const MAXIMUM_OF_ADDRESS: usize = 256;

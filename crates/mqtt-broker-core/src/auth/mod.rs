@@ -6,7 +6,7 @@ pub(crate) mod policy;
 
 use self::check_queue::CheckQueue;
 use self::policy::{ListenerPolicies, ListenerPolicy};
-use crate::packets::publish::MAXIMUM_SLASHES;
+use crate::topics::names::MAXIMUM_SLASHES;
 
 /// The listener policies, and the passwords that wait to be verified.
 #[derive(Debug, Default)]

@@ -11,8 +11,9 @@ use mqtt_codec::TopicName;
 
 use self::commit_gate::CommitWaiters;
 use self::mutation::Mutation;
+use crate::sessions::client::Expiry;
 use crate::sessions::client::{Client, Stored};
-use crate::{Expiry, Retained};
+use crate::topics::retained::Retained;
 
 /// The changes that are not durable yet.
 #[derive(Debug, Default)]

@@ -1,11 +1,11 @@
 //! Checks what was stored before the broker begins with it. The store detects corruption, but a file that was made or
 //! altered on purpose may hold what no client could have asked for.
 
-use crate::EVENTS;
 use crate::auth::Auth;
 use crate::durability::Durability;
 use crate::durability::mutation::Mutation;
 use crate::durability::snapshot::Snapshot;
+use crate::log_lines::EVENTS;
 
 /// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
 /// the topic tree has a node for each level, and is dropped level by level.

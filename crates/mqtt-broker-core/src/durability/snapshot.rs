@@ -15,8 +15,8 @@ use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionSta
 use crate::sessions::queue::Queued;
 use crate::sessions::replay::{Replay, ReplayState};
 use crate::sessions::{Sessions, expiry};
-use crate::stats::SYSTEM;
 use crate::topics::Topics;
+use crate::topics::names::SYSTEM;
 use crate::topics::retained::Retained;
 use crate::topics::subscriptions::Subscriber;
 

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use mqtt_codec::PacketType;
 
-use crate::Backlog;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, ConnectionState, Connections};
 use crate::durability::Durability;
 use crate::durability::mutation::{Mutation, payload_bytes};
 use crate::flow::Flow;
+use crate::limits::Backlog;
 use crate::resources::Resources;
 use crate::routing::fan_out;
 use crate::sessions::Sessions;

@@ -2,3 +2,9 @@
 
 pub(crate) mod limiter;
 pub(crate) mod words;
+
+/// The log target of events: subscriptions, dropped messages, rejections.
+pub const EVENTS: &str = "mqtt::broker";
+
+/// The log target of connects and disconnects.
+pub const CONNECTIONS: &str = "mqtt::broker::connections";

@@ -5,12 +5,12 @@ use std::time::Instant;
 use mqtt_codec::{Disconnect, PacketType, ReasonCode, Role};
 use mqtt_session::{CloseReason, Excerpt};
 
-use crate::CONNECTIONS;
 use crate::auth::check_queue::PeerGroup;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, ConnectionState};
 use crate::durability::mutation;
 use crate::flow::work::WorkBudget;
+use crate::log_lines::CONNECTIONS;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::words::{ENDED_BY_BROKER, Ending};
 use crate::packets::input;

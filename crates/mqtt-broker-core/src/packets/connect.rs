@@ -9,23 +9,24 @@ use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, T
 use mqtt_session::{Excerpt, Session};
 
 use crate::auth::Auth;
-use crate::auth::check_queue::PeerGroup;
-use crate::auth::policy::AuthDecision;
+use crate::auth::check_queue::{PasswordCheck, PeerGroup};
+use crate::auth::policy::{AuthDecision, ListenerPolicy};
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, Connections};
 use crate::durability::{Durability, mutation};
 use crate::flow::throttle;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::words::{Name, Words};
+use crate::log_lines::{CONNECTIONS, EVENTS};
 use crate::packets::input::Task;
-use crate::packets::{close, input, publish};
+use crate::packets::{close, input};
 use crate::resources::Resources;
 use crate::routing::{delivery, sending};
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
 use crate::sessions::owner::SessionOwner;
 use crate::sessions::{Sessions, expiry, owner};
 use crate::stats::Stats;
-use crate::{CONNECTIONS, EVENTS, ListenerPolicy, PasswordCheck};
+use crate::topics::names;
 
 /// Does the work of [`Broker::poll_check`].
 pub(crate) fn poll_check(
@@ -451,7 +452,7 @@ fn connect_reject_reason(
     if versions.is_some_and(|versions| !versions.contains(&version)) {
         return Some(ReasonCode::UnsupportedProtocolVersion);
     }
-    if !publish::is_plain_text(&connect.client_identifier) {
+    if !names::is_plain_text(&connect.client_identifier) {
         return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
     }
     let must_be_named = match version {
@@ -498,7 +499,7 @@ fn connect_reject_reason(
         return Some(ReasonCode::ServerBusy);
     }
     let will = connect.will.as_ref()?;
-    if !publish::is_publishable(&will.message.topic_name) {
+    if !names::is_publishable(&will.message.topic_name) {
         return Some(ReasonCode::TopicNameInvalid);
     }
     if will.message.payload.len() > resources.limits.maximum_payload {
@@ -531,7 +532,7 @@ fn mount_will(
         return Ok(None);
     };
     let topic_name = &will.message.topic_name;
-    if publish::is_reserved(topic_name, &connect.client_identifier) {
+    if names::is_reserved(topic_name, &connect.client_identifier) {
         let topic_name = topic_name.clone();
         connect.will = None;
         return Ok(Some(topic_name));

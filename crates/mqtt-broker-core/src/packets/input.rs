@@ -8,12 +8,12 @@ use mqtt_session::{Event, InputStep};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::durability::mutation;
-use crate::flow::work::WorkBudget;
+use crate::flow::work::{InputProgress, WorkBudget};
 use crate::flow::{backpressure, throttle};
 use crate::packets::subscribe::{SubscribeTask, UnsubscribeTask};
 use crate::packets::{close, connect, publish, subscribe};
 use crate::routing::sending;
-use crate::{InputProgress, timers};
+use crate::timers;
 
 /// A packet that is not handled completely. The connection's next packet is not handled before its end.
 pub(crate) enum Task {

@@ -7,9 +7,11 @@ use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, PublishRef, QoS, R
 use mqtt_session::Excerpt;
 
 use crate::auth::Auth;
+use crate::auth::acl::AclAction;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, Connections};
 use crate::durability::{Durability, commit_gate};
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::packets::close;
 use crate::resources::Resources;
@@ -18,11 +20,8 @@ use crate::routing::router::Routed;
 use crate::routing::{fan_out, retain, router};
 use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
-use crate::stats::{SYSTEM, Stats};
-use crate::{AclAction, EVENTS};
-
-/// Maximum number of slashes in a topic name or filter, as in mosquitto: one less than the number of levels.
-pub(crate) const MAXIMUM_SLASHES: usize = 200;
+use crate::stats::Stats;
+use crate::topics::names::is_publishable;
 
 /// Handles a PUBLISH of a client.
 pub(crate) fn handle_message(
@@ -350,26 +349,6 @@ enum Published {
     InSlices,
 }
 
-/// Returns `true` if a client with this identifier must not publish to this topic, since only the broker does. Clients
-/// of 5.0 get 0x87 for it, clients of 3.x are answered as if the message had been delivered.
-pub(crate) fn is_reserved(topic_name: &str, client_identifier: &str) -> bool {
-    // The prefixes end with a slash, so that `$SYSTEM/x` stays a topic of the clients.
-    let has_prefix = |prefix: &&str| topic_name.starts_with(*prefix);
-    topic_name.starts_with('$')
-        && [SYSTEM, "$CONTROL/", "$share/"].iter().any(has_prefix)
-        && !is_state_of_bridge(topic_name, client_identifier)
-}
-
-/// Returns `true` for the topic to which the bridge with this client identifier reports if it is connected.
-///
-/// mosquitto lets each client publish there. Here a client publishes its own state only, so that nobody can report for
-/// another bridge. A bridge of 5.0 looks like any other client, so the identifier decides for all.
-fn is_state_of_bridge(topic_name: &str, client_identifier: &str) -> bool {
-    let rest = topic_name.strip_prefix("$SYS/broker/connection/");
-    let name = rest.and_then(|rest| rest.strip_suffix("/state"));
-    name.is_some_and(|name| !name.is_empty() && name == client_identifier)
-}
-
 /// The reason for which a message is acknowledged but delivered to nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RejectReason {
@@ -396,22 +375,4 @@ impl RejectReason {
             Self::NoRoom => Some(LogEvent::PublishRefused),
         }
     }
-}
-
-/// Returns `true` if a client may publish to this topic: not too deep, and without the control characters that strict
-/// clients reject.
-pub(crate) fn is_publishable(topic_name: &str) -> bool {
-    !is_too_deep(topic_name) && is_plain_text(topic_name)
-}
-
-/// Returns `true` if a topic name or filter has more levels than a client may use.
-pub(crate) fn is_too_deep(topic: &str) -> bool {
-    // A shorter topic cannot have as many levels, and is not searched.
-    topic.len() > MAXIMUM_SLASHES
-        && topic.bytes().filter(|byte| *byte == b'/').count() > MAXIMUM_SLASHES
-}
-
-/// Returns `true` if a text has no character that strict peers refuse.
-pub(crate) fn is_plain_text(text: &str) -> bool {
-    mqtt_codec::disallowed_character(text).is_none()
 }

@@ -11,21 +11,21 @@ use mqtt_codec::{
 };
 use mqtt_session::Printable;
 
-use crate::EVENTS;
 use crate::auth::Auth;
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::durability::mutation;
 use crate::durability::mutation::Mutation;
 use crate::flow::throttle;
+use crate::log_lines::EVENTS;
 use crate::packets::input::Task;
 use crate::packets::publish;
-use crate::packets::publish::is_too_deep;
 use crate::routing::sending;
 use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
 use crate::sessions::{Sessions, replay};
 use crate::stats::Stats;
 use crate::topics::Topics;
+use crate::topics::names::is_too_deep;
 use crate::topics::subscriptions::Subscriber;
 
 /// Subscriptions that a client may have.

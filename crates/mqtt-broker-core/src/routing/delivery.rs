@@ -8,12 +8,14 @@ use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
 use mqtt_session::{Excerpt, OutboundMessage, PublishError};
 
 use crate::auth::Auth;
-use crate::auth::policy::ListenerPolicies;
+use crate::auth::acl::AclAction;
+use crate::auth::policy::{ListenerPolicies, Principal};
 use crate::broker::Broker;
 use crate::connection::Connections;
 use crate::durability::mutation;
 use crate::durability::mutation::Mutation;
 use crate::flow::{backpressure, work};
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::packets::publish;
 use crate::resources::Resources;
@@ -24,7 +26,6 @@ use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
 use crate::stats::Stats;
 use crate::stats::drops::DropReason;
-use crate::{AclAction, EVENTS, Principal};
 
 /// Sends the message to a client, or puts it into the client's queue.
 pub(crate) fn deliver(

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, ReasonCode};
 
-use crate::Principal;
+use crate::auth::policy::Principal;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, Connections};
 use crate::durability::mutation::Mutation;

@@ -4,9 +4,9 @@
 use mqtt_codec::{Message, MessageProperties, PublishRef};
 use mqtt_session::OutboundMessage;
 
-use crate::Retained;
 use crate::sessions::queue::Queued;
 use crate::topics::order::TopicKey;
+use crate::topics::retained::Retained;
 
 /// A reference-counted allocation has two counts, and an allocator adds about as much.
 const ALLOCATION: usize = 32;

@@ -6,9 +6,11 @@ use std::time::Instant;
 use mqtt_codec::{PublishRef, QoS, TopicName};
 use mqtt_session::Excerpt;
 
+use crate::auth::policy::Principal;
 use crate::broker::Broker;
 use crate::durability::Durability;
 use crate::flow::Flow;
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::resources::Resources;
 use crate::routing::footprint;
@@ -17,7 +19,6 @@ use crate::stats::drops::DropReason;
 use crate::timers::TimerKey;
 use crate::topics::Topics;
 use crate::topics::retained::Retained;
-use crate::{EVENTS, Principal};
 
 /// Retained messages that are removed in one call because they have expired.
 const MAXIMUM_SWEPT: usize = 1000;

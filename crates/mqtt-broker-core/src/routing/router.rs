@@ -9,7 +9,7 @@ use mqtt_codec::{
     TopicFilter, TopicName,
 };
 
-use crate::AclAction;
+use crate::auth::acl::AclAction;
 use crate::broker::Broker;
 use crate::connection::ConnectionState;
 use crate::flow::work;

@@ -9,11 +9,14 @@ use std::time::Instant;
 use mqtt_codec::{PacketIdentifier, QoS, TopicFilter, TopicName};
 use mqtt_session::{Connection, Excerpt, OutboundMessage, PublishError};
 
+use crate::auth::acl::AclAction;
 use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
 use crate::connection::Connections;
 use crate::durability::mutation::Mutation;
 use crate::durability::{Durability, mutation};
+use crate::limits::Limits;
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::routing::delivery::{may_receive, without_mount_point};
 use crate::sessions::client::{Client, ClientKey, Stored};
@@ -22,7 +25,6 @@ use crate::sessions::{Sessions, replay};
 use crate::stats::drops::{DropReason, Drops};
 use crate::timers::TimerKey;
 use crate::topics::retained::{Found, Retained, RetainedMessages};
-use crate::{AclAction, EVENTS, Limits};
 
 /// Messages and retained topics that one call looks at.
 const MAXIMUM_STEPS: usize = 1000;

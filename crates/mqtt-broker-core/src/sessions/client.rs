@@ -12,7 +12,7 @@ use mqtt_codec::{
 use mqtt_session::{OutboundMessage, Session};
 use slotmap::new_key_type;
 
-use crate::Principal;
+use crate::auth::policy::Principal;
 use crate::connection::ConnectionId;
 use crate::sessions::queue::{Queue, Queued};
 use crate::sessions::replay::Replays;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 
 use self::client::{Client, ClientKey};
-use crate::EVENTS;
-use crate::packets::publish::is_reserved;
+use crate::log_lines::EVENTS;
+use crate::topics::names::is_reserved;
 
 /// The clients, connected or not, and their sessions.
 pub(crate) struct Sessions {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use mqtt_session::Excerpt;
 
-use crate::EVENTS;
 use crate::broker::Broker;
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::sessions::expiry;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mqtt_session::OutboundMessage;
 
-use crate::Limits;
+use crate::limits::Limits;
 use crate::routing::footprint;
 use crate::sessions::block_queue::BlockQueue;
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use mqtt_codec::TopicFilter;
 use mqtt_session::Excerpt;
 
+use crate::log_lines::EVENTS;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::topics::Topics;
-use crate::{EVENTS, Retained};
+use crate::topics::retained::Retained;
 
 /// Maximum number of lines that are logged in one turn.
 const LINES_PER_TURN: usize = 500;

@@ -9,17 +9,15 @@ use std::time::{Duration, Instant};
 use mqtt_codec::{Connect, TopicFilter};
 use mqtt_session::{Excerpt, Traffic};
 
-use crate::EVENTS;
 use crate::broker::Broker;
 use crate::connection::Connections;
+use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::log_lines::words::Name;
 use crate::routing::router;
 use crate::stats::drops::Drops;
 use crate::stats::dump::Dump;
-
-/// Prefix of the broker's own topics. Clients cannot publish to them.
-pub(crate) const SYSTEM: &str = "$SYS/";
+use crate::topics::names::SYSTEM;
 
 /// Counts since the start, and how fast they grow.
 #[derive(Debug, Default)]

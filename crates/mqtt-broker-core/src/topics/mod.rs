@@ -1,5 +1,6 @@
 //! The topics: the tree of subscriptions, and the retained message of each topic.
 
+pub(crate) mod names;
 pub(crate) mod order;
 pub(crate) mod retained;
 mod small_map;

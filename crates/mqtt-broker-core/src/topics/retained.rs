@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use mqtt_codec::{Message, TopicName};
 
+use crate::auth::policy::Principal;
+use crate::limits::Limits;
 use crate::routing::footprint;
-use crate::stats::SYSTEM;
+use crate::topics::names::SYSTEM;
 use crate::topics::order::{self, Levels, Seek, TopicKey};
-use crate::{Limits, Principal};
 
 /// The retained message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
