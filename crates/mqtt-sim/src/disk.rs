@@ -13,10 +13,10 @@ const SECTOR: usize = 512;
 
 /// A disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SimDisk(Arc<Mutex<State>>);
+pub(crate) struct SimDisk(Arc<Mutex<DiskState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskState {
     /// The content that a reader sees.
     bytes: Vec<u8>,
     /// The content that survives a loss of power.
@@ -70,6 +70,7 @@ impl SimDisk {
             match write {
                 _ if rng.bool() => {} // lost
                 Write::Bytes(at, mut piece) => {
+                    // A torn write: only its first sectors are on the disk.
                     if rng.u8(0..4) == 0 {
                         let sectors = rng.usize(0..=piece.len() / SECTOR);
                         piece.truncate(sectors * SECTOR);
@@ -87,12 +88,12 @@ impl SimDisk {
         state.fails_after = None;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.0.lock().expect("nobody panics while it is locked")
     }
 
     /// Returns the state, if the disk works.
-    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn operate(&self) -> io::Result<MutexGuard<'_, DiskState>> {
         let mut state = self.state();
         match &mut state.fails_after {
             Some(0) => Err(io::Error::other("the disk has failed")),

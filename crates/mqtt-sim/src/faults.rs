@@ -48,6 +48,7 @@ impl Simulation {
             return;
         }
         link.is_cut = true;
+        // Bytes that left the sender may be lost at the end of each direction, never in the middle.
         link.up.truncate(keep_up);
         link.down.truncate(keep_down);
         let client = &mut self.clients[link.client];

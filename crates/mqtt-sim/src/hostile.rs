@@ -74,6 +74,7 @@ impl HostilePeer {
             );
             return Err(Violation::new("I17", what));
         }
+        // Each behaviour would hold memory or a connection of a broker that trusts its peers.
         match connection.behaviour {
             Behaviour::Silent => {}
             // Every 1000 bytes of a packet count as activity, so the peer stays below.

@@ -26,6 +26,7 @@ impl Key {
             "x".repeat(filler)
         )
         .into_bytes();
+        // The checksum finds payloads that were cut, mixed up, or read from the wrong place.
         let sum = crate::wire::hash(&payload, 7) as u8;
         payload.push(sum);
         payload
@@ -112,6 +113,7 @@ impl Oracle {
             ));
         };
         let guarantees = guarantees(key);
+        // The topic names the publisher, so a message that was delivered under another topic is found, too.
         let altered = topic_name != format!("t/{}", key.publisher);
         if altered || qos != key.qos.min(guarantees.granted) {
             return Err(Violation::new(

@@ -84,6 +84,7 @@ impl Simulation {
                 return self.broker_fails(turn, power_loss);
             }
             self.broker.end_commit();
+            // Comparing the whole store is slow, so only every 16th commit is compared.
             if turn % 16 == 0 && !self.broker.has_mutations() {
                 self.check_store()?;
             }
@@ -186,6 +187,7 @@ impl Simulation {
         disk.fail_after(0);
         sim_store.store = None;
         disk.mend();
+        // Recovery itself writes to the file. It must not change the content, so the store is opened a second time.
         let first = load(&open()?)?;
         let store = open()?;
         let second = load(&store)?;
@@ -209,6 +211,7 @@ impl Simulation {
             link.progress = InputProgress::Drained;
             link.up.clear();
             link.checked = 0;
+            // Bytes that the broker wrote before its death may still arrive.
             let kept = self.rng.usize(0..=link.down.len());
             link.down.truncate(kept);
         }

@@ -62,6 +62,7 @@ impl Resolver {
             wake();
             return Ok(Self { answer });
         }
+        // The resolver of the system knows what a DNS client would not: /etc/hosts, mDNS, and the search domains.
         let ask = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
         Self::in_thread(ask, wake)
     }

@@ -78,6 +78,7 @@ impl Socket {
         let peer = with!(self, socket => socket.peer_addr().map(drop));
         match peer {
             Ok(()) => Ok(true),
+            // The attempt is in progress, as no error was pending.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
         }

@@ -42,6 +42,7 @@ impl HttpProxyLayer {
         let mut response = httparse::Response::new(&mut headers);
         match response.parse(&self.input) {
             Err(_) => Err(ProxyError::NotHttp),
+            // A peer that sends an endless line must not fill the memory.
             Ok(httparse::Status::Partial) if self.input.len() > MAXIMUM_HEAD => {
                 Err(ProxyError::NotHttp)
             }
@@ -85,6 +86,7 @@ impl Layer for HttpProxyLayer {
         self.input.extend_from_slice(bytes);
         if let Some(length) = self.accepted()? {
             self.is_open = true;
+            // A server that speaks first may have sent bytes already.
             up.extend(self.input.drain(..).skip(length));
         }
         Ok(())

@@ -21,12 +21,12 @@ pub(crate) struct Socks5Layer {
     host: String,
     port: u16,
     credentials: Option<Credentials>,
-    state: State,
+    next_step: Step,
     input: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Step {
     /// The client awaits the method of authentication.
     Method,
     /// The client awaits the answer to its user name and password.
@@ -46,31 +46,29 @@ impl Socks5Layer {
                 .to_owned(),
             port,
             credentials,
-            state: State::Method,
+            next_step: Step::Method,
             input: Vec::new(),
         }
     }
 
     /// Handles one answer of the proxy. Returns `false` if the answer is incomplete.
     fn step(&mut self, down: &mut Vec<u8>) -> Result<bool, ProxyError> {
-        let (length, next) = match (self.state, &self.input[..]) {
-            (State::Method, [VERSION, NO_AUTHENTICATION, ..]) => {
+        let (length, next) = match (self.next_step, &self.input[..]) {
+            (Step::Method, [VERSION, NO_AUTHENTICATION, ..]) => {
                 self.push_request(down)?;
-                (2, State::Reply)
+                (2, Step::Reply)
             }
-            (State::Method, [VERSION, USER_NAME_AND_PASSWORD, ..])
-                if self.credentials.is_some() =>
-            {
+            (Step::Method, [VERSION, USER_NAME_AND_PASSWORD, ..]) if self.credentials.is_some() => {
                 self.push_password(down)?;
-                (2, State::Password)
+                (2, Step::Password)
             }
-            (State::Method, [VERSION, _, ..]) => return Err(ProxyError::Method),
-            (State::Password, [_, 0, ..]) => {
+            (Step::Method, [VERSION, _, ..]) => return Err(ProxyError::Method),
+            (Step::Password, [_, 0, ..]) => {
                 self.push_request(down)?;
-                (2, State::Reply)
+                (2, Step::Reply)
             }
-            (State::Password, [_, _, ..]) => return Err(ProxyError::Credentials),
-            (State::Reply, [VERSION, 0, _, kind, rest @ ..]) => {
+            (Step::Password, [_, _, ..]) => return Err(ProxyError::Credentials),
+            (Step::Reply, [VERSION, 0, _, kind, rest @ ..]) => {
                 // The address that the proxy connects from has no use here, but its length must be known.
                 let address = match (kind, rest) {
                     (&IPV4, _) => 4,
@@ -79,13 +77,13 @@ impl Socks5Layer {
                     (&DOMAIN_NAME, []) => return Ok(false),
                     _ => return Err(ProxyError::NotSocks),
                 };
-                (4 + address + 2, State::Open)
+                (4 + address + 2, Step::Open)
             }
-            (State::Reply, [VERSION, code, ..]) if *code != 0 => {
+            (Step::Reply, [VERSION, code, ..]) if *code != 0 => {
                 return Err(ProxyError::Refused(*code));
             }
             // Another protocol is recognized at its first byte, as it may never send a second one.
-            (State::Method | State::Reply, [first, ..]) if *first != VERSION => {
+            (Step::Method | Step::Reply, [first, ..]) if *first != VERSION => {
                 return Err(ProxyError::NotSocks);
             }
             _ => return Ok(false),
@@ -94,7 +92,7 @@ impl Socks5Layer {
             return Ok(false);
         }
         self.input.drain(..length);
-        self.state = next;
+        self.next_step = next;
         Ok(true)
     }
 
@@ -149,13 +147,13 @@ impl Layer for Socks5Layer {
     }
 
     fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()> {
-        if self.state == State::Open {
+        if self.next_step == Step::Open {
             up.extend_from_slice(bytes);
             return Ok(());
         }
         self.input.extend_from_slice(bytes);
-        while self.state != State::Open && self.step(down)? {}
-        if self.state == State::Open {
+        while self.next_step != Step::Open && self.step(down)? {}
+        if self.next_step == Step::Open {
             up.append(&mut self.input);
         }
         Ok(())
@@ -167,7 +165,7 @@ impl Layer for Socks5Layer {
     }
 
     fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.next_step == Step::Open
     }
 
     fn close(&mut self, _: &mut Vec<u8>) {}

@@ -25,6 +25,7 @@ impl Authorities {
 
     fn add(&mut self, certificates: &[CertificateDer<'_>]) {
         for certificate in certificates {
+            // An anchor is a name, a key and name constraints: webpki does not check the dates of a trusted certificate.
             if let Ok(anchor) = webpki::anchor_from_trusted_cert(certificate) {
                 self.anchors.push(anchor.to_owned());
             }

@@ -55,6 +55,7 @@ const ALL: &[&str] = &[
 pub(super) fn select(list: &str) -> Vec<CipherSuite> {
     let (mut active, mut inactive) = (Vec::new(), SUITES.iter().collect::<Vec<_>>());
     for word in list.split([':', ',', ' ', ';']) {
+        // The sort is stable, as OpenSSL's is, so suites of equal strength keep their order.
         if word == "@STRENGTH" {
             active.sort_by_key(|suite: &&Suite| suite.keywords.contains(&"AES128"));
         } else if let Some(name) = word.strip_prefix('!') {

@@ -84,6 +84,8 @@ impl TlsClient {
             .dangerous() // the name of rustls for any verifier that is not its own
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut warnings: Vec<_> = TlsVersion::warning(options.version).into_iter().collect();
+        // The key was compared with the certificate when they were read. rustls's own comparison parses the certificate with
+        // webpki, which rejects legacy ones; a resolver is taken unchecked.
         let mut config = match (&options.certificate, &options.key) {
             (Some(certificate), Some(key)) => {
                 let own = OwnCertificate::read(certificate, key, &named, Role::Client, &provider)?;

@@ -35,6 +35,7 @@ pub(super) fn common_name(subject: &Name) -> Option<String> {
     common_name.and_then(|attribute| text(&attribute.value))
 }
 
+// X.509 permits several string types in names; old tools write the last ones.
 fn text(value: &Any) -> Option<String> {
     let utf8 = Utf8StringRef::try_from(value).map(|text| text.as_str().to_owned());
     utf8.or_else(|_| PrintableStringRef::try_from(value).map(|text| text.as_str().to_owned()))

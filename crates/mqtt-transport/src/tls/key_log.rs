@@ -39,6 +39,7 @@ impl KeyLog for KeyLogFile {
                 .collect::<String>()
         };
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        // One write for each line, as several processes may append to the same file.
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk must not break the connection.
         let _ = file.write_all(line.as_bytes());

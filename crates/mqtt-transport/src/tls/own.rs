@@ -61,6 +61,7 @@ impl OwnCertificate {
             let (key, certificate) = (key.to_owned(), certificate.to_owned());
             return Err(TlsSetupError::OtherKey { key, certificate });
         }
+        // A peer that has only the root could not verify the certificate without the intermediate ones.
         complete(&mut chain, named, provider);
         Ok(Self {
             certified: Arc::new(CertifiedKey::new(chain, signing_key)),
@@ -125,6 +126,7 @@ fn complete(
     for _ in 0..MAXIMUM_ADDED {
         let issuer = chain.last().and_then(|last| issuer(last, pool, provider));
         match issuer {
+            // Certificates that sign each other must not make the chain endless.
             Some(issuer) if !chain.contains(issuer) && !is_self_issued(issuer) => {
                 chain.push(issuer.clone());
             }

@@ -102,6 +102,7 @@ impl PathVerifier {
         ) -> Result<(), webpki::Error>,
     ) -> Result<(), Error> {
         if let Some(legacy) = LegacyCertificate::read(certificate, role) {
+            // Each algorithm is wrapped, so that webpki verifies the issuer's signature over the original bytes.
             let algorithms = self.algorithms();
             let algorithms = algorithms.map(|algorithm| legacy.over_original(algorithm));
             let algorithms: Vec<_> = algorithms.collect();
@@ -110,6 +111,7 @@ impl PathVerifier {
             let result = EndEntityCert::try_from(legacy.readable())
                 .and_then(|leaf| check(&leaf, &algorithms, self.authorities.named()));
             match result {
+                // webpki does not see CA:TRUE in the rewritten certificate, so its key usage is checked here.
                 Ok(()) if !legacy.may_sign_handshakes() => {
                     return Err(CertificateError::InvalidPurpose.into());
                 }

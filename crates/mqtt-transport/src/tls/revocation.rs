@@ -37,6 +37,7 @@ impl RevocationLists {
     pub(super) fn read(file: &Path) -> Result<Self, TlsSetupError> {
         let fail = |error| TlsSetupError::RevocationList(file.to_owned(), error);
         let lists = files::revoked(file)?;
+        // Owned lists are indexed by serial number, so that a large list does not slow each handshake.
         let lists = lists.iter().map(|list| {
             let list = OwnedCertRevocationList::from_der(list).map_err(fail)?;
             Ok(CertRevocationList::from(list))

@@ -7,6 +7,7 @@ use x509_cert::der::{Decode, SliceReader};
 
 /// Returns the words of a variant's name without its fields: `HandshakeNotComplete` becomes `handshake not complete`.
 pub(super) fn words(error: &impl fmt::Debug) -> String {
+    // rustls has no `Display` for most of its enums, and their `Debug` names are stable enough for a message.
     let text = format!("{error:?}");
     let end = text
         .find(|c: char| !c.is_ascii_alphanumeric())

@@ -18,7 +18,7 @@ const MESSAGES: usize = 4;
 const PINGS: usize = 9;
 
 /// The sizes of a slow link.
-struct Link {
+struct LinkSpeed {
     /// Bytes per second.
     rate: u32,
     /// Bytes of a message.
@@ -67,7 +67,7 @@ fn with_large_packets(_: &Site<'_>) -> Option<String> {
     Some("max_packet_size 20000000\n".to_owned())
 }
 
-impl Link {
+impl LinkSpeed {
     fn of(scale: Scale) -> Self {
         match scale {
             Scale::Long => Self {
@@ -108,7 +108,7 @@ struct Subscriber {
 }
 
 fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
-    let link = Link::of(ground.scale);
+    let link = LinkSpeed::of(ground.scale);
     let slow = SlowLink::start(ground.address(), link.rate);
     let mut connect = durable("slow");
     connect.keep_alive = link.keep_alive;
@@ -164,7 +164,7 @@ fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
 
 impl Subscriber {
     /// Reads and pings until it has all, the connection is lost, or time is over.
-    fn read(&mut self, ground: &Ground, peer: &mut Peer, link: &Link) {
+    fn read(&mut self, ground: &Ground, peer: &mut Peer, link: &LinkSpeed) {
         peer.set_timeout(Duration::from_millis(100));
         let mut pinged = Instant::now();
         while self.numbers.len() < MESSAGES && !peer.is_closed() && !ground.time_left().is_zero() {
@@ -184,7 +184,7 @@ impl Subscriber {
 }
 
 fn publish_slowly(ground: &mut Ground) {
-    let link = Link::of(ground.scale);
+    let link = LinkSpeed::of(ground.scale);
     let slow = SlowLink::start(ground.address(), link.rate);
     let mut connect = durable("uplink");
     connect.keep_alive = link.keep_alive;
@@ -204,7 +204,7 @@ fn publish_slowly(ground: &mut Ground) {
 }
 
 fn pause(ground: &mut Ground) {
-    let link = Link::of(Scale::Full);
+    let link = LinkSpeed::of(Scale::Full);
     let mut connect = Connect::new(ProtocolVersion::V3_1_1, "paused");
     connect.keep_alive = link.keep_alive;
     let mut reader =

@@ -67,6 +67,7 @@ impl FrameHeader {
     /// If the header uses reserved bits or a reserved opcode.
     pub(super) fn decode(input: &mut &[u8]) -> Result<Option<Self>, WebSocketError> {
         let mut rest = *input;
+        // `input` is unchanged until the header is complete, so the caller can call again with more bytes.
         let Some([first, second]) = take(&mut rest) else {
             return Ok(None);
         };

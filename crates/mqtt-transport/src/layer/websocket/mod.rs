@@ -25,7 +25,7 @@ const MAXIMUM_HEAD: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct WebSocketLayer {
     end: End,
-    state: State,
+    phase: Phase,
     /// Bytes that were received and not handled yet: an incomplete HTTP head or frame header.
     input: Vec<u8>,
     /// The frame whose payload is being received.
@@ -43,7 +43,7 @@ enum End {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Phase {
     Handshake,
     Open,
     /// The peer has sent a Close frame.
@@ -77,7 +77,7 @@ impl WebSocketLayer {
     fn new(end: End) -> Self {
         Self {
             end,
-            state: State::Handshake,
+            phase: Phase::Handshake,
             input: Vec::new(),
             frame: None,
             message_is_open: false,
@@ -95,7 +95,7 @@ impl WebSocketLayer {
             // Frames may have arrived in the same read; they stay in `input`.
             Some(length) => {
                 self.input.drain(..length.min(self.input.len()));
-                self.state = State::Open;
+                self.phase = Phase::Open;
                 Ok(())
             }
             None if self.input.len() > MAXIMUM_HEAD => Err(WebSocketError::HeadTooLarge),
@@ -107,7 +107,7 @@ impl WebSocketLayer {
     fn frames(&mut self, up: &mut Vec<u8>, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
-        while self.state == State::Open {
+        while self.phase == Phase::Open {
             let Some(mut frame) = self.frame.take() else {
                 match self.header(&mut rest)? {
                     Some(frame) => self.frame = Some(frame),
@@ -142,7 +142,7 @@ impl WebSocketLayer {
             self.frame_ends(&frame, down)?;
         }
         // Bytes after a Close frame are discarded (RFC 6455, section 1.4).
-        if self.state != State::Closed {
+        if self.phase != Phase::Closed {
             self.input = rest.to_vec();
         }
         Ok(())
@@ -194,7 +194,7 @@ impl WebSocketLayer {
         match frame.opcode {
             Opcode::Ping => self.push(Opcode::Pong, &frame.payload, down),
             Opcode::Close => {
-                self.state = State::Closed;
+                self.phase = Phase::Closed;
                 self.goodbye(NORMAL_CLOSURE, down);
                 let code = frame
                     .payload
@@ -259,7 +259,7 @@ impl Layer for WebSocketLayer {
 
     fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()> {
         self.input.extend_from_slice(bytes);
-        if self.state == State::Handshake {
+        if self.phase == Phase::Handshake {
             self.handshake(down)?;
         }
         let result = self.frames(up, down);
@@ -275,11 +275,11 @@ impl Layer for WebSocketLayer {
     }
 
     fn is_open(&self) -> bool {
-        self.state != State::Handshake
+        self.phase != Phase::Handshake
     }
 
     fn has_ended(&self) -> bool {
-        self.state == State::Closed
+        self.phase == Phase::Closed
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
