@@ -10,15 +10,14 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{duration, number, plain_text, time};
 use crate::wording::shown;
 
-/// Returns the options of the client identifier and of the session that the broker keeps for it.
+/// Returns the options of the client identifier, of the session that the broker keeps for it, and of the protocol.
 pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    // The table is in static text, so a default that depends on the program needs two texts.
-    let version_help = match S::VERSION {
-        ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
-        ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
-            "MQTT version: 5, 311 or 31 [default: 311]"
-        }
-    };
+    let parts = [identifier(), session(), protocol()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options of the client identifier.
+fn identifier<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
             "-i",
@@ -52,6 +51,12 @@ pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             },
         )
         .with_value_name("PREFIX"),
+    ]
+}
+
+/// Returns the options of the session.
+fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
         flag(
             "-c",
             "--disable-clean-session",
@@ -75,6 +80,19 @@ pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             },
         )
         .with_value_name("SECONDS"),
+    ]
+}
+
+/// Returns the options of the version, the keep alive and the window.
+fn protocol<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    // The table is in static text, so a default that depends on the program needs two texts.
+    let version_help = match S::VERSION {
+        ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
+        ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
+            "MQTT version: 5, 311 or 31 [default: 311]"
+        }
+    };
+    vec![
         value(
             "-V",
             "--protocol-version",

@@ -10,7 +10,7 @@ use crate::wording::shown;
 
 /// Returns the options about TLS.
 pub(crate) fn tls_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    let parts = [authorities(), certificates(), tls()];
+    let parts = [authorities(), certificates(), unsupported(), tls()];
     parts.into_iter().flatten().collect()
 }
 
@@ -64,8 +64,7 @@ fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the client's certificate. Those of mosquitto that this program cannot support are here too: a
-/// script that uses them gets a clear error instead of an unknown option, and `--help-all` says so.
+/// Returns the options of the client's certificate.
 fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -109,6 +108,13 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
             },
         )
         .with_value_name("FORM"),
+    ]
+}
+
+/// Returns the options of mosquitto that this program cannot support. A script that uses one gets a clear error instead of
+/// an unknown option, and `--help-all` says so.
+fn unsupported<S: ClientSettings>() -> Vec<CommandOption<S>> {
+    vec![
         value(
             "",
             "--tls-engine",

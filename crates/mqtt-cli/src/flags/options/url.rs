@@ -8,7 +8,7 @@ use mqtt_client::session::Printable;
 use mqtt_transport::{Credentials, Proxy, ProxyProtocol, split_host_and_port};
 
 use crate::failure::Failure;
-use crate::flags::settings::connection::ClientSettings;
+use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::values::plain_text;
 
 /// The port of SOCKS5 proxies (RFC 1928).
@@ -28,24 +28,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
     let connection = settings.connection();
-    let default_port = match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" => 1883,
-        "mqtts" => {
-            connection.transport.use_tls();
-            8883
-        }
-        // mosquitto's tools use the ports of MQTT for WebSocket too, and not 80 and 443.
-        "ws" => {
-            connection.transport.use_websocket();
-            1883
-        }
-        "wss" => {
-            connection.transport.use_websocket();
-            connection.transport.use_tls();
-            8883
-        }
-        _ => return Err(unsupported()),
-    };
+    let default_port = apply_scheme(connection, scheme).ok_or_else(unsupported)?;
     // The topic may contain further slashes, so the first one ends the authority.
     let (authority, topic) = rest.split_once('/').ok_or_else(|| {
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
@@ -55,14 +38,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     let address = match authority.rsplit_once('@') {
         None => authority,
         Some((credentials, rest)) => {
-            let (user_name, password) = match credentials.split_once(':') {
-                Some((user_name, password)) => (user_name, Some(password)),
-                None => (credentials, None),
-            };
-            connection.user_name = Some(user_name_of(user_name)?);
-            if let Some(password) = password {
-                connection.password = Some(Bytes::from(decoded(password, "-L")?));
-            }
+            apply_credentials(connection, credentials)?;
             rest
         }
     };
@@ -87,6 +63,41 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     // The port of an earlier -p must not stay: the URL stands for all of them.
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
+}
+
+/// Turns on what the scheme of a URL stands for. Returns the default port, or `None` if the scheme is unsupported.
+fn apply_scheme(connection: &mut ConnectionSettings, scheme: &str) -> Option<u16> {
+    let (uses_tls, uses_websocket) = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => (false, false),
+        "mqtts" => (true, false),
+        "ws" => (false, true),
+        "wss" => (true, true),
+        _ => return None,
+    };
+    if uses_tls {
+        connection.transport.use_tls();
+    }
+    if uses_websocket {
+        connection.transport.use_websocket();
+    }
+    // mosquitto's tools use the ports of MQTT for WebSocket too, and not 80 and 443.
+    Some(if uses_tls { 8883 } else { 1883 })
+}
+
+/// Sets the user name of a URL, and the password if there is one.
+fn apply_credentials(
+    connection: &mut ConnectionSettings,
+    credentials: &str,
+) -> Result<(), Failure> {
+    let (user_name, password) = match credentials.split_once(':') {
+        Some((user_name, password)) => (user_name, Some(password)),
+        None => (credentials, None),
+    };
+    connection.user_name = Some(user_name_of(user_name)?);
+    if let Some(password) = password {
+        connection.password = Some(Bytes::from(decoded(password, "-L")?));
+    }
+    Ok(())
 }
 
 /// Returns the proxy that the URL of `--proxy` names.

@@ -28,7 +28,7 @@ use crate::flags::parser::Parsed;
 use crate::output::logger;
 use crate::output::trace;
 
-use settings::{DEFAULT_PORT, ServeSettings};
+use settings::ServeSettings;
 
 /// Parses the options, and serves until SIGINT or SIGTERM.
 ///
@@ -79,18 +79,12 @@ fn serve(
     let is_published = config.log.destinations.contains(&LogDestination::Topic);
     let log_files = log::start(&config.log, settings.loudness(), &feed);
     log_start(settings.config_file.as_deref(), &config);
-    let default = [DEFAULT_PORT];
-    let ports = if settings.ports.is_empty() {
-        &default[..]
-    } else {
-        &settings.ports
-    };
     let (user, control_socket) = (config.user.clone(), config.control_socket.clone());
     let pid_file = config.pid_file.clone();
     process::allow_many_files();
     let (store, places) = (config.store(), config.places.clone());
     let failure = |error| start_error::failure(start_error::START, &error, &places);
-    let mut server = Server::bind(config, ports).map_err(failure)?;
+    let mut server = Server::bind(config, settings.ports()).map_err(failure)?;
     if is_published {
         server.publish_log(feed);
     }
@@ -127,6 +121,17 @@ fn serve(
             .map_err(|failure| format!("{:#}", failure.error))
     })
     .context("cannot wait for signals")?;
+    run_server(server, background)?;
+    // Removes the file while the process still exists.
+    drop(pid_file);
+    Ok(Status::Success)
+}
+
+/// Runs the server until a signal ends it, and tells those who wait that it runs.
+fn run_server(
+    mut server: Server,
+    background: &mut Option<process::Background>,
+) -> anyhow::Result<()> {
     info!(target: EVENTS, "rbroker version {VERSION} running.");
     // systemd and the shell are told when clients can connect, and not earlier.
     process::tell_ready();
@@ -140,9 +145,7 @@ fn serve(
     server.run().context("the broker stops")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
-    // Removes the file while the process still exists.
-    drop(pid_file);
-    Ok(Status::Success)
+    Ok(())
 }
 
 /// Logs the version and the source of the configuration, in mosquitto's words.

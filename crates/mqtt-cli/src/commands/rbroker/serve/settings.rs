@@ -26,6 +26,15 @@ pub(crate) struct ServeSettings {
 }
 
 impl ServeSettings {
+    /// Returns the ports to listen on, if the configuration has no listener.
+    pub(super) fn ports(&self) -> &[u16] {
+        if self.ports.is_empty() {
+            &[DEFAULT_PORT]
+        } else {
+            &self.ports
+        }
+    }
+
     /// Reads the configuration, and applies the options and the environment to it.
     ///
     /// # Errors
