@@ -1,16 +1,15 @@
 //! CONNECT at the broker (MQTT 5.0, 3.1.4): the authentication, the owner of the session, and the end of an older
 //! connection of the same client.
 
-use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{ConnackProperties, Connect, ProtocolVersion, QoS, ReasonCode, TopicName};
+use mqtt_codec::{ConnackProperties, Connect, ReasonCode, TopicName};
 use mqtt_session::{Excerpt, Session};
 
 use crate::auth::Auth;
 use crate::auth::check_queue::{PasswordCheck, PeerGroup};
-use crate::auth::policy::{AuthDecision, ListenerPolicy};
+use crate::auth::policy::AuthDecision;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, Connections};
 use crate::durability::{Durability, mutation};
@@ -19,8 +18,7 @@ use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::words::{Name, Words};
 use crate::log_lines::{CONNECTIONS, EVENTS};
 use crate::packets::input::Task;
-use crate::packets::{close, input};
-use crate::resources::Resources;
+use crate::packets::{admission, close, connack, input};
 use crate::routing::{delivery, sending};
 use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
 use crate::sessions::owner::SessionOwner;
@@ -176,7 +174,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         connect.client_identifier = connect.user_name.clone().unwrap_or_default();
     }
     if let Some(reason_code) =
-        connect_reject_reason(&broker.sessions, &broker.resources, access, &connect)
+        admission::connect_reject_reason(&broker.sessions, &broker.resources, access, &connect)
     {
         return refuse(
             &mut broker.connections,
@@ -202,7 +200,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         Ok(None) => {}
     }
     let (identifier, assigned) =
-        client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
+        connack::client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
     let owner = owner::owner_of(
         broker,
         now,
@@ -236,8 +234,8 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     let properties = ConnackProperties {
         // MQTT 5.0, 3.2.2.3.2: CONNACK must name the interval if it differs from the one of CONNECT.
         session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
-        response_information: response_information(&connect, &identifier),
-        ..connack_properties(
+        response_information: connack::response_information(&connect, &identifier),
+        ..connack::connack_properties(
             &broker.auth,
             &broker.resources,
             listener,
@@ -276,21 +274,6 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         connection.protocol.accept(now, session, properties);
     }
     sending::send_queue(broker, now, key);
-}
-
-/// Returns the client identifier, and `true` if the broker has assigned it.
-fn client_identifier(
-    auth: &Auth,
-    sessions: &mut Sessions,
-    listener: u32,
-    connect: &Connect,
-) -> (String, bool) {
-    if !connect.client_identifier.is_empty() {
-        return (connect.client_identifier.clone(), false);
-    }
-    let random = (sessions.random)();
-    let prefix = &auth.policy(listener).identifier_prefix;
-    (format!("{prefix}{}", uuid(random)), true)
 }
 
 /// Removes messages in flight that the client may not receive any more, so that they are not resent.
@@ -367,33 +350,6 @@ fn find_session(
     }
 }
 
-fn connack_properties(
-    auth: &Auth,
-    resources: &Resources,
-    listener: u32,
-    connect: &Connect,
-    assigned_client_identifier: Option<&String>,
-) -> ConnackProperties {
-    let limits = &auth.policy(listener).limits;
-    let aliases = limits
-        .topic_alias_maximum
-        .unwrap_or(resources.limits.topic_alias_maximum);
-    let longest = resources.limits.maximum_keep_alive;
-    let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
-    ConnackProperties {
-        topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
-        assigned_client_identifier: assigned_client_identifier.cloned(),
-        server_keep_alive: longest.filter(is_longer),
-        maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
-        retain_available: (!resources.limits.retain_available).then_some(false),
-        maximum_packet_size: NonZeroU32::new(resources.limits.maximum_packet_size)
-            .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
-        receive_maximum: NonZeroU16::new(resources.limits.receive_maximum)
-            .filter(|maximum| maximum.get() < u16::MAX),
-        ..ConnackProperties::default()
-    }
-}
-
 fn log_connect(
     connections: &Connections,
     stats: &mut Stats,
@@ -440,85 +396,6 @@ fn log_connect(
     }
 }
 
-/// Returns the reason code if this CONNECT must be rejected.
-fn connect_reject_reason(
-    sessions: &Sessions,
-    resources: &Resources,
-    access: &ListenerPolicy,
-    connect: &Connect,
-) -> Option<ReasonCode> {
-    let version = connect.protocol_version;
-    let versions = access.limits.versions.as_ref();
-    if versions.is_some_and(|versions| !versions.contains(&version)) {
-        return Some(ReasonCode::UnsupportedProtocolVersion);
-    }
-    if !names::is_plain_text(&connect.client_identifier) {
-        return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
-    }
-    let must_be_named = match version {
-        ProtocolVersion::V3_1 => true,
-        ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
-        ProtocolVersion::V5_0 => false,
-    } || !access.allow_empty_identifier
-        || access.user_name_is_identifier;
-    if connect.client_identifier.is_empty() && must_be_named {
-        return Some(ReasonCode::ClientIdentifierNotValid);
-    }
-    // CONNACK of 5.0 has a Server Keep Alive. Clients of 3.x must be rejected.
-    let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
-    if version != ProtocolVersion::V5_0
-        && resources.limits.maximum_keep_alive.is_some_and(is_too_long)
-    {
-        return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
-    }
-    let known = sessions
-        .by_identifier
-        .get(connect.client_identifier.as_str());
-    let is_new = known.is_none();
-    let known = known.and_then(|key| sessions.clients.get(*key));
-    let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
-    let is_to_be_stored =
-        Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
-    // Above the limit of the store, sessions can be resumed: the store shrinks when their messages are delivered.
-    let is_refused = match is_stored {
-        true => resources.is_full,
-        false => is_to_be_stored && resources.lacks_storage(),
-    };
-    if is_refused {
-        return Some(match version {
-            ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
-            _ => ReasonCode::ServerUnavailable,
-        });
-    }
-    // A client with a session may reconnect: its messages take memory until they are delivered.
-    if is_new && resources.lacks_memory() {
-        return Some(ReasonCode::ServerBusy);
-    }
-    let is_full = |maximum: usize| sessions.clients.len() >= maximum;
-    if is_new && resources.limits.maximum_clients.is_some_and(is_full) {
-        return Some(ReasonCode::ServerBusy);
-    }
-    let will = connect.will.as_ref()?;
-    if !names::is_publishable(&will.message.topic_name) {
-        return Some(ReasonCode::TopicNameInvalid);
-    }
-    if will.message.payload.len() > resources.limits.maximum_payload {
-        return Some(match version {
-            ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
-            _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
-        });
-    }
-    if access
-        .limits
-        .maximum_qos
-        .is_some_and(|maximum| will.qos > maximum)
-    {
-        return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
-    }
-    let is_refused = will.message.retain && !resources.limits.retain_available;
-    is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
-}
-
 /// Puts the mount point before the topic of the will. Removes a will to a reserved topic, which the mount point would
 /// turn into an ordinary one, and returns its topic.
 ///
@@ -542,62 +419,4 @@ fn mount_will(
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
     }
     Ok(None)
-}
-
-/// Returns the topic prefix for responses to this client, if it asks for one (MQTT 5.0, 3.2.2.3.15). No other client
-/// gets the same prefix.
-fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
-    connect
-        .properties
-        .request_response_information
-        .filter(|is_wanted| *is_wanted)?;
-    let mut topic = String::from("response/");
-    for c in identifier.chars() {
-        match c {
-            // What would be another level, a wildcard, or the escape itself.
-            '/' | '+' | '#' | '%' => topic += &format!("%{:02X}", u32::from(c)),
-            c => topic.push(c),
-        }
-    }
-    // The client must be able to append levels.
-    (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
-}
-
-/// A random UUID (version 4).
-fn uuid(random: u128) -> String {
-    let mut bytes = random.to_be_bytes();
-    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
-    *version = *version & 0x0F | 0x40;
-    *variant = *variant & 0x3F | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let part = |range| hex.get(range).unwrap_or_default();
-    [
-        part(0..8),
-        part(8..12),
-        part(12..16),
-        part(16..20),
-        part(20..32),
-    ]
-    .join("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn response_information_is_one_level_for_each_client() {
-        let mut connect = Connect::new(ProtocolVersion::V5_0, "");
-        assert_eq!(response_information(&connect, "a"), None);
-        connect.properties.request_response_information = Some(true);
-        let given = response_information(&connect, "a/#%b").unwrap();
-        assert_eq!(given, "response/a%2F%23%25b");
-        assert_eq!(response_information(&connect, &"+".repeat(20_000)), None);
-    }
-
-    #[test]
-    fn identifiers_are_uuids() {
-        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-    }
 }

@@ -1,0 +1,88 @@
+//! The reasons for which a CONNECT is rejected after the user was verified.
+
+use mqtt_codec::{Connect, ProtocolVersion, ReasonCode};
+
+use crate::auth::policy::ListenerPolicy;
+use crate::resources::Resources;
+use crate::sessions::Sessions;
+use crate::sessions::client::{Expiry, Stored};
+use crate::topics::names;
+
+/// Returns the reason code if this CONNECT must be rejected.
+pub(crate) fn connect_reject_reason(
+    sessions: &Sessions,
+    resources: &Resources,
+    access: &ListenerPolicy,
+    connect: &Connect,
+) -> Option<ReasonCode> {
+    let version = connect.protocol_version;
+    let versions = access.limits.versions.as_ref();
+    if versions.is_some_and(|versions| !versions.contains(&version)) {
+        return Some(ReasonCode::UnsupportedProtocolVersion);
+    }
+    if !names::is_plain_text(&connect.client_identifier) {
+        return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+    }
+    let must_be_named = match version {
+        ProtocolVersion::V3_1 => true,
+        ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
+        ProtocolVersion::V5_0 => false,
+    } || !access.allow_empty_identifier
+        || access.user_name_is_identifier;
+    if connect.client_identifier.is_empty() && must_be_named {
+        return Some(ReasonCode::ClientIdentifierNotValid);
+    }
+    // CONNACK of 5.0 has a Server Keep Alive. Clients of 3.x must be rejected.
+    let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
+    if version != ProtocolVersion::V5_0
+        && resources.limits.maximum_keep_alive.is_some_and(is_too_long)
+    {
+        return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
+    }
+    let known = sessions
+        .by_identifier
+        .get(connect.client_identifier.as_str());
+    let is_new = known.is_none();
+    let known = known.and_then(|key| sessions.clients.get(*key));
+    let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
+    let is_to_be_stored =
+        Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
+    // Above the limit of the store, sessions can be resumed: the store shrinks when their messages are delivered.
+    let is_refused = match is_stored {
+        true => resources.is_full,
+        false => is_to_be_stored && resources.lacks_storage(),
+    };
+    if is_refused {
+        return Some(match version {
+            ProtocolVersion::V5_0 => ReasonCode::QuotaExceeded,
+            _ => ReasonCode::ServerUnavailable,
+        });
+    }
+    // A client with a session may reconnect: its messages take memory until they are delivered.
+    if is_new && resources.lacks_memory() {
+        return Some(ReasonCode::ServerBusy);
+    }
+    let is_full = |maximum: usize| sessions.clients.len() >= maximum;
+    if is_new && resources.limits.maximum_clients.is_some_and(is_full) {
+        return Some(ReasonCode::ServerBusy);
+    }
+    let will = connect.will.as_ref()?;
+    if !names::is_publishable(&will.message.topic_name) {
+        return Some(ReasonCode::TopicNameInvalid);
+    }
+    if will.message.payload.len() > resources.limits.maximum_payload {
+        return Some(match version {
+            ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
+            _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
+        });
+    }
+    if access
+        .limits
+        .maximum_qos
+        .is_some_and(|maximum| will.qos > maximum)
+    {
+        return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+    }
+    let is_refused = will.message.retain && !resources.limits.retain_available;
+    is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-13]
+}

@@ -1,0 +1,111 @@
+//! The content of CONNACK: assigned client identifiers, limits, and the topic for responses.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use mqtt_codec::{ConnackProperties, Connect, QoS};
+
+use crate::auth::Auth;
+use crate::resources::Resources;
+use crate::sessions::Sessions;
+
+/// Returns the client identifier, and `true` if the broker has assigned it.
+pub(crate) fn client_identifier(
+    auth: &Auth,
+    sessions: &mut Sessions,
+    listener: u32,
+    connect: &Connect,
+) -> (String, bool) {
+    if !connect.client_identifier.is_empty() {
+        return (connect.client_identifier.clone(), false);
+    }
+    let random = (sessions.random)();
+    let prefix = &auth.policy(listener).identifier_prefix;
+    (format!("{prefix}{}", uuid(random)), true)
+}
+
+pub(crate) fn connack_properties(
+    auth: &Auth,
+    resources: &Resources,
+    listener: u32,
+    connect: &Connect,
+    assigned_client_identifier: Option<&String>,
+) -> ConnackProperties {
+    let limits = &auth.policy(listener).limits;
+    let aliases = limits
+        .topic_alias_maximum
+        .unwrap_or(resources.limits.topic_alias_maximum);
+    let longest = resources.limits.maximum_keep_alive;
+    let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
+    ConnackProperties {
+        topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
+        assigned_client_identifier: assigned_client_identifier.cloned(),
+        server_keep_alive: longest.filter(is_longer),
+        maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
+        retain_available: (!resources.limits.retain_available).then_some(false),
+        maximum_packet_size: NonZeroU32::new(resources.limits.maximum_packet_size)
+            .filter(|size| size.get() < mqtt_codec::MAXIMUM_PACKET_SIZE),
+        receive_maximum: NonZeroU16::new(resources.limits.receive_maximum)
+            .filter(|maximum| maximum.get() < u16::MAX),
+        ..ConnackProperties::default()
+    }
+}
+
+/// Returns the topic prefix for responses to this client, if it asks for one (MQTT 5.0, 3.2.2.3.15). No other client
+/// gets the same prefix.
+pub(crate) fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
+    connect
+        .properties
+        .request_response_information
+        .filter(|is_wanted| *is_wanted)?;
+    let mut topic = String::from("response/");
+    for c in identifier.chars() {
+        match c {
+            // What would be another level, a wildcard, or the escape itself.
+            '/' | '+' | '#' | '%' => topic += &format!("%{:02X}", u32::from(c)),
+            c => topic.push(c),
+        }
+    }
+    // The client must be able to append levels.
+    (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
+}
+
+/// A random UUID (version 4).
+fn uuid(random: u128) -> String {
+    let mut bytes = random.to_be_bytes();
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = *version & 0x0F | 0x40;
+    *variant = *variant & 0x3F | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |range| hex.get(range).unwrap_or_default();
+    [
+        part(0..8),
+        part(8..12),
+        part(12..16),
+        part(16..20),
+        part(20..32),
+    ]
+    .join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::ProtocolVersion;
+
+    use super::*;
+
+    #[test]
+    fn response_information_is_one_level_for_each_client() {
+        let mut connect = Connect::new(ProtocolVersion::V5_0, "");
+        assert_eq!(response_information(&connect, "a"), None);
+        connect.properties.request_response_information = Some(true);
+        let given = response_information(&connect, "a/#%b").unwrap();
+        assert_eq!(given, "response/a%2F%23%25b");
+        assert_eq!(response_information(&connect, &"+".repeat(20_000)), None);
+    }
+
+    #[test]
+    fn identifiers_are_uuids() {
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}
