@@ -72,6 +72,8 @@ pub struct EventLoop {
     was_paused: bool,
     /// Set once the watched stream has ended.
     watched_ended: bool,
+    /// Set once the system has reported the end of the stream, perhaps with bytes before it that were not read.
+    has_hung_up: bool,
     /// The number of bytes of output that all streams together have taken.
     written: u64,
 }
@@ -117,6 +119,7 @@ impl EventLoop {
             is_paused: false,
             was_paused: false,
             watched_ended: false,
+            has_hung_up: false,
             written: 0,
         })
     }
@@ -307,6 +310,11 @@ impl EventLoop {
         self.core.output().len() + unsent
     }
 
+    /// Returns `true` if the server has closed the connection, which a client that is paused does not find out by reading.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.has_hung_up || self.unwritable
+    }
+
     /// Returns the number of bytes that all streams of this client have taken so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
@@ -484,6 +492,7 @@ impl EventLoop {
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
             // Events are edge-triggered, so those of a stream that is still being connected are recorded, too.
             self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            self.has_hung_up |= event.is_read_closed() || event.is_error();
         }
         Ok(())
     }
@@ -494,7 +503,7 @@ impl EventLoop {
         self.buffer.clear();
         self.readable = true;
         self.stopped = false;
-        (self.unwritable, self.is_closed) = (false, false);
+        (self.unwritable, self.is_closed, self.has_hung_up) = (false, false, false);
         self.write();
         Ok(())
     }

@@ -59,6 +59,8 @@ struct Handler {
     connack: Option<Box<Connack>>,
     has_results: bool,
     is_closing: bool,
+    /// Set while messages are taken without room for them.
+    takes_rest: bool,
 }
 
 impl Driver {
@@ -75,6 +77,7 @@ impl Driver {
                 connack: None,
                 has_results: false,
                 is_closing: false,
+                takes_rest: false,
             },
             publications: VecDeque::new(),
             requests: VecDeque::new(),
@@ -95,8 +98,15 @@ impl Driver {
     fn turn(&mut self) -> Result<(), Ending> {
         let closing = self.shared.outbox.closing();
         self.handler.is_closing = closing.is_some();
-        if self.event_loop.is_paused() && (closing.is_some() || !self.shared.inbox.is_paused()) {
-            self.event_loop.resume();
+        if self.event_loop.is_paused() {
+            // A connection that has ended is read to its end, so that the client can reconnect whatever the application
+            // does. The system holds few bytes of it.
+            self.handler.takes_rest =
+                self.event_loop.has_hung_up() && !self.shared.inbox.is_overfull();
+            let has_room = closing.is_some() || !self.shared.inbox.is_paused();
+            if has_room || self.handler.takes_rest {
+                self.event_loop.resume();
+            }
         }
         self.send_requests();
         self.publish();
@@ -223,14 +233,18 @@ impl Driver {
     /// Passes on what came in this turn.
     fn finish_turn(&mut self) {
         self.handler.room = None;
-        if !self.handler.arrived.is_empty() && self.shared.inbox.add(&mut self.handler.arrived) {
-            self.event_loop.pause();
+        if !self.handler.arrived.is_empty() {
+            let is_full = self.shared.inbox.add(&mut self.handler.arrived);
+            if is_full && !self.handler.takes_rest {
+                self.event_loop.pause();
+            }
         }
         let is_new = self.handler.connack.is_some();
         if is_new || self.handler.in_flight.has_waiting() {
             self.reassign();
         }
         if let Some(connack) = self.handler.connack.take() {
+            self.handler.takes_rest = false;
             self.shared.outbox.set_connected(true);
             self.shared.events.add(ClientEvent::Connected { connack });
             self.shared.set_reached();
@@ -382,7 +396,7 @@ impl Handler {
             self.arrived.push(message);
         }
         self.room = Some(room);
-        if room.is_empty() && room.has_reader {
+        if room.is_empty() && room.has_reader && !self.takes_rest {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())

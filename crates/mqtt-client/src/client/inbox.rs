@@ -106,6 +106,13 @@ impl Inbox {
         lock(&self.state).is_paused
     }
 
+    /// Returns `true` if the queue holds twice its limit, which connections that ended while it was full can cause.
+    pub(super) fn is_overfull(&self) -> bool {
+        let state = lock(&self.state);
+        state.messages.len() >= self.maximum_messages.saturating_mul(2)
+            || state.bytes >= self.maximum_bytes.saturating_mul(2)
+    }
+
     /// No message comes any more.
     pub(super) fn end(&self) {
         lock(&self.state).has_ended = true;

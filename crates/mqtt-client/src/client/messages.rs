@@ -18,8 +18,8 @@ use super::waiting::deadline_after;
 ///
 /// A message that nobody reads stays in a bounded queue. While the queue is full, the client reads nothing from the
 /// server, so that the server holds further messages back: no message is dropped. Acknowledgements for published
-/// messages wait then, too. With MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits
-/// the others.
+/// messages wait then, too. A connection that is lost meanwhile is read to its end, and the client reconnects. With MQTT
+/// 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
 ///
 /// A message of QoS 1 is acknowledged when the next message is asked for: if the program fails before, the server
 /// delivers the message again. A message of QoS 2 is acknowledged when it is returned.

@@ -1,0 +1,46 @@
+//! A client whose application does not read reconnects, and loses none of the messages that it has.
+
+use std::time::Duration;
+
+use mqtt_client::{Client, ClientEvent, PublishError, QoS};
+use mqtt_test_broker::TestBroker;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_client_with_a_full_queue_reconnects() {
+    let mut broker = TestBroker::start();
+    let builder = || Client::builder().url(&broker.url()).unwrap();
+    let subscriber = builder().incoming_queue(10, usize::MAX).connect().unwrap();
+    let mut messages = subscriber.messages();
+    let mut events = subscriber.events();
+    subscriber.subscribe("a", QoS::AtMostOnce).unwrap();
+    let publisher = builder().connect().unwrap();
+    for number in 0..30 {
+        let token = publisher.publish("a", number.to_string(), QoS::AtMostOnce);
+        token.unwrap().wait(TIMEOUT).unwrap();
+    }
+    publisher.disconnect(TIMEOUT).unwrap();
+    // The queue is full: acknowledgements wait, too.
+    let short = Duration::from_millis(300);
+    let result = subscriber.publish_and_wait("b", "x", QoS::AtLeastOnce, short);
+    assert!(matches!(result, Err(PublishError::TimedOut { .. })));
+    broker.restart();
+    let mut is_next = |is_it: fn(&ClientEvent) -> bool| {
+        std::iter::from_fn(|| events.receive(TIMEOUT)).any(|event| is_it(&event))
+    };
+    assert!(is_next(|event| matches!(
+        event,
+        ClientEvent::Disconnected { .. }
+    )));
+    assert!(is_next(|event| matches!(
+        event,
+        ClientEvent::Connected { .. }
+    )));
+    let message = subscriber.publish_and_wait("b", "y", QoS::AtLeastOnce, TIMEOUT);
+    message.unwrap();
+    for number in 0..30 {
+        let message = messages.receive(TIMEOUT).unwrap().unwrap();
+        assert_eq!(message.text(), Some(&*number.to_string()));
+    }
+}
