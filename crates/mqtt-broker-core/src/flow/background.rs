@@ -9,10 +9,10 @@ use mqtt_codec::{QoS, TopicFilter};
 
 use crate::broker::Broker;
 use crate::durability::Durability;
-use crate::flow::throttle::Pressure;
-use crate::flow::{Flow, throttle};
+use crate::flow::Flow;
 use crate::packets::subscribe;
 use crate::resources::Resources;
+use crate::routing::fan_out;
 use crate::sessions::client::{Client, ClientKey, SubscriptionState};
 use crate::sessions::expiry;
 use crate::stats::Stats;
@@ -84,16 +84,14 @@ pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
     is_deferred
 }
 
-/// Returns `true` if a will that makes mutations has to wait.
+/// Returns `true` if a will that makes mutations has to wait, since its slices could not begin now.
 pub(crate) fn is_will_deferred(
     durability: &Durability,
     flow: &mut Flow,
     resources: &Resources,
 ) -> bool {
     durability.mutations.is_some()
-        && (flow.is_fanning_out()
-            || !resources.lacks_storage()
-                && throttle::pressure(durability, flow, resources) > Pressure::None)
+        && (flow.is_fanning_out() || !fan_out::may_mutate_now(durability, flow, resources))
 }
 
 /// Handles the clients that were put off, as far as the store has room.

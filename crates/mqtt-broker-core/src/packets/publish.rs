@@ -11,6 +11,7 @@ use crate::auth::acl::AclAction;
 use crate::broker::Broker;
 use crate::connection::{ConnectionId, Connections};
 use crate::durability::{Durability, commit_gate};
+use crate::flow::background;
 use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::packets::close;
@@ -320,7 +321,12 @@ fn publish_as(
     });
     let source = source.flatten();
     let targets = router::collect_targets(broker, publish, from);
-    if !router::is_large(&broker.resources, &targets, publish.payload.len()) {
+    let is_will = origin.is_none();
+    // Slices of a will may not wait for those of others, see `Publication::is_will`. Who could wait has done so before
+    // (`background::defer`); a client that reconnects cannot, since its new will takes the place of the old one.
+    let is_whole = is_will
+        && background::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources);
+    if is_whole || !router::is_large(&broker.resources, &targets, publish.payload.len()) {
         if publish.retain {
             retain::retain(broker, now, &mut routed, source);
         }
@@ -336,6 +342,7 @@ fn publish_as(
         from,
         source,
         origin,
+        is_will,
     };
     fan_out::fan_out(broker, now, publication, targets);
     Published::InSlices

@@ -50,6 +50,9 @@ pub(crate) struct Publication {
     pub(crate) source: Option<Arc<Principal>>,
     /// The connection that waits for it.
     pub(crate) origin: Option<Origin>,
+    /// Set for a will. It must not wait here: its removal from the store is recorded in the same turn, and a crash
+    /// between that commit and the delivery would lose it.
+    pub(crate) is_will: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +117,7 @@ pub(crate) fn fan_out(
     }
     broker.flow.work.exhaust();
     let may_begin = broker.flow.fan_outs.current.is_none()
-        && broker.flow.fan_outs.waiting.is_empty()
+        && (publication.is_will || broker.flow.fan_outs.waiting.is_empty())
         && may_begin(
             &broker.durability,
             &mut broker.flow,
@@ -271,7 +274,11 @@ fn may_begin(
 
 /// Returns `true` if a publication may begin that makes mutations. After its begin it must not wait for room any more: the
 /// commit that would make room waits for the end of the publication.
-fn may_mutate_now(durability: &Durability, flow: &mut Flow, resources: &Resources) -> bool {
+pub(crate) fn may_mutate_now(
+    durability: &Durability,
+    flow: &mut Flow,
+    resources: &Resources,
+) -> bool {
     durability.mutations.is_none()
         || !flow.fan_outs.is_sealed
             && (resources.lacks_storage()

@@ -176,6 +176,7 @@ fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires:
         from: None,
         source: None,
         origin: None,
+        is_will: false,
     };
     fan_out::fan_out(broker, now, publication, targets);
 }

@@ -266,6 +266,33 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert_eq!(publisher.received, [0xD0, 0]);
 }
 
+/// The new connection replaces the stored will, so the old one has to be in the same commit.
+#[test]
+fn will_of_a_client_that_reconnects_is_not_lost_behind_a_publication_in_slices() {
+    let mut world = World::with(small_budget());
+    world.broker.record_mutations();
+    sleepers(&mut world, 100, 2);
+    let mut dying = lasting("dying", 1000);
+    dying.will = Some(Will::new(message("t", "gone"), QoS::AtLeastOnce));
+    world.connect(&dying);
+    let (publisher, _) = world.connect(&lasting("pub", u32::MAX));
+    commit(&mut world);
+    publisher.send(&mut world, &publish(&message("t", "x"), QoS::ExactlyOnce));
+    assert!(
+        world.broker.has_background_work(),
+        "the publication is delivered in slices"
+    );
+    // The connection that the client had before ends, and the will is due.
+    world.connect(&dying);
+    let mut mutations = commit(&mut world);
+    while mutations.is_empty() {
+        world.broker.run_background(world.now);
+        mutations = commit(&mut world);
+    }
+    // The first commit, which has the removal of the will, has both messages for each of the sessions.
+    assert_eq!(queued(&mutations), 200);
+}
+
 #[test]
 fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() {
     let mut world = World::with(small_budget());
