@@ -73,6 +73,29 @@ fn without_blocks(page: &str) -> String {
     text
 }
 
+/// Returns the words in code of a page that are paths below the workspace: they begin with one of its folders.
+pub(crate) fn paths(page: &str) -> Vec<String> {
+    let text = without_blocks(page);
+    let code = text.split('`').skip(1).step_by(2);
+    let folders = [
+        "crates/",
+        "docs/",
+        "fuzz/",
+        "tests/",
+        "xtask/",
+        ".ci/",
+        ".githooks/",
+    ];
+    let is_path = |word: &&str| folders.iter().any(|folder| word.starts_with(folder));
+    code.filter(is_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn finds_paths_in_code_outside_of_blocks() {
+    let page = "`crates/a/b.rs` crates/c `x::y` `tests/`\n```\n`crates/d`\n```\n";
+    assert_eq!(paths(page), ["crates/a/b.rs", "tests/"]);
+}
+
 /// Returns the text without fenced blocks and without code in lines.
 fn without_code(page: &str) -> String {
     let text = without_blocks(page);

@@ -128,6 +128,25 @@ fn relative_links_lead_to_files_and_headings() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Pages that lead developers to files name them from the top level, in code.
+#[test]
+fn files_that_the_pages_for_developers_name_exist() {
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for page in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let text = read(Path::new(page));
+        for path in links::paths(&text) {
+            count += 1;
+            if !root().join(&path).exists() {
+                missing.push(format!("{page}: {path}"));
+            }
+        }
+    }
+    println!("{count} paths were checked");
+    assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
+    assert!(count > 50, "{count}");
+}
+
 #[test]
 fn each_page_of_the_documents_is_in_the_index() {
     let index = read(Path::new("docs/README.md"));
