@@ -98,14 +98,14 @@ impl fmt::Display for DecodeError {
             Self::ConnectFlags => f.write_str("invalid connect flags"),
             Self::DuplicateProperty => f.write_str("duplicate property"),
             Self::FixedHeaderFlags => f.write_str("invalid flags in the fixed header"),
-            Self::InvalidUtf8 => f.write_str("a string is not valid UTF-8"),
+            Self::InvalidUtf8 => {
+                f.write_str("a string is not valid UTF-8 or contains a NUL character")
+            }
             Self::LeftoverBytes => f.write_str("bytes left over at the end of a packet"),
             Self::VariableByteInteger => f.write_str("invalid variable byte integer"),
-            Self::NothingListed => {
-                f.write_str("a packet that lists no topic filter or reason code")
-            }
+            Self::NothingListed => f.write_str("a packet without topic filters or reason codes"),
             Self::PacketTooLarge => f.write_str("packet too large"),
-            Self::PacketIdentifierZero => f.write_str("packet identifier zero"),
+            Self::PacketIdentifierZero => f.write_str("the packet identifier is zero"),
             Self::PropertyNotAllowed => {
                 f.write_str("a property that is not allowed in this packet")
             }
@@ -117,8 +117,10 @@ impl fmt::Display for DecodeError {
             Self::TopicAlias => f.write_str("invalid topic alias"),
             Self::TopicFilter => f.write_str("invalid topic filter"),
             Self::TopicName => f.write_str("invalid topic name"),
-            Self::Truncated => f.write_str("a field reaches beyond the end of its packet"),
-            Self::UnexpectedPacket => f.write_str("a packet that may not be sent here"),
+            Self::Truncated => f.write_str("a field extends past the end of its packet"),
+            Self::UnexpectedPacket => {
+                f.write_str("a packet type that is not allowed at this point")
+            }
             Self::UnknownProperty => f.write_str("unknown property"),
             Self::UnsupportedProtocolVersion(level) => {
                 write!(f, "unsupported protocol version {level}")

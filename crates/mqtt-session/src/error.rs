@@ -52,7 +52,7 @@ impl fmt::Display for CloseReason {
             Self::Disconnected(disconnect) => {
                 write!(f, "disconnected by the peer: {}", disconnect.reason_code)
             }
-            Self::HandshakeTimeout => f.write_str("no answer to the connection request in time"),
+            Self::HandshakeTimeout => f.write_str("the connection was not accepted in time"),
             Self::KeepAliveTimeout => f.write_str("keep alive timeout"),
             Self::Protocol(_, violation) => write!(f, "protocol error: {violation}"),
             Self::Refused(connack) => write!(f, "connection refused: {}", connack.reason_code),
@@ -95,8 +95,10 @@ impl fmt::Display for PublishError {
             Self::Encode(error) => error.fmt(f),
             Self::NoLocalShared => f.write_str("No Local is not allowed in a shared subscription"),
             Self::NotConnected => f.write_str("not connected"),
-            Self::QoSNotSupported => f.write_str("the server does not support this QoS"),
-            Self::QuotaUsedUp => f.write_str("too many messages are unacknowledged"),
+            Self::QoSNotSupported => {
+                f.write_str("the server does not support the QoS of this message")
+            }
+            Self::QuotaUsedUp => f.write_str("the maximum number of messages is in flight"),
             Self::RetainNotSupported => {
                 f.write_str("the server does not support retained messages")
             }

@@ -113,7 +113,7 @@ impl ClientTransport {
         let host = &*without_zone(host);
         if !is_host(host) {
             // A line break in the name would add headers to the request to a proxy or a WebSocket server.
-            let text = "the name of the server holds characters that no name has";
+            let text = "the host name contains invalid characters";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         // The proxy resolves the host name, so that names that only its network knows work.

@@ -226,12 +226,17 @@ impl Answer {
             return Ok(Self::Truncated);
         }
         let packet = Packet::parse(bytes).map_err(invalid)?;
-        let none = || io::Error::new(ErrorKind::NotFound, "no such service");
+        let none = || {
+            io::Error::new(
+                ErrorKind::NotFound,
+                "the DNS has no SRV records of this name",
+            )
+        };
         match packet.rcode() {
             RCODE::NoError => {}
             RCODE::NameError => return Err(none()),
             code => {
-                let text = format!("the name server answers with {code:?}");
+                let text = format!("the DNS server answered with {code:?}");
                 return Err(io::Error::other(text));
             }
         }

@@ -128,7 +128,7 @@ impl Stream {
                 }
             }
         }
-        let text = "the handshake of the peer is too long";
+        let text = "the peer sent too much data in the handshake";
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 

@@ -316,7 +316,7 @@ fn warns_of_settings_that_have_no_effect() {
     let finished = publish(broker.port, &trust);
     assert_eq!(finished.status, 0, "{finished:?}");
     let line =
-        "Warning: TLS 1.1 is not supported, so TLS 1.2 is the lowest version (name tlsv1.2).\n";
+        "Warning: TLS 1.1 is not supported, so TLS 1.2 is the lowest version (write tlsv1.2).\n";
     assert_eq!(finished.errors, line);
     assert_eq!(publish(broker.port, &format!("{trust} --quiet")).errors, "");
 }

@@ -281,7 +281,7 @@ fn service_records_say_where_the_servers_are() {
     // A domain without servers is passed over.
     let other = names.publish("-h nothing.test -h example.test").run();
     let expected = "Warning: Unable to connect (Lookup error). Cannot find the service \
-                    _mqtt._tcp.nothing.test: no such service. Trying the service \
+                    _mqtt._tcp.nothing.test: the DNS has no SRV records of this name. Trying the service \
                     _mqtt._tcp.example.test.\nConnected to ";
     let errors = other.success().errors;
     assert!(errors.starts_with(expected), "{errors}");
@@ -296,7 +296,7 @@ fn service_records_say_where_the_servers_are() {
         assert_eq!(
             finished.errors,
             "Unable to connect (Lookup error). Cannot find the service \
-             _secure-mqtt._tcp.example.test: no such service.\n"
+             _secure-mqtt._tcp.example.test: the DNS has no SRV records of this name.\n"
         );
     }
     let refused = names.publish("--unix /tmp/socket").run();

@@ -96,7 +96,7 @@ mod tests {
             ),
             (
                 CloseReason::Decode(DecodeError::UnexpectedPacket),
-                ": protocol error (a packet that may not be sent here)",
+                ": protocol error (a packet type that is not allowed at this point)",
             ),
         ] {
             assert_eq!(Ending(&reason).to_string(), expected);

@@ -401,7 +401,7 @@ impl ClientBuilder {
         let seconds = match self.session {
             SessionRetention::Connection => return Ok(()),
             SessionRetention::For(_) if !is_v5 => {
-                let text = "only MQTT 5.0 can say when the session ends (use Forever)";
+                let text = "a session expiry interval needs MQTT 5.0 (use Forever)";
                 return Err(invalid("session", text));
             }
             SessionRetention::For(time) => {
@@ -411,7 +411,7 @@ impl ClientBuilder {
             SessionRetention::Forever => u32::MAX,
         };
         if connect.client_identifier.is_empty() {
-            let text = "a session that is kept needs a client identifier, to be found again";
+            let text = "a session that outlives its connection needs a client identifier";
             return Err(invalid("session", text));
         }
         connect.clean_start = false;
@@ -427,7 +427,7 @@ impl ClientBuilder {
         };
         let connect = &mut self.options.connect;
         let Some(will) = &mut connect.will else {
-            return Err(invalid("will delay", "there is no will"));
+            return Err(invalid("will delay", "the client has no will"));
         };
         if connect.protocol_version != ProtocolVersion::V5_0 {
             return Err(invalid("will delay", "needs MQTT 5.0"));
@@ -449,7 +449,7 @@ impl ClientBuilder {
             TlsChoice::Default if at_tls_port == self.options.servers.len() => Some(Box::default()),
             // All servers have the same layers, and plain text would send credentials to a port for TLS.
             TlsChoice::Default if at_tls_port > 0 => {
-                let text = "some servers have port 8883 and others not (call tls or without_tls)";
+                let text = "only some of the servers have port 8883 (call tls or without_tls to choose for all)";
                 return Err(invalid("TLS", text));
             }
             TlsChoice::Default | TlsChoice::Never => None,

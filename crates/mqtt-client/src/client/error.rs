@@ -220,7 +220,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "{server} violated the protocol: {reason}")
             }
             Self::System(error) => error.fmt(f),
-            Self::Encode(error) => write!(f, "cannot send the connection request: {error}"),
+            Self::Encode(error) => write!(f, "cannot encode CONNECT: {error}"),
             Self::Closed => f.write_str("the application has ended the client"),
         }
     }
@@ -398,9 +398,12 @@ impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidTopicFilter { topic_filter } => {
-                write!(f, "invalid topic filter {topic_filter:?}")
+                write!(
+                    f,
+                    "invalid topic filter {topic_filter:?}: '+' must be a whole level, and '#' the last level"
+                )
             }
-            Self::Empty => f.write_str("the request has no topic filter"),
+            Self::Empty => f.write_str("a request needs at least one topic filter"),
             Self::Unsupported { feature } => {
                 write!(f, "the protocol version does not support {feature}")
             }

@@ -75,7 +75,7 @@ impl Connection {
         }
         let authentication = self.rare.authentication();
         if !authentication.is_method(&connack.properties.authentication_method) {
-            let violation = "another authentication method than the one in CONNECT";
+            let violation = "CONNACK with an authentication method that CONNECT does not have";
             // CONNACK must repeat the method of CONNECT [MQTT-4.12.0-5].
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }

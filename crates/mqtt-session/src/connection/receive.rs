@@ -29,7 +29,8 @@ impl Connection {
         if !self.agreement.accepts_problem_information
             && packet.without_problem_information().is_some()
         {
-            let violation = "a reason string or user property that was not asked for";
+            let violation =
+                "a reason string or user property, although Request Problem Information is 0";
             // A server must honour Request Problem Information [MQTT-3.1.2-29] (U5-23).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
@@ -126,12 +127,12 @@ impl Connection {
         let authentication = self.rare.authentication();
         let method = &auth.properties.authentication_method;
         if authentication.method().is_none() || !authentication.is_method(method) {
-            let violation = "AUTH without the authentication method of CONNECT";
+            let violation = "AUTH with an authentication method that CONNECT does not have";
             // The method of CONNECT applies to the whole connection (U5-12, U5-13).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         let Some(next_sender) = authentication.after_receiving(self.phase, auth.reason_code) else {
-            let violation = "AUTH that may not come now";
+            let violation = "AUTH that is not allowed at this point";
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         };
         self.rare
@@ -152,7 +153,7 @@ impl Connection {
         let session_expiry_interval = disconnect.properties.session_expiry_interval;
         let extends = session_expiry_interval.unwrap_or(0) > 0;
         if self.agreement.session_ends_with_connection && extends {
-            let violation = "a session that ends with its connection cannot be prolonged";
+            let violation = "DISCONNECT sets a session expiry interval, but that of CONNECT is 0";
             // A session with an interval of 0 in CONNECT ends with the connection (MQTT 5.0, 3.14.2.2.2, U5-14).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
@@ -175,12 +176,12 @@ impl Connection {
             Ok(topic_name) => InboundMessage::new(publish, topic_name),
             Err(AliasError::AboveMaximum) => {
                 // This end has announced its maximum in CONNECT or CONNACK (U5-07).
-                let violation = "a topic alias above the maximum";
+                let violation = "a topic alias above the topic alias maximum";
                 return self.protocol_error(now, ReasonCode::TopicAliasInvalid, violation);
             }
             Err(AliasError::Unknown) => {
                 // No earlier packet of this connection has set the alias (U5-08).
-                let violation = "unknown topic alias";
+                let violation = "a topic alias without an earlier topic name";
                 return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
         };
@@ -278,7 +279,7 @@ impl Connection {
             // An acknowledgement of nothing does no harm: the peer may have lost its state.
             AckOutcome::Unknown | AckOutcome::SendPubrel => None,
             AckOutcome::WrongPacket => {
-                let violation = "an acknowledgement of the wrong kind";
+                let violation = "an acknowledgement that does not fit the QoS of the message";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }

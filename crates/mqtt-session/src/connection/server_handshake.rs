@@ -64,7 +64,7 @@ impl Connection {
         }));
         if self.try_send(now, &connack).is_err() {
             // CONNACK must be the first packet [MQTT-3.2.0-1], and the client does not accept its size [MQTT-3.1.2-24].
-            let violation = "a maximum packet size that is too small for CONNACK";
+            let violation = "the maximum packet size in CONNECT is too small for CONNACK";
             let reason = CloseReason::Protocol(ReasonCode::PacketTooLarge, violation);
             self.phase = Phase::Ended;
             // The caller expects no event from a command, so `handle_input` returns it.

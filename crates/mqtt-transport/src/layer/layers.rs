@@ -142,7 +142,7 @@ impl Layers {
     pub fn receive(&mut self, bytes: &[u8]) -> io::Result<()> {
         // The caller reads even if the socket accepts no writes, so the limit must be checked here.
         if self.down.len() > MAXIMUM_ANSWERS {
-            let text = "the peer keeps asking and reads no answer";
+            let text = "the peer does not read the answers to its requests";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         if self.has_ended() {

@@ -117,7 +117,10 @@ impl std::error::Error for TlsError {}
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match self {
-            Self::Truncated => return f.write_str("the encrypted stream was cut off"),
+            Self::Truncated => {
+                return f
+                    .write_str("the peer closed the connection without ending TLS (close_notify)");
+            }
             Self::Expected => {
                 return f.write_str(
                     "the server speaks TLS on this port (use --cafile or --tls-use-os-certs)",
@@ -152,7 +155,7 @@ impl fmt::Display for TlsError {
                 )
             }
             rustls::Error::PeerMisbehaved(what) => {
-                write!(f, "the peer broke the rules of TLS ({})", words(what))
+                write!(f, "the peer violated the TLS protocol ({})", words(what))
             }
             rustls::Error::InvalidMessage(what) => {
                 write!(f, "the peer sent an invalid message ({})", words(what))
@@ -338,7 +341,7 @@ impl fmt::Display for TlsSetupError {
                 "this system has no list of trusted authorities (use --cafile)",
             ),
             Self::NoClientAuthorities => f.write_str(
-                "certificates of clients cannot be verified: cafile or capath must have their authority",
+                "cannot verify certificates of clients: cafile or capath contains no certificate of an authority",
             ),
             Self::RevocationList(path, error) => {
                 let path = path.display();

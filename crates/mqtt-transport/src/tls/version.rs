@@ -28,7 +28,7 @@ impl TlsVersion {
     /// Returns a warning if the version is not supported.
     pub(super) fn warning(lowest: Option<Self>) -> Option<String> {
         let is_too_old = lowest == Some(Self::V1_1);
-        let text = "TLS 1.1 is not supported, so TLS 1.2 is the lowest version (name tlsv1.2)";
+        let text = "TLS 1.1 is not supported, so TLS 1.2 is the lowest version (write tlsv1.2)";
         is_too_old.then(|| text.to_owned())
     }
 

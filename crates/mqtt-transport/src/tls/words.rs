@@ -40,23 +40,23 @@ impl fmt::Display for Problem<'_> {
             }
             E::EndEntityUsedAsCa => "is signed by a certificate that is not an authority's (CA:FALSE)",
             E::PathLenConstraintViolated => {
-                "is signed by more authorities, one under the other, than one of them allows (pathlen)"
+                "has a longer chain of authorities than one of them allows (pathlen)"
             }
             E::NameConstraintViolation => {
                 "has a name for which its authority may not sign (nameConstraints)"
             }
             E::UnsupportedCriticalExtension => "has a critical extension that is not supported",
             E::MalformedExtensions | E::ExtensionValueInvalid => "has malformed extensions",
-            E::SignatureAlgorithmMismatch => "names two signature algorithms",
+            E::SignatureAlgorithmMismatch => "names two different signature algorithms",
             E::InvalidCrlSignatureForPublicKey => "is not signed by the authority that it names",
             E::IssuerNotCrlSigner => {
-                "is of an authority that may not sign such lists (its keyUsage has no cRLSign)"
+                "is signed by an authority that may not sign such lists (its keyUsage has no cRLSign)"
             }
             E::UnsupportedCrlVersion => {
                 "is of version 1 (write one of version 2, with 'openssl ca -gencrl -crlexts SECTION')"
             }
-            E::UnsupportedDeltaCrl => "has changes to another list only",
-            E::UnsupportedIndirectCrl => "is about certificates of other authorities",
+            E::UnsupportedDeltaCrl => "is a delta list, which is not supported",
+            E::UnsupportedIndirectCrl => "is an indirect list, with certificates of other authorities, which is not supported",
             error => return write!(f, "is not supported ({})", words(error)),
         })
     }

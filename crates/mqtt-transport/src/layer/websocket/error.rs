@@ -36,12 +36,14 @@ impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(code) => write!(f, "the peer closed the WebSocket with code {code}"),
-            Self::Frame => f.write_str("the peer sent a WebSocket frame that is not allowed"),
-            Self::HeadTooLarge => f.write_str("the head of the WebSocket handshake is too long"),
+            Self::Frame => f.write_str("the peer sent an invalid WebSocket frame"),
+            Self::HeadTooLarge => {
+                f.write_str("the HTTP header of the WebSocket handshake is too long")
+            }
             Self::NotHttp => f.write_str("the peer does not speak WebSocket on this port"),
             Self::Request(what) => write!(
                 f,
-                "the request does not ask for MQTT over WebSocket: {what}"
+                "the peer sent no request for MQTT over WebSocket: {what}"
             ),
             Self::Refused(404) => f.write_str(
                 "the server has no WebSocket at this path (HTTP status 404, see --ws-path)",

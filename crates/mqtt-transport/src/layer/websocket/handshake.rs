@@ -73,10 +73,14 @@ pub(super) fn accept_response(
     }
     let accept = value(response.headers, "Sec-WebSocket-Accept");
     if accept != Some(accept_key(&request.key).as_str()) {
-        return Err(WebSocketError::Response("it is to another request"));
+        return Err(WebSocketError::Response(
+            "Sec-WebSocket-Accept does not match the request",
+        ));
     }
     if value(response.headers, "Sec-WebSocket-Protocol") != Some(SUBPROTOCOL) {
-        return Err(WebSocketError::Response("it is not for MQTT"));
+        return Err(WebSocketError::Response(
+            "Sec-WebSocket-Protocol is not 'mqtt'",
+        ));
     }
     Ok(Some(length))
 }
@@ -137,14 +141,14 @@ fn check_request(
         return wrong("the method is not GET");
     }
     if !has_token(headers, "Upgrade", "websocket") || !has_token(headers, "Connection", "upgrade") {
-        return wrong("it asks for no upgrade");
+        return wrong("the headers 'Upgrade: websocket' and 'Connection: Upgrade' are missing");
     }
     if value(headers, "Sec-WebSocket-Version") != Some("13") {
-        return wrong("the version is not 13");
+        return wrong("Sec-WebSocket-Version is not 13");
     }
     let is_offered = |subprotocol: &&str| has_token(headers, "Sec-WebSocket-Protocol", subprotocol);
     let Some(subprotocol) = ACCEPTED_SUBPROTOCOLS.into_iter().find(is_offered) else {
-        return wrong("the subprotocol 'mqtt' is missing"); // [MQTT-6.0.0-3]
+        return wrong("Sec-WebSocket-Protocol does not contain 'mqtt'"); // [MQTT-6.0.0-3]
     };
     // Programs other than browsers send no origin, and could send any; the check protects users of browsers from pages of
     // other sites that connect to this broker.
@@ -157,7 +161,7 @@ fn check_request(
             key: accept_key(key),
             subprotocol,
         }),
-        None => wrong("the key is missing"),
+        None => wrong("Sec-WebSocket-Key is missing"),
     }
 }
 

@@ -205,7 +205,7 @@ fn answers_that_are_wrong_are_told() {
         ("HTTP/1.1 404 Not Found\r\n\r\n", "404"),
         (
             "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: x\r\n\r\n",
-            "another request",
+            "Sec-WebSocket-Accept does not match",
         ),
         ("\x20\x02\x00\x05", "does not speak WebSocket"),
     ] {
