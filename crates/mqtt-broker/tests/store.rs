@@ -170,7 +170,7 @@ fn a_store_of_another_format_is_refused() {
     for path in [older, newer] {
         let error = open(&path).unwrap_err();
         assert!(
-            matches!(error, StoreError::Damaged("another format")),
+            matches!(error, StoreError::Damaged("unknown format")),
             "{error:?}"
         );
         assert!(error.is_about_the_file());

@@ -141,7 +141,7 @@ fn files_that_cannot_be_used_keep_the_broker_from_starting() {
         (
             "acl_file /no/such/file".to_owned(),
             13,
-            "cannot open the ACL file '/no/such/file': No such file or directory (",
+            "cannot read the ACL file '/no/such/file': No such file or directory (",
         ),
     ] {
         let config = folder.path().join("conf");
@@ -291,7 +291,7 @@ fn users_are_read_again_and_a_broken_file_changes_nothing() {
     publish(&broker, "-u you -P new").success();
     std::fs::write(&file, "me:plain\n").unwrap();
     broker.running.signal("HUP");
-    broker.wait_for_log("The configuration is unchanged: line 1 of");
+    broker.wait_for_log("Cannot reload the configuration, which is unchanged: line 1 of");
     publish(&broker, "-u me -P secret").success();
 }
 
@@ -432,7 +432,9 @@ fn a_session_is_kept_for_its_user_while_another_one_asks_for_its_identifier() {
         let refused = session("you", &format!("{more} -t mine -E"));
         assert_eq!(refused.status, status, "{more} {refused:?}");
     }
-    broker.wait_for_log("The session of same belongs to another user");
+    broker.wait_for_log(
+        "Rejected client same: the session of this client identifier belongs to another user",
+    );
     // The message still waits for its user.
     assert_eq!(
         session("me", "-c -t secret/# -F %t -C 1").success().text(),

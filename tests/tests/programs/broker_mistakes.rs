@@ -149,12 +149,12 @@ fn a_check_finds_what_prevents_the_start() {
         ),
         (
             "listener 0 127.0.0.1\npassword_file {}/users",
-            "cannot open the password file '{}/users': No such file or directory ({}/c.conf:2).\n\
+            "cannot read the password file '{}/users': No such file or directory ({}/c.conf:2).\n\
              'rbroker passwd -c {}/users USER' creates a password file.\n",
         ),
         (
             "listener 0 127.0.0.1\nacl_file {}/list",
-            "cannot open the ACL file '{}/list': No such file or directory ({}/c.conf:2).\n",
+            "cannot read the ACL file '{}/list': No such file or directory ({}/c.conf:2).\n",
         ),
         (
             "listener 0 127.0.0.1\ncertfile {}/c\nkeyfile {}/k",
@@ -167,7 +167,7 @@ fn a_check_finds_what_prevents_the_start() {
         // mosquitto finds the missing password file first.
         (
             "listener 0 127.0.0.1\npersistence true\npersistence_location {}/missing/\npassword_file {}/users",
-            "cannot open the password file '{}/users': No such file or directory ({}/c.conf:4).\n",
+            "cannot read the password file '{}/users': No such file or directory ({}/c.conf:4).\n",
         ),
     ] {
         let (start, check) = Folder::new(configuration).errors();
@@ -261,7 +261,7 @@ fn an_error_of_a_store_says_what_is_wrong_with_it() {
     let first = Program::new("rbroker").arg("-c").arg(path).start();
     first.wait_for_error(" running.");
     let start = folder.errors().0.unwrap();
-    let expected = "Error: The broker cannot start: cannot open the store '{}/rbroker.db': another broker uses it \
+    let expected = "Error: The broker cannot start: cannot open the store '{}/rbroker.db': another broker has locked it \
                     ({}/c.conf:3).\nThis command shows the program: fuser -v '{}/rbroker.db'\n";
     assert_eq!(start, expected);
 }

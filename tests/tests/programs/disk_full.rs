@@ -72,7 +72,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         });
         let refused = refused.expect("the disk is full in the end");
         assert!(refused.errors.contains("Quota exceeded"), "{refused:?}");
-        broker.wait_for_log("There is no room for ");
+        broker.wait_for_log("The disk has no room for ");
         assert!(!acknowledged.is_empty());
         // A client of 3.1.1 cannot be told; it is not told that all is well either.
         let untold = publish(&broker, "-V 311 -q 2 -t t/untold -m x");
@@ -87,7 +87,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         assert_eq!(watcher.wait().success().text(), "goes-on\n");
         // There is room again, and the broker finds it by itself.
         std::fs::remove_file(&ballast).unwrap();
-        broker.wait_for_log("There is room again");
+        broker.wait_for_log("The disk has room for the store again");
         let end = || publish(&broker, "-V 311 -q 2 -t t/end -m x").status;
         let start = std::time::Instant::now();
         while end() != 0 {

@@ -127,9 +127,9 @@ fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
         assert!(now < LIMIT + MARGIN, "{now} bytes");
         bystander.ping();
     }
-    broker.wait_for_log("The memory is above memory_limit");
+    broker.wait_for_log("The memory in use exceeds memory_limit");
     drop(half);
-    broker.wait_for_log("The memory is below memory_limit again");
+    broker.wait_for_log("The memory in use is below memory_limit again");
     // Retained messages of 120 MB in all.
     let mut is_refused = false;
     for number in 0..2000_u16 {

@@ -190,7 +190,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
     store.commit(&records, Clock::now()).unwrap();
     drop(store);
     let broker = start(&folder);
-    broker.wait_for_log("4 topics of the store are ignored and removed");
+    broker.wait_for_log("4 retained messages, subscriptions and wills are removed from the store");
     publish(&broker, "-t a/b -m x -q 1");
     assert_eq!(receive(&broker, "-i deep -c -t a/# -q 1 -C 1"), "a/b x\n");
     // The session is removed, and the tree with it.

@@ -48,7 +48,7 @@ fn above_its_limit_the_store_takes_nothing_until_it_has_shrunk() {
         assert!(accepted < 300, "{} bytes", size(folder));
     };
     assert_eq!(refused.status, 0x97, "{refused:?}");
-    broker.wait_for_log("The store is above max_store_bytes");
+    broker.wait_for_log("The store exceeds max_store_bytes");
     assert!(size(folder) < LIMIT + 4 * 1024 * 1024, "{}", size(folder));
     // A client of 3.1.1 is disconnected, and no session is made that would be stored.
     let untold = run("rpub", &broker, "-V 311 -q 1 -t t/a -m x --wait 1");

@@ -414,7 +414,7 @@ fn certificates_are_read_again_and_connections_stay() {
     // A file that is no certificate changes nothing.
     std::fs::write(certificates.path("server.crt"), "nonsense").unwrap();
     broker.running.signal("HUP");
-    broker.wait_for_log("The configuration is unchanged: ");
+    broker.wait_for_log("Cannot reload the configuration, which is unchanged: ");
     publish(&broker.options(), &certificates, TRUST).success();
     assert_eq!(subscriber.wait().success().text(), "x\n");
 }

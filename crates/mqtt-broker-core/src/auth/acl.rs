@@ -75,8 +75,9 @@ impl AccessList {
             if line.starts_with(b"#") {
                 continue; // the bytes of a comment may be those of an old character set
             }
-            let line = std::str::from_utf8(line)
-                .map_err(|_| error("it is not valid UTF-8 (save the file in UTF-8)".to_owned()))?;
+            let line = std::str::from_utf8(line).map_err(|_| {
+                error("the line is not valid UTF-8 (save the file in UTF-8)".to_owned())
+            })?;
             let line = line.trim();
             if line.is_empty() {
                 continue;
@@ -174,8 +175,11 @@ impl Rule {
                 kind,
                 filter: filter.to_owned(),
             }),
-            Err(_) if filter.is_empty() => Err("the topic filter is missing".to_owned()),
-            Err(_) => Err(format!("invalid topic filter '{}'", Printable(filter))),
+            Err(_) if filter.is_empty() => Err("expected a topic filter".to_owned()),
+            Err(_) => Err(format!(
+                "invalid topic filter '{}': '+' must be a whole level, and '#' the last level",
+                Printable(filter)
+            )),
         }
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[Connecti
                 .protocol
                 .disconnect_without(now, kept, reason_code);
         }
-        let what = "there is no room to store what it waits for";
+        let what = "the broker has no room to store messages of this client";
         close::handle_closed(broker, now, id, &CloseReason::Protocol(reason_code, what));
         if let Some(connection) = broker.connections.get_mut(id) {
             connection.commit_gate = None;

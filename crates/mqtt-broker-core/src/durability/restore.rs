@@ -50,7 +50,8 @@ pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mu
     if !removed.is_empty() {
         log::warn!(
             target: EVENTS,
-            "{} topics of the store are ignored and removed: they have more levels than a client may use.",
+            "{} retained messages, subscriptions and wills are removed from the store, because their topics have more than \
+             {limit} levels.",
             removed.len()
         );
     }

@@ -90,16 +90,18 @@ impl LogEvent {
             Self::TooMany => "Connections closed because there are too many, from",
             Self::CannotAccept => "Connections that cannot be accepted",
             Self::TransportFailed => "Connections failed, from",
-            Self::LegacyCertificate => "Connections with an old kind of certificate, from",
+            Self::LegacyCertificate => "Connections with an outdated certificate, from",
             Self::Connected => "Clients connected from",
             Self::Refused => "Clients refused, from",
-            Self::OtherOwner => "Sessions of another owner asked for as",
+            Self::OtherOwner => {
+                "Clients rejected because their session has another owner, with the identifier"
+            }
             Self::Disconnected => "Clients disconnected, from",
             Self::PublishDenied => "Denied PUBLISH from",
             Self::PublishTooLarge => "Dropped too large PUBLISH from",
             Self::PublishRefused => "Refused PUBLISH from",
             Self::WillDenied => "Denied will of",
-            Self::NotRetained => "Messages not retained, as there is no room",
+            Self::NotRetained => "Messages not retained because a limit is reached",
             Self::NotSent => "Messages not sent to client",
         }
     }

@@ -230,7 +230,7 @@ fn log_rejected(
         RejectReason::NoRoom => {
             log::info!(
                 target: EVENTS,
-                "Refused PUBLISH from {name} ('{topic_name}'): there is no room for it"
+                "Refused PUBLISH from {name} ('{topic_name}'): the memory, the store or the retained messages have reached their limit"
             );
         }
     }

@@ -168,8 +168,8 @@ fn deliver_at_once(
             .log_limiter
             .admits(now, LogEvent::NotSent, name)
         {
-            let name = Excerpt(name);
-            log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+            let (name, topic_name) = (Excerpt(name), Excerpt(topic_name));
+            log::warn!(target: EVENTS, "A message to '{topic_name}' is not sent to client {name}: {error}.");
         }
     }
     connection.mark_changed(id, &mut broker.connections.changed);

@@ -70,7 +70,7 @@ pub(crate) fn retain(
             .admits(now, LogEvent::NotRetained, "")
         {
             let topic_name = Excerpt(publish.topic_name);
-            log::warn!(target: EVENTS, "A message to {topic_name} is not retained: there is no room.");
+            log::warn!(target: EVENTS, "A message to '{topic_name}' is not retained: the memory, the store or the retained messages have reached their limit.");
         }
         return remove_retained(
             &mut broker.topics,

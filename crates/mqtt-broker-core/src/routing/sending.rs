@@ -410,7 +410,7 @@ impl Sending<'_> {
         let name = &self.client.identifier;
         if self.log_limiter.admits(self.now, LogEvent::NotSent, name) {
             let name = Excerpt(name);
-            log::warn!(target: EVENTS, "A message for client {name} is not sent: {error}.");
+            log::warn!(target: EVENTS, "A message is not sent to client {name}: {error}.");
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn owner_of(
     }
     // A removed user never resumes the session, which would block the identifier forever.
     if client.connection.is_none() && !broker.auth.policy(who.listener).knows(who) {
-        log::info!(target: EVENTS, "The session of {name} ends: its user is not allowed to connect any more.");
+        log::info!(target: EVENTS, "The session of client {name} ends: its user is not allowed to connect any more.");
         return SessionOwner::Gone;
     }
     if broker
@@ -55,7 +55,7 @@ pub(crate) fn owner_of(
         .log_limiter
         .admits(now, LogEvent::OtherOwner, identifier)
     {
-        log::info!(target: EVENTS, "The session of {name} belongs to another user, or is behind another mount point.");
+        log::info!(target: EVENTS, "Rejected client {name}: the session of this client identifier belongs to another user or mount point.");
     }
     SessionOwner::Other
 }

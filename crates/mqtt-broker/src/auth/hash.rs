@@ -75,11 +75,11 @@ impl PasswordHash {
         };
         let mut salt = vec![0; LENGTH];
         getrandom::fill(&mut salt).map_err(|_| {
-            io::Error::other("cannot hash the password: the system has no random bytes")
+            io::Error::other("cannot hash the password: the system provides no random bytes")
         })?;
-        let hash = form
-            .hash(password, &salt, LENGTH)
-            .ok_or_else(|| io::Error::other("cannot hash the password: it is too long"))?;
+        let hash = form.hash(password, &salt, LENGTH).ok_or_else(|| {
+            io::Error::other("cannot hash the password: the password is too long")
+        })?;
         Ok(Self { form, salt, hash })
     }
 
@@ -190,8 +190,8 @@ impl Form {
     }
 }
 
-const UNKNOWN_FORM: &str =
-    "the password is not hashed in a known form ('rbroker passwd -U FILE' hashes plain ones)";
+const UNKNOWN_FORM: &str = "unknown form of password hash: expected $7$..., $6$... or $argon2id$... ('rbroker passwd -U FILE' hashes plain \
+     passwords)";
 
 /// Reads the number of iterations of `$7$`.
 fn iterations(text: &str) -> Result<NonZeroU32, String> {

@@ -69,7 +69,7 @@ impl fmt::Display for AccessError {
         match self {
             Self::Read(file, path, error) => {
                 let (path, reason) = (path.display(), reason(error));
-                write!(f, "cannot open the {file} '{path}': {reason}")
+                write!(f, "cannot read the {file} '{path}': {reason}")
             }
             Self::Line(file, path, number, what) => {
                 write!(
@@ -150,7 +150,7 @@ impl Passwords {
                 continue; // the bytes of a comment may be those of an old character set
             }
             let line = std::str::from_utf8(line)
-                .map_err(|_| error("it is not valid UTF-8 (save the file in UTF-8)"))?;
+                .map_err(|_| error("the line is not valid UTF-8 (save the file in UTF-8)"))?;
             let Some((user, hash)) = line.split_once(':') else {
                 continue;
             };
@@ -165,13 +165,15 @@ impl Passwords {
             let argon2 = work.argon2_work();
             if argon2 > MAXIMUM_ARGON2_WORK {
                 return Err(error(&format!(
-                    "m * t of the argon2id parameters, added up over the different parameters of the file: \
-                     expected at most {MAXIMUM_ARGON2_WORK}, given {argon2}"
+                    "the argon2id hashes of the file need too much work: expected a sum of m * t over all different \
+                     parameters of at most {MAXIMUM_ARGON2_WORK}, given {argon2}"
                 )));
             }
             if users.insert(user.to_owned(), hash).is_some() {
                 let user = Printable(user);
-                return Err(error(&format!("the user '{user}' has an earlier line")));
+                return Err(error(&format!(
+                    "an earlier line has the user '{user}' too (remove one of the lines)"
+                )));
             }
         }
         Ok(Self { users, work })
@@ -365,13 +367,17 @@ mod tests {
     fn wrong_lines_are_told_by_number() {
         let good = PasswordHash::new(b"x", Hashing::Pbkdf2).unwrap();
         for (file, line, what) in [
-            ("me:plain".to_owned(), 1, "not hashed"),
+            ("me:plain".to_owned(), 1, "unknown form of password hash"),
             (format!("\n:{good}"), 2, "user name"),
-            (format!("a:{good}\na:{good}"), 2, "'a' has an earlier line"),
+            (
+                format!("a:{good}\na:{good}"),
+                2,
+                "an earlier line has the user 'a' too",
+            ),
             (
                 "me:$7$0$c2FsdHNhbHRzYWx0$aGFzaA==".to_owned(),
                 1,
-                "not hashed",
+                "unknown form of password hash",
             ),
             (
                 "me:$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaA".to_owned(),

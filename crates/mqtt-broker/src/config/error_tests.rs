@@ -83,7 +83,7 @@ fn an_error_at_the_end_names_the_line_of_its_directive() {
         ),
         (
             "\n\nrequire_certificate true\nlistener 1\n".to_owned(),
-            format!("{needs_both} 'require_certificate' stands without them."),
+            format!("{needs_both} 'require_certificate' has no effect without them."),
             3,
         ),
         (

@@ -232,7 +232,7 @@ impl Parser {
                 return Err(error(TLS_DIRECTIVES, &|name| match name {
                     "certfile" => format!("{needs_both} 'keyfile' is missing."),
                     "keyfile" => format!("{needs_both} 'certfile' is missing."),
-                    name => format!("{needs_both} '{name}' stands without them."),
+                    name => format!("{needs_both} '{name}' has no effect without them."),
                 }));
             }
             let asks = |tls: &TlsServerOptions| tls.ca_file.is_some() || tls.ca_path.is_some();

@@ -5,7 +5,7 @@ pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(
             "it accepts bridges but does not create them. Define the bridge at the other broker, with 'in' and \
-             'out' swapped, or run a mosquitto with a bridge to each of the two brokers (docs/differences.md, \
+             'out' swapped, or run mosquitto with a bridge to each of the two brokers (docs/differences.md, \
              Bridges of the broker).",
         );
     }
@@ -69,7 +69,7 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     (
         "ciphers_tls1.3",
-        "all cipher suites of TLS 1.3 are always offered.",
+        "remove the line: all cipher suites of TLS 1.3 are always offered.",
     ),
     (
         "clientid_prefixes",
@@ -77,7 +77,7 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     (
         "disable_client_cert_date_checks",
-        "expired certificates are always rejected.",
+        "remove the line and renew the certificates: expired ones are always rejected.",
     ),
     (
         "enable_control_api",
@@ -87,7 +87,7 @@ const OTHERS: &[(&str, &str)] = &[
         "enable_proxy_protocol",
         "let the proxy forward TCP without the PROXY protocol.",
     ),
-    ("http_dir", "serve files with a web server."),
+    ("http_dir", "use a web server to serve files."),
     (
         "psk_file",
         "TLS with pre-shared keys is not supported; use certificates ('cafile').",

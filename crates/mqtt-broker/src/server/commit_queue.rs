@@ -282,7 +282,7 @@ impl CommitQueue {
             log::info!(target: EVENTS, "The store is saved.");
         }
         if self.retry_at.take().is_some() {
-            log::info!(target: EVENTS, "There is room again for the store. Everything that waited is stored.");
+            log::info!(target: EVENTS, "The disk has room for the store again. All changes that waited are stored.");
         }
         Ok(Committed::All)
     }
@@ -294,7 +294,7 @@ impl CommitQueue {
         if self.retry_at.replace(Instant::now() + RETRY).is_none() {
             log::error!(
                 target: EVENTS,
-                "There is no room for the store '{}': {error}. Messages of QoS 1 and 2 are rejected until there is room.",
+                "The disk has no room for the store '{}': {error}. The broker rejects messages of QoS 1 and 2 until there is room.",
                 self.path.display()
             );
         }

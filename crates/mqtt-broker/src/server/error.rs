@@ -104,7 +104,11 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
-            Self::Io(error) => write!(f, "a call of the system failed: {}", reason(error)),
+            Self::Io(error) => write!(
+                f,
+                "a request to the operating system failed: {}",
+                reason(error)
+            ),
             Self::Access(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::CorruptStore(path, what) => {

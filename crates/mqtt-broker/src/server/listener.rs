@@ -35,7 +35,8 @@ fn hosts(listener: &ListenerConfig) -> Result<Vec<IpAddr>, ListenError> {
     let addresses = found.iter().map(SocketAddr::ip);
     let addresses: Vec<_> = addresses.filter(is_wanted).collect();
     if addresses.is_empty() {
-        let error = io::Error::other("it has no address of the family of 'socket_domain'");
+        let error =
+            io::Error::other("the host has no address of the family that 'socket_domain' names");
         return Err(ListenError::look_up(host, error));
     }
     Ok(addresses)

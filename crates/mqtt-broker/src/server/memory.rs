@@ -41,7 +41,7 @@ impl Server {
         self.memory.read = 0;
         let Some(used) = self.memory.gauge.and_then(|gauge| gauge()) else {
             if !std::mem::replace(&mut self.memory.is_unknown, true) {
-                log::warn!(target: EVENTS, "memory_limit has no effect: the memory in use cannot be measured on this system.");
+                log::warn!(target: EVENTS, "memory_limit has no effect: rbroker cannot measure its memory on this system.");
             }
             return;
         };
@@ -50,10 +50,12 @@ impl Server {
         match (lacked, self.broker.lacks_memory()) {
             (false, true) => log::warn!(
                 target: EVENTS,
-                "The memory is above memory_limit ({limit}). Until it is below, no more messages and new clients are \
-                 accepted."
+                "The memory in use exceeds memory_limit ({limit} bytes). The broker rejects messages and new clients until \
+                 less is in use."
             ),
-            (true, false) => log::info!(target: EVENTS, "The memory is below memory_limit again."),
+            (true, false) => {
+                log::info!(target: EVENTS, "The memory in use is below memory_limit again.")
+            }
             _ => {}
         }
     }

@@ -39,7 +39,7 @@ impl Server {
                 log::info!(target: EVENTS, "Config reloaded.");
             }
             Err(error) => {
-                log::error!(target: EVENTS, "The configuration is unchanged: {error}");
+                log::error!(target: EVENTS, "Cannot reload the configuration, which is unchanged: {error}");
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use mqtt_broker_core::EVENTS;
+use mqtt_transport::reason;
 
 use super::{CommitQueue, Server};
 
@@ -78,7 +79,7 @@ impl Server {
             let text = self.status_text(now);
             // The text fits into the buffer of the socket. A program that does not accept it wants no answer.
             if let Err(error) = stream.write_all(text.as_bytes()) {
-                log::debug!(target: EVENTS, "A request of 'rbroker status' is not answered: {error}.");
+                log::debug!(target: EVENTS, "Cannot answer 'rbroker status': {}.", reason(&error));
             }
         }
         self.status_is_waiting = true; // more questions may wait

@@ -71,8 +71,8 @@ impl Server {
             let limit = self.broker.limits().maximum_store_bytes;
             log::warn!(
                 target: EVENTS,
-                "The store is above max_store_bytes ({limit}). Until it is smaller, no more is accepted that would \
-                 have to be stored."
+                "The store exceeds max_store_bytes ({limit} bytes). The broker rejects what it would have to store \
+                 until the store is smaller."
             );
         } else if !is_above_limit && self.broker.is_above_limit() {
             log::info!(target: EVENTS, "The store is below max_store_bytes again.");

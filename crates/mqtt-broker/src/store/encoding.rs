@@ -323,7 +323,7 @@ impl<'a> Reader<'a> {
         let Some(length) = length.checked_sub(1) else {
             return Ok(None);
         };
-        let damaged = StoreError::Damaged("a text is invalid");
+        let damaged = StoreError::Damaged("a text is not valid UTF-8");
         let Some((text, rest)) = self.bytes.split_at_checked(length as usize) else {
             return Err(damaged);
         };

@@ -75,7 +75,7 @@ impl fmt::Display for StoreError {
                 )
             }
             Self::Access(error) => write!(f, "cannot use the store: {}", Words(error)),
-            Self::Gone => f.write_str("the store failed before: see the message above"),
+            Self::Gone => f.write_str("the store failed before (see the earlier error)"),
             Self::TooSlow => f.write_str("the disk of the store did not answer in time"),
         }
     }
@@ -93,9 +93,9 @@ impl fmt::Display for Words<'_> {
                 f.write_str("it is corrupt or is not an rbroker store")
             }
             redb::Error::Io(error) => f.write_str(&reason(error)),
-            redb::Error::DatabaseAlreadyOpen => f.write_str("another broker uses it"),
+            redb::Error::DatabaseAlreadyOpen => f.write_str("another broker has locked it"),
             redb::Error::UpgradeRequired(_) => f.write_str(
-                "another version of rbroker wrote it, in a format that this one does not read",
+                "another version of rbroker wrote it, in a format that this version cannot read",
             ),
             redb::Error::Corrupted(what) => write!(f, "it is corrupt ({what})"),
             error => write!(f, "it cannot be used ({error})"),

@@ -50,7 +50,7 @@ fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, Sto
     each(transaction, MESSAGES, None, |key, value| {
         let number = key.try_into().map(u64::from_be_bytes);
         let number =
-            number.map_err(|_| StoreError::Damaged("the number of a shared message is invalid"))?;
+            number.map_err(|_| StoreError::Damaged("the key of a shared message is invalid"))?;
         let message = Reader::new(value, times).shared_message()?;
         messages.insert(number, Arc::new(message));
         Ok(())
@@ -100,7 +100,7 @@ fn deliveries(
     each(transaction, DELIVERIES, Some(client), |key, value| {
         let (number, part) = match key.split_first_chunk() {
             Some((number, [part])) => (u64::from_be_bytes(*number), *part),
-            _ => return Err(StoreError::Damaged("the number of a message is invalid")),
+            _ => return Err(StoreError::Damaged("the key of a message is invalid")),
         };
         let delivery = found.entry(number).or_insert(DeliverySnapshot {
             number,
