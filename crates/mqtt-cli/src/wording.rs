@@ -1,6 +1,7 @@
 //! Counts, values and errors of the system as they are written in messages.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use mqtt_client::session::Printable;
 
@@ -32,6 +33,12 @@ pub(crate) fn system_text(error: &std::io::Error) -> String {
     mqtt_transport::reason(error)
 }
 
+/// Returns a path in quotes, so that a hint with it can be copied to a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    // A quote cannot occur between quotes: it ends them, and stands escaped between two quoted parts.
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
 /// Returns a value of the command line without control characters, for an error message.
 pub(crate) fn shown(value: &OsStr) -> String {
     Printable(&value.to_string_lossy()).to_string()
@@ -40,6 +47,16 @@ pub(crate) fn shown(value: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_a_quoted_path_as_one_word() {
+        for (path, expected) in [
+            ("/var/lib/my broker", "'/var/lib/my broker'"),
+            ("/srv/it's", r"'/srv/it'\''s'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), expected);
+        }
+    }
 
     #[test]
     fn numbers_of_errors_are_removed() {

@@ -21,15 +21,15 @@ fn an_option_with_another_dash_than_a_hyphen_names_the_character() {
     for (word, hint) in [
         (
             "\u{2013}v",
-            "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
+            "'\u{2013}' is U+2013 (en dash), which does not start an option: write '-v'.",
         ),
         (
             "\u{2014}check-config",
-            "'\u{2014}' is U+2014 (em dash), which starts no option: write '--check-config'.",
+            "'\u{2014}' is U+2014 (em dash), which does not start an option: write '--check-config'.",
         ),
         (
             "\u{2212}\u{2212}port=1",
-            "'\u{2212}' is U+2212 (minus sign), which starts no option: write '--port'.",
+            "'\u{2212}' is U+2212 (minus sign), which does not start an option: write '--port'.",
         ),
     ] {
         let shown = word.split('=').next().unwrap();
@@ -39,7 +39,7 @@ fn an_option_with_another_dash_than_a_hyphen_names_the_character() {
         assert_eq!(error_of(&[word], 3), expected);
     }
     let finished = Program::new("rpub").arg("\u{2013}t").args("a -m x").run();
-    let expected = "Error: Unknown option '\u{2013}t'.\n'\u{2013}' is U+2013 (en dash), which starts no option: \
+    let expected = "Error: Unknown option '\u{2013}t'.\n'\u{2013}' is U+2013 (en dash), which does not start an option: \
                     write '-t'. Use 'rpub --help' to see usage.\n";
     assert_eq!((finished.status, finished.errors.as_str()), (1, expected));
 }
@@ -136,7 +136,7 @@ fn a_check_finds_what_prevents_the_start() {
         (
             "listener 0 {}/missing/socket",
             "cannot listen on {}/missing/socket: No such file or directory ({}/c.conf:1).\nCreate the folder: mkdir -p \
-             '{}/missing'.\n",
+             '{}/missing'\n",
         ),
         (
             "listener 0 {}/c.conf",
@@ -145,16 +145,17 @@ fn a_check_finds_what_prevents_the_start() {
         (
             "listener 0 127.0.0.1\n\npersistence true\npersistence_location {}/missing/\nallow_anonymous true\n",
             "cannot open the store '{}/missing/rbroker.db': the folder '{}/missing' does not exist ({}/c.conf:4).\n\
-             Create the folder: mkdir -p '{}/missing'.\n",
+             Create the folder: mkdir -p '{}/missing'\n",
         ),
         (
             "listener 0 127.0.0.1\npassword_file {}/users",
             "cannot read the password file '{}/users': No such file or directory ({}/c.conf:2).\n\
-             'rbroker passwd -c {}/users USER' creates a password file.\n",
+             Create a password file: rbroker passwd -c '{}/users' USER\n",
         ),
         (
             "listener 0 127.0.0.1\nacl_file {}/list",
-            "cannot read the ACL file '{}/list': No such file or directory ({}/c.conf:2).\n",
+            "cannot read the ACL file '{}/list': No such file or directory ({}/c.conf:2).\n\
+             Create the file, or remove the line 'acl_file' from the configuration.\n",
         ),
         (
             "listener 0 127.0.0.1\ncertfile {}/c\nkeyfile {}/k",
@@ -193,7 +194,7 @@ fn a_check_finds_a_log_that_cannot_be_opened() {
     let (start, check) = folder.errors();
     assert_eq!(start, None);
     let expected = "Error: The configuration is invalid: cannot open the log file '{}/missing/log': the folder \
-                    '{}/missing' does not exist ({}/c.conf:2).\nCreate the folder: mkdir -p '{}/missing'.\n";
+                    '{}/missing' does not exist ({}/c.conf:2).\nCreate the folder: mkdir -p '{}/missing'\n";
     assert_eq!(check, expected);
     let (_, check) = Folder::new("log_dest file {}").errors();
     assert!(

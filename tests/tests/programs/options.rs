@@ -283,7 +283,7 @@ fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
             ("rrr", "-t a -e b -m x"),
         ] {
             let arguments: Vec<_> = rest.split(' ').chain(words.split(' ')).collect();
-            refused(program, &arguments, 1, "This version does not support ");
+            refused(program, &arguments, 1, "This program does not support ");
         }
     }
 }

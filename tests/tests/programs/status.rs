@@ -104,7 +104,7 @@ fn the_status_tells_of_clients_and_what_waits_for_them() {
     let told = status(&format!("--socket {socket}")).success().text();
     for line in [
         &format!("Listening on  127.0.0.1:{}", broker.port),
-        "Clients       0 connected (at most 1), 1 away with a session",
+        "Clients       0 connected (peak 1), 1 disconnected with a session",
         "Subscriptions 2, 1 of them shared",
         "Dropped       0 messages",
     ] {
@@ -160,7 +160,10 @@ fn the_status_shows_memory_and_why_messages_were_dropped() {
     for (name, words) in [
         ("Retained", "1 messages, "),
         ("Queued", "2 messages, "),
-        ("Queued", " bytes of memory; 2 for away at most"),
+        (
+            "Queued",
+            " bytes of memory; the longest queue is that of away: 2",
+        ),
         ("Buffered", " bytes to be written, "),
         ("Store", " bytes"),
         ("Dropped", "3 messages (2 queue full, 1 packet too large)"),
@@ -235,7 +238,7 @@ fn a_file_in_the_place_of_the_control_socket_stays() {
     let file = folder.path().join("precious");
     std::fs::write(&file, "content").unwrap();
     let broker = Broker::start(&format!("control_socket {}", file.display()));
-    broker.wait_for_log("'rbroker status' is not answered");
+    broker.wait_for_log("'rbroker status' is not available");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
 }
 
@@ -244,7 +247,7 @@ fn a_file_in_the_place_of_the_control_socket_stays() {
 #[cfg(unix)]
 fn brokers_of_tests_have_their_control_sockets_beside_the_programs() {
     let broker = Program::new("rbroker").args("-p 0 -v").start();
-    let log = broker.wait_for_error("'rbroker status' is answered at ");
+    let log = broker.wait_for_error("Answering 'rbroker status' at ");
     let folder = tests::programs().join("run");
     assert!(log.contains(folder.to_str().unwrap()), "{log}");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_client::Reconnect;
+use mqtt_client::session::Printable;
 use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
 
 use crate::commands::subscriber::{self, Request, SubscribePlan};
@@ -221,7 +222,13 @@ impl TryFrom<RrrSettings> for SubscribePlan {
         let message = request(topic_name, payload, &response_topic, connection)?;
         // A topic name without wildcards is a filter too, except for one that starts like a shared subscription.
         let filter = TopicFilter::new(&response_topic);
-        let topic_filter = filter.map_err(|_| Failure::usage("Invalid response topic."))?;
+        let topic_filter = filter.map_err(|_| {
+            Failure::usage(format!(
+                "Invalid response topic '{}'.",
+                Printable(&response_topic)
+            ))
+            .with_hint("rrr cannot subscribe to a topic that starts with '$share/'.")
+        })?;
         let subscription = Subscription {
             topic_filter,
             // The response has the QoS of the request, as for mosquitto_rr: rrr has one -q for both.

@@ -207,7 +207,10 @@ fn own_ending_options() -> Vec<CommandOption<RsubSettings>> {
             "count",
             "End after this many messages",
             |s: &mut RsubSettings, v| {
-                let invalid = || Failure::usage(format!("Invalid message count \"{}\".", shown(v)));
+                let invalid = || {
+                    Failure::usage(format!("Invalid message count \"{}\".", shown(v)))
+                        .with_hint("The count must be a number of at least 1.")
+                };
                 s.count = Some(number(v).filter(|count| *count > 0).ok_or_else(invalid)?);
                 Ok(())
             },
@@ -260,7 +263,10 @@ fn own_output_options() -> Vec<CommandOption<RsubSettings>> {
             |s: &mut RsubSettings, v| {
                 // 0 would print nothing, which is more likely a mistake; mosquitto has the same bounds.
                 let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
-                let invalid = || Failure::usage("--random-filter chance must be between 0.1-100.0");
+                let invalid = || {
+                    Failure::usage("--random-filter chance must be between 0.1-100.0")
+                        .with_hint(format!("The value is '{}'.", shown(v)))
+                };
                 s.chance = Some(chance.ok_or_else(invalid)?);
                 Ok(())
             },

@@ -61,7 +61,7 @@ pub(crate) fn check_secret(option: &str, noun: &str, next: &OsStr) -> Result<(),
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "The value of {option} is followed by a word that is no option: quote a {noun} with blanks."
+        "An unexpected word follows the value of {option}: quote a {noun} that contains spaces."
     )))
 }
 
@@ -97,7 +97,8 @@ pub(crate) fn other_dash<'a>(word: &str, names: impl Iterator<Item = &'a str>) -
     let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
     let long = names.iter().find(|known| is_long(known));
     let known = long.or_else(|| names.iter().find(|known| is_short(known)));
-    let character = format!("'{dash}' is U+{code:04X} ({description}), which starts no option");
+    let character =
+        format!("'{dash}' is U+{code:04X} ({description}), which does not start an option");
     Some(match known {
         Some(known) => format!("{character}: write '{known}'."),
         None => format!("{character}: write '-' (U+002D)."),
@@ -220,27 +221,27 @@ mod tests {
         for (word, expected) in [
             (
                 "\u{2013}v",
-                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
+                "'\u{2013}' is U+2013 (en dash), which does not start an option: write '-v'.",
             ),
             (
                 "\u{2014}verbose",
-                "'\u{2014}' is U+2014 (em dash), which starts no option: write '--verbose'.",
+                "'\u{2014}' is U+2014 (em dash), which does not start an option: write '--verbose'.",
             ),
             (
                 "-\u{2212}verbose",
-                "'\u{2212}' is U+2212 (minus sign), which starts no option: write '--verbose'.",
+                "'\u{2212}' is U+2212 (minus sign), which does not start an option: write '--verbose'.",
             ),
             (
                 "\u{2013}\u{2013}pw=secret",
-                "'\u{2013}' is U+2013 (en dash), which starts no option: write '--pw'.",
+                "'\u{2013}' is U+2013 (en dash), which does not start an option: write '--pw'.",
             ),
             (
                 "\u{2013}vsecret",
-                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-v'.",
+                "'\u{2013}' is U+2013 (en dash), which does not start an option: write '-v'.",
             ),
             (
                 "-\u{2013}",
-                "'\u{2013}' is U+2013 (en dash), which starts no option: write '-' (U+002D).",
+                "'\u{2013}' is U+2013 (en dash), which does not start an option: write '-' (U+002D).",
             ),
         ] {
             assert_eq!(hint(word).as_deref(), Some(expected), "{word}");

@@ -55,6 +55,7 @@ impl<S> Program<S> {
             (ErrorKind::TooManyValues | ErrorKind::UnknownArgument, _) => unknown(),
             (_, Apply::Property(_)) => {
                 Failure::usage("--property argument given but not enough arguments specified.")
+                    .with_hint("Write a property as '-D publish content-type text/plain'.")
             }
             (_, Apply::Value(_)) => {
                 // mosquitto's messages name the short option everywhere but here, and have no "no" for -M.

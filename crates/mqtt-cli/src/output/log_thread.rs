@@ -87,7 +87,10 @@ impl LogThread {
         }
         // The note stands where the lines are missing.
         if lines.dropped > 0 {
-            let note = format!("({} lines were not read in time)\n", lines.dropped);
+            let note = format!(
+                "({} lines were dropped because they were not read in time)\n",
+                lines.dropped
+            );
             lines.text.extend_from_slice(note.as_bytes());
             lines.dropped = 0;
         }

@@ -26,7 +26,7 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
             let Some(folder) = folders().into_iter().find(usable) else {
                 return log::debug!(
                     target: EVENTS,
-                    "'rbroker status' is not answered: neither $XDG_RUNTIME_DIR nor /run can be written (set control_socket)."
+                    "'rbroker status' is not available: neither $XDG_RUNTIME_DIR nor /run is writable (set control_socket)."
                 );
             };
             folder.join(name(port))
@@ -34,11 +34,11 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
     };
     match server.answer_status(&path) {
         Ok(()) => {
-            log::debug!(target: EVENTS, "'rbroker status' is answered at {}.", path.display())
+            log::debug!(target: EVENTS, "Answering 'rbroker status' at {}.", path.display())
         }
         Err(error) => log::warn!(
             target: EVENTS,
-            "'rbroker status' is not answered: {}: {}.",
+            "'rbroker status' is not available: cannot listen on '{}': {}.",
             path.display(),
             system_text(&error)
         ),

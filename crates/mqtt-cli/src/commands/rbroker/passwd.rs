@@ -117,7 +117,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         _ => Hashing::Pbkdf2,
     };
     let Some(path) = matches.get_one::<PathBuf>("file") else {
-        return Err(Failure::usage("The file is missing."));
+        return Err(Failure::usage("The name of the password file is missing."));
     };
     // An existing file is not read with -c, as by mosquitto_passwd, so a broken one can be replaced.
     let file = if matches.get_flag("c") {
@@ -170,7 +170,8 @@ fn hash(password: &str, hashing: Hashing) -> Result<String, Failure> {
 
 /// Reads a password from a terminal or from standard input. A terminal does not show it, so it is asked for twice.
 fn ask() -> Result<String, Failure> {
-    let fail = |error: std::io::Error| Failure::failed(format!("Cannot read a password: {error}."));
+    let fail =
+        |error: std::io::Error| Failure::failed(format!("Cannot read the password: {error}."));
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         BufReader::new(StandardInput)
@@ -184,11 +185,13 @@ fn ask() -> Result<String, Failure> {
     }
     let first = rpassword::prompt_password("Password: ").map_err(fail)?;
     let second = rpassword::prompt_password("Reenter password: ").map_err(fail)?;
-    if first == second && !first.is_empty() {
-        Ok(first)
-    } else {
-        Err(Failure::failed("Passwords do not match, or are empty."))
+    if first != second {
+        return Err(Failure::failed("Passwords do not match."));
     }
+    if first.is_empty() {
+        return Err(empty_password());
+    }
+    Ok(first)
 }
 
 /// The lines of a password file. Lines that are not users, such as comments, are preserved.
@@ -198,9 +201,14 @@ struct PasswordFile(Vec<String>);
 impl PasswordFile {
     fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            let path = path.display();
-            Failure::failed(format!("Unable to open file {path} for reading: {error}."))
-                .with_hint("'-c' creates a new file.")
+            let shown = path.display();
+            let text = format!("Unable to open file {shown} for reading: {error}.");
+            match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Failure::failed(text).with_hint("Use -c to create a new file.")
+                }
+                _ => Failure::failed(text),
+            }
         })?;
         Ok(Self(text.lines().map(Into::into).collect()))
     }

@@ -124,8 +124,12 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     } else {
         text(&values)
     };
-    standard_streams::print(&text)
-        .map_err(|error| Failure::failed(format!("Cannot write: {}.", system_text(&error))))?;
+    standard_streams::print(&text).map_err(|error| {
+        Failure::failed(format!(
+            "Cannot write to standard output: {}.",
+            system_text(&error)
+        ))
+    })?;
     Ok(Status::Success)
 }
 
@@ -155,7 +159,7 @@ fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
 #[cfg(not(unix))]
 fn ask(_: &[PathBuf]) -> Result<Values, Failure> {
     Err(Failure::failed(
-        "This system has no Unix sockets to ask a broker at.",
+        "'rbroker status' needs Unix sockets, which this system does not have.",
     ))
 }
 
@@ -203,7 +207,7 @@ fn text(values: &Values) -> String {
     line(
         "Clients",
         format!(
-            "{} connected (at most {}), {} away with a session",
+            "{} connected (peak {}), {} disconnected with a session",
             all("clients/connected"),
             all("clients/maximum"),
             all("clients/disconnected")
@@ -220,8 +224,11 @@ fn text(values: &Values) -> String {
     };
     line("Retained", memory("retained messages"));
     let longest = match all("queues/longest/client") {
-        client if client.is_empty() => "nothing waits for a client".into(),
-        client => format!("{} for {client} at most", all("queues/longest/count")),
+        client if client.is_empty() => "no client has a queue".into(),
+        client => format!(
+            "the longest queue is that of {client}: {}",
+            all("queues/longest/count")
+        ),
     };
     line(
         "Queued",
@@ -249,7 +256,7 @@ fn text(values: &Values) -> String {
         let bytes = all(&format!("bytes/{direction}"));
         line(
             name,
-            format!("{messages} messages ({rate} each minute), {bytes} bytes in all"),
+            format!("{messages} messages ({rate} per minute), {bytes} bytes in total"),
         );
     }
     let dropped = all("publish/messages/dropped");

@@ -25,6 +25,7 @@ use crate::flags::settings::message::{Content, MessageSettings};
 use crate::flags::values::topic_name;
 use crate::flags::values::{duration, number};
 use crate::output::logger;
+use crate::wording::shown;
 
 /// The time for which `-l` tries to reconnect. Without `-l` a lost connection ends the program, as for mosquitto_pub.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
@@ -186,7 +187,10 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
             "count",
             "Publish the message this many times [default: 1]",
             |s: &mut RpubSettings, v| {
-                let invalid = || Failure::usage("--repeat argument must be >0.");
+                let invalid = || {
+                    Failure::usage("--repeat argument must be >0.")
+                        .with_hint(format!("The value is '{}'.", shown(v)))
+                };
                 s.repeat = number(v).filter(|count| *count > 0).ok_or_else(invalid)?;
                 Ok(())
             },
@@ -199,7 +203,12 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
             |s: &mut RpubSettings, v| {
                 // 0 is allowed here, unlike for -W: it is the default.
                 let delay = duration(v);
-                let invalid = || Failure::usage("--repeat-delay argument must be >=0.0.");
+                let invalid = || {
+                    Failure::usage("--repeat-delay argument must be >=0.0.").with_hint(format!(
+                        "The value is '{}': write a time as seconds or with units, such as 1.5 or 2m.",
+                        shown(v)
+                    ))
+                };
                 s.delay = delay.ok_or_else(invalid)?;
                 Ok(())
             },

@@ -39,7 +39,7 @@ pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "-L",
             "--url",
             "URL",
-            "All in one, as mqtt://USER:PW@HOST:PORT/TOPIC, or with mqtts://, ws:// or wss://",
+            "Broker, credentials and topic in one URL: mqtt://USER:PW@HOST:PORT/TOPIC, or with mqtts://, ws:// or wss://",
             |s: &mut S, v| url::apply(s, text(v, "-L")?),
         )
         .common(),

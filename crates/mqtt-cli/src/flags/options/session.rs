@@ -136,7 +136,7 @@ pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--connect-timeout",
             "duration",
-            "Timeout of the connection, and again of the answer to CONNECT [default: 30s]",
+            "Give up if connecting, or then the answer to CONNECT, takes longer than this time [default: 30s]",
             |s: &mut S, v| {
                 s.connection().connect_timeout = time(v, "--connect-timeout")?;
                 Ok(())
@@ -158,7 +158,7 @@ pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "",
             "--reconnect-max",
             "duration",
-            "If the connection drops, give up after this time without a new one",
+            "If the connection drops, give up if reconnecting takes longer than this time",
             |s: &mut S, v| {
                 s.connection().reconnect_for = Some(time(v, "--reconnect-max")?);
                 Ok(())
@@ -174,8 +174,12 @@ fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
         Some("5" | "mqttv5") => Ok(ProtocolVersion::V5_0),
         Some("311" | "mqttv311") => Ok(ProtocolVersion::V3_1_1),
         Some("31" | "mqttv31") => Ok(ProtocolVersion::V3_1),
-        _ => Err(Failure::usage("Invalid protocol version argument given.")
-            .with_hint("The version must be 5, 311 or 31.")),
+        _ => Err(
+            Failure::usage("Invalid protocol version argument given.").with_hint(format!(
+                "The version must be 5, 311 or 31; it is '{}'.",
+                shown(value)
+            )),
+        ),
     }
 }
 
@@ -188,7 +192,7 @@ fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
         .filter(|seconds| *seconds >= 5)
         .ok_or_else(|| {
             Failure::usage("Invalid keepalive given, it must be between 5 and 65535 inclusive.")
-                .with_hint(format!("The value is '{}'.", shown(value)))
+                .with_hint(format!("The value of -k is '{}'.", shown(value)))
         })
 }
 

@@ -175,7 +175,10 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {
                     let text = "Problem setting TLS options, check the options are valid.";
-                    Failure::usage(text).with_hint("The version must be tlsv1.2 or tlsv1.3.")
+                    Failure::usage(text).with_hint(format!(
+                        "The version must be tlsv1.2 or tlsv1.3; it is '{}'.",
+                        shown(v)
+                    ))
                 };
                 s.connection().transport.tls.version = Some(version.ok_or_else(unknown)?);
                 Ok(())

@@ -45,7 +45,10 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     // An empty user name counts too: the text before the '@' was meant as credentials.
     let has_credentials = address.len() < authority.len();
     let (host, port) = host_and_port(address).map_err(|error| match error {
-        HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host."),
+        HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host.")
+            .with_hint(
+                "The brackets around the address do not match: write 'mqtt://[::1]:1883/topic'.",
+            ),
         HostError::Port(port) => Failure::usage(if has_credentials {
             format!("Invalid port given: {}", Printable(port))
         } else {
@@ -55,9 +58,10 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
     })?;
     if host.is_empty() {
-        return Err(Failure::usage(
-            "Invalid URL for -L argument specified - host missing.",
-        ));
+        return Err(
+            Failure::usage("Invalid URL for -L argument specified - host missing.")
+                .with_hint("Write a URL as 'mqtt://localhost:1883/topic'."),
+        );
     }
     connection.set_host(&with_plain_zone(host));
     // The port of an earlier -p must not stay: the URL stands for all of them.

@@ -18,6 +18,10 @@ use crate::wording::shown;
 /// Maximum length of a string or of binary data in MQTT.
 const MAXIMUM_LENGTH: usize = 65535;
 
+/// The hint for an unknown command.
+const COMMANDS: &str =
+    "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.";
+
 /// The properties of all packets.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
@@ -122,9 +126,7 @@ impl<'a> Given<'a> {
                 "Invalid command {} given in --property argument.",
                 shown(command)
             ))
-            .with_hint(
-                "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.",
-            ));
+            .with_hint(COMMANDS));
         }
         // A wrong name is found before it is known which properties the packet may have, as by the mosquitto tools.
         if given.identifier().is_none() {
@@ -290,7 +292,8 @@ impl<'a> Given<'a> {
             return Err(Failure::usage(format!(
                 "{} property not allowed for {} in --property argument.",
                 self.name, self.command
-            )));
+            ))
+            .with_hint(self.allowed()));
         }
         let pair = self.text()?;
         let Some((name, value)) = pair.split_once('\0') else {
@@ -355,10 +358,11 @@ impl<'a> Given<'a> {
     fn integer(&self, maximum: i64) -> Result<i64, Failure> {
         let value: i64 = number(self.value).ok_or_else(|| {
             Failure::usage(format!(
-                "Property value ({}) is not a number: {} must be one.",
+                "Property value ({}) is not a number for property {}.",
                 shown(self.value),
                 self.name
             ))
+            .with_hint(self.expected())
         })?;
         if (0..=maximum).contains(&value) {
             return Ok(value);
@@ -366,13 +370,18 @@ impl<'a> Given<'a> {
         Err(Failure::usage(format!(
             "Property value ({value}) out of range for property {}.",
             self.name
-        )))
+        ))
+        .with_hint(self.expected()))
     }
 
     fn too_long(&self) -> Failure {
         Failure::usage(format!(
             "Property value too long for property {}.",
             self.name
+        ))
+        .with_hint(format!(
+            "The value must have at most {MAXIMUM_LENGTH} bytes; it has {}.",
+            self.value.len()
         ))
     }
 
@@ -381,6 +390,48 @@ impl<'a> Given<'a> {
             "{} property not supported for {} in --property argument.",
             self.name, self.command
         ))
+        .with_hint(self.allowed())
+    }
+
+    /// Returns the hint for an invalid value.
+    fn expected(&self) -> String {
+        let expected = match self.name.as_str() {
+            "payload-format-indicator"
+            | "request-problem-information"
+            | "request-response-information" => "0 or 1",
+            "receive-maximum" | "topic-alias" => "1 to 65535",
+            "topic-alias-maximum" => "0 to 65535",
+            "maximum-packet-size" => "1 to 4294967295",
+            "subscription-identifier" => "1 to 268435455",
+            "response-topic" => "a topic name without '+' and '#'",
+            "content-type" | "correlation-data" | "user-property" => "a text without NUL",
+            _ => "0 to 4294967295",
+        };
+        format!("The value must be {expected}.")
+    }
+
+    /// Returns the hint for a property that the packet cannot have.
+    fn allowed(&self) -> String {
+        let names = match self.command.as_str() {
+            "connect" => {
+                "authentication-data, authentication-method, maximum-packet-size, receive-maximum, \
+                 request-problem-information, request-response-information, session-expiry-interval, \
+                 topic-alias-maximum and user-property"
+            }
+            "publish" => {
+                "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
+                 response-topic, topic-alias and user-property"
+            }
+            "will" => {
+                "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
+                 response-topic, user-property and will-delay-interval"
+            }
+            "subscribe" => "subscription-identifier and user-property",
+            "unsubscribe" => "user-property",
+            "disconnect" => "reason-string, session-expiry-interval and user-property",
+            _ => return COMMANDS.to_owned(),
+        };
+        format!("The properties of {} are {names}.", self.command)
     }
 
     fn not_allowed_value(&self) -> Failure {
@@ -389,5 +440,6 @@ impl<'a> Given<'a> {
             shown(self.value),
             self.name
         ))
+        .with_hint(self.expected())
     }
 }

@@ -143,11 +143,14 @@ impl TransportSettings {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(Failure::usage(
                 "Both certfile and keyfile must be provided if one of them is set.",
-            ));
+            )
+            .with_hint("Give the certificate with --cert and the key with --key."));
         }
         if self.looks_services_up && self.unix_path.is_some() {
             let text = "Only one of -S and --unix can be used.";
-            return Err(Failure::usage(text).with_hint("-S looks up network servers."));
+            return Err(Failure::usage(text).with_hint(
+                "-S looks up brokers in the DNS; --unix connects to a socket of this machine.",
+            ));
         }
         if let (Some(form), None) = (&self.key_form, &self.tls.key) {
             return Err(
@@ -160,8 +163,9 @@ impl TransportSettings {
         match self.missing {
             None => Ok(()),
             Some((option, what)) => {
-                let text = format!("This version does not support {what} ({option}).");
-                Err(Failure::usage(text))
+                let text = format!("This program does not support {what} ({option}).");
+                Err(Failure::usage(text)
+                    .with_hint("Use files in PEM format (--cafile, --cert and --key)."))
             }
         }
     }

@@ -65,7 +65,7 @@ fn folder(path: &Path) -> &Path {
 #[cfg(unix)]
 fn untrusted_link() -> io::Error {
     io::Error::other(
-        "it is a symbolic link, which is followed only in a folder that nobody but root may write",
+        "it is a symbolic link in a folder that other users than root can write (name the file itself)",
     )
 }
 

@@ -11,7 +11,7 @@ pub(super) fn return_free_pages() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         ::log::debug!(
             target: mqtt_broker::EVENTS,
-            "The allocator returns free memory late: {error}."
+            "Cannot make the allocator return free memory early: {error}."
         );
     }
 }

@@ -137,12 +137,12 @@ fn run_server(
     process::tell_ready();
     if let Some(background) = background.take() {
         let ready = background.end_start(Status::Success);
-        ready.context("cannot leave the terminal")?;
+        ready.context("cannot detach from the terminal")?;
     }
     // After the fork of the daemon and the change of the user, since both affect the calling thread only.
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
-    server.run().context("the broker stops")?;
+    server.run().context("the broker failed")?;
     process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     Ok(())

@@ -36,7 +36,7 @@ const HELP: Help = Help {
         ),
         ("Watch every packet of every client", "rbroker --trace"),
         (
-            "Check a configuration, and serve by it",
+            "Check a configuration, and start the broker with it",
             "rbroker -c rbroker.conf --check-config && rbroker -c rbroker.conf",
         ),
         (

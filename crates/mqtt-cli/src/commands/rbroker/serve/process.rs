@@ -35,7 +35,7 @@ impl Background {
     /// Forks. The parent waits for `end_start` of the child, and exits with its status. The caller must not have started a
     /// thread, since a fork copies only one.
     pub(super) fn begin() -> anyhow::Result<Self> {
-        let folder = std::env::current_dir().context("cannot find the current folder")?;
+        let folder = std::env::current_dir().context("cannot determine the current folder")?;
         let (waiting, telling) = UnixStream::pair().context("cannot create a socket")?;
         let daemon = daemonize::Daemonize::new()
             // Relative paths of the configuration begin in this folder.
@@ -168,7 +168,7 @@ pub(super) fn become_user<'a>(
     let Some(name) = name else {
         log::warn!(
             target: mqtt_broker::EVENTS,
-            "The broker runs as root. 'user NAME' in the configuration changes that."
+            "The broker runs as root. Set 'user NAME' in the configuration to run it without the rights of root."
         );
         return Ok(());
     };
@@ -181,12 +181,14 @@ pub(super) fn become_user<'a>(
         let (user_id, group_id) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
         sockets
             .try_for_each(|path| std::os::unix::fs::chown(path, user_id, group_id))
-            .with_context(|| format!("cannot give the sockets to the user '{name}'"))?;
+            .with_context(|| {
+                format!("cannot make the user '{name}' the owner of the Unix sockets")
+            })?;
     }
     privdrop::PrivDrop::default()
         .user(name)
         .apply()
-        .with_context(|| format!("cannot become the user '{name}'"))
+        .with_context(|| format!("cannot switch to the user '{name}'"))
 }
 
 #[cfg(not(unix))]

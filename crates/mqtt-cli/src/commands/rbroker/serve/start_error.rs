@@ -5,9 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use mqtt_broker::{AccessError, AccessFile, ListenError, Places, ServerError, StoreError};
+use mqtt_transport::TlsSetupError;
 
 use crate::exit_status::Status;
 use crate::failure::Failure;
+use crate::wording::quoted;
 
 /// The first words of the error of a broker that was to serve.
 pub(super) const START: &str = "The broker cannot start";
@@ -47,16 +49,29 @@ fn hint(error: &ServerError) -> Option<String> {
         ServerError::Access(AccessError::Read(AccessFile::Passwords, path, error))
             if error.kind() == ErrorKind::NotFound =>
         {
-            let path = path.display();
+            let path = quoted(path);
             Some(format!(
-                "'rbroker passwd -c {path} USER' creates a password file."
+                "Create a password file: rbroker passwd -c {path} USER"
             ))
+        }
+        ServerError::Access(AccessError::Read(AccessFile::AccessList, _, error))
+            if error.kind() == ErrorKind::NotFound =>
+        {
+            Some(
+                "Create the file, or remove the line 'acl_file' from the configuration.".to_owned(),
+            )
+        }
+        ServerError::Access(AccessError::Read(_, _, error))
+        | ServerError::Tls(TlsSetupError::Read(_, error))
+            if error.kind() == ErrorKind::PermissionDenied =>
+        {
+            Some("The user that starts rbroker must be able to read the file.".to_owned())
         }
         ServerError::Store(error @ StoreError::Open(path, _)) => {
             // The lock names no process, so the user gets a command that does.
             if error.is_in_use() {
-                let path = path.display();
-                return Some(format!("This command shows the program: fuser -v '{path}'"));
+                let path = quoted(path);
+                return Some(format!("This command shows the program: fuser -v {path}"));
             }
             if error.is_about_the_file() {
                 move_away(path)
@@ -92,8 +107,8 @@ pub(super) fn missing_folder(path: &Path) -> Option<String> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())?;
     // The file itself may be what is missing; then this hint would be wrong.
-    let folder = (!folder.exists()).then(|| folder.display())?;
-    Some(format!("Create the folder: mkdir -p '{folder}'."))
+    let folder = (!folder.exists()).then(|| quoted(folder))?;
+    Some(format!("Create the folder: mkdir -p {folder}"))
 }
 
 /// Returns the hint for a listener that cannot be opened.
@@ -114,7 +129,7 @@ fn of_listener(error: &ListenError) -> Option<String> {
             command_for_users_of(port)
         )),
         (ErrorKind::AddrInUse, None) => Some(
-            "Another program listens at this socket. This command shows it: ss -lxp".to_owned(),
+            "Another program listens on this socket. This command shows it: ss -lxp".to_owned(),
         ),
         (ErrorKind::PermissionDenied, Some(port @ 1..1024)) => Some(format!(
             "Port {port} is below 1024 and needs root or the capability CAP_NET_BIND_SERVICE."
@@ -173,7 +188,7 @@ mod tests {
             (
                 ErrorKind::AddrInUse,
                 "/run/socket",
-                Some("Another program listens at this socket."),
+                Some("Another program listens on this socket."),
             ),
             (
                 ErrorKind::PermissionDenied,
@@ -190,7 +205,7 @@ mod tests {
             (
                 ErrorKind::NotFound,
                 "/no/such/socket",
-                Some("Create the folder: mkdir -p '/no/such'."),
+                Some("Create the folder: mkdir -p '/no/such'"),
             ),
             (ErrorKind::OutOfMemory, "0.0.0.0:1883", None),
         ] {
