@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use mqtt_codec::{EncodeError, InvalidTopic, ReasonCode};
 use mqtt_session::{CloseReason, PublishError};
+use mqtt_transport::reason;
 
 /// The reason why a client cannot continue.
 #[derive(Debug)]
@@ -54,10 +55,10 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(reason) => reason.fmt(f),
-            Self::Connect(error) => write!(f, "cannot reach the server: {error}"),
+            Self::Connect(error) => write!(f, "cannot reach the server: {}", reason(error)),
             Self::Encode(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
-            Self::Lookup(error) => write!(f, "cannot look up the server: {error}"),
+            Self::Lookup(error) => write!(f, "cannot look up the server: {}", reason(error)),
             Self::Publish(error) => error.fmt(f),
             Self::Topic(error) => error.fmt(f),
             Self::Transport(error) => error.fmt(f),

@@ -226,7 +226,7 @@ fn rights_hold_for_wills_and_for_what_waits() {
             .success();
     }
     for (name, topic, said) in [
-        ("w1", "open/will", "Denied will of w1"),
+        ("w1", "open/will", "Denied will of w1 ('open/will')"),
         ("w2", "mine/will", "Sending will of w2"),
     ] {
         let will =

@@ -289,7 +289,8 @@ pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, wi
             .log_limiter
             .admits(now, LogEvent::WillDenied, &name)
         {
-            log::info!(target: EVENTS, "Denied will of {}", Excerpt(&name));
+            let (name, topic_name) = (Excerpt(&name), Excerpt(&will.message.topic_name));
+            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
         }
         return;
     }

@@ -7,6 +7,7 @@ use mqtt_codec::{EncodeError, ReasonCode, TopicName};
 use mqtt_session::CloseReason;
 #[cfg(feature = "tls")]
 use mqtt_transport::TlsError;
+use mqtt_transport::reason as words;
 
 use crate::error::ClientError;
 
@@ -185,12 +186,14 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidOption { option, message } => write!(f, "invalid {option}: {message}"),
-            Self::Resolve { server, source } => write!(f, "cannot look up {server}: {source}"),
+            Self::Resolve { server, source } => {
+                write!(f, "cannot look up {server}: {}", words(source))
+            }
             Self::Unreachable { server, source } | Self::Transport { server, source } => {
-                write!(f, "cannot connect to {server}: {source}")
+                write!(f, "cannot connect to {server}: {}", words(source))
             }
             Self::Tls { server, source } => {
-                write!(f, "cannot connect to {server} with TLS: {source}")
+                write!(f, "cannot connect to {server} with TLS: {}", words(source))
             }
             Self::Credentials { server } => {
                 write!(f, "{server} rejected the user name or the password")

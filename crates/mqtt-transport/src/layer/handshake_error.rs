@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::reason::reason;
+
 /// The protocol of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,7 +39,7 @@ impl fmt::Display for HandshakeError {
                 "the peer closed the connection during the handshake; it may speak another protocol on this port",
             ),
             io::ErrorKind::TimedOut => f.write_str("the handshake did not finish in time"),
-            _ => self.error.fmt(f),
+            _ => f.write_str(&reason(&self.error)),
         }
     }
 }
