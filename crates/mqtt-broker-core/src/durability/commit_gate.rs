@@ -1,10 +1,11 @@
 //! [`CommitGate`]: holds the output of a connection back until its mutations are durable.
 //!
-//! An acknowledgement must not leave before the commit of the mutations that it stands for. Output after it waits too, as
-//! the order of the bytes stays. Connections without such output do not wait, however long the disk takes.
+//! An acknowledgement (PUBACK, PUBREC) must not be written before the commit of the mutations that it stands for.
+//! Output after it waits too, because the bytes must be written in order. Connections without such output do not wait,
+//! however long the disk takes.
 //!
-//! A commit contains the mutations that were made before it began. Later ones belong to the next commit, so a connection
-//! that always has new mutations still gets its output, commit by commit.
+//! A commit contains the mutations that were made before it began. Later ones belong to the next commit, so a
+//! connection that always has new mutations still gets its output, commit by commit.
 
 use std::time::Instant;
 
@@ -16,21 +17,21 @@ use crate::connection::{ConnectionId, Connections};
 use crate::durability::Durability;
 use crate::packets::close;
 
-/// The part of one connection's output that may be written. Offsets count the bytes since the gate was made.
+/// The part of one connection's output that may be written. Offsets count the bytes since the gate was created.
 #[derive(Debug, Default)]
 pub(crate) struct CommitGate {
     written: u64,
-    /// Output before this offset may be written while something waits.
+    /// Output before this offset may be written even while later output waits for a commit.
     durable_to: u64,
     /// Output before this offset becomes writable when the commit in progress ends.
     committing_to: Option<u64>,
-    /// Set if output after these offsets waits for the next commit.
-    is_open: bool,
+    /// Set if this connection has output that waits for the next commit, in addition to any commit in progress.
+    awaits_next_commit: bool,
 }
 
 impl CommitGate {
     pub(crate) fn is_durable(&self) -> bool {
-        self.committing_to.is_none() && !self.is_open
+        self.committing_to.is_none() && !self.awaits_next_commit
     }
 
     /// Returns how many of the `waiting` bytes may be written.
@@ -42,17 +43,18 @@ impl CommitGate {
         }
     }
 
-    /// Holds back the output from here on until the next commit. Returns `true` if none was held for it before.
+    /// Holds back all unwritten output that is not covered by a commit, either in progress or finished, until the next
+    /// commit. Returns `true` if the connection was not yet waiting for the next commit.
     fn begin(&mut self) -> bool {
         if self.is_durable() {
             self.durable_to = self.written;
         }
-        !std::mem::replace(&mut self.is_open, true)
+        !std::mem::replace(&mut self.awaits_next_commit, true)
     }
 
     /// Begins the commit. Returns `true` if no commit was in progress before.
     pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
-        self.is_open = false;
+        self.awaits_next_commit = false;
         let end = self.written + waiting as u64;
         self.committing_to.replace(end).is_none()
     }
@@ -71,14 +73,14 @@ impl CommitGate {
 /// The connections whose output waits for a commit.
 #[derive(Debug, Default)]
 pub(crate) struct CommitWaiters {
-    /// Those that wait for the commit in progress.
+    /// The connections that wait for the commit in progress.
     pub(crate) committing: Vec<ConnectionId>,
-    /// Those that wait for the next commit.
+    /// The connections that wait for the next commit.
     pub(crate) next: Vec<ConnectionId>,
 }
 
-/// Holds back the output of this connection from here on: it depends on mutations that were just added, or will be
-/// added immediately.
+/// Holds back all unwritten output of this connection that is not covered by a commit, either in progress or finished.
+/// The output depends on mutations that were just added, or will be added immediately.
 pub(crate) fn hold_output(
     connections: &mut Connections,
     durability: &mut Durability,
@@ -95,7 +97,9 @@ pub(crate) fn hold_output(
 pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
     for id in ids.iter().copied() {
         if broker.connections.has_ended(id) {
-            continue; // its last output waits for as long as the socket lingers
+            // The connection has already ended: its last output keeps waiting for the commit until the server closes
+            // the socket.
+            continue;
         }
         let kept = broker.connections.output(id).len();
         let reason_code = ReasonCode::QuotaExceeded;

@@ -1,9 +1,10 @@
-//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. Its caller makes the
-//! mutations of a turn durable in one commit, and the output that depends on them waits for it (`commit_gate.rs`).
+//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. The caller of the core makes
+//! all mutations since the last `take_mutations` durable in one commit. Output that depends on these mutations waits for
+//! this commit (`commit_gate.rs`).
 //!
-//! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. Of a client whose
-//! session ends with its connection only the will is recorded, from before its CONNACK until the will is published
-//! or withdrawn: [MQTT-3.1.2-8] allows to publish it later, after a restart, but not to drop it.
+//! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. If the session ends with
+//! the connection, only the will is recorded, from before CONNACK until the will is published or withdrawn.
+//! [MQTT-3.1.2-8] lets the broker publish the will later, after a restart, but does not let it drop the will.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +19,10 @@ use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionSta
 use crate::sessions::replay::ReplayState;
 use crate::topics::retained::Retained;
 
-/// A change. `client` is a client identifier; `number` identifies a message of the client and gives its place in the
-/// order.
+/// A change. `client` is a client identifier. `number` identifies a message for the client. Messages are sent in
+/// ascending order of `number`.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // the fields say the same in each
+#[allow(missing_docs)] // fields of the same name have the same meaning in every variant
 pub enum Mutation {
     /// A client has connected or disconnected, and has this state now.
     Client {
@@ -30,7 +31,7 @@ pub enum Mutation {
     },
     /// The session of a client has ended, with everything that belongs to it.
     ClientGone { client: Arc<str> },
-    /// A client has made or replaced a subscription.
+    /// A client has added or replaced a subscription.
     Subscribed {
         client: Arc<str>,
         topic_filter: TopicFilter,
@@ -53,7 +54,7 @@ pub enum Mutation {
         number: u64,
         outgoing: OutboundMessage,
     },
-    /// The message is sent, under this identifier.
+    /// The message was sent to the client with this packet identifier.
     Sent {
         client: Arc<str>,
         number: u64,
@@ -63,12 +64,12 @@ pub enum Mutation {
     Released { client: Arc<str>, number: u64 },
     /// The delivery of the message is complete.
     Finished { client: Arc<str>, number: u64 },
-    /// A message of QoS 2 from the client was accepted.
+    /// The broker accepted a QoS 2 message from the client, and remembers its packet identifier to detect duplicates.
     Held {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,
     },
-    /// The client has released it.
+    /// The client has sent PUBREL for a message of QoS 2, so its packet identifier is free again.
     Unheld {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,
@@ -182,7 +183,7 @@ pub(crate) fn note_client(
     );
 }
 
-/// Stores a client that has connected, as its expiry and its will ask for.
+/// Records a client that has connected. Its session expiry and its will decide which part is stored.
 pub(crate) fn store_client(
     connections: &mut Connections,
     sessions: &mut Sessions,

@@ -125,7 +125,8 @@ pub(crate) fn handle_connect(
     }
 }
 
-/// Returns `true` if the CONNECT makes mutations: a session or a will is stored, or was.
+/// Returns `true` if the CONNECT causes mutations: the broker must store a session or a will for it, or has already
+/// stored one for this client.
 fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Connect) -> bool {
     let known = sessions
         .by_identifier
@@ -309,7 +310,8 @@ fn find_session(
     let old = broker.sessions.by_identifier.get(identifier).copied();
     if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
         close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
-        // The will must not wait for room here: the new connection must not resume a session that has ended.
+        // `end_connection` may defer the will, and with it the end of the session, while the store is behind. Both must
+        // be finished now, so that the new connection does not resume a session that has ended.
         if let Some(key) = old {
             expiry::end_times(broker, now, key);
         }

@@ -42,13 +42,13 @@ pub(crate) struct Counters {
     connects: u64,
     /// Clients that are connected.
     pub(crate) connected: usize,
-    /// The highest number of them.
+    /// The highest number of clients that were connected at the same time.
     maximum_connected: usize,
     subscriptions: i64,
     shared_subscriptions: i64,
     rates: Rates,
     started: Option<Instant>,
-    /// The values that the topics have.
+    /// The values that were last published to the `$SYS/broker` topics.
     published: Vec<Value>,
 }
 
@@ -85,7 +85,7 @@ impl Counters {
 pub struct Value {
     /// Levels, with slashes between them.
     pub name: String,
-    /// A number, but for `version` and `uptime`.
+    /// A number, except for `version`. `uptime` is in seconds.
     pub text: String,
 }
 
@@ -127,7 +127,8 @@ struct Rates {
 }
 
 impl Rates {
-    /// Updates the averages. The growth since the last update has the weight of its time in the window.
+    /// Updates the averages. Each is an exponentially weighted moving average, so a rate that lasted longer relative to
+    /// the window weighs more.
     fn take(&mut self, now: Instant, counts: [u64; GROWING.len()]) {
         let before = self.taken.replace(now);
         let since = before.map_or(Duration::ZERO, |before| now - before);

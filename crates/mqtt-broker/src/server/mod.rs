@@ -225,8 +225,8 @@ impl Server {
         })
     }
 
-    /// Reads certificates, users and rights, and what is stored: as the user who serves, who has to be able to
-    /// read and write them again later.
+    /// Reads certificates, users, permissions and the store. The process must already run as the configured user, who
+    /// must be able to read and write these files again later.
     ///
     /// # Errors
     /// If one of them cannot be used.

@@ -24,38 +24,39 @@ use super::shared::{Ending, Shared};
 use super::subscriptions::{self, Subscriptions};
 use crate::event_loop::{EventLoop, Wakeup};
 
-/// While so many bytes wait for the socket, no message is added to them.
+/// Maximum number of bytes that wait for the socket. The driver sends no further message while this number is reached.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
-/// Number of messages that are taken from the queue of the callers at a time, so that they find room early.
+/// Maximum number of messages that the driver takes from the callers' queue at a time. Small batches let blocked
+/// callers continue early.
 const BATCH: usize = 64;
 
-/// Minimum time for the last bytes and DISCONNECT, also if the caller has given none.
+/// Minimum time to write the last bytes and DISCONNECT, even if the caller's deadline has passed.
 const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Driver {
     event_loop: EventLoop,
     handler: Handler,
-    /// Messages that wait for the connection or its window; the first one is the next.
+    /// Messages that wait for a connection or for the Receive Maximum of the server. The front one is sent next.
     publications: VecDeque<Publication>,
     /// Requests that wait for a connection.
     requests: VecDeque<Request>,
     shared: Arc<Shared>,
 }
 
-/// The part of the driver that handles the events of a turn.
+/// The part of the driver that handles events during one call of `turn`.
 #[derive(Debug)]
 struct Handler {
     shared: Arc<Shared>,
     in_flight: InFlight,
     inbound: Inbound,
     subscriptions: Subscriptions,
-    /// Messages of this turn.
+    /// Messages that arrived during this turn.
     arrived: Vec<InboundMessage>,
-    /// The room for them, once the first one came.
+    /// The room left in the inbox. `None` until the first message of this turn.
     room: Option<Room>,
-    /// The answer of the server, in the turn in which it came.
+    /// The CONNACK of the server, if it arrived during this turn.
     connack: Option<Box<Connack>>,
     has_results: bool,
     is_closing: bool,
@@ -99,8 +100,9 @@ impl Driver {
         let closing = self.shared.outbox.closing();
         self.handler.is_closing = closing.is_some();
         if self.event_loop.is_paused() {
-            // A connection that has ended is read to its end, so that the client can reconnect whatever the application
-            // does. The system holds few bytes of it.
+            // If the server has closed the connection, the rest of it is read even without room in the inbox. Otherwise
+            // an application that reads nothing would prevent the reconnect. The operating system holds few bytes of
+            // it.
             self.handler.takes_rest =
                 self.event_loop.has_hung_up() && !self.shared.inbox.is_overfull();
             let has_room = closing.is_some() || !self.shared.inbox.is_paused();
@@ -117,7 +119,8 @@ impl Driver {
                 return Err(self.say_goodbye(deadline));
             }
         }
-        // Without a connection, messages stay in the queue of the callers: they must not end the wait.
+        // Without a connection, or while `publications` is not empty, messages stay in the callers' queue. They must
+        // not wake the driver, since it would not take them.
         let takes_publications = self.event_loop.is_connected() && self.publications.is_empty();
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
@@ -287,7 +290,8 @@ impl Driver {
             .event_loop
             .disconnect(disconnect, left.max(SHORTEST_GOODBYE));
         let reason = match result {
-            // Everything was acknowledged before; only a message of QoS 0 may have been in these bytes.
+            // All QoS 1 and 2 messages were acknowledged before DISCONNECT. The unwritten bytes may still contain a QoS
+            // 0 message, so the error is reported.
             Err(error) if unfinished == 0 && self.event_loop.unwritten() > 0 => {
                 ConnectError::new(self.server(), error)
             }

@@ -2,8 +2,9 @@
 //! with the connection on which the message came.
 //!
 //! The application may acknowledge a message after its connection was lost. If the server resumes the session, it
-//! resends the message under the same packet identifier. Such a duplicate is not delivered again: the acknowledgement
-//! of the first one answers it, whether it was given before or comes later.
+//! resends the message under the same packet identifier. The client does not deliver such a duplicate again. One
+//! acknowledgement by the application answers both, whether the application gives it before or after the duplicate
+//! arrives.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -108,16 +109,18 @@ struct Unacknowledged {
 }
 
 impl Inbound {
-    /// The server has accepted a connection.
+    /// Records that the server has accepted a connection.
     pub(super) fn handle_connected(&mut self, session_present: bool) {
         self.connection += 1;
         if !session_present {
-            // The server has forgotten these messages, and an acknowledgement would be for others.
+            // The server has no session, so an acknowledgement could answer a different message with the same packet
+            // identifier.
             self.unacknowledged.clear();
         }
     }
 
-    /// A message came; `None` if it is a duplicate that the application has already.
+    /// Returns the received message for the application. Returns `None` for a duplicate that the application already
+    /// has, or if the topic name is invalid.
     pub(super) fn handle_message(
         &mut self,
         connection: &mut Connection,
@@ -154,8 +157,7 @@ impl Inbound {
         Some(message)
     }
 
-    /// The application has acknowledged a message. `connection` is the one that the server has accepted, if it is not
-    /// lost.
+    /// Handles an acknowledgement by the application. `connection` is `None` while the client is not connected.
     pub(super) fn acknowledge(
         &mut self,
         connection: Option<&mut Connection>,

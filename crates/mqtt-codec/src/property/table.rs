@@ -1,6 +1,7 @@
 //! The tables of properties: each packet has a struct with the properties that it may have, so that a property of
-//! another packet cannot be stored. In a table, an `Option` may occur once and a `Vec` any number of times. The type of
-//! a field decides which values are valid (`NonZeroU16`, `bool`).
+//! another packet cannot be stored. A property whose field is an `Option` may occur once in a packet. A property whose
+//! field is a `Vec` may occur any number of times. The type of a field decides which values are valid (`NonZeroU16`,
+//! `bool`).
 
 use std::ops::Range;
 
@@ -68,7 +69,6 @@ macro_rules! properties {
                 for (index, &identifier) in self.order.iter().enumerate() {
                     let before = self.order.get(..index).unwrap_or_default();
                     // The same identifier may be listed once for each of its values, which are written one by one.
-                    // The same identifier may be listed once for each of its values, which are written one by one.
                     let number = before.iter().filter(|other| **other == identifier).count();
                     match identifier {
                         $($identifier => $crate::property::table::Slot::write_part(
@@ -118,7 +118,7 @@ pub(crate) fn decode<'a, P: Properties<'a>>(
 ) -> Result<P, DecodeError> {
     let length = reader.variable_byte_integer()?;
     let mut properties = P::default();
-    // A reader of its own keeps a property from extending past the Property Length.
+    // A separate reader for the block keeps a property from extending past the Property Length.
     let mut block = FieldReader::new(reader.bytes(length as usize)?);
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;

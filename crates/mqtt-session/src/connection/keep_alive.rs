@@ -1,5 +1,6 @@
 //! Keep alive (MQTT 5.0, 3.1.2.10): the time at which a client must send a packet, and the time at which the silence of
-//! the peer ends the connection. Whole packets count as activity, and large parts of a packet that arrives slowly.
+//! the peer ends the connection. A whole packet counts as activity. A large part of a packet that arrives slowly counts
+//! too.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,17 +20,18 @@ pub(super) struct KeepAlive {
     ping_unwritten: usize,
     /// Number of bytes of an incomplete packet that have counted as activity.
     partial: usize,
-    /// Client: speed of the socket, once it did not accept all bytes. Boxed, because most connections never need it.
+    /// Client only: measures the speed of the socket. `None` until the socket has failed to accept all bytes for the
+    /// first time. Boxed, because most connections never need it.
     backlog: Option<Box<Backlog>>,
 }
 
-/// The time that the last bytes of the output have waited for the socket.
+/// Estimates how long the bytes that the socket accepted last still need to leave the machine and the link.
 ///
-/// Bytes that the socket has accepted may still wait in the system and on the link, and a PINGREQ after them. Their
-/// number is unknown, but they leave at the speed at which the socket accepted the bytes before them.
+/// Bytes that the socket has accepted may still wait in the system and on the link. A PINGREQ waits after them. The
+/// number of these bytes is unknown, but they leave at the speed at which the socket accepted the bytes before them.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Numbers of bytes that the socket had accepted, with the time that they had waited, oldest first.
+    /// Earlier values of (`accepted`, `waited`), oldest first.
     marks: VecDeque<(u64, Duration)>,
     /// Number of bytes that the socket has accepted.
     accepted: u64,
@@ -109,26 +111,26 @@ impl KeepAlive {
         self.last_received
     }
 
-    /// Handles that a packet was sent to the output.
+    /// Records the time at which a packet was added to the output.
     pub(super) fn handle_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// Handles that a whole packet was received.
+    /// Records activity of the peer after a whole packet was received.
     pub(super) fn handle_packet(&mut self, now: Instant) {
         self.partial = 0;
         self.handle_activity(now);
     }
 
-    /// Handles activity of the peer. Any packet shows that the peer is there, not only PINGRESP.
+    /// Records activity of the peer. Any packet shows that the peer is there, not only PINGRESP.
     pub(super) fn handle_activity(&mut self, now: Instant) {
         // Any packet answers a PINGREQ.
         self.last_received = now;
         self.ping_sent = None;
     }
 
-    /// Handles that `available` bytes of an incomplete packet have arrived. Returns `true` if they are enough to count
-    /// as activity.
+    /// Records that `available` bytes of an incomplete packet have arrived. Returns `true` if these bytes count as
+    /// activity.
     ///
     /// A packet that takes longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). A minimum keeps
     /// a peer from holding the connection open with single bytes.
@@ -141,12 +143,13 @@ impl KeepAlive {
         is_progress
     }
 
-    /// Handles that PINGREQ is in the output, and ends after `unwritten` bytes.
+    /// Records that the output contains a PINGREQ, which ends `unwritten` bytes from the front.
     pub(super) fn handle_queued_ping(&mut self, unwritten: usize) {
         self.ping_unwritten = unwritten;
     }
 
-    /// Handles that the socket has accepted `count` bytes of the output. `has_more` says that more bytes wait for it.
+    /// Updates the times after the socket has accepted `count` bytes of the output. `has_more` is set if more bytes
+    /// wait for the socket.
     pub(super) fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
         // Only a client waits for PINGRESP. Without waiting output there is nothing to measure.
         if self.role == Role::Client && (has_more || self.backlog.is_some()) {

@@ -30,10 +30,10 @@ pub(super) use plan::{Request, SubscribePlan};
 /// The time in which the last handshakes must be finished and the last bytes sent.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The same time after the timeout of `-W`.
+/// Replaces `GRACE` after the timeout of `-W`.
 const LATE_GRACE: Duration = Duration::from_secs(1);
 
-/// The time that the program waits at the end for a reader of standard output that has stopped.
+/// Maximum time that the program waits at the end if the reader of standard output has stopped reading.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Carries out the plan.
@@ -59,8 +59,8 @@ impl Subscriber {
         let (mut event_loop, interrupts) = plan.client.start()?;
         #[cfg(unix)]
         if !io::stdout().is_terminal() {
-            // Ends the program when the reader of a pipe ends, even if no message comes. A file cannot be watched, and its
-            // reader does not end, so the error is ignored.
+            // Ends the program when the reader of a pipe ends, even if no message comes. A regular file cannot be
+            // polled, and nobody closes its other end, so the error is ignored.
             let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
         }
         let stdout = StdoutThread::start(event_loop.waker()).map_err(|error| {
@@ -107,7 +107,8 @@ impl Subscriber {
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
-            // After `publish`, so that the packet lines of both are written in their order.
+            // `advance` runs after `publish`, so that the `-d` lines of sent packets are written in the order of the
+            // packets.
             if let Err(error) = self.handler.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
             }
@@ -141,8 +142,8 @@ impl Subscriber {
         }
     }
 
-    /// Pauses the event loop while there is no room for messages, or while messages of a lost connection are not written.
-    /// In a pause nothing is read, no connection is made, and pings go on.
+    /// Pauses the event loop while there is no room for messages, or while messages of a lost connection are not
+    /// written. In a pause nothing is read, no connection is made, and pings go on.
     ///
     /// The client reconnects only after these messages are written and accepted in the session. Otherwise the broker
     /// would resend a QoS 2 message that the session does not know, and it would be printed twice.
@@ -169,8 +170,8 @@ impl Subscriber {
             None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
             Some(_) => self.die(),
         }
-        // A signal is the normal end of rsub. It deserves a line only if the user waited for a number of messages, or if
-        // messages are lost.
+        // A signal is the normal end of rsub. It deserves a line only if the user waited for a number of messages, or
+        // if messages are lost.
         let mut parts = Vec::new();
         if let Some(count) = self
             .handler
@@ -202,14 +203,15 @@ impl Subscriber {
 
     /// Ends the program because of `-W`.
     fn too_late(mut self) -> Result<Status, Failure> {
-        let rest = self.write_rest().unwrap_or(0); // the timeout is the better explanation
+        // A write error is ignored, because the timeout is reported instead.
+        let rest = self.write_rest().unwrap_or(0);
         self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
         let failure = Failure::unmarked(Status::TimedOut, "Timed out");
         Err(self.handler.with_rest(failure, rest))
     }
 
-    /// Ends the program because standard output cannot be written. Messages that were not written are not acknowledged, so a
-    /// broker with a session delivers them again. A closed pipe is a success: its reader has seen enough.
+    /// Ends the program because standard output cannot be written. Messages that were not written are not acknowledged,
+    /// so a broker with a session delivers them again. A closed pipe is a success: its reader has seen enough.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
         self.disconnect(ReasonCode::Success, GRACE);
         // `rsub | head -1` ends this way.
@@ -222,7 +224,7 @@ impl Subscriber {
         )))
     }
 
-    /// Writes the messages that were received, at most [`WRITE_GRACE`]. Returns the number of bytes that are left.
+    /// Writes the received messages, for at most [`WRITE_GRACE`]. Returns the number of bytes that are left.
     ///
     /// # Errors
     /// If standard output cannot be written.
@@ -264,9 +266,10 @@ impl Subscriber {
         }
     }
 
-    /// Returns the number of exchanges of QoS 1 and 2, in both directions, that the broker has not finished. The response to
-    /// a request counts as finished after its PUBREC, unless the session lasts: the broker discards the exchange with the
-    /// session.
+    /// Returns the number of exchanges of QoS 1 and 2, in both directions, that the broker has not finished.
+    ///
+    /// For rrr, a QoS 2 response counts as finished after PUBREC if the session ends with the connection, because the
+    /// broker then discards the exchange. If the session outlives the connection, PUBREL must arrive first.
     fn unfinished(&mut self) -> usize {
         let connection = self.event_loop.connection();
         let received = if self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
@@ -277,8 +280,8 @@ impl Subscriber {
         self.event_loop.unfinished() + received
     }
 
-    /// Lets the broker publish the will in each version: a signal kills mosquitto_rr, while mosquitto_sub ends with
-    /// DISCONNECT.
+    /// Ends the connection so that the broker publishes the will, in every MQTT version. A signal kills mosquitto_rr
+    /// without DISCONNECT, whereas mosquitto_sub sends one.
     fn die(&mut self) {
         let disconnect = self.handler.plan.client.disconnect.clone();
         let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);

@@ -1,5 +1,5 @@
-//! Opens the files that the broker writes beside its store: its log and its process number. They are opened as the user
-//! who serves, never as root for a user, and a symbolic link that somebody else may have put there is not followed.
+//! Opens the files that the broker writes beside its store: its log and its process number. They are opened as the
+//! configured user, never as root for that user. A symbolic link that somebody else may have put there is not followed.
 
 use std::fs::{File, OpenOptions};
 use std::io;

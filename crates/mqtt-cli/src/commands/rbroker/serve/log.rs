@@ -23,10 +23,10 @@ const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
 /// The facility `daemon` of syslog. That of local0 is 16.
 const FACILITY: u8 = 3;
 
-/// The amount of lines that the command line asks for.
+/// The verbosity that the command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loudness {
-    /// The amount of the configuration.
+    /// The log types of the configuration file apply.
     Configured,
     Quiet,
     Verbose,
@@ -49,7 +49,8 @@ enum Destination {
     Topic(LogFeed),
 }
 
-/// The files of the log. They are opened later than the other destinations, as the user who serves.
+/// The files of the log. They are opened later than the other destinations, after the broker has switched from root to
+/// the configured user.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
     threads: Vec<(PathBuf, LogThread)>,
@@ -61,7 +62,7 @@ pub(super) struct LogFiles {
 impl LogFiles {
     /// Adds a file, which is opened later.
     fn add(&mut self, path: &Path) -> Destination {
-        // The user who serves may write to a stream that root has opened, but may not be allowed to open it again.
+        // The configured user may write to a stream that root has opened, but may not be allowed to open it again.
         if path == Path::new("/dev/stdout") {
             return Destination::standard_output();
         }
@@ -73,8 +74,8 @@ impl LogFiles {
         Destination::Lines(thread)
     }
 
-    /// Opens the files, and writes the lines that have waited. If a file cannot be opened, its lines go to standard error: a
-    /// full or read-only disk must not keep the broker from starting.
+    /// Opens the files, and writes the lines that have waited. If a file cannot be opened, its lines go to standard
+    /// error: a full or read-only disk must not keep the broker from starting.
     pub(super) fn open(mut self) -> Reopener {
         for (path, thread) in std::mem::take(&mut self.threads) {
             let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
@@ -286,10 +287,10 @@ impl Log for BrokerLog {
 struct LogFile {
     path: PathBuf,
     file: File,
-    /// Opens the file again when clients have taken all other descriptors.
+    /// A spare descriptor. It is closed to free one for the new file when clients have taken all others.
     reserve: Option<File>,
     reopener: Reopener,
-    /// The number of requests to open the file again that were served.
+    /// The value of `reopener` at the last successful open.
     reopened: usize,
 }
 
@@ -305,7 +306,8 @@ impl LogFile {
         })
     }
 
-    /// Opens the file again if that was requested. If it fails, the old file stays in use, and the next line tries again.
+    /// Opens the file again if that was requested. If it fails, the old file stays in use, and the next line tries
+    /// again.
     fn reopen(&mut self) {
         let asked = self.reopener.0.load(Ordering::Relaxed);
         if asked == self.reopened {
@@ -323,7 +325,7 @@ impl LogFile {
             self.file = file;
             self.reopened = asked;
         }
-        // The old file is closed now, so a descriptor is free for the reserve.
+        // If the reopen succeeded, the old file is closed now, which frees a descriptor for the reserve.
         self.reserve = self.file.try_clone().ok();
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
 
 /// Serves until a signal ends the broker. `background` gets the result of the start.
 ///
-/// The order of the steps matters: privileged ports are opened as root, files as the user who serves.
+/// The order of the steps matters: privileged ports are opened as root, files as the configured user.
 fn serve(
     settings: ServeSettings,
     config: BrokerConfig,
@@ -89,8 +89,8 @@ fn serve(
         server.publish_log(feed);
     }
     control_socket::answer(&mut server, &control_socket);
-    // The rest runs with the permissions of the user who serves. A reload needs no others then, and a user who may write in
-    // the folder of a log cannot make root write elsewhere.
+    // The rest runs with the permissions of the configured user. A reload then needs no other permissions, and a user
+    // who may write in the folder of a log cannot make root write elsewhere.
     let other = |directive: &'static str| {
         let places = &places;
         move |error| start_error::other(&error, places.of_directive(directive))

@@ -1,5 +1,5 @@
-//! The broker as a process of the system: running in the background, with its number in a file, as another user, and known
-//! to systemd.
+//! The broker as a process of the system: running in the background, with its number in a file, as another user, and
+//! known to systemd.
 
 #[cfg(unix)]
 use std::fs::File;
@@ -32,8 +32,8 @@ impl Background {
     /// The time that the start may take. A large store takes long to read.
     const PATIENCE: Duration = Duration::from_secs(600);
 
-    /// Forks. The parent waits for `end_start` of the child, and exits with its status. The caller must not have started a
-    /// thread, since a fork copies only one.
+    /// Forks. The parent waits for `end_start` of the child, and exits with its status. The caller must not have
+    /// started a thread, since a fork copies only one.
     pub(super) fn begin() -> anyhow::Result<Self> {
         let folder = std::env::current_dir().context("cannot determine the current folder")?;
         let (waiting, telling) = UnixStream::pair().context("cannot create a socket")?;
@@ -130,7 +130,8 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The user who serves may not be allowed to remove it. The number in it belongs to no process then.
+        // The configured user may not be allowed to remove the file. The error is ignored, because the process number
+        // in the file then belongs to no process.
         let _ = std::fs::remove_file(&self.0);
     }
 }

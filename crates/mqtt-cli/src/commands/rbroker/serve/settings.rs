@@ -64,7 +64,7 @@ impl ServeSettings {
         Ok(config)
     }
 
-    /// Returns the amount of log lines. `-q` wins over `-v`.
+    /// Returns the verbosity of the log. `-q` wins over `-v`.
     pub(super) fn loudness(&self) -> Loudness {
         match (self.quiet, self.verbose) {
             (true, _) => Loudness::Quiet,
