@@ -55,7 +55,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Returns a broker without clients, which admits every client. `random` is the source of assigned client identifiers.
+    /// Returns a broker without clients, which admits every client. `random` is the source of assigned client
+    /// identifiers.
     pub fn new(limits: Limits, random: Box<dyn FnMut() -> u128 + Send>) -> Self {
         Self {
             auth: Auth::default(),
@@ -336,8 +337,9 @@ impl Broker {
             }
     }
 
-    /// Sets the amount of the mutations that were taken with [`Broker::take_mutations`] and are not durable. A caller needs it
-    /// whose commits are not all durable when they end, as the broker counts the others itself.
+    /// Sets the number and the bytes of the mutations that were taken with [`Broker::take_mutations`] and are not
+    /// durable. Only a caller whose commits may end before they are durable needs this method. The broker counts the
+    /// mutations of other commits itself.
     pub fn set_backlog(&mut self, backlog: Backlog) {
         throttle::set_backlog(&mut self.connections, &mut self.flow, backlog)
     }
@@ -480,8 +482,8 @@ impl Broker {
         }
     }
 
-    /// Ends these connections because their mutations cannot be stored. Output that waits for the commit is discarded and
-    /// replaced by a DISCONNECT with the reason, which does not wait.
+    /// Ends these connections because their mutations cannot be stored. Output that waits for the commit is discarded
+    /// and replaced by a DISCONNECT with the reason, which does not wait.
     pub fn end_uncommitted(&mut self, now: Instant, ids: &[ConnectionId]) {
         commit_gate::end_uncommitted(self, now, ids)
     }
@@ -530,8 +532,8 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Restores the stored state. Clients that were connected count as disconnected now: their wills become due, and their
-    /// sessions begin to expire.
+    /// Restores the stored state. Clients that were connected count as disconnected now: their wills become due, and
+    /// their sessions begin to expire.
     pub fn restore(&mut self, now: Instant, saved: Snapshot) {
         snapshot::restore(self, now, saved)
     }

@@ -47,12 +47,12 @@ pub struct ClientCore {
     connected_since: Option<Instant>,
     /// The time of the last bytes from a server that had accepted a connection.
     last_heard: Option<Instant>,
-    /// The time for which the server keeps the session after that; `None` without end.
+    /// The time for which the server keeps the session after `last_heard`. `None` if the session never expires.
     session_expiry: Option<Duration>,
     /// Set when this connection has a subscription: the server may send messages at any time.
     expects_messages: bool,
-    /// Set if the session may have expired at the server, and a CONNECT whose CONNACK was lost may have created a new one.
-    /// Session Present would then be about the new session, so the next CONNECT must be a clean start.
+    /// Set if the session may have expired at the server, and a CONNECT whose CONNACK was lost may have created a new
+    /// one. Session Present would then be about the new session, so the next CONNECT must be a clean start.
     is_doubtful: bool,
     /// Messages that may be larger than the server accepts.
     oversized: Oversized,
@@ -107,7 +107,7 @@ impl ClientCore {
         self.end_of_step(now, self.options.connect_timeout)
     }
 
-    /// Handles that a stream to the server is open: starts a connection and puts CONNECT into the output.
+    /// Starts a connection on a stream to the server that is open now, and puts CONNECT into the output.
     ///
     /// # Errors
     /// If a field of CONNECT does not fit into the packet.
@@ -201,14 +201,14 @@ impl ClientCore {
         Ok(flow)
     }
 
-    /// Handles that time has passed.
+    /// Sends PINGREQ, or ends the connection, if a deadline of the connection has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
     }
 
-    /// Handles that the server has closed the stream.
+    /// Records that the server has closed the stream, which ends the connection.
     pub fn handle_close(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.handle_close();
@@ -316,14 +316,14 @@ impl ClientCore {
         }
     }
 
-    /// Takes the messages that were given up since the last call, because the server closes the connection when it receives
-    /// them. The client does not resend them.
+    /// Takes the messages that were given up since the last call, because the server closes the connection when it
+    /// receives them. The client does not resend them.
     pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
         self.oversized.take_rejected()
     }
 
-    /// Acknowledges a message that the application has accepted. If its connection is lost, the session records a message
-    /// of QoS 2 as accepted, so that a duplicate is not delivered.
+    /// Acknowledges a message that the application has accepted. If its connection is lost, the session records a
+    /// message of QoS 2 as accepted, so that a duplicate is not delivered.
     pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
         let Some(packet_identifier) = delivery.packet_identifier() else {
             // QoS 0 has no acknowledgement.
@@ -338,7 +338,7 @@ impl ClientCore {
         }
     }
 
-    /// Handles that bytes of the server wait unread; see [`Connection::handle_unread`].
+    /// Records that bytes of the server wait unread; see [`Connection::handle_unread`].
     pub fn handle_unread(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.handle_unread(now);
@@ -369,8 +369,8 @@ impl ClientCore {
             .is_some_and(Connection::is_connected)
     }
 
-    /// Returns `true` if the server may send packets at any time: the connection has subscribed, has resumed a session, or
-    /// releases packet identifiers.
+    /// Returns `true` if the server may send packets at any time: the connection has subscribed, has resumed a session,
+    /// or releases packet identifiers.
     pub fn expects_messages(&self) -> bool {
         let connection = self.connection.as_ref();
         self.expects_messages || connection.is_some_and(Connection::is_reclaiming)
@@ -391,8 +391,8 @@ impl ClientCore {
         self.backlog.iter()
     }
 
-    /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the other,
-    /// which may have an old session of this client. Unfinished messages go to the backlog.
+    /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the
+    /// other, which may have an old session of this client. Unfinished messages go to the backlog.
     fn leave_session_of_another_server(&mut self) {
         let is_another = self.session_of.is_some() && self.session_of.as_ref() != self.server();
         let Some(session) = self.session.as_mut().filter(|_| is_another) else {
@@ -433,7 +433,7 @@ impl ClientCore {
     /// Returns the time of the last attempt, if the user has set one.
     fn end_of_attempts(&self) -> Option<Instant> {
         let time = match (self.was_connected, self.options.reconnect) {
-            // A server that was reached once is there, so a client that reconnects always goes on.
+            // A server that was reached once exists, so a client that reconnects always continues.
             (false, Reconnect::Always) if self.was_reached => return None,
             (false, _) if self.options.wait_for_server.is_zero() => return None,
             (false, _) => self.options.wait_for_server,
@@ -444,8 +444,8 @@ impl ClientCore {
     }
 
     fn may_retry(&self, error: &ClientError, of_round: bool, gone_for: Duration) -> bool {
-        // A server that has never answered a SUBSCRIBE is broken. Later the connection may be the cause, and another one
-        // may be better.
+        // A server that has never answered a SUBSCRIBE is broken. Later the connection may be the cause, and another
+        // one may be better.
         let is_unanswered = matches!(error, ClientError::Closed(CloseReason::ResponseTimeout(_)));
         if is_unanswered && !self.was_answered {
             return false;
@@ -461,8 +461,8 @@ impl ClientCore {
     }
 }
 
-/// Returns `true` if the next attempt may succeed. A server that has rejected the client rejects it again; a server that
-/// starts may be busy for a while, which `busy_may_pass` permits.
+/// Returns `true` if the next attempt may succeed. A server that has rejected the client rejects it again; a server
+/// that starts may be busy for a while, which `busy_may_pass` permits.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,
@@ -503,7 +503,7 @@ fn is_passing(reason_code: ReasonCode) -> bool {
     )
 }
 
-/// Returns the time for which the server keeps the session without a connection; `None` without end.
+/// Returns the time for which the server keeps the session without a connection. `None` if the session never expires.
 fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
     let asked = connect.properties.session_expiry_interval.unwrap_or(0);
     let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);

@@ -5,8 +5,8 @@
 //!                                                                   which commits
 //! ```
 //!
-//! Bytes leave at the start of the next turn. So the program can make durable what its acknowledgements promise after the
-//! turn, once for all events of the turn.
+//! One turn is one call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. So the program can
+//! commit once after each turn, before the acknowledgements for the events of the turn are written.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -34,8 +34,8 @@ const WATCHED: Token = Token(2);
 /// The first token of the program's own sources.
 const FIRST_SOURCE: usize = 3;
 
-/// The number of bytes waiting for the socket at which the loop stops reading. A server that reads no acknowledgements must
-/// not fill the memory with them.
+/// The number of bytes waiting for the socket at which the loop stops reading. A server that reads no acknowledgements
+/// must not fill the memory with them.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
 /// Maximum silence of the server after DISCONNECT before the client closes the connection.
@@ -156,8 +156,8 @@ impl EventLoop {
         self.watched_ended
     }
 
-    /// Pauses the client, because the program cannot accept messages. The loop reads nothing and does not reconnect, so turns
-    /// have no events. It still writes, and sends PINGREQ.
+    /// Pauses the client, because the program cannot accept messages. The loop reads nothing and does not reconnect, so
+    /// turns have no events. It still writes, and sends PINGREQ.
     pub fn pause(&mut self) {
         self.is_paused = true;
     }
@@ -172,8 +172,8 @@ impl EventLoop {
         self.is_paused
     }
 
-    /// Acknowledges a message that the program has accepted, perhaps some turns after it arrived. The program must call this
-    /// before the turn that reconnects; [`EventLoop::pause`] gives it the time.
+    /// Acknowledges a message that the program has accepted, perhaps some turns after it arrived. The program must call
+    /// this before the turn that reconnects; [`EventLoop::pause`] gives it the time.
     pub fn accept_message(&mut self, delivery: Delivery) {
         self.core.accept_message(Instant::now(), delivery);
     }
@@ -253,8 +253,8 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, as PINGREQ and the deadlines
-    /// of the client wait, too.
+    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, as PINGREQ and the
+    /// deadlines of the client wait, too.
     pub fn wait_only(&mut self, deadline: Instant) {
         // An error of the system is reported by the next turn.
         let _ = self.poll_for(Some(deadline.saturating_duration_since(Instant::now())));
@@ -310,7 +310,8 @@ impl EventLoop {
         self.core.output().len() + unsent
     }
 
-    /// Returns `true` if the server has closed the connection, which a client that is paused does not find out by reading.
+    /// Returns `true` if the server has closed the connection, which a client that is paused does not find out by
+    /// reading.
     pub(crate) fn has_hung_up(&self) -> bool {
         self.has_hung_up || self.unwritable
     }
@@ -330,22 +331,23 @@ impl EventLoop {
         self.core.backlog()
     }
 
-    /// Writes the bytes that wait, as far as the socket accepts them. The next turn reports a failure. A program that stops
-    /// publishing because too many bytes wait must call this first: only a socket that was full reports that it is writable.
+    /// Writes the bytes that wait, as far as the socket accepts them. The next turn reports a failure. A program that
+    /// stops publishing because too many bytes wait must call this first: only a socket that was full reports that it
+    /// is writable.
     pub fn flush(&mut self) {
         self.write();
     }
 
-    /// Drops the connection without DISCONNECT, and all bytes that wait for the socket. The program calls this if it cannot
-    /// keep what the acknowledgements among them promise.
+    /// Drops the connection without DISCONNECT, and all bytes that wait for the socket. The program calls this if it
+    /// cannot keep what the acknowledgements among them promise.
     pub fn abandon(&mut self) {
         self.farewell.clear();
         self.dialer = Dialer::Ended;
     }
 
-    /// Sends DISCONNECT and waits until all bytes are written, while the socket accepts some at least every `timeout`. If the
-    /// server may send messages, this also waits until the server closes the connection, for one second of silence or
-    /// `timeout` in all.
+    /// Sends DISCONNECT and waits until all bytes are written, while the socket accepts some at least every `timeout`.
+    /// If the server may send messages, this also waits until the server closes the connection, for one second of
+    /// silence or `timeout` in all.
     ///
     /// # Errors
     /// If the bytes cannot be written. The connection has ended in any case.
@@ -358,8 +360,9 @@ impl EventLoop {
         self.close(timeout)
     }
 
-    /// Ends the connection as [`Self::disconnect`] does, but the server publishes the will, if there is one. A client of 5.0
-    /// uses a reason code of DISCONNECT for it. A client of 3.1 and 3.1.1 sends no DISCONNECT, which would delete the will.
+    /// Ends the connection as [`Self::disconnect`] does, but the server publishes the will, if there is one. A client
+    /// of 5.0 uses a reason code of DISCONNECT for it. A client of 3.1 and 3.1.1 sends no DISCONNECT, which would
+    /// delete the will.
     ///
     /// # Errors
     /// Those of [`Self::disconnect`].
@@ -392,9 +395,9 @@ impl EventLoop {
         result
     }
 
-    /// Reads and drops the bytes that the server still sends, until it closes the connection. Closing a socket with unread
-    /// bytes resets the connection. The server would lose the last acknowledgements and DISCONNECT, publish the will and
-    /// resend messages.
+    /// Reads and drops the bytes that the server still sends, until it closes the connection. Closing a socket with
+    /// unread bytes resets the connection. The server would lose the last acknowledgements and DISCONNECT, publish the
+    /// will and resend messages.
     fn await_close(&mut self, stream: &mut Stream, timeout: Duration) {
         let end = Instant::now() + timeout;
         let mut silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
@@ -438,8 +441,8 @@ impl EventLoop {
         }
     }
 
-    /// Writes the output, as far as the socket accepts it. A failure does not end the connection yet: the server may have
-    /// sent the reason.
+    /// Writes the output, as far as the socket accepts it. A failure does not end the connection yet: the server may
+    /// have sent the reason.
     fn write(&mut self) {
         if let Dialer::Connected(stream) = &mut self.dialer {
             let has_something = !self.core.output().is_empty() || stream.unsent() > 0;
@@ -499,7 +502,7 @@ impl EventLoop {
 
     fn begin_connection(&mut self, now: Instant) -> Result<(), ClientError> {
         self.core.handle_reached(now)?;
-        // The rest of the last connection's bytes, which ended in the middle of a packet.
+        // The buffer may still hold the start of a packet that the last connection did not complete.
         self.buffer.clear();
         self.readable = true;
         self.stopped = false;
@@ -548,8 +551,8 @@ impl EventLoop {
 
     /// Handles the loss of a connection, or the failure to connect: schedules the next attempt, or ends the loop.
     fn lost(&mut self, error: ClientError) -> Result<Wakeup, ClientError> {
-        // The bytes that explain the end follow acknowledgements of this turn, which the program has not committed yet. So
-        // they are written when the program drops the loop.
+        // The bytes that explain the end follow acknowledgements of this turn, which the program has not committed yet.
+        // So they are written when the program drops the loop.
         self.farewell = self.core.output().to_vec();
         let mut random = [0; 4];
         let _ = getrandom::fill(&mut random); // without random bytes the waits of clients are less spread

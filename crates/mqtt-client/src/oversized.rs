@@ -29,7 +29,7 @@ pub(crate) struct Oversized {
 }
 
 impl Oversized {
-    /// Handles that a message was sent for the first time.
+    /// Records that a message was sent for the first time.
     pub(crate) fn published(&mut self, message: &Message, qos: QoS) {
         self.has_sent = true;
         let size = message.payload.len();
@@ -42,13 +42,14 @@ impl Oversized {
         self.count += 1;
     }
 
-    /// Handles that the server has acknowledged a message: then it does not close the connection because of its size.
+    /// Records that the server has acknowledged a message. The size of a message is then not the reason for the lost
+    /// connections.
     pub(crate) fn delivered(&mut self) {
         self.suspect = None;
     }
 
-    /// Handles the loss of a connection that the server had accepted. Gives up the message that is the reason, if there is
-    /// one. Returns `true` if the next connection may make more progress.
+    /// Handles the loss of a connection that the server had accepted. Gives up the message that is the reason, if there
+    /// is one. Returns `true` if the next connection may make more progress.
     pub(crate) fn connection_lost(
         &mut self,
         session: &mut Session,

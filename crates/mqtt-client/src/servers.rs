@@ -106,13 +106,13 @@ impl Servers {
         self.ring.front()
     }
 
-    /// Handles that the current server has accepted the connection.
+    /// Records that the current server has accepted the connection.
     pub(crate) fn accepted(&mut self) {
         self.failed = 0;
     }
 
-    /// Handles that the current server has delivered or acknowledged a message. Accepting a connection is not enough: servers
-    /// that refer to each other may do that.
+    /// Records that the current server has delivered or acknowledged a message. An accepted connection is not enough:
+    /// servers that refer to each other may accept connections too.
     pub(crate) fn made_progress(&mut self) {
         self.references = 0;
     }
@@ -211,8 +211,8 @@ fn is_sent_away(error: &ClientError) -> bool {
     )
 }
 
-/// Returns `true` if another server may accept the client. Errors that are caused by the client, such as wrong credentials,
-/// do not trigger failover: they would be the same everywhere.
+/// Returns `true` if another server may accept the client. Errors that are caused by the client, such as wrong
+/// credentials, do not trigger failover: they would be the same everywhere.
 fn is_of_this_server(error: &ClientError) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) | ClientError::Transport(_) => true,

@@ -124,7 +124,7 @@ impl Connector {
 
     fn start(&self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Stream> {
         let socket = self.connect(address)?;
-        // The caller writes all packets of a turn at once, so Nagle's algorithm would only add delay.
+        // The caller writes all packets that are ready in one call, so Nagle's algorithm would only add delay.
         let _ = socket.set_nodelay(true);
         if let Some(time) = self.tcp_keep_alive {
             let times = TcpKeepalive::new().with_time(time);

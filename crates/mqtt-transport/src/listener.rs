@@ -48,8 +48,8 @@ macro_rules! with {
 const UNIX_SOCKET_MODE: u32 = 0o770;
 
 impl Listener {
-    /// Listens at `address`. Port 0 stands for a free port. A listener at an IPv6 address accepts no IPv4 connections, so
-    /// that both families can listen at the same port.
+    /// Listens at `address`. Port 0 stands for a free port. A listener at an IPv6 address accepts no IPv4 connections,
+    /// so that both families can listen at the same port.
     ///
     /// # Errors
     /// If the address is in use, is not an address of this machine, or is not permitted.
@@ -62,8 +62,8 @@ impl Listener {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // A restarted broker must not wait until the system forgets the old connections. On Windows the option would let
-        // two programs listen at one port.
+        // A restarted broker must not wait until the system forgets the old connections. On Windows the option would
+        // let two programs listen at one port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
         // Connections inherit this option. It detects a lost client without MQTT keep alive, after hours.
@@ -77,8 +77,9 @@ impl Listener {
         })
     }
 
-    /// Listens at a path. A stale socket at the path is replaced, and the socket is removed with this listener. Its owner
-    /// and group may connect, independent of umask: as with mosquitto, the group is the way to admit other programs.
+    /// Listens at a path. A stale socket at the path is replaced, and the socket is removed with this listener. Its
+    /// owner and group may connect, independent of umask: as with mosquitto, the group is the way to admit other
+    /// programs.
     ///
     /// # Errors
     /// If the path is another file, another program listens at it, or the user has no permission.
@@ -111,7 +112,8 @@ impl Listener {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(socket) => socket.accept().map(|(socket, address)| {
-                    // The caller writes all packets of a turn at once, so Nagle's algorithm would only add delay.
+                    // The caller writes all packets that are ready in one call, so Nagle's algorithm would only add
+                    // delay.
                     let _ = socket.set_nodelay(true);
                     (crate::socket::Socket::Tcp(socket), address.to_string())
                 }),

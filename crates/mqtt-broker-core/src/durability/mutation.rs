@@ -1,6 +1,6 @@
-//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. The caller of the core makes
-//! all mutations since the last `take_mutations` durable in one commit. Output that depends on these mutations waits for
-//! this commit (`commit_gate.rs`).
+//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. The caller of the core
+//! makes all mutations since the last `take_mutations` durable in one commit. Output that depends on these mutations
+//! waits for this commit (`commit_gate.rs`).
 //!
 //! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. If the session ends with
 //! the connection, only the will is recorded, from before CONNACK until the will is published or withdrawn.
@@ -60,7 +60,7 @@ pub enum Mutation {
         number: u64,
         packet_identifier: PacketIdentifier,
     },
-    /// The client has the message; the identifier is still in use.
+    /// The client has sent PUBREC, or the broker has given up the message. The packet identifier is still in use.
     Released { client: Arc<str>, number: u64 },
     /// The delivery of the message is complete.
     Finished { client: Arc<str>, number: u64 },

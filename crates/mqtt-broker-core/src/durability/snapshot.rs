@@ -53,7 +53,7 @@ pub struct DeliverySnapshot {
     pub number: u64,
     /// The message; `None` once it was released.
     pub outgoing: Option<OutboundMessage>,
-    /// The identifier it was sent under, if it was.
+    /// The packet identifier with which the message was sent, if it was sent.
     pub sent: Option<PacketIdentifier>,
 }
 
@@ -126,7 +126,7 @@ fn save_client(connections: &Connections, now: Instant, client: &Client) -> Clie
     let mut saved = ClientSnapshot {
         identifier: client.identifier.to_string(),
         state: ClientState {
-            // A delay of zero is none.
+            // A delay of zero means the same as no delay.
             will: state.will.map(|will| Will {
                 will_delay_interval: will.will_delay_interval.filter(|delay| *delay > 0),
                 ..will

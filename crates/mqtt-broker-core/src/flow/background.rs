@@ -23,7 +23,7 @@ pub(crate) struct Background {
     /// Clients whose session has ended, and those of their subscriptions that are still in the tree. Their keys are in
     /// no table any more, so the subscriptions match nobody.
     pub(crate) gone: VecDeque<(ClientKey, IntoIter<TopicFilter, SubscriptionState>)>,
-    /// Clients whose time has come, and whose will has to wait.
+    /// Clients whose will or session end is due, and whose will has to wait for the store.
     pub(crate) deferred: BTreeSet<ClientKey>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn remove_subscriptions_of_gone(
     }
 }
 
-/// Puts off a client whose time has come, if its will must not be published now. The will and the end of the
+/// Defers a client whose will or session end is due, if the will must not be published now. The will and the end of the
 /// session stay with the client until then, so a crash loses neither.
 pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
     let will = broker
@@ -84,7 +84,7 @@ pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
     is_deferred
 }
 
-/// Returns `true` if a will that makes mutations has to wait, since its slices could not begin now.
+/// Returns `true` if a will that makes mutations has to wait, since its delivery in slices could not begin now.
 pub(crate) fn is_will_deferred(
     durability: &Durability,
     flow: &mut Flow,
@@ -94,7 +94,7 @@ pub(crate) fn is_will_deferred(
         && (flow.is_fanning_out() || !fan_out::may_mutate_now(durability, flow, resources))
 }
 
-/// Handles the clients that were put off, as far as the store has room.
+/// Handles the deferred clients, as far as the store has room.
 pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent()
         && !is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)

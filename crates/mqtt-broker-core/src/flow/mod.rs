@@ -1,4 +1,4 @@
-//! The amount of work in one call, and the reasons for which a connection has to wait.
+//! Limits the work of one call, and decides when a connection has to wait.
 
 pub(crate) mod background;
 pub(crate) mod backpressure;
@@ -12,14 +12,14 @@ use crate::routing::fan_out::FanOuts;
 use crate::sessions::client::ClientKey;
 use crate::timers::{TimerKey, Timers};
 
-/// The work of a call, and everything that has to wait for another one.
+/// The work of one call, and the work that has to wait for a later call.
 #[derive(Debug)]
 pub(crate) struct Flow {
     /// The work of this call.
     pub(crate) work: WorkBudget,
     /// The connections that wait for a commit or a subscriber.
     pub(crate) throttle: Throttle,
-    /// The client with the longest queue of those that were filled by what was handled last.
+    /// The client with the longest queue among those whose queues the last input has filled.
     pub(crate) congested: Option<(usize, ClientKey)>,
     /// The publications that are delivered in slices.
     pub(crate) fan_outs: FanOuts,
@@ -47,7 +47,7 @@ impl Flow {
         !self.background.gone.is_empty()
     }
 
-    /// The mutations of all publications that have ended are in the hands of the commit queue.
+    /// Records that the mutations of all finished publications were taken for a commit.
     pub(crate) fn release_fan_outs(&mut self) {
         self.fan_outs.is_sealed = false;
     }

@@ -51,7 +51,7 @@ pub(crate) struct Throttle {
 /// The degree to which the store is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
-    /// Everybody is served.
+    /// All connections are served.
     None,
     /// Connections with uncommitted mutations make no more of them.
     Soft,
@@ -60,7 +60,7 @@ pub(crate) enum Pressure {
 }
 
 impl Throttle {
-    /// The mutations were taken for a commit; the commit queue reports them from now on.
+    /// Records that the mutations were taken for a commit. The commit queue reports them from now on.
     pub(crate) fn take_counted(&mut self) {
         self.taken.mutations += self.counted;
         self.taken.bytes += self.own_bytes;
@@ -79,7 +79,7 @@ impl Throttle {
         self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
     }
 
-    /// The commit that will contain the mutations that are made now.
+    /// Returns the number of the commit that will contain the mutations that are added now.
     pub(crate) fn next_commit(&self) -> u64 {
         self.begun + 1
     }
@@ -172,8 +172,8 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
         return false;
     };
     if connection.protocol.output().len() >= maximum_unwritten {
-        // Resumed when the peer has read. Acknowledgements and pings are handled meanwhile: without them the
-        // peer would get the same messages again, or be taken for dead.
+        // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile. Otherwise
+        // the peer would get the same messages again, or its keep alive would expire.
         if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
             connection.awaits_output_room = true;
             return true;
@@ -211,8 +211,8 @@ pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
         return false;
     };
     // Above the soft limit only the connections that fill the store wait for it; all others are served. Above the hard
-    // limit nobody makes mutations, so that memory stays bounded however many connections there are, and while the disk
-    // is full.
+    // limit no connection may add mutations, so that memory stays bounded however many connections there are, and while
+    // the disk is full.
     let is_throttled = match pressure {
         Pressure::None => false,
         Pressure::Soft => connection.mutated_in > done,
@@ -235,7 +235,8 @@ fn may_mutate(
     let client = connection.and_then(|connection| sessions.clients.get(connection.client?));
     let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
     match PacketType::from_value(first >> 4) {
-        // Without QoS and RETAIN nothing of it is stored; on a full disk it is refused, or not retained.
+        // A message without QoS and RETAIN is not stored. On a full disk the broker refuses messages of QoS 1 and 2,
+        // and retains nothing, so nothing is stored either.
         Some(PacketType::Publish) => {
             !resources.lacks_storage() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
         }

@@ -176,8 +176,8 @@ fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &Publi
     }
 }
 
-/// Returns the reason if a message is acknowledged but delivered to nobody. `as_sent` is the topic name without the mount
-/// point.
+/// Returns the reason if a message is acknowledged but delivered to nobody. `as_sent` is the topic name without the
+/// mount point.
 fn reject_reason(
     broker: &Broker,
     publisher: ClientKey,

@@ -120,9 +120,9 @@ fn deliver_at_once(
     let Some(connection) = broker.connections.table.get_mut(id) else {
         return true;
     };
-    // It must not overtake an older message of its topic that waits: neither a retained one, nor one that
-    // waits for retained ones, or the older message would be the last that the client gets of its topic.
-    // Nor must it overtake one of QoS 0 that had no room in the output.
+    // The message must not overtake an older message of its topic that waits: neither a retained message, nor one that
+    // waits for retained messages. Otherwise the older message would be the last that the client gets of its topic. The
+    // message must also not overtake a message of QoS 0 that had no room in the output.
     if connection.protocol.output().len() >= broker.resources.limits.maximum_unwritten
         || client.queue.holds()
         || is_held(

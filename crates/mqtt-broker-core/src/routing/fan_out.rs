@@ -1,5 +1,5 @@
-//! Publications to more subscribers than one call may deliver to: they are matched once and delivered in slices, turn by
-//! turn, and acknowledged after the last slice. Smaller ones are delivered immediately, in `router.rs`.
+//! Publications to more subscribers than one call may deliver to: they are matched once and delivered in slices, turn
+//! by turn, and acknowledged after the last slice. Smaller ones are delivered immediately, in `router.rs`.
 //!
 //! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
 //! messages only. The mutations of a fan-out are released for a commit together, with that of the publisher's
@@ -33,25 +33,25 @@ const MAXIMUM_WITHOUT_CONNECTION: usize = 1000;
 pub(crate) struct FanOuts {
     pub(crate) current: Option<FanOut>,
     waiting: VecDeque<Publication>,
-    /// Set when a fan-out has ended whose mutations were not taken for a commit yet. The next one must not begin before,
-    /// or there would always be one in progress, and never a commit.
+    /// Set when a fan-out has ended whose mutations were not taken for a commit yet. The next one must not begin
+    /// before, or there would always be one in progress, and never a commit.
     pub(crate) is_sealed: bool,
 }
 
-/// A message with all that is needed to deliver it later.
+/// A message with the data that a later delivery needs.
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) message: Arc<Message>,
     pub(crate) delivery: Delivery,
     pub(crate) expires: Option<Instant>,
-    /// The client that must not get it if its subscription says No Local.
+    /// The publisher, which must not get the message if its subscription has No Local set.
     pub(crate) from: Option<ClientKey>,
     /// The author of the retained message.
     pub(crate) source: Option<Arc<Principal>>,
-    /// The connection that waits for it.
+    /// The connection that waits for the end of this publication.
     pub(crate) origin: Option<Origin>,
-    /// Set for a will. It must not wait here: its removal from the store is recorded in the same turn, and a crash
-    /// between that commit and the delivery would lose it.
+    /// Set for a will. A will must not wait here: its removal from the store is recorded in the same turn, and a crash
+    /// between that commit and the delivery would lose the will.
     pub(crate) is_will: bool,
 }
 
@@ -82,7 +82,7 @@ impl Publication {
         self.message.publish(self.delivery)
     }
 
-    /// Returns `true` if its delivery may be recorded, by its QoS or that of the subscriptions.
+    /// Returns `true` if the delivery may add mutations, because of the QoS, RETAIN, or the QoS of the subscriptions.
     fn may_mutate(&self, upgrade_qos: bool) -> bool {
         self.delivery.qos() > QoS::AtMostOnce || self.message.retain || upgrade_qos
     }
@@ -100,7 +100,7 @@ pub(crate) fn fan_out(
             connection.is_publishing = true;
         }
     } else {
-        // The broker's own: a newer value takes the place of one that still waits.
+        // A newer value that the broker itself publishes replaces an older one that still waits.
         let topic_name = &publication.message.topic_name;
         let is_older = |other: &Publication| {
             other.origin.is_none()
@@ -176,8 +176,8 @@ pub(crate) fn has_fan_out_to_advance(
     flow.is_fanning_out() || first_to_begin(durability, flow, resources).is_some()
 }
 
-/// Returns `true` if a publication of the client is still to be delivered, which an earlier connection has brought.
-/// The next ones of the client must not overtake it, and it may be this one, sent again.
+/// Returns `true` if a publication that the client sent on an earlier connection is not delivered yet. Later
+/// publications of the client must not overtake that publication, and the next one may be the same publication, resent.
 pub(crate) fn has_orphan_of(connections: &Connections, flow: &Flow, id: ConnectionId) -> bool {
     let FanOuts {
         current, waiting, ..
@@ -193,15 +193,15 @@ pub(crate) fn has_orphan_of(connections: &Connections, flow: &Flow, id: Connecti
         || waiting.iter().any(is_orphan)
 }
 
-/// Drops a publication that has not begun and whose connection has ended, because its publisher resends it. Publications
-/// of QoS 0 stay, since nobody resends them.
+/// Drops a publication that has not begun and whose connection has ended, because its publisher resends it.
+/// Publications of QoS 0 stay, since nobody resends them.
 pub(crate) fn forget_unbegun(connections: &Connections, flow: &mut Flow, id: ConnectionId) {
     let is_full = flow.fan_outs.waiting.len() > connections.len() + MAXIMUM_WITHOUT_CONNECTION;
     flow.fan_outs.waiting.retain(|publication| {
         let is_of_it = publication
             .origin
             .is_some_and(|origin| origin.connection == id);
-        // The publisher was not acknowledged, and sends the message again.
+        // The publisher has received no acknowledgement, and resends the message.
         let is_unacknowledged = publication.delivery.qos() > QoS::AtMostOnce;
         !(is_of_it && (is_unacknowledged || is_full))
     });
@@ -272,8 +272,8 @@ fn may_begin(
         || may_mutate_now(durability, flow, resources)
 }
 
-/// Returns `true` if a publication may begin that makes mutations. After its begin it must not wait for room any more: the
-/// commit that would make room waits for the end of the publication.
+/// Returns `true` if a publication may begin that makes mutations. After its begin it must not wait for room any more:
+/// the commit that would make room waits for the end of the publication.
 pub(crate) fn may_mutate_now(
     durability: &Durability,
     flow: &mut Flow,

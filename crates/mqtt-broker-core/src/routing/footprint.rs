@@ -11,7 +11,7 @@ use crate::topics::retained::Retained;
 /// A reference-counted allocation has two counts, and an allocator adds about as much.
 const ALLOCATION: usize = 32;
 
-/// Returns the bytes that a message keeps alive: topic name, payload, properties, and what is the same for each.
+/// Returns the bytes that a message keeps alive: topic name, payload, properties, and a fixed part.
 pub(crate) fn of_publish(publish: &PublishRef<'_>) -> usize {
     FIXED + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
 }
@@ -26,12 +26,12 @@ fn of_properties(publish: &PublishRef<'_>) -> usize {
     }
 }
 
-/// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in memory
-/// once, and counts for each: the others may take theirs first.
+/// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in
+/// memory once, and counts for each: the others may take theirs first.
 pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {
-        // Most messages have none, and each copy of a message comes here.
+        // Most messages have no properties, and this function runs for each copy of a message.
         None => FIXED + message.topic_name.len() + message.payload.len(),
         Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
     };

@@ -31,7 +31,7 @@ pub(crate) fn redistribute(broker: &mut Broker, now: Instant, client: Client) {
     }
 }
 
-/// Gives one message to another member. Drops it if there is none that can take it.
+/// Gives one message to another member. Drops the message if no member can take it.
 fn redistribute_message(
     broker: &mut Broker,
     now: Instant,
@@ -44,7 +44,7 @@ fn redistribute_message(
     let Some(message) = mounted(&outgoing, mount_point) else {
         return;
     };
-    // The packet identifier is nobody's: only the QoS counts here.
+    // The packet identifier is a placeholder: only the QoS counts here.
     let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
     let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
     let publish = &mut routed.publish;

@@ -1,5 +1,5 @@
-//! A message's way to everyone who subscribed to its topic, and into the retained messages. Whether it may be
-//! published is decided in `publish.rs`, how a client gets its copy in `delivery.rs`.
+//! Routes a message to the subscribers of its topic, and to the retained messages. `publish.rs` decides whether a
+//! message may be published, and `delivery.rs` decides how a client gets its copy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// A message that is owned already, as it has waited.
+    /// Returns a message that is owned already, because it has waited.
     pub(crate) fn again(
         message: &'a Arc<Message>,
         delivery: Delivery,
@@ -61,7 +61,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// `None` for a message without topic name, which does not come here.
+    /// Returns the owned form. `None` for a message without topic name, which is never routed.
     pub(crate) fn owned(&mut self) -> Option<Arc<Message>> {
         if self.owned.is_none() {
             self.owned = self.publish.to_message().ok().map(Arc::new);
@@ -88,7 +88,7 @@ impl Targets {
         !self.plain.is_empty() || !self.shared.is_empty()
     }
 
-    /// Returns `true` if all were taken out.
+    /// Returns `true` if all subscriptions were taken out.
     pub(crate) fn is_empty(&self) -> bool {
         self.next >= self.plain.len() && self.next_shared >= self.shared.len()
     }
@@ -128,7 +128,7 @@ pub(crate) struct DeliveryOptions {
     pub(crate) share: Option<TopicFilter>,
 }
 
-/// Retains and routes a message of the broker's own, which does not survive it.
+/// Retains and routes a message of the broker itself, which is not stored.
 pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
         return;
@@ -158,9 +158,9 @@ pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &s
     route_own(broker, now, &Arc::new(message), Some(expires));
 }
 
-/// Routes a message of the broker's own.
+/// Routes a message of the broker itself.
 fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
-    // The packet identifier is nobody's: only the QoS counts here.
+    // The packet identifier is a placeholder: only the QoS counts here.
     let first = mqtt_codec::PacketIdentifier::FIRST;
     let delivery = Delivery::first(QoS::ExactlyOnce, first);
     let mut routed = Routed::again(message, delivery, expires, now);
@@ -292,8 +292,8 @@ pub(crate) fn choose(
     share.choose(|member| member_state(broker, member, publish))
 }
 
-/// Returns how well a member can take this message. A member that is away gets none of QoS 0. A member with a
-/// full queue, or whose Maximum Packet Size is smaller than the message, gets none at all.
+/// Returns how well a member can take this message. A member without a connection gets no message of QoS 0. A
+/// member with a full queue, or whose Maximum Packet Size is smaller than the message, gets no message.
 fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
     let Some(client) = broker.sessions.clients.get(member.client) else {
         return MemberState::Unable; // its session has ended, and its subscriptions leave the tree in slices

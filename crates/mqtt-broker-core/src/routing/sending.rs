@@ -199,7 +199,7 @@ impl Sending<'_> {
         if first == Step::Done {
             return first;
         }
-        // The turn is that of the other now.
+        // The first source had nothing to send, so the other source follows.
         if self.client.replays.take_turn() {
             self.send_queued()
         } else {
@@ -218,7 +218,7 @@ impl Sending<'_> {
         if outgoing.has_expired(self.now) {
             return self.drop_queued(number, DropReason::Expired); // [MQTT-3.3.2-5]
         }
-        // Permissions are those of the moment in which a message leaves.
+        // The permissions at the time of sending apply.
         if !may_receive(self.policies, &self.client.principal, &outgoing.message) {
             return self.drop_queued(number, DropReason::NotAuthorized);
         }

@@ -21,14 +21,14 @@ use crate::sessions::replay::Replays;
 const SMALL_TABLE: usize = 64;
 
 new_key_type! {
-    /// A client, from its first CONNECT to the end of its session. Never used again.
+    /// Identifies a client from its first CONNECT to the end of its session. A key is never reused.
     pub(crate) struct ClientKey;
 }
 
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
-    /// The principal whose permissions it has.
+    /// The principal whose permissions the client has.
     pub(crate) principal: Principal,
     pub(crate) connection: Option<ConnectionId>,
     /// The protocol's session, while the client is not connected. Otherwise the connection has it.
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     /// The subscription identifiers in use, and how many subscriptions have each.
     identifiers: BTreeMap<SubscriptionIdentifier, usize>,
     pub(crate) queue: Queue,
-    /// The retained messages that it still has to get.
+    /// The retained messages that the client has not received yet.
     pub(crate) replays: Replays,
     /// Set if sending continues when its timer fires.
     pub(crate) resumes: Option<Instant>,
@@ -68,8 +68,8 @@ pub(crate) enum Stored {
     /// The session with its subscriptions and messages, and the will.
     Session,
 }
-/// Different subscription identifiers that a client may use. A message carries those of all subscriptions that match it,
-/// so this bounds what they add to each message that waits: 4 kB.
+/// Different subscription identifiers that a client may use. A message carries those of all subscriptions that match
+/// it, so this bounds what they add to each message that waits: 4 kB.
 const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
 
 /// The options and the identifier of a subscription.

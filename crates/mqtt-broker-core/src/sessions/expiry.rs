@@ -1,4 +1,4 @@
-//! The end of a session and the publication of a will, when their time has come.
+//! The end of a session and the publication of a will, when they are due.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,7 +60,7 @@ pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: Clie
 /// Publishes the will and ends the session if they are due, even while the store is behind.
 pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
-        return; // put off, and ended meanwhile
+        return; // the client was deferred, and its session has ended meanwhile
     };
     let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
     let session_has_ended = is_due(client.session_ends);

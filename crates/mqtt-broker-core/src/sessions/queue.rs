@@ -11,14 +11,14 @@ use crate::sessions::block_queue::BlockQueue;
 /// A message that waits.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    /// Tells the messages of a client apart, in their order.
+    /// Identifies the message among those of the client. Numbers ascend in the order of the messages.
     pub(crate) number: u64,
     pub(crate) outgoing: OutboundMessage,
     /// Set if a later message of QoS 0 must not overtake it: the message waits for retained messages, or is of QoS 0.
     pub(crate) holds: bool,
 }
 
-/// Messages that wait for room in the window, or for the client. Most clients never have one.
+/// Messages that wait for room in the window, or for the client. Most clients never have such messages.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Option<Box<Waiting>>);
 
@@ -27,7 +27,7 @@ struct Waiting {
     messages: BlockQueue<Queued>,
     /// The number of messages that later ones of QoS 0 must not overtake.
     holding: usize,
-    /// The memory that they take.
+    /// The memory that the waiting messages take.
     bytes: usize,
     /// A time not after the first expiry. Before it, the queue is not searched for expired messages.
     first_expiry: Option<Instant>,
@@ -44,12 +44,12 @@ impl Queue {
         self.len() == 0
     }
 
-    /// The memory that the messages take.
+    /// Returns the memory that the messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
-    /// The number of messages, and the memory that they take.
+    /// Returns the number of messages, and the memory that the messages take.
     pub(crate) fn totals(&self) -> (usize, usize) {
         (self.len(), self.bytes())
     }

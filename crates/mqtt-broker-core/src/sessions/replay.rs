@@ -2,9 +2,9 @@
 //!
 //! A replay is a place in the retained messages, not a list of them: it reads the next one when the client has room for
 //! it, so it takes little memory and nothing of the client's queue. The replay and the queue have one order. A replay
-//! begins after the messages that were in the queue when the client subscribed. A later message waits only if the replay
-//! still has to pass an older retained message of its topic. A retained message that is stored after the subscription was
-//! delivered live, so the replay skips it. How both are sent is in `sending.rs`.
+//! begins after the messages that were in the queue when the client subscribed. A later message waits only if the
+//! replay still has to pass an older retained message of its topic. A retained message that is stored after the
+//! subscription was delivered live, so the replay skips it. How both are sent is in `sending.rs`.
 //!
 //! A live message that is dropped, because the queue is full for instance, is lost for a replay too.
 
@@ -58,7 +58,7 @@ struct Table {
     replays: BTreeMap<u64, Replay>,
     by_filter: BTreeMap<TopicFilter, u64>,
     next: u64,
-    /// Set if it is the turn of the queue.
+    /// Set if the next message comes from the queue, and not from a replay.
     is_turn_of_queue: bool,
 }
 
@@ -94,7 +94,7 @@ impl Replays {
         table.replays.get_mut(place)
     }
 
-    /// The replay that began first.
+    /// Returns the replay that began first.
     pub(crate) fn first_mut(&mut self) -> Option<&mut Replay> {
         self.0.as_mut()?.replays.values_mut().next()
     }
@@ -104,7 +104,7 @@ impl Replays {
         self.0.iter().flat_map(|table| table.replays.values())
     }
 
-    /// Returns `true` if it is the turn of the queue, and gives the other one the next turn.
+    /// Returns `true` if the next message comes from the queue, and lets the other source send after that.
     pub(crate) fn take_turn(&mut self) -> bool {
         let Some(table) = &mut self.0 else {
             return true;

@@ -20,7 +20,7 @@ use crate::{Clock, Store, StoreError, SyncPolicy};
 /// The time after which the store is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The way from the mutations of a turn into the store.
+/// Collects the mutations that the broker core returns, and commits them to the store.
 #[derive(Debug)]
 pub(super) struct CommitQueue {
     path: PathBuf,
@@ -153,7 +153,7 @@ impl CommitQueue {
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Adds the mutations of a turn after those that wait. The number is bounded, since the broker throttles connections by
+    /// Adds mutations after those that wait. Their number is bounded, since the broker throttles connections by
     /// `backlog`.
     pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
         self.bytes += payload_bytes(&mutations);

@@ -1,5 +1,5 @@
-//! [`Store`]: what survives the broker, in one file. The mutations of a turn are one commit: either all
-//! of them are there after a crash, or none.
+//! [`Store`]: the state that survives the broker, in one file. Each call of [`Store::commit`] is one commit: after a
+//! crash, the file has either all of its mutations or none.
 //!
 //! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
 //! commit is a checksummed switch behind a sync. `tables.rs` says what is where, `encoding.rs` what the
@@ -196,10 +196,10 @@ impl Store {
         })
     }
 
-    /// Makes the mutations of a turn durable, all or none, as soon as the policy wants it.
+    /// Commits these mutations, all or none. The sync policy decides when they are on the disk.
     ///
     /// # Errors
-    /// If it cannot be done: then nothing may be acknowledged, and the broker has to end.
+    /// If the commit fails. The caller must then not write the acknowledgements that depend on these mutations.
     pub fn commit(&mut self, mutations: &[Mutation], clock: Clock) -> Result<(), StoreError> {
         self.commit_with(mutations, clock, false)
     }

@@ -28,7 +28,7 @@ pub enum ClientEvent {
         /// The time until the next attempt.
         wait: Duration,
     },
-    /// The server has rejected a subscription that the client made again after a lost session.
+    /// The server has rejected a subscription that the client tried to restore after the session was lost.
     SubscriptionRefused {
         /// The topic filter.
         topic_filter: TopicFilter,

@@ -86,7 +86,8 @@ impl Inbox {
         state.room(self)
     }
 
-    /// Adds the messages of a turn. Returns `true` if the client must read nothing until a reader makes room.
+    /// Adds the messages that arrived in one turn of the driver. Returns `true` if the client must read nothing until a
+    /// reader makes room.
     pub(super) fn add(&self, messages: &mut Vec<InboundMessage>) -> bool {
         let mut state = lock(&self.state);
         let count = messages.len();

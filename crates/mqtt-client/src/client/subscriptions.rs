@@ -13,18 +13,18 @@ use super::outbox::{Request, SubscribeSlot};
 
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Subscriptions that the server has granted, to be made again where it has lost them.
+    /// Subscriptions that the server has granted. The client subscribes again if the server has lost the session.
     granted: Vec<(Subscription, SubscribeProperties)>,
     /// Requests that were sent.
     sent: HashMap<PacketIdentifier, Sent>,
-    /// Set if a connection was lost before the server had answered for subscriptions that are made again.
+    /// Set if a connection was lost before the server had answered a SUBSCRIBE that restores subscriptions.
     is_incomplete: bool,
 }
 
 #[derive(Debug)]
 enum Sent {
     Request(Request),
-    /// Subscriptions that are made again.
+    /// A SUBSCRIBE that restores the subscriptions of a lost session.
     Again(Vec<Subscription>),
 }
 
@@ -68,7 +68,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// The server has accepted a connection. Without a session, the subscriptions are made again.
+    /// Records that the server has accepted a connection. Without a session, the client subscribes again.
     pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
         if session_present && !std::mem::take(&mut self.is_incomplete) {
             return;

@@ -50,7 +50,8 @@ impl Connection {
     /// the session does not keep.
     ///
     /// # Errors
-    /// Returns an error if this peer does not accept the message, or not now. The session does not keep it then.
+    /// Returns an error if this peer does not accept the message, or cannot accept it now. The session then does not
+    /// keep the message.
     pub fn publish(
         &mut self,
         now: Instant,
@@ -96,8 +97,8 @@ impl Connection {
         self.acknowledge_with(now, Ack::new(packet_identifier, reason_code));
     }
 
-    /// Acknowledges a message like [`Self::acknowledge`], with properties. They are left out if the packet would be too
-    /// large, or if the peer asked for no reason strings and user properties.
+    /// Acknowledges a message like [`Self::acknowledge`], with properties. The properties are left out if the packet
+    /// would be too large, or if the peer asked for no reason strings and user properties.
     pub fn acknowledge_with(&mut self, now: Instant, ack: Ack) {
         let is_rejected =
             ack.reason_code.is_error() && self.agreement.version == ProtocolVersion::V5_0;

@@ -122,7 +122,7 @@ impl Connection {
         self.handle_packet(now, packet).into()
     }
 
-    /// Handles that time has passed: sends PINGREQ, or ends the connection. [`Self::handle_input`] returns the events.
+    /// Sends PINGREQ, or ends the connection, if the deadline has passed. [`Self::handle_input`] returns the events.
     pub fn handle_timeout(&mut self, now: Instant) {
         let event = match self.phase.handshake_deadline() {
             Some(deadline) if now >= deadline => self.end(now, CloseReason::HandshakeTimeout),
@@ -152,14 +152,14 @@ impl Connection {
         }
     }
 
-    /// Handles that bytes of the peer wait unread because the application accepts nothing now. The silence of the peer
+    /// Records that bytes of the peer wait unread because the application accepts nothing now. The silence of the peer
     /// then does not end the connection, and PINGREQ is still sent.
     pub fn handle_unread(&mut self, now: Instant) {
         self.keep_alive.handle_activity(now);
         self.restart_response_timeout(now);
     }
 
-    /// Handles that the socket is closed.
+    /// Records that the socket is closed, which ends the connection.
     pub fn handle_close(&mut self) {
         if !self.has_ended() {
             // Nothing is sent: the socket is closed already.
@@ -169,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// Handles that the first `count` bytes of the output were written.
+    /// Removes the first `count` bytes of the output, which were written to the socket.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
         if let Some(rare) = self.rare.get_mut() {
@@ -289,7 +289,7 @@ impl Connection {
         &self.agreement.client_identifier
     }
 
-    /// Handles that `available` bytes of an incomplete packet have arrived.
+    /// Records that `available` bytes of an incomplete packet have arrived.
     fn handle_incomplete_packet(&mut self, now: Instant, available: usize) {
         if self.keep_alive.handle_incomplete_packet(now, available) {
             self.restart_response_timeout(now);

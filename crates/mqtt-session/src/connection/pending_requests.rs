@@ -37,7 +37,7 @@ impl PendingRequests {
         self.0.remove(index)
     }
 
-    /// Handles that `count` bytes of the output were written.
+    /// Updates the requests after `count` bytes of the output were written.
     pub(super) fn handle_written(&mut self, now: Instant, count: usize) {
         if count == 0 {
             return;

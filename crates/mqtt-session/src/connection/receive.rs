@@ -24,7 +24,7 @@ impl Connection {
         now: Instant,
         packet: PacketRef<'a>,
     ) -> Option<Event<'a>> {
-        // Logged before it is handled, so that the lines of its answers come after it.
+        // The packet is logged before it is handled, so that the log lines of its answers come later.
         self.log(Direction::Received, &packet);
         if !self.agreement.accepts_problem_information
             && packet.without_problem_information().is_some()
@@ -221,7 +221,7 @@ impl Connection {
                 self.send(now, &PacketRef::Pubrec(ack));
                 None
             }
-            // The duplicate is dropped. The application's answer to the first one answers both.
+            // The duplicate is dropped. One acknowledgement by the application answers both.
             PublishDisposition::AwaitingApplication => None,
             PublishDisposition::IdentifierInUse => {
                 let violation = "a packet identifier that is in use for another QoS";
@@ -307,7 +307,7 @@ impl Connection {
         None
     }
 
-    /// Handles SUBACK or UNSUBACK. An answer to no request is ignored.
+    /// Handles SUBACK or UNSUBACK. An answer without a request is ignored.
     fn finish_request(
         &mut self,
         suback: Suback,

@@ -42,7 +42,7 @@ pub(crate) enum PublishDisposition {
     SenderRestarted,
     /// A duplicate of an accepted message. Answer with PUBREC.
     Duplicate,
-    /// A duplicate of a message that the application has not acknowledged. Its answer to the first one answers both.
+    /// A duplicate of a message that the application has not acknowledged. One acknowledgement answers both.
     AwaitingApplication,
     /// The identifier is in use for another QoS.
     IdentifierInUse,

@@ -16,7 +16,7 @@ use mqtt_codec::PacketIdentifier;
 pub(crate) struct Reclaim {
     /// Identifiers that the peer may hold. `None` stands for all of them.
     held: Option<BTreeSet<PacketIdentifier>>,
-    /// Set after this connection has sent PUBREL for each of them.
+    /// Set after this connection has sent PUBREL for each of these identifiers.
     is_sent: bool,
 }
 
@@ -38,8 +38,8 @@ impl Reclaim {
         }
     }
 
-    /// Records that a new connection resumes the session. PUBREL must be sent again, because it or its answer may be
-    /// lost.
+    /// Records that a new connection resumes the session. PUBREL must be sent again, because PUBREL or its
+    /// PUBCOMP may be lost.
     pub(crate) fn resume(&mut self) {
         self.is_sent = false;
     }

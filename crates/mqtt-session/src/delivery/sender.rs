@@ -228,7 +228,7 @@ impl Sender {
         }
     }
 
-    /// Handles that the peer does not hold this identifier of an earlier run any more.
+    /// Records that the peer no longer holds this identifier of an earlier run.
     fn handle_reclaimed(&mut self, packet_identifier: PacketIdentifier) {
         if let Some(reclaim) = &mut self.reclaim {
             reclaim.handle_pubcomp(packet_identifier);
@@ -242,7 +242,7 @@ impl Sender {
     pub(crate) fn resume(&mut self) {
         self.in_flight = 0;
         for exchange in self.exchanges.iter_mut() {
-            // The peer may have received it, but its acknowledgement is lost with the connection.
+            // The peer may have received the packet, but its acknowledgement is lost with the connection.
             exchange.is_sent = false;
         }
         if let Some(reclaim) = &mut self.reclaim {

@@ -17,8 +17,8 @@ pub enum LayerKind {
     WebSocket,
 }
 
-/// The error of a socket that failed before a layer was open. The layer tells the user which part of the configuration to
-/// look at.
+/// The error of a socket that failed before a layer was open. The layer tells the user which part of the configuration
+/// to look at.
 #[derive(Debug)]
 pub struct HandshakeError {
     /// The layer that was shaking hands.
