@@ -80,7 +80,7 @@ impl Broker {
         self.resources.limits = limits;
     }
 
-    /// Sets if the store is full. While it is, the broker accepts nothing that must be durable.
+    /// Sets if the store is full. While the store is full, the broker accepts nothing that must be durable.
     pub fn set_full(&mut self, is_full: bool) {
         self.resources.is_full = is_full;
     }
@@ -438,8 +438,8 @@ impl Broker {
         self.connections.is_waiting(id)
     }
 
-    /// Handles whole packets from the front of `input` until there is none, until the work that one connection may
-    /// cause in one turn is done, or until the connection has to wait. The rest of `input` comes again.
+    /// Handles whole packets from the front of `input` until no whole packet is left, until the work that one
+    /// connection may cause in one turn is done, or until the connection has to wait. The rest of `input` comes again.
     pub fn handle_input(
         &mut self,
         now: Instant,
@@ -452,7 +452,7 @@ impl Broker {
     /// Begins the commit of everything that `take_mutations` has returned.
     pub fn begin_commit(&mut self) {
         self.flow.throttle.begin_commit();
-        // Some still wait if a commit that has failed is tried again.
+        // Some connections still wait if a commit that has failed is tried again.
         let CommitWaiters { committing, next } = &mut self.durability.waiters;
         committing.retain(|id| self.connections.contains_key(*id));
         for id in next.drain(..) {
@@ -517,7 +517,7 @@ impl Broker {
     /// `end_commit`.
     ///
     /// Returns none while a publication is delivered in slices: a crash between two commits of its mutations would
-    /// deliver messages of QoS 2 twice, since the publisher resends what was not acknowledged.
+    /// deliver messages of QoS 2 twice, since the publisher resends messages that were not acknowledged.
     pub fn take_mutations(&mut self) -> Vec<Mutation> {
         if fan_out::holds_mutations(&self.durability, &self.flow, &self.resources) {
             return Vec::new();

@@ -15,7 +15,7 @@ use crate::sessions::client::ClientKey;
 use crate::stats::Counters;
 
 new_key_type! {
-    /// The key of a connection. Keys are never used again, so a late event of an old connection finds nothing.
+    /// The key of a connection. Keys are never reused, so a late event of an old connection finds nothing.
     pub struct ConnectionId;
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct ConnectionState {
     pub(crate) client: Option<ClientKey>,
     /// The peer's address, for log lines.
     pub(crate) peer: Box<str>,
-    /// The number of the listener that has accepted it.
+    /// The number of the listener that has accepted the connection.
     pub(crate) listener: u32,
     /// The user name in the client's certificate.
     pub(crate) identity: Option<Box<str>>,

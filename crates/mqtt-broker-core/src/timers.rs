@@ -59,7 +59,7 @@ impl<K: Ord + Copy> Timers<K> {
         }
     }
 
-    /// Takes the next entry out if its time has come. Its owner must forget the time of the entry.
+    /// Removes and returns the next entry if it is due. Its owner must forget the time of the entry.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<K> {
         if self.first().is_none_or(|first| now < first) {
             return None;

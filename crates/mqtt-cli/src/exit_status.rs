@@ -14,7 +14,7 @@ pub enum Status {
     Failed,
     /// 2: the broker violated the protocol.
     ProtocolError,
-    /// 2: rbroker: the store is damaged, is none, or another broker has it.
+    /// 2: rbroker: the store is corrupt, is not an rbroker store, or is locked by another broker.
     Store,
     /// 3: rbroker: wrong options or configuration.
     Configuration,
@@ -30,8 +30,8 @@ pub enum Status {
     TimedOut,
     /// 128 plus the number of the signal that ended the program.
     Signal(u8),
-    /// The broker rejected the connection, every subscription, or a message. 1 to 5 is the return code of a CONNACK of 3.1
-    /// and 3.1.1, 128 and above a reason code.
+    /// The broker rejected the connection, every subscription, or a message. 1 to 5 is the return code of a CONNACK of
+    /// 3.1 and 3.1.1, 128 and above a reason code.
     Refused(u8),
 }
 

@@ -1,7 +1,7 @@
 //! Checks that each packet of an end is permitted at its place (I7, I9, I11).
 //!
-//! A [`Direction`] is one direction of one session: the exchanges of its sender, over all connections. The checker sees the
-//! packets that the sender puts on the wire, and the answers that reach the sender.
+//! A [`Direction`] is one direction of one session: the exchanges of its sender, over all connections. The checker sees
+//! the packets that the sender puts on the wire, and the answers that reach the sender.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,15 +54,15 @@ impl Direction {
         }
     }
 
-    /// Handles that the sender has lost its state. The sender must not use an identifier that the receiver may hold before
-    /// it has received PUBCOMP.
+    /// Records that the sender has lost its state. The sender must not use an identifier that the receiver may hold
+    /// before it has received PUBCOMP.
     pub fn lose_state(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.lost.extend(open.into_keys());
     }
 
-    /// Handles that the sender has died and continues with an earlier state. Exchanges that it finishes a second time count
-    /// once.
+    /// Records that the sender has died and continues with an earlier state. Exchanges that it finishes a second time
+    /// count once.
     pub fn roll_back(&mut self, earlier: Self) {
         *self = Self {
             finished: self.finished,

@@ -27,8 +27,8 @@ pub(crate) struct SimClient {
     pub(crate) published: [u64; 3],
     pub(crate) to_publish: u64,
     pub(crate) application: Application,
-    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan decides that, or the client, if
-    /// it cannot trust the session of the broker.
+    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan decides that, or the
+    /// client, if it cannot trust the session of the broker.
     pub(crate) clean_start: bool,
     /// The model of the session at the broker.
     pub(crate) model: SessionModel,
@@ -114,8 +114,8 @@ impl SimClient {
         self.application.crash()
     }
 
-    /// Checks Session Present in a CONNACK of the broker (I12). Returns `true` if the session is resumed, which the CONNACK
-    /// of 3.1 does not say.
+    /// Checks Session Present in a CONNACK of the broker (I12). Returns `true` if the session is resumed, which the
+    /// CONNACK of 3.1 does not say.
     pub(crate) fn check_connack(
         &mut self,
         connack: &WirePacket,
@@ -153,7 +153,7 @@ impl SimClient {
         Ok(expected)
     }
 
-    /// Handles that the CONNACK has reached the client, which resumes its exchanges or begins new ones.
+    /// Records that the CONNACK has reached the client, which resumes its exchanges or begins new ones.
     pub(crate) fn sees_connack(&mut self, session_present: bool, broker_receive_maximum: u16) {
         let goes_on = match self.plan.version {
             ProtocolVersion::V3_1 => !self.plan.clean_start, // 3.1 has no Session Present
@@ -166,7 +166,7 @@ impl SimClient {
         self.up.begin(goes_on, window);
     }
 
-    /// Handles that the broker has noticed the end of a connection that it had accepted.
+    /// Records that the broker has noticed the end of a connection that it had accepted.
     pub(crate) fn connection_ends(
         &mut self,
         now: Instant,
@@ -194,8 +194,8 @@ impl SimClient {
         self.wills.ended(number, delay, now);
     }
 
-    /// Returns the seconds from the end of a connection to its will: the will delay, or the end of the session if it comes
-    /// first.
+    /// Returns the seconds from the end of a connection to its will: the will delay, or the end of the session if it
+    /// comes first.
     fn will_delay(&self, expiry: Option<u32>) -> Option<u32> {
         let delay = self.plan.will_delay?;
         Some(match self.plan.version {
@@ -215,12 +215,12 @@ impl SimClient {
         };
     }
 
-    /// Handles that the commit is durable.
+    /// Records that the commit is durable.
     pub(crate) fn end_commit(&mut self) {
         self.durable = self.committing.clone();
     }
 
-    /// Handles that the broker has died and started again with its durable state. All connections are lost.
+    /// Restores the durable state after the broker has died and started again. All connections are lost.
     pub(crate) fn broker_restarts(&mut self, now: Instant) {
         let Durable {
             model,

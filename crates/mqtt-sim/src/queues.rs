@@ -1,8 +1,8 @@
-//! The limit of a queue (I20), in runs in which messages wait only for the window and the client. No more messages than the
-//! limit wait for a client, a message is dropped only while its queue is full, and every drop is counted.
+//! The limit of a queue (I20), in runs in which messages wait only for the window and the client. No more messages than
+//! the limit wait for a client, a message is dropped only while its queue is full, and every drop is counted.
 //!
-//! The model does not follow the window. It records the turn in which the broker reads each message and the turn in which
-//! the broker first sends it to each subscriber, and compares the two at the end of a run.
+//! The model does not follow the window. It records the turn in which the broker reads each message and the turn in
+//! which the broker first sends it to each subscriber, and compares the two at the end of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,13 +55,13 @@ impl Queues {
         self.turn += 1;
     }
 
-    /// Handles that a publisher begins a new session.
+    /// Records that a publisher begins a new session.
     pub(crate) fn forget_held(&mut self, publisher: usize) {
         self.held.retain(|(holder, _)| *holder != publisher);
     }
 
-    /// Handles a packet of a publisher that the broker reads. Each of the subscribers, which are given with their QoS, must
-    /// get the message.
+    /// Handles a packet of a publisher that the broker reads. Each of the subscribers, which are given with their QoS,
+    /// must get the message.
     pub(crate) fn broker_reads(
         &mut self,
         publisher: usize,

@@ -16,8 +16,8 @@ pub(crate) struct SimStore {
     pub(crate) disk: SimDisk,
     /// `None` while the broker is down.
     pub(crate) store: Option<Store>,
-    /// The number of the next commit. Each commit stores it in a retained message without subscribers, so that the store
-    /// shows whether a commit that failed is durable nevertheless.
+    /// The number of the next commit. Each commit stores it in a retained message without subscribers, so that the
+    /// store shows whether a commit that failed is durable nevertheless.
     pub(crate) turn: u64,
     /// The mutations of the commit in progress.
     pub(crate) committing: Option<Vec<Mutation>>,
@@ -57,8 +57,8 @@ impl System {
         }
     }
 
-    /// Handles that the broker is down. If the machine stays up, the wall clock is changed meanwhile, which must have no
-    /// effect. After a loss of power the machine boots and only has the wall clock.
+    /// Records that the broker is down. If the machine stays up, the wall clock is changed meanwhile, which must have
+    /// no effect. After a loss of power the machine boots and only has the wall clock.
     pub(crate) fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
         if power_loss {
             self.boots += 1

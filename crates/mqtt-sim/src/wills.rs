@@ -42,8 +42,8 @@ impl WillModel {
         self.held = connection;
     }
 
-    /// Handles the end of a connection whose will was not deleted. `delay` is `None` if a newer connection has resumed the
-    /// session.
+    /// Handles the end of a connection whose will was not deleted. `delay` is `None` if a newer connection has resumed
+    /// the session.
     pub(crate) fn ended(&mut self, connection: u32, delay: Option<u32>, now: Instant) {
         match delay {
             Some(0) => self.due.push((connection, now)),
@@ -128,7 +128,7 @@ impl Observer {
         self.input = rest.to_vec();
     }
 
-    /// Handles that time is about to pass.
+    /// Records the present time, before the simulated time advances.
     pub(crate) fn time_passes(&mut self, now: Instant) {
         self.earlier = Some(now);
     }
@@ -173,8 +173,8 @@ impl Observer {
     /// Compares the publications with the model of a client, at the end of a run.
     ///
     /// # Errors
-    /// If a will is missing, was not due, or was published at another time. A will may be late if it waits for a commit, or
-    /// for the budget of a turn.
+    /// If a will is missing, was not due, or was published at another time. A will may be late if it waits for a
+    /// commit, or for the work budget of one turn of the broker.
     pub(crate) fn check(
         &self,
         client: usize,

@@ -84,7 +84,7 @@ pub(crate) fn handle_message(
             match publish_as(broker, now, Some(publisher), Some(origin), publish) {
                 Published::Delivered(true) => ReasonCode::Success,
                 Published::Delivered(false) => ReasonCode::NoMatchingSubscribers,
-                Published::InSlices => return, // acknowledged after the last one
+                Published::InSlices => return, // acknowledged after the last slice
             }
         }
     };

@@ -1,7 +1,7 @@
 //! Retained messages (MQTT 5.0, 3.3.1.3): the last one of each topic, in the order of the topics' levels.
 //!
 //! A search for the messages of a filter is a cursor: it visits a limited number of them in one call and continues
-//! after any topic, whatever was stored or removed meanwhile. Who gets which of them is decided in `replay.rs`.
+//! after any topic, whatever was stored or removed meanwhile. `replay.rs` decides which client gets which message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -21,7 +21,7 @@ use crate::topics::order::{self, Levels, Seek, TopicKey};
 pub struct Retained {
     /// The message.
     pub message: Arc<Message>,
-    /// The QoS it was published with.
+    /// The QoS with which the message was published.
     pub qos: mqtt_codec::QoS,
     /// The time at which the message expires [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
@@ -38,7 +38,7 @@ pub(crate) struct RetainedMessages {
     expiries: BTreeSet<(Instant, TopicKey)>,
     /// The number of messages, without the broker's own.
     count: usize,
-    /// The memory that they take.
+    /// The memory that the messages take.
     bytes: usize,
     /// The version of the newest message.
     version: u64,
@@ -75,14 +75,15 @@ impl RetainedMessages {
         self.insert(retained);
     }
 
-    /// Later messages get versions above this one.
+    /// Gives later messages versions above this one.
     pub(crate) fn raise_version(&mut self, version: u64) {
         self.version = self.version.max(version);
     }
 
     fn insert(&mut self, retained: Retained) {
         let key = TopicKey(retained.message.topic_name.clone());
-        // Removed first: the map would keep the old key, and with it the memory of the old message's topic name.
+        // The old entry is removed first: the map would keep the old key, and with it the memory of the old message's
+        // topic name.
         self.remove(&key.0);
         if is_counted(&key.0) {
             self.count += 1;
@@ -164,7 +165,7 @@ impl RetainedMessages {
         }
     }
 
-    /// All of them, expired or not, the broker's own included.
+    /// Returns all retained messages, expired or not, including those of the broker itself.
     pub(crate) fn each(&self, found: impl FnMut(&Retained)) {
         self.map.values().for_each(found);
     }
@@ -182,17 +183,17 @@ impl RetainedMessages {
             && bytes <= limits.maximum_retained_bytes
     }
 
-    /// The number of messages that clients have left.
+    /// Returns the number of retained messages, without those of the broker itself.
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// The memory that they take.
+    /// Returns the memory that these messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The version of the message that was stored last.
+    /// Returns the version of the message that was stored last.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }

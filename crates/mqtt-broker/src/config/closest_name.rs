@@ -2,7 +2,8 @@
 
 use strsim::damerau_levenshtein;
 
-/// A name may differ in one of so many letters. More tolerance suggests names that have nothing to do with the word.
+/// A name may have one mistake for this number of letters. More tolerance suggests names that have nothing to do with
+/// the word.
 const LETTERS_PER_MISTAKE: usize = 3;
 
 /// The number of letters that a word and a name must share at the start, if one of them is the start of the other.

@@ -1,9 +1,9 @@
 //! [`CommitQueue`]: passes the mutations of the broker to the store, and keeps them while the disk is full.
 //!
-//! Commits are made beside the loop, one at a time; what is recorded meanwhile is the next one. A full
-//! disk is not the end: what waits for a commit waits, nothing that depends on it is written, and the
-//! store is opened anew until there is room. Every other failure of the store ends the broker, as nobody
-//! knows then what is on the disk.
+//! A separate thread makes the commits, one at a time. Mutations that are recorded during a commit belong to the next
+//! one. A full disk does not end the broker: the mutations wait, output that depends on them is not written, and the
+//! store is opened again until there is room. Every other failure of the store ends the broker, because the content of
+//! the disk is then unknown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,24 +28,25 @@ pub(super) struct CommitQueue {
     /// The time of the store, in which it is opened again.
     timeline: Timeline,
     store_writer: StoreWriter,
-    /// None while a commit is made, and while the disk is full: what failed once is not used again.
+    /// `None` during a commit, and while the disk is full: a store that has failed is not used again.
     store: Option<Store>,
-    /// A commit is being made.
+    /// Set during a commit.
     is_busy: bool,
-    /// Records that the store has, but perhaps not the disk; oldest first.
+    /// Mutations that were passed to the store and may not be on the disk, oldest first.
     unsynced: Vec<Mutation>,
     /// Mutations that came later, for the next commit.
     waiting: Vec<Mutation>,
-    /// The number of the mutations of the commit that is being made.
+    /// The number of mutations in the commit in progress.
     committing: usize,
-    /// The bytes of the payloads of all three.
+    /// The payload bytes of the mutations in `unsynced`, in `waiting`, and in the commit in progress.
     bytes: usize,
-    /// With so much that is not on the disk for sure, an interval ends before its time: connections are throttled.
+    /// With a larger backlog, the store is synced before the interval of the sync policy ends, because connections are
+    /// then throttled.
     maximum_unsynced: Backlog,
     retry_at: Option<Instant>,
     /// Set while somebody waits for all mutations to be on the disk, whatever the sync policy is.
     is_sync_requested: bool,
-    /// Set while a commit is made that somebody has asked for.
+    /// Set during a commit that was requested by `request_sync`.
     is_saving: bool,
     /// The limit of the store's size.
     limit: u64,
@@ -73,14 +74,14 @@ impl Usage {
 /// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// All that was recorded before it began is as durable as the policy wants it.
+    /// The mutations of the commit are as durable as the sync policy requires.
     All,
-    /// There is no room: connections that await it wait on.
+    /// The disk has no room. Connections that wait for the commit continue to wait.
     NoRoom,
 }
 
 impl CommitQueue {
-    /// Opens the store, and lets the broker begin with what is in it.
+    /// Opens the store, and restores its state into the broker.
     pub(super) fn open(
         path: &Path,
         policy: SyncPolicy,
@@ -173,13 +174,13 @@ impl CommitQueue {
         self.usage.file
     }
 
-    /// Returns `true` if the store is above its limit, or will be when it has what waits.
+    /// Returns `true` if the store is above its limit, or will be after the waiting mutations are committed.
     pub(super) fn is_above_limit(&self) -> bool {
         let Usage { file, stored } = self.usage;
         file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
 
-    /// Returns what was recorded and is not durable yet.
+    /// Returns the number and the bytes of the mutations that are not durable yet.
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
             mutations: self.waiting.len() + self.unsynced.len() + self.committing,

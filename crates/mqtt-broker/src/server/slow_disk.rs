@@ -276,7 +276,7 @@ fn encode(packets: &[PacketRef<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// Messages of QoS 0 promise nothing, and their mutations wait for the disk all the same.
+/// Messages of QoS 0 have no acknowledgement, but their mutations wait for the disk as well.
 #[test]
 fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     let disk = SlowDisk::new();

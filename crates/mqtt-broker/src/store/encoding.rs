@@ -138,7 +138,7 @@ impl Writer {
             .extend_from_slice(text.unwrap_or_default().as_bytes());
     }
 
-    /// 0 is none.
+    /// Writes a time. The value 0 stands for `None`.
     fn time(&mut self, time: Option<Instant>) {
         let time = time.map_or(0, |time| self.timeline.time_of(time));
         self.bytes.extend(time.to_be_bytes());

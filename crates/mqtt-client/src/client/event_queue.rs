@@ -1,4 +1,4 @@
-//! [`EventQueue`]: what happened to the connection, until somebody asks.
+//! [`EventQueue`]: the bounded queue of connection events that the application has not read yet.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};

@@ -1,4 +1,4 @@
-//! [`Events`]: the connection's ups and downs, for programs that want to know.
+//! [`Events`]: the connection events, such as a lost connection, for programs that need them.
 
 use std::sync::Arc;
 use std::time::Duration;

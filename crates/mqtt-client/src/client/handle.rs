@@ -1,4 +1,4 @@
-//! [`Client`]: what callers see of a connection that a thread of its own keeps up.
+//! [`Client`]: the interface of a connection that a separate thread keeps up.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Client {
     pub(super) fn connect_with(mut options: Options, limits: Limits) -> Result<Self, ConnectError> {
         let version = options.connect.protocol_version;
         let own = &mut options.limits.receive_maximum;
-        // So that messages of QoS 1 and 2 cannot fill the queue: acknowledgements are always read then.
+        // With this limit, messages of QoS 1 and 2 cannot fill the queue, so acknowledgements are always read.
         *own = NonZeroU16::new(*own)
             .map_or(limits.unread_messages, |own| {
                 own.get().min(limits.unread_messages)
@@ -335,7 +335,7 @@ impl Client {
         }
     }
 
-    /// Returns the messages that come. If this is called more than once, each message goes to one of the readers.
+    /// Returns the received messages. If this is called more than once, each message goes to one of the readers.
     pub fn messages(&self) -> Messages {
         Messages::new(Arc::clone(self.shared()))
     }
@@ -390,7 +390,7 @@ impl Client {
         let was_ended = shared.has_ended();
         let deadline = deadline_after(timeout);
         shared.outbox.close(deadline);
-        // The goodbye has a time of its own.
+        // DISCONNECT has a separate timeout.
         let ending = shared.wait_until_ended(deadline + Duration::from_secs(5));
         let Some(Ending { reason, unfinished }) = ending else {
             let unfinished = 0;

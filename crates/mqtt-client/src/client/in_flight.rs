@@ -54,7 +54,7 @@ impl InFlight {
         self.unsent.push_back((end, topic_name, publication.slot));
     }
 
-    /// The server has answered for a message.
+    /// Records the answer of the server for a message.
     pub(super) fn handle_delivered(
         &mut self,
         packet_identifier: PacketIdentifier,
@@ -79,7 +79,7 @@ impl InFlight {
         failures.fail(&exchange.slot, error);
     }
 
-    /// The streams of the client have taken this many bytes: these messages of QoS 0 are sent.
+    /// Records that the streams of the client have taken this many bytes, so that these messages of QoS 0 are sent.
     pub(super) fn handle_written(&mut self, written: u64, failures: &Failures) {
         while let Some((end, _, _)) = self.unsent.front() {
             if *end > written {
@@ -92,7 +92,7 @@ impl InFlight {
         }
     }
 
-    /// The connection is lost, and with it the messages of QoS 0 that were not written.
+    /// Records that the connection is lost, and with it the messages of QoS 0 that were not written.
     pub(super) fn handle_lost(&mut self, rejected: &[Arc<Message>], failures: &Failures) {
         for (_, topic_name, slot) in self.unsent.drain(..) {
             self.has_results = true;
@@ -139,7 +139,7 @@ impl InFlight {
         for (packet_identifier, outgoing) in connection.session().sent() {
             let key = match outgoing {
                 Some(outgoing) => Some(address(&outgoing.message)),
-                // PUBREC has come: the session has only the packet identifier.
+                // PUBREC has arrived, so the session has only the packet identifier.
                 None => released.get(&usize::from(packet_identifier.get())).copied(),
             };
             if let Some(exchange) = key.and_then(|key| by_message.remove(&key)) {

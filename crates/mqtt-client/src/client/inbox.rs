@@ -1,4 +1,4 @@
-//! [`Inbox`]: the bounded queue of messages that came and were not read yet.
+//! [`Inbox`]: the bounded queue of received messages that the application has not read yet.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -52,7 +52,7 @@ impl Room {
 pub(super) enum Received {
     Message {
         message: Box<InboundMessage>,
-        /// Set if the client must be told that there is room again.
+        /// Set if the client must be woken because there is room again.
         ends_pause: bool,
     },
     TimedOut,
@@ -74,7 +74,7 @@ impl Inbox {
         state.readers += 1;
     }
 
-    /// Returns `true` if the client must be told that nobody makes room any more.
+    /// Returns `true` if the client must be woken because no reader makes room any more.
     pub(super) fn remove_reader(&self) -> bool {
         let mut state = lock(&self.state);
         state.readers = state.readers.saturating_sub(1);
@@ -114,7 +114,7 @@ impl Inbox {
             || state.bytes >= self.maximum_bytes.saturating_mul(2)
     }
 
-    /// No message comes any more.
+    /// Records that no further message will arrive.
     pub(super) fn end(&self) {
         lock(&self.state).has_ended = true;
         self.arrived.notify_all();

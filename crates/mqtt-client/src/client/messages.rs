@@ -1,4 +1,4 @@
-//! [`Messages`]: the messages that come, one after the other.
+//! [`Messages`]: the received messages, one after the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use super::outbox::Request;
 use super::shared::Shared;
 use super::waiting::deadline_after;
 
-/// The messages from the server, in the order in which they came; see [`Client::messages`](crate::Client::messages).
+/// The messages from the server, in the order in which they arrived; see [`Client::messages`](crate::Client::messages).
 ///
 /// As an iterator it waits for the next message, and ends when the client has ended and all messages are read.
 ///
 /// A message that nobody reads stays in a bounded queue. While the queue is full, the client reads nothing from the
 /// server, so that the server holds further messages back: no message is dropped. Acknowledgements for published
-/// messages wait then, too. A connection that is lost meanwhile is read to its end, and the client reconnects. With MQTT
-/// 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
+/// messages wait then, too. A connection that is lost meanwhile is read to its end, and the client reconnects. With
+/// MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
 ///
 /// A message of QoS 1 is acknowledged when the next message is asked for: if the program fails before, the server
 /// delivers the message again. A message of QoS 2 is acknowledged when it is returned.
@@ -60,7 +60,7 @@ impl Messages {
         self.receive_until(deadline)
     }
 
-    /// Returns the next message if it has come already.
+    /// Returns the next message if it has arrived already.
     ///
     /// # Errors
     /// As [`Self::receive`].

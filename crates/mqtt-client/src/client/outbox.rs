@@ -86,7 +86,7 @@ struct State {
     wakes_for_publications: bool,
     wakes_for_requests: bool,
     is_connected: bool,
-    /// The time until which the client finishes what was accepted; it accepts nothing more.
+    /// The time until which the client finishes the accepted requests. `None` while the client accepts requests.
     closing: Option<Instant>,
     end: Option<ConnectError>,
 }
@@ -155,14 +155,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Wakes the thread of the client: something outside of this queue has changed.
+    /// Wakes the thread of the client after a change outside of this queue.
     pub(super) fn wake_thread(&self) {
         let mut state = lock(&self.state);
         let wakes = std::mem::take(&mut state.wakes_for_requests);
         self.wake(state, wakes);
     }
 
-    /// Accepts nothing more. The client ends at the deadline or when it has finished what was accepted.
+    /// Rejects further requests. The client ends at the deadline, or when it has finished the accepted requests.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = lock(&self.state);
         let earlier = state.closing.map_or(deadline, |other| other.min(deadline));
@@ -222,7 +222,7 @@ impl Outbox {
         !has_work
     }
 
-    /// The connection was accepted, or is lost. Returns the messages of QoS 0 in the queue if it is lost.
+    /// Records that the connection was accepted, or is lost. Returns the messages of QoS 0 in the queue if it is lost.
     pub(super) fn set_connected(&self, is_connected: bool) -> VecDeque<Publication> {
         let mut state = lock(&self.state);
         state.is_connected = is_connected;
@@ -235,7 +235,7 @@ impl Outbox {
         lost
     }
 
-    /// The thread has ended. Returns everything that it did not do.
+    /// Records that the thread has ended. Returns the messages and requests that the thread has not handled.
     pub(super) fn end(&self, error: &ConnectError) -> (VecDeque<Publication>, VecDeque<Request>) {
         let mut state = lock(&self.state);
         state.end.get_or_insert_with(|| error.clone());

@@ -52,7 +52,7 @@ impl Shared {
         }
     }
 
-    /// The first connection was accepted.
+    /// Records that the server has accepted the first connection.
     pub(super) fn set_reached(&self) {
         lock(&self.status).was_reached = true;
         self.status_changed.notify_all();

@@ -1,4 +1,4 @@
-//! [`Subscriptions`]: what the server has granted, and the requests that it has not answered.
+//! [`Subscriptions`]: the subscriptions that the server has granted, and the requests that it has not answered.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -91,7 +91,7 @@ impl Subscriptions {
         }
     }
 
-    /// The server has answered SUBSCRIBE. Returns `true` if a caller has a result.
+    /// Handles the answer of the server to SUBSCRIBE. Returns `true` if a caller has a result.
     pub(super) fn handle_subscribed(&mut self, suback: Suback, events: &EventQueue) -> bool {
         match self.sent.remove(&suback.packet_identifier) {
             Some(Sent::Request(Request::Subscribe {
@@ -126,7 +126,7 @@ impl Subscriptions {
         }
     }
 
-    /// The server has answered UNSUBSCRIBE. Returns `true` if a caller has a result.
+    /// Handles the answer of the server to UNSUBSCRIBE. Returns `true` if a caller has a result.
     pub(super) fn handle_unsubscribed(&mut self, unsuback: Suback) -> bool {
         let Some(Sent::Request(Request::Unsubscribe {
             topic_filters,
@@ -148,7 +148,7 @@ impl Subscriptions {
         true
     }
 
-    /// The connection is lost: what was not answered is sent again, before other requests.
+    /// Records that the connection is lost. Requests without an answer are sent again, before other requests.
     pub(super) fn handle_lost(&mut self, requests: &mut VecDeque<Request>) {
         let mut unanswered: Vec<_> = self.sent.drain().collect();
         unanswered.sort_by_key(|(packet_identifier, _)| *packet_identifier);
@@ -175,7 +175,7 @@ impl Subscriptions {
     }
 }
 
-/// Maximum number of topic filters in a SUBSCRIBE that makes subscriptions again.
+/// Maximum number of topic filters in a SUBSCRIBE that restores subscriptions.
 const MAXIMUM_FILTERS: usize = 100;
 
 /// Ends a request with this error.
