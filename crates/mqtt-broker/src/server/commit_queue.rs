@@ -188,7 +188,7 @@ impl CommitQueue {
         }
     }
 
-    /// Makes the next commit one that is on the disk when it is done.
+    /// Makes the next commit durable on the disk, regardless of the sync policy.
     pub(super) fn request_sync(&mut self) {
         log::info!(target: EVENTS, "Saving the store to {}.", self.path.display());
         self.is_sync_requested = true;
@@ -204,7 +204,7 @@ impl CommitQueue {
     /// If the thread of the store has ended.
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
         let is_late = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        // Above the limit nobody makes mutations until those that are only written are synced too.
+        // Above the limit, no connection adds mutations until the mutations that are only written are synced too.
         let is_due = is_late || self.is_too_much() && !self.unsynced.is_empty();
         let is_wanted = is_due || self.is_sync_requested;
         let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_late;
@@ -249,7 +249,7 @@ impl CommitQueue {
         done.map(|done| self.is_done(done)).transpose()
     }
 
-    /// Makes everything durable: the broker ends.
+    /// Makes all mutations durable before the broker ends.
     pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
         if self.is_busy {
             let done = self.store_writer.wait(SHUTDOWN_TIMEOUT)?;

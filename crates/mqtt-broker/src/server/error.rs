@@ -1,4 +1,4 @@
-//! Why a server cannot start or go on.
+//! The reasons why a server cannot start or continue.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -7,7 +7,7 @@ use mqtt_transport::{TlsSetupError, reason};
 
 use crate::{AccessError, Places, StoreError};
 
-/// Why a server cannot start or go on.
+/// The reason why a server cannot start or continue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -17,7 +17,7 @@ pub enum ServerError {
     Io(io::Error),
     /// A file with passwords or rights cannot be used.
     Access(AccessError),
-    /// The store cannot be used: nothing could be promised any more.
+    /// The store cannot be used, so messages could not be acknowledged any more.
     Store(StoreError),
     /// The store in this file is corrupt, or is not an rbroker store.
     CorruptStore(PathBuf, &'static str),
@@ -25,7 +25,7 @@ pub enum ServerError {
     Tls(TlsSetupError),
 }
 
-/// Why a listener cannot be opened.
+/// The reason why a listener cannot be opened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ListenError {

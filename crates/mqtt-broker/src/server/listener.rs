@@ -1,4 +1,4 @@
-//! Which addresses a `listener` line means, and the sockets that listen there.
+//! The addresses that a `listener` line means, and the sockets that listen there.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

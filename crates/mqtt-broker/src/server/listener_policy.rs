@@ -1,5 +1,5 @@
-//! The rules of the listeners as the configuration has them: who may come in, and which certificates are
-//! shown. Read at the start, and again when it is told to.
+//! The listener policies of the configuration: which clients may connect, and which certificates the listeners show.
+//! The server reads the policies at the start, and again at each reload.
 
 use std::collections::BTreeSet;
 use std::path::Path;

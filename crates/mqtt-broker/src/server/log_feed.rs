@@ -20,7 +20,7 @@ pub struct LogFeed(Arc<Mutex<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<(LogKind, String)>,
-    /// Set while lines are published. What is logged about that would be published again, without end.
+    /// Set while lines are published. Lines about this publication would be published again, without end.
     is_muted: bool,
 }
 

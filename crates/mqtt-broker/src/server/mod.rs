@@ -131,14 +131,14 @@ pub(crate) struct BoundListener {
     pub(crate) name: String,
     /// The socket address, unless it is a Unix socket.
     address: Option<SocketAddr>,
-    /// The lines of the configuration that have opened it; `None` for the listener without a configuration.
+    /// The lines of the configuration that have opened the listener; `None` for the listener without a configuration.
     pub(crate) config: Option<ListenerConfig>,
     /// The number of earlier listeners at the same host and port. With port 0 there may be several.
     pub(crate) rank: usize,
 }
 
 impl BoundListener {
-    /// Returns `true` if only programs on this machine can reach it: at a loopback address or a Unix socket.
+    /// Returns `true` if only programs on this machine can reach the listener: at a loopback address or a Unix socket.
     pub(crate) fn is_local(&self) -> bool {
         self.address
             .is_none_or(|address| address.ip().is_loopback())
@@ -155,11 +155,11 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Binds the listeners of the settings. Without any it listens at `default_ports` of this machine
-    /// only, and lets everyone in. Nobody is served before `open`.
+    /// Binds the listeners of the configuration. Without listeners in the configuration, the server listens at
+    /// `default_ports` of this machine only, and admits every client. No client is served before `open`.
     ///
     /// # Errors
-    /// If one of them cannot be bound: there is no half start.
+    /// If a listener cannot be bound. No listener stays open then.
     pub fn bind(config: BrokerConfig, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
@@ -281,7 +281,7 @@ impl Server {
         config.filter_map(ListenerConfig::unix_path)
     }
 
-    /// Readiness of `source` to be read ends `run`.
+    /// Ends `run` when `source` is readable.
     ///
     /// # Errors
     /// If the source cannot be polled.
@@ -378,7 +378,7 @@ impl Server {
         }
     }
 
-    /// Renews the topics below `$SYS`, if it is time.
+    /// Publishes the topics below `$SYS` again, if that is due.
     fn publish_statistics(&mut self, now: Instant) {
         if self.statistics_due.is_some_and(|due| due <= now) {
             self.broker.publish_statistics(now);
@@ -387,7 +387,7 @@ impl Server {
         }
     }
 
-    /// Disconnects the clients, and waits a limited time until they have read that.
+    /// Disconnects the clients, and waits a limited time until the clients have read the DISCONNECT.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
         // The shutdown accepts no more connections.

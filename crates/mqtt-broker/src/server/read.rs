@@ -1,5 +1,5 @@
-//! Reads: new connections, and the bytes of those that are there. Whose turn it is is decided in `scheduling.rs`, and
-//! whether a connection has to wait in the core (`throttling.rs`).
+//! Accepts new connections, and reads the bytes of open connections. `schedule.rs` decides which connection is read
+//! next, and `throttle.rs` in the core decides whether a connection has to wait.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use mqtt_transport::{ReadStatus, reason};
 use super::sockets::Socket;
 use super::{ACCEPT_PAUSE, Server};
 
-/// Connections that a listener accepts in one turn: those that are connected are served between.
+/// Maximum number of connections that a listener accepts in one turn, so that open connections are served in between.
 const MAXIMUM_ACCEPTED: usize = 32;
 
 impl Server {
@@ -32,7 +32,7 @@ impl Server {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    // Those who are connected are served on; the others wait in the backlog.
+                    // Open connections are still served. New ones wait in the backlog of the listener.
                     let is_first = !std::mem::replace(&mut self.cannot_accept, true);
                     let limiter = self.broker.log_limiter();
                     if is_first && limiter.admits(now, LogEvent::CannotAccept, "") {
@@ -108,15 +108,16 @@ impl Server {
         if event.is_writable() {
             self.writable.extend(socket.connection);
         }
-        // One that waits is read from again when the broker names it, whatever has come meanwhile. Only its end may
-        // make the wait pointless.
+        // A connection that waits is read again when the broker names it, even if bytes have arrived meanwhile. Only
+        // the end of the connection may make the wait pointless.
         let may_read = socket.progress == InputProgress::Drained || socket.is_read_closed;
         if has_input && may_read {
             self.read_again(index);
         }
     }
 
-    /// Reads once from a peer and hands the bytes to the broker; or hands it those again that it could not handle.
+    /// Reads once from a peer and passes the bytes to the broker, or passes the bytes again that the broker could not
+    /// handle before.
     pub(super) fn read(&mut self, now: Instant, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -170,20 +171,20 @@ impl Server {
             socket.buffer = None;
         }
         // Nothing is read while a password is checked, so the end of the stream would not be seen. A client that only
-        // closed its sending half cannot be told from one that is gone, and is not worth a hash either.
+        // closed its sending half cannot be distinguished from one that is gone, and is not worth a hash either.
         let is_gone = |id: &ConnectionId| socket.is_read_closed && self.broker.is_waiting(*id);
         if let Some(id) = socket.connection.filter(is_gone) {
             self.broker.handle_close(now, id);
             return self.close(now, id, index);
         }
         match (status, socket.connection) {
-            // The broker names it when it may go on.
+            // The broker names the connection when it may resume.
             (Ok(ReadStatus::More | ReadStatus::Drained), Some(_))
                 if socket.progress == InputProgress::Blocked => {}
             (Ok(ReadStatus::Drained), _) if socket.progress == InputProgress::Drained => {}
             (Ok(ReadStatus::More | ReadStatus::Drained), _) => self.read_again(index),
             (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
-                // TLS and the like say why.
+                // An error of a layer, such as TLS, explains the reason.
                 let explained = status.err().filter(|error| error.get_ref().is_some());
                 if let Some(error) = explained {
                     let peer = self.broker.peer(id).to_owned();

@@ -18,7 +18,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Opens what is missing.
+    /// Opens the missing descriptors.
     ///
     /// # Errors
     /// If the system has no descriptor left.

@@ -1,8 +1,8 @@
 //! The order in which connections are served: a light queue and a heavy one.
 //!
-//! A connection that spent its budget of work the last time is heavy. In each turn all light connections are served, each
-//! with its own budget, and then heavy ones in a circle while the budget of the turn lasts. So a client that sends a
-//! ping waits for one turn at most, however many others keep the broker busy.
+//! A connection that spent its budget of work the last time is heavy. In each turn all light connections are served,
+//! each with its own budget, and then heavy ones in a circle while the budget of the turn lasts. So a client that sends
+//! a ping waits for one turn at most, however many others keep the broker busy.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -23,7 +23,7 @@ impl Schedule {
 }
 
 impl Server {
-    /// The peer is to be served in this turn, if it was not yet.
+    /// Queues the peer to be served, unless the peer is queued already.
     pub(super) fn read_again(&mut self, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -47,7 +47,7 @@ impl Server {
         self.broker.run_background(now);
     }
 
-    /// Returns `true` if there is something to do without a further event.
+    /// Returns `true` if work is left that needs no further event.
     pub(super) fn has_work(&mut self) -> bool {
         !self.schedule.is_empty()
             || !self.accepting.is_empty()
@@ -55,7 +55,7 @@ impl Server {
             || self.broker.has_background_work()
     }
 
-    /// At least one is served in each turn.
+    /// Serves heavy connections while the budget of the turn lasts, and at least one in each turn.
     fn serve_heavy(&mut self, now: Instant) {
         let mut left = self.broker.work_per_turn();
         for _ in 0..self.schedule.heavy.len() {
@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// Queues the connections that have waited for something, and may go on.
+    /// Queues the connections that have waited, and may resume now.
     pub(super) fn resume_connections(&mut self) {
         while let Some(id) = self.broker.poll_resumable() {
             if let Some(index) = self.sockets.index_of(id) {

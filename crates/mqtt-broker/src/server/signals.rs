@@ -1,5 +1,5 @@
-//! The requests of an administrator that come by signal while the broker serves. The sources are pipes that the program fills in
-//! its signal handlers; they are emptied here, since a full pipe would never become readable again.
+//! The requests of an administrator that come by signal while the broker serves. The sources are pipes that the program
+//! fills in its signal handlers; they are emptied here, since a full pipe would never become readable again.
 
 use std::io::{self, Read};
 
@@ -22,7 +22,8 @@ impl SignalSource {
 }
 
 impl Server {
-    /// Readiness of `source`, which must not block, makes the server read its configuration again, by way of `reader`.
+    /// Makes the server read its configuration again, with `reader`, when `source` is readable. `source` must not
+    /// block.
     ///
     /// # Errors
     /// If the source cannot be polled.
@@ -35,7 +36,7 @@ impl Server {
         self.act_on(source, RELOAD)
     }
 
-    /// Readiness of `source`, which must not block, makes the server write its store, whatever the interval says.
+    /// Makes the server write its store when `source` is readable, regardless of the interval. `source` must not block.
     ///
     /// # Errors
     /// If the source cannot be polled.
@@ -43,7 +44,7 @@ impl Server {
         self.act_on(source, SAVE)
     }
 
-    /// Readiness of `source`, which must not block, makes the server log its subscriptions and retained messages.
+    /// Makes the server log its subscriptions and retained messages when `source` is readable. `source` must not block.
     ///
     /// # Errors
     /// If the source cannot be polled.
@@ -58,7 +59,7 @@ impl Server {
         Ok(())
     }
 
-    /// A signal came.
+    /// Handles a signal.
     pub(super) fn handle_signal(&mut self, token: Token) {
         let sources = self.signals.iter_mut();
         for (_, source) in sources.filter(|(of_source, _)| *of_source == token) {

@@ -23,13 +23,13 @@ pub(crate) struct Socket {
     pub(crate) buffer: Option<Box<ReadBuffer>>,
     /// The connection in the core; `None` after it was removed there.
     pub(crate) connection: Option<ConnectionId>,
-    /// The peer sends nothing more: it has closed its end, or the connection is broken.
+    /// Set if the peer sends nothing more, because the peer has closed its end or the connection is broken.
     pub(crate) is_read_closed: bool,
-    /// Set while it is in a queue of those that are served.
+    /// Set while the connection is in a queue of the schedule.
     pub(crate) is_queued: bool,
     /// The progress of the broker with the bytes that were read.
     pub(crate) progress: InputProgress,
-    /// Set if it spent its budget the last time: it is served after those that did not.
+    /// Set if the connection spent its budget the last time. It is served after the connections that did not.
     pub(crate) is_heavy: bool,
     /// The part of the client's certificate that is the user name, until the certificate is known.
     pub(crate) unidentified: Option<IdentitySource>,

@@ -26,7 +26,7 @@ pub(crate) struct StatusSocket {
 
 impl StatusSocket {
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
-        // One that a crash has left is in the way.
+        // A socket that a crash has left would prevent the bind.
         let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
@@ -54,7 +54,8 @@ impl Drop for StatusSocket {
 }
 
 impl Server {
-    /// Answers programs that connect to this path with the status of the broker. Only the user of the broker can connect.
+    /// Answers programs that connect to this path with the status of the broker. Only the user of the broker can
+    /// connect.
     ///
     /// # Errors
     /// If the path cannot be used, for instance because another broker answers there.

@@ -1,5 +1,4 @@
-//! What the loop writes: the output of connections that waits for no commit, the commits, and how
-//! connections end.
+//! Writes the output of connections that waits for no commit, begins and ends the commits, and ends connections.
 
 use std::time::Instant;
 
@@ -12,20 +11,22 @@ use crate::Clock;
 /// Maximum number of passes over new output in one turn.
 const MAXIMUM_PASSES: usize = 4;
 
-/// The bytes that are written in one turn, in all. Copies of large messages for many clients would else take long.
+/// Maximum number of bytes that are written in one turn to all connections together. Copies of large messages for many
+/// clients would otherwise take long.
 const MAXIMUM_WRITTEN: usize = 16 * 1024 * 1024;
 
 /// Below this number of bytes, connections are written to in the order of their numbers.
 const SMALL_OUTPUT: usize = 64 * 1024;
 
 impl Server {
-    /// Writes what there is and waits for no commit, and begins the commit of what this turn has recorded.
+    /// Writes the output that waits for no commit, and begins the commit of the mutations that this turn has recorded.
     pub(super) fn write(&mut self, now: Instant) -> Result<(), ServerError> {
         self.end_commit(now)?;
         let mut changed = std::mem::take(&mut self.writable);
         let mut written = 0;
         for _ in 0..MAXIMUM_PASSES {
-            // Writing makes more output: the window has room again, or a broken socket causes a will.
+            // Writing may cause more output: the output of a connection has room again, or a broken socket causes a
+            // will.
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
             if changed.is_empty() {
                 break;
@@ -104,7 +105,8 @@ impl Server {
             }
             Some(Committed::NoRoom) => {
                 self.broker.set_full(true);
-                // These connections have waited for one attempt already. Their clients can try another broker, or later.
+                // These connections have waited for one attempt already. Their clients can try another broker, or
+                // later.
                 let held = std::mem::take(&mut self.held);
                 self.broker.end_uncommitted(now, &held);
                 self.held = self.broker.awaiting_commit().to_vec();
@@ -133,8 +135,8 @@ impl Server {
         Ok(())
     }
 
-    /// Ends a connection that nothing more can be read from. If its layers have ended and not its socket, the answer to
-    /// the peer's good-bye (a Close frame, an alert) leaves first, and the peer has [`LINGER`] to close.
+    /// Ends a connection from which nothing more can be read. If its layers have ended and not its socket, the answer
+    /// to the peer's Close frame or TLS alert is written first, and the peer has [`LINGER`] to close.
     pub(super) fn end_unreadable(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.handle_close(now, id);
         let socket = self.sockets.get_mut(index);
@@ -146,8 +148,8 @@ impl Server {
         }
     }
 
-    /// The broker has ended a connection: its last bytes are written, for a while, and then what the
-    /// peer still sends is read.
+    /// Closes the socket of a connection that the broker has ended. The last bytes are written, for at most [`LINGER`],
+    /// and then the bytes that the peer still sends are read.
     fn end_socket(&mut self, now: Instant, id: ConnectionId, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -163,7 +165,8 @@ impl Server {
         }
     }
 
-    /// The last bytes are written; the peer still has the connection open.
+    /// Removes a connection whose last bytes are written from the broker, and keeps the socket until the peer closes
+    /// it.
     fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
         self.sockets.by_connection.remove(id);
