@@ -1,4 +1,4 @@
-//! Access control lists, in mosquitto's language: who may publish and receive what.
+//! Access control lists, in mosquitto's language: which clients may publish to and receive from which topics.
 //!
 //! `%u` and `%c` of a pattern stand for one level of a topic. A client chooses its identifier, so a name must never
 //! grant more than one level with exactly this name, and must never evade a `deny`.
@@ -11,19 +11,19 @@ use mqtt_session::Printable;
 /// An access of a client to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AclAction {
-    /// Receive its messages.
+    /// The client receives messages of the topic.
     Read,
-    /// Publish to it.
+    /// The client publishes to the topic.
     Write,
 }
 
-/// The rights of all users.
+/// The permissions of all users.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AccessList {
-    /// Of clients without a user name.
+    /// The permissions of clients without a user name.
     anonymous: Vec<Rule>,
     users: BTreeMap<String, Vec<Rule>>,
-    /// Of all clients, with their names in them.
+    /// The patterns for all clients, in which the names of the client are substituted.
     patterns: Vec<Rule>,
 }
 
@@ -63,7 +63,7 @@ impl Kind {
 }
 
 impl AccessList {
-    /// Understands the bytes of a file; the error is the number of a line, and what is wrong with it.
+    /// Parses the bytes of a file. The error has the number of the wrong line, and the reason.
     ///
     /// # Errors
     /// If a line is none of `user`, `topic` and `pattern`, or has no valid topic filter.

@@ -1,8 +1,8 @@
 //! The passwords that wait to be checked, in a fair order.
 //!
-//! A hash takes milliseconds, so a peer that sends many CONNECT packets could keep all others waiting. The addresses take
-//! turns: a login waits for one hash of each other address at most, and for those before it from its own. Connections
-//! that close are taken out by the broker. Which check runs, and when, is the caller's business.
+//! A hash takes milliseconds, so a peer that sends many CONNECT packets could keep all others waiting. The addresses
+//! take turns: a login waits for one hash of each other address at most, and for those before it from its own. The
+//! broker removes the checks of connections that close. The caller decides when a check runs.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,9 +21,9 @@ const MAXIMUM_WAITING: usize = 1024;
 /// A password that the caller of the core must check: the core knows no hashes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordCheck {
-    /// The number of the listener where the client came in: its password file counts.
+    /// The number of the listener that accepted the client. The password file of this listener applies.
     pub listener: u32,
-    /// The user name, of a user or of nobody.
+    /// The user name, which may be unknown.
     pub user_name: String,
     /// The password, which is not empty.
     pub password: Bytes,
@@ -59,7 +59,7 @@ impl PeerGroup {
     }
 }
 
-/// Passwords that wait, by the address that they come from.
+/// Passwords that wait, by the address of the peer.
 #[derive(Debug, Default)]
 pub(crate) struct CheckQueue {
     /// No group is empty.
@@ -73,8 +73,8 @@ impl CheckQueue {
     /// Adds the check of a connection.
     ///
     /// # Errors
-    /// If too many wait: the connection that must be refused. This is the newest one of the address with the most, so
-    /// that an address cannot keep the others out.
+    /// If too many checks wait. The error is the connection that must be refused: the newest connection of the address
+    /// with the most checks, so that one address cannot keep other addresses out.
     pub(crate) fn push(&mut self, group: PeerGroup, id: ConnectionId) -> Result<(), ConnectionId> {
         let own = self.groups.get(&group).map_or(0, VecDeque::len);
         if own >= MAXIMUM_OF_ADDRESS {

@@ -59,7 +59,7 @@ impl Default for ListenerPolicies {
 }
 
 impl ListenerPolicies {
-    /// Returns the policy of a listener. Without any policy everyone may do everything, as in tests of the core.
+    /// Returns the policy of a listener. Without any policy every client may do everything, as in tests of the core.
     pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
         let missing = match self.listeners.is_empty() {
             true => &self.everyone,
@@ -152,8 +152,8 @@ impl ListenerPolicy {
             return AuthDecision::Admitted;
         }
         match (&connect.user_name, &self.users) {
-            // Nobody logs in with an empty password, even if a line of the file is the hash of one. It is refused
-            // immediately: there is no guess to slow down.
+            // No user logs in with an empty password, even if a line of the file is the hash of an empty password. The
+            // client is refused immediately: there is no guess to slow down.
             (Some(_), Some(_))
                 if connect
                     .password

@@ -31,7 +31,7 @@ const MAXIMUM_ARGON2: [u64; 3] = [1024 * 1024, 1000, 64];
 /// Maximum of m * t, which is in proportion to the time that a hash takes: about two seconds.
 pub(super) const MAXIMUM_ARGON2_WORK: u64 = 2 * 1024 * 1024;
 
-/// Maximum number of bytes of the salt, and of the hash, of argon2id. Longer ones would take time of their own.
+/// Maximum number of bytes of the salt, and of the hash, of argon2id. Longer values would take additional time.
 const MAXIMUM_ARGON2_LENGTH: usize = 128;
 
 /// The hash of a password with its parameters and salt.
@@ -64,7 +64,7 @@ pub enum Hashing {
 }
 
 impl PasswordHash {
-    /// The hash of a new password.
+    /// Returns the hash of a new password.
     ///
     /// # Errors
     /// If the system has no random bytes.
@@ -86,7 +86,7 @@ impl PasswordHash {
     /// Reads a hash as it stands in a file.
     ///
     /// # Errors
-    /// If it is not in one of the known forms, or its parameters are above the limits.
+    /// If the hash is not in one of the known forms, or its parameters are above the limits.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let unknown = || UNKNOWN_FORM.to_owned();
         if text.len() > MAXIMUM_LENGTH {

@@ -1,4 +1,4 @@
-//! The files that say who may connect: password files, and access control lists.
+//! The files that control access: password files, and access control lists.
 
 mod acl_file;
 mod hash;

@@ -1,8 +1,8 @@
 //! Password files, in the forms of mosquitto_passwd: `user:HASH` on each line.
 //!
-//! Passwords are checked by [`Passwords::verify`], which takes its time on purpose and so belongs to a thread of its
-//! own. A check does the same work for each user of a file and for a user whom the file does not name, so that its
-//! time tells nothing about who is in the file.
+//! Passwords are checked by [`Passwords::verify`], which is slow on purpose and so belongs to a separate
+//! thread. A check does the same work for each user of a file and for a user whom the file does not name, so that its
+//! time does not reveal which users are in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -31,22 +31,22 @@ pub struct Passwords {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {
     has_sha512: bool,
-    /// The most iterations of PBKDF2.
+    /// The highest number of iterations of PBKDF2.
     iterations: Option<NonZeroU32>,
     argon2: BTreeSet<Form>,
 }
 
-/// Why a file about access cannot be used.
+/// The reason why a password file or an access control list cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AccessError {
     /// The file cannot be read.
     Read(AccessFile, PathBuf, io::Error),
-    /// A line is wrong: the file, the number of the line, and what it is.
+    /// A line is wrong. The fields are the file, the number of the line, and the reason.
     Line(AccessFile, PathBuf, usize, String),
 }
 
-/// The kinds of files about access.
+/// The kinds of files that control access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessFile {
     /// Users and hashes of their passwords.
@@ -124,7 +124,7 @@ impl Passwords {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it cannot be read, or a line of it is wrong.
+    /// If the file cannot be read, or a line of the file is wrong.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
         let bytes = std::fs::read(path).map_err(|error| {
             let file = AccessFile::Passwords;
@@ -136,7 +136,7 @@ impl Passwords {
         })
     }
 
-    /// Understands the bytes of a file; the error is the number of a line, and what is wrong with it.
+    /// Parses the bytes of a file. The error has the number of the wrong line, and the reason.
     ///
     /// # Errors
     /// If a user has no name, or two lines, or a password is not hashed in one of the known forms, or its hash would

@@ -1,8 +1,8 @@
-//! [`PasswordVerifier`]: verifies passwords in a thread of its own, since a hash takes milliseconds and the loop must
+//! [`PasswordVerifier`]: verifies passwords in a separate thread, since a hash takes milliseconds and the loop must
 //! serve other connections meanwhile.
 //!
-//! The thread gets one check at a time. The others wait in the broker (`auth/check_queue.rs` of the core), where those of connections
-//! that close are taken out.
+//! The thread gets one check at a time. The others wait in the broker (`auth/check_queue.rs` of the core), which
+//! removes the checks of connections that close.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// A password with the file that has its hash.
 type Login = (ConnectionId, Arc<Passwords>, PasswordCheck);
 
-/// The thread, and what comes back from it.
+/// The thread, and its results.
 #[derive(Debug)]
 pub(crate) struct PasswordVerifier {
     worker: Worker<Login, (ConnectionId, bool)>,

@@ -2,14 +2,14 @@
 //! time begins anew, and the wall clock may be wrong until somebody sets it, for instance on a machine without a
 //! battery for its clock.
 //!
-//! The store has a time of its own, in nanoseconds. Within a run it passes as the core's time does, so that a jump
+//! The store has its own time, in nanoseconds. Within a run this time passes as the core's time does, so that a jump
 //! of the wall clock changes nothing. An anchor in the file has the same moment on all clocks; when the store is
 //! opened, it tells how much time has passed since:
 //!
-//! - If the system has not been booted since, the time since its boot says so exactly (Linux).
-//! - Otherwise the wall clock says so, if neither of its times lies before the year of this program and it has not
+//! - If the system has not been booted since, the time since its boot gives the exact value (Linux).
+//! - Otherwise the wall clock gives the value, if neither of its times lies before the year of this program and it has not
 //!   gone back.
-//! - Otherwise nobody knows. Then no time has passed, so deadlines are later by as long as the broker was down.
+//! - Otherwise the value is unknown. The broker then assumes that no time has passed, so deadlines are later by as long as the broker was down.
 //!
 //! The anchor is written when the store is opened and closed, with a commit if it is older than a minute, within a
 //! minute after the wall clock was set, and once an hour.
@@ -147,7 +147,7 @@ impl Anchor {
         }
     }
 
-    /// Goes on where the anchor was left in an earlier run.
+    /// Continues the time of the anchor, which an earlier run has written.
     pub(super) fn timeline(self, clock: Clock) -> Timeline {
         let elapsed = nanoseconds(self.elapsed(clock));
         Timeline {

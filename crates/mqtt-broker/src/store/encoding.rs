@@ -1,5 +1,5 @@
-//! The values in the store. Messages are PUBLISH packets of 5.0, with what does not fit into one in
-//! front; all numbers are big endian.
+//! The values in the store. Messages are PUBLISH packets of 5.0, after the fields that a PUBLISH packet
+//! does not have. All numbers are big endian.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -151,7 +151,7 @@ impl Writer {
         retain: bool,
         identifiers: &[SubscriptionIdentifier],
     ) {
-        // The packet identifier is nobody's: only the QoS counts here.
+        // The packet identifier is a placeholder: only the QoS counts here.
         let mut publish = message.publish(Delivery::first(qos, PacketIdentifier::FIRST));
         publish.retain = retain;
         publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(identifiers);

@@ -1,11 +1,11 @@
-//! Why a store cannot be used.
+//! The reasons why a store cannot be used.
 
 use std::path::PathBuf;
 use std::{fmt, io};
 
 use mqtt_transport::reason;
 
-/// Why a store cannot be used.
+/// The reason why a store cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -15,7 +15,7 @@ pub enum StoreError {
     Damaged(&'static str),
     /// The file cannot be read or written. Records that were to be written are not durable.
     Access(Box<redb::Error>),
-    /// The thread that uses it has ended.
+    /// The thread that uses the store has ended.
     Gone,
     /// The disk has not answered in time.
     TooSlow,

@@ -1,4 +1,4 @@
-//! The file of a store: how it is opened, and how much of it is in use.
+//! The file of a store: opens the file, and counts the bytes in use.
 
 use std::fs::File;
 use std::io;
@@ -47,7 +47,7 @@ impl<B: StorageBackend> Measured<B> {
 }
 
 impl Measured<FileBackend> {
-    /// Opens a file or makes it.
+    /// Opens a file, or creates it.
     pub(super) fn open(path: &Path, policy: SyncPolicy) -> Result<Self, redb::DatabaseError> {
         let file = private_file(path)?;
         let on_disk = bytes_on_disk(&file)?;

@@ -1,4 +1,4 @@
-//! Reads everything that is stored, when the broker starts.
+//! Reads the whole stored state when the broker starts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Messages that the store has once although they wait for many clients. A delivery holds its message, which is
-//! cheapest for one client, or refers to an entry of the table `messages`.
+//! Messages that the store has only once, although each of them waits for many clients. A delivery holds its message,
+//! which is cheapest for one client, or refers to an entry of the table `messages`.
 //!
 //! The core does not know about this: the deliveries of one message have the same `Arc<Message>`, and are
 //! recognised by its address. How many deliveries refer to a message is not in the file: it is counted when the
@@ -21,11 +21,11 @@ const OVERHEAD: usize = 200;
 /// The shared messages of a store.
 #[derive(Debug, Default)]
 pub(super) struct SharedMessages {
-    /// The number of the next one.
+    /// The number of the next shared message.
     next: u64,
     by_number: HashMap<u64, Entry>,
-    /// The numbers of those that were shared in this run, by the address of the message. The [`Weak`] of the entry
-    /// keeps the address from being used for another message.
+    /// The numbers of the messages that were shared in this run, by the address of the message. The [`Weak`] of the
+    /// entry keeps the address from being used for another message.
     by_address: HashMap<usize, u64>,
 }
 
@@ -55,13 +55,13 @@ fn address(message: &Arc<Message>) -> usize {
 }
 
 impl SharedMessages {
-    /// Notes a message that is in the file.
+    /// Records a message that is in the file.
     pub(super) fn found(&mut self, number: u64) {
         self.next = self.next.max(number.saturating_add(1));
         self.by_number.entry(number).or_default();
     }
 
-    /// Notes a delivery that refers to this message.
+    /// Records a delivery that refers to this message.
     pub(super) fn refer(&mut self, number: u64) {
         self.by_number.entry(number).or_default().deliveries += 1;
     }
@@ -71,7 +71,7 @@ impl SharedMessages {
         self.by_address.get(&address(message)).copied()
     }
 
-    /// Returns a new number for the message if it is worth to share it among its receivers.
+    /// Returns a new number for the message if sharing it among its receivers saves bytes.
     pub(super) fn share(&mut self, message: &Arc<Message>, receivers: &Receivers) -> Option<u64> {
         let address = address(message);
         let copies = receivers.get(&address)?.saturating_sub(1);
@@ -90,7 +90,7 @@ impl SharedMessages {
         Some(number)
     }
 
-    /// Notes that a delivery is gone. Returns `true` if it was the last one of this message.
+    /// Records that a delivery was removed. Returns `true` if it was the last one of this message.
     pub(super) fn release(&mut self, number: u64) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else {
             return false;

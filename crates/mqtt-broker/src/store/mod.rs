@@ -2,8 +2,8 @@
 //! crash, the file has either all of its mutations or none.
 //!
 //! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
-//! commit is a checksummed switch behind a sync. `tables.rs` says what is where, `encoding.rs` what the
-//! values look like.
+//! commit is a checksummed switch behind a sync. `tables.rs` describes the tables, and `encoding.rs` the
+//! encoding of the values.
 
 use std::fmt;
 use std::path::Path;
@@ -32,10 +32,10 @@ mod messages;
 mod tables;
 pub(crate) mod writer;
 
-/// The format of keys and values; another one is refused.
+/// The format of keys and values. A store with another format is rejected.
 const FORMAT: [u8; 8] = 4u64.to_be_bytes();
 
-/// Where the anchor of the store's time is in the table `meta`.
+/// The key of the time anchor in the table `meta`.
 const TIME: &[u8] = b"time";
 
 const OTHER_FORMAT: StoreError = StoreError::Damaged("unknown format");
@@ -56,7 +56,7 @@ const SHRINK_DELAY: Duration = Duration::from_secs(2);
 pub struct Store {
     database: Database,
     size: Size,
-    /// The file may not be larger for long.
+    /// The limit of the file's size. A larger file is shrunk earlier.
     limit: u64,
     /// Stored bytes and file size when the file was shrunk last.
     shrunk: (u64, u64),
@@ -64,33 +64,33 @@ pub struct Store {
     shrink_due: Option<Instant>,
     summary: Summary,
     timeline: Timeline,
-    /// The one in the file.
+    /// The anchor in the file.
     anchor: Anchor,
     /// The time at which the wall clock is compared again.
     check_due: Instant,
     policy: SyncPolicy,
-    /// Since when there are commits that are not on the disk for sure.
+    /// The time of the first commit that may not be on the disk.
     unsynced_since: Option<Instant>,
 }
 
 /// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// At each commit: what is acknowledged survives a loss of power.
+    /// At each commit. An acknowledged message survives a loss of power.
     #[default]
     Always,
     /// After this time at the latest. A crash loses the messages of this time, or the last part of them.
     Interval(Duration),
-    /// When the system likes: a crash of the broker alone loses nothing, a loss of power may leave a file
-    /// that is damaged.
+    /// When the operating system decides. A crash of the broker alone loses nothing. A loss of power may leave a
+    /// corrupt file.
     Never,
 }
 
 impl Store {
-    /// Opens the file, or makes it. `clock` is this moment, from which its deadlines go on.
+    /// Opens the file, or creates it. `clock` is the present time, from which the stored deadlines continue.
     ///
     /// # Errors
-    /// If it cannot be opened, is no store, or is in use.
+    /// If the file cannot be opened, is not a store, or is in use.
     pub fn open(path: &Path, policy: SyncPolicy, clock: Clock) -> Result<Self, StoreError> {
         let (mut database, size) = Self::database(path, policy)?;
         // What a crash has left is mended by now. What does not fit together still was altered since, and
@@ -101,14 +101,14 @@ impl Store {
             Err(error) => return Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
         let mut store = Self::new((database, size), policy, clock, None)?;
-        // Nobody waits for a commit yet.
+        // No connection waits for a commit yet.
         if store.has_much_room() {
             store.shrink().map_err(access)?;
         }
         Ok(store)
     }
 
-    /// Opens the file once more, in the same run and after a failure. Its time goes on as in `timeline`.
+    /// Opens the file again, in the same run and after a failure. The time of the store continues as in `timeline`.
     ///
     /// # Errors
     /// As `open`.
@@ -132,7 +132,7 @@ impl Store {
         Ok((database, size))
     }
 
-    /// A store on something else than a file.
+    /// Opens a store on a backend that is not a file.
     ///
     /// # Errors
     /// As `open`.
@@ -300,7 +300,7 @@ impl Store {
         self.size.get()
     }
 
-    /// Returns the number of bytes of what is stored: names and values.
+    /// Returns the number of stored bytes: keys and values.
     pub fn stored_bytes(&self) -> u64 {
         self.summary.bytes
     }
@@ -337,10 +337,10 @@ impl Store {
     }
 
     /// Reads a value of one of the tables (`clients`, `deliveries`, `messages`, `retained`, `subscriptions`) and
-    /// writes it again: what a tool does that checks a store, value by value.
+    /// writes it again. A tool that checks a store does this for each value.
     ///
     /// # Errors
-    /// If it is damaged, or there is no such table.
+    /// If the value is corrupt, or the table does not exist.
     pub fn rewrite_value(table: &str, value: &[u8], clock: Clock) -> Result<Vec<u8>, StoreError> {
         let (timeline, now) = (Timeline::new(clock.now), clock.now);
         let reader = Reader::new(value, Times { timeline, now });
@@ -364,10 +364,10 @@ impl Store {
         })
     }
 
-    /// Everything that is stored.
+    /// Reads the whole stored state.
     ///
     /// # Errors
-    /// If it cannot be read, or is damaged.
+    /// If the store cannot be read, or is corrupt.
     pub fn load(&self, clock: Clock) -> Result<Snapshot, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
         let times = Times {

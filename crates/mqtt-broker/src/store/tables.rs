@@ -1,4 +1,4 @@
-//! The tables of the store, and where a record goes. `loading.rs` reads them again.
+//! The tables of the store, and the place of each record. `loading.rs` reads the tables.
 
 use std::ops::Range;
 
@@ -17,22 +17,22 @@ type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 pub(super) const META: Definition = Definition::new("meta");
 pub(super) const CLIENTS: Definition = Definition::new("clients");
-/// Behind the client: the topic filter.
+/// After the client: the topic filter.
 pub(super) const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
-/// Behind the client: the topic filter of a subscription that has not got all retained messages yet.
+/// After the client: the topic filter of a subscription that has not got all retained messages yet.
 pub(super) const REPLAYS: Definition = Definition::new("replays");
-/// Behind the client: the number of the message, and which part of it this is.
+/// After the client: the number of the message, and the part of the message.
 pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
-/// Behind the client: the packet identifier.
+/// After the client: the packet identifier.
 pub(super) const HELD: Definition = Definition::new("held");
 pub(super) const RETAINED: Definition = Definition::new("retained");
 
 /// The number: a message that many deliveries refer to.
 pub(super) const MESSAGES: Definition = Definition::new("messages");
 
-/// Of a delivery: the message or its number, until the client has it.
+/// Of a delivery: the message or its number, until the client has the message.
 pub(super) const MESSAGE: u8 = 0;
-/// Of a delivery: the packet identifier, from when the message is sent until that is free again.
+/// Of a delivery: the packet identifier, from the sending of the message until the identifier is free again.
 pub(super) const PACKET_IDENTIFIER: u8 = 1;
 
 /// Totals of the tables that are known without reading them.
@@ -76,7 +76,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Counts what is in the tables: once, when the store is opened.
+    /// Counts the entries of the tables, once when the store is opened.
     pub(super) fn summarize(&mut self) -> Result<(), redb::Error> {
         *self.summary = Summary::default();
         let Summary { bytes, shared } = &mut *self.summary;
@@ -219,7 +219,7 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// A message waits for a client. Its delivery holds it, or refers to the one that others refer to.
+    /// A message waits for a client. Its delivery holds the message, or refers to a shared message.
     fn insert_delivery(
         &mut self,
         client: &str,
@@ -336,7 +336,7 @@ fn of_message(key: &[u8], value: &[u8]) -> Option<u64> {
     }
 }
 
-/// The key of something of a client.
+/// Returns the key of an entry of a client.
 fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
     key.clear();
     key.extend_from_slice(client.as_bytes());
@@ -352,7 +352,7 @@ fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8
     buffer
 }
 
-/// From the first possible key of a client to the first one behind.
+/// Returns the range from the first possible key of a client to the first key after the client.
 pub(super) fn range(client: &str) -> Range<Vec<u8>> {
     let [start, end] = [0, 1].map(|end| [client.as_bytes(), &[end]].concat());
     start..end

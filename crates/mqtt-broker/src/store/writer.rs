@@ -1,4 +1,4 @@
-//! [`StoreWriter`]: commits to the store in a thread of its own, one commit at a time, since a disk may take seconds and
+//! [`StoreWriter`]: commits to the store in a separate thread, one commit at a time, since a disk may take seconds and
 //! the loop must serve other connections meanwhile.
 
 use std::io;
@@ -13,7 +13,7 @@ use mqtt_transport::{Worker, WorkerError};
 use crate::store::Timeline;
 use crate::{Clock, Store, StoreError, SyncPolicy};
 
-/// With less room than this in bytes a store is not opened again.
+/// Minimum number of free bytes on the disk for opening a store again.
 const ROOM: usize = 64 * 1024;
 
 /// The thread that commits to the store.
@@ -81,7 +81,7 @@ impl StoreWriter {
 }
 
 impl Commit {
-    /// Does it.
+    /// Makes the commit.
     pub(crate) fn run(mut self) -> Done {
         let result = self.commit();
         Done {
