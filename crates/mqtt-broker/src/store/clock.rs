@@ -7,9 +7,10 @@
 //! opened, it tells how much time has passed since:
 //!
 //! - If the system has not been booted since, the time since its boot gives the exact value (Linux).
-//! - Otherwise the wall clock gives the value, if neither of its times lies before the year of this program and it has not
-//!   gone back.
-//! - Otherwise the value is unknown. The broker then assumes that no time has passed, so deadlines are later by as long as the broker was down.
+//! - Otherwise the wall clock gives the value, if neither of its times lies before the year of this program and it has
+//!   not gone back.
+//! - Otherwise the value is unknown. The broker then assumes that no time has passed, so deadlines are later by as long
+//!   as the broker was down.
 //!
 //! The anchor is written when the store is opened and closed, with a commit if it is older than a minute, within a
 //! minute after the wall clock was set, and once an hour.
