@@ -305,7 +305,7 @@ mod tests {
                 "hints.rs",
                 "Give a URL with -L, as in '-L mqtt://HOST:PORT/TOPIC'.",
             ),
-            (Kind::Log, "access.rs", "Reloading config."),
+            (Kind::Log, "reload.rs", "Reloading config."),
             (
                 Kind::Help,
                 "options.rs",

@@ -114,10 +114,9 @@ fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
     let mut messages = client.messages();
     drop(broker);
     for _ in 0..2 {
-        assert!(matches!(
-            messages.receive(PATIENCE),
-            Err(ConnectError::Lost { .. })
-        ));
+        let received = messages.receive(PATIENCE);
+        let is_lost = matches!(received, Err(ConnectError::Lost { .. }));
+        assert!(is_lost, "{received:?}");
     }
     assert!(messages.next().is_none());
     assert!(client.subscribe("a", QoS::AtLeastOnce).is_err());

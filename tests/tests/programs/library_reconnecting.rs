@@ -124,6 +124,13 @@ fn a_pause_of_twice_the_keep_alive_does_not_end_the_connection() -> Result<(), B
 /// The acknowledgement of a message that is given after its connection was lost answers the message when it is resent.
 #[test]
 fn a_message_is_acknowledged_after_its_connection_was_lost() -> Result<(), Box<dyn Error>> {
+    // Each case has connections of its own: a second cut could lose acknowledgements of the first case in transit, and
+    // the server would rightly resend its messages.
+    acknowledged_after_a_cut("1", QoS::AtLeastOnce)?;
+    acknowledged_after_a_cut("2", QoS::ExactlyOnce)
+}
+
+fn acknowledged_after_a_cut(payload: &'static str, qos: QoS) -> Result<(), Box<dyn Error>> {
     let broker = Broker::start("");
     let proxy = Proxy::start(broker.address());
     let worker = Client::connect(options(proxy.address.port(), "worker", true))?;
@@ -133,22 +140,20 @@ fn a_message_is_acknowledged_after_its_connection_was_lost() -> Result<(), Box<d
     let receive = |jobs: &mut Messages| -> Result<InboundMessage, Box<dyn Error>> {
         Ok(jobs.receive(PATIENCE)?.ok_or("no message")?)
     };
-    for (payload, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce)] {
-        publisher.publish("jobs", payload, qos)?;
-        let before = receive(&mut jobs)?;
-        assert_eq!(before.payload, payload);
-        let mut events = worker.events();
-        proxy.cut();
-        let is_connected = |event: ClientEvent| matches!(event, ClientEvent::Connected { .. });
-        assert!(events.any(|event| matches!(event, ClientEvent::Disconnected { .. })));
-        assert!(events.any(is_connected));
-        worker.acknowledge(&before);
-        // The next message is another one: the resent one was a duplicate.
-        publisher.publish("jobs", "next", qos)?;
-        let next = receive(&mut jobs)?;
-        assert_eq!(next.payload, "next");
-        worker.acknowledge(&next);
-    }
+    publisher.publish("jobs", payload, qos)?;
+    let before = receive(&mut jobs)?;
+    assert_eq!(before.payload, payload);
+    let mut events = worker.events();
+    proxy.cut();
+    let is_connected = |event: ClientEvent| matches!(event, ClientEvent::Connected { .. });
+    assert!(events.any(|event| matches!(event, ClientEvent::Disconnected { .. })));
+    assert!(events.any(is_connected));
+    worker.acknowledge(&before);
+    // The next message is another one: the resent one was a duplicate.
+    publisher.publish("jobs", "next", qos)?;
+    let next = receive(&mut jobs)?;
+    assert_eq!(next.payload, "next");
+    worker.acknowledge(&next);
     publisher.disconnect(PATIENCE)?;
     worker.disconnect(PATIENCE)?;
     let worker = Client::connect(options(broker.port, "worker", true))?;
