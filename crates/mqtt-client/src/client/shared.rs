@@ -63,8 +63,9 @@ impl Shared {
     }
 
     pub(super) fn set_ended(&self, ending: Ending) {
-        self.inbox.end();
+        // Before anybody is woken: a reader that finds the inbox ended asks for the reason.
         lock(&self.status).ending.get_or_insert(ending);
+        self.inbox.end();
         self.events.end();
         self.completions.notify();
         self.status_changed.notify_all();
