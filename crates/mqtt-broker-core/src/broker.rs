@@ -1,6 +1,6 @@
 //! [`Broker`]: the interface of the core, and the owners of its state.
 //!
-//! One turn of a caller is: `handle_input` for each connection with bytes, `run_background`, `take_mutations` and
+//! In each turn the caller calls `handle_input` for each connection with bytes, `run_background`, `take_mutations` and
 //! `begin_commit`, and then `output` for each connection that `poll_changed` names. The work behind it is in `packets/`
 //! (CONNECT, PUBLISH, SUBSCRIBE, the end of a connection) and `routing/` (the way of a message to its subscribers).
 

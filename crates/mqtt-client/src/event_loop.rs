@@ -1,11 +1,11 @@
-//! One loop for the network, deadlines, and the other events that the program waits for.
+//! The loop that serves the network, deadlines, and the other events that the program waits for.
 //!
 //! ```text
 //!  poll:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
 //!                                                                   which commits
 //! ```
 //!
-//! One turn is one call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. So the program can
+//! A turn is a call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. So the program can
 //! commit once after each turn, before the acknowledgements for the events of the turn are written.
 
 use std::io;

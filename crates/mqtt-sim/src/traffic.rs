@@ -12,7 +12,7 @@ use crate::wills::number_will;
 /// The number of bytes that a link holds in each direction. The ends wait when it is full.
 const LINK_CAPACITY: usize = 4096;
 
-/// The same in runs in which little output may wait at the broker. CONNECT fits into it.
+/// Link capacity in runs in which little output may wait at the broker. A CONNECT fits into it.
 const SMALL_LINK_CAPACITY: usize = 256;
 
 /// The number of topic aliases that the default limits of the broker let a client use.

@@ -5,7 +5,7 @@
 //! layers of its [`ClientTransport`] on the [`Stream`]. A broker accepts streams from a [`Listener`], which has a
 //! [`ListenerTransport`]. A [`ReadBuffer`] keeps the bytes that were read until a decoder has taken whole packets.
 //!
-//! Nothing blocks except [`resolve`], which has a deadline: a look-up runs in a thread of its own. Programs run their own
+//! Only [`resolve`] blocks, and it has a deadline: a look-up runs in a thread of its own. Programs run their own
 //! blocking calls in a [`Worker`].
 //!
 //! # Cargo features

@@ -228,7 +228,7 @@ fn begin_fan_out(
     });
 }
 
-/// Begins the first publication that may begin now; returns `false` if there is none.
+/// Begins the first publication that may begin now; returns `false` if no publication may begin.
 fn begin_next(broker: &mut Broker, now: Instant) -> bool {
     let Some(index) = first_to_begin(&broker.durability, &mut broker.flow, &broker.resources)
     else {

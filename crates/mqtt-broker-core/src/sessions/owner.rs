@@ -15,7 +15,7 @@ use crate::sessions::expiry;
 /// The owner of the session that a client asks for by its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionOwner {
-    /// The session belongs to the same user behind the same mount point, or there is none.
+    /// No session exists, or it belongs to the same user behind the same mount point.
     Same,
     /// Another user, or a client behind another mount point.
     Other,

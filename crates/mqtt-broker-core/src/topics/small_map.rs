@@ -36,7 +36,7 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    /// Returns the value of a key. If there is none, `make` creates the entry.
+    /// Returns the value of a key. If the key has no value, `make` creates the entry.
     pub(crate) fn get_or_insert_with<Q: Ord + ?Sized>(
         &mut self,
         key: &Q,

@@ -26,7 +26,7 @@ pub struct Passwords {
 
 /// The work of each check: one hash of each kind in the file, for known and unknown users alike.
 ///
-/// One reference hash would not be enough for a file with several kinds, as after a change of the tool: the time would
+/// A single reference hash is not enough for a file with several kinds, as after a change of the tool: the time would
 /// show which users exist. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {

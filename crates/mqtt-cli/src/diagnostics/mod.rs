@@ -32,7 +32,7 @@ pub(crate) struct Diagnostics {
 /// The state of the connection as the printed lines say it. A line is printed only if the state changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reported {
-    /// Nothing was printed, and there has been no connection.
+    /// The state at the start: no failure was printed, and there has been no connection.
     New,
     /// A failure was printed, and there has been no connection.
     Failed,

@@ -23,7 +23,7 @@ use crate::program_name::called_name;
 pub(crate) enum Parsed<S> {
     /// Run the program with these settings.
     Run(S),
-    /// Nothing more: the help or the version was printed.
+    /// End the program: the help or the version was printed.
     HelpShown,
 }
 

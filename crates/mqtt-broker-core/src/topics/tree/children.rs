@@ -51,7 +51,7 @@ impl<T> Children<T> {
         nodes.get_mut(index)
     }
 
-    /// Returns the child that begins with this level. If there is none, `make` creates the child.
+    /// Returns the child that begins with this level. If the child does not exist, `make` creates it.
     pub(super) fn get_or_insert_with(
         &mut self,
         level: &str,

@@ -24,7 +24,7 @@ use crate::wording::system_text;
 /// The time in which the last bytes must be sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same time after a signal.
+/// Replaces [`DISCONNECT_TIMEOUT`] after a signal.
 const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time in which the broker may acknowledge messages after a signal.
@@ -303,7 +303,7 @@ impl Publisher {
             && (self.plan.qos == QoS::AtMostOnce || self.event_loop.has_room())
     }
 
-    /// Returns the next message, or `None` if there is none now.
+    /// Returns the next message, or `None` if no more is ready now.
     fn next_message(&mut self) -> Option<Arc<Message>> {
         if self.input_ended {
             return None;
@@ -359,7 +359,7 @@ impl Publisher {
         Some(())
     }
 
-    /// Returns the next line of standard input, or `None` if there is none now. The thread is started by the first call,
+    /// Returns the next line of standard input, or `None` if none is ready. The thread is started by the first call,
     /// when there is a connection: a line that was read but not sent would be lost if the broker cannot be reached.
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {

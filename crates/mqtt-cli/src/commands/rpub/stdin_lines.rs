@@ -28,7 +28,7 @@ pub(crate) struct StdinLines {
     ended: bool,
 }
 
-/// The next line, or the reason for which there is none.
+/// The next line, or the reason why no line is available.
 #[derive(Debug)]
 pub(crate) enum NextLine {
     Line(Bytes),

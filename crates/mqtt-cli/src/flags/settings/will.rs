@@ -27,7 +27,7 @@ impl Default for WillSettings {
 }
 
 impl WillSettings {
-    /// Returns the will, or `None` if there is none.
+    /// Returns the will, or `None` if no will was given.
     ///
     /// # Errors
     /// If other options of the will are given without its topic.

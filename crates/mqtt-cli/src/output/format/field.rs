@@ -57,7 +57,7 @@ pub(super) enum Conversion {
 }
 
 impl Conversion {
-    /// Returns the conversion of a letter, or `None` if there is none.
+    /// Returns the conversion of a letter, or `None` for an unknown letter.
     pub(super) fn new(letter: u8) -> Option<Self> {
         Some(match letter {
             b'A' => Self::TopicAlias,

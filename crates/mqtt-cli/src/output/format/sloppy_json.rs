@@ -1,6 +1,6 @@
 //! The invalid JSON that mosquitto_sub accepts. Devices send such payloads, and scripts expect to see them.
 //!
-//! Nothing is parsed here. A deviation from the standard is replaced by valid JSON with the same meaning, and the parser
+//! This is not a parser. A deviation from the standard is replaced by valid JSON with the same meaning, and the parser
 //! decides about everything else.
 
 /// Maximum depth of arrays and objects in each other, that of mosquitto_sub.

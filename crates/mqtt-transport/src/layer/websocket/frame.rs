@@ -1,6 +1,6 @@
 //! The header of a WebSocket frame (RFC 6455, section 5.2).
 //!
-//! Nothing else of a WebSocket library would be used here. A library's protocol machine owns the socket and returns whole
+//! The rest of a WebSocket library would be unused here. A library's protocol machine owns the socket and returns whole
 //! messages, but a layer does no I/O, and MQTT's bytes are passed on as they arrive: the borders of messages mean nothing
 //! [MQTT-6.0.0-2], and nothing is buffered for them.
 
@@ -15,7 +15,7 @@ const LENGTH: u8 = 0x7F;
 /// The length of the length field that this value of [`LENGTH`] announces: 2 bytes.
 const LENGTH_IN_2_BYTES: u8 = 126;
 
-/// The same for 8 bytes.
+/// The value of [`LENGTH`] that announces a length field of 8 bytes.
 const LENGTH_IN_8_BYTES: u8 = 127;
 
 /// The kind of a frame.
