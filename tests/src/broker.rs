@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -180,10 +181,25 @@ impl Broker {
     }
 }
 
-/// Returns a port of the loopback where nobody listens at the moment.
+/// The ports that [`free_port`] gives: below those that systems give to the client's end of a connection (from 32768 on
+/// Linux, from 49152 elsewhere), so that no connection takes one before its server has started.
+const PORTS: std::ops::Range<u16> = 10_001..32_000;
+
+/// Returns a port of the loopback where nobody listens at the moment. No other call in this process returns it soon.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Processes that run at the same time start far from each other.
+    let start = std::process::id().wrapping_mul(7919);
+    for _ in 0..count {
+        let offset = start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(offset).expect("the offset is within the range");
+        // A round number may stand in a text for something else than a port.
+        if port % 100 != 0 && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("the loopback has no free port from {} on", PORTS.start);
 }
 
 fn config(port: u16, settings: &str) -> NamedTempFile {

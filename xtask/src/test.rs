@@ -42,10 +42,12 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     }
     let mut tests = command.spawn().context("cannot run the tests")?;
     let mut counts = Counts::default();
+    let mut failures = Failures::default();
     let output = tests.stdout.take().context("piped")?;
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         println!("{line}");
         counts.add(&line);
+        failures.add(&line);
     }
     let status = tests.wait()?;
     // Brokers that a test has killed leave their control sockets here.
@@ -60,6 +62,12 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
                  packages need root. With CI set in the environment it installs chromium too."
             );
         }
+    }
+    if !failures.lines.is_empty() {
+        println!(
+            "Output of the tests that failed:\n{}",
+            failures.lines.join("\n")
+        );
     }
     println!(
         "{} passed, {} failed, {skipped} skipped",
@@ -93,5 +101,29 @@ impl Counts {
         };
         self.passed += number(" passed");
         self.failed += number(" failed");
+    }
+}
+
+/// The output of the tests that failed, which cargo prints in the middle of everything else.
+#[derive(Default)]
+struct Failures {
+    lines: Vec<String>,
+    is_inside: bool,
+}
+
+impl Failures {
+    /// Lines that are kept at most; each is a copy.
+    const MOST: usize = 400;
+
+    /// Keeps a line from `---- NAME stdout ----` to the list of the names of failed tests.
+    fn add(&mut self, line: &str) {
+        if line.starts_with("---- ") && line.ends_with(" stdout ----") {
+            self.is_inside = true;
+        } else if line == "failures:" {
+            self.is_inside = false;
+        }
+        if self.is_inside && self.lines.len() < Self::MOST {
+            self.lines.push(line.to_owned());
+        }
     }
 }
