@@ -1,5 +1,6 @@
-//! `Arbitrary` for types whose values are restricted. All generated packets can be encoded, unless they are too large
-//! or the version does not have them: strings contain no U+0000, and topics are valid.
+//! Random packets and messages for fuzz tests (feature `arbitrary`). This module implements `Arbitrary` for the types
+//! whose values are restricted: strings contain no U+0000, and topic names and topic filters are valid. Every generated
+//! packet can therefore be encoded, unless the packet is too large or the version does not have the packet.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -17,15 +18,16 @@ use crate::property::user_property::UserProperty;
 use crate::protocol::{MAXIMUM_REMAINING_LENGTH, QoS};
 use crate::topic::{TopicFilter, TopicName};
 
-/// The longest generated text in bytes. Longer ones do not fit into a field.
+/// Maximum length of a generated string in bytes. The two-byte length prefix of a field cannot express more.
 const MAXIMUM_TEXT: usize = 65_535;
 
-/// Generates a text that fits into a field.
+/// Generates a string that fits into a field.
 pub(crate) fn text(u: &mut Unstructured<'_>) -> Result<String> {
     let text = u.arbitrary::<&str>()?;
     let mut text: String = text
         .chars()
         .filter(|character| *character != '\0')
+        // A pop removes a whole character. `truncate` would panic if the limit lies within a character.
         .collect();
     while text.len() > MAXIMUM_TEXT {
         text.pop();
@@ -56,13 +58,13 @@ pub(crate) fn topic_filters(u: &mut Unstructured<'_>) -> Result<Vec<TopicFilter>
     nonempty(u)
 }
 
-/// A field of the properties of a packet.
+/// Trait of the types that occur as fields of packet properties.
 pub(crate) trait Field: Sized {
     /// Generates a value that can be encoded.
     fn generate(u: &mut Unstructured<'_>) -> Result<Self>;
 }
 
-/// Implements [`Field`] for types of which each value can be encoded.
+/// Implements [`Field`] for types whose values can all be encoded.
 macro_rules! unrestricted_fields {
     ($($type:ty),*) => {
         $(impl Field for $type {
@@ -152,13 +154,14 @@ impl Arbitrary<'_> for TopicFilter {
         let name = TopicName::arbitrary(u)?;
         let prefix = *u.choose(&["", "+/", "$share/group/", "$share/group/+/"])?;
         let suffix = *u.choose(&["", "/+", "/#"])?;
-        // The name alone is a valid filter except for names such as "$share/x", and for names that are too long.
+        // A name alone is an invalid filter in two cases: it is too long, or it starts with "$share/" but lacks a valid
+        // share name and filter.
         let filter = Self::new(&format!("{prefix}{name}{suffix}"));
         filter.map_err(|_| arbitrary::Error::IncorrectFormat)
     }
 }
 
-/// Generates a property, and passes it to `push`. A property that `push` rejects is left out.
+/// Generates a property and passes it to `push`. If `push` rejects the property, this function ignores the error.
 fn generate_property<E>(
     u: &mut Unstructured<'_>,
     push: impl FnOnce(Property<'_>) -> std::result::Result<(), E>,
@@ -174,6 +177,7 @@ fn generate_property<E>(
         6 => Property::TopicAlias(u.arbitrary()?),
         _ => Property::User(&text, ""),
     };
+    // `push` rejects duplicates and properties that this packet must not have. Both are likely among random properties.
     let _ = push(property);
     Ok(())
 }

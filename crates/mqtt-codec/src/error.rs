@@ -1,23 +1,23 @@
-//! The errors of decoding ([`DecodeError`]) and of encoding ([`EncodeError`]). A [`DecodeError`] knows the reason code
-//! of the packet that answers it.
+//! Errors of decoding ([`DecodeError`]) and of encoding ([`EncodeError`]). [`DecodeError::reason_code`] returns the
+//! reason code that reports the error to the peer.
 
 use std::fmt;
 
 use crate::protocol::ReasonCode;
 
-/// The reason why received bytes are not a packet that this end may receive now.
+/// Reason why the decoder rejects received bytes.
 ///
-/// The connection must be closed, because the start of the next packet cannot be found.
+/// The connection must be closed, because the decoder cannot find the start of the next packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// CONNACK has a code that the version does not define for it.
+    /// CONNACK has this return code or reason code, which the version of the connection does not define for CONNACK.
     ConnackCode(u8),
-    /// CONNECT or CONNACK has flags that exclude each other, or a reserved flag is set.
+    /// CONNECT or CONNACK has contradictory flags, or a reserved flag is set.
     ConnectFlags,
-    /// A property occurs twice that may occur once.
+    /// A property that may occur once occurs twice.
     DuplicateProperty,
-    /// A reserved flag of the fixed header is set, or a required one is missing.
+    /// The fixed header has flags that the standard does not allow for this packet type.
     FixedHeaderFlags,
     /// A string is not valid UTF-8, or contains U+0000.
     InvalidUtf8,
@@ -27,11 +27,11 @@ pub enum DecodeError {
     VariableByteInteger,
     /// SUBSCRIBE or UNSUBSCRIBE has no topic filter, or SUBACK or UNSUBACK has no reason code.
     NothingListed,
-    /// The packet is larger than this end accepts.
+    /// The packet is larger than the limit of this decoder.
     PacketTooLarge,
     /// The packet identifier is zero.
     PacketIdentifierZero,
-    /// A property is not allowed in this packet, or from this sender.
+    /// A property is not allowed in this packet or from this sender.
     PropertyNotAllowed,
     /// A property has an invalid value, or a required property is missing.
     PropertyValue,
@@ -39,28 +39,28 @@ pub enum DecodeError {
     ProtocolName,
     /// The QoS is 3, or a message of QoS 0 has the DUP flag set.
     QoS,
-    /// A reason code is not allowed in this packet, or from this sender.
+    /// A reason code is not allowed in this packet or from this sender.
     ReasonCode(u8),
     /// A reserved bit of the subscription options is set.
     SubscriptionOptions,
     /// The topic alias is zero.
     TopicAlias,
-    /// A topic filter has a misplaced wildcard, or an invalid share name.
+    /// A topic filter is empty or has a misplaced wildcard, or its share name is invalid.
     TopicFilter,
     /// A topic name is empty or contains a wildcard.
     TopicName,
     /// A field extends past the end of its packet.
     Truncated,
-    /// The peer may not send a packet of this type, or not at this point.
+    /// The peer must not send a packet of this type, or not at this point of the connection.
     UnexpectedPacket,
     /// The standard does not define this property identifier.
     UnknownProperty,
-    /// CONNECT has this protocol level, which is not 3, 4 or 5.
+    /// CONNECT has this protocol level. The supported levels are 3, 4 and 5.
     UnsupportedProtocolVersion(u8),
 }
 
 impl DecodeError {
-    /// Returns the reason code of the CONNACK or DISCONNECT that answers this error (MQTT 5.0, 4.13).
+    /// Returns the reason code of the CONNACK or DISCONNECT that reports this error to the peer (MQTT 5.0, 4.13).
     pub fn reason_code(self) -> ReasonCode {
         match self {
             Self::ConnectFlags
@@ -131,17 +131,17 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// The reason why a packet cannot be encoded. Nothing is written in this case.
+/// Reason why a packet cannot be encoded. The encoder writes no byte of such a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A string or binary field is longer than 65535 bytes, or a string contains U+0000.
+    /// A string or binary field is longer than 65,535 bytes, or a string contains U+0000.
     Field,
-    /// The packet would have this many bytes, which is more than the peer or the protocol allows.
+    /// The packet would have this many bytes. The limit is that of the peer or of the protocol.
     PacketTooLarge(usize),
-    /// The property is not allowed in a message, occurs twice, or has an invalid value.
+    /// A property is not allowed in a message, is a duplicate, or has an invalid value.
     Property,
-    /// This version of the protocol does not have the packet, or has no code for its result.
+    /// This version of the protocol does not have the packet, or has no return code for the result.
     UnsupportedPacket,
 }
 

@@ -1,13 +1,13 @@
-//! Encoder and decoder for all packets of MQTT 3.1, 3.1.1 and 5.0, without sockets, sessions and clocks.
+//! Encoder and decoder for all packets of MQTT 3.1, 3.1.1 and 5.0. This crate has no sockets, sessions or clocks.
 //!
 //! A [`Decoder`] splits a stream of bytes into packets. [`Packet::encode`](GenericPacket::encode) appends a packet to a
-//! buffer. One set of packet types serves all versions: a field that a version does not have is left out by the
-//! encoder, and has its default after decoding. All names are those of MQTT 5.0. Where MQTT 3.1.1 uses another name,
-//! the documentation of the field says so.
+//! buffer. One set of packet types serves all versions: the encoder omits a field that the version does not have, and
+//! the decoder sets such a field to its default. All names are those of MQTT 5.0. Where MQTT 3.1.1 uses another name,
+//! the documentation of the field gives that name.
 //!
-//! The decoder returns a [`PacketRef`], whose PUBLISH borrows from the input ([`PublishRef`]): receiving a message
-//! neither allocates nor copies. [`PublishRef::to_message`] returns an owned [`Message`], and [`PacketRef::into_owned`]
-//! an owned [`Packet`].
+//! The decoder returns a [`PacketRef`], whose PUBLISH borrows from the input ([`PublishRef`]). Receiving a message
+//! therefore neither allocates nor copies. [`PublishRef::to_message`] returns an owned [`Message`], and
+//! [`PacketRef::into_owned`] returns an owned [`Packet`].
 //!
 //! ```
 //! use mqtt_codec::{Decoder, PacketRef, ProtocolVersion};

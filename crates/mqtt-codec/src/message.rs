@@ -1,4 +1,5 @@
-//! [`Message`]: an application message, owned, for those who keep it longer than the bytes of its packet.
+//! [`Message`] is an owned application message. A program keeps a [`Message`] where the message must outlive the bytes
+//! of its PUBLISH, for example in a queue.
 
 use std::fmt;
 
@@ -8,29 +9,31 @@ use crate::error::EncodeError;
 use crate::property::publish_property::{Property, each, push};
 use crate::topic::TopicName;
 
-/// An application message (MQTT 5.0, 1.2). Clones share topic name and payload, and copy the properties.
+/// Application message (MQTT 5.0, 1.2). Clones share the topic name and the payload, and copy the properties.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
     /// The topic name.
     pub topic_name: TopicName,
-    /// The content: any bytes, or none.
+    /// The content, which may be empty.
     pub payload: Bytes,
-    /// Set if the server must retain the message for later subscribers. In a message from a server, set if the server
-    /// had retained it.
+    /// In a message to a server: set if the server must retain the message for later subscribers. In a message from a
+    /// server: set if the server sends a retained message.
     pub retain: bool,
-    /// Properties, which only MQTT 5.0 transmits. Boxed, because most messages have none and many may wait in a queue.
+    /// The properties, which only MQTT 5.0 transmits. The box keeps a message small: most messages have no properties,
+    /// and many messages may wait in a queue.
     pub properties: Option<Box<MessageProperties>>,
 }
 
-/// The properties that are part of a message, in the order in which the application added them.
+/// Properties that belong to a message, in the order in which the application added them.
 ///
-/// They are stored in their encoded form, because a broker forwards most of them unread.
+/// The properties are stored in their encoded form, because a broker forwards most of them without reading them.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct MessageProperties {
-    /// Identifiers and values, which were validated.
+    /// The encoded properties, each an identifier and a value. All of them have been validated.
     pub(crate) block: Vec<u8>,
-    /// Position of the value of the Message Expiry Interval, or 0 if there is none.
+    /// Position of the value of the Message Expiry Interval in `block`, or 0 if this property is absent. The broker
+    /// must subtract the waiting time from this value [MQTT-3.3.2-6], so the position saves a search in each delivery.
     pub(crate) expiry_at: u32,
 }
 
@@ -47,7 +50,7 @@ impl Message {
 }
 
 impl MessageProperties {
-    /// Returns properties in the given order.
+    /// Returns the given properties in their order.
     ///
     /// # Errors
     /// Returns an error under the same conditions as [`Self::push`].
@@ -64,14 +67,15 @@ impl MessageProperties {
     /// Appends a property.
     ///
     /// # Errors
-    /// Returns an error if the message has the property already and it may occur once only, if the property is not part
-    /// of a message (topic alias, subscription identifier), or if the value is invalid. Then nothing is appended.
+    /// Returns an error if the property is a duplicate of a property that may occur once, if the property belongs to a
+    /// connection (topic alias, subscription identifier), or if its value is invalid. The properties are then
+    /// unchanged.
     pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
-        // These properties have a meaning for one connection only, and a message may outlive it.
+        // These properties have a meaning on one connection only, and a message may outlive the connection.
         if !property.is_of_message() {
             return Err(EncodeError::Property);
         }
-        // The value follows the identifier, which has one byte.
+        // The value follows the property identifier, which has one byte.
         let value_at = self.block.len() + 1;
         push(&mut self.block, property)?;
         if let Property::MessageExpiryInterval(_) = property {
@@ -85,7 +89,7 @@ impl MessageProperties {
         each(&self.block)
     }
 
-    /// Returns `true` if there are no properties.
+    /// Returns `true` if the message has no property.
     pub fn is_empty(&self) -> bool {
         self.block.is_empty()
     }
@@ -93,7 +97,8 @@ impl MessageProperties {
     pub(crate) fn message_expiry_interval(&self) -> Option<u32> {
         let at = self.expiry_at as usize;
         let value = self.block.get(at..)?.first_chunk()?;
-        // The identifier is before the value, so that position 0 stands for no interval.
+        // Position 0 stands for no interval: a property identifier always precedes a value, so no value is at position
+        // 0.
         (at > 0).then(|| u32::from_be_bytes(*value))
     }
 }

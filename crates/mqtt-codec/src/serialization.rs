@@ -1,5 +1,5 @@
-//! Serialization of properties that are stored in their encoded form. They are serialized as a list of [`Property`],
-//! and validated again when they are deserialized.
+//! Serialization with serde of the properties that are stored in their encoded form (feature `serde`). The serialized
+//! form is a list of [`Property`]. Deserialization validates each property again.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,7 +11,8 @@ use crate::property::publish_property::Property;
 use crate::property::subscription_identifier::SubscriptionIdentifier;
 use crate::property::topic_alias::TopicAlias;
 
-/// A [`Property`] that owns its value. Formats with escapes cannot lend the text that they were read from.
+/// A [`Property`] that owns its value. A borrowed value is not enough: a format with escapes, such as JSON, cannot
+/// return a string as a part of its input.
 #[derive(Deserialize)]
 #[serde(rename = "Property")]
 enum OwnedProperty {
@@ -42,7 +43,7 @@ impl OwnedProperty {
     }
 }
 
-/// Deserializes a list of properties, and builds their encoded form with `new`.
+/// Deserializes a list of properties and builds their encoded form with `new`.
 fn deserialize<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     new: impl FnOnce(&[OwnedProperty]) -> Result<T, EncodeError>,

@@ -1,15 +1,15 @@
-//! Characters that UTF-8 strings of MQTT should not contain (MQTT 5.0, 1.5.4).
+//! Characters that MQTT strings should not contain (MQTT 5.0, 1.5.4).
 
-/// Returns the first character that a receiver may reject: a control character (U+0001 to U+001F and U+007F to
-/// U+009F), a noncharacter such as U+FFFE, or U+0000, which is never allowed [MQTT-1.5.4-2].
+/// Returns the first character that a receiver may reject: a control character (U+0001 to U+001F and U+007F to U+009F)
+/// or a noncharacter such as U+FFFE. U+0000 is returned too; the standard forbids it in any string [MQTT-1.5.4-2].
 pub fn disallowed_character(text: &str) -> Option<char> {
-    // This loop does not stop early, so that the compiler can compare several bytes with one instruction.
+    // The loop has no early exit, so that the compiler can compare several bytes with one instruction.
     let is_unusual = |byte: u8| !(b' '..=b'~').contains(&byte);
     if !text
         .bytes()
         .fold(false, |found, byte| found | is_unusual(byte))
     {
-        // Nearly all texts are printable ASCII, and need no look at their characters.
+        // Nearly all strings are printable ASCII. Their characters need not be decoded.
         return None;
     }
     let is_noncharacter = |c: char| {

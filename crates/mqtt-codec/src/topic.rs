@@ -9,22 +9,22 @@ use std::sync::Arc;
 
 use crate::field::contains;
 
-/// The longest topic name or topic filter in bytes: strings have a length of two bytes [MQTT-4.7.3-3].
+/// Maximum length of a topic name or topic filter in bytes: the length prefix of a string has two bytes [MQTT-4.7.3-3].
 const MAXIMUM_LENGTH: usize = 65_535;
 
-/// The topic name of a message: 1 to 65,535 bytes without wildcards and U+0000. Clones share the text.
+/// Topic name of a message: 1 to 65,535 bytes without wildcards and U+0000. Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct TopicName(Arc<str>);
 
-/// The topic filter of a subscription, which may be shared (`$share/NAME/FILTER`). Clones share the text.
+/// Topic filter of a subscription, which may be shared (`$share/NAME/FILTER`). Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct TopicFilter(Arc<str>);
 
-/// The error of texts that are not a valid topic name or topic filter.
+/// Error for a text that is not a valid topic name or topic filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InvalidTopic;
 
@@ -46,12 +46,12 @@ impl TopicFilter {
     /// Validates and copies `filter`.
     ///
     /// # Errors
-    /// Returns an error if `filter` is empty, is longer than 65,535 bytes or contains U+0000; if a wildcard is not a
-    /// whole level, or `#` is not the last level [MQTT-4.7.1-1, MQTT-4.7.1-2]; or if `filter` starts with `$share/` and
-    /// no valid share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    /// Returns an error if `filter` is empty, is longer than 65,535 bytes or contains U+0000. Returns an error if a
+    /// wildcard is not a whole level, or `#` is not the last level [MQTT-4.7.1-1, MQTT-4.7.1-2]. Returns an error if
+    /// `filter` starts with `$share/` and no valid share name and topic filter follow [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn new(filter: &str) -> Result<Self, InvalidTopic> {
         let plain = match filter.strip_prefix("$share/") {
-            // Without a slash after it, `$share` has no share name.
+            // `$share` alone has no share name, and must not become an ordinary topic filter.
             None if filter == "$share" => return Err(InvalidTopic),
             None => filter,
             Some(rest) => {
@@ -66,7 +66,7 @@ impl TopicFilter {
         if filter.len() > MAXIMUM_LENGTH || !is_valid_filter(plain) {
             return Err(InvalidTopic);
         }
-        // The share prefix is kept: two subscriptions that differ in their share name are different.
+        // The text keeps the share prefix, because filters with different share names are different subscriptions.
         Ok(Self(filter.into()))
     }
 
@@ -75,9 +75,9 @@ impl TopicFilter {
         Some(self.0.strip_prefix("$share/")?.split_once('/')?.0)
     }
 
-    /// Returns the part of the filter that is compared with topic names, without `$share/NAME/`.
+    /// Returns the part of the filter that is compared with topic names: the filter without `$share/NAME/`.
     pub fn without_share(&self) -> &str {
-        // The filter was validated, so that a share prefix always has a share name and a filter.
+        // `new` has validated the filter, so a share prefix always has a share name and a topic filter after it.
         let shared = self
             .0
             .strip_prefix("$share/")
@@ -96,7 +96,7 @@ impl TopicFilter {
     }
 }
 
-/// Returns the levels of a topic name or topic filter. Levels may be empty.
+/// Returns the levels of a topic name or topic filter. A level may be empty.
 pub fn levels(topic: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(topic);
     std::iter::from_fn(move || {
@@ -106,10 +106,10 @@ pub fn levels(topic: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the first level, and the text after its slash if there is one.
+/// Returns the first level, and the text after its slash. The text is `None` if the topic has no slash.
 #[inline]
 pub fn split_level(topic: &str) -> (&str, Option<&str>) {
-    // Levels are short, so a loop over bytes is faster than a search for long texts.
+    // Levels are short. A loop over bytes is faster here than the general search of the standard library.
     let slash = topic.bytes().position(|byte| byte == b'/');
     let split = slash.and_then(|at| Some((topic.get(..at)?, topic.get(at + 1..)?)));
     match split {
@@ -122,7 +122,7 @@ pub fn split_level(topic: &str) -> (&str, Option<&str>) {
 ///
 /// A filter that starts with a wildcard does not match a topic name that starts with `$` [MQTT-4.7.2-1].
 pub fn matches(filter: &str, name: &str) -> bool {
-    // Otherwise a subscription to `#` would receive the statistics of the broker.
+    // Without this rule a subscription to `#` would receive the broker's `$SYS` statistics.
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
@@ -130,13 +130,13 @@ pub fn matches(filter: &str, name: &str) -> bool {
     for filter_level in levels(filter) {
         match (filter_level, name_levels.next()) {
             ("#", _) => return true, // `a/#` also matches `a` (MQTT 5.0, 4.7.1.2).
-            // `+` matches one level, which may be empty, but not the end of the topic name.
+            // `+` matches one level, which may be empty. The topic name must have a level at this position.
             ("+", Some(_)) => {}
             (level, Some(name_level)) if level == name_level => {}
             _ => return false,
         }
     }
-    // The topic name must not be longer than the filter.
+    // A topic name with more levels than the filter does not match.
     name_levels.next().is_none()
 }
 
@@ -151,7 +151,7 @@ fn is_valid_filter(filter: &str) -> bool {
     while let Some(byte) = bytes.next() {
         let valid = match byte {
             0 => false,
-            // `#` must be a whole level and the last one.
+            // `#` must be a whole level and the last level.
             b'#' => level_starts && bytes.peek().is_none(),
             // `+` must be a whole level.
             b'+' => level_starts && matches!(bytes.peek(), None | Some(b'/')),
@@ -165,6 +165,7 @@ fn is_valid_filter(filter: &str) -> bool {
     !filter.is_empty()
 }
 
+/// Implements the conversions that a user of a string type expects.
 macro_rules! text {
     ($type:ident) => {
         impl Deref for $type {
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!((plain.share_name(), plain.without_share()), (None, "a/#"));
     }
 
-    /// Matches by the definition in the standard, level by level.
+    /// Matches level by level, as the standard defines matching.
     fn matches_naively(filter: &[&str], name: &[&str]) -> bool {
         match (filter, name) {
             (["#"], _) | ([], []) => true,

@@ -1,4 +1,4 @@
-//! The feature `arbitrary`: generated packets can be encoded, and survive the way through encoder and decoder.
+//! Tests of the feature `arbitrary`: generated packets can be encoded, and decoding returns equal packets.
 
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_codec::*;
@@ -17,7 +17,7 @@ fn bytes(seed: u64, length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Decodes a packet at the end that receives packets of this type.
+/// Decodes a packet with the decoder of the role that receives packets of this type.
 fn decode(encoded: &[u8], packet: &Packet) -> Result<Packet, DecodeError> {
     let version = ProtocolVersion::V5_0;
     let is_of_server = packet.packet_type().is_sent_by(Role::Server);
@@ -52,18 +52,19 @@ fn generated_packets_survive_encoder_and_decoder() {
         };
         match packet.encode(version, LIMIT, &mut encoded) {
             Ok(()) => {}
-            // MQTT 3.1 and 3.1.1 require a user name with a password.
+            // MQTT 3.1 and 3.1.1 do not allow a password without a user name.
             Err(EncodeError::Field) if version != ProtocolVersion::V5_0 => continue,
             Err(error) => panic!("{error}: {packet:?}"),
         }
-        // A combination of fields may be invalid, such as a reason code in the wrong packet.
+        // A decoder may reject a combination of fields, such as a reason code in the wrong packet.
         let Ok(decoded) = decode(&encoded, &packet) else {
             continue;
         };
         let mut again = Vec::new();
         decoded.encode(version, LIMIT, &mut again).unwrap();
         assert_eq!(decode(&again, &decoded).unwrap(), decoded);
-        // Decoding does not keep the order of properties that an application has chosen, so only the lengths agree.
+        // A decoded packet does not have the order of properties that the application has chosen, so only the lengths
+        // must agree.
         if version == ProtocolVersion::V5_0 {
             assert_eq!(again.len(), encoded.len(), "{packet:?}");
         }

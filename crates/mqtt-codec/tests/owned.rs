@@ -1,10 +1,10 @@
-//! Owned packets, and the conversions that users of the standard library expect.
+//! Tests of owned packets, and of their conversions with the traits of the standard library.
 
 use std::collections::HashSet;
 
 use mqtt_codec::*;
 
-/// Returns a PUBLISH with each property, in an order that no table has.
+/// Returns an encoded PUBLISH with every property. The order differs from the order of the identifiers.
 fn publish_bytes() -> Vec<u8> {
     let properties = [
         Property::User("b", "2"),

@@ -1,5 +1,5 @@
-//! Any packet survives the way through bytes, whatever way the bytes are cut; any bytes at all end
-//! in packets or in an error.
+//! Property tests of the whole codec. A packet that is encoded and decoded is unchanged, at whatever positions its
+//! bytes are cut. Any bytes are decoded into packets or into an error, without a panic.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// A packet that owns its message, so that it can be generated.
+/// Packet that owns its message, so that proptest can generate it.
 #[derive(Debug, Clone)]
 enum Owned {
     Publish(Delivery, Message, Option<TopicAlias>),
@@ -91,7 +91,7 @@ fn message(version: ProtocolVersion) -> impl Strategy<Value = Message> {
                 .into_iter()
                 .flatten()
                 .collect();
-                // Any order that depends on the values.
+                // The position of each user property depends on the generated values, so that many orders are tested.
                 let pairs = user
                     .iter()
                     .map(|pair| Property::User(&pair.name, &pair.value));
@@ -247,7 +247,7 @@ fn end(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
         )
 }
 
-/// What a client sends after its CONNECT.
+/// Generates the packets that a client sends after CONNECT.
 fn from_client(version: ProtocolVersion) -> impl Strategy<Value = Owned> {
     prop_oneof![
         4 => publish(version),
@@ -346,7 +346,8 @@ fn encode(connect: &Connect, packets: &[Owned]) -> Vec<u8> {
     bytes
 }
 
-/// Feeds the bytes in pieces, as a reader that keeps what was not taken; says what was decoded.
+/// Passes the bytes to the decoder in pieces, and keeps the bytes that the decoder has not consumed. Returns the
+/// decoded packets.
 fn feed(decoder: &mut Decoder, bytes: &[u8], cuts: &[usize]) -> Result<Vec<String>, DecodeError> {
     let mut buffer: Vec<u8> = Vec::new();
     let mut packets = Vec::new();
@@ -396,8 +397,8 @@ proptest! {
         prop_assert_eq!(&single, &whole);
     }
 
-    /// A changed byte may change the meaning or break the packet, but what is understood can be
-    /// written, and is understood in the same way again.
+    /// A changed byte may change the meaning of a packet or make it invalid. If the packet is decoded, encoding and
+    /// decoding it again returns the same packet.
     #[test]
     fn damaged_bytes_are_refused_or_have_one_meaning(
         (connect, packets) in conversation(),

@@ -1,4 +1,4 @@
-//! The feature `serde`: owned types survive a round trip through JSON, and invalid values are rejected.
+//! Tests of the feature `serde`: owned types survive a round trip through JSON, and invalid values are rejected.
 
 use mqtt_codec::*;
 

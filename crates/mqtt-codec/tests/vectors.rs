@@ -1,5 +1,5 @@
-//! Packets of every type in bytes: read whole and byte by byte, compared, and written back; and
-//! bytes that have to be refused.
+//! Packets of every type as bytes. Each packet is decoded whole and byte by byte, compared, and encoded again. A second
+//! table has bytes that the decoder must reject.
 
 use std::num::NonZeroU16;
 
@@ -16,7 +16,7 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A decoder of this end in this version; a server's has seen its CONNECT.
+/// Returns a decoder for this role and version. A server's decoder has already decoded CONNECT.
 fn decoder(version: ProtocolVersion, role: Role) -> Decoder {
     if role == Role::Client {
         return Decoder::client(version, NO_LIMIT);
@@ -30,7 +30,8 @@ fn decoder(version: ProtocolVersion, role: Role) -> Decoder {
     decoder
 }
 
-/// Reads, compares, reads again byte by byte, writes.
+/// Decodes the bytes of `text` whole and byte by byte, compares the packets with `expected`, and encodes the packet
+/// again.
 fn check(mut decoder: Decoder, version: ProtocolVersion, text: &str, expected: &PacketRef<'_>) {
     let bytes = hex(text);
     let mut bytewise = decoder.clone();
@@ -207,7 +208,7 @@ fn connack_of_each_version() {
         "20 03 00 84 00",
         &packet(connack(false, ReasonCode::UnsupportedProtocolVersion)),
     );
-    // The answers of a server that knows nothing of 5.0.
+    // These are answers of a server that supports MQTT 3.1.1 but not 5.0.
     let expected = packet(connack(false, ReasonCode::UnsupportedProtocolVersion));
     for bytes in [[0x20, 2, 0, 0], [0x20, 2, 0, 1]] {
         let decoded = decoder(V5_0, Role::Client).decode(&mut &bytes[..]);
@@ -447,8 +448,8 @@ fn pings_disconnect_and_auth() {
     );
 }
 
-/// Devices reserve room for a Remaining Length of two or four bytes. MQTT 3.1 and 3.1.1 do not forbid that; 5.0 does
-/// [MQTT-1.5.5-1].
+/// Some devices encode the Remaining Length always in two or four bytes. MQTT 3.1 and 3.1.1 allow this padding, and
+/// MQTT 5.0 forbids it [MQTT-1.5.5-1].
 #[test]
 fn accepts_a_padded_remaining_length_before_5_0() {
     for version in [V3_1, V3_1_1] {
@@ -489,7 +490,7 @@ fn accepts_a_padded_remaining_length_before_5_0() {
     }
 }
 
-/// [MQTT-3.3.1-2]
+/// A server must not set DUP at QoS 0 [MQTT-3.3.1-2]. A client accepts the flag, because it has no effect.
 #[test]
 fn a_client_accepts_dup_with_qos_0_and_reports_it() {
     for (bytes, version) in [
@@ -510,8 +511,8 @@ fn a_client_accepts_dup_with_qos_0_and_reports_it() {
     }
 }
 
-/// Every string of the table, in every version it is wrong in, at the end that may get such a
-/// packet; then once more byte by byte: the error is the same and nothing follows it.
+/// Decodes each string of the table in every version in which it is invalid, with the decoder of the receiving role.
+/// Byte by byte, the error must be the same, and no packet must follow the error.
 #[test]
 fn what_must_be_refused() {
     use DecodeError::*;
@@ -588,7 +589,7 @@ fn what_must_be_refused() {
             UnknownProperty,
         ),
         ("E0 05 00 03 11 00 00", Role::Server, &[V5_0], Truncated),
-        // Beyond the table: directions, senders, places, lists, ranges.
+        // The rows above have invalid fields. The rows below have invalid senders, positions, lists and values.
         ("20 02 00 00", Role::Server, &all, UnexpectedPacket),
         (
             "82 06 00 01 00 01 61 00",
@@ -694,7 +695,7 @@ fn what_must_be_refused() {
             let mut bytewise = decoder(*version, *role);
             let error = (1..=bytes.len()).find_map(|end| bytewise.decode(&mut &bytes[..end]).err());
             assert_eq!(error, Some(*expected), "{text} {version}");
-            // Not even something valid is read behind an error.
+            // After an error the decoder must reject even a valid packet.
             assert_eq!(bytewise.decode(&mut &[0xE0, 0][..]), Err(*expected));
         }
     }
@@ -747,7 +748,7 @@ fn what_must_be_refused_as_the_first_packet() {
     }
 }
 
-/// 3.1 gives the flags of the fixed header no meaning, but for PUBLISH, and ignores other bits.
+/// MQTT 3.1 defines the flags of the fixed header for PUBLISH only. The decoder ignores the other flags.
 #[test]
 fn what_3_1_tolerates() {
     for text in [
@@ -850,7 +851,7 @@ fn u_plus_feff_is_kept_everywhere() {
     assert_eq!(publish.to_message(), Ok(message));
 }
 
-/// With the packets above, each of the 27 properties is read and written somewhere.
+/// Together with the tests above, this test decodes and encodes each of the 27 properties.
 #[test]
 fn all_properties_of_the_servers_packets() {
     let text = || Some("t".to_owned());
@@ -928,7 +929,7 @@ fn repeated_topic_filters_of_a_packet_share_their_memory() {
     assert_eq!(again.options.qos, QoS::AtLeastOnce);
 }
 
-/// The bytes of a PUBLISH with these properties, without its fixed header, topic name and Property Length.
+/// Returns the encoded properties of a PUBLISH, without the fixed header, the topic name and the Property Length.
 fn properties_of<'a>(
     message: &'a Message,
     change: impl FnOnce(&mut PublishPropertiesRef<'a>),
@@ -976,7 +977,8 @@ fn properties_keep_the_order_of_their_sender() {
             let whole = PacketRef::Publish(publish);
             whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
             assert_eq!(again, packet);
-            // The message keeps what stays with it, and so does a packet that is passed on.
+            // The message has the properties that do not belong to the connection. A forwarded packet has the same
+            // ones.
             let message = publish.to_message().unwrap();
             assert_eq!(properties_of(&message, |_| ()), stays);
             assert_eq!(publish.properties.stored_length(), stays.len());
@@ -987,7 +989,7 @@ fn properties_keep_the_order_of_their_sender() {
             let whole = PacketRef::Publish(passed_on);
             whole.encode(V5_0, NO_LIMIT, &mut again).unwrap();
             assert_eq!(again[6..], stays);
-            // What belongs to a connection comes first.
+            // The properties of the connection precede the properties of the message.
             let sent = properties_of(&message, |properties| {
                 properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
                 properties.topic_alias = TopicAlias::new(2);
@@ -1086,7 +1088,7 @@ fn properties_are_written_in_the_order_that_their_application_chose() {
                 user(b'c'),
             ],
         ),
-        // What there is not is not written.
+        // An identifier without a value, or with fewer values than occurrences, writes nothing.
         (
             vec![0x1F, 0x1F, 0x1C, 0x7F],
             [reason, expiry, user(b'a'), user(b'b'), user(b'c')],

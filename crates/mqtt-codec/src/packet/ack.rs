@@ -1,4 +1,5 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, 3.4 to 3.7): four packets with one layout.
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, 3.4 to 3.7). The four packets have the same layout, so one type serves
+//! all of them.
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
@@ -6,21 +7,21 @@ use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
 use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// The content of PUBACK, PUBREC, PUBREL and PUBCOMP.
+/// Content of PUBACK, PUBREC, PUBREL and PUBCOMP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Ack {
-    /// Number of the exchange.
+    /// Packet identifier of the PUBLISH that this packet acknowledges.
     pub packet_identifier: PacketIdentifier,
-    /// Result, which is always success in MQTT 3.1 and 3.1.1.
+    /// Result. MQTT 3.1 and 3.1.1 have no reason code here, and the decoder returns `Success`.
     pub reason_code: ReasonCode,
     /// Properties, which only MQTT 5.0 has.
     pub properties: AckProperties,
 }
 
 properties! {
-    /// The properties of PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK and UNSUBACK.
+    /// Properties of PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK and UNSUBACK.
     AckProperties {
         /// Explanation of the result for logs and diagnostics.
         0x1F reason_string: Option<String>,
@@ -30,7 +31,7 @@ properties! {
 }
 
 impl Ack {
-    /// Creates a packet without properties.
+    /// Returns a packet without properties.
     pub fn new(packet_identifier: PacketIdentifier, reason_code: ReasonCode) -> Self {
         Self {
             packet_identifier,
@@ -46,10 +47,12 @@ impl Ack {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let mut ack = Self::new(reader.packet_identifier()?, ReasonCode::Success);
-        // A packet that ends after the packet identifier stands for success (MQTT 5.0, 3.4.2.1).
+        // A packet that ends after the packet identifier means success (MQTT 5.0, 3.4.2.1).
         if version == ProtocolVersion::V5_0 && !reader.is_empty() {
             ack.reason_code = match (packet_type, sender) {
-                // A client's PUBACK is checked strictly, since a broker must detect malformed packets.
+                // Reason codes in a server's PUBACK and PUBREC are not checked; `any_reason_code` gives the reason.
+                // Those of a client are checked, because a server must close the connection after a malformed packet
+                // [MQTT-4.13.1-1].
                 (PacketType::Puback | PacketType::Pubrec, Role::Server) => {
                     any_reason_code(reader.u8()?)
                 }
@@ -71,12 +74,12 @@ impl Ack {
     }
 }
 
-/// Returns the reason code of a server's PUBACK or PUBREC, for any value.
+/// Returns the reason code of a server's PUBACK or PUBREC. Every value is accepted.
 ///
-/// Servers also send codes that the standard allows in other packets only: mosquitto answers a message above
-/// `message_size_limit` with 0x95 (packet too large). Such a code concerns one message, so it must not end a connection
-/// with other messages in flight. A value that the standard does not define counts as success below 0x80, and otherwise
-/// as 0x80 (unspecified error).
+/// Some servers send reason codes that the standard allows in other packets only: mosquitto answers a message above
+/// `message_size_limit` with 0x95 (packet too large). Such a reason code concerns one message. Closing the connection
+/// would also disturb the other messages in flight. A value that the standard does not define counts as success if it
+/// is below 0x80, and otherwise as 0x80 (unspecified error).
 fn any_reason_code(value: u8) -> ReasonCode {
     ReasonCode::from_value(value).unwrap_or(match value {
         0x80.. => ReasonCode::UnspecifiedError,
@@ -84,7 +87,7 @@ fn any_reason_code(value: u8) -> ReasonCode {
     })
 }
 
-/// Reads a reason code, and checks that this packet from this sender may carry it.
+/// Reads a reason code and checks that this packet from this sender may carry it.
 pub(crate) fn decode_reason_code(
     reader: &mut FieldReader<'_>,
     packet_type: PacketType,
@@ -96,19 +99,20 @@ pub(crate) fn decode_reason_code(
         .ok_or(DecodeError::ReasonCode(value))
 }
 
-/// Writes the reason code and the properties at the end of a packet. Defaults at the end are left out.
+/// Writes the reason code and the properties at the end of a packet. The standard allows a sender to omit both if they
+/// are defaults.
 pub(crate) fn encode_optional<'a>(
     reason_code: ReasonCode,
     properties: &impl table::Properties<'a>,
     out: &mut impl FieldWriter,
 ) {
     let no_properties = table::are_absent(properties);
-    // Most acknowledgements have two bytes after the fixed header, as in MQTT 3.1.1.
+    // Most acknowledgements have neither a failure nor properties, and then need two bytes as in MQTT 3.1.1.
     if no_properties && reason_code == ReasonCode::Success {
         return;
     }
     out.put_u8(reason_code.value());
-    // A Property Length of zero at the end may be left out.
+    // A packet that ends after the reason code has no properties, so a Property Length of zero can be omitted.
     if !no_properties {
         table::encode(properties, out);
     }

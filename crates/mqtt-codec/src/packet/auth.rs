@@ -1,4 +1,4 @@
-//! AUTH (MQTT 5.0, 3.15), one step of an enhanced authentication.
+//! AUTH (MQTT 5.0, 3.15), one step of an enhanced authentication. MQTT 3.1 and 3.1.1 do not have this packet.
 
 use bytes::Bytes;
 
@@ -9,21 +9,21 @@ use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
 use crate::protocol::{PacketType, ReasonCode, Role};
 
-/// An AUTH packet.
+/// Content of AUTH.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Auth {
     /// `Success`, `ContinueAuthentication` or `ReAuthenticate`.
     pub reason_code: ReasonCode,
-    /// Properties. Decoded packets always have an authentication method (MQTT 5.0, 3.15.2.2.2).
+    /// Properties. A decoded AUTH always has an authentication method (MQTT 5.0, 3.15.2.2.2).
     pub properties: AuthProperties,
 }
 
 properties! {
-    /// The properties of AUTH.
+    /// Properties of AUTH.
     AuthProperties {
-        /// Authentication method of CONNECT.
+        /// Authentication method. The method of an exchange is the one in CONNECT.
         0x15 authentication_method: Option<String>,
         /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
@@ -37,7 +37,7 @@ properties! {
 impl Auth {
     pub(crate) fn decode(reader: &mut FieldReader<'_>, sender: Role) -> Result<Self, DecodeError> {
         if reader.is_empty() {
-            // An empty body stands for success without properties, but AUTH must have an authentication method.
+            // An empty body means success without properties, but AUTH must have an authentication method.
             return Err(DecodeError::PropertyValue);
         }
         let reason_code = decode_reason_code(reader, PacketType::Auth, sender)?;

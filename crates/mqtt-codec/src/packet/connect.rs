@@ -1,4 +1,5 @@
-//! CONNECT (MQTT 5.0, 3.1), which decides the version of the connection, and its will.
+//! CONNECT (MQTT 5.0, 3.1), the first packet of a client. CONNECT sets the version of the connection and may carry a
+//! will.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -13,22 +14,24 @@ use crate::property::user_property::UserProperty;
 use crate::protocol::{ProtocolVersion, QoS};
 use crate::topic::TopicName;
 
-/// A CONNECT packet.
+/// Content of CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Connect {
-    /// Version of all packets of the connection.
+    /// Version of all packets on the connection.
     pub protocol_version: ProtocolVersion,
-    /// Set by a broker that connects as a bridge. This flag is bit 7 of the protocol level and no part of the standard.
-    /// mosquitto sets it in MQTT 3.1 and 3.1.1, whose subscriptions have neither No Local nor Retain As Published.
+    /// Set if the client is a broker that connects as a bridge. mosquitto transmits this flag in bit 7 of the protocol
+    /// level; the standard does not define it. A server must not send a bridge's own messages back to the bridge. MQTT
+    /// 3.1 and 3.1.1 have no subscription option for this, so the flag replaces the options No Local and Retain As
+    /// Published.
     pub is_bridge: bool,
-    /// Set if the server must discard an earlier session. MQTT 3.1 and 3.1.1 call it Clean Session, and the new session
-    /// then also ends with the connection.
+    /// Set if the server must discard an existing session. MQTT 3.1 and 3.1.1 call this flag Clean Session; there, the
+    /// new session also ends with the connection.
     pub clean_start: bool,
-    /// Maximum time in seconds between two packets of the client. 0 turns keep alive off.
+    /// Maximum time in seconds between two packets of the client. 0 disables the keep alive.
     pub keep_alive: u16,
-    /// Name of the session. Empty if the server must assign one.
+    /// Client identifier, which names the session. Empty if the server must assign one.
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::text))]
     pub client_identifier: String,
     /// Message that the server publishes if the connection ends without DISCONNECT.
@@ -36,55 +39,56 @@ pub struct Connect {
     /// User name.
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::optional_text))]
     pub user_name: Option<String>,
-    /// Password: any bytes. MQTT 3.1 and 3.1.1 require a user name with it.
+    /// Password, which may be any bytes. MQTT 3.1 and 3.1.1 do not allow a password without a user name.
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::optional_bytes))]
     pub password: Option<Bytes>,
     /// Properties, which only MQTT 5.0 has.
     pub properties: ConnectProperties,
 }
 
-/// The will: a message that the server publishes if the connection ends without DISCONNECT.
+/// Will: a message that the server publishes if the connection ends without DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Will {
-    /// Message.
+    /// The message to publish.
     pub message: Message,
     /// QoS of the message.
     pub qos: QoS,
-    /// Seconds that the server waits before it publishes the will.
+    /// Number of seconds between the end of the connection and the publication of the will. `None` means 0.
     pub will_delay_interval: Option<u32>,
 }
 
 properties! {
-    /// The properties of CONNECT.
+    /// Properties of CONNECT.
     ordered ConnectProperties {
-        /// Seconds that the session outlives the connection. 0xFFFFFFFF stands for no limit.
+        /// Number of seconds for which the server keeps the session after the connection ends. 0xFFFFFFFF means no
+        /// limit.
         0x11 session_expiry_interval: Option<u32>,
         /// Authentication method.
         0x15 authentication_method: Option<String>,
         /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// Set to `false` if the server must not send reason strings and user properties, except in PUBLISH, CONNACK
-        /// and DISCONNECT.
+        /// Set to `false` if the server must send reason strings and user properties in PUBLISH, CONNACK and DISCONNECT
+        /// only.
         0x17 request_problem_information: Option<bool>,
         /// Set to `true` if the server should send response information.
         0x19 request_response_information: Option<bool>,
-        /// Maximum number of messages of QoS 1 and 2 in flight to the client. `None` stands for 65,535.
+        /// Maximum number of messages of QoS 1 and 2 in flight from the server to the client. `None` means 65,535.
         0x21 receive_maximum: Option<NonZeroU16>,
-        /// Highest topic alias that the client accepts. `None` stands for no topic aliases.
+        /// Highest topic alias that the client accepts. `None` means that the client accepts no topic aliases.
         0x22 topic_alias_maximum: Option<u16>,
         /// User properties.
         0x26 user_properties: Vec<UserProperty>,
-        /// Size in bytes of the largest packet that the client accepts.
+        /// Maximum size in bytes of a packet that the client accepts.
         0x27 maximum_packet_size: Option<NonZeroU32>,
     }
 }
 
-/// The bit of the protocol level that marks a bridge.
+/// Bit of the protocol level that marks a bridge.
 const BRIDGE: u8 = 1 << 7;
 
-/// The identifier of the only property of a will that is not a property of its message.
+/// Identifier of the Will Delay Interval, the only property of a will that does not belong to its message.
 const WILL_DELAY_INTERVAL: u8 = 0x18;
 
 mod flag {
@@ -96,7 +100,7 @@ mod flag {
 }
 
 impl Connect {
-    /// Returns a CONNECT with a clean start and a keep alive of 60 seconds, without will, credentials and properties.
+    /// Returns a CONNECT with Clean Start, a keep alive of 60 seconds, and no will, credentials or properties.
     pub fn new(protocol_version: ProtocolVersion, client_identifier: impl Into<String>) -> Self {
         Self {
             protocol_version,
@@ -111,19 +115,19 @@ impl Connect {
         }
     }
 
-    /// Decodes protocol name and protocol level. Returns the version, and `true` if the client is a bridge.
+    /// Decodes the protocol name and the protocol level. Returns the version, and `true` if the client is a bridge.
     pub(crate) fn decode_version(
         reader: &mut FieldReader<'_>,
     ) -> Result<(ProtocolVersion, bool), DecodeError> {
         let name = reader.binary()?;
         let level = reader.u8()?;
-        // The version decides how the rest of CONNECT is decoded. mosquitto accepts a bridge in each version, and so do
-        // we.
+        // The bridge bit is accepted in every version, as mosquitto does.
         let version = match (name, level & !BRIDGE) {
             (b"MQIsdp", 3) => ProtocolVersion::V3_1,
             (b"MQTT", 4) => ProtocolVersion::V3_1_1,
             (b"MQTT", 5) => ProtocolVersion::V5_0,
-            // The answer to an unsupported level differs from that to another protocol [MQTT-3.1.2-2].
+            // The answers differ: a server rejects an unsupported protocol level with CONNACK, and another protocol
+            // name without one [MQTT-3.1.2-2].
             (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
             _ => return Err(DecodeError::ProtocolName),
         };
@@ -138,7 +142,7 @@ impl Connect {
     ) -> Result<Box<Self>, DecodeError> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
-        // The variable header has the same fields in all versions, except for the properties.
+        // All versions have the same fields here. Only MQTT 5.0 has properties.
         let keep_alive = reader.u16()?;
         let properties = match version {
             ProtocolVersion::V5_0 => table::decode(reader)?,
@@ -154,7 +158,8 @@ impl Connect {
             0 => None,
             _ => Some(Will::decode(flags, reader, version)?),
         };
-        // MQTT 3.1 allows a flag without its field: the Remaining Length decides (MQTT 3.1, 3.1).
+        // In MQTT 3.1 a flag may be set without its field: the Remaining Length takes precedence over the flag (MQTT
+        // 3.1, 3.1).
         let may_be_missing = version == ProtocolVersion::V3_1;
         let present = |flag, reader: &FieldReader<'_>| {
             flags & flag != 0 && !(may_be_missing && reader.is_empty())
@@ -183,7 +188,8 @@ impl Connect {
 
     pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         let version = self.protocol_version;
-        // MQTT 3.1 has another protocol name than the later versions.
+        // The fields of the payload must have this order [MQTT-3.1.3-1].
+        // MQTT 3.1 has a different protocol name.
         out.put_string(if version == ProtocolVersion::V3_1 {
             "MQIsdp"
         } else {
@@ -204,7 +210,7 @@ impl Connect {
         }
         if let Some(password) = &self.password {
             if self.user_name.is_none() && version != ProtocolVersion::V5_0 {
-                // MQTT 3.1.1 forbids a password without a user name [MQTT-3.1.2-22 of 3.1.1].
+                // MQTT 3.1 and 3.1.1 do not allow a password without a user name [MQTT-3.1.2-22 of 3.1.1].
                 out.reject();
             }
             out.put_binary(password);
@@ -233,7 +239,7 @@ impl Connect {
 }
 
 impl Will {
-    /// Returns a will without delay.
+    /// Returns a will that the server publishes without delay.
     pub fn new(message: Message, qos: QoS) -> Self {
         Self {
             message,
@@ -251,7 +257,8 @@ impl Will {
             ProtocolVersion::V5_0 => decode_will_properties(reader)?,
             _ => Default::default(),
         };
-        // The will is published later, so that an invalid topic name must be detected now.
+        // The server publishes the will later, when no answer to the client is possible. An invalid topic name must be
+        // detected now.
         let topic_name = TopicName::new(reader.string()?).map_err(|_| DecodeError::TopicName)?;
         let payload = Bytes::copy_from_slice(reader.binary()?);
         let message = Message {
@@ -260,7 +267,7 @@ impl Will {
             retain: flags & flag::WILL_RETAIN != 0,
             properties: (!properties.is_empty()).then(|| Box::new(properties)),
         };
-        // A will QoS of 3 is malformed [MQTT-3.1.2-12].
+        // A will QoS of 3 is a malformed packet [MQTT-3.1.2-12].
         let qos = QoS::from_value(flags >> 3 & 3).ok_or(DecodeError::QoS)?;
         Ok(Self {
             message,
@@ -281,7 +288,7 @@ impl Will {
         let properties = self.message.properties.as_deref();
         let block = properties.map_or(&[][..], |properties| &properties.block);
         let delay = self.will_delay_interval;
-        // The properties of the message were validated when they were added, so that they cannot fail here.
+        // `MessageProperties::push` has validated these properties, so their encoded form is copied without a check.
         let length = block.len() + delay.map_or(0, |_| 1 + size_of::<u32>());
         out.put_variable_byte_integer(u32::try_from(length).unwrap_or(u32::MAX));
         if let Some(seconds) = delay {
@@ -292,7 +299,7 @@ impl Will {
     }
 }
 
-/// Decodes the properties of a will: the properties of its message, and the Will Delay Interval.
+/// Decodes the properties of a will: the properties of the message, and the Will Delay Interval.
 fn decode_will_properties(
     reader: &mut FieldReader<'_>,
 ) -> Result<(MessageProperties, Option<u32>), DecodeError> {
@@ -302,7 +309,7 @@ fn decode_will_properties(
     let mut delay = None;
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
-        // The delay belongs to the server that keeps the will, and is not forwarded with the message.
+        // The Will Delay Interval is for the server only. A server does not forward it with the message.
         if identifier == u32::from(WILL_DELAY_INTERVAL) {
             if delay.replace(block.u32()?).is_some() {
                 return Err(DecodeError::DuplicateProperty);
@@ -316,15 +323,16 @@ fn decode_will_properties(
         }
         properties
             .push(property)
-            // Reading the property has validated its value, so that only a second occurrence is left as an error.
+            // `Property::read` has validated the value, so the only possible error is a duplicate.
             .map_err(|_| DecodeError::DuplicateProperty)?;
     }
     Ok((properties, delay))
 }
 
+/// Checks the combinations of the connect flags [MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-13].
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
     let set = |flag: u8| flags & flag != 0;
-    // MQTT 3.1 has neither a reserved flag nor rules for the flags of a missing will.
+    // MQTT 3.1 does not define bit 0 as reserved, and has no rule about will flags without a will.
     let invalid = version != ProtocolVersion::V3_1
         && (set(1) || !set(flag::WILL) && set(flag::WILL_RETAIN | 3 << 3))
         || set(flag::PASSWORD) && !set(flag::USER_NAME) && version != ProtocolVersion::V5_0;

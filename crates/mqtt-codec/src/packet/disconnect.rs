@@ -1,5 +1,5 @@
-//! DISCONNECT (MQTT 5.0, 3.14), the last packet of a connection. In MQTT 5.0 it has a reason code, and a server may
-//! send it too.
+//! DISCONNECT (MQTT 5.0, 3.14), the last packet on a connection. In MQTT 3.1 and 3.1.1 only a client sends DISCONNECT.
+//! In MQTT 5.0 both roles may send it, with a reason code.
 
 use super::ack::{decode_reason_code, encode_optional};
 use crate::error::DecodeError;
@@ -8,7 +8,7 @@ use crate::property::table::{self, properties};
 use crate::property::user_property::UserProperty;
 use crate::protocol::{PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// A DISCONNECT packet. In MQTT 3.1 and 3.1.1 it has neither a reason code nor properties.
+/// Content of DISCONNECT. In MQTT 3.1 and 3.1.1 the packet has neither a reason code nor properties.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -20,21 +20,22 @@ pub struct Disconnect {
 }
 
 properties! {
-    /// The properties of DISCONNECT.
+    /// Properties of DISCONNECT.
     ordered DisconnectProperties {
-        /// Seconds that the session outlives the connection, if other than in CONNECT. Only a client sends it.
+        /// Number of seconds for which the server keeps the session after the connection ends. `None` means that the
+        /// earlier value applies. Only a client may send this property.
         0x11 session_expiry_interval: Option<u32>,
-        /// Explanation of the reason for logs and diagnostics.
+        /// Explanation of the reason code for logs and diagnostics.
         0x1F reason_string: Option<String>,
         /// User properties.
         0x26 user_properties: Vec<UserProperty>,
-        /// Server that the client should use instead. Only a server sends it.
+        /// Server that the client should use instead. Only a server may send this property.
         0x1C server_reference: Option<String>,
     }
 }
 
 impl Disconnect {
-    /// Creates a packet without properties.
+    /// Returns a packet without properties.
     pub fn new(reason_code: ReasonCode) -> Self {
         Self {
             reason_code,
@@ -49,7 +50,7 @@ impl Disconnect {
     ) -> Result<Self, DecodeError> {
         let mut disconnect = Self::new(ReasonCode::Success);
         if version != ProtocolVersion::V5_0 || reader.is_empty() {
-            // An empty body stands for success without properties (MQTT 5.0, 3.14.2.1).
+            // An empty body means success without properties (MQTT 5.0, 3.14.2.1).
             return Ok(disconnect);
         }
         disconnect.reason_code = decode_reason_code(reader, PacketType::Disconnect, sender)?;
@@ -58,9 +59,9 @@ impl Disconnect {
         }
         let properties = &disconnect.properties;
         let not_of_sender = match sender {
-            // Only a server refers to another server.
+            // Only a server may refer to another server.
             Role::Client => properties.server_reference.is_some(),
-            // Only a client decides how long its session lasts [MQTT-3.14.2-2].
+            // A server must not send a Session Expiry Interval [MQTT-3.14.2-2].
             Role::Server => properties.session_expiry_interval.is_some(),
         };
         if not_of_sender {

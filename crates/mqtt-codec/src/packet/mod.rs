@@ -1,5 +1,6 @@
-//! The fifteen packets. This file has their common part: the first byte, the Remaining Length and the dispatch. Each
-//! other file of the folder has the layout and the properties of its packets.
+//! The fifteen packets. This file has the part that all packets share: the first byte, the Remaining Length and the
+//! dispatch by packet type. Each other file in this folder has the layout and the properties of one packet, or of
+//! packets with the same layout.
 
 use self::ack::Ack;
 use self::auth::Auth;
@@ -26,9 +27,9 @@ pub(crate) mod suback;
 pub(crate) mod subscribe;
 pub(crate) mod unsubscribe;
 
-/// A packet of any version of MQTT, with its PUBLISH in the form `P`. Use it as [`PacketRef`] or as [`Packet`].
+/// A packet of any version of MQTT. `P` is the type of PUBLISH. Use the aliases [`PacketRef`] and [`Packet`].
 ///
-/// Only PUBLISH has a borrowed form, because it is the only packet that is frequent and may be large.
+/// Only PUBLISH has a borrowed form. The other packets are rare or small, so a copy of them costs little.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -51,14 +52,14 @@ pub enum GenericPacket<P> {
     Auth(Box<Auth>),
 }
 
-/// A packet of any version of MQTT, whose PUBLISH borrows from the bytes that it was decoded from.
+/// A packet of any version of MQTT, whose PUBLISH borrows from the decoded bytes.
 pub type PacketRef<'a> = GenericPacket<PublishRef<'a>>;
 
 /// A packet of any version of MQTT that owns all its parts.
 pub type Packet = GenericPacket<Publish>;
 
 impl<'a> PacketRef<'a> {
-    /// Decodes any packet except PUBLISH and CONNECT, which the decoder decodes itself.
+    /// Decodes any packet except PUBLISH and CONNECT, which [`Decoder::decode`](crate::Decoder::decode) handles itself.
     pub(crate) fn decode(
         packet_type: PacketType,
         mut reader: FieldReader<'a>,
@@ -66,11 +67,12 @@ impl<'a> PacketRef<'a> {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let reader = &mut reader;
-        // CONNECT must be the first packet, so that the version is known here.
+        // The version is always known here, because CONNECT must be the first packet.
         let version = version.ok_or(DecodeError::UnexpectedPacket)?;
         let ack = |reader| Ack::decode(packet_type, reader, version, sender);
         let packet = match packet_type {
-            // The decoder handles both: PUBLISH for speed, and CONNECT because it decides the version.
+            // The decoder handles both packets before this function: PUBLISH for speed, and CONNECT because it sets the
+            // version.
             PacketType::Publish | PacketType::Connect => return Err(DecodeError::UnexpectedPacket),
             PacketType::Connack => Self::Connack(Box::new(Connack::decode(reader, version)?)),
             PacketType::Puback => Self::Puback(ack(reader)?),
@@ -126,12 +128,12 @@ impl From<PacketRef<'_>> for Packet {
 impl<P: PublishForm> GenericPacket<P> {
     /// Appends the encoded packet to `out`.
     ///
-    /// If an acknowledgement, CONNACK, DISCONNECT or AUTH would be larger than `maximum_packet_size` with its reason
-    /// string and its user properties, both are left out [MQTT-3.4.2-2, MQTT-3.4.2-3].
+    /// If an acknowledgement, CONNACK, DISCONNECT or AUTH would be larger than `maximum_packet_size`, this method
+    /// encodes the packet without its reason string and user properties [MQTT-3.4.2-2, MQTT-3.4.2-3].
     ///
     /// # Errors
-    /// Returns an error if the packet is larger than `maximum_packet_size` bytes without them, if a field does not fit
-    /// its length prefix, or if this version of the protocol does not have the packet. Then nothing is appended.
+    /// Returns an error if the packet is larger than `maximum_packet_size` bytes even so, if a field does not fit its
+    /// length prefix, or if this version of the protocol does not have the packet. `out` is then unchanged.
     pub fn encode(
         &self,
         version: ProtocolVersion,
@@ -139,11 +141,12 @@ impl<P: PublishForm> GenericPacket<P> {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let limit = maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
-        // PUBLISH has a call of its own, so that the compiler can inline the whole hot path.
+        // PUBLISH has its own call, so that the compiler can inline the whole hot path.
         if let Self::Publish(publish) = self {
             return encode(publish, self.first_byte(), version, limit, out);
         }
-        // Acknowledgements are as frequent as messages. One that is too large is encoded again below.
+        // Acknowledgements are as frequent as messages and have their own call too. If this call fails, the calls below
+        // repeat the attempt and return the error.
         if let Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) = self
         {
             if encode(ack, self.first_byte(), version, limit, out).is_ok() {
@@ -198,8 +201,9 @@ impl<P: PublishForm> GenericPacket<P> {
         (packet_type as u8) << 4 | flags
     }
 
-    /// Returns the packet without its reason string and user properties. Returns `None` if the packet has neither, and
-    /// for PUBLISH, CONNACK and DISCONNECT, from which a client cannot ask to leave them out [MQTT-3.1.2-29].
+    /// Returns the packet without its reason string and user properties, for a client that has set Request Problem
+    /// Information to 0. Returns `None` if the packet has neither. Returns `None` for PUBLISH, CONNACK and DISCONNECT
+    /// too, because the server may always send both in them [MQTT-3.1.2-29].
     pub fn without_problem_information(&self) -> Option<Self> {
         let has_some = |reason_string: &Option<String>, user_properties: &Vec<UserProperty>| {
             reason_string.is_some() || !user_properties.is_empty()
@@ -221,15 +225,15 @@ impl<P: PublishForm> GenericPacket<P> {
             ),
             _ => false,
         };
-        // Copying the packet is rare: most acknowledgements have no properties.
+        // The copy is rare: most acknowledgements have no properties.
         affected.then(|| self.without_diagnostics()).flatten()
     }
 
-    /// Returns the packet without its reason string and user properties, or `None` if a packet of this type has no
+    /// Returns the packet without its reason string and user properties, or `None` if packets of this type have no
     /// reason string.
     fn without_diagnostics(&self) -> Option<Self> {
         if let Self::Publish(_) = self {
-            // A large payload must not be copied for nothing.
+            // The clone below would copy a large payload.
             return None;
         }
         let mut packet = self.clone();
@@ -258,7 +262,7 @@ impl<P: PublishForm> GenericPacket<P> {
     }
 }
 
-/// The part of a packet after the fixed header.
+/// Part of a packet after the fixed header.
 pub(crate) trait Body {
     fn encode(
         &self,
@@ -267,7 +271,7 @@ pub(crate) trait Body {
     ) -> Result<(), EncodeError>;
 }
 
-/// A form of PUBLISH: [`PublishRef`] or [`Publish`]. No type of another crate can implement it.
+/// A form of PUBLISH: [`PublishRef`] or [`Publish`]. Types outside this crate cannot implement this trait.
 #[allow(private_bounds)] // The bound on a private trait seals this one.
 pub trait PublishForm: Body + Clone {
     /// Returns the flags of the fixed header.
@@ -342,7 +346,7 @@ impl<P: PublishForm> Body for GenericPacket<P> {
             Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
             Self::Pingreq | Self::Pingresp => {}
             Self::Disconnect(disconnect) => disconnect.encode(version, out),
-            // Only MQTT 5.0 has AUTH. A DISCONNECT of a server is the caller's decision.
+            // Only MQTT 5.0 has AUTH. The caller must not encode a DISCONNECT of a server for MQTT 3.1 or 3.1.1.
             Self::Auth(_) if version != ProtocolVersion::V5_0 => {
                 return Err(EncodeError::UnsupportedPacket);
             }
@@ -352,7 +356,7 @@ impl<P: PublishForm> Body for GenericPacket<P> {
     }
 }
 
-/// Returns the length of a body in bytes.
+/// Returns the length of a body in bytes. This pass also finds the fields that cannot be encoded.
 #[inline]
 fn measure(body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
     let mut length = LengthCounter::default();
@@ -363,7 +367,7 @@ fn measure(body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeEr
     Ok(length.bytes)
 }
 
-/// Appends a packet of at most `limit` bytes.
+/// Appends a packet of at most `limit` bytes to `out`.
 #[inline]
 fn encode(
     body: &impl Body,
@@ -372,22 +376,23 @@ fn encode(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    // The limit is checked before the first byte is written, so that `out` never contains a part of a packet.
     let length = measure(body, version)?;
     let packet_length = packet_length(length);
     if packet_length > limit {
         return Err(EncodeError::PacketTooLarge(packet_length));
     }
-    // One allocation at most for each packet.
+    // One reservation for the whole packet limits the growth of `out` to one allocation.
     out.reserve(packet_length);
     out.put_u8(first_byte);
     out.put_variable_byte_integer(length as u32);
-    // The same code has just measured the body, so it cannot fail here with a part of the packet written.
+    // `measure` has just run the same code, so this call cannot fail after a part of the packet was written.
     body.encode(version, out)
 }
 
-/// Returns the length of a packet whose body has `body` bytes.
+/// Returns the length in bytes of a packet whose body has `body` bytes.
 fn packet_length(body: usize) -> usize {
-    // The Remaining Length has seven bits in each byte.
+    // Each byte of the Remaining Length encodes seven bits (MQTT 5.0, 1.5.5).
     let length_size = match body {
         0..=127 => 1,
         128..=16_383 => 2,

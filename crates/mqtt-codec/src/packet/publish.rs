@@ -1,5 +1,5 @@
 //! PUBLISH (MQTT 5.0, 3.3), which transports a message. [`PublishRef`] borrows from the bytes of the packet, so that
-//! receiving a message copies nothing. [`Publish`] owns its parts.
+//! receiving a message copies nothing. [`Publish`] owns all its parts.
 
 use bytes::Bytes;
 
@@ -10,63 +10,65 @@ use crate::message::{Message, MessageProperties};
 use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS, Role};
 use crate::topic::{InvalidTopic, TopicName};
 
-/// A PUBLISH packet, borrowed.
+/// A PUBLISH packet that borrows from its encoded bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublishRef<'a> {
     /// QoS, packet identifier and DUP flag.
     pub delivery: Delivery,
-    /// Set if the server must retain the message. From a server, set if the server had retained it.
+    /// In a PUBLISH to a server: set if the server must retain the message. In a PUBLISH from a server: set if the
+    /// server sends a retained message.
     pub retain: bool,
     /// The topic name. Empty in MQTT 5.0 if a topic alias replaces it.
     pub topic_name: &'a str,
-    /// The content: any bytes.
+    /// The content, which may be empty.
     pub payload: &'a [u8],
     /// Properties, which only MQTT 5.0 has.
     pub properties: PublishPropertiesRef<'a>,
 }
 
-/// A PUBLISH packet, owned.
+/// A PUBLISH packet that owns all its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Publish {
     /// QoS, packet identifier and DUP flag.
     pub delivery: Delivery,
-    /// Set if the server must retain the message. From a server, set if the server had retained it.
+    /// In a PUBLISH to a server: set if the server must retain the message. In a PUBLISH from a server: set if the
+    /// server sends a retained message.
     pub retain: bool,
     /// The topic name. Empty in MQTT 5.0 if a topic alias replaces it.
     pub topic_name: String,
-    /// The content: any bytes.
+    /// The content, which may be empty.
     pub payload: Bytes,
     /// Properties, which only MQTT 5.0 has.
     pub properties: PublishProperties,
 }
 
-/// The QoS of a PUBLISH, with the fields of the packet that the QoS decides about.
+/// QoS of a PUBLISH, with the fields that exist for this QoS only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Delivery {
-    /// QoS 0, which has no packet identifier and no DUP flag [MQTT-2.2.1-2, MQTT-3.3.1-2].
+    /// QoS 0. Such a PUBLISH has no packet identifier, and its DUP flag is 0 [MQTT-2.2.1-2, MQTT-3.3.1-2].
     AtMostOnce,
     /// QoS 1.
     AtLeastOnce {
-        /// Number of the exchange.
+        /// Packet identifier of the exchange.
         packet_identifier: PacketIdentifier,
         /// Set if the sender may have sent this PUBLISH before.
         dup: bool,
     },
     /// QoS 2.
     ExactlyOnce {
-        /// Number of the exchange.
+        /// Packet identifier of the exchange.
         packet_identifier: PacketIdentifier,
-        /// Set if the sender may have sent this PUBLISH before. A receiver must not decide by it whether the message is
-        /// a duplicate [MQTT-4.3.3-10].
+        /// Set if the sender may have sent this PUBLISH before. A receiver must not use this flag to detect duplicates
+        /// [MQTT-4.3.3-10].
         dup: bool,
     },
 }
 
 impl Delivery {
-    /// Returns the delivery with this QoS. QoS 0 uses neither packet identifier nor DUP flag.
+    /// Returns the delivery with this QoS. QoS 0 ignores the packet identifier and the DUP flag.
     #[inline]
     pub fn new(qos: QoS, packet_identifier: PacketIdentifier, dup: bool) -> Self {
         match qos {
@@ -82,7 +84,7 @@ impl Delivery {
         }
     }
 
-    /// Returns the delivery of a message that is sent for the first time. QoS 0 does not use the packet identifier.
+    /// Returns the delivery of a message that is sent for the first time. QoS 0 ignores the packet identifier.
     pub fn first(qos: QoS, packet_identifier: PacketIdentifier) -> Self {
         Self::new(qos, packet_identifier, false)
     }
@@ -119,7 +121,7 @@ impl Delivery {
 }
 
 impl Message {
-    /// Returns a PUBLISH packet with this message.
+    /// Returns a PUBLISH that borrows the parts of this message.
     pub fn publish(&self, delivery: Delivery) -> PublishRef<'_> {
         PublishRef {
             delivery,
@@ -136,7 +138,7 @@ impl Message {
 }
 
 impl<'a> PublishRef<'a> {
-    /// Returns the message as an owned value, which copies topic name, payload and properties.
+    /// Returns the message as an owned value. The topic name, the payload and the properties are copied.
     ///
     /// # Errors
     /// Returns an error if the topic name is empty because a topic alias replaces it.
@@ -146,18 +148,18 @@ impl<'a> PublishRef<'a> {
         } else {
             Some(MessageProperties::from(&self.properties))
         };
-        // A PUBLISH may have properties of the connection only.
+        // The PUBLISH may have no other properties than those of the connection.
         let properties = properties.filter(|properties| !properties.is_empty());
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,
             payload: Bytes::copy_from_slice(self.payload),
-            // RETAIN is part of the message: a server must know whether to retain it.
+            // RETAIN is part of the message, because a server needs the flag to decide whether to retain the message.
             retain: self.retain,
             properties: properties.map(Box::new),
         })
     }
 
-    /// Returns the packet as an owned value.
+    /// Returns the packet as an owned value. All parts are copied.
     pub fn into_owned(self) -> Publish {
         Publish {
             delivery: self.delivery,
@@ -176,10 +178,10 @@ impl<'a> PublishRef<'a> {
         sender: Role,
     ) -> Result<Self, DecodeError> {
         let dup = flags & 0b1000 != 0;
-        // QoS 3 is a Malformed Packet [MQTT-3.3.1-4].
+        // QoS 3 is a malformed packet [MQTT-3.3.1-4].
         let qos = QoS::from_value(flags >> 1 & 3).ok_or(DecodeError::QoS)?;
         let topic_name = reader.topic_name()?;
-        // QoS 0 has no packet identifier, so each arm reads its own fields.
+        // A PUBLISH of QoS 0 has no packet identifier.
         let delivery = match qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce => Delivery::AtLeastOnce {
@@ -195,7 +197,7 @@ impl<'a> PublishRef<'a> {
             ProtocolVersion::V5_0 => PublishPropertiesRef::decode(reader, sender)?,
             _ => PublishPropertiesRef::default(),
         };
-        // The topic alias is resolved in the session, which knows the aliases of the connection.
+        // The session resolves a topic alias, because only the session has the aliases of the connection.
         if topic_name.is_empty() && properties.topic_alias.is_none() {
             return Err(match version {
                 // An empty topic name without a topic alias is a Protocol Error (MQTT 5.0, 3.3.2.1).
@@ -208,7 +210,7 @@ impl<'a> PublishRef<'a> {
             delivery,
             retain,
             topic_name,
-            // The payload has no length of its own: it is the rest of the packet.
+            // The payload has no length prefix. It extends to the end of the packet.
             payload: reader.rest(),
             properties,
         })

@@ -1,9 +1,9 @@
-//! The properties of PUBLISH (MQTT 5.0, 3.3.2.3), borrowed and owned.
+//! Properties of PUBLISH (MQTT 5.0, 3.3.2.3), borrowed and owned.
 //!
-//! They are validated once, when the packet is decoded or when the application adds them, and then stay in their
-//! encoded form. A broker only forwards most of them, so that decoding each of them into a field would be wasted work
-//! and would make each packet larger. The encoded form also keeps the order of the sender, which user properties must
-//! have [MQTT-3.3.2-18].
+//! The properties stay in their encoded form. They are validated once: when the packet is decoded, or when the
+//! application adds them. A broker forwards most properties without reading them, so decoding each of them into a field
+//! would cost time and make each packet larger. The encoded form also preserves the order of the user properties, as
+//! the standard requires [MQTT-3.3.2-18].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,26 +16,27 @@ use crate::property::repeated::{SubscriptionIdentifiers, UserProperties};
 use crate::property::topic_alias::TopicAlias;
 use crate::protocol::Role;
 
-/// The properties of PUBLISH, borrowed. The public fields replace the values in the encoded form.
+/// Properties of PUBLISH, borrowed. The public fields take precedence over the values in the encoded form.
 #[derive(Clone, Copy, Default)]
 pub struct PublishPropertiesRef<'a> {
     block: Block<'a>,
     /// Lifetime of the message in seconds.
     pub message_expiry_interval: Option<u32>,
-    /// Number that replaces the topic name on this connection, in this direction.
+    /// Number that replaces the topic name. It is valid on this connection in this direction.
     pub topic_alias: Option<TopicAlias>,
-    /// Identifiers of the subscriptions that match the message. Only a server sends them [MQTT-3.3.4-6].
+    /// Identifiers of the subscriptions that match the message. Only a server may send them [MQTT-3.3.4-6].
     pub subscription_identifiers: SubscriptionIdentifiers<'a>,
 }
 
-/// Encoded properties that were validated.
+/// Encoded properties that have been validated.
 #[derive(Clone, Copy, Default)]
 struct Block<'a> {
-    /// Identifiers and values.
+    /// The properties, each an identifier and a value.
     bytes: &'a [u8],
-    /// Position of the value of the Message Expiry Interval, or 0 if there is none.
+    /// Position of the value of the Message Expiry Interval in `bytes`, or 0 if this property is absent.
     expiry_at: u32,
-    /// Set if there is a topic alias or a subscription identifier, which are not part of the message.
+    /// Set if `bytes` contains a topic alias or a subscription identifier. Both belong to the connection, not to the
+    /// message.
     has_connection_properties: bool,
 }
 
@@ -46,10 +47,10 @@ impl From<&PublishPropertiesRef<'_>> for MessageProperties {
             has_connection_properties,
             ..
         } = properties.block;
-        // The exact capacity matters: retained messages may be stored for years.
+        // The capacity is exact, because a retained message may stay in memory for a long time.
         let mut block = Vec::with_capacity(properties.stored_length());
         properties.write_message_properties(&mut block);
-        // A block that was copied whole has the interval at the same position.
+        // If the block was copied whole, the interval is at the same position in the copy.
         let is_unchanged = !has_connection_properties && expiry_at > 0;
         let expiry_at = match properties.message_expiry_interval {
             None => 0,
@@ -60,12 +61,12 @@ impl From<&PublishPropertiesRef<'_>> for MessageProperties {
     }
 }
 
-/// Returns the position of the value of the Message Expiry Interval, or 0 if there is none.
+/// Returns the position of the value of the Message Expiry Interval in `block`, or 0 if this property is absent.
 fn find_expiry(block: &[u8]) -> u32 {
     let mut length = LengthCounter::default();
     for property in each(block) {
         if let Property::MessageExpiryInterval(_) = property {
-            // The value follows the identifier, which has one byte.
+            // The value follows the property identifier, which has one byte.
             return u32::try_from(length.bytes + 1).unwrap_or_default();
         }
         property.write(&mut length);
@@ -74,13 +75,14 @@ fn find_expiry(block: &[u8]) -> u32 {
 }
 
 impl<'a> PublishPropertiesRef<'a> {
-    /// Returns `true` if it is certain, without a look at each property, that the message has none.
+    /// Returns `true` if the message certainly has no properties. `false` is possible for a PUBLISH whose properties
+    /// all belong to the connection, because this function does not read each property.
     #[inline]
     pub(crate) fn has_no_message_properties(&self) -> bool {
         self.block.bytes.is_empty() && self.message_expiry_interval.is_none()
     }
 
-    /// Returns the properties of a message.
+    /// Returns the properties of a message in their borrowed form.
     pub(crate) fn of_message(properties: &'a MessageProperties) -> Self {
         Self {
             block: Block {
@@ -94,14 +96,14 @@ impl<'a> PublishPropertiesRef<'a> {
         }
     }
 
-    /// Returns `true` if there are no properties.
+    /// Returns `true` if the PUBLISH has no properties.
     pub fn are_absent(&self) -> bool {
         self.has_no_message_properties()
             && self.topic_alias.is_none()
             && self.subscription_identifiers.is_empty()
     }
 
-    /// Returns the properties in the order of the packet.
+    /// Returns the properties in the order in which they are encoded.
     pub fn iter(&self) -> impl Iterator<Item = Property<'a>> + use<'a> {
         let Self {
             block,
@@ -110,7 +112,7 @@ impl<'a> PublishPropertiesRef<'a> {
             subscription_identifiers: subscriptions,
         } = *self;
         let in_block = each(block.bytes).filter_map(move |property| match property {
-            // The fields replace the values of the block.
+            // The public fields take precedence over the values in the block.
             Property::MessageExpiryInterval(_) => expiry.map(Property::MessageExpiryInterval),
             Property::TopicAlias(_) => alias.map(Property::TopicAlias),
             Property::SubscriptionIdentifier(_) if !subscriptions.are_in_block() => None,
@@ -121,9 +123,9 @@ impl<'a> PublishPropertiesRef<'a> {
             has_alias =
                 each(block.bytes).any(|property| matches!(property, Property::TopicAlias(_)));
         }
-        // Identifiers and an alias that the sender has added come first, and the block keeps its order.
+        // The properties that the sender has added precede the block. The block keeps its order.
         let before = subscriptions.listed().map(Property::SubscriptionIdentifier);
-        // An interval that the block has too is written at its position in the block.
+        // If the block has an interval, `in_block` returns the new value at the position of the old one.
         let expiry = expiry.filter(|_| block.expiry_at == 0);
         let alias = alias.filter(|_| !has_alias);
         before
@@ -132,7 +134,7 @@ impl<'a> PublishPropertiesRef<'a> {
             .chain(expiry.map(Property::MessageExpiryInterval))
     }
 
-    /// Returns the payload format indicator: `true` if the payload is text in UTF-8.
+    /// Returns the Payload Format Indicator: `true` if the payload is UTF-8 text.
     pub fn payload_format_indicator(&self) -> Option<bool> {
         self.find(|property| match property {
             Property::PayloadFormatIndicator(flag) => Some(flag),
@@ -140,7 +142,7 @@ impl<'a> PublishPropertiesRef<'a> {
         })
     }
 
-    /// Returns the content type of the payload, usually a MIME type.
+    /// Returns the Content Type, usually a MIME type.
     pub fn content_type(&self) -> Option<&'a str> {
         self.find(|property| match property {
             Property::ContentType(text) => Some(text),
@@ -148,7 +150,7 @@ impl<'a> PublishPropertiesRef<'a> {
         })
     }
 
-    /// Returns the topic name for a response.
+    /// Returns the Response Topic, the topic name for a response.
     pub fn response_topic(&self) -> Option<&'a str> {
         self.find(|property| match property {
             Property::ResponseTopic(topic_name) => Some(topic_name),
@@ -156,7 +158,7 @@ impl<'a> PublishPropertiesRef<'a> {
         })
     }
 
-    /// Returns the correlation data, which the response must repeat.
+    /// Returns the Correlation Data, which the sender of a response must copy into the response.
     pub fn correlation_data(&self) -> Option<&'a [u8]> {
         self.find(|property| match property {
             Property::CorrelationData(data) => Some(data),
@@ -169,7 +171,7 @@ impl<'a> PublishPropertiesRef<'a> {
         UserProperties::in_block(self.block.bytes)
     }
 
-    /// Returns the number of bytes that the properties of the message take in their encoded form.
+    /// Returns the size in bytes of the message's properties in their encoded form.
     pub fn stored_length(&self) -> usize {
         let mut length = LengthCounter::default();
         self.write_message_properties(&mut length);
@@ -211,7 +213,7 @@ impl<'a> PublishPropertiesRef<'a> {
                 }
                 Property::MessageExpiryInterval(seconds) => {
                     let end = all.len() - block.rest().len();
-                    // The position fits because a packet has at most 256 MiB.
+                    // The cast cannot overflow, because a packet has at most 256 MiB.
                     properties.block.expiry_at = (end - size_of::<u32>()) as u32;
                     properties.message_expiry_interval = Some(seconds);
                 }
@@ -221,7 +223,8 @@ impl<'a> PublishPropertiesRef<'a> {
                 }
                 _ => {}
             }
-            // All valid identifiers are below 64, so one bit for each finds duplicates without an allocation.
+            // All defined property identifiers are below 64. One bit for each of them finds duplicates without an
+            // allocation.
             let bit = 1_u64 << (identifier % 64);
             if seen & bit != 0 {
                 return Err(DecodeError::DuplicateProperty);
@@ -244,12 +247,12 @@ impl<'a> PublishPropertiesRef<'a> {
 
     #[inline]
     fn write(&self, out: &mut impl FieldWriter) {
-        // Aliases and identifiers may be anywhere in the block, so that it cannot be copied whole.
+        // A topic alias or a subscription identifier may be anywhere in the block, so the block cannot be copied whole.
         if self.block.has_connection_properties {
             return self.iter().for_each(|property| property.write(out));
         }
-        // This is the path of a broker that forwards a message: the block holds no properties of the publisher's
-        // connection.
+        // A broker that forwards a message takes this path, because the properties of a stored message contain none of
+        // the publisher's connection.
         for subscription in self.subscription_identifiers.listed() {
             Property::SubscriptionIdentifier(subscription).write(out);
         }
@@ -259,8 +262,9 @@ impl<'a> PublishPropertiesRef<'a> {
         self.write_message_properties(out);
     }
 
-    /// Writes the properties of the message. A block that has no others is copied whole, around the Message Expiry
-    /// Interval, whose value the sender must reduce by the time that the message has waited [MQTT-3.3.2-6].
+    /// Writes the properties of the message. A block without properties of the connection is copied in two parts,
+    /// before and after the Message Expiry Interval. The interval is written from the public field, because a server
+    /// must subtract the time for which the message has waited [MQTT-3.3.2-6].
     #[inline]
     fn write_message_properties(&self, out: &mut impl FieldWriter) {
         let Block {
@@ -272,7 +276,7 @@ impl<'a> PublishPropertiesRef<'a> {
             let of_message = self.iter().filter(Property::is_of_message);
             return of_message.for_each(|property| property.write(out));
         }
-        // The identifier is one byte before the value.
+        // `expiry_at` is the position of the value. The property identifier is one byte before.
         let around = (expiry_at as usize)
             .checked_sub(1)
             .and_then(|at| bytes.split_at_checked(at));
@@ -289,7 +293,8 @@ impl<'a> PublishPropertiesRef<'a> {
 }
 
 impl PartialEq for PublishPropertiesRef<'_> {
-    // Two packets are equal if their properties are, wherever the values are stored.
+    // Two PUBLISH packets with the same properties are equal, even if a value is in the block of one and in a field of
+    // the other.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
@@ -309,15 +314,15 @@ impl fmt::Debug for PublishPropertiesRef<'_> {
     }
 }
 
-/// The properties of PUBLISH, owned.
+/// Properties of PUBLISH, owned.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct PublishProperties {
-    /// Identifiers and values, which were validated.
+    /// The encoded properties, each an identifier and a value. All of them have been validated.
     block: Vec<u8>,
 }
 
 impl PublishProperties {
-    /// Returns properties in the given order.
+    /// Returns the given properties in their order.
     ///
     /// # Errors
     /// Returns an error under the same conditions as [`Self::push`].
@@ -334,8 +339,8 @@ impl PublishProperties {
     /// Appends a property.
     ///
     /// # Errors
-    /// Returns an error if the packet has the property already and it may occur once only, or if the value is invalid.
-    /// Then nothing is appended.
+    /// Returns an error if the property is a duplicate of a property that may occur once, or if its value is invalid.
+    /// The properties are then unchanged.
     pub fn push(&mut self, property: Property<'_>) -> Result<(), EncodeError> {
         push(&mut self.block, property)
     }
@@ -345,14 +350,14 @@ impl PublishProperties {
         each(&self.block)
     }
 
-    /// Returns `true` if there are no properties.
+    /// Returns `true` if the packet has no properties.
     pub fn is_empty(&self) -> bool {
         self.block.is_empty()
     }
 
     /// Returns the properties in their borrowed form.
     pub fn borrowed(&self) -> PublishPropertiesRef<'_> {
-        // Subscription identifiers are allowed from a server only, so that this role accepts all properties.
+        // Only a server may send subscription identifiers, so the check for a server accepts all properties.
         let properties = PublishPropertiesRef::decode_block(&self.block, Role::Server);
         debug_assert!(properties.is_ok(), "the block was validated");
         properties.unwrap_or_default()

@@ -1,4 +1,5 @@
-//! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11), with a reason code for each topic filter in the order of the request.
+//! SUBACK and UNSUBACK (MQTT 5.0, 3.9 and 3.11). Both have one reason code for each topic filter, in the order of the
+//! request.
 
 use super::ack::AckProperties;
 use super::ack::decode_reason_code;
@@ -7,21 +8,21 @@ use crate::field::{FieldReader, FieldWriter};
 use crate::property::table;
 use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode, Role};
 
-/// The content of SUBACK and UNSUBACK.
+/// Content of SUBACK and UNSUBACK.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Suback {
     /// Packet identifier of the request.
     pub packet_identifier: PacketIdentifier,
-    /// Reason code for each topic filter. UNSUBACK has none in MQTT 3.1 and 3.1.1.
+    /// One reason code for each topic filter of the request. In MQTT 3.1 and 3.1.1 UNSUBACK has no reason codes.
     pub reason_codes: Vec<ReasonCode>,
     /// Properties, which only MQTT 5.0 has.
     pub properties: AckProperties,
 }
 
 impl Suback {
-    /// Creates a packet without properties.
+    /// Returns a packet without properties.
     pub fn new(packet_identifier: PacketIdentifier, reason_codes: Vec<ReasonCode>) -> Self {
         Self {
             packet_identifier,
@@ -35,9 +36,9 @@ impl Suback {
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         let suback = Self::decode(reader, version, PacketType::Suback)?;
-        // The reason codes of MQTT 5.0 include those of MQTT 3.1.1, so that only the failures need a check.
+        // MQTT 5.0 has the success codes of MQTT 3.1.1, so only the failures need a check.
         if version != ProtocolVersion::V5_0 {
-            // MQTT 3.1.1 has no other failure than 0x80 [MQTT-3.9.3-2 of 3.1.1].
+            // MQTT 3.1.1 defines no failure except 0x80 [MQTT-3.9.3-2 of 3.1.1].
             let invalid = suback
                 .reason_codes
                 .iter()
@@ -75,7 +76,8 @@ impl Suback {
                 .push(decode_reason_code(reader, packet_type, Role::Server)?);
         }
         if suback.reason_codes.is_empty() {
-            // A request has at least one topic filter, so that its answer has a reason code (U5-24).
+            // A request has at least one topic filter, so its answer must have at least one reason code (statement
+            // U5-24 in docs/conformance.md).
             return Err(DecodeError::NothingListed);
         }
         Ok(suback)
@@ -89,7 +91,7 @@ impl Suback {
         for &code in &self.reason_codes {
             out.put_u8(match version {
                 ProtocolVersion::V5_0 => code.value(),
-                // 0x80 is the only failure that MQTT 3.1 and 3.1.1 have.
+                // MQTT 3.1 and 3.1.1 have a single failure code, 0x80.
                 _ if code.is_error() => ReasonCode::UnspecifiedError.value(),
                 _ => code.value(),
             });

@@ -1,4 +1,4 @@
-//! SUBSCRIBE (MQTT 5.0, 3.8), and the options of a subscription.
+//! SUBSCRIBE (MQTT 5.0, 3.8) and the options of a subscription.
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
@@ -8,12 +8,12 @@ use crate::property::user_property::UserProperty;
 use crate::protocol::{PacketIdentifier, ProtocolVersion, QoS};
 use crate::topic::TopicFilter;
 
-/// A SUBSCRIBE packet.
+/// Content of SUBSCRIBE.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Subscribe {
-    /// Packet identifier, which SUBACK repeats.
+    /// Packet identifier. SUBACK has the same one.
     pub packet_identifier: PacketIdentifier,
     /// Requested subscriptions, at least one.
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::subscriptions))]
@@ -22,7 +22,7 @@ pub struct Subscribe {
     pub properties: SubscribeProperties,
 }
 
-/// A topic filter with its options.
+/// Topic filter with its subscription options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -33,40 +33,40 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
 }
 
-/// The options of a subscription. MQTT 3.1 and 3.1.1 have only the QoS.
+/// Options of a subscription. MQTT 3.1 and 3.1.1 have only the QoS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct SubscriptionOptions {
-    /// Maximum QoS of delivered messages. MQTT 3.1 and 3.1.1 call it the requested QoS.
+    /// Maximum QoS of the messages that the server delivers. MQTT 3.1 and 3.1.1 call this field the requested QoS.
     pub qos: QoS,
-    /// Set if the server must not deliver the client's own messages.
+    /// Set if the server must not deliver messages to the client that published them.
     pub no_local: bool,
     /// Set if the server must forward the RETAIN flag unchanged.
     pub retain_as_published: bool,
-    /// Rule for retained messages when the subscription is made.
+    /// Rule for retained messages at the time of SUBSCRIBE.
     pub retain_handling: RetainHandling,
 }
 
-/// The rule for sending retained messages when a subscription is made.
+/// Rule for sending retained messages at the time of SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[repr(u8)]
 pub enum RetainHandling {
-    /// Send all matching retained messages at each SUBSCRIBE. The only rule in MQTT 3.1 and 3.1.1.
+    /// The server sends all matching retained messages at each SUBSCRIBE. MQTT 3.1 and 3.1.1 have only this rule.
     #[default]
     SendAtSubscribe,
-    /// Send them only if the subscription did not exist.
+    /// The server sends the matching retained messages only if the subscription did not exist before.
     SendIfNew,
-    /// Send no retained messages.
+    /// The server sends no retained messages.
     DoNotSend,
 }
 
 properties! {
-    /// The properties of SUBSCRIBE.
+    /// Properties of SUBSCRIBE.
     ordered SubscribeProperties {
-        /// Number that the server adds to messages for these subscriptions.
+        /// Number that the server adds to each message that matches one of these subscriptions.
         0x0B subscription_identifier: Option<SubscriptionIdentifier>,
         /// User properties.
         0x26 user_properties: Vec<UserProperty>,
@@ -74,7 +74,7 @@ properties! {
 }
 
 impl SubscriptionOptions {
-    /// Returns options with this QoS, and otherwise with the behaviour of MQTT 3.1.1.
+    /// Returns options with this QoS. The other options have the behaviour of MQTT 3.1.1.
     pub fn new(qos: QoS) -> Self {
         Self {
             qos,
@@ -93,15 +93,16 @@ impl SubscriptionOptions {
             0b1111_1100
         };
         if byte & reserved != 0 && version != ProtocolVersion::V3_1 {
-            // Reserved bits must be zero [MQTT-3.8.3-5]. MQTT 3.1 does not define them.
+            // Reserved bits must be zero [MQTT-3.8.3-5]. MQTT 3.1 does not define these bits, so they are ignored
+            // there.
             return Err(DecodeError::SubscriptionOptions);
         }
         let qos = QoS::from_value(byte & 3).ok_or(match version {
             ProtocolVersion::V5_0 => DecodeError::PropertyValue,
-            // A QoS of 3 is a malformed packet in MQTT 3.1.1 [MQTT-3.8.3-4 of 3.1.1].
+            // In MQTT 3.1.1 a QoS of 3 is a malformed packet [MQTT-3.8.3-4 of 3.1.1].
             _ => DecodeError::QoS,
         })?;
-        // MQTT 3.1 and 3.1.1 have the QoS only.
+        // MQTT 3.1 and 3.1.1 have no other options.
         if version != ProtocolVersion::V5_0 {
             return Ok(Self::new(qos));
         }
@@ -113,13 +114,13 @@ impl SubscriptionOptions {
                 0 => RetainHandling::SendAtSubscribe,
                 1 => RetainHandling::SendIfNew,
                 2 => RetainHandling::DoNotSend,
-                // 3 is not defined, and is a Protocol Error (MQTT 5.0, 3.8.3.1).
+                // The value 3 is a Protocol Error (MQTT 5.0, 3.8.3.1).
                 _ => return Err(DecodeError::PropertyValue),
             },
         })
     }
 
-    /// Encodes the subscription options byte.
+    /// Returns the subscription options byte.
     pub fn byte(self, version: ProtocolVersion) -> u8 {
         let qos = self.qos as u8;
         if version != ProtocolVersion::V5_0 {
@@ -144,12 +145,13 @@ impl Subscribe {
         let mut subscriptions: Vec<Subscription> =
             Vec::with_capacity(count_filters(reader.rest(), 1));
         while !reader.is_empty() {
-            // Most clients send few filters, and hostile ones the same filter again and again.
+            // A filter that equals the filter before it shares its memory, because a hostile client may repeat one
+            // filter.
             let last = subscriptions.last().map(|last| &last.topic_filter);
             let topic_filter = decode_topic_filter(reader, last)?;
             let options = SubscriptionOptions::from_byte(reader.u8()?, version)?;
             if options.no_local && topic_filter.share_name().is_some() {
-                // No Local is not allowed for a shared subscription [MQTT-3.8.3-4].
+                // No Local must not be set on a shared subscription [MQTT-3.8.3-4].
                 return Err(DecodeError::PropertyValue);
             }
             subscriptions.push(Subscription {
@@ -180,11 +182,11 @@ impl Subscribe {
     }
 }
 
-/// Returns the number of topic filters in a large payload, with `options` bytes after each of them. Returns 0 for a
-/// small payload, whose list may grow while it is decoded.
+/// Returns the number of topic filters in a large payload. Each topic filter is followed by `options` bytes. Returns 0
+/// for a payload below 4 KiB, because a short list can grow while it is decoded.
 ///
-/// A list of 500,000 entries takes twice the necessary memory if it grows. The result is at most half the number of
-/// bytes for any input, so that a peer cannot cause a large allocation with a small packet.
+/// A list that grows to 500,000 entries allocates up to twice the necessary memory. The result is at most half the
+/// number of payload bytes, so a small packet cannot cause a large allocation.
 pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     const LARGE: usize = 4096;
     if payload.len() < LARGE {
@@ -199,8 +201,8 @@ pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     count
 }
 
-/// Decodes a topic filter. A filter that equals the `last` one shares its memory: a peer can repeat a short filter
-/// 500,000 times in 2 MB, and an allocation for each of them would take 16 MB.
+/// Decodes a topic filter. A filter that equals `last` shares its memory: a client can repeat a short filter 500,000
+/// times in 2 MB, and one allocation for each of them would take 16 MB.
 pub(crate) fn decode_topic_filter(
     reader: &mut FieldReader<'_>,
     last: Option<&TopicFilter>,

@@ -1,4 +1,4 @@
-//! UNSUBSCRIBE (MQTT 5.0, 3.10).
+//! UNSUBSCRIBE (MQTT 5.0, 3.10), which removes subscriptions.
 
 use super::subscribe::{count_filters, decode_topic_filter};
 use crate::error::DecodeError;
@@ -8,14 +8,14 @@ use crate::property::user_property::UserProperty;
 use crate::protocol::{PacketIdentifier, ProtocolVersion};
 use crate::topic::TopicFilter;
 
-/// An UNSUBSCRIBE packet.
+/// Content of UNSUBSCRIBE.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Unsubscribe {
-    /// Packet identifier, which UNSUBACK repeats.
+    /// Packet identifier. UNSUBACK has the same one.
     pub packet_identifier: PacketIdentifier,
-    /// Topic filters of the subscriptions to end, at least one.
+    /// Topic filters of the subscriptions to remove, at least one.
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::topic_filters))]
     pub topic_filters: Vec<TopicFilter>,
     /// Properties, which only MQTT 5.0 has.
@@ -23,7 +23,7 @@ pub struct Unsubscribe {
 }
 
 properties! {
-    /// The properties of UNSUBSCRIBE.
+    /// Properties of UNSUBSCRIBE.
     UnsubscribeProperties {
         /// User properties.
         0x26 user_properties: Vec<UserProperty>,

@@ -1,5 +1,5 @@
-//! Properties of MQTT 5.0 (2.2.2). Most packets store their properties in a struct of their own (`table.rs`). The
-//! properties of PUBLISH and of the will stay in their encoded form (`publish_property.rs`).
+//! Properties of MQTT 5.0 (2.2.2). Most packets have a struct with one field for each property (`table.rs`). The
+//! properties of PUBLISH and of a will stay in their encoded form (`publish_property.rs`).
 
 pub(crate) mod publish_property;
 pub(crate) mod repeated;

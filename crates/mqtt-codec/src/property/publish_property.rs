@@ -1,4 +1,5 @@
-//! [`Property`]: one property of PUBLISH, and its form on the wire.
+//! [`Property`] is one property of PUBLISH. This module also has the functions that read and extend a block of encoded
+//! properties.
 
 use super::subscription_identifier::SubscriptionIdentifier;
 use super::table::unexpected;
@@ -13,7 +14,7 @@ use crate::topic::is_valid_name;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Property<'a> {
-    /// Set to `true` if the payload is text in UTF-8.
+    /// Payload Format Indicator: `true` if the payload is UTF-8 text.
     PayloadFormatIndicator(bool),
     /// Lifetime of the message in seconds.
     MessageExpiryInterval(u32),
@@ -21,13 +22,13 @@ pub enum Property<'a> {
     ContentType(&'a str),
     /// Topic name for a response.
     ResponseTopic(&'a str),
-    /// Correlation data, which the response must repeat.
+    /// Correlation Data. The sender of a response must copy this property into the response.
     CorrelationData(&'a [u8]),
-    /// Identifier of a subscription that matches the message. Only a server sends it.
+    /// Identifier of a subscription that matches the message. Only a server may send it.
     SubscriptionIdentifier(SubscriptionIdentifier),
-    /// Number that replaces the topic name on this connection, in this direction.
+    /// Number that replaces the topic name. It is valid on this connection in this direction.
     TopicAlias(TopicAlias),
-    /// Name and value of a user property, which a message may have more than once.
+    /// Name and value of a user property. A message may have any number of them.
     User(&'a str, &'a str),
 }
 
@@ -43,10 +44,10 @@ mod identifier {
 }
 
 impl<'a> Property<'a> {
-    /// Reads the value of the property with this identifier.
+    /// Reads the value of the property with this identifier and checks it.
     #[inline]
     pub(crate) fn read(identifier: u32, reader: &mut FieldReader<'a>) -> Result<Self, DecodeError> {
-        // No property has the identifier 0, so it stands for all identifiers above 255.
+        // The standard defines no property 0, so 0 can represent all identifiers above 255 in the match.
         let narrow = u8::try_from(identifier).unwrap_or_default();
         Ok(match narrow {
             identifier::PAYLOAD_FORMAT_INDICATOR => {
@@ -72,7 +73,7 @@ impl<'a> Property<'a> {
         })
     }
 
-    /// Returns the identifier on the wire.
+    /// Returns the property identifier in the encoded form.
     pub(crate) fn identifier(&self) -> u8 {
         match self {
             Self::PayloadFormatIndicator(_) => identifier::PAYLOAD_FORMAT_INDICATOR,
@@ -86,7 +87,7 @@ impl<'a> Property<'a> {
         }
     }
 
-    /// Writes identifier and value.
+    /// Writes the identifier and the value.
     pub(crate) fn write(&self, out: &mut impl FieldWriter) {
         out.put_u8(self.identifier());
         match *self {
@@ -105,7 +106,7 @@ impl<'a> Property<'a> {
         }
     }
 
-    /// Returns `true` if the property is part of the message, and `false` if it has a meaning for one connection only.
+    /// Returns `true` if the property belongs to the message, and `false` if it is valid on one connection only.
     pub(crate) fn is_of_message(&self) -> bool {
         !matches!(self, Self::SubscriptionIdentifier(_) | Self::TopicAlias(_))
     }
@@ -114,8 +115,8 @@ impl<'a> Property<'a> {
 /// Appends a property to a block of encoded properties.
 ///
 /// # Errors
-/// Returns an error if the block has the property already and it may occur once only, or if the value is invalid. Then
-/// nothing is appended.
+/// Returns an error if the property is a duplicate of a property that may occur once, or if its value is invalid.
+/// `block` is then unchanged.
 pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), EncodeError> {
     let may_repeat = matches!(
         property,
@@ -129,7 +130,7 @@ pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), En
         // A response topic must not contain wildcards [MQTT-3.3.2-14].
         return Err(EncodeError::Property);
     }
-    // Measuring first detects a value that cannot be encoded before a byte is appended.
+    // The property is measured before the first byte is appended, so that an invalid value leaves `block` unchanged.
     let mut length = LengthCounter::default();
     property.write(&mut length);
     if length.has_rejected {
@@ -139,11 +140,11 @@ pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), En
     Ok(())
 }
 
-/// Returns the properties of a block of encoded properties that was validated before.
+/// Returns the properties in a block of encoded properties that has been validated.
 pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
     let mut block = FieldReader::new(all);
     std::iter::from_fn(move || {
-        // An error cannot occur here. It would end the iteration instead of the program.
+        // The block was validated, so an error cannot occur. Ending the iteration avoids a panic all the same.
         let identifier = block.variable_byte_integer().ok()?;
         Property::read(identifier, &mut block).ok()
     })

@@ -1,4 +1,5 @@
-//! [`UserProperties`] and [`SubscriptionIdentifiers`]: the properties that a PUBLISH may have more than once, borrowed.
+//! [`UserProperties`] and [`SubscriptionIdentifiers`] are the properties that a PUBLISH may have more than once. Both
+//! borrow from the encoded properties.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,32 +7,32 @@ use std::hash::{Hash, Hasher};
 use super::publish_property::{Property, each};
 use super::subscription_identifier::SubscriptionIdentifier;
 
-/// The user properties of a message, in the order in which they were sent [MQTT-3.3.2-18].
+/// User properties of a message, in the order in which they were sent [MQTT-3.3.2-18].
 #[derive(Clone, Copy, Default)]
 pub struct UserProperties<'a> {
-    /// All properties of the message.
+    /// The encoded form of all properties of the message.
     block: &'a [u8],
 }
 
-/// The identifiers of the subscriptions that match a message, in the order in which they were sent.
+/// Identifiers of the subscriptions that match a message, in the order in which they were sent.
 #[derive(Clone, Copy)]
 pub struct SubscriptionIdentifiers<'a>(Source<'a>);
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// All properties of a PUBLISH. Nothing is copied when a packet is decoded.
+    /// The encoded form of all properties of a PUBLISH. Decoding a packet therefore copies no identifier.
     Block(&'a [u8]),
-    /// Identifiers that the server adds to a message when it delivers it.
+    /// Identifiers that a server adds to a message for one subscriber.
     List(&'a [SubscriptionIdentifier]),
 }
 
 impl<'a> UserProperties<'a> {
-    /// Returns the user properties in a block of encoded properties that was validated before.
+    /// Returns the user properties in a block of encoded properties that has been validated.
     pub(crate) fn in_block(block: &'a [u8]) -> Self {
         Self { block }
     }
 
-    /// Returns names and values.
+    /// Returns the names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         each(self.block).filter_map(|property| match property {
             Property::User(name, value) => Some((name, value)),
@@ -39,19 +40,19 @@ impl<'a> UserProperties<'a> {
         })
     }
 
-    /// Returns `true` if there are no user properties.
+    /// Returns `true` if the message has no user property.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 }
 
 impl<'a> SubscriptionIdentifiers<'a> {
-    /// Returns the identifiers of a list.
+    /// Returns the identifiers in a list.
     pub fn new(list: &'a [SubscriptionIdentifier]) -> Self {
         Self(Source::List(list))
     }
 
-    /// Returns the identifiers in a block of encoded properties that was validated before.
+    /// Returns the identifiers in a block of encoded properties that has been validated.
     pub(crate) fn in_block(block: &'a [u8]) -> Self {
         Self(Source::Block(block))
     }
@@ -69,7 +70,7 @@ impl<'a> SubscriptionIdentifiers<'a> {
         decoded.chain(self.listed())
     }
 
-    /// Returns the identifiers of a list, and none of those in a block.
+    /// Returns the identifiers of a list. If the identifiers are in a block, the iterator is empty.
     pub(crate) fn listed(&self) -> impl Iterator<Item = SubscriptionIdentifier> + use<'a> {
         let list = match self.0 {
             Source::Block(_) => &[][..],
@@ -83,10 +84,10 @@ impl<'a> SubscriptionIdentifiers<'a> {
         matches!(self.0, Source::Block(_))
     }
 
-    /// Returns `true` if there are no identifiers.
+    /// Returns `true` if the message has no subscription identifier.
     pub fn is_empty(&self) -> bool {
         match self.0 {
-            // A block may have other properties only.
+            // The properties in the block may all be of other kinds.
             Source::Block(_) => self.iter().next().is_none(),
             Source::List(list) => list.is_empty(),
         }
@@ -99,7 +100,8 @@ impl Default for SubscriptionIdentifiers<'_> {
     }
 }
 
-/// Implements the comparisons by the elements, because the same elements may come from a block or from a list.
+/// Implements comparison, hashing and formatting by elements, because equal elements may come from a block or from a
+/// list.
 macro_rules! compare_elements {
     ($type:ident) => {
         impl PartialEq for $type<'_> {

@@ -1,4 +1,4 @@
-//! [`SubscriptionIdentifier`]: the number that a client gives to a subscription.
+//! [`SubscriptionIdentifier`] is the number that a client assigns to a subscription.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use crate::protocol::MAXIMUM_REMAINING_LENGTH;
 use crate::protocol::invalid_value::integer_conversions;
 
-/// The number that a client gives to a subscription: 1 to 268,435,455.
+/// Number that a client assigns to a subscription: 1 to 268,435,455 (MQTT 5.0, 3.8.2.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u32", into = "u32"))]

@@ -1,7 +1,7 @@
-//! The tables of properties: each packet has a struct with the properties that it may have, so that a property of
-//! another packet cannot be stored. A property whose field is an `Option` may occur once in a packet. A property whose
-//! field is a `Vec` may occur any number of times. The type of a field decides which values are valid (`NonZeroU16`,
-//! `bool`).
+//! Properties of all packets except PUBLISH. Each packet has a struct with the properties that the packet may have, so
+//! that a program cannot store a property of another packet. A property whose field is an `Option` may occur once in a
+//! packet. A property whose field is a `Vec` may occur any number of times. The type of the field restricts the values:
+//! for example, `NonZeroU16` excludes 0.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::value::Value;
 use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter, LengthCounter};
 
-/// The properties of one packet.
+/// Properties of one packet.
 pub(crate) trait Properties<'a>: Default {
     /// Reads the value of one property. Returns `None` if the packet must not have this property.
     fn read(
@@ -18,13 +18,14 @@ pub(crate) trait Properties<'a>: Default {
         value: &mut FieldReader<'a>,
     ) -> Option<Result<(), DecodeError>>;
 
-    /// Writes identifiers and values, without the Property Length before them.
+    /// Writes the identifiers and values, without the Property Length before them.
     fn write(&self, out: &mut impl FieldWriter);
 }
 
-/// Defines the struct of the properties of a packet, with its decoder and its encoder.
+/// Defines the struct with the properties of a packet, its decoder and its encoder.
 ///
-/// Properties are written in the order of the table. The application can choose the order in an `ordered` struct.
+/// Properties are written in the order of the table. In an `ordered` struct the application can choose another order,
+/// as the mosquitto tools send properties in the order of the command line.
 macro_rules! properties {
     (@read $name:ty { $($identifier:literal $field:ident,)* }) => {
         fn read(
@@ -48,7 +49,7 @@ macro_rules! properties {
         pub struct $name {
             $($(#[$doc])* pub $field: $type,)*
             /// Identifiers of the properties that are written first, in this order. All other properties follow in the
-            /// order of the fields. Decoded packets have an empty list.
+            /// order of the fields. The decoder leaves this list empty.
             pub order: Vec<u8>,
         }
 
@@ -68,7 +69,8 @@ macro_rules! properties {
             fn write(&self, out: &mut impl $crate::field::FieldWriter) {
                 for (index, &identifier) in self.order.iter().enumerate() {
                     let before = self.order.get(..index).unwrap_or_default();
-                    // The same identifier may be listed once for each of its values, which are written one by one.
+                    // An identifier may be listed several times. The n-th occurrence writes the n-th value of the
+                    // property.
                     let number = before.iter().filter(|other| **other == identifier).count();
                     match identifier {
                         $($identifier => $crate::property::table::Slot::write_part(
@@ -112,26 +114,26 @@ macro_rules! properties {
 }
 pub(crate) use properties;
 
-/// Decodes the Property Length and the properties after it.
+/// Decodes the Property Length and the properties.
 pub(crate) fn decode<'a, P: Properties<'a>>(
     reader: &mut FieldReader<'a>,
 ) -> Result<P, DecodeError> {
     let length = reader.variable_byte_integer()?;
     let mut properties = P::default();
-    // A separate reader for the block keeps a property from extending past the Property Length.
+    // The block has its own reader, so that a property cannot extend past the Property Length.
     let mut block = FieldReader::new(reader.bytes(length as usize)?);
     while !block.is_empty() {
         let identifier = block.variable_byte_integer()?;
         match properties.read(identifier, &mut block) {
             Some(result) => result?,
-            // The table of the packet does not have this property.
+            // The packet must not have this property.
             None => return Err(unexpected(identifier)),
         }
     }
     Ok(properties)
 }
 
-/// Encodes the Property Length and the properties after it.
+/// Encodes the Property Length and the properties.
 #[inline]
 pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl FieldWriter) {
     let mut length = LengthCounter::default();
@@ -139,22 +141,25 @@ pub(crate) fn encode<'a>(properties: &impl Properties<'a>, out: &mut impl FieldW
     if length.has_rejected {
         out.reject();
     }
-    // A length above u32 is above the size of any packet, so that the encoder rejects it later.
+    // If the length does not fit `u32`, the packet is larger than any limit, and the encoder rejects it later.
     out.put_variable_byte_integer(u32::try_from(length.bytes).unwrap_or(u32::MAX));
     out.put_measured(length.bytes, |out| properties.write(out));
 }
 
-/// Returns `true` if there are no properties.
+/// Returns `true` if the packet has no property.
 pub(crate) fn are_absent<'a>(properties: &impl Properties<'a>) -> bool {
     let mut length = LengthCounter::default();
     properties.write(&mut length);
+    // A rejected field counts as present. The encoder must report the error, so the caller must not omit the
+    // properties.
     length.bytes == 0 && !length.has_rejected
 }
 
-/// Returns the error of a property that this packet must not have. The two errors have different reason codes.
+/// Returns the error for a property that this packet must not have. An undefined identifier is a malformed packet and
+/// has another error than a defined one.
 pub(crate) fn unexpected(identifier: u32) -> DecodeError {
     match identifier {
-        // The identifiers of MQTT 5.0, table 2-4.
+        // The property identifiers of MQTT 5.0, table 2-4.
         0x01..=0x03
         | 0x08
         | 0x09
@@ -168,22 +173,22 @@ pub(crate) fn unexpected(identifier: u32) -> DecodeError {
     }
 }
 
-/// The field of one property in its struct.
+/// Field of one property in the struct of a packet.
 pub(crate) trait Slot<'a> {
-    /// Reads one value.
+    /// Reads one value into the field.
     fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError>;
 
-    /// Writes all values, each after the identifier.
+    /// Writes all values, each with the identifier before it.
     fn write(&self, identifier: u8, out: &mut impl FieldWriter);
 
-    /// Writes the values whose position in the field is in `part`, each after the identifier.
+    /// Writes the values at the positions `part` of the field, each with the identifier before it.
     fn write_part(&self, identifier: u8, part: Range<usize>, out: &mut impl FieldWriter);
 }
 
 impl<'a, T: Value<'a>> Slot<'a> for Option<T> {
     fn read(&mut self, value: &mut FieldReader<'a>) -> Result<(), DecodeError> {
         if self.replace(T::read(value)?).is_some() {
-            // A second occurrence is a Protocol Error (MQTT 5.0, 2.2.2.2), even with the same value.
+            // A second occurrence is a Protocol Error (MQTT 5.0, 2.2.2.2), even if both values are equal.
             return Err(DecodeError::DuplicateProperty);
         }
         Ok(())

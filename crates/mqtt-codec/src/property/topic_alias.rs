@@ -1,11 +1,11 @@
-//! [`TopicAlias`]: the number that replaces a topic name on one connection.
+//! [`TopicAlias`] is the number that replaces a topic name on one connection.
 
 use std::fmt;
 use std::num::NonZeroU16;
 
 use crate::protocol::invalid_value::integer_conversions;
 
-/// A number that replaces a topic name on one connection, in one direction. A topic alias is never zero
+/// Number that replaces a topic name, on one connection and in one direction. A topic alias is never zero
 /// [MQTT-3.3.2-8].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

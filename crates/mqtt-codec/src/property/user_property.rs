@@ -1,11 +1,11 @@
-//! [`UserProperty`]: a name and a value that the standard gives no meaning.
+//! [`UserProperty`] is a name with a value. The standard does not define its meaning.
 
-/// A name and a value whose meaning the applications define.
+/// Name and value whose meaning is defined by the applications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct UserProperty {
-    /// The name, which may occur more than once in a packet.
+    /// The name. A packet may have several user properties with the same name.
     pub name: String,
     /// The value.
     pub value: String,

@@ -1,4 +1,4 @@
-//! [`Value`]: the types of property values, and their encodings.
+//! [`Value`] is the trait of the types of property values. Each type reads, checks and writes its values.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -11,9 +11,9 @@ use crate::error::DecodeError;
 use crate::field::{FieldReader, FieldWriter};
 use crate::protocol::QoS;
 
-/// A type of property values.
+/// Type of a property value.
 pub(crate) trait Value<'a>: Sized {
-    /// Reads a value, and checks that the property may have it.
+    /// Reads a value and checks that it is valid for the property.
     fn read(reader: &mut FieldReader<'a>) -> Result<Self, DecodeError>;
 
     /// Writes the value.
@@ -69,7 +69,7 @@ value!(
     |reader| reader.binary().map(Self::copy_from_slice),
     |value: &Bytes, out: &mut _| FieldWriter::put_binary(out, value)
 );
-// Maximum QoS is 0 or 1. A server that supports QoS 2 leaves the property out (MQTT 5.0, 3.2.2.3.4).
+// Maximum QoS is 0 or 1 on the wire. A server that supports QoS 2 omits the property (MQTT 5.0, 3.2.2.3.4).
 value!(
     QoS,
     |reader| Ok(if flag(reader)? {
@@ -89,7 +89,7 @@ value!(
 );
 value!(
     TopicAlias,
-    // The topic alias 0 is not allowed [MQTT-3.3.2-8]. It has a reason code of its own.
+    // The topic alias 0 is not allowed [MQTT-3.3.2-8]. This error has another reason code than other invalid values.
     |reader| Self::new(reader.u16()?).ok_or(DecodeError::TopicAlias),
     |value: &TopicAlias, out: &mut _| FieldWriter::put_u16(out, value.get())
 );
@@ -106,7 +106,7 @@ fn flag(reader: &mut FieldReader<'_>) -> Result<bool, DecodeError> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        // A value other than 0 and 1 is a Protocol Error.
+        // A value other than 0 and 1 is a Protocol Error (MQTT 5.0, 3.1.2.11.6).
         _ => Err(DecodeError::PropertyValue),
     }
 }

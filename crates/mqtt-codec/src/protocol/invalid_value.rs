@@ -1,14 +1,14 @@
-//! [`InvalidValue`]: the error of conversions from integers.
+//! [`InvalidValue`] is the error of conversions from integers to types of MQTT.
 
 use std::fmt;
 
-/// The error of a conversion from an integer that has no meaning for the type.
+/// Error of a conversion from an integer that the type does not define.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct InvalidValue {
     /// The value that was given.
     pub value: u32,
-    /// The type of the result and its valid values, for error messages.
+    /// The name and the valid values of the target type, for error messages.
     pub expected: &'static str,
 }
 
@@ -24,8 +24,8 @@ impl fmt::Display for InvalidValue {
 
 impl std::error::Error for InvalidValue {}
 
-/// Implements the conversions between a type and the integer that stands for it on the wire. `$from` returns `None` for
-/// an integer without a meaning.
+/// Implements the conversions between a type and the integer that represents it on the wire. `$from` returns `None` for
+/// an integer that the type does not define.
 macro_rules! integer_conversions {
     ($type:ty, $integer:ty, $from:expr, $to:expr, $expected:literal) => {
         impl TryFrom<$integer> for $type {

@@ -1,7 +1,7 @@
-//! Sizes that the encoding of MQTT limits.
+//! Sizes that are limited by the encoding of the Remaining Length.
 
-/// The largest Remaining Length in bytes (MQTT 5.0, 1.5.5).
+/// Maximum Remaining Length in bytes (MQTT 5.0, 1.5.5).
 pub const MAXIMUM_REMAINING_LENGTH: u32 = 268_435_455;
 
-/// The largest packet in bytes, including the fixed header.
+/// Maximum size of a packet in bytes, including the fixed header of five bytes.
 pub const MAXIMUM_PACKET_SIZE: u32 = MAXIMUM_REMAINING_LENGTH + 5;

@@ -1,5 +1,5 @@
-//! The terms that all packets share: roles, versions, packet types, qualities of service, packet identifiers and reason
-//! codes. No module in this folder knows the layout of a packet.
+//! Terms that all packets share: roles, versions, packet types, qualities of service, packet identifiers and reason
+//! codes. The layout of each packet is in the folder `packet`.
 
 pub(crate) mod invalid_value;
 mod limits;

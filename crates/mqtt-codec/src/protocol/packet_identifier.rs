@@ -1,11 +1,11 @@
-//! [`PacketIdentifier`]: the number that connects the packets of one exchange.
+//! [`PacketIdentifier`] is the number that connects a packet with its acknowledgement.
 
 use std::fmt;
 use std::num::NonZeroU16;
 
 use super::invalid_value::integer_conversions;
 
-/// The number of an exchange, such as PUBLISH and its PUBACK. A packet identifier is never zero [MQTT-2.2.1-3].
+/// Number of an exchange, such as PUBLISH and its PUBACK. A packet identifier is never zero [MQTT-2.2.1-3].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u16", into = "u16"))]
@@ -29,7 +29,7 @@ impl PacketIdentifier {
         self.0.get()
     }
 
-    /// Returns the packet identifier after this one. 1 follows 65,535.
+    /// Returns the next packet identifier. The next one after 65,535 is 1.
     #[must_use]
     pub fn next(self) -> Self {
         self.0.checked_add(1).map_or(Self::FIRST, Self)

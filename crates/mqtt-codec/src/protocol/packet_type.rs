@@ -1,11 +1,11 @@
-//! [`PacketType`]: the fifteen types of packets, and the roles that may send them.
+//! [`PacketType`] lists the fifteen packet types, the roles that may send them, and their required flags.
 
 use std::fmt;
 
 use super::invalid_value::integer_conversions;
 use super::role::Role;
 
-/// The type of a packet. Its integer is the upper half of the first byte (MQTT 5.0, 2.1.2).
+/// Type of a packet. The integer is the value of the upper four bits of the first byte (MQTT 5.0, 2.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -60,17 +60,17 @@ impl PacketType {
                 role == Role::Client
             }
             Self::Connack | Self::Suback | Self::Unsuback | Self::Pingresp => role == Role::Server,
-            // Both ends publish and acknowledge. DISCONNECT and AUTH of a server exist in MQTT 5.0 only, which the
-            // decoder checks.
+            // Both roles publish, acknowledge and disconnect. Only MQTT 5.0 has AUTH, and only there may a server send
+            // DISCONNECT. The decoder checks the version.
             _ => true,
         }
     }
 
-    /// Returns the required flags of the fixed header, or `None` for PUBLISH, whose flags carry DUP, QoS and RETAIN.
+    /// Returns the required flags of the fixed header, or `None` for PUBLISH, whose flags encode DUP, QoS and RETAIN.
     pub(crate) fn flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,
-            // These three had a QoS of 1 in MQTT 3.1, whose bits remained.
+            // MQTT 3.1 sent these packets with QoS 1, which is 0b0010. The later versions made the value a constant.
             Self::Pubrel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
             _ => Some(0),
         }

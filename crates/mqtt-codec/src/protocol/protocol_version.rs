@@ -1,10 +1,10 @@
-//! [`ProtocolVersion`]: MQTT 3.1, 3.1.1 or 5.0.
+//! [`ProtocolVersion`] is MQTT 3.1, 3.1.1 or 5.0.
 
 use std::fmt;
 
 use super::invalid_value::integer_conversions;
 
-/// A version of the protocol. Its integer is the protocol level in CONNECT.
+/// Version of the protocol. The integer is the protocol level in CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]

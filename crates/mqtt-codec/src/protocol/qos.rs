@@ -1,10 +1,10 @@
-//! [`QoS`]: the quality of service of a message.
+//! [`QoS`] is the quality of service of a message.
 
 use std::fmt;
 
 use super::invalid_value::integer_conversions;
 
-/// Quality of service: the number of times that a message may reach its receiver (MQTT 5.0, 4.3).
+/// Quality of service: how often a message may reach its receiver (MQTT 5.0, 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
@@ -14,9 +14,9 @@ pub enum QoS {
     /// QoS 0: the message arrives once or is lost.
     #[default]
     AtMostOnce,
-    /// QoS 1: the message arrives, perhaps more than once.
+    /// QoS 1: the message arrives at least once; duplicates are possible.
     AtLeastOnce,
-    /// QoS 2: the message arrives once.
+    /// QoS 2: the message arrives exactly once.
     ExactlyOnce,
 }
 
@@ -37,7 +37,7 @@ integer_conversions!(
     "a QoS of 0, 1 or 2"
 );
 
-/// Formats the number of the QoS.
+/// Formats the QoS as its number.
 impl fmt::Display for QoS {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (*self as u8).fmt(f)

@@ -1,5 +1,5 @@
-//! [`ReasonCode`]: the results of MQTT 5.0 (2.4), the packets that may carry each of them, and the return codes of
-//! MQTT 3.1 and 3.1.1 that they replace.
+//! [`ReasonCode`] lists the reason codes of MQTT 5.0 (section 2.4) and the packets that may carry each reason code.
+//! This module also translates between reason codes and the return codes of MQTT 3.1 and 3.1.1.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::packet_type::PacketType;
 use super::qos::QoS;
 use super::role::Role;
 
-/// The packets that may carry a reason code, as bits. DISCONNECT and AUTH have one bit for each sender.
+/// Bits for the packets that may carry a reason code. DISCONNECT and AUTH have one bit for each sender.
 mod place {
     pub(super) const CONNACK: u16 = 1;
     pub(super) const PUBACK: u16 = 1 << 1; // PUBREC has the same codes.
@@ -24,7 +24,7 @@ mod place {
 
 macro_rules! reason_codes {
     ($($name:ident = $value:literal, $text:literal, $($place:ident)|+;)*) => {
-        /// The result of an operation. Values below 0x80 stand for success.
+        /// Result of an operation. Values below 0x80 mean success, the others mean failure.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
@@ -38,7 +38,7 @@ macro_rules! reason_codes {
             /// All reason codes, in the order of their values.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Returns the reason code with this value, or `None` if the standard defines none.
+            /// Returns the reason code with this value, or `None` if the standard does not define the value.
             pub fn from_value(value: u8) -> Option<Self> {
                 match value {
                     $($value => Some(Self::$name),)*
@@ -52,7 +52,7 @@ macro_rules! reason_codes {
                 }
             }
 
-            /// Returns the name that the standard gives to the reason code.
+            /// Returns the name of the reason code in the standard.
             pub fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -63,19 +63,19 @@ macro_rules! reason_codes {
 }
 
 impl ReasonCode {
-    /// Returns the value on the wire.
+    /// Returns the byte that represents this reason code in a packet.
     pub fn value(self) -> u8 {
         self as u8
     }
 
-    /// Returns `true` if the reason code stands for a failure (0x80 and above).
+    /// Returns `true` if the reason code means failure (0x80 and above).
     pub fn is_error(self) -> bool {
         self.value() >= 0x80
     }
 
     /// Returns `true` if a packet of this type from `sender` may carry this reason code (MQTT 5.0, table 2.6).
     pub fn is_allowed(self, packet_type: PacketType, sender: Role) -> bool {
-        // Only DISCONNECT and AUTH have codes that depend on the sender.
+        // Only DISCONNECT and AUTH have reason codes that depend on the sender.
         let place = match (packet_type, sender) {
             (PacketType::Connack, _) => place::CONNACK,
             (PacketType::Puback | PacketType::Pubrec, _) => place::PUBACK,
@@ -91,7 +91,7 @@ impl ReasonCode {
         self.places() & place != 0
     }
 
-    /// Returns the reason code of a SUBACK that grants this QoS.
+    /// Returns the reason code with which SUBACK grants this QoS.
     pub fn granted(qos: QoS) -> Self {
         match qos {
             QoS::AtMostOnce => Self::Success,
@@ -100,14 +100,15 @@ impl ReasonCode {
         }
     }
 
-    /// Returns the CONNACK return code of MQTT 3.1 and 3.1.1 with the same meaning. `None` means that no return code
-    /// fits, so that the server must close the connection without a CONNACK [MQTT-3.2.2-6 of 3.1.1].
+    /// Returns the CONNACK return code of MQTT 3.1 and 3.1.1 with the same meaning. Returns `None` if no return code
+    /// has this meaning. The server must then close the connection without a CONNACK [MQTT-3.2.2-6 of 3.1.1].
     pub fn connect_return_code(self) -> Option<u8> {
         Some(match self {
             Self::Success => 0,
             Self::UnsupportedProtocolVersion => 1,
             Self::ClientIdentifierNotValid => 2,
-            // These failures are temporary or concern the server, like return code 3.
+            // Return code 3 is "server unavailable". It also fits failures that are temporary or that concern the
+            // server.
             Self::ServerUnavailable
             | Self::ServerBusy
             | Self::QuotaExceeded
@@ -115,17 +116,17 @@ impl ReasonCode {
             | Self::ServerMoved
             | Self::ConnectionRateExceeded => 3,
             Self::BadUserNameOrPassword => 4,
-            // The client may not connect, whatever it tries again.
+            // Return code 5 is "not authorized". It fits failures that no retry of this client can solve.
             Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
             _ => return None,
         })
     }
 
-    /// Returns the reason code with the meaning of a CONNACK return code of MQTT 3.1 and 3.1.1, or `None` if the return
-    /// code is above 5.
+    /// Returns the reason code with the meaning of a CONNACK return code of MQTT 3.1 and 3.1.1. Returns `None` if the
+    /// return code is above 5.
     pub fn from_connect_return_code(value: u8) -> Option<Self> {
         Some(match value {
-            // Return codes are not reason codes: 1 to 5 have another meaning in MQTT 5.0.
+            // Return codes 1 to 5 must be translated: as reason codes the same numbers have another meaning or none.
             0 => Self::Success,
             1 => Self::UnsupportedProtocolVersion,
             2 => Self::ClientIdentifierNotValid,
@@ -145,7 +146,7 @@ integer_conversions!(
     "a reason code that MQTT 5.0 defines"
 );
 
-/// Formats the name that the standard gives to the reason code.
+/// Formats the reason code as its name in the standard.
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
@@ -202,7 +203,7 @@ reason_codes! {
 mod tests {
     use super::*;
 
-    /// The columns of MQTT 5.0, table 2.6, counted.
+    /// Compares the number of reason codes of each packet with the columns of MQTT 5.0, table 2.6.
     #[test]
     fn each_packet_has_as_many_reason_codes_as_its_table() {
         let count = |packet_type, sender| {
@@ -221,7 +222,7 @@ mod tests {
             (PacketType::Unsuback, Role::Server, 7),
             (PacketType::Auth, Role::Client, 2),
             (PacketType::Auth, Role::Server, 2),
-            // 0x8C is accepted on top of the 15 and 28 of its own tables: table 2.6 lists it.
+            // Section 3.14.2.1 lists 14 reason codes for a client and 28 for a server. Table 2.6 adds 0x8C for both.
             (PacketType::Disconnect, Role::Client, 15),
             (PacketType::Disconnect, Role::Server, 29),
             (PacketType::Pingreq, Role::Client, 0),

@@ -1,4 +1,4 @@
-//! [`Role`]: client or server.
+//! [`Role`] is the role of one end of a connection: client or server.
 
 use std::fmt;
 
