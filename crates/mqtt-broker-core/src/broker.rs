@@ -1,8 +1,9 @@
 //! [`Broker`]: the interface of the core, and the owners of its state.
 //!
 //! In each turn the caller calls `handle_input` for each connection with bytes, `run_background`, `take_mutations` and
-//! `begin_commit`, and then `output` for each connection that `poll_changed` names. The work behind it is in `packets/`
-//! (CONNECT, PUBLISH, SUBSCRIBE, the end of a connection) and `routing/` (the way of a message to its subscribers).
+//! `begin_commit`, and then `output` for each connection that `poll_changed` returns. When the mutations are durable,
+//! the caller calls `end_commit`. Most methods only delegate: the work is done in `packets/` (CONNECT, PUBLISH,
+//! SUBSCRIBE, the end of a connection) and `routing/` (the way of a message to its subscribers).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,24 +34,25 @@ use crate::timers::TimerKey;
 use crate::topics::Topics;
 use crate::{stats, timers};
 
-/// The broker without its sockets: eight owners of state. A function that needs several of them takes each one, so
-/// that its signature shows what it reads and changes; only what may need all takes the broker.
+/// The broker without its sockets. Each field owns one part of the state. A function takes the fields that it needs as
+/// arguments, so that its signature shows what it reads and changes. Only a function that may need all of them takes
+/// the broker.
 pub struct Broker {
     /// The listener policies, and the passwords that wait to be verified.
     pub(crate) auth: Auth,
-    /// The connections.
+    /// The table of connections, and the list of those that have changed.
     pub(crate) connections: Connections,
-    /// The clients, connected or not.
+    /// The clients that are connected or have a session.
     pub(crate) sessions: Sessions,
     /// The subscriptions and the retained messages.
     pub(crate) topics: Topics,
-    /// The changes that have to survive a crash.
+    /// The mutations that the caller must store, and the output that waits for their commit.
     pub(crate) durability: Durability,
-    /// The work of a call, the connections that wait, the work of later calls, and the timers.
+    /// The work budget of the current call, the connections that wait, the work of later calls, and the timers.
     pub(crate) flow: Flow,
     /// The limits, and how much memory and storage is left.
     pub(crate) resources: Resources,
-    /// The counters, the log lines, and the dump.
+    /// The counters, the limiter of log lines, and the dump of subscriptions and retained messages.
     pub(crate) stats: Stats,
 }
 
@@ -70,49 +72,50 @@ impl Broker {
         }
     }
 
-    /// Sets the observer that is called for each packet of later connections.
+    /// Sets the observer, which is called for each packet of the connections that are opened from now on.
     pub fn observe(&mut self, observer: Observer) {
         self.connections.observer = Some(observer);
     }
 
-    /// Replaces the limits. Open connections keep the limits that were announced to them.
+    /// Replaces the limits. Open connections keep the limits that CONNACK announced to them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.resources.limits = limits;
     }
 
-    /// Sets if the store is full. While the store is full, the broker accepts nothing that must be durable.
+    /// Sets if the disk of the store is full. While the disk is full, the broker accepts nothing that must be durable.
     pub fn set_full(&mut self, is_full: bool) {
         self.resources.is_full = is_full;
     }
 
-    /// Sets if the store is larger than it may be. Until it is smaller, no messages, sessions and subscriptions are
-    /// accepted that would have to be durable. Unlike with a full disk, sessions that are stored can be resumed, as
-    /// the store shrinks when their messages are fetched.
+    /// Sets if the store is larger than `max_store_bytes`. While it is larger, the broker accepts no messages, sessions
+    /// and subscriptions that must be durable. Clients can resume sessions that are stored, unlike with a full disk:
+    /// the store shrinks when these clients receive their messages.
     pub fn set_above_limit(&mut self, is_above_limit: bool) {
         self.resources.is_above_limit = is_above_limit;
     }
 
-    /// Returns the limits that hold now.
+    /// Returns the current limits.
     pub fn limits(&self) -> &Limits {
         &self.resources.limits
     }
 
-    /// Returns `true` if the store is larger than it may be, as `set_above_limit` was told last.
+    /// Returns the value of the last call of [`Broker::set_above_limit`].
     pub fn is_above_limit(&self) -> bool {
         self.resources.is_above_limit
     }
 
-    /// Returns the limiter of log lines, which counts the lines of the caller together with those of the broker.
+    /// Returns the limiter of log lines. The caller and the broker share it, so that one peer has one limit for both.
     pub fn log_limiter(&mut self) -> &mut LogLimiter {
         &mut self.stats.log_limiter
     }
 
-    /// Returns the uncommitted mutations above which connections that make them are throttled.
+    /// Returns the soft limit of uncommitted mutations. Above it the broker throttles connections that made some of
+    /// them.
     pub fn commit_backlog(&self) -> Backlog {
         self.resources.limits.commit_backlog
     }
 
-    /// Returns the units of work that heavy connections may cause together in one turn.
+    /// Returns the units of work that all connections which exceed their own budget may cause together in one turn.
     pub fn work_per_turn(&self) -> usize {
         self.resources.limits.work_per_turn
     }
@@ -127,12 +130,13 @@ impl Broker {
         self.resources.limits.maximum_connections
     }
 
-    /// Replaces the policies of the listeners, which are in the order of their numbers.
+    /// Replaces the policies of the listeners. The policy at index `n` is that of the listener with number `n`.
     pub fn set_policies(&mut self, access: Vec<ListenerPolicy>) {
         self.auth.policies.listeners = access;
     }
 
-    /// Adds a connection that the listener of this number has accepted. Its CONNECT must arrive before a timeout.
+    /// Adds a connection that the listener with this number has accepted, and returns its key. `peer` is the peer's
+    /// address for log lines. The broker closes the connection if CONNECT does not arrive before a timeout.
     pub fn open(&mut self, now: Instant, peer: String, listener: u32) -> ConnectionId {
         let limits = &self.auth.policy(listener).limits;
         let config = Config {
@@ -150,7 +154,8 @@ impl Broker {
             observer: self.connections.observer.clone(),
             ..Config::default()
         };
-        // Connections share the configuration of the previous one if it is equal: ten thousand of them have one.
+        // A connection shares the configuration of the previous connection if both are equal, so that ten thousand idle
+        // connections do not allocate ten thousand copies.
         if self.connections.config.as_deref() != Some(&config) {
             self.connections.config = None;
         }
@@ -172,20 +177,21 @@ impl Broker {
         self.connections.peer(id)
     }
 
-    /// Sets the name in the certificate of the peer. The caller must do this before the first bytes are handled.
+    /// Sets the name in the certificate of the peer. The caller must call this before the first `handle_input`, because
+    /// CONNECT is checked against the name.
     pub fn identify(&mut self, id: ConnectionId, name: String) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.identity = Some(name.into());
         }
     }
 
-    /// Handles the end of the socket without DISCONNECT.
+    /// Handles the end of the network connection. If the client sent no DISCONNECT before, its will becomes due.
     pub fn handle_close(&mut self, now: Instant, id: ConnectionId) {
         close::handle_close(self, now, id)
     }
 
-    /// Handles the deadlines that have passed. If there are many, several calls handle them: `poll_timeout` is due
-    /// immediately then.
+    /// Handles the deadlines that have passed, until the work budget of one connection is spent. If deadlines are left,
+    /// `poll_timeout` returns a time that has passed, so that the caller calls again in its next turn.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.stats.log_limiter.handle_timeout(now);
         self.flow.work = WorkBudget::new(self.resources.limits.work_per_connection);
@@ -196,7 +202,7 @@ impl Broker {
                     if let Some(connection) = self.connections.get_mut(id) {
                         connection.scheduled = None;
                         if connection.is_unread() {
-                            // Its bytes wait for the broker, so the peer has not missed its keep alive.
+                            // The broker has not read all bytes of the peer. The peer has not missed its keep alive.
                             connection.protocol.handle_unread(now);
                         }
                         connection.protocol.handle_timeout(now);
@@ -222,7 +228,7 @@ impl Broker {
         }
     }
 
-    /// Returns the time at which `handle_timeout` must be called.
+    /// Returns the time at which the caller must call `handle_timeout`, or `None` if no deadline is pending.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
             self.flow.timers.first(),
@@ -232,7 +238,8 @@ impl Broker {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Returns the next connection that may have bytes to write, or has ended.
+    /// Returns the next connection that may have bytes to write or may have ended. Each connection is returned once
+    /// after a change.
     pub fn poll_changed(&mut self) -> Option<ConnectionId> {
         let id = self.connections.changed.pop()?;
         if let Some(connection) = self.connections.get_mut(id) {
@@ -242,7 +249,8 @@ impl Broker {
         Some(id)
     }
 
-    /// Removes the first `count` bytes of the output, which were written to the socket.
+    /// Removes the first `count` bytes of the output, which the caller has written to the socket. The room in the
+    /// output lets queued messages be sent and a connection resume that waited for its peer to read.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(connection) = self.connections.get_mut(id) {
             self.stats.counters.bytes_sent += count as u64;
@@ -266,26 +274,27 @@ impl Broker {
         }
     }
 
-    /// Returns `true` if the connection has ended. The caller closes the socket when the output is written, or cannot
-    /// be.
+    /// Returns `true` if the connection has ended or was removed. The caller then writes the rest of the output, if the
+    /// socket accepts it, and closes the socket.
     pub fn has_ended(&self, id: ConnectionId) -> bool {
         self.connections.has_ended(id)
     }
 
-    /// Removes a connection whose socket is closed.
+    /// Removes a connection whose socket is closed. The connection ends first, if it has not ended yet.
     pub fn remove(&mut self, now: Instant, id: ConnectionId) {
         close::remove(self, now, id)
     }
 
     /// Ends every connection, because the server shuts down.
     ///
-    /// Wills that are stored are published after the next start, if their clients do not come back. Without a store
-    /// all wills are published now: the sessions end with the broker.
+    /// With a store, wills are not published now. The broker publishes them after its next start, unless the clients
+    /// resume their sessions before the wills are due. Without a store the sessions end with the broker, so this method
+    /// publishes all wills.
     pub fn shut_down(&mut self, now: Instant) {
         close::shut_down(self, now)
     }
 
-    /// Ends the connections of clients that the policies do not admit any more.
+    /// Ends the connections of clients that the policies no longer admit, with reason code 0x87 (Not authorized).
     pub fn end_unadmitted(&mut self, now: Instant) {
         close::end_unadmitted(self, now)
     }
@@ -295,35 +304,39 @@ impl Broker {
         self.connections.len()
     }
 
-    /// Ends a connection with this reason code.
+    /// Ends a connection. A client of 5.0 gets a DISCONNECT with this reason code, which must be one that a server may
+    /// send in DISCONNECT.
     pub fn end_connection(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
         close::end_connection(self, now, id, reason)
     }
 
-    /// Sets the bytes of memory that the process uses. While they are not below the limit, the broker accepts no
-    /// messages, new clients and new subscriptions, and keeps serving the clients that it has.
+    /// Sets the bytes of memory that the process uses. While this number is not below `memory_limit`, the broker
+    /// rejects messages, new clients and new subscriptions. It still delivers messages to the clients that it has.
     pub fn set_memory_used(&mut self, bytes: u64) {
         self.resources.memory_used = bytes;
     }
 
-    /// Returns `true` if nothing more is accepted that takes memory.
+    /// Returns `true` if the process has reached `memory_limit`.
     pub fn lacks_memory(&self) -> bool {
         self.resources.lacks_memory()
     }
 
-    /// Does the work of one turn that belongs to no connection.
+    /// Does the work of one turn that belongs to no connection: deferred wills, large publications, and the
+    /// subscriptions of sessions that have ended. The caller must call this once per turn, after the input.
     pub fn run_background(&mut self, now: Instant) {
         backpressure::end_backpressure(self, now);
         self.flow.work = WorkBudget::new(self.resources.limits.work_per_turn);
         background::handle_deferred(self, now);
         fan_out::advance_fan_outs(self, now);
         let fan_outs = self.flow.work.spent();
+        // Stale subscriptions have a budget of their own. Otherwise large publications could spend the whole budget in
+        // each turn, and the tree would keep subscriptions that match nobody.
         self.flow.work = WorkBudget::new(self.resources.limits.work_per_connection);
         background::remove_subscriptions_of_gone(&mut self.topics, &mut self.flow, &mut self.stats);
         self.flow.work.spend(fan_outs);
     }
 
-    /// Returns `true` if `run_background` has something to do now.
+    /// Returns `true` if `run_background` has work that it can do now. The caller must not wait for I/O then.
     pub fn has_background_work(&mut self) -> bool {
         !self.flow.background.gone.is_empty()
             || fan_out::has_fan_out_to_advance(&self.durability, &mut self.flow, &self.resources)
@@ -337,15 +350,15 @@ impl Broker {
             }
     }
 
-    /// Sets the number and the bytes of the mutations that were taken with [`Broker::take_mutations`] and are not
-    /// durable. Only a caller whose commits may end before they are durable needs this method. The broker counts the
-    /// mutations of other commits itself.
+    /// Sets the number and the payload bytes of the mutations that were taken with [`Broker::take_mutations`] and are
+    /// not durable. Only a caller whose commits may end before they are durable needs this method, for example with
+    /// `sync interval`. Otherwise the broker counts the mutations from `begin_commit` and `end_commit`.
     pub fn set_backlog(&mut self, backlog: Backlog) {
         throttle::set_backlog(&mut self.connections, &mut self.flow, backlog)
     }
 
-    /// Returns the next connection that has waited and may resume. Its bytes, if any were left, must be handled again,
-    /// and then more may be read.
+    /// Returns the next connection that has waited and may resume. The caller must first call `handle_input` with the
+    /// bytes that the last call left, even if none are left. Then the caller may read from the socket again.
     pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
         loop {
             let id = self.flow.throttle.resumable.pop_front()?;
@@ -356,7 +369,7 @@ impl Broker {
         }
     }
 
-    /// Returns `true` if the last call did as much work as one connection may cause in one turn.
+    /// Returns `true` if the last call spent its whole work budget.
     pub fn has_spent_budget(&self) -> bool {
         self.flow.work.is_spent()
     }
@@ -366,23 +379,24 @@ impl Broker {
         self.flow.work.spent()
     }
 
-    /// Returns all mutations that are not durable.
+    /// Returns the number and the payload bytes of all mutations that are not durable, taken or not.
     pub fn backlog(&mut self) -> Backlog {
         throttle::backlog(&self.durability, &mut self.flow)
     }
 
-    /// Returns `true` if the mutations must not be taken now: they contain a part of a publication.
+    /// Returns `true` if `take_mutations` returns nothing now, because the mutations of a publication are not complete.
     pub fn holds_mutations(&self) -> bool {
         fan_out::holds_mutations(&self.durability, &self.flow, &self.resources)
     }
 
-    /// Publishes a line of the log to its subscribers. The line expires soon in the queue of a client that is not
-    /// connected.
+    /// Publishes a line of the log to the subscribers of `topic_name`. In the queue of a client that is not connected
+    /// the line expires after a short time.
     pub fn publish_log_line(&mut self, now: Instant, topic_name: &str, line: String) {
         router::publish_log_line(self, now, topic_name, line)
     }
 
-    /// Begins to log the subscriptions and the retained messages; `poll_dump` continues.
+    /// Begins to log the subscriptions and the retained messages. Calls of `poll_dump` log the lines. Does nothing if a
+    /// dump is in progress.
     pub fn begin_dump(&mut self) {
         if self.stats.dump.is_none() {
             log::info!(target: EVENTS, "Subscription tree:");
@@ -390,40 +404,41 @@ impl Broker {
         }
     }
 
-    /// Logs some of the lines; returns `true` if there are more.
+    /// Logs the next lines of the dump, a limited number per call. Returns `true` if more lines are left.
     pub fn poll_dump(&mut self) -> bool {
         dump::poll_dump(&self.sessions, &self.topics, &mut self.stats)
     }
 
-    /// Publishes the values below `$SYS/broker` that have changed.
+    /// Publishes the values below `$SYS/broker` that have changed since the last call.
     pub fn publish_statistics(&mut self, now: Instant) {
         stats::publish_statistics(self, now)
     }
 
-    /// Returns the interval at which the topics below `$SYS` are published; `None` if they are not.
+    /// Returns the interval at which the topics below `$SYS` are published, or `None` if `sys_interval` is zero.
     pub fn statistics_interval(&self) -> Option<Duration> {
         let interval = self.resources.limits.sys_interval;
         (!interval.is_zero()).then_some(interval)
     }
 
     /// Returns each value of the status with its name, always in the same order. The uptime is in seconds. Rates are
-    /// per minute, of the time when the topics were last updated.
+    /// per minute, and date from the last call of [`Broker::publish_statistics`].
     pub fn statistics(&mut self, now: Instant) -> Vec<Value> {
         stats::values(self, now)
     }
 
-    /// Returns the client with the longest queue, and the number of messages in it.
+    /// Returns the identifier of the client with the longest queue, and the number of messages in that queue.
     pub fn longest_queue(&self) -> Option<(&str, usize)> {
         self.sessions.longest_queue()
     }
 
-    /// Returns the next password to verify: the addresses of the peers take turns. The result goes to
-    /// [`Broker::handle_checked`]. Until then no packet of the connection is handled.
+    /// Returns the next password to verify. The peer addresses take turns. The caller must pass the result to
+    /// [`Broker::handle_checked`]. Until then the broker handles no packet of the connection.
     pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
         connect::poll_check(&mut self.auth, &self.connections)
     }
 
-    /// Handles the result of a password that was verified: accepts the client, or rejects it with this reason code.
+    /// Handles the result of a password check: accepts the client, or rejects CONNECT with this reason code. Does
+    /// nothing if the connection has ended meanwhile.
     pub fn handle_checked(
         &mut self,
         now: Instant,
@@ -433,13 +448,14 @@ impl Broker {
         connect::handle_checked(self, now, id, result)
     }
 
-    /// Returns `true` while the password of this connection is verified.
+    /// Returns `true` while the password of this connection waits for its check or is being checked.
     pub fn is_waiting(&self, id: ConnectionId) -> bool {
         self.connections.is_waiting(id)
     }
 
-    /// Handles whole packets from the front of `input` until no whole packet is left, until the work that one
-    /// connection may cause in one turn is done, or until the connection has to wait. The rest of `input` comes again.
+    /// Handles packets from the front of `input`, and advances `input` past them. Stops if no whole packet is left, if
+    /// the work budget of the connection is spent, or if the connection must wait. The caller must pass the rest of
+    /// `input` to the next call again.
     pub fn handle_input(
         &mut self,
         now: Instant,
@@ -449,10 +465,11 @@ impl Broker {
         input::handle_input(self, now, id, input)
     }
 
-    /// Begins the commit of everything that `take_mutations` has returned.
+    /// Begins the commit of all mutations that `take_mutations` has returned. Output that was queued until now and
+    /// depends on them becomes writable with `end_commit`.
     pub fn begin_commit(&mut self) {
         self.flow.throttle.begin_commit();
-        // Some connections still wait if a commit that has failed is tried again.
+        // `committing` is not empty if the previous commit failed on a full disk and is tried again.
         let CommitWaiters { committing, next } = &mut self.durability.waiters;
         committing.retain(|id| self.connections.contains_key(*id));
         for id in next.drain(..) {
@@ -467,7 +484,8 @@ impl Broker {
         }
     }
 
-    /// Ends the commit: its mutations are durable, and output that waited for them may be written.
+    /// Ends the commit. The caller calls this when the mutations are durable; output that waited for them becomes
+    /// writable.
     pub fn end_commit(&mut self) {
         self.flow.throttle.end_commit();
         throttle::resume_after_commit(&mut self.connections, &mut self.flow);
@@ -482,8 +500,8 @@ impl Broker {
         }
     }
 
-    /// Ends these connections because their mutations cannot be stored. Output that waits for the commit is discarded
-    /// and replaced by a DISCONNECT with the reason, which does not wait.
+    /// Ends these connections because their mutations cannot be stored. The broker discards the output that waits for
+    /// the commit. A client of 5.0 gets a DISCONNECT with reason code 0x97 (Quota exceeded), which waits for no commit.
     pub fn end_uncommitted(&mut self, now: Instant, ids: &[ConnectionId]) {
         commit_gate::end_uncommitted(self, now, ids)
     }
@@ -493,37 +511,40 @@ impl Broker {
         self.connections.awaits_commit(id)
     }
 
-    /// Returns the connections with output that waits for the commit in progress. Some may have ended.
+    /// Returns the connections with output that waits for the commit in progress. Some of them may have ended.
     pub fn awaiting_commit(&self) -> &[ConnectionId] {
         &self.durability.waiters.committing
     }
 
-    /// Returns the bytes to write to this connection next: those that wait for no commit.
+    /// Returns the bytes that the caller may write to this connection now: the output up to the first byte that waits
+    /// for a commit.
     pub fn output(&self, id: ConnectionId) -> &[u8] {
         self.connections.output(id)
     }
 
-    /// Returns all bytes to write to this connection, with those that wait for a commit.
+    /// Returns all output of this connection, including the bytes that wait for a commit.
     pub fn whole_output(&self, id: ConnectionId) -> &[u8] {
         self.connections.whole_output(id)
     }
 
-    /// Records mutations from now on, for `take_mutations`.
+    /// Records mutations from now on, for `take_mutations`. A broker with a store needs this; without this call nothing
+    /// is recorded and no output waits for a commit.
     pub fn record_mutations(&mut self) {
         self.durability.mutations.get_or_insert_default();
     }
 
-    /// Returns the changes since the last call. The caller makes them durable between `begin_commit` and
-    /// `end_commit`.
+    /// Returns the mutations since the last call, in the order in which they were made. The caller makes them durable
+    /// between `begin_commit` and `end_commit`.
     ///
-    /// Returns none while a publication is delivered in slices: a crash between two commits of its mutations would
-    /// deliver messages of QoS 2 twice, since the publisher resends messages that were not acknowledged.
+    /// Returns an empty list while a publication that makes mutations is delivered in slices. If two commits shared its
+    /// mutations, a crash between them would deliver messages of QoS 2 twice: the publisher resends the message,
+    /// because it was not acknowledged.
     pub fn take_mutations(&mut self) -> Vec<Mutation> {
         if fan_out::holds_mutations(&self.durability, &self.flow, &self.resources) {
             return Vec::new();
         }
         self.flow.release_fan_outs();
-        throttle::backlog(&self.durability, &mut self.flow); // counts them
+        throttle::backlog(&self.durability, &mut self.flow); // counts the mutations that are taken now
         self.flow.throttle.take_counted();
         self.durability
             .mutations
@@ -532,19 +553,19 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Restores the stored state. Clients that were connected count as disconnected now: their wills become due, and
-    /// their sessions begin to expire.
+    /// Restores the stored state into a new broker. Clients that were connected count as disconnected at `now`: their
+    /// wills become due, and the Session Expiry Interval of their sessions begins.
     pub fn restore(&mut self, now: Instant, saved: Snapshot) {
         snapshot::restore(self, now, saved)
     }
 
-    /// Returns the sum of all mutations so far, which the store has when they are committed. Times that have passed are
-    /// `now`.
+    /// Returns the state that a store has when all mutations so far are committed. Deadlines that have passed are
+    /// replaced by `now`. The simulation compares this state with its store.
     pub fn save(&self, now: Instant) -> Snapshot {
         snapshot::save(&self.connections, &self.sessions, &self.topics, now)
     }
 
-    /// Returns `true` if there are changes that `take_mutations` has not returned yet.
+    /// Returns `true` if mutations were made that `take_mutations` has not returned yet.
     pub fn has_mutations(&self) -> bool {
         self.durability.mutation_count() > 0
     }

@@ -1,8 +1,8 @@
 //! The core of the broker: clients, sessions, subscriptions, retained messages, wills and permissions.
 //!
-//! [`Broker`] knows no socket, file, thread, clock or random source. Bytes and times come in as arguments, bytes and
-//! [`Mutation`]s go out, so the same inputs give the same run in the server, in the simulation and in a fuzz
-//! target. The crate `mqtt-broker` is the process around this crate: its configuration, its store, its sockets.
+//! [`Broker`] uses no socket, file, thread, clock or random source. The caller passes in bytes and times, and gets back
+//! bytes and [`Mutation`]s. The same inputs therefore give the same run in the server, in the simulation and in a fuzz
+//! target. The crate `mqtt-broker` is the process around this crate: the configuration, the store and the sockets.
 //!
 //! ```text
 //!  read ─> Broker::handle_input ─> routing ─> the subscribers' connections ─> write
