@@ -1,4 +1,6 @@
-//! [`Connections`]: the connections, and what the core knows of each beside the state machine of its protocol.
+//! [`Connections`]: the table of connections. An entry has the protocol state machine of one connection
+//! (`mqtt_session::Connection`) and the state that the broker adds to it: the client, the commit gate, the timer, and
+//! the reasons for which the connection waits.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,42 +23,46 @@ new_key_type! {
 
 /// The state of one connection.
 pub(crate) struct ConnectionState {
-    /// The state machine of the protocol.
+    /// The protocol state machine.
     pub(crate) protocol: Connection,
+    /// The client, from the accepted CONNECT to the end of the connection.
     pub(crate) client: Option<ClientKey>,
     /// The peer's address, for log lines.
     pub(crate) peer: Box<str>,
     /// The number of the listener that has accepted the connection.
     pub(crate) listener: u32,
-    /// The user name in the client's certificate.
+    /// The user name in the client's certificate, if the listener takes the user name from there.
     pub(crate) identity: Option<Box<str>>,
-    /// Set for a bridge of 3.x, which CONNECT marks as such.
+    /// Set if CONNECT has the bridge bit of mosquitto in its protocol version.
     pub(crate) is_bridge: bool,
-    /// The CONNECT packet, while its password is verified.
+    /// The CONNECT packet, while its password waits for its check or is being checked.
     pub(crate) waiting: Option<Box<Connect>>,
-    /// The part of the output that may be written, once some of it has waited for a commit.
+    /// Limits the output that may be written. `None` until output of this connection has waited for a commit, so that
+    /// most connections do not pay for it.
     pub(crate) commit_gate: Option<Box<CommitGate>>,
+    /// The time of the timer entry of this connection.
     pub(crate) scheduled: Option<Instant>,
+    /// Set while the connection is in `Connections::changed`.
     pub(crate) is_changed: bool,
-    /// The bytes of the output as the counters have them.
+    /// The bytes of this connection's output that are included in the counters.
     pub(crate) counted_output: usize,
     /// The progress of the last call of `handle_input`.
     pub(crate) progress: InputProgress,
-    /// The rest of the last packet, if it was not handled completely.
+    /// The rest of the last packet, if the broker has not handled the packet completely.
     pub(crate) task: Option<Box<Task>>,
     /// Set while a publication of this connection is delivered in slices.
     pub(crate) is_publishing: bool,
-    /// The end of the wait for a subscriber whose queue this connection has filled.
+    /// The end of the pause that began when this connection filled the queue of a live subscriber (`backpressure.rs`).
     pub(crate) throttled_until: Option<Instant>,
     /// The number of the commit that contains the newest mutations of this connection.
     pub(crate) mutated_in: u64,
-    /// Set while the connection is in the list of those that wait for a commit.
+    /// Set while the connection is in `Throttle::awaiting_commit`.
     pub(crate) awaits_commit_room: bool,
-    /// Set while the connection waits for its peer to read.
+    /// Set while the connection waits for its peer to read some of the output.
     pub(crate) awaits_output_room: bool,
-    /// The number of control packets that were handled while the output was full, since the peer has last read.
+    /// The number of control packets that were handled while the output was full. Reset when the peer reads.
     pub(crate) unanswered: u16,
-    /// Set while the connection is in the list of those that may resume.
+    /// Set while the connection is in `Throttle::resumable`.
     pub(crate) is_resumable: bool,
 }
 
@@ -86,7 +92,7 @@ impl ConnectionState {
         }
     }
 
-    /// Adds the connection, whose key is `id`, to those that have changed.
+    /// Adds the connection to `changed`, unless it is in that list already. `id` is the key of this connection.
     #[inline]
     pub(crate) fn mark_changed(&mut self, id: ConnectionId, changed: &mut Vec<ConnectionId>) {
         if !std::mem::replace(&mut self.is_changed, true) {
@@ -94,22 +100,23 @@ impl ConnectionState {
         }
     }
 
-    /// Updates the counter of waiting output.
+    /// Updates the counter of output bytes that wait to be written.
     pub(crate) fn count_output(&mut self, statistics: &mut Counters) {
         let bytes = self.protocol.output().len();
         statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
     }
 }
 
-/// All connections.
+/// The table of connections. A `SlotMap` never reuses a key, so an event for a removed connection cannot reach
+/// another one.
 #[derive(Default)]
 pub(crate) struct Connections {
     pub(crate) table: SlotMap<ConnectionId, ConnectionState>,
-    /// Connections that may have bytes to write, or have ended.
+    /// Connections that may have bytes to write or may have ended.
     pub(crate) changed: Vec<ConnectionId>,
-    /// The function that is shown each packet.
+    /// The function that is called for each packet of a connection.
     pub(crate) observer: Option<Observer>,
-    /// The limits of the newest connection, which connections of its listener share.
+    /// The configuration of the newest connection. The next connection shares it if its own is equal.
     pub(crate) config: Option<Arc<Config>>,
 }
 
@@ -124,8 +131,8 @@ impl Connections {
         self.table.get_mut(id)
     }
 
-    /// Returns a connection that must be in the table: only [`Broker::remove`](crate::Broker::remove) takes connections
-    /// out. A miss is a bug, which is logged and fails in debug builds.
+    /// Returns a connection that must be in the table, because only [`Broker::remove`](crate::Broker::remove) removes
+    /// connections. If the connection is missing, this function logs an error, and panics in debug builds.
     #[inline]
     pub(crate) fn known(&self, id: ConnectionId) -> Option<&ConnectionState> {
         let connection = self.table.get(id);
@@ -135,7 +142,7 @@ impl Connections {
         connection
     }
 
-    /// Returns a connection that must be in the table, as `known`.
+    /// Returns a connection that must be in the table, like [`Connections::known`].
     #[inline]
     pub(crate) fn known_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         let connection = self.table.get_mut(id);
@@ -180,8 +187,7 @@ impl Connections {
         self.get(id).map_or("", |connection| &connection.peer)
     }
 
-    /// Returns `true` if the connection has ended. The caller closes the socket when the output is written, or cannot
-    /// be.
+    /// Does the work of [`Broker::has_ended`](crate::Broker::has_ended).
     pub(crate) fn has_ended(&self, id: ConnectionId) -> bool {
         self.get(id)
             .is_none_or(|connection| connection.protocol.has_ended())
@@ -193,27 +199,28 @@ impl Connections {
         }
     }
 
-    /// Returns `true` while the password of this connection is verified.
+    /// Does the work of [`Broker::is_waiting`](crate::Broker::is_waiting).
     pub(crate) fn is_waiting(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.waiting.is_some())
     }
 
-    /// Keeps the rest of a packet for the connection's next turns.
+    /// Keeps the rest of a packet, which `handle_input` continues in a later turn.
     pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
         if let Some(connection) = self.get_mut(id) {
             connection.task = Some(Box::new(task));
         }
     }
 
-    /// Returns `true` if an acknowledgement to this client can carry an error: only in 5.0.
+    /// Returns `true` if an acknowledgement to this client can have a reason code. Only those of 5.0 can.
     pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)
     }
 
-    /// Returns `true` for a bridge of 3.x. It must not get its own messages back, which would go round between the two
-    /// brokers, and it needs RETAIN as published, so that its broker retains what was retained here.
+    /// Returns `true` for a bridge of 3.x. Its subscriptions need the options No Local and Retain As Published, which a
+    /// SUBSCRIBE of 3.x does not have. Without No Local a message would loop between the two brokers. Without Retain As
+    /// Published the other broker would not retain the message.
     pub(crate) fn is_bridge_without_options(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| {
@@ -221,6 +228,7 @@ impl Connections {
         })
     }
 
+    /// Answers SUBSCRIBE with SUBACK.
     pub(crate) fn answer(
         &mut self,
         now: Instant,
@@ -235,14 +243,14 @@ impl Connections {
         }
     }
 
-    /// Returns `true` if output of this connection waits for a commit.
+    /// Does the work of [`Broker::awaits_commit`](crate::Broker::awaits_commit).
     pub(crate) fn awaits_commit(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         let commit_gate = connection.and_then(|connection| connection.commit_gate.as_ref());
         commit_gate.is_some_and(|commit_gate| !commit_gate.is_durable())
     }
 
-    /// Returns the bytes to write next: those that wait for no commit.
+    /// Does the work of [`Broker::output`](crate::Broker::output).
     pub(crate) fn output(&self, id: ConnectionId) -> &[u8] {
         let Some(connection) = self.get(id) else {
             return &[];
@@ -257,7 +265,7 @@ impl Connections {
         }
     }
 
-    /// Returns all bytes to write, with those that wait for a commit.
+    /// Does the work of [`Broker::whole_output`](crate::Broker::whole_output).
     pub(crate) fn whole_output(&self, id: ConnectionId) -> &[u8] {
         let connection = self.get(id);
         connection.map_or(&[], |connection| connection.protocol.output())

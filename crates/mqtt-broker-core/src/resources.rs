@@ -1,6 +1,6 @@
-//! [`Resources`]: the limits, and how much memory and storage is left. The caller measures both, since the core knows
-//! nothing of the process; here is decided that more is too much. The places that accept something ask `lacks_memory`
-//! and `lacks_storage`.
+//! [`Resources`]: the limits, and how much memory and storage is left. The caller measures memory and storage, because
+//! the core does no I/O. This module decides if the limits are reached. The functions that accept a message, a session
+//! or a subscription call `lacks_memory` and `lacks_storage` first.
 
 use crate::limits::Limits;
 
@@ -8,11 +8,11 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub(crate) struct Resources {
     pub(crate) limits: Limits,
-    /// Set while there is no room to make more changes durable.
+    /// Set while the disk of the store is full.
     pub(crate) is_full: bool,
-    /// Set while the store is larger than it may be.
+    /// Set while the store is larger than `max_store_bytes`.
     pub(crate) is_above_limit: bool,
-    /// Bytes of memory that the process uses, as they were measured last.
+    /// Bytes of memory that the process used at the last measurement.
     pub(crate) memory_used: u64,
 }
 
@@ -28,12 +28,12 @@ impl Resources {
 }
 
 impl Resources {
-    /// Returns `true` if nothing more is accepted that would have to be durable.
+    /// Returns `true` if the broker must not accept anything that has to be durable.
     pub(crate) fn lacks_storage(&self) -> bool {
         self.is_full || self.is_above_limit
     }
 
-    /// Returns `true` if nothing more is accepted that takes memory.
+    /// Returns `true` if the broker must not accept anything that takes memory, because `memory_limit` is reached.
     pub(crate) fn lacks_memory(&self) -> bool {
         let limit = self.limits.maximum_memory;
         limit.is_some_and(|limit| self.memory_used >= limit)

@@ -1,9 +1,9 @@
-//! Deadlines of connections and clients, at most one for each.
+//! [`Timers`]: an ordered set of deadlines, with at most one entry for each connection and client.
 //!
-//! Moving a deadline later costs nothing: the entry stays where it is, and its owner schedules the later
-//! deadline when the entry comes due. So a thousand idle connections cost nothing for each turn. Moving a
-//! deadline earlier replaces the entry, and an owner that goes away takes its entry along: entries of a year
-//! ahead do not accumulate.
+//! If a deadline moves later, its entry stays unchanged. When the entry is due, its owner schedules the later deadline.
+//! Each packet moves the keep alive deadline of its connection later, so a packet must not cost a change of the set. If
+//! a deadline moves earlier, the new entry replaces the old one. An owner that is removed cancels its entry; otherwise
+//! sessions with an expiry of a year would leave entries in the set for a year.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::connection::{ConnectionId, Connections};
 use crate::flow::Flow;
 use crate::sessions::client::ClientKey;
 
-/// The owner of a deadline.
+/// The owner of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TimerKey {
     Connection(ConnectionId),
@@ -21,6 +21,7 @@ pub(crate) enum TimerKey {
     Retained,
 }
 
+/// The entries, ordered by their time. `K` identifies the owner.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     entries: BTreeSet<(Instant, K)>,
@@ -33,8 +34,8 @@ impl<K: Ord + Copy> Timers<K> {
         }
     }
 
-    /// Adds an entry for `key`, or moves the one that it has if the new deadline comes earlier. `scheduled`
-    /// is the time of that entry, which its owner keeps.
+    /// Schedules a deadline of `key`. Adds an entry, or replaces the entry of `key` if the new deadline is earlier.
+    /// `scheduled` is the time of the entry; the owner stores it, since it is needed to find the entry.
     pub(crate) fn schedule(
         &mut self,
         key: K,
@@ -51,7 +52,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.entries.insert((deadline, key));
     }
 
-    /// Removes the entry of an owner that goes away.
+    /// Removes the entry of `key` at the time `scheduled`, if there is one.
     pub(crate) fn cancel(&mut self, key: K, scheduled: Option<Instant>) {
         if let Some(scheduled) = scheduled {
             let was_there = self.entries.remove(&(scheduled, key));
@@ -59,7 +60,7 @@ impl<K: Ord + Copy> Timers<K> {
         }
     }
 
-    /// Removes and returns the next entry if it is due. Its owner must forget the time of the entry.
+    /// Removes the first entry if it is due, and returns its owner. The owner must set its `scheduled` to `None`.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<K> {
         if self.first().is_none_or(|first| now < first) {
             return None;
@@ -71,13 +72,14 @@ impl<K: Ord + Copy> Timers<K> {
         self.entries.first().map(|(deadline, _)| *deadline)
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.entries.len()
     }
 }
 
+/// Schedules the next deadline of a connection's protocol state machine: CONNECT timeout or keep alive.
 pub(crate) fn schedule_connection(
     connections: &mut Connections,
     flow: &mut Flow,
@@ -121,7 +123,8 @@ mod tests {
         assert_eq!(timers.len(), 0);
     }
 
-    /// Connects a client with a session of a year and a will, and drops the connection.
+    /// Connects a client, and drops the connection. If `leaves` is set, the client first sends a DISCONNECT that ends
+    /// its session.
     fn come_and_go(broker: &mut Broker, now: Instant, connect: &Connect, leaves: bool) {
         let id = broker.open(now, "peer".into(), 0);
         let mut bytes = Vec::new();
@@ -148,8 +151,9 @@ mod tests {
         for round in 0..100_000 {
             let mut connect = Connect::new(ProtocolVersion::V5_0, format!("c{round}"));
             connect.properties.session_expiry_interval = Some(YEAR);
-            // Every third one ends its session, every third one is replaced by a new session of its
-            // client, and every third one comes back often enough for its will to be published.
+            // One third of the clients end their sessions. One third have the identifier `anew`, so that each replaces
+            // the session of the one before. One third have the identifier `back` and resume its session, and the
+            // will is published each time.
             match round % 3 {
                 0 => come_and_go(&mut broker, now, &connect, true),
                 1 => {
