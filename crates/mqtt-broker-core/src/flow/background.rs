@@ -1,5 +1,6 @@
-//! The work that belongs to no connection, and gets its own share of each turn: large publications (`fan_out.rs`), the
-//! subscriptions of sessions that have ended, wills and session ends that wait for the store.
+//! The work that belongs to no connection, and has a budget of its own in each turn: the removal of the subscriptions
+//! of ended sessions, and wills and session ends that wait for the store. Large publications have the same budget as
+//! these wills; their code is in `fan_out.rs`.
 
 use std::collections::hash_map::IntoIter;
 use std::collections::{BTreeSet, VecDeque};
@@ -18,17 +19,19 @@ use crate::sessions::expiry;
 use crate::stats::Stats;
 use crate::topics::Topics;
 
+/// The work that waits for `run_background`.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
-    /// Clients whose session has ended, and those of their subscriptions that are still in the tree. Their keys are in
-    /// no table any more, so the subscriptions match nobody.
+    /// The clients whose session has ended, each with its subscriptions that are still in the topic tree. The table of
+    /// clients no longer has these keys, so a message that matches such a subscription is delivered to nobody.
     pub(crate) gone: VecDeque<(ClientKey, IntoIter<TopicFilter, SubscriptionState>)>,
-    /// Clients whose will or session end is due, and whose will has to wait for the store.
+    /// Clients whose will or session end is due, but whose will has to wait for the store.
     pub(crate) deferred: BTreeSet<ClientKey>,
 }
 
-/// Removes the subscriptions of a client that is in no table any more: immediately as far as the budget of this call
-/// goes, the rest in the background.
+/// Removes the subscriptions of a client whose session has ended from the topic tree. This call removes as many as its
+/// work budget allows; `run_background` removes the rest. A session may have 100,000 subscriptions, whose removal takes
+/// too long for one turn.
 pub(crate) fn remove_subscriptions(
     topics: &mut Topics,
     flow: &mut Flow,
@@ -44,6 +47,7 @@ pub(crate) fn remove_subscriptions(
     }
 }
 
+/// Removes stale subscriptions from the topic tree until the work budget of this call is spent.
 pub(crate) fn remove_subscriptions_of_gone(
     topics: &mut Topics,
     flow: &mut Flow,
@@ -66,8 +70,8 @@ pub(crate) fn remove_subscriptions_of_gone(
     }
 }
 
-/// Defers a client whose will or session end is due, if the will must not be published now. The will and the end of the
-/// session stay with the client until then, so a crash loses neither.
+/// Defers a client whose will or session end is due, if the will must not be published now. Returns `true` if the
+/// client was deferred. The store keeps the will and the session until the will is published, so a crash loses neither.
 pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
     let will = broker
         .sessions
@@ -84,7 +88,9 @@ pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
     is_deferred
 }
 
-/// Returns `true` if a will that makes mutations has to wait, since its delivery in slices could not begin now.
+/// Returns `true` if a will that makes mutations has to wait, because a delivery in slices could not begin now. The
+/// will is removed from the store in the same turn, so it must not wait in the queue of publications instead: a crash
+/// would lose it.
 pub(crate) fn is_will_deferred(
     durability: &Durability,
     flow: &mut Flow,
@@ -94,7 +100,8 @@ pub(crate) fn is_will_deferred(
         && (flow.is_fanning_out() || !fan_out::may_mutate_now(durability, flow, resources))
 }
 
-/// Handles the deferred clients, as far as the store has room.
+/// Publishes the wills and ends the sessions of deferred clients until the budget is spent or the store is behind
+/// again.
 pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent()
         && !is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)

@@ -1,8 +1,9 @@
-//! Backpressure: a publisher that fills the queue of a live subscriber waits for a moment.
+//! Backpressure: a publisher that fills the queue of a live subscriber waits for up to 5 ms.
 //!
-//! The broker drops messages for a full queue, and which socket it reads first may decide whether a queue is full. So it
-//! stops reading from the publisher for up to 5 ms, so that the subscriber's acknowledgements are processed first. A
-//! subscriber that acknowledges nothing slows nobody down.
+//! The broker drops a message if the queue of the subscriber is full. Acknowledgements of the subscriber make room in
+//! its queue, but they may still be unread while the broker reads more messages from the publisher. Therefore the
+//! broker stops reading from the publisher, and processes the acknowledgements first. A subscriber that sends nothing
+//! does not slow down any publisher.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,15 @@ use crate::resources::Resources;
 use crate::sessions::Sessions;
 use crate::sessions::client::ClientKey;
 
-/// Maximum time for which the broker does not read from a publisher.
+/// Maximum time for which the broker does not read from a publisher because of one full queue.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A subscriber that was heard within this time counts as live. Nagle's algorithm and a delayed acknowledgement of TCP
-/// may hold an acknowledgement back for 40 ms.
+/// A subscriber counts as live if it has sent bytes within this time. The time must exceed 40 ms, because Nagle's
+/// algorithm and delayed acknowledgements of TCP can delay the packets of a subscriber for so long.
 const ACTIVE: Duration = Duration::from_millis(100);
 
-/// Notes the client if the message that was just queued for it has made its queue long.
+/// Remembers the client if it is live and its queue is more than half full. The caller has just added a message to this
+/// queue.
 pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKey) {
     if is_congested(
         &broker.connections,
@@ -34,7 +36,8 @@ pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKe
             .clients
             .get(key)
             .map_or(0, |client| client.queue.len());
-        // The longest queue is enough: when it has room again, the others have too.
+        // Only the longest queue is remembered. The publisher waits for one client, and the longest queue is the
+        // closest to dropping messages.
         if broker
             .flow
             .congested
@@ -45,7 +48,7 @@ pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKe
     }
 }
 
-/// Returns `true` if a live client has too many messages waiting.
+/// Returns `true` if the client is live and its queue is more than half full.
 fn is_congested(
     connections: &Connections,
     sessions: &Sessions,
@@ -54,17 +57,17 @@ fn is_congested(
     key: ClientKey,
 ) -> bool {
     let Some(client) = sessions.clients.get(key) else {
-        return false; // its session has ended while the publisher waited
+        return false; // the session has ended while the publisher waited
     };
     if !client.queue.is_half_full(&resources.limits) {
-        return false; // the usual case, without a search for the connection
+        return false; // the usual case: avoids the lookup of the connection
     }
     let connection = client.connection.and_then(|id| connections.get(id));
     connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
 }
 
-/// Returns `true` if the last bytes of this connection have filled the queue of a subscriber that takes messages. The
-/// connection waits then.
+/// Makes the connection wait if its last input has filled the queue of another live client. Returns `true` if the
+/// connection waits.
 pub(crate) fn throttle_publisher(
     connections: &mut Connections,
     flow: &mut Flow,
@@ -82,7 +85,7 @@ pub(crate) fn throttle_publisher(
     true
 }
 
-/// Resumes the publishers whose subscriber has room again, or whose time is over.
+/// Resumes the publishers whose subscriber has room again, and those that have waited for 5 ms.
 pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
     if broker.flow.throttle.throttled_publishers.is_empty() {
         return;
@@ -111,8 +114,9 @@ pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// Takes the client whose queue the last bytes of this connection have filled, if it is another client. A client that
-/// fills its own queue must be read from, or it could never acknowledge.
+/// Returns the live client whose queue the last input of this connection has filled, unless the client is the publisher
+/// itself. The broker must continue to read from a client that fills its own queue, because its acknowledgements come
+/// on the same connection.
 fn take_congested(
     connections: &Connections,
     flow: &mut Flow,
@@ -187,13 +191,13 @@ mod tests {
         world.subscribe(subscriber);
         let publisher = world.connect("publisher");
         for _ in 0..6 {
-            // One is sent, five wait.
+            // The window has room for one message; five wait in the queue.
             assert_eq!(world.publish(publisher), InputProgress::Drained);
         }
         assert_eq!(world.publish(publisher), InputProgress::Blocked);
         assert_eq!(world.broker.poll_resumable(), None);
         assert_eq!(world.publish(publisher), InputProgress::Blocked);
-        // An acknowledgement makes room.
+        // The acknowledgement makes room in the window, and the next message leaves the queue.
         let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
         world.send(subscriber, &PacketRef::Puback(ack));
         world.broker.run_background(world.now);

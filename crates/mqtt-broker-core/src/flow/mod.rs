@@ -1,4 +1,8 @@
-//! Limits the work of one call, and decides when a connection has to wait.
+//! Limits how much work the core does in one call, and decides when a connection has to wait.
+//!
+//! `work.rs` counts the work of a call. `throttle.rs` decides if the next packet of a connection must wait, and
+//! `backpressure.rs` makes a fast publisher wait for its subscriber. `background.rs` does the work that belongs to no
+//! connection. The order in which connections are served is decided by the caller, not here.
 
 pub(crate) mod background;
 pub(crate) mod backpressure;
@@ -12,19 +16,21 @@ use crate::routing::fan_out::FanOuts;
 use crate::sessions::client::ClientKey;
 use crate::timers::{TimerKey, Timers};
 
-/// The work of one call, and the work that has to wait for a later call.
+/// The work budget of the current call, and the work that waits for a later call.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    /// The work of this call.
+    /// The budget of the current call.
     pub(crate) work: WorkBudget,
-    /// The connections that wait for a commit or a subscriber.
+    /// The connections that wait for a commit or for a subscriber, and those that may resume.
     pub(crate) throttle: Throttle,
-    /// The client with the longest queue among those whose queues the last input has filled.
+    /// The live client with the longest queue among those to which the current input has added messages, if the queue
+    /// is more than half full.
     pub(crate) congested: Option<(usize, ClientKey)>,
     /// The publications that are delivered in slices.
     pub(crate) fan_outs: FanOuts,
-    /// The work that belongs to no connection.
+    /// The stale subscriptions and the deferred wills, which belong to no connection.
     pub(crate) background: Background,
+    /// The deadlines of connections, clients and retained messages.
     pub(crate) timers: Timers<TimerKey>,
 }
 
@@ -42,16 +48,17 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// Returns `true` if stale subscriptions are in the tree.
+    /// Returns `true` if the topic tree has subscriptions of clients whose session has ended.
     pub(crate) fn has_stale_subscriptions(&self) -> bool {
         !self.background.gone.is_empty()
     }
 
-    /// Records that the mutations of all finished publications were taken for a commit.
+    /// Lets the next publication begin, because the mutations of the last one were taken for a commit.
     pub(crate) fn release_fan_outs(&mut self) {
         self.fan_outs.is_sealed = false;
     }
 
+    /// Returns `true` while a publication is delivered in slices.
     pub(crate) fn is_fanning_out(&self) -> bool {
         self.fan_outs.current.is_some()
     }

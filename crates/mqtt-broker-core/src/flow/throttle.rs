@@ -1,10 +1,11 @@
-//! Decides whether a connection has to wait before its next packet is handled, and when it resumes.
+//! Decides if a connection has to wait before the broker handles its next packet, and when the connection may resume.
 //!
-//! All reasons to wait are here: the peer does not read its output, the store is behind, a password is being checked,
-//! the connection's own publication is still being delivered, or a subscriber cannot keep up (`backpressure.rs`). The
-//! caller learns of it by [`InputProgress::Blocked`](crate::InputProgress) and asks [`Broker::poll_resumable`] for the
-//! connections that may resume. The reason is decided again when the connection is handled again, so naming a
-//! connection too early costs one call and nothing else.
+//! `must_wait` checks all reasons to wait: the password of the client is being checked, the publication of the
+//! connection is still being delivered, the queue of a subscriber is filling up (`backpressure.rs`), the peer does not
+//! read its output, or the store is behind. `handle_input` then returns
+//! [`InputProgress::Blocked`](crate::InputProgress), and [`Broker::poll_resumable`] returns the connection when it may
+//! resume. The next `handle_input` checks all reasons again, so a connection that is returned too early only costs one
+//! call.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -22,59 +23,64 @@ use crate::routing::fan_out;
 use crate::sessions::Sessions;
 use crate::sessions::client::{ClientKey, Stored};
 
-/// Control packets that are handled while the output of their connection is full. Each may add a small answer to the
-/// output, so that the number must be limited until the peer reads again.
+/// Maximum number of control packets that are handled while the output of their connection is full, until the peer
+/// reads again. The number is limited because each packet may add a small answer to the output.
 const MAXIMUM_UNANSWERED: u16 = 1000;
 
 /// The state of the commits, and the connections that may resume.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// The mutations that were taken and are not durable, as the commit queue reports them.
+    /// The mutations that `take_mutations` has returned and that are not durable.
     taken: Backlog,
     /// The part of `taken` that the commit in progress makes durable.
     committing: Backlog,
-    /// The bytes of the first mutations that were not taken.
+    /// The payload bytes of the first `counted` mutations that were not taken yet. Each mutation is counted once, so
+    /// that a look at the backlog before each packet stays cheap.
     own_bytes: usize,
-    /// The number of the mutations that `own_bytes` includes.
+    /// The number of mutations that `own_bytes` includes.
     counted: usize,
     /// The number of the newest commit that has begun.
     begun: u64,
     /// The number of the newest commit that is done.
     done: u64,
-    /// Connections that wait for a commit.
+    /// Connections that make no more mutations until a commit is done.
     awaiting_commit: Vec<ConnectionId>,
+    /// Connections that may resume, in the order in which `poll_resumable` returns them.
     pub(crate) resumable: VecDeque<ConnectionId>,
-    /// Publishers that have filled the queue of a subscriber, and the time until which they wait.
+    /// Publishers that have filled the queue of a subscriber: the end of the pause, the publisher, and the subscriber.
     pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 
-/// The degree to which the store is behind.
+/// How far the store is behind, compared with the soft and the hard limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
-    /// All connections are served.
+    /// The backlog is below both limits: no connection waits.
     None,
-    /// Connections with uncommitted mutations make no more of them.
+    /// Connections with uncommitted mutations must not make more mutations.
     Soft,
     /// No connection may make more mutations.
     Hard,
 }
 
 impl Throttle {
-    /// Records that the mutations were taken for a commit. The commit queue reports them from now on.
+    /// Moves the mutations that were counted to `taken`, because `take_mutations` returns them now.
     pub(crate) fn take_counted(&mut self) {
         self.taken.mutations += self.counted;
         self.taken.bytes += self.own_bytes;
         (self.counted, self.own_bytes) = (0, 0);
     }
 
+    /// Begins the next commit, which makes all mutations in `taken` durable.
     pub(crate) fn begin_commit(&mut self) {
         self.begun += 1;
         self.committing = self.taken;
     }
 
+    /// Ends the commit in progress, and subtracts its mutations from the backlog.
     pub(crate) fn end_commit(&mut self) {
         self.done = self.begun;
         let committed = std::mem::take(&mut self.committing);
+        // `set_backlog` may have lowered `taken` during the commit, so the subtraction must not underflow.
         self.taken.mutations = self.taken.mutations.saturating_sub(committed.mutations);
         self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
     }
@@ -84,6 +90,7 @@ impl Throttle {
         self.begun + 1
     }
 
+    /// Returns the time at which the first pause of a publisher ends.
     pub(crate) fn first_backpressure_end(&self) -> Option<Instant> {
         self.throttled_publishers
             .iter()
@@ -91,6 +98,7 @@ impl Throttle {
             .min()
     }
 
+    /// Counts the mutations that were added since the last call.
     fn count(&mut self, mutations: &[Mutation]) {
         let new = mutations.get(self.counted..).unwrap_or_default();
         self.own_bytes += payload_bytes(new);
@@ -104,7 +112,7 @@ pub(crate) fn set_backlog(connections: &mut Connections, flow: &mut Flow, backlo
     resume_after_commit(connections, flow);
 }
 
-/// Does the work of [`Broker::backlog`].
+/// Does the work of [`Broker::backlog`]. Counts the new mutations first.
 pub(crate) fn backlog(durability: &Durability, flow: &mut Flow) -> Backlog {
     if let Some(mutations) = &durability.mutations {
         flow.throttle.count(mutations);
@@ -115,6 +123,7 @@ pub(crate) fn backlog(durability: &Durability, flow: &mut Flow) -> Backlog {
     }
 }
 
+/// Compares the backlog with the soft and the hard limit. A broker without a store has no pressure.
 pub(crate) fn pressure(
     durability: &Durability,
     flow: &mut Flow,
@@ -133,7 +142,7 @@ pub(crate) fn pressure(
     }
 }
 
-/// Puts the connection into the list of those that may resume.
+/// Adds the connection to the list that `poll_resumable` returns.
 pub(crate) fn resume(connections: &mut Connections, flow: &mut Flow, id: ConnectionId) {
     if let Some(connection) = connections.get_mut(id) {
         if !std::mem::replace(&mut connection.is_resumable, true) {
@@ -142,7 +151,7 @@ pub(crate) fn resume(connections: &mut Connections, flow: &mut Flow, id: Connect
     }
 }
 
-/// Resumes all connections that wait for a commit. Each decides again whether it still has to wait.
+/// Resumes all connections that wait for a commit. Before its next packet, `must_wait` checks each of them again.
 pub(crate) fn resume_after_commit(connections: &mut Connections, flow: &mut Flow) {
     for id in std::mem::take(&mut flow.throttle.awaiting_commit) {
         if let Some(connection) = connections.get_mut(id) {
@@ -152,18 +161,19 @@ pub(crate) fn resume_after_commit(connections: &mut Connections, flow: &mut Flow
     }
 }
 
-/// Returns `true` if the connection must wait before a packet with this start is handled. The connection will be
-/// named by `poll_resumable` then.
+/// Returns `true` if the connection must wait before the broker handles the packet at the front of `input`. When the
+/// reason has ended, `poll_resumable` returns the connection.
 pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, input: &[u8]) -> bool {
     let maximum_unwritten = broker.resources.limits.maximum_unwritten;
     let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
+    // A connection that has ended discards its input, so nothing has to wait.
     if connection.protocol.has_ended() {
         return false;
     }
     if connection.waiting.is_some() || connection.is_publishing {
-        return true; // resumed by the answer
+        return true; // resumed by `handle_checked`, or by the acknowledgement after the last slice
     }
     if connection.throttled_until.is_some_and(|until| now < until) {
         return true; // resumed by `end_backpressure`
@@ -172,8 +182,9 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
         return false;
     };
     if connection.protocol.output().len() >= maximum_unwritten {
-        // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile. Otherwise
-        // the peer would get the same messages again, or its keep alive would expire.
+        // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile: without its
+        // acknowledgements the broker would resend messages after a reconnect, and without its pings the keep alive
+        // would expire. PUBLISH, SUBSCRIBE and UNSUBSCRIBE wait.
         if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
             connection.awaits_output_room = true;
             return true;
@@ -189,7 +200,8 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
     broker.durability.mutations.is_some() && must_wait_for_commit(broker, id, *first)
 }
 
-/// Returns `true` if a packet with this first byte may add mutations while the store is behind.
+/// Returns `true` if a packet with this first byte may make mutations, but the connection must not make more of them
+/// before a commit is done.
 fn must_wait_for_commit(broker: &mut Broker, id: ConnectionId, first: u8) -> bool {
     let pressure = pressure(&broker.durability, &mut broker.flow, &broker.resources);
     pressure > Pressure::None
@@ -203,16 +215,17 @@ fn must_wait_for_commit(broker: &mut Broker, id: ConnectionId, first: u8) -> boo
         && is_throttled(broker, id)
 }
 
-/// Returns `true` if the connection must make no more mutations before a commit is done, and registers it for that.
+/// Returns `true` if the connection must make no more mutations before a commit is done. The connection then resumes
+/// after that commit.
 pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
     let pressure = pressure(&broker.durability, &mut broker.flow, &broker.resources);
     let done = broker.flow.throttle.done;
     let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
-    // Above the soft limit only the connections that fill the store wait for it; all others are served. Above the hard
-    // limit no connection may add mutations, so that memory stays bounded however many connections there are, and while
-    // the disk is full.
+    // Above the soft limit, only connections whose mutations are not durable yet have to wait. Above the hard limit
+    // every connection has to wait before it makes mutations. Without the hard limit, memory would grow with the number
+    // of connections, and without bound while the disk is full.
     let is_throttled = match pressure {
         Pressure::None => false,
         Pressure::Soft => connection.mutated_in > done,
@@ -224,6 +237,7 @@ pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
     is_throttled
 }
 
+/// Returns `true` if the broker may make mutations for a packet with this first byte.
 fn may_mutate(
     connections: &Connections,
     sessions: &Sessions,
@@ -235,8 +249,9 @@ fn may_mutate(
     let client = connection.and_then(|connection| sessions.clients.get(connection.client?));
     let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
     match PacketType::from_value(first >> 4) {
-        // A message without QoS and RETAIN is not stored. On a full disk the broker refuses messages of QoS 1 and 2,
-        // and retains nothing, so nothing is stored either.
+        // The lower three bits are QoS and RETAIN. A message with QoS 0 and without RETAIN is not stored, unless
+        // `upgrade_outgoing_qos` raises its QoS. On a full disk the broker rejects messages of QoS 1 and 2 and retains
+        // nothing, so a PUBLISH makes no mutation and need not wait.
         Some(PacketType::Publish) => {
             !resources.lacks_storage() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
         }
@@ -252,7 +267,7 @@ fn may_mutate(
     }
 }
 
-/// Notes whether mutations were made for this connection since there were `before` of them.
+/// Marks the connection as one with uncommitted mutations, if mutations were added since their number was `before`.
 pub(crate) fn note_mutations_of(
     connections: &mut Connections,
     durability: &Durability,
@@ -268,7 +283,7 @@ pub(crate) fn note_mutations_of(
     }
 }
 
-/// Notes that the peer has read some of its output, and resumes the connection if it waited for that.
+/// Handles that the peer has read some of its output. Resumes the connection if it waited for room in the output.
 pub(crate) fn note_written(
     connections: &mut Connections,
     flow: &mut Flow,
@@ -279,6 +294,8 @@ pub(crate) fn note_written(
     let Some(connection) = connections.known_mut(id) else {
         return;
     };
+    // A connection that waits because of `MAXIMUM_UNANSWERED` resumes when the peer reads anything, even if the output
+    // is still full: its next packet may be an acknowledgement or a ping.
     let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
     connection.unanswered = 0;
     let has_room = connection.protocol.output().len() < maximum_unwritten;
@@ -289,17 +306,19 @@ pub(crate) fn note_written(
 }
 
 impl ConnectionState {
-    /// Returns `true` if bytes of the peer may wait unread. Its silence is no reason to end the connection then.
+    /// Returns `true` if the broker may not have handled all bytes that the peer has sent. Then the keep alive must not
+    /// end the connection, because an unread packet may be its PINGREQ.
     pub(crate) fn is_unread(&self) -> bool {
         self.progress != crate::InputProgress::Drained
     }
 }
 
+/// Returns `true` if the first byte of a packet has this packet type in its upper four bits.
 fn is(first: u8, packet_type: PacketType) -> bool {
     PacketType::from_value(first >> 4) == Some(packet_type)
 }
 
-/// Returns `true` for packets whose answer or effect may be large.
+/// Returns `true` for PUBLISH, SUBSCRIBE and UNSUBSCRIBE, whose answer or effect may be large.
 fn brings_work(first: u8) -> bool {
     is(first, PacketType::Publish)
         || is(first, PacketType::Subscribe)

@@ -1,28 +1,30 @@
-//! [`WorkBudget`] counts the work that the core does in one call, and [`InputProgress`] tells the caller how far the
-//! call got.
+//! [`WorkBudget`] counts the work of one call of the core. [`InputProgress`] is the result of a call that handled
+//! input.
 //!
-//! Work is counted where it is done, in units of about a microsecond: a packet handled, a topic filter matched, a
-//! subscription changed, a retained message sent, a copy of a message delivered (large payloads cost more). A call ends
-//! after the piece of work that spends the budget, so no client can hold the loop for longer than that. Which connection is
-//! served next is decided in the caller's loop; why a connection has to wait is decided in `throttle.rs`.
+//! The code that does a piece of work counts it, in units of about a microsecond: a packet handled, a topic filter
+//! matched, a subscription changed, a retained message sent, a copy of a message delivered. A copy of a large payload
+//! counts more units. A call ends after the piece of work that spends its budget, so the packets of one client cannot
+//! delay the others for longer than a budget takes.
+//!
+//! The caller's loop decides which connection is served next, and `throttle.rs` decides why a connection has to wait.
 
 /// The progress of one [`Broker::handle_input`](crate::Broker::handle_input).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputProgress {
-    /// Every whole packet was handled. The caller may read more bytes.
+    /// The broker has handled every whole packet. The caller may read more bytes.
     Drained,
-    /// The budget of the call is spent. The caller must call again in its next turn, with the same bytes, and read
-    /// nothing more before.
+    /// The budget of the call is spent. The caller must call again in its next turn with the bytes that are left, and
+    /// must not read from the connection before.
     Yielded,
-    /// The connection waits for something. The caller must not read from it until
-    /// [`Broker::poll_resumable`](crate::Broker::poll_resumable) returns it.
+    /// The connection must wait. The caller must not read from the connection until
+    /// [`Broker::poll_resumable`](crate::Broker::poll_resumable) returns the connection.
     Blocked,
 }
 
-/// The payload bytes that count as one unit of work when a message is copied.
+/// The payload bytes whose copy counts as one unit of work.
 const BYTES_PER_UNIT: usize = 4096;
 
-/// The work that a call may do, and the work that it has done.
+/// The units of work that a call may do, and the units that the call has done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkBudget {
     limit: usize,
@@ -34,7 +36,7 @@ impl WorkBudget {
         Self { limit, spent: 0 }
     }
 
-    /// Counts work that is done now.
+    /// Counts work that is done now. The sum may exceed the limit, because a piece of work is not interrupted.
     pub(crate) fn spend(&mut self, units: usize) {
         self.spent = self.spent.saturating_add(units);
     }
@@ -48,13 +50,13 @@ impl WorkBudget {
         self.spent >= self.limit
     }
 
-    /// Returns the units spent so far, which may exceed the limit by one piece of work.
+    /// Returns the units spent so far.
     pub(crate) fn spent(&self) -> usize {
         self.spent
     }
 }
 
-/// Returns the work of copying a payload of this length to one subscriber.
+/// Returns the units of work for the copy of a payload of this length to one subscriber.
 pub(crate) fn copy_cost(payload: usize) -> usize {
     1 + payload / BYTES_PER_UNIT
 }
