@@ -1,0 +1,191 @@
+//! [`Attempts`]: the attempts to connect, the waits between them, and their end.
+
+use std::time::{Duration, Instant};
+
+use mqtt_codec::ReasonCode;
+use mqtt_session::CloseReason;
+
+use crate::backoff::Backoff;
+use crate::error::ClientError;
+use crate::options::{Options, Reconnect};
+use crate::servers;
+
+/// The minimum time for an attempt, even for one that starts when the time of trying ends.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// The attempts to connect since the last connection that made progress.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    backoff: Backoff,
+    /// The start of the first attempt, or the time when the connection was lost.
+    lost_since: Option<Instant>,
+    /// Set if a server that was tried since the last wait may accept the client after the next wait.
+    round_may_pass: bool,
+    /// Set once a stream to a server was open.
+    was_reached: bool,
+    /// Set once a server has accepted a connection.
+    was_connected: bool,
+    /// Set once a server has answered a SUBSCRIBE or UNSUBSCRIBE.
+    was_answered: bool,
+}
+
+impl Attempts {
+    /// Records that an attempt starts.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.lost_since.get_or_insert(now);
+    }
+
+    /// Records that a stream to a server is open.
+    pub(super) fn handle_reached(&mut self) {
+        self.was_reached = true;
+    }
+
+    /// Records that a server has accepted the connection.
+    pub(super) fn handle_connected(&mut self) {
+        self.round_may_pass = false;
+        if !std::mem::replace(&mut self.was_connected, true) {
+            self.lost_since = None; // `wait_for_server` limits the first connection only
+        }
+    }
+
+    /// Records that the server has answered a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn handle_answer(&mut self) {
+        self.was_answered = true;
+    }
+
+    /// Records that the connection is of use: the waits and the time of trying begin again after its loss.
+    pub(super) fn handle_progress(&mut self) {
+        self.lost_since = None;
+        self.backoff.reset();
+    }
+
+    /// Records the failure of a server after which the next server is tried without a wait.
+    pub(super) fn skip_wait(&mut self, error: &ClientError, is_referred: bool) {
+        // A server that is down for a moment is worth a wait, even if the last server of the ring is not.
+        self.round_may_pass |= is_referred || may_pass(error, true);
+    }
+
+    /// Returns the wait before the next attempt, after an attempt failed or the connection was lost. The wait is spread
+    /// by `random`. Returns `None` if the client must not try again.
+    pub(super) fn next_wait(
+        &mut self,
+        options: &Options,
+        now: Instant,
+        error: &ClientError,
+        may_get_further: bool,
+        random: u32,
+    ) -> Option<Duration> {
+        let of_round = std::mem::take(&mut self.round_may_pass) && servers::is_about_server(error);
+        let lost_since = *self.lost_since.get_or_insert(now);
+        if !self.may_retry(
+            options,
+            error,
+            of_round || may_get_further,
+            now - lost_since,
+        ) {
+            return None;
+        }
+        let wait = self.backoff.next(random);
+        // The last attempt begins when the time of trying ends, not one wait later.
+        let left = self.end(options).map(|end| end - now);
+        Some(left.map_or(wait, |left| wait.min(left)))
+    }
+
+    /// Returns the deadline of a step of an attempt that has this timeout.
+    pub(super) fn end_of_step(
+        &self,
+        options: &Options,
+        now: Instant,
+        timeout: Duration,
+    ) -> Instant {
+        let end = now + timeout;
+        match self.end(options) {
+            Some(limit) => end.min(limit.max(now + SHORTEST_ATTEMPT)),
+            None => end,
+        }
+    }
+
+    /// Returns the start of the first attempt, or the time when the connection was lost.
+    #[cfg(test)]
+    pub(super) fn lost_since(&self) -> Option<Instant> {
+        self.lost_since
+    }
+
+    /// Returns the time of the last attempt, if the user has set one.
+    fn end(&self, options: &Options) -> Option<Instant> {
+        let time = match (self.was_connected, options.reconnect) {
+            // A server that was reached once exists, so a client that reconnects always continues.
+            (false, Reconnect::Always) if self.was_reached => return None,
+            (false, _) if options.wait_for_server.is_zero() => return None,
+            (false, _) => options.wait_for_server,
+            (true, Reconnect::For(limit)) => limit,
+            (true, _) => return None,
+        };
+        Some(self.lost_since? + time)
+    }
+
+    fn may_retry(
+        &self,
+        options: &Options,
+        error: &ClientError,
+        of_round: bool,
+        gone_for: Duration,
+    ) -> bool {
+        // A server that has never answered a SUBSCRIBE is broken. Later the connection may be the cause, and another
+        // one may be better.
+        let is_unanswered = matches!(error, ClientError::Closed(CloseReason::ResponseTimeout(_)));
+        if is_unanswered && !self.was_answered {
+            return false;
+        }
+        let awaited = !self.was_connected && gone_for < options.wait_for_server;
+        (of_round || may_pass(error, awaited || self.was_connected))
+            && (awaited
+                || match options.reconnect {
+                    Reconnect::Never => false,
+                    Reconnect::For(limit) => self.was_connected && gone_for < limit,
+                    Reconnect::Always => self.was_reached,
+                })
+    }
+}
+
+/// Returns `true` if the next attempt may succeed. A server that has rejected the client rejects it again; a server
+/// that starts may be busy for a while, which `busy_may_pass` permits.
+fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
+    match error {
+        ClientError::Connect(_) | ClientError::Lookup(_) => true,
+        // An invalid certificate stays invalid, but a stream that was cut off may be an accident.
+        ClientError::Transport(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        ClientError::Closed(reason) => match reason {
+            CloseReason::ConnectionLost
+            | CloseReason::HandshakeTimeout
+            | CloseReason::KeepAliveTimeout
+            | CloseReason::ResponseTimeout(_) => true,
+            CloseReason::Disconnected(disconnect) => is_passing(disconnect.reason_code),
+            CloseReason::Refused(connack) => busy_may_pass && is_passing(connack.reason_code),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Returns `true` for reason codes that are about the moment, not about the client or its packets.
+fn is_passing(reason_code: ReasonCode) -> bool {
+    matches!(
+        reason_code,
+        ReasonCode::Success
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::ServerShuttingDown
+            | ReasonCode::KeepAliveTimeout
+            // An earlier CONNECT of this client may arrive after its last one and take its session over.
+            | ReasonCode::SessionTakenOver
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::MessageRateTooHigh
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::AdministrativeAction
+            | ReasonCode::ConnectionRateExceeded
+            | ReasonCode::MaximumConnectTime
+    )
+}

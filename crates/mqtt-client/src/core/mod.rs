@@ -1,0 +1,400 @@
+//! The decisions of a client, without sockets and clock: the session between connections, messages to resend, the next
+//! server, and the time of the next attempt.
+//!
+//! [`EventLoop`](crate::EventLoop) runs the core on a socket, and the simulator runs it on a simulated network.
+
+mod attempts;
+mod server_session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{
+    Connack, Connect, Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode,
+};
+use mqtt_session::{Connection, Event, OutboundMessage, PublishError, Session};
+
+use self::attempts::Attempts;
+use self::server_session::ServerSession;
+use crate::error::ClientError;
+use crate::options::{Options, Reconnect};
+use crate::oversized::Oversized;
+use crate::servers::{Server, Servers};
+
+/// The state of a client over all its connections.
+#[derive(Debug)]
+pub struct ClientCore {
+    options: Options,
+    /// The connection, while a stream is open.
+    connection: Option<Connection>,
+    /// The session that the next connection resumes.
+    session: Option<Session>,
+    /// Unfinished messages of a lost session, which are sent as new messages before any other.
+    backlog: VecDeque<OutboundMessage>,
+    servers: Servers,
+    attempts: Attempts,
+    server_session: ServerSession,
+    /// The time when the server accepted this connection.
+    connected_since: Option<Instant>,
+    /// Set when this connection has a subscription: the server may send messages at any time.
+    expects_messages: bool,
+    /// Messages that may be larger than the server accepts.
+    oversized: Oversized,
+}
+
+/// The age at which a connection counts as progress, so that the waits and the time of trying begin again. A delivered
+/// message counts, too. An accepted connection does not: a server may accept and close again and again because of the
+/// packets that follow CONNECT.
+const GOOD_CONNECTION: Duration = Duration::from_secs(30);
+
+impl ClientCore {
+    /// Creates a client without a connection. It resumes `session`, if there is one; see [`Connection::client`].
+    pub fn new(options: Options, session: Option<Session>) -> Self {
+        Self {
+            servers: Servers::new(options.servers.clone(), options.follow_server_references),
+            options,
+            connection: None,
+            session,
+            backlog: VecDeque::new(),
+            attempts: Attempts::default(),
+            server_session: ServerSession::default(),
+            connected_since: None,
+            expects_messages: false,
+            oversized: Oversized::default(),
+        }
+    }
+
+    /// Returns the server to connect to.
+    pub fn server(&self) -> Option<&Server> {
+        self.servers.current()
+    }
+
+    /// Handles the result of the look-up of a [`Server::Service`].
+    pub fn found(&mut self, servers: impl IntoIterator<Item = Server>) {
+        self.servers.found(servers);
+    }
+
+    /// Starts an attempt to connect. Returns the time when the stream must be open.
+    pub fn begin_attempt(&mut self, now: Instant) -> Instant {
+        self.attempts.begin(now);
+        self.attempts
+            .end_of_step(&self.options, now, self.options.connect_timeout)
+    }
+
+    /// Starts a connection on a stream to the server that is open now, and puts CONNECT into the output.
+    ///
+    /// # Errors
+    /// If a field of CONNECT does not fit into the packet.
+    pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
+        self.leave_session_of_another_server();
+        let mut connect = self.options.connect_packet();
+        // A clean start makes Session Present certain: unfinished messages are sent as new ones.
+        connect.clean_start |= self.server_session.is_doubtful();
+        let mut limits = self.options.limits.clone();
+        let end = self
+            .attempts
+            .end_of_step(&self.options, now, limits.handshake_timeout);
+        limits.handshake_timeout = end - now;
+        self.connection = Some(Connection::client(
+            &connect,
+            self.session.take(),
+            limits,
+            now,
+        )?);
+        self.attempts.handle_reached();
+        self.expects_messages = false;
+        Ok(())
+    }
+
+    /// Takes complete packets from the front of `input` and passes each event to `handle`, until no event is left or
+    /// `handle` breaks.
+    ///
+    /// # Errors
+    /// If the connection has ended. The caller must then call `handle_lost`.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut &[u8],
+        handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
+        // The event loop also calls this while it connects.
+        let Some(connection) = &mut self.connection else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let mut flow = ControlFlow::Continue(());
+        if connection.is_connected() && !input.is_empty() {
+            self.server_session.handle_bytes(now);
+        }
+        while let Some(event) = connection.handle_input(now, input) {
+            match &event {
+                Event::Closed(reason) => return Err(ClientError::Closed(reason.clone())),
+                Event::Connected {
+                    connack,
+                    unfinished,
+                } => {
+                    // The client keeps an assigned identifier for later connections (MQTT 5.0, section 3.2.2.3.7).
+                    if let Some(identifier) = &connack.properties.assigned_client_identifier {
+                        self.options
+                            .connect
+                            .client_identifier
+                            .clone_from(identifier);
+                    }
+                    // Messages of the session that was lost now are older than those in the backlog.
+                    for outgoing in unfinished.iter().rev() {
+                        self.backlog.push_front(outgoing.clone());
+                    }
+                    self.servers.accepted();
+                    self.attempts.handle_connected();
+                    self.connected_since = Some(now);
+                    let expiry = session_expiry(&self.options.connect, connack);
+                    let server = self.servers.current();
+                    self.server_session.handle_connected(now, server, expiry);
+                    self.expects_messages = connack.session_present;
+                }
+                Event::Subscribed(_) => {
+                    self.expects_messages = true;
+                    self.attempts.handle_answer();
+                }
+                Event::Unsubscribed(_) => self.attempts.handle_answer(),
+                Event::Delivered { .. } | Event::Message(_) => {
+                    if let Event::Delivered { .. } = &event {
+                        self.oversized.delivered();
+                    }
+                    self.attempts.handle_progress();
+                    self.servers.made_progress();
+                }
+                _ => {}
+            }
+            flow = handle(connection, event);
+            if flow.is_break() {
+                break;
+            }
+        }
+        self.send_backlog(now)?;
+        Ok(flow)
+    }
+
+    /// Sends PINGREQ, or ends the connection, if a deadline of the connection has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_timeout(now);
+        }
+    }
+
+    /// Records that the server has closed the stream, which ends the connection.
+    pub fn handle_close(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_close();
+        }
+    }
+
+    /// Handles the loss of a stream, or the failure to open one. Returns the error and the time to wait before the next
+    /// attempt. The time is spread by `random`, and zero if there is another server that was not tried yet.
+    ///
+    /// # Errors
+    /// Returns the error if the client must not try again.
+    pub fn handle_lost(
+        &mut self,
+        now: Instant,
+        error: ClientError,
+        random: u32,
+    ) -> Result<(ClientError, Duration), ClientError> {
+        if let Some(mut connection) = self.connection.take() {
+            self.session = Some(connection.take_session());
+            if self.connected_since.is_none() {
+                self.server_session.handle_lost_connect(now);
+            }
+        }
+        let was_accepted = self.connected_since.is_some();
+        let may_get_further = match &mut self.session {
+            Some(session) if was_accepted => {
+                let maximum_losses = self.options.maximum_losses;
+                self.oversized
+                    .connection_lost(session, &error, maximum_losses)
+            }
+            _ => false,
+        };
+        let lived = self
+            .connected_since
+            .take()
+            .map_or(Duration::ZERO, |since| now - since);
+        if lived >= GOOD_CONNECTION {
+            self.attempts.handle_progress();
+            self.servers.made_progress();
+        }
+        // A client that must not reconnect must not connect to another server either.
+        let may_move = !was_accepted || self.options.reconnect != Reconnect::Never;
+        if may_move && self.servers.move_on(&error, was_accepted) {
+            let is_referred = self.servers.reference(&error).is_some();
+            self.attempts.skip_wait(&error, is_referred);
+            return Ok((error, Duration::ZERO));
+        }
+        let wait = self
+            .attempts
+            .next_wait(&self.options, now, &error, may_get_further, random);
+        match wait {
+            Some(wait) => Ok((error, wait)),
+            None => Err(error),
+        }
+    }
+
+    /// Returns the time at which the caller must call `handle_timeout`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.as_ref().and_then(Connection::poll_timeout)
+    }
+
+    /// Returns the bytes to write next.
+    pub fn output(&self) -> &[u8] {
+        self.connection.as_ref().map_or(&[], Connection::output)
+    }
+
+    /// Removes the first `count` bytes of the output, which were written.
+    pub fn consume_output(&mut self, now: Instant, count: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.consume_output(now, count);
+        }
+    }
+
+    /// Sends a message; see [`Connection::publish`].
+    ///
+    /// # Errors
+    /// Those of [`Connection::publish`]. While messages of a lost session wait, the quota is used up.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        outgoing: OutboundMessage,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        // Older messages go first, so that the order of messages is kept.
+        if !self.backlog.is_empty() {
+            return Err(PublishError::QuotaUsedUp);
+        }
+        match &mut self.connection {
+            Some(connection) => {
+                let (message, qos) = (Arc::clone(&outgoing.message), outgoing.qos);
+                let result = connection.publish(now, outgoing);
+                if result.is_ok() {
+                    self.oversized.published(&message, qos);
+                }
+                result
+            }
+            None => Err(PublishError::NotConnected),
+        }
+    }
+
+    /// Takes the messages that were given up since the last call, because the server closes the connection when it
+    /// receives them. The client does not resend them.
+    pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+        self.oversized.take_rejected()
+    }
+
+    /// Acknowledges a message that the application has accepted. If its connection is lost, the session records a
+    /// message of QoS 2 as accepted, so that a duplicate is not delivered.
+    pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
+        let Some(packet_identifier) = delivery.packet_identifier() else {
+            // QoS 0 has no acknowledgement.
+            return;
+        };
+        match (&mut self.connection, &mut self.session) {
+            (Some(connection), _) => {
+                connection.acknowledge(now, packet_identifier, ReasonCode::Success);
+            }
+            (None, Some(session)) => session.accept_message(delivery),
+            (None, None) => debug_assert!(false, "a message came without a connection"),
+        }
+    }
+
+    /// Records that bytes of the server wait unread; see [`Connection::handle_unread`].
+    pub fn handle_unread(&mut self, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.handle_unread(now);
+        }
+    }
+
+    /// Ends the connection with DISCONNECT.
+    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
+        if let Some(connection) = &mut self.connection {
+            connection.disconnect(now, disconnect);
+        }
+    }
+
+    /// Returns `true` if a message of QoS 1 or 2 can be sent now.
+    pub fn has_room(&self) -> bool {
+        self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
+    }
+
+    /// Returns the connection, while there is one.
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// Returns `true` if the server has accepted the connection and it is not lost.
+    pub fn is_connected(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(Connection::is_connected)
+    }
+
+    /// Returns `true` if the server may send packets at any time: the connection has subscribed, has resumed a session,
+    /// or releases packet identifiers.
+    pub fn expects_messages(&self) -> bool {
+        let connection = self.connection.as_ref();
+        self.expects_messages || connection.is_some_and(Connection::is_reclaiming)
+    }
+
+    /// Returns the number of messages of QoS 1 and 2 that were published and that the server may not have.
+    pub fn unfinished(&self) -> usize {
+        let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
+        let sent = self
+            .connection
+            .as_ref()
+            .map_or(session, Connection::unfinished_sent);
+        sent + self.backlog.len()
+    }
+
+    /// Returns the messages of a lost session that wait to be published as new ones, oldest first.
+    pub fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
+        self.backlog.iter()
+    }
+
+    /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the
+    /// other, which may have an old session of this client. Unfinished messages go to the backlog.
+    fn leave_session_of_another_server(&mut self) {
+        let is_another = self.server_session.is_of_another(self.server());
+        let Some(session) = self.session.as_mut().filter(|_| is_another) else {
+            return;
+        };
+        // A session without state releases the packet identifiers that the other server may hold of an earlier session.
+        let left = std::mem::replace(session, Session::without_state());
+        let unfinished: Vec<_> = left
+            .sent()
+            .filter_map(|(_, outgoing)| outgoing.cloned())
+            .collect();
+        for outgoing in unfinished.into_iter().rev() {
+            self.backlog.push_front(outgoing);
+        }
+    }
+
+    fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
+        while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
+        {
+            match connection.publish(now, outgoing.clone()) {
+                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
+                result => result?,
+            };
+            self.backlog.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Returns the time for which the server keeps the session without a connection. `None` if the session never expires.
+fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
+    let asked = connect.properties.session_expiry_interval.unwrap_or(0);
+    let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);
+    let ends = connect.protocol_version == ProtocolVersion::V5_0 && seconds != u32::MAX;
+    ends.then(|| Duration::from_secs(seconds.into()))
+}

@@ -1,0 +1,90 @@
+//! [`Poller`]: the wait for the socket, the waker and the sources of the program.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use super::server_stream::ServerStream;
+use crate::error::ClientError;
+
+/// The token of the socket to the server.
+pub(super) const STREAM: Token = Token(0);
+const WAKER: Token = Token(1);
+/// The token of the stream that is watched for its end.
+const WATCHED: Token = Token(2);
+/// The first token of the program's own sources.
+const FIRST_SOURCE: usize = 3;
+
+/// The sources of events for which a turn waits.
+#[derive(Debug)]
+pub(super) struct Poller {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    /// The number of the program's own sources.
+    sources: usize,
+    /// Set once the watched stream has ended.
+    watched_ended: bool,
+}
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(16),
+            waker,
+            sources: 0,
+            watched_ended: false,
+        })
+    }
+
+    /// Makes the readiness of `source` for reading end a wait.
+    pub(super) fn register(&mut self, source: &mut impl Source) -> io::Result<()> {
+        let token = Token(FIRST_SOURCE + self.sources);
+        self.sources += 1;
+        self.registry().register(source, token, Interest::READABLE)
+    }
+
+    /// Makes the end of the reader of `source`, a pipe, end a wait.
+    pub(super) fn watch_for_end(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry()
+            .register(source, WATCHED, Interest::READABLE)
+    }
+
+    /// Waits for the first event, and records those of the socket in `stream`.
+    pub(super) fn wait(
+        &mut self,
+        stream: &mut ServerStream,
+        timeout: Option<Duration>,
+    ) -> Result<(), ClientError> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        let mut of_watched = self.events.iter().filter(|event| event.token() == WATCHED);
+        self.watched_ended |= of_watched.any(|event| event.is_error() || event.is_write_closed());
+        for event in self.events.iter().filter(|event| event.token() == STREAM) {
+            stream.handle_readiness(event);
+        }
+        Ok(())
+    }
+
+    /// Returns the waker, which ends a wait from any thread.
+    pub(super) fn waker(&self) -> &Arc<Waker> {
+        &self.waker
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Returns `true` if the watched stream has ended.
+    pub(super) fn has_watched_ended(&self) -> bool {
+        self.watched_ended
+    }
+}
