@@ -1,5 +1,6 @@
-//! The application of a client: its subscriptions, and the messages that it has received and published. A slow application
-//! accepts messages some steps after they arrived.
+//! The application of a client: its subscriptions, and the messages that it has received and published. A slow
+//! application accepts a message some steps after the message arrived. `publishing.rs` decides when an application
+//! acts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -18,9 +19,9 @@ use crate::states::{self, Known};
 /// The subscriptions of a client, and the messages that it has received.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
-    /// Set once the first SUBSCRIBE was answered.
+    /// Set once the first SUBACK has arrived.
     pub(crate) subscribed: bool,
-    /// The number of SUBSCRIBE and UNSUBSCRIBE packets that were not answered.
+    /// The number of SUBSCRIBE and UNSUBSCRIBE packets without an answer on this connection.
     pub(crate) unanswered: usize,
     /// Set while the application has unsubscribed from the states.
     pub(crate) is_unsubscribed: bool,
@@ -31,11 +32,11 @@ pub(crate) struct Application {
     pub(crate) got: Vec<ReceivedMessage>,
     /// Published messages in flight.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, Key>,
-    /// Messages of lost sessions, which are resent under other packet identifiers.
+    /// Messages in flight of lost sessions. The client core resends them under other packet identifiers.
     resent: Vec<Key>,
 }
 
-/// A message that was received.
+/// A copy of a message that was received. The event that carried the message borrows from the input.
 #[derive(Debug)]
 pub(crate) struct ReceivedMessage {
     pub(crate) packet_identifier: Option<PacketIdentifier>,
@@ -95,7 +96,8 @@ impl Application {
         }
     }
 
-    /// Handles the death of the process. Returns the messages in flight.
+    /// Handles the death of the process. Returns the messages that the process had published and that were not
+    /// acknowledged.
     pub(crate) fn crash(&mut self) -> Vec<Key> {
         self.pending.clear();
         let in_flight = std::mem::take(&mut self.in_flight);
@@ -111,7 +113,8 @@ impl Application {
         is_resumed: bool,
     ) {
         let was_answered = std::mem::take(&mut self.unanswered) == 0 && self.subscribed;
-        // A session that may expire may be a new one without the client knowing. All states are then sent again.
+        // If CONNACK packets were lost, a session that may expire can be a new one although Session Present is set. The
+        // application always subscribes again then, and the broker sends all states again.
         if !is_resumed || !plan.lasts {
             self.states.forget();
         }
@@ -126,6 +129,7 @@ impl Application {
         let states = plan.states && !self.is_unsubscribed;
         let filters = [Some(filter), states.then_some(states::FILTER)];
         self.subscribe(now, plan, connection, filters.into_iter().flatten());
+        // The last connection may have been lost before the broker read its UNSUBSCRIBE.
         if self.is_unsubscribed {
             self.unsubscribe(now, connection);
         }
@@ -155,7 +159,7 @@ impl Application {
             options: SubscriptionOptions::new(qos),
         });
         self.unanswered += 1;
-        // This fails only if the connection is lost, and the next one subscribes again.
+        // `subscribe` fails only if the connection is lost. The application subscribes again on the next connection.
         let _ = connection.subscribe(now, subscriptions.collect(), SubscribeProperties::default());
     }
 

@@ -1,25 +1,27 @@
-//! The calm phase of a run: all exchanges finish without faults, and then no message may be missing.
+//! The calm phase of a run: all exchanges finish without faults. The checks at the end of the run then require that no
+//! message is missing.
 
 use crate::Violation;
 use crate::client::SimClient;
 use crate::simulation::{GROUP, Simulation};
 use crate::states::Subscriber;
 
-/// The maximum number of steps of the calm phase (I13).
+/// The maximum number of steps until all exchanges have finished (I13).
 const CALM_STEPS: u64 = 200_000;
 
-/// The maximum number of wills that wait for the observer at the end of a run.
+/// The maximum number of wills that wait for the acknowledgements of the observer at the end of a run.
 const MAXIMUM_WILLS: usize = 16;
 
 impl Simulation {
-    /// Runs steps without faults until the condition holds (I13).
+    /// Runs steps without faults until `is_done` returns `true` (I13).
     pub(crate) fn settle(&mut self, is_done: impl Fn(&mut Self) -> bool) -> Result<(), Violation> {
         for count in 0..CALM_STEPS {
             if is_done(self) {
                 return Ok(());
             }
             self.work()?;
-            // No bytes move, so only a deadline can change the state.
+            // Every 256 steps each link moves its bytes once. If no byte moves and the broker has no work, only a
+            // deadline can change the state, so the simulated time advances to the next one.
             if count % 256 == 255 {
                 let before = self.trace_hash;
                 for index in 0..self.links.len().min(64) {
@@ -46,6 +48,7 @@ impl Simulation {
         ))
     }
 
+    /// Returns `true` if no exchange, byte or request is waiting anywhere.
     pub(crate) fn is_quiet(&mut self) -> bool {
         !self.has_work() && self.is_at_rest()
     }
@@ -72,9 +75,11 @@ impl Simulation {
         })
     }
 
+    /// Checks everything that must be true after the last exchange: deliveries, drops, states and wills.
     pub(crate) fn check_end(&mut self) -> Result<(), Violation> {
         let keeps = |client: &SimClient| client.plan.lasts && !client.plan.is_shared;
         let lasting = (0..self.clients.len()).filter(|index| keeps(&self.clients[*index]));
+        // The members of the group count as one subscriber: each message must have reached one of them.
         let shares = self.clients.iter().any(|client| client.plan.is_shared);
         let lasting = lasting.chain(shares.then_some(GROUP));
         self.oracle.check_complete(
@@ -97,7 +102,7 @@ impl Simulation {
                     .check(index, known, subscriber, self.crashes > 0)?;
             }
         }
-        // Each acknowledgement of the observer may release the next will, with a commit of its own.
+        // Each acknowledgement of the observer may release the next will, and each release may need a commit.
         for _ in 0..MAXIMUM_WILLS {
             self.commit()?;
             self.observer.read(&mut self.broker, self.now)?;
@@ -105,6 +110,7 @@ impl Simulation {
                 break;
             }
         }
+        // With a store a will waits for its commit. With a small budget a will may wait for a later turn.
         let may_be_late = self.store.is_some() || self.plan.budget.is_some();
         for (index, client) in self.clients.iter_mut().enumerate() {
             client.wills.pass_time(self.now);
@@ -113,7 +119,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Checks that the queues kept their limit, and that the broker has counted each drop (I20).
+    /// Checks that no queue exceeded its limit, and that the broker has counted each dropped message (I20).
     fn check_drops(&mut self) -> Result<(), Violation> {
         let Some(queues) = &self.queues else {
             return Ok(());
@@ -126,7 +132,8 @@ impl Simulation {
             .find(|value| value.name == "publish/messages/dropped");
         let counted = counted.and_then(|value| value.text.parse::<u64>().ok());
         let counted = counted.unwrap_or_default();
-        // The counter includes drops for other clients.
+        // The broker also counts drops for hostile peers and for clients that do not keep their session. `Queues` does
+        // not follow these.
         let is_exact = self.hostile_peers.is_empty() && self.clients.iter().all(|c| c.plan.lasts);
         if counted < dropped || is_exact && counted > dropped {
             let what = format!("{dropped} messages were dropped, and {counted} counted");

@@ -1,7 +1,8 @@
-//! Checks that each packet of an end is permitted at its place (I7, I9, I11).
+//! Checks that each PUBLISH and PUBREL is permitted in the state of its exchange (I7, I9, I11).
 //!
-//! A [`Direction`] is one direction of one session: the exchanges of its sender, over all connections. The checker sees
-//! the packets that the sender puts on the wire, and the answers that reach the sender.
+//! A [`Direction`] is one direction of one session: the exchanges of QoS 1 and 2 that one end sends, over all
+//! connections of the session. The checker sees the packets that this sender puts on the wire, and the acknowledgements
+//! that reach the sender. The checker shares no code with `mqtt-session`, so that both cannot have the same mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,19 +15,19 @@ const PUBREC: u8 = 5;
 const PUBREL: u8 = 6;
 const PUBCOMP: u8 = 7;
 
-/// A direction of a session.
+/// One direction of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,
-    /// Identifiers that the sender has lost with its state, and that the receiver may hold.
+    /// Packet identifiers that the sender has lost with its state. The receiver may still hold them.
     lost: BTreeSet<u16>,
     /// The number of the session's current connection.
     connection: u64,
-    /// Maximum number of exchanges that the receiver, or the sender itself, allows at a time.
+    /// Maximum number of exchanges in flight: the smaller of the limits of the receiver and of the sender.
     pub window: u16,
     /// The number of finished exchanges.
     pub finished: u64,
-    /// The number of finished exchanges that a fault had interrupted.
+    /// The number of finished exchanges that the loss of a connection had interrupted.
     pub faulted: u64,
 }
 
@@ -39,12 +40,13 @@ struct Exchange {
     /// The last connection that carried a packet of the exchange.
     connection: u64,
     faulted: bool,
-    /// The place of the exchange in the order of their beginning.
+    /// The position of the exchange in the order of the first PUBLISH packets.
     order: u64,
 }
 
 impl Direction {
-    /// Begins a new connection. If the receiver has no session, no exchange continues.
+    /// Begins a new connection. `goes_on` is `true` if the receiver has resumed the session; otherwise all exchanges
+    /// end.
     pub fn begin(&mut self, goes_on: bool, window: u16) {
         self.connection += 1;
         self.window = window;
@@ -54,15 +56,15 @@ impl Direction {
         }
     }
 
-    /// Records that the sender has lost its state. The sender must not use an identifier that the receiver may hold
-    /// before it has received PUBCOMP.
+    /// Records that the sender has lost its state. The receiver may still hold the packet identifiers of the exchanges
+    /// in flight. The sender must not use such an identifier until a PUBCOMP for it has arrived.
     pub fn lose_state(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.lost.extend(open.into_keys());
     }
 
-    /// Records that the sender has died and continues with an earlier state. Exchanges that it finishes a second time
-    /// count once.
+    /// Records that the sender has died and continues with an earlier state. An exchange that finishes again after the
+    /// restart counts again; the counts so far stay.
     pub fn roll_back(&mut self, earlier: Self) {
         *self = Self {
             finished: self.finished,
@@ -71,7 +73,7 @@ impl Direction {
         };
     }
 
-    /// Handles a fault of the connection, which interrupts all open exchanges.
+    /// Records the loss of the connection, which interrupts all exchanges in flight.
     pub fn fault(&mut self) {
         for exchange in self.open.values_mut() {
             exchange.faulted = true;
@@ -95,7 +97,7 @@ impl Direction {
         }
     }
 
-    /// Handles an answer of the receiver that reaches the sender.
+    /// Handles an acknowledgement that reaches the sender.
     pub fn answered(&mut self, packet: &WirePacket) {
         if packet.kind == PUBCOMP {
             self.lost.remove(&packet.identifier);
@@ -105,6 +107,7 @@ impl Direction {
             return;
         };
         match (packet.kind, exchange.qos) {
+            // A PUBREC with an error ends the exchange: no PUBREL follows [MQTT-4.3.3-4].
             (PUBREC, 2) if !failed => exchange.released = true,
             (PUBACK, 1) | (PUBREC | PUBCOMP, 2) => {
                 self.finished += 1;
@@ -127,9 +130,12 @@ impl Direction {
         }
         match self.open.get_mut(&identifier) {
             None => {
+                // The first PUBLISH of a message has DUP 0 [MQTT-4.3.2-2, MQTT-4.3.3-2].
                 if packet.dup {
                     return Err(fail("I11", packet, "DUP on the first delivery"));
                 }
+                // Messages keep their order [MQTT-4.6.0-5], so all old exchanges are resent on a connection before a
+                // new one begins.
                 let behind = self
                     .open
                     .values()
@@ -154,6 +160,7 @@ impl Direction {
                 self.open.insert(identifier, exchange);
             }
             Some(exchange) => {
+                // A message is resent only after a reconnect [MQTT-4.4.0-1].
                 if exchange.connection == connection {
                     return Err(fail(
                         "I7",
@@ -161,9 +168,11 @@ impl Direction {
                         "an identifier that is open on this connection",
                     ));
                 }
+                // A sender that has received PUBREC resends PUBREL, never PUBLISH [MQTT-4.3.3-6].
                 if exchange.released {
                     return Err(fail("I11", packet, "PUBLISH after PUBREC"));
                 }
+                // A message that is sent again has DUP 1 [MQTT-3.3.1-1].
                 if !packet.dup {
                     return Err(fail("I11", packet, "sent again without DUP"));
                 }
@@ -176,6 +185,7 @@ impl Direction {
                 }
                 exchange.connection = connection;
                 let order = exchange.order;
+                // Messages are resent in the order in which they were first sent [MQTT-4.6.0-1].
                 let overtaken = self.open.values().any(|other| {
                     other.order < order && other.connection != connection && !other.released
                 });
@@ -202,6 +212,8 @@ impl Direction {
     }
 
     fn check_window(&self, packet: &WirePacket) -> Result<(), Violation> {
+        // The send quota starts anew with each connection, so an exchange counts from its first packet on this
+        // connection.
         let now = |exchange: &&Exchange| exchange.connection == self.connection;
         let under_way = self.open.values().filter(now).count();
         if under_way > usize::from(self.window) {

@@ -1,4 +1,5 @@
-//! A client of the simulation: the real client core, its application, and a model of its session at the broker.
+//! A client of the simulation: the real client core, its application, and a model of its session at the broker. The
+//! checks of CONNACK are here. `ends.rs` and `restart.rs` call the methods that change the model.
 
 use std::time::{Duration, Instant};
 
@@ -16,19 +17,25 @@ use crate::states::Replay;
 use crate::wills::{PLACEHOLDER, WillModel};
 use crate::wire::WirePacket;
 
+/// A simulated client.
 pub(crate) struct SimClient {
     pub(crate) plan: ClientPlan,
     pub(crate) core: ClientCore,
+    /// The index of the newest link in `Simulation::links`, while the client has it open.
     pub(crate) link: Option<usize>,
     /// The number of connections that the client has opened.
     pub(crate) connections: u32,
+    /// The time before which the client does not reconnect.
     pub(crate) retry_at: Instant,
+    /// Bytes that the client has received and not handled yet.
     pub(crate) input: Vec<u8>,
+    /// The number of published messages by QoS, without states.
     pub(crate) published: [u64; 3],
+    /// The number of messages that the client still has to publish.
     pub(crate) to_publish: u64,
     pub(crate) application: Application,
-    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan decides that, or the
-    /// client, if it cannot trust the session of the broker.
+    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan asks for it, or the client
+    /// core asks for it when Session Present would prove nothing (`ClientCore`, `is_doubtful`).
     pub(crate) clean_start: bool,
     /// The model of the session at the broker.
     pub(crate) model: SessionModel,
@@ -40,6 +47,7 @@ pub(crate) struct SimClient {
     pub(crate) replay: Replay,
     /// The model of the client's wills at the broker.
     pub(crate) wills: WillModel,
+    /// A violation that was found while timers fired, until the next step reports it.
     pub(crate) failure: Option<Violation>,
     /// The model as of the last commit that is known to be durable.
     pub(crate) durable: Durable,
@@ -56,7 +64,8 @@ pub(crate) struct Durable {
     replay: Replay,
 }
 
-/// The existence and the end of the client's session at the broker.
+/// The session of the client at the broker: its existence, and the time at which it expires. `ends` is `None` while the
+/// client is connected, and for a session without expiry.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SessionModel {
     exists: bool,
@@ -89,7 +98,8 @@ impl SimClient {
         }
     }
 
-    /// Ends the connection with DISCONNECT, and with it the session if `ends_session` is set.
+    /// Sends DISCONNECT. If `ends_session` is set, a client of 5.0 that does not keep its session also ends the
+    /// session. The will is published if `with_will` is set and the client uses 5.0.
     pub(crate) fn leave(&mut self, now: Instant, ends_session: bool, with_will: bool) {
         let is_v5 = self.plan.version == ProtocolVersion::V5_0;
         let mut disconnect = Disconnect::new(if with_will && is_v5 {
@@ -103,7 +113,7 @@ impl SimClient {
         self.core.disconnect(now, disconnect);
     }
 
-    /// Kills the process and starts it again without its state. Returns the messages that were in flight.
+    /// Kills the process and starts it again without its state. Returns the messages that were not acknowledged.
     pub(crate) fn crash(&mut self, index: usize) -> Vec<Key> {
         let session = Session::without_state();
         self.core = ClientCore::new(options(index, &self.plan), Some(session));
@@ -114,8 +124,8 @@ impl SimClient {
         self.application.crash()
     }
 
-    /// Checks Session Present in a CONNACK of the broker (I12). Returns `true` if the session is resumed, which the
-    /// CONNACK of 3.1 does not say.
+    /// Checks Session Present in a CONNACK of the broker (I12), and updates the model of the session. Returns `true` if
+    /// the model expects a resumed session; the CONNACK of 3.1 does not contain this fact.
     pub(crate) fn check_connack(
         &mut self,
         connack: &WirePacket,
@@ -166,7 +176,8 @@ impl SimClient {
         self.up.begin(goes_on, window);
     }
 
-    /// Records that the broker has noticed the end of a connection that it had accepted.
+    /// Records that the broker has noticed the end of a connection that it had accepted. `left` is the DISCONNECT of
+    /// the client, if the broker has read one.
     pub(crate) fn connection_ends(
         &mut self,
         now: Instant,
@@ -175,6 +186,7 @@ impl SimClient {
         left: Option<Left>,
     ) {
         let expiry = match left.and_then(|left| left.expiry) {
+            // After a Session Expiry Interval of 0 in CONNECT, another value in DISCONNECT is a Protocol Error.
             Some(expiry) if self.expiry() != Some(0) => Some(expiry),
             _ => self.expiry(),
         };
@@ -188,14 +200,15 @@ impl SimClient {
         let delay = if is_newest {
             Some(delay)
         } else {
-            // A clean start ends the session immediately. Otherwise the session was resumed.
+            // A newer connection has taken over the session. The will is due immediately if it has no delay, or if the
+            // newer CONNECT ended the session with a clean start. Otherwise it is not published [MQTT-3.1.3-9].
             Some(0).filter(|_| delay == 0 || self.clean_start)
         };
         self.wills.ended(number, delay, now);
     }
 
-    /// Returns the seconds from the end of a connection to its will: the will delay, or the end of the session if it
-    /// comes first.
+    /// Returns the seconds between the end of a connection and the publication of its will. This is the will delay, or
+    /// the Session Expiry Interval if it is shorter. Returns `None` if the client has no will.
     fn will_delay(&self, expiry: Option<u32>) -> Option<u32> {
         let delay = self.plan.will_delay?;
         Some(match self.plan.version {
@@ -220,7 +233,7 @@ impl SimClient {
         self.durable = self.committing.clone();
     }
 
-    /// Restores the durable state after the broker has died and started again. All connections are lost.
+    /// Restores the durable state of the model after the broker has died and started again. All connections are lost.
     pub(crate) fn broker_restarts(&mut self, now: Instant) {
         let Durable {
             model,
@@ -231,11 +244,12 @@ impl SimClient {
         self.replay = replay;
         self.down.roll_back(down);
         self.model = model;
+        // For a client that was connected, the Session Expiry Interval begins at the restart.
         if self.model.exists && self.model.ends.is_none() {
             let expiry = self.expiry();
             self.model.ends = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         }
-        // A session that ends with its connection is not stored.
+        // The broker does not store a session whose Session Expiry Interval is 0.
         self.model.exists &= self.expiry() != Some(0);
         self.wills = wills;
         let delay = self.will_delay(self.expiry()).unwrap_or(0);
@@ -244,7 +258,7 @@ impl SimClient {
         self.down.fault();
     }
 
-    /// Returns the seconds for which the broker keeps the session; `None` without end.
+    /// Returns the seconds for which the broker keeps the session after a connection ends. `None` means without end.
     fn expiry(&self) -> Option<u32> {
         match self.plan.version {
             ProtocolVersion::V5_0 if !self.plan.lasts => Some(self.plan.expiry),
@@ -269,7 +283,7 @@ impl SimClient {
 fn options(index: usize, plan: &ClientPlan) -> Options {
     let mut options = Options::new("broker", 1883);
     options.reconnect = Reconnect::Always;
-    // A full disk may hold back a SUBACK for minutes, and the client must not give up meanwhile.
+    // A slow commit may delay a SUBACK for minutes, and the client must not give up meanwhile.
     options.limits.response_timeout = Duration::from_secs(86_400);
     options.limits.maximum_in_flight = plan.window;
     options.limits.receive_maximum = plan.receive_maximum;

@@ -1,6 +1,6 @@
-//! Delivers one message with a fault at each byte of each packet: between a publisher, the broker and a subscriber, a
-//! connection is cut, the broker is killed, or its power is lost at every place. Nothing here is random. Runs with two
-//! faults cover all pairs of places.
+//! Delivers one message with a fault at each byte of each packet. A publisher sends the message to the broker, and the
+//! broker sends it to a subscriber. At every place the connection is cut, the broker is killed, or its machine loses
+//! power. Nothing here is random. Runs with two faults cover all pairs of places.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(crate) enum FaultKind {
     PowerLoss,
 }
 
-/// A fault after a number of bytes in one of the four directions: publisher to broker, broker to publisher, broker to
-/// subscriber, subscriber to broker.
+/// A fault after a number of bytes in one of the four directions. Directions 0 to 3 are: publisher to broker, broker to
+/// publisher, broker to subscriber, subscriber to broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     way: usize,
@@ -38,16 +38,17 @@ pub(crate) struct Fault {
     kind: FaultKind,
 }
 
-/// The number of runs.
+/// The numbers of runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Runs {
-    /// With one fault.
+    /// The number of runs with one fault.
     pub single: u64,
-    /// With two.
+    /// The number of runs with two faults.
     pub double: u64,
 }
 
-/// Runs one fault of each kind at each place, and all pairs of faults: of cuts, or of all kinds if `all_kinds` is set.
+/// Makes a run for each kind of fault at each place, and a run for each pair of faults: of two cuts, or of all kinds if
+/// `all_kinds` is set.
 ///
 /// # Errors
 /// Returns the broken invariant with the faults.
@@ -61,6 +62,7 @@ pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
                     let lengths = run(version, qos, &[first])?;
                     runs.single += 1;
                     for second in [FaultKind::Cut, FaultKind::Kill, FaultKind::PowerLoss] {
+                        // Pairs of all kinds are nine times as many runs as pairs of cuts.
                         if !all_kinds && (kind != FaultKind::Cut || second != FaultKind::Cut) {
                             continue;
                         }
@@ -76,14 +78,16 @@ pub fn run_cuts(all_kinds: bool) -> Result<Runs, Violation> {
     Ok(runs)
 }
 
-/// Returns all places for a fault if these numbers of bytes pass in each direction.
+/// Returns all places for a fault, if these numbers of bytes pass in each direction. The first place is before the
+/// first byte, and the last place is after the last byte.
 fn places(kind: FaultKind, lengths: [usize; 4]) -> impl Iterator<Item = Fault> {
     let of_way = move |way| (0..=lengths[way]).map(move |bytes| Fault { way, bytes, kind });
     (0..4).flat_map(of_way)
 }
 
-/// Runs to the end. Returns the number of bytes that passed in each direction after the last fault.
+/// Runs until the message is delivered. Returns the number of bytes that passed in each direction after the last fault.
 fn run(version: ProtocolVersion, qos: QoS, faults: &[Fault]) -> Result<[usize; 4], Violation> {
+    // Only a kill or a loss of power needs a store. Runs without a store are much faster.
     let with_store = faults.iter().any(|fault| fault.kind != FaultKind::Cut);
     let mut run = CutRun::new(version, qos, with_store);
     let failed =
@@ -151,7 +155,7 @@ impl CutRun {
         }
     }
 
-    /// Runs until the fault, or until no more bytes move.
+    /// Runs until the fault, or until no more bytes move. Each round moves all bytes of each direction once.
     fn run_to(&mut self, fault: Option<Fault>) -> Result<(), String> {
         self.passed = [0; 4];
         for _ in 0..200 {
@@ -175,7 +179,7 @@ impl CutRun {
                 self.publish()?;
             } else if before == self.passed {
                 return match (fault, self.delivered && self.is_quiet()) {
-                    // Fewer bytes than the place says cannot be: the same happened before.
+                    // The place is from a run that was equal up to this byte, so the byte must have passed.
                     (Some(fault), _) => Err(format!("{fault:?} was not reached")),
                     (None, true) => Ok(()),
                     (None, false) => Err("it does not come to its end".into()),
@@ -195,7 +199,8 @@ impl CutRun {
         let result = self.ends[0].core.publish(self.now, outgoing);
         self.published = result.is_ok();
         match result {
-            // The broker has to release packet identifiers first.
+            // `Session::without_state` first lets the broker release all packet identifiers. Until then the client has
+            // no quota.
             Ok(_) | Err(PublishError::QuotaUsedUp) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
@@ -212,13 +217,13 @@ impl CutRun {
         Ok(())
     }
 
-    /// Moves bytes in one direction, up to the place of the fault.
+    /// Moves at most `most` bytes in one direction, which is up to the place of the fault.
     fn pass(&mut self, way: usize, most: usize) -> Result<(), String> {
         let index = way / 2;
         let Some(id) = self.ends[index].connection else {
             return Ok(());
         };
-        // The subscriber's ways are the other way round.
+        // The publisher sends in direction 0, the subscriber in direction 3.
         let to_broker = way == 0 || way == 3;
         if to_broker {
             let end = &mut self.ends[index];
@@ -310,10 +315,12 @@ impl CutRun {
             return Ok(());
         };
         match fault.kind {
-            // Everything that was not synced is lost: the worst that can be.
+            // The fixed seed keeps the run deterministic. Power is lost between two commits only, and each commit ends
+            // with a sync.
             FaultKind::PowerLoss => disk.lose_power(&mut fastrand::Rng::with_seed(0)),
             _ => disk.kill(),
         }
+        // A process that was killed writes nothing, so the store must not write when it is dropped.
         disk.fail_after(0);
         *store = None;
         disk.mend();
@@ -344,6 +351,7 @@ impl End {
     fn new(version: ProtocolVersion, name: &str) -> Self {
         let mut options = Options::new("broker", 1883);
         options.reconnect = Reconnect::Always;
+        // With few identifiers the session soon uses each of them again, and releases them quickly after a start.
         options.limits.packet_identifiers = 3;
         options.connect = Connect::new(version, name);
         options.connect.clean_start = false;

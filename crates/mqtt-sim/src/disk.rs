@@ -1,6 +1,6 @@
-//! A simulated disk for the store. A write is readable immediately, but durable only after a sync. If the process is
-//! killed, all writes survive. If the power is lost, any part of the writes since the last sync survives, and the last
-//! write may be torn.
+//! A simulated disk for the store. A write is readable immediately, and durable only after a sync. If the process is
+//! killed, all writes survive. If the power is lost, any part of the writes since the last sync survives, and a write
+//! may be torn: only its first sectors survive.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use redb::StorageBackend;
 /// The number of bytes that a drive writes atomically.
 const SECTOR: usize = 512;
 
-/// A disk. Clones are the same disk.
+/// A disk. Clones share its content, so that the content survives the store that wrote it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimDisk(Arc<Mutex<DiskState>>);
 
@@ -23,7 +23,7 @@ struct DiskState {
     synced: Vec<u8>,
     /// The writes since the last sync, in order.
     pending: Vec<Write>,
-    /// The number of further operations after which all fail.
+    /// The number of operations that still succeed before all operations fail. `None` means that the disk works.
     fails_after: Option<u32>,
 }
 
@@ -34,17 +34,17 @@ enum Write {
 }
 
 impl SimDisk {
-    /// Makes all operations fail after `count` more.
+    /// Makes all operations fail after `count` more have succeeded.
     pub(crate) fn fail_after(&self, count: u32) {
         self.state().fails_after = Some(count);
     }
 
-    /// Suspends a planned failure and returns it for `set_failure`.
+    /// Cancels a planned failure, and returns it, so that `set_failure` can plan it again.
     pub(crate) fn postpone_failure(&self) -> Option<u32> {
         self.state().fails_after.take()
     }
 
-    /// Plans a failure after this number of operations, or none.
+    /// Plans a failure after this number of operations. `None` plans no failure.
     pub(crate) fn set_failure(&self, after: Option<u32>) {
         self.state().fails_after = after;
     }
@@ -65,6 +65,7 @@ impl SimDisk {
     /// Handles a loss of power: a random part of the writes since the last sync survives.
     pub(crate) fn lose_power(&self, rng: &mut Rng) {
         let mut state = self.state();
+        // A drive may reorder writes between two syncs. So any subset of them may survive, not only the first ones.
         let mut bytes = std::mem::take(&mut state.synced);
         for write in std::mem::take(&mut state.pending) {
             match write {
@@ -80,7 +81,8 @@ impl SimDisk {
                 Write::Length(length) => bytes.resize(length, 0),
             }
         }
-        // A file that lost a write at its end is as long as the file system says.
+        // The file keeps its length, even if a write at its end is lost: the file system may have stored the length
+        // earlier.
         let length = state.bytes.len().max(bytes.len());
         bytes.resize(length, 0);
         state.synced = bytes.clone();
@@ -92,7 +94,7 @@ impl SimDisk {
         self.0.lock().expect("nobody panics while it is locked")
     }
 
-    /// Returns the state, if the disk works.
+    /// Returns the state of the disk, or an error if the planned failure is due. Counts the operation.
     fn operate(&self) -> io::Result<MutexGuard<'_, DiskState>> {
         let mut state = self.state();
         match &mut state.fails_after {

@@ -1,4 +1,5 @@
-//! The ends of connections, which the two sides notice at different times.
+//! Handles the ends of connections. Client and broker notice the end of a connection at different times, so each side
+//! has its own functions here.
 
 use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
@@ -7,11 +8,14 @@ use crate::Violation;
 use crate::simulation::Simulation;
 
 impl Simulation {
+    /// Handles the loss of a client's connection, and decides when the client reconnects.
     pub(crate) fn client_lost(
         &mut self,
         index: usize,
         error: ClientError,
     ) -> Result<(), Violation> {
+        // Faults of the network and of the broker end connections with these errors. With any other error the client
+        // blames an honest broker for breaking the protocol.
         let passing = matches!(
             &error,
             ClientError::Closed(
@@ -32,7 +36,8 @@ impl Simulation {
         if let Some(link) = client.link.take() {
             let link = &mut self.links[link];
             link.client_is_open = false;
-            // The client counts bytes that it gave to the socket as sent.
+            // The client core resends all packets of its output with DUP 1, even those that never reached the socket.
+            // So they count as sent in the checker, too.
             let up = &mut client.up;
             link.client_sent
                 .read(client.core.output(), |packet| up.sends(&packet))?;
@@ -48,7 +53,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Removes the broker's end of a link.
+    /// Removes the broker's end of a link, together with input that the broker has not handled.
     pub(crate) fn broker_end_is_gone(&mut self, index: usize) {
         let link = &mut self.links[index];
         let Some(id) = link.connection.take() else {
@@ -59,7 +64,8 @@ impl Simulation {
         self.connection_has_ended(index);
     }
 
-    /// Updates the model for the end of a connection that the broker had accepted.
+    /// Updates the model for the end of a connection that the broker had accepted. Calls after the first have no
+    /// effect.
     pub(crate) fn connection_has_ended(&mut self, index: usize) {
         let link = &mut self.links[index];
         if self.is_stopping
@@ -69,7 +75,8 @@ impl Simulation {
             return;
         }
         let client = link.client;
-        // A newer connection of the client has the session now, and its own end.
+        // Only the end of the newest connection ends the session. Older connections were taken over, and their ends
+        // only concern their wills.
         let accepted = link.accepted;
         let is_newest = self.links.iter().all(|other| {
             other.client != client || !other.connack_seen || other.accepted <= accepted
@@ -78,17 +85,18 @@ impl Simulation {
         self.clients[client].connection_ends(self.now, number, is_newest, left);
     }
 
-    /// Sends the last bytes of connections that the broker has ended, perhaps because of another connection. They are sent
-    /// before anything that follows from the end.
+    /// Moves the last output of connections that the broker has ended, for example because another connection took over
+    /// the session. The models see this output before they see packets that follow from the end, such as a will.
     pub(crate) fn ended_connections_send(&mut self) -> Result<(), Violation> {
+        // The loop below looks at every connection, so the list of changed ones is only emptied.
         while self.broker.poll_changed().is_some() {}
         for index in 0..self.links.len() {
             let connection = self.links[index].connection;
             if connection.is_some_and(|id| self.broker.has_ended(id)) {
                 self.broker_sends(index)?;
                 self.check_output(index)?;
-                // Its bytes may wait for room in the link, or for a commit; what it means for the session
-                // does not.
+                // The last bytes may wait for room in the link or for a commit, but the session of the broker has
+                // already changed.
                 self.connection_has_ended(index);
             }
         }
@@ -97,7 +105,7 @@ impl Simulation {
 
     /// Checks all output of the broker that was not checked before.
     pub(crate) fn check_all_output(&mut self) -> Result<(), Violation> {
-        // The output of a connection that has ended comes before what follows from its end.
+        // Output of a connection that has ended is checked first, because other packets may follow from the end.
         for index in 0..self.links.len() {
             let connection = self.links[index].connection;
             if connection.is_some_and(|id| self.broker.has_ended(id)) {

@@ -1,4 +1,5 @@
-//! The faults of a run, and the passing of time.
+//! The faults of a run: cuts and stalls of links, clients that leave or die, and crashes and stops of the broker. The
+//! passing of time is here too, because it fires the timers that faults have left.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use crate::Violation;
 use crate::simulation::Simulation;
 
 impl Simulation {
+    /// Injects each kind of fault with the chance that the plan gives, and then runs one step.
     pub(crate) fn faulty_step(&mut self) -> Result<(), Violation> {
         if self.rng.u32(0..10_000) < self.plan.cuts {
             self.cut();
@@ -34,6 +36,7 @@ impl Simulation {
         self.work()
     }
 
+    /// Cuts a random link.
     fn cut(&mut self) {
         if self.links.is_empty() {
             return;
@@ -48,7 +51,8 @@ impl Simulation {
             return;
         }
         link.is_cut = true;
-        // Bytes that left the sender may be lost at the end of each direction, never in the middle.
+        // TCP delivers a prefix of the bytes that were sent. So each direction loses bytes at its end, never in its
+        // middle.
         link.up.truncate(keep_up);
         link.down.truncate(keep_down);
         let client = &mut self.clients[link.client];
@@ -58,7 +62,7 @@ impl Simulation {
         self.note(|| format!("link {index} is cut, {keep_up} and {keep_down} bytes arrive"));
     }
 
-    /// Stalls a link: no bytes move on it while much time passes.
+    /// Stalls a link: no bytes move on it for 200 steps, and up to 30 seconds pass, which may exceed the keep alive.
     fn stall(&mut self) {
         if self.links.is_empty() {
             return;
@@ -84,7 +88,7 @@ impl Simulation {
         self.client_lost(index, ClientError::Closed(CloseReason::ConnectionLost))
     }
 
-    /// Kills the process of a client that the plan permits to die.
+    /// Kills the process of a random client, if the plan permits this client to die.
     fn crash(&mut self) -> Result<(), Violation> {
         let index = self.rng.usize(0..self.clients.len());
         let client = &mut self.clients[index];
@@ -94,6 +98,7 @@ impl Simulation {
         if let Some(link) = client.link.take() {
             let link = &mut self.links[link];
             link.client_is_open = false;
+            // Nobody reads these bytes any more. Bytes that the client has sent may still reach the broker.
             link.down.clear();
         }
         for key in client.crash(index) {
@@ -112,6 +117,7 @@ impl Simulation {
 
     fn pass_time_to(&mut self, now: Instant) {
         if now > self.now {
+            // The callers of this function have no result to return. `check_failures` reports the violation later.
             if let Err(violation) = self.time_ends() {
                 self.clients[0].failure.get_or_insert(violation);
             }
@@ -120,13 +126,15 @@ impl Simulation {
         self.fire_timers();
     }
 
-    /// Ends the present time: the observer reads the wills that were published at it.
+    /// Ends the current instant. The observer reads the wills that were published at this instant, so that the time of
+    /// each will is exact.
     pub(crate) fn time_ends(&mut self) -> Result<(), Violation> {
         self.observer.read(&mut self.broker, self.now)?;
         self.observer.time_passes(self.now);
         Ok(())
     }
 
+    /// Advances the time to the next deadline of a client or of the broker.
     pub(crate) fn pass_to_next_deadline(&mut self) {
         let own = self.clients.iter().map(|client| match client.link {
             Some(_) => client.core.poll_timeout(),
@@ -156,7 +164,7 @@ impl Simulation {
         }
     }
 
-    /// Returns a violation that was found while timers fired.
+    /// Returns the first violation that was found while timers fired, as an error.
     pub(crate) fn check_failures(&mut self) -> Result<(), Violation> {
         self.clients
             .iter_mut()

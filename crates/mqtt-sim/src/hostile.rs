@@ -1,5 +1,5 @@
-//! Peers of the broker that break the rules, or use them to the limit. All invariants must hold for the other clients, and
-//! a silent peer must not hold a connection (I17).
+//! Hostile peers of the broker: they break the rules of MQTT, or use the limits of the broker to the full. All
+//! invariants must hold for the other clients, and the broker must close a silent connection (I17).
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
 use crate::Violation;
 use crate::wire::PacketReader;
 
+/// A hostile peer, which connects again with a random behaviour after each connection.
 pub(crate) struct HostilePeer {
     name: String,
     connection: Option<HostileConnection>,
@@ -19,7 +20,7 @@ struct HostileConnection {
     behaviour: Behaviour,
     /// Bytes that the broker has not handled yet.
     input: Vec<u8>,
-    /// The time when the broker must have closed the connection; `None` while it need not.
+    /// The time by which the broker must have closed the connection. `None` if the broker may keep it open.
     deadline: Option<Instant>,
     sent: PacketReader,
 }
@@ -30,7 +31,7 @@ enum Behaviour {
     Silent,
     /// Sends a long packet byte by byte.
     SlowSender,
-    /// Sends packets without meaning.
+    /// Sends packets that do not fit the state of the connection, and malformed packets.
     Garbage,
     /// Subscribes to all topics and does not read.
     NonReader,
@@ -46,12 +47,12 @@ impl HostilePeer {
         }
     }
 
-    /// Handles the death of the broker.
+    /// Forgets the connection, because the broker has died.
     pub(crate) fn lose(&mut self) {
         self.connection = None;
     }
 
-    /// Runs one step.
+    /// Runs one step of the peer.
     pub(crate) fn step(
         &mut self,
         broker: &mut Broker,
@@ -74,10 +75,11 @@ impl HostilePeer {
             );
             return Err(Violation::new("I17", what));
         }
-        // Each behaviour would hold memory or a connection of a broker that trusts its peers.
+        // Each behaviour would occupy memory or a connection of a broker that trusts its peers.
         match connection.behaviour {
             Behaviour::Silent => {}
-            // Every 1000 bytes of a packet count as activity, so the peer stays below.
+            // The broker restarts the keep alive after every 1000 bytes of an incomplete packet. The peer sends fewer
+            // bytes, so that its keep alive expires.
             Behaviour::SlowSender if connection.input.len() > 900 => {}
             Behaviour::SlowSender => connection.send(broker, now, b"x"),
             Behaviour::NonReader => {
@@ -115,19 +117,22 @@ impl HostilePeer {
         connect.extend(self.name.as_bytes());
         match behaviour {
             Silent => {
+                // The default limits of the broker allow ten seconds until CONNECT is complete.
                 connection.deadline = Some(now + Duration::from_secs(10));
                 connect.truncate(rng.usize(0..connect.len()));
                 connection.send(broker, now, &connect);
             }
             SlowSender => {
+                // One and a half times the keep alive [MQTT-3.1.2-22].
                 connection.deadline =
                     Some(now + Duration::from_millis(u64::from(KEEP_ALIVE) * 1500));
                 connection.send(broker, now, &connect);
-                // The start of a PUBLISH of 100000 bytes.
+                // The start of a PUBLISH of 100,000 bytes.
                 connection.send(broker, now, &[0x30, 0xA0, 0x8D, 0x06, 0, 3, b'h', b'/']);
             }
             Garbage | NonReader => {
                 connection.send(broker, now, &connect);
+                // SUBSCRIBE to `#` with QoS 2.
                 connection.send(broker, now, b"\x82\x06\x00\x01\x00\x01#\x02");
             }
         }
@@ -144,7 +149,7 @@ impl HostileConnection {
             progress = broker.handle_input(now, self.id, &mut rest);
         }
         self.input = rest.to_vec();
-        // While the broker does not read from the peer, it cannot tell a silent one.
+        // The broker cannot notice the silence of a connection that it does not read, so the deadline starts again.
         if progress == InputProgress::Blocked {
             self.deadline = self.deadline.map(|_| now + Duration::from_secs(10));
         }
@@ -158,7 +163,8 @@ impl HostileConnection {
     }
 }
 
-/// Returns a packet without meaning; most are well-formed.
+/// Returns a random packet. Most are well-formed, so that they pass the decoder and test the session: acknowledgements
+/// of unknown identifiers, messages with few identifiers and a random DUP flag, PINGREQ, UNSUBSCRIBE, SUBSCRIBE.
 fn garbage(rng: &mut Rng) -> Vec<u8> {
     let identifier = rng.u8(0..5);
     match rng.u8(0..12) {

@@ -1,10 +1,13 @@
-//! Deterministic simulation of the real client core and the real broker core. The network between them cuts, stalls and
-//! delays connections, a disk fails, and processes die, all as one 64-bit seed decides. Time is virtual, and the same seed
-//! gives the same run, to the byte.
+//! Deterministic simulation of the real client core and the real broker core. One 64-bit seed decides everything that
+//! happens: the network cuts, stalls and delays connections, the disk fails, and processes die. Time is virtual. Two
+//! runs of one seed exchange the same bytes.
 //!
-//! A run has a phase with faults, then a calm phase without. A strict [`checker`], which shares no code with the codec,
-//! reads each byte that either end sends. The [`oracle`] knows all published messages and checks each delivery. The run
-//! ends at the first broken invariant and reports it.
+//! A run has a phase with faults and then a calm phase without faults. A strict [`checker`], which shares no code with
+//! the codec, reads each byte that the clients and the broker send. The [`oracle`] records all published messages and
+//! checks each delivery. The run ends at the first broken invariant and reports it.
+//!
+//! The sockets and event loops of the programs are not simulated; `tests/` runs whole programs. `docs/simulation.md`
+//! describes what a run contains and what it does not contain.
 #![forbid(unsafe_code)]
 
 mod application;
@@ -37,7 +40,7 @@ pub use plan::{Plan, Reduction};
 pub use run::{Report, Shrunk, plan_of, run_seed, run_with, shrink};
 pub use simulation::{Outcome, Simulation};
 
-/// A broken invariant: its number in this list, and the observation.
+/// A broken invariant: its number in the table, and the observation. I6 and I14 have no check of their own.
 ///
 /// | Number | Invariant |
 /// | --- | --- |

@@ -1,5 +1,5 @@
-//! A simulated TCP connection: two queues of bytes, which are neither reordered nor lost until the link is cut. Then each
-//! direction loses a part at its end.
+//! A simulated TCP connection: two queues of bytes, which are neither reordered nor lost until the link is cut. A cut
+//! removes bytes at the end of each queue. The link also carries the state of the checkers for this connection.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,8 +8,10 @@ use mqtt_broker_core::{ConnectionId, InputProgress};
 
 use crate::wire::PacketReader;
 
+/// A connection between a client and the broker.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// The index of the client.
     pub(crate) client: usize,
     /// The number of this connection among those of its client.
     pub(crate) number: u32,
@@ -19,7 +21,7 @@ pub(crate) struct Link {
     pub(crate) down: VecDeque<u8>,
     /// Set once the link is cut: no bytes are added, but those in the queues may arrive.
     pub(crate) is_cut: bool,
-    /// Set while the client has its end open.
+    /// Set while the client's end is open.
     pub(crate) client_is_open: bool,
     /// The broker's end, while it is open.
     pub(crate) connection: Option<ConnectionId>,
@@ -27,27 +29,31 @@ pub(crate) struct Link {
     pub(crate) broker_input: Vec<u8>,
     /// The progress of the broker with these bytes.
     pub(crate) progress: InputProgress,
-    /// The readers of the bytes that each end has sent, and that each end has received.
+    /// The packet readers of the four places at which bytes are checked: sent and received by the client, sent and
+    /// received by the broker.
     pub(crate) client_sent: PacketReader,
     pub(crate) client_got: PacketReader,
     pub(crate) broker_sent: PacketReader,
     pub(crate) broker_got: PacketReader,
-    /// The DISCONNECT that the broker has read.
+    /// The DISCONNECT of the client, once the broker has read it.
     pub(crate) left: Option<Left>,
+    /// Set once the client has sent CONNECT, whose will has the number of this link.
     pub(crate) client_sent_connect: bool,
     /// Set once the client has sent DISCONNECT.
     pub(crate) client_said_goodbye: bool,
     /// Set once the broker has sent DISCONNECT.
     pub(crate) broker_said_goodbye: bool,
+    /// Set once the broker's CONNACK was checked. The commit that the CONNACK waits for may come later.
     pub(crate) connack_seen: bool,
     /// Set if the CONNECT asked for a clean start.
     pub(crate) clean_start: bool,
-    /// The place in the order of acceptance by the broker: the CONNECT of an old link may arrive last.
+    /// The position in the order in which the broker has answered CONNECT packets; 0 before the answer. The links are
+    /// in the order in which they were opened, which differs: the CONNECT of an older link may arrive last.
     pub(crate) accepted: u64,
-    /// Set once the model was updated for the end at the broker.
+    /// Set once the client's model was updated for the end of this connection at the broker.
     pub(crate) end_is_counted: bool,
-    /// The number of bytes at the front of the broker's output that were checked. They may be written when their commit is
-    /// durable.
+    /// The number of bytes at the front of the broker's output that were checked. The broker may write them when their
+    /// commit is durable.
     pub(crate) checked: usize,
     /// The time when the broker answered CONNECT. The answer may be written later.
     pub(crate) answered_at: Option<Instant>,
@@ -58,9 +64,9 @@ pub(crate) struct Link {
 /// The DISCONNECT of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left {
-    /// The new Session Expiry Interval, in seconds.
+    /// The new Session Expiry Interval in seconds, if the DISCONNECT has one.
     pub(crate) expiry: Option<u32>,
-    /// Set if the broker must publish the will nevertheless.
+    /// Set if the reason code is 0x04, with which the broker publishes the will.
     pub(crate) with_will: bool,
 }
 

@@ -1,4 +1,6 @@
-//! `mqtt-sim`: runs seeds. See `cargo xtask sim`.
+//! The program `mqtt-sim`. It runs the simulation with many seeds until it has seen enough faults, replays one seed
+//! with a trace (`--seed`), or runs a fault at each byte of one exchange (`--cuts`). `cargo xtask sim` and `cargo xtask
+//! mutants` start this program. Its options have no help text.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -6,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mqtt_sim::{Reduction, Report, run_seed, run_with, shrink};
 
-/// The distance between the first seeds of `--starts`, and the most seeds that are run from each.
+/// The distance between the first seeds of `--starts`, and the default number of seeds that are run from each of them.
 const DISTANCE_OF_STARTS: u64 = 10_000;
 
 fn main() -> ExitCode {
@@ -71,7 +73,8 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
     for seed in first.. {
         let outcome =
             run_seed(seed, with_store).or_else(|violation| fail(seed, with_store, violation))?;
-        // A sample of the seeds is run a second time: a run must depend on its seed only.
+        // Every 100th seed runs a second time: a run must depend on its seed only. Running all of them twice would
+        // halve the speed.
         if seed % 100 == 0 && run_seed(seed, with_store) != Ok(outcome) {
             bail!("I16: seed {seed} does not do the same a second time");
         }
@@ -98,7 +101,7 @@ fn run_many(first: u64, with_store: bool, handshakes: u64, crashes: u64) -> Resu
     Ok(())
 }
 
-/// Runs a fault at each byte of one message's way, and pairs of faults.
+/// Runs [`mqtt_sim::run_cuts`] and prints the number of runs.
 fn cut_everywhere(all_kinds: bool) -> Result<()> {
     let runs = mqtt_sim::run_cuts(all_kinds).map_err(|violation| anyhow::anyhow!("{violation}"))?;
     let kinds = if all_kinds {
@@ -113,11 +116,11 @@ fn cut_everywhere(all_kinds: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs seeds from each of several first seeds until one breaks an invariant, and prints for each what it found:
-/// the invariant, the seed and the number of seeds it took, or `none` if every seed was clean. `cargo xtask mutants` reads
-/// these lines.
+/// Runs seeds from each of `starts` first seeds until a seed breaks an invariant. Prints one line for each first seed:
+/// the invariant, the seed and the number of seeds that were needed, or `none` if no seed broke an invariant. `cargo
+/// xtask mutants` reads these lines.
 fn find_violations(starts: u64, seeds: u64, with_store: bool, skipped: &[u64]) {
-    // A panic is a finding like any other: its message would stand between the lines.
+    // A panic counts as a broken invariant. Without this hook its message would be printed between the lines.
     std::panic::set_hook(Box::new(|_| {}));
     for start in 0..starts {
         let first = start * DISTANCE_OF_STARTS;
@@ -138,6 +141,7 @@ fn find_violations(starts: u64, seeds: u64, with_store: bool, skipped: &[u64]) {
 }
 
 fn fail<T>(seed: u64, with_store: bool, violation: mqtt_sim::Violation) -> Result<T> {
+    // The trace of the shrunk run is printed, because it is shorter than the trace of the seed itself.
     let shrunk = shrink(seed, with_store, violation);
     let (_, trace) = run_with(seed, with_store, shrunk.reduction, true);
     for line in trace.iter().rev().take(60).rev() {

@@ -1,4 +1,5 @@
-//! Records all published messages and checks each delivery (I1 to I5).
+//! Records all published messages and checks each delivery (I1 to I5). The oracle compares what applications publish
+//! with what applications receive, and sees no packets. `checker.rs` checks the packets.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +8,16 @@ use crate::Violation;
 /// The identity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The publisher.
+    /// The index of the client that publishes the message.
     pub publisher: usize,
-    /// The QoS it was published with.
+    /// The QoS with which the message is published.
     pub qos: u8,
     /// The number of the message among those of its publisher and QoS.
     pub number: u64,
 }
 
 impl Key {
-    /// Returns a payload with the key, `filler` bytes and a checksum.
+    /// Returns a payload that consists of the key, `filler` bytes and a checksum.
     pub fn payload(self, filler: usize) -> Vec<u8> {
         let mut payload = format!(
             "{}:{}:{}:{}",
@@ -51,9 +52,9 @@ impl Key {
 /// The properties of a message that may prevent its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits {
-    /// Set if the message is longer than some clients accept.
+    /// Set if the message is longer than the Maximum Packet Size of some clients.
     pub is_long: bool,
-    /// Set if the message expires.
+    /// Set if the message has a Message Expiry Interval.
     pub expires: bool,
 }
 
@@ -66,9 +67,9 @@ pub struct Guarantees {
     pub subscriber_lasts: bool,
     /// Set if the subscriber never loses its state, so that it recognizes duplicates.
     pub knows_repeats: bool,
-    /// Set if all messages take the same way, so that they keep their order.
+    /// Set if the subscriber must get the messages of one publisher and QoS in order (I4).
     pub keeps_order: bool,
-    /// Set if the subscriber accepts long messages.
+    /// Set if long messages do not exceed the Maximum Packet Size of the subscriber.
     pub takes_long: bool,
     /// The QoS that was granted.
     pub granted: u8,
@@ -84,7 +85,8 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Records a message that a client has accepted for publishing.
+    /// Records a message that a client has accepted for publishing. Every message of QoS 1 and 2 must then be
+    /// delivered.
     pub fn accepted(&mut self, key: Key, traits: Traits) {
         self.accepted.insert(key, traits);
     }
@@ -97,7 +99,8 @@ impl Oracle {
     /// Checks a message that an application has accepted.
     ///
     /// # Errors
-    /// If the message was never published, is out of order, or is a duplicate.
+    /// If the payload was not published, the topic or QoS is wrong, the message is out of order, or it is a duplicate
+    /// that the QoS does not permit.
     pub fn delivered(
         &mut self,
         subscriber: usize,
@@ -138,9 +141,10 @@ impl Oracle {
             }
             return Ok(());
         }
-        // A publisher without a session resends messages as new ones, after those that it sent meanwhile. If the publisher
-        // has resent a message, a subscriber at QoS 0 may have missed the first delivery. A message that expired in the
-        // broker may arrive later, when its publisher resends it.
+        // Three cases permit a message that is out of order. A publisher without a session resends messages as new
+        // ones, after those that it sent meanwhile. A subscriber at QoS 0 may have missed the first delivery of a
+        // message that its publisher then resent. A message that expired in the broker may arrive later, when its
+        // publisher resends it.
         let expires = self.accepted.get(&key).is_some_and(|traits| traits.expires);
         let keeps_order = guarantees.keeps_order
             && !expires
@@ -161,7 +165,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Checks at the end of a run that no message is missing, except those that had to be dropped.
+    /// Checks at the end of a run that every subscriber has got every message of QoS 1 and 2. `had_to_drop` returns
+    /// `true` for a message that a full queue had to drop.
     ///
     /// # Errors
     /// If a message is missing.

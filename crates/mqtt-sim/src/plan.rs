@@ -1,27 +1,29 @@
-//! The plan of a run, which its seed decides before the run starts: the clients, and the faults. Each run has a random
-//! subset of the kinds of faults, so that rare combinations occur undisturbed by the others.
+//! The plan of a run: its clients, its limits and the chances of its faults. The seed decides the whole plan before the
+//! run starts. Each run has only a random subset of the kinds of features and faults (`Kinds`), so that a rare
+//! combination is not hidden by all the other faults.
 
 use fastrand::Rng;
 use mqtt_broker_core::{Backlog, Limits};
 use mqtt_codec::ProtocolVersion;
 
-/// The maximum packet size of clients with a small one: short messages fit, long ones do not.
+/// The Maximum Packet Size of the clients that announce a small one. Short messages have at most 30 bytes of filler and
+/// fit; long messages have this number of bytes of filler and do not fit.
 pub(crate) const SMALL_PACKET: u32 = 120;
 
 /// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The clients. Each publishes, and subscribes to the messages of all.
+    /// The clients. Each client publishes, and subscribes to the messages of all clients.
     pub clients: Vec<ClientPlan>,
     /// The number of messages that each client publishes.
     pub messages: u64,
     /// The maximum number of messages of QoS 1 and 2 in flight from the broker to a client.
     pub broker_window: u16,
-    /// Receive Maximum that the broker sends to clients of 5.0.
+    /// The Receive Maximum that the broker sends to clients of 5.0.
     pub broker_receive_maximum: u16,
-    /// The chance of a cut for each step, in 1/10000.
+    /// The chance that a step cuts a link, in 1/10000.
     pub cuts: u32,
-    /// The chance of a stall, which outlasts the keep alive, for each step, in 1/10000.
+    /// The chance that a step stalls a link, in 1/10000. A stall may outlast the keep alive.
     pub stalls: u32,
     /// Set if the broker often notices a cut only after the client has reconnected.
     pub late_closes: bool,
@@ -33,20 +35,23 @@ pub struct Plan {
     pub queue_limit: Option<usize>,
     /// The maximum number of topic aliases that the broker assigns to a client.
     pub topic_aliases: u16,
-    /// The chance that acknowledgements of unknown identifiers are mixed into the bytes of an end, in 1/100.
+    /// The chance that a client or the broker sends an acknowledgement of an unknown packet identifier, each time it
+    /// sends bytes, in 1/100.
     pub spurious: u8,
-    /// The number of peers that break the rules.
+    /// The number of hostile peers, which break the rules of MQTT.
     pub hostile_peers: usize,
-    /// The chance of a DISCONNECT by a client for each step, in 1/10000.
+    /// The chance that a client sends DISCONNECT in a step, in 1/10000.
     pub leaves: u32,
-    /// Set if the broker has a store: the chance of a crash for each step, in 1/10000, and of a fault of the disk for each
-    /// commit, in 1/1000.
+    /// Set if the broker has a store: the chance that a step kills the broker, in 1/10000, and the chance that the disk
+    /// fails during a commit, in 1/1000.
     pub store: Option<(u32, u32)>,
-    /// The chance of a graceful stop of a broker with a store for each step, in 1/10000.
+    /// The chance that a step stops a broker with a store gracefully, in 1/10000.
     pub stops: u32,
-    /// The chance that a commit is still in progress each time it is polled, in 1/100.
+    /// The chance that the commit in progress does not finish when [`Simulation::commit`](crate::Simulation) runs, in
+    /// 1/100.
     pub slow_store: u8,
-    /// The chance of a crash of a client that may crash for each step, in 1/10000.
+    /// The chance that a step kills the process of a client, if the client may crash (`ClientPlan::may_crash`), in
+    /// 1/10000.
     pub crashes: u32,
     /// Maximum number of steps with faults.
     pub steps: u64,
@@ -67,13 +72,15 @@ pub struct ClientPlan {
     pub receive_maximum: u16,
     /// The maximum number of messages in flight from the client.
     pub window: u16,
-    /// The number of packet identifiers for messages. The number is small, so that identifiers are reused soon.
+    /// The number of packet identifiers that the client uses for messages. The number is small, so that the client soon
+    /// reuses identifiers.
     pub identifiers: u16,
     /// The keep alive in seconds.
     pub keep_alive: u16,
     /// The will delay in seconds, if the client has a will.
     pub will_delay: Option<u32>,
-    /// The maximum packet size that the client announces (5.0), if it does. Longer messages are not delivered to it.
+    /// The Maximum Packet Size that the client announces (5.0). The broker does not deliver longer messages to the
+    /// client.
     pub maximum_packet_size: Option<u32>,
     /// The Topic Alias Maximum that the client sends.
     pub topic_alias_maximum: u16,
@@ -83,26 +90,27 @@ pub struct ClientPlan {
     pub is_shared: bool,
     /// Set if the application waits before it accepts a message.
     pub is_slow: bool,
-    /// Set if the process may die, after which it starts again with nothing but its name.
+    /// Set if the process of the client may die. The new process has only the client identifier of the old one, and no
+    /// session state.
     pub may_crash: bool,
     /// Set if some messages of the client expire.
     pub expiring: bool,
-    /// The Session Expiry Interval in seconds of a session of 5.0 that does not last.
+    /// The Session Expiry Interval in seconds, for a client of 5.0 that does not keep its session.
     pub expiry: u32,
-    /// Set if the client subscribes to states, which are retained messages.
+    /// Set if the client subscribes to states, which are retained messages (see `states.rs`).
     pub states: bool,
     /// The number of topics to which the client publishes states.
     pub slots: u8,
     /// Set if the client does not subscribe again when its session is resumed.
     pub subscribes_once: bool,
-    /// Set if the client sometimes unsubscribes from the states, and subscribes again.
+    /// Set if the client sometimes unsubscribes from the states and subscribes again.
     pub toggles: bool,
 }
 
-/// Limits of the broker's work in a turn, and of its waiting output and mutations.
+/// Small limits of the broker: the work of a turn, and the output and the mutations that may wait.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// The units of work for a connection.
+    /// The units of work that the broker may do for a connection in a turn.
     pub work: usize,
     /// The number of bytes of output that may wait for a peer.
     pub unwritten: usize,
@@ -120,7 +128,7 @@ impl Budget {
         }
     }
 
-    /// Returns `limits` with these limits in them.
+    /// Returns `limits` with the values of this budget.
     pub(crate) fn limit(&self, limits: Limits) -> Limits {
         let backlog = |mutations| Backlog {
             mutations,
@@ -137,7 +145,8 @@ impl Budget {
     }
 }
 
-/// The parts that are left out of a plan, to find the smallest run that still fails.
+/// The parts that are left out of a plan. [`shrink`](crate::shrink) uses reductions to find the smallest run that still
+/// fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reduction {
     /// Maximum number of steps with faults.
@@ -146,24 +155,25 @@ pub struct Reduction {
     pub clients: Option<usize>,
     /// Maximum number of messages of each client.
     pub messages: Option<u64>,
-    /// Leaves stalls out.
+    /// Leaves out stalls.
     pub no_stalls: bool,
-    /// Leaves bytes that arrive one by one out.
+    /// Leaves out pieces of a few bytes.
     pub no_tiny_pieces: bool,
-    /// Leaves connections that the broker closes late out.
+    /// Leaves out ends of connections that the broker notices late.
     pub no_late_closes: bool,
-    /// Leaves crashes, spurious acknowledgements and hostile peers out.
+    /// Leaves out crashes of clients, clients that send DISCONNECT, acknowledgements of unknown identifiers, and
+    /// hostile peers.
     pub no_strangers: bool,
 }
 
 impl Plan {
-    /// Returns the plan of a seed.
+    /// Makes a random plan without a store.
     pub fn new(rng: &mut Rng) -> Self {
         let kinds = Kinds::new(rng);
         let clients = (0..rng.usize(2..=4))
             .map(|_| ClientPlan::new(rng, &kinds))
             .collect();
-        // A tenth of the runs have no fault, a tenth very many.
+        // A tenth of the runs has no cuts and stalls, and a tenth has very many.
         let (cuts, stalls) = match rng.u8(0..10) {
             0 => (0, 0),
             1 => (400, 20),
@@ -211,7 +221,8 @@ impl Plan {
         if self.budget.is_none() && rng.bool() {
             self.budget = Some(Budget::new(rng));
         }
-        // In some runs the broker only stops gracefully, and then nothing at all is lost.
+        // A fifth of the runs has graceful stops only, and no crashes or disk failures. The checkers then require that
+        // nothing is lost, not even a state of QoS 0.
         let (crashes, faults) = match rng.u8(0..5) {
             0 => (0, 0),
             _ => (rng.u32(5..60), faults),
@@ -231,7 +242,7 @@ impl Plan {
         self
     }
 
-    /// Removes the parts that the reduction leaves out.
+    /// Returns the plan without the parts that the reduction leaves out.
     #[must_use]
     pub fn reduced(mut self, reduction: Reduction) -> Self {
         self.steps = reduction.steps.unwrap_or(self.steps).min(self.steps);
@@ -253,7 +264,7 @@ impl Plan {
     }
 }
 
-/// The kinds of features and faults that a run has.
+/// The kinds of features and faults that a run has. Each field is set at random.
 struct Kinds {
     small_packets: bool,
     aliases: bool,
@@ -275,13 +286,15 @@ impl Kinds {
         if !kinds.limited {
             return kinds;
         }
-        // The model of a limited queue knows no other reason why a message does not arrive.
+        // `Queues` counts each message that does not arrive as dropped by a full queue. So a run with
+        // a queue limit has no other feature that keeps a message from its subscriber.
         Self {
             small_packets: false,
             shared: None,
             expiring: false,
             states: false,
-            // With a small budget a message may be queued some turns after it was read.
+            // `Queues` compares the turns of the broker. With a small budget the broker may queue a message some turns
+            // after it has read it.
             budget: false,
             ..kinds
         }
@@ -291,7 +304,7 @@ impl Kinds {
         Self {
             small_packets: rng.u8(0..4) == 0,
             aliases: rng.bool(),
-            // The QoS of all shared subscriptions.
+            // All members of the group subscribe with this QoS, because the oracle treats the group as one subscriber.
             shared: (rng.u8(0..4) == 0).then(|| rng.u8(0..3)),
             slow: rng.u8(0..3) == 0,
             crashes: rng.u8(0..4) == 0,
@@ -311,6 +324,8 @@ impl ClientPlan {
         use ProtocolVersion::{V3_1, V3_1_1, V5_0};
         let version = [V3_1, V3_1_1, V3_1_1, V5_0, V5_0, V5_0][rng.usize(0..6)];
         let shared = kinds.shared.filter(|_| rng.bool());
+        // The members of a shared subscription keep their sessions. The models do not cover a member whose session
+        // ends.
         let lasts = shared.is_some() || rng.u8(0..5) > 0;
         let is_v5 = version == V5_0;
         let may_crash = kinds.crashes && lasts && shared.is_none() && rng.bool();
@@ -334,13 +349,15 @@ impl ClientPlan {
             will_delay: [None, Some(0), Some(5)][rng.usize(0..3)],
             expiry: [0, 2, 30][rng.usize(0..3)],
             states: kinds.states,
-            // A process that dies may lose its newest state.
+            // A client that may lose its newest message does not publish states, because the final state would be
+            // unknown.
             slots: if kinds.states && lasts && !may_crash {
                 rng.u8(1..10)
             } else {
                 0
             },
-            // A session that may expire may be a new one without the client knowing.
+            // Without a session that lasts, or without Session Present (3.1), a client cannot rely on its old
+            // subscriptions.
             subscribes_once: kinds.states && lasts && !may_crash && version != V3_1 && rng.bool(),
             toggles: kinds.states && rng.bool(),
         }

@@ -1,5 +1,5 @@
-//! The steps of applications: they accept messages, publish, and change their subscriptions. What they receive is compared
-//! with what was published.
+//! The steps of applications: they accept messages, publish, and change their subscriptions. The messages that they
+//! accept are checked against the oracle, or against the states for retained messages.
 
 use std::sync::Arc;
 
@@ -94,7 +94,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Publishes a message, which has a key unless it is a state. Returns `false` if the client cannot send it now.
+    /// Publishes a message. `key` is `None` if the message is a state. Returns `false` if the client cannot send the
+    /// message now.
     fn publish(
         &mut self,
         index: usize,
@@ -149,6 +150,7 @@ impl Simulation {
         } else {
             index
         };
+        // `guarantees` borrows the simulation, so the oracle is moved out of the simulation for this call.
         let mut oracle = std::mem::take(&mut self.oracle);
         let guarantees = |key| self.guarantees(subscriber, key);
         let result = oracle.delivered(
@@ -183,6 +185,7 @@ impl Simulation {
             return Err(Violation::new("I3", what));
         };
         self.states.delivered(topic, version)?;
+        // Only QoS 2 between sessions that last excludes duplicates, which would repeat an older version.
         let is_exact = qos == 2 && publisher_lasts && plan.lasts && !plan.may_crash;
         let states = &mut client.application.states;
         states.learn((topic, version), !taken.retain, is_exact)

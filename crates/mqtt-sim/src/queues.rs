@@ -1,8 +1,10 @@
-//! The limit of a queue (I20), in runs in which messages wait only for the window and the client. No more messages than
-//! the limit wait for a client, a message is dropped only while its queue is full, and every drop is counted.
+//! Checks the limit of the queues (I20), in runs in which a message waits for no other reason than the window and a
+//! slow or absent client. No more messages than the limit wait for a client, the broker drops a message only while its
+//! queue is full, and the broker counts every drop.
 //!
-//! The model does not follow the window. It records the turn in which the broker reads each message and the turn in
-//! which the broker first sends it to each subscriber, and compares the two at the end of a run.
+//! The model does not follow the window of the broker. It records the turn in which the broker reads each message and
+//! the turn in which the broker first sends the message to each subscriber. At the end of a run these turns show how
+//! many messages waited at each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +20,14 @@ pub(crate) struct Queues {
     turn: u64,
     /// The messages by subscriber, in the order in which the broker has read them.
     copies: BTreeMap<usize, Vec<Waiting>>,
-    /// The hash of each message on the wire.
+    /// The hash of topic name and payload of each message, which finds the message on the wire.
     contents: BTreeMap<Key, u64>,
-    /// The identifiers of QoS 2 that the broker holds, by publisher.
+    /// The packet identifiers of QoS 2 that the broker holds until PUBREL, by publisher. A PUBLISH with such an
+    /// identifier is a duplicate.
     held: BTreeSet<(usize, u16)>,
 }
 
-/// A message for a subscriber.
+/// A message for a subscriber, which waits from one turn to another.
 #[derive(Debug)]
 struct Waiting {
     content: u64,
@@ -55,12 +58,12 @@ impl Queues {
         self.turn += 1;
     }
 
-    /// Records that a publisher begins a new session.
+    /// Records that a publisher begins a new session, so that the broker holds none of its packet identifiers.
     pub(crate) fn forget_held(&mut self, publisher: usize) {
         self.held.retain(|(holder, _)| *holder != publisher);
     }
 
-    /// Handles a packet of a publisher that the broker reads. Each of the subscribers, which are given with their QoS,
+    /// Handles a packet of a publisher that the broker has read. Each of `subscribers`, given with its granted QoS,
     /// must get the message.
     pub(crate) fn broker_reads(
         &mut self,
@@ -105,6 +108,7 @@ impl Queues {
             .position(|copy| Some(&copy.content) == content);
         index.is_some_and(|index| {
             let (before, rest) = copies.split_at(index);
+            // An earlier message that was sent in this turn may have waited until after this message was dropped.
             let now = rest[0].from;
             let waited = |copy: &&Waiting| copy.to.is_some_and(|to| to >= now);
             before.iter().filter(waited).count() >= self.limit
@@ -127,7 +131,7 @@ impl Queues {
             for copy in copies {
                 *count_of.entry(copy.content).or_default() += 1;
             }
-            // If a message was read twice, it is unknown which copy was dropped.
+            // If the broker has read a message of QoS 1 twice, nothing shows which of its two copies was dropped.
             let is_single = |copy: &&Waiting| count_of.get(&copy.content) == Some(&1);
             let mut changes = BTreeMap::<u64, i64>::new();
             for copy in copies.iter().filter(is_single) {

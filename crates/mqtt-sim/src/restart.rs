@@ -1,5 +1,5 @@
-//! Commits of the broker, its crashes and restarts. The broker writes nothing before the commit of it is durable, so after
-//! a crash the changes of an unfinished commit have not happened for anybody.
+//! Commits of the broker, its crashes and its restarts. The broker writes no output before the changes that the output
+//! depends on are durable. So after a crash all models go back to the last durable commit, as the broker does.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::client::SimClient;
 use crate::sim_store::{TURN, broker, turn_of, turn_record};
 use crate::simulation::Simulation;
 
-/// The number of mutations that may exceed the limit of the backlog: those of calls in progress, and of connections that
-/// end.
+/// The number of mutations by which a commit may exceed the limit of the backlog: those of packets that were being
+/// handled, and of connections that ended.
 const ABOVE_BACKLOG: usize = 16;
 
 impl Simulation {
-    /// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes some steps, and mutations that
-    /// are recorded meanwhile are the next commit.
+    /// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes some steps; mutations
+    /// that are recorded meanwhile are in the next commit.
     pub(crate) fn commit(&mut self) -> Result<(), Violation> {
         if self.store.is_none() {
             return Ok(());
@@ -64,7 +64,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Ends the commit in progress, which succeeds or fails.
+    /// Finishes the commit in progress. The disk may fail during the commit.
     pub(crate) fn end_commit(&mut self) -> Result<(), Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(());
@@ -102,7 +102,7 @@ impl Simulation {
             return Ok(());
         };
         let broken = |what: String| Violation::new("I15", what);
-        // A planned failure must hit the broker, not this check.
+        // A planned failure must hit the broker, not this check, so the failure is postponed.
         let failure = sim_store.disk.postpone_failure();
         let saved = store.load(sim_store.system.clock(self.now));
         sim_store.disk.set_failure(failure);
@@ -127,7 +127,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Records the models at the beginning of a commit, after all output up to it was checked.
+    /// Records the models at the beginning of a commit. All output before the commit is checked first, because it
+    /// changes the models.
     fn note_commit(&mut self) -> Result<(), Violation> {
         self.check_all_output()?;
         let now = self.now;
@@ -136,7 +137,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Restarts the broker after a commit has failed. The commit may be durable nevertheless.
+    /// Restarts the broker after a commit has failed. The failed commit may be durable nevertheless: its turn record
+    /// shows that.
     fn broker_fails(&mut self, turn: u64, power_loss: bool) -> Result<(), Violation> {
         self.crashes += 1;
         let saved = self.reopen(power_loss)?;
@@ -147,7 +149,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Kills the process of the broker, between two turns or within one.
+    /// Kills the process of the broker, between two commits or during one.
     pub(crate) fn broker_dies(&mut self, power_loss: bool) -> Result<(), Violation> {
         self.note(|| format!("the broker dies, power lost: {power_loss}"));
         self.crashes += 1;
@@ -156,7 +158,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Opens the store again after the process has ended (I15).
+    /// Opens the store again after the process has ended, and loads its content (I15).
     pub(crate) fn reopen(&mut self, power_loss: bool) -> Result<Snapshot, Violation> {
         let Some(sim_store) = &mut self.store else {
             return Ok(Snapshot::default());
@@ -183,11 +185,11 @@ impl Simulation {
             let saved = store.load(clock);
             saved.map_err(|error| Violation::new("I15", with_cause(&error)))
         };
-        // A killed process writes nothing, so the old store must not write when it is dropped.
+        // A process that was killed writes nothing, so the old store must not write when it is dropped.
         disk.fail_after(0);
         sim_store.store = None;
         disk.mend();
-        // Recovery itself writes to the file. It must not change the content, so the store is opened a second time.
+        // Recovery writes to the file. It must not change the content, so the store is opened twice and compared.
         let first = load(&open()?)?;
         let store = open()?;
         let second = load(&store)?;
@@ -201,6 +203,7 @@ impl Simulation {
         Ok(second)
     }
 
+    /// Replaces the broker by a new one with the loaded content. All connections are lost.
     pub(crate) fn restart(&mut self, saved: Snapshot) {
         if let Some(sim_store) = &mut self.store {
             sim_store.committing = None;
@@ -209,6 +212,7 @@ impl Simulation {
             link.connection = None;
             link.broker_input.clear();
             link.progress = InputProgress::Drained;
+            // Bytes that the process had not read are lost with its sockets.
             link.up.clear();
             link.checked = 0;
             // Bytes that the broker wrote before its death may still arrive.

@@ -1,4 +1,4 @@
-//! Runs of seeds, and the search for the smallest run that still fails.
+//! Runs the simulation of a seed, and searches for the smallest run of a failing seed that still fails.
 
 use fastrand::Rng;
 
@@ -23,11 +23,12 @@ impl Report {
         self.total.crashes += outcome.crashes;
         self.total.stops += outcome.stops;
         self.total.deliveries += outcome.deliveries;
+        // Without the rotation the hashes of two equal runs would cancel each other.
         self.total.trace ^= outcome.trace.rotate_left((self.runs % 64) as u32);
     }
 }
 
-/// A failing run from which no more parts can be left out.
+/// A failing run from which no further part can be left out.
 #[derive(Debug, Clone)]
 pub struct Shrunk {
     /// The parts that are left out.
@@ -36,7 +37,7 @@ pub struct Shrunk {
     pub violation: Violation,
 }
 
-/// Returns the plan of a seed, and the source of all further random decisions.
+/// Returns the plan of a seed, and the random number generator that makes all decisions during the run.
 pub fn plan_of(seed: u64, with_store: bool) -> (Plan, Rng) {
     let mut rng = Rng::with_seed(seed);
     let mut plan = Plan::new(&mut rng);
@@ -46,7 +47,7 @@ pub fn plan_of(seed: u64, with_store: bool) -> (Plan, Rng) {
     (plan, rng)
 }
 
-/// Runs a seed.
+/// Runs the simulation of a seed.
 ///
 /// # Errors
 /// Returns the first broken invariant.
@@ -54,7 +55,8 @@ pub fn run_seed(seed: u64, with_store: bool) -> Result<Outcome, Violation> {
     run_with(seed, with_store, Reduction::default(), false).0
 }
 
-/// Runs a seed without the parts that `reduction` leaves out. Returns the trace, too, if `traced` is set.
+/// Runs the simulation of a seed without the parts that `reduction` leaves out. Returns the result and the trace, which
+/// is empty unless `traced` is set.
 pub fn run_with(
     seed: u64,
     with_store: bool,
@@ -68,7 +70,8 @@ pub fn run_with(
     (result, simulation.trace().to_vec())
 }
 
-/// Finds the parts of a failing run that can be left out while it still fails.
+/// Finds the parts of a failing run that can be left out while the run still fails. The shrunk run may break another
+/// invariant than the whole run; the result names the invariant of the shrunk run.
 pub fn shrink(seed: u64, with_store: bool, violation: Violation) -> Shrunk {
     let mut shrunk = Shrunk {
         reduction: Reduction::default(),
@@ -94,6 +97,8 @@ pub fn shrink(seed: u64, with_store: bool, violation: Violation) -> Shrunk {
     for messages in [30, 20, 10, 5, 3, 2, 1] {
         try_with(&|reduction| reduction.messages = Some(messages));
     }
+    // A run may pass with some number of steps and fail with fewer, because the calm phase then begins elsewhere. So
+    // all numbers of this series are tried, and no binary search is made.
     let mut steps = 3000;
     while steps > 10 {
         try_with(&|reduction| reduction.steps = Some(steps));

@@ -1,4 +1,5 @@
-//! The store of the simulated broker: a real store on a simulated disk, and the clocks of the machine.
+//! The store of the simulated broker: a real store on a simulated disk, and the clocks of the machine. Functions that
+//! create the broker of a plan are here too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,11 +14,12 @@ use crate::plan::Plan;
 
 /// A store on a simulated disk.
 pub(crate) struct SimStore {
+    /// The disk, which outlives the store.
     pub(crate) disk: SimDisk,
     /// `None` while the broker is down.
     pub(crate) store: Option<Store>,
-    /// The number of the next commit. Each commit stores it in a retained message without subscribers, so that the
-    /// store shows whether a commit that failed is durable nevertheless.
+    /// The number of the next commit. Each commit writes this number to a retained message without subscribers
+    /// (`turn_record`). So after a failed commit the store shows whether the commit is durable.
     pub(crate) turn: u64,
     /// The mutations of the commit in progress.
     pub(crate) committing: Option<Vec<Mutation>>,
@@ -39,12 +41,14 @@ impl System {
     fn new(start: Instant) -> Self {
         Self {
             start,
-            // A day in 2033: the store does not trust a wall clock that is earlier than the program.
+            // A day in 2033, because the store does not trust a wall clock that is earlier than the build of the
+            // program.
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
             boots: 1,
         }
     }
 
+    /// Returns the clocks as the broker would read them at this instant.
     pub(crate) fn clock(&self, now: Instant) -> Clock {
         let elapsed = now - self.start;
         Clock {
@@ -57,8 +61,9 @@ impl System {
         }
     }
 
-    /// Records that the broker is down. If the machine stays up, the wall clock is changed meanwhile, which must have
-    /// no effect. After a loss of power the machine boots and only has the wall clock.
+    /// Changes the clocks while the broker is down. If the machine stays up, the wall clock is set to another time,
+    /// which must have no effect because the boot is the same. After a loss of power the machine boots, and only the
+    /// wall clock continues.
     pub(crate) fn goes_down(&mut self, power_loss: bool, rng: &mut fastrand::Rng) {
         if power_loss {
             self.boots += 1
@@ -69,6 +74,7 @@ impl System {
     }
 }
 
+/// The topic name of the turn record. No client subscribes to it.
 pub(crate) const TURN: &str = "turn";
 
 /// Creates the broker of the plan, with its store if it has one.
@@ -97,6 +103,7 @@ pub(crate) fn new_broker(plan: &Plan, now: Instant) -> (Broker, Option<SimStore>
     )
 }
 
+/// Creates a broker with the limits of the plan and without content.
 pub(crate) fn broker(plan: &Plan) -> Broker {
     let limits = Limits {
         maximum_in_flight: plan.broker_window,
@@ -109,6 +116,7 @@ pub(crate) fn broker(plan: &Plan) -> Broker {
         Some(budget) => budget.limit(limits),
         None => limits,
     };
+    // A counter instead of random numbers, so that the seed alone decides the run.
     let mut identifiers = 0;
     let random = move || {
         identifiers += 1;
@@ -117,6 +125,7 @@ pub(crate) fn broker(plan: &Plan) -> Broker {
     Broker::new(limits, Box::new(random))
 }
 
+/// Returns the mutation that writes the number of a commit to the store.
 pub(crate) fn turn_record(turn: u64) -> Mutation {
     let topic_name = TopicName::new(TURN).expect("valid");
     let message = Message::new(topic_name.clone(), turn.to_string());
@@ -133,6 +142,7 @@ pub(crate) fn turn_record(turn: u64) -> Mutation {
     }
 }
 
+/// Returns the number of the newest commit in the store.
 pub(crate) fn turn_of(saved: &Snapshot) -> Option<u64> {
     let of_turn = |retained: &&Retained| &*retained.message.topic_name == TURN;
     let retained = saved.retained.iter().find(of_turn)?;

@@ -1,4 +1,6 @@
-//! The state of one run: clients, broker, links, virtual time, and one source of chance.
+//! The state of one run, and its main loop. Each step of the loop does one small thing at a random place: an
+//! application acts, bytes move on a link, a client connects, or time passes. The other modules implement these steps
+//! as methods of [`Simulation`].
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +20,12 @@ use crate::states::States;
 use crate::wills::Observer;
 use crate::wire::hash;
 
-/// The number that stands for all members of a shared subscription together.
+/// The index that the oracle uses for a whole shared subscription. Each message must reach one member of the group, so
+/// the group counts as one subscriber.
 pub(crate) const GROUP: usize = usize::MAX;
 
-/// The state of a run.
+/// The state of a run. Every random decision uses `rng`, and every time is `now`, so that the seed alone decides the
+/// run.
 pub struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
@@ -30,22 +34,28 @@ pub struct Simulation {
     pub(crate) step: u64,
     pub(crate) broker: Broker,
     pub(crate) clients: Vec<SimClient>,
+    /// The connections, in the order in which they were opened. A client may have several: its newest link, and older
+    /// links whose end the broker has not noticed yet.
     pub(crate) links: Vec<Link>,
     pub(crate) hostile_peers: Vec<HostilePeer>,
     pub(crate) store: Option<SimStore>,
     pub(crate) oracle: Oracle,
     pub(crate) states: States,
+    /// The model of the queues, in runs with a queue limit.
     pub(crate) queues: Option<Queues>,
     pub(crate) observer: Observer,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Option<Vec<String>>,
+    /// Set before and after the phase with faults: no faults happen, and no end of a connection is noticed late.
     pub(crate) is_calm: bool,
+    /// The number of cuts of links, and of clients that died.
     pub(crate) cuts: u64,
     /// The number of crashes of the broker.
     pub(crate) crashes: u64,
     /// The number of graceful stops of the broker.
     pub(crate) stops: u64,
-    /// Set while the broker stops: the ends of its connections then do not affect sessions and wills.
+    /// Set while the broker stops gracefully. Connections that end during this time do not end sessions or publish
+    /// wills.
     pub(crate) is_stopping: bool,
     /// The number of connections that the broker has accepted.
     pub(crate) accepted: u64,
@@ -56,17 +66,17 @@ pub struct Simulation {
 pub struct Outcome {
     /// The number of finished exchanges of QoS 1 and 2.
     pub handshakes: u64,
-    /// The number of those that a cut, or a stall beyond a timeout, had interrupted.
+    /// The number of these exchanges that were interrupted before they finished, by the loss of their connection.
     pub faulted: u64,
-    /// The number of cuts.
+    /// The number of cuts of links, and of clients that died.
     pub cuts: u64,
     /// The number of crashes of the broker.
     pub crashes: u64,
     /// The number of graceful stops of the broker.
     pub stops: u64,
-    /// The number of messages that applications have accepted.
+    /// The number of messages that applications have accepted, duplicates included.
     pub deliveries: u64,
-    /// The hash of all bytes that were sent and read.
+    /// The hash of all bytes that clients and broker have sent and read.
     pub trace: u64,
 }
 
@@ -111,7 +121,8 @@ impl Simulation {
     /// # Errors
     /// Returns the first broken invariant.
     pub fn run(&mut self) -> Result<Outcome, Violation> {
-        // All clients subscribe before the faults begin.
+        // All clients subscribe before the faults begin, so that the oracle can require each message at each subscriber
+        // (I1).
         self.settle(|simulation| {
             simulation
                 .clients
@@ -124,6 +135,7 @@ impl Simulation {
         }
         for _ in 0..self.plan.steps {
             self.faulty_step()?;
+            // After the last exchange has finished, no fault can interrupt anything.
             if self.is_quiet() {
                 break;
             }
@@ -147,14 +159,15 @@ impl Simulation {
         })
     }
 
-    /// Returns the lines of the trace, if there is one.
+    /// Returns the lines of the trace. The trace is empty unless the simulation was created with `traced`.
     pub fn trace(&self) -> &[String] {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    /// Runs one step without a fault, at a random place.
+    /// Runs one step at a random client or link. The step injects no fault.
     pub(crate) fn work(&mut self) -> Result<(), Violation> {
         self.step += 1;
+        // The event loop of rbroker runs background work in every turn, so no random choice may delay it here.
         if self.broker.has_background_work() {
             self.background()?;
             self.ended_connections_send()?;
@@ -166,6 +179,7 @@ impl Simulation {
             peer.step(&mut self.broker, self.now, &mut self.rng)?;
             return self.ended_connections_send();
         }
+        // Six of ten steps move bytes, because one exchange needs many of these steps.
         match self.rng.u8(0..10) {
             0..=1 => self.application(index),
             2 => {
@@ -189,6 +203,7 @@ impl Simulation {
         }
     }
 
+    /// Returns the delivery guarantees that hold between the publisher of a message and a subscriber, or [`GROUP`].
     pub(crate) fn guarantees(&self, subscriber: usize, key: Key) -> Guarantees {
         let publisher = self.clients.get(key.publisher);
         let publisher_lasts = publisher.is_some_and(|client| client.plan.lasts);
@@ -202,7 +217,8 @@ impl Simulation {
             publisher_lasts,
             subscriber_lasts: plan.lasts,
             knows_repeats: !plan.may_crash,
-            // A message of QoS 1 that was dropped may be delivered later, when its publisher resends it.
+            // If a full queue has dropped a message of QoS 1, the message may still be delivered later, when its
+            // publisher resends it. The members of a group get the messages of one publisher on different connections.
             keeps_order: subscriber != GROUP && (self.queues.is_none() || key.qos != 1),
             takes_long: plan.maximum_packet_size.is_none(),
             granted: plan.subscribed,
@@ -214,7 +230,8 @@ impl Simulation {
         if client.link.is_some() || client.retry_at > self.now {
             return Ok(());
         }
-        // The broker may still have the old connection, which it then closes late.
+        // The old link, if the broker has not noticed its end yet, stays in `links`: the broker then sees the new
+        // CONNECT first. Bytes of the old connection must not reach the new one.
         client
             .core
             .handle_reached(self.now)
@@ -229,7 +246,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Returns the number of bytes, of those on their way, that arrive together.
+    /// Returns the number of bytes that arrive together, at most `there`, which is the number of bytes on their way.
     pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
             0 => 0,
@@ -239,9 +256,11 @@ impl Simulation {
         }
     }
 
+    /// Removes a link that both ends have closed.
     pub(crate) fn remove_if_over(&mut self, index: usize) {
         if self.links.get(index).is_some_and(Link::is_over) {
             self.links.remove(index);
+            // Clients refer to their link by its index, and the indices of all later links have changed.
             for client in &mut self.clients {
                 if let Some(link) = client.link.as_mut().filter(|link| **link > index) {
                     *link -= 1;
@@ -250,6 +269,7 @@ impl Simulation {
         }
     }
 
+    /// Adds bytes that were moved to the hash of the run and to the trace. `what` is an index into the texts below.
     pub(crate) fn record(&mut self, what: u8, link: usize, bytes: &[u8]) {
         self.trace_hash = hash(bytes, hash(&[what], self.trace_hash));
         let client = self.links[link].client;
@@ -265,6 +285,7 @@ impl Simulation {
         });
     }
 
+    /// Appends a line to the trace. The closure does not run if no trace is wanted, because formatting is slow.
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let time = (self.now - self.start).as_secs_f64();

@@ -1,8 +1,10 @@
-//! States are retained messages whose payload is a version that grows (I18). This module also checks the end of a
-//! subscription to them (I19). Each topic of a state has one publisher and one QoS, so that its messages have an order.
+//! States are retained messages whose payload is a version number, which grows (I18). The topics of states are separate
+//! from those of other messages. Each topic of a state has one publisher and one QoS, so that its messages have an
+//! order. This module also checks that messages stop after UNSUBACK (I19).
 //!
-//! [`States`] records the versions that were published and that the broker has read. [`Replay`] checks the messages that
-//! the broker sends to one client. [`Known`] has the versions that the application of a client has received.
+//! [`States`] records the versions that were published and those that the broker has read. [`Replay`] checks the
+//! messages that the broker sends to one client. [`Known`] records the versions that the application of a client has
+//! received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::wire::{Topic, WirePacket};
 /// The topic filter of all states.
 pub(crate) const FILTER: &str = "r/+/+";
 
-/// The QoS with which a topic is always published.
+/// The QoS with which a topic is always published. Messages of different QoS have no order among each other.
 pub(crate) fn qos(topic: Topic) -> u8 {
     topic.slot % 3
 }
@@ -22,7 +24,7 @@ pub(crate) fn qos(topic: Topic) -> u8 {
 #[derive(Debug, Default)]
 pub(crate) struct States {
     published: BTreeMap<Topic, Published>,
-    /// The version that the broker has read last, by topic.
+    /// The version that the broker has read last, by topic; 0 if that message removed the state.
     last_read: BTreeMap<Topic, u64>,
     /// The highest version that the broker has read, by topic.
     highest_read: Arc<BTreeMap<Topic, u64>>,
@@ -37,7 +39,8 @@ struct Published {
 }
 
 impl States {
-    /// Returns the payload of the next message of a topic. An empty payload removes the state.
+    /// Returns the payload of the next message of a topic. If `removes` is set and the topic has a version, the payload
+    /// is empty, which removes the state.
     pub(crate) fn payload(&self, topic: Topic, removes: bool) -> String {
         let published = self.published.get(&topic);
         match published {
@@ -81,11 +84,11 @@ impl States {
         Ok(())
     }
 
-    /// Compares what an application has learnt with the final states. `crashed` is set if the broker
-    /// has died in this run: then it may have lost a message of QoS 0.
+    /// Compares the versions that an application has received with the final states. `crashed` is set if the broker has
+    /// died in this run: then the broker may have lost a message of QoS 0.
     ///
     /// # Errors
-    /// If the application lacks the final state of a topic, or still has one that was removed.
+    /// If the application lacks the final state of a topic, or still has a state that was removed.
     pub(crate) fn check(
         &self,
         client: usize,
@@ -101,6 +104,8 @@ impl States {
                 _ => published.last,
             };
             let may_miss = qos.min(subscriber.granted) == 0;
+            // A client at QoS 0 may lose the newest version with its connection, and gets it again only with a new
+            // subscription. No subscription brings back the removal of a state, because then nothing is retained.
             if may_miss && subscriber.subscribes_once
                 || expected == 0 && (may_miss || known.has_toggled)
             {
@@ -122,31 +127,32 @@ impl States {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subscriber {
     pub(crate) granted: u8,
-    /// Set if it does not subscribe again when its session is resumed.
+    /// Set if the client does not subscribe again when its session is resumed.
     pub(crate) subscribes_once: bool,
 }
 
-/// The view that the application of a client has of the states.
+/// The versions that the application of a client has received.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The last version that was received; 0 if the state was removed.
     last: BTreeMap<Topic, u64>,
-    /// The last version that was received as a live message.
+    /// The last version that was received with RETAIN 0, as a live message.
     last_live: BTreeMap<Topic, u64>,
     /// Set if the application may have missed messages because it had unsubscribed.
     pub(crate) has_toggled: bool,
 }
 
 impl Known {
-    /// Handles the end of the session: the known states may be out of date.
+    /// Forgets the received versions after the end of the session, because they may be out of date.
     pub(crate) fn forget(&mut self) {
         self.last.clear();
     }
 
-    /// Handles a message. `is_exact` is set if messages of the topic arrive exactly once and in order.
+    /// Records a version that was received. `is_exact` is set if the messages of the topic arrive exactly once and in
+    /// order.
     ///
     /// # Errors
-    /// If the message is older than a live message before it.
+    /// If the version is older than an earlier live version, or repeats it as a live message.
     pub(crate) fn learn(
         &mut self,
         (topic, version): (Topic, u64),
@@ -178,12 +184,14 @@ pub(crate) struct Replay {
     subscriptions: u32,
     /// The number of retained messages that were sent, by topic.
     sent: BTreeMap<Topic, u32>,
-    /// Set while there is no subscription: the versions that the broker had read when it ended.
+    /// Set while the client has no subscription to the states: the versions that the broker had read when it sent
+    /// UNSUBACK.
     ended_at: Option<Arc<BTreeMap<Topic, u64>>>,
 }
 
 impl Replay {
-    /// Handles a packet of the client that the broker reads. The broker may send messages before SUBACK.
+    /// Handles a packet of the client that the broker has read. The subscription counts from here and not from SUBACK,
+    /// because the broker may send messages before SUBACK.
     pub(crate) fn reads(&mut self, packet: &WirePacket) {
         if packet.kind == 8 {
             self.subscriptions += 1;
@@ -194,8 +202,8 @@ impl Replay {
     /// Checks a packet that the broker sends to the client.
     ///
     /// # Errors
-    /// If the broker sends a retained message twice for one subscription (I18), or a message that it has read after the
-    /// subscription had ended (I19).
+    /// If the broker sends a retained message twice for one subscription (I18), or sends a message that it has read
+    /// after the end of the subscription (I19).
     pub(crate) fn sends(
         &mut self,
         packet: &WirePacket,
@@ -207,6 +215,7 @@ impl Replay {
                 if packet.retain && packet.qos > 0 {
                     let count = self.sent.entry(topic).or_default();
                     *count += 1;
+                    // Each SUBSCRIBE brings the retained messages once, also if the subscription exists [MQTT-3.3.1-9].
                     if *count > self.subscriptions {
                         let what = format!(
                             "the retained message of {topic:?} came {count} times, for {} subscriptions",

@@ -1,5 +1,5 @@
-//! A graceful stop of the broker: it disconnects its clients, commits all mutations, and ends. No message that it has read
-//! is lost, even of QoS 0, and no will (I12, I18, I21).
+//! A graceful stop of the broker: the broker disconnects its clients, commits all mutations, and ends. No message that
+//! the broker has read is lost, not even of QoS 0, and no will (I12, I18, I21).
 
 use crate::Violation;
 use crate::client::SimClient;
@@ -9,7 +9,7 @@ use crate::simulation::Simulation;
 const MAXIMUM_TURNS: usize = 1000;
 
 impl Simulation {
-    /// Stops the broker and starts it again, perhaps after a loss of power.
+    /// Stops the broker gracefully and starts it again. The machine may lose power after the stop.
     pub(crate) fn broker_stops(&mut self) -> Result<(), Violation> {
         self.note(|| "the broker stops".to_owned());
         self.broker.shut_down(self.now);
@@ -28,10 +28,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// Commits all mutations and writes the output. Returns `false` if the broker has died because the disk failed.
+    /// Commits all mutations and writes the output. Returns `false` if the disk failed, which makes the stop a crash.
     fn write_last(&mut self) -> Result<bool, Violation> {
         let crashes = self.crashes;
-        // The commit in progress, those of publications that are delivered in slices, and the last one.
+        // Several commits may be necessary: the one in progress, one for each publication that is still delivered in
+        // slices, and a last one.
         for turn in 0..MAXIMUM_TURNS {
             self.background()?;
             self.begin_commit()?;

@@ -1,5 +1,5 @@
-//! Moves bytes between clients and the broker in pieces of random size, past the checkers. `ends.rs` handles the ends of
-//! connections.
+//! Moves bytes between clients and the broker in pieces of random size, and passes them to the checkers: when an end
+//! sends them, and again when the other end receives them. `ends.rs` handles the ends of connections.
 
 use std::ops::ControlFlow;
 
@@ -9,22 +9,24 @@ use crate::Violation;
 use crate::simulation::Simulation;
 use crate::wills::number_will;
 
-/// The number of bytes that a link holds in each direction. The ends wait when it is full.
+/// The number of bytes that a link stores in each direction. An end cannot write while the link is full.
 const LINK_CAPACITY: usize = 4096;
 
-/// Link capacity in runs in which little output may wait at the broker. A CONNECT fits into it.
+/// The capacity of a link in runs with a small budget, so that output waits at the broker. A CONNECT fits into the
+/// link.
 const SMALL_LINK_CAPACITY: usize = 256;
 
-/// The number of topic aliases that the default limits of the broker let a client use.
+/// The Topic Alias Maximum that the broker announces by default.
 const BROKER_ALIASES: u16 = 10;
 
-/// The maximum number of bytes that wait at an end (I8): messages are short, and few are in flight.
+/// The maximum number of bytes that wait at an end (I8). Messages are short and few are in flight, so 64 KiB are
+/// plenty.
 const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
 
-/// The bytes that the output of a connection may exceed its limit by: a message, and answers of four bytes.
+/// The number of bytes by which output may exceed its limit: one message, and acknowledgements of four bytes.
 const ABOVE_LIMIT: usize = 512 + 4 * 200;
 
-/// Returns an acknowledgement of an unknown identifier.
+/// Returns a PUBACK, PUBREC or PUBCOMP with a packet identifier that is not in use.
 fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
     let first = [0x40, 0x50, 0x70][rng.usize(0..3)];
     [first, 2, 0xFF, 0xFE]
@@ -77,13 +79,13 @@ impl Simulation {
         Ok(())
     }
 
-    /// Moves output of the broker into the link.
+    /// Moves output of the broker into the link, as far as it may be written.
     pub(crate) fn broker_sends(&mut self, index: usize) -> Result<(), Violation> {
         self.commit()?;
         let Some(id) = self.links[index].connection else {
             return Ok(());
         };
-        // Output that waits for no commit is written immediately.
+        // The broker may write output that waits for no commit immediately, so this output is checked now.
         self.check_output_to(index, self.broker.output(id).len())?;
         let has_ended = self.broker.has_ended(id);
         let capacity = match self.plan.budget {
@@ -91,6 +93,7 @@ impl Simulation {
             None => LINK_CAPACITY,
         };
         let link = &mut self.links[index];
+        // A socket still accepts bytes after the connection is lost, so a cut does not block the broker.
         let room = if link.is_cut || !link.client_is_open {
             usize::MAX
         } else {
@@ -126,7 +129,7 @@ impl Simulation {
         self.check_output_to(index, usize::MAX)
     }
 
-    /// Checks the first `count` bytes of that output.
+    /// Checks the first `count` bytes of the broker's output on a link, except those that were checked before.
     fn check_output_to(&mut self, index: usize, count: usize) -> Result<(), Violation> {
         let Some(id) = self.links[index].connection else {
             return Ok(());
@@ -179,7 +182,8 @@ impl Simulation {
                 }
                 14 => {
                     *goodbye = true;
-                    // ReceivedMessage over, or silent for too long; anything else blames an honest client.
+                    // 0x8D is Keep Alive timeout, and 0x8E is Session taken over. Any other reason code blames an
+                    // honest client, except 0x8B, Server shutting down, during a stop.
                     let is_stopping = packet.reason == 0x8B && self.is_stopping;
                     if ![0x8D, 0x8E].contains(&packet.reason) && !is_stopping {
                         let what = format!("the broker blames a client: {packet:?}");
@@ -205,7 +209,7 @@ impl Simulation {
             return Ok(());
         };
         match link.progress {
-            // In this turn it does not read, but goes on with what it has.
+            // The broker reads nothing in this turn, but continues with the bytes that it has.
             InputProgress::Yielded => return self.broker_handles(index, id),
             InputProgress::Blocked => return Ok(()),
             InputProgress::Drained => {}
@@ -220,8 +224,8 @@ impl Simulation {
             let late = !self.is_calm && self.plan.late_closes && self.rng.u8(0..8) > 0;
             if closed && link.up.is_empty() && !late {
                 self.note(|| format!("broker notices the end of link {index}"));
-                // What it gave to the socket counts as sent: it cannot know better. So does what it
-                // would have given to it after the commit.
+                // The broker does not know which of its bytes have arrived, so all its output counts as sent, even the
+                // part that waits for a commit.
                 self.links[index].is_cut = true;
                 self.broker_sends(index)?;
                 self.check_output(index)?;
@@ -232,7 +236,8 @@ impl Simulation {
         }
         let bytes: Vec<u8> = link.up.drain(..count).collect();
         if self.broker.has_ended(id) {
-            // Its last output waits for a commit, perhaps. What it is told now answers nothing.
+            // The last output of this connection may wait for a commit. The broker discards these bytes, so no checker
+            // sees them.
             self.broker.handle_input(self.now, id, &mut &bytes[..]);
             self.record(3, index, &bytes);
             return self.ended_connections_send();
@@ -274,6 +279,7 @@ impl Simulation {
         self.client_handles(client_index)
     }
 
+    /// Lets the client handle the bytes that it has received.
     pub(crate) fn client_handles(&mut self, index: usize) -> Result<(), Violation> {
         let now = self.now;
         let client = &mut self.clients[index];

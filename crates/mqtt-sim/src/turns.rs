@@ -1,5 +1,6 @@
-//! The turns of the broker. It handles bytes until its budget of work is spent, and continues in a later turn. If it blocks
-//! a connection, nothing is read from the connection until the broker resumes it (I22).
+//! The turns of the broker. The broker handles bytes until its budget of work is spent, and continues in a later turn.
+//! If the broker blocks a connection, the simulation reads nothing from this connection until the broker resumes it
+//! (I22).
 
 use mqtt_broker_core::{ConnectionId, InputProgress};
 
@@ -9,7 +10,8 @@ use crate::link::Left;
 use crate::simulation::Simulation;
 
 impl Simulation {
-    /// Lets the broker handle the bytes that it has read from a connection, as far as its budget of this turn permits.
+    /// Lets the broker handle the bytes that it has read from a connection, as far as the budget of work of this turn
+    /// permits.
     pub(crate) fn broker_handles(
         &mut self,
         index: usize,
@@ -21,9 +23,12 @@ impl Simulation {
         let progress = self.broker.handle_input(self.now, id, &mut rest);
         let link = &mut self.links[index];
         (link.broker_input, link.progress) = (rest.to_vec(), progress);
+        // The models follow only the bytes that the broker has handled. The rest waits in `broker_input` for a later
+        // turn.
         self.broker_has_read(index, &input[..input.len() - rest.len()])?;
         self.end_turn()?;
         let link = &mut self.links[index];
+        // The broker decides about session and will when it answers CONNECT, not when a commit releases the answer.
         if link.answered_at.is_none() && !self.broker.whole_output(id).is_empty() {
             link.answered_at = Some(self.now);
             self.accepted += 1;
@@ -33,7 +38,7 @@ impl Simulation {
         self.ended_connections_send()
     }
 
-    /// Lets the broker do the work that belongs to no connection, as far as its budget of this turn permits.
+    /// Lets the broker do the work that belongs to no connection, as far as the budget of work of this turn permits.
     pub(crate) fn background(&mut self) -> Result<(), Violation> {
         if self.broker.has_background_work() {
             self.begin_turn()?;
@@ -43,7 +48,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Resumes connections that the broker has blocked.
+    /// Marks the connections that the broker has resumed, so that the simulation reads from them again.
     pub(crate) fn connections_resume(&mut self) {
         while let Some(id) = self.broker.poll_resumable() {
             let of_id = |link: &&mut crate::link::Link| link.connection == Some(id);
@@ -60,7 +65,8 @@ impl Simulation {
         self.links.iter().any(is_busy) || self.broker.has_background_work()
     }
 
-    /// Begins a turn. With a limit of the queues, all output is checked at its end, so that the turn of each message is known.
+    /// Begins a turn of the broker. In a run with a queue limit all output is checked before the turn begins and after
+    /// it ends, so that the turn in which the broker sent each message is known.
     fn begin_turn(&mut self) -> Result<(), Violation> {
         self.end_turn()?;
         if let Some(queues) = &mut self.queues {
@@ -76,7 +82,7 @@ impl Simulation {
         }
     }
 
-    /// Updates the models for the packets that the broker has read.
+    /// Updates the models for the packets that the broker has handled.
     fn broker_has_read(&mut self, index: usize, bytes: &[u8]) -> Result<(), Violation> {
         let link = &mut self.links[index];
         let (states, queues) = (&mut self.states, &mut self.queues);

@@ -1,6 +1,6 @@
-//! Counts the publications of wills exactly (I12). Each CONNECT has a will of its own, so that a publication names its
-//! connection. A [`WillModel`] computes which wills of a client are due, and when. An [`Observer`] receives the
-//! publications.
+//! Checks the publications of wills exactly (I12). Each CONNECT has a will with its own number, so that a publication
+//! shows the connection it belongs to. A [`WillModel`] computes which wills of a client are due, and when. An
+//! [`Observer`] subscribes to all wills and records their publications.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use mqtt_broker_core::{Broker, ConnectionId};
 use crate::Violation;
 use crate::wire::PacketReader;
 
-/// The payload of a will before the link numbers it. The payload is ASCII text of this length.
+/// The payload of a will before [`number_will`] writes the number of the connection into it. The number does not change
+/// the length of the CONNECT.
 pub(crate) const PLACEHOLDER: &[u8] = b"will of ........";
 
 /// Writes the number of a connection into the will of its CONNECT.
@@ -21,19 +22,21 @@ pub(crate) fn number_will(bytes: &mut [u8], connection: u32) {
     }
 }
 
-/// The wills of one client, as the broker has to handle them.
+/// The wills of one client, as the broker must handle them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WillModel {
-    /// The open connection whose will the broker holds.
+    /// The open connection that has a will.
     held: Option<u32>,
     /// The will that waits for its delay.
     delayed: Option<(u32, Instant)>,
-    /// The wills that must be published, with the time.
+    /// The wills that must be published, with the time when they are due.
     due: Vec<(u32, Instant)>,
 }
 
 impl WillModel {
-    /// Handles a connection that the broker accepts. `starts_anew` is set if the previous session ends.
+    /// Handles a connection that the broker accepts. `connection` is `None` if its CONNECT has no will. `starts_anew`
+    /// is set if the CONNECT ends the previous session: a delayed will is then due immediately. Otherwise it is not
+    /// published [MQTT-3.1.3-9].
     pub(crate) fn accepted(&mut self, connection: Option<u32>, starts_anew: bool, now: Instant) {
         self.pass_time(now);
         if let Some((number, _)) = self.delayed.take().filter(|_| starts_anew) {
@@ -42,8 +45,8 @@ impl WillModel {
         self.held = connection;
     }
 
-    /// Handles the end of a connection whose will was not deleted. `delay` is `None` if a newer connection has resumed
-    /// the session.
+    /// Handles the end of a connection whose will was not deleted. `delay` is the will delay in seconds; `None` if a
+    /// newer connection has resumed the session, so that the will is not published.
     pub(crate) fn ended(&mut self, connection: u32, delay: Option<u32>, now: Instant) {
         match delay {
             Some(0) => self.due.push((connection, now)),
@@ -61,21 +64,22 @@ impl WillModel {
         self.held = self.held.filter(|held| *held != connection);
     }
 
-    /// Handles a restart of the broker with its durable state: the connection counts as lost now.
+    /// Handles a restart of the broker with its durable state: an open connection counts as lost at the restart.
     pub(crate) fn restart(&mut self, delay: u32, now: Instant) {
         if let Some(held) = self.held {
             self.ended(held, Some(delay), now);
         }
     }
 
-    /// Makes a will due whose delay is over.
+    /// Makes the delayed will due if its delay has passed.
     pub(crate) fn pass_time(&mut self, now: Instant) {
         let is_over = |delayed: &mut (u32, Instant)| delayed.1 <= now;
         self.due.extend(self.delayed.take_if(is_over));
     }
 }
 
-/// A well-behaved subscriber to all wills, without a network between itself and the broker.
+/// A well-behaved subscriber to all wills. The broker's output reaches the observer without a link, and so without
+/// delay.
 #[derive(Debug)]
 pub(crate) struct Observer {
     connection: ConnectionId,
@@ -84,7 +88,7 @@ pub(crate) struct Observer {
     reader: PacketReader,
     /// The publications, by client and connection.
     seen: BTreeMap<(usize, u32), WirePacket>,
-    /// The previous time, if time has passed: nothing happened between it and the present.
+    /// The previous instant at which something happened. A will that is due after this instant is published in time.
     earlier: Option<Instant>,
 }
 
@@ -94,8 +98,9 @@ struct WirePacket {
     at: Instant,
 }
 
-/// CONNECT of 3.1.1 without Clean Session, and SUBSCRIBE to `w/#` with QoS 0 or 1.
+/// CONNECT of 3.1.1 with Clean Session 0.
 const CONNECT: &[u8] = b"\x10\x14\0\x04MQTT\x04\0\0\0\0\x08observer";
+/// SUBSCRIBE to `w/#`, with QoS 0 and with QoS 1.
 const SUBSCRIBE: [&[u8]; 2] = [b"\x82\x08\0\x01\0\x03w/#\0", b"\x82\x08\0\x01\0\x03w/#\x01"];
 
 impl Observer {
@@ -113,7 +118,7 @@ impl Observer {
         observer
     }
 
-    /// Connects, at the start and after each restart of the broker.
+    /// Connects, at the start and after each restart of the broker. The session of the observer has the subscription.
     pub(crate) fn connect(&mut self, broker: &mut Broker, now: Instant) {
         self.connection = broker.open(now, "observer".into(), 0);
         self.reader = PacketReader::new(4);
@@ -133,7 +138,7 @@ impl Observer {
         self.earlier = Some(now);
     }
 
-    /// Reads the output that the broker may write, and acknowledges it.
+    /// Reads the output that the broker may write, and acknowledges the messages.
     pub(crate) fn read(&mut self, broker: &mut Broker, now: Instant) -> Result<(), Violation> {
         self.send(broker, now, &[]);
         loop {
@@ -154,7 +159,7 @@ impl Observer {
                 }
                 match packet.will {
                     None if packet.kind == 3 => Err(Violation::new("I3", "a will nobody has")),
-                    // The broker may have died after it sent the message the first time.
+                    // The broker may have died after it had sent this message the first time.
                     Some(will) if packet.dup => {
                         seen.entry(will).or_insert(publication);
                         Ok(())
@@ -173,8 +178,8 @@ impl Observer {
     /// Compares the publications with the model of a client, at the end of a run.
     ///
     /// # Errors
-    /// If a will is missing, was not due, or was published at another time. A will may be late if it waits for a
-    /// commit, or for the work budget of one turn of the broker.
+    /// If a will is missing, was not due, or was published at the wrong time. With `may_be_late` a will may come after
+    /// its time, because it waits for a commit or for a later turn of the broker.
     pub(crate) fn check(
         &self,
         client: usize,

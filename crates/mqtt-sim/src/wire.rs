@@ -1,11 +1,11 @@
-//! Reads packets from the wire without any code of `mqtt-codec`. The reader knows the fields that the checkers need, and
-//! rejects malformed packets.
+//! Reads packets from the wire without any code of `mqtt-codec`, so that a mistake of the codec is found. The reader
+//! decodes only the fields that the checkers need, and rejects packets that are malformed in these fields.
 
 use std::collections::BTreeMap;
 
 use crate::Violation;
 
-/// The parts of a packet that the checker needs.
+/// The fields of a packet that the checkers need. Fields that the packet type does not have are 0, `false` or `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WirePacket {
     /// The packet type, 1 to 15.
@@ -26,15 +26,15 @@ pub struct WirePacket {
     pub session_present: bool,
     /// PUBLISH: a hash of topic and payload.
     pub content: u64,
-    /// PUBLISH: its topic alias; 0 if there is none.
+    /// PUBLISH: the Topic Alias; 0 if there is none.
     pub topic_alias: u16,
     /// The number of bytes of the packet.
     pub size: usize,
     /// PUBLISH: RETAIN.
     pub retain: bool,
-    /// PUBLISH of a will: its client and connection.
+    /// PUBLISH of a will: the client and the connection that the will belongs to.
     pub will: Option<(usize, u32)>,
-    /// PUBLISH of a state: its topic and version.
+    /// PUBLISH of a state: the topic and the version.
     pub state: Option<(Topic, u64)>,
 }
 
@@ -48,7 +48,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Reads a topic name.
+    /// Parses a topic name of the form `r/PUBLISHER/SLOT`.
     pub fn of_name(topic_name: &[u8]) -> Option<Self> {
         let mut levels = topic_name.strip_prefix(b"r/")?.split(|byte| *byte == b'/');
         let publisher = number(levels.next()?)? as usize;
@@ -75,7 +75,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 pub struct PacketReader {
     bytes: Vec<u8>,
     version: u8,
-    /// The topics of the topic aliases.
+    /// The topic names of the topic aliases that the sender has set on this connection.
     aliases: BTreeMap<u16, Vec<u8>>,
 }
 
@@ -115,16 +115,16 @@ impl PacketReader {
         Ok(())
     }
 
-    /// Returns `true` if the last packet is complete.
+    /// Returns `true` if the bytes so far end with a complete packet.
     pub fn is_between_packets(&self) -> bool {
         self.bytes.is_empty()
     }
 }
 
-/// Splits the first packet from a stream: its first byte, its body, and the rest.
+/// The first byte of a packet, its body without the fixed header, and the bytes after the packet.
 type Cut<'a> = (u8, &'a [u8], &'a [u8]);
 
-/// Returns the first packet of a stream.
+/// Splits the first packet from a stream. Returns `None` if the packet is incomplete.
 fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
@@ -139,7 +139,7 @@ fn cut(bytes: &[u8]) -> Result<Option<Cut<'_>>, Violation> {
     }
 }
 
-/// Decodes a variable byte integer. Returns its value and length; `None` if it has no end.
+/// Decodes a Variable Byte Integer of at most four bytes. Returns its value and its length; `None` if it does not end.
 fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(4).enumerate() {
@@ -175,6 +175,7 @@ fn seen(
     };
     let short = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
     let flags = first & 15;
+    // Reserved flags have fixed values [MQTT-2.1.3-1].
     let flags_are_right = match seen.kind {
         3 => true,
         6 | 8 | 10 => flags == 2,
@@ -216,6 +217,8 @@ fn seen(
                 Some(b'r') => seen.state = Topic::of_name(topic).zip(Topic::version(payload)),
                 _ => {}
             }
+            // A QoS of 3 is malformed [MQTT-3.3.1-4]. QoS 0 has no packet identifier [MQTT-2.2.1-2] and no DUP
+            // [MQTT-3.3.1-2].
             let legal = !topic.is_empty()
                 && seen.qos < 3
                 && (seen.qos > 0) == (seen.identifier > 0)
@@ -233,12 +236,13 @@ fn seen(
         }
         14 => {
             seen.reason = body.first().copied().unwrap_or(0);
+            // The clients of the simulation send no other property than Session Expiry Interval (0x11) with DISCONNECT.
             if let Some([5, 0x11, value @ ..]) = body.get(1..) {
                 seen.expiry = Some(u32::from_be_bytes(value.try_into().ok()?));
             }
         }
         1 => {
-            // Behind the protocol name and its level.
+            // The connect flags follow the protocol name and the byte of the protocol level.
             let flags = body.get(3 + usize::from(short(0)?))?;
             seen.clean_start = flags & 2 != 0;
         }
@@ -268,6 +272,7 @@ fn topic_alias(mut properties: &[u8]) -> Option<u16> {
             0x02 => 4,
             0x03 | 0x08 | 0x09 => text(0)?,
             0x0B => variable_length(rest)?.1,
+            // A second Topic Alias is a Protocol Error, and the value 0 is not permitted [MQTT-3.3.2-8].
             0x23 if alias == 0 => {
                 alias = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
                 if alias == 0 {
@@ -283,7 +288,7 @@ fn topic_alias(mut properties: &[u8]) -> Option<u16> {
     Some(alias)
 }
 
-/// FNV-1a, which is enough to tell messages and traces apart.
+/// Returns the FNV-1a hash of `bytes`. It does not resist attacks, but the simulation only compares its own messages.
 pub(crate) fn hash(bytes: &[u8], start: u64) -> u64 {
     let start = start ^ 0xcbf2_9ce4_8422_2325;
     bytes.iter().fold(start, |hash, byte| {
