@@ -1,4 +1,5 @@
-//! The reasons for which a CONNECT is rejected after the user was verified.
+//! The reasons to reject a CONNECT after its user name was verified: protocol version, client identifier, keep alive,
+//! lack of storage or memory, the number of clients, and the will. These checks change nothing.
 
 use mqtt_codec::{Connect, ProtocolVersion, ReasonCode};
 
@@ -8,7 +9,7 @@ use crate::sessions::Sessions;
 use crate::sessions::client::{Expiry, Stored};
 use crate::topics::names;
 
-/// Returns the reason code if this CONNECT must be rejected.
+/// Returns the reason code with which this CONNECT must be rejected, or `None` if it may be accepted.
 pub(crate) fn connect_reject_reason(
     sessions: &Sessions,
     resources: &Resources,
@@ -32,12 +33,12 @@ pub(crate) fn connect_reject_reason(
     if connect.client_identifier.is_empty() && must_be_named {
         return Some(ReasonCode::ClientIdentifierNotValid);
     }
-    // CONNACK of 5.0 has a Server Keep Alive. Clients of 3.x must be rejected.
+    // CONNACK of 5.0 lowers the keep alive with Server Keep Alive. CONNACK of 3.x cannot, so the client is rejected.
     let is_too_long = |longest: u16| connect.keep_alive == 0 || connect.keep_alive > longest;
     if version != ProtocolVersion::V5_0
         && resources.limits.maximum_keep_alive.is_some_and(is_too_long)
     {
-        return Some(ReasonCode::ClientIdentifierNotValid); // code 2, as mosquitto does it
+        return Some(ReasonCode::ClientIdentifierNotValid); // return code 2, as mosquitto answers
     }
     let known = sessions
         .by_identifier
@@ -47,7 +48,8 @@ pub(crate) fn connect_reject_reason(
     let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
     let is_to_be_stored =
         Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
-    // Above the limit of the store, sessions can be resumed: the store shrinks when their messages are delivered.
+    // A store above `max_store_bytes` does not keep clients from resuming stored sessions, because the store shrinks
+    // when their messages are delivered. A full disk does: even the delivery of a message makes mutations.
     let is_refused = match is_stored {
         true => resources.is_full,
         false => is_to_be_stored && resources.lacks_storage(),
@@ -58,7 +60,7 @@ pub(crate) fn connect_reject_reason(
             _ => ReasonCode::ServerUnavailable,
         });
     }
-    // A client with a session may reconnect: its messages take memory until they are delivered.
+    // A client with a session may reconnect even without memory, because the delivery of its messages frees memory.
     if is_new && resources.lacks_memory() {
         return Some(ReasonCode::ServerBusy);
     }

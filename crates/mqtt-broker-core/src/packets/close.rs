@@ -1,4 +1,8 @@
-//! The end of a connection, for whatever reason: what becomes of its session, its will, and its last output.
+//! The end of a connection: keeps the session, starts the timers of session expiry and will, and logs the reason.
+//!
+//! All ends of a connection lead to `handle_closed`: DISCONNECT of the client, a lost network connection, a timeout, a
+//! protocol error, and the decision of the broker. The connection stays in the table until the caller has closed its
+//! socket, because the last output still has to be written.
 
 use std::time::Instant;
 
@@ -92,7 +96,7 @@ pub(crate) fn end_connection(
     reason: ReasonCode,
 ) {
     let Some(connection) = broker.connections.get_mut(id) else {
-        return;
+        return; // the caller may hold the key of a connection that was removed
     };
     debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
     connection.protocol.disconnect(now, Disconnect::new(reason));
@@ -105,14 +109,15 @@ pub(crate) fn end_connection(
     );
 }
 
-/// Handles the end of a connection, whichever side has ended it: keeps the session, and starts the times of session and
-/// will.
+/// Handles the end of a connection, whichever side has ended it. The client keeps its session, and the intervals until
+/// the session expires and the will is published begin.
 pub(crate) fn handle_closed(
     broker: &mut Broker,
     now: Instant,
     id: ConnectionId,
     reason: &CloseReason,
 ) {
+    // The changes of the last exchanges must be recorded while the connection still has its client.
     mutation::note_changes(
         &mut broker.connections,
         &mut broker.sessions,
@@ -123,7 +128,7 @@ pub(crate) fn handle_closed(
         return;
     };
     if connection.waiting.take().is_some() {
-        // No password is hashed for a connection that has ended. The result of a hash in progress is ignored.
+        // The password need not be hashed any more. `handle_checked` ignores the result of a hash in progress.
         broker
             .auth
             .checks
@@ -164,10 +169,10 @@ pub(crate) fn handle_closed(
     client.session = Some(Box::new(session));
     if let CloseReason::Disconnected(disconnect) = reason {
         if disconnect.reason_code == ReasonCode::Success {
-            client.will = None; // [MQTT-3.14.4-3]
+            client.will = None; // DISCONNECT with 0x00 withdraws the will [MQTT-3.14.4-3]
         }
         match disconnect.properties.session_expiry_interval {
-            // MQTT 5.0, 3.14.2.2.2: a session that ends with its connection cannot be kept.
+            // A client whose CONNECT had Session Expiry Interval 0 must not change it now (MQTT 5.0, 3.14.2.2.2).
             Some(seconds) if client.expiry != Expiry::WithConnection => {
                 let longest = broker.resources.limits.longest_session;
                 client.expiry = Expiry::of_interval(seconds).at_most(longest);

@@ -1,4 +1,4 @@
-//! The content of CONNACK: assigned client identifiers, limits, and the topic for responses.
+//! The properties of CONNACK: the assigned client identifier, the limits of the broker, and the response information.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -8,7 +8,8 @@ use crate::auth::Auth;
 use crate::resources::Resources;
 use crate::sessions::Sessions;
 
-/// Returns the client identifier, and `true` if the broker has assigned it.
+/// Returns the client identifier. The second value is `true` if CONNECT had none and the broker has assigned it
+/// [MQTT-3.1.3-6].
 pub(crate) fn client_identifier(
     auth: &Auth,
     sessions: &mut Sessions,
@@ -23,6 +24,8 @@ pub(crate) fn client_identifier(
     (format!("{prefix}{}", uuid(random)), true)
 }
 
+/// Returns the limits of the broker and of the listener as properties of CONNACK. A property whose value is the default
+/// of the standard is left out, because its absence means the same.
 pub(crate) fn connack_properties(
     auth: &Auth,
     resources: &Resources,
@@ -35,6 +38,7 @@ pub(crate) fn connack_properties(
         .topic_alias_maximum
         .unwrap_or(resources.limits.topic_alias_maximum);
     let longest = resources.limits.maximum_keep_alive;
+    // Keep alive 0 turns the timeout off, so it exceeds every limit.
     let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
     ConnackProperties {
         topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
@@ -50,8 +54,8 @@ pub(crate) fn connack_properties(
     }
 }
 
-/// Returns the topic prefix for responses to this client, if it asks for one (MQTT 5.0, 3.2.2.3.15). No other client
-/// gets the same prefix.
+/// Returns the topic prefix for responses to this client, if CONNECT requests one (MQTT 5.0, 3.2.2.3.15). Different
+/// client identifiers give different prefixes.
 pub(crate) fn response_information(connect: &Connect, identifier: &str) -> Option<String> {
     connect
         .properties
@@ -60,16 +64,16 @@ pub(crate) fn response_information(connect: &Connect, identifier: &str) -> Optio
     let mut topic = String::from("response/");
     for c in identifier.chars() {
         match c {
-            // What would be another level, a wildcard, or the escape itself.
+            // These characters would add a level, be a wildcard, or be taken for the start of an escape.
             '/' | '+' | '#' | '%' => topic += &format!("%{:02X}", u32::from(c)),
             c => topic.push(c),
         }
     }
-    // The client must be able to append levels.
+    // A topic name has at most 65,535 bytes, and the client must be able to append levels to the prefix.
     (topic.len() < usize::from(u16::MAX) / 2).then_some(topic)
 }
 
-/// A random UUID (version 4).
+/// Returns a UUID of version 4 whose random bits are those of `random`.
 fn uuid(random: u128) -> String {
     let mut bytes = random.to_be_bytes();
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;

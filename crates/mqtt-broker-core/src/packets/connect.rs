@@ -1,5 +1,9 @@
-//! CONNECT at the broker (MQTT 5.0, 3.1.4): the authentication, the owner of the session, and the end of an older
-//! connection of the same client.
+//! Handles CONNECT (MQTT 5.0, 3.1.4): authenticates the client, finds its session, and ends an older connection with
+//! the same client identifier.
+//!
+//! The steps are `handle_connect`, the password check if the listener has users, and `accept`. `admission.rs` has the
+//! reasons to reject a CONNECT that do not depend on the password. `connack.rs` makes the properties of CONNACK. The
+//! password itself is hashed by the caller of the core, because a hash takes milliseconds on purpose.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,6 +78,7 @@ pub(crate) fn handle_checked(
     }
 }
 
+/// Handles a CONNECT: accepts or rejects it, or leaves it unanswered until its password is checked.
 pub(crate) fn handle_connect(
     broker: &mut Broker,
     now: Instant,
@@ -91,7 +96,7 @@ pub(crate) fn handle_connect(
         return;
     };
     if connect.properties.authentication_method.is_some() {
-        // [MQTT-4.12.0-1]
+        // rbroker has no method of extended authentication [MQTT-4.12.0-1].
         return refuse(
             &mut broker.connections,
             &mut broker.stats,
@@ -125,8 +130,8 @@ pub(crate) fn handle_connect(
     }
 }
 
-/// Returns `true` if the CONNECT causes mutations: the broker must store a session or a will for it, or has already
-/// stored one for this client.
+/// Returns `true` if the CONNECT makes mutations, because it has a will or a session that must be stored, or because
+/// the broker has already stored one for this client identifier.
 fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Connect) -> bool {
     let known = sessions
         .by_identifier
@@ -137,6 +142,7 @@ fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Con
         && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
 }
 
+/// Rejects a CONNECT: logs the reason, and queues a CONNACK with it. The connection ends after that.
 fn refuse(
     connections: &mut Connections,
     stats: &mut Stats,
@@ -160,8 +166,8 @@ fn refuse(
     }
 }
 
-/// Accepts a client whose user name is verified: finds its session and answers with CONNACK, or rejects the CONNECT for
-/// another reason.
+/// Accepts a client whose user name is verified: finds its session and answers with CONNACK. Rejects the CONNECT if
+/// `admission.rs`, the topic of its will, or the owner of the session requires that.
 fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
     let Some(listener) = broker
         .connections
@@ -202,6 +208,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     }
     let (identifier, assigned) =
         connack::client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
+    // Checked before the older connection ends: a client of another user must not be able to end it.
     let owner = owner::owner_of(
         broker,
         now,
@@ -210,7 +217,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         listener,
     );
     if owner == SessionOwner::Other {
-        connect.client_identifier = identifier; // for the log
+        connect.client_identifier = identifier; // `refuse` logs this identifier
         return refuse(
             &mut broker.connections,
             &mut broker.stats,
@@ -233,7 +240,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     let asked = Expiry::of_connect(&connect);
     let expiry = asked.at_most(broker.resources.limits.longest_session);
     let properties = ConnackProperties {
-        // MQTT 5.0, 3.2.2.3.2: CONNACK must name the interval if it differs from the one of CONNECT.
+        // CONNACK must have the interval only if it differs from the one in CONNECT (MQTT 5.0, 3.2.2.3.2).
         session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
         response_information: connack::response_information(&connect, &identifier),
         ..connack::connack_properties(
@@ -253,6 +260,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         client.will_due = None; // the session is resumed, so the will is not published [MQTT-3.1.3-9]
         client.will = connect.will.map(Box::new);
     }
+    // CONNACK waits for the commit of this mutation, because the client relies on its session after CONNACK.
     mutation::store_client(
         &mut broker.connections,
         &mut broker.sessions,
@@ -277,7 +285,8 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
     sending::send_queue(broker, now, key);
 }
 
-/// Removes messages in flight that the client may not receive any more, so that they are not resent.
+/// Removes the messages in flight from the session that the client may no longer receive, so that they are not resent.
+/// The ACL may have changed since the broker sent them.
 fn withdraw_denied(
     auth: &Auth,
     sessions: &Sessions,
@@ -294,8 +303,9 @@ fn withdraw_denied(
     });
 }
 
-/// Returns the client with this identifier, and its session if the connection resumes one. Ends an older connection of
-/// the client [MQTT-3.1.4-3] before anything of the new one happens.
+/// Returns the client with this identifier, and its session if the connection resumes one. First ends an older
+/// connection with the same client identifier [MQTT-3.1.4-3], so that its session and its will are settled before the
+/// new connection uses the session.
 fn find_session(
     broker: &mut Broker,
     now: Instant,
@@ -303,20 +313,20 @@ fn find_session(
     identifier: &str,
     clean_start: bool,
 ) -> (ClientKey, Option<Session>) {
-    // The timer of the client may be late. Its session may have ended, and its will may be due.
+    // The session may have expired or the will may be due, although `handle_timeout` was not called yet.
     if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
         expiry::end_times(broker, now, key);
     }
     let old = broker.sessions.by_identifier.get(identifier).copied();
     if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
         close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
-        // `end_connection` may defer the will, and with it the end of the session, while the store is behind. Both must
-        // be finished now, so that the new connection does not resume a session that has ended.
+        // While the store is behind, `end_connection` may defer the will and the end of the session. Both must happen
+        // now, so that the new connection does not resume a session that has ended.
         if let Some(key) = old {
             expiry::end_times(broker, now, key);
         }
     }
-    // The session may have ended with that connection. A clean start ends it now [MQTT-3.1.2-4], and its will is due.
+    // A clean start ends a session that still exists [MQTT-3.1.2-4]. The will of this session is due then.
     if clean_start {
         if let Some(client) = old.and_then(|key| broker.sessions.clients.get_mut(key)) {
             client.session_ends = Some(now);
@@ -324,7 +334,7 @@ fn find_session(
         if let Some(key) = old {
             let expired = broker.stats.counters.expired;
             expiry::end_times(broker, now, key);
-            broker.stats.counters.expired = expired; // a clean start is no expiry
+            broker.stats.counters.expired = expired; // a session that a clean start ends has not expired
         }
     }
     match broker.sessions.by_identifier.get(identifier).copied() {
@@ -338,6 +348,7 @@ fn find_session(
             (key, session)
         }
         None => {
+            // The client shares the identifier's memory with the connection, if both have the same identifier.
             let connection = broker.connections.get(id);
             let known = connection.map(|connection| connection.protocol.client_identifier());
             let known = known.filter(|known| ***known == *identifier);
@@ -352,6 +363,7 @@ fn find_session(
     }
 }
 
+/// Logs the accepted CONNECT in the words of mosquitto, with protocol level, Clean Start, keep alive and user name.
 fn log_connect(
     connections: &Connections,
     stats: &mut Stats,
@@ -398,11 +410,12 @@ fn log_connect(
     }
 }
 
-/// Puts the mount point before the topic of the will. Removes a will to a reserved topic, which the mount point would
-/// turn into an ordinary one, and returns its topic.
+/// Prefixes the topic name of the will with the mount point. Removes a will to a reserved topic, and returns the topic
+/// name of the removed will. This must happen before the mount point is added, because the mount point would turn the
+/// reserved topic into an ordinary one.
 ///
 /// # Errors
-/// If the topic is too long with the mount point.
+/// Returns reason code 0x90 (Topic Name invalid) if the topic name with the mount point is too long.
 fn mount_will(
     connect: &mut Connect,
     mount_point: Option<&str>,

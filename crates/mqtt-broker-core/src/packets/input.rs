@@ -1,4 +1,5 @@
-//! The bytes of a connection: how many packets are handled in one call, and what continues in the next one.
+//! Handles the bytes of a connection: decides how many packets one call handles, calls the module of each packet, and
+//! continues a packet that needs several turns.
 
 use std::time::Instant;
 
@@ -15,14 +16,18 @@ use crate::packets::{close, connect, publish, subscribe};
 use crate::routing::sending;
 use crate::timers;
 
-/// A packet that is not handled completely. The connection's next packet is not handled before its end.
+/// The rest of a packet that the broker has begun to handle. The broker finishes the task before it handles the next
+/// packet of the connection, because packets take effect in their order.
 pub(crate) enum Task {
-    /// A session that is to be stored waits for room in the commit queue.
+    /// CONNECT of a session that must be stored, while the store is behind.
     Connect(Box<Connect>),
+    /// SUBSCRIBE with filters that are left.
     Subscribe(SubscribeTask),
+    /// UNSUBSCRIBE with filters that are left.
     Unsubscribe(UnsubscribeTask),
 }
 
+/// Calls the module that handles the packet or the end of the connection.
 fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Event<'_>) {
     let client = broker
         .connections
@@ -35,6 +40,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
             publish::handle_message(broker, now, id, key, &received.publish());
         }
         (Event::Delivered { .. }, Some(key)) => {
+            // The acknowledgement made room in the window for the next message of the queue.
             sending::send_queue(broker, now, key);
         }
         (Event::Subscribe(subscribe), Some(key)) => {
@@ -43,7 +49,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
         (Event::Unsubscribe(unsubscribe), Some(key)) => {
             subscribe::handle_unsubscribe(broker, now, id, key, unsubscribe);
         }
-        _ => {} // the events of the client role, and those of a connection without a client
+        _ => {} // events of the client role, and events of a connection that has no client
     }
 }
 
@@ -56,12 +62,12 @@ pub(crate) fn handle_input(
 ) -> InputProgress {
     let available = input.len();
     broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
-    broker.flow.congested = None; // another connection has caused it
+    broker.flow.congested = None; // the input of another connection has set this
     let Some(connection) = broker.connections.get_mut(id) else {
         return InputProgress::Drained; // bytes that arrive late for a connection that was removed
     };
     if connection.is_unread() {
-        connection.protocol.handle_unread(now); // the peer was not silent: its bytes were not read
+        connection.protocol.handle_unread(now); // restarts the keep alive: the broker had not read the bytes
     }
     let mut progress = handle_packets(broker, now, id, input);
     if backpressure::throttle_publisher(&mut broker.connections, &mut broker.flow, now, id) {
@@ -75,6 +81,7 @@ pub(crate) fn handle_input(
     progress
 }
 
+/// Handles packets until no whole packet is left, the budget is spent, or the connection must wait.
 fn handle_packets(
     broker: &mut Broker,
     now: Instant,
@@ -97,6 +104,8 @@ fn handle_packets(
         if broker.flow.work.is_spent() && !input.is_empty() {
             return InputProgress::Yielded;
         }
+        // The mutations are counted for each packet, so that `must_wait` throttles this connection from the packet
+        // that makes the backlog too large.
         let before = broker.durability.mutation_count();
         let Some(connection) = broker.connections.known_mut(id) else {
             return InputProgress::Drained;
@@ -119,7 +128,7 @@ fn handle_packets(
     }
 }
 
-/// Handles events of a connection that no bytes have caused: its end, or a timeout.
+/// Handles the events of a connection that are not caused by its bytes: the end of the connection, or a timeout.
 pub(crate) fn handle_pending(broker: &mut Broker, now: Instant, id: ConnectionId) {
     while let Some(connection) = broker.connections.get_mut(id) {
         match connection.protocol.handle_packet_input(now, &mut &[][..]) {
@@ -131,7 +140,7 @@ pub(crate) fn handle_pending(broker: &mut Broker, now: Instant, id: ConnectionId
     settle(broker, id);
 }
 
-/// Continues the packet whose handling has begun, if there is one.
+/// Continues the task of the connection, if there is one. Returns `Drained` if the task is finished.
 #[cold]
 fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputProgress {
     let Some(connection) = broker.connections.known_mut(id) else {
@@ -169,7 +178,8 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     }
 }
 
-/// Records and schedules what has changed in a connection.
+/// Brings the state around a connection up to date after its packets were handled: the mutations of its exchanges, the
+/// list of changed connections, and its timer.
 pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
     let before = broker.durability.mutation_count();
     mutation::note_changes(

@@ -1,5 +1,8 @@
-//! The packets of the clients: how their bytes are handled in pieces, and what CONNECT, PUBLISH, SUBSCRIBE and
-//! UNSUBSCRIBE cause.
+//! Handles the packets of clients: CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE and DISCONNECT.
+//!
+//! `input.rs` receives the bytes of a connection and calls the module of each packet. The bytes are decoded in
+//! `mqtt_session::Connection`, which also answers the packets that need no decision of the broker, such as PINGREQ.
+//! Messages leave for the subscribers in `routing/`.
 
 mod admission;
 pub(crate) mod close;

@@ -1,4 +1,5 @@
-//! PUBLISH at the broker: the permission of the publisher, the topic with its mount point, and the acknowledgement.
+//! Handles PUBLISH: checks the limits and the permission of the publisher, adds the mount point to the topic name, and
+//! acknowledges the message. Wills are published here, too. The delivery to the subscribers is in `routing/`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,8 +42,8 @@ pub(crate) fn handle_message(
     ) {
         return close::end_connection(broker, now, id, reason_code);
     }
-    // A mount point must not turn a reserved topic into an ordinary one: other clients behind the same mount
-    // point would take the message for the broker's own.
+    // `as_sent` is checked for reserved topics, because the mount point turns a reserved topic into an ordinary one.
+    // Clients behind the same mount point would see the reserved topic, and take the message for one of the broker.
     let as_sent = publish.topic_name;
     let mounted = mounted(&broker.auth, &broker.connections, id, as_sent);
     let with_mount_point = mounted.as_deref().map(|topic_name| PublishRef {
@@ -53,6 +54,8 @@ pub(crate) fn handle_message(
     if publish.retain && !broker.sessions.is_reserved_for(publisher, as_sent) {
         clear_without_room(broker, publisher, publish);
     }
+    // PUBACK and PUBREC of 3.x have no reason code. Without an error the publisher would discard a message that the
+    // broker cannot store, so the broker ends the connection instead.
     if retain::lacks_room(&broker.topics, &broker.resources, publish)
         && !broker.connections.can_be_told(id)
     {
@@ -84,7 +87,7 @@ pub(crate) fn handle_message(
             match publish_as(broker, now, Some(publisher), Some(origin), publish) {
                 Published::Delivered(true) => ReasonCode::Success,
                 Published::Delivered(false) => ReasonCode::NoMatchingSubscribers,
-                Published::InSlices => return, // acknowledged after the last slice
+                Published::InSlices => return, // `fan_out.rs` acknowledges the message after the last slice
             }
         }
     };
@@ -102,8 +105,9 @@ pub(crate) fn handle_message(
     }
 }
 
-/// Acknowledges a message that was sent to every subscriber or put into its queue. If mutations were made, the
-/// acknowledgement waits for their commit.
+/// Acknowledges a message with PUBACK or PUBREC. If the message made mutations, the acknowledgement waits for their
+/// commit: a publisher discards a message that was acknowledged, so the broker must be able to deliver it after a
+/// crash.
 pub(crate) fn acknowledge(
     connections: &mut Connections,
     durability: &mut Durability,
@@ -128,7 +132,8 @@ pub(crate) fn acknowledge(
     }
 }
 
-/// Returns the reason code if the connection must end because of this PUBLISH.
+/// Returns the reason code with which the connection must end, if this PUBLISH violates the protocol or a limit that
+/// CONNACK has announced.
 fn protocol_violation(
     auth: &Auth,
     connections: &Connections,
@@ -150,8 +155,9 @@ fn protocol_violation(
     is_refused.then_some(ReasonCode::RetainNotSupported) // [MQTT-3.2.2-14]
 }
 
-/// Removes a retained message while the store has no room. The message that asks for it is refused, since it
-/// may have subscribers whose copies cannot be stored; the removal itself needs no room, and its record waits.
+/// Removes a retained message while the broker lacks storage or memory, if a message of QoS 1 or 2 with an empty
+/// payload requests that. The message itself is rejected, because its copies for subscribers could not be stored. The
+/// removal needs no room: it takes effect in memory, and its mutation waits until the store has room.
 fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &PublishRef<'_>) {
     let is_clear = publish.retain && publish.payload.is_empty();
     if (broker.resources.lacks_storage() || broker.resources.lacks_memory())
@@ -176,8 +182,8 @@ fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &Publi
     }
 }
 
-/// Returns the reason if a message is acknowledged but delivered to nobody. `as_sent` is the topic name without the
-/// mount point.
+/// Returns the reason to reject a message, which is then acknowledged but delivered to nobody. `as_sent` is the topic
+/// name without the mount point.
 fn reject_reason(
     broker: &Broker,
     publisher: ClientKey,
@@ -203,6 +209,7 @@ fn reject_reason(
     retain::lacks_room(&broker.topics, &broker.resources, publish).then_some(RejectReason::NoRoom)
 }
 
+/// Logs a rejected message, within the limits of log lines for each client.
 fn log_rejected(
     sessions: &Sessions,
     stats: &mut Stats,
@@ -236,7 +243,7 @@ fn log_rejected(
     }
 }
 
-/// Returns the topic name with the mount point of the listener; `None` if the listener has none.
+/// Returns the topic name with the mount point of the listener, or `None` if the listener has no mount point.
 fn mounted(
     auth: &Auth,
     connections: &Connections,
@@ -248,7 +255,7 @@ fn mounted(
     Some(format!("{mount_point}{topic_name}"))
 }
 
-/// Returns the mount point of a client.
+/// Returns the mount point of the listener at which the client has last connected.
 pub(crate) fn mount_point<'a>(
     auth: &'a Auth,
     sessions: &Sessions,
@@ -258,7 +265,7 @@ pub(crate) fn mount_point<'a>(
     auth.policy(listener).mount_point.as_deref()
 }
 
-/// Returns `true` if a client may do this with the topic.
+/// Returns `true` if the ACL allows the client this action on the topic.
 pub(crate) fn may(
     auth: &Auth,
     sessions: &Sessions,
@@ -270,6 +277,8 @@ pub(crate) fn may(
     client.is_some_and(|client| auth.policies.allow(&client.principal, topic_name, right))
 }
 
+/// Publishes a will, if the client may publish to its topic now. The permission is checked at this time and not at
+/// CONNECT, because the ACL may have changed since.
 pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, will: &Will) {
     let name = broker
         .sessions
@@ -295,14 +304,14 @@ pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, wi
         return;
     }
     log::debug!(target: EVENTS, "Sending will of {}", Excerpt(&name));
-    // Only the QoS of the delivery counts here; the packet identifier is not used.
+    // The packet identifier is a placeholder, because a will has none. The broker only uses the QoS.
     let delivery = Delivery::first(will.qos, PacketIdentifier::FIRST);
     let message = &will.message;
     publish_as(broker, now, Some(key), None, &message.publish(delivery));
 }
 
-/// Keeps the message if it is to be retained, and delivers it to its subscribers. Without `origin` it is not the
-/// message of a connection, and its author gets it even with No Local.
+/// Retains the message if RETAIN is set, and delivers the message to its subscribers. `origin` is the connection that
+/// waits for the acknowledgement. A will has no origin; No Local does not keep a will from its own author.
 fn publish_as(
     broker: &mut Broker,
     now: Instant,
@@ -310,7 +319,7 @@ fn publish_as(
     origin: Option<Origin>,
     publish: &PublishRef<'_>,
 ) -> Published {
-    // This also checks wills, and topics that the mount point has turned into reserved ones.
+    // `reject_reason` has not checked wills. A mount point may also turn an ordinary topic name into a reserved one.
     if author.is_some_and(|author| broker.sessions.is_reserved_for(author, publish.topic_name)) {
         return Published::Delivered(false);
     }
@@ -323,8 +332,9 @@ fn publish_as(
     let source = source.flatten();
     let targets = router::collect_targets(broker, publish, from);
     let is_will = origin.is_none();
-    // Slices of a will may not wait for those of others, see `Publication::is_will`. Who could wait has done so before
-    // (`background::defer`); a client that reconnects cannot, since its new will takes the place of the old one.
+    // A will must not wait for the slices of another publication (see `Publication::is_will`). `background::defer` has
+    // deferred the wills that can wait. The old will of a client that reconnects cannot wait, because the will of the
+    // new CONNECT replaces it, so it is delivered whole.
     let is_whole = is_will
         && background::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources);
     if is_whole || !router::is_large(&broker.resources, &targets, publish.payload.len()) {
@@ -349,20 +359,24 @@ fn publish_as(
     Published::InSlices
 }
 
-/// The progress of a delivery.
+/// The result of publishing a message.
 enum Published {
-    /// The delivery is complete; `true` if there was a subscriber.
+    /// The delivery is complete. The value is `true` if the message had a subscriber.
     Delivered(bool),
-    /// The delivery continues in later turns.
+    /// The delivery continues in later turns (`fan_out.rs`).
     InSlices,
 }
 
-/// The reason for which a message is acknowledged but delivered to nobody.
+/// The reason to reject a message. A rejected message is acknowledged but delivered to nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RejectReason {
+    /// Only the broker publishes to the topic.
     Reserved,
+    /// The payload exceeds `message_size_limit`.
     TooLarge,
+    /// The ACL denies the publisher the topic.
     NotAllowed,
+    /// The store, the memory or the retained messages have reached their limit.
     NoRoom,
 }
 
@@ -374,7 +388,8 @@ impl RejectReason {
         }
     }
 
-    /// A message to a reserved topic is not logged: a client that reports to `$SYS` every second would fill the log.
+    /// Returns the event that is logged, or `None` for a message to a reserved topic: a client that publishes to `$SYS`
+    /// every second would fill the log.
     fn log_event(self) -> Option<LogEvent> {
         match self {
             Self::Reserved => None,

@@ -1,5 +1,6 @@
-//! SUBSCRIBE and UNSUBSCRIBE at the broker (MQTT 5.0, 3.8 and 3.10). The retained messages that answer a subscription
-//! are sent by `replay.rs` and `sending.rs`.
+//! Handles SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0, 3.8 and 3.10). A packet with many topic filters is handled in several
+//! turns, and answered after its last filter. The retained messages for a new subscription are sent by `replay.rs` and
+//! `sending.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,25 +29,32 @@ use crate::topics::Topics;
 use crate::topics::names::is_too_deep;
 use crate::topics::subscriptions::Subscriber;
 
-/// Subscriptions that a client may have.
+/// Maximum number of subscriptions of a client.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
 
-/// A SUBSCRIBE that is being handled, perhaps in several turns.
+/// A SUBSCRIBE that the broker handles in one or more turns.
 pub(crate) struct SubscribeTask {
     packet_identifier: PacketIdentifier,
+    /// The Subscription Identifier, which applies to all subscriptions of the packet.
     identifier: Option<SubscriptionIdentifier>,
+    /// The highest QoS that the listener grants.
     maximum_qos: QoS,
+    /// The subscriptions that are not handled yet.
     left: IntoIter<Subscription>,
+    /// The reason codes for SUBACK so far.
     reason_codes: Vec<ReasonCode>,
 }
 
-/// An UNSUBSCRIBE that is being handled, perhaps in several turns.
+/// An UNSUBSCRIBE that the broker handles in one or more turns.
 pub(crate) struct UnsubscribeTask {
     packet_identifier: PacketIdentifier,
+    /// The topic filters that are not handled yet.
     left: IntoIter<TopicFilter>,
+    /// The reason codes for UNSUBACK so far.
     reason_codes: Vec<ReasonCode>,
 }
 
+/// Begins to handle a SUBSCRIBE.
 pub(crate) fn handle_subscribe(
     broker: &mut Broker,
     now: Instant,
@@ -69,8 +77,8 @@ pub(crate) fn handle_subscribe(
     continue_subscribe(broker, now, id, key, task);
 }
 
-/// Makes subscriptions, answers them, and begins to send their retained messages, until it is done or the
-/// connection has to stop for this turn.
+/// Adds subscriptions until all are added or the connection must stop for this turn. After the last one, answers with
+/// SUBACK and begins to send the retained messages.
 pub(crate) fn continue_subscribe(
     broker: &mut Broker,
     now: Instant,
@@ -90,10 +98,12 @@ pub(crate) fn continue_subscribe(
     broker
         .connections
         .answer(now, id, task.packet_identifier, task.reason_codes);
-    // The replays that have begun send nothing before SUBACK, if nothing else is delivered meanwhile.
+    // After SUBACK is queued, so that the client gets SUBACK before the retained messages. Another message for the
+    // client may have started the replays earlier, which MQTT 5.0, 3.8.4 permits.
     sending::send_queue(broker, now, key);
 }
 
+/// Adds one subscription, and appends its reason code to those for SUBACK.
 fn subscribe(
     broker: &mut Broker,
     id: ConnectionId,
@@ -105,7 +115,7 @@ fn subscribe(
     let before = broker.durability.mutation_count();
     let options = &mut subscription.options;
     options.qos = options.qos.min(task.maximum_qos);
-    // In 3.x a SUBSCRIBE cannot ask for these. A bridge of 5.0 does, where it wants them.
+    // SUBSCRIBE of 3.x has no such options. A bridge of 5.0 sets them itself.
     if broker.connections.is_bridge_without_options(id) {
         options.no_local = true;
         options.retain_as_published = true;
@@ -142,6 +152,7 @@ fn subscribe(
     );
 }
 
+/// Begins to handle an UNSUBSCRIBE.
 pub(crate) fn handle_unsubscribe(
     broker: &mut Broker,
     now: Instant,
@@ -157,7 +168,8 @@ pub(crate) fn handle_unsubscribe(
     continue_unsubscribe(broker, now, id, key, task);
 }
 
-/// Ends subscriptions and answers, until it is done or the connection has to stop for this turn.
+/// Removes subscriptions until all are removed or the connection must stop for this turn. After the last one, answers
+/// with UNSUBACK.
 pub(crate) fn continue_unsubscribe(
     broker: &mut Broker,
     now: Instant,
@@ -189,9 +201,10 @@ pub(crate) fn continue_unsubscribe(
     }
 }
 
+/// Removes one subscription, and returns its reason code.
 fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) -> ReasonCode {
     broker.flow.work.spend(1);
-    // A filter that is too long with its mount point was never subscribed to.
+    // If the filter is too long with its mount point, the client cannot have subscribed to it.
     let mounted = mounted_filter(&broker.auth, &broker.sessions, key, topic_filter)
         .ok()
         .flatten();
@@ -221,15 +234,19 @@ fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) 
     ReasonCode::Success
 }
 
-/// Returns `true` if the packet that is being handled must continue in a later turn: its work is done for this one, or
-/// its mutations have to wait.
+/// Returns `true` if the rest of the packet must continue in a later turn, because the work budget is spent or the
+/// mutations of a stored session have to wait for the store.
 fn must_stop(broker: &mut Broker, id: ConnectionId, key: ClientKey) -> bool {
     let client = broker.sessions.clients.get(key);
     let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
     broker.flow.work.is_spent() || is_stored && throttle::is_throttled(broker, id)
 }
 
-/// Returns the filter with the mount point of the client; `None` if the client has none.
+/// Returns the filter with the mount point of the client, or `None` if the client has no mount point. In a shared
+/// subscription the mount point follows the share name.
+///
+/// # Errors
+/// Returns reason code 0x8F (Topic Filter invalid) if the filter with the mount point is too long.
 fn mounted_filter(
     auth: &Auth,
     sessions: &Sessions,
@@ -247,7 +264,7 @@ fn mounted_filter(
         .map_err(|_| ReasonCode::TopicFilterInvalid)
 }
 
-/// Removes a subscription from the tree.
+/// Removes a subscription from the topic tree.
 pub(crate) fn remove_subscriber(
     topics: &mut Topics,
     stats: &mut Stats,
@@ -261,8 +278,11 @@ pub(crate) fn remove_subscriber(
         .update(plain, |subscribers| subscribers.remove(topic_filter, key));
 }
 
-/// Adds a subscription or replaces the one with the same filter [MQTT-3.8.4-3]. Returns `true` if it is new, or the
-/// reason code with which it is rejected.
+/// Adds a subscription, or replaces the one with the same filter [MQTT-3.8.4-3]. Returns `true` if the subscription is
+/// new.
+///
+/// # Errors
+/// Returns the reason code with which SUBACK rejects the subscription.
 fn add_subscription(
     broker: &mut Broker,
     key: ClientKey,
@@ -281,7 +301,7 @@ fn add_subscription(
     }
     let before = client.subscriptions.get(filter);
     if before == Some(&state) {
-        return Ok(false); // nothing changes, and nothing is recorded
+        return Ok(false); // a client that repeats its SUBSCRIBE after each reconnect adds no mutation
     }
     let is_new = before.is_none();
     let lacks_storage = broker.resources.is_above_limit && client.stored == Stored::Session;

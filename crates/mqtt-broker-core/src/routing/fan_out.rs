@@ -1,10 +1,12 @@
-//! Publications to more subscribers than one call may deliver to: they are matched once and delivered in slices, turn
-//! by turn, and acknowledged after the last slice. Smaller ones are delivered immediately, in `router.rs`.
+//! Delivers a publication that has more subscribers than one call may deliver to. The broker matches the topic once,
+//! delivers the message in slices, one slice per turn, and acknowledges the message after the last slice. A publication
+//! with fewer subscribers is delivered immediately, in `router.rs`.
 //!
-//! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
-//! messages only. The mutations of a fan-out are released for a commit together, with that of the publisher's
-//! acknowledgement. A commit of a part would give the subscribers in it a QoS 2 message twice after a crash, since the
-//! publisher, which was not acknowledged, sends it again.
+//! Only one publication is delivered in slices at a time, because each needs a list of its subscribers, which may be
+//! long. The other publications wait in their order, without such a list. All mutations of a publication, including
+//! that of the acknowledgement, are in one commit. If two commits shared them, a crash between the commits would
+//! deliver a QoS 2 message twice to some subscribers: the publisher resends the message, because it was not
+//! acknowledged.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,53 +27,58 @@ use crate::routing::router::{Routed, Targets};
 use crate::routing::{delivery, retain, router};
 use crate::sessions::client::ClientKey;
 
-/// Publications without a connection that may wait beside those with one.
+/// Maximum number of waiting publications that exceed one for each connection. A connection waits for its publication,
+/// so only publications of the broker itself and of ended connections exceed that number.
 const MAXIMUM_WITHOUT_CONNECTION: usize = 1000;
 
 /// The publications that are delivered in slices.
 #[derive(Debug, Default)]
 pub(crate) struct FanOuts {
+    /// The publication that is being delivered in slices.
     pub(crate) current: Option<FanOut>,
+    /// The publications that wait for `current`, in the order in which they were published.
     waiting: VecDeque<Publication>,
-    /// Set when a fan-out has ended whose mutations were not taken for a commit yet. The next one must not begin
-    /// before, or there would always be one in progress, and never a commit.
+    /// Set when a publication has ended, until `take_mutations` returns its mutations. Until then no publication that
+    /// makes mutations may begin: with one always in progress, there would never be a commit.
     pub(crate) is_sealed: bool,
 }
 
-/// A message with the data that a later delivery needs.
+/// A message with the data that its delivery needs in a later turn.
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) message: Arc<Message>,
+    /// The QoS and the packet identifier of the PUBLISH.
     pub(crate) delivery: Delivery,
     pub(crate) expires: Option<Instant>,
-    /// The publisher, which must not get the message if its subscription has No Local set.
+    /// The publisher, which must not receive the message through a subscription with No Local.
     pub(crate) from: Option<ClientKey>,
-    /// The author of the retained message.
+    /// The publisher that is stored with the retained message, for `check_retain_source`.
     pub(crate) source: Option<Arc<Principal>>,
-    /// The connection that waits for the end of this publication.
+    /// The connection that waits for the acknowledgement. `None` for wills and messages of the broker itself.
     pub(crate) origin: Option<Origin>,
-    /// Set for a will. A will must not wait here: its removal from the store is recorded in the same turn, and a crash
-    /// between that commit and the delivery would lose the will.
+    /// Set for a will. A will must not wait in `FanOuts::waiting`: the mutation that removes the will from the store is
+    /// made in the same turn, and a crash between its commit and the delivery would lose the will.
     pub(crate) is_will: bool,
 }
 
+/// The connection that has sent a publication, and its client. The client may reconnect during the delivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) connection: ConnectionId,
     pub(crate) client: ClientKey,
 }
 
-/// A publication that is being delivered.
+/// The publication that is being delivered, and the subscribers that are left.
 #[derive(Debug)]
 pub(crate) struct FanOut {
     publication: Publication,
     targets: Targets,
-    /// The number of mutations before the first of this publication.
+    /// The number of mutations when the publication began. Later mutations may be those of this publication.
     mutations_before: usize,
 }
 
 impl FanOuts {
-    /// Returns `true` if a publication is delivered in slices, or waits for that.
+    /// Returns `true` if a publication is being delivered in slices or waits for its turn.
     pub(crate) fn has_any(&self) -> bool {
         self.current.is_some() || !self.waiting.is_empty()
     }
@@ -82,13 +89,15 @@ impl Publication {
         self.message.publish(self.delivery)
     }
 
-    /// Returns `true` if the delivery may add mutations, because of the QoS, RETAIN, or the QoS of the subscriptions.
+    /// Returns `true` if the delivery may make mutations: the message has QoS 1 or 2 or RETAIN set, or
+    /// `upgrade_outgoing_qos` may raise its QoS to that of a subscription.
     fn may_mutate(&self, upgrade_qos: bool) -> bool {
         self.delivery.qos() > QoS::AtMostOnce || self.message.retain || upgrade_qos
     }
 }
 
-/// Delivers a publication in slices, after those that wait already.
+/// Begins to deliver a publication in slices, or adds it to the publications that wait. `targets` are the subscribers
+/// at this time; they are dropped if the publication has to wait, and collected again when it begins.
 pub(crate) fn fan_out(
     broker: &mut Broker,
     now: Instant,
@@ -100,7 +109,8 @@ pub(crate) fn fan_out(
             connection.is_publishing = true;
         }
     } else {
-        // A newer value that the broker itself publishes replaces an older one that still waits.
+        // A topic below `$SYS` may be published faster than its slices are delivered. The newer value replaces the
+        // older one that still waits, so that these publications do not accumulate.
         let topic_name = &publication.message.topic_name;
         let is_older = |other: &Publication| {
             other.origin.is_none()
@@ -115,6 +125,7 @@ pub(crate) fn fan_out(
                 .retain(|other| !is_older(other));
         }
     }
+    // Collecting the subscribers was a large piece of work, so the connection handles no further packet in this turn.
     broker.flow.work.exhaust();
     let may_begin = broker.flow.fan_outs.current.is_none()
         && (publication.is_will || broker.flow.fan_outs.waiting.is_empty())
@@ -130,10 +141,12 @@ pub(crate) fn fan_out(
     }
 }
 
-/// Delivers slices until the budget of this call is spent.
+/// Delivers slices, and begins the publications that wait, until the budget of this call is spent.
 pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent() {
         let Some(mut fan_out) = broker.flow.fan_outs.current.take() else {
+            // Deferred wills come before the publications that wait: they became due earlier, and have no publisher
+            // that would resend them.
             background::handle_deferred(broker, now);
             match broker.flow.fan_outs.current.is_some() || begin_next(broker, now) {
                 true => continue,
@@ -168,6 +181,7 @@ pub(crate) fn holds_mutations(durability: &Durability, flow: &Flow, resources: &
         })
 }
 
+/// Returns `true` if `advance_fan_outs` can deliver a slice now.
 pub(crate) fn has_fan_out_to_advance(
     durability: &Durability,
     flow: &mut Flow,
@@ -176,8 +190,9 @@ pub(crate) fn has_fan_out_to_advance(
     flow.is_fanning_out() || first_to_begin(durability, flow, resources).is_some()
 }
 
-/// Returns `true` if a publication that the client sent on an earlier connection is not delivered yet. Later
-/// publications of the client must not overtake that publication, and the next one may be the same publication, resent.
+/// Returns `true` if a publication that the client sent on an earlier connection is not completely delivered yet. The
+/// next PUBLISH of the client must wait for it: it must not overtake the earlier publication, and it may be the same
+/// message, resent.
 pub(crate) fn has_orphan_of(connections: &Connections, flow: &Flow, id: ConnectionId) -> bool {
     let FanOuts {
         current, waiting, ..
@@ -193,20 +208,22 @@ pub(crate) fn has_orphan_of(connections: &Connections, flow: &Flow, id: Connecti
         || waiting.iter().any(is_orphan)
 }
 
-/// Drops a publication that has not begun and whose connection has ended, because its publisher resends it.
-/// Publications of QoS 0 stay, since nobody resends them.
+/// Drops the waiting publications of a connection that has ended, if they have QoS 1 or 2: the publisher resends them.
+/// Publications of QoS 0 stay, because the publisher does not resend them, unless too many wait.
 pub(crate) fn forget_unbegun(connections: &Connections, flow: &mut Flow, id: ConnectionId) {
     let is_full = flow.fan_outs.waiting.len() > connections.len() + MAXIMUM_WITHOUT_CONNECTION;
     flow.fan_outs.waiting.retain(|publication| {
         let is_of_it = publication
             .origin
             .is_some_and(|origin| origin.connection == id);
-        // The publisher has received no acknowledgement, and resends the message.
+        // Every publication that waits is unacknowledged, so the publisher resends it.
         let is_unacknowledged = publication.delivery.qos() > QoS::AtMostOnce;
         !(is_of_it && (is_unacknowledged || is_full))
     });
 }
 
+/// Retains the message if RETAIN is set, and makes it the current publication. `targets` is `None` for a publication
+/// that has waited: its subscribers are collected now.
 fn begin_fan_out(
     broker: &mut Broker,
     now: Instant,
@@ -228,7 +245,7 @@ fn begin_fan_out(
     });
 }
 
-/// Begins the first publication that may begin now; returns `false` if no publication may begin.
+/// Begins the first publication that may begin now. Returns `false` if no publication may begin.
 fn begin_next(broker: &mut Broker, now: Instant) -> bool {
     let Some(index) = first_to_begin(&broker.durability, &mut broker.flow, &broker.resources)
     else {
@@ -238,7 +255,7 @@ fn begin_next(broker: &mut Broker, now: Instant) -> bool {
         return false;
     };
     broker.flow.work.spend(1);
-    // The disk may have become full since the message came.
+    // The disk may have become full since the broker received the message.
     if retain::lacks_room(&broker.topics, &broker.resources, &publication.publish()) {
         let before = broker.durability.mutation_count();
         answer_publication(broker, now, &publication, ReasonCode::QuotaExceeded, before);
@@ -248,6 +265,8 @@ fn begin_next(broker: &mut Broker, now: Instant) -> bool {
     true
 }
 
+/// Returns the index of the first publication that may begin now. While the store is behind, publications that make no
+/// mutations may overtake the others.
 fn first_to_begin(
     durability: &Durability,
     flow: &mut Flow,
@@ -262,6 +281,7 @@ fn first_to_begin(
     waiting.position(|publication| may_mutate || !publication.may_mutate(upgrade_qos))
 }
 
+/// Returns `true` if this publication may begin now.
 fn may_begin(
     durability: &Durability,
     flow: &mut Flow,
@@ -272,8 +292,10 @@ fn may_begin(
         || may_mutate_now(durability, flow, resources)
 }
 
-/// Returns `true` if a publication may begin that makes mutations. After its begin it must not wait for room any more:
-/// the commit that would make room waits for the end of the publication.
+/// Returns `true` if a publication that makes mutations may begin now. It may begin only while the backlog is below the
+/// soft limit, because it cannot be throttled later: the commit that would reduce the backlog waits for the end of the
+/// publication. While the broker lacks storage, it may begin in any case, so that it does not wait as long as the disk
+/// is full: messages of QoS 1 and 2 are rejected then.
 pub(crate) fn may_mutate_now(
     durability: &Durability,
     flow: &mut Flow,
@@ -285,6 +307,7 @@ pub(crate) fn may_mutate_now(
                 || throttle::pressure(durability, flow, resources) == Pressure::None)
 }
 
+/// Ends the current publication after its last slice, and acknowledges its message.
 fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
     let FanOut {
         publication,
@@ -300,7 +323,8 @@ fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
     answer_publication(broker, now, &publication, reason_code, mutations_before);
 }
 
-/// Acknowledges a publication to its connection, or notes in the session that it need not be sent again.
+/// Acknowledges a publication. If the publisher's connection has ended meanwhile, records the message in its session,
+/// so that the resent message is recognised as a duplicate.
 fn answer_publication(
     broker: &mut Broker,
     now: Instant,
@@ -360,11 +384,11 @@ fn answer_publication(
     }
 }
 
-/// Notes that a message of an earlier connection of this client was accepted. If the client resends this message of
-/// QoS 2, it is a duplicate.
+/// Records in the session that the broker has accepted a message of an earlier connection. If the client resends a
+/// message of QoS 2, the broker recognises the duplicate by its packet identifier.
 fn accept_message(broker: &mut Broker, key: ClientKey, delivery: Delivery) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
-        return; // the session has ended while its publication waited
+        return; // the session has ended while the publication was delivered
     };
     if let Some(id) = client.connection {
         if let Some(connection) = broker.connections.get_mut(id) {

@@ -1,5 +1,6 @@
-//! The memory that a message takes while the broker keeps it: everything that stays alive with it, not its payload
-//! alone. `max_queued_bytes` and `max_retained_bytes` count with it.
+//! Computes the memory that a message takes in a queue or as a retained message: payload, topic name, properties and
+//! the fixed cost of their allocations. `max_queued_bytes` and `max_retained_bytes` limit these numbers. If they
+//! limited payloads alone, messages with large properties and topic names would take unlimited memory.
 
 use mqtt_codec::{Message, MessageProperties, PublishRef};
 use mqtt_session::OutboundMessage;
@@ -8,15 +9,15 @@ use crate::sessions::queue::Queued;
 use crate::topics::order::TopicKey;
 use crate::topics::retained::Retained;
 
-/// A reference-counted allocation has two counts, and an allocator adds about as much.
+/// The cost of one allocation beside its content: the two counts of an `Arc`, and about as much for the allocator.
 const ALLOCATION: usize = 32;
 
-/// Returns the bytes that a message keeps alive: topic name, payload, properties, and a fixed part.
+/// Returns the bytes of memory that the owned form of this message takes.
 pub(crate) fn of_publish(publish: &PublishRef<'_>) -> usize {
     FIXED + publish.topic_name.len() + publish.payload.len() + of_properties(publish)
 }
 
-/// A message with the allocations of itself, its topic name and its payload.
+/// The size of a `Message`, and the three allocations of the message, its topic name and its payload.
 const FIXED: usize = size_of::<Message>() + 3 * ALLOCATION;
 
 fn of_properties(publish: &PublishRef<'_>) -> usize {
@@ -26,19 +27,19 @@ fn of_properties(publish: &PublishRef<'_>) -> usize {
     }
 }
 
-/// Returns the bytes that a message costs in the queue of one client. A message that waits for many clients is in
-/// memory once, and counts for each: the others may take theirs first.
+/// Returns the bytes of memory that a message takes in the queue of one client. A message in many queues is in memory
+/// once, but counts for each queue: any of these clients may be the last one that keeps the message in memory.
 pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {
-        // Most messages have no properties, and this function runs for each copy of a message.
+        // The short way, because most messages have no properties and this function is called for each copy.
         None => FIXED + message.topic_name.len() + message.payload.len(),
         Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
     };
     bytes + size_of::<Queued>() + size_of_val(outgoing.subscription_identifiers())
 }
 
-/// Returns the bytes that a retained message costs.
+/// Returns the bytes of memory that a retained message takes.
 pub(crate) fn of_retained(publish: &PublishRef<'_>) -> usize {
     of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
 }

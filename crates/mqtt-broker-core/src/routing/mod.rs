@@ -1,5 +1,10 @@
-//! The way of a message from its publisher to its subscribers: the router finds them, the delivery gives each its own
-//! copy, and sending takes waiting messages from the queue as the window and the socket have room.
+//! Routes messages from the publisher to the subscribers.
+//!
+//! `router.rs` finds the subscribers of a topic, and `fan_out.rs` delivers to many of them in slices. `delivery.rs`
+//! sends one message to one client or adds it to the client's queue. `sending.rs` sends the messages of the queue and
+//! the retained messages when the client has room for them. `retain.rs` stores retained messages, and `redistribute.rs`
+//! moves the messages of a shared subscription to another member. The permission to publish is checked before, in
+//! `packets/publish.rs`.
 
 pub(crate) mod delivery;
 pub(crate) mod fan_out;

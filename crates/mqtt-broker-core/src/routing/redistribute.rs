@@ -1,10 +1,10 @@
-//! The messages that a member of a shared subscription leaves behind when its session ends (MQTT 5.0, 4.8.2):
-//! another member of the share gets them.
+//! Redistributes the messages of a shared subscription (MQTT 5.0, 4.8.2): if the session of a member ends, another
+//! member of the share gets the messages that the first one did not receive.
 //!
-//! These are messages of QoS 1 that the member has not acknowledged, and messages of QoS 1 and 2 that were not
-//! sent to it yet. A message of QoS 2 whose delivery has begun goes to nobody else [MQTT-4.8.2-5], as the member
-//! may have it. UNSUBSCRIBE redistributes nothing: the broker has accepted the messages for this member, goes on
-//! to deliver them, and redistributes what is left when the session ends.
+//! These are messages of QoS 1 that the member has not acknowledged, and messages of QoS 1 and 2 that were not sent to
+//! the member yet. A message of QoS 2 whose delivery has begun must not be sent to another member [MQTT-4.8.2-5],
+//! because the first member may have received it. UNSUBSCRIBE redistributes nothing: the broker continues to deliver
+//! the queued messages to this member, because moving them would change their order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,8 +18,9 @@ use crate::routing::{delivery, router};
 use crate::sessions::client::Client;
 use crate::topics::subscriptions::Subscribers;
 
-/// Gives the messages of a client whose session has ended, and whose subscriptions are gone, to other members
-/// of their shares, in the order in which the client would have got them.
+/// Delivers the messages that are left of an ended session to other members of their shares, in the order in which
+/// `client` would have received them. The caller has already removed the client and its subscriptions, so that it
+/// cannot be chosen again.
 pub(crate) fn redistribute(broker: &mut Broker, now: Instant, client: Client) {
     let mount_point = broker
         .auth
@@ -31,7 +32,8 @@ pub(crate) fn redistribute(broker: &mut Broker, now: Instant, client: Client) {
     }
 }
 
-/// Gives one message to another member. Drops the message if no member can take it.
+/// Delivers one message to another member of its share. Drops the message if it has expired or no member can receive
+/// it.
 fn redistribute_message(
     broker: &mut Broker,
     now: Instant,
@@ -44,13 +46,14 @@ fn redistribute_message(
     let Some(message) = mounted(&outgoing, mount_point) else {
         return;
     };
-    // The packet identifier is a placeholder: only the QoS counts here.
+    // The packet identifier is a placeholder. `deliver` only uses the QoS.
     let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
     let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
     let publish = &mut routed.publish;
     publish.retain |= outgoing.retain;
     if let Some(expires) = outgoing.expires() {
-        // A copy of QoS 0 is sent as it is [MQTT-3.3.2-6].
+        // A copy with QoS 0 is encoded from `publish`, so the interval must be the time that is left [MQTT-3.3.2-6].
+        // For QoS 1 and 2 the session computes the interval when it sends the message.
         publish.properties.message_expiry_interval = Some(seconds_until(expires, now));
     }
     let subscribers = broker.topics.subscriptions.get(share.without_share());
@@ -68,7 +71,7 @@ fn redistribute_message(
     delivery::deliver(broker, now, member.client, &mut routed, copy);
 }
 
-/// Returns the messages of shared subscriptions that another member may get, in order.
+/// Returns the messages that another member may receive: first those in flight with QoS 1, then those in the queue.
 fn left_behind(mut client: Client) -> Vec<OutboundMessage> {
     let session = client.session.take();
     let sent = session.iter().flat_map(|session| Session::sent(session));
@@ -86,7 +89,8 @@ fn left_behind(mut client: Client) -> Vec<OutboundMessage> {
     messages
 }
 
-/// Returns the message as it was published: with the mount point of the client that it was meant for.
+/// Returns the message with the mount point of the first member in front of its topic name, as it was published. The
+/// next member may have another mount point, or none.
 fn mounted(outgoing: &OutboundMessage, mount_point: Option<&str>) -> Option<Arc<Message>> {
     let message = &outgoing.message;
     let Some(mount_point) = mount_point else {

@@ -1,4 +1,6 @@
-//! Retained messages as they are published: kept if there is room, removed by an empty payload or when they expire.
+//! Stores and removes retained messages. A PUBLISH with RETAIN set stores its message if the limits permit, and removes
+//! the message of its topic if the payload is empty. Expired messages are removed at an interval. The messages for new
+//! subscriptions are sent elsewhere, in `sending.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,11 +22,11 @@ use crate::timers::TimerKey;
 use crate::topics::Topics;
 use crate::topics::retained::Retained;
 
-/// Retained messages that are removed in one call because they have expired.
+/// Maximum number of expired retained messages that one call removes.
 const MAXIMUM_SWEPT: usize = 1000;
 
-/// Drops a message of QoS 0 if there is no memory for it, and the retained message that it would have replaced.
-/// Returns `true` if the message is dropped.
+/// Drops a message of QoS 0 if the broker has reached `memory_limit`. If the message has RETAIN set, also removes the
+/// retained message of its topic. Returns `true` if the message is dropped.
 pub(crate) fn drop_without_memory(
     broker: &mut Broker,
     topic_name: &str,
@@ -35,13 +37,15 @@ pub(crate) fn drop_without_memory(
     }
     broker.stats.counters.drops.count(DropReason::MemoryLimit);
     if is_retained {
-        remove_retained(&mut broker.topics, &mut broker.durability, topic_name); // [MQTT-3.3.1-7] of 3.1.1
+        // A message of QoS 0 with RETAIN must discard the message that was retained before [MQTT-3.3.1-7] of 3.1.1.
+        remove_retained(&mut broker.topics, &mut broker.durability, topic_name);
     }
     true
 }
 
-/// Keeps the message as that of its topic, or removes that of its topic if the payload is empty [MQTT-3.3.1-6]. If
-/// there is no room for it, the one before is discarded too (3.1.1, [MQTT-3.3.1-7]): it would be stale.
+/// Stores the message as the retained message of its topic, or removes the retained message if the payload is empty
+/// [MQTT-3.3.1-6]. If the broker has no room for the message, it also removes the older retained message, because that
+/// one would be stale ([MQTT-3.3.1-7] of 3.1.1).
 pub(crate) fn retain(
     broker: &mut Broker,
     now: Instant,
@@ -97,8 +101,8 @@ pub(crate) fn retain(
         .note_retained(retained.message.topic_name.clone(), Some(retained));
 }
 
-/// Removes a retained message. While the disk is full its mutation waits. Nothing is retained meanwhile, so at most one
-/// mutation for each topic waits.
+/// Removes the retained message of a topic, if there is one. While the disk is full, the mutation waits. The broker
+/// retains nothing meanwhile, so at most one such mutation for each topic waits.
 pub(crate) fn remove_retained(topics: &mut Topics, durability: &mut Durability, topic_name: &str) {
     if topics.retained.remove(topic_name) {
         if let Ok(topic_name) = TopicName::new(topic_name) {
@@ -107,7 +111,8 @@ pub(crate) fn remove_retained(topics: &mut Topics, durability: &mut Durability, 
     }
 }
 
-/// Schedules the next removal of retained messages that have expired.
+/// Schedules the next removal of expired retained messages, unless one is scheduled or `retain_expiry_interval` is
+/// zero.
 pub(crate) fn await_sweep(
     topics: &mut Topics,
     flow: &mut Flow,
@@ -120,7 +125,7 @@ pub(crate) fn await_sweep(
     flow.timers.schedule(TimerKey::Retained, due, scheduled);
 }
 
-/// Removes retained messages that have expired. No client gets them, but they take memory.
+/// Removes expired retained messages, which take memory although no client receives them.
 pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
     broker.topics.retained.sweep_due = None;
     for _ in 0..MAXIMUM_SWEPT {
@@ -132,7 +137,7 @@ pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
         };
         broker.durability.note_retained(topic_name, None);
     }
-    // The rest is removed in further calls.
+    // More messages have expired than one call may remove, so the timer is due again immediately.
     let scheduled = &mut broker.topics.retained.sweep_due;
     broker
         .flow
@@ -140,8 +145,8 @@ pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
         .schedule(TimerKey::Retained, Some(now), scheduled);
 }
 
-/// Returns `true` if the broker cannot accept a message of QoS 1 or 2, because it could not store it or keep it in
-/// memory. A message of QoS 0 is delivered, but not retained.
+/// Returns `true` if the broker cannot accept this message of QoS 1 or 2, because storage, memory or the retained
+/// messages have reached their limit. Returns `false` for messages of QoS 0, which are delivered but not retained then.
 pub(crate) fn lacks_room(topics: &Topics, resources: &Resources, publish: &PublishRef<'_>) -> bool {
     let is_kept = publish.retain && !publish.payload.is_empty();
     publish.delivery.qos() > QoS::AtMostOnce
