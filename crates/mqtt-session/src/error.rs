@@ -1,35 +1,34 @@
-//! The errors of a connection. [`CloseReason`] is caused by the peer or the network, and [`PublishError`] by the
-//! caller.
+//! Errors of a connection. The peer or the network causes a [`CloseReason`]. The caller causes a [`PublishError`].
 
 use std::fmt;
 
 use mqtt_codec::{Connack, DecodeError, Disconnect, EncodeError, PacketType, ReasonCode};
 
-/// The reason why a connection has ended.
+/// Reason why a connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The socket was closed without DISCONNECT.
     ConnectionLost,
-    /// The peer sent bytes that are not a packet, or a packet that it may not send now.
+    /// The peer sent bytes that are not a packet, or a packet that the peer must not send now.
     Decode(DecodeError),
     /// The peer sent DISCONNECT.
     Disconnected(Box<Disconnect>),
-    /// CONNECT or CONNACK was not received in time.
+    /// The handshake was not complete at its deadline.
     HandshakeTimeout,
     /// The peer was silent for longer than the keep alive allows.
     KeepAliveTimeout,
-    /// The server did not answer SUBSCRIBE or UNSUBSCRIBE in time. Contains the type of the missing packet.
+    /// The server did not answer SUBSCRIBE or UNSUBSCRIBE in time. The field is the type of the missing answer.
     ResponseTimeout(PacketType),
-    /// The peer violated the protocol. Contains the reason code and a description for logs.
+    /// The peer violated the protocol. The fields are the reason code for the peer and a description for logs.
     Protocol(ReasonCode, &'static str),
     /// The server rejected the connection.
     Refused(Box<Connack>),
 }
 
 impl CloseReason {
-    /// Returns the reason code of the DISCONNECT for the peer, or `None` if the peer must not receive one or knows the
-    /// reason.
+    /// Returns the reason code of the DISCONNECT for the peer. Returns `None` if the peer must not receive DISCONNECT,
+    /// or if the peer has ended the connection itself.
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::ConnectionLost
@@ -65,19 +64,20 @@ impl fmt::Display for CloseReason {
 
 impl std::error::Error for CloseReason {}
 
-/// The reason why a packet was not sent. The connection and the session are unchanged.
+/// Reason why a packet was not sent. The connection and the session are unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The packet cannot be encoded, or is larger than the peer accepts.
     Encode(EncodeError),
-    /// A shared subscription has No Local set, which is a protocol error [MQTT-3.8.3-4].
+    /// A shared subscription has No Local set, which is a Protocol Error [MQTT-3.8.3-4].
     NoLocalShared,
-    /// The connection is not accepted yet, or has ended, or does not allow this packet now.
+    /// The connection is not accepted yet, has ended, or does not allow this packet now.
     NotConnected,
-    /// The server does not accept messages of this QoS.
+    /// The QoS of the message is above the Maximum QoS of the server.
     QoSNotSupported,
-    /// The maximum number of messages is in flight. Try again after [`Event::Delivered`](crate::Event::Delivered).
+    /// The maximum number of messages is in flight, or no packet identifier is free. The caller can try again after
+    /// [`Event::Delivered`](crate::Event::Delivered).
     QuotaUsedUp,
     /// The server does not support retained messages.
     RetainNotSupported,

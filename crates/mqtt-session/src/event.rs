@@ -1,4 +1,5 @@
-//! [`Event`]: the facts that a connection reports to its application.
+//! [`Event`] is what a connection reports to its application: received packets that the application must handle, and
+//! the end of the connection. The connection itself handles all other packets, such as PINGREQ and PUBREL.
 
 use std::fmt;
 
@@ -10,56 +11,57 @@ use mqtt_codec::{
 use crate::delivery::OutboundMessage;
 use crate::error::CloseReason;
 
-/// A fact that the application must know or answer.
+/// A received packet or a change of the connection that the application must handle.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
-    /// AUTH was received. Answer with [`Connection::authenticate`](crate::Connection::authenticate).
+    /// AUTH was received. The answer is [`Connection::authenticate`](crate::Connection::authenticate).
     Auth(Box<Auth>),
-    /// The connection has ended. This is the last event. The output may still hold bytes for the peer.
+    /// The connection has ended. This event is the last one. The output may still contain bytes for the peer.
     Closed(CloseReason),
-    /// Server: CONNECT was received. Answer with [`Connection::accept`](crate::Connection::accept) or
-    /// [`Connection::refuse`](crate::Connection::refuse). No packet is handled before the answer.
+    /// Server: CONNECT was received. The answer is [`Connection::accept`](crate::Connection::accept) or
+    /// [`Connection::refuse`](crate::Connection::refuse). The connection handles no packet before the answer.
     Connect(Box<Connect>),
     /// Client: the server has accepted the connection.
     Connected {
         /// CONNACK.
         connack: Box<Connack>,
-        /// Unfinished messages of the earlier session, if the server does not resume it. The application may publish
-        /// them as new messages [MQTT-3.2.2-5].
+        /// Unfinished messages of the earlier session, if the server does not resume that session. The application may
+        /// publish them as new messages [MQTT-3.2.2-5].
         unfinished: Vec<OutboundMessage>,
     },
-    /// Client: the server deviates from the standard without effect on messages. Each kind is reported once per
-    /// connection.
+    /// Client: the server deviates from the standard in a way that does no harm to messages. Each kind of deviation is
+    /// reported once per connection.
     Deviation(Deviation),
-    /// The peer has accepted a message of QoS 1 or 2, or has rejected it (0x80 and above).
+    /// The peer has accepted a message of QoS 1 or 2, or has rejected the message (reason code 0x80 and above).
     Delivered {
-        /// Packet identifier of the message, which is free again.
+        /// Packet identifier of the message. The identifier is free again.
         packet_identifier: PacketIdentifier,
-        /// Result.
+        /// Reason code of the peer.
         reason_code: ReasonCode,
-        /// Explanation of the peer.
+        /// Explanation of the reason code from the peer.
         reason_string: Option<String>,
     },
-    /// A message was received. With QoS 1 and 2 the peer keeps it until
-    /// [`Connection::acknowledge`](crate::Connection::acknowledge) is called.
+    /// A message was received. The sender of a message of QoS 1 or 2 stores the message until the application calls
+    /// [`Connection::acknowledge`](crate::Connection::acknowledge).
     Message(InboundMessage<'a>),
-    /// Server: SUBSCRIBE was received. Answer with [`Connection::suback`](crate::Connection::suback).
+    /// Server: SUBSCRIBE was received. The answer is [`Connection::suback`](crate::Connection::suback).
     Subscribe(Subscribe),
-    /// Client: SUBACK was received. The server may deviate in the number of reason codes.
+    /// Client: SUBACK was received. A deviating server may send another number of reason codes than the request had
+    /// topic filters; [`Deviation::NumberOfReasonCodes`] reports the difference.
     Subscribed(Suback),
-    /// Server: UNSUBSCRIBE was received. Answer with [`Connection::unsuback`](crate::Connection::unsuback).
+    /// Server: UNSUBSCRIBE was received. The answer is [`Connection::unsuback`](crate::Connection::unsuback).
     Unsubscribe(Unsubscribe),
     /// Client: UNSUBACK was received.
     Unsubscribed(Suback),
 }
 
-/// A deviation of a server from the standard that a client accepts, as the clients of mosquitto do.
+/// Deviation of a server from the standard that this client accepts. The mosquitto clients accept it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deviation {
-    /// A message of QoS 0 has the DUP flag set [MQTT-3.3.1-2].
+    /// A message of QoS 0 has the DUP flag set, which [MQTT-3.3.1-2] forbids.
     DupWithQoS0,
-    /// The number of reason codes in SUBACK or UNSUBACK differs from the number of topic filters in the request.
+    /// SUBACK or UNSUBACK has another number of reason codes than the request had topic filters.
     NumberOfReasonCodes {
         /// Number of topic filters.
         requested: usize,
@@ -85,14 +87,14 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// The result of [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
+/// Result of [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputStep<'a> {
-    /// The input has no whole packet, or the connection handles none now.
+    /// No packet was handled: the input has no whole packet, or the connection must wait or has ended.
     Idle,
-    /// A packet was handled, and causes no event.
+    /// A packet was handled. The application has nothing to do.
     Handled,
-    /// A packet was handled, and causes this event.
+    /// A packet was handled and causes this event.
     Event(Event<'a>),
 }
 
@@ -102,11 +104,11 @@ impl<'a> From<Option<Event<'a>>> for InputStep<'a> {
     }
 }
 
-/// A received message, borrowed from the bytes of its packet.
+/// A received message that borrows from the bytes of its packet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InboundMessage<'a> {
     publish: PublishRef<'a>,
-    /// Topic name that the topic alias replaces, if the packet has no topic name.
+    /// Topic name that the topic alias replaces. `None` if the packet itself has a topic name.
     topic_name: Option<TopicName>,
 }
 
@@ -118,9 +120,9 @@ impl<'a> InboundMessage<'a> {
         }
     }
 
-    /// Returns the packet of the message, always with its topic name. The topic alias is unchanged.
+    /// Returns the PUBLISH of the message, always with the topic name. The topic alias is unchanged.
     pub fn publish(&self) -> PublishRef<'_> {
-        // Copying the packet costs a few words, and leaves the alias visible for `rsub`.
+        // A copy of `PublishRef` costs a few words. The topic alias stays, because `rsub` can print it.
         let mut publish = self.publish;
         if let Some(topic_name) = &self.topic_name {
             publish.topic_name = topic_name;

@@ -1,5 +1,5 @@
-//! An MQTT connection, and the session that outlives it, as a state machine without I/O. The same machine serves
-//! clients, brokers, tests and the simulator. Sockets, clocks, files and random numbers are the caller's.
+//! An MQTT connection, and the session that outlives the connection, as a state machine without I/O. The same state
+//! machine serves clients, brokers, tests and the simulator. The caller owns sockets, clocks, files and random numbers.
 //!
 //! ```text
 //!  bytes in ──> Connection::handle_input ──> Event ──> application ──┐
@@ -7,16 +7,17 @@
 //!  bytes out <── Connection::output <── Connection <─────────────────┘ subscribe, …
 //! ```
 //!
-//! Each turn of a program has four steps: *read* from the socket, *handle* the input until there is no more event,
-//! *commit* the changes that must be durable, and *write* [`Connection::output`]. Two rules apply:
+//! Each turn of a program has four steps: *read* from the socket, *handle* the input until no event is left, *commit*
+//! the changes that must be durable, and *write* [`Connection::output`]. Two rules apply:
 //!
-//! 1. Commit once, after the last event and before the first byte is written. All acknowledgements of a turn are in the
-//!    output then, so that none of them leaves before its message is durable.
-//! 2. Commands that change the session also work after the connection has ended, and then send nothing. For example,
-//!    [`Connection::acknowledge`] records the packet identifier even if the socket was closed in the same turn.
+//! 1. Commit once, after the last event and before the first byte is written. At that time the output contains all
+//!    acknowledgements of the turn, so no acknowledgement leaves before its message is durable.
+//! 2. A command that changes the session also works after the connection has ended. The command then changes the
+//!    session and sends nothing. For example, [`Connection::acknowledge`] records the packet identifier even if the
+//!    socket was closed in the same turn.
 //!
-//! An event borrows from the input bytes and not from the connection. So a message is received without a copy, and the
-//! application can call the connection while it reads the message.
+//! An event borrows from the input bytes and not from the connection. A message is therefore received without a copy,
+//! and the application can call the connection while it reads the message.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

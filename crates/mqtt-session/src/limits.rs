@@ -1,4 +1,4 @@
-//! The limits of this end ([`Config`]), and those of the peer ([`PeerLimits`]).
+//! Limits of this end ([`Config`]) and of the peer ([`PeerLimits`]).
 
 use std::time::Duration;
 
@@ -6,39 +6,40 @@ use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 
 use crate::packet_log::Observer;
 
-/// The limits and timeouts of this end.
+/// Limits and timeouts of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Size in bytes of the largest packet that is accepted. The application must announce it to a peer of MQTT 5.0.
+    /// Maximum size in bytes of a received packet. The application must announce this limit to a peer of MQTT 5.0.
     pub maximum_packet_size: u32,
-    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. The application must announce it. Other
-    /// versions than MQTT 5.0 cannot transmit it, so that it does not limit their peers.
+    /// Maximum number of messages of QoS 1 and 2 in flight from the peer. The application must announce this limit.
+    /// MQTT 3.1 and 3.1.1 cannot announce it, so the limit does not apply to peers of these versions.
     pub receive_maximum: u16,
-    /// Maximum number of messages of QoS 1 and 2 in flight to the peer. The peer may allow fewer.
+    /// Maximum number of messages of QoS 1 and 2 in flight to the peer. The Receive Maximum of the peer may be lower.
     pub maximum_in_flight: u16,
-    /// Highest topic alias that is accepted. The application must announce it to a peer of MQTT 5.0.
+    /// Highest topic alias in received messages. The application must announce this limit to a peer of MQTT 5.0.
     pub topic_alias_maximum: u16,
-    /// Maximum number of topic aliases in sent messages. The peer may allow fewer.
+    /// Maximum number of topic aliases in sent messages. The Topic Alias Maximum of the peer may be lower.
     pub topic_aliases: u16,
     /// Lowest topic alias in sent messages.
     pub first_topic_alias: TopicAlias,
     /// Client: highest packet identifier of messages. A client that may lose the state of its session should use few
-    /// identifiers, because its next run must release all of them at the server.
+    /// identifiers, because its next run must release all of them at the server before it publishes.
     pub packet_identifiers: u16,
-    /// Number of output bytes above which no message is resent until the peer has read some.
+    /// Maximum number of unwritten output bytes at which the connection still resends a message of an earlier
+    /// connection.
     pub maximum_unwritten: usize,
-    /// Set if changes of the session are recorded for [`Connection::take_changes`](crate::Connection::take_changes).
+    /// Set to record the changes of the session for [`Connection::take_changes`](crate::Connection::take_changes).
     pub records_changes: bool,
-    /// Observer of each packet, usually `None`.
+    /// Function that is called with each packet, usually `None`.
     pub observer: Option<Observer>,
-    /// Timeout for CONNECT (at a server) or CONNACK (at a client).
+    /// Timeout of the handshake: for CONNECT and its answer at a server, for CONNACK at a client.
     pub handshake_timeout: Duration,
-    /// Client: maximum wait for the answer to SUBSCRIBE or UNSUBSCRIBE.
+    /// Client: timeout for the answer to SUBSCRIBE or UNSUBSCRIBE.
     pub response_timeout: Duration,
 }
 
 impl Default for Config {
-    /// Returns the limits of the protocol, ten seconds for the handshake, a minute for other answers, and no topic
+    /// Returns the limits of the protocol, ten seconds for the handshake, one minute for other answers, and no topic
     /// aliases.
     fn default() -> Self {
         Self {
@@ -58,7 +59,7 @@ impl Default for Config {
     }
 }
 
-/// The limits of the peer.
+/// Limits that the peer has announced in CONNECT or CONNACK. The units are those of [`Config`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerLimits {
     pub(crate) maximum_packet_size: u32,
@@ -66,14 +67,15 @@ pub(crate) struct PeerLimits {
     pub(crate) maximum_qos: QoS,
     pub(crate) retain_available: bool,
     pub(crate) topic_alias_maximum: u16,
-    /// Set to `false` if the peer accepts no reason strings and user properties in acknowledgements.
+    /// Set to `false` if the peer accepts no reason strings and user properties in acknowledgements (Request Problem
+    /// Information).
     pub(crate) problem_information: bool,
 }
 
 impl Default for PeerLimits {
     fn default() -> Self {
         Self {
-            // Without a value in CONNECT or CONNACK, the limits are those of the protocol.
+            // If CONNECT or CONNACK has no value, the limit of the protocol applies.
             maximum_packet_size: u32::MAX,
             receive_maximum: u16::MAX,
             maximum_qos: QoS::ExactlyOnce,

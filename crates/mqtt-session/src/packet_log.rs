@@ -1,8 +1,8 @@
-//! A log line for each packet, as `-d` of the clients and `-v` of the broker print them. The lines are those of
-//! mosquitto, so that scripts can match them. Their log target is [`PACKETS`], and their level is debug.
+//! Log lines for packets, which `-d` of the clients and `-v` of the broker print. The lines are equal to those of
+//! mosquitto, because scripts match them. The log target is [`PACKETS`], and the level is debug.
 //!
-//! The lines are written here and not in the programs, so that those of all connections are in the order of the
-//! packets.
+//! The session writes the lines, and not the programs. The lines of all connections are therefore in the order in which
+//! the packets were handled.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use mqtt_codec::{Ack, PacketRef, ProtocolVersion, PublishRef, Role};
 
 use crate::printable::Printable;
 
-/// The log target of the packet lines.
+/// Log target of the packet lines.
 pub const PACKETS: &str = "mqtt::packets";
 
-/// The direction of a packet, as seen from this end.
+/// Direction of a packet, seen from this end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The packet was received from the peer.
@@ -23,27 +23,27 @@ pub enum Direction {
     Sending,
 }
 
-/// A packet that was received or is sent.
+/// A packet that was received or that is in the output, with the facts about its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
     /// Role of this end.
     pub role: Role,
     /// Direction of the packet.
     pub direction: Direction,
-    /// Client identifier of the connection, or an empty text while it is unknown.
+    /// Client identifier of the connection. Empty while it is unknown.
     pub client_identifier: &'a str,
     /// Version of the connection.
     pub version: ProtocolVersion,
-    /// Packet.
+    /// The packet.
     pub packet: &'a PacketRef<'a>,
 }
 
-/// A function that is called with each packet of a connection.
+/// Function that is called with each packet of a connection.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Observed<'_>) + Send + Sync>);
 
 impl Observer {
-    /// Returns an observer that calls `observe` with each packet in order.
+    /// Returns an observer that calls `observe` with each packet, in the order in which packets are handled.
     pub fn new(observe: impl Fn(&Observed<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(observe))
     }
@@ -67,14 +67,14 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Returns `true` if a logger may want the lines. Reading the maximum level costs one load for each packet, and asking
-/// the logger would cost a call.
+/// Returns `true` if a logger may print the lines. The maximum level is one load for each packet, while a question to
+/// the logger would be a call.
 #[inline]
 pub(crate) fn is_wanted() -> bool {
     log::max_level() >= log::LevelFilter::Debug
 }
 
-/// Writes the lines of one packet.
+/// Writes the log lines of one packet.
 pub(crate) fn log(observed: &Observed<'_>) {
     if log::log_enabled!(target: PACKETS, log::Level::Debug) {
         for text in Line(*observed).to_string().lines() {
@@ -96,10 +96,10 @@ impl<'a> std::ops::Deref for Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.role, self.packet) {
-            // The broker logs a line with more details.
+            // The broker itself logs CONNECT, in a line with more details.
             (Role::Server, PacketRef::Connect(_)) => Ok(()),
             (Role::Client, PacketRef::Subscribe(subscribe)) => {
-                // mosquitto's clients print a line for each topic filter.
+                // The clients of mosquitto print one line for each topic filter.
                 for subscription in &subscribe.subscriptions {
                     let options = subscription.options;
                     self.start(f)?;
@@ -149,7 +149,8 @@ impl Line<'_> {
         let name = match (self.client_identifier, self.role) {
             // mosquitto 2.0 prints `(null)` on each line. 2.1 prints `null` on some lines and `(null)` on others.
             ("", Role::Client) => "(null)",
-            // The client has not sent CONNECT, or is rejected. The broker's other lines name it like this too.
+            // The client has not sent CONNECT, or has been rejected. The broker uses the same name in its other log
+            // lines.
             ("", Role::Server) => "<unknown>",
             (name, _) => name,
         };
@@ -220,7 +221,7 @@ impl Line<'_> {
         )
     }
 
-    /// Writes packet identifier and reason code. As in mosquitto, some lines have no reason code.
+    /// Writes the packet identifier and the reason code. As in mosquitto, some lines have no reason code.
     fn ack(
         &self,
         f: &mut fmt::Formatter<'_>,

@@ -1,10 +1,11 @@
-//! Text from a peer, escaped for terminals and for logs of one line per record.
+//! Escaping of text from a peer, for terminals and for logs with one line per record. Without it a client could forge
+//! log lines, or send commands to the terminal of whoever reads them.
 
 use std::fmt;
 
-/// Returns `true` for characters that change how the text around them is shown: control characters (with DEL and the
-/// C1 controls, which terminals take for commands), bidirectional embeddings, overrides and isolates, and the
-/// separators of lines and paragraphs.
+/// Returns `true` for characters that change how a terminal shows the text around them. These are control characters
+/// (including DEL and the C1 controls, which terminals execute as commands), bidirectional embeddings, overrides and
+/// isolates, and the separators of lines and paragraphs.
 pub fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -13,7 +14,7 @@ pub fn is_unprintable(character: char) -> bool {
         )
 }
 
-/// Text from a peer, displayed with escapes instead of unprintable characters.
+/// Text from a peer. Unprintable characters are displayed as escapes.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -23,7 +24,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Text of several lines, displayed with escapes instead of unprintable characters other than newlines and tabs.
+/// Text of several lines. Unprintable characters except newlines and tabs are displayed as escapes.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableLines<'a>(pub &'a str);
 
@@ -34,8 +35,8 @@ impl fmt::Display for PrintableLines<'_> {
     }
 }
 
-/// The beginning of a text from a peer, displayed like [`Printable`]. The peer chooses the length of the text, and an
-/// escape is longer than its character, so that a line of a log needs a limit.
+/// Beginning of a text from a peer, displayed like [`Printable`]. The peer chooses the length of the text, and an
+/// escape is up to eight bytes long, so a log line needs a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Excerpt<'a>(pub &'a str);
 
@@ -46,7 +47,7 @@ impl Excerpt<'_> {
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The cut is between two characters, because a text must stay valid UTF-8.
+        // The cut is between two characters, because a string must stay valid UTF-8.
         let cut = self.0.char_indices().nth(Self::LENGTH);
         let shown = cut.and_then(|(end, _)| self.0.get(..end));
         match shown {

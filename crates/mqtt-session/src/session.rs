@@ -1,38 +1,39 @@
-//! [`Session`]: the state that outlives a connection (MQTT 5.0, 4.1), with the unfinished exchanges of both directions.
-//! The broker stores subscriptions and queued messages.
+//! [`Session`] is the state that outlives a connection (MQTT 5.0, 4.1): the unfinished exchanges of QoS 1 and 2 in both
+//! directions. Subscriptions and queued messages are not here; the broker stores them.
 
 use mqtt_codec::{Delivery, PacketIdentifier, QoS};
 
 use crate::delivery::OutboundMessage;
 use crate::delivery::{Receiver, Sender};
 
-/// A step of an exchange that must survive a crash. The stored steps are sufficient for [`Session::restore`].
+/// Step of an exchange that must survive a crash. The recorded steps are sufficient for [`Session::restore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A message was sent. It must be stored until it is released or finished.
+    /// A message was sent. The message must be stored until it is released or finished.
     Sent(PacketIdentifier),
-    /// PUBREC was received. The peer has the message, and the identifier is still in use.
+    /// PUBREC was received. The peer has the message. The packet identifier stays in use until PUBCOMP.
     Released(PacketIdentifier),
-    /// The exchange is finished.
+    /// The exchange is finished, and its packet identifier is free.
     Finished(PacketIdentifier),
-    /// The application has accepted a message of QoS 2. Duplicates with its identifier are not delivered.
+    /// The application has accepted a message of QoS 2. The packet identifier is held until PUBREL: a PUBLISH with a
+    /// held identifier is a duplicate and is not delivered.
     Held(PacketIdentifier),
-    /// The sender has released the identifier.
+    /// PUBREL was received, or the sender has lost its state. The packet identifier is no longer held.
     Unheld(PacketIdentifier),
 }
 
-/// The state of both directions that outlives a connection, for client and server.
+/// Session state of one end of a connection, client or server, for both directions.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
-    /// Changes since they were last taken. `None` if changes are not recorded.
+    /// Changes since the last call of `take_changes`. `None` if changes are not recorded.
     changes: Option<Vec<Change>>,
 }
 
 impl Session {
-    /// Restores a stored session: the unfinished sent messages, oldest first, with `None` for a released message, and
-    /// the held identifiers.
+    /// Restores a stored session. `sent` are the unfinished sent messages, oldest first; `None` is a released message.
+    /// `held` are the held identifiers of received messages.
     pub fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
         held: impl IntoIterator<Item = PacketIdentifier>,
@@ -46,8 +47,8 @@ impl Session {
 
     /// Returns the session of a client that has lost the state of its earlier runs.
     ///
-    /// The server may hold packet identifiers of those runs. If it resumes the session, this client makes the server
-    /// release them before it publishes.
+    /// The server may still hold packet identifiers of those runs. If the server resumes the session, this client makes
+    /// the server release these identifiers before it publishes.
     pub fn without_state() -> Self {
         Self {
             sender: Sender::without_state(),
@@ -55,7 +56,7 @@ impl Session {
         }
     }
 
-    /// Starts to record changes.
+    /// Starts to record changes. A session that already records changes is unchanged.
     pub(crate) fn record_changes(&mut self) {
         self.changes.get_or_insert_default();
     }
@@ -73,7 +74,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Returns the unfinished sent messages, oldest first, with `None` for a released message.
+    /// Returns the unfinished sent messages, oldest first. `None` is a released message.
     pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.sender.exchanges()
     }
@@ -83,29 +84,29 @@ impl Session {
         self.sender.sent_by_last_connection()
     }
 
-    /// Returns the held identifiers.
+    /// Returns the packet identifiers that are held until PUBREL.
     pub fn held(&self) -> impl Iterator<Item = PacketIdentifier> {
         self.receiver.held_identifiers()
     }
 
-    /// Records that the application has accepted a message of QoS 2 after its connection had ended. A duplicate of the
-    /// message will not be delivered. QoS 1 has nothing to record.
+    /// Records that the application has accepted a message of QoS 2 after the connection of the message has ended. A
+    /// duplicate of the message will not be delivered. For QoS 0 and 1 nothing is recorded.
     pub fn accept_message(&mut self, delivery: Delivery) {
         if let Delivery::ExactlyOnce {
             packet_identifier, ..
         } = delivery
         {
-            // The peer did not receive PUBREC, so that it resends the message on the next connection.
+            // The peer did not receive PUBREC, so the peer will resend the message on the next connection.
             self.receiver.hold(packet_identifier);
             self.note(Change::Held(packet_identifier));
         }
     }
 
-    /// Gives up the messages for which `may_have` returns `false`, because the receiver has lost the permission to read
-    /// them.
+    /// Gives up the sent messages for which `may_have` returns `false`, because the subscriber has lost the permission
+    /// to read them.
     ///
-    /// The peer may have a message of QoS 2 already, and hold its identifier. Such a message is released, as after
-    /// PUBREC. `records_changes` has the meaning of [`crate::Config::records_changes`].
+    /// A message of QoS 2 is released, as if PUBREC had been received: the subscriber may have the message already and
+    /// hold the packet identifier. `records_changes` has the meaning of [`crate::Config::records_changes`].
     pub fn withdraw(&mut self, records_changes: bool, may_have: impl Fn(&OutboundMessage) -> bool) {
         if records_changes {
             self.record_changes();
@@ -117,7 +118,7 @@ impl Session {
         let withdrawn: Vec<_> = self.sent().filter_map(is_withdrawn).collect();
         for (packet_identifier, qos) in withdrawn {
             match qos {
-                // The peer may hold the identifier, which only PUBREL releases.
+                // The peer may hold the packet identifier. Only PUBREL releases a held identifier.
                 QoS::ExactlyOnce => {
                     self.note(Change::Released(packet_identifier));
                     self.sender.release(packet_identifier);

@@ -1,24 +1,24 @@
-//! [`Traffic`]: the numbers of packets and messages of a connection, for statistics.
+//! [`Traffic`] counts the packets and messages of a connection for statistics.
 
 use std::ops::AddAssign;
 
 use mqtt_codec::PacketRef;
 
-/// The traffic of a connection.
+/// Number of packets of a connection in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Packets from the peer.
     pub received: Count,
-    /// Packets to the peer, including those that are still in the output.
+    /// Packets to the peer, including packets that are still in the output.
     pub sent: Count,
 }
 
-/// The packets of one direction.
+/// Number of packets in one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Number of packets of all types.
     pub packets: u64,
-    /// Number of PUBLISH packets, including duplicates.
+    /// Number of PUBLISH packets, including duplicates and resent messages.
     pub messages: u64,
     /// Number of payload bytes in these PUBLISH packets.
     pub payload_bytes: u64,

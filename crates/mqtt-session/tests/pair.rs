@@ -1,5 +1,5 @@
-//! A client and a server, connected in memory: the same machine at both ends, with a link that can
-//! be cut after any byte.
+//! Tests with a client and a server that are connected in memory. Both ends are a [`Connection`]. The network link
+//! between them can be cut after any byte.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use mqtt_session::*;
 
 use ProtocolVersion::{V3_1, V3_1_1, V5_0};
 
-/// One end with its application, which takes every message over at once.
+/// One end of the connection with its application, which acknowledges every message immediately by default.
 struct End {
     connection: Connection,
     input: Vec<u8>,
-    /// Payloads of the messages handed on, in order.
+    /// Payloads of the messages that were delivered to the application, in order.
     messages: Vec<Vec<u8>>,
     delivered: Vec<(u16, ReasonCode)>,
     other: Vec<String>,
     closed: Option<CloseReason>,
-    /// Server: answers CONNECT with what is left of the last connection.
+    /// Server: session of the last connection, with which the server answers CONNECT.
     session: Option<Session>,
-    /// Client: what the lost session did not finish.
+    /// Client: messages that the lost session has not finished.
     unfinished: Vec<OutboundMessage>,
     auto_acknowledge: bool,
 }
@@ -123,7 +123,7 @@ impl Pair {
         }
     }
 
-    /// Carries bytes both ways until there are none, or until `budget` bytes have arrived.
+    /// Transmits bytes in both directions until no end sends more, or until `budget` bytes have arrived.
     fn run(&mut self, budget: &mut usize) {
         loop {
             let up = self.client.take_output(*budget);
@@ -142,7 +142,8 @@ impl Pair {
         self.run(&mut usize::MAX.clone());
     }
 
-    /// The link breaks; both ends notice and connect again, the server with its session.
+    /// Cuts the link. Both ends notice the cut and connect again. The server resumes its session if
+    /// `server_keeps_session` is `true`.
     fn reconnect(&mut self, server_keeps_session: bool) {
         self.now += Duration::from_secs(1);
         let fresh = Connection::server(self.config.clone(), self.now);
@@ -212,7 +213,7 @@ fn messages_of_each_qos_go_both_ways_in_each_version() {
     }
 }
 
-/// The exchange of MQTT 5.0, figure 4.3, byte for byte.
+/// The exchange has the four packets of MQTT 5.0, figure 4.3.
 #[test]
 fn qos_2_is_four_packets() {
     let mut pair = Pair::new(V3_1_1);
@@ -230,7 +231,7 @@ fn qos_2_is_four_packets() {
     assert_eq!(pair.server.take_output(usize::MAX), [0x70, 2, 0, 1]);
 }
 
-/// [MQTT-4.3.3-10, MQTT-4.4.0-1]: the link breaks after any byte, and again after any byte.
+/// The link is cut after any byte, and a second time after any byte [MQTT-4.3.3-10, MQTT-4.4.0-1].
 #[test]
 fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
     for version in [V3_1_1, V5_0] {
@@ -279,7 +280,7 @@ fn a_session_that_the_server_lost_gives_back_what_it_did_not_take_over() {
     let mut pair = Pair::new(V3_1_1);
     pair.settle();
     pair.publish("released", QoS::ExactlyOnce).unwrap();
-    pair.run(&mut 19); // PUBLISH and PUBREC arrive, PUBREL does not
+    pair.run(&mut 19); // PUBLISH and PUBREC arrive; PUBREL does not.
     pair.publish("open", QoS::AtLeastOnce).unwrap();
     pair.reconnect(false);
     pair.settle();
@@ -293,7 +294,8 @@ fn a_session_that_the_server_lost_gives_back_what_it_did_not_take_over() {
     assert_eq!(pair.client.connection.unfinished_sent(), 0);
 }
 
-/// A stuck handler is normal: the others go on, for several rounds of the packet identifiers.
+/// An application may fail to acknowledge a message. The other messages must still be delivered, even after the packet
+/// identifiers have wrapped around several times.
 #[test]
 fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
     let mut pair = Pair::new(V5_0);
@@ -327,12 +329,12 @@ fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
     pair.reconnect(true);
     pair.client.auto_acknowledge = true;
     pair.settle();
-    // [MQTT-4.6.0-1]
+    // The messages are resent in the order in which they were first sent [MQTT-4.6.0-1].
     assert_eq!(pair.client.messages[150_001..], [&b"stuck"[..], b"last"]);
     assert_eq!(pair.server.connection.unfinished_sent(), 0);
 }
 
-/// [MQTT-3.3.4-9, MQTT-4.9.0-2]
+/// The Receive Maximum of the peer must not be exceeded [MQTT-3.3.4-9, MQTT-4.9.0-2].
 #[test]
 fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {
     let mut connect = Connect {
@@ -405,7 +407,7 @@ fn nothing_is_acknowledged_before_the_application_does() {
     assert_eq!(pair.client.connection.unfinished_sent(), 0);
 }
 
-/// Rule 2: the application took the message over although the socket was gone already.
+/// Rule 2 of the crate documentation: the application accepts the message after the socket was closed.
 #[test]
 fn acknowledging_after_the_end_still_holds_the_identifier() {
     let mut pair = Pair::new(V3_1_1);
@@ -425,7 +427,7 @@ fn acknowledging_after_the_end_still_holds_the_identifier() {
     assert_eq!(pair.client.delivered, [(1, ReasonCode::Success)]);
 }
 
-/// [MQTT-3.2.2-4] and F24
+/// A server that resumes a session which the client does not have violates the protocol [MQTT-3.2.2-4].
 #[test]
 fn a_client_without_state_does_not_go_on_with_a_session() {
     for (clean_start, session) in [(true, Some(Session::default())), (false, None)] {
@@ -469,7 +471,7 @@ fn a_refusal_is_told_in_the_words_of_each_version() {
     }
 }
 
-/// Wire format, section 14: each breach ends the connection; 5.0 says why.
+/// Each violation ends the connection. DISCONNECT of MQTT 5.0 reports the reason code (MQTT 5.0, 4.13).
 #[test]
 fn breaches_end_the_connection_with_their_reason() {
     let table: [(&[u8], ReasonCode); 8] = [
@@ -556,7 +558,7 @@ fn a_server_of_another_version_answers_what_the_client_understands() {
     }
 }
 
-/// U3-07
+/// Both ends close the connection if the handshake takes too long (U3-07 in docs/generated/conformance.md).
 #[test]
 fn handshakes_have_a_deadline() {
     let mut pair = Pair::new(V5_0);
@@ -591,7 +593,8 @@ fn pings_keep_a_silent_connection_and_their_absence_ends_it() {
     assert_eq!(pair.server.take_output(usize::MAX), [0xE0, 1, 0x8D]);
 }
 
-/// A server must send one code for each filter (U5-24). Some devices do not, and what they do send is used.
+/// A server must send one reason code for each topic filter (U5-24 in docs/generated/conformance.md). Some devices do
+/// not, and the client uses the reason codes that they send.
 #[test]
 fn a_wrong_number_of_reason_codes_is_reported_and_ends_no_connection() {
     for (suback, deviations) in [
@@ -617,7 +620,7 @@ fn a_wrong_number_of_reason_codes_is_reported_and_ends_no_connection() {
     }
 }
 
-/// [MQTT-3.3.1-2]
+/// A server must not set DUP at QoS 0 [MQTT-3.3.1-2].
 #[test]
 fn dup_with_qos_0_is_accepted_from_a_server_and_reported_once() {
     let mut pair = Pair::new(V3_1_1);
@@ -634,7 +637,7 @@ fn dup_with_qos_0_is_accepted_from_a_server_and_reported_once() {
     );
 }
 
-/// [MQTT-3.1.2-24, MQTT-3.1.2-25]
+/// A server must not send a packet above the Maximum Packet Size of the client [MQTT-3.1.2-24, MQTT-3.1.2-25].
 #[test]
 fn nothing_larger_than_the_peer_accepts_is_sent() {
     let mut connect = Connect {

@@ -1,5 +1,5 @@
-//! A client that has lost the state of its session, and a server that resumes it: which packet identifiers are used,
-//! packet by packet.
+//! Tests of packet identifiers after a client has lost its session state and the server resumes the session. The tests
+//! compare the bytes of each packet.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,14 +11,14 @@ use ProtocolVersion::{V3_1, V3_1_1, V5_0};
 
 const VERSIONS: [ProtocolVersion; 3] = [V3_1, V3_1_1, V5_0];
 
-/// A client that gives three packet identifiers to messages.
+/// Client that uses only three packet identifiers for messages.
 struct Client {
     connection: Connection,
     now: Instant,
 }
 
 impl Client {
-    /// A client that was accepted; the server says whether it resumes a session.
+    /// Returns a client whose connection was accepted. `session_present` is the Session Present flag of CONNACK.
     fn connect(version: ProtocolVersion, session: Session, session_present: bool) -> Self {
         let connect = Connect {
             clean_start: false,
@@ -35,7 +35,7 @@ impl Client {
         let present = u8::from(session_present);
         match version {
             V5_0 => client.input(&[0x20, 3, present, 0, 0]),
-            V3_1 => client.input(&[0x20, 2, 0, 0]), // it does not tell
+            V3_1 => client.input(&[0x20, 2, 0, 0]), // MQTT 3.1 has no Session Present flag.
             V3_1_1 => client.input(&[0x20, 2, present, 0]),
         }
         client
@@ -139,8 +139,8 @@ fn nothing_is_released_in_a_new_session() {
     }
 }
 
-/// A request is answered whatever the server holds. It waits for no message, and gets no identifier that is about to be
-/// released.
+/// A request needs no packet identifier that the server may hold. It does not wait for a message to finish, and its
+/// identifier is none of those that PUBREL will release.
 #[test]
 fn a_request_gets_an_identifier_above_those_of_messages_if_these_are_taken() {
     for version in VERSIONS {

@@ -1,4 +1,4 @@
-//! The timeout for the answers to SUBSCRIBE and UNSUBSCRIBE.
+//! Tests of the timeout for the answers to SUBSCRIBE and UNSUBSCRIBE.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn subscribe(connection: &mut Connection, now: Instant) {
         .unwrap();
 }
 
-/// Returns the reason for which the connection ends at this time, if it does.
+/// Returns the reason if the connection ends at `now`, and `None` if it does not end.
 fn closed(connection: &mut Connection, now: Instant) -> Option<CloseReason> {
     connection.handle_timeout(now);
     match connection.handle_input(now, &mut &[][..]) {
@@ -55,7 +55,7 @@ fn ends_the_connection_if_an_answer_does_not_arrive_in_time() {
     let start = Instant::now();
     let mut connection = connected(start);
     subscribe(&mut connection, start);
-    // The server answers something that was not asked, and sends messages.
+    // The server sends an answer without a request, and a message. Neither restarts the timeout.
     let mut input = &[0x90, 3, 0, 9, 0, 0x30, 3, 0, 1, b'a'][..];
     while connection.handle_input(start, &mut input).is_some() {}
     assert_eq!(connection.poll_timeout(), Some(start + TIMEOUT));

@@ -1,5 +1,5 @@
-//! Enhanced authentication (MQTT 5.0, 4.12). The applications of both ends exchange AUTH packets. The connection only
-//! checks that an AUTH is allowed at this point, and that the authentication method stays the same.
+//! Enhanced authentication (MQTT 5.0, 4.12). The applications of both ends exchange AUTH packets. The connection checks
+//! only that an AUTH is allowed at this point, and that all AUTH packets have the authentication method of CONNECT.
 //!
 //! ```text
 //!  Client                                  Server
@@ -16,10 +16,10 @@ use mqtt_codec::{ConnackProperties, Connect, PacketType, ReasonCode, Role};
 
 use super::state::Phase;
 
-/// The state of the enhanced authentication.
+/// State of the enhanced authentication.
 #[derive(Debug, Default)]
 pub(super) struct Authentication {
-    /// Authentication method in CONNECT. `None` if CONNECT has none, and then AUTH is not allowed.
+    /// Authentication method in CONNECT. `None` if CONNECT has no method; AUTH is then not allowed [MQTT-4.12.0-6].
     method: Option<String>,
     next_sender: NextSender,
 }
@@ -53,7 +53,7 @@ impl Authentication {
         self.method.as_ref()
     }
 
-    /// Records that the server has accepted the connection, which ends the authentication.
+    /// Records that the server has accepted the connection. This ends the authentication.
     pub(super) fn finish(&mut self) {
         self.next_sender = NextSender::Nobody;
     }
@@ -63,23 +63,22 @@ impl Authentication {
         self.next_sender = next_sender;
     }
 
-    /// Server: adds the authentication method of CONNECT to a CONNACK that accepts the connection, and removes
-    /// authentication data if CONNECT had no method [MQTT-4.12.0-5, MQTT-4.12.0-6].
+    /// Server: adds the authentication method of CONNECT to a CONNACK that accepts the connection. If CONNECT has no
+    /// method, removes the authentication data [MQTT-4.12.0-5, MQTT-4.12.0-6].
     pub(super) fn add_to_connack(&self, properties: &mut ConnackProperties) {
         properties.authentication_method.clone_from(&self.method);
-        // A server must not send authentication data to a client without a method.
         if self.method.is_none() {
             properties.authentication_data = None;
         }
     }
 
-    /// Returns `true` if this is the authentication method of CONNECT.
+    /// Returns `true` if `method` equals the authentication method of CONNECT.
     pub(super) fn is_method(&self, method: &Option<String>) -> bool {
         self.method == *method
     }
 
-    /// Returns the end that must send the AUTH after one that this end sends now, or `None` if this end must not send
-    /// it.
+    /// Returns the end that must send the next AUTH after this end sends one with `reason_code`. Returns `None` if this
+    /// end must not send this AUTH.
     pub(super) fn after_sending(
         &self,
         role: Role,
@@ -88,12 +87,13 @@ impl Authentication {
     ) -> Option<NextSender> {
         use NextSender::{Nobody, Peer, ThisEnd};
         use ReasonCode::{ContinueAuthentication, ReAuthenticate, Success};
-        // Only a client sends 0x19, and only a server 0x00. The decoder checks this for received packets.
+        // Only a client may send 0x19, and only a server 0x00. For received packets the decoder makes the same check.
         if !reason_code.is_allowed(PacketType::Auth, role) {
             return None;
         }
         match (phase, self.next_sender, reason_code) {
-            // A server continues before it answers CONNECT, and both ends continue when it is their turn.
+            // A server may continue before it answers CONNECT. Otherwise an end may continue only when it is the next
+            // sender.
             (Phase::AwaitingAnswer { .. }, _, ContinueAuthentication)
             | (Phase::AwaitingConnack { .. } | Phase::Connected, ThisEnd, ContinueAuthentication) => {
                 Some(Peer)
@@ -104,8 +104,8 @@ impl Authentication {
         }
     }
 
-    /// Returns the end that must send the AUTH after one that the peer has sent now, or `None` if the peer must not
-    /// send it.
+    /// Returns the end that must send the next AUTH after the peer has sent one with `reason_code`. Returns `None` if
+    /// the peer must not send this AUTH.
     pub(super) fn after_receiving(
         &self,
         phase: Phase,
@@ -114,7 +114,7 @@ impl Authentication {
         use NextSender::{Nobody, Peer, ThisEnd};
         use ReasonCode::{ContinueAuthentication, ReAuthenticate, Success};
         match (phase, self.next_sender, reason_code) {
-            // The first AUTH of a server comes without a turn of the client before.
+            // The first AUTH of a server answers CONNECT, so the client has sent no AUTH before.
             (Phase::AwaitingConnack { .. }, Nobody | Peer, ContinueAuthentication)
             | (Phase::Authenticating { .. } | Phase::Connected, Peer, ContinueAuthentication) => {
                 Some(ThisEnd)

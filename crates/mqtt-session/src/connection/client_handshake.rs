@@ -1,5 +1,5 @@
-//! The handshake of a client: CONNECT is in the output from the start, and CONNACK gives the connection its limits and
-//! its session (MQTT 5.0, 3.1 and 3.2).
+//! Handshake of a client (MQTT 5.0, 3.1 and 3.2). CONNECT is in the output from the start. CONNACK sets the limits of
+//! the connection and decides which session applies.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,14 +21,14 @@ use crate::packet_log::Direction;
 use crate::session::Session;
 
 impl Connection {
-    /// Returns the end of a client. CONNECT is in the output already.
+    /// Returns the client's end of a connection. The output already contains CONNECT.
     ///
-    /// `session` is the session of an earlier connection, or [`Session::without_state`] if the application has lost it
-    /// or has published nothing before. With `None` the client has no state, and rejects a server that claims to resume
-    /// a session [MQTT-3.2.2-4].
+    /// `session` is the session of an earlier connection. If the application has lost the session, or has not published
+    /// before, `session` is [`Session::without_state`]. With `None` the client has no session state and rejects a
+    /// server that resumes a session [MQTT-3.2.2-4].
     ///
     /// # Errors
-    /// Returns an error if a field of `connect` does not fit into the packet.
+    /// Returns an error if a field of `connect` cannot be encoded.
     pub fn client(
         connect: &Connect,
         session: Option<Session>,
@@ -54,10 +54,11 @@ impl Connection {
         connection.agreement.accepts_problem_information = requested.unwrap_or(true);
         connection.agreement.client_identifier = connect.client_identifier.as_str().into();
         connection.begin_authentication(connect);
-        // The session may change before CONNACK: the application may still accept old messages.
+        // The session may change before CONNACK, because the application may still accept messages of an earlier
+        // connection.
         connection.begin_recording();
         let packet = PacketRef::Connect(Box::new(connect.clone()));
-        // No limit of the server is known before CONNACK.
+        // The server announces its limits in CONNACK, so no limit applies to CONNECT.
         connection.output.push(&packet, version, u32::MAX)?;
         connection.log(Direction::Sending, &packet);
         Ok(connection)
@@ -76,27 +77,27 @@ impl Connection {
         let authentication = self.rare.authentication();
         if !authentication.is_method(&connack.properties.authentication_method) {
             let violation = "CONNACK with an authentication method that CONNECT does not have";
-            // CONNACK must repeat the method of CONNECT [MQTT-4.12.0-5].
+            // CONNACK must have the same authentication method as CONNECT [MQTT-4.12.0-5].
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if connack.session_present && resumption != Resumption::WithState {
             let violation = "the server resumed a session that this client does not have";
-            // The client would not know the messages in flight, and could use their identifiers [MQTT-3.2.2-4].
+            // Without the session state this client could reuse packet identifiers that are in flight [MQTT-3.2.2-4].
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if let Some(identifier) = &connack.properties.assigned_client_identifier {
             self.agreement.client_identifier = identifier.as_str().into();
         }
         if let Some(seconds) = connack.properties.server_keep_alive {
-            // The keep alive of the server replaces the client's [MQTT-3.1.2-21].
+            // The Server Keep Alive replaces the value in CONNECT [MQTT-3.1.2-21].
             self.set_keep_alive(now, seconds);
         }
         self.agreement.peer = PeerLimits::of_server(&connack.properties);
         self.begin_sent_aliases();
         self.finish_authentication();
-        // From here on the limits of the server apply to all packets, resent ones too.
+        // From here on the limits of the server apply to all packets, including resent ones.
         self.phase = Phase::Connected;
-        // MQTT 3.1 has no Session Present. There the server has the session unless CONNECT asked for a clean start.
+        // MQTT 3.1 has no Session Present flag. Its server resumes the session unless CONNECT has Clean Session set.
         let is_resumed = match self.version() {
             ProtocolVersion::V3_1 => resumption != Resumption::CleanStart,
             _ => connack.session_present,
@@ -108,7 +109,7 @@ impl Connection {
         })
     }
 
-    /// Resumes the session, or replaces it by a new one. Returns the messages that the replaced session did not finish.
+    /// Resumes the session or replaces it by a new one. Returns the unfinished messages of a replaced session.
     fn begin_session(&mut self, now: Instant, is_resumed: bool) -> Vec<OutboundMessage> {
         let highest = PacketIdentifier::new(self.config.packet_identifiers);
         let highest = highest.unwrap_or(PacketIdentifier::FIRST);
@@ -117,7 +118,7 @@ impl Connection {
             self.resume(now);
             return Vec::new();
         }
-        // The server has no session, so that unfinished exchanges cannot be completed.
+        // The server has no session state, so the unfinished exchanges cannot be completed.
         let mut lost = std::mem::take(&mut self.session);
         self.session.sender.limit_identifiers(highest);
         self.begin_recording();

@@ -1,4 +1,5 @@
-//! The commands of the application: publish, acknowledge, subscribe and unsubscribe, and the answers of a server.
+//! Commands of the application: publish, acknowledge, subscribe, unsubscribe and authenticate, and the answers of a
+//! server to SUBSCRIBE and UNSUBSCRIBE.
 
 use std::time::Instant;
 
@@ -17,16 +18,16 @@ use crate::error::PublishError;
 use crate::session::Change;
 
 impl Connection {
-    /// Sends a message of QoS 0, which the session does not keep.
+    /// Sends a message of QoS 0. The session does not store the message.
     ///
     /// # Errors
-    /// Returns an error if this peer does not accept the message, or if the connection is not accepted or has ended.
+    /// Returns an error if the peer does not accept the message, or if the connection is not accepted or has ended.
     pub fn publish_at_most_once(
         &mut self,
         now: Instant,
         publish: &PublishRef<'_>,
     ) -> Result<(), PublishError> {
-        // A packet identifier and DUP of the caller have no meaning at QoS 0.
+        // At QoS 0 a packet must have no packet identifier and no DUP flag, so those of the caller are ignored.
         let publish = PublishRef {
             delivery: Delivery::AtMostOnce,
             ..*publish
@@ -36,22 +37,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns `true` if the peer accepts a packet as large as this one, which is sent without a topic alias.
+    /// Returns `true` if the peer accepts the size of this packet without a topic alias.
     pub fn has_size_for(&self, publish: &PublishRef<'_>) -> bool {
         let maximum = self.agreement.peer.maximum_packet_size;
-        // Most peers have no maximum, and then no packet has to be measured.
+        // Most peers announce no Maximum Packet Size, so no packet has to be measured.
         maximum == u32::MAX
             || PacketRef::Publish(*publish)
                 .encoded_length(self.agreement.version)
                 .is_ok_and(|length| length <= maximum as usize)
     }
 
-    /// Sends a message, and keeps it in the session until the peer has acknowledged it. Returns `None` for QoS 0, which
-    /// the session does not keep.
+    /// Sends a message. The session stores a message of QoS 1 or 2 until the peer has acknowledged it. Returns the
+    /// packet identifier, or `None` for QoS 0.
     ///
     /// # Errors
-    /// Returns an error if this peer does not accept the message, or cannot accept it now. The session then does not
-    /// keep the message.
+    /// Returns an error if the peer does not accept the message, or cannot accept it now. The session does not store
+    /// the message then.
     pub fn publish(
         &mut self,
         now: Instant,
@@ -64,7 +65,7 @@ impl Connection {
         if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
-        // Identifiers that the server may hold must be released before a message can use them.
+        // The server may hold packet identifiers of an earlier run. They must be released before a message uses them.
         if self.session.sender.must_reclaim() {
             self.reclaim_identifiers(now);
         }
@@ -72,22 +73,24 @@ impl Connection {
             return Err(PublishError::QuotaUsedUp);
         }
         let packet_identifier = self.next_identifier().ok_or(PublishError::QuotaUsedUp)?;
-        // The DUP flag of the publisher is not forwarded: this is a transmission of its own [MQTT-3.3.1-3].
+        // This is the first transmission to this receiver, so the DUP flag of the publisher does not apply
+        // [MQTT-3.3.1-3].
         let dup = false;
         let publish = outbound.publish(outbound.delivery(packet_identifier, dup), now);
         // The server would close the connection for a message that it does not support.
         self.check_publish(&publish)?;
         self.send_publish(now, publish)?;
-        // Nothing is recorded before the packet is in the output: a message that is too large stays with the caller.
+        // The session changes only after the packet was encoded. If the packet is too large, the caller still owns the
+        // message.
         self.session.note(Change::Sent(packet_identifier));
         self.session.sender.add(packet_identifier, outbound);
         Ok(Some(packet_identifier))
     }
 
-    /// Acknowledges a message of QoS 1 or 2 with PUBACK or PUBREC.
+    /// Acknowledges a message of QoS 1 with PUBACK, or a message of QoS 2 with PUBREC.
     ///
-    /// A reason code of 0x80 or above rejects the message. MQTT 3.1 and 3.1.1 cannot transmit it, so that the message
-    /// counts as accepted there.
+    /// A reason code of 0x80 or above rejects the message. MQTT 3.1 and 3.1.1 cannot transmit a reason code, so the
+    /// message counts as accepted there.
     pub fn acknowledge(
         &mut self,
         now: Instant,
@@ -97,28 +100,28 @@ impl Connection {
         self.acknowledge_with(now, Ack::new(packet_identifier, reason_code));
     }
 
-    /// Acknowledges a message like [`Self::acknowledge`], with properties. The properties are left out if the packet
-    /// would be too large, or if the peer asked for no reason strings and user properties.
+    /// Acknowledges a message like [`Self::acknowledge`], with properties. The packet is sent without the properties if
+    /// it would be too large, or if the peer has set Request Problem Information to 0.
     pub fn acknowledge_with(&mut self, now: Instant, ack: Ack) {
         let is_rejected =
             ack.reason_code.is_error() && self.agreement.version == ProtocolVersion::V5_0;
         let receiver = &mut self.session.receiver;
         match receiver.acknowledge(ack.packet_identifier, is_rejected) {
             Acknowledgement::Pubrec => {
-                // A rejected message ends its exchange with PUBREC, so that its identifier is not held [MQTT-4.3.3-9].
+                // PUBREC with a failure ends the exchange, so the packet identifier must not be held [MQTT-4.3.3-9].
                 if !is_rejected {
                     self.session.note(Change::Held(ack.packet_identifier));
                 }
                 self.send(now, &PacketRef::Pubrec(ack));
             }
             Acknowledgement::Puback => self.send(now, &PacketRef::Puback(ack)),
-            // The message is from an earlier connection, or its sender has started anew.
+            // The message is from an earlier connection, or the sender has restarted the exchange.
             Acknowledgement::NotAwaited => {}
         }
     }
 
-    /// Client: sends SUBSCRIBE. The answer is [`Event::Subscribed`](crate::Event::Subscribed) with the same packet
-    /// identifier.
+    /// Client: sends SUBSCRIBE. The answer is the event [`Event::Subscribed`](crate::Event::Subscribed) with the
+    /// returned packet identifier.
     ///
     /// # Errors
     /// Returns an error if the packet cannot be sent now, or if a shared subscription has No Local set.
@@ -133,7 +136,7 @@ impl Connection {
             subscription.options.no_local && subscription.topic_filter.share_name().is_some()
         };
         if subscriptions.iter().any(is_invalid) {
-            // The server would have to close the connection.
+            // The server would have to close the connection [MQTT-3.8.3-4].
             return Err(PublishError::NoLocalShared);
         }
         self.request(now, count, PacketType::Suback, |packet_identifier| {
@@ -145,8 +148,8 @@ impl Connection {
         })
     }
 
-    /// Client: sends UNSUBSCRIBE. The answer is [`Event::Unsubscribed`](crate::Event::Unsubscribed) with the same
-    /// packet identifier.
+    /// Client: sends UNSUBSCRIBE. The answer is the event [`Event::Unsubscribed`](crate::Event::Unsubscribed) with the
+    /// returned packet identifier.
     ///
     /// # Errors
     /// Returns an error if the packet cannot be sent now.
@@ -166,22 +169,22 @@ impl Connection {
         })
     }
 
-    /// Server: sends SUBACK in answer to [`Event::Subscribe`](crate::Event::Subscribe).
+    /// Server: answers [`Event::Subscribe`](crate::Event::Subscribe) with SUBACK.
     pub fn suback(&mut self, now: Instant, suback: Suback) {
         self.send(now, &PacketRef::Suback(suback));
     }
 
-    /// Server: sends UNSUBACK in answer to [`Event::Unsubscribe`](crate::Event::Unsubscribe).
+    /// Server: answers [`Event::Unsubscribe`](crate::Event::Unsubscribe) with UNSUBACK.
     pub fn unsuback(&mut self, now: Instant, unsuback: Suback) {
         self.send(now, &PacketRef::Unsuback(unsuback));
     }
 
-    /// Sends AUTH with the authentication method of CONNECT, whatever method `auth` has.
+    /// Sends AUTH. The authentication method in `auth` is replaced by the method in CONNECT.
     ///
     /// A server sends 0x18 (continue authentication) in answer to [`Event::Connect`](crate::Event::Connect) or
-    /// [`Event::Auth`](crate::Event::Auth), and 0x00 (success) when a re-authentication is complete. A client answers
-    /// with 0x18, and starts a re-authentication with 0x19 (re-authenticate) after the server has accepted the
-    /// connection.
+    /// [`Event::Auth`](crate::Event::Auth). A server sends 0x00 (success) when a re-authentication is complete. A
+    /// client answers with 0x18. After the server has accepted the connection, a client may send 0x19 (re-authenticate)
+    /// to start a re-authentication.
     ///
     /// # Errors
     /// Returns an error if this AUTH is not allowed now, if CONNECT had no authentication method, or if the packet
@@ -191,7 +194,7 @@ impl Connection {
         let next_sender = authentication
             .after_sending(self.role, self.phase, auth.reason_code)
             .ok_or(PublishError::NotConnected)?;
-        // Without a method in CONNECT, no end may send AUTH [MQTT-4.12.0-6, MQTT-4.12.0-7].
+        // If CONNECT has no authentication method, neither end may send AUTH [MQTT-4.12.0-6, MQTT-4.12.0-7].
         let method = authentication.method().cloned();
         auth.properties.authentication_method = Some(method.ok_or(PublishError::NotConnected)?);
         self.try_send(now, &PacketRef::Auth(Box::new(auth)))?;
@@ -199,14 +202,14 @@ impl Connection {
             .begin()
             .authentication
             .set_next_sender(next_sender);
-        // A server reads the next AUTH of the client before it answers CONNECT.
+        // The server must receive the next AUTH of the client before it can answer CONNECT.
         if let Phase::AwaitingAnswer { deadline } = self.phase {
             self.phase = Phase::Authenticating { deadline };
         }
         Ok(())
     }
 
-    /// Sends a request, and waits for its answer of type `response` with `count` reason codes.
+    /// Sends a request. The answer must have the type `response` and `count` reason codes.
     fn request(
         &mut self,
         now: Instant,
@@ -219,9 +222,10 @@ impl Connection {
         }
         let packet_identifier = self.next_request_identifier()?;
         self.try_send(now, &packet(packet_identifier))?;
-        // Messages must not use the identifier before the answer [MQTT-2.2.1-3].
+        // The packet identifier is in use until the answer, so no message may use it [MQTT-2.2.1-3].
         self.session.sender.take_identifier(packet_identifier);
-        // The request is at the end of the output, so that its answer is due when all of it is written.
+        // The request is at the end of the output. The timeout for its answer starts when all of these bytes are
+        // written.
         let unwritten = self.output.pending().len();
         self.rare.begin().requests.push(PendingRequest {
             packet_identifier,
@@ -233,7 +237,7 @@ impl Connection {
         Ok(packet_identifier)
     }
 
-    /// Returns `true` if `next_identifier` finds a packet identifier.
+    /// Returns `true` if `next_identifier` would return a packet identifier.
     pub(super) fn has_identifier(&self) -> bool {
         let highest = self.session.sender.highest_identifier();
         let rare = self.rare.get();
@@ -241,6 +245,7 @@ impl Connection {
         self.session.sender.has_identifier(requests)
     }
 
+    /// Returns the next packet identifier that neither a message nor a request uses.
     fn next_identifier(&self) -> Option<PacketIdentifier> {
         let sender = &self.session.sender;
         sender.next_identifier(|identifier| self.is_requested(identifier))
@@ -248,8 +253,8 @@ impl Connection {
 
     /// Returns a packet identifier for SUBSCRIBE or UNSUBSCRIBE.
     ///
-    /// If all identifiers of messages are in use, or the peer may hold them, the identifier is above those of messages,
-    /// so that a request never waits for a message.
+    /// If no identifier of the range for messages is free, this function returns one above the range, so that a request
+    /// never waits for a message to be acknowledged.
     fn next_request_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let highest = self.session.sender.highest_identifier().get();
         let above = (highest..u16::MAX).filter_map(|below| PacketIdentifier::new(below + 1));
@@ -263,11 +268,12 @@ impl Connection {
         rare.is_some_and(|rare| rare.requests.contains(packet_identifier))
     }
 
-    /// Makes the peer release the packet identifiers that it may hold from an earlier run whose state is lost.
+    /// Sends PUBREL for the packet identifiers that the peer may hold from an earlier run whose state is lost.
     #[cold]
     fn reclaim_identifiers(&mut self, now: Instant) {
         for packet_identifier in self.session.sender.reclaim_identifiers() {
-            // With 0x92 (packet identifier not found) a server could discard the message that it holds.
+            // With reason code 0x92 (packet identifier not found), some servers could discard the message of the
+            // exchange.
             self.send_pubrel(now, packet_identifier, ReasonCode::Success);
         }
     }
@@ -282,7 +288,7 @@ impl Connection {
             return Err(PublishError::QoSNotSupported);
         }
         if publish.retain && !self.agreement.peer.retain_available {
-            // The server has announced that it retains no messages [MQTT-3.2.2-14].
+            // The server has announced that it does not support retained messages [MQTT-3.2.2-14].
             return Err(PublishError::RetainNotSupported);
         }
         Ok(())

@@ -1,62 +1,63 @@
-//! Keep alive (MQTT 5.0, 3.1.2.10): the time at which a client must send a packet, and the time at which the silence of
-//! the peer ends the connection. A whole packet counts as activity. A large part of a packet that arrives slowly counts
-//! too.
+//! Keep alive (MQTT 5.0, 3.1.2.10). This module computes two times: when a client must send PINGREQ, and when the
+//! silence of the peer ends the connection. A whole packet of the peer counts as activity. A large part of a packet
+//! that arrives slowly counts too.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::Role;
 
+/// Keep alive of one end of a connection.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
     role: Role,
-    /// Interval in seconds. 0 turns keep alive off.
+    /// Keep alive in seconds. 0 disables the keep alive.
     interval: u16,
     last_sent: Instant,
     last_received: Instant,
-    /// Start of the wait for PINGRESP.
+    /// Time at which the wait for PINGRESP started. `None` if no PINGREQ is unanswered.
     ping_sent: Option<Instant>,
-    /// Number of output bytes up to the end of a PINGREQ that is not written yet.
+    /// Number of unwritten output bytes up to the end of an unwritten PINGREQ, or 0 if no PINGREQ is unwritten.
     ping_unwritten: usize,
-    /// Number of bytes of an incomplete packet that have counted as activity.
+    /// Number of bytes of an incomplete packet that have already counted as activity.
     partial: usize,
-    /// Client only: measures the speed of the socket. `None` until the socket has failed to accept all bytes for the
-    /// first time. Boxed, because most connections never need it.
+    /// Client only: measures how fast the socket accepts bytes. `None` until the socket has left bytes unaccepted for
+    /// the first time. Boxed, because most connections never need it.
     backlog: Option<Box<Backlog>>,
 }
 
-/// Estimates how long the bytes that the socket accepted last still need to leave the machine and the link.
+/// Estimates how long the bytes that the socket has accepted last still need to leave the machine and the network link.
 ///
-/// Bytes that the socket has accepted may still wait in the system and on the link. A PINGREQ waits after them. The
-/// number of these bytes is unknown, but they leave at the speed at which the socket accepted the bytes before them.
+/// Accepted bytes may still wait in the operating system and on the link, and a PINGREQ waits after them. Their number
+/// is unknown. The estimate assumes that they leave as fast as the socket has accepted the bytes before them.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Earlier values of (`accepted`, `waited`), oldest first.
+    /// Earlier values of (`accepted`, `waited`), oldest first, at least `MARK_DISTANCE` bytes apart.
     marks: VecDeque<(u64, Duration)>,
     /// Number of bytes that the socket has accepted.
     accepted: u64,
-    /// Time that these bytes have waited.
+    /// Total time for which output has waited for the socket.
     waited: Duration,
-    /// Set while output waits for the socket.
+    /// Start of the current wait. `None` while no output waits for the socket.
     waits_since: Option<Instant>,
 }
 
-/// The number of bytes that may wait below the output: in TLS, in the system, and on the link.
+/// Assumed maximum number of bytes that wait below the output: in TLS, in the operating system, and on the link.
 const BYTES_BELOW: u64 = 128 * 1024;
 
-/// The number of bytes between two marks.
+/// Minimum number of accepted bytes between two marks. Marks for each write would need memory without limit.
 const MARK_DISTANCE: u64 = 4096;
 
-/// The maximum extension of the wait for PINGRESP. A peer that reads very slowly must still be detected when it is
-/// gone.
+/// Maximum extension of the wait for PINGRESP. Without a limit, a dead peer that has read slowly before would be
+/// detected too late.
 const MAXIMUM_BACKLOG: Duration = Duration::from_secs(120);
 
-/// The number of further bytes of an incomplete packet that count as activity. mosquitto uses the same number.
+/// Number of additional bytes of an incomplete packet that count as activity. mosquitto uses the same number.
 const PROGRESS: usize = 1000;
 
 impl Backlog {
     fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
-        // The socket has accepted nothing: the wait begins, or continues.
+        // The socket has accepted no byte, so the wait starts or continues.
         if count == 0 {
             self.waits_since.get_or_insert(now);
             return;
@@ -71,21 +72,21 @@ impl Backlog {
             self.marks.push_back((self.accepted, self.waited));
         }
         let is_gone = |mark: &(u64, Duration)| mark.0 + BYTES_BELOW < self.accepted;
-        // The last mark before the bytes below the output is kept, because their wait starts there.
+        // One mark older than `BYTES_BELOW` stays, because the waiting time of the bytes below the output starts there.
         while self.marks.len() > 1 && self.marks.front().is_some_and(is_gone) {
             self.marks.pop_front();
         }
     }
 
-    /// Returns an estimate of the time that the bytes below the output need to leave.
+    /// Returns the estimated time that the bytes below the output need to leave.
     fn duration(&self) -> Duration {
-        // The bytes below the output have waited since the first mark.
+        // The bytes below the output were accepted after the first mark, and have waited this long for the socket.
         let first = self.marks.front().map_or(self.waited, |mark| mark.1);
         (self.waited - first).min(MAXIMUM_BACKLOG)
     }
 }
 
-/// The action that the passed time requires.
+/// Action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeepAliveAction {
     Nothing,
@@ -111,29 +112,28 @@ impl KeepAlive {
         self.last_received
     }
 
-    /// Records the time at which a packet was added to the output.
+    /// Records that a packet was added to the output at `now`.
     pub(super) fn handle_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// Records activity of the peer after a whole packet was received.
+    /// Records that a whole packet was received.
     pub(super) fn handle_packet(&mut self, now: Instant) {
         self.partial = 0;
         self.handle_activity(now);
     }
 
-    /// Records activity of the peer. Any packet shows that the peer is there, not only PINGRESP.
+    /// Records activity of the peer.
     pub(super) fn handle_activity(&mut self, now: Instant) {
-        // Any packet answers a PINGREQ.
+        // Any packet shows that the peer is alive, so PINGRESP need not arrive.
         self.last_received = now;
         self.ping_sent = None;
     }
 
-    /// Records that `available` bytes of an incomplete packet have arrived. Returns `true` if these bytes count as
-    /// activity.
+    /// Records that `available` bytes of an incomplete packet have arrived. Returns `true` if they count as activity.
     ///
-    /// A packet that takes longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). A minimum keeps
-    /// a peer from holding the connection open with single bytes.
+    /// A packet that arrives for longer than the keep alive must not end the connection (MQTT 5.0, 3.1.2.10). The
+    /// minimum of `PROGRESS` bytes prevents a peer from keeping the connection open with single bytes.
     pub(super) fn handle_incomplete_packet(&mut self, now: Instant, available: usize) -> bool {
         let is_progress = available >= self.partial + PROGRESS;
         if is_progress {
@@ -143,49 +143,51 @@ impl KeepAlive {
         is_progress
     }
 
-    /// Records that the output contains a PINGREQ, which ends `unwritten` bytes from the front.
+    /// Records that a PINGREQ is in the output. `unwritten` is the number of unwritten bytes up to its end.
     pub(super) fn handle_queued_ping(&mut self, unwritten: usize) {
         self.ping_unwritten = unwritten;
     }
 
-    /// Updates the times after the socket has accepted `count` bytes of the output. `has_more` is set if more bytes
-    /// wait for the socket.
+    /// Records that the socket has accepted `count` bytes of the output. `has_more` is `true` if more output waits.
     pub(super) fn handle_written(&mut self, now: Instant, count: usize, has_more: bool) {
-        // Only a client waits for PINGRESP. Without waiting output there is nothing to measure.
+        // Only a client waits for PINGRESP. The measurement starts when output waits for the first time.
         if self.role == Role::Client && (has_more || self.backlog.is_some()) {
             let backlog = self.backlog.get_or_insert_default();
             backlog.handle_written(now, count, has_more);
         }
         if self.ping_unwritten > 0 && count > 0 {
-            // A PINGREQ may wait after a large packet. The wait for its answer starts when it is written.
+            // A PINGREQ may wait after a large packet. The wait for PINGRESP starts when the PINGREQ has been written.
             self.ping_unwritten = self.ping_unwritten.saturating_sub(count);
             self.ping_sent = self.ping_sent.map(|_| now);
         }
     }
 
-    /// Returns the time at which the peer has been silent for too long, or at which a client must send PINGREQ.
+    /// Returns the next deadline. At a server, and at a client that waits for PINGRESP, the peer is then considered
+    /// dead. At another client, PINGREQ is then due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interval == 0 {
             return None;
         }
         let interval = Duration::from_secs(self.interval.into());
         Some(match (self.role, self.ping_sent) {
-            // [MQTT-3.1.2-22]
+            // A server waits one and a half times the keep alive [MQTT-3.1.2-22].
             (Role::Server, _) => self.last_received + interval * 3 / 2,
             (Role::Client, Some(ping_sent)) => {
                 let backlog = self.backlog.as_ref();
                 ping_sent + interval + backlog.map_or(Duration::ZERO, |backlog| backlog.duration())
             }
-            // [MQTT-3.1.2-20]. A client that only sends must ping too, to detect that the server is gone.
+            // A client must send a packet within the keep alive [MQTT-3.1.2-20]. A client that only sends would never
+            // send PINGREQ by this rule, so silence of the server makes PINGREQ due too.
             (Role::Client, None) => self.last_sent.min(self.last_received) + interval,
         })
     }
 
+    /// Returns the action that is due at `now`. For `Ping`, the wait for PINGRESP starts.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> KeepAliveAction {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return KeepAliveAction::Nothing;
         }
-        // Only a client sends PINGREQ. A server, and a client whose PINGREQ is unanswered, give up.
+        // Only a client sends PINGREQ. A server, and a client whose PINGREQ is unanswered, end the connection.
         if self.role == Role::Client && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
             return KeepAliveAction::Ping;
@@ -202,7 +204,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// [MQTT-3.1.2-22]
+    /// A server waits one and a half times the keep alive [MQTT-3.1.2-22].
     #[test]
     fn a_server_waits_one_and_a_half_times() {
         let start = Instant::now();
@@ -217,7 +219,7 @@ mod tests {
         );
     }
 
-    /// [MQTT-3.1.2-20]
+    /// A client must send a packet within the keep alive [MQTT-3.1.2-20].
     #[test]
     fn a_client_pings_when_it_was_silent_and_gives_up_without_an_answer() {
         let start = Instant::now();
@@ -258,7 +260,7 @@ mod tests {
         );
     }
 
-    /// 8 KiB per second, of which the system holds 64 KiB.
+    /// The link transmits 8 KiB per second, and the operating system buffers 64 KiB.
     #[test]
     fn the_answer_to_a_ping_behind_bytes_that_leave_slowly_has_more_time() {
         let start = Instant::now();
@@ -269,7 +271,7 @@ mod tests {
             let now = start + seconds(second);
             match timer.handle_timeout(now) {
                 KeepAliveAction::TimedOut => panic!("bytes leave all the time"),
-                // The PINGREQ waits after more output than is written in this test.
+                // The PINGREQ waits after more output than this test writes.
                 KeepAliveAction::Ping => timer.handle_queued_ping(usize::MAX),
                 KeepAliveAction::Nothing => {}
             }

@@ -1,8 +1,8 @@
-//! [`Connection`]: the state machine of one connection, for client and server.
+//! [`Connection`] is the state machine of one connection, for client and server.
 //!
-//! This file has the parts that both roles share: bytes in and out, time, and questions about the state. The handshakes
-//! are in `client_handshake.rs` and `server_handshake.rs`, the packets of the peer in `receive.rs`, the commands of the
-//! application in `commands.rs`, and the end of the connection in `closing.rs`. QoS 1 and 2 are in `../delivery/`.
+//! This file has the parts that both roles share: bytes in and out, timeouts, and accessors. The handshakes are in
+//! `client_handshake.rs` and `server_handshake.rs`, the handling of received packets in `receive.rs`, the commands of
+//! the application in `commands.rs`, and the end of the connection in `closing.rs`. QoS 1 and 2 are in `../delivery/`.
 
 mod authentication;
 mod client_handshake;
@@ -35,7 +35,7 @@ use crate::limits::Config;
 use crate::session::{Change, Session};
 use crate::traffic::Traffic;
 
-/// A connection as seen from one end, client or server, from CONNECT to its end.
+/// One end of a connection, client or server, from CONNECT to the end of the connection.
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
@@ -44,7 +44,7 @@ pub struct Connection {
     session: Session,
     keep_alive: KeepAlive,
     rare: RareState,
-    /// Shared by all connections of a server.
+    /// Limits of this end. All connections of a server share them.
     config: Arc<Config>,
     decoder: Decoder,
     output: Output,
@@ -74,9 +74,10 @@ impl Connection {
         }
     }
 
-    /// Handles packets from the front of `input` until one of them is an event, which borrows from `input` alone.
+    /// Handles packets from the front of `input` until one of them causes an event. The event borrows from `input`
+    /// only.
     ///
-    /// Returns `None` if the rest of `input` is the start of a packet, or if the application must answer CONNECT first.
+    /// Returns `None` if the rest of `input` is an incomplete packet, or if the application must answer CONNECT first.
     /// The caller must then keep the rest of `input`, and call again with more bytes after it.
     pub fn handle_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
@@ -88,21 +89,21 @@ impl Connection {
         }
     }
 
-    /// Handles at most one packet from the front of `input`, for a caller that decides after each packet whether to
-    /// continue.
+    /// Handles at most one packet from the front of `input`. This method is for a caller that decides after each packet
+    /// whether to continue.
     #[inline]
     pub fn handle_packet_input<'a>(&mut self, now: Instant, input: &mut &'a [u8]) -> InputStep<'a> {
-        // Events of timeouts and commands come first, because they happened before this input is handled.
+        // Events of timeouts and commands come first, because their cause precedes this input.
         if let Some(event) = self.rare.next_pending() {
             return InputStep::Event(event);
         }
         match self.phase {
             Phase::Ended => {
-                // Nobody handles bytes after the end, so the caller must not keep them.
+                // The caller must not keep bytes that no call will handle.
                 *input = &[];
                 return InputStep::Idle;
             }
-            // The answer of the application decides what the next bytes mean.
+            // The meaning of the next bytes depends on the answer of the application.
             Phase::AwaitingAnswer { .. } => return InputStep::Idle,
             Phase::AwaitingConnect { .. }
             | Phase::AwaitingConnack { .. }
@@ -117,12 +118,13 @@ impl Connection {
             }
             Err(error) => return self.end(now, CloseReason::Decode(error)).into(),
         };
-        // A packet counts as activity even if it violates the protocol: the peer is alive.
+        // Even a packet that violates the protocol counts as activity of the peer.
         self.keep_alive.handle_packet(now);
         self.handle_packet(now, packet).into()
     }
 
-    /// Sends PINGREQ, or ends the connection, if the deadline has passed. [`Self::handle_input`] returns the events.
+    /// Sends PINGREQ or ends the connection if a deadline has passed. [`Self::handle_input`] returns the resulting
+    /// events.
     pub fn handle_timeout(&mut self, now: Instant) {
         let event = match self.phase.handshake_deadline() {
             Some(deadline) if now >= deadline => self.end(now, CloseReason::HandshakeTimeout),
@@ -135,6 +137,7 @@ impl Connection {
     }
 
     fn handle_connected_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
+        // An overdue answer ends the connection before the keep alive is checked, so no PINGREQ precedes DISCONNECT.
         let timeout = self.config.response_timeout;
         let rare = self.rare.get();
         if let Some(response) = rare.and_then(|rare| rare.requests.overdue(now, timeout)) {
@@ -152,24 +155,24 @@ impl Connection {
         }
     }
 
-    /// Records that bytes of the peer wait unread because the application accepts nothing now. The silence of the peer
-    /// then does not end the connection, and PINGREQ is still sent.
+    /// Records that the application does not read the socket now although the peer has sent bytes. The silence then
+    /// does not end the connection. A client still sends PINGREQ.
     pub fn handle_unread(&mut self, now: Instant) {
         self.keep_alive.handle_activity(now);
         self.restart_response_timeout(now);
     }
 
-    /// Records that the socket is closed, which ends the connection.
+    /// Records that the socket is closed. This ends the connection.
     pub fn handle_close(&mut self) {
         if !self.has_ended() {
-            // Nothing is sent: the socket is closed already.
+            // The socket is closed, so DISCONNECT is not sent.
             self.phase = Phase::Ended;
             let event = Event::Closed(CloseReason::ConnectionLost);
             self.rare.push_pending(event);
         }
     }
 
-    /// Removes the first `count` bytes of the output, which were written to the socket.
+    /// Removes the first `count` bytes of the output after they were written to the socket.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         self.output.consume(count);
         if let Some(rare) = self.rare.get_mut() {
@@ -178,28 +181,28 @@ impl Connection {
         let has_more = !self.output.pending().is_empty();
         self.keep_alive.handle_written(now, count, has_more);
         if self.is_connected() {
-            // Messages to resend may have waited for room in the output.
+            // Messages to resend wait until the output has room for them.
             self.resend(now);
         }
     }
 
-    /// Takes the changes of the session since the last call. Returns none unless [`Config::records_changes`] is set.
-    /// The caller must make them durable before it writes the output.
+    /// Takes the changes of the session since the last call. The list is empty unless [`Config::records_changes`] is
+    /// set. The caller must make the changes durable before it writes the output.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.session.take_changes()
     }
 
-    /// Records that the application has accepted a message of QoS 2 from an earlier connection of this session; see
-    /// [`Session::accept_message`].
+    /// Records that the application has accepted a message of QoS 2 that an earlier connection of this session has
+    /// received; see [`Session::accept_message`].
     pub fn accept_message(&mut self, delivery: Delivery) {
         self.session.accept_message(delivery);
     }
 
-    /// Takes the session, which outlives the connection. Messages that the application has not accepted are not part of
-    /// it, so that the peer resends them. The output is unchanged.
+    /// Takes the session, which outlives the connection. The session does not contain messages that the application has
+    /// not accepted yet, so the peer resends them. The output is unchanged.
     pub fn take_session(&mut self) -> Session {
         let mut session = std::mem::take(&mut self.session);
-        // The application may still acknowledge messages of this connection, but the peer resends them on the next one.
+        // Even if the application acknowledges these messages later, the peer resends them on the next connection.
         session.receiver.end_connection();
         session
     }
@@ -209,49 +212,49 @@ impl Connection {
         self.output.pending()
     }
 
-    /// Returns the time at which [`Self::handle_timeout`] must be called.
+    /// Returns the time at which the caller must call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.phase.handshake_deadline();
         if self.is_connected() {
             let timeout = self.config.response_timeout;
             let rare = self.rare.get();
             let response = rare.and_then(|rare| rare.requests.deadline(timeout));
-            // The connection has two independent timeouts after the handshake.
+            // After the handshake a connection has two independent deadlines.
             let deadlines = [self.keep_alive.deadline(), response];
             return deadlines.into_iter().flatten().min();
         }
         deadline
     }
 
-    /// Returns the time at which a packet, or a large part of one, was last received.
+    /// Returns the time at which this end last received a packet or a large part of one.
     pub fn last_heard(&self) -> Instant {
         self.keep_alive.last_received()
     }
 
-    /// Returns the session in its present state.
+    /// Returns the current session.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Returns `true` if messages can be sent.
+    /// Returns `true` if this end can send messages: the server has accepted the connection, and it has not ended.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected)
     }
 
-    /// Returns `true` if the connection has ended. The output may still hold bytes.
+    /// Returns `true` if the connection has ended. The output may still contain bytes.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
     }
 
     /// Returns `true` if a message of QoS 1 or 2 can be sent now.
     ///
-    /// After [`Session::without_state`] the first attempt may fail nevertheless, because it makes the server release
-    /// packet identifiers first.
+    /// After [`Session::without_state`] the first attempt may fail nevertheless, because the attempt first makes the
+    /// server release packet identifiers.
     pub fn has_room(&self) -> bool {
         self.is_connected() && self.session.sender.has_room(self.window()) && self.has_identifier()
     }
 
-    /// Returns `true` while the server has not released all packet identifiers of an earlier run.
+    /// Returns `true` while the server still has to release packet identifiers of an earlier run.
     pub fn is_reclaiming(&self) -> bool {
         self.session.sender.is_reclaiming()
     }
@@ -261,7 +264,7 @@ impl Connection {
         self.session.unfinished_sent()
     }
 
-    /// Returns the number of payload bytes in sent messages that may have to be resent.
+    /// Returns the number of payload bytes in sent messages that the peer has not acknowledged.
     pub fn unfinished_sent_bytes(&self) -> usize {
         let messages = self.session.sent().filter_map(|(_, outbound)| outbound);
         messages
@@ -269,22 +272,22 @@ impl Connection {
             .sum()
     }
 
-    /// Returns the number of accepted messages of QoS 2 that the peer has not released.
+    /// Returns the number of accepted messages of QoS 2 for which PUBREL has not been received.
     pub fn unfinished_received(&self) -> usize {
         self.session.unfinished_received()
     }
 
-    /// Returns the traffic of the connection so far.
+    /// Returns the packet counts of the connection so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// Returns the protocol version. At a server it is MQTT 3.1.1 until CONNECT is received.
+    /// Returns the protocol version. A server returns MQTT 3.1.1 until it receives CONNECT.
     pub fn version(&self) -> ProtocolVersion {
         self.agreement.version
     }
 
-    /// Returns the client identifier, which is empty while it is unknown.
+    /// Returns the client identifier, or an empty string while the identifier is unknown.
     pub fn client_identifier(&self) -> &Arc<str> {
         &self.agreement.client_identifier
     }
@@ -296,15 +299,15 @@ impl Connection {
         }
     }
 
-    /// Restarts the wait for all answers to requests. An answer may be among bytes that were not read yet, or after a
-    /// large message of which more has arrived.
+    /// Restarts the timeout of all requests. Their answers may be among bytes that have not been read yet, or may
+    /// follow a large message that is still arriving.
     fn restart_response_timeout(&mut self, now: Instant) {
         if let Some(rare) = self.rare.get_mut() {
             rare.requests.restart_timeout(now);
         }
     }
 
-    /// Starts to record changes of the session if the configuration asks for it.
+    /// Starts to record changes of the session if [`Config::records_changes`] is set.
     fn begin_recording(&mut self) {
         if self.config.records_changes {
             self.session.record_changes();
@@ -318,14 +321,15 @@ impl Connection {
         }
     }
 
-    /// Records that the server has accepted the connection, which ends the authentication.
+    /// Records that the server has accepted the connection. This ends the authentication.
     fn finish_authentication(&mut self) {
         if let Some(rare) = self.rare.get_mut() {
             rare.authentication.finish();
         }
     }
 
-    /// Assigns topic aliases to sent messages, as far as the peer accepts them [MQTT-3.1.2-26, MQTT-3.2.2-17].
+    /// Starts to assign topic aliases to sent messages. The peer limits the number of aliases [MQTT-3.1.2-26,
+    /// MQTT-3.2.2-17].
     fn begin_sent_aliases(&mut self) {
         if self.config.topic_aliases > 0 {
             self.rare.begin().sent_aliases = SentAliases::new(

@@ -1,24 +1,27 @@
-//! [`Output`]: the bytes that wait to be written to the socket.
+//! [`Output`] is the buffer of encoded packets that wait to be written to the socket.
 
 use mqtt_codec::{EncodeError, PacketRef, ProtocolVersion};
 
-/// The largest capacity that an empty buffer keeps. Larger ones are freed, so that thousands of idle connections hold
-/// no memory.
+/// Maximum capacity that an empty buffer keeps. A larger buffer is freed, so that thousands of idle connections use no
+/// memory for output.
 const KEPT_CAPACITY: usize = 4096;
 
+/// Encoded packets in the order in which they are sent.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// Encoded packets.
+    /// Encoded packets. The first `written` bytes have been written to the socket.
     bytes: Vec<u8>,
-    /// Number of `bytes` that were written.
+    /// Number of `bytes` that have been written.
     written: usize,
-    /// Position of the first packet in `bytes`. The rest of a packet whose beginning was removed may be before it.
+    /// Position of the first packet boundary in `bytes`. If the beginning of a packet was removed, the rest of the
+    /// packet is before this position.
     first_packet: usize,
-    /// Set after a byte was written.
+    /// Set when the first byte of the connection has been written.
     has_written: bool,
 }
 
 impl Output {
+    /// Appends a packet. Returns an error and leaves the output unchanged if the packet cannot be encoded.
     pub(super) fn push(
         &mut self,
         packet: &PacketRef<'_>,
@@ -28,42 +31,46 @@ impl Output {
         packet.encode(version, maximum_packet_size, &mut self.bytes)
     }
 
+    /// Returns the bytes that have not been written.
     pub(super) fn pending(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
+    /// Removes `count` bytes from the front of [`Self::pending`] after they were written.
     pub(super) fn consume(&mut self, count: usize) {
         self.written += count;
         self.has_written |= count > 0;
-        // Usually the socket accepts all bytes, and nothing has to be moved.
+        // In most calls the socket has accepted all bytes, and no byte must be moved.
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {
-            // The output of a busy connection is never empty, and must not grow without limit. Moving bytes only after
-            // half of them are written keeps the cost per byte constant.
+            // The output of a busy connection may never be empty, but its buffer must not grow without limit. Moving
+            // the rest only when more than half is written keeps the cost for each byte constant.
             self.first_packet = self.packet_end(self.written) - self.written;
             self.bytes.drain(..self.written);
             self.written = 0;
         }
     }
 
-    /// Returns `true` if a byte was written.
+    /// Returns `true` if at least one byte of the connection has been written.
     pub(super) fn has_written(&self) -> bool {
         self.has_written
     }
 
-    /// Discards the packets after the next `kept` bytes. A packet that begins within them, or was written in part, is
-    /// kept whole.
+    /// Discards the packets that begin after the next `kept` bytes. A packet that begins before, or was written in
+    /// part, is kept whole.
     pub(super) fn truncate(&mut self, kept: usize) {
         let end = self.packet_end(self.written + kept);
         self.bytes.truncate(end);
     }
 
-    /// Returns the position of the first packet that begins at `position` or after it.
+    /// Returns the first packet boundary at or after `position`.
     fn packet_end(&self, position: usize) -> usize {
+        // Packet boundaries are rarely needed and not stored. The lengths in the fixed headers lead from one to the
+        // next.
         let mut end = self.first_packet;
         while end < position {
-            // A fixed header has a byte for type and flags, and up to four bytes for the Remaining Length.
+            // A fixed header has one byte for type and flags, and up to four bytes for the Remaining Length.
             let lengths = self.bytes.get(end + 1..).unwrap_or_default();
             let mut remaining = 0;
             let mut header = 1;
@@ -76,10 +83,11 @@ impl Output {
             }
             end += header + remaining;
         }
-        // The last packet is whole, so that this is a safeguard only.
+        // `bytes` ends with a whole packet, so `end` is never above the length. The minimum is a safeguard.
         end.min(self.bytes.len())
     }
 
+    /// Empties the buffer, and frees a large buffer.
     pub(super) fn clear(&mut self) {
         (self.written, self.first_packet) = (0, 0);
         if self.bytes.capacity() > KEPT_CAPACITY {
@@ -117,7 +125,7 @@ mod tests {
                         bytes: all.clone(),
                         ..Output::default()
                     };
-                    // Written in two pieces, so that the beginning is removed between them.
+                    // The bytes are written in two pieces, so that the beginning of a packet is removed between them.
                     output.consume(written / 2);
                     output.consume(written - written / 2);
                     output.truncate(kept);

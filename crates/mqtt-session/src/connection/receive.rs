@@ -1,4 +1,5 @@
-//! The packets of the peer, and the rules of the standard for each of them.
+//! Handling of received packets, and the rules of the standard for each packet type. An id such as U5-07 is a statement
+//! that has no id in the standard. docs/generated/conformance.md lists these statements.
 
 use std::mem::ManuallyDrop;
 use std::time::Instant;
@@ -24,14 +25,14 @@ impl Connection {
         now: Instant,
         packet: PacketRef<'a>,
     ) -> Option<Event<'a>> {
-        // The packet is logged before it is handled, so that the log lines of its answers come later.
+        // The packet is logged before it is handled, so that its log line precedes that of its answer.
         self.log(Direction::Received, &packet);
         if !self.agreement.accepts_problem_information
             && packet.without_problem_information().is_some()
         {
             let violation =
                 "a reason string or user property, although Request Problem Information is 0";
-            // A server must honour Request Problem Information [MQTT-3.1.2-29] (U5-23).
+            // A server must send neither after Request Problem Information 0 [MQTT-3.1.2-29] (U5-23).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if self.is_connected() {
@@ -40,7 +41,7 @@ impl Connection {
         self.handle_early(now, packet)
     }
 
-    /// Handles a packet before the connection is accepted.
+    /// Handles a packet that arrives before the connection is accepted.
     #[cold] // The path of messages stays small.
     fn handle_early<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
         match (self.phase, packet) {
@@ -52,23 +53,25 @@ impl Connection {
             }
             (_, PacketRef::Auth(auth)) => self.handle_auth(now, auth),
             (Phase::AwaitingConnect { .. } | Phase::AwaitingConnack { .. }, _) => {
-                // Only AUTH may come before CONNACK [MQTT-3.2.0-1]. The decoder of a server accepts only CONNECT first.
+                // A server may send only AUTH before CONNACK [MQTT-3.2.0-1]. At a server, the decoder has already
+                // rejected a first packet other than CONNECT.
                 let violation = "the first packet is not CONNACK";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
             (_, PacketRef::Disconnect(disconnect)) => self.handle_disconnect(now, disconnect),
             _ => {
-                // During authentication a client may send AUTH and DISCONNECT only [MQTT-3.1.2-30].
+                // During the authentication a client may send only AUTH and DISCONNECT [MQTT-3.1.2-30].
                 let violation = "a packet other than AUTH before CONNACK";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
     }
 
-    /// Handles a packet after the connection is accepted.
+    /// Handles a packet that arrives after the connection is accepted.
     #[inline]
     fn handle_connected<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
-        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a call that drops nothing.
+        // A borrowed PUBLISH owns nothing, so nothing must be dropped. Without `ManuallyDrop` each message would cost a
+        // call.
         let packet = ManuallyDrop::new(packet);
         if let PacketRef::Publish(publish) = &*packet {
             return self.handle_publish(now, *publish);
@@ -76,7 +79,7 @@ impl Connection {
         self.handle_connected_other(now, ManuallyDrop::into_inner(packet))
     }
 
-    /// Handles any packet except PUBLISH after the connection is accepted.
+    /// Handles a packet other than PUBLISH that arrives after the connection is accepted.
     #[inline]
     fn handle_connected_other<'a>(
         &mut self,
@@ -85,7 +88,7 @@ impl Connection {
     ) -> Option<Event<'a>> {
         let sender = &mut self.session.sender;
         match packet {
-            // `handle_connected` has handled it, but the match must be complete.
+            // `handle_connected` handles PUBLISH, so this arm only completes the match.
             PacketRef::Publish(publish) => self.handle_publish(now, publish),
             PacketRef::Puback(ack) => {
                 let outcome = sender.handle_puback(ack.packet_identifier);
@@ -106,29 +109,29 @@ impl Connection {
             PacketRef::Suback(suback) => self.finish_request(suback, Event::Subscribed),
             PacketRef::Unsuback(suback) => self.finish_request(suback, Event::Unsubscribed),
             PacketRef::Pingreq => {
-                // PINGRESP is sent immediately, even while messages wait [MQTT-3.12.4-1].
+                // A server must answer PINGREQ [MQTT-3.12.4-1]. PINGRESP does not wait for messages of the application.
                 self.send(now, &PacketRef::Pingresp);
                 None
             }
-            // Each received packet restarts the keep alive, PINGRESP too.
+            // `handle_packet_input` has already recorded the activity of the peer.
             PacketRef::Pingresp => None,
             PacketRef::Auth(auth) => self.handle_auth(now, auth),
             PacketRef::Disconnect(disconnect) => self.handle_disconnect(now, disconnect),
             PacketRef::Connect(_) | PacketRef::Connack(_) => {
-                // The decoder rejects a second CONNECT, so that this is a second CONNACK [MQTT-3.1.0-2].
+                // The decoder rejects a second CONNECT [MQTT-3.1.0-2], so this packet is a second CONNACK.
                 let violation = "a second CONNECT or CONNACK";
                 self.protocol_error(now, ReasonCode::ProtocolError, violation)
             }
         }
     }
 
-    /// Handles AUTH.
+    /// Handles AUTH during the handshake or a re-authentication.
     fn handle_auth(&mut self, now: Instant, auth: Box<Auth>) -> Option<Event<'static>> {
         let authentication = self.rare.authentication();
         let method = &auth.properties.authentication_method;
         if authentication.method().is_none() || !authentication.is_method(method) {
             let violation = "AUTH with an authentication method that CONNECT does not have";
-            // The method of CONNECT applies to the whole connection (U5-12, U5-13).
+            // All AUTH packets must have the authentication method of CONNECT (U5-12, U5-13).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         let Some(next_sender) = authentication.after_receiving(self.phase, auth.reason_code) else {
@@ -154,10 +157,11 @@ impl Connection {
         let extends = session_expiry_interval.unwrap_or(0) > 0;
         if self.agreement.session_ends_with_connection && extends {
             let violation = "DISCONNECT sets a session expiry interval, but that of CONNECT is 0";
-            // A session with an interval of 0 in CONNECT ends with the connection (MQTT 5.0, 3.14.2.2.2, U5-14).
+            // If CONNECT has a session expiry interval of 0, DISCONNECT must not set another value (MQTT 5.0,
+            // 3.14.2.2.2, U5-14).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
-        // The server closes the connection too, if the client does not [MQTT-3.14.4-3].
+        // The client should close the connection. If it does not, the server must [MQTT-3.14.4-3].
         self.end(now, CloseReason::Disconnected(disconnect))
     }
 
@@ -167,7 +171,7 @@ impl Connection {
             Some(alias) => {
                 let maximum = self.config.topic_alias_maximum;
                 let aliases = &mut self.rare.begin().received_aliases;
-                // The application sees topic names only.
+                // The alias is resolved here, so that the application receives a topic name for every message.
                 aliases.resolve(alias, maximum, publish.topic_name)
             }
             None => Ok(None),
@@ -175,12 +179,12 @@ impl Connection {
         let received = match resolved {
             Ok(topic_name) => InboundMessage::new(publish, topic_name),
             Err(AliasError::AboveMaximum) => {
-                // This end has announced its maximum in CONNECT or CONNACK (U5-07).
+                // This end has announced its Topic Alias Maximum in CONNECT or CONNACK (U5-07).
                 let violation = "a topic alias above the topic alias maximum";
                 return self.protocol_error(now, ReasonCode::TopicAliasInvalid, violation);
             }
             Err(AliasError::Unknown) => {
-                // No earlier packet of this connection has set the alias (U5-08).
+                // No earlier PUBLISH on this connection has set this topic alias (U5-08).
                 let violation = "a topic alias without an earlier topic name";
                 return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
@@ -203,7 +207,7 @@ impl Connection {
         delivery: Delivery,
         received: InboundMessage<'a>,
     ) -> Option<Event<'a>> {
-        // Only MQTT 5.0 tells the peer the maximum, so no other peer can exceed it.
+        // Only MQTT 5.0 announces the Receive Maximum, so no other peer can exceed it.
         let receive_maximum = match self.agreement.version {
             ProtocolVersion::V5_0 => self.config.receive_maximum,
             _ => u16::MAX,
@@ -215,13 +219,13 @@ impl Connection {
                 Some(Event::Message(received))
             }
             PublishDisposition::New => Some(Event::Message(received)),
-            // The PUBREC was lost. It is sent again without the application.
+            // The PUBREC was lost. The connection resends PUBREC without the application.
             PublishDisposition::Duplicate => {
                 let ack = Ack::new(packet_identifier, ReasonCode::Success);
                 self.send(now, &PacketRef::Pubrec(ack));
                 None
             }
-            // The duplicate is dropped. One acknowledgement by the application answers both.
+            // The duplicate is dropped. The acknowledgement of the application will answer both.
             PublishDisposition::AwaitingApplication => None,
             PublishDisposition::IdentifierInUse => {
                 let violation = "a packet identifier that is in use for another QoS";
@@ -240,10 +244,10 @@ impl Connection {
                 self.session.note(Change::Unheld(ack.packet_identifier));
                 ReasonCode::Success
             }
-            // PUBCOMP is sent in any case, so that the sender can free the identifier [MQTT-4.3.3-11].
+            // PUBCOMP answers every PUBREL, so that the sender can free the packet identifier [MQTT-4.3.3-11].
             PubrelOutcome::NotHeld => ReasonCode::PacketIdentifierNotFound,
             PubrelOutcome::BeforePubrec => {
-                // The sender cannot know that this end has the message, so it must not release the identifier.
+                // Without PUBREC the sender cannot assume that this end has the message, so it must not send PUBREL.
                 let violation = "PUBREL before PUBREC";
                 return self.protocol_error(now, ReasonCode::ProtocolError, violation);
             }
@@ -253,7 +257,7 @@ impl Connection {
         None
     }
 
-    /// Handles PUBACK or PUBCOMP after the sender has evaluated it.
+    /// Completes PUBACK or PUBCOMP, or an error in PUBREC, after the sender half has evaluated the packet.
     fn finish_exchange(
         &mut self,
         now: Instant,
@@ -263,9 +267,10 @@ impl Connection {
         match outcome {
             AckOutcome::Finished => {
                 self.session.note(Change::Finished(ack.packet_identifier));
-                // The window has room for a message of an earlier connection now.
+                // The window now has room for a message of an earlier connection.
                 self.resend(now);
-                // A peer that has forgotten the exchange has the message, so this is a success for the application.
+                // A peer that no longer has the exchange had received the message before, so the application gets a
+                // success.
                 let reason_code = match ack.reason_code {
                     ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
                     code => code,
@@ -276,7 +281,7 @@ impl Connection {
                     reason_string: ack.properties.reason_string,
                 })
             }
-            // An acknowledgement of nothing does no harm: the peer may have lost its state.
+            // An acknowledgement without an exchange is harmless. It may answer a packet of an earlier run.
             AckOutcome::Unknown | AckOutcome::SendPubrel => None,
             AckOutcome::WrongPacket => {
                 let violation = "an acknowledgement that does not fit the QoS of the message";
@@ -285,7 +290,7 @@ impl Connection {
         }
     }
 
-    /// Handles PUBREC after the sender has evaluated it.
+    /// Answers PUBREC after the sender half has evaluated the packet.
     fn answer_pubrec(
         &mut self,
         now: Instant,
@@ -297,7 +302,7 @@ impl Connection {
                 self.session.note(Change::Released(ack.packet_identifier));
                 ReasonCode::Success
             }
-            // This end has forgotten the exchange. PUBREL lets the peer finish it.
+            // This end no longer has the exchange. PUBREL makes the peer finish it.
             AckOutcome::Unknown if !ack.reason_code.is_error() => {
                 ReasonCode::PacketIdentifierNotFound
             }
@@ -316,7 +321,7 @@ impl Connection {
         let rare = self.rare.get_mut()?;
         let request = rare.requests.take(suback.packet_identifier)?;
         let received = suback.reason_codes.len();
-        // UNSUBACK has no reason codes in MQTT 3.1 and 3.1.1.
+        // In MQTT 3.1 and 3.1.1 UNSUBACK has no reason codes.
         let may_be_empty = self.agreement.version != ProtocolVersion::V5_0;
         if received != request.count && !(may_be_empty && received == 0) {
             self.rare.report(Deviation::NumberOfReasonCodes {

@@ -1,4 +1,4 @@
-//! Packets on their way to the output: new messages with their topic aliases, messages that are resent, and all other
+//! Functions that add packets to the output: new messages with their topic aliases, resent messages, and all other
 //! packets.
 
 use std::mem::ManuallyDrop;
@@ -14,21 +14,21 @@ use crate::packet_log::{self, Direction, Observed};
 use crate::session::Change;
 
 impl Connection {
-    /// Resumes the session on a connection that the server has accepted.
+    /// Resumes the session after the connection was accepted.
     pub(super) fn resume(&mut self, now: Instant) {
-        // Messages that were not acknowledged on the lost connection are resent by the peer.
+        // The peer resends the messages that the application had not acknowledged on the earlier connection.
         self.session.receiver.end_connection();
         self.session.sender.resume();
         self.resend(now);
     }
 
-    /// Resends messages and PUBRELs as far as the window and the output have room.
+    /// Resends messages and PUBREL packets as far as the window and the output have room.
     ///
-    /// The limit of the output matters for slow peers. With a whole window in the output, their acknowledgements could
+    /// The limit of the output protects slow peers. If the output contained a whole window, the acknowledgements could
     /// arrive after the connection has ended, and each new connection would resend the same messages.
     pub(super) fn resend(&mut self, now: Instant) {
         while self.output.pending().len() < self.config.maximum_unwritten {
-            // Nothing is left to resend, or the window is full.
+            // `None` means that nothing is left to resend or that the window is full.
             let Some(resend) = self.session.sender.next_resend(self.window()) else {
                 return;
             };
@@ -39,8 +39,8 @@ impl Connection {
                 }
                 Resend::Publish(packet_identifier, outbound) => (packet_identifier, outbound),
             };
-            // An expired message is resent too: the peer may have received it before [MQTT-4.3.3-7].
-            // DUP must be set when a message is resent [MQTT-3.3.1-1].
+            // DUP must be set in a resent PUBLISH [MQTT-3.3.1-1]. An expired message is resent too, because the peer
+            // may already have received it [MQTT-4.3.3-7].
             let delivery = outbound.delivery(packet_identifier, true);
             let packet = PacketRef::Publish(outbound.publish(delivery, now));
             if self.try_send(now, &packet).is_err() {
@@ -49,10 +49,12 @@ impl Connection {
         }
     }
 
-    /// Gives up a message that is larger than the peer accepts now, as if it had been delivered [MQTT-3.1.2-25].
+    /// Gives up a message that is larger than the peer now accepts, as if the message had been delivered
+    /// [MQTT-3.1.2-25].
     fn give_up_oversized(&mut self, now: Instant, packet_identifier: PacketIdentifier, qos: QoS) {
         if qos == QoS::ExactlyOnce {
-            // An earlier connection may have delivered the message. The peer then holds its identifier until PUBREL.
+            // An earlier connection may have delivered the message. The peer then holds the packet identifier until
+            // PUBREL.
             self.session.note(Change::Released(packet_identifier));
             self.session.sender.release(packet_identifier);
             self.send_pubrel(now, packet_identifier, ReasonCode::Success);
@@ -60,7 +62,7 @@ impl Connection {
             self.session.note(Change::Finished(packet_identifier));
             self.session.sender.drop_exchange(packet_identifier);
         }
-        // The application must know that the exchange is finished, and why.
+        // The application must learn that the exchange is finished and that the message was too large.
         self.rare.push_pending(Event::Delivered {
             packet_identifier,
             reason_code: ReasonCode::PacketTooLarge,
@@ -78,17 +80,17 @@ impl Connection {
         self.send(now, &PacketRef::Pubrel(ack));
     }
 
-    /// Sends a new message, with a topic alias if the peer accepts one.
+    /// Sends a new message, with a topic alias if the peer accepts aliases.
     #[inline]
     pub(super) fn send_publish(
         &mut self,
         now: Instant,
         mut publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
-        // An alias of the publisher's connection has no meaning on this one [MQTT-3.3.2-7].
+        // A topic alias of the publisher's connection is not valid on this connection [MQTT-3.3.2-7].
         publish.properties.topic_alias = None;
         match self.rare.get() {
-            // Most peers accept no topic aliases.
+            // Without rare state the peer accepts no topic aliases. This is the usual case.
             None => self.try_send_publish(now, publish),
             Some(_) => self.send_with_alias(now, publish),
         }
@@ -117,7 +119,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        // An alias is longer than a very short topic name, so the packet may fit without it.
+        // A topic alias takes three bytes, so a packet that is too large with the alias may fit without it.
         publish.topic_name = topic_name;
         publish.properties.topic_alias = None;
         self.try_send_publish(now, publish)
@@ -129,43 +131,44 @@ impl Connection {
         now: Instant,
         publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
-        // A borrowed PUBLISH owns nothing. Without ManuallyDrop, each message would pay for a look at the packet's
-        // type.
+        // A borrowed PUBLISH owns nothing, so nothing must be dropped. Without `ManuallyDrop` each message would cost a
+        // comparison of the packet type.
         let packet = ManuallyDrop::new(PacketRef::Publish(publish));
         self.try_send(now, &packet)
     }
 
-    /// Sends a packet that no caller waits for. A packet that is too large even without reason string and user
-    /// properties cannot be sent to this peer, and is dropped.
+    /// Sends a packet whose success no caller checks. A packet that is too large for the peer, even without its reason
+    /// string and user properties, is dropped.
     pub(super) fn send(&mut self, now: Instant, packet: &PacketRef<'_>) {
         let _ = self.try_send(now, packet);
     }
 
+    /// Appends a packet to the output. After the end of the connection this method does nothing and returns `Ok`.
     pub(super) fn try_send(
         &mut self,
         now: Instant,
         packet: &PacketRef<'_>,
     ) -> Result<(), EncodeError> {
         if self.has_ended() {
-            // Rule 2: the session has changed, and the bytes go nowhere.
+            // Rule 2 of the crate documentation: after the end a command changes the session and sends nothing.
             return Ok(());
         }
         let mut shorter = None;
         if !self.agreement.peer.problem_information {
-            // The peer asked for no reason strings and user properties [MQTT-3.1.2-29].
+            // The peer has set Request Problem Information to 0 [MQTT-3.1.2-29].
             shorter = packet.without_problem_information();
         }
         let packet = shorter.as_ref().unwrap_or(packet);
         let maximum_packet_size = self.agreement.peer.maximum_packet_size;
         self.output
             .push(packet, self.agreement.version, maximum_packet_size)?;
-        // Any packet replaces a PINGREQ, not only PUBLISH.
+        // Any sent packet satisfies the keep alive, so PINGREQ can wait.
         self.keep_alive.handle_sent(now);
         self.log(Direction::Sending, packet);
         Ok(())
     }
 
-    /// Counts a packet, and shows it to the log and to the observer.
+    /// Counts a packet, and passes it to the log and to the observer.
     #[inline]
     pub(super) fn log(&mut self, direction: Direction, packet: &PacketRef<'_>) {
         match direction {

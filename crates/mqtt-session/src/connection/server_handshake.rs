@@ -1,5 +1,5 @@
-//! The handshake of a server: CONNECT is an event, and the application answers it with [`Connection::accept`] or
-//! [`Connection::refuse`] (MQTT 5.0, 3.1 and 3.2).
+//! Handshake of a server (MQTT 5.0, 3.1 and 3.2). CONNECT becomes an event. The application answers it with
+//! [`Connection::accept`] or [`Connection::refuse`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,36 +17,37 @@ use crate::limits::PeerLimits;
 use crate::session::Session;
 
 impl Connection {
-    /// Returns the end of a server, which waits for CONNECT.
+    /// Returns the server's end of a connection. It waits for CONNECT.
     pub fn server(config: impl Into<Arc<Config>>, now: Instant) -> Self {
         let config = config.into();
         let decoder = Decoder::server(config.maximum_packet_size);
         let phase = Phase::AwaitingConnect {
             deadline: now + config.handshake_timeout,
         };
-        // A placeholder: CONNECT decides the version.
+        // Until CONNECT arrives the version is unknown. This value is a placeholder.
         let version = ProtocolVersion::V3_1_1;
         Self::new(Role::Server, phase, version, decoder, config, now)
     }
 
-    /// Server: accepts the connection in answer to [`Event::Connect`]. The client resumes `session`, or starts a new
-    /// session if it is `None`, and CONNACK tells the client which of both happens [MQTT-3.2.2-2, MQTT-3.2.2-3].
+    /// Server: accepts the connection in answer to [`Event::Connect`]. With `Some` the client resumes that session;
+    /// with `None` a new session starts. Session Present in CONNACK reports the difference [MQTT-3.2.2-2,
+    /// MQTT-3.2.2-3].
     ///
-    /// If the connection has ended in the meantime, [`Connection::take_session`] still returns the session.
+    /// If the connection has ended in the meantime, the session is still stored for [`Connection::take_session`].
     pub fn accept(
         &mut self,
         now: Instant,
         session: Option<Session>,
         properties: ConnackProperties,
     ) {
-        // Session Present must match the state that this end uses [MQTT-3.2.2-2].
+        // Session Present must report whether this end uses an existing session [MQTT-3.2.2-2].
         let session_present = session.is_some();
         let mut properties = properties;
         self.rare.authentication().add_to_connack(&mut properties);
         self.finish_authentication();
-        // Rule 2: the session is stored even if the connection has ended in the meantime.
+        // Rule 2 of the crate documentation: the session is stored even if the connection has ended in the meantime.
         self.session = session.unwrap_or_default();
-        // A broker stores the session from here on.
+        // From here on a broker makes the changes of the session durable.
         self.begin_recording();
         if !matches!(self.phase, Phase::AwaitingAnswer { .. }) {
             return;
@@ -63,11 +64,11 @@ impl Connection {
             properties,
         }));
         if self.try_send(now, &connack).is_err() {
-            // CONNACK must be the first packet [MQTT-3.2.0-1], and the client does not accept its size [MQTT-3.1.2-24].
+            // CONNACK must be the first packet [MQTT-3.2.0-1], but the client does not accept its size [MQTT-3.1.2-24].
             let violation = "the maximum packet size in CONNECT is too small for CONNACK";
             let reason = CloseReason::Protocol(ReasonCode::PacketTooLarge, violation);
             self.phase = Phase::Ended;
-            // The caller expects no event from a command, so `handle_input` returns it.
+            // A command returns no event, so the next call of `handle_input` returns this one.
             self.rare.push_pending(Event::Closed(reason));
             return;
         }
@@ -75,14 +76,14 @@ impl Connection {
         self.resume(now);
     }
 
-    /// Server: rejects the connection in answer to [`Event::Connect`]. The connection ends [MQTT-3.2.2-7].
+    /// Server: rejects the connection in answer to [`Event::Connect`], and ends it [MQTT-3.2.2-7].
     pub fn refuse(&mut self, now: Instant, reason_code: ReasonCode, properties: ConnackProperties) {
         if let Phase::AwaitingAnswer { .. } = self.phase {
             self.reject(now, reason_code, properties);
         }
     }
 
-    /// Handles CONNECT.
+    /// Handles CONNECT, and returns the event for the application.
     pub(super) fn handle_connect(
         &mut self,
         now: Instant,
@@ -91,14 +92,14 @@ impl Connection {
     ) -> Event<'static> {
         self.agreement.version = connect.protocol_version;
         self.agreement.client_identifier = connect.client_identifier.as_str().into();
-        // The limits apply to CONNACK already.
+        // The limits of the client apply to CONNACK already.
         self.agreement.peer = PeerLimits::of_client(&connect);
         self.begin_sent_aliases();
         self.begin_authentication(&connect);
         self.set_keep_alive(now, connect.keep_alive);
         let session_expiry_interval = connect.properties.session_expiry_interval;
         self.agreement.session_ends_with_connection = session_expiry_interval.unwrap_or(0) == 0;
-        // The deadline does not restart, so that a client cannot extend it with AUTH packets.
+        // AUTH packets do not restart the deadline, so that a client cannot extend the handshake without limit.
         self.phase = Phase::AwaitingAnswer { deadline };
         Event::Connect(connect)
     }

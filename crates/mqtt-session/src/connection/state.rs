@@ -1,4 +1,4 @@
-//! [`Phase`]: the progress of a connection from CONNECT to its end, and [`Agreement`]: the result of CONNECT and
+//! [`Phase`] is the progress of a connection from CONNECT to its end. [`Agreement`] is the result of CONNECT and
 //! CONNACK.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use mqtt_codec::ProtocolVersion;
 
 use crate::limits::PeerLimits;
 
-/// The phase of a connection, with the data that only this phase needs.
+/// Phase of a connection, with the data that is needed in this phase only.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
     /// Server: CONNECT has not been received.
@@ -18,45 +18,46 @@ pub(super) enum Phase {
         deadline: Instant,
         resumption: Resumption,
     },
-    /// Server: the application has sent AUTH in answer to CONNECT, and waits for the next AUTH of the client.
+    /// Server: the application has sent AUTH, and the next AUTH of the client has not been received.
     Authenticating { deadline: Instant },
-    /// Server: the application has not answered CONNECT or AUTH. Nothing is read in this phase.
+    /// Server: the application has not answered CONNECT or AUTH. No packet is handled in this phase.
     AwaitingAnswer { deadline: Instant },
     /// The server has accepted the connection.
     Connected,
-    /// The connection has ended. Its output may still hold bytes.
+    /// The connection has ended. The output may still contain bytes.
     Ended,
 }
 
-/// The session that a client may resume, which decides whether CONNACK may have Session Present set.
+/// The session that a client can resume. It decides whether CONNACK may have Session Present set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resumption {
-    /// CONNECT asks for a clean start.
+    /// CONNECT has Clean Start set.
     CleanStart,
-    /// CONNECT resumes a session, but the client has no state of it.
+    /// CONNECT resumes a session, but the client does not have the session state.
     WithoutState,
-    /// CONNECT resumes a session of which the client has the state.
+    /// CONNECT resumes a session, and the client has the session state.
     WithState,
 }
 
-/// The facts from CONNECT and CONNACK that apply to the whole connection.
+/// Values of CONNECT and CONNACK that apply to the whole connection.
 #[derive(Debug)]
 pub(super) struct Agreement {
-    /// Version of the protocol. MQTT 3.1.1 until a server has received CONNECT.
+    /// Protocol version. At a server, MQTT 3.1.1 until CONNECT is received.
     pub(super) version: ProtocolVersion,
-    /// Client identifier, or an empty text while it is unknown. Shared, because the observers of packets and the
-    /// application use it as well.
+    /// Client identifier, or an empty string while the identifier is unknown. Shared, because the application and the
+    /// observers of packets use it too.
     pub(super) client_identifier: Arc<str>,
-    /// Limits of the peer.
+    /// Limits that the peer has announced.
     pub(super) peer: PeerLimits,
-    /// Client: `false` if CONNECT asked the server to leave out reason strings and user properties.
+    /// Client: `false` if CONNECT has Request Problem Information 0. The server must then omit reason strings and user
+    /// properties.
     pub(super) accepts_problem_information: bool,
-    /// Server: set if CONNECT asked for a session that ends with the connection.
+    /// Server: set if the session expiry interval in CONNECT is 0, so that the session ends with the connection.
     pub(super) session_ends_with_connection: bool,
 }
 
 impl Phase {
-    /// Returns the time at which the handshake must be complete, or `None` after the handshake.
+    /// Returns the deadline of the handshake, or `None` after the handshake.
     pub(super) fn handshake_deadline(self) -> Option<Instant> {
         match self {
             Self::AwaitingConnect { deadline }

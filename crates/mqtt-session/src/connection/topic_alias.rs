@@ -1,35 +1,36 @@
 //! Topic aliases (MQTT 5.0, 3.3.2.3.4): numbers that replace topic names on one connection. Each direction has its own
-//! aliases, and they end with the connection [MQTT-3.3.2-7].
+//! topic aliases. All of them end with the connection [MQTT-3.3.2-7].
 
 use std::collections::BTreeMap;
 
 use mqtt_codec::{TopicAlias, TopicName};
 
-/// The aliases of sent messages.
+/// Topic aliases of sent messages.
 #[derive(Debug, Default)]
 pub(super) struct SentAliases {
-    /// Number of the first alias.
+    /// The lowest alias.
     first: u16,
     /// Maximum number of aliases.
     count: u16,
     /// Highest alias that the peer accepts.
     maximum: u16,
+    /// Alias of each topic name for which the peer has received one.
     aliases: BTreeMap<Box<str>, TopicAlias>,
 }
 
-/// The form in which a message carries its topic name.
+/// The way in which a PUBLISH names its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TopicForm {
-    /// The topic name alone.
+    /// The packet has the topic name only.
     Name,
-    /// The topic name, with the alias that replaces it from now on.
+    /// The packet has the topic name and the alias. From now on the alias replaces this topic name.
     NameAndAlias(TopicAlias),
-    /// The alias alone.
+    /// The packet has the alias only.
     Alias(TopicAlias),
 }
 
 impl SentAliases {
-    /// Returns up to `count` aliases from `first` on, of which none is above `maximum`.
+    /// Returns aliases for up to `count` topic names. The first alias is `first`, and no alias is above `maximum`.
     pub(super) fn new(first: TopicAlias, count: u16, maximum: u16) -> Self {
         Self {
             first: first.get(),
@@ -39,9 +40,10 @@ impl SentAliases {
         }
     }
 
-    /// Returns the form in which to send this topic name. The first topic names get an alias, and keep it.
+    /// Returns the form for a message with this topic name. The topic names that are sent first get the aliases and
+    /// keep them.
     pub(super) fn find(&self, topic_name: &str) -> TopicForm {
-        // Most peers accept no aliases, and the search is skipped.
+        // Most peers accept no aliases, so the search is skipped.
         if self.maximum == 0 || self.count == 0 {
             return TopicForm::Name;
         }
@@ -51,7 +53,7 @@ impl SentAliases {
         let count = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
         let next = self.first.saturating_add(count);
         match TopicAlias::new(next) {
-            // The alias must not be above the maximum of the peer [MQTT-3.3.2-9].
+            // An alias must not be above the Topic Alias Maximum of the peer [MQTT-3.3.2-9].
             Some(alias) if count < self.count && next <= self.maximum => {
                 TopicForm::NameAndAlias(alias)
             }
@@ -59,19 +61,19 @@ impl SentAliases {
         }
     }
 
-    /// Records that the peer has received the alias for this topic name.
+    /// Records that a PUBLISH with this topic name and this alias is in the output.
     pub(super) fn set(&mut self, topic_name: &str, alias: TopicAlias) {
         self.aliases.insert(topic_name.into(), alias);
     }
 }
 
-/// The aliases of received messages.
+/// Topic aliases of received messages.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedAliases {
     topic_names: BTreeMap<u16, TopicName>,
 }
 
-/// The violation of a received alias.
+/// Violation of the rules for a received topic alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AliasError {
     AboveMaximum,
@@ -79,26 +81,26 @@ pub(super) enum AliasError {
 }
 
 impl ReceivedAliases {
-    /// Stores the topic name of a packet that has both topic name and alias. Returns the topic name of a packet that
-    /// has the alias alone. `maximum` is the highest alias that this end has announced.
+    /// Returns the topic name of a PUBLISH with an alias only. If the PUBLISH has a topic name too, stores that name
+    /// for the alias and returns `None`. `maximum` is the Topic Alias Maximum that this end has announced.
     pub(super) fn resolve(
         &mut self,
         alias: TopicAlias,
         maximum: u16,
         topic_name: &str,
     ) -> Result<Option<TopicName>, AliasError> {
-        // 0 is the maximum of an end that has announced none.
+        // `maximum` is 0 if this end accepts no aliases.
         if alias.get() > maximum {
             return Err(AliasError::AboveMaximum);
         }
-        // A packet with the alias alone has an empty topic name.
+        // A PUBLISH with an alias only has an empty topic name.
         if topic_name.is_empty() {
             let known = self.topic_names.get(&alias.get());
             return known.cloned().map(Some).ok_or(AliasError::Unknown);
         }
-        // The decoder has validated the topic name, so this does not fail.
+        // The decoder has validated the topic name, so this conversion cannot fail.
         let topic_name = TopicName::new(topic_name).map_err(|_| AliasError::Unknown)?;
-        // The last topic name replaces an earlier one (MQTT 5.0, 3.3.2.3.4).
+        // A new topic name replaces the earlier one of the alias (MQTT 5.0, 3.3.2.3.4).
         self.topic_names.insert(alias.get(), topic_name);
         Ok(None)
     }

@@ -1,11 +1,12 @@
-//! [`Exchanges`]: the unfinished exchanges of a sender in the order in which they were first sent, and the packet
-//! identifiers that are free. The steps of an exchange are in `sender.rs`.
+//! [`Exchanges`] stores the unfinished exchanges of a sender in the order in which they were first sent, and assigns
+//! packet identifiers. The steps of an exchange are in `sender.rs`.
 //!
-//! Identifiers are assigned in ascending order, and 1 follows the highest one, as in a circle. [`Exchanges::limit`]
-//! makes the circle smaller than that of the protocol. Identifiers in use are skipped [MQTT-2.2.1-4]. Until the circle
-//! comes round to an exchange, the exchanges are sorted by identifier along the circle, and a binary search finds one.
-//! An exchange that the circle passes, because the peer does not acknowledge it, moves to an ordered map, so that it
-//! neither stops nor slows down the others.
+//! Packet identifiers form a circle: they are assigned in ascending order, and 1 follows the highest one.
+//! [`Exchanges::limit`] makes the circle smaller than that of the protocol. The assignment skips identifiers in use
+//! [MQTT-2.2.1-4]. Exchanges that the assignment has not passed again are sorted by identifier along the circle, so
+//! that a binary search finds an exchange. If the peer does not acknowledge an exchange for a whole turn, the
+//! assignment passes its identifier. Such an exchange moves to an ordered map, so that it neither stops nor slows down
+//! the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,21 +14,22 @@ use mqtt_codec::PacketIdentifier;
 
 use super::outbound_message::OutboundMessage;
 
-/// The unfinished exchanges of a sender, and the packet identifiers of new ones.
+/// Unfinished exchanges of a sender, and the assignment of packet identifiers.
 #[derive(Debug)]
 pub(crate) struct Exchanges {
-    /// Exchanges that the circle has not passed, oldest first.
+    /// Exchanges whose identifiers the assignment has not passed again, oldest first.
     in_order: VecDeque<OutboundExchange>,
-    /// Exchanges that the circle has passed, which are older. Boxed, because nearly all senders have none.
+    /// Exchanges whose identifiers the assignment has passed. All of them are older than those in `in_order`. Boxed,
+    /// because nearly all senders have none.
     overtaken: Option<Box<Overtaken>>,
-    /// Identifier that was assigned last.
+    /// The identifier that was assigned last.
     last: Option<PacketIdentifier>,
-    /// Highest identifier that is assigned.
+    /// The highest identifier of the circle.
     highest: PacketIdentifier,
 }
 
 impl Default for Exchanges {
-    /// Returns a sender without exchanges that assigns all identifiers of the protocol.
+    /// Returns an empty list of exchanges that assigns all identifiers of the protocol.
     fn default() -> Self {
         Self {
             in_order: VecDeque::new(),
@@ -38,53 +40,55 @@ impl Default for Exchanges {
     }
 }
 
-/// An exchange that this end has started.
+/// Exchange that this end has started.
 #[derive(Debug)]
 pub(crate) struct OutboundExchange {
     pub(crate) packet_identifier: PacketIdentifier,
     pub(crate) state: OutboundState,
-    /// Set after this connection has sent or resent it. `false` for an exchange of an earlier connection.
+    /// Set when this connection has sent or resent the exchange. `false` for an exchange of an earlier connection.
     pub(crate) is_sent: bool,
 }
 
-/// The progress of an exchange.
+/// Progress of an exchange.
 #[derive(Debug)]
 pub(crate) enum OutboundState {
-    /// The message waits for PUBACK (QoS 1) or PUBREC (QoS 2).
+    /// PUBLISH was sent, and PUBACK (QoS 1) or PUBREC (QoS 2) is awaited.
     Published(OutboundMessage),
-    /// QoS 2: the peer has the message, and PUBCOMP has not been received.
+    /// QoS 2: PUBREC was received, and PUBCOMP is awaited.
     Released,
 }
 
-/// The position of an exchange. Valid until an exchange is added or removed.
+/// Position of an exchange. A position is invalid after an exchange was added or removed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Position {
     InOrder(usize),
     Overtaken(u64),
 }
 
-/// Exchanges that the circle has passed. A hostile peer can cause 65,535 of them, so both searches must be fast.
+/// Exchanges whose identifiers the assignment has passed. A hostile peer can cause 65,535 of them, so the search by
+/// order and the search by identifier must both be fast.
 #[derive(Debug, Default)]
 struct Overtaken {
-    /// Exchanges by their numbers, which ascend in the order in which they were first sent.
+    /// Exchanges by a number that ascends in the order in which they were first sent.
     exchanges: BTreeMap<u64, OutboundExchange>,
-    /// Numbers by packet identifier.
+    /// The number of each exchange by packet identifier.
     numbers: BTreeMap<PacketIdentifier, u64>,
     next_number: u64,
 }
 
 impl Exchanges {
-    /// Restores stored exchanges, oldest first. Their identifiers may be in any order.
+    /// Restores stored exchanges. `exchanges` starts with the oldest one; the identifiers may be in any order.
     pub(crate) fn restore(exchanges: impl IntoIterator<Item = OutboundExchange>) -> Self {
         let mut in_order: VecDeque<_> = exchanges.into_iter().collect();
         let last = in_order.back().map(|exchange| exchange.packet_identifier);
-        // The newest exchanges within one turn of the circle were not passed.
+        // The newest exchanges belong to `in_order` if their identifiers span less than one turn of the circle. The
+        // loop counts them from the newest one back.
         let (mut turn, mut count) = (0, 0);
         let mut newer = None;
         for exchange in in_order.iter().rev() {
             let identifier = exchange.packet_identifier;
             turn += newer.map_or(0, |newer| match distance(identifier, newer) {
-                // No sender stores two exchanges with the same identifier, but a corrupt store may.
+                // A valid store has no two exchanges with the same identifier. A corrupt store may have them.
                 0 => CIRCLE,
                 distance => distance,
             });
@@ -105,20 +109,22 @@ impl Exchanges {
         }
     }
 
-    /// Returns `true` if an identifier is free while `requested` identifiers are in use for SUBSCRIBE and UNSUBSCRIBE.
+    /// Returns `true` if an identifier is free. `requested` is the number of identifiers that SUBSCRIBE and UNSUBSCRIBE
+    /// use.
     #[inline]
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
         self.len() + requested < self.identifiers()
     }
 
-    /// Returns the next identifier that no exchange uses and for which `is_requested` returns `false`, or `None` if all
-    /// are in use.
+    /// Returns the next identifier that no exchange uses and for which `is_requested` returns `false`. Returns `None`
+    /// if all identifiers are in use.
     #[inline]
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        // Without overtaken exchanges, only the oldest one can have the next identifier.
+        // Without overtaken exchanges, `in_order` is sorted along the circle, so only its oldest exchange can have the
+        // next identifier. This check avoids a search for nearly every message.
         let next = self.following();
         let oldest = self.in_order.front();
         let is_oldest = oldest.is_some_and(|oldest| oldest.packet_identifier == next);
@@ -128,13 +134,14 @@ impl Exchanges {
         self.search_identifier(next, is_requested)
     }
 
+    /// Searches for a free identifier from `next` on.
     #[cold]
     fn search_identifier(
         &self,
         next: PacketIdentifier,
         is_requested: impl Fn(PacketIdentifier) -> bool,
     ) -> Option<PacketIdentifier> {
-        // Without this check the search would go through all identifiers for nothing.
+        // This check avoids a search through all identifiers when none is free.
         if self.len() >= self.identifiers() {
             return None;
         }
@@ -148,7 +155,7 @@ impl Exchanges {
         };
         let mut candidate = next;
         for _ in 0..self.identifiers() {
-            // The circle reaches the exchanges in order one after the other, so that each is looked at once.
+            // The search reaches the exchanges of `in_order` in their order, so one pass over the list is enough.
             let is_in_order = in_order.next_if_eq(&candidate).is_some();
             if !is_in_order && !is_overtaken(&candidate) && !is_requested(candidate) {
                 return Some(candidate);
@@ -158,12 +165,12 @@ impl Exchanges {
         None
     }
 
-    /// Assigns an identifier that `next_identifier` has returned. Identifiers above the limit are not part of the
-    /// circle.
+    /// Assigns an identifier that `next_identifier` has returned. An identifier above the limit does not change the
+    /// state.
     #[inline]
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         if packet_identifier > self.highest {
-            // A request uses it. It is above the circle, so that no exchange can get it.
+            // The identifier belongs to a SUBSCRIBE or UNSUBSCRIBE and is not in the circle, so no exchange can get it.
             return;
         }
         let next = self.following();
@@ -173,17 +180,17 @@ impl Exchanges {
         self.last = Some(packet_identifier);
     }
 
-    /// Assigns no identifier above `highest` from now on.
+    /// Assigns no identifier above `highest` in the future.
     pub(crate) fn limit(&mut self, highest: PacketIdentifier) {
         self.highest = highest;
     }
 
-    /// Returns the highest identifier that is assigned.
+    /// Returns the highest identifier of the circle.
     pub(crate) fn highest(&self) -> PacketIdentifier {
         self.highest
     }
 
-    /// Adds the newest exchange, which has the identifier that was assigned last.
+    /// Adds the newest exchange. Its identifier must be the one that was assigned last.
     pub(crate) fn push(&mut self, exchange: OutboundExchange) {
         self.in_order.push_back(exchange);
     }
@@ -191,7 +198,7 @@ impl Exchanges {
     /// Returns the position of the exchange with this identifier.
     #[inline]
     fn find(&self, packet_identifier: PacketIdentifier) -> Option<Position> {
-        // Most peers acknowledge in order, so that the oldest exchange is tried first.
+        // Most peers acknowledge in order, so the oldest exchange is compared first.
         let oldest = self.in_order.front().map(|oldest| oldest.packet_identifier);
         if oldest == Some(packet_identifier) {
             return Some(Position::InOrder(0));
@@ -199,6 +206,7 @@ impl Exchanges {
         self.search(oldest, packet_identifier)
     }
 
+    /// Searches all exchanges. `oldest` is the identifier of the oldest exchange in `in_order`.
     fn search(
         &self,
         oldest: Option<PacketIdentifier>,
@@ -222,7 +230,7 @@ impl Exchanges {
             .map(Position::Overtaken)
     }
 
-    /// Returns the position of the exchange with this identifier, and the exchange.
+    /// Returns the exchange with this identifier, and its position.
     #[inline]
     pub(crate) fn find_mut(
         &mut self,
@@ -259,7 +267,7 @@ impl Exchanges {
         let overtaken = self.overtaken.as_mut()?;
         let exchange = overtaken.exchanges.remove(&number)?;
         overtaken.numbers.remove(&exchange.packet_identifier);
-        // The usual state again, in which the next identifier needs no search.
+        // Without overtaken exchanges the next identifier is found without a search again.
         if overtaken.exchanges.is_empty() {
             self.overtaken = None;
         }
@@ -293,12 +301,13 @@ impl Exchanges {
         self.in_order.len() + overtaken.map_or(0, |overtaken| overtaken.exchanges.len())
     }
 
-    /// Returns the identifier after the one that was assigned last.
+    /// Returns the identifier that follows the last assigned one.
     fn following(&self) -> PacketIdentifier {
         self.last
             .map_or(PacketIdentifier::FIRST, |last| self.after(last))
     }
 
+    /// Returns the identifier that follows `packet_identifier` in the circle.
     fn after(&self, packet_identifier: PacketIdentifier) -> PacketIdentifier {
         if packet_identifier < self.highest {
             packet_identifier.next()
@@ -312,7 +321,7 @@ impl Exchanges {
         usize::from(self.highest.get())
     }
 
-    /// Moves the exchanges that the circle passes on its way from `next` to `taken` to the map.
+    /// Moves the exchanges whose identifiers are passed on the way from `next` to `taken` to the map.
     #[cold]
     fn overtake(&mut self, next: PacketIdentifier, taken: PacketIdentifier) {
         let steps = distance(next, taken);
@@ -338,11 +347,11 @@ impl Overtaken {
     }
 }
 
-/// The number of identifiers in the circle of the protocol. Distances along it order the identifiers of a smaller
-/// circle in the same way.
+/// Number of identifiers in the circle of the protocol. A smaller circle needs no other constant: distances in the full
+/// circle order its identifiers in the same way.
 const CIRCLE: i32 = u16::MAX as i32;
 
-/// Returns the number of steps along the circle from one identifier to another.
+/// Returns the number of steps from one identifier to another along the circle of the protocol.
 fn distance(from: PacketIdentifier, to: PacketIdentifier) -> i32 {
     let distance = i32::from(to.get()) - i32::from(from.get());
     distance.rem_euclid(CIRCLE)

@@ -1,5 +1,5 @@
-//! Delivery of QoS 1 and 2 (MQTT 5.0, 4.3). [`Sender`] and [`Receiver`] are the two halves of an exchange. Neither of
-//! them knows whether it belongs to the client or to the server.
+//! Delivery of messages of QoS 1 and 2 (MQTT 5.0, 4.3). [`Sender`] and [`Receiver`] are the two halves of an exchange.
+//! Both work in the same way in a client and in a server.
 //!
 //! ```text
 //!  QoS 1   Sender                     Receiver
@@ -18,8 +18,8 @@
 //!          forget <────────── PUBCOMP                             (also if it was not held)
 //! ```
 //!
-//! A message of QoS 2 is delivered at PUBLISH and not at PUBREL: the receiver then stores an identifier instead of a
-//! message until PUBREL.
+//! An identifier is *held* while the receiver stores it between PUBREC and PUBREL. The receiver delivers a message of
+//! QoS 2 at PUBLISH and not at PUBREL, so that it stores an identifier instead of a whole message.
 
 mod exchanges;
 mod outbound_message;

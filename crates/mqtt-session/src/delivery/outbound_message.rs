@@ -1,4 +1,4 @@
-//! [`OutboundMessage`]: a message for one receiver, with the options of its delivery.
+//! [`OutboundMessage`] is a message for one receiver, with the options of this delivery.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,33 +8,33 @@ use mqtt_codec::{
     SubscriptionIdentifiers, TopicFilter,
 };
 
-/// A message for one receiver, with the options of its delivery.
+/// Message for one receiver, with the options of this delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundMessage {
-    /// Message, which all its receivers share.
+    /// The message. All its receivers share one copy.
     pub message: Arc<Message>,
     /// QoS of this delivery.
     pub qos: QoS,
     /// RETAIN flag of this delivery.
     pub retain: bool,
-    /// Options that most deliveries do not have. Boxed, because a long queue has many deliveries.
+    /// Options that most deliveries do not have. Boxed, because a long queue contains many deliveries.
     pub details: Option<Box<DeliveryDetails>>,
 }
 
-/// The options that only some deliveries have.
+/// Options that only some deliveries have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryDetails {
-    /// Time at which the message expires. The Message Expiry Interval is set to the remaining time [MQTT-3.3.2-6]. With
-    /// `None`, the interval of the message is sent unchanged.
+    /// Time at which the message expires. The PUBLISH then has the remaining time as Message Expiry Interval
+    /// [MQTT-3.3.2-6]. With `None`, the PUBLISH has the interval of the message.
     pub expires: Option<Instant>,
-    /// Identifiers of the matching subscriptions of the receiver [MQTT-3.3.4-3].
+    /// Subscription identifiers of the receiver's matching subscriptions [MQTT-3.3.4-3].
     pub identifiers: Vec<SubscriptionIdentifier>,
-    /// Topic filter with `$share/NAME/` of the shared subscription that has chosen this receiver.
+    /// Topic filter, with `$share/NAME/`, of the shared subscription for which this receiver was chosen.
     pub share: Option<TopicFilter>,
 }
 
 impl OutboundMessage {
-    /// Returns a delivery of the message with its own RETAIN flag.
+    /// Returns a delivery without options. Its RETAIN flag is that of the message.
     pub fn new(message: Arc<Message>, qos: QoS) -> Self {
         let retain = message.retain;
         Self {
@@ -45,8 +45,8 @@ impl OutboundMessage {
         }
     }
 
-    /// Adds the identifiers of the matching subscriptions of the receiver, and the topic filter of the shared
-    /// subscription that has chosen it. Only a server uses both.
+    /// Adds the subscription identifiers of the receiver's matching subscriptions, and the topic filter of the shared
+    /// subscription for which this receiver was chosen. Only a server uses both.
     #[must_use]
     #[inline]
     pub fn with_subscriptions(
@@ -54,7 +54,7 @@ impl OutboundMessage {
         identifiers: Vec<SubscriptionIdentifier>,
         share: Option<TopicFilter>,
     ) -> Self {
-        // No allocation for the many deliveries without options.
+        // Most deliveries have no options and need no allocation.
         if !identifiers.is_empty() || share.is_some() {
             let details = self.details.get_or_insert_default();
             (details.identifiers, details.share) = (identifiers, share);
@@ -62,7 +62,7 @@ impl OutboundMessage {
         self
     }
 
-    /// Sets the time at which the message expires, if it does.
+    /// Sets the time at which the message expires. With `None`, the delivery is unchanged.
     #[must_use]
     #[inline]
     pub fn with_expiry(mut self, expires: Option<Instant>) -> Self {
@@ -72,29 +72,30 @@ impl OutboundMessage {
         self
     }
 
-    /// Returns the time at which the message expires, or `None` if this end does not count it down.
+    /// Returns the time at which the message expires, or `None` if this end does not count the time.
     #[inline]
     pub fn expires(&self) -> Option<Instant> {
         self.details.as_ref()?.expires
     }
 
-    /// Returns the identifiers of the matching subscriptions of the receiver.
+    /// Returns the subscription identifiers of the receiver's matching subscriptions.
     #[inline]
     pub fn subscription_identifiers(&self) -> &[SubscriptionIdentifier] {
         let details = self.details.as_deref();
         details.map_or(&[], |details| &details.identifiers)
     }
 
-    /// Returns the topic filter with `$share/NAME/` of the shared subscription that has chosen this receiver.
+    /// Returns the topic filter, with `$share/NAME/`, of the shared subscription for which this receiver was chosen.
     #[inline]
     pub fn share(&self) -> Option<&TopicFilter> {
         self.details.as_ref()?.share.as_ref()
     }
 
-    /// Returns the packet of this delivery.
+    /// Returns the PUBLISH of this delivery.
     pub(crate) fn publish(&self, delivery: Delivery, now: Instant) -> PublishRef<'_> {
         let mut publish = self.message.publish(delivery);
-        // Retain As Published and retained messages decide the flag for each subscriber [MQTT-3.3.1-12].
+        // RETAIN may differ between subscribers: it depends on Retain As Published and on whether a retained message is
+        // sent [MQTT-3.3.1-12].
         publish.retain = self.retain;
         publish.properties.subscription_identifiers =
             SubscriptionIdentifiers::new(self.subscription_identifiers());
@@ -110,18 +111,18 @@ impl OutboundMessage {
         self.expires().is_some_and(|expires| expires <= now)
     }
 
-    /// Returns QoS, packet identifier and DUP flag of the packet.
+    /// Returns the QoS, packet identifier and DUP flag of the PUBLISH.
     #[inline]
     pub(crate) fn delivery(&self, packet_identifier: PacketIdentifier, dup: bool) -> Delivery {
         Delivery::new(self.qos, packet_identifier, dup)
     }
 }
 
-/// Returns the Message Expiry Interval of a message that expires at this time [MQTT-3.3.2-6]: the remaining time in
-/// seconds, rounded up, and at least 1.
+/// Returns the remaining time until `expires` as a Message Expiry Interval [MQTT-3.3.2-6]: in seconds, rounded up, and
+/// at least 1.
 ///
-/// With an interval of 0, a receiver could drop a message that may still be delivered, or keep it forever as mosquitto
-/// does.
+/// The interval is never 0: a receiver could drop a message that may still be delivered, or keep the message without a
+/// limit as mosquitto does.
 pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
     let left = expires.saturating_duration_since(now);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// [MQTT-3.3.2-6]
+    /// The forwarded interval is the remaining time [MQTT-3.3.2-6].
     #[test]
     fn rounds_the_remaining_time_up_and_never_to_0() {
         let now = Instant::now();

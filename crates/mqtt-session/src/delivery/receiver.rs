@@ -1,72 +1,79 @@
-//! [`Receiver`]: the receiver's half of QoS 1 and 2, with the packet identifiers of unfinished exchanges.
+//! [`Receiver`] is the receiver's half of QoS 1 and 2. It stores the packet identifiers of unfinished exchanges, and no
+//! messages.
 //!
-//! The packet identifier alone decides whether a PUBLISH is a duplicate, and not its DUP flag: a sender may set the
-//! flag on a message that never arrived [MQTT-4.3.3-10].
+//! A PUBLISH is a duplicate if its packet identifier is in use. The DUP flag is ignored: a sender may set it on a
+//! message that the receiver has never received [MQTT-4.3.3-10].
 
 use mqtt_codec::{Delivery, PacketIdentifier};
 
+/// The receiver's half of QoS 1 and 2.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so that nearly
-    /// all are added at the end.
+    /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so nearly all
+    /// exchanges are appended at the end, and a sorted vector is smaller than a map.
     exchanges: Vec<InboundExchange>,
-    /// Number of exchanges that this connection has seen, which the Receive Maximum limits. Identifiers that are held
-    /// from an earlier connection do not count, because the sender may have lost the session to which they belong.
+    /// Number of exchanges in flight on this connection, which the Receive Maximum limits. An identifier that is held
+    /// from an earlier connection does not count, because the sender may have lost the session state of that
+    /// connection.
     in_flight: usize,
 }
 
+/// An unfinished exchange.
 #[derive(Debug, Clone, Copy)]
 struct InboundExchange {
     packet_identifier: PacketIdentifier,
     state: InboundState,
+    /// Set when this connection has received the PUBLISH, so that the exchange counts for the Receive Maximum.
     is_in_flight: bool,
 }
 
+/// Progress of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InboundState {
-    /// QoS 1: the application has the message, and has not acknowledged it.
+    /// QoS 1: the application has received the message and has not acknowledged it.
     UnacknowledgedQoS1,
-    /// QoS 2: the application has the message, and has not acknowledged it.
+    /// QoS 2: the application has received the message and has not acknowledged it.
     UnacknowledgedQoS2,
-    /// QoS 2: the application has acknowledged the message, and PUBREL has not been received.
+    /// QoS 2: the application has acknowledged the message, and PUBREL is awaited.
     Held,
 }
 
-/// The action for a PUBLISH of QoS 1 or 2.
+/// Action that a PUBLISH of QoS 1 or 2 requires.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PublishDisposition {
-    /// A new message. Deliver it to the application.
+    /// The message is new and must be delivered to the application.
     New,
-    /// A new message under a held identifier, whose sender has lost its state. Deliver it to the application. The
-    /// identifier is not held any more.
+    /// The message is new, but its identifier was held: the sender has lost its state. The message must be delivered to
+    /// the application. The identifier is no longer held.
     SenderRestarted,
-    /// A duplicate of an accepted message. Answer with PUBREC.
+    /// The message is a duplicate of an accepted message. The answer is PUBREC.
     Duplicate,
-    /// A duplicate of a message that the application has not acknowledged. One acknowledgement answers both.
+    /// The message is a duplicate of a message that the application has not acknowledged. The acknowledgement of the
+    /// application answers both.
     AwaitingApplication,
-    /// The identifier is in use for another QoS.
+    /// The packet identifier is in use for another QoS.
     IdentifierInUse,
     /// The peer exceeds the Receive Maximum [MQTT-3.3.4-7].
     TooManyInFlight,
 }
 
-/// The packet that acknowledges a message.
+/// Packet that acknowledges a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledgement {
     Puback,
     Pubrec,
-    /// No message with this packet identifier waits for an acknowledgement.
+    /// No message with this packet identifier awaits an acknowledgement.
     NotAwaited,
 }
 
-/// The result of a PUBREL.
+/// Result of a PUBREL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PubrelOutcome {
-    /// The identifier was held, and is free now.
+    /// The packet identifier was held and is now free.
     Released,
-    /// The identifier was not held.
+    /// The packet identifier was not held.
     NotHeld,
-    /// The application has not acknowledged the message, so that PUBREC was not sent.
+    /// The application has not acknowledged the message, so PUBREC has not been sent.
     BeforePubrec,
 }
 
@@ -81,14 +88,14 @@ impl Receiver {
         }
     }
 
-    /// Returns the identifiers that are held.
+    /// Returns the packet identifiers that are held until PUBREL.
     pub(crate) fn held_identifiers(&self) -> impl Iterator<Item = PacketIdentifier> {
         let is_held = |exchange: &&InboundExchange| exchange.state == InboundState::Held;
         let held = self.exchanges.iter().filter(is_held);
         held.map(|exchange| exchange.packet_identifier)
     }
 
-    /// Handles a PUBLISH of QoS 1 or 2.
+    /// Handles a PUBLISH of QoS 1 or 2. `receive_maximum` is the limit that this end has announced.
     pub(crate) fn handle_publish(
         &mut self,
         packet_identifier: PacketIdentifier,
@@ -102,7 +109,7 @@ impl Receiver {
         let is_full = self.in_flight >= usize::from(receive_maximum);
         match self.find(packet_identifier) {
             Ok(index) => self.handle_again(index, state),
-            // Only a new exchange can exceed the maximum: duplicates belong to exchanges that count already.
+            // Only a new exchange can exceed the limit. A duplicate belongs to an exchange that counts already.
             Err(_) if is_full => PublishDisposition::TooManyInFlight,
             Err(index) => {
                 self.in_flight += 1;
@@ -117,39 +124,41 @@ impl Receiver {
         }
     }
 
-    /// Handles a PUBLISH whose identifier belongs to the exchange at `index`.
+    /// Handles a PUBLISH whose packet identifier belongs to the exchange at `index`.
     fn handle_again(&mut self, index: usize, state: InboundState) -> PublishDisposition {
         let Some(exchange) = self.exchanges.get_mut(index) else {
             debug_assert!(false, "find returns the index of an exchange");
             return PublishDisposition::IdentifierInUse;
         };
-        // A duplicate of a held message occupies the window of the sender again.
+        // The sender counts its resent PUBLISH in its window, so this end counts the held exchange again.
         if !exchange.is_in_flight {
             exchange.is_in_flight = true;
             self.in_flight += 1;
         }
         match (exchange.state, state) {
             (InboundState::Held, InboundState::UnacknowledgedQoS2) => PublishDisposition::Duplicate,
-            // A sender with its state would send PUBREL before it uses the identifier again. This one has lost its
-            // state, and will never release the identifier.
+            // A sender that has its state sends PUBREL before it reuses the packet identifier. This sender has lost its
+            // state and will never send that PUBREL.
             (InboundState::Held, InboundState::UnacknowledgedQoS1) => {
                 exchange.state = state;
                 PublishDisposition::SenderRestarted
             }
-            // The sender resent the message on the same connection, which the standard forbids but some senders do.
+            // The sender has resent the message on the same connection. The standard forbids this, but some senders do
+            // it.
             (before, state) if before == state => PublishDisposition::AwaitingApplication,
             _ => PublishDisposition::IdentifierInUse,
         }
     }
 
-    /// Records that the application has accepted or rejected a message, and returns the packet that tells the sender.
+    /// Records that the application has accepted or rejected a message. Returns the packet that acknowledges the
+    /// message.
     pub(crate) fn acknowledge(
         &mut self,
         packet_identifier: PacketIdentifier,
         is_rejected: bool,
     ) -> Acknowledgement {
         let Ok(index) = self.find(packet_identifier) else {
-            // The message is from an earlier connection, and the sender resends it.
+            // The message is from an earlier connection. The sender resends it.
             return Acknowledgement::NotAwaited;
         };
         let Some(exchange) = self.exchanges.get_mut(index) else {
@@ -167,14 +176,14 @@ impl Receiver {
                 Acknowledgement::Pubrec
             }
             InboundState::UnacknowledgedQoS2 => {
-                // From here on duplicates are answered without the application.
+                // From here on the receiver answers duplicates without the application.
                 exchange.state = InboundState::Held;
                 Acknowledgement::Pubrec
             }
         }
     }
 
-    /// Records that the application has accepted a message of QoS 2 after its connection has ended.
+    /// Records that the application has accepted a message of QoS 2 after the connection of the message has ended.
     pub(crate) fn hold(&mut self, packet_identifier: PacketIdentifier) {
         if let Err(index) = self.find(packet_identifier) {
             let exchange = InboundExchange::held(packet_identifier);
@@ -182,10 +191,10 @@ impl Receiver {
         }
     }
 
-    /// Handles PUBREL, which releases a held identifier.
+    /// Handles PUBREL, which ends the exchange of a held packet identifier.
     pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> PubrelOutcome {
         let Ok(index) = self.find(packet_identifier) else {
-            // The PUBCOMP was lost, or the sender releases identifiers of an earlier run.
+            // The PUBCOMP was lost, or the sender releases packet identifiers of an earlier run.
             return PubrelOutcome::NotHeld;
         };
         let exchange = self.exchanges.get(index);
@@ -196,8 +205,8 @@ impl Receiver {
         PubrelOutcome::Released
     }
 
-    /// Records that the connection has ended. The sender resends messages that the application has not acknowledged, so
-    /// that only held identifiers are kept.
+    /// Records that the connection has ended. Only held packet identifiers stay, because the sender resends all
+    /// messages that the application has not acknowledged.
     pub(crate) fn end_connection(&mut self) {
         self.exchanges
             .retain(|exchange| exchange.state == InboundState::Held);
@@ -213,7 +222,7 @@ impl Receiver {
         }
     }
 
-    /// Returns the index of the exchange with this identifier, or the index at which to insert it.
+    /// Returns the index of the exchange with this packet identifier, or the index at which to insert it.
     fn find(&self, packet_identifier: PacketIdentifier) -> Result<usize, usize> {
         let key = |exchange: &InboundExchange| exchange.packet_identifier;
         self.exchanges.binary_search_by_key(&packet_identifier, key)
@@ -221,7 +230,7 @@ impl Receiver {
 }
 
 impl InboundExchange {
-    /// Returns the exchange of a message that the application accepted on an earlier connection.
+    /// Returns the exchange of a message that the application has accepted on an earlier connection.
     fn held(packet_identifier: PacketIdentifier) -> Self {
         Self {
             packet_identifier,
@@ -254,7 +263,7 @@ mod tests {
         receiver.handle_publish(packet_identifier, delivery, 2)
     }
 
-    /// [MQTT-4.3.3-10]
+    /// A receiver must not use DUP to detect duplicates [MQTT-4.3.3-10].
     #[test]
     fn recognizes_a_duplicate_by_its_identifier_and_not_by_dup() {
         let mut receiver = Receiver::default();
@@ -295,7 +304,7 @@ mod tests {
         assert_eq!(publish(&mut receiver, 7, 2, false), PublishDisposition::New);
     }
 
-    /// [MQTT-3.3.4-7]
+    /// The Receive Maximum limits the exchanges and not the packets [MQTT-3.3.4-7].
     #[test]
     fn does_not_count_a_duplicate_towards_the_receive_maximum() {
         let mut receiver = Receiver::default();
@@ -317,7 +326,7 @@ mod tests {
         assert_eq!(publish(&mut receiver, 3, 1, false), PublishDisposition::New);
     }
 
-    /// The sender may have lost its session meanwhile, and counts only what it sends now.
+    /// The sender may have lost its session state, and then counts only what it sends on this connection.
     #[test]
     fn does_not_count_identifiers_held_from_an_earlier_connection() {
         let mut receiver = Receiver::default();

@@ -1,45 +1,48 @@
-//! [`Reclaim`]: packet identifiers that the peer may hold from an earlier run of this end whose state is lost.
+//! [`Reclaim`] releases packet identifiers that the peer may hold from an earlier run of this end whose state is lost.
 //!
-//! A receiver of QoS 2 holds an identifier from PUBREC to PUBREL, even if the connection ends in between. It treats a
-//! PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that was killed and has lost its session
-//! state does not know which identifiers the server holds. A clean start would free them, but would also discard the
-//! messages that the server has queued for the client. So the client sends PUBREL for each identifier that its messages
-//! may get, and uses an identifier only after its PUBCOMP. The server sends PUBCOMP for identifiers that it does not
-//! hold too [MQTT-4.3.3-11]. Nothing is sent before the client publishes, because a subscriber needs none of these
+//! A receiver of QoS 2 holds a packet identifier from PUBREC to PUBREL, even if the connection ends in between. It
+//! treats a PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that has lost its session state,
+//! for example because it was killed, cannot find out which identifiers the server holds. Clean Start would free them,
+//! but would also discard the messages that the server has queued for the client.
+//!
+//! Therefore the client sends PUBREL for each identifier that its messages may get, and uses an identifier only after
+//! PUBCOMP. The server answers PUBREL even for an identifier that it does not hold [MQTT-4.3.3-11]. The client sends no
+//! PUBREL before it publishes for the first time, because a client that only subscribes needs none of these
 //! identifiers.
 
 use std::collections::BTreeSet;
 
 use mqtt_codec::PacketIdentifier;
 
+/// Packet identifiers of an earlier run, and the progress of their release.
 #[derive(Debug, Default)]
 pub(crate) struct Reclaim {
-    /// Identifiers that the peer may hold. `None` stands for all of them.
+    /// Identifiers that the peer may hold. `None` means that all identifiers may be held.
     held: Option<BTreeSet<PacketIdentifier>>,
-    /// Set after this connection has sent PUBREL for each of these identifiers.
+    /// Set when this connection has sent PUBREL for all identifiers in `held`.
     is_sent: bool,
 }
 
 impl Reclaim {
-    /// Starts to release identifiers on this connection. Returns the identifiers up to `highest` for which PUBREL must
-    /// be sent now.
+    /// Starts the release on this connection. Returns the identifiers up to `highest` for which the caller must send
+    /// PUBREL now.
     pub(crate) fn begin(&mut self, highest: PacketIdentifier) -> Vec<PacketIdentifier> {
         self.is_sent = true;
         let all = || (1..=highest.get()).filter_map(PacketIdentifier::new);
-        // A connection that ends in between leaves a part of the identifiers. Only those are released again.
+        // If an earlier connection has released some of the identifiers, only the others are left in `held`.
         let held = self.held.get_or_insert_with(|| all().collect());
         held.iter().copied().collect()
     }
 
-    /// Handles PUBCOMP: the peer has released this identifier.
+    /// Records that PUBCOMP was received: the peer no longer holds this identifier.
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) {
         if let Some(held) = &mut self.held {
             held.remove(&packet_identifier);
         }
     }
 
-    /// Records that a new connection resumes the session. PUBREL must be sent again, because PUBREL or its
-    /// PUBCOMP may be lost.
+    /// Records that a new connection resumes the session. PUBREL must be sent again, because PUBREL or PUBCOMP may have
+    /// been lost with the earlier connection.
     pub(crate) fn resume(&mut self) {
         self.is_sent = false;
     }
@@ -55,7 +58,7 @@ impl Reclaim {
         held.is_none_or(|held| held.contains(&packet_identifier))
     }
 
-    /// Returns the number of identifiers that the peer may hold. Valid after `begin`.
+    /// Returns the number of identifiers that the peer may hold. The result is valid after `begin`.
     pub(crate) fn held(&self) -> usize {
         self.held.as_ref().map_or(0, BTreeSet::len)
     }

@@ -1,4 +1,4 @@
-//! [`Sender`]: the sender's half of QoS 1 and 2, with the steps of each exchange and the order in which messages are
+//! [`Sender`] is the sender's half of QoS 1 and 2: the steps of each exchange, and the order in which messages are
 //! resent. `exchanges.rs` stores the exchanges and assigns packet identifiers.
 
 use mqtt_codec::{PacketIdentifier, QoS};
@@ -12,28 +12,28 @@ use super::reclaim::Reclaim;
 pub(crate) struct Sender {
     /// Unfinished exchanges.
     exchanges: Exchanges,
-    /// Number of exchanges that this connection has sent or resent. The window limits this count. A quota to which
-    /// acknowledgements add would grow with each unexpected acknowledgement, and shrink with each message that was too
-    /// large.
+    /// Number of exchanges that this connection has sent or resent, which the window limits. The standard describes a
+    /// quota that each acknowledgement increments. Such a quota would grow with unexpected acknowledgements, and would
+    /// shrink with messages that are too large to send.
     in_flight: usize,
     /// Identifiers that the peer may hold from an earlier run. Boxed, because nearly all senders have none.
     reclaim: Option<Box<Reclaim>>,
 }
 
-/// The result of an acknowledgement for the exchange with its packet identifier.
+/// Result of an acknowledgement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AckOutcome {
-    /// The exchange is finished, and its identifier is free.
+    /// The exchange is finished, and its packet identifier is free.
     Finished,
-    /// PUBREL must be sent.
+    /// The answer must be PUBREL.
     SendPubrel,
-    /// No exchange has this identifier.
+    /// No exchange has this packet identifier.
     Unknown,
-    /// The packet is wrong for the QoS or the step of the exchange.
+    /// The acknowledgement does not fit the QoS or the progress of the exchange.
     WrongPacket,
 }
 
-/// A packet to resend after a reconnect.
+/// Packet that must be resent after a reconnect.
 #[derive(Debug)]
 pub(crate) enum Resend {
     Publish(PacketIdentifier, OutboundMessage),
@@ -41,7 +41,7 @@ pub(crate) enum Resend {
 }
 
 impl Sender {
-    /// Restores unfinished exchanges, oldest first. `None` stands for a message for which PUBREC was received.
+    /// Restores unfinished exchanges, oldest first. `None` is a message for which PUBREC was received.
     pub(crate) fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Sender {
         }
     }
 
-    /// Returns a sender whose earlier exchanges are unknown. The peer may hold any identifier.
+    /// Returns a sender that has lost its earlier exchanges. The peer may hold any packet identifier.
     pub(crate) fn without_state() -> Self {
         Self {
             reclaim: Some(Box::default()),
@@ -67,21 +67,21 @@ impl Sender {
         }
     }
 
-    /// Returns the unfinished exchanges, oldest first, with `None` for a message for which PUBREC was received.
+    /// Returns the unfinished exchanges, oldest first. `None` is a message for which PUBREC was received.
     pub(crate) fn exchanges(
         &self,
     ) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.exchanges.iter().map(|exchange| {
             let outbound = match &exchange.state {
                 OutboundState::Published(outbound) => Some(outbound),
-                // The peer has the message since PUBREC.
+                // The peer has had the message since PUBREC.
                 OutboundState::Released => None,
             };
             (exchange.packet_identifier, outbound)
         })
     }
 
-    /// Returns the messages that the connection has sent and the peer has not acknowledged, oldest first.
+    /// Returns the messages that this connection has sent and the peer has not acknowledged, oldest first.
     pub(crate) fn sent_by_last_connection(&self) -> impl Iterator<Item = &OutboundMessage> {
         let sent = self.exchanges.iter().filter(|exchange| exchange.is_sent);
         sent.filter_map(|exchange| match &exchange.state {
@@ -94,26 +94,27 @@ impl Sender {
         self.exchanges.len()
     }
 
-    /// Returns `true` if a window of this size has room for a new message. Messages to resend go first [MQTT-4.6.0-1].
+    /// Returns `true` if a window of this size has room for a new message. Messages to resend come first
+    /// [MQTT-4.6.0-1].
     pub(crate) fn has_room(&self, window: u16) -> bool {
         let old_are_sent = self.in_flight == self.exchanges.len();
         self.in_flight < usize::from(window) && old_are_sent
     }
 
-    /// Returns `true` if an identifier is free, or if the next attempt to publish starts to release some. `requested`
-    /// identifiers are in use for SUBSCRIBE and UNSUBSCRIBE.
+    /// Returns `true` if a packet identifier is free, or if the next attempt to publish starts to release some.
+    /// `requested` is the number of identifiers that SUBSCRIBE and UNSUBSCRIBE use.
     pub(crate) fn has_identifier(&self, requested: usize) -> bool {
         let held = match &self.reclaim {
             None => 0,
-            // The attempt to publish sends PUBRELs, whose answers free identifiers.
+            // The attempt to publish sends PUBREL packets. Their answers free identifiers.
             Some(reclaim) if reclaim.is_due() => return true,
             Some(reclaim) => reclaim.held(),
         };
         self.exchanges.has_identifier(requested + held)
     }
 
-    /// Returns the next free identifier, or `None` if all are in use or the peer may hold them. `is_requested` must
-    /// return `true` for identifiers that SUBSCRIBE and UNSUBSCRIBE use.
+    /// Returns the next free packet identifier. Returns `None` if all identifiers are in use or may be held by the
+    /// peer. `is_requested` must return `true` for identifiers that SUBSCRIBE and UNSUBSCRIBE use.
     pub(crate) fn next_identifier(
         &self,
         is_requested: impl Fn(PacketIdentifier) -> bool,
@@ -128,17 +129,17 @@ impl Sender {
         }
     }
 
-    /// Assigns no identifier above `highest` to messages from now on.
+    /// Assigns no packet identifier above `highest` to messages in the future.
     pub(crate) fn limit_identifiers(&mut self, highest: PacketIdentifier) {
         self.exchanges.limit(highest);
     }
 
-    /// Returns the highest identifier that messages get.
+    /// Returns the highest packet identifier of messages.
     pub(crate) fn highest_identifier(&self) -> PacketIdentifier {
         self.exchanges.highest()
     }
 
-    /// Returns `true` if this connection must send PUBREL for the identifiers that the peer may hold before a message
+    /// Returns `true` if this connection must send PUBREL for the identifiers that the peer may hold, before a message
     /// can get one of them.
     #[inline]
     pub(crate) fn must_reclaim(&self) -> bool {
@@ -147,28 +148,30 @@ impl Sender {
             .is_some_and(|reclaim| reclaim.is_due())
     }
 
-    /// Returns the identifiers for which PUBREL must be sent. The sender waits for their PUBCOMPs from now on.
+    /// Returns the identifiers for which the caller must send PUBREL now. From here on the sender awaits their
+    /// PUBCOMPs.
     pub(crate) fn reclaim_identifiers(&mut self) -> Vec<PacketIdentifier> {
         let highest = self.exchanges.highest();
         let reclaim = self.reclaim.as_mut();
         reclaim.map_or(Vec::new(), |reclaim| reclaim.begin(highest))
     }
 
-    /// Returns `true` while the peer may hold identifiers of an earlier run that this connection has asked it to
-    /// release.
+    /// Returns `true` while PUBCOMP is missing for an identifier of an earlier run for which this connection has sent
+    /// PUBREL.
     pub(crate) fn is_reclaiming(&self) -> bool {
         let reclaim = self.reclaim.as_ref();
         reclaim.is_some_and(|reclaim| !reclaim.is_due())
     }
 
-    /// Assigns the identifier that `next_identifier` has returned.
+    /// Assigns the packet identifier that `next_identifier` has returned.
     pub(crate) fn take_identifier(&mut self, packet_identifier: PacketIdentifier) {
         self.exchanges.take_identifier(packet_identifier);
     }
 
     /// Adds a message that was sent for the first time.
     pub(crate) fn add(&mut self, packet_identifier: PacketIdentifier, outbound: OutboundMessage) {
-        // The identifier is assigned after the packet was encoded, so that a message that is too large uses none.
+        // The identifier is assigned after the packet was encoded. A message that is too large therefore uses no
+        // identifier.
         self.take_identifier(packet_identifier);
         self.in_flight += 1;
         self.exchanges.push(OutboundExchange {
@@ -186,12 +189,12 @@ impl Sender {
             OutboundState::Published(outbound) if outbound.qos == QoS::AtLeastOnce => {
                 self.finish(position)
             }
-            // PUBACK ends only an exchange of QoS 1.
+            // PUBACK is valid for an exchange of QoS 1 only.
             OutboundState::Published(_) | OutboundState::Released => AckOutcome::WrongPacket,
         }
     }
 
-    /// Handles PUBREC. `is_rejected` says that its reason code is an error.
+    /// Handles PUBREC. `is_rejected` is `true` if the reason code is a failure.
     pub(crate) fn handle_pubrec(
         &mut self,
         packet_identifier: PacketIdentifier,
@@ -204,21 +207,21 @@ impl Sender {
             OutboundState::Published(outbound) if outbound.qos != QoS::ExactlyOnce => {
                 AckOutcome::WrongPacket
             }
-            // A rejected message has no PUBREL, and its identifier is free [MQTT-4.3.3-4].
+            // PUBREC with a failure ends the exchange without PUBREL, and frees the packet identifier [MQTT-4.3.3-4].
             OutboundState::Published(_) if is_rejected => self.finish(position),
             OutboundState::Published(_) => {
-                // The peer has the message. From here on it must not be resent [MQTT-4.3.3-6].
+                // The peer has the message. From here on PUBLISH must not be resent [MQTT-4.3.3-6].
                 exchange.state = OutboundState::Released;
                 AckOutcome::SendPubrel
             }
-            // The PUBREL was lost, or PUBREC was sent twice.
+            // The PUBREL was lost, or the peer has sent PUBREC twice.
             OutboundState::Released => AckOutcome::SendPubrel,
         }
     }
 
     pub(crate) fn handle_pubcomp(&mut self, packet_identifier: PacketIdentifier) -> AckOutcome {
         let Some((position, exchange)) = self.exchanges.find_mut(packet_identifier) else {
-            // No exchange of this run has the identifier, so that PUBCOMP may answer a PUBREL of `reclaim_identifiers`.
+            // The PUBCOMP may answer a PUBREL for an identifier of an earlier run.
             self.handle_reclaimed(packet_identifier);
             return AckOutcome::Unknown;
         };
@@ -238,11 +241,11 @@ impl Sender {
         }
     }
 
-    /// Records that a new connection resumes this session. Everything must be resent.
+    /// Records that a new connection resumes this session. All exchanges must be resent.
     pub(crate) fn resume(&mut self) {
         self.in_flight = 0;
         for exchange in self.exchanges.iter_mut() {
-            // The peer may have received the packet, but its acknowledgement is lost with the connection.
+            // The peer may have received the packet, but the acknowledgement was lost with the connection.
             exchange.is_sent = false;
         }
         if let Some(reclaim) = &mut self.reclaim {
@@ -252,10 +255,10 @@ impl Sender {
 
     /// Returns the next packet to resend, in the order in which the messages were first sent [MQTT-4.6.0-1].
     ///
-    /// A PUBREL counts in the window but does not wait for room: the peer needs it to finish exchanges that occupy its
-    /// own window.
+    /// PUBREL counts in the window but does not wait for room in it: without PUBREL the peer cannot finish exchanges
+    /// that fill the peer's own window.
     pub(crate) fn next_resend(&mut self, window: u16) -> Option<Resend> {
-        // This connection has sent everything, which is the usual case after each acknowledgement.
+        // All exchanges have been sent on this connection. This is the usual case, and needs no search.
         if self.in_flight == self.exchanges.len() {
             return None;
         }
@@ -264,7 +267,7 @@ impl Sender {
             !exchange.is_sent && (room || matches!(exchange.state, OutboundState::Released))
         };
         let exchange = self.exchanges.iter_mut().find(is_due)?;
-        // The exchange counts in the window from here on.
+        // From here on the exchange counts in the window.
         exchange.is_sent = true;
         self.in_flight += 1;
         Some(match &exchange.state {
@@ -275,7 +278,7 @@ impl Sender {
         })
     }
 
-    /// Gives up a message of QoS 2, whose identifier stays in use. The caller must send PUBREL instead.
+    /// Gives up a message of QoS 2. The packet identifier stays in use, and the caller must send PUBREL.
     pub(crate) fn release(&mut self, packet_identifier: PacketIdentifier) {
         let found = self.exchanges.find_mut(packet_identifier);
         debug_assert!(
@@ -311,7 +314,7 @@ impl Sender {
         published.collect()
     }
 
-    /// Removes an exchange, whose identifier is free now.
+    /// Removes a finished exchange and frees its packet identifier.
     fn finish(&mut self, position: Position) -> AckOutcome {
         let removed = self.exchanges.remove(position);
         debug_assert!(removed.is_some(), "the position is that of an exchange");
@@ -342,7 +345,7 @@ mod tests {
         Some(identifier)
     }
 
-    /// [MQTT-2.2.1-3, MQTT-2.2.1-4]
+    /// A packet identifier must be free when it is assigned [MQTT-2.2.1-3, MQTT-2.2.1-4].
     #[test]
     fn uses_all_65535_identifiers_and_none_twice() {
         let mut sender = Sender::default();
@@ -403,7 +406,8 @@ mod tests {
         assert_eq!(sender.in_flight, 0);
     }
 
-    /// [MQTT-4.4.0-1, MQTT-4.6.0-1]: order, identifiers, PUBREL instead of PUBLISH after PUBREC.
+    /// After a reconnect messages are resent in their order and with their identifiers; after PUBREC, PUBREL is resent
+    /// instead of PUBLISH [MQTT-4.4.0-1, MQTT-4.6.0-1].
     #[test]
     fn resends_unfinished_exchanges_within_the_window_after_reconnect() {
         let mut sender = Sender::default();
@@ -436,7 +440,7 @@ mod tests {
         assert!(sender.has_room(20));
     }
 
-    /// [MQTT-4.6.0-1]: the order of the first sending, whatever the identifiers are.
+    /// Messages are resent in the order in which they were first sent, whatever their identifiers are [MQTT-4.6.0-1].
     #[test]
     fn skips_an_unfinished_exchange_and_resends_it_first() {
         let mut sender = Sender::default();
@@ -469,12 +473,12 @@ mod tests {
         assert_eq!((sender.in_flight, sender.len()), (0, 0));
     }
 
-    /// A step of the property test.
+    /// Step of the property test.
     #[derive(Debug, Clone)]
     enum Step {
         Send,
         Acknowledge(prop::sample::Index),
-        /// As many messages are sent and acknowledged.
+        /// The assignment advances by this number of identifiers, as if as many messages were sent and acknowledged.
         Turn(u16),
         /// The session is stored and restored.
         Restore,
@@ -490,8 +494,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever order the acknowledgements come in, and however often the circle comes round, an
-        /// identifier in use is found and not reused, and the order of sending stays.
+        /// In whatever order acknowledgements arrive, and however often the assignment wraps around, an identifier in
+        /// use is found and not assigned again, and the order of the exchanges does not change.
         #[test]
         fn identifiers_in_use_are_found_and_never_reused(
             start in 1..=u16::MAX,
@@ -515,7 +519,8 @@ mod tests {
                         prop_assert_eq!(sender.handle_puback(identifier), AckOutcome::Unknown);
                     }
                     Step::Turn(distance) => {
-                        // The last of these messages decides; the others leave nothing behind.
+                        // Only the last of these messages has an effect: the others are acknowledged and leave nothing
+                        // behind.
                         let next = sender.next_identifier(|_| false).unwrap().get() - 1;
                         let last = (u32::from(next) + u32::from(distance)) % u32::from(u16::MAX);
                         let mut last = PacketIdentifier::new(last as u16 + 1).unwrap();
