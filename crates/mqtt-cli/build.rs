@@ -1,5 +1,6 @@
-//! Links the stack unwinder into the programs, where they would load it as a library (libgcc_s) at each start:
-//! that is a good part of what a program costs that sends one message. Elsewhere nothing changes.
+//! Links the stack unwinder statically into the programs on Linux with glibc. Otherwise each start loads a library for
+//! it (libgcc_s), which takes a good part of the time of a program that sends one message. On other systems this script
+//! does nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ fn main() {
     if !is_gnu_linux {
         return;
     }
-    // The linker of Rust on such a system is its C compiler, which knows where its libraries are.
+    // On such a system Rust links with the C compiler, which prints the path of its own libraries.
     let asked = Command::new("cc")
         .arg("-print-file-name=libgcc_eh.a")
         .output();

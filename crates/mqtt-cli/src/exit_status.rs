@@ -1,5 +1,5 @@
-//! Every exit status of the programs with its meaning. The numbers are those of the mosquitto tools, which scripts may
-//! check; the full help of each program lists its own.
+//! Every exit status of the programs, with its meaning. The numbers are those of the mosquitto tools, because scripts
+//! may check them. `--help=all` of each program lists the statuses that the program uses.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub enum Status {
     Configuration,
     /// 4: the broker closed the connection with DISCONNECT.
     Disconnected,
-    /// 13: rbroker: a file with passwords or rights cannot be opened.
+    /// 13: rbroker: a password file or an ACL file cannot be opened.
     AccessFile,
     /// 7: the connection was lost.
     ConnectionLost,
@@ -30,8 +30,8 @@ pub enum Status {
     TimedOut,
     /// 128 plus the number of the signal that ended the program.
     Signal(u8),
-    /// The broker rejected the connection, every subscription, or a message. 1 to 5 is the return code of a CONNACK of
-    /// 3.1 and 3.1.1, 128 and above a reason code.
+    /// The broker rejected the connection, every subscription, or a message. Values of 1 to 5 are return codes of
+    /// CONNACK in MQTT 3.1 and 3.1.1; values from 128 are reason codes.
     Refused(u8),
 }
 
@@ -41,7 +41,7 @@ impl Status {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
-            // Different programs use the same number for different failures, as those of mosquitto do.
+            // As in mosquitto, the same number has one meaning for the clients and another one for the broker.
             Self::ProtocolError | Self::Store => 2,
             Self::Configuration => 3,
             Self::Disconnected => 4,
@@ -49,7 +49,7 @@ impl Status {
             Self::AccessFile => 13,
             Self::KeepAlive => 19,
             Self::TimedOut => 27,
-            // The convention of shells for a process that a signal has killed.
+            // Shells report the death by a signal as 128 plus the number of the signal.
             Self::Signal(number) => 128u8.saturating_add(number),
             Self::Refused(code) => code,
         }

@@ -1,4 +1,4 @@
-//! The reason for which a program ends without having done its work: an exit status, and the lines that explain it.
+//! The failure of a program: an exit status, and the one or two lines that explain why the program did not do its work.
 
 use std::process::ExitCode;
 
@@ -18,9 +18,9 @@ pub struct Failure {
     pub error: anyhow::Error,
     /// The file and the line of the error, if it is not on the command line.
     place: Option<String>,
-    /// Full sentences that help, for a line of their own.
+    /// Full sentences that say what the user can do. They are printed on a line of their own.
     hint: Option<String>,
-    /// Set if the command line is to blame.
+    /// Set if the command line is wrong. The hint then names `--help`.
     is_usage: bool,
     /// Set if the line starts with `Error:`. The mosquitto tools print some errors without it, and scripts may match on
     /// the whole line.
@@ -51,8 +51,8 @@ impl Failure {
         }
     }
 
-    /// Creates a failure for a mistake on the command line or in a file that it names. It is printed even with `--quiet`,
-    /// as by the mosquitto tools.
+    /// Creates a failure for a mistake on the command line or in a file that the command line names. Like the mosquitto
+    /// tools, the programs print this failure even with `--quiet`.
     pub fn usage(message: impl std::fmt::Display) -> Self {
         Self {
             is_usage: true,
@@ -65,7 +65,7 @@ impl Failure {
         Self::new(Status::Failed, anyhow::anyhow!("{message}"))
     }
 
-    /// Adds full sentences that help.
+    /// Adds full sentences that say what the user can do.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -73,7 +73,7 @@ impl Failure {
         }
     }
 
-    /// Adds the file and line of the error.
+    /// Adds the file and the line of the error.
     pub(crate) fn at(self, place: impl Into<String>) -> Self {
         Self {
             place: Some(place.into()),
@@ -86,17 +86,17 @@ impl Failure {
         Self { status, ..self }
     }
 
-    /// Prints the failure only if `quiet` is false.
+    /// Suppresses the text of the failure if `quiet` is `true`. The exit status stays.
     pub(crate) fn quiet_if(self, quiet: bool) -> Self {
         Self { quiet, ..self }
     }
 
-    /// Prints the failure, one line and at most one more with a hint, and returns the status. `name` is the name that
-    /// the program was called by.
+    /// Prints the failure on one line, and the hint on a second line. Returns the exit status. `name` is the name by
+    /// which the program was called.
     pub fn report(self, name: &str) -> ExitCode {
         if !self.quiet {
             let message = self.message();
-            // Both ways go through the thread of standard error, so the order of the lines stays.
+            // Both branches write through the thread of standard error, so that the lines keep their order.
             if self.is_marked {
                 complain(&message);
             } else {
@@ -109,7 +109,7 @@ impl Failure {
         self.status.into()
     }
 
-    /// Returns the error with its place, before the full stop if there is one.
+    /// Returns the text of the error, with its place before the full stop.
     fn message(&self) -> String {
         // The alternate form prints the chain of causes on one line.
         let message = without_error_numbers(&format!("{:#}", self.error));
@@ -121,12 +121,12 @@ impl Failure {
         }
     }
 
-    /// Returns the line below the error.
+    /// Returns the line below the error, if there is a hint.
     fn last_line(&self, name: &str) -> Option<String> {
         let usage = self
             .is_usage
             .then(|| format!("Use '{name} --help' to see usage."));
-        // One line for both, so that an error is never more than two lines.
+        // Hint and usage share one line, so that an error never has more than two lines.
         let parts = self.hint.iter().cloned().chain(usage);
         let line = parts.collect::<Vec<_>>().join(" ");
         (!line.is_empty()).then_some(line)

@@ -1,9 +1,9 @@
-//! The name that a program was called by, which decides about options files and about the lines of `-d`.
+//! The name by which a program was called. This name chooses the options file and the format of the lines of `-d`.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Returns the name that a program was called by, without folder and extension.
+/// Returns the name by which a program was called, without folder and extension.
 pub(crate) fn called_name(arguments: &[OsString]) -> String {
     // `file_stem` removes the `.exe` of Windows.
     let name = arguments
@@ -13,8 +13,8 @@ pub(crate) fn called_name(arguments: &[OsString]) -> String {
         .unwrap_or_default()
 }
 
-/// Returns `true` if the program was called by the name of a mosquitto tool, through a link. Scripts then expect the lines
-/// of `-d` where that tool writes them.
+/// Returns `true` if the program was called by the name of a mosquitto tool, through a link. Scripts then expect the
+/// lines of `-d` on the stream on which that tool writes them.
 pub(crate) fn is_called_as_mosquitto(arguments: &[OsString]) -> bool {
     called_name(arguments).starts_with("mosquitto_")
 }

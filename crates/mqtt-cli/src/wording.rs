@@ -1,11 +1,11 @@
-//! Counts, values and errors of the system as they are written in messages.
+//! Formats counts, values and errors of the system for messages to the user.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use mqtt_client::session::Printable;
 
-/// Returns a number with the noun for that many.
+/// Returns a number with its noun, in the plural except for 1.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     match count {
         1 => format!("1 {noun}"),
@@ -13,7 +13,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     }
 }
 
-/// Removes the numbers of errors of the system from a text, which has the words for them.
+/// Removes ` (os error N)` from a text. The standard library appends it after the words for the same error.
 pub(crate) fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut rest = parts.next().unwrap_or_default().to_owned();
@@ -28,18 +28,19 @@ pub(crate) fn without_error_numbers(text: &str) -> String {
     rest
 }
 
-/// Returns an error of the system in its own words, without the number.
+/// Returns the system's words for an error, without its number.
 pub(crate) fn system_text(error: &std::io::Error) -> String {
     mqtt_transport::reason(error)
 }
 
 /// Returns a path in quotes, so that a hint with it can be copied to a shell.
 pub(crate) fn quoted(path: &Path) -> String {
-    // A quote cannot occur between quotes: it ends them, and stands escaped between two quoted parts.
+    // A shell has no escape between single quotes. So the path is cut at each quote, and the quote is escaped in
+    // between.
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// Returns a value of the command line without control characters, for an error message.
+/// Returns a value of the command line for an error message, with control characters escaped.
 pub(crate) fn shown(value: &OsStr) -> String {
     Printable(&value.to_string_lossy()).to_string()
 }

@@ -1,4 +1,4 @@
-//! `rpub`: see `rpub --help`.
+//! The executable `rpub`. The program is [`mqtt_cli::rpub::run`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

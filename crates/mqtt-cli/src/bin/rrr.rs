@@ -1,4 +1,4 @@
-//! `rrr`: see `rrr --help`.
+//! The executable `rrr`. The program is [`mqtt_cli::rrr::run`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

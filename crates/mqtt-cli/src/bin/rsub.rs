@@ -1,4 +1,4 @@
-//! `rsub`: see `rsub --help`.
+//! The executable `rsub`. The program is [`mqtt_cli::rsub::run`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! The programs. Each file or folder has the options of one program, the plan that its settings become, and the loop that
-//! carries it out. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`.
+//! The programs. Each file or folder has the options of one program, the plan that the settings become, and the loop
+//! that carries out the plan. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`.
 
 pub(crate) mod documentation;
 pub mod rbroker;

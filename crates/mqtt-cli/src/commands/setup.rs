@@ -1,4 +1,5 @@
-//! The set-up that rpub, rsub and rrr share: from the command line to an event loop that a signal wakes.
+//! The set-up that rpub, rsub and rrr share: from the command line to an event loop that SIGINT and SIGTERM wake. The
+//! loops of the programs are in `rpub/` and `subscriber/`.
 
 use std::ffi::OsString;
 
@@ -24,7 +25,8 @@ use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::wording::system_text;
 
-/// The part of a plan that does not depend on the program: the connection, its session, its end and its errors.
+/// The part of a plan that is the same for rpub, rsub and rrr: the connection, its session, the DISCONNECT at its end,
+/// and the lines about its errors.
 #[derive(Debug)]
 pub(super) struct ClientPlan {
     pub(super) options: Options,
@@ -36,8 +38,9 @@ pub(super) struct ClientPlan {
 impl ClientPlan {
     pub(super) fn new(connection: &ConnectionSettings, options: Options) -> Self {
         Self {
-            // No run saves its session for the next one, so a resumed session starts without state. rsub loses nothing by
-            // that: the messages that earlier runs acknowledged were written.
+            // No program saves session state for its next run, so a session that `-c` resumes starts without state at
+            // the client. rsub loses no message by that: it acknowledges a message only after it has written the
+            // message.
             session: connection.keep_session.then(Session::without_state),
             disconnect: Disconnect {
                 reason_code: ReasonCode::Success,
@@ -48,7 +51,7 @@ impl ClientPlan {
         }
     }
 
-    /// Creates the event loop. SIGINT and SIGTERM wake it from now on.
+    /// Creates the event loop. From now on SIGINT and SIGTERM wake the event loop instead of ending the process.
     #[allow(unused_mut)] // only Unix has a source of signals
     pub(super) fn start(&mut self) -> Result<(EventLoop, Interrupts), Failure> {
         let failure = |error| self.diagnostics.failure(error);
@@ -79,24 +82,25 @@ pub(super) fn run<S: ClientSettings + Default>(
         Parsed::Run(settings) => settings,
         Parsed::HelpShown => return Ok(Status::Success),
     };
-    // Without a logger, packet lines cost nothing.
+    // Without `-d` no logger is set, and the macros for packet lines return immediately.
     if settings.connection().debug {
         start_log(arguments);
     }
     run(settings)
 }
 
-/// Lets hosts on the command line replace those of the options file, instead of adding fallback hosts to them.
+/// Ends the options file, so that hosts on the command line replace the hosts of the file and do not add fallback
+/// hosts.
 pub(super) fn end_options_file<S: ClientSettings>(settings: &mut S) {
     settings.connection().end_options_file();
 }
 
-/// Returns the groups of options that only one program has, followed by those of all client programs.
+/// Returns the groups of options of one program, followed by the groups that all client programs share.
 pub(super) fn with_shared_options<S: ClientSettings>(
     own: Vec<OptionGroup<S>>,
 ) -> Vec<OptionGroup<S>> {
     let mut groups = own;
-    // The order of groups and options is that of the help.
+    // The help lists groups and options in this order.
     let mut broker = host_options();
     broker.extend(auth_options());
     broker.extend(redirect_options());

@@ -1,8 +1,8 @@
-//! The parts of the full help that rpub, rsub and rrr have in common.
+//! The sections of the full help that rpub, rsub and rrr have in common.
 
 use crate::flags::help::{Body, Section};
 
-/// The meaning of the exit statuses that the client programs share, below those of their own.
+/// The exit statuses that the client programs share. Each program lists its own statuses above them.
 pub(super) const STATUSES: &[(&str, &str)] = &[
     (
         "1",
@@ -22,7 +22,7 @@ pub(super) const STATUSES: &[(&str, &str)] = &[
     ("19", "The broker did not answer a ping"),
 ];
 
-/// The meaning of the highest exit statuses that the client programs share.
+/// The exit statuses of 128 and above, which the client programs share.
 pub(super) const REASON_CODES: &[(&str, &str)] = &[(
     "128 and above",
     "The broker rejected the connection, all subscriptions or a message: reason code of MQTT 5.0",

@@ -1,5 +1,5 @@
-//! Signals as sources of an event loop. The first SIGINT or SIGTERM asks a program to end; a second one ends it
-//! immediately, in case it hangs.
+//! Makes signals into sources of an event loop. The first SIGINT or SIGTERM asks a program to end. A second one ends
+//! the process immediately, in case the program hangs.
 
 #[cfg(unix)]
 pub(crate) use unix::{Interrupts, ServiceSignals};
@@ -17,16 +17,16 @@ mod unix {
 
     use crate::exit_status::Status;
 
-    /// The request of SIGINT or SIGTERM to end.
+    /// The request to end the program, which SIGINT or SIGTERM makes.
     #[derive(Debug)]
     pub(crate) struct Interrupts {
-        /// The number of the last signal; 0 before there was one.
+        /// The number of the last signal; 0 before the first one.
         signal: Arc<AtomicUsize>,
-        /// A source that becomes readable with the first signal.
+        /// A socket that becomes readable with the first signal.
         pub(crate) source: mio::net::UnixStream,
     }
 
-    /// The signals by which an administrator controls a service. Each source becomes readable with its signal.
+    /// The signals with which an administrator controls a service. Each socket becomes readable with its signal.
     #[derive(Debug)]
     pub(crate) struct ServiceSignals {
         /// SIGHUP: read the configuration again.
@@ -38,8 +38,9 @@ mod unix {
     }
 
     impl ServiceSignals {
-        /// Handles the signals from now on. The caller must call it before anything that takes long, since a signal that
-        /// comes earlier ends the program. Signals that have no meaning for a service and would end it are ignored.
+        /// Handles the signals from now on. Until this call, a signal ends the process, so the caller must make it
+        /// before any step that takes long. SIGALRM, SIGVTALRM, SIGPROF and SIGIO are ignored: by default they would
+        /// end the process.
         pub(crate) fn listen() -> io::Result<Self> {
             for signal in [SIGALRM, SIGVTALRM, SIGPROF, SIGIO] {
                 signal_hook::flag::register(signal, Arc::default())?;
@@ -52,7 +53,8 @@ mod unix {
         }
     }
 
-    /// Returns a source that becomes readable with each signal of this number. A signal handler may only write to a pipe.
+    /// Returns a socket that becomes readable with each signal of this number. A signal handler may not do more than
+    /// write to a socket or pipe.
     fn source(signal: i32) -> io::Result<mio::net::UnixStream> {
         let (source, end) = UnixStream::pair()?;
         source.set_nonblocking(true)?;
@@ -68,8 +70,9 @@ mod unix {
             let (source, end) = UnixStream::pair()?;
             source.set_nonblocking(true)?;
             for signal in [SIGINT, SIGTERM] {
-                // The handlers run in the order of their registration. So the first signal finds the flag unset and sets
-                // it, and the second one ends the program.
+                // The handlers run in the order in which they are registered. At the first signal the shutdown handler
+                // finds `asked` unset, and the next handler sets it. At the second signal the shutdown handler ends the
+                // process.
                 let status = 128 + signal;
                 signal_hook::flag::register_conditional_shutdown(
                     signal,
@@ -79,7 +82,8 @@ mod unix {
                 signal_hook::flag::register(signal, Arc::clone(&asked))?;
                 let value = usize::try_from(signal).unwrap_or_default();
                 signal_hook::flag::register_usize(signal, Arc::clone(&number), value)?;
-                // A signal handler cannot wake the event loop; it can write to a socket that the loop watches.
+                // This handler writes to a socket that the event loop watches. Few other operations are safe in a
+                // signal handler.
                 signal_hook::low_level::pipe::register(signal, end.try_clone()?)?;
             }
             Ok(Self {
@@ -88,7 +92,7 @@ mod unix {
             })
         }
 
-        /// Returns the exit status that belongs to the signal, or `None` if none has come.
+        /// Returns the exit status for the signal that has arrived, or `None` if no signal has arrived.
         pub(crate) fn asked(&self) -> Option<Status> {
             let number = u8::try_from(self.signal.load(Ordering::Relaxed));
             number.ok().filter(|number| *number > 0).map(Status::Signal)
@@ -96,7 +100,7 @@ mod unix {
     }
 }
 
-/// The request to end on systems without these signals, which never comes: the system ends the program.
+/// The request to end on systems without Unix signals. The request never comes, because the system ends the program.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(crate) struct Interrupts;

@@ -1,5 +1,6 @@
-//! The completions of the programs. clap_complete writes those of the options. Topics are completed from the retained
-//! messages of the broker that the command line names, if the shell can do it and the broker answers within 0.3 s.
+//! The completions of the programs for shells. clap_complete writes the completions of options. The parts in `topics.*`
+//! complete topics with the retained messages of the broker that the command line names, if the broker answers within
+//! 0.3 s.
 
 use clap::{Command, ValueHint};
 use clap_complete::Shell;
@@ -8,15 +9,16 @@ use crate::commands::rbroker::{self, passwd, status};
 use crate::commands::{rpub, rrr, rsub};
 use crate::failure::Failure;
 
-/// Values with these names are paths of files.
+/// Values with these names in the help are paths of files.
 const FILES: [&str; 2] = ["FILE", "PATH"];
 
-/// The parts that are put around the completions of clap, for the shells that can complete topics.
+/// The parts that complete topics. They are combined with the script of clap_complete; PowerShell has none.
 const BASH: &str = include_str!("topics.bash");
 const ZSH: &str = include_str!("topics.zsh");
 const FISH: &str = include_str!("topics.fish");
 
-/// The line of the script for zsh before which functions may be replaced: it runs the completion.
+/// The start of the line in the script for zsh that runs the completion. Functions can be replaced only before this
+/// line.
 const ZSH_LAST: &str = "if [ \"$funcstack[1]\"";
 
 /// Returns the completions of a program as a script of the shell.

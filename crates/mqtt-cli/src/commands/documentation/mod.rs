@@ -1,5 +1,5 @@
-//! `PROGRAM man` and `PROGRAM completions SHELL`: the manual page and the completions of a program on standard output,
-//! for those who install with cargo. Packages ship the same texts as files.
+//! `PROGRAM man` and `PROGRAM completions SHELL`: print the manual page and the completions of a program, for users who
+//! install with cargo. Packages contain the same texts as files.
 
 mod completions;
 mod pages;
@@ -13,11 +13,11 @@ use crate::failure::Failure;
 use crate::flags::manual;
 use crate::output::standard_streams;
 
-/// Prints the manual page or the completions if the first words ask for them. Returns `None` if they do not, so that the
-/// program parses its options.
+/// Prints the manual page or the completions if the first word of the command line asks for them. Otherwise returns
+/// `None`, and the program parses its options.
 ///
 /// # Errors
-/// A page or a shell that is not known.
+/// If the page or the shell is unknown, or standard output cannot be written.
 pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Status, Failure>> {
     let mut words = arguments.iter().skip(1).map(|word| word.to_str());
     let request = words.next()??;

@@ -1,4 +1,5 @@
-//! The manual pages: the help of each program with the sections that only a manual page has.
+//! The manual pages: the help of each program, and the sections that only a manual page has. `flags/manual.rs` formats
+//! the pages.
 
 use clap::Command;
 
@@ -197,7 +198,7 @@ mod tests {
             let name = page.command.get_name().to_owned();
             let text = manual::page(&page.command, &page.help, &page.manual);
             for long in page.command.get_arguments().filter_map(clap::Arg::get_long) {
-                // roff writes a hyphen that is typed as a minus sign.
+                // In roff, `\-` is the minus sign that the user types, and `-` is a hyphen.
                 let long = format!("\\-\\-{}", long.replace('-', "\\-"));
                 assert!(text.contains(&long), "{name}: {long}");
             }

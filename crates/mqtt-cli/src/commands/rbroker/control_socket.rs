@@ -1,5 +1,5 @@
-//! The Unix socket at which a broker answers `rbroker status`. Only its own user can open it. The place of the socket is
-//! decided here for both sides.
+//! The Unix socket at which a broker answers `rbroker status`. Only the user of the broker can open the socket. Broker
+//! and `status` compute the path of the socket with the functions of this module.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use mqtt_broker::{ControlSocket, EVENTS, Server};
 
 use crate::wording::system_text;
 
-/// Lets the broker answer at its socket. If that fails, the broker serves without it: a status is worth less than the
-/// clients.
+/// Lets the broker answer at its control socket. If the socket cannot be opened, the broker logs a warning and serves
+/// its clients without the socket.
 #[cfg(unix)]
 pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
     let path = match socket {
@@ -19,7 +19,8 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
                 .addresses()
                 .next()
                 .map_or(0, |address| address.port());
-            // The first folder that this user may write: root has /run, others have $XDG_RUNTIME_DIR.
+            // The first folder that this user may write: $XDG_RUNTIME_DIR if it is set, else /run, which only root may
+            // write.
             let usable = |folder: &PathBuf| {
                 nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
             };
@@ -49,13 +50,13 @@ pub(super) fn answer(server: &mut Server, socket: &ControlSocket) {
 #[cfg(not(unix))]
 pub(super) fn answer(_: &mut Server, _: &ControlSocket) {}
 
-/// Returns the name of the socket of a broker at this port.
+/// Returns the file name of the control socket of a broker at this port.
 pub(super) fn name(port: u16) -> String {
     format!("rbroker-{port}.sock")
 }
 
-/// Returns the folders of control sockets: that of this user and that of root. Other users cannot create a socket there,
-/// so none can pretend to be the broker.
+/// Returns the folders of control sockets: $XDG_RUNTIME_DIR of this user, and /run for root. No other user can create a
+/// socket in these folders, so no other user can pretend to be the broker.
 pub(super) fn folders() -> Vec<PathBuf> {
     let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     of_user.into_iter().chain(["/run".into()]).collect()

@@ -1,4 +1,5 @@
-//! The program `rbroker`: the broker, with mosquitto's options and configuration language, and its subcommands.
+//! The program `rbroker`: the broker, with mosquitto's options and configuration language, and the subcommands `passwd`
+//! and `status`.
 
 mod control_socket;
 pub(crate) mod passwd;
@@ -16,8 +17,7 @@ use crate::failure::Failure;
 /// Runs the program. The broker serves until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// The failure that goes to standard error, with its exit status: for the broker 3 for options and configuration, 1 for
-/// an address that cannot be listened on.
+/// The failure that `main` prints to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     if let Some((word, rest)) = arguments.get(1..).and_then(<[_]>::split_first) {
         match word.to_str() {

@@ -1,4 +1,4 @@
-//! `rbroker passwd`: writes password files, with the options of mosquitto_passwd.
+//! `rbroker passwd`: writes password files, with the options of mosquitto_passwd. The hashing is in `mqtt_broker`.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         return Ok(Status::Success);
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-    // clap allows only the two names.
+    // clap has rejected all other names.
     let hashing = match text("H") {
         Some("argon2id") => Hashing::Argon2id,
         _ => Hashing::Pbkdf2,
@@ -119,14 +119,14 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     let Some(path) = matches.get_one::<PathBuf>("file") else {
         return Err(Failure::usage("The name of the password file is missing."));
     };
-    // An existing file is not read with -c, as by mosquitto_passwd, so a broken one can be replaced.
+    // Like mosquitto_passwd, -c does not read an existing file, so a file that cannot be parsed can be replaced.
     let file = if matches.get_flag("c") {
         PasswordFile::default()
     } else {
         PasswordFile::read(path)?
     };
     let user = text("user").unwrap_or_default();
-    // Such a name would be read back as another user, or as a comment.
+    // A ':' ends the name in the file, a line break ends the line, and '#' starts a comment.
     if user.contains([':', '\n', '\r']) || user.starts_with('#') {
         return Err(Failure::usage(
             "Invalid user name: must not contain ':' or a line break, and must not start with '#'.",
@@ -157,7 +157,8 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     Ok(Status::Success)
 }
 
-/// Returns the failure for an empty password. A broker rejects it at every login, so an account with one is a mistake.
+/// Returns the failure for an empty password. The broker rejects an empty password at every login, so the account would
+/// be useless.
 fn empty_password() -> Failure {
     Failure::failed("The password is empty.")
 }
@@ -168,7 +169,8 @@ fn hash(password: &str, hashing: Hashing) -> Result<String, Failure> {
     Ok(hash.to_string())
 }
 
-/// Reads a password from a terminal or from standard input. A terminal does not show it, so it is asked for twice.
+/// Reads a password from a terminal or from standard input. A terminal does not show the password, so the user types it
+/// twice.
 fn ask() -> Result<String, Failure> {
     let fail =
         |error: std::io::Error| Failure::failed(format!("Cannot read the password: {error}."));
@@ -177,7 +179,7 @@ fn ask() -> Result<String, Failure> {
         BufReader::new(StandardInput)
             .read_line(&mut line)
             .map_err(fail)?;
-        // A script pipes the password; the line end is not a part of it.
+        // The line end of a piped password is not a part of it.
         return match line.trim_end_matches(['\n', '\r']) {
             "" => Err(empty_password()),
             password => Ok(password.to_owned()),
@@ -237,7 +239,8 @@ impl PasswordFile {
                         "The password is empty in line {number} of '{path}' (user '{user}')."
                     )));
                 }
-                // A hash starts with '$', so that the command can run twice on the same file.
+                // A hash starts with '$'. Passwords that are hashed already stay, so that -U can run twice on the same
+                // file.
                 Some((user, password)) if !line.starts_with('#') && !password.starts_with('$') => {
                     *line = format!("{user}:{}", hash(password, hashing)?);
                 }
@@ -247,8 +250,8 @@ impl PasswordFile {
         Ok(self)
     }
 
-    /// Replaces the file as a whole. The new file is written beside the old one and renamed, so that a broker that reloads,
-    /// or a crash, never meets a part of it.
+    /// Replaces the file as a whole. The new file is written beside the old file and then renamed, so that neither a
+    /// broker that reloads nor a crash leaves a part of the file.
     fn write(&self, path: &Path) -> Result<(), Failure> {
         let fail = |error: std::io::Error| {
             Failure::failed(format!("Cannot write '{}': {error}.", path.display()))
@@ -260,17 +263,18 @@ impl PasswordFile {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
-        // A file of that name was left by a crash, or was created by another user to read the passwords.
+        // A file of this name is left from a crash, or another user has created it in order to read the hashes.
         let _ = std::fs::remove_file(&new);
         let mut options = std::fs::OpenOptions::new();
-        // Fails if somebody creates the file in between.
+        // `create_new` fails if another process creates the file in between.
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&new).map_err(fail)?;
         if let Ok(data) = std::fs::metadata(path) {
             file.set_permissions(data.permissions()).map_err(fail)?;
-            // The broker may read the file as another user than the one who writes it.
+            // The broker may run as another user than the user of this command, so the new file keeps the owner of the
+            // old one.
             #[cfg(unix)]
             {
                 use std::os::unix::fs::MetadataExt;
@@ -279,7 +283,8 @@ impl PasswordFile {
             }
         }
         file.write_all(text.as_bytes()).map_err(fail)?;
-        // On disk before the rename: otherwise a crash could leave an empty file in the place of the old one.
+        // The content is on disk before the rename. Otherwise a crash could leave an empty file in the place of the old
+        // file.
         file.sync_all().map_err(fail)?;
         std::fs::rename(&new, path).map_err(fail)
     }

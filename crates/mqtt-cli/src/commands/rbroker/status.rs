@@ -1,4 +1,5 @@
-//! The subcommand `rbroker status`: asks a broker on this machine for its state, and prints it for people or as JSON.
+//! The subcommand `rbroker status`: asks a broker on this machine for its state, and prints the state for people or as
+//! JSON. The broker sends lines of a name, a tab and a value; this module does not compute any number.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -58,7 +59,7 @@ pub(crate) const HELP: Help = Help {
 /// The time in which the broker must answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Maximum length of an answer. Whatever sends more is not a broker.
+/// Maximum length of an answer in bytes. A longer answer is cut, because it cannot come from a broker.
 const MAXIMUM_ANSWER: u64 = 1024 * 1024;
 
 /// Returns the command line.
@@ -100,7 +101,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         None => BrokerConfig::new(),
     };
     let first = settings.listeners.first();
-    // The socket has the name of the first port, as the broker itself names it.
+    // The broker names its socket after the port of its first listener.
     let of_config = first.map_or(DEFAULT_PORT, |listener| listener.port);
     let port = matches.get_one("port").copied().unwrap_or(of_config);
     let socket = match matches.get_one::<PathBuf>("socket") {
@@ -133,7 +134,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     Ok(Status::Success)
 }
 
-/// The answer of the broker: names and values, in its order.
+/// The answer of the broker: names and values, in the order of the answer.
 type Values = Vec<(String, String)>;
 
 #[cfg(unix)]
@@ -143,7 +144,7 @@ type Values = Vec<(String, String)>;
 /// If no socket answers.
 fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
     let mut errors = Vec::new();
-    // All folders are tried: the broker may run as root or as this user.
+    // All folders are tried, because the broker may run as root or as this user.
     for path in paths {
         match ask_at(path) {
             Ok(values) => return Ok(values),
@@ -166,11 +167,12 @@ fn ask(_: &[PathBuf]) -> Result<Values, Failure> {
 #[cfg(unix)]
 fn ask_at(path: &Path) -> io::Result<Values> {
     let stream = std::os::unix::net::UnixStream::connect(path)?;
-    // The broker closes the connection after the answer, so no request is sent and no length is needed.
+    // The broker sends its answer when a program connects, and closes the connection. So no request is sent, and the
+    // answer needs no length.
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.take(MAXIMUM_ANSWER).read_to_string(&mut answer)?;
-    // Lines of another form are skipped: a newer broker may send some.
+    // Lines without a tab are skipped, because a newer broker may send lines of another form.
     let pair = |line: &str| {
         let (name, value) = line.split_once('\t')?;
         Some((name.to_owned(), value.to_owned()))
@@ -192,7 +194,7 @@ fn text(values: &Values) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    // A value that the broker does not send is empty or 0, so that an older one can be asked too.
+    // A value that an older broker does not send is printed as empty or 0.
     let uptime = Duration::from_secs(all("uptime").parse().unwrap_or(0));
     let mut text = format!(
         "{}, running for {} (process {})\n",
@@ -281,10 +283,10 @@ fn drop_reasons(values: &Values) -> String {
     }
 }
 
-/// The names of the numbers of dropped messages by reason begin with this, and without the slash it is their sum.
+/// The names of the numbers of dropped messages by reason begin with this text. The name without the slash is the sum.
 const DROPPED: &str = "publish/messages/dropped/";
 
-/// A value, or the names below a level.
+/// A value, or a level with the values and levels below it.
 enum Node {
     Value(String),
     Level(BTreeMap<String, Self>),
@@ -297,7 +299,7 @@ fn json(values: &Values) -> String {
     for (name, value) in values {
         match name.as_str() {
             "listener" => listeners.push(quoted(value)),
-            // The sum has the name of the level above, and an object cannot be a number too.
+            // `dropped` is the sum and so a number, and a JSON value cannot be a number and an object.
             name if name.starts_with(DROPPED) => {
                 let name = name.replacen("dropped/", "dropped_by_reason/", 1);
                 insert(&mut root, &name, literal(value));
@@ -311,7 +313,7 @@ fn json(values: &Values) -> String {
     text + "\n"
 }
 
-/// Inserts a value below the levels of its name. A name whose level is a value already is dropped.
+/// Inserts a value below the levels of its name. A value is dropped if one of its levels is a value already.
 fn insert(level: &mut BTreeMap<String, Node>, name: &str, value: String) {
     match name.split_once('/') {
         None => {
@@ -339,7 +341,7 @@ fn write_level(level: &BTreeMap<String, Node>, text: &mut String) {
     text.push('}');
 }
 
-/// Returns a number unchanged and anything else as a JSON string. The digits of the broker are kept, as in `0.50`.
+/// Returns a number unchanged and any other value as a JSON string. The broker's digits stay, such as `0.50`.
 fn literal(value: &str) -> String {
     match serde_json::from_str::<serde_json::Number>(value) {
         Ok(_) => value.to_owned(),

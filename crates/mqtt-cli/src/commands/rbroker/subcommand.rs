@@ -1,5 +1,5 @@
-//! The parsing that `rbroker passwd` and `rbroker status` share. They have no settings whose order matters, so clap does
-//! everything here, and errors have its words.
+//! The parsing that `rbroker passwd` and `rbroker status` share. Their options may come in any order and have no
+//! options file, so clap parses them without the table of `flags/`, and errors have clap's words.
 
 use std::ffi::OsString;
 
@@ -13,7 +13,7 @@ use crate::output::standard_streams;
 /// The heading of the options in the help.
 pub(super) const OPTIONS: &str = "Options";
 
-/// Returns the option that prints the help. All options are common here, so there is only one help.
+/// Returns the option that prints the help. These subcommands have few options, so there is no shorter help.
 pub(super) fn help_option() -> Arg {
     Arg::new("help")
         .short('h')
@@ -34,7 +34,7 @@ pub(super) fn matches(
     match command.try_get_matches_from_mut(words) {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
-            // A pager that has closed the pipe has seen enough, so the error is ignored.
+            // A pager may close the pipe before the end of the help, so the error is ignored.
             let _ = standard_streams::print(&help.text(&command, Extent::All));
             Ok(None)
         }
@@ -45,7 +45,8 @@ pub(super) fn matches(
         }
         Err(error) => {
             let text = error.render().to_string();
-            // clap prints its error as a paragraph, followed by the usage. Only the paragraph is kept, on one line.
+            // clap prints its error as a paragraph, followed by the usage. The error line has the words of the
+            // paragraph only.
             let words: Vec<_> = text
                 .lines()
                 .map_while(|line| match line.trim() {
@@ -63,7 +64,7 @@ pub(super) fn matches(
     }
 }
 
-/// Returns `true` if the error is about a word that may be a part of a password.
+/// Returns `true` if the error is about a word that may be a part of a password. Such a word must not be printed.
 fn may_quote_password(error: &clap::Error, command: &Command, arguments: &[OsString]) -> bool {
     let has_password = |arg: &Arg| arg.get_id() == "password";
     let is_given = arguments.iter().any(|word| word == "-b");
@@ -72,7 +73,7 @@ fn may_quote_password(error: &clap::Error, command: &Command, arguments: &[OsStr
         && command.get_arguments().any(has_password)
 }
 
-/// Returns the option that may have been meant, if the error is about an unknown one.
+/// Returns the option that the user may have meant, if the error is about an unknown option.
 fn suggestion(error: &clap::Error, command: &Command) -> Option<String> {
     let (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) =
         (error.kind(), error.get(ContextKind::InvalidArg))

@@ -1,6 +1,7 @@
-//! `--check-config`: finds what would prevent the start, without disturbing a broker that runs with the configuration.
+//! `--check-config`: finds errors that would prevent the start of the broker. The check opens no port and changes no
+//! file, so it does not disturb a broker that runs with the configuration.
 //!
-//! The files are checked as the user who runs the check. A broker that root starts with `user NAME` may have fewer
+//! The check uses the permissions of the user who runs it. A broker that root starts with `user NAME` may have fewer
 //! permissions.
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::wording::system_text;
 /// Checks the listeners, and all files that the configuration names.
 ///
 /// # Errors
-/// If the broker could not start, or could not write its log.
+/// If the broker could not start, or could not write its log or pid_file.
 pub(super) fn check(settings: &BrokerConfig) -> Result<(), Failure> {
     let failure = |error| {
         let failure = start_error::failure(start_error::CHECK, &error, &settings.places);

@@ -1,26 +1,27 @@
-//! Opens the files that the broker writes beside its store: its log and its process number. They are opened as the
-//! configured user, never as root for that user. A symbolic link that somebody else may have put there is not followed.
+//! Opens the files that the broker writes besides its store: the log file and the pid_file. The broker opens them as
+//! the configured user, not as root. It does not follow a symbolic link that another user may have created.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens the log for appending. A new one is for its owner only, within what umask says; an old one keeps its mode.
+/// Opens the log for appending. Only the owner may read a new file (mode 0600, less the umask). An existing file keeps
+/// its mode.
 pub(super) fn open_log(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.append(true).create(true);
     open(path, &mut options, 0o600)
 }
 
-/// Creates a file for the process number, which everybody may read within what umask says, or empties an old one.
+/// Creates or empties the file for the process number. Every user may read a new file (mode 0644, less the umask).
 pub(super) fn create_pid_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
     open(path, &mut options, 0o644)
 }
 
-/// Checks that the broker may write this file, or create it in its folder. Neither opens nor creates it: opening a pipe
-/// would wait for its reader.
+/// Checks that the broker may write this file, or create it in its folder. The check does not open the file, because
+/// opening a pipe would wait for its reader.
 pub(super) fn check_writable(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -37,7 +38,8 @@ pub(super) fn check_writable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks the same for a file that is not opened through a symbolic link that somebody else may have put there.
+/// Checks that the broker may write this file, and that the file is not a symbolic link that another user may have
+/// created.
 pub(super) fn check_own_file(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -54,7 +56,7 @@ fn access(path: &Path, flags: nix::unistd::AccessFlags) -> io::Result<()> {
     nix::unistd::access(path, flags).map_err(Into::into)
 }
 
-/// Returns the folder of a file.
+/// Returns the folder of a file; `.` for a bare file name.
 fn folder(path: &Path) -> &Path {
     let folder = path
         .parent()
@@ -73,11 +75,12 @@ fn untrusted_link() -> io::Error {
 fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     options.mode(mode);
-    // /dev/stdout and the like are links, and containers log to them.
+    // /dev/stdout and /dev/stderr are links, and brokers in containers log to them.
     if is_trusted_link(path) {
         return options.open(path);
     }
-    // Refused by the system, not looked at before: nobody can put a link there in between.
+    // O_NOFOLLOW lets the system reject a link at the moment of opening. After a check in advance, another user could
+    // still put a link there.
     options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
     options.open(path).map_err(|error| {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
@@ -85,7 +88,7 @@ fn open(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
     })
 }
 
-/// Returns `true` for a link that only root can have made, such as /dev/stdout.
+/// Returns `true` for a symbolic link in a folder that only root can write, such as /dev.
 #[cfg(unix)]
 fn is_trusted_link(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

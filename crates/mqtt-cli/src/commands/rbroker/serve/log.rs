@@ -1,4 +1,5 @@
-//! The log of the broker: its lines, their timestamps and their destinations.
+//! The log of the broker: formats lines with timestamps and sends them to the destinations of the configuration. The
+//! texts of the lines are in `mqtt-broker` and `mqtt-broker-core`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,13 +18,13 @@ use crate::output::log_thread::{LogThread, Stream};
 use crate::output::logger::print_error;
 use crate::wording::system_text;
 
-/// The default timestamp, which people and programs can read.
+/// The default timestamp: local time in the form of ISO 8601. mosquitto's default is a number of seconds.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// The facility `daemon` of syslog. That of local0 is 16.
+/// The facility `daemon` of syslog. The facilities local0 to local7 have the numbers 16 to 23.
 const FACILITY: u8 = 3;
 
-/// The verbosity that the command line asks for.
+/// The verbosity that the command line asks for with -q or -v.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loudness {
     /// The log types of the configuration file apply.
@@ -49,12 +50,12 @@ enum Destination {
     Topic(LogFeed),
 }
 
-/// The files of the log. They are opened later than the other destinations, after the broker has switched from root to
-/// the configured user.
+/// The log files. They are opened after the other destinations, when the broker has switched from root to the
+/// configured user. Until then their lines wait.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
     threads: Vec<(PathBuf, LogThread)>,
-    /// Set if lines go to standard error already.
+    /// Set if some destination is standard error.
     has_standard_error: bool,
     reopener: Reopener,
 }
@@ -62,7 +63,8 @@ pub(super) struct LogFiles {
 impl LogFiles {
     /// Adds a file, which is opened later.
     fn add(&mut self, path: &Path) -> Destination {
-        // The configured user may write to a stream that root has opened, but may not be allowed to open it again.
+        // These two streams are written through descriptors that root has opened. The configured user may not be
+        // permitted to open them again.
         if path == Path::new("/dev/stdout") {
             return Destination::standard_output();
         }
@@ -75,7 +77,7 @@ impl LogFiles {
     }
 
     /// Opens the files, and writes the lines that have waited. If a file cannot be opened, its lines go to standard
-    /// error: a full or read-only disk must not keep the broker from starting.
+    /// error, because a full or read-only disk must not prevent the start of the broker.
     pub(super) fn open(mut self) -> Reopener {
         for (path, thread) in std::mem::take(&mut self.threads) {
             let stream = match LogFile::open(path.clone(), self.reopener.clone()) {
@@ -86,7 +88,7 @@ impl LogFiles {
                         target: EVENTS,
                         "Unable to open log file {path} for writing: {reason}. Its lines go to standard error."
                     );
-                    // A second copy of each line would help nobody.
+                    // If standard error gets every line already, a second copy is not written.
                     if std::mem::replace(&mut self.has_standard_error, true) {
                         Stream::Other(Box::new(io::sink()))
                     } else {
@@ -100,7 +102,8 @@ impl LogFiles {
     }
 }
 
-/// The request to open the log files again, after logrotate has renamed them.
+/// The request to open the log files again, after logrotate has renamed them. Each file compares this counter with its
+/// own.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reopener(Arc<AtomicUsize>);
 
@@ -133,7 +136,8 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
     }
     let is_standard_error = |destination: &_| matches!(destination, Destination::StandardError);
     files.has_standard_error = destinations.iter().any(is_standard_error);
-    // A broker without any log would fail silently. `log_dest none` is a destination.
+    // A broker without a log would fail silently, so standard error replaces a missing destination. `log_dest none`
+    // counts as a destination.
     let needs_one = settings.destinations.is_empty() || syslog_error.is_some();
     if needs_one && !files.has_standard_error {
         destinations.push(Destination::StandardError);
@@ -155,7 +159,7 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
             debug: false,
         },
     };
-    // `log_timestamp false` wins over a format.
+    // `log_timestamp false` overrides `log_timestamp_format`.
     let format = settings.timestamp_format.clone();
     let log = BrokerLog {
         destinations,
@@ -166,7 +170,7 @@ pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) ->
             .then(|| format.unwrap_or_else(|| TIMESTAMP.to_owned())),
     };
     let level = log.level();
-    // A second logger is an error, which happens in tests only. The first one serves them as well.
+    // `set_logger` fails if a logger is set already, which happens in tests only. The first logger then stays.
     if log::set_logger(Box::leak(Box::new(log))).is_ok() {
         log::set_max_level(level);
     }
@@ -184,11 +188,11 @@ impl Destination {
     /// Connects to the log of the system.
     ///
     /// # Errors
-    /// If there is none, as in most containers.
+    /// If the system has no syslog, as in most containers.
     #[cfg(unix)]
     fn syslog(facility: Option<u8>) -> anyhow::Result<Self> {
         let socket = std::os::unix::net::UnixDatagram::unbound()?;
-        // A line that the system does not accept immediately is lost: the log must not block the broker.
+        // A line that syslog does not accept immediately is lost, because the log must not block the broker.
         socket.set_nonblocking(true)?;
         socket.connect("/dev/log").map_err(|error| {
             let reason = system_text(&error);
@@ -245,7 +249,8 @@ impl Log for BrokerLog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Texts of clients are escaped where they are inserted. This is a second line of defence against forged lines.
+        // Names and reasons of clients are escaped where they are inserted. The whole line is escaped again, as a
+        // second defence against forged lines.
         let text = record.args().to_string();
         let text = PrintableLines(&text);
         let line = format!("{}{text}\n", self.prefix());
@@ -266,7 +271,7 @@ impl Log for BrokerLog {
                         Level::Info => 6,
                         Level::Debug | Level::Trace => 7,
                     };
-                    // The form of RFC 3164 without the time, which the system adds.
+                    // The form of RFC 3164 without timestamp and host name, which syslog adds.
                     let priority = facility * 8 + severity;
                     let line = format!("<{priority}>rbroker[{}]: {text}", std::process::id());
                     let _ = socket.send(line.as_bytes());
@@ -287,7 +292,7 @@ impl Log for BrokerLog {
 struct LogFile {
     path: PathBuf,
     file: File,
-    /// A spare descriptor. It is closed to free one for the new file when clients have taken all others.
+    /// A spare descriptor. It is closed to free a descriptor for the new file, if connections use all others.
     reserve: Option<File>,
     reopener: Reopener,
     /// The value of `reopener` at the last successful open.
@@ -306,8 +311,8 @@ impl LogFile {
         })
     }
 
-    /// Opens the file again if that was requested. If it fails, the old file stays in use, and the next line tries
-    /// again.
+    /// Opens the file again if `reopener` asks for it. If the open fails, the old file stays in use, and the next line
+    /// tries again.
     fn reopen(&mut self) {
         let asked = self.reopener.0.load(Ordering::Relaxed);
         if asked == self.reopened {

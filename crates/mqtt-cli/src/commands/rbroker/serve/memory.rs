@@ -1,11 +1,11 @@
-//! The memory of the process: lets the allocator return free pages to the system, and measures what is used.
+//! The memory of the process: lets the allocator return free pages to the system, and measures the memory in use.
 //!
-//! The allocator is chosen in `bin/rbroker.rs`. Nothing here is done for a message.
+//! `bin/rbroker.rs` chooses the allocator. No function here runs for a message.
 
-/// Lets a thread of the allocator return free pages to the system when they have not been used for ten seconds.
-/// Without it, pages are returned only when the broker allocates again, which an idle broker does not.
+/// Starts a thread of the allocator, which returns free pages to the system after ten seconds without use. Without this
+/// thread, the allocator returns pages only when the broker allocates, and an idle broker does not allocate.
 ///
-/// The caller must be done with forking and with changing the user: both affect the calling thread only.
+/// The caller must have forked and changed the user before: both affect the calling thread only.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn return_free_pages() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
@@ -20,15 +20,16 @@ pub(super) fn return_free_pages() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn return_free_pages() {}
 
-/// Returns the bytes that the program has allocated; `None` if they cannot be read.
+/// Returns the number of bytes that the program has allocated; `None` if jemalloc does not report it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn used() -> Option<u64> {
+    // jemalloc caches its statistics until the epoch advances.
     tikv_jemalloc_ctl::epoch::advance().ok()?;
     let allocated = tikv_jemalloc_ctl::stats::allocated::read().ok()?;
     Some(allocated as u64)
 }
 
-/// Returns the resident memory of the process in bytes; `None` if the system does not say.
+/// Returns the resident memory of the process in bytes; `None` on systems without `/proc`.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn used() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;

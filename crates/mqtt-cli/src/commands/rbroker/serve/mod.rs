@@ -1,4 +1,5 @@
-//! The broker that serves: `rbroker` without a subcommand.
+//! The broker that serves clients: `rbroker` without a subcommand. This file has the order of the start; the broker
+//! itself is `mqtt_broker::Server`.
 
 mod check;
 mod files;
@@ -58,7 +59,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     };
     let result = serve(settings, config, &mut background);
     if let (Err(failure), Some(background)) = (&result, background) {
-        // The shell that waits for the start may be gone.
+        // The parent process, which waits for the result of the start, may have ended.
         let _ = background.end_start(failure.status);
     }
     result
@@ -73,7 +74,7 @@ fn serve(
     background: &mut Option<process::Background>,
 ) -> Result<Status, Failure> {
     #[cfg(unix)]
-    // First, since a SIGHUP during the start would otherwise end the broker.
+    // Before all other steps, because SIGHUP ends a process that does not handle it.
     let requests = ServiceSignals::listen().context("cannot wait for signals")?;
     let feed = LogFeed::default();
     let is_published = config.log.destinations.contains(&LogDestination::Topic);
@@ -89,8 +90,8 @@ fn serve(
         server.publish_log(feed);
     }
     control_socket::answer(&mut server, &control_socket);
-    // The rest runs with the permissions of the configured user. A reload then needs no other permissions, and a user
-    // who may write in the folder of a log cannot make root write elsewhere.
+    // All steps after this one have the permissions of the configured user. So a reload never needs more permissions,
+    // and a user who can write in the folder of the log cannot make root write to another file.
     let other = |directive: &'static str| {
         let places = &places;
         move |error| start_error::other(&error, places.of_directive(directive))
@@ -99,7 +100,7 @@ fn serve(
     let reopener = log_files.open();
     let pid_file = pid_file.as_deref().map(process::PidFile::write);
     let pid_file = pid_file.transpose().map_err(other("pid_file"))?;
-    // The hook of the check is removed as soon as the store is open: a later panic has another cause.
+    // The panic hook of `StoreCheck` is removed after the store was opened, because a later panic has another cause.
     let is_checked = store.map(process::StoreCheck::begin);
     server.open().map_err(failure)?;
     drop(is_checked);
@@ -122,24 +123,25 @@ fn serve(
     })
     .context("cannot wait for signals")?;
     run_server(server, background)?;
-    // Removes the file while the process still exists.
+    // The pid_file is removed while the process still exists.
     drop(pid_file);
     Ok(Status::Success)
 }
 
-/// Runs the server until a signal ends it, and tells those who wait that it runs.
+/// Runs the server until a signal ends it. Reports to systemd and to the parent process of `-d` that the start has
+/// succeeded.
 fn run_server(
     mut server: Server,
     background: &mut Option<process::Background>,
 ) -> anyhow::Result<()> {
     info!(target: EVENTS, "rbroker version {VERSION} running.");
-    // systemd and the shell are told when clients can connect, and not earlier.
+    // All listeners are open, so systemd and the parent process may start clients now.
     process::tell_ready();
     if let Some(background) = background.take() {
         let ready = background.end_start(Status::Success);
         ready.context("cannot detach from the terminal")?;
     }
-    // After the fork of the daemon and the change of the user, since both affect the calling thread only.
+    // After the fork of `-d` and the change of the user, because both affect the calling thread only.
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
     server.run().context("the broker failed")?;
@@ -158,14 +160,14 @@ fn log_start(config_file: Option<&Path>, config: &BrokerConfig) {
     log_warnings(config);
 }
 
-/// Logs what is suspicious in the configuration.
+/// Logs the warnings about the configuration.
 fn log_warnings(config: &BrokerConfig) {
     for warning in &config.warnings {
         warn!(target: EVENTS, "{warning}");
     }
 }
 
-/// Lets the server handle the signals of an administrator. `reader` reads the configuration again.
+/// Lets the server handle SIGHUP, SIGUSR1 and SIGUSR2. `reader` reads the configuration again.
 #[cfg(unix)]
 fn answer_signals(
     server: &mut Server,

@@ -1,4 +1,4 @@
-//! The options of `rbroker` and its help. The configuration that they become is in `settings.rs`.
+//! The options of `rbroker` and its help. `settings.rs` turns the settings into a configuration.
 
 use super::settings::ServeSettings;
 use crate::failure::Failure;
@@ -88,7 +88,8 @@ pub(crate) fn program() -> Program<ServeSettings> {
     Program {
         name: "rbroker",
         help: HELP,
-        // The broker has a configuration file, and mosquitto's broker has no options file either.
+        // No options file is read: the broker has a configuration file, and mosquitto's broker has no options file
+        // either.
         after_options_file: None,
         options: vec![
             ("Serving", serving_options()),
@@ -98,7 +99,7 @@ pub(crate) fn program() -> Program<ServeSettings> {
     }
 }
 
-/// Returns the options that say what the broker serves and how it runs.
+/// Returns the options about listeners, configuration and the process.
 fn serving_options() -> Vec<CommandOption<ServeSettings>> {
     vec![
         value(
@@ -123,7 +124,7 @@ fn serving_options() -> Vec<CommandOption<ServeSettings>> {
                     Failure::usage(format!("Invalid port specified ({}).", shown(v)))
                         .with_hint("The port must be 0 (a free port) to 65535.")
                 };
-                // Each port is a listener of its own, as for mosquitto.
+                // Each -p adds a listener, as in mosquitto.
                 s.ports.push(number(v).ok_or_else(invalid)?);
                 Ok(())
             },

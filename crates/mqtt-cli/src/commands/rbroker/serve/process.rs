@@ -1,5 +1,5 @@
-//! The broker as a process of the system: running in the background, with its number in a file, as another user, and
-//! known to systemd.
+//! The broker as a process of the system: in the background (`-d`), with its number in a file, as another user, and
+//! supervised by systemd.
 
 #[cfg(unix)]
 use std::fs::File;
@@ -21,30 +21,30 @@ use super::files;
 use super::start_error::{self, START};
 use crate::exit_status::Status;
 
-/// A broker that runs in the background. The shell that started it waits for the result of the start, and shows errors
-/// until then.
+/// A broker that runs in the background. The parent process waits for the result of the start, so that the shell sees
+/// the exit status. The broker prints errors of the start to the terminal until then.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct Background(UnixStream);
 
 #[cfg(unix)]
 impl Background {
-    /// The time that the start may take. A large store takes long to read.
+    /// The maximum time of the start. A large store takes long to read.
     const PATIENCE: Duration = Duration::from_secs(600);
 
-    /// Forks. The parent waits for `end_start` of the child, and exits with its status. The caller must not have
-    /// started a thread, since a fork copies only one.
+    /// Forks. The parent process waits for `end_start` of the child and exits with its status. The caller must not have
+    /// started a thread, because a fork copies only the calling thread.
     pub(super) fn begin() -> anyhow::Result<Self> {
         let folder = std::env::current_dir().context("cannot determine the current folder")?;
         let (waiting, telling) = UnixStream::pair().context("cannot create a socket")?;
         let daemon = daemonize::Daemonize::new()
-            // Relative paths of the configuration begin in this folder.
+            // Daemons usually change to `/`. Relative paths in the configuration refer to the present folder.
             .working_directory(folder)
             .stdout(daemonize::Stdio::keep())
             .stderr(daemonize::Stdio::keep());
         match daemon.execute() {
             Outcome::Parent(Ok(_)) => {
-                // Otherwise the parent would hold the other end itself, and never see that the child has died.
+                // The parent closes its copy of the child's end. Otherwise it would not notice that the child has died.
                 drop(telling);
                 std::process::exit(Self::wait(waiting).into());
             }
@@ -63,11 +63,12 @@ impl Background {
         status[0]
     }
 
-    /// Sends the result of the start to the parent. A broker that runs prints nothing from now on.
+    /// Sends the result of the start to the parent. After a successful start the broker prints nothing more.
     pub(super) fn end_start(mut self, status: Status) -> io::Result<()> {
         self.0.write_all(&[status.code()])?;
         if status == Status::Success {
-            // /dev/null instead of closed streams: a file that is opened later must not get their numbers.
+            // Standard output and error become /dev/null. If they were closed, the next file that is opened would get
+            // their numbers, and output would go to this file.
             let nowhere = File::options().write(true).open("/dev/null")?;
             nix::unistd::dup2_stdout(&nowhere)?;
             nix::unistd::dup2_stderr(&nowhere)?;
@@ -91,8 +92,8 @@ impl Background {
     }
 }
 
-/// Reports a panic as a corrupt store, while the store is opened. The library of the store panics on some kinds of
-/// corruption, and the user needs to know what to do. Nothing else runs at that time.
+/// Reports a panic as a corrupt store while the store is opened. redb panics on some kinds of corruption, and the user
+/// must learn what to do. No other part of the broker runs at that time.
 pub(super) struct StoreCheck;
 
 impl StoreCheck {
@@ -101,7 +102,7 @@ impl StoreCheck {
             eprintln!("Error: {START}: the store '{}' is corrupt.", path.display());
             let hint = start_error::move_away(&path);
             hint.iter().for_each(|hint| eprintln!("{hint}"));
-            // Ends here: nothing that runs after the panic could explain it better.
+            // The process ends here, because the text of the panic would not help the user.
             std::process::exit(Status::Store.code().into());
         }));
         Self
@@ -130,18 +131,18 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The configured user may not be allowed to remove the file. The error is ignored, because the process number
-        // in the file then belongs to no process.
+        // The configured user may not have the permission to remove the file. The error is ignored: the file then has
+        // the number of a process that does not exist.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Raises the limit of open files to the maximum. The default of shells is often 1024, which is a limit of connections.
+/// Raises the limit of open files to the maximum. Shells often set 1024, and each connection needs a file descriptor.
 #[cfg(unix)]
 pub(super) fn allow_many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let nofile = Resource::RLIMIT_NOFILE;
-    // If the system refuses, a connection that cannot be accepted is logged later.
+    // An error here is ignored. If descriptors run out later, the broker logs that.
     if let Ok((soft, hard)) = getrlimit(nofile) {
         if soft < hard {
             let _ = setrlimit(nofile, hard, hard);
@@ -152,17 +153,18 @@ pub(super) fn allow_many_files() {
 #[cfg(not(unix))]
 pub(super) fn allow_many_files() {}
 
-/// Becomes the user of the configuration, if root has started the broker, and gives up root's permissions for good. The
-/// user also gets the sockets that root has opened, so that members of the user's group can connect.
+/// Switches to the user of the configuration, if root has started the broker, and gives up the permissions of root for
+/// good. The user also becomes the owner of the Unix sockets that root has opened, so that members of the user's group
+/// can connect.
 ///
 /// # Errors
-/// If there is no such user, or the system refuses.
+/// If the user does not exist, or the system rejects the switch.
 #[cfg(unix)]
 pub(super) fn become_user<'a>(
     name: Option<&str>,
     mut sockets: impl Iterator<Item = &'a Path>,
 ) -> anyhow::Result<()> {
-    // A broker that was not started as root cannot change the user, and need not.
+    // Only root can switch to another user.
     if name == Some("root") || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
@@ -174,7 +176,7 @@ pub(super) fn become_user<'a>(
         return Ok(());
     };
     let user = nix::unistd::User::from_name(name);
-    // An error of the lookup itself is reported by `privdrop` below.
+    // If the lookup itself fails, `privdrop` below reports the error.
     if let Ok(None) = user {
         anyhow::bail!("there is no user '{name}' on this machine");
     }
@@ -200,13 +202,13 @@ pub(super) fn become_user<'a>(
     Ok(())
 }
 
-/// Tells systemd, if it has started the broker, that clients can connect.
+/// Reports to systemd that clients can connect. Without systemd this has no effect.
 pub(super) fn tell_ready() {
     #[cfg(unix)]
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// Tells systemd that the broker ends.
+/// Reports to systemd that the broker ends.
 pub(super) fn tell_stopping() {
     #[cfg(unix)]
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

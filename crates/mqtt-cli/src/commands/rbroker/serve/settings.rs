@@ -1,4 +1,4 @@
-//! The settings of a broker that serves, and the configuration that they become.
+//! The settings of a broker that serves, and the configuration that they become. `options.rs` fills the settings.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,8 @@ use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::output::trace::Form;
 
-/// The port of a broker whose configuration has no listener. `rbroker status` asks the broker at this port by default.
+/// The port of a broker whose configuration has no listener, and the port of the broker that `rbroker status` asks by
+/// default.
 pub(crate) const DEFAULT_PORT: u16 = 1883;
 
 /// The settings of a broker that serves.
@@ -26,7 +27,7 @@ pub(crate) struct ServeSettings {
 }
 
 impl ServeSettings {
-    /// Returns the ports to listen on, if the configuration has no listener.
+    /// Returns the ports to listen on if the configuration has no listener.
     pub(super) fn ports(&self) -> &[u16] {
         if self.ports.is_empty() {
             &[DEFAULT_PORT]
@@ -50,21 +51,21 @@ impl ServeSettings {
             let mut with_tls = listeners
                 .filter_map(|listener| listener.tls.as_mut())
                 .peekable();
-            // The user waits for secrets that would never come.
+            // Without TLS the key log would stay empty, and the user would not learn why.
             if with_tls.peek().is_none() {
                 let text = "--tls-keylog needs a listener with TLS (certfile and keyfile).";
                 return Err(Failure::usage(text).with_status(Status::Configuration));
             }
             with_tls.for_each(|tls| tls.key_log = Some(path.clone()));
         }
-        // mosquitto reads this variable too, and its containers set it.
+        // mosquitto reads this variable, and its container images set it.
         if let Some(folder) = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION") {
             config.persistence_location = folder.into();
         }
         Ok(config)
     }
 
-    /// Returns the verbosity of the log. `-q` wins over `-v`.
+    /// Returns the verbosity of the log. `-q` overrides `-v`.
     pub(super) fn loudness(&self) -> Loudness {
         match (self.quiet, self.verbose) {
             (true, _) => Loudness::Quiet,

@@ -1,5 +1,5 @@
-//! The errors of a broker that cannot start, and of a configuration with which it could not. Each one says what failed, in
-//! which line of the configuration, and what to do.
+//! The errors of a broker that cannot start, and of a configuration that `--check-config` rejects. Each error names the
+//! operation that failed, the line of the configuration, and what the user can do.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::wording::quoted;
 
-/// The first words of the error of a broker that was to serve.
+/// The first words of an error at the start.
 pub(super) const START: &str = "The broker cannot start";
 
-/// The first words of the error of `--check-config`, with which nothing starts.
+/// The first words of an error of `--check-config`, which starts nothing.
 pub(super) const CHECK: &str = "The configuration is invalid";
 
 /// Returns the failure for an error of the server. `subject` is [`START`] or [`CHECK`].
@@ -33,7 +33,7 @@ pub(super) fn failure(subject: &str, error: &ServerError, places: &Places) -> Fa
 /// Returns the exit status of an error.
 fn status(error: &ServerError) -> Status {
     match error {
-        // mosquitto exits with 13 if it cannot open such a file, and with 3 for its content.
+        // mosquitto exits with 13 if it cannot open a password file or ACL file, and with 3 if the content is invalid.
         ServerError::Access(AccessError::Read(..)) => Status::AccessFile,
         ServerError::Access(_) | ServerError::Tls(_) => Status::Configuration,
         ServerError::CorruptStore(..) => Status::Store,
@@ -42,7 +42,7 @@ fn status(error: &ServerError) -> Status {
     }
 }
 
-/// Returns the sentence that says what to do, if that is known.
+/// Returns a sentence that says what the user can do, if that is known.
 fn hint(error: &ServerError) -> Option<String> {
     match error {
         ServerError::Listen(error) => of_listener(error),
@@ -68,7 +68,7 @@ fn hint(error: &ServerError) -> Option<String> {
             Some("The user that starts rbroker must be able to read the file.".to_owned())
         }
         ServerError::Store(error @ StoreError::Open(path, _)) => {
-            // The lock names no process, so the user gets a command that does.
+            // The lock does not show which process has it. `fuser` shows the process.
             if error.is_in_use() {
                 let path = quoted(path);
                 return Some(format!("This command shows the program: fuser -v {path}"));
@@ -84,7 +84,7 @@ fn hint(error: &ServerError) -> Option<String> {
     }
 }
 
-/// Returns the failure for another error, which the directive at `place` causes.
+/// Returns the failure for an error that is not a `ServerError`. `place` is the line of the directive that causes it.
 pub(super) fn other(error: &anyhow::Error, place: Option<String>) -> Failure {
     let failure = Failure::failed(format!("{START}: {error:#}."));
     match place {
@@ -106,7 +106,7 @@ pub(super) fn missing_folder(path: &Path) -> Option<String> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())?;
-    // The file itself may be what is missing; then this hint would be wrong.
+    // If the folder exists, the file is missing, and the hint would be wrong.
     let folder = (!folder.exists()).then(|| quoted(folder))?;
     Some(format!("Create the folder: mkdir -p {folder}"))
 }
@@ -144,7 +144,7 @@ fn of_listener(error: &ListenError) -> Option<String> {
 
 /// Returns the command that shows which program listens on a port.
 fn command_for_users_of(port: u16) -> String {
-    // Each system has another command for it.
+    // Linux, Windows and other systems have different commands for this.
     if cfg!(target_os = "linux") {
         format!("ss -ltnp 'sport = :{port}'")
     } else if cfg!(windows) {
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// A port below 1024 needs no rights on some machines, and root has them.
+    /// Runs without opening a port: on some machines ports below 1024 need no permission, and root has it everywhere.
     #[test]
     #[cfg(unix)]
     fn an_error_of_a_listener_is_explained_by_its_cause() {
