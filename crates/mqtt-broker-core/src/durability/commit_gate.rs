@@ -1,11 +1,12 @@
 //! [`CommitGate`]: holds the output of a connection back until its mutations are durable.
 //!
-//! An acknowledgement (PUBACK, PUBREC) must not be written before the commit of the mutations that it stands for.
-//! Output after it waits too, because the bytes must be written in order. Connections without such output do not wait,
-//! however long the disk takes.
+//! PUBACK or PUBREC must not be written before the mutations of the acknowledged message are committed. The output
+//! after the acknowledgement waits too, because bytes are written in their order. Connections without such output do
+//! not wait, however long a commit takes.
 //!
-//! A commit contains the mutations that were made before it began. Later ones belong to the next commit, so a
-//! connection that always has new mutations still gets its output, commit by commit.
+//! A commit contains the mutations that were made before it began. Later mutations belong to the next commit. When a
+//! commit ends, the output up to its beginning is written, so a connection that makes mutations all the time still gets
+//! its output.
 
 use std::time::Instant;
 
@@ -17,11 +18,12 @@ use crate::connection::{ConnectionId, Connections};
 use crate::durability::Durability;
 use crate::packets::close;
 
-/// The part of one connection's output that may be written. Offsets count the bytes since the gate was created.
+/// The part of one connection's output that may be written. Offsets count bytes from the creation of the gate.
 #[derive(Debug, Default)]
 pub(crate) struct CommitGate {
+    /// The number of bytes that were written.
     written: u64,
-    /// Output before this offset may be written even while later output waits for a commit.
+    /// Output before this offset may be written while later output waits for a commit. Unused while no output waits.
     durable_to: u64,
     /// Output before this offset becomes writable when the commit in progress ends.
     committing_to: Option<u64>,
@@ -30,11 +32,12 @@ pub(crate) struct CommitGate {
 }
 
 impl CommitGate {
+    /// Returns `true` if no output waits for a commit.
     pub(crate) fn is_durable(&self) -> bool {
         self.committing_to.is_none() && !self.awaits_next_commit
     }
 
-    /// Returns how many of the `waiting` bytes may be written.
+    /// Returns the number of bytes that may be written now. `waiting` is the number of all bytes in the output.
     pub(crate) fn writable(&self, waiting: usize) -> usize {
         match self.is_durable() {
             true => waiting,
@@ -43,8 +46,8 @@ impl CommitGate {
         }
     }
 
-    /// Holds back all unwritten output that is not covered by a commit, either in progress or finished, until the next
-    /// commit. Returns `true` if the connection was not yet waiting for the next commit.
+    /// Holds back output until the end of the next commit. Output before the beginning of a commit that is in progress
+    /// is written at the end of that commit. Returns `true` if the connection was not yet waiting for the next commit.
     fn begin(&mut self) -> bool {
         if self.is_durable() {
             self.durable_to = self.written;
@@ -52,19 +55,22 @@ impl CommitGate {
         !std::mem::replace(&mut self.awaits_next_commit, true)
     }
 
-    /// Begins the commit. Returns `true` if no commit was in progress before.
+    /// Begins the next commit, which covers the first `waiting` bytes of the output. Returns `true` if no commit was in
+    /// progress before.
     pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
         self.awaits_next_commit = false;
         let end = self.written + waiting as u64;
         self.committing_to.replace(end).is_none()
     }
 
+    /// Ends the commit in progress: the output that it covers may be written.
     pub(crate) fn end_commit(&mut self) {
         if let Some(committing) = self.committing_to.take() {
             self.durable_to = committing;
         }
     }
 
+    /// Counts bytes that were written to the socket.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.written += count as u64;
     }
@@ -79,8 +85,8 @@ pub(crate) struct CommitWaiters {
     pub(crate) next: Vec<ConnectionId>,
 }
 
-/// Holds back all unwritten output of this connection that is not covered by a commit, either in progress or finished.
-/// The output depends on mutations that were just added, or will be added immediately.
+/// Holds back the output of this connection until the next commit, because the output depends on mutations that the
+/// caller adds in the same turn. Output that is covered by a commit in progress does not wait longer.
 pub(crate) fn hold_output(
     connections: &mut Connections,
     durability: &mut Durability,
@@ -97,10 +103,10 @@ pub(crate) fn hold_output(
 pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
     for id in ids.iter().copied() {
         if broker.connections.has_ended(id) {
-            // The connection has already ended: its last output keeps waiting for the commit until the server closes
-            // the socket.
+            // The connection ended before. Its last output waits for the commit until the server closes the socket.
             continue;
         }
+        // A packet may be written in part already, so the output before the gate must stay in front of DISCONNECT.
         let kept = broker.connections.output(id).len();
         let reason_code = ReasonCode::QuotaExceeded;
         if let Some(connection) = broker.connections.get_mut(id) {

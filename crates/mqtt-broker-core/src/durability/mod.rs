@@ -1,4 +1,7 @@
-//! The changes that have to survive a crash, the output that waits for them, and the state that was stored.
+//! Records the changes that must survive a crash, and holds back output until they are durable.
+//!
+//! `mutation.rs` has the changes, `commit_gate.rs` holds back output, and `snapshot.rs` and `restore.rs` load the
+//! stored state into a new broker. The core does not write to a disk: the caller takes the mutations and commits them.
 
 pub(crate) mod commit_gate;
 pub(crate) mod mutation;
@@ -15,16 +18,17 @@ use crate::sessions::client::Expiry;
 use crate::sessions::client::{Client, Stored};
 use crate::topics::retained::Retained;
 
-/// The changes that are not durable yet.
+/// The mutations that the caller has not taken yet, and the connections that wait for a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Durability {
-    /// The mutations since `take_mutations`; `None` if nobody stores them.
+    /// The mutations since the last `take_mutations`. `None` if the broker has no store.
     pub(crate) mutations: Option<Vec<Mutation>>,
     /// Connections whose output waits for a commit.
     pub(crate) waiters: CommitWaiters,
 }
 
 impl Durability {
+    /// Adds the mutation of a retained message that was replaced, or removed if `retained` is `None`.
     pub(crate) fn note_retained(&mut self, topic_name: TopicName, retained: Option<Retained>) {
         if let Some(mutations) = &mut self.mutations {
             mutations.push(Mutation::Retained {
@@ -34,7 +38,7 @@ impl Durability {
         }
     }
 
-    /// Returns the part of this client that has to survive the broker.
+    /// Returns the part of this client that must survive a crash of the broker.
     pub(crate) fn part_to_store(&self, client: &Client) -> Stored {
         match (client.expiry, &client.will) {
             _ if self.mutations.is_none() => Stored::Nothing,
@@ -51,7 +55,7 @@ impl Durability {
         }
     }
 
-    /// Returns the number of mutations that were not taken yet.
+    /// Returns the number of mutations that the caller has not taken yet.
     #[inline]
     pub(crate) fn mutation_count(&self) -> usize {
         self.mutations.as_ref().map_or(0, Vec::len)

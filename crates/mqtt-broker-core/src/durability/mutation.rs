@@ -1,10 +1,11 @@
-//! [`Mutation`]: a change that has to survive a crash of the broker. The core knows no store. The caller of the core
-//! makes all mutations since the last `take_mutations` durable in one commit. Output that depends on these mutations
-//! waits for this commit (`commit_gate.rs`).
+//! [`Mutation`]: a change that must survive a crash of the broker. The core has no store: the caller commits all
+//! mutations since the last `take_mutations` together. Output that depends on these mutations waits for the commit
+//! (`commit_gate.rs`).
 //!
-//! Sessions that outlive their connection are recorded, with their messages of QoS 1 and 2. If the session ends with
-//! the connection, only the will is recorded, from before CONNACK until the will is published or withdrawn.
-//! [MQTT-3.1.2-8] lets the broker publish the will later, after a restart, but does not let it drop the will.
+//! Mutations are made for retained messages, for sessions that outlive their connection, and for wills. A session that
+//! ends with its connection makes no mutations, so its client does not cost a sync. Its will does: the store has the
+//! will from before CONNACK until the will is published or withdrawn, because the broker must publish it after a crash
+//! too [MQTT-3.1.2-8].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,8 +20,10 @@ use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionSta
 use crate::sessions::replay::ReplayState;
 use crate::topics::retained::Retained;
 
-/// A change. `client` is a client identifier. `number` identifies a message for the client. Messages are sent in
-/// ascending order of `number`.
+/// A change that the store must apply. Mutations must be applied in the order in which they were made.
+///
+/// `client` is the client identifier. `number` identifies a message for this client, and messages are sent in ascending
+/// order of `number`.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // fields of the same name have the same meaning in every variant
 pub enum Mutation {
@@ -42,13 +45,13 @@ pub enum Mutation {
         client: Arc<str>,
         topic_filter: TopicFilter,
     },
-    /// The progress of a replay of retained messages, or its end.
+    /// A replay of retained messages has advanced to this state, or has ended if `state` is `None`.
     Replay {
         client: Arc<str>,
         topic_filter: TopicFilter,
         state: Option<ReplayState>,
     },
-    /// A message waits for a client.
+    /// The broker must deliver a message to the client.
     Queued {
         client: Arc<str>,
         number: u64,
@@ -60,11 +63,13 @@ pub enum Mutation {
         number: u64,
         packet_identifier: PacketIdentifier,
     },
-    /// The client has sent PUBREC, or the broker has given up the message. The packet identifier is still in use.
+    /// The client has sent PUBREC, or the broker has withdrawn the message. The message is no longer needed, but its
+    /// packet identifier is in use until PUBCOMP.
     Released { client: Arc<str>, number: u64 },
-    /// The delivery of the message is complete.
+    /// The delivery of the message is complete, or the message was dropped.
     Finished { client: Arc<str>, number: u64 },
-    /// The broker accepted a QoS 2 message from the client, and remembers its packet identifier to detect duplicates.
+    /// The broker has accepted a message of QoS 2 from the client. It remembers the packet identifier to recognise
+    /// duplicates until PUBREL.
     Held {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,
@@ -82,6 +87,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
+    /// Returns the application message that this mutation adds to the store.
     fn message(&self) -> Option<&Arc<Message>> {
         match self {
             Self::Queued { outgoing, .. } => Some(&outgoing.message),
@@ -91,13 +97,13 @@ impl Mutation {
     }
 }
 
-/// Returns the bytes of the payloads of these mutations. A message for many clients is in memory and in the store once,
-/// and counts once.
+/// Returns the number of payload bytes in these mutations. A message for many clients counts once, because it is in
+/// memory and in the store once.
 pub fn payload_bytes(mutations: &[Mutation]) -> usize {
     let mut last: Option<&Arc<Message>> = None;
     let mut bytes = 0;
     for message in mutations.iter().filter_map(Mutation::message) {
-        // The deliveries of a message come one after the other.
+        // The mutations of one message for many clients follow each other, so a comparison with the last one suffices.
         if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
             bytes += message.payload.len();
         }
@@ -111,21 +117,22 @@ pub fn payload_bytes(mutations: &[Mutation]) -> usize {
 pub struct ClientState {
     /// The user name of the client.
     pub user_name: Option<String>,
-    /// The number of the listener where the client has last connected.
+    /// The number of the listener at which the client has last connected.
     pub listener: u32,
     /// The time for which the session outlives its connection.
     pub expiry: Expiry,
-    /// The end of the session; `None` while the client is connected, or if the session never expires.
+    /// The time at which the session ends. `None` while the client is connected, or if the session never expires.
     pub session_ends: Option<Instant>,
     /// Set while the client is connected.
     pub is_connected: bool,
-    /// The will, if it was neither published nor withdrawn.
+    /// The will, until it is published or withdrawn.
     pub will: Option<Will>,
-    /// The time at which the will is published, after the client has disconnected.
+    /// The time at which the broker publishes the will. `None` while the client is connected.
     pub will_due: Option<Instant>,
 }
 
-/// Adds a mutation of a session, if the session is stored.
+/// Adds a mutation of a session, if the session is stored. The output of the client's connection then waits for the
+/// commit.
 pub(crate) fn note(
     connections: &mut Connections,
     sessions: &Sessions,
@@ -143,7 +150,7 @@ pub(crate) fn note(
     );
 }
 
-/// Adds a mutation of a client, if at least this part of it is stored.
+/// Adds a mutation of a client, if at least the part `least` of the client is stored.
 fn note_part(
     connections: &mut Connections,
     sessions: &Sessions,
@@ -204,7 +211,8 @@ pub(crate) fn store_client(
     note_client(connections, sessions, durability, key);
 }
 
-/// Adds the mutations for the changes in the exchanges of a connection.
+/// Adds the mutations for the exchanges of messages that have changed in a connection: packets that were sent, and
+/// acknowledgements that were received.
 pub(crate) fn note_changes(
     connections: &mut Connections,
     sessions: &mut Sessions,
@@ -217,6 +225,7 @@ pub(crate) fn note_changes(
     let Some(connection) = connections.known_mut(id) else {
         return;
     };
+    // The changes are taken even if the client is not stored, so that they do not accumulate in the connection.
     let changes = connection.protocol.take_changes();
     let before = durability.mutations.as_ref().map_or(0, Vec::len);
     let Some(client) = connection
@@ -274,6 +283,7 @@ pub(crate) fn note_changes(
 }
 
 impl Client {
+    /// Returns the state of the client as the store has it.
     pub(crate) fn state(&self) -> ClientState {
         ClientState {
             user_name: self.principal.user_name.clone(),

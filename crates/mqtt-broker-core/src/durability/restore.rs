@@ -1,5 +1,5 @@
-//! Checks what was stored before the broker begins with it. The store detects corruption, but a file that was made or
-//! altered on purpose may hold what no client could have asked for.
+//! Checks the stored state before the broker uses it. The store detects corruption by checksums. A file that was edited
+//! on purpose has valid checksums, but may have topics that the broker would have rejected from a client.
 
 use crate::auth::Auth;
 use crate::durability::Durability;
@@ -7,8 +7,8 @@ use crate::durability::mutation::Mutation;
 use crate::durability::snapshot::Snapshot;
 use crate::log_lines::EVENTS;
 
-/// Takes topics with more levels than a client may use out of what was stored, and removes them from the store:
-/// the topic tree has a node for each level, and is dropped level by level.
+/// Removes retained messages, subscriptions and wills whose topic has more levels than a client may use, from `saved`
+/// and from the store. The broker relies on this limit for the cost of matching a topic.
 pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mut Snapshot) {
     let limit = auth.most_levels();
     let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;

@@ -1,4 +1,5 @@
-//! The state that the mutations add up to: made for a comparison, and restored when the broker starts.
+//! [`Snapshot`]: the state that results from all mutations. The store loads a snapshot, and the broker restores it when
+//! it starts. The simulation also makes a snapshot of a running broker, and compares it with its store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub struct Snapshot {
     pub retained: Vec<Retained>,
 }
 
-/// A client as it is stored.
+/// The stored state of a client.
 #[derive(Debug, PartialEq)]
 pub struct ClientSnapshot {
     /// The client identifier.
@@ -38,22 +39,23 @@ pub struct ClientSnapshot {
     pub state: ClientState,
     /// The subscriptions of the client.
     pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
-    /// Subscriptions with retained messages that the client has not received yet, in the order in which they began.
+    /// The progress of the replays of retained messages that have not ended, in the order in which they began.
     pub replays: Vec<(TopicFilter, ReplayState)>,
-    /// The messages for the client, in order.
+    /// The messages for the client, in ascending order of their numbers.
     pub deliveries: Vec<DeliverySnapshot>,
-    /// Identifiers of messages of QoS 2 that were accepted and not released.
+    /// Packet identifiers of messages of QoS 2 that the broker has accepted from the client, and for which it has not
+    /// received PUBREL.
     pub held: Vec<PacketIdentifier>,
 }
 
-/// A message for a client.
+/// The stored delivery of a message to a client.
 #[derive(Debug, PartialEq)]
 pub struct DeliverySnapshot {
-    /// The place of the message in the order.
+    /// The position of the message in the order of the client's messages.
     pub number: u64,
-    /// The message; `None` once it was released.
+    /// The message. `None` after PUBREC, when only PUBREL must be sent.
     pub outgoing: Option<OutboundMessage>,
-    /// The packet identifier with which the message was sent, if it was sent.
+    /// The packet identifier of the message. `None` if the message was not sent yet.
     pub sent: Option<PacketIdentifier>,
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
         broker.topics.retained.restore(retained);
     }
     retain::await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
-    // All clients are restored before the first will is published, so that each subscriber receives it.
+    // All clients are restored before the first will is published, so that every subscriber of the will receives it.
     let restored: Vec<_> = saved
         .clients
         .into_iter()
@@ -102,7 +104,7 @@ pub(crate) fn save(
     }
     topics.retained.each(|retained| {
         if retained.message.topic_name.starts_with(SYSTEM) {
-            return; // the broker publishes its own topics again
+            return; // the broker publishes its own topics again after a restart, so they are not stored
         }
         saved.retained.push(Retained {
             message: with_retain(&retained.message, true),
@@ -117,6 +119,7 @@ pub(crate) fn save(
     saved
 }
 
+/// Returns the state of a client, in the form in which the store loads it.
 fn save_client(connections: &Connections, now: Instant, client: &Client) -> ClientSnapshot {
     let state = ClientState {
         session_ends: client.session_ends.map(|ends| ends.max(now)),
@@ -126,7 +129,7 @@ fn save_client(connections: &Connections, now: Instant, client: &Client) -> Clie
     let mut saved = ClientSnapshot {
         identifier: client.identifier.to_string(),
         state: ClientState {
-            // A delay of zero means the same as no delay.
+            // A delay of zero means the same as no delay, and the store does not encode it.
             will: state.will.map(|will| Will {
                 will_delay_interval: will.will_delay_interval.filter(|delay| *delay > 0),
                 ..will
@@ -144,6 +147,7 @@ fn save_client(connections: &Connections, now: Instant, client: &Client) -> Clie
     saved
 }
 
+/// Adds the session of a client to its snapshot: messages, held packet identifiers, subscriptions and replays.
 fn save_session(
     connections: &Connections,
     now: Instant,
@@ -174,7 +178,7 @@ fn save_session(
             sent: None,
         });
     saved.deliveries = sent.chain(waiting).collect();
-    saved.deliveries.sort_by_key(|delivery| delivery.number); // as the store has them
+    saved.deliveries.sort_by_key(|delivery| delivery.number); // the store loads them in this order
     saved.held = session.into_iter().flat_map(Session::held).collect();
     let subscriptions = client.subscriptions.iter();
     saved.subscriptions = subscriptions
@@ -192,6 +196,7 @@ fn save_session(
         .sort_by(|a, b| (a.1.number, &a.0).cmp(&(b.1.number, &b.0)));
 }
 
+/// Adds a client from its snapshot to the broker, with its session and its subscriptions.
 fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> ClientKey {
     let identifier: Arc<str> = saved.identifier.into();
     let mut client = Client::new(Arc::clone(&identifier));
@@ -220,7 +225,8 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
         .counters
         .count_queue((0, 0), client.queue.totals());
     for (topic_filter, state) in saved.replays {
-        // New messages get numbers and versions that are not before those of the replays.
+        // A replay compares the numbers and versions of new messages with its own, so the counters must continue above
+        // them.
         client.next_number = client.next_number.max(state.number);
         broker.topics.retained.raise_version(state.version);
         client.replays.insert(Replay {
@@ -238,7 +244,8 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
     client.expiry = saved.state.expiry;
     client.will = saved.state.will.map(Box::new);
     client.stored = broker.durability.part_to_store(&client);
-    // If the clock was set back, a session or a will delay must still not last longer than was asked for.
+    // Stored deadlines depend on a clock that may have been wrong. A session must not last longer than its expiry from
+    // now on, and a will must not wait longer than its delay.
     let longest = match client.expiry {
         Expiry::After(time) => now.checked_add(time),
         Expiry::WithConnection | Expiry::Never => None,
@@ -264,7 +271,8 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
     key
 }
 
-/// The delivery as the store has it: the RETAIN flag is that of the delivery, not of the message.
+/// Returns the delivery in the form in which the store loads it: RETAIN is a flag of the delivery and not of the
+/// message, and an expiry that has passed is `now`.
 fn as_stored(outgoing: &OutboundMessage, now: Instant) -> OutboundMessage {
     let stored = OutboundMessage {
         message: with_retain(&outgoing.message, false),
@@ -274,6 +282,7 @@ fn as_stored(outgoing: &OutboundMessage, now: Instant) -> OutboundMessage {
     stored.with_expiry(expires.map(|expires| expires.max(now)))
 }
 
+/// Returns a copy of the message with this RETAIN flag.
 fn with_retain(message: &Message, retain: bool) -> Arc<Message> {
     Arc::new(Message {
         retain,

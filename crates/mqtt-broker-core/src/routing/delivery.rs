@@ -1,5 +1,8 @@
-//! The last part of a message's way: to a client immediately, or into its queue, from which `sending.rs` takes it as
-//! window and socket allow.
+//! Delivers a message to one client: sends it immediately, or adds it to the client's queue. `sending.rs` sends the
+//! queued messages when the window and the output of the client have room.
+//!
+//! The permission to receive is checked here for QoS 0, which is sent immediately, and in `sending.rs` for messages
+//! from the queue. So the ACL at the time of sending decides.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +30,7 @@ use crate::sessions::client::ClientKey;
 use crate::stats::Stats;
 use crate::stats::drops::DropReason;
 
-/// Sends the message to a client, or puts it into the client's queue.
+/// Sends the message to a client, adds it to the client's queue, or drops it if the queue is full.
 pub(crate) fn deliver(
     broker: &mut Broker,
     now: Instant,
@@ -43,7 +46,7 @@ pub(crate) fn deliver(
         return;
     }
     let Some(client) = broker.sessions.clients.get(key) else {
-        return; // its session has ended since a large publication was matched
+        return; // the session has ended since the subscribers of a large publication were collected
     };
     let is_full = client.queue.is_full(&broker.resources.limits);
     if broker.resources.lacks_memory() {
@@ -58,6 +61,8 @@ pub(crate) fn deliver(
         return;
     };
     if is_full && !drop_expired(broker, now, key) {
+        // A message of QoS 0 is queued if the output has no room for it. Then the full output is the reason of the
+        // drop.
         let reason = match copy.qos > QoS::AtMostOnce
             || has_output_room(
                 &broker.connections,
@@ -80,12 +85,13 @@ pub(crate) fn deliver(
         .with_expiry(routed.expires);
     enqueue(broker, key, outgoing);
     sending::send_queue(broker, now, key);
-    // Messages of QoS 0 are not acknowledged, so waiting for acknowledgements would make no room.
+    // Messages of QoS 0 are not acknowledged. A publisher that waited for acknowledgements would wait in vain.
     if qos > QoS::AtMostOnce {
         backpressure::note_backpressure(broker, now, key);
     }
 }
 
+/// Returns `true` if the client is connected and its output is below `maximum_unwritten`.
 fn has_output_room(
     connections: &Connections,
     sessions: &Sessions,
@@ -102,7 +108,8 @@ fn has_output_room(
     })
 }
 
-/// Sends a message of QoS 0 straight from the publisher's bytes. Returns `false` if it has to wait in the queue.
+/// Encodes a message of QoS 0 from the publisher's bytes directly into the output of the client, without an owned copy
+/// of the message. Returns `false` if the message must be queued instead, and `true` if it was sent or must be dropped.
 fn deliver_at_once(
     broker: &mut Broker,
     now: Instant,
@@ -111,18 +118,18 @@ fn deliver_at_once(
     copy: &DeliveryOptions,
 ) -> bool {
     let Some(client) = broker.sessions.clients.get(key) else {
-        return true; // its session has ended since a large publication was matched
+        return true; // the session has ended since the subscribers of a large publication were collected
     };
     let Some(id) = client.connection else {
         return !broker.resources.limits.queue_qos_0;
     };
-    // The table alone is borrowed, so that the list of changed connections needs no second search.
+    // Only the table is borrowed, and not `Connections`, so that `mark_changed` below needs no second lookup.
     let Some(connection) = broker.connections.table.get_mut(id) else {
         return true;
     };
-    // The message must not overtake an older message of its topic that waits: neither a retained message, nor one that
-    // waits for retained messages. Otherwise the older message would be the last that the client gets of its topic. The
-    // message must also not overtake a message of QoS 0 that had no room in the output.
+    // The message must not overtake an older message that still waits: a retained message of its topic, a message that
+    // waits for a replay of retained messages, or a message of QoS 0 that had no room in the output. Otherwise the last
+    // message of a topic that the client receives would not be the newest one.
     if connection.protocol.output().len() >= broker.resources.limits.maximum_unwritten
         || client.queue.holds()
         || is_held(
@@ -157,7 +164,7 @@ fn deliver_at_once(
     publish.properties.topic_alias = None;
     publish.properties.subscription_identifiers =
         SubscriptionIdentifiers::new(&copy.subscription_identifiers);
-    // Another error means that the client has disconnected: the message is not delivered.
+    // Any other error means that the client is not connected any more. Then nothing is counted.
     if let Err(PublishError::Encode(error)) =
         connection.protocol.publish_at_most_once(now, &publish)
     {
@@ -176,11 +183,12 @@ fn deliver_at_once(
     true
 }
 
-/// Puts a message into the queue of a client.
+/// Adds a message to the queue of a client, and records its mutation if the message must survive a crash.
 fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
     let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
+    // A message of QoS 0 may be lost, so it is never stored.
     let is_kept = broker.durability.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
     let kept = is_kept.then(|| outgoing.clone());
     let before = client.queue.totals();
@@ -204,7 +212,7 @@ fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
     }
 }
 
-/// Removes expired messages from a full queue. Returns `true` if it has room now.
+/// Removes the expired messages from a full queue. Returns `true` if at least one message was removed.
 fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
     let Some(client) = broker.sessions.known_mut(key) else {
         return false;
@@ -231,8 +239,8 @@ fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
     !done.is_empty()
 }
 
-/// Returns the owned form of a message as a client sees it; `None` if the client must not see it. Clients behind
-/// one mount point share it, in memory and in the store.
+/// Returns the owned form of a message as the client sees it, without its mount point. Returns `None` if the client
+/// must not see the message. Clients with the same mount point share one owned form, in memory and in the store.
 fn visible_message(
     auth: &Auth,
     sessions: &Sessions,
@@ -252,7 +260,7 @@ fn visible_message(
     routed.unmounted.clone()
 }
 
-/// Returns the message as a client sees it, without its mount point; `None` if the client must not see it.
+/// Returns a copy of the message without the client's mount point, or `None` if the client must not see the message.
 fn unmounted(
     auth: &Auth,
     sessions: &Sessions,
@@ -262,7 +270,7 @@ fn unmounted(
     without_mount_point(message, publish::mount_point(auth, sessions, key))
 }
 
-/// Returns the topic name as a client sees it, without its mount point.
+/// Returns the topic name without the client's mount point, or `None` if the client must not see the topic.
 pub(crate) fn visible_topic<'a>(
     auth: &Auth,
     sessions: &Sessions,
@@ -272,7 +280,8 @@ pub(crate) fn visible_topic<'a>(
     behind_mount_point(topic_name, publish::mount_point(auth, sessions, key))
 }
 
-/// Counts a message that the client does not get, and logs the first one until its queue is empty.
+/// Counts a message that is dropped for this client. Logs a warning for the first dropped message, and the next warning
+/// only after the queue was empty.
 fn drop_message(sessions: &mut Sessions, stats: &mut Stats, key: ClientKey, reason: DropReason) {
     stats.counters.drops.count(reason);
     if let Some(client) = sessions.clients.get_mut(key) {
@@ -286,8 +295,8 @@ fn drop_message(sessions: &mut Sessions, stats: &mut Stats, key: ClientKey, reas
     }
 }
 
-/// Returns the message with a topic name that lacks the mount point; `None` if a client behind it must not see the
-/// message.
+/// Returns the message without the mount point in its topic name, or `None` if a client with this mount point must not
+/// see the message.
 pub(crate) fn without_mount_point(
     message: Arc<Message>,
     mount_point: Option<&str>,
@@ -303,10 +312,11 @@ pub(crate) fn without_mount_point(
     }))
 }
 
-/// Returns the topic name as a client with a mount point sees it.
+/// Returns the topic name without the mount point, or `None` if the topic is not visible behind it.
 ///
-/// The filter `#` of a client with the mount point `ten1/` is stored as `ten1/#`, which matches `ten1` and `ten1/` too.
-/// Without the mount point these have no topic name, which must have a character [MQTT-4.7.3-1]: both are `None`.
+/// A client with the mount point `ten1/` that subscribes to `#` has the filter `ten1/#`, which also matches the topics
+/// `ten1` and `ten1/`. The result is `None` for both of them: without the mount point, no character is left, and a
+/// topic name must have at least one [MQTT-4.7.3-1].
 fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Option<&'a str> {
     match mount_point {
         None => Some(topic_name),
@@ -316,7 +326,8 @@ fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Opt
     }
 }
 
-/// Returns `true` if a client may receive this message, whose topic name lacks the client's mount point already.
+/// Returns `true` if the principal may receive this message now. The topic name of `message` must be without the mount
+/// point, and the ACL is checked with the mount point.
 pub(crate) fn may_receive(
     policies: &ListenerPolicies,
     principal: &Principal,

@@ -145,8 +145,8 @@ pub(crate) fn fan_out(
 pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent() {
         let Some(mut fan_out) = broker.flow.fan_outs.current.take() else {
-            // Deferred wills come before the publications that wait: they became due earlier, and have no publisher
-            // that would resend them.
+            // A deferred will cannot begin while a publication is in progress. It comes before the waiting
+            // publications, which could otherwise follow each other without end.
             background::handle_deferred(broker, now);
             match broker.flow.fan_outs.current.is_some() || begin_next(broker, now) {
                 true => continue,

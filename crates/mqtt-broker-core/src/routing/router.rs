@@ -1,5 +1,6 @@
-//! Routes a message to the subscribers of its topic, and to the retained messages. `publish.rs` decides whether a
-//! message may be published, and `delivery.rs` decides how a client gets its copy.
+//! Finds the subscribers of a message, chooses the member of each shared subscription, and computes QoS, RETAIN and
+//! subscription identifiers of each delivery. `publish.rs` decides if a message may be published, and `delivery.rs`
+//! sends or queues the message for one client.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,22 +22,25 @@ use crate::sessions::client::ClientKey;
 use crate::topics::retained::Retained;
 use crate::topics::subscriptions::{Chosen, MemberState, Share, Subscriber};
 
-/// Seconds after which a line of the log is not sent to subscribers any more, as mosquitto does it.
+/// Message Expiry Interval in seconds of a line of the log that is published as a message. mosquitto uses the same.
 const LOG_LINE_EXPIRY: u32 = 20;
 
-/// A message that is being routed, and its owned form, made when the first client needs to keep it.
+/// A message that is being routed. `publish` borrows the bytes of the publisher. The owned form is made once, when the
+/// message is first added to a queue or to the retained messages.
 pub(crate) struct Routed<'a> {
     pub(crate) publish: PublishRef<'a>,
     pub(crate) expires: Option<Instant>,
     owned: Option<Arc<Message>>,
-    /// The owned form as the last client behind a mount point saw it.
+    /// The owned form without a mount point, for the last client that has one. The next client with the same mount
+    /// point shares it.
     pub(crate) unmounted: Option<Arc<Message>>,
 }
 
 impl<'a> Routed<'a> {
     pub(crate) fn new(mut publish: PublishRef<'a>, now: Instant) -> Self {
         let interval = publish.properties.message_expiry_interval;
-        // An interval of 0 is sent as 1, like that of any message that is delivered in its last second.
+        // A message with interval 0 is delivered to connected subscribers with interval 1, like every message in its
+        // last second.
         publish.properties.message_expiry_interval = interval.map(|seconds| seconds.max(1));
         let expires = interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         Self {
@@ -47,7 +51,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// Returns a message that is owned already, because it has waited.
+    /// Returns a message whose owned form exists already, because the message has waited.
     pub(crate) fn again(
         message: &'a Arc<Message>,
         delivery: Delivery,
@@ -61,7 +65,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// Returns the owned form. `None` for a message without topic name, which is never routed.
+    /// Returns the owned form of the message. Returns `None` for a message without a topic name, which is never routed.
     pub(crate) fn owned(&mut self) -> Option<Arc<Message>> {
         if self.owned.is_none() {
             self.owned = self.publish.to_message().ok().map(Arc::new);
@@ -70,42 +74,47 @@ impl<'a> Routed<'a> {
     }
 }
 
-/// The subscriptions that match a message, and how many of them were delivered to.
+/// The subscriptions that match a message, and the position of the next delivery.
 #[derive(Debug)]
 pub(crate) struct Targets {
-    /// Sorted by client.
+    /// The subscriptions that are not shared, sorted by client if several filters match.
     plain: Vec<Subscriber>,
-    /// The chosen members of shared subscriptions. They come first, so that the choice is carried out before the member
-    /// can be gone.
+    /// The chosen members of shared subscriptions. They are delivered to first, so that a chosen member is unlikely to
+    /// disconnect before its delivery.
     shared: Vec<Chosen>,
+    /// The index of the next subscription in `plain`.
     next: usize,
+    /// The index of the next member in `shared`.
     next_shared: usize,
 }
 
 impl Targets {
-    /// Returns `true` if there was a subscriber.
+    /// Returns `true` if at least one subscription matched.
     pub(crate) fn had_any(&self) -> bool {
         !self.plain.is_empty() || !self.shared.is_empty()
     }
 
-    /// Returns `true` if all subscriptions were taken out.
+    /// Returns `true` if no delivery is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.next >= self.plain.len() && self.next_shared >= self.shared.len()
     }
+
+    /// Returns the number of deliveries. If `are_one`, all plain subscriptions of a client count as one delivery.
 
     fn count(&self, are_one: bool) -> usize {
         let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
         self.shared.len() + self.plain.chunk_by(is_same).count()
     }
 
-    /// Takes the next member of a shared subscription out.
+    /// Returns the next member of a shared subscription, and advances past it.
     fn next_member(&mut self) -> Option<&Chosen> {
         let chosen = self.shared.get(self.next_shared);
         self.next_shared += usize::from(chosen.is_some());
         chosen
     }
 
-    /// Takes the subscriptions of the next client out: all plain ones, if they `are_one` delivery.
+    /// Returns the subscriptions of the next delivery, and advances past them. If `are_one`, these are all plain
+    /// subscriptions of one client, otherwise a single subscription.
     fn next_client(&mut self, are_one: bool) -> Option<&[Subscriber]> {
         let rest = self.plain.get(self.next..)?;
         let first = rest.first()?;
@@ -119,16 +128,17 @@ impl Targets {
     }
 }
 
-/// The delivery of a message to one client.
+/// The parts of a PUBLISH that differ between the subscribers of a message.
 pub(crate) struct DeliveryOptions {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_identifiers: Vec<mqtt_codec::SubscriptionIdentifier>,
-    /// The shared subscription that this delivery belongs to.
+    /// The shared subscription through which the client receives the message, if it is one.
     pub(crate) share: Option<TopicFilter>,
 }
 
-/// Retains and routes a message of the broker itself, which is not stored.
+/// Retains and routes a message of the broker itself. The retained message is not stored on disk, because the broker
+/// publishes its own topics again after a restart.
 pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
         return;
@@ -158,7 +168,7 @@ pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &s
     route_own(broker, now, &Arc::new(message), Some(expires));
 }
 
-/// Routes a message of the broker itself.
+/// Delivers a message of the broker itself, in slices if it has many subscribers.
 fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
     // The packet identifier is a placeholder: only the QoS counts here.
     let first = mqtt_codec::PacketIdentifier::FIRST;
@@ -181,7 +191,7 @@ fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires:
     fan_out::fan_out(broker, now, publication, targets);
 }
 
-/// Delivers a message to all targets, and returns `true` if there was one.
+/// Delivers a message to all targets in this call. Returns `true` if at least one subscription matched.
 pub(crate) fn deliver_all(
     broker: &mut Broker,
     now: Instant,
@@ -208,11 +218,12 @@ pub(crate) fn deliver_all(
         }
     }
     let had_any = targets.had_any();
-    broker.topics.matched = targets.plain; // its memory is used again
+    broker.topics.matched = targets.plain; // the next message uses the memory of the list again
     had_any
 }
 
-/// Returns the subscribers to this topic.
+/// Returns the subscriptions that match the topic of `publish`. A subscription of `from`, the publisher, is left out if
+/// it has No Local set [MQTT-3.8.3-3].
 pub(crate) fn collect_targets(
     broker: &mut Broker,
     publish: &PublishRef<'_>,
@@ -230,7 +241,7 @@ pub(crate) fn collect_targets(
             subscribers.plain().for_each(|subscriber| {
                 let is_own = Some(subscriber.client) == from;
                 if !(subscriber.state.options.no_local && is_own) {
-                    plain.push(subscriber); // [MQTT-3.8.3-3]
+                    plain.push(subscriber);
                 }
             });
             subscribers.shares().for_each(|(topic_filter, share)| {
@@ -247,8 +258,8 @@ pub(crate) fn collect_targets(
     if broker.flow.has_stale_subscriptions() {
         plain.retain(|subscriber| broker.sessions.clients.contains_key(subscriber.client));
     }
-    // Overlapping subscriptions of a client are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3]; a
-    // shared one is always a delivery of its own.
+    // Subscriptions of the same client must be neighbours, because they are one delivery [MQTT-3.3.4-2, MQTT-3.3.4-3].
+    // With a single filter, the list is sorted already. A shared subscription is always a delivery of its own.
     if filters > 1 {
         plain.sort_by_key(|subscriber| subscriber.client);
     }
@@ -260,14 +271,16 @@ pub(crate) fn collect_targets(
     }
 }
 
-/// Returns `true` if the deliveries are more work than a connection may cause in one turn.
+/// Returns `true` if the deliveries are more work than one connection may cause in one turn, so that they must be made
+/// in slices.
 pub(crate) fn is_large(resources: &Resources, targets: &Targets, payload: usize) -> bool {
     let limit = resources.limits.work_per_connection / work::copy_cost(payload);
     targets.plain.len() + targets.shared.len() > limit.max(1)
         && targets.count(!resources.limits.allow_duplicates) > limit.max(1)
 }
 
-/// Takes the next delivery out of the targets.
+/// Returns the client and the options of the next delivery, and advances past it. Returns `None` if no delivery is
+/// left.
 pub(crate) fn next_copy(
     resources: &Resources,
     targets: &mut Targets,
@@ -282,8 +295,8 @@ pub(crate) fn next_copy(
     Some((of_client.first()?.client, copy))
 }
 
-/// Chooses the member of a share that gets this message. The choice is made when the message arrives and not when it is
-/// sent: from then on the message belongs to this member's session, where it survives a restart.
+/// Chooses the member of a shared subscription that receives this message. The choice is made when the message is
+/// published, and not when it is sent: a queued message belongs to the session of one member, which stores it.
 pub(crate) fn choose(
     broker: &Broker,
     share: &Share,
@@ -292,13 +305,13 @@ pub(crate) fn choose(
     share.choose(|member| member_state(broker, member, publish))
 }
 
-/// Returns how well a member can take this message. A member without a connection gets no message of QoS 0. A
-/// member with a full queue, or whose Maximum Packet Size is smaller than the message, gets no message.
+/// Returns the state of a member for the choice. A member without a connection receives no message of QoS 0, unless
+/// `queue_qos0_messages` is set. A member is unable to receive the message if its queue is full, the ACL denies the
+/// topic, or the message exceeds its Maximum Packet Size.
 fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
     let Some(client) = broker.sessions.clients.get(member.client) else {
-        return MemberState::Unable; // its session has ended, and its subscriptions leave the tree in slices
+        return MemberState::Unable; // the session has ended, and `background.rs` has not removed this subscription yet
     };
-    // Behind its mount point the topic may have no name.
     let Some(topic_name) = delivery::visible_topic(
         &broker.auth,
         &broker.sessions,
@@ -331,8 +344,8 @@ fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) 
     }
 }
 
-/// Returns `true` if the client of this connection takes a packet as large as the one that it would be sent
-/// (MQTT 5.0, 3.1.2.11.4).
+/// Returns `true` if the PUBLISH for this client fits its Maximum Packet Size. The broker should choose another member
+/// for a message that is too large (MQTT 5.0, 3.1.2.11.4).
 fn has_size_for(
     connection: &ConnectionState,
     member: &Subscriber,
@@ -350,7 +363,8 @@ fn has_size_for(
 }
 
 impl DeliveryOptions {
-    #[inline(always)] // for each delivery
+    /// Returns the options for the matching subscriptions of one client, which must not be empty.
+    #[inline(always)] // called for each delivery
     pub(crate) fn new(
         of_client: &[Subscriber],
         publish: &PublishRef<'_>,
@@ -371,7 +385,8 @@ impl DeliveryOptions {
         }
     }
 
-    /// Returns the one delivery of several subscriptions of a client.
+    /// Returns the options of a single delivery for several subscriptions of one client: the highest QoS
+    /// [MQTT-3.3.4-2], and all subscription identifiers [MQTT-3.3.4-4].
     fn of_overlapping(
         of_client: &[Subscriber],
         publish: &PublishRef<'_>,
@@ -387,7 +402,8 @@ impl DeliveryOptions {
         let identifiers = of_client
             .iter()
             .filter_map(|subscriber| subscriber.state.identifier);
-        // Each identifier once: the client has a limited number of different ones.
+        // Each identifier is sent once. A client has at most 1024 different identifiers, which bounds the size of the
+        // packet even if thousands of its subscriptions match.
         let mut subscription_identifiers: Vec<_> = identifiers.collect();
         if subscription_identifiers.len() > 1 {
             subscription_identifiers.sort_unstable();
@@ -401,6 +417,7 @@ impl DeliveryOptions {
         }
     }
 
+    /// Returns the options with the shared subscription that the delivery belongs to.
     pub(crate) fn of_share(self, share: TopicFilter) -> Self {
         Self {
             share: Some(share),
@@ -409,7 +426,8 @@ impl DeliveryOptions {
     }
 }
 
-/// Returns the QoS of a delivery to a subscription with this granted QoS.
+/// Returns the QoS of a delivery: the lower one of the granted QoS and the QoS of the message, or the granted QoS if
+/// `upgrade_outgoing_qos` is set.
 fn effective_qos(granted: QoS, publish: &PublishRef<'_>, upgrade_qos: bool) -> QoS {
     match upgrade_qos {
         true => granted,

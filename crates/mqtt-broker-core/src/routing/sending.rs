@@ -1,8 +1,9 @@
-//! [`Sending`]: takes the next messages of one client from its queue and from its replays of retained messages, and
-//! writes them into the output of its connection, as its window and its socket have room.
+//! [`Sending`]: sends the waiting messages of one client. It takes messages from the client's queue and from its
+//! replays of retained messages, and adds them to the output of its connection, while the window and the output have
+//! room.
 //!
-//! A call does a limited number of steps. What a client may wait for, and what its queue takes, is decided in
-//! `delivery.rs` and `replay.rs`.
+//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `replay.rs` decides
+//! which retained messages a subscription receives.
 
 use std::time::Instant;
 
@@ -26,10 +27,10 @@ use crate::stats::drops::{DropReason, Drops};
 use crate::timers::TimerKey;
 use crate::topics::retained::{Found, Retained, RetainedMessages};
 
-/// Messages and retained topics that one call looks at.
+/// Maximum number of steps in one call. A step is a queued message or a retained message that is looked at.
 const MAXIMUM_STEPS: usize = 1000;
 
-/// The parts of the broker that sending needs, for one client and its connection.
+/// The parts of the broker that are borrowed to send the messages of one client.
 struct Sending<'a> {
     now: Instant,
     client: &'a mut Client,
@@ -39,21 +40,26 @@ struct Sending<'a> {
     limits: &'a Limits,
     drops: &'a mut Drops,
     log_limiter: &'a mut LogLimiter,
+    /// Set if the broker records mutations.
     is_recorded: bool,
+    /// The number of steps that are left.
     steps: usize,
+    /// Set if a message was added to the output.
     sent: bool,
+    /// The mutations to record after the call, when the client is not borrowed any more.
     notes: Vec<Note>,
 }
 
-/// A change that is recorded after the call, if the client is stored.
+/// A change that becomes a mutation after the call, if the client is stored.
 enum Note {
-    /// A message was taken from the retained messages.
+    /// A retained message was sent, or a queued message got a new number. The store must have it until it is
+    /// acknowledged.
     Queued(u64, OutboundMessage),
-    /// A message will not be sent any more.
+    /// The message with this number was dropped or got a new number.
     Finished(u64),
-    /// A replay has sent a message that must not be sent again.
+    /// The replay of this subscription has sent a message, and must not send it again after a restart.
     Replayed(TopicFilter),
-    /// A recorded replay has come to its end.
+    /// The replay of this subscription has ended, and its progress was recorded before.
     ReplayEnded(TopicFilter),
 }
 
@@ -62,12 +68,12 @@ enum Note {
 enum Step {
     /// A message was sent or skipped.
     Done,
-    /// The source has nothing that can be sent now.
+    /// The source has no message that can be sent now.
     Blocked,
 }
 
-/// Sends the messages that wait for a client, as far as its window and its socket have room. Returns the number of
-/// steps; if there are more to do, the client's timer continues.
+/// Sends the messages that wait for a client, while its window and its output have room. Returns the number of steps.
+/// If the steps of one call are spent, the client's timer is due immediately and continues.
 pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> usize {
     let Some(client) = broker.sessions.known_mut(key) else {
         return 0;
@@ -78,7 +84,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
     let Some((id, connection)) = connection else {
         return 0;
     };
-    // The usual case of an acknowledgement: nothing waits.
+    // The usual case after an acknowledgement: no message waits.
     if client.queue.is_empty() && client.replays.is_empty() {
         client.queue.is_over();
         return 0;
@@ -137,6 +143,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
     MAXIMUM_STEPS - steps
 }
 
+/// Makes the mutation of a note.
 fn record_note(
     connections: &mut Connections,
     sessions: &mut Sessions,
@@ -172,6 +179,7 @@ fn record_note(
 }
 
 impl Sending<'_> {
+    /// Sends messages until no source has one that can be sent, or the steps are spent.
     fn run(&mut self) {
         if !self.connection.is_connected() {
             return;
@@ -189,7 +197,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Alternates between the queue and the replays, so that neither waits for the end of the other.
+    /// Sends a message from the queue or from a replay, alternately. Without the alternation, a long replay would delay
+    /// the queue, or a steady stream of queued messages would delay the replay.
     fn send_either(&mut self) -> Step {
         let first = if self.client.replays.take_turn() {
             self.send_queued()
@@ -199,7 +208,7 @@ impl Sending<'_> {
         if first == Step::Done {
             return first;
         }
-        // The first source had nothing to send, so the other source follows.
+        // The first source had no message that can be sent, so the other source has its turn.
         if self.client.replays.take_turn() {
             self.send_queued()
         } else {
@@ -207,6 +216,7 @@ impl Sending<'_> {
         }
     }
 
+    /// Sends or drops the first message of the queue.
     fn send_queued(&mut self) -> Step {
         let Some(queued) = self.client.queue.pop() else {
             return Step::Blocked;
@@ -218,7 +228,7 @@ impl Sending<'_> {
         if outgoing.has_expired(self.now) {
             return self.drop_queued(number, DropReason::Expired); // [MQTT-3.3.2-5]
         }
-        // The permissions at the time of sending apply.
+        // The ACL may have changed while the message waited. The permissions at the time of sending apply.
         if !may_receive(self.policies, &self.client.principal, &outgoing.message) {
             return self.drop_queued(number, DropReason::NotAuthorized);
         }
@@ -226,6 +236,7 @@ impl Sending<'_> {
             self.client.queue.put_back(queued);
             return Step::Blocked;
         }
+        // A retained message that was sent before has a higher number.
         let was_overtaken = number < self.client.next_to_send;
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
@@ -250,7 +261,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Sends the next retained message of the oldest replay. Messages that were queued before it began go first.
+    /// Sends the next retained message of the oldest replay. Messages that were queued before this replay began are
+    /// sent first.
     fn send_replayed(&mut self) -> Step {
         let front = self.client.queue.front().map(|queued| queued.number);
         let Some(replay) = self.client.replays.first_mut() else {
@@ -259,7 +271,7 @@ impl Sending<'_> {
         if front.is_some_and(|front| front < replay.state.number) {
             return Step::Blocked;
         }
-        // The subscription is there as long as its replay.
+        // A subscription exists at least as long as its replay, so this lookup only fails after a bug.
         let topic_filter = replay.topic_filter.clone();
         let Some(subscription) = self.client.subscriptions.get(&topic_filter).copied() else {
             return self.end_replay(&topic_filter);
@@ -301,14 +313,15 @@ impl Sending<'_> {
         Step::Done
     }
 
-    /// Returns `true` if a replay sends this message to the client.
+    /// Returns `true` if a replay sends this message to the client. `newest` is the version of the newest retained
+    /// message at the time of the subscription.
     fn is_for_replay(&mut self, retained: &Retained, newest: u64) -> bool {
         let is_old = retained.expires.is_some_and(|expires| expires <= self.now);
         if retained.version > newest || is_old {
-            return false; // delivered live, or [MQTT-3.3.2-5]
+            return false; // already delivered live, or expired [MQTT-3.3.2-5]
         }
         let topic_name = &retained.message.topic_name;
-        // Its publisher may have lost the permission since [check_retain_source].
+        // With `check_retain_source` the publisher must still have the permission to publish to the topic.
         let source = retained.source.as_deref();
         let source = source.filter(|_| self.limits.check_retain_source);
         if source.is_some_and(|source| !self.policies.allow(source, topic_name, AclAction::Write)) {
@@ -323,6 +336,7 @@ impl Sending<'_> {
         may_read
     }
 
+    /// Sends a retained message, and advances the replay past it.
     fn send_retained(
         &mut self,
         topic_filter: &TopicFilter,
@@ -366,13 +380,14 @@ impl Sending<'_> {
         self.pass(&retained.message.topic_name);
     }
 
-    /// The oldest replay has sent or skipped the message of this topic.
+    /// Advances the oldest replay past the message of this topic, which was sent or skipped.
     fn pass(&mut self, topic_name: &TopicName) {
         if let Some(replay) = self.client.replays.first_mut() {
             replay.state.after = Some(topic_name.clone());
         }
     }
 
+    /// Removes the replay of this subscription.
     fn end_replay(&mut self, topic_filter: &TopicFilter) -> Step {
         let ended = self.client.replays.remove(topic_filter);
         if ended.is_some_and(|replay| replay.recorded.is_some()) {
@@ -381,8 +396,8 @@ impl Sending<'_> {
         Step::Done
     }
 
-    /// Gives a message a new number if a replay has overtaken it. After a restart of the broker messages are sent
-    /// again in the order of their numbers, which must be the order in which they were sent.
+    /// Gives a message a new number if a retained message has overtaken it. After a restart the broker resends messages
+    /// in the order of their numbers, which must be the order in which they were sent the first time (MQTT 5.0, 4.6).
     fn renumber(&mut self, number: u64, outgoing: OutboundMessage) -> u64 {
         let later = self.client.next_number;
         self.client.next_number += 1;
@@ -391,6 +406,7 @@ impl Sending<'_> {
         later
     }
 
+    /// Remembers the number of a message that was sent, by its packet identifier.
     fn note_sent(&mut self, packet_identifier: Option<PacketIdentifier>, number: u64) {
         self.sent = true;
         if let Some(packet_identifier) = packet_identifier.filter(|_| self.is_recorded) {
@@ -399,13 +415,15 @@ impl Sending<'_> {
         }
     }
 
+    /// Counts a message of the queue that is dropped, and removes it from the store.
     fn drop_queued(&mut self, number: u64, reason: DropReason) -> Step {
         self.drops.count(reason);
         self.notes.push(Note::Finished(number));
         Step::Done
     }
 
-    /// The message is treated as delivered [MQTT-3.1.2-25].
+    /// Logs a message that exceeds the client's Maximum Packet Size. The broker then behaves as if the message was
+    /// delivered [MQTT-3.1.2-25].
     fn log_too_large(&mut self, error: &mqtt_codec::EncodeError) {
         let name = &self.client.identifier;
         if self.log_limiter.admits(self.now, LogEvent::NotSent, name) {
@@ -414,9 +432,10 @@ impl Sending<'_> {
         }
     }
 
+    /// Returns `true` if the output and, for QoS 1 and 2, the window have room for a message.
     fn has_room(&self, qos: QoS) -> bool {
-        // A message that has no room in the output would only make the client wait longer for what it needs first,
-        // such as the answer to its ping.
+        // The messages in the output delay everything that is added later, such as PINGRESP. So messages wait in the
+        // queue, and not in the output.
         if self.connection.output().len() >= self.limits.maximum_unwritten {
             return false;
         }
@@ -428,11 +447,13 @@ impl Sending<'_> {
             && (maximum == usize::MAX || self.connection.unfinished_sent_bytes() < maximum)
     }
 
-    /// Returns `true` if there is room for a retained message, whose QoS may be lower than that of the subscription.
+    /// Returns `true` if a retained message may be sent to a subscription with this QoS. The QoS of the message may be
+    /// lower, and QoS 0 needs no room in the window.
     fn has_room_for_any(&self, qos: QoS) -> bool {
         self.has_room(qos) || self.has_room(QoS::AtMostOnce)
     }
 
+    /// Returns `true` if a queued message must wait until a replay has passed its topic.
     fn waits_for_replay(&self, queued: &Queued) -> bool {
         if self.client.replays.is_empty() {
             return false;
@@ -449,7 +470,8 @@ impl Sending<'_> {
     }
 }
 
-/// Returns `true` if a message with this number and full topic name must wait for a replay of the client.
+/// Returns `true` if a message with this number must wait until a replay of the client has passed its topic. The topic
+/// name includes the mount point.
 #[inline]
 pub(crate) fn is_held(
     client: &Client,
