@@ -1,4 +1,5 @@
-//! The program `rrr`: publishes a request, waits for the response, and prints it. Its loop is that of rsub.
+//! The program `rrr`: publishes a request, waits for the response, and prints it. This file has the options and the
+//! plan. The loop is that of rsub (`subscriber/`).
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -142,7 +143,7 @@ const HELP: Help = Help {
     ],
 };
 
-/// Returns the options of the request.
+/// Returns the options about the request.
 fn request_options() -> Vec<CommandOption<RrrSettings>> {
     let parts = [topic_options(), message_options()];
     parts.into_iter().flatten().collect()
@@ -154,7 +155,7 @@ fn output() -> Vec<CommandOption<RrrSettings>> {
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the options of the topics.
+/// Returns the options for the topics.
 fn topic_options() -> Vec<CommandOption<RrrSettings>> {
     vec![
         value(
@@ -198,10 +199,10 @@ fn latency_option() -> Vec<CommandOption<RrrSettings>> {
 impl TryFrom<RrrSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// Finds all errors that need no network.
+    /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
-        // -W counts from here, before files and name lookups take their time: a script wants its result within this time,
-        // whatever it is that takes long.
+        // The time of -W starts here, before files are read and names are looked up. A script expects the result within
+        // this time, whichever step is slow.
         let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rrr", Reconnect::Never)?;
@@ -217,10 +218,10 @@ impl TryFrom<RrrSettings> for SubscribePlan {
             )
             .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
         };
-        // Further responses would be sent and thrown away.
+        // rrr uses only the first response, so the broker may have only one message in flight.
         connection.take_at_most(&mut options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
-        // A topic name without wildcards is a filter too, except for one that starts like a shared subscription.
+        // Every topic name is a valid topic filter, except one that starts with `$share/`.
         let filter = TopicFilter::new(&response_topic);
         let topic_filter = filter.map_err(|_| {
             Failure::usage(format!(
@@ -231,12 +232,12 @@ impl TryFrom<RrrSettings> for SubscribePlan {
         })?;
         let subscription = Subscription {
             topic_filter,
-            // The response has the QoS of the request, as for mosquitto_rr: rrr has one -q for both.
+            // As in mosquitto_rr, request and subscription have the same QoS: one -q sets both.
             options: settings.output.subscription_options(settings.message.qos),
         };
         Ok(Self {
             subscriptions: vec![subscription],
-            // The first response is the answer. Further ones are left to the broker.
+            // rrr ends after the first response.
             count: Some(1),
             deadline,
             request: Some(Request {
@@ -250,7 +251,8 @@ impl TryFrom<RrrSettings> for SubscribePlan {
     }
 }
 
-/// Returns the request. With MQTT 5.0 it contains the response topic; before, the service must know it.
+/// Returns the request. In MQTT 5.0 the request contains the response topic. In older versions the service must know
+/// the response topic.
 ///
 /// # Errors
 /// If `-D` sets a response topic too.
@@ -261,11 +263,11 @@ fn request(
     connection: &ConnectionSettings,
 ) -> Result<Message, Failure> {
     let mut message = Message::new(topic_name, payload);
-    // Earlier versions have no properties, so requester and service must agree on the response topic.
+    // MQTT 3.1 and 3.1.1 have no properties.
     if connection.version() != ProtocolVersion::V5_0 {
         return Ok(message);
     }
-    // The response topic comes after the properties of -D, which keep their order.
+    // The response topic is added after the properties of -D, which keep their order.
     let mut properties = connection.properties.publish.clone().unwrap_or_default();
     if properties
         .push(Property::ResponseTopic(response_topic))

@@ -1,4 +1,5 @@
-//! The program `rsub`: subscribes to topics and prints the messages.
+//! The program `rsub`: subscribes to topic filters and prints the messages. This file has the options, the help and the
+//! plan. The loop is in `subscriber/`, which rrr shares.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Instant;
@@ -155,7 +156,7 @@ const HELP: Help = Help {
     ],
 };
 
-/// Returns the options of the subscription.
+/// Returns the options about the subscription.
 fn subscribing_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
@@ -192,13 +193,13 @@ fn subscribing_options() -> Vec<CommandOption<RsubSettings>> {
     ]
 }
 
-/// Returns the options about the end.
+/// Returns the options that end the program.
 fn ending() -> Vec<CommandOption<RsubSettings>> {
     let parts = [own_ending_options(), ending_options()];
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the options about the end that only rsub has.
+/// Returns the options that end the program and that only rsub has.
 fn own_ending_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
@@ -261,7 +262,7 @@ fn own_output_options() -> Vec<CommandOption<RsubSettings>> {
             "chance",
             "Print only this percentage of the messages, 0.1 to 100",
             |s: &mut RsubSettings, v| {
-                // 0 would print nothing, which is more likely a mistake; mosquitto has the same bounds.
+                // As in mosquitto_sub, 0 is rejected: it would print nothing, which is likely a mistake.
                 let chance = number(v).filter(|chance| (0.1..=100.0).contains(chance));
                 let invalid = || {
                     Failure::usage("--random-filter chance must be between 0.1-100.0")
@@ -314,26 +315,27 @@ fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
 impl TryFrom<RsubSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// Finds all errors that need no network.
+    /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
-        // -W counts from here, before files and name lookups take their time: a script wants its result within this time,
-        // whatever it is that takes long.
+        // The time of -W starts here, before files are read and names are looked up. A script expects the result within
+        // this time, whichever step is slow.
         let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rsub", Reconnect::Always)?;
-        // -U alone is enough: with -c, it removes subscriptions of an earlier run.
+        // -U without -t is permitted: with -c, rsub removes subscriptions of an earlier run.
         if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
             return Err(Failure::usage(
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
             ));
         }
-        // Such a subscription would wait for ever.
+        // -R drops the messages that --retained-only waits for, so rsub would wait for ever.
         if settings.output.no_retained && settings.retained_only {
             return Err(Failure::usage(
                 "Combining '-R' and '--retained-only' makes no sense.",
             ));
         }
-        // The broker must not have more messages in flight than this run prints.
+        // With -C, the broker must not have more messages in flight than this run prints, because rsub would leave the
+        // others unacknowledged.
         if let Some(count) = settings.count {
             connection.take_at_most(&mut options, count);
         }
@@ -342,14 +344,14 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             chance: settings.chance,
-            // Escape sequences would spoil a file, and confuse the program that reads a pipe.
+            // --watch needs a terminal. Its escape sequences would spoil a file or a pipe.
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
             ..settings.output.printing()
         };
         let subscription_options = settings.output.subscription_options(settings.qos);
-        // All filters of a run have the same options, and go into one SUBSCRIBE.
+        // All filters have the same options and are sent in one SUBSCRIBE.
         let subscription = |topic_filter| Subscription {
             topic_filter,
             options: subscription_options,
@@ -357,7 +359,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
         Ok(Self {
             subscriptions: settings.topics.into_iter().map(subscription).collect(),
             unsubscribe: settings.unsubscribe,
-            // With --message-rate no message is printed, so there are none for -C to count.
+            // With --message-rate rsub prints no messages, so -C has nothing to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
             deadline,

@@ -1,4 +1,5 @@
-//! The program `rpub`: publishes one message, once or repeatedly, or a message for each line of its input.
+//! The program `rpub`: publishes one message, once or repeatedly, or one message for each line of standard input. This
+//! file has the options and the help. `publisher.rs` has the loop.
 
 mod plan;
 mod progress;
@@ -27,10 +28,11 @@ use crate::flags::values::{duration, number};
 use crate::output::logger;
 use crate::wording::shown;
 
-/// The time for which `-l` tries to reconnect. Without `-l` a lost connection ends the program, as for mosquitto_pub.
+/// The time for which `-l` tries to reconnect. Without `-l` the loss of the connection ends the program, as in
+/// mosquitto_pub.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
-/// Maximum number of connections in a row that the broker may close because of the same line, before the line is skipped.
+/// Maximum number of connections in a row that the broker may close because of the same line. Then rpub skips the line.
 const MAXIMUM_LOSSES: u32 = 3;
 
 /// The settings of rpub.
@@ -140,13 +142,13 @@ const HELP: Help = Help {
     ],
 };
 
-/// Returns the options of the message.
+/// Returns the options about the message.
 fn message() -> Vec<CommandOption<RpubSettings>> {
     let parts = [topic_option(), message_options(), publishing_options()];
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the option of the topic.
+/// Returns the option for the topic.
 fn topic_option() -> Vec<CommandOption<RpubSettings>> {
     vec![
         value(
@@ -160,7 +162,7 @@ fn topic_option() -> Vec<CommandOption<RpubSettings>> {
     ]
 }
 
-/// Returns the options of the message that only rpub has.
+/// Returns the options about the message that only rpub has.
 fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
     vec![
         flag(
@@ -201,7 +203,7 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
             "time",
             "Wait this time between two messages of --repeat [default: 0]",
             |s: &mut RpubSettings, v| {
-                // 0 is allowed here, unlike for -W: it is the default.
+                // 0 is the default and so is permitted, unlike for -W.
                 let delay = duration(v);
                 let invalid = || {
                     Failure::usage("--repeat-delay argument must be >=0.0.").with_hint(format!(
@@ -220,20 +222,21 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
 impl TryFrom<RpubSettings> for PublishPlan {
     type Error = Failure;
 
-    /// Finds all errors that need no network.
+    /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RpubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         let content = settings.message.content()?;
         let reconnect = match content {
-            // A pipe may run for months, and the lines would be lost. A single message is for the caller to try again.
+            // A program may write to the pipe for months, and its lines would be lost. For a single message the caller
+            // can start rpub again.
             Some(Content::Lines) => Reconnect::For(RECONNECT_FOR),
             _ => Reconnect::Never,
         };
         let mut options = connection.client_options("rpub", reconnect)?;
-        // A line that the broker does not accept must not keep the lines after it from being sent.
+        // A line that the broker rejects by closing the connection must not block the lines after it.
         options.maximum_losses = Some(MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
-        // Last, so that a mistake in an option that was given is reported before one that was forgotten.
+        // Checked last, so that an invalid option is reported before a missing option.
         let (Some(topic_name), Some(content)) = (topic, content) else {
             return Err(
                 Failure::usage("Both topic and message must be supplied.").with_hint(

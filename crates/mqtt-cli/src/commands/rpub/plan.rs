@@ -1,4 +1,5 @@
-//! The plan of rpub.
+//! The plan of rpub: the checked settings, which need a network from here on. `mod.rs` makes the plan, and
+//! `publisher.rs` carries it out.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::commands::setup::ClientPlan;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::message::Content;
 
-/// The plan of rpub, which its settings become.
+/// The plan of rpub.
 #[derive(Debug)]
 pub(super) struct PublishPlan {
     pub(super) client: ClientPlan,
@@ -19,9 +20,9 @@ pub(super) struct PublishPlan {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) repeat: u64,
-    /// The time between the end of one message and the start of the next.
+    /// The time between the end of one message and the start of the next message, from `--repeat-delay`.
     pub(super) delay: Duration,
-    /// Set if a person may want to see the progress. Lines of `-d` and `--trace` would be mixed with it.
+    /// Set if rpub may show its progress. With `-d` or `--trace` their lines would be mixed with the progress.
     pub(super) has_progress: bool,
 }
 

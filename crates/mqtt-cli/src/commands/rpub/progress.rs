@@ -1,4 +1,5 @@
-//! The progress of long work for a person at a terminal: one line on standard error that changes.
+//! Shows the progress of long work to a person at a terminal: one line on standard error that is overwritten. Counts of
+//! messages are here, too, because the line and the final report use them.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -10,13 +11,13 @@ use crate::flags::settings::message::Content;
 use crate::output::logger;
 use crate::wording::counted;
 
-/// The time before the line appears. Shorter work is not worth one.
+/// The time before the line appears. Shorter work shows no progress.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The time between two states of the line.
+/// The time between two updates of the line.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The size from which on a single payload takes long enough for a line.
+/// The minimum size of a single payload for which progress is shown.
 const LARGE: usize = 1024 * 1024;
 
 /// The counts of messages, and the line that shows them.
@@ -26,21 +27,22 @@ pub(crate) struct Progress {
     pub(crate) published: u64,
     /// Messages of QoS 1 and 2 that the broker has acknowledged.
     pub(crate) acknowledged: u64,
-    /// Messages that the broker has rejected, or would reject.
+    /// Messages that the broker has rejected, or that rpub did not send because they are too large for the broker.
     pub(crate) rejected: u64,
-    /// The time at which the line changes next; `None` if no line is shown.
+    /// The time of the next update; `None` if no line is shown.
     next: Option<Instant>,
     start: Instant,
     is_shown: Cell<bool>,
-    /// The QoS of all messages. Those of QoS 0 are not acknowledged, so the line does not count acknowledgements then.
+    /// The QoS of all messages. The broker does not acknowledge messages of QoS 0, so the line then has no number of
+    /// acknowledgements.
     qos: QoS,
 }
 
 impl Progress {
-    /// Creates the counts. The line is shown if it is wanted, standard error is a terminal, and the work may take long. A
-    /// person who types the lines sees the progress without it.
+    /// Creates the counts. The line is shown if `wanted` is `true`, standard error is a terminal, and the work may take
+    /// long. A person who types the lines of `-l` needs no progress.
     pub(crate) fn new(wanted: bool, content: &Content, repeat: u64, qos: QoS) -> Self {
-        // A short line that appears and disappears would only flicker.
+        // Short work gets no line, because a line that appears for a moment would flicker.
         let is_long = match content {
             Content::Payload(payload) => repeat > 1 || payload.len() >= LARGE,
             Content::Lines => !std::io::stdin().is_terminal(),
@@ -63,7 +65,7 @@ impl Progress {
         self.next
     }
 
-    /// Updates the line if its time has come.
+    /// Updates the line if the time of the next update has come.
     pub(crate) fn show(&mut self, now: Instant, unwritten: usize) {
         if self.next.is_none_or(|next| now < next) {
             return;
@@ -75,12 +77,12 @@ impl Progress {
         if self.qos > QoS::AtMostOnce {
             line += &format!(", {} acknowledged", self.acknowledged);
         }
-        // A single large payload counts as published before it is sent, so its bytes are the progress.
+        // A large payload counts as published before its bytes are sent, so the line also shows the bytes that wait.
         if unwritten >= LARGE {
             line += &format!(", {} MiB to send", unwritten / LARGE);
         }
         self.is_shown.set(true);
-        // Back to the start of the row, and clears it.
+        // `\r` moves to the start of the row, and `ESC [ K` clears the row.
         logger::print_error(&format!("\r\x1b[K{line}"));
     }
 

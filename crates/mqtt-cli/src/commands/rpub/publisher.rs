@@ -1,5 +1,5 @@
-//! The loop of rpub: connects, publishes messages as fast as the broker accepts them, waits for the acknowledgements, and
-//! disconnects.
+//! The loop of rpub: connects, publishes messages as fast as the broker accepts them, waits for the acknowledgements,
+//! and disconnects. Reconnecting and resending is the work of `mqtt_client::EventLoop`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::flags::settings::message::Content;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
 
-/// The time in which the last bytes must be sent.
+/// The time in which the last bytes and DISCONNECT must be sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Replaces [`DISCONNECT_TIMEOUT`] after a signal.
 const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time in which the broker may acknowledge messages after a signal.
+/// The time after a signal in which the broker may still acknowledge messages.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Maximum number of bytes that wait for the socket before a message is added. It bounds the memory for a broker that is
+/// Maximum number of bytes that wait for the socket when a message is added. This limits the memory if the broker is
 /// slower than the input.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
 /// Carries out the plan.
 ///
 /// # Errors
-/// The reason for which not every message was published, and acknowledged with QoS 1 and 2.
+/// The reason why a message was not published, or not acknowledged with QoS 1 or 2.
 pub(super) fn run(plan: PublishPlan) -> Result<Status, Failure> {
     Publisher::new(plan)?.run()
 }
@@ -49,36 +49,37 @@ struct Publisher {
     interrupts: Interrupts,
     progress: Progress,
     lines: Option<StdinLines>,
-    /// The message of `--repeat`, which all repetitions share.
+    /// The message of `--repeat`. All repetitions share it.
     repeated: Option<Arc<Message>>,
-    /// A message that the connection could not take yet. It is sent before any other one.
+    /// A message for which the window had no room, or which had no connection. It is sent before all other messages.
     held: Option<Arc<Message>>,
     /// The number of repetitions that are left.
     left: u64,
     /// The time before which no further message is sent, because of `--repeat-delay`.
     not_before: Option<Instant>,
-    /// Set if there is more to send, but the loop must handle input and timers first.
+    /// Set if more messages can be sent, but the event loop must first handle input and timers.
     has_more: bool,
-    /// Set when no further message will be read or made.
+    /// Set when the input has no further message.
     input_ended: bool,
     interrupted: Option<Interrupted>,
-    /// The failure of a message. The program ends with it after the other messages are finished.
+    /// The failure of a message. The program finishes the other messages and then ends with this failure.
     failure: Option<Failure>,
 }
 
-/// The signal that ends the program, and the end of its patience.
+/// The signal that ends the program, and the time that is left for acknowledgements.
 #[derive(Debug, Clone, Copy)]
 struct Interrupted {
     status: Status,
-    /// The time until which acknowledgements are waited for.
+    /// The time until which the program waits for acknowledgements.
     until: Instant,
-    /// Set if every message had been given to the connection. Then the run may still be a success.
+    /// Set if the connection had accepted every message before the signal. If all are acknowledged, the run is a
+    /// success.
     all_was_taken: bool,
 }
 
 impl Publisher {
     fn new(mut plan: PublishPlan) -> Result<Self, Failure> {
-        // Standard input is not touched yet: see `next_line`.
+        // `next_line` starts to read standard input, after the connection is accepted.
         let (event_loop, interrupts) = plan.client.start()?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
@@ -101,7 +102,7 @@ impl Publisher {
     fn run(mut self) -> Result<Status, Failure> {
         loop {
             let deadline = self.deadline();
-            // Parts of `self`, since the event loop is another part and lends each event to the closure.
+            // The closure borrows these fields of `self` and not `self`, because `poll` borrows the field `event_loop`.
             let (failure, progress, diagnostics) = (
                 &mut self.failure,
                 &mut self.progress,
@@ -130,8 +131,8 @@ impl Publisher {
                         .diagnostics
                         .report_loss(error, wait, server);
                     reported.map_err(|failure| self.with_unfinished(failure))?;
-                    // The broker has closed MAXIMUM_LOSSES connections because of these messages, so the client gives them
-                    // up.
+                    // After MAXIMUM_LOSSES lost connections the client gives up the messages that were in flight each
+                    // time.
                     for message in self.event_loop.take_rejected() {
                         self.reject(&message, "the broker closed the connection");
                     }
@@ -139,7 +140,7 @@ impl Publisher {
                 Wakeup::Found => self.plan.client.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
-            // After the events: acknowledgements that came with the signal count.
+            // The signal is handled after the events, so that acknowledgements that arrived with it count.
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
             }
@@ -148,7 +149,8 @@ impl Publisher {
             }
             self.progress
                 .show(Instant::now(), self.event_loop.unwritten());
-            // `publish` may have noticed that the connection is gone. After a signal no new one is waited for.
+            // `publish` may have found the connection lost, so the state is read again. After a signal the program does
+            // not wait for a new connection.
             let connected = self.event_loop.is_connected();
             let too_late = self
                 .interrupted
@@ -159,24 +161,25 @@ impl Publisher {
         }
     }
 
-    /// Returns the first of the program's own times. A time that has passed and has no effect would keep the loop busy, so
-    /// the time of the next message counts only while there is a connection.
+    /// Returns the first deadline of the program itself. The time of the next message counts only with a connection:
+    /// without one, a deadline in the past would make the loop spin.
     fn deadline(&self) -> Option<Instant> {
         let not_before = self.not_before.filter(|_| self.event_loop.is_connected());
         let grace = self.interrupted.map(|interrupted| interrupted.until);
-        // A deadline that has passed lets the loop read once and come back immediately.
+        // With a deadline in the past, `poll` reads once and returns immediately.
         let at_once = self.has_more.then(Instant::now);
         let times = [not_before, grace, self.progress.deadline(), at_once];
         times.into_iter().flatten().min()
     }
 
-    /// Ends the input because of a signal. Messages that were sent may still be acknowledged.
+    /// Ends the input because of a signal. The broker may still acknowledge messages that were sent.
     fn stop_taking(&mut self, status: Status) {
         if self.interrupted.is_none() {
             self.interrupted = Some(Interrupted {
                 status,
                 until: Instant::now() + GRACE,
-                // A complete input whose acknowledgements arrive is a success in spite of the signal.
+                // If the whole input was sent, and the acknowledgements arrive, the run is a success in spite of the
+                // signal.
                 all_was_taken: self.input_ended && self.held.is_none(),
             });
         }
@@ -184,21 +187,23 @@ impl Publisher {
         self.held = None;
     }
 
-    /// Disconnects, and reports the messages that the broker may not have.
+    /// Disconnects, and reports the messages that the broker may not have received.
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
-        // Counted before the connection is closed, which forgets them.
+        // These numbers are read before `disconnect`, which resets them.
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.client.disconnect.clone();
         let result = match self.interrupted {
-            // A signal kills mosquitto_pub, and the broker publishes its will. Users may count on that.
+            // A signal kills mosquitto_pub without DISCONNECT, so the broker publishes its will. Users may rely on the
+            // will.
             Some(_) => self
                 .event_loop
                 .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
             None => self.event_loop.disconnect(disconnect, DISCONNECT_TIMEOUT),
         };
-        // If DISCONNECT could not be sent, bytes before it were not sent either. For QoS 0 nothing else shows the loss.
+        // If DISCONNECT could not be sent, the bytes before it were not sent either. With QoS 0 only these bytes show
+        // the loss.
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
             let plan = &self.plan;
@@ -208,7 +213,7 @@ impl Publisher {
             }
         }
         report::rejected(&self.plan, &self.progress);
-        // The failure of a message explains more than that of the disconnect.
+        // The failure of a message is more useful than a failure of the disconnect.
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -216,12 +221,12 @@ impl Publisher {
         Ok(Status::Success)
     }
 
-    /// Returns the number of messages that the broker may not have.
+    /// Returns the number of messages that the broker may not have received.
     fn unfinished(&self) -> usize {
         self.event_loop.unfinished() + usize::from(self.held.is_some())
     }
 
-    /// Returns the failure after the client has given up to connect.
+    /// Returns the failure after the client has given up connecting.
     fn given_up(&self, error: ClientError) -> Failure {
         self.with_unfinished(self.plan.client.diagnostics.failure(error))
     }
@@ -238,7 +243,8 @@ impl Publisher {
         }
     }
 
-    /// Returns `true` if only the DISCONNECT and at most a bounded number of bytes are left to send.
+    /// Returns `true` if every message is finished, and only DISCONNECT and fewer than `MAXIMUM_UNWRITTEN` bytes are
+    /// left to send.
     fn is_done(&self) -> bool {
         self.input_ended
             && self.held.is_none()
@@ -246,8 +252,8 @@ impl Publisher {
             && self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
     }
 
-    /// Publishes messages until the input or the room for them ends. At most one block of bytes is flushed: a broker that
-    /// takes everything immediately must not keep the loop from reading its acknowledgements.
+    /// Publishes messages until the input has no more or the window is full. The bytes are flushed at most once in a
+    /// call. Otherwise a broker that reads fast would keep the loop here, and its acknowledgements would not be read.
     fn publish(&mut self) {
         self.has_more = false;
         let mut has_flushed = false;
@@ -258,18 +264,19 @@ impl Publisher {
             let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
             match self.event_loop.publish(outgoing) {
                 Ok(_) => self.progress.published += 1,
-                // The window is full or the connection is gone. The message keeps its place before all others.
+                // The window is full, or the connection is lost. The message is held, so that messages keep their
+                // order.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
                     self.held = Some(message);
                     return;
                 }
-                // The Maximum Packet Size of the broker may allow the next line.
+                // This line is larger than the Maximum Packet Size of the broker. The next line may be smaller.
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
                     self.reject(&message, &error.to_string());
                 }
                 Err(error) => {
-                    // Messages that were sent before are still finished.
+                    // Messages that were sent before are still acknowledged.
                     self.failure = Some(self.plan.client.diagnostics.failure(error.into()));
                     self.input_ended = true;
                     return;
@@ -278,19 +285,20 @@ impl Publisher {
         }
     }
 
-    /// Reports a line that is too large for the broker. The lines after it are still sent: one bad line of a log must not
-    /// stop the others.
+    /// Reports a line that is too large for the broker. rpub continues with the next line: one bad line of a log must
+    /// not stop the others.
     fn reject(&mut self, message: &Message, why: &str) {
         self.progress.rejected += 1;
         let size = message.payload.len();
         let text = format!("A message of {size} bytes is too large for the broker: {why}.");
         self.plan.client.diagnostics.warn(&text);
         let status = Status::of_reason(ReasonCode::PacketTooLarge);
-        // The text was printed above, so the failure only sets the exit status.
+        // The text is printed already, so the failure only sets the exit status.
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }
 
-    /// Returns `true` if another message may be added. Flushes once in a call of `publish`, which `has_flushed` remembers.
+    /// Returns `true` if another message may be added. Flushes at most once in a call of `publish`; `has_flushed` is
+    /// set then.
     fn has_room(&mut self, has_flushed: &mut bool) -> bool {
         if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
             self.event_loop.flush();
@@ -310,7 +318,7 @@ impl Publisher {
         }
         match &self.plan.content {
             Content::Payload(payload) => {
-                // A clone of `Bytes` shares the memory.
+                // A clone of `Bytes` shares the payload.
                 let payload = payload.clone();
                 self.next_repetition()?;
                 // All repetitions share one message, so a large payload is in memory once.
@@ -338,11 +346,12 @@ impl Publisher {
         })
     }
 
-    /// Counts a repetition down. Returns `None` if it must wait: with a delay, for the end of the message before it and then
-    /// for the delay.
+    /// Counts one repetition. Returns `None` if the repetition must wait. With a delay it waits until the previous
+    /// message is finished, and then for the delay.
     fn next_repetition(&mut self) -> Option<()> {
         if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
-            // The delay starts when the broker has the message, as for mosquitto_pub: with QoS 0, when it has left.
+            // As in mosquitto_pub, the delay starts when the previous message is acknowledged, or with QoS 0 when its
+            // bytes are sent.
             self.event_loop.flush();
             if self.event_loop.unfinished() > 0 || self.event_loop.unwritten() > 0 {
                 return None;
@@ -359,8 +368,8 @@ impl Publisher {
         Some(())
     }
 
-    /// Returns the next line of standard input, or `None` if none is ready. The thread is started by the first call,
-    /// when there is a connection: a line that was read but not sent would be lost if the broker cannot be reached.
+    /// Returns the next line of standard input, or `None` if no line is ready. The first call starts the thread that
+    /// reads, and so happens only with a connection: if the broker cannot be reached, no line is read and lost.
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
@@ -373,11 +382,11 @@ impl Publisher {
         };
         match next {
             NextLine::Line(line) => return Some(line),
-            // The waker of the thread wakes the loop when there is more.
+            // The thread of standard input wakes the loop when it has read more.
             NextLine::Pending => {}
             NextLine::End => self.input_ended = true,
             NextLine::Failed(error) => {
-                // Lines that were read before are still sent and acknowledged.
+                // Lines that were read before the error are still sent and acknowledged.
                 self.input_ended = true;
                 let text = system_text(&error);
                 let failure = Failure::failed(format!("Cannot read standard input: {text}."));

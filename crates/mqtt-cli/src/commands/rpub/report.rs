@@ -1,4 +1,4 @@
-//! The lines that rpub prints about its messages: rejections, resent messages, and the state after a signal.
+//! The lines that rpub prints about its messages: rejected messages, resent messages, and the state after a signal.
 
 use mqtt_client::session::{Event, OutboundMessage, Printable};
 use mqtt_codec::QoS;
@@ -10,7 +10,7 @@ use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::wording::counted;
 
-/// Prints an event that a person should know, and returns the failure that it causes.
+/// Prints an event that the user should know. Returns the failure that the event causes.
 pub(super) fn event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<Failure> {
     match event {
         Event::Delivered {
@@ -23,11 +23,12 @@ pub(super) fn event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<
                 text += &format!(" {}", Printable(reason));
             }
             diagnostics.warn(&text);
-            // The text was printed above, so the failure only sets the exit status.
+            // The text is printed already, so the failure only sets the exit status.
             let status = Status::of_reason(*reason_code);
             return Some(Failure::unmarked(status, text).quiet_if(true));
         }
-        // A resumed session resends without a line: no message can arrive twice because of it.
+        // With a resumed session `unfinished` is empty: the session resends its messages, and the broker detects
+        // duplicates.
         Event::Connected { unfinished, .. } => {
             diagnostics.print_connected();
             warn_of_resending(unfinished, diagnostics);
@@ -37,7 +38,7 @@ pub(super) fn event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<
     None
 }
 
-/// Prints that messages of an earlier connection are resent, because the broker has lost its session.
+/// Prints that messages of a lost connection are resent although the broker has no session for them.
 fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) {
     if unfinished.is_empty() {
         return;
@@ -59,7 +60,7 @@ pub(super) fn rejected(plan: &PublishPlan, progress: &Progress) {
         rejected,
         ..
     } = *progress;
-    // A single message was reported when it was rejected.
+    // The rejection of a single message has its own line already.
     if rejected > 0 && published > 1 {
         let published = counted(published, "message");
         let text = format!("The broker rejected {rejected} of {published}.");

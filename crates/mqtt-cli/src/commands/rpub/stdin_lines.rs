@@ -1,7 +1,7 @@
-//! The lines of standard input for `rpub -l`, read without blocking the program, which has a network to serve.
+//! Reads the lines of standard input for `rpub -l` without blocking the event loop.
 //!
-//! A thread reads large blocks into a bounded channel and wakes the program. Lines are slices of the blocks, so a line
-//! is copied only if it spans two of them. They may be any bytes, without the newline.
+//! A thread reads large blocks into a bounded channel and wakes the event loop. Lines are slices of the blocks, so a
+//! line is copied only if it spans two blocks. A line may contain any bytes except the newline.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::flags::settings::message::MAXIMUM_PAYLOAD;
 
 const BLOCK_SIZE: usize = 64 * 1024;
 
-/// Maximum number of blocks that are read ahead. A publisher that is slower than its input stops the thread then.
+/// Maximum number of blocks that wait in the channel. If the publisher is slower than the input, the full channel stops
+/// the thread.
 const BLOCKS: usize = 4;
 
-/// The lines that another thread reads.
+/// The lines that the thread reads.
 #[derive(Debug)]
 pub(crate) struct StdinLines {
     blocks: Receiver<io::Result<Bytes>>,
@@ -41,10 +42,10 @@ pub(crate) enum NextLine {
 }
 
 impl StdinLines {
-    /// Starts the thread. It ends with the input, or when this value is dropped.
+    /// Starts the thread. The thread ends with the input, or when this value is dropped.
     ///
     /// # Errors
-    /// If the system has no room for a thread.
+    /// If the system cannot start a thread.
     pub(crate) fn start(
         mut input: impl Read + Send + 'static,
         waker: Arc<Waker>,
@@ -52,13 +53,13 @@ impl StdinLines {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::Builder::new().name("input".into()).spawn(move || {
             loop {
-                // A new block each time, since lines that wait for the broker keep the old ones.
+                // Each read gets a new block, because lines that wait for the broker still refer to the old blocks.
                 let mut block = vec![0; BLOCK_SIZE];
                 let result = match input.read(&mut block) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     result => result,
                 };
-                // An empty block is the end of the input; after an error nothing more can be read.
+                // An empty block marks the end of the input. After an error nothing more is read.
                 let is_last = !matches!(result, Ok(1..));
                 let item = result.map(|length| {
                     block.truncate(length);
@@ -81,13 +82,14 @@ impl StdinLines {
     pub(crate) fn next(&mut self) -> NextLine {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.block) {
-                // Slices share the memory of the block.
+                // `split_to` copies nothing: the line shares the memory of the block.
                 let mut line = self.block.split_to(end + 1);
                 line.truncate(end);
                 return NextLine::Line(self.with_partial(line));
             }
             let rest = std::mem::take(&mut self.block);
-            // Checked before the bytes are copied: an input without newlines must not fill the memory.
+            // The length is checked before the bytes are copied. Otherwise an input without newlines would fill the
+            // memory.
             if self.partial.len() + rest.len() > MAXIMUM_PAYLOAD {
                 self.ended = true;
                 self.partial.clear();
@@ -115,7 +117,7 @@ impl StdinLines {
         }
     }
 
-    /// Returns the line with the part of it from earlier blocks.
+    /// Returns the line, after the part of it that earlier blocks contained.
     fn with_partial(&mut self, line: Bytes) -> Bytes {
         if self.partial.is_empty() {
             return line;
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
     use mio::{Events, Poll, Token};
 
-    /// Gives its content in pieces.
+    /// A reader that returns one piece at each read.
     struct Pieces(Vec<&'static [u8]>);
 
     impl Read for Pieces {
@@ -147,7 +149,7 @@ mod tests {
     fn lines(pieces: &[&'static [u8]]) -> Vec<Vec<u8>> {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        // The waker stays here too: a wake-up is lost with the last of them.
+        // This function keeps a waker, because dropping the last one can lose a wake-up.
         let mut input = StdinLines::start(Pieces(pieces.to_vec()), Arc::clone(&waker)).unwrap();
         let mut lines = Vec::new();
         loop {

@@ -1,4 +1,5 @@
-//! The treatment of each event of the connection, and the messages that the program itself publishes.
+//! Handles each event of the connection in rsub and rrr, and publishes the messages that the program itself sends: the
+//! request of rrr, and the removals of `--remove-retained`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,24 +22,25 @@ use crate::wording::counted;
 
 use super::plan::{Request, SubscribePlan};
 
-/// The state that events change. It is apart from the event loop, which lends it each event while it runs.
+/// The state that events change. It is separate from the event loop, because the event loop is borrowed while it passes
+/// an event.
 pub(super) struct EventHandler {
     pub(super) plan: SubscribePlan,
     pub(super) printer: Printer,
     pub(super) ack_queue: AckQueue,
     pub(super) requests: PendingRequests,
-    /// The topics of retained messages that `--remove-retained` has yet to remove.
+    /// The topics whose retained messages `--remove-retained` has not removed yet.
     pub(super) removals: VecDeque<TopicName>,
     /// The time at which the request of rrr was sent.
     pub(super) request_sent: Option<Instant>,
-    /// The result, once everything that was asked for has arrived or something ends the program early.
+    /// The result of the run. Set when the work is done, or when an error or a rejection ends the program early.
     pub(super) ending: Option<Result<Status, Failure>>,
     /// Set once the broker has accepted a connection.
     pub(super) was_connected: bool,
 }
 
 impl EventHandler {
-    /// Handles an event. `connection` is lent by the event loop, so that a subscription can follow immediately.
+    /// Handles an event. The event loop lends `connection`, so that a SUBSCRIBE can follow a CONNACK immediately.
     pub(super) fn handle(
         &mut self,
         connection: &mut Connection,
@@ -65,9 +67,10 @@ impl EventHandler {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
             }
-            // The broker deviates from the standard in a way that does no harm. The connection goes on.
+            // The broker has deviated from the standard without harm. rsub warns, and the connection stays.
             Event::Deviation(deviation) => self.diagnostics().warn(&format!("{deviation}.")),
-            // Messages after the end are not acknowledged, so they stay with the broker.
+            // After the end of the work, messages are not acknowledged. A broker with a session delivers them to the
+            // next run.
             Event::Message(received) if self.ending.is_none() => {
                 self.take(&received.publish());
             }
@@ -76,7 +79,7 @@ impl EventHandler {
         ControlFlow::Continue(())
     }
 
-    /// Handles the answer to a request or a removal. One that the broker has rejected is a failure.
+    /// Handles the acknowledgement of a request or a removal. A rejection is a failure.
     pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
         if let Event::Delivered {
             packet_identifier,
@@ -84,7 +87,7 @@ impl EventHandler {
             ..
         } = event
         {
-            // The broker has rejected the message, so no response will come.
+            // After a rejection of the request no response will come.
             if reason_code.is_error() {
                 let text = format!("Publish {packet_identifier} failed: {reason_code}.");
                 let status = Status::of_reason(*reason_code);
@@ -93,8 +96,8 @@ impl EventHandler {
         }
     }
 
-    /// Prepares the next connection, which subscribes again. A request of QoS 0 may be lost with its connection, so it is
-    /// published again; the session resends one of QoS 1 or 2.
+    /// Prepares the next connection, on which the program subscribes again. A request of QoS 0 may be lost with its
+    /// connection and is published again. The session resends a request of QoS 1 or 2.
     pub(super) fn connection_lost(&mut self) {
         self.requests = PendingRequests::default();
         let is_lost = |request: &Request| request.qos == QoS::AtMostOnce;
@@ -103,16 +106,16 @@ impl EventHandler {
         }
     }
 
-    /// Prints the rate of `--message-rate`, from the first connection on.
+    /// Prints the rate of `--message-rate`. The rate starts with the first connection.
     pub(super) fn tick(&mut self, is_connected: bool) {
-        // Once started, the rate goes on without a connection, and prints 0.
+        // After its start the rate is also printed without a connection; it is 0 then.
         if self.printer.has_rate() && (is_connected || self.printer.deadline().is_some()) {
             self.printer.tick(Instant::now(), &mut self.ack_queue.text);
         }
     }
 
-    /// Writes text and acknowledges messages as far as that does not block. Lines of `-d` come between the messages in the
-    /// order of the events, so they are collected before and after each step that causes some.
+    /// Writes text and acknowledges messages as far as neither blocks. The lines of `-d` must appear between the
+    /// messages in the order of the events. So they are collected before and after each step that can produce some.
     ///
     /// # Errors
     /// If standard output cannot be written.
@@ -127,7 +130,7 @@ impl EventHandler {
         }
     }
 
-    /// Adds the number of received bytes that were not written to a failure.
+    /// Adds to a failure the number of received bytes that were not written.
     pub(super) fn with_rest(&self, failure: Failure, rest: usize) -> Failure {
         match rest {
             0 => failure,
@@ -138,18 +141,19 @@ impl EventHandler {
         }
     }
 
-    /// Treats a message that has arrived.
+    /// Handles a message that has arrived.
     fn take(&mut self, publish: &PublishRef<'_>) {
         logger::take_pending(&mut self.ack_queue.text);
         let request = self.plan.request.as_ref();
         let is_old = || self.is_old(publish);
-        // A message that is not the response is acknowledged, so that the broker does not send it again, and not printed.
+        // A message that is not the response is not printed. It is acknowledged, so that the broker does not resend it.
         if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
             self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
         }
         match self.printer.print(publish, &mut self.ack_queue.text) {
-            // This message is not acknowledged: it is not for this run, and a session may deliver it to the next one.
+            // This message ends --retained-only and is not for this run. It is not acknowledged, so that a broker with
+            // a session delivers it to the next run.
             Disposition::EndOfRetained => {
                 self.ending.get_or_insert(Ok(Status::Success));
                 return;
@@ -158,7 +162,7 @@ impl EventHandler {
         }
         self.ack_queue.acknowledge_when_written(publish.delivery);
         self.removals.extend(self.printer.to_remove.drain(..));
-        // After the response, as mosquitto_rr prints it.
+        // mosquitto_rr also prints the latency after the response.
         if let (Some(request), Some(sent)) = (&self.plan.request, self.request_sent) {
             if request.shows_latency {
                 let line = format!("Latency: {}\n", latency(sent.elapsed()));
@@ -174,15 +178,15 @@ impl EventHandler {
         }
     }
 
-    /// Returns `true` for a retained message that was there before the request: the broker sends it with RETAIN because
-    /// of the subscription. A response that is published with RETAIN comes without it, unless the subscription asks
-    /// for RETAIN as published.
+    /// Returns `true` for a retained message that is older than the request. The broker sends such a message with
+    /// RETAIN 1 because of the new subscription [MQTT-3.3.1-8]. A response that is published with RETAIN arrives with
+    /// RETAIN 0 [MQTT-3.3.1-12], unless the subscription has Retain As Published.
     fn is_old(&self, publish: &PublishRef<'_>) -> bool {
         publish.retain && (self.request_sent.is_none() || !self.plan.retains_as_published())
     }
 
-    /// Subscribes with each connection, even if the broker has the session: the options of this run may differ from those of
-    /// the run that subscribed.
+    /// Subscribes on each connection, even if the broker has resumed the session: this run may have other subscription
+    /// options than the run that subscribed.
     fn subscribe(&mut self, connection: &mut Connection) {
         if let Err(error) = self.try_subscribe(connection) {
             self.fail(error);
@@ -192,7 +196,7 @@ impl EventHandler {
     /// Sends SUBSCRIBE and UNSUBSCRIBE.
     fn try_subscribe(&mut self, connection: &mut Connection) -> Result<(), PublishError> {
         let now = Instant::now();
-        // The answers of the last connection will not come.
+        // The broker will not answer packets of the last connection.
         self.requests = PendingRequests::default();
         if !self.plan.subscriptions.is_empty() {
             let subscriptions = self.plan.subscriptions.clone();
@@ -200,7 +204,7 @@ impl EventHandler {
             connection.subscribe(now, subscriptions, properties)?;
             self.requests.expect();
         }
-        // One packet for each filter, as the mosquitto tools send them.
+        // As in the mosquitto tools, each filter has its own UNSUBSCRIBE.
         for topic_filter in &self.plan.unsubscribe {
             let properties = self.plan.unsubscribe_properties.clone();
             connection.unsubscribe(now, vec![topic_filter.clone()], properties)?;
@@ -209,7 +213,7 @@ impl EventHandler {
         Ok(())
     }
 
-    /// Reports an answer to SUBSCRIBE or UNSUBSCRIBE, and ends the program if it asks for nothing else.
+    /// Reports an answer to SUBSCRIBE or UNSUBSCRIBE. With `-E` the last answer ends the program.
     fn handle_answer(&mut self, answer: Answer) {
         for text in &answer.warnings {
             self.diagnostics().warn(text);
@@ -221,15 +225,15 @@ impl EventHandler {
         }
     }
 
-    /// Returns the printer of lines about the connection.
+    /// Returns the part of the plan that prints lines about the connection.
     pub(super) fn diagnostics(&mut self) -> &mut Diagnostics {
         &mut self.plan.client.diagnostics
     }
 
-    /// Publishes the request, once the subscription to its response is acknowledged, and removals. What does not fit into
-    /// the window waits for the next call.
+    /// Publishes the removals, and the request when the broker has acknowledged the subscription to its response. A
+    /// message for which the window has no room waits for the next call.
     pub(super) fn publish(&mut self, event_loop: &mut EventLoop) {
-        // A response that comes before the subscription would be lost.
+        // A response that arrives before the subscription exists would be lost.
         let can_ask = self.requests.are_answered() && self.request_sent.is_none();
         if let (Some(request), true) = (&self.plan.request, can_ask) {
             let outgoing = OutboundMessage::new(Arc::clone(&request.message), request.qos);
@@ -240,12 +244,12 @@ impl EventHandler {
             }
         }
         while let Some(topic_name) = self.removals.front() {
-            // An empty retained message removes the one that the broker has.
+            // An empty message with RETAIN 1 removes the retained message of the topic [MQTT-3.3.1-6].
             let message = Message {
                 retain: true,
                 ..Message::new(topic_name.clone(), "")
             };
-            // QoS 1, so that the program can wait until the removal is done.
+            // QoS 1, so that the program ends only after the broker has removed the message.
             match event_loop.publish(OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)) {
                 Ok(_) => drop(self.removals.pop_front()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
@@ -259,7 +263,7 @@ impl EventHandler {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
     }
 
-    /// Returns `true` if nothing is left to do. A failure does not wait for removals.
+    /// Returns `true` if the program can end. A success waits for the removals, a failure does not.
     pub(super) fn is_complete(&self) -> bool {
         match &self.ending {
             None => false,
@@ -268,7 +272,7 @@ impl EventHandler {
         }
     }
 
-    /// Returns the first of the program's own times.
+    /// Returns the first deadline of the program itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = [self.plan.deadline, self.printer.deadline()];
         times.into_iter().flatten().min()
@@ -282,8 +286,8 @@ impl EventHandler {
 }
 
 impl Request {
-    /// Returns `true` if a message is the response: it has the response topic, and no correlation data of another request.
-    /// A service that does not return the correlation data is accepted, as by mosquitto_rr.
+    /// Returns `true` if a message is the response: it has the response topic and does not have the correlation data of
+    /// another request. Like mosquitto_rr, rrr accepts a response without correlation data.
     fn is_answered_by(&self, publish: &PublishRef<'_>) -> bool {
         let request = self.message.publish(Delivery::AtMostOnce);
         let asked = request.properties.correlation_data();
@@ -293,7 +297,7 @@ impl Request {
     }
 }
 
-/// Returns a latency in the form of mosquitto_rr.
+/// Formats a latency as mosquitto_rr does.
 fn latency(time: Duration) -> String {
     let nanoseconds = time.subsec_nanos();
     match (time.as_secs(), nanoseconds) {

@@ -1,7 +1,7 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
-//! `plan.rs` has the plan, `event_handler.rs` the treatment of each event, and `pending_requests.rs` the answers to
-//! SUBSCRIBE and UNSUBSCRIBE. This file has the loop and the ways to end it.
+//! `plan.rs` has the plan, `event_handler.rs` handles each event, and `pending_requests.rs` matches the answers to
+//! SUBSCRIBE and UNSUBSCRIBE. This file has the loop and each way to end it.
 
 mod event_handler;
 mod pending_requests;
@@ -27,19 +27,19 @@ use crate::wording::{counted, system_text};
 use event_handler::EventHandler;
 pub(super) use plan::{Request, SubscribePlan};
 
-/// The time in which the last handshakes must be finished and the last bytes sent.
+/// The time in which the last acknowledgements must arrive and the last bytes must be sent.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Replaces `GRACE` after the timeout of `-W`.
 const LATE_GRACE: Duration = Duration::from_secs(1);
 
-/// Maximum time that the program waits at the end if the reader of standard output has stopped reading.
+/// Maximum time that the program waits at its end for the reader of standard output.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Carries out the plan.
 ///
 /// # Errors
-/// The reason for which the program did not do what it was asked to.
+/// The reason why the program did not do its work.
 pub(super) fn run(plan: SubscribePlan) -> Result<Status, Failure> {
     let quiet = plan.printing.quiet;
     let subscriber = Subscriber::new(plan)?;
@@ -59,8 +59,8 @@ impl Subscriber {
         let (mut event_loop, interrupts) = plan.client.start()?;
         #[cfg(unix)]
         if !io::stdout().is_terminal() {
-            // Ends the program when the reader of a pipe ends, even if no message comes. A regular file cannot be
-            // polled, and nobody closes its other end, so the error is ignored.
+            // When the reader of a pipe ends, the program ends too, even if no message arrives. A regular file cannot
+            // be polled and has no reader, so the error is ignored.
             let _ = event_loop.watch_for_end(&mut mio::unix::SourceFd(&1));
         }
         let stdout = StdoutThread::start(event_loop.waker()).map_err(|error| {
@@ -76,7 +76,7 @@ impl Subscriber {
             ending: None,
             was_connected: false,
         };
-        // The heading of --watch appears before there is a connection.
+        // The heading of --watch is printed before the client connects.
         handler.printer.begin(&mut handler.ack_queue.text);
         Ok(Self {
             event_loop,
@@ -96,7 +96,7 @@ impl Subscriber {
                 Ok(wakeup) => wakeup,
                 Err(error) => {
                     let failure = self.handler.diagnostics().failure(error);
-                    // Messages that arrived before the end of the connection are still printed.
+                    // Messages that arrived before the error are still printed.
                     return match self.write_rest() {
                         Ok(rest) => Err(self.handler.with_rest(failure, rest)),
                         Err(error) => self.cannot_write(&error),
@@ -119,7 +119,7 @@ impl Subscriber {
             if let Some(status) = self.interrupts.asked() {
                 return self.interrupted(status);
             }
-            // The result counts only when everything is written: `rsub -C 1` promises a message on standard output.
+            // `rsub -C 1` must not end before the message is on standard output, so the text must be written too.
             if self.handler.is_complete() && self.handler.ack_queue.is_empty() {
                 return self.complete();
             }
@@ -142,11 +142,11 @@ impl Subscriber {
         }
     }
 
-    /// Pauses the event loop while there is no room for messages, or while messages of a lost connection are not
-    /// written. In a pause nothing is read, no connection is made, and pings go on.
+    /// Pauses the event loop while the queue for standard output is full, or while messages of a lost connection are
+    /// not written. In a pause the loop does not read and does not connect, but still sends pings.
     ///
-    /// The client reconnects only after these messages are written and accepted in the session. Otherwise the broker
-    /// would resend a QoS 2 message that the session does not know, and it would be printed twice.
+    /// The client must write these messages and accept them in the session before it reconnects. Otherwise the broker
+    /// would resend a QoS 2 message that the session does not have, and it would be printed twice.
     fn pause_or_resume(&mut self) {
         let ack_queue = &self.handler.ack_queue;
         if ack_queue.is_full() || !self.event_loop.is_connected() && !ack_queue.is_empty() {
@@ -156,22 +156,23 @@ impl Subscriber {
         }
     }
 
-    /// Ends the program after everything that was asked for is done.
+    /// Ends the program after all its work is done.
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
         self.disconnect(ReasonCode::Success, GRACE);
         self.handler.ending.take().unwrap_or(Ok(Status::Success))
     }
 
-    /// Ends the program because of a signal. Messages that were received are written first, if the reader accepts them.
+    /// Ends the program because of a signal. Received messages are written before, if the reader of standard output
+    /// accepts them.
     fn interrupted(mut self, status: Status) -> Result<Status, Failure> {
         let rest = self.write_rest().unwrap_or(0);
         match self.handler.plan.request {
             None => self.disconnect(ReasonCode::DisconnectWithWillMessage, GRACE),
             Some(_) => self.die(),
         }
-        // A signal is the normal end of rsub. It deserves a line only if the user waited for a number of messages, or
-        // if messages are lost.
+        // A signal is the normal end of rsub. A line is printed only if the user waits for a number of messages (-C),
+        // or if messages are lost.
         let mut parts = Vec::new();
         if let Some(count) = self
             .handler
@@ -193,7 +194,7 @@ impl Subscriber {
             let text = format!("Interrupted: {}.", parts.join("; "));
             self.handler.diagnostics().warn(&text);
         }
-        // A subscriber runs until it is ended, so a signal is a success if it had a connection.
+        // A subscriber has no end of its own, so a signal is a success if the broker had accepted a connection.
         Ok(if self.handler.was_connected {
             Status::Success
         } else {
@@ -203,7 +204,7 @@ impl Subscriber {
 
     /// Ends the program because of `-W`.
     fn too_late(mut self) -> Result<Status, Failure> {
-        // A write error is ignored, because the timeout is reported instead.
+        // A write error is ignored here: the timeout is the failure to report.
         let rest = self.write_rest().unwrap_or(0);
         self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
         let failure = Failure::unmarked(Status::TimedOut, "Timed out");
@@ -211,7 +212,8 @@ impl Subscriber {
     }
 
     /// Ends the program because standard output cannot be written. Messages that were not written are not acknowledged,
-    /// so a broker with a session delivers them again. A closed pipe is a success: its reader has seen enough.
+    /// so a broker with a session delivers them again. A closed pipe is a success, because the reader has chosen to
+    /// end.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
         self.disconnect(ReasonCode::Success, GRACE);
         // `rsub | head -1` ends this way.
@@ -236,15 +238,15 @@ impl Subscriber {
             if self.handler.ack_queue.is_empty() || Instant::now() >= end {
                 return Ok(self.handler.ack_queue.waiting());
             }
-            // In a pause nothing is read from the network. The thread of standard output ends the wait.
+            // The event loop is paused and reads nothing. The thread of standard output wakes it.
             self.event_loop.wait_only(end);
         }
     }
 
-    /// Waits for the handshakes of messages that were printed or published. Without PUBREL and PUBCOMP, a broker with a
-    /// session would keep the exchange of a printed QoS 2 message.
+    /// Waits for the acknowledgements of messages that were printed or published. Without PUBREL and PUBCOMP, a broker
+    /// with a session would keep the exchange of a QoS 2 message that was printed.
     fn finish_handshakes(&mut self) {
-        // The timeout of -W also ends this wait.
+        // -W also limits this wait.
         let grace = Instant::now() + GRACE;
         let end = self
             .handler
@@ -254,22 +256,22 @@ impl Subscriber {
         self.event_loop.resume();
         while self.unfinished() > 0 && self.interrupts.asked().is_none() && Instant::now() < end {
             let handler = &mut self.handler;
-            // Further messages are neither printed nor acknowledged.
+            // Messages that arrive now are neither printed nor acknowledged.
             let wakeup = self.event_loop.poll(Some(end), |_, event| {
                 handler.handle_delivered(&event);
                 ControlFlow::Continue(())
             });
-            // Without a connection the handshakes cannot be finished, and the work is done.
+            // Without a connection no acknowledgement can arrive. The work itself is done.
             if !matches!(wakeup, Ok(Wakeup::Progress)) {
                 break;
             }
         }
     }
 
-    /// Returns the number of exchanges of QoS 1 and 2, in both directions, that the broker has not finished.
+    /// Returns the number of exchanges of QoS 1 and 2, in both directions, that are not finished.
     ///
-    /// For rrr, a QoS 2 response counts as finished after PUBREC if the session ends with the connection, because the
-    /// broker then discards the exchange. If the session outlives the connection, PUBREL must arrive first.
+    /// In rrr, an exchange of a QoS 2 response counts as finished after PUBREC if the session ends with the connection,
+    /// because the broker then discards the exchange. If the session lasts longer, PUBREL must arrive first.
     fn unfinished(&mut self) -> usize {
         let connection = self.event_loop.connection();
         let received = if self.handler.plan.request.is_none() || self.handler.plan.keeps_session() {
@@ -280,22 +282,22 @@ impl Subscriber {
         self.event_loop.unfinished() + received
     }
 
-    /// Ends the connection so that the broker publishes the will, in every MQTT version. A signal kills mosquitto_rr
-    /// without DISCONNECT, whereas mosquitto_sub sends one.
+    /// Ends the connection so that the broker publishes the will in every MQTT version. A signal kills mosquitto_rr
+    /// without DISCONNECT, whereas mosquitto_sub sends DISCONNECT.
     fn die(&mut self) {
         let disconnect = self.handler.plan.client.disconnect.clone();
         let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);
         let _ = self.write_rest();
     }
 
-    /// Sends DISCONNECT. An error is ignored, since the work is done.
+    /// Sends DISCONNECT. An error is ignored, because the work is done.
     fn disconnect(&mut self, reason_code: ReasonCode, grace: Duration) {
         let disconnect = Disconnect {
             reason_code,
             ..self.handler.plan.client.disconnect.clone()
         };
         let _ = self.event_loop.disconnect(disconnect, grace);
-        // Writes the last lines of `-d`, those of DISCONNECT.
+        // The last lines of `-d` are about DISCONNECT.
         let _ = self.write_rest();
     }
 }

@@ -1,4 +1,5 @@
-//! The SUBSCRIBE and UNSUBSCRIBE packets of a connection that the broker has to answer, and the meaning of the answers.
+//! Counts the SUBSCRIBE and UNSUBSCRIBE packets that the broker has to answer, and turns the answers into warnings and
+//! failures.
 
 use mqtt_client::session::Printable;
 use mqtt_codec::{ReasonCode, Suback, Subscription};
@@ -6,14 +7,14 @@ use mqtt_codec::{ReasonCode, Suback, Subscription};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 
-/// The number of packets sent and answered on this connection.
+/// The number of packets sent and answered on the present connection.
 #[derive(Debug, Default)]
 pub(crate) struct PendingRequests {
     sent: usize,
     answered: usize,
 }
 
-/// The meaning of an answer for a person and for the exit status.
+/// The warnings to print for an answer, and the failure that ends the program.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) warnings: Vec<String>,
@@ -21,7 +22,7 @@ pub(crate) struct Answer {
 }
 
 impl PendingRequests {
-    /// Notes that a packet was sent.
+    /// Records that a packet was sent.
     pub(crate) fn expect(&mut self) {
         self.sent += 1;
     }
@@ -31,7 +32,7 @@ impl PendingRequests {
         self.sent > 0 && self.answered == self.sent
     }
 
-    /// Handles a SUBACK. It is a failure only if the broker has rejected every subscription, as for mosquitto_sub.
+    /// Handles a SUBACK. As in mosquitto_sub, the program fails only if the broker has rejected every subscription.
     pub(crate) fn subscribed(&mut self, suback: &Suback, subscriptions: &[Subscription]) -> Answer {
         self.answered += 1;
         let refused = |code: &&ReasonCode| code.is_error();
@@ -47,7 +48,7 @@ impl PendingRequests {
                 ..Answer::default()
             };
         }
-        // The codes have the order of the filters in SUBSCRIBE.
+        // SUBACK has one reason code for each filter of SUBSCRIBE, in the same order.
         let each = suback.reason_codes.iter().zip(subscriptions);
         let denied = each.filter(|(code, _)| code.is_error());
         let text = |(code, subscription): (&ReasonCode, &Subscription)| {
@@ -60,7 +61,8 @@ impl PendingRequests {
         }
     }
 
-    /// Handles an UNSUBACK. A rejected topic filter is a warning: the messages of the others still come.
+    /// Handles an UNSUBACK. A rejected topic filter is a warning only, because messages of the subscriptions still
+    /// arrive.
     pub(crate) fn unsubscribed(&mut self, unsuback: &Suback) -> Answer {
         self.answered += 1;
         let denied = unsuback.reason_codes.iter().filter(|code| code.is_error());

@@ -1,4 +1,5 @@
-//! The plan of rsub and rrr, which their settings become.
+//! The plan of rsub and rrr: the checked settings, which need a network from here on. `rsub.rs` and `rrr.rs` make the
+//! plan, and `mod.rs` carries it out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +23,7 @@ pub(in crate::commands) struct SubscribePlan {
     pub(in crate::commands) unsubscribe: Vec<TopicFilter>,
     pub(in crate::commands) unsubscribe_properties: UnsubscribeProperties,
     pub(in crate::commands) printing: Printing,
-    /// The number of messages after which the program ends.
+    /// The number of printed messages after which the program ends.
     pub(in crate::commands) count: Option<u64>,
     /// Set by `-E`: end when the broker has answered the subscriptions.
     pub(in crate::commands) only_subscribe: bool,
@@ -67,7 +68,7 @@ impl SubscribePlan {
         }
     }
 
-    /// Returns `true` if the session outlives the connection.
+    /// Returns `true` if the session lasts longer than the connection.
     pub(super) fn keeps_session(&self) -> bool {
         let connect = &self.client.options.connect;
         match connect.protocol_version {
@@ -76,7 +77,8 @@ impl SubscribePlan {
         }
     }
 
-    /// Returns `true` if the broker keeps the RETAIN flag of the publisher.
+    /// Returns `true` if a subscription has Retain As Published, so that messages arrive with the RETAIN flag of the
+    /// publisher.
     pub(super) fn retains_as_published(&self) -> bool {
         let mut subscriptions = self.subscriptions.iter();
         subscriptions.any(|subscription| subscription.options.retain_as_published)
