@@ -4,13 +4,14 @@
 use tests::{Broker, Program, find, programs, skip};
 
 /// Each program, and the words that print a manual page.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("rpub", "man"),
     ("rsub", "man"),
     ("rrr", "man"),
     ("rbroker", "man"),
     ("rbroker", "man passwd"),
     ("rbroker", "man status"),
+    ("rbroker", "man conf"),
 ];
 
 #[test]
@@ -24,10 +25,11 @@ fn manual_pages_are_valid_roff_without_warnings() {
         let rendered = groff.input(page.output).run().success();
         assert_eq!(rendered.errors, "", "{program} {words}");
         // The words of a heading are in bold, with escape sequences between the letters on some systems.
-        assert!(
-            rendered.text().contains("User Commands"),
-            "{program} {words}"
-        );
+        let section = match words {
+            "man conf" => "File Formats",
+            _ => "User Commands",
+        };
+        assert!(rendered.text().contains(section), "{program} {words}");
     }
 }
 
@@ -36,7 +38,7 @@ fn an_unknown_page_or_shell_is_an_error_that_names_the_known_ones() {
     let finished = Program::new("rbroker").args("man reload").run();
     assert_eq!(finished.status, 1);
     assert!(
-        finished.errors.contains("add 'passwd' or 'status'"),
+        finished.errors.contains("add 'passwd', 'status' or 'conf'"),
         "{finished:?}"
     );
     let finished = Program::new("rsub").args("completions csh").run();

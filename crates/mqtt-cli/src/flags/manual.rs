@@ -21,16 +21,38 @@ pub(crate) struct Manual {
     pub(crate) see_also: &'static [&'static str],
 }
 
-/// Returns the manual page of a program, in section 1. The page has no date, so that two builds of one version agree.
-pub(crate) fn page(command: &Command, help: &Help, manual: &Manual) -> String {
-    let name = command.get_name().replace(' ', "-");
+/// The parts of a manual page's head and of its section NAME.
+pub(crate) struct PageTitle<'a> {
+    pub(crate) name: &'a str,
+    /// Number of the section that the page belongs to.
+    pub(crate) section: &'a str,
+    pub(crate) summary: &'a str,
+    /// Name of the section, for the middle of the first line.
+    pub(crate) manual: &'a str,
+}
+
+/// Starts a manual page with its head and the section NAME. The page has no date, so that two builds of one version
+/// agree.
+pub(crate) fn start(title: &PageTitle<'_>) -> Roff {
     let source = format!("rpubsub {}", env!("CARGO_PKG_VERSION"));
-    let title = name.to_uppercase();
+    let name = title.name.to_uppercase();
     let mut page = Roff::new();
     // An empty argument is dropped by the library, so the date is a blank.
-    page.control("TH", [title.as_str(), "1", " ", &source, "User Commands"]);
+    let head = [name.as_str(), title.section, " ", &source, title.manual];
+    page.control("TH", head);
     page.control("SH", ["NAME"]);
-    page.text([roman(format!("{name} - {}", first_lower(help.about)))]);
+    page.text([roman(format!("{} - {}", title.name, title.summary))]);
+    page
+}
+
+/// Returns the manual page of a program, in section 1.
+pub(crate) fn page(command: &Command, help: &Help, manual: &Manual) -> String {
+    let mut page = start(&PageTitle {
+        name: &command.get_name().replace(' ', "-"),
+        section: "1",
+        summary: &first_lower(help.about),
+        manual: "User Commands",
+    });
     page.control("SH", ["SYNOPSIS"]);
     for usage in help.usage {
         page.text([roman(*usage)]);

@@ -2,6 +2,7 @@
 //! install with cargo. Packages contain the same texts as files.
 
 mod completions;
+mod configuration_page;
 mod pages;
 
 use std::ffi::OsString;
@@ -36,8 +37,14 @@ pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Sta
     }))
 }
 
-/// Returns the manual page of a program, or of the subcommand that the operand names.
+/// The operand of `rbroker man` that names the page of the configuration.
+const CONFIGURATION: &str = "conf";
+
+/// Returns the manual page of a program, or of the subcommand or the configuration that the operand names.
 fn page(program: &str, operands: &[&str]) -> Result<String, Failure> {
+    if (program, operands) == ("rbroker", &[CONFIGURATION]) {
+        return Ok(configuration_page::page());
+    }
     let name = match operands {
         [] => program.to_owned(),
         [subcommand] => format!("{program} {subcommand}"),
@@ -52,7 +59,7 @@ fn page(program: &str, operands: &[&str]) -> Result<String, Failure> {
         });
         let hint = match (known.next(), known.next()) {
             (Some(first), Some(second)) => {
-                format!("Write '{program} man', or add '{first}' or '{second}'.")
+                format!("Write '{program} man', or add '{first}', '{second}' or '{CONFIGURATION}'.")
             }
             _ => format!("Write '{program} man'."),
         };

@@ -1,0 +1,189 @@
+//! The manual page rbroker.conf(5). It is docs/rbroker.conf.md in roff, so that document and page cannot differ; a test
+//! of the broker compares the document with the directives.
+//!
+//! The reader knows the parts of Markdown that the document uses: headings, paragraphs, lists with `-`, tables, blocks of
+//! code, and in a line code and links.
+
+use roff::{Inline, Roff, bold, roman};
+
+use crate::flags::manual::{self, PageTitle};
+
+const DOCUMENT: &str = include_str!("../../../../../docs/rbroker.conf.md");
+
+const TITLE: PageTitle<'_> = PageTitle {
+    name: "rbroker.conf",
+    section: "5",
+    summary: "configuration of the MQTT broker rbroker",
+    manual: "File Formats",
+};
+
+const SEE_ALSO: &str = "rbroker(1), rbroker-passwd(1), rbroker-status(1)";
+
+/// Returns the manual page of the configuration.
+pub(super) fn page() -> String {
+    let mut page = manual::start(&TITLE);
+    page.control("SH", ["DESCRIPTION"]);
+    let mut block = Block::None;
+    // The first line is the title of the document.
+    for line in DOCUMENT.lines().skip(1) {
+        block = block.write_line(&mut page, line);
+    }
+    block.finish(&mut page);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman(SEE_ALSO)]);
+    page.to_roff()
+}
+
+/// The block that the lines above belong to.
+enum Block {
+    None,
+    /// Lines of a paragraph, joined.
+    Paragraph(String),
+    /// Lines of an item of a list, joined.
+    Item(String),
+    /// Rows of a table, below its head.
+    Table,
+    /// Lines of code, printed as they stand.
+    Code,
+}
+
+impl Block {
+    /// Takes the next line. Returns the block that it belongs to.
+    fn write_line(self, page: &mut Roff, line: &str) -> Self {
+        if let Self::Code = self {
+            if line.starts_with("```") {
+                page.control("fi", []);
+                page.control("RE", []);
+                return Self::None;
+            }
+            page.text([roman(line)]);
+            return self;
+        }
+        if let Some(item) = line.strip_prefix("- ") {
+            self.finish(page);
+            return Self::Item(item.to_owned());
+        }
+        if let Some(heading) = line.strip_prefix("## ") {
+            self.finish(page);
+            page.control("SH", [heading.to_uppercase().as_str()]);
+            return Self::None;
+        }
+        if line.starts_with("```") {
+            self.finish(page);
+            // Without filling: a command must not be broken or hyphenated.
+            page.control("PP", []);
+            page.control("RS", ["4"]);
+            page.control("nf", []);
+            return Self::Code;
+        }
+        if line.starts_with('|') {
+            self.finish(page);
+            write_row(page, line);
+            return Self::Table;
+        }
+        if line.trim().is_empty() {
+            self.finish(page);
+            return Self::None;
+        }
+        match self {
+            Self::Paragraph(text) => Self::Paragraph(text + " " + line.trim()),
+            Self::Item(text) => Self::Item(text + " " + line.trim()),
+            _ => Self::Paragraph(line.to_owned()),
+        }
+    }
+
+    /// Writes a block that was gathered.
+    fn finish(self, page: &mut Roff) {
+        match self {
+            Self::Paragraph(text) => {
+                page.control("PP", []);
+                page.text(inlines(&text));
+            }
+            Self::Item(text) => {
+                page.control("IP", ["\\(bu", "2"]);
+                page.text(inlines(&text));
+            }
+            Self::None | Self::Table | Self::Code => {}
+        }
+    }
+}
+
+/// Writes a row of a table: the directive, its meaning and, from a third cell, its default. Heads are left out.
+fn write_row(page: &mut Roff, line: &str) {
+    let cells = line.trim_matches(['|', ' ']).split(" | ");
+    let cells: Vec<_> = cells.map(str::trim).collect();
+    let [directive, meaning, rest @ ..] = cells.as_slice() else {
+        return;
+    };
+    // Only rows have code in their first cell.
+    if !directive.starts_with('`') {
+        return;
+    }
+    let mut text = format!("{}.", meaning.trim_end_matches('.'));
+    if let [default, ..] = rest {
+        text.push_str(&format!(" Default: {default}."));
+    }
+    page.control("TP", []);
+    page.text(inlines(directive));
+    page.text(inlines(&text));
+}
+
+/// Returns a text with its code in bold, and of its links the words.
+fn inlines(text: &str) -> Vec<Inline> {
+    let without_links = without_links(text);
+    let parts = without_links.split('`').enumerate();
+    // Every second part is between backquotes.
+    let inline = |(index, part): (usize, &str)| match index % 2 {
+        0 => roman(part),
+        _ => bold(part),
+    };
+    parts.map(inline).collect()
+}
+
+/// Returns a text with `[words](target)` replaced by `words`.
+fn without_links(text: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once('[') {
+        let parts = link
+            .split_once("](")
+            .and_then(|(words, target)| Some((words, target.split_once(')')?.1)));
+        let Some((words, after)) = parts else {
+            break;
+        };
+        result.push_str(before);
+        result.push_str(words);
+        rest = after;
+    }
+    result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_has_every_directive_and_heading_of_the_document() {
+        let page = page();
+        for line in DOCUMENT.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                let heading = format!(".SH \"{}\"", heading.to_uppercase());
+                let is_there = page.contains(&heading) || page.contains(&heading.replace('"', ""));
+                assert!(is_there, "{heading}");
+            }
+            if let Some((directive, _)) = line.strip_prefix("| `").and_then(|l| l.split_once('`')) {
+                let name = directive.split(' ').next().unwrap();
+                assert!(page.contains(&format!("\\fB{name}")), "{name}");
+            }
+        }
+        for mark in ["`", "](", "| "] {
+            assert!(!page.contains(mark), "Markdown is left: {mark}");
+        }
+    }
+
+    #[test]
+    fn links_leave_their_words() {
+        let text = "see [a](b.md#c) and [d](e), but not a[0]";
+        assert_eq!(without_links(text), "see a and d, but not a[0]");
+    }
+}
