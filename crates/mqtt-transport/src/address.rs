@@ -1,4 +1,4 @@
-//! Look-ups of host names and services.
+//! Look-ups of host names and of services, in a thread. This module also splits `host:port`.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,23 +7,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A look-up in progress.
+/// A look-up in progress. The results have the type `T`.
 #[derive(Debug)]
 pub struct LookUp<T> {
     answer: Receiver<io::Result<Vec<T>>>,
 }
 
-/// A look-up of the addresses of a host.
+/// Look-up of the addresses of a host.
 pub type Resolver = LookUp<SocketAddr>;
 
 impl<T: Send + 'static> LookUp<T> {
-    /// Calls `ask` in a thread of its own, and then `wake` in the same thread.
+    /// Calls `ask` and then `wake` in a new thread.
     pub(crate) fn in_thread(
         ask: impl FnOnce() -> io::Result<Vec<T>> + Send + 'static,
         wake: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        // The resolver of the system blocks and has no deadline, so it cannot be called in the event loop. If the caller
-        // gives up, the thread ends when the resolver does; its answer is dropped.
+        // The resolver of the operating system blocks without a timeout, so the event loop cannot call it. If the
+        // caller gives up, the thread continues until the resolver returns, and its answer is dropped.
         let (sender, answer) = sync_channel(1);
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || {
@@ -33,43 +33,44 @@ impl<T: Send + 'static> LookUp<T> {
         Ok(Self { answer })
     }
 
-    /// Returns the results in the order of the answer; `None` if the look-up is not done.
+    /// Returns the results in the order of the answer, or `None` while the look-up is in progress.
     pub fn poll(&self) -> Option<io::Result<Vec<T>>> {
         match self.answer.try_recv() {
             Ok(answer) => Some(answer.and_then(not_empty)),
             Err(TryRecvError::Empty) => None,
-            // The thread has panicked, or the answer was taken before.
+            // The thread has panicked, or an earlier call has returned the answer.
             Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::NotFound.into())),
         }
     }
 }
 
 impl Resolver {
-    /// Starts to look `host` up: a name, an IPv4 or an IPv6 address (with or without brackets). Calls `wake` when the
-    /// answer is there, from another thread or before this function returns.
+    /// Starts to look up `host`: a name, an IPv4 address, or an IPv6 address with or without brackets. Calls `wake`
+    /// when the answer is available. This call comes from another thread, or from this function before it returns.
     ///
     /// # Errors
-    /// If the thread cannot be started.
+    /// Returns an error if the thread cannot be started.
     pub fn start(host: &str, port: u16, wake: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let unbracketed = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         let host = unbracketed.unwrap_or(host).to_owned();
-        // An address needs no resolver, and so no thread.
+        // An address needs no resolver, and therefore no thread.
         if let Ok(address) = host.parse::<IpAddr>() {
             let (sender, answer) = sync_channel(1);
             let _ = sender.send(Ok(vec![SocketAddr::new(address, port)]));
             wake();
             return Ok(Self { answer });
         }
-        // The resolver of the system knows what a DNS client would not: /etc/hosts, mDNS, and the search domains.
+        // The resolver of the operating system uses /etc/hosts, mDNS and the search domains, which a DNS client would
+        // not.
         let ask = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
         Self::in_thread(ask, wake)
     }
 }
 
-/// Returns a host without the zone of an IPv6 address: `[fe80::1]` for `[fe80::1%eth0]`. The zone names an interface of
-/// this machine, which has no meaning in a certificate, an HTTP header or a request to a proxy.
+/// Returns the host without the zone of an IPv6 address: `[fe80::1]` for `[fe80::1%eth0]`. The zone is an interface of
+/// this machine. It has no meaning in a certificate, an HTTP header or a request to a proxy.
 pub(crate) fn without_zone(host: &str) -> Cow<'_, str> {
     match host.split_once('%') {
         Some((address, _)) if address.contains(':') => {
@@ -80,11 +81,11 @@ pub(crate) fn without_zone(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// Splits `host`, `host:port` and `[address]:port` into the host, with its brackets, and the text of the port. Returns
-/// `None` if the closing bracket is missing or anything but a port follows it.
+/// Splits `host`, `host:port` and `[address]:port` into the host, including its brackets, and the text of the port.
+/// Returns `None` if the closing bracket is missing, or if the text after the bracket is not a port.
 ///
-/// The port is not parsed, since each caller has its own error for a wrong one. An IPv6 address must be in brackets:
-/// without them its first group is taken for the host.
+/// The port is not parsed, because each caller reports an invalid port in its own way. An IPv6 address must be in
+/// brackets. Without them the text before the first colon is returned as the host.
 pub fn split_host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
     let end_of_host = if text.starts_with('[') {
         text.find(']')? + 1
@@ -99,10 +100,10 @@ pub fn split_host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// Looks `host` up and waits for the answer for at most `timeout`.
+/// Looks up `host`, and blocks until the answer arrives or `timeout` passes.
 ///
 /// # Errors
-/// If the name has no address, or the resolver does not answer in time.
+/// Returns an error if the name has no address, or if the resolver does not answer in time.
 pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
     let resolver = Resolver::start(host, port, || {})?;
     let deadline = Instant::now() + timeout;

@@ -1,7 +1,7 @@
-//! The host and port of a server, as requests to proxies and WebSocket servers name them.
+//! Host and port of a server in the form that requests to proxies and WebSocket servers need.
 
-/// Returns `true` if `host` can be a host name or an address. Host names also come from service records and from other
-/// servers, so one with a line break could add a header to the request to a proxy or a WebSocket server.
+/// Returns `true` if `host` has neither control characters nor white space. Host names also come from service records
+/// and from other servers. A line break in a name could add a header to the request to a proxy or a WebSocket server.
 pub(crate) fn is_host(host: &str) -> bool {
     !host.is_empty() && !host.chars().any(|c| c.is_control() || c.is_whitespace())
 }

@@ -1,4 +1,4 @@
-//! The transport of a client's connections: the layers between a socket and MQTT.
+//! [`ClientTransport`] is the list of layers that a client puts between its socket and MQTT.
 
 use std::io;
 
@@ -20,10 +20,11 @@ use crate::layer::{Layer, Layers};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsClient, TlsError};
 
-/// The layers of a client between its socket and MQTT. Without layers (the default) a socket carries plain MQTT.
+/// Layers of a client between the socket and MQTT. Without layers (the default) the socket transmits plain MQTT.
 ///
-/// The order of the layers does not depend on the order of the calls: the proxy is next to the socket, then TLS, then
-/// WebSocket. All servers of a client have the same layers; [`ClientTransport::layers`] gets the server as an argument.
+/// The order of the layers does not depend on the order of the calls: first the proxy, next to the socket, then TLS,
+/// then WebSocket. All servers of a client have the same layers. The server is an argument of
+/// [`ClientTransport::layers`].
 #[derive(Debug, Clone, Default)]
 pub struct ClientTransport {
     #[cfg(feature = "proxy")]
@@ -34,37 +35,37 @@ pub struct ClientTransport {
     websocket: Option<WebSocketRequest>,
 }
 
-/// The request that opens a WebSocket.
+/// HTTP request that opens a WebSocket.
 #[cfg(feature = "websocket")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRequest {
-    /// The path of the request, which begins with a slash.
+    /// Path of the request, which must begin with a slash.
     pub path: String,
-    /// Additional headers, each a line `Name: value`.
+    /// Additional headers. Each one is a line `Name: value`.
     pub headers: Vec<String>,
 }
 
-/// A proxy that connects to the server and looks the server's name up.
+/// Proxy that connects to the server. The proxy resolves the host name of the server.
 #[cfg(feature = "proxy")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// The protocol of the proxy.
+    /// Protocol of the proxy.
     pub protocol: ProxyProtocol,
-    /// The host name or address of the proxy.
+    /// Host name or address of the proxy.
     pub host: String,
-    /// The port of the proxy.
+    /// Port of the proxy.
     pub port: u16,
-    /// The credentials for a proxy that requires some.
+    /// Credentials, if the proxy requires them.
     pub credentials: Option<Credentials>,
 }
 
-/// The protocol of a proxy.
+/// Protocol of a proxy.
 #[cfg(feature = "proxy")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProtocol {
-    /// HTTP, with CONNECT.
+    /// HTTP with the method CONNECT (RFC 9110).
     Http,
-    /// SOCKS5.
+    /// SOCKS5 (RFC 1928).
     Socks5,
 }
 
@@ -90,7 +91,7 @@ impl ClientTransport {
         self
     }
 
-    /// Returns the host and port of the proxy, to which the socket must be connected instead of the server.
+    /// Returns the host and port of the proxy. The socket must be connected to the proxy instead of the server.
     pub fn proxy(&self) -> Option<(&str, u16)> {
         #[cfg(feature = "proxy")]
         if let Some(proxy) = &self.proxy {
@@ -99,10 +100,10 @@ impl ClientTransport {
         None
     }
 
-    /// Creates the layers of a new connection to this server.
+    /// Returns the layers for a new connection to this server.
     ///
     /// # Errors
-    /// If `host` is not a host name, or TLS is used and no certificate can name such a host.
+    /// Returns an error if `host` is not a host name, or if TLS is used and a certificate cannot contain such a name.
     #[cfg_attr(
         not(any(feature = "proxy", feature = "websocket")),
         allow(unused_variables)
@@ -112,11 +113,11 @@ impl ClientTransport {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         let host = &*without_zone(host);
         if !is_host(host) {
-            // A line break in the name would add headers to the request to a proxy or a WebSocket server.
+            // A line break in the name would add a header to the request to a proxy or a WebSocket server.
             let text = "the host name contains invalid characters";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // The proxy resolves the host name, so that names that only its network knows work.
+        // The proxy resolves the host name, so that names work that only the network of the proxy can resolve.
         #[cfg(feature = "proxy")]
         if let Some(proxy) = &self.proxy {
             let credentials = proxy.credentials.clone();
@@ -127,7 +128,7 @@ impl ClientTransport {
         }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            // The certificate must be that of the server, not of the proxy.
+            // The TLS handshake goes through the proxy to the server, so the certificate must be that of the server.
             let server_name = TlsClient::server_name(host)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let connection = tls.connection(server_name).map_err(TlsError::from)?;

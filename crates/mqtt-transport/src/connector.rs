@@ -1,5 +1,5 @@
-//! Connects to one of several addresses ("Happy Eyeballs", RFC 8305): the next address is tried when one has failed or
-//! has not answered for a quarter of a second, and the first address that answers wins.
+//! Connects to one of several addresses ("Happy Eyeballs", RFC 8305). If an address has failed, or has not answered for
+//! a quarter of a second, the next address is tried too. The first address that answers is used.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,38 +13,41 @@ use socket2::{Domain, TcpKeepalive, Type};
 use crate::socket::Socket;
 use crate::stream::Stream;
 
-/// The time for an address to answer before the next one is tried in parallel.
+/// Time after which the next address is tried in parallel.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// An attempt to connect to one of several addresses.
+/// An attempt to connect to one of several addresses. It opens one socket for each address that is being tried.
 #[derive(Debug)]
 pub struct Connector {
+    /// Addresses that have not been tried.
     addresses: VecDeque<SocketAddr>,
-    /// The local addresses to connect from; if the list is empty, the system chooses one.
+    /// Local addresses to connect from. If the list is empty, the operating system chooses the local address.
     local_addresses: Vec<SocketAddr>,
-    /// The idle time after which the system sends TCP keepalive probes; `None` turns them off.
+    /// Idle time after which the operating system sends TCP keepalive probes. `None` disables the probes.
     tcp_keep_alive: Option<Duration>,
+    /// Sockets whose connection attempts are in progress.
     attempts: Vec<Stream>,
+    /// Time at which the next address is tried.
     next_attempt: Instant,
     deadline: Instant,
     last_error: Option<io::Error>,
 }
 
-/// The state of a [`Connector`].
+/// State of a [`Connector`].
 #[derive(Debug)]
 pub enum Connecting {
-    /// Call `poll` again on readiness, or at [`Connector::poll_timeout`].
+    /// The attempt is in progress. The caller must call `poll` again on readiness or at [`Connector::poll_timeout`].
     Pending,
-    /// The stream, registered for reading and writing.
+    /// A socket is connected. The stream is registered for reading and writing.
     Connected(Stream),
-    /// No address answered. The error is that of the last address.
+    /// No address can be reached. The error is that of the last failed address.
     Failed(io::Error),
 }
 
 impl Connector {
-    /// Creates an attempt that must succeed before `deadline`. Nothing is sent before the first call of `poll`.
+    /// Creates an attempt that must succeed before `deadline`. No packet is sent before the first call of `poll`.
     ///
-    /// The first address stays first; the others are sorted so that IPv4 and IPv6 alternate.
+    /// The first address stays first. The others are sorted so that IPv4 and IPv6 addresses alternate.
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Instant) -> Self {
         Self {
             addresses: in_turns(addresses),
@@ -58,7 +61,7 @@ impl Connector {
     }
 
     /// Connects from the first of these local addresses that has the family of the server's address. If the list is
-    /// empty, the system chooses the local address.
+    /// empty, the operating system chooses the local address.
     pub fn from_local(self, local_addresses: Vec<SocketAddr>) -> Self {
         Self {
             local_addresses,
@@ -66,8 +69,8 @@ impl Connector {
         }
     }
 
-    /// Sends TCP keepalive probes after this much idle time. They keep the state of firewalls and NAT alive where the
-    /// keep alive of MQTT is too long for that.
+    /// Sends TCP keepalive probes after this idle time. The probes keep the state in firewalls and NAT routers alive if
+    /// the MQTT keep alive is too long for them.
     pub fn with_tcp_keep_alive(self, tcp_keep_alive: Option<Duration>) -> Self {
         Self {
             tcp_keep_alive,
@@ -75,31 +78,32 @@ impl Connector {
         }
     }
 
-    /// Makes as much progress as is possible without waiting.
+    /// Makes progress without blocking, and returns the state.
     pub fn poll(&mut self, registry: &Registry, token: Token, now: Instant) -> Connecting {
         for stream in std::mem::take(&mut self.attempts) {
             match stream.is_connected() {
-                // Dropping the other attempts closes their sockets.
+                // The other attempts are dropped here, which closes their sockets.
                 Ok(true) => return Connecting::Connected(stream),
                 Ok(false) => self.attempts.push(stream),
                 Err(error) => self.last_error = Some(error),
             }
         }
-        // After the deadline no further address is tried, so that the error is that of an address that was tried.
+        // After the deadline no new address is tried, so that the error belongs to an address that had time to answer.
         if now >= self.deadline {
             self.attempts.clear();
             self.addresses.clear();
             self.last_error
                 .get_or_insert_with(|| io::ErrorKind::TimedOut.into());
         }
-        // Attempts in progress continue in parallel, so a slow address still wins if it answers first.
+        // Older attempts continue in parallel, so a slow address is still used if it answers first.
         while self.attempts.is_empty() || now >= self.next_attempt {
             let Some(address) = self.addresses.pop_front() else {
                 break;
             };
             match self.start(address, registry, token) {
                 Ok(stream) => {
-                    // An address that fails at once gives its turn to the next one without a wait.
+                    // Only an attempt in progress delays the next address. After an immediate error the loop tries the
+                    // next one.
                     self.attempts.push(stream);
                     self.next_attempt = now + HEAD_START;
                 }
@@ -113,7 +117,7 @@ impl Connector {
         Connecting::Failed(self.last_error.take().unwrap_or_else(nothing))
     }
 
-    /// Returns the time at which the caller must call `poll` even if no socket is ready.
+    /// Returns the time at which the caller must call `poll` again even if no socket is ready.
     pub fn poll_timeout(&self) -> Instant {
         if self.addresses.is_empty() {
             self.deadline
@@ -124,7 +128,7 @@ impl Connector {
 
     fn start(&self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Stream> {
         let socket = self.connect(address)?;
-        // The caller writes all packets that are ready in one call, so Nagle's algorithm would only add delay.
+        // The caller writes all available packets in one call, so Nagle's algorithm would only add delay.
         let _ = socket.set_nodelay(true);
         if let Some(time) = self.tcp_keep_alive {
             let times = TcpKeepalive::new().with_time(time);
@@ -139,13 +143,13 @@ impl Connector {
         if self.local_addresses.is_empty() {
             return TcpStream::connect(address);
         }
-        // A socket can only be bound to an address of its own family.
+        // A socket can be bound only to an address of its own family.
         let mut same_family = self.local_addresses.iter();
         let local = same_family
             .find(|local| local.is_ipv4() == address.is_ipv4())
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // mio cannot bind before it connects, so this socket is made with socket2.
+        // mio cannot bind a socket before it connects, so socket2 creates this one.
         socket.set_nonblocking(true)?;
         socket.bind(&(*local).into())?;
         match socket.connect(&address.into()) {
@@ -156,7 +160,7 @@ impl Connector {
     }
 }
 
-/// Sorts addresses so that families alternate, beginning with the family of the first address.
+/// Sorts addresses so that families alternate. The first address stays first.
 fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let of_first = |address: &SocketAddr| address.is_ipv6() == first;
@@ -170,13 +174,13 @@ fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     turns
 }
 
-/// Returns `true` if the error of `connect` means that a non-blocking connection attempt is in progress.
+/// Returns `true` if the error of `connect` means that a non-blocking attempt is in progress.
 fn is_under_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(EINPROGRESS)
 }
 
-/// The error number of Linux, and that of the BSDs and macOS. `ErrorKind::InProgress` needs a newer Rust than our
-/// minimum.
+/// Error number of Linux, and that of the BSDs and macOS. `ErrorKind::InProgress` needs a newer Rust than the minimum
+/// version of this workspace.
 const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     115
 } else {
@@ -207,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Returns an address at which nobody listens: its port was free a moment ago.
+    /// Returns an address without a listener: its port was free a moment ago.
     fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -259,7 +263,7 @@ mod tests {
         );
     }
 
-    /// A listener whose backlog is full ignores further connections.
+    /// The first address does not answer, because Linux ignores further connections when a listener's backlog is full.
     #[test]
     #[cfg(target_os = "linux")]
     fn an_address_that_does_not_answer_does_not_hold_up_the_next() {

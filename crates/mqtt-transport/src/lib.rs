@@ -1,12 +1,13 @@
-//! Sockets and the layers between a socket and MQTT: TLS, WebSocket and proxies. This crate is the only one that reads
-//! and writes sockets of peers. It knows no MQTT.
+//! Sockets, and the layers between a socket and MQTT: TLS, WebSocket and proxies. All sockets of peers are read and
+//! written in this crate only. The crate does not interpret MQTT.
 //!
-//! A client looks a host name up with a [`LookUp`], connects to one of the addresses with a [`Connector`], and puts the
-//! layers of its [`ClientTransport`] on the [`Stream`]. A broker accepts streams from a [`Listener`], which has a
-//! [`ListenerTransport`]. A [`ReadBuffer`] keeps the bytes that were read until a decoder has taken whole packets.
+//! A client looks up a host name with a [`LookUp`], connects to one of the addresses with a [`Connector`], and adds the
+//! layers of its [`ClientTransport`] to the [`Stream`]. A broker accepts streams from a [`Listener`], which adds the
+//! layers of a [`ListenerTransport`]. A [`ReadBuffer`] stores received bytes until a decoder has consumed whole
+//! packets.
 //!
-//! Only [`resolve`] blocks, and it has a deadline: a look-up runs in a thread of its own. Programs run their own
-//! blocking calls in a [`Worker`].
+//! Of the functions in this crate only [`resolve`] blocks, and it has a timeout. Every look-up runs in its own thread.
+//! A program runs its own blocking calls in a [`Worker`].
 //!
 //! # Cargo features
 //!

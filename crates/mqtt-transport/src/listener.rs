@@ -1,4 +1,4 @@
-//! Listening sockets: TCP and Unix.
+//! [`Listener`] is a listening TCP or Unix socket. A broker has one for each address at which clients connect.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,16 +15,17 @@ use socket2::{Domain, Protocol, Type};
 use crate::listener_transport::ListenerTransport;
 use crate::stream::Stream;
 
-/// The number of connections that the system holds until they are accepted.
+/// Number of connections that the operating system queues until the program accepts them.
 const BACKLOG: i32 = 1024;
 
-/// A socket that accepts connections at one address. Non-blocking; a mio [`Source`].
+/// Non-blocking socket that accepts connections at one address. It can be registered with mio as a [`Source`].
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     transport: ListenerTransport,
 }
 
+/// Listening socket. A Unix socket has the path that must be removed in the end.
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
@@ -32,7 +33,7 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// Evaluates the same expression for either kind of socket.
+/// Evaluates the same expression for both kinds of socket.
 macro_rules! with {
     ($self:expr, $socket:ident => $do:expr) => {
         match $self {
@@ -43,16 +44,16 @@ macro_rules! with {
     };
 }
 
-/// The mode of Unix sockets: access for owner and group.
+/// Mode of Unix sockets: access for owner and group.
 #[cfg(unix)]
 const UNIX_SOCKET_MODE: u32 = 0o770;
 
 impl Listener {
-    /// Listens at `address`. Port 0 stands for a free port. A listener at an IPv6 address accepts no IPv4 connections,
-    /// so that both families can listen at the same port.
+    /// Listens at `address`. With port 0 the operating system chooses a free port. A listener at an IPv6 address
+    /// accepts no IPv4 connections, so that both families can listen at the same port.
     ///
     /// # Errors
-    /// If the address is in use, is not an address of this machine, or is not permitted.
+    /// Returns an error if the address is in use, does not belong to this machine, or is not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = socket2::Socket::new(
             Domain::for_address(address),
@@ -62,11 +63,12 @@ impl Listener {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // A restarted broker must not wait until the system forgets the old connections. On Windows the option would
-        // let two programs listen at one port.
+        // A restarted broker must be able to listen while old connections are still in TIME_WAIT. On Windows this
+        // option would let two programs listen at the same port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
-        // Connections inherit this option. It detects a lost client without MQTT keep alive, after hours.
+        // Accepted connections inherit this option. Its probes detect a lost client that has no MQTT keep alive, after
+        // hours.
         socket.set_keepalive(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -77,17 +79,17 @@ impl Listener {
         })
     }
 
-    /// Listens at a path. A stale socket at the path is replaced, and the socket is removed with this listener. Its
-    /// owner and group may connect, independent of umask: as with mosquitto, the group is the way to admit other
-    /// programs.
+    /// Listens at a path. A stale socket at the path is replaced. Dropping the listener removes the socket. The owner
+    /// and the group may connect, independent of the umask. An administrator admits other programs through the group,
+    /// as with mosquitto.
     ///
     /// # Errors
-    /// If the path is another file, another program listens at it, or the user has no permission.
+    /// Returns an error if the path is another kind of file, if another program listens at it, or without permission.
     #[cfg(unix)]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
         let is_socket = check_socket_path(path)?;
-        // A socket that refuses a connection is left from a broker that was killed.
+        // Nobody listens at a socket that refuses connections. A broker that was killed has left it.
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
@@ -99,21 +101,22 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Sets the transport of the connections that are accepted from now on.
+    /// Sets the transport for connections that are accepted in the future.
     pub fn set_transport(&mut self, transport: ListenerTransport) {
         self.transport = transport;
     }
 
-    /// Accepts the next connection. Returns it with the peer's address as text, or `None` if no connection waits.
+    /// Accepts the next connection. Returns the stream and the peer's address as text, or `None` if no connection
+    /// waits.
     ///
     /// # Errors
-    /// If the system has no resources for another connection. Errors of connections that are lost already are ignored.
+    /// Returns an error if the operating system has no resources for another connection. A connection that the client
+    /// has already closed is skipped.
     pub fn accept(&self) -> io::Result<Option<(Stream, String)>> {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(socket) => socket.accept().map(|(socket, address)| {
-                    // The caller writes all packets that are ready in one call, so Nagle's algorithm would only add
-                    // delay.
+                    // The caller writes all available packets in one call, so Nagle's algorithm would only add delay.
                     let _ = socket.set_nodelay(true);
                     (crate::socket::Socket::Tcp(socket), address.to_string())
                 }),
@@ -132,7 +135,7 @@ impl Listener {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => Ok(None),
-                    // The client was gone before it was accepted.
+                    // The client has closed the connection before it was accepted.
                     io::ErrorKind::Interrupted
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::ConnectionReset => continue,
@@ -142,10 +145,10 @@ impl Listener {
         }
     }
 
-    /// Returns the address or path as text, with the port that the system chose.
+    /// Returns the address or path as text. The address contains the port that the operating system has chosen.
     ///
     /// # Errors
-    /// Errors of the system.
+    /// Returns an error if the operating system does not return the address.
     pub fn name(&self) -> io::Result<String> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(|address| address.to_string()),
@@ -154,10 +157,10 @@ impl Listener {
         }
     }
 
-    /// Returns the address, with the port that the system chose; `None` for a Unix socket.
+    /// Returns the address with the port that the operating system has chosen, or `None` for a Unix socket.
     ///
     /// # Errors
-    /// Errors of the system.
+    /// Returns an error if the operating system does not return the address.
     pub fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(Some),
@@ -167,10 +170,11 @@ impl Listener {
     }
 }
 
-/// Returns `true` if there is a socket at the path, and `false` if there is nothing.
+/// Returns `true` if the path is a socket, and `false` if nothing is at the path.
 ///
 /// # Errors
-/// If there is something else. The error of the system for it is that the address is in use, as if somebody listened.
+/// Returns an error if the path is another kind of file. Binding would report "address in use" instead, as if another
+/// program listened there.
 #[cfg(unix)]
 pub fn check_socket_path(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::FileTypeExt;
@@ -188,7 +192,7 @@ pub fn check_socket_path(path: &Path) -> io::Result<bool> {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path); // if this fails, the next start replaces the stale socket
+            let _ = std::fs::remove_file(path); // If this fails, the next start replaces the stale socket.
         }
     }
 }

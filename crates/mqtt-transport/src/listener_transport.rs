@@ -1,4 +1,4 @@
-//! The transport of a listener's connections: the layers between a socket and MQTT.
+//! [`ListenerTransport`] is the list of layers that a listener puts between its sockets and MQTT.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use crate::layer::{Layer, Layers};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsServer};
 
-/// The layers of a listener's connections between the socket and MQTT. Without layers (the default) a socket carries
+/// Layers of a listener's connections between the socket and MQTT. Without layers (the default) the socket transmits
 /// plain MQTT.
 #[derive(Debug, Clone, Default)]
 pub struct ListenerTransport {
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
-    /// The permitted origins of web pages; an empty list permits all origins.
+    /// Permitted origins of web pages. An empty list permits all origins.
     #[cfg(feature = "websocket")]
     websocket: Option<Vec<String>>,
 }
@@ -29,17 +29,17 @@ impl ListenerTransport {
         self
     }
 
-    /// Adds WebSocket. Web pages must come from one of `origins`, unless the list is empty.
+    /// Adds WebSocket. A request of a web page must have one of `origins`, unless the list is empty.
     #[cfg(feature = "websocket")]
     pub fn with_websocket(mut self, origins: Vec<String>) -> Self {
         self.websocket = Some(origins);
         self
     }
 
-    /// Creates the layers of a new connection.
+    /// Returns the layers for a new connection.
     ///
     /// # Errors
-    /// If rustls cannot start a connection.
+    /// Returns an error if rustls cannot create a connection.
     pub fn layers(&self) -> io::Result<Layers> {
         #[allow(unused_mut)] // without features there is no layer
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();

@@ -1,29 +1,30 @@
-//! Bytes that were read and not decoded yet.
+//! [`ReadBuffer`] stores received bytes until they are decoded.
 
 use std::cell::Cell;
 use std::io;
 
 use crate::stream::{ReadStatus, Stream};
 
-/// The number of bytes that one call reads at most once a peer has filled a smaller buffer.
+/// Maximum number of bytes of one read after a read has filled the smaller buffer.
 const READ_SIZE: usize = 64 * 1024;
 
-/// The number of bytes that the first calls read. A client that publishes one message receives only a few bytes, so more
-/// memory would be wasted.
+/// Number of bytes of the first reads. A client that publishes one message receives only a few bytes, and a larger
+/// buffer would waste memory.
 const FIRST_SIZE: usize = 4096;
 
-/// A buffer between a stream and a decoder, which takes whole packets and leaves the rest.
+/// Buffer between a stream and a decoder. The decoder consumes whole packets, and the rest stays in the buffer.
 ///
-/// The buffer grows with the bytes that arrive, never with a length that a peer announces. A decoder that rejects large
-/// packets at their header keeps the buffer small.
+/// The buffer grows with the bytes that arrive, and never to a length that a peer announces. A decoder that rejects
+/// large packets at their header therefore limits the buffer.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
+    /// Memory of the buffer. The unread bytes are those from `start` to `end`.
     bytes: Vec<u8>,
-    /// The start of the unread bytes. A `Cell`, because a packet that was taken still borrows the bytes when the start
-    /// moves past it.
+    /// Start of the unread bytes. A `Cell`, because a decoded packet still borrows the bytes when the start moves past
+    /// it.
     start: Cell<usize>,
     end: usize,
-    /// Set once a read has filled the buffer: the peer sends much, so larger reads pay off.
+    /// Set when a read has filled the buffer. The peer then sends much, and larger reads need fewer calls.
     was_filled: bool,
 }
 
@@ -31,7 +32,7 @@ impl ReadBuffer {
     /// Reads once from `stream` and appends the bytes.
     ///
     /// # Errors
-    /// Those of [`Stream::read`].
+    /// Returns the errors of [`Stream::read`].
     pub fn fill(&mut self, stream: &mut Stream) -> io::Result<ReadStatus> {
         self.make_room();
         let room = self.bytes.get_mut(self.end..).unwrap_or_default();
@@ -59,7 +60,7 @@ impl ReadBuffer {
         self.start.get() >= self.end
     }
 
-    /// Returns `true` if the buffer has allocated memory. A new buffer has not.
+    /// Removes the first `count` unread bytes. Their memory is reused by a later call of `fill`.
     pub fn is_allocated(&self) -> bool {
         !self.bytes.is_empty()
     }
@@ -73,8 +74,9 @@ impl ReadBuffer {
         }
     }
 
+    /// Makes room for the next read at the end of the buffer.
     fn make_room(&mut self) {
-        // Usually all packets were taken, and the next read starts at the front without any copy.
+        // In most calls all packets have been consumed, and the next read starts at the front without a copy.
         if self.is_empty() {
             self.clear();
         }
@@ -84,15 +86,15 @@ impl ReadBuffer {
         } else {
             FIRST_SIZE
         };
-        // Bytes are moved only when too little room is left behind them: moving the rest of a packet after each read
-        // would copy a large packet many times.
+        // Bytes are moved only if too little room is left at the end. Moving the rest of a packet after each read would
+        // copy a large packet many times.
         if start > 0 && self.bytes.len() - self.end < wanted / 2 {
             self.bytes.copy_within(start..self.end, 0);
             self.end -= start;
             self.start.set(0);
         }
         if self.bytes.len() - self.end < wanted / 2 || self.bytes.len() < wanted {
-            // Doubling keeps the cost of a large packet in proportion to its size.
+            // Doubling keeps the total number of copied bytes proportional to the size of the packet.
             let size = (2 * self.end).max(wanted);
             self.bytes.resize(size, 0);
         }

@@ -1,8 +1,8 @@
-//! Words for errors of the system.
+//! Text of errors of the operating system.
 
 use std::io;
 
-/// Returns the words of an error of the system without its number, which says nothing more.
+/// Returns the text of an error of the operating system without its error number, which adds nothing for a user.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {

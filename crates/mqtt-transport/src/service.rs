@@ -1,7 +1,7 @@
-//! Look-ups of service records (SRV, RFC 2782): the servers of a service in a domain.
+//! Look-ups of service records (SRV, RFC 2782), which list the servers of a service in a domain.
 //!
-//! The resolver of the system cannot ask for SRV records, so this module sends its own query to a name server: over UDP,
-//! and over TCP if the answer is truncated.
+//! The resolver of the operating system has no call for SRV records. Therefore this module sends its own query to a
+//! name server: over UDP, and again over TCP if the answer is truncated.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -14,29 +14,30 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 use crate::address::LookUp;
 use crate::authority::is_host;
 
-/// The time for one name server to answer before the next one is asked.
+/// Time for one name server to answer. After it the next name server is queried.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The number of times that each name server is asked.
+/// Number of queries to each name server. UDP packets may be lost.
 const ROUNDS: usize = 2;
 
-/// The number of bytes of a packet before the question.
+/// Number of bytes before the question in a DNS packet.
 const HEADER: usize = 12;
 
-/// The port of name servers.
+/// Port of name servers.
 const PORT: u16 = 53;
 
-/// The name servers and the domain of this system.
+/// Name servers and domain of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameServers {
-    /// The name servers, which are asked one after the other.
+    /// The name servers, in the order in which they are queried.
     pub addresses: Vec<SocketAddr>,
-    /// The domain of this machine, if it is in one.
+    /// Domain of this machine, or `None` if the configuration names no domain.
     pub domain: Option<String>,
 }
 
 impl NameServers {
-    /// Reads `/etc/resolv.conf`. If the file names no name server, it is the one on this machine.
+    /// Reads `/etc/resolv.conf`. If the file lists no name server, returns the address of a name server on this
+    /// machine.
     pub fn of_system() -> Self {
         Self::parse(&std::fs::read("/etc/resolv.conf").unwrap_or_default())
     }
@@ -59,13 +60,12 @@ impl NameServers {
         Self { addresses, domain }
     }
 
-    /// Starts to look up a service, such as `_mqtt._tcp.example.org`. The result is its hosts and ports in the order in
-    /// which the client must try them. The look-up ends after `timeout` at the latest, and then calls `wake` from another
-    /// thread.
+    /// Starts to look up a service, such as `_mqtt._tcp.example.org`. The results are hosts and ports, in the order in
+    /// which the client must try them. The look-up takes at most `timeout`, and then calls `wake` from another thread.
     ///
     /// # Errors
-    /// If the thread cannot be started. The look-up itself returns the error of a service that does not exist, or of name
-    /// servers that do not answer.
+    /// Returns an error if the thread cannot be started. The result of the look-up is an error if the service does not
+    /// exist, or if no name server answers.
     pub fn look_up(
         self,
         name: String,
@@ -78,7 +78,7 @@ impl NameServers {
     fn services(&self, name: &str, timeout: Duration) -> io::Result<Vec<(String, u16)>> {
         let deadline = Instant::now() + timeout;
         let mut last_error: io::Error = ErrorKind::TimedOut.into();
-        // Packets may be lost, so each name server is asked again after the others.
+        // Packets may be lost, so each name server is queried again after the others.
         for server in self
             .addresses
             .iter()
@@ -87,7 +87,7 @@ impl NameServers {
         {
             match Query::new(name, deadline)?.ask(*server) {
                 Ok(services) => return Ok(services),
-                // The domain has no such service. This is an answer, so the other name servers are not asked.
+                // The domain has no such service. This is a definite answer, so no other name server is queried.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
                 Err(error) => last_error = error,
             }
@@ -96,7 +96,7 @@ impl NameServers {
     }
 }
 
-/// A query for the records of one service.
+/// Query for the records of one service.
 struct Query {
     bytes: Vec<u8>,
     deadline: Instant,
@@ -104,7 +104,7 @@ struct Query {
 
 impl Query {
     fn new(name: &str, deadline: Instant) -> io::Result<Self> {
-        // A random identifier makes it harder to forge an answer.
+        // A random query identifier makes it harder to forge an answer.
         let mut packet = Packet::new_query(random() as u16);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let invalid = |_| io::Error::new(ErrorKind::NotFound, "invalid domain name");
@@ -136,7 +136,8 @@ impl Query {
             SocketAddr::V4(_) => ([0; 4], 0).into(),
             SocketAddr::V6(_) => ([0u16; 8], 0).into(),
         };
-        // A connected socket only receives packets from this name server, and reports that its port is closed.
+        // A connected socket receives packets from this name server only, and returns an error if the server's port is
+        // closed.
         let socket = UdpSocket::bind(any)?;
         socket.connect(server)?;
         socket.send(&self.bytes)?;
@@ -144,7 +145,7 @@ impl Query {
         loop {
             socket.set_read_timeout(Some(left_until(until)?))?;
             match socket.recv(&mut buffer) {
-                // Other packets may be late answers to earlier queries, or forged.
+                // Other packets are late answers to earlier queries, or are forged. They are ignored.
                 Ok(count) => {
                     let answer = buffer.get(..count).unwrap_or_default();
                     if self.is_answered_by(answer) {
@@ -180,7 +181,7 @@ impl Query {
         };
         let mut length = [0; 2];
         read(&mut length)?;
-        // The length has 16 bits, so the answer is 64 KiB at most.
+        // The length has two bytes, so the allocation is at most 64 KiB.
         let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
         read(&mut answer)?;
         if self.is_answered_by(&answer) {
@@ -190,8 +191,8 @@ impl Query {
         }
     }
 
-    /// Returns `true` if `answer` is a reply to this query: its identifier and its question are the same. An answer with
-    /// another question may be forged. The part after the question may be truncated.
+    /// Returns `true` if `answer` is a reply to this query: identifier and question are equal. An answer with another
+    /// question may be forged. The part after the question is not compared, because it may be truncated.
     fn is_answered_by(&self, answer: &[u8]) -> bool {
         let is_reply = answer.get(2).is_some_and(|flags| flags & 0x80 != 0);
         let question = |packet: &[u8]| {
@@ -205,6 +206,7 @@ impl Query {
     }
 }
 
+/// Returns the time until `deadline`, or the error `TimedOut` after it. A timeout of zero would mean no timeout.
 fn left_until(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     let too_late = || ErrorKind::TimedOut.into();
@@ -213,6 +215,7 @@ fn left_until(deadline: Instant) -> io::Result<Duration> {
         .ok_or_else(too_late)
 }
 
+/// Decoded answer of a name server.
 enum Answer {
     Services(Vec<(String, u16)>),
     Truncated,
@@ -221,7 +224,7 @@ enum Answer {
 impl Answer {
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let invalid = |_| io::Error::from(ErrorKind::InvalidData);
-        // A truncated packet may end in the middle of a record, so it is not parsed.
+        // A truncated packet may end within a record, so its records are not parsed.
         if bytes.get(2).is_some_and(|flags| flags & 0x02 != 0) {
             return Ok(Self::Truncated);
         }
@@ -244,7 +247,8 @@ impl Answer {
             .answers
             .iter()
             .filter_map(|answer| match &answer.rdata {
-                // The target "." means that the domain does not offer the service.
+                // The target "." means that the domain does not offer the service. It is not a host name and is skipped
+                // here.
                 RData::SRV(record) if is_host(&record.target.to_string()) => Some(record),
                 _ => None,
             })
@@ -258,15 +262,15 @@ impl Answer {
     }
 }
 
-/// Sorts records by priority. Records of the same priority are drawn at random, in proportion to their weights (RFC 2782,
-/// page 4).
+/// Sorts records by priority. Records of the same priority are drawn at random, with a probability proportional to
+/// their weights (RFC 2782, page 4).
 fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
     records.sort_by_key(|record| (record.priority, record.weight));
     for same in records.chunk_by_mut(|one, other| one.priority == other.priority) {
         let mut rest = same;
         while rest.len() > 1 {
             let sum: u32 = rest.iter().map(|record| u32::from(record.weight)).sum();
-            // The sum plus one, so that records of weight 0 can be drawn, too (RFC 2782).
+            // The drawn number may equal the sum, so that records of weight 0 can be drawn too (RFC 2782).
             let mut drawn = random() % (sum + 1);
             let chosen = rest.iter().position(|record| {
                 let is_chosen = drawn <= u32::from(record.weight);
@@ -281,9 +285,10 @@ fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
     }
 }
 
+/// Returns a random number.
 fn random() -> u32 {
     let mut bytes = [0; 4];
-    // Without random bytes the records are sorted by weight, which is still a valid order.
+    // Without random bytes the number is 0, and the records are sorted by weight. This order is valid too.
     let _ = getrandom::fill(&mut bytes);
     u32::from_ne_bytes(bytes)
 }
@@ -342,7 +347,7 @@ mod tests {
                 let mut buffer = [0; 512];
                 let (count, from) = socket.recv_from(&mut buffer).unwrap();
                 socket.send_to(b"not for us", from).unwrap();
-                // Of somebody who has seen the identifier, about something else.
+                // This answer has the right identifier but another question, as a forged answer could have.
                 let mut other = reply(&buffer[..count], &[record(0, 0, 9)], PacketFlag::empty());
                 other[HEADER + 1] = b'x';
                 socket.send_to(&other, from).unwrap();
@@ -369,7 +374,7 @@ mod tests {
             let mut buffer = [0; 512];
             let (count, from) = socket.recv_from(&mut buffer).unwrap();
             let truncated = reply(&buffer[..count], &[record(1, 0, 1)], PacketFlag::TRUNCATION);
-            // Cut in the middle of its record.
+            // The packet ends within its record.
             let cut = &truncated[..truncated.len() - 3];
             socket.send_to(cut, from).unwrap();
             let (mut stream, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! A connected socket and the layers on it. All bytes to and from a peer pass here.
+//! [`Stream`] is a connected socket with its layers. All bytes to and from a peer pass through this file.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -13,48 +13,48 @@ use crate::socket::Socket;
 #[cfg(feature = "tls")]
 use crate::tls::PeerIdentity;
 
-/// The number of bytes that go through the layers at a time.
+/// Number of bytes that pass through the layers at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// Maximum number of reads from the socket in one call of [`Stream::read`]. Layers may turn any number of bytes into
-/// none (empty frames, pings, records without data), and the caller has other peers and deadlines to look after.
+/// Maximum number of reads from the socket in one call of [`Stream::read`]. Layers may decode many bytes to nothing
+/// (empty frames, pings, records without data), and the caller must serve other peers and deadlines in the meantime.
 const READS_PER_CALL: usize = 4;
 
-/// Maximum number of bytes that one call of [`Stream::open`] reads. No handshake needs as many.
+/// Maximum number of bytes that one call of [`Stream::open`] reads. No handshake needs that many.
 const MAXIMUM_HANDSHAKE: usize = 1024 * 1024;
 
-/// The number of writes to a server that are a dialogue: handshakes, CONNECT, SUBSCRIBE, the first messages. Each waits for
-/// the answer to the one before. Later the system may delay TCP acknowledgements until it sends data.
+/// Number of writes to a server that are part of a dialogue: handshakes, CONNECT, SUBSCRIBE, the first messages. In a
+/// dialogue each write waits for the answer to the previous one, so TCP acknowledgements must not be delayed.
 const DIALOGUE: u8 = 8;
 
-/// The number of encoded bytes that wait for the socket at which [`Stream::write`] accepts no more. Bytes that wait with
-/// the caller count as unsent, so that the caller sees how fast they leave; bytes in the layers would hide that.
+/// Number of encoded bytes waiting for the socket at which [`Stream::write`] accepts no more bytes. The caller measures
+/// how fast its own unwritten bytes leave. Bytes that wait in the layers would be invisible to it.
 const MAXIMUM_DOWN: usize = CHUNK;
 
-/// A byte stream to the peer. Non-blocking; a mio [`Source`].
+/// Non-blocking byte stream to the peer. A stream can be registered with mio as a [`Source`].
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
-    /// The layers; `None` for plain MQTT, which then costs nothing more.
+    /// The layers, or `None` for plain MQTT, which then costs no copy.
     layers: Option<Box<Layers>>,
-    /// The number of further writes whose answers the system must acknowledge immediately.
+    /// Number of further writes after which the operating system must acknowledge the answer immediately.
     hurried_writes: u8,
-    /// The error of the layers, until the caller has read the bytes that came before it.
+    /// Error of the layers. It is stored until the caller has read the bytes that were decoded before it.
     failure: Option<io::Error>,
-    /// Set once the layers have failed: they pass no more bytes.
+    /// Set when the layers have failed. They decode no more bytes.
     has_failed: bool,
-    /// Set once the writing side is shut down: bytes that still arrive are read from the socket and discarded.
+    /// Set when the writing side has been shut down. Bytes that still arrive are read from the socket and discarded.
     is_discarding: bool,
 }
 
-/// The result of a read.
+/// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStatus {
-    /// The peer has closed its side.
+    /// The peer has closed its sending side.
     Closed,
-    /// The socket has no more bytes now; the system reports readiness when it has.
+    /// The socket has no more bytes now. The operating system reports readiness when more bytes arrive.
     Drained,
-    /// The socket may have more bytes, even if this call returned none: it may have spent its budget. The caller must
+    /// The socket may have more bytes, even if this call returned none because of its limit of reads. The caller must
     /// read again in its next turn, without waiting for readiness.
     More,
 }
@@ -74,7 +74,7 @@ impl Stream {
     /// Connects to the Unix socket at `path` and registers the stream for reading and writing.
     ///
     /// # Errors
-    /// If nobody listens at the path, or the user has no permission.
+    /// Returns an error if no program listens at the path, or without permission.
     #[cfg(unix)]
     pub fn connect_unix(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
         let socket = mio::net::UnixStream::connect(path)?;
@@ -83,8 +83,9 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Marks the peer as a server: the connection begins with a dialogue, and the system holds few unsent bytes. The
-    /// answer to a PINGREQ takes as long as the bytes before it, so the client must see how fast they leave.
+    /// Marks the peer as a server. The connection then begins with a dialogue, and the operating system buffers few
+    /// unsent bytes. The answer to a PINGREQ takes as long as the bytes before the PINGREQ, so the client must be able
+    /// to measure how fast bytes leave.
     pub(crate) fn with_server(self) -> Self {
         self.socket.limit_unsent();
         Self {
@@ -93,19 +94,19 @@ impl Stream {
         }
     }
 
-    /// Puts these layers on the socket.
+    /// Adds these layers to the socket.
     pub fn with_layers(self, layers: Layers) -> Self {
         let layers = (!layers.is_empty()).then(|| Box::new(layers));
         Self { layers, ..self }
     }
 
-    /// Continues the handshakes of the layers as far as possible without waiting. Returns `true` if all are complete. The
-    /// caller must call this function on each readiness until then.
+    /// Continues the handshakes of the layers without blocking. Returns `true` if all handshakes are complete. Until
+    /// then the caller must call this function on each readiness.
     ///
     /// # Errors
-    /// If a handshake failed, or the peer closed the connection before its end.
+    /// Returns an error if a handshake fails, or if the peer closes the connection during a handshake.
     pub fn open(&mut self) -> io::Result<bool> {
-        // The bound keeps a peer that sends endless handshake bytes from holding the event loop.
+        // The limit prevents a peer that sends endless handshake bytes from blocking the event loop.
         for _ in 0..MAXIMUM_HANDSHAKE / CHUNK {
             let Some(layers) = &mut self.layers else {
                 return Ok(true);
@@ -117,13 +118,13 @@ impl Stream {
             }
             self.flush()?;
             match self.receive() {
-                // The handshake may be complete now; the next round flushes and returns.
+                // The handshake is complete. The next round of the loop flushes and returns.
                 Ok(ReadStatus::More | ReadStatus::Drained) if self.is_open() => {}
                 Ok(ReadStatus::More) => {}
                 Ok(ReadStatus::Drained) => return Ok(false),
                 Ok(ReadStatus::Closed) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) => {
-                    let _ = self.flush(); // the alert that tells the peer why
+                    let _ = self.flush(); // The output may contain an alert with the reason.
                     return Err(error);
                 }
             }
@@ -132,7 +133,7 @@ impl Stream {
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
-    /// Adds the layer that was shaking hands to an error of [`Stream::open`] or to a timeout.
+    /// Adds the layer whose handshake was in progress to an error of [`Stream::open`], or to a timeout.
     pub fn explained(&self, error: io::Error) -> io::Error {
         match &self.layers {
             Some(layers) => layers.explained(error),
@@ -140,11 +141,11 @@ impl Stream {
         }
     }
 
-    /// Reads into `buffer`, which must not be empty. Returns the number of bytes. With layers on the stream one call reads
-    /// at most 64 KiB from the socket, and may return 0 bytes with [`ReadStatus::More`].
+    /// Reads into `buffer`, which must not be empty. Returns the number of bytes. With layers, one call reads at most
+    /// 64 KiB from the socket, and may return 0 bytes with [`ReadStatus::More`].
     ///
     /// # Errors
-    /// Errors of the socket, except `WouldBlock` and `Interrupted`, and errors of the layers.
+    /// Returns errors of the socket except `WouldBlock` and `Interrupted`, and errors of the layers.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         if self.layers.is_none() {
             return self.read_socket(buffer);
@@ -156,7 +157,8 @@ impl Stream {
             let Some(layers) = &mut self.layers else {
                 return Ok((0, ReadStatus::Closed));
             };
-            // Bytes that are decoded already come first, so that the layers never hold more than one read brings.
+            // Decoded bytes are returned before the next read, so that the layers never contain more than one read
+            // produces.
             match layers.take(buffer) {
                 0 => {}
                 count => return Ok((count, ReadStatus::More)),
@@ -179,30 +181,32 @@ impl Stream {
                     return Ok((count, status));
                 }
                 Err(error) => {
-                    let _ = self.flush(); // the alert that tells the peer why
-                    // The bytes before the error are returned first: they may hold a DISCONNECT that explains it.
+                    let _ = self.flush(); // The output may contain an alert with the reason.
+                    // The bytes before the error are returned first. They may contain a DISCONNECT that gives the
+                    // reason.
                     self.failure = Some(error);
                     self.has_failed = true;
                 }
             }
         }
-        // The budget is spent. The last read may have brought bytes.
+        // The limit of reads is reached. The last read may have produced bytes.
         let count = self.layers.as_mut().map_or(0, |layers| layers.take(buffer));
         Ok((count, ReadStatus::More))
     }
 
-    /// Writes the encoded bytes that wait, and as much of `bytes` as the socket accepts now. Returns the number of bytes
-    /// that were taken from `bytes`, which may be 0.
+    /// Writes the encoded bytes that wait, and as many of `bytes` as the socket accepts now. Returns the number of
+    /// bytes that were accepted, which may be 0.
     ///
     /// # Errors
-    /// Errors of the socket, except `WouldBlock` and `Interrupted`, and errors of the layers.
+    /// Returns errors of the socket except `WouldBlock` and `Interrupted`, and errors of the layers.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.layers.is_none() {
             return self.write_socket(bytes);
         }
         self.flush()?;
         if self.has_ended() {
-            // The peer accepts nothing more. Its last bytes may still be unread, so this is not an error.
+            // The peer accepts no more bytes. This is not an error yet, because the last bytes of the peer may still be
+            // unread.
             return Ok(bytes.len());
         }
         let mut written = 0;
@@ -226,12 +230,12 @@ impl Stream {
             .map_or(0, |layers| layers.output().len())
     }
 
-    /// Writes the encoded bytes that wait, as far as the socket accepts them.
+    /// Writes as many of the waiting encoded bytes as the socket accepts.
     ///
     /// # Errors
-    /// Errors of the socket.
+    /// Returns errors of the socket.
     pub fn flush(&mut self) -> io::Result<()> {
-        // Taken out, as writing borrows the whole stream.
+        // The layers are moved out during the write, because `write_socket` borrows the whole stream.
         let Some(mut layers) = self.layers.take() else {
             return Ok(());
         };
@@ -247,45 +251,45 @@ impl Stream {
         result.map(drop)
     }
 
-    /// Ends the writing side. Bytes that the peer still sends can be read; with layers on the stream they are discarded,
-    /// and [`Stream::read`] only returns the status.
+    /// Ends the sending side. Bytes that the peer still sends can be read. With layers these bytes are discarded, and
+    /// [`Stream::read`] returns only the status.
     ///
     /// # Errors
-    /// If the connection is lost already.
+    /// Returns an error if the connection is already lost.
     pub fn shut_down_writing(&mut self) -> io::Result<()> {
         self.is_discarding = true;
         self.say_goodbye()?;
         self.socket.shut_down_writing()
     }
 
-    /// Sends the good-bye of the layers (`close_notify` of TLS, Close of WebSocket), which shows the peer that nothing was
-    /// cut off.
+    /// Sends the closing messages of the layers: `close_notify` of TLS and the Close frame of WebSocket. They show the
+    /// peer that the data was not cut off.
     ///
     /// # Errors
-    /// If the connection is lost already.
+    /// Returns an error if the connection is already lost.
     pub fn say_goodbye(&mut self) -> io::Result<()> {
-        // Layers that have failed have sent an alert already.
+        // Layers that have failed have already sent an alert instead.
         if let Some(layers) = self.layers.as_mut().filter(|_| !self.has_failed) {
             layers.close()?;
         }
         self.flush()
     }
 
-    /// Returns `true` if the socket is connected, `false` if it is being connected.
+    /// Returns `true` if the socket is connected, and `false` if the attempt is in progress.
     ///
     /// # Errors
-    /// If the peer could not be reached.
+    /// Returns an error if the connection attempt has failed.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
         self.socket.is_connected()
     }
 
-    /// Returns the identity of a peer whose certificate was verified.
+    /// Returns the identity of the peer, if the peer has a verified certificate.
     #[cfg(feature = "tls")]
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         self.layers.as_ref()?.peer_identity()
     }
 
-    /// Returns a warning if the certificate of the peer is of a kind that other programs reject.
+    /// Returns a warning if other programs would reject the certificate of the peer.
     pub fn peer_warning(&self) -> Option<String> {
         self.layers.as_ref()?.peer_warning()
     }
@@ -295,8 +299,9 @@ impl Stream {
         self.layers.as_ref().is_none_or(|layers| layers.is_open())
     }
 
-    /// Returns `true` if the layers have ended the connection: the peer has said good-bye in one of them, or one has failed.
-    /// The socket may still be open; only the last answers of the layers are written to it.
+    /// Returns `true` if the layers have ended the connection, because the peer has sent a closing message in one of
+    /// them, or because one has failed. The socket may still be open, but only the last answers of the layers are
+    /// written.
     pub fn has_ended(&self) -> bool {
         let layers = self.layers.as_ref();
         self.has_failed || layers.is_some_and(|layers| layers.has_ended())
@@ -305,12 +310,12 @@ impl Stream {
     /// Returns the address of the peer.
     ///
     /// # Errors
-    /// If the socket is no longer connected, or is a Unix socket.
+    /// Returns an error if the socket is no longer connected, or is a Unix socket.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         self.socket.peer_address()
     }
 
-    /// Reads once from the socket and drops the bytes.
+    /// Reads once from the socket and discards the bytes.
     fn discard(&mut self) -> io::Result<(usize, ReadStatus)> {
         let (_, status) = self.read_socket(&mut [0; CHUNK])?;
         Ok((0, status))
@@ -331,26 +336,27 @@ impl Stream {
         Ok(status)
     }
 
-    /// Reads until `buffer` is full or the socket is empty. A short read does not mean that it is empty: some systems
-    /// report readiness again only after `WouldBlock`.
+    /// Reads until `buffer` is full or the socket is empty. A short read is not enough to assume an empty socket: some
+    /// systems report readiness again only after `WouldBlock`.
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         let mut count = 0;
         while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
             match self.socket.read(rest) {
                 Ok(0) if count == 0 => return Ok((0, ReadStatus::Closed)),
-                Ok(0) => break, // the next call finds the end again
+                Ok(0) => break, // The next call reports the end.
                 Ok(read) => count += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok((count, ReadStatus::Drained));
                 }
                 Err(error) if count == 0 => return Err(error),
-                Err(_) => break, // the bytes come first; the next call finds that the connection is over
+                Err(_) => break, // The bytes are returned first. The next call reports the error.
             }
         }
         Ok((count, ReadStatus::More))
     }
 
+    /// Writes as many of `bytes` as the socket accepts, and returns their number.
     fn write_socket(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -362,7 +368,7 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        // The system forgets the option after a while, so it is set again after each write of the dialogue.
+        // The operating system resets the option after a while, so each write of the dialogue sets it again.
         if written > 0 && self.hurried_writes > 0 {
             self.hurried_writes -= 1;
             self.socket.acknowledge_at_once();
@@ -413,14 +419,14 @@ mod tests {
         for _ in 0..DIALOGUE {
             assert_eq!(client.write(b"?").unwrap(), 1);
             server.read_exact(&mut [0]).unwrap();
-            // By now the system would leave an acknowledgement to what is sent next.
+            // By now the operating system would delay the acknowledgement if the option were not set.
             assert!(socket2::SockRef::from(&seen).tcp_quickack().unwrap());
             server.write_all(b"!").unwrap();
             client.read(&mut [0]).unwrap();
         }
     }
 
-    /// Without readiness in between, as some systems report the end only after `WouldBlock`.
+    /// The test polls no readiness between the reads, because some systems report the end only after `WouldBlock`.
     #[test]
     fn a_short_read_is_not_taken_for_an_empty_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -428,7 +434,7 @@ mod tests {
         let (socket, _) = listener.accept().unwrap();
         peer.write_all(b"abc").unwrap();
         drop(peer);
-        // The end is there once a read of another handle finds it.
+        // The bytes have arrived when another handle of the same socket can see them.
         let seen = socket.try_clone().unwrap();
         while seen.peek(&mut [0; 4]).unwrap() < 3 {
             std::thread::yield_now();

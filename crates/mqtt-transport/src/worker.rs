@@ -1,4 +1,5 @@
-//! A thread for calls that block, such as writing to a disk or a pipe, beside an event loop that must not block.
+//! [`Worker`] is a thread for calls that block, such as writing to a disk or a pipe. An event loop must not block, so
+//! it passes such calls to a worker.
 
 use std::fmt;
 use std::io;
@@ -10,15 +11,16 @@ use std::time::Duration;
 
 use mio::Waker;
 
-/// A thread that does one job at a time and wakes the event loop after each. The thread ends when this value is dropped
-/// and its current job is done.
+/// Thread that does one job at a time and wakes the event loop after each job. Dropping the worker ends the thread as
+/// soon as its current job is done.
 pub struct Worker<Job, Done> {
     jobs: SyncSender<Job>,
     results: Receiver<Done>,
+    /// Set while a job has no result that the caller has taken.
     is_busy: bool,
 }
 
-// Not derived, so that jobs need not implement `Debug`.
+// The implementation is not derived, because the derived one would require `Debug` for `Job` and `Done`.
 impl<Job, Done> fmt::Debug for Worker<Job, Done> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
@@ -27,15 +29,15 @@ impl<Job, Done> fmt::Debug for Worker<Job, Done> {
     }
 }
 
-/// The reason why a [`Worker`] does not take a job or return a result.
+/// Reason why a [`Worker`] does not accept a job or return a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The thread has another job.
+    /// The thread is busy with another job, and one more job waits.
     Busy,
-    /// The thread has ended, which only a panic in a job causes.
+    /// The thread has ended. Only a panic in a job causes this.
     Ended,
-    /// The job was not done in time.
+    /// The job was not done before the timeout.
     TimedOut,
 }
 
@@ -52,25 +54,26 @@ impl fmt::Display for WorkerError {
 impl std::error::Error for WorkerError {}
 
 impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
-    /// Starts a thread with this name, which calls `work` for each job.
+    /// Starts a thread with this name. The thread calls `work` for each job.
     ///
     /// # Errors
-    /// If the system cannot start another thread.
+    /// Returns an error if the operating system cannot start another thread.
     pub fn start(
         name: &str,
         waker: Arc<Waker>,
         mut work: impl FnMut(Job) -> Done + Send + 'static,
     ) -> io::Result<Self> {
-        // Room for one item in each direction, so that neither side ever waits for the other in `send`. The caller bounds
-        // its own queue of jobs, where it can still remove some.
+        // Each channel has room for one item, so that neither side ever blocks in `send`. The caller bounds its own
+        // queue of jobs, because it can still remove jobs from that queue.
         let (jobs, incoming) = sync_channel(1);
         let (outgoing, results) = sync_channel(1);
         thread::Builder::new().name(name.into()).spawn(move || {
             for job in incoming {
                 if outgoing.send(work(job)).is_err() {
-                    return; // the event loop has ended
+                    return; // The event loop has ended.
                 }
-                // If waking fails, the event loop has ended, and the next `send` shows it.
+                // Waking fails if the event loop has ended. The next `send` then reports the same, so the error is
+                // ignored.
                 let _ = waker.wake();
             }
         })?;
@@ -81,10 +84,10 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         })
     }
 
-    /// Gives the thread its next job.
+    /// Passes the next job to the thread.
     ///
     /// # Errors
-    /// If the thread has a job, or has ended. The job is dropped.
+    /// Returns an error if the thread has no room for the job or has ended. The job is dropped.
     pub fn begin(&mut self, job: Job) -> Result<(), WorkerError> {
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => WorkerError::Busy,
@@ -94,10 +97,10 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         Ok(())
     }
 
-    /// Returns the result of the job if it is done.
+    /// Returns the result of the job, or `None` if the job is not done.
     ///
     /// # Errors
-    /// If the thread has ended.
+    /// Returns an error if the thread has ended.
     pub fn poll(&mut self) -> Option<Result<Done, WorkerError>> {
         let result = match self.results.try_recv() {
             Ok(done) => Ok(done),
@@ -108,10 +111,10 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         Some(result)
     }
 
-    /// Waits for the result of the job for at most `timeout`.
+    /// Blocks until the job is done, for at most `timeout`, and returns the result.
     ///
     /// # Errors
-    /// If the job is not done in time, or the thread has ended.
+    /// Returns an error if the job is not done before the timeout, or if the thread has ended.
     pub fn wait(&mut self, timeout: Duration) -> Result<Done, WorkerError> {
         let done = self.results.recv_timeout(timeout);
         let done = done.map_err(|error| match error {
@@ -122,7 +125,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         Ok(done)
     }
 
-    /// Returns `true` while the thread has a job whose result was not taken.
+    /// Returns `true` while the thread has a job whose result the caller has not taken.
     pub fn is_busy(&self) -> bool {
         self.is_busy
     }
@@ -159,10 +162,10 @@ mod tests {
         let poll = Poll::new().unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let mut worker = Worker::start("test", waker(&poll), move |_: u32| {
-            let _ = wait.recv(); // fails once `go` is dropped
+            let _ = wait.recv(); // Returns an error after `go` is dropped.
         })
         .unwrap();
-        // One job is being done and one is in the channel.
+        // The thread is doing one job, and another one is in the channel.
         worker.begin(0).unwrap();
         while worker.begin(1).is_err() {
             thread::yield_now();

@@ -1,15 +1,15 @@
-//! The protocols of layers, and the error of a socket that fails during the handshake of one.
+//! [`LayerKind`] names the protocol of a layer. [`HandshakeError`] is an error of the socket during a handshake.
 
 use std::fmt;
 use std::io;
 
 use crate::reason::reason;
 
-/// The protocol of a layer.
+/// Protocol of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayerKind {
-    /// SOCKS5, or HTTP with CONNECT.
+    /// A proxy: SOCKS5, or HTTP with the method CONNECT.
     Proxy,
     /// TLS.
     Tls,
@@ -17,11 +17,11 @@ pub enum LayerKind {
     WebSocket,
 }
 
-/// The error of a socket that failed before a layer was open. The layer tells the user which part of the configuration
-/// to look at.
+/// Error of a socket that failed during the handshake of a layer. The layer shows the user which part of the
+/// configuration may be wrong.
 #[derive(Debug)]
 pub struct HandshakeError {
-    /// The layer that was shaking hands.
+    /// The layer whose handshake was in progress.
     pub layer: LayerKind,
     error: io::Error,
 }

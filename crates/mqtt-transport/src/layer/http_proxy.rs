@@ -1,5 +1,5 @@
-//! HTTP proxies: CONNECT (RFC 9110, section 9.3.6) with Basic credentials (RFC 7617). The proxy looks the host name up and
-//! connects.
+//! HTTP proxies: the method CONNECT (RFC 9110, section 9.3.6) with Basic credentials (RFC 7617). The proxy resolves the
+//! host name and connects to the server.
 
 use std::io;
 
@@ -9,16 +9,16 @@ use super::handshake_error::LayerKind;
 use super::layers::Layer;
 use super::proxy::{Credentials, ProxyError};
 
-/// The maximum length of the head of an answer.
+/// Maximum number of bytes in the head of an answer.
 const MAXIMUM_HEAD: usize = 16 * 1024;
 
-/// The maximum number of headers of an answer.
+/// Maximum number of headers in an answer.
 const MAXIMUM_HEADERS: usize = 64;
 
-/// The client's end of an HTTP proxy. Once the proxy has connected, bytes pass unchanged.
+/// Client side of an HTTP proxy. After the proxy has connected, the layer passes bytes unchanged.
 #[derive(Debug)]
 pub(crate) struct HttpProxyLayer {
-    /// The host and port of the server, as the request names them.
+    /// Host and port of the server, in the form of the request.
     target: String,
     credentials: Option<Credentials>,
     is_open: bool,
@@ -26,7 +26,7 @@ pub(crate) struct HttpProxyLayer {
 }
 
 impl HttpProxyLayer {
-    /// Creates the layer on a socket that is connected to the proxy; `host` and `port` are those of the server.
+    /// Returns a layer for a socket that is connected to the proxy. `host` and `port` are those of the server.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
             target: crate::authority::with_port(host, port),
@@ -36,18 +36,18 @@ impl HttpProxyLayer {
         }
     }
 
-    /// Returns the length of the head of an answer that reports success; `None` if the head is incomplete.
+    /// Returns the length of the head of an answer that reports success, or `None` if the head is incomplete.
     fn accepted(&self) -> Result<Option<usize>, ProxyError> {
         let mut headers = [httparse::EMPTY_HEADER; MAXIMUM_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         match response.parse(&self.input) {
             Err(_) => Err(ProxyError::NotHttp),
-            // A peer that sends an endless line must not fill the memory.
+            // A peer that sends an endless head must not fill the memory.
             Ok(httparse::Status::Partial) if self.input.len() > MAXIMUM_HEAD => {
                 Err(ProxyError::NotHttp)
             }
             Ok(httparse::Status::Partial) => Ok(None),
-            // Any 2xx is success, and the bytes after the head are the server's (RFC 9110, section 9.3.6).
+            // Every 2xx status is success. The bytes after the head come from the server (RFC 9110, section 9.3.6).
             Ok(httparse::Status::Complete(length)) => match response.code.unwrap_or(0) {
                 200..=299 => Ok(Some(length)),
                 407 if self.credentials.is_some() => Err(ProxyError::Credentials),
@@ -86,7 +86,7 @@ impl Layer for HttpProxyLayer {
         self.input.extend_from_slice(bytes);
         if let Some(length) = self.accepted()? {
             self.is_open = true;
-            // A server that speaks first may have sent bytes already.
+            // The same bytes may contain data of the server, if the server sends first.
             up.extend(self.input.drain(..).skip(length));
         }
         Ok(())
@@ -112,8 +112,8 @@ impl Layer for HttpProxyLayer {
 mod tests {
     use super::*;
 
-    /// Gives the answer of a proxy to the layer, a byte at a time. Returns the bytes for the proxy, the bytes for MQTT, and
-    /// the openness of the layer.
+    /// Passes the answer of a proxy to the layer, one byte at a time. Returns the bytes for the proxy, the bytes for
+    /// MQTT, and `true` if the layer is open.
     fn talk(host: &str, credentials: bool, proxy: &str) -> io::Result<(String, String, bool)> {
         let credentials = credentials.then(|| Credentials {
             user_name: "me".into(),

@@ -1,5 +1,6 @@
-//! The layers between a socket and MQTT: proxies, TLS and WebSocket. A layer receives bytes and returns bytes. It does no
-//! I/O, so that layers stack in any order, one place reads the socket, and tests run in memory.
+//! Layers between a socket and MQTT: proxies, TLS and WebSocket. A layer is called with bytes and returns bytes. Layers
+//! do no I/O. Therefore they can be combined in any order, only `stream.rs` reads and writes the socket, and tests run
+//! in memory.
 //!
 //! ```text
 //!  up      MQTT <── WebSocket <── TLS <── proxy <── socket

@@ -1,4 +1,4 @@
-//! The credentials and errors that SOCKS5 and HTTP proxies have in common.
+//! Credentials and errors that SOCKS5 and HTTP proxies share.
 
 use std::fmt;
 use std::io;
@@ -6,13 +6,13 @@ use std::io;
 /// User name and password for a proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user name: at most 255 bytes for SOCKS5; without a colon for HTTP.
+    /// User name: at most 255 bytes for SOCKS5, and without a colon for HTTP.
     pub user_name: String,
-    /// The password: at most 255 bytes for SOCKS5.
+    /// Password: at most 255 bytes for SOCKS5.
     pub password: String,
 }
 
-// The password must not appear in logs.
+// The implementation is not derived, because the password must not appear in logs.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -21,23 +21,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The reason why a proxy did not connect.
+/// Reason why a proxy did not connect to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The host name or the credentials are too long for the protocol.
     TooLong,
-    /// The proxy does not speak HTTP.
+    /// The answer of the proxy is not HTTP.
     NotHttp,
-    /// The proxy does not speak SOCKS5.
+    /// The answer of the proxy is not SOCKS5.
     NotSocks,
     /// The proxy accepts none of the authentication methods of this client.
     Method,
     /// The proxy rejected the user name and password.
     Credentials,
-    /// The proxy did not connect, with this reply code of SOCKS5.
+    /// The proxy did not connect, and returned this SOCKS5 reply code.
     Refused(u8),
-    /// The proxy did not connect, with this HTTP status.
+    /// The proxy did not connect, and returned this HTTP status.
     Status(u16),
 }
 
@@ -70,7 +70,7 @@ impl std::error::Error for ProxyError {}
 impl From<ProxyError> for io::Error {
     fn from(error: ProxyError) -> Self {
         let kind = match error {
-            // These may be temporary, so the client tries again.
+            // These failures may be temporary. This error kind makes the client retry.
             ProxyError::Refused(1 | 3..=6) | ProxyError::Status(500..) => {
                 io::ErrorKind::ConnectionRefused
             }

@@ -1,4 +1,5 @@
-//! SOCKS5 proxies (RFC 1928) with user name and password (RFC 1929). The proxy looks the host name up and connects.
+//! SOCKS5 proxies (RFC 1928) with user name and password (RFC 1929). The proxy resolves the host name and connects to
+//! the server.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ const IPV4: u8 = 1;
 const DOMAIN_NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// The client's end of SOCKS5. Once the proxy has connected, bytes pass unchanged.
+/// Client side of a SOCKS5 proxy. After the proxy has connected, the layer passes bytes unchanged.
 #[derive(Debug)]
 pub(crate) struct Socks5Layer {
     host: String,
@@ -25,19 +26,20 @@ pub(crate) struct Socks5Layer {
     input: Vec<u8>,
 }
 
+/// Progress of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The client awaits the method of authentication.
+    /// The client awaits the authentication method that the proxy chooses.
     Method,
     /// The client awaits the answer to its user name and password.
     Password,
-    /// The client awaits the answer to its request to connect.
+    /// The client awaits the reply to its CONNECT request.
     Reply,
     Open,
 }
 
 impl Socks5Layer {
-    /// Creates the layer on a socket that is connected to the proxy; `host` and `port` are those of the server.
+    /// Returns a layer for a socket that is connected to the proxy. `host` and `port` are those of the server.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
             host: host
@@ -69,7 +71,7 @@ impl Socks5Layer {
             }
             (Step::Password, [_, _, ..]) => return Err(ProxyError::Credentials),
             (Step::Reply, [VERSION, 0, _, kind, rest @ ..]) => {
-                // The address that the proxy connects from has no use here, but its length must be known.
+                // The client does not need the address from which the proxy connects, but must skip its bytes.
                 let address = match (kind, rest) {
                     (&IPV4, _) => 4,
                     (&IPV6, _) => 16,
@@ -82,7 +84,7 @@ impl Socks5Layer {
             (Step::Reply, [VERSION, code, ..]) if *code != 0 => {
                 return Err(ProxyError::Refused(*code));
             }
-            // Another protocol is recognized at its first byte, as it may never send a second one.
+            // Another protocol is detected at its first byte, because its server may never send a second one.
             (Step::Method | Step::Reply, [first, ..]) if *first != VERSION => {
                 return Err(ProxyError::NotSocks);
             }
@@ -126,6 +128,7 @@ impl Socks5Layer {
     }
 }
 
+/// Appends a string with a length prefix of one byte.
 fn push_short(text: &str, down: &mut Vec<u8>) -> Result<(), ProxyError> {
     down.push(u8::try_from(text.len()).map_err(|_| ProxyError::TooLong)?);
     down.extend_from_slice(text.as_bytes());
@@ -138,7 +141,7 @@ impl Layer for Socks5Layer {
     }
 
     fn start(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
-        // Both methods are offered: a proxy may not require the credentials for this client.
+        // Both methods are offered, because the proxy may not require credentials from this client.
         match self.credentials {
             Some(_) => down.extend([VERSION, 2, NO_AUTHENTICATION, USER_NAME_AND_PASSWORD]),
             None => down.extend([VERSION, 1, NO_AUTHENTICATION]),
@@ -179,8 +182,8 @@ impl Layer for Socks5Layer {
 mod tests {
     use super::*;
 
-    /// Gives the answers of a proxy to the layer, a byte at a time. Returns the bytes for the proxy, the bytes for MQTT,
-    /// and the openness of the layer.
+    /// Passes the answers of a proxy to the layer, one byte at a time. Returns the bytes for the proxy, the bytes for
+    /// MQTT, and `true` if the layer is open.
     fn talk(host: &str, credentials: bool, proxy: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>, bool)> {
         let credentials = credentials.then(|| Credentials {
             user_name: "me".into(),

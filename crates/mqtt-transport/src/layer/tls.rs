@@ -1,4 +1,4 @@
-//! TLS as a layer, for both ends. rustls encrypts; `tls/` configures it.
+//! TLS as a layer, for clients and servers. rustls does the encryption. The files in `tls/` make its configuration.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,19 +12,20 @@ use super::handshake_error::LayerKind;
 use super::layers::Layer;
 use crate::tls::{PeerIdentity, TlsError, peer_warning};
 
-/// A function that reads the identity from a certificate in DER.
+/// Function that reads the identity of a peer from a certificate in DER.
 type Identify = fn(&[u8]) -> Option<PeerIdentity>;
 
-/// A TLS connection. `C` is rustls's connection of a client or of a server. The type is generic because
-/// `rustls::Connection`, which covers both, would link the server's half of TLS into the clients.
+/// One end of a TLS connection. `C` is the connection type of rustls for clients or for servers. The type is generic
+/// because `rustls::Connection`, which covers both, would link the TLS server code into the clients.
 #[derive(Debug)]
 pub(crate) struct TlsLayer<C> {
     connection: C,
-    /// The function that reads the peer's certificate; `None` at a client, which needs no identity of the server.
+    /// Function that reads the identity from the peer's certificate. `None` at a client, which needs no identity of the
+    /// server.
     identify: Option<Identify>,
-    /// The file of the revocation lists, at a server that has one.
+    /// File with the revocation lists, at a server that has one. Error messages name this file.
     revoked: Option<Arc<Path>>,
-    /// Set once the peer has sent `close_notify`.
+    /// Set when the peer has sent `close_notify`.
     peer_closed: bool,
 }
 
@@ -34,7 +35,8 @@ where
     S: SideData,
 {
     pub(crate) fn new(mut connection: C) -> Self {
-        // `Stream` limits the bytes that wait for the socket; a second limit in rustls would cut a write short.
+        // `Stream` limits the bytes that wait for the socket. A second limit in rustls would make it reject a part of a
+        // write.
         connection.set_buffer_limit(None);
         Self {
             connection,
@@ -44,8 +46,8 @@ where
         }
     }
 
-    /// Creates the layer of a server, which reads the identity of the client. `revoked` is the file of its revocation
-    /// lists.
+    /// Returns a layer for a server. The layer reads the identity of the client. `revoked` is the file with the
+    /// revocation lists.
     pub(crate) fn of_server(connection: C, revoked: Option<Arc<Path>>) -> Self {
         Self {
             identify: Some(PeerIdentity::of_certificate),
@@ -54,7 +56,8 @@ where
         }
     }
 
-    /// Adds to an error of rustls the file that rejects a client, or the configuration that names the authorities.
+    /// Turns an error of rustls into an error that names the cause at a server: the revocation file, or the authorities
+    /// of clients.
     fn explain(&self, error: rustls::Error) -> TlsError {
         let is_server = self.identify.is_some();
         match (error, &self.revoked) {
@@ -70,6 +73,7 @@ where
         }
     }
 
+    /// Appends the records that rustls has encrypted to `down`.
     fn flush(&mut self, down: &mut Vec<u8>) -> io::Result<()> {
         while self.connection.wants_write() {
             self.connection.write_tls(down)?;
@@ -97,7 +101,7 @@ where
             self.connection.read_tls(&mut input)?;
             match self.connection.process_new_packets() {
                 Ok(state) => {
-                    // rustls tells the number of decrypted bytes, so they are read without a copy in between.
+                    // rustls reports the number of decrypted bytes, so they are read directly into `up`.
                     let start = up.len();
                     up.resize(start + state.plaintext_bytes_to_read(), 0);
                     let room = up.get_mut(start..).unwrap_or_default();
@@ -105,12 +109,12 @@ where
                     self.peer_closed = state.peer_has_closed();
                 }
                 Err(error) => {
-                    // Records before the invalid one are valid and are not lost.
+                    // The records before the invalid one are valid, and their bytes must not be lost.
                     let mut block = [0; 4096];
                     while let Ok(count @ 1..) = self.connection.reader().read(&mut block) {
                         up.extend_from_slice(block.get(..count).unwrap_or_default());
                     }
-                    self.flush(down)?; // the alert that tells the peer why
+                    self.flush(down)?; // The output may contain an alert with the reason.
                     return Err(self.explain(error).into());
                 }
             }
@@ -137,19 +141,19 @@ where
     }
 
     fn has_ended(&self) -> bool {
-        // TLS 1.3 permits the peer to send `close_notify` and still read. MQTT has no half-closed connections, so the
-        // connection has ended for both directions.
+        // In TLS 1.3 a peer may send `close_notify` and still read. MQTT has no half-closed connections, so
+        // `close_notify` ends both directions.
         self.peer_closed
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
         self.connection.send_close_notify();
-        let _ = self.flush(down); // writing to memory does not fail
+        let _ = self.flush(down); // Writing to memory cannot fail.
     }
 
     fn end(&mut self) -> io::Result<()> {
         if self.is_open() && !self.peer_closed {
-            // Without `close_notify` somebody on the way may have cut the connection to suppress the rest.
+            // Without `close_notify`, an attacker on the network may have cut the connection to suppress the last data.
             Err(TlsError::Truncated.into())
         } else {
             Ok(())
@@ -163,7 +167,7 @@ mod tests {
     use crate::tls::{TlsClient, TlsClientOptions, TlsServer, TlsServerOptions};
     use rustls::HandshakeKind;
 
-    /// A client that trusts a server.
+    /// Returns a client and a server that the client trusts.
     fn ends() -> (TlsClient, TlsServer) {
         let folder = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -183,7 +187,7 @@ mod tests {
         (client, TlsServer::new(&options).unwrap())
     }
 
-    /// Shakes hands and sends a byte in both directions. Returns the kind of the client's handshake.
+    /// Completes a handshake and sends a byte to the client. Returns the kind of the client's handshake.
     fn connect(client: &TlsClient, server: &TlsServer) -> HandshakeKind {
         let (mut client, mut server, mut to_client) = shake_hands(client, server);
         let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -193,7 +197,7 @@ mod tests {
         client.connection.handshake_kind().unwrap()
     }
 
-    /// Returns both ends, and the bytes that the client has not received yet.
+    /// Completes a handshake. Returns both ends, and the bytes that the client has not received yet.
     fn shake_hands(
         client: &TlsClient,
         server: &TlsServer,

@@ -1,18 +1,19 @@
-//! Parses lists of cipher suites in OpenSSL's language (`man 1 openssl-ciphers`), for the suites of TLS 1.2 that rustls
-//! has. The suites of TLS 1.3 are always offered, as OpenSSL configures them with another option.
+//! Parser for lists of cipher suites in the syntax of OpenSSL (`man 1 openssl-ciphers`). It selects among the TLS 1.2
+//! suites that rustls supports. The suites of TLS 1.3 are always offered, because OpenSSL too configures them with a
+//! separate option.
 //!
-//! As in OpenSSL, unknown names are ignored if at least one suite is selected.
+//! As in OpenSSL, unknown names are ignored if the list selects at least one suite.
 
 use rustls::CipherSuite;
 
-/// A cipher suite and the keywords that name it.
+/// Cipher suite with its name and keywords in OpenSSL.
 struct Suite {
     suite: CipherSuite,
     name: &'static str,
     keywords: &'static [&'static str],
 }
 
-/// The suites in the order of OpenSSL's default.
+/// The supported suites, in the order of OpenSSL's default.
 const SUITES: [Suite; 6] = [
     Suite {
         suite: CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -46,16 +47,16 @@ const SUITES: [Suite; 6] = [
     },
 ];
 
-/// Keywords that name all of these suites.
+/// Keywords that select all of these suites.
 const ALL: &[&str] = &[
     "ALL", "DEFAULT", "HIGH", "TLSv1.2", "ECDHE", "EECDH", "kECDHE", "kEECDH", "ECDH",
 ];
 
-/// Returns the suites that a list names, in its order.
+/// Returns the suites that a list selects, in the order of the list.
 pub(super) fn select(list: &str) -> Vec<CipherSuite> {
     let (mut active, mut inactive) = (Vec::new(), SUITES.iter().collect::<Vec<_>>());
     for word in list.split([':', ',', ' ', ';']) {
-        // The sort is stable, as OpenSSL's is, so suites of equal strength keep their order.
+        // The sort is stable, as in OpenSSL, so suites of equal strength keep their order.
         if word == "@STRENGTH" {
             active.sort_by_key(|suite: &&Suite| suite.keywords.contains(&"AES128"));
         } else if let Some(name) = word.strip_prefix('!') {
@@ -63,7 +64,7 @@ pub(super) fn select(list: &str) -> Vec<CipherSuite> {
             active.retain(|suite| !suite.is_named(name));
         } else if let Some(name) = word.strip_prefix('-') {
             let removed = take_named(&mut active, name);
-            inactive.splice(0..0, removed); // OpenSSL puts them in front, so a later word selects them first
+            inactive.splice(0..0, removed); // As in OpenSSL, a later word selects them first.
         } else if let Some(name) = word.strip_prefix('+') {
             let moved = take_named(&mut active, name);
             active.extend(moved);
@@ -74,7 +75,7 @@ pub(super) fn select(list: &str) -> Vec<CipherSuite> {
     active.iter().map(|suite| suite.suite).collect()
 }
 
-/// Takes the suites with this name from a list.
+/// Removes the suites with this name from a list, and returns them.
 fn take_named<'a>(suites: &mut Vec<&'a Suite>, name: &str) -> Vec<&'a Suite> {
     let (named, others) = suites.iter().partition(|suite| suite.is_named(name));
     *suites = others;
@@ -82,7 +83,8 @@ fn take_named<'a>(suites: &mut Vec<&'a Suite>, name: &str) -> Vec<&'a Suite> {
 }
 
 impl Suite {
-    /// Returns `true` if `name` is the name of the suite, or all words of `name` (separated by `+`) are its keywords.
+    /// Returns `true` if `name` is the name of the suite, or if all words of `name` (separated by `+`) are keywords of
+    /// the suite.
     fn is_named(&self, name: &str) -> bool {
         let mut words = name.split('+');
         name == self.name || words.all(|word| ALL.contains(&word) || self.keywords.contains(&word))

@@ -1,4 +1,4 @@
-//! The TLS configuration of a client: the authorities that it trusts, and its own certificate.
+//! TLS configuration of a client: the authorities that the client trusts, and its own certificate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,30 +21,31 @@ use super::version::TlsVersion;
 /// TLS options of a client.
 #[derive(Debug, Clone, Default)]
 pub struct TlsClientOptions {
-    /// A file with certificates of trusted authorities.
+    /// File with certificates of trusted authorities.
     pub ca_file: Option<PathBuf>,
-    /// A folder with certificates of trusted authorities.
+    /// Folder with certificates of trusted authorities.
     pub ca_path: Option<PathBuf>,
-    /// Set to trust the CA certificates of the system. They are also trusted if no others are named.
+    /// Set to trust the CA certificates of the operating system in addition. They are always trusted if neither
+    /// `ca_file` nor `ca_path` is given.
     pub system_authorities: bool,
-    /// The file of the client's certificate, with the intermediate certificates.
+    /// File with the client's certificate and the intermediate certificates.
     pub certificate: Option<PathBuf>,
-    /// The file of the certificate's private key.
+    /// File with the private key of the certificate.
     pub key: Option<PathBuf>,
-    /// Set to accept a certificate for another host.
+    /// Set to accept a certificate for another host name. The chain is still verified.
     pub any_host: bool,
-    /// The application protocol to offer (ALPN).
+    /// Application protocol to offer (ALPN).
     pub alpn: Option<String>,
-    /// The lowest version of TLS.
+    /// Minimum version of TLS.
     pub version: Option<TlsVersion>,
-    /// The cipher suites of TLS 1.2, as a list in OpenSSL's language.
+    /// Cipher suites of TLS 1.2, as a list in the syntax of OpenSSL.
     pub ciphers: Option<String>,
-    /// A file to which the secrets of connections are appended.
+    /// File to which the secrets of connections are appended, for tools such as Wireshark.
     pub key_log: Option<PathBuf>,
 }
 
-/// The TLS of a client, ready for connections; cheap to clone. Its connections share their session tickets, so that a
-/// reconnect resumes the TLS session.
+/// TLS configuration of a client, ready for connections. Clones are cheap. All connections share the session tickets,
+/// so that a reconnect resumes the TLS session.
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -52,15 +53,16 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// Reads the files that the options name.
+    /// Reads the files in the options.
     ///
     /// # Errors
-    /// If a file cannot be read or used.
+    /// Returns an error if a file cannot be read or used.
     pub fn new(options: &TlsClientOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
         let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
         let named = files::authorities(file, folder)?;
-        // The authorities of the system are read only if they count: reading them takes milliseconds.
+        // The authorities of the operating system are read only if they are needed, because reading them takes
+        // milliseconds.
         let of_system = if options.system_authorities || file.is_none() && folder.is_none() {
             rustls_native_certs::load_native_certs().certs
         } else {
@@ -81,11 +83,11 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(TlsVersion::from(options.version))
             .map_err(TlsSetupError::Rustls)?
-            .dangerous() // the name of rustls for any verifier that is not its own
+            .dangerous() // rustls requires this call for any verifier of an application.
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut warnings: Vec<_> = TlsVersion::warning(options.version).into_iter().collect();
-        // The key was compared with the certificate when they were read. rustls's own comparison parses the certificate with
-        // webpki, which rejects legacy ones; a resolver is taken unchecked.
+        // `OwnCertificate::read` has compared the key with the certificate. The comparison of rustls would parse the
+        // certificate with webpki, which rejects legacy certificates. rustls does not check the result of a resolver.
         let mut config = match (&options.certificate, &options.key) {
             (Some(certificate), Some(key)) => {
                 let own = OwnCertificate::read(certificate, key, &named, Role::Client, &provider)?;
@@ -108,7 +110,7 @@ impl TlsClient {
         })
     }
 
-    /// Returns warnings about the files for the user.
+    /// Returns warnings about the configured files.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -116,14 +118,14 @@ impl TlsClient {
     /// Returns the name for which the server's certificate must be valid.
     ///
     /// # Errors
-    /// If no certificate can name such a host.
+    /// Returns an error if a certificate cannot contain such a name.
     pub fn server_name(host: &str) -> Result<ServerName<'static>, TlsSetupError> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         ServerName::try_from(host.to_owned())
             .map_err(|_| TlsSetupError::ServerName(host.to_owned()))
     }
 
-    /// Starts a connection to this server.
+    /// Returns a new connection to this server.
     pub(crate) fn connection(
         &self,
         server: ServerName<'static>,

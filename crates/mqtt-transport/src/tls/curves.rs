@@ -1,7 +1,7 @@
-//! Verifies signatures that ring does not support: ECDSA on the curve P-521, and ECDSA with SHA-512 on the curves P-256 and
-//! P-384, as `openssl x509 -sha512` makes them.
+//! Verification of signatures that ring does not support: ECDSA on the curve P-521, and ECDSA with SHA-512 on the
+//! curves P-256 and P-384 (as made by `openssl x509 -sha512`).
 //!
-//! This module only verifies, so it handles no secrets that could leak through timing.
+//! This module verifies and does not sign, so it uses no secrets that could leak through timing.
 
 use ring::digest;
 use rustls::SignatureScheme;
@@ -10,7 +10,7 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-/// The algorithms. One of them is also used for signatures in handshakes.
+/// The additional algorithms. One of them is also valid for signatures in handshakes.
 pub(super) static MORE: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         &Ecdsa {
@@ -49,7 +49,7 @@ static P521_SHA512: Ecdsa = Ecdsa {
     verify: verify_p521,
 };
 
-/// ECDSA on a curve with a hash.
+/// ECDSA on one curve with one hash function.
 #[derive(Debug)]
 struct Ecdsa {
     key: AlgorithmIdentifier,
@@ -58,7 +58,8 @@ struct Ecdsa {
     verify: Verify,
 }
 
-/// Verifies a signature in DER with a key and the hash of the message. Returns `None` if the signature is invalid.
+/// Function that verifies a signature in DER. The arguments are the key, the hash of the message, and the signature.
+/// Returns `None` if the signature is invalid.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
 
 impl SignatureVerificationAlgorithm for Ecdsa {
@@ -102,12 +103,13 @@ fn verify_p521(key: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
     use p521::ecdsa::{DerSignature, Signature, VerifyingKey};
     let key = VerifyingKey::from_sec1_bytes(key).ok()?;
     let signature = Signature::try_from(DerSignature::try_from(signature).ok()?).ok()?;
-    // The crate rejects hashes that are shorter than half of the field. A hash with zeros in front is the same number.
+    // The crate rejects hashes shorter than half of the field. Leading zeros do not change the number that the hash
+    // encodes.
     let mut number = [0; P521_FIELD];
     let start = P521_FIELD.checked_sub(hash.len())?;
     number.get_mut(start..)?.copy_from_slice(hash);
     key.verify_prehash(&number, &signature).ok()
 }
 
-/// The length of a number of the curve P-521 in bytes.
+/// Length of a field element of the curve P-521 in bytes.
 const P521_FIELD: usize = 66;

@@ -1,4 +1,5 @@
-//! The errors of TLS, with texts that tell the user what to do.
+//! Errors of TLS connections ([`TlsError`]) and of TLS configurations ([`TlsSetupError`]). Their texts say what the
+//! user can do.
 
 use std::fmt;
 use std::io;
@@ -12,68 +13,69 @@ use super::revocation_error::RevocationError;
 use super::words::{Algorithm, Problem, words};
 use crate::reason;
 
-/// The reason why a TLS connection failed.
+/// Reason why a TLS connection failed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The handshake or a record was invalid.
+    /// rustls reports that the handshake or a record is invalid.
     Rustls(rustls::Error),
-    /// The stream ended without `close_notify`, so bytes may be missing.
+    /// The stream ended without `close_notify`, so data may be missing.
     Truncated,
-    /// This end sent plain bytes, and the peer answered with an alert of TLS.
+    /// This end sent bytes without TLS, and the peer answered with a TLS alert.
     Expected,
-    /// A list in this file revokes the client's certificate.
+    /// A revocation list in this file revokes the client's certificate.
     Revoked(Arc<Path>),
-    /// No authority that the server trusts has signed the client's certificate.
+    /// The client's certificate is not signed by an authority that the server trusts.
     UnknownClientIssuer,
 }
 
 impl TlsError {
-    /// Returns `true` if the bytes are an alert of TLS, which a server sends in answer to plain bytes.
+    /// Returns `true` if the bytes are a TLS alert. A TLS server sends an alert in answer to bytes without TLS.
     pub fn is_alert(bytes: &[u8]) -> bool {
         matches!(bytes, [0x15, 0x03, 0..=4, 0, 2, ..])
     }
 }
 
-/// The reason why TLS cannot be configured with these files and options.
+/// Reason why TLS cannot be configured with the given files and options.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsSetupError {
-    /// A certificate of this end that cannot be read.
+    /// This end's certificate in this file cannot be parsed.
     Certificate(PathBuf, webpki::Error),
-    /// None of the cipher suites is supported.
+    /// No cipher suite in this list is supported.
     Ciphers(String),
-    /// A private key that needs a password.
+    /// The private key in this file is encrypted and needs a password.
     EncryptedKey(PathBuf),
-    /// A key that cannot be used, with the name of its algorithm unless it is malformed.
+    /// The key in this file cannot be used. The second field is the name of its algorithm, or `None` if the key is
+    /// malformed.
     Key(PathBuf, Option<String>),
-    /// A file without an item of this kind.
+    /// This file contains no item of this kind.
     Malformed(PathBuf, &'static str),
-    /// A file or folder that cannot be read.
+    /// This file or folder cannot be read.
     Read(PathBuf, io::Error),
-    /// A key that belongs to another certificate.
+    /// The key belongs to another certificate.
     OtherKey {
-        /// The file of the key.
+        /// File of the key.
         key: PathBuf,
-        /// The file of the certificate.
+        /// File of the certificate.
         certificate: PathBuf,
     },
-    /// An authority that is trusted for some uses only, which is not supported.
+    /// This file has an authority that is trusted for some uses only. Such a restriction is not supported.
     RestrictedAuthority(PathBuf),
-    /// No certificate authority is known.
+    /// The operating system has no list of certificate authorities, and the user has configured none.
     NoAuthorities,
-    /// A server that requires certificates of its clients knows no authority.
+    /// A server must verify certificates of clients, but no authority is configured.
     NoClientAuthorities,
-    /// A revocation list that cannot be used.
+    /// A revocation list in this file cannot be used.
     RevocationList(PathBuf, webpki::Error),
     /// Any other error of rustls.
     Rustls(rustls::Error),
-    /// A host that no certificate can name.
+    /// A certificate cannot contain this host name.
     ServerName(String),
 }
 
 impl TlsSetupError {
-    /// Returns the file or folder that cannot be used, if the error is about one.
+    /// Returns the file or folder that cannot be used, or `None` if the error does not concern one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Certificate(path, _)
@@ -166,7 +168,7 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Writes that the time is not within the dates of a certificate.
+/// Writes that a certificate is not valid yet or has expired.
 fn dates(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
     let days = |later: &UnixTime, earlier: &UnixTime| {
         later.as_secs().saturating_sub(earlier.as_secs()) / 86400
@@ -192,6 +194,7 @@ fn dates(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
     }
 }
 
+/// Writes the reason why a certificate is rejected.
 fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Result {
     match error {
         CertificateError::Expired
@@ -245,8 +248,8 @@ fn certificate(f: &mut fmt::Formatter<'_>, error: &CertificateError) -> fmt::Res
     }
 }
 
-/// Returns the host in a name of a certificate, which webpki writes as `DnsName("example.org")`. Other names, such as
-/// those of people, are none.
+/// Returns the host in a name of a certificate. webpki formats a host as `DnsName("example.org")`. Returns `None` for
+/// names of another kind, such as mail addresses.
 fn host(name: &str) -> Option<&str> {
     let host = name
         .strip_prefix("DnsName(\"")
@@ -262,6 +265,7 @@ fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
+/// Writes the reason that the peer has sent in an alert, as far as the alert tells it.
 fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::Result {
     let what = match alert {
         AlertDescription::CertificateRequired => {

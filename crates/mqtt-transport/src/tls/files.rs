@@ -1,4 +1,4 @@
-//! Reads certificates, keys and revocation lists from files in PEM format.
+//! Reads certificates, keys and revocation lists from PEM files.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use x509_cert::der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use super::error::TlsSetupError;
 
-/// Reads all certificates of a file. The first one is that of the owner.
+/// Reads all certificates in a file. The first one is the certificate of the owner.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
     let text = text(path)?;
     let all: Result<Vec<CertificateDer<'static>>, _> =
@@ -23,7 +23,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     all.collect()
 }
 
-/// Reads the private key of a file.
+/// Reads the private key in a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
     let text = text(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
@@ -36,7 +36,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> 
     })
 }
 
-/// Reads the revocation lists of a file.
+/// Reads the revocation lists in a file.
 pub(super) fn revoked(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsSetupError> {
@@ -49,7 +49,7 @@ pub(super) fn revoked(
     )
 }
 
-/// Reads the authorities of a file, and those of all files of a folder that hold some.
+/// Reads the authorities in a file, and those in all files of a folder.
 pub(super) fn authorities(
     file: Option<&Path>,
     folder: Option<&Path>,
@@ -59,7 +59,7 @@ pub(super) fn authorities(
     let mut all = Vec::new();
     if let Some(file) = file {
         all = certificates(file)?;
-        // The user has named this file, so a certificate in it that cannot be used is an error.
+        // The user has configured this file, so a certificate that cannot be used is an error.
         if !all.iter().all(is_authority) {
             return Err(TlsSetupError::Malformed(file.to_owned(), "certificate"));
         }
@@ -71,7 +71,8 @@ pub(super) fn authorities(
             if !path.is_file() {
                 continue;
             }
-            // A folder may have other files, such as keys, and links of 'openssl rehash' to its own certificates.
+            // A folder may contain other files, such as keys. It may also contain links of 'openssl rehash' to its own
+            // files, so duplicates are skipped.
             for certificate in certificates(&path).unwrap_or_default() {
                 if is_authority(&certificate) && !all.contains(&certificate) {
                     all.push(certificate);
@@ -82,8 +83,8 @@ pub(super) fn authorities(
     Ok(all)
 }
 
-/// Reads a PEM file as OpenSSL does: a line may begin with a byte order mark, which editors on Windows write, and
-/// certificates may have one of two other labels.
+/// Reads a PEM file as OpenSSL does. Editors on Windows may write a byte order mark before a line. Certificates may
+/// have one of two other labels.
 fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
     let text = std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
     let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
@@ -94,7 +95,7 @@ fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
     Ok(lines.collect::<Vec<_>>().concat())
 }
 
-/// Labels of certificates that the parser does not know, and the label that replaces each.
+/// Labels of certificates that the parser does not accept, each with its replacement.
 const LABELS: [(&[u8], &[u8]); 4] = [
     (b"-----BEGIN TRUSTED CERTIFICATE-----", BEGIN),
     (b"-----END TRUSTED CERTIFICATE-----", END),
@@ -108,11 +109,11 @@ const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const LIST: &str = "list of revoked certificates";
 
 /// Removes the data that OpenSSL appends to a certificate with the label TRUSTED CERTIFICATE: a name, and the uses for
-/// which the certificate is trusted. Returns `None` if the uses are restricted: this verifier cannot restrict them, and
-/// must not trust the certificate for all uses.
+/// which the certificate is trusted. Returns `None` if the uses are restricted. The verifier cannot apply this
+/// restriction, and must not trust the certificate for all uses instead.
 fn without_trust(certificate: CertificateDer<'static>) -> Option<CertificateDer<'static>> {
     let Ok((length, trust)) = split(&certificate) else {
-        return Some(certificate); // malformed, which the verifier reports
+        return Some(certificate); // The verifier reports a malformed certificate.
     };
     if trust.is_empty() {
         return Some(certificate);
@@ -136,6 +137,7 @@ fn split(bytes: &[u8]) -> x509_cert::der::Result<(usize, &[u8])> {
     Ok((length, bytes.get(length..).unwrap_or_default()))
 }
 
+// DER tags of the two lists of uses in the appended data.
 const TRUSTED_USES: u8 = 0x30;
 const REJECTED_USES: u8 = 0xA0;
 

@@ -1,4 +1,4 @@
-//! A file with the secrets of connections, in the format that network analysers read (`SSLKEYLOGFILE`).
+//! [`KeyLogFile`] stores the secrets of TLS connections, in the format of network analysers (`SSLKEYLOGFILE`).
 
 use std::fs::File;
 use std::io::Write;
@@ -9,19 +9,19 @@ use rustls::KeyLog;
 
 use super::error::TlsSetupError;
 
-/// A file to which the secrets of connections are appended.
+/// File to which the secrets of connections are appended.
 #[derive(Debug)]
 pub(super) struct KeyLogFile(Mutex<File>);
 
 impl KeyLogFile {
-    /// Opens the file, or creates it with access for its owner only.
+    /// Opens the file. A new file is readable by its owner only.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// Returns an error if the file cannot be opened.
     pub(super) fn open(path: &Path) -> Result<Self, TlsSetupError> {
         let mut options = File::options();
         options.append(true).create(true);
-        // A reader of this file can decrypt the connections.
+        // With this file anyone can decrypt the recorded connections.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path);
@@ -39,9 +39,9 @@ impl KeyLog for KeyLogFile {
                 .collect::<String>()
         };
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
-        // One write for each line, as several processes may append to the same file.
+        // Each line is one write, because several processes may append to the same file.
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A full disk must not break the connection.
+        // A failed write, for example on a full disk, must not end the connection.
         let _ = file.write_all(line.as_bytes());
     }
 }

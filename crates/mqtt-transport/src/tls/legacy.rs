@@ -1,22 +1,22 @@
-//! Certificates that OpenSSL accepts and webpki, the verifier of rustls, cannot read or does not accept.
+//! Certificates that OpenSSL accepts, but that webpki, the verifier of rustls, cannot parse or rejects.
 //!
-//! `openssl x509 -req` without a file of extensions, which mosquitto-tls(7) recommends, makes certificates of X.509
-//! version 1 with the host in the common name, and `openssl x509 -req -extensions v3_ca` makes certificates of servers
-//! that say `CA:TRUE`. Many devices have them and cannot be given new ones soon.
+//! mosquitto-tls(7) recommends `openssl x509 -req` without a file of extensions. This command makes certificates of
+//! X.509 version 1, with the host in the common name. `openssl x509 -req -extensions v3_ca` makes server certificates
+//! with `CA:TRUE`. Many devices have such certificates, and replacing them takes time.
 //!
-//! Nothing is verified here, so that there is one verifier for all certificates. This module rewrites such a
-//! certificate as one that webpki reads: the same serial number, issuer, dates, subject, key and extensions, but
-//! version 3, without `CA:TRUE`, and with the host of the common name as subject alternative name if there is none.
-//! webpki then checks all that it checks in other certificates: the path to the authority, dates, purposes, name
-//! constraints, revocation lists and the host. The issuer has signed the original bytes, so [`OverOriginal`] puts them
-//! in the place of the rewritten ones when webpki checks the issuer's signature. No check is left out:
+//! This module verifies nothing, so that webpki stays the only verifier. It rewrites a legacy certificate into one that
+//! webpki can parse. The new certificate has the same serial number, issuer, dates, subject, key and extensions. It has
+//! version 3, does not have `CA:TRUE`, and has the host of the common name as subject alternative name if it had none.
+//! webpki then makes all its usual checks: the path to the authority, dates, purposes, name constraints, revocation
+//! lists and the host. The issuer has signed the original bytes. Therefore [`OverOriginal`] replaces the rewritten
+//! bytes by the original ones when webpki verifies the issuer's signature. No check is omitted:
 //!
-//! - The rewritten certificate says nothing that the issuer has not signed.
-//! - Leaving `CA:TRUE` out takes rights from the certificate: it cannot sign others. A certificate that says
-//!   `CA:TRUE` and is not for signatures in handshakes (`keyUsage`) is rejected, as OpenSSL does.
-//! - The common name counts only if there is no subject alternative name at all.
+//! - The rewritten certificate contains nothing that the issuer has not signed.
+//! - Without `CA:TRUE` the certificate has fewer permissions: it cannot sign other certificates. A certificate with
+//!   `CA:TRUE` whose `keyUsage` excludes signatures in handshakes is rejected, as OpenSSL does.
+//! - The common name is used only if the certificate has no subject alternative name at all.
 //!
-//! The caller accepts such certificates only from authorities that the user has named.
+//! The caller accepts legacy certificates only from authorities that the user has configured.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -34,45 +34,48 @@ use x509_cert::name::Name;
 
 use super::identity::common_name;
 
-/// The end of a connection that shows a certificate.
+/// The end of a connection that sends a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
     Server,
 }
 
-/// A certificate that was rewritten for webpki.
+/// Legacy certificate, rewritten for webpki.
 #[derive(Debug)]
 pub(super) struct LegacyCertificate {
-    /// The whole certificate as webpki reads it.
+    /// The whole rewritten certificate.
     readable: CertificateDer<'static>,
-    /// The part of `readable` that an issuer signs.
+    /// The part of `readable` that an issuer would sign.
     rewritten: Vec<u8>,
-    /// The bytes that the issuer has signed.
+    /// The original bytes that the issuer has signed.
     signed: Vec<u8>,
     outdated: Outdated,
+    /// `false` if the certificate has `CA:TRUE` and its key usage excludes signatures in handshakes.
     may_sign_handshakes: bool,
 }
 
-/// The properties of a certificate that make it a legacy one. The text is a warning whose subject is the certificate.
+/// Properties that make a certificate a legacy one. The display form is a warning whose subject is the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outdated {
     role: Role,
-    /// The version of X.509, if it is 1 or 2.
+    /// Version of X.509, if it is 1 or 2.
     version: Option<u8>,
+    /// Set if the certificate has `CA:TRUE`.
     is_authority: bool,
-    /// Set if the host is in the common name and there is no subject alternative name.
+    /// Set if the host is in the common name, and the certificate has no subject alternative name.
     has_only_common_name: bool,
 }
 
 impl LegacyCertificate {
-    /// Rewrites a certificate. Returns `None` if it need not be rewritten, or is malformed: webpki then rejects it.
+    /// Rewrites a certificate. Returns `None` if the certificate is not a legacy one, or if it is malformed. webpki
+    /// rejects a malformed certificate.
     pub(super) fn read(certificate: &CertificateDer<'_>, role: Role) -> Option<Self> {
         let fields = Fields::read(certificate).ok()?;
         fields.rewrite(role).ok().flatten()
     }
 
-    /// Returns the certificate that webpki reads.
+    /// Returns the rewritten certificate, which webpki can parse.
     pub(super) fn readable(&self) -> &CertificateDer<'static> {
         &self.readable
     }
@@ -82,12 +85,12 @@ impl LegacyCertificate {
         self.outdated
     }
 
-    /// Returns `false` if the certificate is that of an authority and its key usage excludes handshakes.
+    /// Returns `false` if the certificate has `CA:TRUE` and its key usage excludes signatures in handshakes.
     pub(super) fn may_sign_handshakes(&self) -> bool {
         self.may_sign_handshakes
     }
 
-    /// Returns an algorithm that accepts the signature of the original certificate for the rewritten one.
+    /// Returns an algorithm that verifies the issuer's signature over the original bytes.
     pub(super) fn over_original(
         &self,
         algorithm: &'static dyn SignatureVerificationAlgorithm,
@@ -99,7 +102,7 @@ impl LegacyCertificate {
     }
 }
 
-/// A signature algorithm that checks signatures of the rewritten certificate over the original bytes.
+/// Signature algorithm that replaces the rewritten bytes of a certificate by the original ones before it verifies.
 #[derive(Debug)]
 pub(super) struct OverOriginal<'a> {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
@@ -113,7 +116,7 @@ impl SignatureVerificationAlgorithm for OverOriginal<'_> {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        // webpki also verifies intermediate certificates and revocation lists, whose bytes are unchanged.
+        // webpki also verifies intermediate certificates and revocation lists. Their bytes are not replaced.
         let message = if message == self.certificate.rewritten {
             &self.certificate.signed
         } else {
@@ -132,11 +135,11 @@ impl SignatureVerificationAlgorithm for OverOriginal<'_> {
     }
 }
 
-/// The fields of a certificate, each with tag and length.
+/// Fields of a certificate. Each field includes its DER tag and length.
 struct Fields<'a> {
     /// The part that the issuer signs.
     signed: &'a [u8],
-    /// Algorithm and signature.
+    /// Algorithm of the signature, and the signature.
     signature: [&'a [u8]; 2],
     version: u8,
     /// Serial number, algorithm, issuer, dates, subject and key.
@@ -153,14 +156,14 @@ impl<'a> Fields<'a> {
         let mut reader = SliceReader::new(contents(signed, Tag::Sequence)?)?;
         let version = match reader.peek_byte() {
             Some(VERSION) => u8::from_der(AnyRef::decode(&mut reader)?.value())?.saturating_add(1),
-            _ => 1, // the default
+            _ => 1, // The default.
         };
         let mut body = [&[][..]; 6];
         for field in &mut body {
             *field = reader.tlv_bytes()?;
         }
         while let Some(ISSUER_UNIQUE_ID | SUBJECT_UNIQUE_ID) = reader.peek_byte() {
-            reader.tlv_bytes()?; // fields of version 2 that webpki does not read
+            reader.tlv_bytes()?; // Version 2 has these fields; webpki cannot parse them.
         }
         let mut extensions = Vec::new();
         if reader.peek_byte() == Some(EXTENSIONS) {
@@ -180,6 +183,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Returns the rewritten certificate, or `None` if this certificate is not a legacy one.
     fn rewrite(self, role: Role) -> der::Result<Option<LegacyCertificate>> {
         let mut outdated = Outdated {
             role,
@@ -188,7 +192,7 @@ impl<'a> Fields<'a> {
             has_only_common_name: false,
         };
         if outdated.version.is_some() && !self.extensions.is_empty() {
-            return Ok(None); // only version 3 has extensions
+            return Ok(None); // Only version 3 may have extensions.
         }
         let (mut key_usage, mut has_alternative_name) = (None, false);
         let mut extensions = Vec::new();
@@ -196,7 +200,7 @@ impl<'a> Fields<'a> {
             let extension = Extension::from_der(bytes)?;
             let value = extension.extn_value.as_bytes();
             match extension.extn_id {
-                // A second extension of the same kind is kept, so that webpki rejects the certificate.
+                // If an extension occurs twice, the second one is kept, so that webpki rejects the certificate.
                 BASIC_CONSTRAINTS
                     if !outdated.is_authority && BasicConstraints::from_der(value)?.ca =>
                 {
@@ -209,7 +213,7 @@ impl<'a> Fields<'a> {
             }
             extensions.push(bytes.to_vec());
         }
-        // Clients have no host to verify, so their common name is left alone.
+        // No host is verified in a client's certificate, so its common name needs no change.
         if role == Role::Server && !has_alternative_name {
             if let Some(name) = self.host()? {
                 outdated.has_only_common_name = true;
@@ -234,7 +238,7 @@ impl<'a> Fields<'a> {
 
     /// Encodes the part of a certificate that an issuer signs, with these extensions.
     fn signed_part(&self, extensions: &[Vec<u8>]) -> der::Result<Vec<u8>> {
-        let version = element(VERSION, &[&2u8.to_der()?])?; // 2 stands for version 3
+        let version = element(VERSION, &[&2u8.to_der()?])?; // The value 2 means version 3.
         let list: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
         let list = element(SEQUENCE, &list)?;
         let extensions = if extensions.is_empty() {
@@ -245,7 +249,7 @@ impl<'a> Fields<'a> {
         element(SEQUENCE, &[&version, &self.body.concat(), &extensions])
     }
 
-    /// Returns the host in the common name as a general name, if there is one.
+    /// Returns the host in the common name as a general name in DER. Returns `None` if the common name is not a host.
     fn host(&self) -> der::Result<Option<Vec<u8>>> {
         let [.., subject, _] = self.body;
         let Some(name) = common_name(&Name::from_der(subject)?) else {
@@ -253,7 +257,7 @@ impl<'a> Fields<'a> {
         };
         let host = name.strip_prefix("*.").unwrap_or(&name);
         Ok(match ServerName::try_from(host) {
-            // The mosquitto tools look for addresses in the common name, too.
+            // The mosquitto tools accept IP addresses in the common name too.
             Ok(ServerName::IpAddress(_)) => match name.parse() {
                 Ok(IpAddr::V4(address)) => Some(element(IP_ADDRESS, &[&address.octets()])?),
                 Ok(IpAddr::V6(address)) => Some(element(IP_ADDRESS, &[&address.octets()])?),
@@ -265,7 +269,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns a warning if the certificate of a peer, which was accepted, is a legacy one.
+/// Returns a warning if the accepted certificate of a peer is a legacy one.
 pub(crate) fn peer_warning(certificate: &CertificateDer<'_>, is_client: bool) -> Option<String> {
     let (role, whose) = if is_client {
         (Role::Client, "client")
@@ -285,14 +289,14 @@ pub(super) fn signed_part<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a
     Some(fields.signed)
 }
 
-/// Returns the contents of an element with this tag.
+/// Returns the contents of a DER element, which must have this tag.
 fn contents(element: &[u8], tag: Tag) -> der::Result<&[u8]> {
     let element = AnyRef::from_der(element)?;
     element.tag().assert_eq(tag)?;
     Ok(element.value())
 }
 
-/// Returns an element with this tag and these contents.
+/// Returns a DER element with this tag and these contents.
 fn element(tag: u8, contents: &[&[u8]]) -> der::Result<Vec<u8>> {
     let length = contents.iter().map(|part| part.len()).sum::<usize>();
     let mut element = vec![tag];
@@ -307,7 +311,7 @@ fn alternative_name(name: &[u8]) -> der::Result<Vec<u8>> {
     element(SEQUENCE, &[&SUBJECT_ALTERNATIVE_NAME.to_der()?, &value])
 }
 
-// Tags in DER.
+// DER tags.
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 const ISSUER_UNIQUE_ID: u8 = 0x81;

@@ -1,8 +1,8 @@
-//! The configuration of TLS for both ends, the verification of certificates, and the texts of errors. rustls and ring do
-//! the cryptography; `layer/tls.rs` passes the bytes.
+//! TLS configuration of clients and servers, verification of certificates, and texts of errors. rustls and ring do the
+//! cryptography. `layer/tls.rs` passes the bytes of a connection to rustls.
 //!
-//! Both ends call webpki themselves (`path.rs`) instead of rustls's verifiers, so that certificates that webpki does not
-//! read can be rewritten before (`legacy.rs`) while webpki still checks everything.
+//! Clients and servers call webpki in `path.rs` and do not use the verifiers of rustls. Therefore `legacy.rs` can
+//! rewrite certificates that webpki cannot parse, and webpki still makes all checks.
 
 mod authorities;
 mod ciphers;

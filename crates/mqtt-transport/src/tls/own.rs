@@ -1,4 +1,5 @@
-//! The certificate that this end shows to its peers, with its key and the intermediate certificates.
+//! [`OwnCertificate`] is the certificate that this end sends to its peers, with the key and the intermediate
+//! certificates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,23 +18,23 @@ use super::files;
 use super::legacy::{self, LegacyCertificate, Outdated, Role};
 use super::words::Algorithm;
 
-/// Maximum number of certificates that are added to a chain, as webpki follows no more.
+/// Maximum number of intermediate certificates that are added to a chain. webpki follows no longer chains.
 const MAXIMUM_ADDED: usize = 6;
 
-/// The certificate and key of this end.
+/// Certificate and key of this end.
 #[derive(Debug)]
 pub(super) struct OwnCertificate {
     pub(super) certified: Arc<CertifiedKey>,
-    /// The properties that make the certificate a legacy one, if it is one.
+    /// Properties that make the certificate a legacy one. `None` for other certificates.
     outdated: Option<Outdated>,
 }
 
 impl OwnCertificate {
-    /// Reads a certificate and its key. Missing intermediate certificates are taken from `named`, the certificates of
-    /// `cafile` and `capath`, as OpenSSL does: certbot writes them to a file of their own.
+    /// Reads a certificate and its key. Missing intermediate certificates are added from `named`, the certificates of
+    /// `cafile` and `capath`, as OpenSSL does: certbot, for example, writes them to a separate file.
     ///
     /// # Errors
-    /// If a file cannot be used.
+    /// Returns an error if a file cannot be used.
     pub(super) fn read(
         certificate: &Path,
         key: &Path,
@@ -50,10 +51,10 @@ impl OwnCertificate {
             .subject_public_key_info();
         let private_key = files::key(key)?;
         let algorithm = algorithm(&private_key);
-        // The provider consumes the key, so its algorithm for the error message is read before.
+        // `load_private_key` consumes the key. The error message needs the name of its algorithm, which is read before.
         let signing_key = provider.key_provider.load_private_key(private_key);
         let signing_key = signing_key.map_err(|_| TlsSetupError::Key(key.to_owned(), algorithm))?;
-        // The peer would only report a failed handshake, so a wrong key is found at the start.
+        // A wrong key is detected at the start, because later the peer would report only a failed handshake.
         if signing_key
             .public_key()
             .is_some_and(|own| own != public_key)
@@ -61,7 +62,7 @@ impl OwnCertificate {
             let (key, certificate) = (key.to_owned(), certificate.to_owned());
             return Err(TlsSetupError::OtherKey { key, certificate });
         }
-        // A peer that has only the root could not verify the certificate without the intermediate ones.
+        // A peer that has only the root certificate cannot verify a chain without the intermediate certificates.
         complete(&mut chain, named, provider);
         Ok(Self {
             certified: Arc::new(CertifiedKey::new(chain, signing_key)),
@@ -69,7 +70,7 @@ impl OwnCertificate {
         })
     }
 
-    /// Returns a warning if the certificate, which was read from `file`, is a legacy one.
+    /// Returns a warning if the certificate is a legacy one. `file` is the file of the certificate.
     pub(super) fn warning(&self, file: &Path) -> Option<String> {
         let outdated = self.outdated?;
         let file = file.display();
@@ -77,7 +78,7 @@ impl OwnCertificate {
     }
 }
 
-/// Returns the name of the algorithm of a key; `None` if the key is malformed.
+/// Returns the name of the algorithm of a key, or `None` if the key is malformed.
 fn algorithm(key: &PrivateKeyDer<'_>) -> Option<String> {
     let algorithm = match key {
         PrivateKeyDer::Pkcs8(key) => {
@@ -99,14 +100,14 @@ fn algorithm(key: &PrivateKeyDer<'_>) -> Option<String> {
     Some(algorithm)
 }
 
-/// Returns the name of an RSA key.
+/// Returns the description of an RSA key with its size.
 fn rsa(key: &[u8]) -> Option<String> {
     let [_, modulus] = elements(key)?;
     let modulus = UintRef::try_from(modulus).ok()?;
     Some(format!("RSA of {} bits", modulus.as_bytes().len() * 8))
 }
 
-/// Returns the first elements of a sequence.
+/// Returns the first `N` elements of a DER sequence.
 fn elements<const N: usize>(sequence: &[u8]) -> Option<[AnyRef<'_>; N]> {
     let sequence = AnyRef::from_der(sequence).ok()?;
     let mut reader = SliceReader::new(sequence.value()).ok()?;
@@ -117,7 +118,8 @@ fn elements<const N: usize>(sequence: &[u8]) -> Option<[AnyRef<'_>; N]> {
     Some(elements)
 }
 
-/// Adds the issuers of the last certificate that are in `pool`, except the authority at the end, which the peer has.
+/// Appends the issuers of the last certificate in the chain, as far as `pool` contains them. The root is not appended,
+/// because the peer has it.
 fn complete(
     chain: &mut Vec<CertificateDer<'static>>,
     pool: &[CertificateDer<'static>],
@@ -126,7 +128,7 @@ fn complete(
     for _ in 0..MAXIMUM_ADDED {
         let issuer = chain.last().and_then(|last| issuer(last, pool, provider));
         match issuer {
-            // Certificates that sign each other must not make the chain endless.
+            // Certificates that have signed each other must not make the chain endless.
             Some(issuer) if !chain.contains(issuer) && !is_self_issued(issuer) => {
                 chain.push(issuer.clone());
             }
@@ -135,8 +137,8 @@ fn complete(
     }
 }
 
-/// Returns the certificate of `pool` that has signed this one. Names alone do not tell: an authority that renews its
-/// key keeps its name.
+/// Returns the certificate in `pool` that has signed this one. Comparing names is not enough: an authority that renews
+/// its key keeps its name.
 fn issuer<'a>(
     certificate: &CertificateDer<'_>,
     pool: &'a [CertificateDer<'static>],

@@ -1,8 +1,10 @@
-//! Verifies the path from a peer's certificate over intermediate certificates to a trusted authority.
+//! [`PathVerifier`] verifies the path from a peer's certificate through intermediate certificates to a trusted
+//! authority.
 //!
-//! Certificates of clients and servers, legacy ones included, are verified here, and webpki makes all checks. Code of our
-//! own for legacy certificates would repeat the checks of dates, paths, constraints and revocation lists; a wrapper around
-//! rustls's verifiers could not exchange the bytes that the issuer has signed.
+//! All certificates of clients and servers, including legacy ones, are verified here, and webpki makes all checks.
+//! Separate code for legacy certificates would have to repeat the checks of dates, paths, constraints and revocation
+//! lists. A wrapper around the verifiers of rustls could not replace the bytes over which the issuer's signature is
+//! verified.
 
 use std::sync::Arc;
 
@@ -18,11 +20,11 @@ use super::authorities::Authorities;
 use super::curves;
 use super::legacy::{LegacyCertificate, Role};
 
-/// The trusted authorities, and the algorithms with which authorities and peers may sign.
+/// Trusted authorities, and the algorithms with which authorities and peers may sign.
 #[derive(Debug)]
 pub(super) struct PathVerifier {
     authorities: Authorities,
-    /// The algorithms of rustls's provider; `curves::MORE` has the others.
+    /// Algorithms of ring. `curves::MORE` has the algorithms that ring does not support.
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -34,7 +36,7 @@ impl PathVerifier {
         }
     }
 
-    /// Verifies the certificate of a server. The certificate may be for any host if `host` is `None`.
+    /// Verifies the certificate of a server. With `None` as `host`, the certificate may be for any host.
     pub(super) fn verify_server(
         &self,
         certificate: &CertificateDer<'_>,
@@ -91,6 +93,7 @@ impl PathVerifier {
         )
     }
 
+    /// Verifies a certificate with `check`: first the rewritten form of a legacy certificate, then the original.
     fn verify(
         &self,
         role: Role,
@@ -111,11 +114,12 @@ impl PathVerifier {
             let result = EndEntityCert::try_from(legacy.readable())
                 .and_then(|leaf| check(&leaf, &algorithms, self.authorities.named()));
             match result {
-                // webpki does not see CA:TRUE in the rewritten certificate, so its key usage is checked here.
+                // The rewritten certificate does not have CA:TRUE, so webpki does not make this check.
                 Ok(()) if !legacy.may_sign_handshakes() => {
                     return Err(CertificateError::InvalidPurpose.into());
                 }
-                // Authorities of the system do not issue legacy certificates, so webpki gets the original below.
+                // The operating system's authorities may have issued the certificate, but they must not issue legacy
+                // ones. webpki verifies the original certificate below.
                 Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey)
                     if self.authorities.has_others() => {}
                 result => return result.map_err(tls_error),
@@ -128,13 +132,13 @@ impl PathVerifier {
             .map_err(tls_error)
     }
 
-    /// Returns the algorithms with which an authority may sign.
+    /// Returns the algorithms with which an authority may sign certificates.
     fn algorithms(&self) -> impl Iterator<Item = &'static dyn SignatureVerificationAlgorithm> {
         let more = curves::MORE.all.iter();
         self.algorithms.all.iter().chain(more).copied()
     }
 
-    /// Returns the set of algorithms that has the one for this signature scheme.
+    /// Returns the set of algorithms that contains this signature scheme.
     fn algorithms_of(&self, scheme: SignatureScheme) -> &WebPkiSupportedAlgorithms {
         let more = &curves::MORE;
         if more.mapping.iter().any(|(known, _)| *known == scheme) {
@@ -144,7 +148,7 @@ impl PathVerifier {
         }
     }
 
-    /// Verifies a signature of the handshake in TLS 1.2.
+    /// Verifies a signature in a TLS 1.2 handshake.
     pub(super) fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -157,7 +161,7 @@ impl PathVerifier {
         })
     }
 
-    /// Verifies a signature of the handshake in TLS 1.3.
+    /// Verifies a signature in a TLS 1.3 handshake.
     pub(super) fn verify_tls13_signature(
         &self,
         message: &[u8],
@@ -170,7 +174,7 @@ impl PathVerifier {
         })
     }
 
-    /// Returns the algorithms with which a peer may sign in the handshake.
+    /// Returns the algorithms with which a peer may sign handshakes.
     pub(super) fn supported_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.algorithms.supported_schemes();
         schemes.extend(curves::MORE.supported_schemes());
@@ -178,7 +182,8 @@ impl PathVerifier {
     }
 }
 
-/// Calls `verify` with a certificate that webpki can read. The role does not matter here, as the key is the same.
+/// Calls `verify` with a form of the certificate that webpki can parse. Any role gives the same key, so the role does
+/// not matter.
 fn with_readable<T>(
     certificate: &CertificateDer<'_>,
     verify: impl FnOnce(&CertificateDer<'_>) -> T,
@@ -189,7 +194,8 @@ fn with_readable<T>(
     }
 }
 
-/// Implements the methods of rustls's verifiers for signatures in the handshake, which are the same at both ends.
+/// Implements the methods of rustls's verifier traits for signatures in handshakes. Clients and servers have the same
+/// methods.
 macro_rules! handshake_signatures {
     ($path:ident) => {
         fn verify_tls12_signature(
@@ -220,7 +226,7 @@ macro_rules! handshake_signatures {
 
 pub(super) use handshake_signatures;
 
-/// Converts an error of webpki. rustls chooses the alert for the peer by the error, so each reason keeps its own.
+/// Converts an error of webpki. Each reason keeps its own error, because rustls chooses the alert for the peer by it.
 fn tls_error(error: webpki::Error) -> Error {
     use webpki::Error as E;
     let error = match error {

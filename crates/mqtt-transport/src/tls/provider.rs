@@ -1,4 +1,4 @@
-//! The cryptography of ring, restricted to the versions and cipher suites that a user has named.
+//! The cryptography of ring, restricted to the TLS versions and cipher suites that the user has configured.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use super::ciphers;
 use super::error::TlsSetupError;
 use super::version::TlsVersion;
 
-/// Returns the cryptography for the versions from `lowest` on, with these cipher suites of TLS 1.2 in this order.
+/// Returns the cryptography for TLS versions from `lowest` on. `ciphers` selects the cipher suites of TLS 1.2 and their
+/// order.
 pub(super) fn provider(
     lowest: Option<TlsVersion>,
     ciphers: Option<&str>,
@@ -27,7 +28,7 @@ pub(super) fn provider(
     };
     let all = std::mem::take(&mut provider.cipher_suites);
     let find = |suite| all.iter().find(|known| known.suite() == suite).copied();
-    // OpenSSL configures the suites of TLS 1.3 with another option, so the list does not affect them.
+    // OpenSSL configures the suites of TLS 1.3 with another option, so `ciphers` does not affect them.
     let of_tls13 = all.iter().filter(|suite| suite.tls13().is_some()).copied();
     provider.cipher_suites.extend(of_tls13);
     provider

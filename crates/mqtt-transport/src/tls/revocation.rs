@@ -1,9 +1,9 @@
 //! Certificate revocation lists (CRLs) of a listener.
 //!
-//! The client's own certificate must be covered by a list that is valid now, as with `X509_V_FLAG_CRL_CHECK` of OpenSSL.
-//! If the list has expired or is missing, the client is rejected. For the intermediate certificates OpenSSL checks nothing
-//! by default, and requires a list for each of them if it is told to. Here they need no list, so that files that work with
-//! mosquitto suffice, but a list that revokes one of them counts.
+//! A valid list must cover the client's own certificate, as with `X509_V_FLAG_CRL_CHECK` of OpenSSL. If the list is
+//! missing or has expired, the client is rejected. OpenSSL does not check intermediate certificates by default, and can
+//! be told to require a list for each of them. Here an intermediate certificate needs no list, so that files for
+//! mosquitto are sufficient. If a list revokes an intermediate certificate, the client is rejected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::files;
 use super::path::PathVerifier;
 use super::revocation_error::{Reason, RevocationError};
 
-/// The revocation lists of a file.
+/// Revocation lists in one file.
 #[derive(Debug)]
 pub(super) struct RevocationLists {
     lists: Vec<CertRevocationList<'static>>,
@@ -30,14 +30,14 @@ pub(super) struct RevocationLists {
 }
 
 impl RevocationLists {
-    /// Reads the lists of a file.
+    /// Reads the revocation lists in a file.
     ///
     /// # Errors
-    /// If the file cannot be read, or has no lists.
+    /// Returns an error if the file cannot be read, or if it contains no list.
     pub(super) fn read(file: &Path) -> Result<Self, TlsSetupError> {
         let fail = |error| TlsSetupError::RevocationList(file.to_owned(), error);
         let lists = files::revoked(file)?;
-        // Owned lists are indexed by serial number, so that a large list does not slow each handshake.
+        // Owned lists are indexed by serial number, so that a large list does not slow down each handshake.
         let lists = lists.iter().map(|list| {
             let list = OwnedCertRevocationList::from_der(list).map_err(fail)?;
             Ok(CertRevocationList::from(list))
@@ -48,7 +48,7 @@ impl RevocationLists {
         })
     }
 
-    /// Verifies the certificate of a client and looks its path up in the lists.
+    /// Verifies the certificate of a client, and checks its path against the lists.
     pub(super) fn verify(
         &self,
         path: &PathVerifier,
@@ -66,17 +66,17 @@ impl RevocationLists {
                     .with_expiration_policy(ExpirationPolicy::Enforce)
                     .build()
             });
-            // Without any list the status of every client is unknown.
+            // webpki rejects an empty set of lists. Without a list the status of each client is unknown.
             let options = options.map_err(|_| CertificateError::UnknownRevocationStatus)?;
             path.verify_client(certificate, intermediates, now, Some(options))
         };
-        // The client's own certificate must be covered by a list.
+        // A list must cover the client's own certificate.
         verify(RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny)
             .map_err(|error| self.explain(error, certificate))?;
-        // Intermediate certificates may have no list.
+        // Intermediate certificates need no list. Expired lists are rejected in both calls.
         verify(RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow).map_err(|error| match error
         {
-            // The client's own certificate was checked above, so the revoked one is an intermediate certificate.
+            // The client's own certificate was checked above, so the revoked certificate is an intermediate one.
             Error::InvalidCertificate(CertificateError::Revoked) => {
                 self.error(Reason::Intermediate)
             }
@@ -84,7 +84,7 @@ impl RevocationLists {
         })
     }
 
-    /// Adds the file and the reason to an error that is caused by the lists.
+    /// Adds the file and the reason to an error that the lists have caused.
     fn explain(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
         let reason = match &error {
             Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext {
@@ -100,7 +100,7 @@ impl RevocationLists {
                     _ => return Error::InvalidCertificate(CertificateError::Other(error.clone())),
                 }
             }
-            // rustls sends a specific alert for a revoked certificate, so this error is unchanged.
+            // rustls sends a specific alert for a revoked certificate, so this error must stay unchanged.
             _ => return error,
         };
         self.error(reason)
@@ -113,7 +113,7 @@ impl RevocationLists {
     }
 }
 
-/// Returns `true` if an error is about a revocation list rather than a certificate.
+/// Returns `true` if the error concerns a revocation list and not a certificate.
 fn is_about_list(error: &webpki::Error) -> bool {
     use webpki::Error as E;
     matches!(
@@ -125,7 +125,7 @@ fn is_about_list(error: &webpki::Error) -> bool {
     )
 }
 
-/// Returns the name of the authority that has signed a certificate.
+/// Returns the name of the authority that has issued the certificate.
 fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate.issuer.to_string())

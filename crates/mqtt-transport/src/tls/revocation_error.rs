@@ -1,4 +1,4 @@
-//! The error of a certificate that is rejected because of a revocation list.
+//! [`RevocationError`] is the error for a certificate that is rejected because of the revocation lists.
 
 use std::fmt;
 use std::path::Path;
@@ -6,22 +6,24 @@ use std::sync::Arc;
 
 use super::words::Problem;
 
-/// The reason why a revocation list rejects a certificate.
+/// Error for a certificate that is rejected because of the revocation lists in `file`.
 #[derive(Debug)]
 pub(super) struct RevocationError {
     pub(super) file: Arc<Path>,
     pub(super) reason: Reason,
 }
 
+/// Reason of a [`RevocationError`].
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// The list has expired this number of days ago.
+    /// A list expired this number of days ago.
     Expired(u64),
     /// An intermediate certificate is revoked.
     Intermediate,
-    /// No list is issued by the authority that has signed the certificate. The name of the authority, if it can be read.
+    /// The authority that has issued the certificate has issued no list. The field is the name of the authority, if it
+    /// can be decoded.
     Uncovered(Option<String>),
-    /// The signature of a list is invalid.
+    /// A list is not signed by its authority, or its signature algorithm is not supported.
     Invalid(webpki::Error),
 }
 

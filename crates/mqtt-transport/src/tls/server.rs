@@ -1,4 +1,4 @@
-//! The TLS configuration of a listener: its certificate, and the certificates of clients that it accepts.
+//! TLS configuration of a listener: the certificate of the server, and the certificates of clients that it accepts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,44 +25,44 @@ use super::version::TlsVersion;
 /// TLS options of a listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsServerOptions {
-    /// The file of the server's certificate, with the intermediate certificates.
+    /// File with the server's certificate and the intermediate certificates.
     pub certificate: PathBuf,
-    /// The file of the certificate's private key.
+    /// File with the private key of the certificate.
     pub key: PathBuf,
-    /// A file with the authorities that may sign clients' certificates.
+    /// File with the authorities that may sign certificates of clients.
     pub ca_file: Option<PathBuf>,
-    /// A folder with such authorities.
+    /// Folder with such authorities.
     pub ca_path: Option<PathBuf>,
-    /// Set if a client must have a certificate.
+    /// Set to reject clients without a certificate.
     pub require_certificate: bool,
-    /// Set if certificates identify clients: a client is asked for its certificate, but may have none.
+    /// Set if certificates identify clients. The server then requests a certificate, but a client may have none.
     pub identifies_clients: bool,
-    /// A file with certificate revocation lists.
+    /// File with certificate revocation lists.
     pub revoked: Option<PathBuf>,
-    /// The lowest version of TLS.
+    /// Minimum version of TLS.
     pub version: Option<TlsVersion>,
-    /// The cipher suites of TLS 1.2, as a list in OpenSSL's language.
+    /// Cipher suites of TLS 1.2, as a list in the syntax of OpenSSL.
     pub ciphers: Option<String>,
-    /// A file with Diffie-Hellman parameters. It only causes a warning, as rustls uses elliptic curves.
+    /// File with Diffie-Hellman parameters. It causes only a warning, because rustls uses elliptic curves.
     pub dh_parameters: Option<PathBuf>,
-    /// A file to which the secrets of connections are appended.
+    /// File to which the secrets of connections are appended, for tools such as Wireshark.
     pub key_log: Option<PathBuf>,
 }
 
-/// The TLS of a listener, ready for connections; cheap to clone.
+/// TLS configuration of a listener, ready for connections. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
-    /// The file of the revocation lists, for error messages.
+    /// File with the revocation lists, for error messages.
     revoked: Option<Arc<Path>>,
     warnings: Arc<[String]>,
 }
 
 impl TlsServer {
-    /// Reads the files that the options name.
+    /// Reads the files in the options.
     ///
     /// # Errors
-    /// If a file cannot be read or used.
+    /// Returns an error if a file cannot be read or used.
     pub fn new(options: &TlsServerOptions) -> Result<Self, TlsSetupError> {
         let provider = provider(options.version, options.ciphers.as_deref())?;
         let (file, folder) = (options.ca_file.as_deref(), options.ca_path.as_deref());
@@ -85,7 +85,8 @@ impl TlsServer {
             config.key_log = Arc::new(KeyLogFile::open(path)?);
         }
         if options.revoked.is_some() {
-            // A resumed session is not verified again, so a list that expires meanwhile would not be noticed.
+            // A resumed session is not verified again, so a revoked certificate or an expired list would have no
+            // effect.
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
         Ok(Self {
@@ -95,29 +96,30 @@ impl TlsServer {
         })
     }
 
-    /// Returns warnings about the files for the user.
+    /// Returns warnings about the configured files.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Starts a connection with a client.
+    /// Returns a new connection with a client.
     pub(crate) fn connection(&self) -> Result<ServerConnection, rustls::Error> {
         ServerConnection::new(Arc::clone(&self.config))
     }
 
-    /// Returns the file of the revocation lists, if there is one.
+    /// Returns the file with the revocation lists, or `None` without one.
     pub(crate) fn revoked(&self) -> Option<Arc<Path>> {
         self.revoked.clone()
     }
 }
 
+/// Returns the verifier for certificates of clients, or one that requests no certificate.
 fn client_verifier(
     options: &TlsServerOptions,
     named: &[CertificateDer<'static>],
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
-    // As with mosquitto, 'cafile' alone does not make the server ask for a certificate: a client may have one that is
-    // meant for another server, and it would be rejected here.
+    // As in mosquitto, `cafile` alone does not make the server request a certificate. A client may have a certificate
+    // for another server, and would be rejected here because of it.
     if !options.require_certificate && !options.identifies_clients {
         return Ok(WebPkiClientVerifier::no_client_auth());
     }

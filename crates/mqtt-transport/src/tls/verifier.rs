@@ -1,4 +1,4 @@
-//! Implements the verifier traits of rustls for both ends.
+//! Implementations of the verifier traits of rustls for clients and servers. `path.rs` does the verification.
 
 use rustls::DistinguishedName;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
@@ -8,19 +8,19 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use super::path::{PathVerifier, handshake_signatures};
 use super::revocation::RevocationLists;
 
-/// Verifies the certificates of servers.
+/// Verifier for certificates of servers.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     pub(super) path: PathVerifier,
-    /// Set by `--insecure`: the certificate may be for another host. Everything else is verified.
+    /// Set by `--insecure`. The certificate may then be for another host, and everything else is still verified.
     pub(super) any_host: bool,
 }
 
-/// Verifies the certificates of clients.
+/// Verifier for certificates of clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) path: PathVerifier,
-    /// The names of the authorities, by which a client may choose its certificate.
+    /// Names of the authorities. The server sends them so that a client can choose its certificate.
     pub(super) names: Vec<DistinguishedName>,
     pub(super) is_required: bool,
     pub(super) lists: Option<RevocationLists>,
@@ -35,7 +35,8 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // `--insecure` of the mosquitto tools only skips the host. Skipping more would hide a man in the middle.
+        // `--insecure` of the mosquitto tools skips only the check of the host name. Skipping more would hide an
+        // attacker on the network.
         let host = (!self.any_host).then_some(server_name);
         let verified = self
             .path

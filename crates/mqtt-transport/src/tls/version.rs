@@ -1,12 +1,11 @@
-//! The versions of TLS that a user can name.
+//! [`TlsVersion`] is a TLS version that a user can configure.
 
 use rustls::{SupportedProtocolVersion, version};
 
-/// The lowest version of TLS that is supported.
+/// Minimum version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// `tlsv1.1`. rustls does not support TLS 1.1, so version 1.2 is the lowest one then: users of this name require at
-    /// least 1.1.
+    /// `tlsv1.1`, which requires at least TLS 1.1. rustls does not support TLS 1.1, so the minimum is then TLS 1.2.
     V1_1,
     /// `tlsv1.2`.
     V1_2,
@@ -15,7 +14,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// Returns the version with this name of the mosquitto tools.
+    /// Returns the version with this name, as the mosquitto tools write it. Returns `None` for other names.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "tlsv1.1" => Some(Self::V1_1),
@@ -32,7 +31,7 @@ impl TlsVersion {
         is_too_old.then(|| text.to_owned())
     }
 
-    /// Returns the versions from `lowest` on; all if `lowest` is `None`.
+    /// Returns the versions from `lowest` on, or all supported versions if `lowest` is `None`.
     pub(super) fn from(lowest: Option<Self>) -> &'static [&'static SupportedProtocolVersion] {
         static ALL: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
         match lowest {

@@ -1,13 +1,15 @@
-//! Texts for the errors of the TLS libraries, which only have names of Rust variants and object identifiers.
+//! Texts for errors of the TLS libraries. The libraries themselves provide only names of Rust variants and object
+//! identifiers.
 
 use std::fmt;
 
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, SliceReader};
 
-/// Returns the words of a variant's name without its fields: `HandshakeNotComplete` becomes `handshake not complete`.
+/// Returns the name of an enum variant as words, without its fields: `HandshakeNotComplete` becomes
+/// `handshake not complete`.
 pub(super) fn words(error: &impl fmt::Debug) -> String {
-    // rustls has no `Display` for most of its enums, and their `Debug` names are stable enough for a message.
+    // rustls implements `Display` for few of its enums. The names of their variants rarely change.
     let text = format!("{error:?}");
     let end = text
         .find(|c: char| !c.is_ascii_alphanumeric())
@@ -22,7 +24,7 @@ pub(super) fn words(error: &impl fmt::Debug) -> String {
     words
 }
 
-/// The reason why webpki rejects a certificate or a revocation list, as the end of a sentence about it.
+/// Reason why webpki rejects a certificate or a revocation list. The display form ends a sentence about that item.
 pub(super) struct Problem<'a>(pub(super) &'a webpki::Error);
 
 impl fmt::Display for Problem<'_> {
@@ -62,16 +64,16 @@ impl fmt::Display for Problem<'_> {
     }
 }
 
-/// The name of an algorithm, whose identifier is in DER.
+/// Name of an algorithm. The field is the algorithm identifier in DER.
 pub(super) struct Algorithm<'a>(pub(super) &'a [u8]);
 
 impl Algorithm<'_> {
-    /// Returns `true` for RSA keys, which are supported in some sizes only.
+    /// Returns `true` for RSA keys. Only some sizes of them are supported.
     pub(super) fn is_rsa(&self) -> bool {
         self.identifiers().first().is_some_and(|id| id == RSA)
     }
 
-    /// Returns the identifiers of the algorithm and of its curve, if it has one.
+    /// Returns the object identifiers of the algorithm and, if it has one, of its curve.
     fn identifiers(&self) -> Vec<String> {
         let Ok(mut reader) = SliceReader::new(self.0) else {
             return Vec::new();
@@ -84,7 +86,7 @@ impl Algorithm<'_> {
 impl fmt::Display for Algorithm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let identifiers = self.identifiers();
-        // The name of a curve is more specific than that of the algorithm, which is in front of it.
+        // The identifier of the curve follows that of the algorithm and is more specific, so it is searched first.
         let names = identifiers.iter().rev();
         let name = |id: &String| ALGORITHMS.iter().find(|(known, _)| known == id);
         match (names.filter_map(name).next(), identifiers.first()) {

@@ -1,4 +1,4 @@
-//! The errors of a WebSocket connection, and the status codes of Close frames (RFC 6455, section 7.4.1).
+//! Errors of a WebSocket connection, and status codes of Close frames (RFC 6455, section 7.4.1).
 
 use std::fmt;
 use std::io;
@@ -8,27 +8,27 @@ pub(super) const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED_DATA: u16 = 1003;
 
-/// The reason why a WebSocket connection failed.
+/// Reason why a WebSocket connection failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketError {
-    /// The peer closed with this code.
+    /// The peer closed the connection with this status code.
     Closed(u16),
-    /// The peer sent a frame that is not permitted.
+    /// The peer sent a frame that RFC 6455 does not allow.
     Frame,
-    /// The head of the request or response is longer than permitted.
+    /// The head of the HTTP request or response exceeds the limit.
     HeadTooLarge,
-    /// The peer does not speak HTTP.
+    /// The peer sent bytes that are not HTTP.
     NotHttp,
-    /// The request does not ask for MQTT over WebSocket, for this reason.
+    /// The request is not a request for MQTT over WebSocket. The field is the reason.
     Request(&'static str),
     /// The server answered with this HTTP status.
     Refused(u16),
-    /// The response of the server is invalid, for this reason.
+    /// The response of the server is invalid. The field is the reason.
     Response(&'static str),
-    /// The request comes from a web page whose origin is not permitted.
+    /// The request comes from a web page with this origin, which is not permitted.
     Origin(String),
-    /// The peer sent a text frame, which MQTT does not permit.
+    /// The peer sent a text frame. MQTT allows only binary frames [MQTT-6.0.0-1].
     Text,
 }
 
@@ -72,7 +72,7 @@ impl From<WebSocketError> for io::Error {
 }
 
 impl WebSocketError {
-    /// Returns the status code of the Close frame that answers the error.
+    /// Returns the status code of the Close frame that reports the error to the peer.
     pub(super) fn close_code(&self) -> u16 {
         match self {
             Self::Text => UNSUPPORTED_DATA,

@@ -1,8 +1,8 @@
-//! The header of a WebSocket frame (RFC 6455, section 5.2).
+//! Header of a WebSocket frame (RFC 6455, section 5.2).
 //!
-//! The rest of a WebSocket library would be unused here. A library's protocol machine owns the socket and returns whole
-//! messages, but a layer does no I/O, and MQTT's bytes are passed on as they arrive: the borders of messages mean nothing
-//! [MQTT-6.0.0-2], and nothing is buffered for them.
+//! This workspace uses no WebSocket library, because only the header would be of use. A library owns the socket and
+//! returns whole messages. A layer does no I/O, and passes bytes to MQTT as they arrive: the boundaries of WebSocket
+//! messages have no meaning in MQTT [MQTT-6.0.0-2], so no message must be buffered.
 
 use super::error::WebSocketError;
 
@@ -12,13 +12,13 @@ const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
 
-/// The length of the length field that this value of [`LENGTH`] announces: 2 bytes.
+/// Value of [`LENGTH`] that announces a length field of 2 bytes.
 const LENGTH_IN_2_BYTES: u8 = 126;
 
-/// The value of [`LENGTH`] that announces a length field of 8 bytes.
+/// Value of [`LENGTH`] that announces a length field of 8 bytes.
 const LENGTH_IN_8_BYTES: u8 = 127;
 
-/// The kind of a frame.
+/// Type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation = 0x0,
@@ -29,20 +29,20 @@ pub(super) enum Opcode {
     Pong = 0xA,
 }
 
-/// The header of a frame.
+/// Header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     /// Set in the last frame of a message.
     pub(super) is_final: bool,
     pub(super) opcode: Opcode,
-    /// The bytes that the payload is combined with, in frames of a client.
+    /// Masking key of a client's frame. Each payload byte is combined with one byte of the key by XOR.
     pub(super) mask: Option<[u8; 4]>,
-    /// The number of bytes of the payload.
+    /// Number of payload bytes.
     pub(super) length: u64,
 }
 
 impl Opcode {
-    /// Returns `true` for the frames that manage the connection.
+    /// Returns `true` for Close, Ping and Pong, which manage the connection.
     pub(super) fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
@@ -61,13 +61,13 @@ impl Opcode {
 }
 
 impl FrameHeader {
-    /// Takes a header from the front of `input`; returns `None` if it is incomplete.
+    /// Removes a header from the front of `input` and returns it. Returns `None` if the header is incomplete.
     ///
     /// # Errors
-    /// If the header uses reserved bits or a reserved opcode.
+    /// Returns an error if the header uses a reserved bit or a reserved opcode.
     pub(super) fn decode(input: &mut &[u8]) -> Result<Option<Self>, WebSocketError> {
         let mut rest = *input;
-        // `input` is unchanged until the header is complete, so the caller can call again with more bytes.
+        // `input` stays unchanged until the header is complete, so that the caller can call again with more bytes.
         let Some([first, second]) = take(&mut rest) else {
             return Ok(None);
         };
@@ -87,7 +87,7 @@ impl FrameHeader {
         } else {
             None
         };
-        // No extension was negotiated that gives the reserved bits a meaning.
+        // A reserved bit would have a meaning only if an extension had been negotiated. This layer negotiates none.
         let opcode = Opcode::from_value(first & OPCODE).filter(|_| first & RESERVED == 0);
         *input = rest;
         Ok(Some(Self {
@@ -103,7 +103,7 @@ impl FrameHeader {
         let is_final = if self.is_final { FINAL } else { 0 };
         let masked = if self.mask.is_some() { MASKED } else { 0 };
         output.push(is_final | self.opcode as u8);
-        // The shortest form, as the RFC requires.
+        // The RFC requires the shortest form of the length.
         match (u8::try_from(self.length), u16::try_from(self.length)) {
             (Ok(length @ 0..LENGTH_IN_2_BYTES), _) => output.push(masked | length),
             (_, Ok(length)) => {
@@ -119,7 +119,7 @@ impl FrameHeader {
     }
 }
 
-/// Takes the first `N` bytes; returns `None` if there are fewer.
+/// Removes and returns the first `N` bytes. Returns `None` if `bytes` has fewer.
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk()?;
     *bytes = rest;

@@ -1,4 +1,4 @@
-//! The HTTP request and response that begin a WebSocket connection (RFC 6455, section 4).
+//! HTTP request and response that open a WebSocket connection (RFC 6455, section 4).
 
 use data_encoding::BASE64;
 use httparse::{Header, Status};
@@ -6,23 +6,24 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::error::WebSocketError;
 
-/// The subprotocol of MQTT [MQTT-6.0.0-3, MQTT-6.0.0-4].
+/// Subprotocol of MQTT [MQTT-6.0.0-3, MQTT-6.0.0-4].
 const SUBPROTOCOL: &str = "mqtt";
 
-/// The subprotocols that a server accepts. Clients from before MQTT 3.1.1, and MQTT.js for protocol version 3, offer
-/// `mqttv3.1` alone.
+/// Subprotocols that a server accepts, in order of preference. Clients older than MQTT 3.1.1, and MQTT.js with protocol
+/// version 3, offer only `mqttv3.1`.
 const ACCEPTED_SUBPROTOCOLS: [&str; 2] = [SUBPROTOCOL, "mqttv3.1"];
 
-/// The maximum number of headers, which is more than any browser sends.
+/// Maximum number of headers. No browser sends that many.
 const MAXIMUM_HEADERS: usize = 64;
 
-/// The request of a client.
+/// HTTP request of a client.
 #[derive(Debug)]
 pub(super) struct Request {
     host: String,
     path: String,
-    /// Additional headers, each `Name: value`.
+    /// Additional headers. Each one is a line `Name: value`.
     headers: Vec<String>,
+    /// Value of `Sec-WebSocket-Key`.
     key: String,
 }
 
@@ -36,6 +37,7 @@ impl Request {
         }
     }
 
+    /// Returns the request with all its headers.
     pub(super) fn head(&self) -> String {
         let Self {
             host,
@@ -55,7 +57,7 @@ impl Request {
     }
 }
 
-/// Checks the response of the server. Returns the length of its head, or `None` if the head is incomplete.
+/// Checks the response of the server. Returns the length of the response, or `None` if the response is incomplete.
 pub(super) fn accept_response(
     request: &Request,
     input: &[u8],
@@ -66,7 +68,7 @@ pub(super) fn accept_response(
     else {
         return Ok(None);
     };
-    // Redirects are not followed: credentials and messages would go to a server that the user has not named.
+    // Redirects are not followed, because credentials and messages would go to a server that the user has not chosen.
     match response.code {
         Some(101) => {}
         code => return Err(WebSocketError::Refused(code.unwrap_or(0))),
@@ -85,8 +87,8 @@ pub(super) fn accept_response(
     Ok(Some(length))
 }
 
-/// Checks the request of a client and appends the response to `down`, even to a request that is rejected. Returns the
-/// length of the head, or `None` if the head is incomplete.
+/// Checks the request of a client and appends the response to `down`. A rejected request gets a response too. Returns
+/// the length of the request, or `None` if the request is incomplete.
 pub(super) fn accept_request(
     origins: &[String],
     input: &[u8],
@@ -124,13 +126,13 @@ pub(super) fn accept_request(
     }
 }
 
-/// The parts of the answer to a request that depend on the request.
+/// Parts of a response that depend on the request.
 struct Acceptance {
     key: String,
     subprotocol: &'static str,
 }
 
-/// Returns the parts of the answer if the request is for MQTT and from an allowed origin.
+/// Checks that the request is for MQTT and comes from a permitted origin. Returns the variable parts of the response.
 fn check_request(
     request: &httparse::Request<'_, '_>,
     origins: &[String],
@@ -150,8 +152,8 @@ fn check_request(
     let Some(subprotocol) = ACCEPTED_SUBPROTOCOLS.into_iter().find(is_offered) else {
         return wrong("Sec-WebSocket-Protocol does not contain 'mqtt'"); // [MQTT-6.0.0-3]
     };
-    // Programs other than browsers send no origin, and could send any; the check protects users of browsers from pages of
-    // other sites that connect to this broker.
+    // Only browsers send a reliable Origin header. The check protects users of browsers: a web page of another site
+    // must not connect to this broker with their network access.
     let origin = value(headers, "Origin").filter(|_| !origins.is_empty());
     if let Some(origin) = origin.filter(|origin| !origins.iter().any(|known| known == origin)) {
         return Err(WebSocketError::Origin(origin.to_owned()));
@@ -165,22 +167,23 @@ fn check_request(
     }
 }
 
-/// Returns a new value of `Sec-WebSocket-Key`.
+/// Returns a random value for `Sec-WebSocket-Key`.
 fn generate_key() -> String {
     let mut key = [0; 16];
-    // The key keeps caches from answering with an old response and protects nothing, so one without random bytes is
-    // better than no connection.
+    // The key prevents caches from answering with an old response. It protects no secret, so an all-zero key is better
+    // than no connection if the operating system has no random bytes.
     let _ = getrandom::fill(&mut key);
     BASE64.encode(&key)
 }
 
-/// Returns the value of `Sec-WebSocket-Accept` for a key. RFC 6455 uses SHA-1 to show that the server has read the
-/// key, not for security.
+/// Returns the value of `Sec-WebSocket-Accept` for a key. RFC 6455 uses SHA-1 only to show that the server has read the
+/// key, and not for security.
 fn accept_key(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
+/// Returns the value of the first header with this name.
 fn value<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {
     let mut named = headers
         .iter()
@@ -189,6 +192,7 @@ fn value<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {
     std::str::from_utf8(value).ok().map(str::trim)
 }
 
+/// Returns `true` if a header with this name contains `token` in its comma-separated list.
 fn has_token(headers: &[Header<'_>], name: &str, token: &str) -> bool {
     let named = headers
         .iter()

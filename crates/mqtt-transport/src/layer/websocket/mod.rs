@@ -1,6 +1,6 @@
-//! WebSocket (RFC 6455) as a layer, for both ends. MQTT is sent in binary messages, whose borders have no meaning
-//! [MQTT-6.0.0-2]. This file handles frames; `handshake.rs` handles the HTTP before them, and `frame.rs` the header of a
-//! frame.
+//! WebSocket (RFC 6455) as a layer, for clients and servers. MQTT is sent in binary messages, whose boundaries have no
+//! meaning [MQTT-6.0.0-2]. This file handles frames. `handshake.rs` handles the HTTP request and response before them,
+//! and `frame.rs` the header of a frame.
 
 mod error;
 mod frame;
@@ -15,30 +15,32 @@ use error::{GOING_AWAY, NORMAL_CLOSURE};
 use frame::{FrameHeader, Opcode};
 use handshake::{Request, accept_request, accept_response};
 
-/// The maximum length of the payload of a control frame.
+/// Maximum payload of a control frame in bytes (RFC 6455, section 5.5).
 const MAXIMUM_CONTROL: u64 = 125;
 
-/// The maximum length of the head of the HTTP request or response.
+/// Maximum size of the HTTP request or response in bytes.
 const MAXIMUM_HEAD: usize = 8 * 1024;
 
-/// A WebSocket connection.
+/// One end of a WebSocket connection.
 #[derive(Debug)]
 pub(crate) struct WebSocketLayer {
     end: End,
     phase: Phase,
-    /// Bytes that were received and not handled yet: an incomplete HTTP head or frame header.
+    /// Received bytes that have not been handled: an incomplete HTTP head or frame header.
     input: Vec<u8>,
-    /// The frame whose payload is being received.
+    /// Frame whose payload is arriving.
     frame: Option<IncomingFrame>,
-    /// Set while a message has begun and its last frame has not arrived.
+    /// Set when the first frame of a message has arrived, and cleared when the last one has.
     message_is_open: bool,
+    /// Set when this end has sent a Close frame.
     has_said_goodbye: bool,
 }
 
+/// Role of this end, with the data that its handshake needs.
 #[derive(Debug)]
 enum End {
     Client(Request),
-    /// The permitted origins of web pages; an empty list permits all origins.
+    /// Permitted origins of web pages. An empty list permits all origins.
     Server(Vec<String>),
 }
 
@@ -50,26 +52,26 @@ enum Phase {
     Closed,
 }
 
-/// A frame whose header has arrived.
+/// Frame whose header has arrived.
 #[derive(Debug)]
 struct IncomingFrame {
     opcode: Opcode,
     mask: Option<[u8; 4]>,
-    /// The number of payload bytes that were received, modulo 4: the place in the mask.
+    /// Number of payload bytes that were received, modulo 4. This is the position in the masking key.
     position: usize,
-    /// The number of payload bytes that have not arrived.
+    /// Number of payload bytes that have not arrived.
     left: u64,
-    /// The payload of a control frame, which is handled when it is complete.
+    /// Payload of a control frame. Control frames are handled when they are complete.
     payload: Vec<u8>,
 }
 
 impl WebSocketLayer {
-    /// Creates the layer of a client. `host` may have a port; `headers` are added to the request.
+    /// Returns the layer of a client. `host` may contain a port. `headers` are added to the request.
     pub(crate) fn client(host: &str, path: &str, headers: &[String]) -> Self {
         Self::new(End::Client(Request::new(host, path, headers)))
     }
 
-    /// Creates the layer of a server. An empty list permits all origins.
+    /// Returns the layer of a server. An empty list permits all origins.
     pub(crate) fn server(origins: Vec<String>) -> Self {
         Self::new(End::Server(origins))
     }
@@ -85,14 +87,14 @@ impl WebSocketLayer {
         }
     }
 
-    /// Handles the head of the request or response, if it is complete.
+    /// Handles the HTTP request or response, if it is complete.
     fn handshake(&mut self, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         let length = match &self.end {
             End::Client(request) => accept_response(request, &self.input)?,
             End::Server(origins) => accept_request(origins, &self.input, down)?,
         };
         match length {
-            // Frames may have arrived in the same read; they stay in `input`.
+            // The same read may have brought frames. They stay in `input`.
             Some(length) => {
                 self.input.drain(..length.min(self.input.len()));
                 self.phase = Phase::Open;
@@ -103,7 +105,7 @@ impl WebSocketLayer {
         }
     }
 
-    /// Handles the frames, and parts of frames, that have arrived.
+    /// Handles the frames and the parts of frames in `input`.
     fn frames(&mut self, up: &mut Vec<u8>, down: &mut Vec<u8>) -> Result<(), WebSocketError> {
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
@@ -120,7 +122,8 @@ impl WebSocketLayer {
                 .min(rest.len());
             let (bytes, others) = rest.split_at(length);
             rest = others;
-            // Data is passed on as it arrives: waiting for the end of the frame would need as much memory as a peer announces.
+            // Data is passed on as it arrives. Waiting for the end of the frame would need as much memory as the peer
+            // announces.
             let target = if frame.opcode.is_control() {
                 &mut frame.payload
             } else {
@@ -148,10 +151,10 @@ impl WebSocketLayer {
         Ok(())
     }
 
-    /// Decodes the header of the next frame; returns `None` if it is incomplete.
+    /// Decodes the header of the next frame. Returns `None` if the header is incomplete.
     ///
     /// # Errors
-    /// If the frame is not permitted here.
+    /// Returns an error if the frame is not allowed at this point.
     fn header(&mut self, rest: &mut &[u8]) -> Result<Option<IncomingFrame>, WebSocketError> {
         let Some(header) = FrameHeader::decode(rest)? else {
             return Ok(None);
@@ -162,7 +165,7 @@ impl WebSocketLayer {
             mask,
             length,
         } = header;
-        // Frames of a client must be masked and those of a server must not (RFC 6455, section 5.1).
+        // A client must mask its frames, and a server must not (RFC 6455, section 5.1).
         if mask.is_some() != matches!(self.end, End::Server(_)) {
             return Err(WebSocketError::Frame);
         }
@@ -186,6 +189,7 @@ impl WebSocketLayer {
         }))
     }
 
+    /// Handles the end of a frame: answers Ping and Close.
     fn frame_ends(
         &mut self,
         frame: &IncomingFrame,
@@ -200,7 +204,7 @@ impl WebSocketLayer {
                     .payload
                     .first_chunk()
                     .map(|code| u16::from_be_bytes(*code));
-                // A Close frame without a code is normal, too.
+                // A Close frame without a status code is a normal closure too.
                 if let Some(code) =
                     code.filter(|code| !matches!(*code, NORMAL_CLOSURE | GOING_AWAY))
                 {
@@ -212,18 +216,19 @@ impl WebSocketLayer {
         Ok(())
     }
 
-    /// Sends a Close frame, unless one was sent: each end sends one (RFC 6455, section 5.5.1).
+    /// Appends a Close frame, unless this end has sent one. Each end sends one Close frame (RFC 6455, section 5.5.1).
     fn goodbye(&mut self, code: u16, down: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_said_goodbye, true) {
             self.push(Opcode::Close, &code.to_be_bytes(), down);
         }
     }
 
-    /// Appends one frame. Frames of a client are masked, so that a page cannot make a proxy take them for HTTP.
+    /// Appends one frame. A client masks its frames, so that a malicious web page cannot make a proxy read them as
+    /// HTTP.
     fn push(&self, opcode: Opcode, payload: &[u8], down: &mut Vec<u8>) {
         let mask = matches!(self.end, End::Client(_)).then(|| {
             let mut mask = [0; 4];
-            // A mask of zeros is valid, so the frame is sent even if the system has no random bytes.
+            // A mask of zeros is valid, so the frame is sent even if the operating system has no random bytes.
             let _ = getrandom::fill(&mut mask);
             mask
         });
@@ -288,8 +293,8 @@ impl Layer for WebSocketLayer {
         }
     }
 
-    /// Accepts the end of the socket without a Close frame: such peers are common, and MQTT itself shows whether a packet
-    /// was cut off.
+    /// Accepts the end of the socket without a Close frame. Such peers are common, and MQTT detects a packet that was
+    /// cut off.
     fn end(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Both ends against each other, in pieces, and against what is not allowed.
+//! Tests of the WebSocket layer: a client with a server, bytes in pieces of any size, and invalid input.
 
 use super::*;
 use crate::layer::Layers;
@@ -12,7 +12,7 @@ fn pair() -> (Layers, Layers) {
     )
 }
 
-/// Carries what one end says to the other one, so many bytes at a time.
+/// Passes the output of one end to the other one, in pieces of `piece` bytes.
 fn carry(from: &mut Layers, to: &mut Layers, piece: usize) -> io::Result<()> {
     let bytes = from.output().to_vec();
     from.consume_output(bytes.len());
@@ -64,14 +64,14 @@ fn bytes_pass_in_pieces_of_any_size() {
     }
 }
 
-/// A server's end that has seen the handshake.
+/// Returns the layers of a server after the handshake.
 fn opened_server() -> Layers {
     let (mut client, mut server) = pair();
     open(&mut client, &mut server, usize::MAX);
     server
 }
 
-/// A masked frame of a client; the mask changes nothing.
+/// Returns a masked frame of a client. The masking key is zero and changes no byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
 }
@@ -217,7 +217,8 @@ fn answers_that_are_wrong_are_told() {
 }
 
 proptest::proptest! {
-    /// Whatever a client sends is taken, or refused with CLOSE; never more comes up than was sent.
+    /// Each input of a client is accepted or rejected with a Close frame. The layer never returns more bytes than were
+    /// sent.
     #[test]
     fn any_bytes_are_frames_or_refused(
         pieces in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..40), 0..8),
@@ -234,7 +235,7 @@ proptest::proptest! {
         proptest::prop_assert!(taken(&mut server).len() <= sent);
     }
 
-    /// Fragments of any size, with pings between them, give the bytes that went in.
+    /// Fragments of any size, with pings between them, are joined to the payload that was sent.
     #[test]
     fn any_fragments_give_their_bytes(
         payload in proptest::collection::vec(proptest::num::u8::ANY, 1..300),

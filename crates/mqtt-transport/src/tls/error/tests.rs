@@ -1,4 +1,4 @@
-//! Messages are words.
+//! Tests of the texts of TLS errors: a text consists of words and does not show Rust's debug format.
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{Error as E, InconsistentKeys, OtherError, PeerIncompatible, PeerMisbehaved};

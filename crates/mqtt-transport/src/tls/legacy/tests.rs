@@ -1,4 +1,5 @@
-//! Rewriting: what is rewritten, and that nothing is added that the issuer has not signed.
+//! Tests of rewritten certificates: which certificates are rewritten, and that the result contains nothing that the
+//! issuer has not signed.
 
 use proptest::prelude::*;
 use rcgen::{
@@ -18,7 +19,7 @@ fn certificate(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'s
     params.self_signed(&key).unwrap().der().clone()
 }
 
-/// A certificate of version 1 with the fields of another, and these bytes after them.
+/// Returns a certificate of version 1 with the fields of another certificate. `rest` is appended to the fields.
 fn version_1(certificate: &[u8], rest: &[&[u8]]) -> CertificateDer<'static> {
     let fields = Fields::read(certificate).unwrap();
     let body = fields.body.concat();
@@ -39,7 +40,7 @@ fn a_new_certificate_stays_as_it_is() {
         params.subject_alt_names = vec![rcgen::SanType::DnsName("a.b".try_into().unwrap())]
     });
     assert!(LegacyCertificate::read(&new, Role::Server).is_none());
-    // A client needs no host.
+    // A client's certificate needs no host, so a common name alone is valid.
     let client = certificate(|_| {});
     assert!(LegacyCertificate::read(&client, Role::Client).is_none());
     assert!(LegacyCertificate::read(&client, Role::Server).is_some());
@@ -73,7 +74,7 @@ fn version_1_has_no_extensions() {
     );
     let old = version_1(&certificate(|_| {}), &[&extension.unwrap()]);
     assert!(LegacyCertificate::read(&old, Role::Server).is_none());
-    // Unique identifiers of version 2 are not read by webpki, and mean nothing.
+    // webpki does not parse the unique identifiers of version 2. They have no meaning.
     let identifier = [ISSUER_UNIQUE_ID, 2, 0, 1];
     let old = version_1(&certificate(|_| {}), &[&identifier]);
     assert!(LegacyCertificate::read(&old, Role::Server).is_some());
@@ -164,7 +165,7 @@ proptest! {
         old[at] = change.1;
         let old = CertificateDer::from(old);
         if let Some(legacy) = LegacyCertificate::read(&old, Role::Server) {
-            // The bytes that the issuer has signed are those of the certificate.
+            // The module must verify the signature over exactly the bytes in the certificate.
             prop_assert_eq!(signed_part(&old), Some(&legacy.signed[..]));
         }
     }
