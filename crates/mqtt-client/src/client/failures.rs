@@ -1,23 +1,14 @@
 //! [`Failures`]: the results of published messages, counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use mqtt_codec::TopicName;
 
 use super::error::PublishError;
 use super::outbox::PublishSlot;
+use super::statistics::Counters;
 use super::waiting::lock;
-
-/// Counters of [`Client::statistics`](crate::Client::statistics).
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) delivered: AtomicU64,
-    pub(super) lost: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) discarded: AtomicU64,
-    pub(super) unfinished: AtomicU64,
-}
 
 /// Messages that were not published.
 #[derive(Debug, Default)]

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,9 +18,11 @@ use super::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use super::events::Events;
 use super::inbound::InboundMessage;
 use super::inbox::Inbox;
+use super::limits::Limits;
 use super::messages::{self, Messages};
 use super::outbox::{Outbox, Publication, Request, SubscribeSlot};
 use super::shared::{Ending, Shared};
+use super::statistics::Statistics;
 use super::token::PublishToken;
 use super::waiting::{deadline_after, lock};
 use crate::event_loop::EventLoop;
@@ -42,46 +43,6 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Client {
     handle: Arc<ClientHandle>,
-}
-
-/// Limits and timeouts of a [`Client`].
-#[derive(Debug, Clone)]
-pub(super) struct Limits {
-    pub(super) queued_messages: usize,
-    pub(super) queued_bytes: usize,
-    pub(super) unread_messages: u16,
-    pub(super) unread_bytes: usize,
-    pub(super) publish_timeout: Duration,
-    pub(super) request_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            queued_messages: 1000,
-            queued_bytes: 16 * 1024 * 1024,
-            unread_messages: 1000,
-            unread_bytes: 64 * 1024 * 1024,
-            publish_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Counters of a client since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Messages of QoS 1 and 2 that the server has acknowledged, and messages of QoS 0 that were sent.
-    pub delivered: u64,
-    /// Messages of QoS 0 that were accepted and not sent, because the connection was lost.
-    pub lost: u64,
-    /// Messages that the server has rejected, or that could not be sent to it.
-    pub failed: u64,
-    /// Messages from the server that were discarded because the application has no [`Messages`] and the queue was full.
-    pub discarded: u64,
-    /// Messages of QoS 1 and 2 in flight.
-    pub unfinished: u64,
 }
 
 /// Ends the thread with the last clone of the client.
@@ -370,14 +331,7 @@ impl Client {
 
     /// Returns the counters of the client.
     pub fn statistics(&self) -> Statistics {
-        let counters = &self.shared().failures.counters;
-        Statistics {
-            delivered: counters.delivered.load(Ordering::Relaxed),
-            lost: counters.lost.load(Ordering::Relaxed),
-            failed: counters.failed.load(Ordering::Relaxed),
-            discarded: counters.discarded.load(Ordering::Relaxed),
-            unfinished: counters.unfinished.load(Ordering::Relaxed),
-        }
+        self.shared().failures.counters.statistics()
     }
 
     /// Waits until the server has acknowledged all messages, and ends the connection. All clones of the client are

@@ -1,5 +1,11 @@
 //! [`ClientBuilder`]: the options of a [`Client`].
 
+mod connect;
+#[cfg(all(test, feature = "tls", feature = "websocket"))]
+mod tests;
+mod transport;
+mod url;
+
 use std::fmt;
 use std::num::NonZeroU16;
 #[cfg(feature = "tls")]
@@ -8,17 +14,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_codec::{Message, ProtocolVersion, QoS, Will};
-use mqtt_transport::ClientTransport;
 #[cfg(feature = "proxy")]
 use mqtt_transport::Proxy;
+#[cfg(feature = "tls")]
+use mqtt_transport::TlsClientOptions;
 #[cfg(feature = "websocket")]
 use mqtt_transport::WebSocketRequest;
-#[cfg(feature = "tls")]
-use mqtt_transport::{TlsClient, TlsClientOptions};
 
+use self::transport::TransportChoice;
+use self::url::Url;
 use super::error::ConnectError;
-use super::handle::{Client, Limits};
-use super::url::{TLS_PORT, Url};
+use super::handle::Client;
+use super::limits::Limits;
 use crate::options::{Options, Reconnect};
 use crate::servers::Server;
 
@@ -31,11 +38,7 @@ use crate::servers::Server;
 pub struct ClientBuilder {
     options: Options,
     limits: Limits,
-    tls: TlsChoice,
-    #[cfg(feature = "websocket")]
-    websocket: Option<WebSocketRequest>,
-    #[cfg(feature = "proxy")]
-    proxy: Option<Proxy>,
+    transport: TransportChoice,
     session: SessionRetention,
     keep_alive: Duration,
     will_delay: Option<Duration>,
@@ -55,21 +58,6 @@ pub enum SessionRetention {
     Forever,
 }
 
-/// The options of TLS, which nothing can set without its feature.
-#[cfg(feature = "tls")]
-type TlsOptions = TlsClientOptions;
-#[cfg(not(feature = "tls"))]
-type TlsOptions = ();
-
-/// TLS or not.
-#[derive(Debug, Clone)]
-enum TlsChoice {
-    /// By scheme and port.
-    Default,
-    Never,
-    With(Box<TlsOptions>),
-}
-
 impl Client {
     /// Returns a builder with the default options.
     pub fn builder() -> ClientBuilder {
@@ -86,11 +74,7 @@ impl ClientBuilder {
         Self {
             options,
             limits: Limits::default(),
-            tls: TlsChoice::Default,
-            #[cfg(feature = "websocket")]
-            websocket: None,
-            #[cfg(feature = "proxy")]
-            proxy: None,
+            transport: TransportChoice::default(),
             session: SessionRetention::Connection,
             keep_alive: Duration::from_secs(60),
             will_delay: None,
@@ -107,21 +91,7 @@ impl ClientBuilder {
     #[doc(alias = "server_uri")]
     pub fn url(mut self, url: &str) -> Result<Self, ConnectError> {
         let url = Url::parse(url)?;
-        if url.has_tls && matches!(self.tls, TlsChoice::Default) {
-            self.tls = TlsChoice::With(Box::default());
-        }
-        #[cfg(not(feature = "websocket"))]
-        if url.websocket.is_some() {
-            return Err(missing_feature("websocket"));
-        }
-        #[cfg(feature = "websocket")]
-        if let Some(path) = url.websocket {
-            let request = self.websocket.get_or_insert_with(|| WebSocketRequest {
-                path: String::new(),
-                headers: Vec::new(),
-            });
-            request.path = path;
-        }
+        self.transport.set_scheme(url.has_tls, url.websocket)?;
         if let Some(user_name) = url.user_name {
             self = self.user_name(user_name);
         }
@@ -301,7 +271,7 @@ impl ClientBuilder {
     #[doc(alias = "tls_set")]
     #[doc(alias = "ssl_options")]
     pub fn tls(mut self, options: TlsClientOptions) -> Self {
-        self.tls = TlsChoice::With(Box::new(options));
+        self.transport.set_tls(options);
         self
     }
 
@@ -309,8 +279,10 @@ impl ClientBuilder {
     #[cfg(feature = "tls")]
     #[doc(alias = "ca_certs")]
     #[doc(alias = "trust_store")]
-    pub fn ca_file(self, path: impl Into<PathBuf>) -> Self {
-        self.with_tls_options(|options| options.ca_file = Some(path.into()))
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.transport
+            .change_tls_options(|options| options.ca_file = Some(path.into()));
+        self
     }
 
     /// Uses TLS with a certificate of the client and its key, both in PEM format.
@@ -318,30 +290,20 @@ impl ClientBuilder {
     #[doc(alias = "client_auth")]
     #[doc(alias = "key_store")]
     pub fn client_certificate(
-        self,
+        mut self,
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.with_tls_options(|options| {
+        self.transport.change_tls_options(|options| {
             options.certificate = Some(certificate.into());
             options.key = Some(key.into());
-        })
-    }
-
-    #[cfg(feature = "tls")]
-    fn with_tls_options(mut self, change: impl FnOnce(&mut TlsClientOptions)) -> Self {
-        let mut options = match self.tls {
-            TlsChoice::With(options) => options,
-            TlsChoice::Default | TlsChoice::Never => Box::default(),
-        };
-        change(&mut options);
-        self.tls = TlsChoice::With(options);
+        });
         self
     }
 
     /// Uses no TLS, not even at port 8883.
     pub fn without_tls(mut self) -> Self {
-        self.tls = TlsChoice::Never;
+        self.transport.forbid_tls();
         self
     }
 
@@ -349,7 +311,7 @@ impl ClientBuilder {
     #[cfg(feature = "websocket")]
     #[doc(alias = "ws_set_options")]
     pub fn websocket(mut self, request: WebSocketRequest) -> Self {
-        self.websocket = Some(request);
+        self.transport.websocket = Some(request);
         self
     }
 
@@ -358,7 +320,7 @@ impl ClientBuilder {
     #[doc(alias = "set_proxy")]
     #[doc(alias = "proxy_set")]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = Some(proxy);
+        self.transport.proxy = Some(proxy);
         self
     }
 
@@ -375,118 +337,16 @@ impl ClientBuilder {
     /// If an option is invalid, or the server cannot be reached or rejects the client.
     pub fn connect(mut self) -> Result<Client, ConnectError> {
         if self.options.servers.is_empty() {
-            return Err(invalid("server", "no URL and no host was given"));
+            let text = "no URL and no host was given";
+            return Err(ConnectError::invalid_option("server", text));
         }
-        self.set_keep_alive()?;
-        self.set_session()?;
-        self.set_will_delay()?;
-        self.options.transport = self.transport()?;
+        let connect = &mut self.options.connect;
+        connect::set_keep_alive(connect, self.keep_alive)?;
+        connect::set_session(connect, self.session)?;
+        connect::set_will_delay(connect, self.will_delay)?;
+        let transport = std::mem::take(&mut self.options.transport);
+        self.options.transport = self.transport.layers(transport, &self.options.servers)?;
         Client::connect_with(self.options, self.limits)
-    }
-
-    fn set_keep_alive(&mut self) -> Result<(), ConnectError> {
-        let seconds = u16::try_from(self.keep_alive.as_secs()).ok();
-        let is_zero = self.keep_alive.is_zero();
-        let seconds = seconds.filter(|seconds| *seconds > 0 || is_zero);
-        self.options.connect.keep_alive = seconds.ok_or_else(|| {
-            let text = format!("{:?}: must be 0 or 1 to 65535 seconds", self.keep_alive);
-            invalid("keep alive", text)
-        })?;
-        Ok(())
-    }
-
-    fn set_session(&mut self) -> Result<(), ConnectError> {
-        let connect = &mut self.options.connect;
-        let is_v5 = connect.protocol_version == ProtocolVersion::V5_0;
-        let seconds = match self.session {
-            SessionRetention::Connection => return Ok(()),
-            SessionRetention::For(_) if !is_v5 => {
-                let text = "a session expiry interval needs MQTT 5.0 (use Forever)";
-                return Err(invalid("session", text));
-            }
-            SessionRetention::For(time) => {
-                // The value for ever is not a number of seconds.
-                u32::try_from(time.as_secs()).map_or(u32::MAX - 1, |all| all.min(u32::MAX - 1))
-            }
-            SessionRetention::Forever => u32::MAX,
-        };
-        if connect.client_identifier.is_empty() {
-            let text = "a session that outlives its connection needs a client identifier";
-            return Err(invalid("session", text));
-        }
-        connect.clean_start = false;
-        if is_v5 {
-            connect.properties.session_expiry_interval = Some(seconds);
-        }
-        Ok(())
-    }
-
-    fn set_will_delay(&mut self) -> Result<(), ConnectError> {
-        let Some(delay) = self.will_delay else {
-            return Ok(());
-        };
-        let connect = &mut self.options.connect;
-        let Some(will) = &mut connect.will else {
-            return Err(invalid("will delay", "the client has no will"));
-        };
-        if connect.protocol_version != ProtocolVersion::V5_0 {
-            return Err(invalid("will delay", "needs MQTT 5.0"));
-        }
-        will.will_delay_interval = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
-        Ok(())
-    }
-
-    /// Returns the layers between the socket and MQTT.
-    fn transport(&mut self) -> Result<ClientTransport, ConnectError> {
-        #[allow(unused_mut)] // without features there is no layer
-        let mut transport = std::mem::take(&mut self.options.transport);
-        let is_tls_port =
-            |server: &&Server| matches!(server, Server::Network { port: TLS_PORT, .. });
-        let at_tls_port = self.options.servers.iter().filter(is_tls_port).count();
-        let tls = match std::mem::replace(&mut self.tls, TlsChoice::Never) {
-            TlsChoice::With(options) => Some(options),
-            TlsChoice::Default if self.has_websocket() => None,
-            TlsChoice::Default if at_tls_port == self.options.servers.len() => Some(Box::default()),
-            // All servers have the same layers, and plain text would send credentials to a port for TLS.
-            TlsChoice::Default if at_tls_port > 0 => {
-                let text = "only some of the servers have port 8883 (call tls or without_tls to choose for all)";
-                return Err(invalid("TLS", text));
-            }
-            TlsChoice::Default | TlsChoice::Never => None,
-        };
-        #[cfg(not(feature = "tls"))]
-        if tls.is_some() {
-            return Err(missing_feature("tls"));
-        }
-        #[cfg(feature = "tls")]
-        if let Some(options) = tls {
-            let tls = TlsClient::new(&options);
-            transport = transport.with_tls(tls.map_err(|error| invalid("TLS", error.to_string()))?);
-        }
-        #[cfg(feature = "websocket")]
-        if let Some(request) = self.websocket.take() {
-            transport = transport.with_websocket(request);
-        }
-        #[cfg(feature = "proxy")]
-        if let Some(proxy) = self.proxy.take() {
-            transport = transport.with_proxy(proxy);
-        }
-        Ok(transport)
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl ClientBuilder {
-    fn has_websocket(&self) -> bool {
-        self.websocket.is_some()
-    }
-}
-
-#[cfg(not(feature = "websocket"))]
-impl ClientBuilder {
-    #[allow(clippy::unused_self)] // the same call with the feature
-    fn has_websocket(&self) -> bool {
-        false
     }
 }
 
@@ -504,73 +364,5 @@ impl fmt::Debug for ClientBuilder {
             .field("client_identifier", &self.options.connect.client_identifier)
             .field("session", &self.session)
             .finish_non_exhaustive()
-    }
-}
-
-/// The error of an option whose feature is off.
-#[cfg(not(all(feature = "tls", feature = "websocket")))]
-fn missing_feature(feature: &'static str) -> ConnectError {
-    invalid(
-        feature,
-        format!("mqtt-client was built without its feature {feature:?}"),
-    )
-}
-
-fn invalid(option: &'static str, message: impl Into<String>) -> ConnectError {
-    ConnectError::InvalidOption {
-        option,
-        message: message.into(),
-    }
-}
-
-#[cfg(all(test, feature = "tls", feature = "websocket"))]
-mod tests {
-    use super::*;
-
-    /// Returns the text of the error that is found before anything is connected to.
-    fn error_of(builder: ClientBuilder) -> String {
-        match builder.connect() {
-            Err(error @ ConnectError::InvalidOption { .. }) => error.to_string(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn options_that_cannot_be_are_errors_that_say_what_is_expected() {
-        let builder = || Client::builder().host("localhost", 1);
-        let v3 = || builder().protocol_version(ProtocolVersion::V3_1_1);
-        let hour = Duration::from_secs(3600);
-        let will = Message::new(mqtt_codec::TopicName::new("a").unwrap(), "x");
-        for (builder, expected) in [
-            (Client::builder(), "no URL and no host"),
-            (builder().keep_alive(Duration::from_millis(5)), "1 to 65535"),
-            (builder().keep_alive(hour * 24), "1 to 65535"),
-            (builder().session(SessionRetention::Forever), "identifier"),
-            (v3().session(SessionRetention::For(hour)), "MQTT 5.0"),
-            (builder().will_delay(hour), "no will"),
-            (v3().will(will, QoS::AtMostOnce).will_delay(hour), "5.0"),
-            (builder().host("b", TLS_PORT), "without_tls"),
-            (builder().ca_file("/no/such/file"), "/no/such/file"),
-        ] {
-            let error = error_of(builder);
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_scheme_or_a_port_means_tls() {
-        let choice = |url| Client::builder().url(url).unwrap().tls;
-        for url in ["mqtts://h", "mqtt://h:8883", "wss://h"] {
-            assert!(matches!(choice(url), TlsChoice::With(_)), "{url}");
-        }
-        for url in ["mqtt://h", "ws://h", "ws://h:8883"] {
-            assert!(matches!(choice(url), TlsChoice::Default), "{url}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_not_shown() {
-        let builder = Client::builder().url("mqtt://me:secret@h").unwrap();
-        assert!(!format!("{builder:?}").contains("secret"));
     }
 }

@@ -5,23 +5,22 @@
 //!  callers <─ Slot, Inbox, Events <─ Driver <─ EventLoop <─ server
 //! ```
 
+mod handler;
+
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Connack, Disconnect, QoS, ReasonCode, TopicName};
-use mqtt_session::{Connection, Event, PublishError as SendError};
+use mqtt_codec::{Disconnect, QoS, ReasonCode, TopicName};
+use mqtt_session::PublishError as SendError;
 
+use self::handler::Handler;
 use super::error::{ConnectError, PublishError, SubscribeError};
 use super::event_queue::ClientEvent;
-use super::in_flight::InFlight;
-use super::inbound::{Inbound, InboundMessage};
-use super::inbox::Room;
 use super::outbox::{Publication, Request, take_at_most_once};
 use super::shared::{Ending, Shared};
-use super::subscriptions::{self, Subscriptions};
+use super::subscriptions;
 use crate::event_loop::{EventLoop, Wakeup};
 
 /// Maximum number of bytes that wait for the socket. The driver sends no further message while this number is reached.
@@ -45,41 +44,11 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
 }
 
-/// The part of the driver that handles events during one call of `turn`.
-#[derive(Debug)]
-struct Handler {
-    shared: Arc<Shared>,
-    in_flight: InFlight,
-    inbound: Inbound,
-    subscriptions: Subscriptions,
-    /// Messages that arrived during this turn.
-    arrived: Vec<InboundMessage>,
-    /// The room left in the inbox. `None` until the first message of this turn.
-    room: Option<Room>,
-    /// The CONNACK of the server, if it arrived during this turn.
-    connack: Option<Box<Connack>>,
-    has_results: bool,
-    is_closing: bool,
-    /// Set while messages are taken without room for them.
-    takes_rest: bool,
-}
-
 impl Driver {
     pub(super) fn new(event_loop: EventLoop, shared: Arc<Shared>) -> Self {
         Self {
             event_loop,
-            handler: Handler {
-                shared: Arc::clone(&shared),
-                in_flight: InFlight::default(),
-                inbound: Inbound::default(),
-                subscriptions: Subscriptions::default(),
-                arrived: Vec::new(),
-                room: None,
-                connack: None,
-                has_results: false,
-                is_closing: false,
-                takes_rest: false,
-            },
+            handler: Handler::new(Arc::clone(&shared)),
             publications: VecDeque::new(),
             requests: VecDeque::new(),
             shared,
@@ -343,67 +312,6 @@ impl Drop for Driver {
                 reason: ConnectError::Closed,
                 unfinished: self.event_loop.unfinished(),
             });
-        }
-    }
-}
-
-impl Handler {
-    fn handle(&mut self, connection: &mut Connection, event: Event<'_>) -> ControlFlow<()> {
-        match event {
-            Event::Message(message) => {
-                return self.handle_message(connection, &message.publish());
-            }
-            Event::Delivered {
-                packet_identifier,
-                reason_code,
-                reason_string,
-            } => {
-                let failures = &self.shared.failures;
-                let in_flight = &mut self.in_flight;
-                in_flight.handle_delivered(packet_identifier, reason_code, reason_string, failures);
-            }
-            Event::Connected { connack, .. } => {
-                self.inbound.handle_connected(connack.session_present);
-                let subscriptions = &mut self.subscriptions;
-                subscriptions.handle_connected(connection, connack.session_present);
-                self.connack = Some(connack);
-            }
-            Event::Subscribed(suback) => {
-                let events = &self.shared.events;
-                self.has_results |= self.subscriptions.handle_subscribed(suback, events);
-            }
-            Event::Unsubscribed(unsuback) => {
-                self.has_results |= self.subscriptions.handle_unsubscribed(unsuback);
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn handle_message(
-        &mut self,
-        connection: &mut Connection,
-        publish: &mqtt_codec::PublishRef<'_>,
-    ) -> ControlFlow<()> {
-        let mut room = match self.room {
-            Some(room) => room,
-            None => self.shared.inbox.room(),
-        };
-        if self.is_closing || room.is_empty() && !room.has_reader {
-            // Nobody will read it. The server keeps messages of QoS 1 and 2, as they are not acknowledged.
-            let discarded = &self.shared.failures.counters.discarded;
-            discarded.fetch_add(1, Ordering::Relaxed);
-            return ControlFlow::Continue(());
-        }
-        if let Some(message) = self.inbound.handle_message(connection, publish) {
-            room.take(&message);
-            self.arrived.push(message);
-        }
-        self.room = Some(room);
-        if room.is_empty() && room.has_reader && !self.takes_rest {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
         }
     }
 }

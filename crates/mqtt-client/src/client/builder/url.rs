@@ -2,7 +2,7 @@
 
 use mqtt_transport::split_host_and_port;
 
-use super::error::ConnectError;
+use crate::client::error::ConnectError;
 
 /// The parts of a URL.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,10 +97,7 @@ fn decode(text: &str) -> Result<Vec<u8>, ConnectError> {
 }
 
 fn invalid(message: impl Into<String>) -> ConnectError {
-    ConnectError::InvalidOption {
-        option: "URL",
-        message: message.into(),
-    }
+    ConnectError::invalid_option("URL", message)
 }
 
 #[cfg(test)]

@@ -1,0 +1,67 @@
+//! The fields of CONNECT that depend on several options.
+
+use std::time::Duration;
+
+use mqtt_codec::{Connect, ProtocolVersion};
+
+use super::SessionRetention;
+use crate::client::error::ConnectError;
+
+pub(super) fn set_keep_alive(
+    connect: &mut Connect,
+    keep_alive: Duration,
+) -> Result<(), ConnectError> {
+    let seconds = u16::try_from(keep_alive.as_secs()).ok();
+    let seconds = seconds.filter(|seconds| *seconds > 0 || keep_alive.is_zero());
+    connect.keep_alive = seconds.ok_or_else(|| {
+        let text = format!("{keep_alive:?}: must be 0 or 1 to 65535 seconds");
+        ConnectError::invalid_option("keep alive", text)
+    })?;
+    Ok(())
+}
+
+pub(super) fn set_session(
+    connect: &mut Connect,
+    session: SessionRetention,
+) -> Result<(), ConnectError> {
+    let is_v5 = connect.protocol_version == ProtocolVersion::V5_0;
+    let seconds = match session {
+        SessionRetention::Connection => return Ok(()),
+        SessionRetention::For(_) if !is_v5 => {
+            let text = "a session expiry interval needs MQTT 5.0 (use Forever)";
+            return Err(ConnectError::invalid_option("session", text));
+        }
+        SessionRetention::For(time) => {
+            // The value for ever is not a number of seconds.
+            u32::try_from(time.as_secs()).map_or(u32::MAX - 1, |all| all.min(u32::MAX - 1))
+        }
+        SessionRetention::Forever => u32::MAX,
+    };
+    if connect.client_identifier.is_empty() {
+        let text = "a session that outlives its connection needs a client identifier";
+        return Err(ConnectError::invalid_option("session", text));
+    }
+    connect.clean_start = false;
+    if is_v5 {
+        connect.properties.session_expiry_interval = Some(seconds);
+    }
+    Ok(())
+}
+
+pub(super) fn set_will_delay(
+    connect: &mut Connect,
+    delay: Option<Duration>,
+) -> Result<(), ConnectError> {
+    let Some(delay) = delay else {
+        return Ok(());
+    };
+    let Some(will) = &mut connect.will else {
+        let text = "the client has no will";
+        return Err(ConnectError::invalid_option("will delay", text));
+    };
+    if connect.protocol_version != ProtocolVersion::V5_0 {
+        return Err(ConnectError::invalid_option("will delay", "needs MQTT 5.0"));
+    }
+    will.will_delay_interval = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! [`DisconnectError`]: the reason why a client ended with messages that may not have reached the server.
+
+use std::fmt;
+
+use super::{ConnectError, PublishError};
+
+/// The reason why a client ended with messages that may not have reached the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// The server has not acknowledged all messages before the deadline.
+    TimedOut {
+        /// The number of messages that the server has not acknowledged.
+        unfinished: usize,
+    },
+    /// The client had ended before.
+    Closed {
+        /// The number of messages that the server has not acknowledged.
+        unfinished: usize,
+        /// The reason why the client has ended.
+        reason: ConnectError,
+    },
+    /// Messages failed whose [`PublishToken`](crate::PublishToken)s were dropped, so that nobody was told.
+    Undelivered {
+        /// The number of these messages.
+        count: u64,
+        /// The error of the first one.
+        first: PublishError,
+    },
+}
+
+impl fmt::Display for DisconnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { unfinished } => write!(
+                f,
+                "the server has not acknowledged {unfinished} messages in time"
+            ),
+            Self::Closed { unfinished, reason } => write!(
+                f,
+                "{reason}; the server has not acknowledged {unfinished} messages"
+            ),
+            Self::Undelivered { count, first } => {
+                write!(f, "{count} messages were not published; the first: {first}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DisconnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TimedOut { .. } => None,
+            Self::Closed { reason, .. } => Some(reason),
+            Self::Undelivered { first, .. } => Some(first),
+        }
+    }
+}
