@@ -1,14 +1,16 @@
-//! Access control lists, in mosquitto's language: which clients may publish to and receive from which topics.
+//! Access control lists (ACL): the topics to which a client may publish, and from which it may receive messages. The
+//! format of the file is that of mosquitto's `acl_file`.
 //!
-//! `%u` and `%c` of a pattern stand for one level of a topic. A client chooses its identifier, so a name must never
-//! grant more than one level with exactly this name, and must never evade a `deny`.
+//! In a `pattern`, the level `%u` stands for the user name and `%c` for the client identifier. Clients choose their
+//! identifiers, so an identifier with '/', '+', '#' or '$' must not grant more topics than the level itself, and must
+//! not evade a `deny`.
 
 use std::collections::BTreeMap;
 
 use mqtt_codec::{TopicFilter, levels, matches};
 use mqtt_session::Printable;
 
-/// An access of a client to a topic.
+/// The access to a topic that a client needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AclAction {
     /// The client receives messages of the topic.
@@ -17,22 +19,25 @@ pub enum AclAction {
     Write,
 }
 
-/// The permissions of all users.
+/// An access control list. The default list denies everything.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AccessList {
-    /// The permissions of clients without a user name.
+    /// The rules for clients without a user name: the `topic` lines before the first `user` line.
     anonymous: Vec<Rule>,
+    /// The rules for each user name: the `topic` lines after its `user` line.
     users: BTreeMap<String, Vec<Rule>>,
-    /// The patterns for all clients, in which the names of the client are substituted.
+    /// The `pattern` lines, which apply to all clients.
     patterns: Vec<Rule>,
 }
 
+/// A `topic` or `pattern` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     kind: Kind,
     filter: String,
 }
 
+/// The access of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Deny,
@@ -63,17 +68,18 @@ impl Kind {
 }
 
 impl AccessList {
-    /// Parses the bytes of a file. The error has the number of the wrong line, and the reason.
+    /// Parses the bytes of an ACL file.
     ///
     /// # Errors
-    /// If a line is none of `user`, `topic` and `pattern`, or has no valid topic filter.
+    /// Returns the number of the line, from 1, and the reason, if a line does not start with `user`, `topic` or
+    /// `pattern`, has an unknown access or an invalid topic filter, or is not valid UTF-8.
     pub fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
         let mut list = Self::default();
         let mut user: Option<String> = None;
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: String| (index + 1, what);
             if line.starts_with(b"#") {
-                continue; // the bytes of a comment may be those of an old character set
+                continue; // comments may have bytes of an old character set, such as Latin-1
             }
             let line = std::str::from_utf8(line).map_err(|_| {
                 error("the line is not valid UTF-8 (save the file in UTF-8)".to_owned())
@@ -117,8 +123,9 @@ impl AccessList {
         Ok(list)
     }
 
-    /// Returns `true` if the rules allow this access. The rules of the user decide before the patterns, and in both a
-    /// `deny` overrides the others. An access that no rule names is denied.
+    /// Returns `true` if the rules allow this access. The patterns decide only if no rule of the user matches. Among
+    /// the rules of the user, and among the patterns, a `deny` that matches overrides all others. An access that no
+    /// rule grants is denied.
     pub fn allows(
         &self,
         user_name: Option<&str>,
@@ -136,14 +143,15 @@ impl AccessList {
         }
         let names = [user_name.unwrap_or_default(), client_identifier];
         if self.patterns.is_empty() || names.iter().any(|name| name.contains(['+', '#'])) {
-            return false; // such a name would be a wildcard in a pattern
+            return false; // the name would act as a wildcard in a pattern
         }
         let matches_names = |rule: &Rule| rule.matches(user_name, client_identifier, topic_name);
         verdict(&self.patterns, right, matches_names).unwrap_or(false)
     }
 }
 
-/// Returns the verdict of the rules that match, or `None` if none matches.
+/// Returns `Some(false)` if a `deny` matches, `Some(true)` if another rule matches and grants the access, and `None`
+/// otherwise.
 fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) -> Option<bool> {
     let mut granted = None;
     for rule in rules.iter().filter(|rule| matches(rule)) {
@@ -157,11 +165,13 @@ fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) ->
 }
 
 impl Rule {
+    /// Parses the part of a line after `topic` or `pattern`: an optional access, and a topic filter that may have
+    /// spaces.
     fn parse(text: &str) -> Result<Self, String> {
         let split = text.split_once(char::is_whitespace);
         let (kind, filter) = match split.map(|(word, rest)| (Kind::parse(word), rest.trim())) {
             Some((Some(kind), filter)) => (kind, filter),
-            // A word that is mistyped must not turn into a part of the filter.
+            // If a mistyped `deny` were taken for the first word of a filter, the rule would deny nothing.
             Some((None, _)) => {
                 let word = Printable(text.split_whitespace().next().unwrap_or_default());
                 return Err(format!(
@@ -183,8 +193,8 @@ impl Rule {
         }
     }
 
-    /// Returns `true` if the rule matches the topic with the names of the client in the place of `%u` and `%c`.
-    /// The names must be without `+` and `#`.
+    /// Returns `true` if a pattern matches the topic after the level `%u` is replaced by the user name and `%c` by the
+    /// client identifier. The caller ensures that both names are without '+' and '#'.
     fn matches(&self, user_name: Option<&str>, client_identifier: &str, topic_name: &str) -> bool {
         let name_of = |level: &str| match level {
             "%c" => Some(client_identifier),
@@ -195,8 +205,8 @@ impl Rule {
             return false;
         }
         if self.kind != Kind::Deny {
-            // A name with a slash would reach topics of other clients, and one that begins with '$' the topics of
-            // the broker.
+            // A name with a slash could grant topics of other clients, and a name that begins with '$' could grant
+            // topics of the broker.
             let mut names = levels(&self.filter).filter_map(name_of);
             let starts_with_name = |c: char| {
                 let first = levels(&self.filter).next().and_then(name_of);
@@ -206,19 +216,19 @@ impl Rule {
                 return false;
             }
         }
-        // A `deny` covers the levels of a name with slashes too, as if they stood in the file.
+        // In a `deny`, a name with slashes counts as several levels, so that the client cannot evade the rule.
         let filter = levels(&self.filter).flat_map(|level| levels(name_of(level).unwrap_or(level)));
         matches_levels(filter, topic_name)
     }
 }
 
-/// Returns `true` if a topic filter that is given by its levels matches a topic name.
+/// Returns `true` if the topic filter with these levels matches the topic name.
 fn matches_levels<'a>(mut filter: impl Iterator<Item = &'a str>, topic_name: &str) -> bool {
     let mut names = levels(topic_name);
     let mut is_first = true;
     loop {
         let (level, name) = (filter.next(), names.next());
-        // [MQTT-4.7.2-1]
+        // A wildcard in the first level does not match topics that begin with '$' [MQTT-4.7.2-1].
         if is_first && topic_name.starts_with('$') && matches!(level, Some("#" | "+")) {
             return false;
         }
@@ -232,8 +242,8 @@ fn matches_levels<'a>(mut filter: impl Iterator<Item = &'a str>, topic_name: &st
     }
 }
 
-/// Returns `true` for a level such as `secret-%u`. mosquitto takes it literally, so that a `deny` with it denies
-/// nothing.
+/// Returns `true` for a level such as `secret-%u`, which is rejected. mosquitto does not replace `%u` in such a level,
+/// so a `deny` with it silently denies nothing.
 fn is_partial_name(level: &str) -> bool {
     !matches!(level, "%u" | "%c") && (level.contains("%u") || level.contains("%c"))
 }
@@ -305,7 +315,7 @@ user bob
             (Some("$SYS"), "a", "$SYS/x", false),
             (Some("u/v"), "a", "u/v/x", false),
             (None, "a", "/x", false),
-            // Names that would be wildcards have no right by a pattern.
+            // Patterns grant nothing to names that would act as wildcards.
             (None, "+", "all/x", false),
             (Some("#"), "a", "all/x", false),
         ] {
@@ -328,7 +338,7 @@ user bob
     }
 
     proptest! {
-        /// The levels of a filter are matched as the filter itself is.
+        /// Matching a filter by its levels gives the same result as matching the whole filter.
         #[test]
         fn filters_by_levels_match_as_whole_filters(
             filter in "[a$+/]{0,6}(/#)?", topic_name in "[a$/]{1,6}",

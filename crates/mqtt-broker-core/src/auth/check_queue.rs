@@ -1,8 +1,9 @@
-//! The passwords that wait to be checked, in a fair order.
+//! [`CheckQueue`]: the passwords that wait for their check, in a fair order.
 //!
-//! A hash takes milliseconds, so a peer that sends many CONNECT packets could keep all others waiting. The addresses
-//! take turns: a login waits for one hash of each other address at most, and for those before it from its own. The
-//! broker removes the checks of connections that close. The caller decides when a check runs.
+//! The check of a password takes milliseconds, so a peer that sends many CONNECT packets could delay the logins of all
+//! others. Therefore the peer addresses take turns: a login waits for the earlier checks of its own address, and before
+//! each of them for at most one check of every other address. The broker removes the check of a connection that closes.
+//! The caller takes one check at a time and hashes the password.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
@@ -12,18 +13,18 @@ use bytes::Bytes;
 
 use crate::connection::ConnectionId;
 
-/// Maximum number of passwords of one address that wait.
+/// Maximum number of waiting passwords of one address.
 const MAXIMUM_OF_ADDRESS: usize = 256;
 
-/// Maximum number of passwords that wait.
+/// Maximum number of waiting passwords of all addresses together.
 const MAXIMUM_WAITING: usize = 1024;
 
-/// A password that the caller of the core must check: the core knows no hashes.
+/// A password that the caller of the core must check, because the core has no password hashes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordCheck {
     /// The number of the listener that accepted the client. The password file of this listener applies.
     pub listener: u32,
-    /// The user name, which may be unknown.
+    /// The user name, which may be missing in the password file.
     pub user_name: String,
     /// The password, which is not empty.
     pub password: Bytes,
@@ -31,22 +32,24 @@ pub struct PasswordCheck {
 
 impl fmt::Debug for PasswordCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordCheck") // passwords are in no log
+        f.write_str("PasswordCheck") // a password must not appear in a log
     }
 }
 
-/// Peers that take one turn together.
+/// The peers that count as one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PeerGroup {
-    /// Peers of a Unix socket, and those whose address is unknown.
+    /// Peers at a Unix socket, and peers without an address.
     Local,
+    /// Peers with this IPv4 address.
     V4(Ipv4Addr),
-    /// The first 64 bits: a single host usually has all addresses with them.
+    /// Peers whose IPv6 addresses have these first 64 bits. A single host usually has a whole /64 network, so it must
+    /// not get a turn for each address.
     V6(u64),
 }
 
 impl PeerGroup {
-    /// Returns the group of a peer, whose name is its socket address if it has one.
+    /// Returns the group of a peer. `peer` is its socket address, or the path of a Unix socket.
     pub(crate) fn of(peer: &str) -> Self {
         match peer
             .parse::<SocketAddr>()
@@ -59,13 +62,14 @@ impl PeerGroup {
     }
 }
 
-/// Passwords that wait, by the address of the peer.
+/// The connections whose passwords wait, by the address of the peer.
 #[derive(Debug, Default)]
 pub(crate) struct CheckQueue {
-    /// No group is empty.
+    /// The waiting connections of each group, in the order of their CONNECT packets. No group is empty.
     groups: BTreeMap<PeerGroup, VecDeque<ConnectionId>>,
-    /// Each group once, the next one first.
+    /// The groups in the order of their turns. Each group is in the list once.
     turns: VecDeque<PeerGroup>,
+    /// The number of connections in all groups.
     len: usize,
 }
 
@@ -73,13 +77,15 @@ impl CheckQueue {
     /// Adds the check of a connection.
     ///
     /// # Errors
-    /// If too many checks wait. The error is the connection that must be refused: the newest connection of the address
-    /// with the most checks, so that one address cannot keep other addresses out.
+    /// Returns the connection that must be rejected, if too many checks wait. That is the newest connection of the
+    /// address with the most checks, which may be another one than `id`, so that one address cannot lock out the
+    /// others.
     pub(crate) fn push(&mut self, group: PeerGroup, id: ConnectionId) -> Result<(), ConnectionId> {
         let own = self.groups.get(&group).map_or(0, VecDeque::len);
         if own >= MAXIMUM_OF_ADDRESS {
             return Err(id);
         }
+        // The address with the most checks loses one only if it has more than this address has with the new check.
         let refused = match self.len >= MAXIMUM_WAITING {
             true => Some(self.drop_of_longest(own + 1).ok_or(id)?),
             false => None,
@@ -93,7 +99,7 @@ impl CheckQueue {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Removes the next check.
+    /// Removes and returns the connection whose password must be checked next.
     pub(crate) fn pop(&mut self) -> Option<ConnectionId> {
         let group = self.turns.pop_front()?;
         let waiting = self.groups.get_mut(&group)?;
@@ -109,7 +115,7 @@ impl CheckQueue {
     /// Removes the check of a connection that has ended.
     pub(crate) fn remove(&mut self, group: PeerGroup, id: ConnectionId) {
         let Some(waiting) = self.groups.get_mut(&group) else {
-            return; // the check was taken out, and is in progress
+            return; // `pop` has returned the check already
         };
         let before = waiting.len();
         waiting.retain(|other| *other != id);
@@ -120,7 +126,7 @@ impl CheckQueue {
         }
     }
 
-    /// Removes the newest check of the address with the most, if it has more than `least`.
+    /// Removes the newest check of the address with the most checks, if this address has more than `least`.
     fn drop_of_longest(&mut self, least: usize) -> Option<ConnectionId> {
         let longest = self.groups.values_mut().max_by_key(|waiting| waiting.len());
         let longest = longest.filter(|waiting| waiting.len() > least)?;
@@ -149,7 +155,7 @@ mod tests {
             }
         }
 
-        /// A CONNECT from an address; the address whose connection is refused, if one is.
+        /// Adds a check for a connection from `peer`. Also returns the address whose connection is rejected, if one is.
         fn push(&mut self, peer: &'static str) -> (ConnectionId, Option<&'static str>) {
             let id = self.ids.insert(peer);
             let refused = self.queue.push(PeerGroup::of(peer), id).err();
@@ -215,7 +221,7 @@ mod tests {
             for _ in 0..MAXIMUM_OF_ADDRESS {
                 assert_eq!(world.push(peer).1, None);
             }
-            // One address alone is refused before the whole queue is full.
+            // The limit of a single address rejects its next connection, although the whole queue is not full.
             assert_eq!(world.push(peer).1, Some(peer));
         }
         assert_eq!(world.queue.len, MAXIMUM_WAITING);

@@ -1,4 +1,6 @@
-//! Authentication and permissions: listener policies, access control lists, and passwords that wait to be verified.
+//! Authentication and permissions. `policy.rs` decides which clients a listener admits, `acl.rs` has the access control
+//! lists, and `check_queue.rs` has the passwords that wait for their check. The core hashes no password and reads no
+//! file: the caller does both.
 
 pub(crate) mod acl;
 pub(crate) mod check_queue;
@@ -8,7 +10,7 @@ use self::check_queue::CheckQueue;
 use self::policy::{ListenerPolicies, ListenerPolicy};
 use crate::topics::names::MAXIMUM_SLASHES;
 
-/// The listener policies, and the passwords that wait to be verified.
+/// The listener policies, and the passwords that wait for their check.
 #[derive(Debug, Default)]
 pub(crate) struct Auth {
     pub(crate) policies: ListenerPolicies,
@@ -16,12 +18,12 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    /// The rules of a listener.
+    /// Returns the policy of a listener.
     pub(crate) fn policy(&self, listener: u32) -> &ListenerPolicy {
         self.policies.of(listener)
     }
 
-    /// Returns the number of levels that a topic may have behind any of the mount points.
+    /// Returns the maximum number of levels of a stored topic, which includes the levels of the longest mount point.
     pub(crate) fn most_levels(&self) -> usize {
         let access = self.policies.listeners.iter();
         let mount_points = access.filter_map(|access| access.mount_point.as_deref());

@@ -1,4 +1,7 @@
-//! [`ListenerPolicy`]: which clients a listener admits, as which principal, and with which permissions.
+//! [`ListenerPolicy`]: decides which clients a listener admits, under which user name, and with which permissions.
+//!
+//! The process builds the policies from the configuration. A policy decides about a CONNECT without its password:
+//! `check_queue.rs` has the passwords that must be checked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,19 +16,20 @@ use crate::limits::ListenerLimits;
 pub struct ListenerPolicy {
     /// Set if clients without a user name may connect.
     pub allow_anonymous: bool,
-    /// The part of the client's certificate that is its user name; `None` if CONNECT has the user name.
+    /// The part of the client's certificate that is its user name. `None` if the user name of CONNECT is used.
     pub identity: Option<IdentitySource>,
-    /// The names of the users, if user names must have passwords. The caller of the core knows the passwords.
+    /// The user names of the password file. `None` if the listener has no password file; then every user name is
+    /// admitted as an anonymous client.
     pub users: Option<Arc<BTreeSet<String>>>,
-    /// The permissions of the clients; `None` allows everything.
+    /// The access control list. `None` allows everything.
     pub list: Option<Arc<AccessList>>,
     /// Set if the user name becomes the client identifier.
     pub user_name_is_identifier: bool,
-    /// Set if the broker chooses identifiers for clients without one.
+    /// Set if the broker assigns client identifiers to clients that have none.
     pub allow_empty_identifier: bool,
-    /// Prefix of the identifiers that the broker chooses.
+    /// Prefix of the client identifiers that the broker assigns.
     pub identifier_prefix: String,
-    /// Prefix of all topics of the clients.
+    /// The mount point: the prefix that the broker adds to all topics of the clients of this listener.
     pub mount_point: Option<Arc<str>>,
     /// Limits of the clients.
     pub limits: ListenerLimits,
@@ -40,11 +44,14 @@ pub enum IdentitySource {
     Subject,
 }
 
-/// The policies of all listeners, in their order.
+/// The policies of all listeners.
 #[derive(Debug)]
 pub(crate) struct ListenerPolicies {
+    /// The policies, in the order of the listeners' numbers.
     pub(crate) listeners: Vec<ListenerPolicy>,
+    /// The policy of every listener, if `listeners` is empty.
     everyone: ListenerPolicy,
+    /// The policy of a listener whose number is not in `listeners`.
     gone: ListenerPolicy,
 }
 
@@ -59,7 +66,8 @@ impl Default for ListenerPolicies {
 }
 
 impl ListenerPolicies {
-    /// Returns the policy of a listener. Without any policy every client may do everything, as in tests of the core.
+    /// Returns the policy of a listener. If no policies were set, as in tests of the core, every client may do
+    /// everything.
     pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
         let missing = match self.listeners.is_empty() {
             true => &self.everyone,
@@ -68,7 +76,7 @@ impl ListenerPolicies {
         self.listeners.get(listener as usize).unwrap_or(missing)
     }
 
-    /// Returns `true` if the principal may do this with the topic.
+    /// Returns `true` if the ACL of the principal's listener allows this action on the topic.
     pub(crate) fn allow(&self, principal: &Principal, topic_name: &str, right: AclAction) -> bool {
         let Some(list) = &self.of(principal.listener).list else {
             return true;
@@ -78,31 +86,34 @@ impl ListenerPolicies {
     }
 }
 
-/// A client whose permissions are checked, or that has published a retained message.
+/// The names and the listener that decide the permissions of a client. A retained message has the principal of its
+/// publisher.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Principal {
     /// The user name, if there is one.
     pub user_name: Option<String>,
     /// The client identifier.
     pub client_identifier: Arc<str>,
-    /// The number of the listener where the client has connected. The policy of this listener applies.
+    /// The number of the listener at which the client has last connected. The policy of this listener applies.
     pub listener: u32,
 }
 
 /// The decision about a CONNECT.
 #[derive(Debug)]
 pub(crate) enum AuthDecision {
+    /// The client is admitted.
     Admitted,
-    /// The client is admitted if its password is right.
+    /// The client is admitted if the check of its password succeeds.
     Check,
+    /// The CONNECT is rejected with this reason code.
     Refused(ReasonCode),
 }
 
-/// Prefix of the identifiers that mosquitto assigns.
+/// The default prefix of assigned client identifiers, as in mosquitto.
 const IDENTIFIER_PREFIX: &str = "auto-";
 
 impl ListenerPolicy {
-    /// Returns a policy that admits every client and allows everything.
+    /// Returns a policy that admits every client, with or without a user name, and allows everything.
     pub fn everyone() -> Self {
         Self {
             allow_anonymous: true,
@@ -117,8 +128,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Returns the policy of a listener that does not exist any more: stored messages and wills of its clients have no
-    /// permissions.
+    /// Returns the policy of a listener that does not exist any more. It admits no client. Its ACL is empty, so that
+    /// stored wills of its clients are not published and its retained messages are not sent.
     pub(crate) fn gone() -> Self {
         Self {
             allow_anonymous: false,
@@ -127,8 +138,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Returns `true` if a principal that was admitted would still be admitted after a reload. A changed password is
-    /// checked at the next CONNECT.
+    /// Returns `true` if a principal that was admitted before is still admitted after a reload. A changed password does
+    /// not matter here: it is checked at the next CONNECT.
     pub(crate) fn knows(&self, principal: &Principal) -> bool {
         match (&principal.user_name, &self.users) {
             _ if self.identity.is_some() => true,
@@ -137,11 +148,11 @@ impl ListenerPolicy {
         }
     }
 
-    /// Decides about a CONNECT, and replaces its user name by `identity`, the name in the client's certificate, if the
-    /// policy asks for that.
+    /// Decides about a CONNECT. If the policy takes user names from certificates, replaces the user name of CONNECT by
+    /// `identity`, the name in the client's certificate.
     pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> AuthDecision {
         if self.identity.is_some() {
-            // CONNECT could not carry other names, and the session is stored under a name of CONNECT.
+            // The name is used and stored like a user name of CONNECT, so it must be a valid MQTT string.
             let is_name = |name: &&str| {
                 !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
             };
@@ -152,8 +163,8 @@ impl ListenerPolicy {
             return AuthDecision::Admitted;
         }
         match (&connect.user_name, &self.users) {
-            // No user logs in with an empty password, even if a line of the file is the hash of an empty password. The
-            // client is refused immediately: there is no guess to slow down.
+            // An empty password is rejected even if the password file has the hash of an empty password. The rejection
+            // is immediate, because it gives a client that guesses passwords no information.
             (Some(_), Some(_))
                 if connect
                     .password
@@ -164,7 +175,7 @@ impl ListenerPolicy {
             }
             (Some(_), Some(_)) => AuthDecision::Check,
             _ if self.allow_anonymous => AuthDecision::Admitted,
-            // Without a password file no user name can be verified.
+            // The listener has no password file to verify the user name, or CONNECT has no user name.
             _ => AuthDecision::Refused(ReasonCode::NotAuthorized),
         }
     }

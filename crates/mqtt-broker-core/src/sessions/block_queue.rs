@@ -1,16 +1,20 @@
-//! [`BlockQueue`]: a queue in blocks. A queue that grows moves nothing and leaves no memory behind that is too small for
-//! the next size: thousands of queues that grow together would otherwise take twice their bytes.
+//! [`BlockQueue`]: a queue that is a list of blocks with at most 32 entries each.
+//!
+//! A `VecDeque` that grows allocates a larger buffer, moves its entries, and frees the old buffer, which is too small
+//! for the next growth. If thousands of queues grow at the same time, they take about twice the memory of their
+//! entries. A `BlockQueue` adds a block instead, and moves nothing.
 
 use std::collections::VecDeque;
 
-/// The entries of a block.
+/// Maximum number of entries in a block.
 const BLOCK: usize = 32;
 
+/// A queue of entries, in blocks.
 #[derive(Debug)]
 pub(crate) struct BlockQueue<T> {
-    /// Empty only if the whole queue is. It keeps its memory then, for the next entry.
+    /// The first block. It is empty only if the whole queue is empty, and keeps its memory for the next entry then.
     first: VecDeque<T>,
-    /// None of them is empty.
+    /// The blocks after the first one, none of which is empty.
     others: VecDeque<VecDeque<T>>,
     len: usize,
 }

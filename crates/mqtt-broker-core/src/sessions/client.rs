@@ -1,4 +1,4 @@
-//! [`Client`]: the state of one client, connected or not.
+//! [`Client`]: the state of one client, from its first CONNECT to the end of its session.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use crate::connection::ConnectionId;
 use crate::sessions::queue::{Queue, Queued};
 use crate::sessions::replay::Replays;
 
-/// Tables of this size are not worth shrinking.
+/// Tables with at most this capacity are not shrunk, because they waste little memory.
 const SMALL_TABLE: usize = 64;
 
 new_key_type! {
@@ -25,51 +25,60 @@ new_key_type! {
     pub(crate) struct ClientKey;
 }
 
+/// A client that is connected or has a session.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) identifier: Arc<str>,
-    /// The principal whose permissions the client has.
+    /// The user name and the listener, which decide the permissions.
     pub(crate) principal: Principal,
+    /// The connection of the client. `None` while the client is not connected.
     pub(crate) connection: Option<ConnectionId>,
-    /// The protocol's session, while the client is not connected. Otherwise the connection has it.
+    /// The exchanges of QoS 1 and 2. `None` while the client is connected, because the connection owns the session
+    /// then.
     pub(crate) session: Option<Box<Session>>,
-    /// A hash table, which is smaller than a tree for few subscriptions.
+    /// The subscriptions, in a hash table, because it takes less memory than a tree for few entries. No result depends
+    /// on its order.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionState>,
-    /// The subscription identifiers in use, and how many subscriptions have each.
+    /// The subscription identifiers in use, each with the number of subscriptions that have it.
     identifiers: BTreeMap<SubscriptionIdentifier, usize>,
+    /// The messages that wait for the client.
     pub(crate) queue: Queue,
     /// The retained messages that the client has not received yet.
     pub(crate) replays: Replays,
-    /// Set if sending continues when its timer fires.
+    /// The time at which `send_queue` continues, if its last call has spent all its steps.
     pub(crate) resumes: Option<Instant>,
+    /// The part of the client that the store has.
     pub(crate) stored: Stored,
-    /// The numbers of the messages that are sent and not finished, if the client is stored.
+    /// The numbers of the messages in flight, if the broker has a store.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
     /// The number of the next message.
     pub(crate) next_number: u64,
-    /// The lowest number above those of the messages that were sent.
+    /// The lowest number that is above the numbers of all messages that were sent.
     pub(crate) next_to_send: u64,
+    /// The will, until it is published or withdrawn.
     pub(crate) will: Option<Box<Will>>,
-    /// The time at which the will is published, while the client is not connected.
+    /// The time at which the will is published. `None` while the client is connected.
     pub(crate) will_due: Option<Instant>,
+    /// The time for which the session outlives its connection.
     pub(crate) expiry: Expiry,
-    /// The end of the session, while the client is not connected.
+    /// The time at which the session ends. `None` while the client is connected or if the session never expires.
     pub(crate) session_ends: Option<Instant>,
-    /// The timer entry that counts.
+    /// The time of the timer entry of this client.
     pub(crate) scheduled: Option<Instant>,
 }
 
-/// The part of a client that is stored.
+/// The part of a client that the store has. Each variant includes the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stored {
+    /// Nothing: the session ends with its connection, and there is no will.
     Nothing,
-    /// The will of a client whose session ends with its connection. The will outlives the connection.
+    /// The will of a client whose session ends with its connection.
     Will,
     /// The session with its subscriptions and messages, and the will.
     Session,
 }
-/// Different subscription identifiers that a client may use. A message carries those of all subscriptions that match
-/// it, so this bounds what they add to each message that waits: 4 kB.
+/// Maximum number of different subscription identifiers of a client. A queued message has the identifiers of all
+/// subscriptions that match it. An identifier takes four bytes, so they add at most 4 KiB to each queued message.
 const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
 
 /// The options and the identifier of a subscription.
@@ -77,7 +86,7 @@ const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
 pub struct SubscriptionState {
     /// The options, with the QoS that was granted.
     pub options: SubscriptionOptions,
-    /// The identifier that goes with its messages.
+    /// The Subscription Identifier, which is sent with each message of this subscription.
     pub identifier: Option<SubscriptionIdentifier>,
 }
 
@@ -93,18 +102,20 @@ pub enum Expiry {
 }
 
 impl Expiry {
+    /// Returns the expiry that a CONNECT requests.
     pub(crate) fn of_connect(connect: &Connect) -> Self {
         match connect.protocol_version {
             ProtocolVersion::V5_0 => {
                 Self::of_interval(connect.properties.session_expiry_interval.unwrap_or(0))
             }
-            // Clean Session 1 ends with the connection, 0 is without end.
+            // In 3.x a session with Clean Session 1 ends with its connection, and one with Clean Session 0 never
+            // expires.
             _ if connect.clean_start => Self::WithConnection,
             _ => Self::Never,
         }
     }
 
-    /// Returns the shorter one of this expiry and the limit.
+    /// Returns the shorter time of this expiry and `longest`.
     pub(crate) fn at_most(self, longest: Option<Duration>) -> Self {
         match (self, longest) {
             (Self::Never, Some(longest)) => Self::After(longest),
@@ -113,7 +124,8 @@ impl Expiry {
         }
     }
 
-    /// Returns the Session Expiry Interval in seconds.
+    /// Returns the Session Expiry Interval in seconds. `u32::MAX` means that the session never expires (MQTT 5.0,
+    /// 3.1.2.11.2), so a time that does not fit gives `u32::MAX - 1`.
     pub fn interval(self) -> u32 {
         match self {
             Self::WithConnection => 0,
@@ -173,7 +185,7 @@ impl Client {
         self.release_identifier(before);
     }
 
-    /// Returns `true` if a subscription with this identifier would be one more than a client may have.
+    /// Returns `true` if a subscription with this identifier would exceed `MAXIMUM_SUBSCRIPTION_IDENTIFIERS`.
     pub(crate) fn has_too_many_identifiers(
         &self,
         identifier: Option<SubscriptionIdentifier>,
@@ -184,6 +196,7 @@ impl Client {
         })
     }
 
+    /// Counts one subscription less for the identifier of a removed subscription.
     fn release_identifier(&mut self, state: Option<SubscriptionState>) {
         let identifier = state.and_then(|state| state.identifier);
         let entry = identifier.map(|identifier| self.identifiers.entry(identifier));
@@ -195,10 +208,11 @@ impl Client {
         }
     }
 
-    /// Puts a message into the queue, and returns its number.
+    /// Adds a message to the queue, and returns its number.
     pub(crate) fn enqueue(&mut self, outgoing: OutboundMessage) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
+        // See `Queued::holds`. While a replay is active, any queued message may wait for it.
         let holds = outgoing.qos == QoS::AtMostOnce || !self.replays.is_empty();
         self.queue.push(Queued {
             number,
@@ -208,11 +222,12 @@ impl Client {
         number
     }
 
-    /// Removes a subscription. Returns `true` if it was there.
+    /// Removes a subscription. Returns `true` if the client had the subscription.
     pub(crate) fn remove_subscription(&mut self, topic_filter: &TopicFilter) -> bool {
         let removed = self.subscriptions.remove(topic_filter);
         self.release_identifier(removed);
-        // A table never shrinks alone. At a quarter it is halved, which each removal pays a share of.
+        // A hash table never shrinks by itself. It is shrunk to half of its capacity when a quarter is in use, so that
+        // the cost of moving the entries is spread over many removals.
         let count = self.subscriptions.len();
         if self.subscriptions.capacity() > SMALL_TABLE.max(4 * count) {
             self.subscriptions.shrink_to(2 * count);
@@ -220,7 +235,7 @@ impl Client {
         removed.is_some()
     }
 
-    /// Returns the next deadline of the client.
+    /// Returns the first deadline of will, session expiry and sending.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.will_due, self.session_ends, self.resumes]
             .into_iter()

@@ -1,4 +1,7 @@
-//! The end of a session and the publication of a will, when they are due.
+//! Ends sessions and publishes wills when they are due (MQTT 5.0, 3.1.2.5 and 3.1.3.2.2).
+//!
+//! A will is due after the Will Delay Interval or at the end of the session, whichever comes first. While the store is
+//! behind, `background.rs` defers wills that make mutations, and the ends of their sessions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +14,7 @@ use crate::routing::{redistribute, sending};
 use crate::sessions::client::{ClientKey, Expiry, Stored};
 use crate::timers::TimerKey;
 
+/// Publishes the wills of all clients, connected or not, because a broker without a store shuts down.
 pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
     let keys: Vec<_> = broker.sessions.by_identifier.values().copied().collect();
     for key in keys {
@@ -21,7 +25,8 @@ pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// Starts the times of session and will after a connection has ended, or ends them immediately.
+/// Starts the Session Expiry Interval and the Will Delay Interval after a connection has ended. Intervals of zero end
+/// immediately.
 pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.known_mut(key) else {
         return;
@@ -44,8 +49,8 @@ pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) 
     handle_client_timeout(broker, now, key);
 }
 
-/// Publishes the will and ends the session if they are due, and schedules them otherwise. A will that makes mutations
-/// waits while the store is behind.
+/// Publishes the will and ends the session if they are due, and schedules the next deadline of the client otherwise. If
+/// the will makes mutations and the store is behind, the client is deferred instead.
 pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: ClientKey) {
     let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
     let client = broker.sessions.clients.get(key);
@@ -57,7 +62,8 @@ pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: Clie
     }
 }
 
-/// Publishes the will and ends the session if they are due, even while the store is behind.
+/// Publishes the will and ends the session if they are due, even if the store is behind. CONNECT calls this directly,
+/// because the new connection cannot wait for a deferred will.
 pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
         return; // the client was deferred, and its session has ended meanwhile
@@ -77,6 +83,7 @@ pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
             );
         }
     }
+    // The client is removed after its will is published, because `publish_will` checks the permissions of the client.
     if session_has_ended {
         broker.stats.counters.expired += u64::from(has_expired);
         remove_client(broker, now, key);
@@ -96,8 +103,8 @@ pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     }
 }
 
-/// Ends a session with its subscriptions. Waiting messages are dropped, except those of shared subscriptions, which go
-/// to other members.
+/// Ends a session: removes the client, its subscriptions and its queue. Messages of shared subscriptions are delivered
+/// to other members of the shares.
 fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
     if let Some(mut client) = broker.sessions.clients.remove(key) {
         broker

@@ -1,5 +1,8 @@
-//! The state of each client, which outlives its connection: subscriptions, waiting messages, replays of retained
-//! messages, and the owner of the session.
+//! The state of each client, which may outlive its connection: the session with its subscriptions, the queue of
+//! messages, the replays of retained messages, and the will.
+//!
+//! The exchanges of QoS 1 and 2 with a client are in `mqtt_session::Session`, which a connection owns while the client
+//! is connected. `expiry.rs` ends sessions and publishes wills. `owner.rs` decides which user may resume a session.
 
 mod block_queue;
 pub(crate) mod client;
@@ -17,11 +20,13 @@ use self::client::{Client, ClientKey};
 use crate::log_lines::EVENTS;
 use crate::topics::names::is_reserved;
 
-/// The clients, connected or not, and their sessions.
+/// The clients that are connected or have a session.
 pub(crate) struct Sessions {
     pub(crate) clients: SlotMap<ClientKey, Client>,
+    /// The keys of the clients by client identifier. A map with an order, because the order must not depend on a random
+    /// hash seed: the same input must give the same run.
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
-    /// The source of the identifiers that the broker chooses.
+    /// Returns the random bits for the client identifiers that the broker assigns.
     pub(crate) random: Box<dyn FnMut() -> u128 + Send>,
 }
 
@@ -34,8 +39,8 @@ impl Sessions {
         }
     }
 
-    /// Returns a client that must be in the table: a connection has it, or the caller has just found it. A miss is a bug,
-    /// which is logged and fails in debug builds.
+    /// Returns a client that must be in the table, because a connection refers to it or the caller has just looked it
+    /// up. If the client is missing, this function logs an error, and panics in debug builds.
     #[inline]
     pub(crate) fn known(&self, key: ClientKey) -> Option<&Client> {
         let client = self.clients.get(key);
@@ -45,7 +50,7 @@ impl Sessions {
         client
     }
 
-    /// Returns a client that must be in the table, as `known`.
+    /// Returns a client that must be in the table, like [`Sessions::known`].
     #[inline]
     pub(crate) fn known_mut(&mut self, key: ClientKey) -> Option<&mut Client> {
         let client = self.clients.get_mut(key);
@@ -57,7 +62,8 @@ impl Sessions {
 }
 
 impl Sessions {
-    /// Returns the client with the longest queue, and the number of messages in it.
+    /// Does the work of [`Broker::longest_queue`](crate::Broker::longest_queue). Returns `None` if all queues are
+    /// empty.
     pub(crate) fn longest_queue(&self) -> Option<(&str, usize)> {
         let queues = self.clients.values();
         let queues = queues.map(|client| (&*client.identifier, client.queue.len()));
@@ -66,7 +72,7 @@ impl Sessions {
             .max_by_key(|(_, count)| *count)
     }
 
-    /// Returns `true` if this client must not publish to the topic, which is one of the broker's own.
+    /// Returns `true` if this client must not publish to the topic, because only the broker publishes to it.
     pub(crate) fn is_reserved_for(&self, publisher: ClientKey, topic_name: &str) -> bool {
         topic_name.starts_with('$') && {
             let client = self.clients.get(publisher);

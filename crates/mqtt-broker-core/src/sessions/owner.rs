@@ -1,7 +1,7 @@
-//! The owners of sessions: which client may resume or end the session with an identifier.
+//! Decides which client may resume or end the session with a client identifier.
 //!
-//! Identifiers are the same for all listeners and users, so the first user with an identifier owns it until the session
-//! ends. CONNECT, in `connect.rs`, asks here and answers the client.
+//! All listeners and users share one set of client identifiers. The first user that connects with an identifier owns
+//! its session until the session ends. `connect.rs` rejects other users with 0x85 (Client Identifier not valid).
 
 use std::time::Instant;
 
@@ -12,19 +12,19 @@ use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::LogEvent;
 use crate::sessions::expiry;
 
-/// The owner of the session that a client asks for by its identifier.
+/// The owner of the session whose identifier a CONNECT has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionOwner {
-    /// No session exists, or it belongs to the same user behind the same mount point.
+    /// No session exists, or the session belongs to the same user with the same mount point.
     Same,
-    /// Another user, or a client behind another mount point.
+    /// The session belongs to another user or to another mount point.
     Other,
-    /// A user who is not allowed to connect any more, and is not connected.
+    /// The session belongs to a user who may no longer connect and is not connected. The session may be ended.
     Gone,
 }
 
-/// Returns the owner of the session with this identifier, as seen by a client of this user at this listener. Only the
-/// owner may resume or end a session, since another user must neither receive nor delete its messages.
+/// Returns the owner of the session with this identifier, compared with a client of this user at this listener. Only
+/// the owner may resume or end a session, because another user must neither receive nor delete its messages.
 pub(crate) fn owner_of(
     broker: &mut Broker,
     now: Instant,
@@ -32,7 +32,7 @@ pub(crate) fn owner_of(
     user_name: Option<&str>,
     listener: u32,
 ) -> SessionOwner {
-    // The timer of an expired session may be late. It must not cause a rejection.
+    // A session that has expired must not cause a rejection, even if `handle_timeout` was not called yet.
     if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
         expiry::handle_client_timeout(broker, now, key);
     }
@@ -45,7 +45,8 @@ pub(crate) fn owner_of(
     if who.user_name.as_deref() == user_name && mount_point(who.listener) == mount_point(listener) {
         return SessionOwner::Same;
     }
-    // A removed user never resumes the session, which would block the identifier forever.
+    // A removed user cannot resume the session. Without this rule a session that never expires would block its client
+    // identifier forever.
     if client.connection.is_none() && !broker.auth.policy(who.listener).knows(who) {
         log::info!(target: EVENTS, "The session of client {name} ends: its user is not allowed to connect any more.");
         return SessionOwner::Gone;

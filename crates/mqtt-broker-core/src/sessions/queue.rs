@@ -1,4 +1,7 @@
-//! [`Queue`]: the messages that wait for a client, and what is known of them without looking through them.
+//! [`Queue`]: the messages that wait for a client, with their number, their memory and their first expiry.
+//!
+//! The totals are updated with each message, because the limits are checked for each delivery and a queue may have
+//! thousands of messages.
 
 use std::time::Instant;
 
@@ -8,30 +11,32 @@ use crate::limits::Limits;
 use crate::routing::footprint;
 use crate::sessions::block_queue::BlockQueue;
 
-/// A message that waits.
+/// A message that waits in a queue.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    /// Identifies the message among those of the client. Numbers ascend in the order of the messages.
+    /// The number of the message among those of the client. Later messages have higher numbers.
     pub(crate) number: u64,
     pub(crate) outgoing: OutboundMessage,
-    /// Set if a later message of QoS 0 must not overtake it: the message waits for retained messages, or is of QoS 0.
+    /// Set if a later message of QoS 0 must not overtake this message, because this message has QoS 0 too, or may wait
+    /// for a replay of retained messages.
     pub(crate) holds: bool,
 }
 
-/// Messages that wait for room in the window, or for the client. Most clients never have such messages.
+/// The queue of one client. Boxed, because most clients never have a message that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Option<Box<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     messages: BlockQueue<Queued>,
-    /// The number of messages that later ones of QoS 0 must not overtake.
+    /// The number of messages with `holds` set.
     holding: usize,
-    /// The memory that the waiting messages take.
+    /// The memory that the messages take, in bytes.
     bytes: usize,
-    /// A time not after the first expiry. Before it, the queue is not searched for expired messages.
+    /// The first expiry of the messages, or an earlier time. No message has expired before this time, so the queue is
+    /// not searched.
     first_expiry: Option<Instant>,
-    /// Set once an overflow warning was logged; cleared when the queue is empty.
+    /// Set when a warning about dropped messages was logged, and cleared when the queue is empty.
     overflow_told: bool,
 }
 
@@ -44,17 +49,17 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Returns the memory that the messages take.
+    /// Returns the memory that the messages take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
-    /// Returns the number of messages, and the memory that the messages take.
+    /// Returns the number of messages, and their memory in bytes.
     pub(crate) fn totals(&self) -> (usize, usize) {
         (self.len(), self.bytes())
     }
 
-    /// Returns `true` if a message of QoS 0 must wait in the queue.
+    /// Returns `true` if a new message of QoS 0 must be added to this queue instead of being sent immediately.
     pub(crate) fn holds(&self) -> bool {
         self.0.as_ref().is_some_and(|waiting| waiting.holding > 0)
     }
@@ -67,7 +72,7 @@ impl Queue {
         self.0.iter().flat_map(|waiting| waiting.messages.iter())
     }
 
-    /// Returns `true` if no further message may wait.
+    /// Returns `true` if the queue has reached its limit of messages or bytes.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
         self.len() >= limits.maximum_queued || self.bytes() >= limits.maximum_queued_bytes
     }
@@ -88,7 +93,7 @@ impl Queue {
         waiting.messages.push_back(queued);
     }
 
-    /// Takes the first message out.
+    /// Removes and returns the first message.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
@@ -97,14 +102,14 @@ impl Queue {
         Some(queued)
     }
 
-    /// Puts a message that was taken out back to the front.
+    /// Puts a message that `pop` has returned back to the front of the queue.
     pub(crate) fn put_back(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
         waiting.count(&queued);
         waiting.messages.push_front(queued);
     }
 
-    /// Removes expired messages, and returns their numbers.
+    /// Removes the expired messages, and returns their numbers.
     pub(crate) fn drop_expired(&mut self, now: Instant) -> Vec<u64> {
         let mut gone = Vec::new();
         let is_due = |waiting: &&mut Box<Waiting>| {
@@ -128,13 +133,14 @@ impl Queue {
         gone
     }
 
-    /// Notes that a message was dropped. Returns `true` if a warning must be logged: once until the queue is empty.
+    /// Records that a message was dropped because the queue is full. Returns `true` if the caller must log a warning,
+    /// which is once until the queue is empty.
     pub(crate) fn overflows(&mut self) -> bool {
         let waiting = self.0.get_or_insert_default();
         !std::mem::replace(&mut waiting.overflow_told, true)
     }
 
-    /// Lets the next drop be logged again, if the queue is empty.
+    /// Ends the overflow if the queue is empty, so that the next dropped message is logged again.
     pub(crate) fn is_over(&mut self) {
         if let Some(waiting) = &mut self.0 {
             waiting.overflow_told &= !waiting.messages.is_empty();
@@ -143,6 +149,7 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Adds a message to the totals.
     fn count(&mut self, queued: &Queued) {
         self.holding += usize::from(queued.holds);
         self.bytes += footprint::of_outgoing(&queued.outgoing);
@@ -171,7 +178,7 @@ mod tests {
         assert!(size_of::<Queued>() <= 40);
     }
 
-    /// The memory that messages with these payloads take.
+    /// Returns the memory that messages with these payloads take.
     fn bytes(payloads: &[&'static str]) -> usize {
         let queued = payloads.iter().map(|payload| queued(0, payload, None));
         queued

@@ -1,12 +1,14 @@
-//! [`Replays`]: the retained messages that subscriptions of a client still have to get (MQTT 5.0, 3.3.1.3).
+//! [`Replays`]: the retained messages that the subscriptions of a client must still receive (MQTT 5.0, 3.3.1.3).
 //!
-//! A replay is a place in the retained messages, not a list of them: it reads the next one when the client has room for
-//! it, so it takes little memory and nothing of the client's queue. The replay and the queue have one order. A replay
-//! begins after the messages that were in the queue when the client subscribed. A later message waits only if the
-//! replay still has to pass an older retained message of its topic. A retained message that is stored after the
-//! subscription was delivered live, so the replay skips it. How both are sent is in `sending.rs`.
+//! A replay is a position in the ordered map of retained messages (`topics/retained.rs`), and not a list of messages.
+//! `sending.rs` reads the next message when the client has room for it. So a subscription that matches a million
+//! retained messages takes little memory, and no place in the client's queue.
 //!
-//! A live message that is dropped, because the queue is full for instance, is lost for a replay too.
+//! Messages of the queue and of a replay have one order. A replay begins after the messages that were in the queue when
+//! the client subscribed. A message that is queued later waits only while the replay has not yet passed an older
+//! retained message of the same topic. A retained message that was stored after the subscription is skipped, because
+//! the client received it live. If the live message was dropped, for example because the queue was full, the replay
+//! does not send it either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,29 +24,32 @@ use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
 use crate::topics::order;
 use crate::topics::retained::Found;
 
-/// Steps to find out that no retained message matches, so that no replay is needed.
+/// Maximum number of steps of the search that finds out, at SUBSCRIBE, that no retained message matches. If the steps
+/// do not suffice, a replay begins.
 const PROBE: usize = 16;
 
-/// With more replays than this, every message with an older retained message in its topic waits for them, so that a
-/// message is not compared with a hundred thousand topic filters.
+/// Maximum number of replays whose topic filters are compared with the topic of a message. A client may have a hundred
+/// thousand replays. Above this number, a message waits for all replays if its topic has a retained message.
 const MAXIMUM_COMPARED: usize = 16;
 
 /// The progress of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayState {
-    /// Messages of the client's queue with lower numbers go first.
+    /// The number of the client's next message at the time of the subscription. Messages with lower numbers are sent
+    /// before the replay.
     pub number: u64,
-    /// The newest retained message when the client subscribed. Later ones are not replayed.
+    /// The version of the newest retained message at the time of the subscription. Newer ones are not replayed.
     pub version: u64,
-    /// The topic of the retained message that was sent or skipped last.
+    /// The topic of the last retained message that was sent or skipped. `None` at the beginning.
     pub after: Option<TopicName>,
 }
 
+/// The replay of one subscription.
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) topic_filter: TopicFilter,
     pub(crate) state: ReplayState,
-    /// The progress that was recorded last, if the client is stored.
+    /// The last progress for which a mutation was made. `None` if the client is not stored.
     pub(crate) recorded: Option<ReplayState>,
 }
 
@@ -58,12 +63,12 @@ struct Table {
     replays: BTreeMap<u64, Replay>,
     by_filter: BTreeMap<TopicFilter, u64>,
     next: u64,
-    /// Set if the next message comes from the queue, and not from a replay.
+    /// Set if the next message is taken from the queue, and not from a replay.
     is_turn_of_queue: bool,
 }
 
 impl Replays {
-    /// Adds a replay in place of the one of the same subscription.
+    /// Adds a replay after the others. It replaces a replay of the same subscription.
     pub(crate) fn insert(&mut self, replay: Replay) {
         self.remove(&replay.topic_filter);
         let table = self.0.get_or_insert_default();
@@ -104,7 +109,8 @@ impl Replays {
         self.0.iter().flat_map(|table| table.replays.values())
     }
 
-    /// Returns `true` if the next message comes from the queue, and lets the other source send after that.
+    /// Returns `true` if the next message must be taken from the queue, and `false` if from a replay. The next call
+    /// returns the opposite.
     pub(crate) fn take_turn(&mut self) -> bool {
         let Some(table) = &mut self.0 else {
             return true;
@@ -113,8 +119,8 @@ impl Replays {
         !table.is_turn_of_queue
     }
 
-    /// Returns `true` if a message with this number must wait until a replay has passed its topic, which has a retained
-    /// message of this version.
+    /// Returns `true` if a message with this number must wait until a replay has passed its topic. `version` is the
+    /// version of the retained message of this topic.
     pub(crate) fn hold(&self, number: u64, topic_name: &str, version: u64) -> bool {
         let Some(table) = &self.0 else {
             return false;
@@ -136,8 +142,9 @@ impl Replays {
     }
 }
 
-/// Begins the replay of the retained messages that a subscription asks for [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A
-/// replay of the same subscription starts again. The caller sends the messages, by `send_queue`.
+/// Begins the replay of the retained messages for a subscription, if its Retain Handling requests them
+/// [MQTT-3.3.1-9 to MQTT-3.3.1-11]. A replay of the same subscription that is in progress starts again. The caller must
+/// call `send_queue` to send the messages.
 pub(crate) fn begin_replay(
     broker: &mut Broker,
     key: ClientKey,
@@ -146,7 +153,7 @@ pub(crate) fn begin_replay(
     is_new: bool,
 ) {
     let is_wanted = match subscription.options.retain_handling {
-        _ if topic_filter.share_name().is_some() => false, // MQTT 5.0, 4.8.2
+        _ if topic_filter.share_name().is_some() => false, // no retained messages for a share (MQTT 5.0, 4.8.2)
         RetainHandling::SendAtSubscribe => true,
         RetainHandling::SendIfNew => is_new,
         RetainHandling::DoNotSend => false,
@@ -181,7 +188,8 @@ pub(crate) fn begin_replay(
         state,
         recorded: before.and_then(|before| before.recorded),
     });
-    // SUBACK must wait for this mutation: after it a stored client relies on these messages.
+    // SUBACK waits for the commit of this mutation: after SUBACK, a client with a stored session relies on receiving
+    // these messages, even if the broker is restarted.
     record_replay(
         &mut broker.connections,
         &mut broker.sessions,
@@ -191,7 +199,7 @@ pub(crate) fn begin_replay(
     );
 }
 
-/// Ends the replay of a subscription that has ended.
+/// Removes the replay of a subscription, if there is one.
 pub(crate) fn end_replay(
     connections: &mut Connections,
     sessions: &mut Sessions,
@@ -206,7 +214,7 @@ pub(crate) fn end_replay(
     }
 }
 
-/// Records how far a replay has got, if it is not finished and the client is stored.
+/// Adds the mutation with the progress of a replay, if the replay is in progress and the client is stored.
 pub(crate) fn record_replay(
     connections: &mut Connections,
     sessions: &mut Sessions,
@@ -236,6 +244,7 @@ pub(crate) fn record_replay(
     });
 }
 
+/// Adds the mutation for the end of a replay.
 pub(crate) fn note_replay_end(
     connections: &mut Connections,
     sessions: &Sessions,
