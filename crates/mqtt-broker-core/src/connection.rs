@@ -7,19 +7,15 @@ use std::time::Instant;
 
 use mqtt_codec::{Connect, PacketIdentifier, ProtocolVersion, ReasonCode, Suback};
 use mqtt_session::{Config, Connection, Observer};
-use slotmap::{SlotMap, new_key_type};
+use slotmap::SlotMap;
 
 use crate::durability::commit_gate::CommitGate;
 use crate::flow::work::InputProgress;
-use crate::log_lines::EVENTS;
-use crate::packets::input::Task;
-use crate::sessions::client::ClientKey;
-use crate::stats::Counters;
-
-new_key_type! {
-    /// The key of a connection. Keys are never reused, so a late event of an old connection finds nothing.
-    pub struct ConnectionId;
-}
+use crate::keys::{ClientKey, ConnectionId, TimerKey};
+use crate::log_lines::targets::EVENTS;
+use crate::packets::task::Task;
+use crate::stats::counters::Counters;
+use crate::timers::Timers;
 
 /// The state of one connection.
 pub(crate) struct ConnectionState {
@@ -105,6 +101,12 @@ impl ConnectionState {
         let bytes = self.protocol.output().len();
         statistics.count_output(std::mem::replace(&mut self.counted_output, bytes), bytes);
     }
+
+    /// Returns `true` if the broker may not have handled all bytes that the peer has sent. Then the keep alive must not
+    /// end the connection, because an unread packet may be its PINGREQ.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.progress != InputProgress::Drained
+    }
 }
 
 /// The table of connections. A `SlotMap` never reuses a key, so an event for a removed connection cannot reach
@@ -179,9 +181,7 @@ impl Connections {
     pub(crate) fn values(&self) -> impl Iterator<Item = &ConnectionState> {
         self.table.values()
     }
-}
 
-impl Connections {
     /// Returns the peer's address, for log lines.
     pub(crate) fn peer(&self, id: ConnectionId) -> &str {
         self.get(id).map_or("", |connection| &connection.peer)
@@ -269,6 +269,18 @@ impl Connections {
     pub(crate) fn whole_output(&self, id: ConnectionId) -> &[u8] {
         let connection = self.get(id);
         connection.map_or(&[], |connection| connection.protocol.output())
+    }
+
+    /// Schedules the next deadline of the connection.
+    pub(crate) fn schedule(&mut self, timers: &mut Timers<TimerKey>, id: ConnectionId) {
+        if let Some(connection) = self.table.get_mut(id) {
+            let deadline = connection.protocol.poll_timeout();
+            timers.schedule(
+                TimerKey::Connection(id),
+                deadline,
+                &mut connection.scheduled,
+            );
+        }
     }
 }
 

@@ -8,6 +8,17 @@
 //!  read ─> Broker::handle_input ─> routing ─> the subscribers' connections ─> write
 //!          └───────────────────── one turn for all connections ────────────────────┘
 //! ```
+//!
+//! The modules form layers, and each uses only those below it:
+//!
+//! ```text
+//!  interface                     the methods of Broker
+//!  packets, background           what a packet causes; what each turn does without one
+//!  lifecycle                     the beginning of sessions, the end of connections and sessions
+//!  routing                       the way of a message
+//!  durability, flow, stats       changes, throttling and counts; functions that take owners of state
+//!  sessions, topics, auth        owners of state, and their data types
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -20,10 +31,15 @@
 )]
 
 mod auth;
+mod background;
 mod broker;
 mod connection;
 mod durability;
 mod flow;
+mod footprint;
+mod interface;
+mod keys;
+mod lifecycle;
 mod limits;
 mod log_lines;
 mod packets;
@@ -38,14 +54,15 @@ pub use auth::acl::{AccessList, AclAction};
 pub use auth::check_queue::PasswordCheck;
 pub use auth::policy::{IdentitySource, ListenerPolicy, Principal};
 pub use broker::Broker;
-pub use connection::ConnectionId;
 pub use durability::mutation::{ClientState, Mutation, payload_bytes};
 pub use durability::snapshot::{ClientSnapshot, DeliverySnapshot, Snapshot};
 pub use flow::work::InputProgress;
+pub use keys::ConnectionId;
 pub use limits::{Backlog, Limits, ListenerLimits};
 pub use log_lines::limiter::{LogEvent, LogLimiter};
-pub use log_lines::{CONNECTIONS, EVENTS};
-pub use sessions::client::{Expiry, SubscriptionState};
-pub use sessions::replay::ReplayState;
-pub use stats::Value;
+pub use log_lines::targets::{CONNECTIONS, EVENTS};
+pub use sessions::client::Expiry;
+pub use sessions::replays::ReplayState;
+pub use stats::value::Value;
 pub use topics::retained::Retained;
+pub use topics::subscriptions::SubscriptionState;

@@ -25,9 +25,7 @@ impl Resources {
             memory_used: 0,
         }
     }
-}
 
-impl Resources {
     /// Returns `true` if the broker must not accept anything that has to be durable.
     pub(crate) fn lacks_storage(&self) -> bool {
         self.is_full || self.is_above_limit

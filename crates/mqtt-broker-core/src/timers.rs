@@ -8,19 +8,6 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::connection::{ConnectionId, Connections};
-use crate::flow::Flow;
-use crate::sessions::client::ClientKey;
-
-/// The owner of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TimerKey {
-    Connection(ConnectionId),
-    Client(ClientKey),
-    /// The next removal of retained messages that have expired.
-    Retained,
-}
-
 /// The entries, ordered by their time. `K` identifies the owner.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
@@ -76,22 +63,6 @@ impl<K: Ord + Copy> Timers<K> {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.entries.len()
-    }
-}
-
-/// Schedules the next deadline of a connection's protocol state machine: CONNECT timeout or keep alive.
-pub(crate) fn schedule_connection(
-    connections: &mut Connections,
-    flow: &mut Flow,
-    id: ConnectionId,
-) {
-    if let Some(connection) = connections.get_mut(id) {
-        let deadline = connection.protocol.poll_timeout();
-        flow.timers.schedule(
-            TimerKey::Connection(id),
-            deadline,
-            &mut connection.scheduled,
-        );
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::connection::ConnectionId;
+use crate::keys::ConnectionId;
 
 /// Maximum number of waiting passwords of one address.
 const MAXIMUM_OF_ADDRESS: usize = 256;

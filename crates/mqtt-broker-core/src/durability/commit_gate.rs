@@ -8,15 +8,7 @@
 //! commit ends, the output up to its beginning is written, so a connection that makes mutations all the time still gets
 //! its output.
 
-use std::time::Instant;
-
-use mqtt_codec::ReasonCode;
-use mqtt_session::CloseReason;
-
-use crate::broker::Broker;
-use crate::connection::{ConnectionId, Connections};
-use crate::durability::Durability;
-use crate::packets::close;
+use crate::keys::ConnectionId;
 
 /// The part of one connection's output that may be written. Offsets count bytes from the creation of the gate.
 #[derive(Debug, Default)]
@@ -48,7 +40,7 @@ impl CommitGate {
 
     /// Holds back output until the end of the next commit. Output before the beginning of a commit that is in progress
     /// is written at the end of that commit. Returns `true` if the connection was not yet waiting for the next commit.
-    fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         if self.is_durable() {
             self.durable_to = self.written;
         }
@@ -83,51 +75,6 @@ pub(crate) struct CommitWaiters {
     pub(crate) committing: Vec<ConnectionId>,
     /// The connections that wait for the next commit.
     pub(crate) next: Vec<ConnectionId>,
-}
-
-/// Holds back the output of this connection until the next commit, because the output depends on mutations that the
-/// caller adds in the same turn. Output that is covered by a commit in progress does not wait longer.
-pub(crate) fn hold_output(
-    connections: &mut Connections,
-    durability: &mut Durability,
-    id: ConnectionId,
-) {
-    if let Some(connection) = connections.get_mut(id) {
-        if connection.commit_gate.get_or_insert_default().begin() {
-            durability.waiters.next.push(id);
-        }
-    }
-}
-
-/// Does the work of [`Broker::end_uncommitted`].
-pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
-    for id in ids.iter().copied() {
-        if broker.connections.has_ended(id) {
-            // The connection ended before. Its last output waits for the commit until the server closes the socket.
-            continue;
-        }
-        // A packet may be written in part already, so the output before the gate must stay in front of DISCONNECT.
-        let kept = broker.connections.output(id).len();
-        let reason_code = ReasonCode::QuotaExceeded;
-        if let Some(connection) = broker.connections.get_mut(id) {
-            connection
-                .protocol
-                .disconnect_without(now, kept, reason_code);
-        }
-        let what = "the broker has no room to store messages of this client";
-        close::handle_closed(broker, now, id, &CloseReason::Protocol(reason_code, what));
-        if let Some(connection) = broker.connections.get_mut(id) {
-            connection.commit_gate = None;
-        }
-        broker.connections.mark_changed(id);
-    }
-    let connections = &broker.connections;
-    let commit_gate = |id: &ConnectionId| {
-        let connection = connections.get(*id);
-        connection.is_some_and(|connection| connection.commit_gate.is_some())
-    };
-    broker.durability.waiters.committing.retain(commit_gate);
-    broker.durability.waiters.next.retain(commit_gate);
 }
 
 #[cfg(test)]

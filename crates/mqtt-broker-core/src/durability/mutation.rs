@@ -11,14 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{Message, PacketIdentifier, TopicFilter, TopicName, Will};
-use mqtt_session::{Change, OutboundMessage};
+use mqtt_session::OutboundMessage;
 
-use crate::connection::{ConnectionId, Connections};
-use crate::durability::{Durability, commit_gate};
-use crate::sessions::Sessions;
-use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
-use crate::sessions::replay::ReplayState;
+use crate::sessions::client::{Client, Expiry};
+use crate::sessions::replays::ReplayState;
 use crate::topics::retained::Retained;
+use crate::topics::subscriptions::SubscriptionState;
 
 /// A change that the store must apply. Mutations must be applied in the order in which they were made.
 ///
@@ -131,168 +129,18 @@ pub struct ClientState {
     pub will_due: Option<Instant>,
 }
 
-/// Adds a mutation of a session, if the session is stored. The output of the client's connection then waits for the
-/// commit.
-pub(crate) fn note(
-    connections: &mut Connections,
-    sessions: &Sessions,
-    durability: &mut Durability,
-    key: ClientKey,
-    mutation: impl FnOnce(&Client) -> Mutation,
-) {
-    note_part(
-        connections,
-        sessions,
-        durability,
-        key,
-        Stored::Session,
-        mutation,
-    );
-}
-
-/// Adds a mutation of a client, if at least the part `least` of the client is stored.
-fn note_part(
-    connections: &mut Connections,
-    sessions: &Sessions,
-    durability: &mut Durability,
-    key: ClientKey,
-    least: Stored,
-    mutation: impl FnOnce(&Client) -> Mutation,
-) {
-    if let (Some(mutations), Some(client)) = (&mut durability.mutations, sessions.clients.get(key))
-    {
-        if client.stored >= least {
-            mutations.push(mutation(client));
-            if let Some(id) = client.connection {
-                commit_gate::hold_output(connections, durability, id);
-            }
-        }
-    }
-}
-
-/// Adds the mutation with the current state of a client.
-pub(crate) fn note_client(
-    connections: &mut Connections,
-    sessions: &Sessions,
-    durability: &mut Durability,
-    key: ClientKey,
-) {
-    note_part(
-        connections,
-        sessions,
-        durability,
-        key,
-        Stored::Will,
-        |client| Mutation::Client {
-            client: Arc::clone(&client.identifier),
-            state: client.state(),
-        },
-    );
-}
-
-/// Records a client that has connected. Its session expiry and its will decide which part is stored.
-pub(crate) fn store_client(
-    connections: &mut Connections,
-    sessions: &mut Sessions,
-    durability: &mut Durability,
-    key: ClientKey,
-) {
-    let Some(client) = sessions.known(key) else {
-        return;
-    };
-    let (before, part) = (client.stored, durability.part_to_store(client));
-    let identifier = Arc::clone(&client.identifier);
-    if let Some(client) = sessions.clients.get_mut(key) {
-        client.stored = part;
-    }
-    if part < before {
-        durability.note_gone(identifier);
-    }
-    note_client(connections, sessions, durability, key);
-}
-
-/// Adds the mutations for the exchanges of messages that have changed in a connection: packets that were sent, and
-/// acknowledgements that were received.
-pub(crate) fn note_changes(
-    connections: &mut Connections,
-    sessions: &mut Sessions,
-    durability: &mut Durability,
-    id: ConnectionId,
-) {
-    if durability.mutations.is_none() {
-        return;
-    }
-    let Some(connection) = connections.known_mut(id) else {
-        return;
-    };
-    // The changes are taken even if the client is not stored, so that they do not accumulate in the connection.
-    let changes = connection.protocol.take_changes();
-    let before = durability.mutations.as_ref().map_or(0, Vec::len);
-    let Some(client) = connection
-        .client
-        .and_then(|key| sessions.clients.get_mut(key))
-    else {
-        return;
-    };
-    let is_stored = client.stored == Stored::Session;
-    for change in changes {
-        let name = Arc::clone(&client.identifier);
-        let mutation = match change {
-            Change::Sent(packet_identifier) => {
-                client
-                    .in_flight
-                    .get(&packet_identifier)
-                    .map(|number| Mutation::Sent {
-                        client: name,
-                        number: *number,
-                        packet_identifier,
-                    })
-            }
-            Change::Released(packet_identifier) => {
-                let number = client.in_flight.get(&packet_identifier);
-                number.map(|number| Mutation::Released {
-                    client: name,
-                    number: *number,
-                })
-            }
-            Change::Finished(packet_identifier) => {
-                let number = client.in_flight.remove(&packet_identifier);
-                number.map(|number| Mutation::Finished {
-                    client: name,
-                    number,
-                })
-            }
-            Change::Held(packet_identifier) => Some(Mutation::Held {
-                client: name,
-                packet_identifier,
-            }),
-            Change::Unheld(packet_identifier) => Some(Mutation::Unheld {
-                client: name,
-                packet_identifier,
-            }),
-        };
-        if let (Some(mutations), Some(mutation), true) =
-            (&mut durability.mutations, mutation, is_stored)
-        {
-            mutations.push(mutation);
-        }
-    }
-    if durability.mutation_count() > before {
-        commit_gate::hold_output(connections, durability, id);
-    }
-}
-
-impl Client {
+impl ClientState {
+    /// Returns the state of a client that is stored.
     /// Returns the state of the client as the store has it.
-    pub(crate) fn state(&self) -> ClientState {
-        ClientState {
-            user_name: self.principal.user_name.clone(),
-            listener: self.principal.listener,
-            expiry: self.expiry,
-            session_ends: self.session_ends,
-            is_connected: self.connection.is_some(),
-            will: self.will.as_deref().cloned(),
-            will_due: self.will_due,
+    pub(crate) fn of(client: &Client) -> Self {
+        Self {
+            user_name: client.principal.user_name.clone(),
+            listener: client.principal.listener,
+            expiry: client.expiry,
+            session_ends: client.session_ends,
+            is_connected: client.connection.is_some(),
+            will: client.will.as_deref().cloned(),
+            will_due: client.will_due,
         }
     }
 }

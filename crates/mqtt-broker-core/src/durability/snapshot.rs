@@ -2,24 +2,21 @@
 //! it starts. The simulation also makes a snapshot of a running broker, and compares it with its store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt_codec::{Message, PacketIdentifier, QoS, TopicFilter, Will};
 use mqtt_session::{OutboundMessage, Session};
 
-use crate::broker::Broker;
 use crate::connection::Connections;
 use crate::durability::mutation::ClientState;
-use crate::durability::restore;
-use crate::routing::retain;
-use crate::sessions::client::{Client, ClientKey, Expiry, Stored, SubscriptionState};
+use crate::sessions::client::{Client, Stored};
 use crate::sessions::queue::Queued;
-use crate::sessions::replay::{Replay, ReplayState};
-use crate::sessions::{Sessions, expiry};
-use crate::topics::Topics;
+use crate::sessions::replays::ReplayState;
+use crate::sessions::state::Sessions;
 use crate::topics::names::SYSTEM;
 use crate::topics::retained::Retained;
-use crate::topics::subscriptions::Subscriber;
+use crate::topics::state::Topics;
+use crate::topics::subscriptions::SubscriptionState;
 
 /// The whole stored state.
 #[derive(Debug, Default, PartialEq)]
@@ -57,32 +54,6 @@ pub struct DeliverySnapshot {
     pub outgoing: Option<OutboundMessage>,
     /// The packet identifier of the message. `None` if the message was not sent yet.
     pub sent: Option<PacketIdentifier>,
-}
-
-/// Does the work of [`Broker::restore`].
-pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
-    restore::drop_too_deep(&broker.auth, &mut broker.durability, &mut saved);
-    for retained in saved.retained {
-        broker.topics.retained.restore(retained);
-    }
-    retain::await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
-    // All clients are restored before the first will is published, so that every subscriber of the will receives it.
-    let restored: Vec<_> = saved
-        .clients
-        .into_iter()
-        .map(|client| {
-            (
-                client.state.is_connected,
-                restore_client(broker, now, client),
-            )
-        })
-        .collect();
-    for (was_connected, key) in restored {
-        match was_connected {
-            true => expiry::client_is_gone(broker, now, key),
-            false => expiry::handle_client_timeout(broker, now, key),
-        }
-    }
 }
 
 /// Does the work of [`Broker::save`].
@@ -124,7 +95,7 @@ fn save_client(connections: &Connections, now: Instant, client: &Client) -> Clie
     let state = ClientState {
         session_ends: client.session_ends.map(|ends| ends.max(now)),
         will_due: client.will_due.map(|due| due.max(now)),
-        ..client.state()
+        ..ClientState::of(client)
     };
     let mut saved = ClientSnapshot {
         identifier: client.identifier.to_string(),
@@ -194,81 +165,6 @@ fn save_session(
     saved
         .replays
         .sort_by(|a, b| (a.1.number, &a.0).cmp(&(b.1.number, &b.0)));
-}
-
-/// Adds a client from its snapshot to the broker, with its session and its subscriptions.
-fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> ClientKey {
-    let identifier: Arc<str> = saved.identifier.into();
-    let mut client = Client::new(Arc::clone(&identifier));
-    client.next_number = saved.deliveries.last().map_or(0, |last| last.number + 1);
-    let mut sent = Vec::new();
-    for delivery in saved.deliveries {
-        match (delivery.sent, delivery.outgoing) {
-            (Some(packet_identifier), outgoing) => {
-                client.in_flight.insert(packet_identifier, delivery.number);
-                client.next_to_send = client.next_to_send.max(delivery.number + 1);
-                sent.push((packet_identifier, outgoing));
-            }
-            (None, Some(outgoing)) => {
-                let number = delivery.number;
-                client.queue.push(Queued {
-                    number,
-                    outgoing,
-                    holds: false,
-                });
-            }
-            (None, None) => {}
-        }
-    }
-    broker
-        .stats
-        .counters
-        .count_queue((0, 0), client.queue.totals());
-    for (topic_filter, state) in saved.replays {
-        // A replay compares the numbers and versions of new messages with its own, so the counters must continue above
-        // them.
-        client.next_number = client.next_number.max(state.number);
-        broker.topics.retained.raise_version(state.version);
-        client.replays.insert(Replay {
-            topic_filter,
-            recorded: Some(state.clone()),
-            state,
-        });
-    }
-    client.session = Some(Box::new(Session::restore(sent, saved.held)));
-    for (topic_filter, state) in &saved.subscriptions {
-        client.insert_subscription(topic_filter.clone(), *state);
-    }
-    client.principal.user_name = saved.state.user_name;
-    client.principal.listener = saved.state.listener;
-    client.expiry = saved.state.expiry;
-    client.will = saved.state.will.map(Box::new);
-    client.stored = broker.durability.part_to_store(&client);
-    // Stored deadlines depend on a clock that may have been wrong. A session must not last longer than its expiry from
-    // now on, and a will must not wait longer than its delay.
-    let longest = match client.expiry {
-        Expiry::After(time) => now.checked_add(time),
-        Expiry::WithConnection | Expiry::Never => None,
-    };
-    let session_ends = saved.state.session_ends;
-    client.session_ends = session_ends.map(|ends| longest.map_or(ends, |most| ends.min(most)));
-    let delay = |will: &Will| Duration::from_secs(will.will_delay_interval.unwrap_or(0).into());
-    let latest = client.will.as_ref().map(|will| now + delay(will));
-    client.will_due = saved.state.will_due.min(latest);
-    let subscriptions = saved.subscriptions;
-    let key = broker.sessions.clients.insert(client);
-    broker.sessions.by_identifier.insert(identifier, key);
-    for (topic_filter, state) in subscriptions {
-        broker.stats.counters.subscribed(&topic_filter, 1);
-        let subscriber = Subscriber { client: key, state };
-        broker
-            .topics
-            .subscriptions
-            .insert(topic_filter.without_share(), |subscribers| {
-                subscribers.add(&topic_filter, subscriber)
-            });
-    }
-    key
 }
 
 /// Returns the delivery in the form in which the store loads it: RETAIN is a flag of the delivery and not of the

@@ -7,12 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker::Broker;
-use crate::connection::{ConnectionId, Connections};
-use crate::flow::{Flow, throttle};
+use crate::connection::Connections;
+use crate::flow::state::Flow;
+use crate::keys::{ClientKey, ConnectionId};
 use crate::resources::Resources;
-use crate::sessions::Sessions;
-use crate::sessions::client::ClientKey;
+use crate::sessions::state::Sessions;
 
 /// Maximum time for which the broker does not read from a publisher because of one full queue.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -23,27 +22,23 @@ const ACTIVE: Duration = Duration::from_millis(100);
 
 /// Remembers the client if it is live and its queue is more than half full. The caller has just added a message to this
 /// queue.
-pub(crate) fn note_backpressure(broker: &mut Broker, now: Instant, key: ClientKey) {
-    if is_congested(
-        &broker.connections,
-        &broker.sessions,
-        &broker.resources,
-        now,
-        key,
-    ) {
-        let length = broker
-            .sessions
+pub(crate) fn note_backpressure(
+    connections: &Connections,
+    sessions: &Sessions,
+    flow: &mut Flow,
+    resources: &Resources,
+    now: Instant,
+    key: ClientKey,
+) {
+    if is_congested(connections, sessions, resources, now, key) {
+        let length = sessions
             .clients
             .get(key)
             .map_or(0, |client| client.queue.len());
         // Only the longest queue is remembered. The publisher waits for one client, and the longest queue is the
         // closest to dropping messages.
-        if broker
-            .flow
-            .congested
-            .is_none_or(|(longest, _)| longest < length)
-        {
-            broker.flow.congested = Some((length, key));
+        if flow.congested.is_none_or(|(longest, _)| longest < length) {
+            flow.congested = Some((length, key));
         }
     }
 }
@@ -86,31 +81,25 @@ pub(crate) fn throttle_publisher(
 }
 
 /// Resumes the publishers whose subscriber has room again, and those that have waited for 5 ms.
-pub(crate) fn end_backpressure(broker: &mut Broker, now: Instant) {
-    if broker.flow.throttle.throttled_publishers.is_empty() {
+pub(crate) fn end_backpressure(
+    connections: &mut Connections,
+    sessions: &Sessions,
+    flow: &mut Flow,
+    resources: &Resources,
+    now: Instant,
+) {
+    if flow.throttle.throttled_publishers.is_empty() {
         return;
     }
-    for (until, id, client) in std::mem::take(&mut broker.flow.throttle.throttled_publishers) {
-        if now < until
-            && is_congested(
-                &broker.connections,
-                &broker.sessions,
-                &broker.resources,
-                now,
-                client,
-            )
-        {
-            broker
-                .flow
-                .throttle
-                .throttled_publishers
-                .push((until, id, client));
+    for (until, id, client) in std::mem::take(&mut flow.throttle.throttled_publishers) {
+        if now < until && is_congested(connections, sessions, resources, now, client) {
+            flow.throttle.throttled_publishers.push((until, id, client));
             continue;
         }
-        if let Some(connection) = broker.connections.get_mut(id) {
+        if let Some(connection) = connections.get_mut(id) {
             connection.throttled_until = None;
         }
-        throttle::resume(&mut broker.connections, &mut broker.flow, id);
+        flow.throttle.resume(connections, id);
     }
 }
 
@@ -130,7 +119,7 @@ fn take_congested(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InputProgress, Limits};
+    use crate::{Broker, InputProgress, Limits};
     use mqtt_codec::*;
 
     struct World {

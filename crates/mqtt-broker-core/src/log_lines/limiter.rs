@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::{Level, Metadata};
 use mqtt_session::Excerpt;
 
-use crate::log_lines::{CONNECTIONS, EVENTS};
+use crate::log_lines::targets::{CONNECTIONS, EVENTS};
 
 /// The time for which events are counted.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use mqtt_codec::{Connect, ProtocolVersion, ReasonCode};
 
 use crate::auth::policy::ListenerPolicy;
 use crate::resources::Resources;
-use crate::sessions::Sessions;
 use crate::sessions::client::{Expiry, Stored};
+use crate::sessions::state::Sessions;
 use crate::topics::names;
 
 /// Returns the reason code with which this CONNECT must be rejected, or `None` if it may be accepted.

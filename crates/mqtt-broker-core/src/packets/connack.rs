@@ -4,9 +4,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use mqtt_codec::{ConnackProperties, Connect, QoS};
 
-use crate::auth::Auth;
+use crate::auth::state::Auth;
 use crate::resources::Resources;
-use crate::sessions::Sessions;
+use crate::sessions::state::Sessions;
 
 /// Returns the client identifier. The second value is `true` if CONNECT had none and the broker has assigned it
 /// [MQTT-3.1.3-6].

@@ -5,99 +5,53 @@
 //! reasons to reject a CONNECT that do not depend on the password. `connack.rs` makes the properties of CONNACK. The
 //! password itself is hashed by the caller of the core, because a hash takes milliseconds on purpose.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use mqtt_codec::{ConnackProperties, Connect, ReasonCode, TopicName};
 use mqtt_session::{Excerpt, Session};
 
-use crate::auth::Auth;
-use crate::auth::check_queue::{PasswordCheck, PeerGroup};
+use crate::auth::check_queue::PeerGroup;
 use crate::auth::policy::AuthDecision;
+use crate::auth::state::Auth;
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, Connections};
-use crate::durability::{Durability, mutation};
-use crate::flow::throttle;
+use crate::connection::Connections;
+use crate::durability::record;
+use crate::durability::state::Durability;
+use crate::keys::{ClientKey, ConnectionId};
+use crate::lifecycle::owner::{self, SessionOwner};
+use crate::lifecycle::takeover;
 use crate::log_lines::limiter::LogEvent;
+use crate::log_lines::targets::{CONNECTIONS, EVENTS};
 use crate::log_lines::words::{Name, Words};
-use crate::log_lines::{CONNECTIONS, EVENTS};
-use crate::packets::input::Task;
-use crate::packets::{admission, close, connack, input};
-use crate::routing::{delivery, sending};
-use crate::sessions::client::{Client, ClientKey, Expiry, Stored};
-use crate::sessions::owner::SessionOwner;
-use crate::sessions::{Sessions, expiry, owner};
-use crate::stats::Stats;
+use crate::packets::task::Task;
+use crate::packets::{admission, connack, wait};
+use crate::routing::{permissions, sending};
+use crate::sessions::client::{Expiry, Stored};
+use crate::sessions::state::Sessions;
+use crate::stats::state::Stats;
 use crate::topics::names;
 
-/// Does the work of [`Broker::poll_check`].
-pub(crate) fn poll_check(
-    auth: &mut Auth,
-    connections: &Connections,
-) -> Option<(ConnectionId, PasswordCheck)> {
-    loop {
-        let id = auth.checks.pop()?;
-        let connection = connections.get(id);
-        let check = connection.and_then(|connection| {
-            let connect = connection.waiting.as_ref()?;
-            Some(PasswordCheck {
-                listener: connection.listener,
-                user_name: connect.user_name.clone()?,
-                password: connect.password.clone()?,
-            })
-        });
-        debug_assert!(check.is_some(), "a check is taken out with its connection");
-        if let Some(check) = check {
-            return Some((id, check));
-        }
-    }
-}
-
-/// Does the work of [`Broker::handle_checked`].
-pub(crate) fn handle_checked(
-    broker: &mut Broker,
-    now: Instant,
-    id: ConnectionId,
-    result: Result<(), ReasonCode>,
-) {
-    let connection = broker.connections.get_mut(id);
-    if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
-        match result {
-            Ok(()) => accept(broker, now, id, *connect),
-            Err(reason_code) => refuse(
-                &mut broker.connections,
-                &mut broker.stats,
-                now,
-                id,
-                &connect,
-                reason_code,
-            ),
-        }
-        input::handle_pending(broker, now, id);
-        throttle::resume(&mut broker.connections, &mut broker.flow, id);
-    }
-}
-
 /// Handles a CONNECT: accepts or rejects it, or leaves it unanswered until its password is checked.
+/// Handles a CONNECT. Returns a connection whose password cannot be verified because too many wait; the caller must
+/// reject it.
 pub(crate) fn handle_connect(
     broker: &mut Broker,
     now: Instant,
     id: ConnectionId,
     mut connect: Connect,
-) {
+) -> Option<ConnectionId> {
     if is_stored_session(&broker.sessions, &broker.durability, &connect)
-        && throttle::is_throttled(broker, id)
+        && wait::is_throttled(broker, id)
     {
-        return broker
+        broker
             .connections
             .put_off(id, Task::Connect(Box::new(connect)));
+        return None;
     }
-    let Some(connection) = broker.connections.known(id) else {
-        return;
-    };
+    let connection = broker.connections.known(id)?;
     if connect.properties.authentication_method.is_some() {
         // rbroker has no method of extended authentication [MQTT-4.12.0-1].
-        return refuse(
+        refuse(
             &mut broker.connections,
             &mut broker.stats,
             now,
@@ -105,6 +59,7 @@ pub(crate) fn handle_connect(
             &connect,
             ReasonCode::BadAuthenticationMethod,
         );
+        return None;
     }
     let access = broker.auth.policy(connection.listener);
     match access.admit(&mut connect, connection.identity.as_deref()) {
@@ -118,16 +73,13 @@ pub(crate) fn handle_connect(
             reason_code,
         ),
         AuthDecision::Check => {
-            let Some(connection) = broker.connections.known_mut(id) else {
-                return;
-            };
+            let connection = broker.connections.known_mut(id)?;
             connection.waiting = Some(Box::new(connect));
             let group = PeerGroup::of(&connection.peer);
-            if let Err(refused) = broker.auth.checks.push(group, id) {
-                handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
-            }
+            return broker.auth.checks.push(group, id).err();
         }
     }
+    None
 }
 
 /// Returns `true` if the CONNECT makes mutations, because it has a will or a session that must be stored, or because
@@ -143,7 +95,7 @@ fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Con
 }
 
 /// Rejects a CONNECT: logs the reason, and queues a CONNACK with it. The connection ends after that.
-fn refuse(
+pub(crate) fn refuse(
     connections: &mut Connections,
     stats: &mut Stats,
     now: Instant,
@@ -168,7 +120,7 @@ fn refuse(
 
 /// Accepts a client whose user name is verified: finds its session and answers with CONNACK. Rejects the CONNECT if
 /// `admission.rs`, the topic of its will, or the owner of the session requires that.
-fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
+pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
     let Some(listener) = broker
         .connections
         .get(id)
@@ -228,7 +180,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         );
     }
     let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
-    let (key, mut session) = find_session(broker, now, id, &identifier, starts_anew);
+    let (key, mut session) = takeover::find_session(broker, now, id, &identifier, starts_anew);
     log_connect(
         &broker.connections,
         &mut broker.stats,
@@ -261,7 +213,7 @@ fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Conn
         client.will = connect.will.map(Box::new);
     }
     // CONNACK waits for the commit of this mutation, because the client relies on its session after CONNACK.
-    mutation::store_client(
+    record::store_client(
         &mut broker.connections,
         &mut broker.sessions,
         &mut broker.durability,
@@ -299,68 +251,8 @@ fn withdraw_denied(
     };
     let (rules, who) = (&auth.policies, &client.principal);
     session.withdraw(durability.mutations.is_some(), |outgoing| {
-        delivery::may_receive(rules, who, &outgoing.message)
+        permissions::may_receive(rules, who, &outgoing.message)
     });
-}
-
-/// Returns the client with this identifier, and its session if the connection resumes one. First ends an older
-/// connection with the same client identifier [MQTT-3.1.4-3], so that its session and its will are settled before the
-/// new connection uses the session.
-fn find_session(
-    broker: &mut Broker,
-    now: Instant,
-    id: ConnectionId,
-    identifier: &str,
-    clean_start: bool,
-) -> (ClientKey, Option<Session>) {
-    // The session may have expired or the will may be due, although `handle_timeout` was not called yet.
-    if let Some(key) = broker.sessions.by_identifier.get(identifier).copied() {
-        expiry::end_times(broker, now, key);
-    }
-    let old = broker.sessions.by_identifier.get(identifier).copied();
-    if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
-        close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
-        // While the store is behind, `end_connection` may defer the will and the end of the session. Both must happen
-        // now, so that the new connection does not resume a session that has ended.
-        if let Some(key) = old {
-            expiry::end_times(broker, now, key);
-        }
-    }
-    // A clean start ends a session that still exists [MQTT-3.1.2-4]. The will of this session is due then.
-    if clean_start {
-        if let Some(client) = old.and_then(|key| broker.sessions.clients.get_mut(key)) {
-            client.session_ends = Some(now);
-        }
-        if let Some(key) = old {
-            let expired = broker.stats.counters.expired;
-            expiry::end_times(broker, now, key);
-            broker.stats.counters.expired = expired; // a session that a clean start ends has not expired
-        }
-    }
-    match broker.sessions.by_identifier.get(identifier).copied() {
-        Some(key) => {
-            let session = broker
-                .sessions
-                .clients
-                .get_mut(key)
-                .and_then(|client| client.session.take());
-            let session = session.map(|session| *session);
-            (key, session)
-        }
-        None => {
-            // The client shares the identifier's memory with the connection, if both have the same identifier.
-            let connection = broker.connections.get(id);
-            let known = connection.map(|connection| connection.protocol.client_identifier());
-            let known = known.filter(|known| ***known == *identifier);
-            let identifier = known.map_or_else(|| identifier.into(), Arc::clone);
-            let key = broker
-                .sessions
-                .clients
-                .insert(Client::new(Arc::clone(&identifier)));
-            broker.sessions.by_identifier.insert(identifier, key);
-            (key, None)
-        }
-    }
 }
 
 /// Logs the accepted CONNECT in the words of mosquitto, with protocol level, Clean Start, keep alive and user name.

@@ -3,29 +3,17 @@
 
 use std::time::Instant;
 
-use mqtt_codec::Connect;
+use mqtt_codec::{Connect, ReasonCode};
 use mqtt_session::{Event, InputStep};
 
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
-use crate::durability::mutation;
+use crate::flow::backpressure;
 use crate::flow::work::{InputProgress, WorkBudget};
-use crate::flow::{backpressure, throttle};
-use crate::packets::subscribe::{SubscribeTask, UnsubscribeTask};
-use crate::packets::{close, connect, publish, subscribe};
+use crate::keys::{ConnectionId, TimerKey};
+use crate::lifecycle::{close, settle};
+use crate::packets::task::Task;
+use crate::packets::{connect, publish, subscribe, wait};
 use crate::routing::sending;
-use crate::timers;
-
-/// The rest of a packet that the broker has begun to handle. The broker finishes the task before it handles the next
-/// packet of the connection, because packets take effect in their order.
-pub(crate) enum Task {
-    /// CONNECT of a session that must be stored, while the store is behind.
-    Connect(Box<Connect>),
-    /// SUBSCRIBE with filters that are left.
-    Subscribe(SubscribeTask),
-    /// UNSUBSCRIBE with filters that are left.
-    Unsubscribe(UnsubscribeTask),
-}
 
 /// Calls the module that handles the packet or the end of the connection.
 fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Event<'_>) {
@@ -34,7 +22,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
         .get(id)
         .and_then(|connection| connection.client);
     match (event, client) {
-        (Event::Connect(connect), _) => connect::handle_connect(broker, now, id, *connect),
+        (Event::Connect(connect), _) => handle_connect(broker, now, id, *connect),
         (Event::Closed(reason), _) => close::handle_closed(broker, now, id, &reason),
         (Event::Message(received), Some(key)) => {
             publish::handle_message(broker, now, id, key, &received.publish());
@@ -50,6 +38,12 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
             subscribe::handle_unsubscribe(broker, now, id, key, unsubscribe);
         }
         _ => {} // events of the client role, and events of a connection that has no client
+    }
+}
+
+fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: Connect) {
+    if let Some(refused) = connect::handle_connect(broker, now, id, connect) {
+        handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
     }
 }
 
@@ -74,7 +68,7 @@ pub(crate) fn handle_input(
         progress = InputProgress::Blocked;
     }
     broker.stats.counters.bytes_received += (available - input.len()) as u64;
-    settle(broker, id);
+    settle::settle(broker, id);
     if let Some(connection) = broker.connections.known_mut(id) {
         connection.progress = progress;
     }
@@ -98,7 +92,7 @@ fn handle_packets(
                 unfinished => return unfinished,
             }
         }
-        if throttle::must_wait(broker, now, id, input) {
+        if wait::must_wait(broker, now, id, input) {
             return InputProgress::Blocked;
         }
         if broker.flow.work.is_spent() && !input.is_empty() {
@@ -116,10 +110,9 @@ fn handle_packets(
             InputStep::Event(event) => {
                 broker.flow.work.spend(1);
                 handle_event(broker, now, id, event);
-                throttle::note_mutations_of(
+                broker.flow.throttle.note_mutations_of(
                     &mut broker.connections,
                     &broker.durability,
-                    &broker.flow,
                     id,
                     before,
                 );
@@ -137,7 +130,7 @@ pub(crate) fn handle_pending(broker: &mut Broker, now: Instant, id: ConnectionId
             InputStep::Event(event) => handle_event(broker, now, id, event),
         }
     }
-    settle(broker, id);
+    settle::settle(broker, id);
 }
 
 /// Continues the task of the connection, if there is one. Returns `Drained` if the task is finished.
@@ -154,7 +147,7 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     };
     let before = broker.durability.mutation_count();
     match (*task, key) {
-        (Task::Connect(connect), _) => connect::handle_connect(broker, now, id, *connect),
+        (Task::Connect(connect), _) => handle_connect(broker, now, id, *connect),
         (Task::Subscribe(task), Some(key)) => {
             subscribe::continue_subscribe(broker, now, id, key, task)
         }
@@ -163,13 +156,10 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
         }
         (Task::Subscribe(_) | Task::Unsubscribe(_), None) => {}
     }
-    throttle::note_mutations_of(
-        &mut broker.connections,
-        &broker.durability,
-        &broker.flow,
-        id,
-        before,
-    );
+    broker
+        .flow
+        .throttle
+        .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
     let connection = broker.connections.get(id);
     match connection.is_some_and(|connection| connection.task.is_some()) {
         false => InputProgress::Drained,
@@ -178,23 +168,52 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     }
 }
 
-/// Brings the state around a connection up to date after its packets were handled: the mutations of its exchanges, the
-/// list of changed connections, and its timer.
-pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
-    let before = broker.durability.mutation_count();
-    mutation::note_changes(
-        &mut broker.connections,
-        &mut broker.sessions,
-        &mut broker.durability,
-        id,
-    );
-    throttle::note_mutations_of(
-        &mut broker.connections,
-        &broker.durability,
-        &broker.flow,
-        id,
-        before,
-    );
-    broker.connections.mark_changed(id);
-    timers::schedule_connection(&mut broker.connections, &mut broker.flow, id);
+/// Does the work of [`Broker::handle_checked`].
+pub(crate) fn handle_checked(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    result: Result<(), ReasonCode>,
+) {
+    let connection = broker.connections.get_mut(id);
+    if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
+        match result {
+            Ok(()) => connect::accept(broker, now, id, *connect),
+            Err(reason_code) => connect::refuse(
+                &mut broker.connections,
+                &mut broker.stats,
+                now,
+                id,
+                &connect,
+                reason_code,
+            ),
+        }
+        handle_pending(broker, now, id);
+        broker.flow.throttle.resume(&mut broker.connections, id);
+    }
+}
+
+/// Does the work of [`Broker::handle_close`].
+pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) {
+    if let Some(connection) = broker.connections.get_mut(id) {
+        connection.protocol.handle_close();
+        broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
+        handle_pending(broker, now, id);
+    }
+}
+
+/// Does the work of [`Broker::remove`].
+pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
+    handle_close(broker, now, id);
+    if let Some(connection) = broker.connections.remove(id) {
+        broker
+            .flow
+            .timers
+            .cancel(TimerKey::Connection(id), connection.scheduled);
+        broker.stats.counters.gone += connection.protocol.traffic();
+        broker
+            .stats
+            .counters
+            .count_output(connection.counted_output, 0);
+    }
 }

@@ -5,9 +5,11 @@
 //! Messages leave for the subscribers in `routing/`.
 
 mod admission;
-pub(crate) mod close;
 mod connack;
 pub(crate) mod connect;
 pub(crate) mod input;
+pub(crate) mod password;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
+pub(crate) mod task;
+pub(crate) mod wait;

@@ -1,28 +1,25 @@
 //! Handles PUBLISH: checks the limits and the permission of the publisher, adds the mount point to the topic name, and
 //! acknowledges the message. Wills are published here, too. The delivery to the subscribers is in `routing/`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, PacketIdentifier, ProtocolVersion, PublishRef, QoS, ReasonCode, Will};
+use mqtt_codec::{PublishRef, QoS, ReasonCode};
 use mqtt_session::Excerpt;
 
-use crate::auth::Auth;
 use crate::auth::acl::AclAction;
+use crate::auth::state::Auth;
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, Connections};
-use crate::durability::{Durability, commit_gate};
-use crate::flow::background;
-use crate::log_lines::EVENTS;
+use crate::connection::Connections;
+use crate::flow::fan_outs::Origin;
+use crate::keys::{ClientKey, ConnectionId};
+use crate::lifecycle::close;
 use crate::log_lines::limiter::LogEvent;
-use crate::packets::close;
+use crate::log_lines::targets::EVENTS;
 use crate::resources::Resources;
-use crate::routing::fan_out::{Origin, Publication};
-use crate::routing::router::Routed;
-use crate::routing::{fan_out, retain, router};
-use crate::sessions::Sessions;
-use crate::sessions::client::ClientKey;
-use crate::stats::Stats;
+use crate::routing::publication::{self, Published};
+use crate::routing::{acknowledgement, permissions, retain};
+use crate::sessions::state::Sessions;
+use crate::stats::state::Stats;
 use crate::topics::names::is_publishable;
 
 /// Handles a PUBLISH of a client.
@@ -84,7 +81,7 @@ pub(crate) fn handle_message(
                 connection: id,
                 client: publisher,
             };
-            match publish_as(broker, now, Some(publisher), Some(origin), publish) {
+            match publication::publish_as(broker, now, Some(publisher), Some(origin), publish) {
                 Published::Delivered(true) => ReasonCode::Success,
                 Published::Delivered(false) => ReasonCode::NoMatchingSubscribers,
                 Published::InSlices => return, // `fan_out.rs` acknowledges the message after the last slice
@@ -93,7 +90,7 @@ pub(crate) fn handle_message(
     };
     if let Some(packet_identifier) = publish.delivery.packet_identifier() {
         let made_mutations = broker.durability.mutation_count() > before;
-        acknowledge(
+        acknowledgement::acknowledge(
             &mut broker.connections,
             &mut broker.durability,
             now,
@@ -102,33 +99,6 @@ pub(crate) fn handle_message(
             reason_code,
             made_mutations,
         );
-    }
-}
-
-/// Acknowledges a message with PUBACK or PUBREC. If the message made mutations, the acknowledgement waits for their
-/// commit: a publisher discards a message that was acknowledged, so the broker must be able to deliver it after a
-/// crash.
-pub(crate) fn acknowledge(
-    connections: &mut Connections,
-    durability: &mut Durability,
-    now: Instant,
-    id: ConnectionId,
-    packet_identifier: PacketIdentifier,
-    reason_code: ReasonCode,
-    made_mutations: bool,
-) {
-    let Some(connection) = connections.known_mut(id) else {
-        return;
-    };
-    let reason_code = match connection.protocol.version() {
-        ProtocolVersion::V5_0 => reason_code,
-        _ => ReasonCode::Success,
-    };
-    connection
-        .protocol
-        .acknowledge(now, packet_identifier, reason_code);
-    if made_mutations {
-        commit_gate::hold_output(connections, durability, id);
     }
 }
 
@@ -166,7 +136,7 @@ fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &Publi
         && !broker
             .sessions
             .is_reserved_for(publisher, publish.topic_name)
-        && may(
+        && permissions::may(
             &broker.auth,
             &broker.sessions,
             publisher,
@@ -197,7 +167,7 @@ fn reject_reason(
     if publish.payload.len() > broker.resources.limits.maximum_payload {
         return Some(RejectReason::TooLarge);
     }
-    if !may(
+    if !permissions::may(
         &broker.auth,
         &broker.sessions,
         publisher,
@@ -253,118 +223,6 @@ fn mounted(
     let listener = connections.get(id)?.listener;
     let mount_point = auth.policy(listener).mount_point.as_deref()?;
     Some(format!("{mount_point}{topic_name}"))
-}
-
-/// Returns the mount point of the listener at which the client has last connected.
-pub(crate) fn mount_point<'a>(
-    auth: &'a Auth,
-    sessions: &Sessions,
-    key: ClientKey,
-) -> Option<&'a str> {
-    let listener = sessions.clients.get(key)?.principal.listener;
-    auth.policy(listener).mount_point.as_deref()
-}
-
-/// Returns `true` if the ACL allows the client this action on the topic.
-pub(crate) fn may(
-    auth: &Auth,
-    sessions: &Sessions,
-    key: ClientKey,
-    topic_name: &str,
-    right: AclAction,
-) -> bool {
-    let client = sessions.clients.get(key);
-    client.is_some_and(|client| auth.policies.allow(&client.principal, topic_name, right))
-}
-
-/// Publishes a will, if the client may publish to its topic now. The permission is checked at this time and not at
-/// CONNECT, because the ACL may have changed since.
-pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, will: &Will) {
-    let name = broker
-        .sessions
-        .clients
-        .get(key)
-        .map(|client| Arc::clone(&client.identifier));
-    let name = name.unwrap_or_default();
-    if !may(
-        &broker.auth,
-        &broker.sessions,
-        key,
-        &will.message.topic_name,
-        AclAction::Write,
-    ) {
-        if broker
-            .stats
-            .log_limiter
-            .admits(now, LogEvent::WillDenied, &name)
-        {
-            let (name, topic_name) = (Excerpt(&name), Excerpt(&will.message.topic_name));
-            log::info!(target: EVENTS, "Denied will of {name} ('{topic_name}')");
-        }
-        return;
-    }
-    log::debug!(target: EVENTS, "Sending will of {}", Excerpt(&name));
-    // The packet identifier is a placeholder, because a will has none. The broker only uses the QoS.
-    let delivery = Delivery::first(will.qos, PacketIdentifier::FIRST);
-    let message = &will.message;
-    publish_as(broker, now, Some(key), None, &message.publish(delivery));
-}
-
-/// Retains the message if RETAIN is set, and delivers the message to its subscribers. `origin` is the connection that
-/// waits for the acknowledgement. A will has no origin; No Local does not keep a will from its own author.
-fn publish_as(
-    broker: &mut Broker,
-    now: Instant,
-    author: Option<ClientKey>,
-    origin: Option<Origin>,
-    publish: &PublishRef<'_>,
-) -> Published {
-    // `reject_reason` has not checked wills. A mount point may also turn an ordinary topic name into a reserved one.
-    if author.is_some_and(|author| broker.sessions.is_reserved_for(author, publish.topic_name)) {
-        return Published::Delivered(false);
-    }
-    let from = origin.map(|origin| origin.client);
-    let mut routed = Routed::new(*publish, now);
-    let source = publish.retain.then(|| {
-        let author = author.and_then(|author| broker.sessions.clients.get(author));
-        author.map(|author| Arc::new(author.principal.clone()))
-    });
-    let source = source.flatten();
-    let targets = router::collect_targets(broker, publish, from);
-    let is_will = origin.is_none();
-    // A will must not wait for the slices of another publication (see `Publication::is_will`). `background::defer` has
-    // deferred the wills that can wait. The old will of a client that reconnects cannot wait, because the will of the
-    // new CONNECT replaces it, so it is delivered whole.
-    let is_whole = is_will
-        && background::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources);
-    if is_whole || !router::is_large(&broker.resources, &targets, publish.payload.len()) {
-        if publish.retain {
-            retain::retain(broker, now, &mut routed, source);
-        }
-        return Published::Delivered(router::deliver_all(broker, now, &mut routed, targets));
-    }
-    let Some(message) = routed.owned() else {
-        return Published::Delivered(false);
-    };
-    let publication = Publication {
-        message,
-        delivery: publish.delivery,
-        expires: routed.expires,
-        from,
-        source,
-        origin,
-        is_will,
-    };
-    fan_out::fan_out(broker, now, publication, targets);
-    Published::InSlices
-}
-
-/// The result of publishing a message.
-enum Published {
-    /// The delivery is complete. The value is `true` if the message had a subscriber.
-    Delivered(bool),
-    /// The delivery continues in later turns (`fan_out.rs`).
-    InSlices,
 }
 
 /// The reason to reject a message. A rejected message is acknowledged but delivered to nobody.

@@ -4,55 +4,27 @@
 
 use std::sync::Arc;
 use std::time::Instant;
-use std::vec::IntoIter;
 
-use mqtt_codec::{
-    PacketIdentifier, QoS, ReasonCode, Suback, Subscribe, Subscription, SubscriptionIdentifier,
-    TopicFilter, Unsubscribe,
-};
+use mqtt_codec::{QoS, ReasonCode, Suback, Subscribe, Subscription, TopicFilter, Unsubscribe};
 use mqtt_session::Printable;
 
-use crate::auth::Auth;
+use crate::auth::state::Auth;
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
-use crate::durability::mutation;
 use crate::durability::mutation::Mutation;
-use crate::flow::throttle;
-use crate::log_lines::EVENTS;
-use crate::packets::input::Task;
-use crate::packets::publish;
-use crate::routing::sending;
-use crate::sessions::client::{ClientKey, Stored, SubscriptionState};
-use crate::sessions::{Sessions, replay};
-use crate::stats::Stats;
-use crate::topics::Topics;
+use crate::durability::record;
+use crate::keys::{ClientKey, ConnectionId};
+use crate::lifecycle::stale_subscriptions;
+use crate::log_lines::targets::EVENTS;
+use crate::packets::task::{SubscribeTask, Task, UnsubscribeTask};
+use crate::packets::wait;
+use crate::routing::{permissions, replay, sending};
+use crate::sessions::client::Stored;
+use crate::sessions::state::Sessions;
 use crate::topics::names::is_too_deep;
-use crate::topics::subscriptions::Subscriber;
+use crate::topics::subscriptions::{Subscriber, SubscriptionState};
 
 /// Maximum number of subscriptions of a client.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
-
-/// A SUBSCRIBE that the broker handles in one or more turns.
-pub(crate) struct SubscribeTask {
-    packet_identifier: PacketIdentifier,
-    /// The Subscription Identifier, which applies to all subscriptions of the packet.
-    identifier: Option<SubscriptionIdentifier>,
-    /// The highest QoS that the listener grants.
-    maximum_qos: QoS,
-    /// The subscriptions that are not handled yet.
-    left: IntoIter<Subscription>,
-    /// The reason codes for SUBACK so far.
-    reason_codes: Vec<ReasonCode>,
-}
-
-/// An UNSUBSCRIBE that the broker handles in one or more turns.
-pub(crate) struct UnsubscribeTask {
-    packet_identifier: PacketIdentifier,
-    /// The topic filters that are not handled yet.
-    left: IntoIter<TopicFilter>,
-    /// The reason codes for UNSUBACK so far.
-    reason_codes: Vec<ReasonCode>,
-}
 
 /// Begins to handle a SUBSCRIBE.
 pub(crate) fn handle_subscribe(
@@ -143,13 +115,10 @@ fn subscribe(
     if let Ok(is_new) = result {
         replay::begin_replay(broker, key, &subscription.topic_filter, state, is_new);
     }
-    throttle::note_mutations_of(
-        &mut broker.connections,
-        &broker.durability,
-        &broker.flow,
-        id,
-        before,
-    );
+    broker
+        .flow
+        .throttle
+        .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
 }
 
 /// Begins to handle an UNSUBSCRIBE.
@@ -187,10 +156,9 @@ pub(crate) fn continue_unsubscribe(
         let before = broker.durability.mutation_count();
         task.reason_codes
             .push(unsubscribe(broker, key, &topic_filter));
-        throttle::note_mutations_of(
+        broker.flow.throttle.note_mutations_of(
             &mut broker.connections,
             &broker.durability,
-            &broker.flow,
             id,
             before,
         );
@@ -213,7 +181,12 @@ fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) 
     if !client.is_some_and(|client| client.remove_subscription(topic_filter)) {
         return ReasonCode::NoSubscriptionExisted;
     }
-    remove_subscriber(&mut broker.topics, &mut broker.stats, topic_filter, key);
+    stale_subscriptions::remove_subscriber(
+        &mut broker.topics,
+        &mut broker.stats,
+        topic_filter,
+        key,
+    );
     replay::end_replay(
         &mut broker.connections,
         &mut broker.sessions,
@@ -221,7 +194,7 @@ fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) 
         key,
         topic_filter,
     );
-    mutation::note(
+    record::note(
         &mut broker.connections,
         &broker.sessions,
         &mut broker.durability,
@@ -239,7 +212,7 @@ fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) 
 fn must_stop(broker: &mut Broker, id: ConnectionId, key: ClientKey) -> bool {
     let client = broker.sessions.clients.get(key);
     let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
-    broker.flow.work.is_spent() || is_stored && throttle::is_throttled(broker, id)
+    broker.flow.work.is_spent() || is_stored && wait::is_throttled(broker, id)
 }
 
 /// Returns the filter with the mount point of the client, or `None` if the client has no mount point. In a shared
@@ -253,7 +226,7 @@ fn mounted_filter(
     key: ClientKey,
     filter: &TopicFilter,
 ) -> Result<Option<TopicFilter>, ReasonCode> {
-    let Some(mount_point) = publish::mount_point(auth, sessions, key) else {
+    let Some(mount_point) = permissions::mount_point(auth, sessions, key) else {
         return Ok(None);
     };
     let plain = filter.without_share();
@@ -262,20 +235,6 @@ fn mounted_filter(
     mounted
         .map(Some)
         .map_err(|_| ReasonCode::TopicFilterInvalid)
-}
-
-/// Removes a subscription from the topic tree.
-pub(crate) fn remove_subscriber(
-    topics: &mut Topics,
-    stats: &mut Stats,
-    topic_filter: &TopicFilter,
-    key: ClientKey,
-) {
-    stats.counters.subscribed(topic_filter, -1);
-    let plain = topic_filter.without_share();
-    topics
-        .subscriptions
-        .update(plain, |subscribers| subscribers.remove(topic_filter, key));
 }
 
 /// Adds a subscription, or replaces the one with the same filter [MQTT-3.8.4-3]. Returns `true` if the subscription is
@@ -325,7 +284,7 @@ fn add_subscription(
         .insert(filter.without_share(), |subscribers| {
             subscribers.add(filter, subscriber)
         });
-    mutation::note(
+    record::note(
         &mut broker.connections,
         &broker.sessions,
         &mut broker.durability,

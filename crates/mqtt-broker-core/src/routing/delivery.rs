@@ -7,28 +7,26 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers, TopicName};
+use mqtt_codec::{Message, PublishRef, QoS, SubscriptionIdentifiers};
 use mqtt_session::{Excerpt, OutboundMessage, PublishError};
 
-use crate::auth::Auth;
 use crate::auth::acl::AclAction;
-use crate::auth::policy::{ListenerPolicies, Principal};
+use crate::auth::state::Auth;
 use crate::broker::Broker;
 use crate::connection::Connections;
-use crate::durability::mutation;
 use crate::durability::mutation::Mutation;
+use crate::durability::record;
 use crate::flow::{backpressure, work};
-use crate::log_lines::EVENTS;
+use crate::keys::ClientKey;
 use crate::log_lines::limiter::LogEvent;
-use crate::packets::publish;
+use crate::log_lines::targets::EVENTS;
 use crate::resources::Resources;
-use crate::routing::router::{DeliveryOptions, Routed};
-use crate::routing::sending;
-use crate::routing::sending::is_held;
-use crate::sessions::Sessions;
-use crate::sessions::client::ClientKey;
-use crate::stats::Stats;
+use crate::routing::permissions;
+use crate::routing::routed::{DeliveryOptions, Routed};
+use crate::routing::sending::{self, is_held};
+use crate::sessions::state::Sessions;
 use crate::stats::drops::DropReason;
+use crate::stats::state::Stats;
 
 /// Sends the message to a client, adds it to the client's queue, or drops it if the queue is full.
 pub(crate) fn deliver(
@@ -87,7 +85,14 @@ pub(crate) fn deliver(
     sending::send_queue(broker, now, key);
     // Messages of QoS 0 are not acknowledged. A publisher that waited for acknowledgements would wait in vain.
     if qos > QoS::AtMostOnce {
-        backpressure::note_backpressure(broker, now, key);
+        backpressure::note_backpressure(
+            &broker.connections,
+            &broker.sessions,
+            &mut broker.flow,
+            &broker.resources,
+            now,
+            key,
+        );
     }
 }
 
@@ -155,7 +160,7 @@ fn deliver_at_once(
         .of(client.principal.listener)
         .mount_point
         .as_deref();
-    let Some(topic_name) = behind_mount_point(publish.topic_name, mount_point) else {
+    let Some(topic_name) = permissions::behind_mount_point(publish.topic_name, mount_point) else {
         return true;
     };
     let mut publish = *publish;
@@ -198,7 +203,7 @@ fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
         .counters
         .count_queue(before, client.queue.totals());
     if let Some(outgoing) = kept {
-        mutation::note(
+        record::note(
             &mut broker.connections,
             &broker.sessions,
             &mut broker.durability,
@@ -225,7 +230,7 @@ fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
         .count_queue(before, client.queue.totals());
     for number in &done {
         broker.stats.counters.drops.count(DropReason::Expired);
-        mutation::note(
+        record::note(
             &mut broker.connections,
             &broker.sessions,
             &mut broker.durability,
@@ -248,7 +253,7 @@ fn visible_message(
     routed: &mut Routed<'_>,
 ) -> Option<Arc<Message>> {
     let message = routed.owned()?;
-    let visible = visible_topic(auth, sessions, key, &message.topic_name)?;
+    let visible = permissions::visible_topic(auth, sessions, key, &message.topic_name)?;
     if visible.len() == message.topic_name.len() {
         return Some(message);
     }
@@ -267,17 +272,7 @@ fn unmounted(
     key: ClientKey,
     message: Arc<Message>,
 ) -> Option<Arc<Message>> {
-    without_mount_point(message, publish::mount_point(auth, sessions, key))
-}
-
-/// Returns the topic name without the client's mount point, or `None` if the client must not see the topic.
-pub(crate) fn visible_topic<'a>(
-    auth: &Auth,
-    sessions: &Sessions,
-    key: ClientKey,
-    topic_name: &'a str,
-) -> Option<&'a str> {
-    behind_mount_point(topic_name, publish::mount_point(auth, sessions, key))
+    permissions::without_mount_point(message, permissions::mount_point(auth, sessions, key))
 }
 
 /// Counts a message that is dropped for this client. Logs a warning for the first dropped message, and the next warning
@@ -291,53 +286,6 @@ fn drop_message(sessions: &mut Sessions, stats: &mut Stats, key: ClientKey, reas
                 target: EVENTS,
                 "Outgoing messages are being dropped for client {name}."
             );
-        }
-    }
-}
-
-/// Returns the message without the mount point in its topic name, or `None` if a client with this mount point must not
-/// see the message.
-pub(crate) fn without_mount_point(
-    message: Arc<Message>,
-    mount_point: Option<&str>,
-) -> Option<Arc<Message>> {
-    let visible = behind_mount_point(&message.topic_name, mount_point)?;
-    if visible.len() == message.topic_name.len() {
-        return Some(message);
-    }
-    let topic_name = TopicName::new(visible).ok()?;
-    Some(Arc::new(Message {
-        topic_name,
-        ..Message::clone(&message)
-    }))
-}
-
-/// Returns the topic name without the mount point, or `None` if the topic is not visible behind it.
-///
-/// A client with the mount point `ten1/` that subscribes to `#` has the filter `ten1/#`, which also matches the topics
-/// `ten1` and `ten1/`. The result is `None` for both of them: without the mount point, no character is left, and a
-/// topic name must have at least one [MQTT-4.7.3-1].
-fn behind_mount_point<'a>(topic_name: &'a str, mount_point: Option<&str>) -> Option<&'a str> {
-    match mount_point {
-        None => Some(topic_name),
-        Some(mount_point) => topic_name
-            .strip_prefix(mount_point)
-            .filter(|rest| !rest.is_empty()),
-    }
-}
-
-/// Returns `true` if the principal may receive this message now. The topic name of `message` must be without the mount
-/// point, and the ACL is checked with the mount point.
-pub(crate) fn may_receive(
-    policies: &ListenerPolicies,
-    principal: &Principal,
-    message: &Message,
-) -> bool {
-    match policies.of(principal.listener).mount_point.as_deref() {
-        None => policies.allow(principal, &message.topic_name, AclAction::Read),
-        Some(mount_point) => {
-            let topic_name = format!("{mount_point}{}", message.topic_name);
-            policies.allow(principal, &topic_name, AclAction::Read)
         }
     }
 }

@@ -6,10 +6,15 @@
 //! moves the messages of a shared subscription to another member. The permission to publish is checked before, in
 //! `packets/publish.rs`.
 
+pub(crate) mod acknowledgement;
 pub(crate) mod delivery;
 pub(crate) mod fan_out;
-pub(crate) mod footprint;
+pub(crate) mod own_messages;
+pub(crate) mod permissions;
+pub(crate) mod publication;
 pub(crate) mod redistribute;
+pub(crate) mod replay;
 pub(crate) mod retain;
+pub(crate) mod routed;
 pub(crate) mod router;
 pub(crate) mod sending;

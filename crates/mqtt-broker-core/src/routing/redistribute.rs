@@ -13,7 +13,7 @@ use mqtt_codec::{Delivery, Message, PacketIdentifier, QoS, TopicName};
 use mqtt_session::{OutboundMessage, Session, seconds_until};
 
 use crate::broker::Broker;
-use crate::routing::router::{DeliveryOptions, Routed};
+use crate::routing::routed::{DeliveryOptions, Routed};
 use crate::routing::{delivery, router};
 use crate::sessions::client::Client;
 use crate::topics::subscriptions::Subscribers;

@@ -10,17 +10,16 @@ use mqtt_session::Excerpt;
 
 use crate::auth::policy::Principal;
 use crate::broker::Broker;
-use crate::durability::Durability;
-use crate::flow::Flow;
-use crate::log_lines::EVENTS;
+use crate::durability::state::Durability;
+use crate::flow::state::Flow;
+use crate::keys::TimerKey;
 use crate::log_lines::limiter::LogEvent;
+use crate::log_lines::targets::EVENTS;
 use crate::resources::Resources;
-use crate::routing::footprint;
-use crate::routing::router::Routed;
+use crate::routing::routed::Routed;
 use crate::stats::drops::DropReason;
-use crate::timers::TimerKey;
-use crate::topics::Topics;
-use crate::topics::retained::Retained;
+use crate::topics::retained::{self, Retained};
+use crate::topics::state::Topics;
 
 /// Maximum number of expired retained messages that one call removes.
 const MAXIMUM_SWEPT: usize = 1000;
@@ -60,7 +59,7 @@ pub(crate) fn retain(
             publish.topic_name,
         );
     }
-    let size = footprint::of_retained(publish);
+    let size = retained::footprint_of_retained(publish);
     if broker.resources.lacks_storage()
         || broker.resources.lacks_memory()
         || !broker
@@ -153,7 +152,7 @@ pub(crate) fn lacks_room(topics: &Topics, resources: &Resources, publish: &Publi
         && (resources.lacks_storage()
             || resources.lacks_memory()
             || is_kept && {
-                let size = footprint::of_retained(publish);
+                let size = retained::footprint_of_retained(publish);
                 let limits = &resources.limits;
                 !topics.retained.has_room(publish.topic_name, size, limits)
             })

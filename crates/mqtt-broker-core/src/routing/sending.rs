@@ -2,7 +2,7 @@
 //! replays of retained messages, and adds them to the output of its connection, while the window and the output have
 //! room.
 //!
-//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `replay.rs` decides
+//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `sessions/replays.rs` decides
 //! which retained messages a subscription receives.
 
 use std::time::Instant;
@@ -15,16 +15,18 @@ use crate::auth::policy::ListenerPolicies;
 use crate::broker::Broker;
 use crate::connection::Connections;
 use crate::durability::mutation::Mutation;
-use crate::durability::{Durability, mutation};
+use crate::durability::record;
+use crate::durability::state::Durability;
+use crate::keys::{ClientKey, TimerKey};
 use crate::limits::Limits;
-use crate::log_lines::EVENTS;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
-use crate::routing::delivery::{may_receive, without_mount_point};
-use crate::sessions::client::{Client, ClientKey, Stored};
+use crate::log_lines::targets::EVENTS;
+use crate::routing::permissions::{may_receive, without_mount_point};
+use crate::routing::replay;
+use crate::sessions::client::{Client, Stored};
 use crate::sessions::queue::Queued;
-use crate::sessions::{Sessions, replay};
+use crate::sessions::state::Sessions;
 use crate::stats::drops::{DropReason, Drops};
-use crate::timers::TimerKey;
 use crate::topics::retained::{Found, Retained, RetainedMessages};
 
 /// Maximum number of steps in one call. A step is a queued message or a retained message that is looked at.
@@ -132,7 +134,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
         );
     }
     if sent {
-        mutation::note_changes(
+        record::note_changes(
             &mut broker.connections,
             &mut broker.sessions,
             &mut broker.durability,
@@ -153,7 +155,7 @@ fn record_note(
 ) {
     match note {
         Note::Queued(number, outgoing) => {
-            mutation::note(connections, sessions, durability, key, |client| {
+            record::note(connections, sessions, durability, key, |client| {
                 Mutation::Queued {
                     client: client.identifier.clone(),
                     number,
@@ -161,14 +163,12 @@ fn record_note(
                 }
             })
         }
-        Note::Finished(number) => {
-            mutation::note(connections, sessions, durability, key, |client| {
-                Mutation::Finished {
-                    client: client.identifier.clone(),
-                    number,
-                }
-            })
-        }
+        Note::Finished(number) => record::note(connections, sessions, durability, key, |client| {
+            Mutation::Finished {
+                client: client.identifier.clone(),
+                number,
+            }
+        }),
         Note::Replayed(topic_filter) => {
             replay::record_replay(connections, sessions, durability, key, &topic_filter)
         }

@@ -6,24 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connect, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, SubscriptionOptions,
-    TopicFilter, Will,
+    Connect, PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, TopicFilter, Will,
 };
 use mqtt_session::{OutboundMessage, Session};
-use slotmap::new_key_type;
 
 use crate::auth::policy::Principal;
-use crate::connection::ConnectionId;
+use crate::keys::ConnectionId;
 use crate::sessions::queue::{Queue, Queued};
-use crate::sessions::replay::Replays;
+use crate::sessions::replays::Replays;
+use crate::topics::subscriptions::SubscriptionState;
 
 /// Tables with at most this capacity are not shrunk, because they waste little memory.
 const SMALL_TABLE: usize = 64;
-
-new_key_type! {
-    /// Identifies a client from its first CONNECT to the end of its session. A key is never reused.
-    pub(crate) struct ClientKey;
-}
 
 /// A client that is connected or has a session.
 #[derive(Debug)]
@@ -77,18 +71,10 @@ pub(crate) enum Stored {
     /// The session with its subscriptions and messages, and the will.
     Session,
 }
+
 /// Maximum number of different subscription identifiers of a client. A queued message has the identifiers of all
 /// subscriptions that match it. An identifier takes four bytes, so they add at most 4 KiB to each queued message.
 const MAXIMUM_SUBSCRIPTION_IDENTIFIERS: usize = 1024;
-
-/// The options and the identifier of a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SubscriptionState {
-    /// The options, with the QoS that was granted.
-    pub options: SubscriptionOptions,
-    /// The Subscription Identifier, which is sent with each message of this subscription.
-    pub identifier: Option<SubscriptionIdentifier>,
-}
 
 /// The time for which a session outlives its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

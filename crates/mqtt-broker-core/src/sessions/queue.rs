@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use mqtt_session::OutboundMessage;
 
+use crate::footprint;
 use crate::limits::Limits;
-use crate::routing::footprint;
 use crate::sessions::block_queue::BlockQueue;
 
 /// A message that waits in a queue.
@@ -20,6 +20,14 @@ pub(crate) struct Queued {
     /// Set if a later message of QoS 0 must not overtake this message, because this message has QoS 0 too, or may wait
     /// for a replay of retained messages.
     pub(crate) holds: bool,
+}
+
+impl Queued {
+    /// Returns the bytes of memory that the message takes in the queue. A message in many queues is in memory once, but
+    /// counts for each queue: any of these clients may be the last one that keeps the message in memory.
+    fn footprint(&self) -> usize {
+        footprint::of_outgoing(&self.outgoing) + size_of::<Self>()
+    }
 }
 
 /// The queue of one client. Boxed, because most clients never have a message that waits.
@@ -98,7 +106,7 @@ impl Queue {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
         waiting.holding -= usize::from(queued.holds);
-        waiting.bytes -= footprint::of_outgoing(&queued.outgoing);
+        waiting.bytes -= queued.footprint();
         Some(queued)
     }
 
@@ -152,7 +160,7 @@ impl Waiting {
     /// Adds a message to the totals.
     fn count(&mut self, queued: &Queued) {
         self.holding += usize::from(queued.holds);
-        self.bytes += footprint::of_outgoing(&queued.outgoing);
+        self.bytes += queued.footprint();
     }
 }
 
@@ -181,9 +189,7 @@ mod tests {
     /// Returns the memory that messages with these payloads take.
     fn bytes(payloads: &[&'static str]) -> usize {
         let queued = payloads.iter().map(|payload| queued(0, payload, None));
-        queued
-            .map(|queued| footprint::of_outgoing(&queued.outgoing))
-            .sum()
+        queued.map(|queued| queued.footprint()).sum()
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use mqtt_codec::TopicFilter;
 use mqtt_session::Excerpt;
 
-use crate::log_lines::EVENTS;
-use crate::sessions::Sessions;
-use crate::stats::Stats;
-use crate::topics::Topics;
+use crate::log_lines::targets::EVENTS;
+use crate::sessions::state::Sessions;
 use crate::topics::retained::Retained;
+use crate::topics::state::Topics;
 
 /// Maximum number of lines that are logged in one turn.
 const LINES_PER_TURN: usize = 500;
@@ -26,9 +25,9 @@ pub(crate) enum Dump {
 }
 
 /// Does the work of [`Broker::poll_dump`].
-pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, stats: &mut Stats) -> bool {
+pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, dump: &mut Option<Dump>) -> bool {
     for _ in 0..LINES_PER_TURN {
-        stats.dump = match stats.dump.take() {
+        *dump = match dump.take() {
             Some(Dump::Subscriptions(client, filters)) => {
                 Some(dump_subscription(sessions, topics, client, filters))
             }
@@ -36,7 +35,7 @@ pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, stats: &mut Stats)
             None => return false,
         };
     }
-    stats.dump.is_some()
+    dump.is_some()
 }
 
 fn dump_subscription(

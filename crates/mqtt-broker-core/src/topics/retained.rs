@@ -8,11 +8,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_codec::{Message, TopicName};
+use mqtt_codec::{Message, PublishRef, TopicName};
 
 use crate::auth::policy::Principal;
+use crate::footprint;
 use crate::limits::Limits;
-use crate::routing::footprint;
 use crate::topics::names::SYSTEM;
 use crate::topics::order::{self, Levels, Seek, TopicKey};
 
@@ -87,7 +87,7 @@ impl RetainedMessages {
         self.remove(&key.0);
         if is_counted(&key.0) {
             self.count += 1;
-            self.bytes += footprint::of_retained(&retained.message.publish(NO_DELIVERY));
+            self.bytes += footprint_of_retained(&retained.message.publish(NO_DELIVERY));
             if let Some(expires) = retained.expires {
                 self.expiries.insert((expires, key.clone()));
             }
@@ -102,7 +102,7 @@ impl RetainedMessages {
         };
         if is_counted(topic_name) {
             self.count -= 1;
-            self.bytes -= footprint::of_retained(&removed.message.publish(NO_DELIVERY));
+            self.bytes -= footprint_of_retained(&removed.message.publish(NO_DELIVERY));
         }
         if let Some(expires) = removed.expires {
             self.expiries.remove(&(expires, key));
@@ -177,7 +177,7 @@ impl RetainedMessages {
         }
         let replaced = self.get(topic_name);
         let replaced =
-            replaced.map(|before| footprint::of_retained(&before.message.publish(NO_DELIVERY)));
+            replaced.map(|before| footprint_of_retained(&before.message.publish(NO_DELIVERY)));
         let bytes = self.bytes - replaced.unwrap_or(0) + size;
         (replaced.is_some() || self.count < limits.maximum_retained)
             && bytes <= limits.maximum_retained_bytes
@@ -202,6 +202,11 @@ impl RetainedMessages {
     pub(crate) fn will_expire(&self) -> bool {
         !self.expiries.is_empty()
     }
+}
+
+/// Returns the bytes of memory that a retained message takes.
+pub(crate) fn footprint_of_retained(publish: &PublishRef<'_>) -> usize {
+    footprint::of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
 }
 
 /// The size of a message does not depend on its delivery.

@@ -6,10 +6,19 @@
 
 use std::cell::Cell;
 
-use mqtt_codec::TopicFilter;
+use mqtt_codec::{SubscriptionIdentifier, SubscriptionOptions, TopicFilter};
 
-use crate::sessions::client::{ClientKey, SubscriptionState};
+use crate::keys::ClientKey;
 use crate::topics::small_map::SmallMap;
+
+/// The options and the identifier of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionState {
+    /// The options, with the QoS that was granted.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier, which is sent with each message of this subscription.
+    pub identifier: Option<SubscriptionIdentifier>,
+}
 
 /// A subscription at its topic filter.
 #[derive(Debug, Clone, Copy)]

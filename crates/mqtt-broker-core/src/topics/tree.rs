@@ -7,7 +7,7 @@
 
 mod children;
 
-use children::Children;
+use crate::topics::tree::children::Children;
 
 /// A tree of levels.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct TopicTree<T> {
 
 /// A node that is not the root has a value, or at least two children.
 #[derive(Debug)]
-struct Node<T> {
+pub(crate) struct Node<T> {
     /// The levels from the parent to this node, up to its value or its first branch: at least one, but for the root.
     levels: Box<str>,
     value: Option<T>,

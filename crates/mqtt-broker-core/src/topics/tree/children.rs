@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use super::Node;
+use crate::topics::tree::Node;
 
 /// Nodes in one vector. The cost of moving them is small beside that of the search.
 const MAXIMUM_NODES: usize = 64;

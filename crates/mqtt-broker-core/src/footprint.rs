@@ -5,10 +5,6 @@
 use mqtt_codec::{Message, MessageProperties, PublishRef};
 use mqtt_session::OutboundMessage;
 
-use crate::sessions::queue::Queued;
-use crate::topics::order::TopicKey;
-use crate::topics::retained::Retained;
-
 /// The cost of one allocation beside its content: the two counts of an `Arc`, and about as much for the allocator.
 const ALLOCATION: usize = 32;
 
@@ -27,8 +23,7 @@ fn of_properties(publish: &PublishRef<'_>) -> usize {
     }
 }
 
-/// Returns the bytes of memory that a message takes in the queue of one client. A message in many queues is in memory
-/// once, but counts for each queue: any of these clients may be the last one that keeps the message in memory.
+/// Returns the bytes that a message for one client keeps alive, with its subscription identifiers.
 pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {
@@ -36,12 +31,7 @@ pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
         None => FIXED + message.topic_name.len() + message.payload.len(),
         Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
     };
-    bytes + size_of::<Queued>() + size_of_val(outgoing.subscription_identifiers())
-}
-
-/// Returns the bytes of memory that a retained message takes.
-pub(crate) fn of_retained(publish: &PublishRef<'_>) -> usize {
-    of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
+    bytes + size_of_val(outgoing.subscription_identifiers())
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::time::Instant;
 use mqtt_session::Excerpt;
 
 use crate::broker::Broker;
-use crate::log_lines::EVENTS;
+use crate::lifecycle::expiry;
 use crate::log_lines::limiter::LogEvent;
-use crate::sessions::expiry;
+use crate::log_lines::targets::EVENTS;
 
 /// The owner of the session whose identifier a CONNECT has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

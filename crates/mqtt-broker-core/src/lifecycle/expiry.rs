@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use mqtt_codec::QoS;
+
 use crate::broker::Broker;
-use crate::durability::mutation;
-use crate::flow::background;
-use crate::packets::publish;
-use crate::routing::{redistribute, sending};
-use crate::sessions::client::{ClientKey, Expiry, Stored};
-use crate::timers::TimerKey;
+use crate::durability::record;
+use crate::keys::{ClientKey, TimerKey};
+use crate::lifecycle::stale_subscriptions;
+use crate::routing::{fan_out, publication, redistribute, sending};
+use crate::sessions::client::{Expiry, Stored};
 
 /// Publishes the wills of all clients, connected or not, because a broker without a store shuts down.
 pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
@@ -20,7 +21,7 @@ pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
     for key in keys {
         let client = broker.sessions.clients.get_mut(key);
         if let Some(will) = client.and_then(|client| client.will.take()) {
-            publish::publish_will(broker, now, key, &will);
+            publication::publish_will(broker, now, key, &will);
         }
     }
 }
@@ -40,7 +41,7 @@ pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) 
         let delay = will.will_delay_interval.unwrap_or(0);
         now + std::time::Duration::from_secs(delay.into())
     });
-    mutation::note_client(
+    record::note_client(
         &mut broker.connections,
         &broker.sessions,
         &mut broker.durability,
@@ -57,7 +58,7 @@ pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: Clie
     let has_will_to_publish = client.is_some_and(|client| {
         client.will_due.is_some() && (is_due(client.will_due) || is_due(client.session_ends))
     });
-    if !(has_will_to_publish && background::defer(broker, key)) {
+    if !(has_will_to_publish && defer(broker, key)) {
         end_times(broker, now, key);
     }
 }
@@ -74,8 +75,8 @@ pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     if is_due(client.will_due) || session_has_ended && client.will_due.is_some() {
         client.will_due = None;
         if let Some(will) = client.will.take() {
-            publish::publish_will(broker, now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
-            mutation::note_client(
+            publication::publish_will(broker, now, key, &will); // [MQTT-3.1.2-8, MQTT-3.1.3-9]
+            record::note_client(
                 &mut broker.connections,
                 &broker.sessions,
                 &mut broker.durability,
@@ -116,7 +117,7 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
             .stats
             .counters
             .count_queue(client.queue.totals(), (0, 0));
-        background::remove_subscriptions(
+        stale_subscriptions::remove_subscriptions(
             &mut broker.topics,
             &mut broker.flow,
             &mut broker.stats,
@@ -128,4 +129,22 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
         }
         redistribute::redistribute(broker, now, client);
     }
+}
+
+/// Defers a client whose will or session end is due, if the will must not be published now. Returns `true` if the
+/// client was deferred. The store keeps the will and the session until the will is published, so a crash loses neither.
+pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
+    let will = broker
+        .sessions
+        .clients
+        .get(key)
+        .and_then(|client| client.will.as_ref());
+    let makes_mutations =
+        will.is_some_and(|will| will.qos > QoS::AtMostOnce || will.message.retain);
+    let is_deferred = makes_mutations
+        && fan_out::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources);
+    if is_deferred {
+        broker.flow.background.deferred.insert(key);
+    }
+    is_deferred
 }

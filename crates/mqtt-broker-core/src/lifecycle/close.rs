@@ -11,42 +11,14 @@ use mqtt_session::{CloseReason, Excerpt};
 
 use crate::auth::check_queue::PeerGroup;
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, ConnectionState};
-use crate::durability::mutation;
-use crate::flow::work::WorkBudget;
-use crate::log_lines::CONNECTIONS;
+use crate::connection::ConnectionState;
+use crate::durability::record;
+use crate::keys::ConnectionId;
+use crate::lifecycle::expiry;
 use crate::log_lines::limiter::LogEvent;
+use crate::log_lines::targets::CONNECTIONS;
 use crate::log_lines::words::{ENDED_BY_BROKER, Ending};
-use crate::packets::input;
-use crate::routing::fan_out;
 use crate::sessions::client::Expiry;
-use crate::sessions::expiry;
-use crate::timers::TimerKey;
-
-/// Does the work of [`Broker::handle_close`].
-pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) {
-    if let Some(connection) = broker.connections.get_mut(id) {
-        connection.protocol.handle_close();
-        broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
-        input::handle_pending(broker, now, id);
-    }
-}
-
-/// Does the work of [`Broker::remove`].
-pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
-    handle_close(broker, now, id);
-    if let Some(connection) = broker.connections.remove(id) {
-        broker
-            .flow
-            .timers
-            .cancel(TimerKey::Connection(id), connection.scheduled);
-        broker.stats.counters.gone += connection.protocol.traffic();
-        broker
-            .stats
-            .counters
-            .count_output(connection.counted_output, 0);
-    }
-}
 
 /// Does the work of [`Broker::shut_down`].
 pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
@@ -118,7 +90,7 @@ pub(crate) fn handle_closed(
     reason: &CloseReason,
 ) {
     // The changes of the last exchanges must be recorded while the connection still has its client.
-    mutation::note_changes(
+    record::note_changes(
         &mut broker.connections,
         &mut broker.sessions,
         &mut broker.durability,
@@ -136,7 +108,7 @@ pub(crate) fn handle_closed(
     }
     connection.task = None;
     if std::mem::take(&mut connection.is_publishing) {
-        fan_out::forget_unbegun(&broker.connections, &mut broker.flow, id);
+        broker.flow.fan_outs.forget_unbegun(&broker.connections, id);
     }
     let Some(connection) = broker.connections.known_mut(id) else {
         return;
@@ -181,4 +153,35 @@ pub(crate) fn handle_closed(
         }
     }
     expiry::client_is_gone(broker, now, key);
+}
+
+/// Does the work of [`Broker::end_uncommitted`].
+pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
+    for id in ids.iter().copied() {
+        if broker.connections.has_ended(id) {
+            // The connection ended before. Its last output waits for the commit until the server closes the socket.
+            continue;
+        }
+        // A packet may be written in part already, so the output before the gate must stay in front of DISCONNECT.
+        let kept = broker.connections.output(id).len();
+        let reason_code = ReasonCode::QuotaExceeded;
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection
+                .protocol
+                .disconnect_without(now, kept, reason_code);
+        }
+        let what = "the broker has no room to store messages of this client";
+        handle_closed(broker, now, id, &CloseReason::Protocol(reason_code, what));
+        if let Some(connection) = broker.connections.get_mut(id) {
+            connection.commit_gate = None;
+        }
+        broker.connections.mark_changed(id);
+    }
+    let connections = &broker.connections;
+    let commit_gate = |id: &ConnectionId| {
+        let connection = connections.get(*id);
+        connection.is_some_and(|connection| connection.commit_gate.is_some())
+    };
+    broker.durability.waiters.committing.retain(commit_gate);
+    broker.durability.waiters.next.retain(commit_gate);
 }

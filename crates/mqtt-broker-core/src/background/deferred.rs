@@ -1,0 +1,21 @@
+//! The wills and session ends that wait for the store.
+
+use std::time::Instant;
+
+use crate::broker::Broker;
+use crate::lifecycle::expiry;
+use crate::routing::fan_out;
+
+/// Publishes the wills and ends the sessions of deferred clients until the budget is spent or the store is behind
+/// again.
+pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
+    while !broker.flow.work.is_spent()
+        && !fan_out::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)
+    {
+        let Some(key) = broker.flow.background.deferred.pop_first() else {
+            return;
+        };
+        broker.flow.work.spend(1);
+        expiry::handle_client_timeout(broker, now, key);
+    }
+}

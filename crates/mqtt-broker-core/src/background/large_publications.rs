@@ -1,0 +1,139 @@
+//! Delivers large publications in slices, turn by turn, and acknowledges them after the last slice.
+
+use std::time::Instant;
+
+use mqtt_codec::ReasonCode;
+
+use crate::background::deferred;
+use crate::broker::Broker;
+use crate::flow::fan_outs::{FanOut, Origin, Publication};
+use crate::lifecycle::{close, settle};
+use crate::routing::routed::Routed;
+use crate::routing::{acknowledgement, delivery, fan_out, retain, router};
+
+/// Delivers slices, and begins the publications that wait, until the budget of this call is spent.
+pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
+    while !broker.flow.work.is_spent() {
+        let Some(mut fan_out) = broker.flow.fan_outs.current.take() else {
+            // A deferred will cannot begin while a publication is in progress. It comes before the waiting
+            // publications, which could otherwise follow each other without end.
+            deferred::handle_deferred(broker, now);
+            match broker.flow.fan_outs.current.is_some() || begin_next(broker, now) {
+                true => continue,
+                false => return,
+            }
+        };
+        let publication = &fan_out.publication;
+        let (message, expires) = (&publication.message, publication.expires);
+        let mut routed = Routed::again(message, publication.delivery, expires, now);
+        while !broker.flow.work.is_spent() {
+            let Some(copy) =
+                router::next_copy(&broker.resources, &mut fan_out.targets, &routed.publish)
+            else {
+                break;
+            };
+            delivery::deliver(broker, now, copy.0, &mut routed, copy.1);
+        }
+        match fan_out.targets.is_empty() {
+            true => end_fan_out(broker, now, fan_out),
+            false => broker.flow.fan_outs.current = Some(fan_out),
+        }
+    }
+}
+
+/// Begins the first publication that may begin now. Returns `false` if no publication may begin.
+fn begin_next(broker: &mut Broker, now: Instant) -> bool {
+    let Some(index) =
+        fan_out::first_to_begin(&broker.durability, &mut broker.flow, &broker.resources)
+    else {
+        return false;
+    };
+    let Some(publication) = broker.flow.fan_outs.waiting.remove(index) else {
+        return false;
+    };
+    broker.flow.work.spend(1);
+    // The disk may have become full since the broker received the message.
+    if retain::lacks_room(&broker.topics, &broker.resources, &publication.publish()) {
+        let before = broker.durability.mutation_count();
+        answer_publication(broker, now, &publication, ReasonCode::QuotaExceeded, before);
+        return true;
+    }
+    fan_out::begin_fan_out(broker, now, publication, None);
+    true
+}
+
+/// Ends the current publication after its last slice, and acknowledges its message.
+fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
+    let FanOut {
+        publication,
+        targets,
+        mutations_before,
+    } = fan_out;
+    broker.flow.fan_outs.is_sealed = broker.durability.mutations.is_some()
+        && publication.may_mutate(broker.resources.limits.upgrade_qos);
+    let reason_code = match targets.had_any() {
+        true => ReasonCode::Success,
+        false => ReasonCode::NoMatchingSubscribers,
+    };
+    answer_publication(broker, now, &publication, reason_code, mutations_before);
+}
+
+/// Acknowledges a publication. If the publisher's connection has ended meanwhile, records the message in its session,
+/// so that the resent message is recognised as a duplicate.
+fn answer_publication(
+    broker: &mut Broker,
+    now: Instant,
+    publication: &Publication,
+    reason_code: ReasonCode,
+    mutations_before: usize,
+) {
+    let Some(Origin {
+        connection: id,
+        client,
+    }) = publication.origin
+    else {
+        return;
+    };
+    let made_mutations = broker.durability.mutation_count() > mutations_before;
+    let connection = broker.connections.get_mut(id);
+    if let Some(connection) = connection.filter(|connection| connection.client == Some(client)) {
+        connection.is_publishing = false;
+        match publication.delivery.packet_identifier() {
+            Some(_) if reason_code.is_error() && !broker.connections.can_be_told(id) => {
+                close::end_connection(broker, now, id, reason_code);
+            }
+            Some(packet_identifier) => {
+                acknowledgement::acknowledge(
+                    &mut broker.connections,
+                    &mut broker.durability,
+                    now,
+                    id,
+                    packet_identifier,
+                    reason_code,
+                    made_mutations,
+                );
+            }
+            None => {}
+        }
+        let before = mutations_before.min(broker.durability.mutation_count());
+        settle::settle(broker, id);
+        broker.flow.throttle.note_mutations_of(
+            &mut broker.connections,
+            &broker.durability,
+            id,
+            before,
+        );
+        return broker.flow.throttle.resume(&mut broker.connections, id);
+    }
+    if !reason_code.is_error() {
+        acknowledgement::accept_message(broker, client, publication.delivery);
+    }
+    if let Some(id) = broker
+        .sessions
+        .clients
+        .get(client)
+        .and_then(|client| client.connection)
+    {
+        broker.flow.throttle.resume(&mut broker.connections, id);
+    }
+}

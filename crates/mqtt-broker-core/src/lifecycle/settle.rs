@@ -1,0 +1,23 @@
+//! Records and schedules what has changed in a connection.
+
+use crate::broker::Broker;
+use crate::durability::record;
+use crate::keys::ConnectionId;
+
+/// Brings the state around a connection up to date after its packets were handled: the mutations of its exchanges, the
+/// list of changed connections, and its timer.
+pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
+    let before = broker.durability.mutation_count();
+    record::note_changes(
+        &mut broker.connections,
+        &mut broker.sessions,
+        &mut broker.durability,
+        id,
+    );
+    broker
+        .flow
+        .throttle
+        .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
+    broker.connections.mark_changed(id);
+    broker.connections.schedule(&mut broker.flow.timers, id);
+}

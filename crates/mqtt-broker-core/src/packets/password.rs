@@ -1,0 +1,29 @@
+//! The passwords of CONNECT packets that wait to be verified by the caller of the core.
+
+use crate::auth::check_queue::PasswordCheck;
+use crate::auth::state::Auth;
+use crate::connection::Connections;
+use crate::keys::ConnectionId;
+
+/// Does the work of [`Broker::poll_check`].
+pub(crate) fn poll_check(
+    auth: &mut Auth,
+    connections: &Connections,
+) -> Option<(ConnectionId, PasswordCheck)> {
+    loop {
+        let id = auth.checks.pop()?;
+        let connection = connections.get(id);
+        let check = connection.and_then(|connection| {
+            let connect = connection.waiting.as_ref()?;
+            Some(PasswordCheck {
+                listener: connection.listener,
+                user_name: connect.user_name.clone()?,
+                password: connect.password.clone()?,
+            })
+        });
+        debug_assert!(check.is_some(), "a check is taken out with its connection");
+        if let Some(check) = check {
+            return Some((id, check));
+        }
+    }
+}

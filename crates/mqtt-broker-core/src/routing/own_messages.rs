@@ -1,0 +1,69 @@
+//! The messages of the broker itself: the topics below `$SYS`, and lines of the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Delivery, Message, MessageProperties, Property, QoS, TopicName};
+
+use crate::broker::Broker;
+use crate::flow::fan_outs::Publication;
+use crate::routing::routed::Routed;
+use crate::routing::{fan_out, router};
+use crate::topics::retained::Retained;
+
+/// Message Expiry Interval in seconds of a line of the log that is published as a message. mosquitto uses the same.
+const LOG_LINE_EXPIRY: u32 = 20;
+
+/// Retains and routes a message of the broker itself. The retained message is not stored on disk, because the broker
+/// publishes its own topics again after a restart.
+pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
+    let Ok(topic_name) = TopicName::new(topic_name) else {
+        return;
+    };
+    let mut message = Message::new(topic_name, payload.to_owned());
+    message.retain = true;
+    let message = Arc::new(message);
+    broker.topics.retained.store(Retained {
+        message: Arc::clone(&message),
+        qos: QoS::ExactlyOnce,
+        expires: None,
+        source: None,
+        version: 0,
+    });
+    route_own(broker, now, &message, None);
+}
+
+/// Does the work of [`Broker::publish_log_line`].
+pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &str, line: String) {
+    let Ok(topic_name) = TopicName::new(topic_name) else {
+        return;
+    };
+    let mut message = Message::new(topic_name, line);
+    let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);
+    message.properties = MessageProperties::new([expiry]).ok().map(Box::new);
+    let expires = now + Duration::from_secs(LOG_LINE_EXPIRY.into());
+    route_own(broker, now, &Arc::new(message), Some(expires));
+}
+
+/// Delivers a message of the broker itself, in slices if it has many subscribers.
+fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
+    // The packet identifier is a placeholder: only the QoS counts here.
+    let first = mqtt_codec::PacketIdentifier::FIRST;
+    let delivery = Delivery::first(QoS::ExactlyOnce, first);
+    let mut routed = Routed::again(message, delivery, expires, now);
+    let targets = router::collect_targets(broker, &routed.publish, None);
+    if !router::is_large(&broker.resources, &targets, message.payload.len()) {
+        router::deliver_all(broker, now, &mut routed, targets);
+        return;
+    }
+    let publication = Publication {
+        message: Arc::clone(message),
+        delivery,
+        expires,
+        from: None,
+        source: None,
+        origin: None,
+        is_will: false,
+    };
+    fan_out::fan_out(broker, now, publication, targets);
+}

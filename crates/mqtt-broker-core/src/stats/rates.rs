@@ -1,0 +1,98 @@
+//! [`Rates`]: how fast counters grow.
+
+use std::time::{Duration, Instant};
+
+use crate::stats::value::Value;
+
+/// The names of the counters that have a rate.
+const GROWING: [&str; 9] = [
+    "messages/received",
+    "messages/sent",
+    "publish/dropped",
+    "publish/received",
+    "publish/sent",
+    "bytes/received",
+    "bytes/sent",
+    "sockets",
+    "connections",
+];
+
+/// The times over which a rate is averaged.
+const WINDOWS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
+
+/// The growth of counters per minute.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    counts: [u64; GROWING.len()],
+    taken: Option<Instant>,
+    averages: [[f64; WINDOWS.len()]; GROWING.len()],
+}
+
+impl Rates {
+    /// Updates the averages. Each is an exponentially weighted moving average, so a rate that lasted longer relative to
+    /// the window weighs more.
+    pub(crate) fn take(&mut self, now: Instant, counts: [u64; GROWING.len()]) {
+        let before = self.taken.replace(now);
+        let since = before.map_or(Duration::ZERO, |before| now - before);
+        let seconds = since.as_secs_f64();
+        let growth = counts
+            .iter()
+            .zip(std::mem::replace(&mut self.counts, counts));
+        for (averages, (count, before)) in self.averages.iter_mut().zip(growth) {
+            if seconds == 0.0 {
+                continue;
+            }
+            let rate = count.saturating_sub(before) as f64 * 60.0 / seconds;
+            for (average, (_, window)) in averages.iter_mut().zip(WINDOWS) {
+                *average = rate + (*average - rate) * decay(seconds / window);
+            }
+        }
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        GROWING
+            .iter()
+            .zip(self.averages)
+            .flat_map(|(name, averages)| {
+                WINDOWS
+                    .iter()
+                    .zip(averages)
+                    .map(move |((window, _), average)| Value {
+                        name: format!("load/{name}/{window}"),
+                        text: format!("{average:.2}"),
+                    })
+            })
+    }
+}
+
+/// e to the power of `-time`, to five digits; `f64::exp` would be the only use of the mathematical library.
+fn decay(time: f64) -> f64 {
+    const STEPS: i32 = 1 << 20;
+    (1.0 + time / f64::from(STEPS)).powi(-STEPS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::value::value;
+
+    #[test]
+    fn rates_are_averages_over_their_window() {
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        // 10 each second, for long; then nothing for a minute.
+        for second in 0..=3600 {
+            rates.take(
+                start + Duration::from_secs(second),
+                [second * 10; GROWING.len()],
+            );
+        }
+        let first = |rates: &Rates| rates.values().next().unwrap();
+        assert_eq!(
+            first(&rates),
+            value("load/messages/received/1min", "600.00")
+        );
+        rates.take(start + Duration::from_secs(3660), [36000; GROWING.len()]);
+        assert_eq!(first(&rates).text, "220.73"); // 600 / e
+    }
+}

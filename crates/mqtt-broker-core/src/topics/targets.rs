@@ -1,0 +1,56 @@
+//! [`Targets`]: the subscriptions that match a message, taken out one delivery after the other.
+
+use crate::topics::subscriptions::{Chosen, Subscriber};
+
+/// The subscriptions that match a message, and the position of the next delivery.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    /// The subscriptions that are not shared, sorted by client if several filters match.
+    pub(crate) plain: Vec<Subscriber>,
+    /// The chosen members of shared subscriptions. They are delivered to first, so that a chosen member is unlikely to
+    /// disconnect before its delivery.
+    pub(crate) shared: Vec<Chosen>,
+    /// The index of the next subscription in `plain`.
+    pub(crate) next: usize,
+    /// The index of the next member in `shared`.
+    pub(crate) next_shared: usize,
+}
+
+impl Targets {
+    /// Returns `true` if at least one subscription matched.
+    pub(crate) fn had_any(&self) -> bool {
+        !self.plain.is_empty() || !self.shared.is_empty()
+    }
+
+    /// Returns `true` if no delivery is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next >= self.plain.len() && self.next_shared >= self.shared.len()
+    }
+
+    /// Returns the number of deliveries. If `are_one`, all plain subscriptions of a client count as one delivery.
+    pub(crate) fn count(&self, are_one: bool) -> usize {
+        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+        self.shared.len() + self.plain.chunk_by(is_same).count()
+    }
+
+    /// Returns the next member of a shared subscription, and advances past it.
+    pub(crate) fn next_member(&mut self) -> Option<&Chosen> {
+        let chosen = self.shared.get(self.next_shared);
+        self.next_shared += usize::from(chosen.is_some());
+        chosen
+    }
+
+    /// Returns the subscriptions of the next delivery, and advances past them. If `are_one`, these are all plain
+    /// subscriptions of one client, otherwise a single subscription.
+    pub(crate) fn next_client(&mut self, are_one: bool) -> Option<&[Subscriber]> {
+        let rest = self.plain.get(self.next..)?;
+        let first = rest.first()?;
+        let is_same = |other: &&Subscriber| other.client == first.client;
+        let count = match are_one {
+            true => rest.iter().take_while(is_same).count(),
+            false => 1,
+        };
+        self.next += count;
+        rest.get(..count)
+    }
+}
