@@ -1,21 +1,23 @@
-//! The wait before the next attempt to connect.
+//! [`Backoff`] computes the waits between attempts to connect.
 
 use std::time::Duration;
 
+/// Wait before the second attempt, without jitter.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest wait before jitter; with jitter it is at most 30 seconds.
+/// Maximum wait without jitter. With jitter it is 30 seconds.
 const LONGEST: Duration = Duration::from_secs(24);
 
-/// Waits that double from one second on. Each is longer or shorter by up to a quarter, so that many clients of one
-/// broker do not come back together, and none is longer than 30 seconds.
+/// Waits that double from one second on. A random jitter changes each wait by up to a quarter, so that the clients of a
+/// broker do not all reconnect at the same time. The maximum with jitter is 30 seconds.
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
-    /// The next wait; `random` makes the jitter.
+    /// Returns the next wait. `random` determines the jitter: 0 shortens the wait by a quarter, and `u32::MAX`
+    /// lengthens it by a quarter.
     pub fn next(&mut self, random: u32) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.attempts.min(5)).min(LONGEST);
         self.attempts += 1;
@@ -23,7 +25,7 @@ impl Backoff {
         wait.mul_f64(1.0 + jitter)
     }
 
-    /// The connection is there.
+    /// Starts again with the first wait. The caller calls this method after a connection was of use.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

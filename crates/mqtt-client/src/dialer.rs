@@ -1,4 +1,5 @@
-//! Dials a server: waits until the next attempt, looks the name up, tries its addresses and shakes hands.
+//! [`Dialer`] opens a stream to a server. It waits until the next attempt, resolves the host name, tries the addresses,
+//! and completes the handshakes of the layers.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -13,53 +14,54 @@ use crate::error::ClientError;
 use crate::options::Options;
 use crate::servers::Server;
 
-/// The steps to a connection.
+/// Steps to an open stream. The time in a step is the deadline of the whole attempt.
 #[derive(Debug)]
 pub(crate) enum Dialer {
-    /// The client does not connect before this time.
+    /// The client waits until this time before the next attempt.
     Waiting(Instant),
-    /// The client looks up the servers of a service. The time is the deadline of the whole attempt.
+    /// The client looks up the servers of a service.
     #[cfg_attr(not(feature = "srv"), allow(dead_code))]
     Finding(LookUp<(String, u16)>, Instant),
-    /// The client looks the host name up.
+    /// The client resolves the host name.
     Resolving(Resolver, Instant),
     /// The client connects to one of the addresses.
     Connecting(Connector, Instant),
-    /// The layers on the socket shake hands.
+    /// The layers on the socket complete their handshakes.
     Opening(Stream, Instant),
-    /// All layers are open: the stream carries MQTT.
+    /// All layers are open, and the stream transmits MQTT.
     Connected(Stream),
-    /// The client connects no more.
+    /// The client makes no more attempts.
     Ended,
 }
 
-/// The arguments of an attempt to connect.
+/// Arguments of an attempt to connect.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) options: &'a Options,
     pub(crate) server: Option<&'a Server>,
-    /// The time when an attempt that starts now must have succeeded.
+    /// Deadline of an attempt that starts now.
     pub(crate) deadline: Instant,
 }
 
-/// The result of [`Dialer::advance`].
+/// Result of [`Dialer::advance`].
 #[derive(Debug)]
 pub(crate) enum Advance {
-    /// The caller need not do anything.
+    /// The state that the caller sees has not changed.
     Nothing,
-    /// The servers of the service were found. The dialer starts with one of them next.
+    /// The servers of a service were found. The caller must add them to the ring. The dialer then tries the current
+    /// one.
     Found(Vec<Server>),
     /// The stream was opened in this call.
     Up,
 }
 
 impl Dialer {
-    /// Returns `true` if `advance` starts an attempt.
+    /// Returns `true` if the next call of `advance` starts an attempt.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         matches!(self, Self::Waiting(until) if now >= *until)
     }
 
-    /// Makes as much progress as is possible without waiting.
+    /// Makes as much progress as possible without blocking.
     pub(crate) fn advance(
         &mut self,
         attempt: &Attempt<'_>,
@@ -78,7 +80,7 @@ impl Dialer {
                 Self::Finding(look_up, deadline) => match answer(look_up, *deadline, now)? {
                     None => return Ok(Advance::Nothing),
                     Some(found) => {
-                        // The servers are put into the ring first, which then decides which one is tried.
+                        // The caller first adds the servers to the ring, and the ring decides which one is tried.
                         *self = Self::Waiting(now);
                         let found = found.into_iter();
                         let server = |(host, port)| Server::Network { host, port };
@@ -104,7 +106,8 @@ impl Dialer {
                     }
                 },
                 Self::Opening(stream, deadline) => {
-                    // The deadline covers all steps, so that a server that stops in a handshake does not hold the client.
+                    // The deadline covers all steps. A server that stops in a handshake cannot delay the client for
+                    // longer.
                     let is_open = match stream.open() {
                         Ok(false) if now >= *deadline => Err(ErrorKind::TimedOut.into()),
                         result => result,
@@ -127,7 +130,7 @@ impl Dialer {
         }
     }
 
-    /// Returns the first step to a server.
+    /// Returns the first step of an attempt.
     #[cfg_attr(not(feature = "srv"), allow(unused_variables))]
     fn start(
         attempt: &Attempt<'_>,
@@ -170,7 +173,7 @@ impl Dialer {
                 ))
             }
             Some(Server::Network { host, port }) => {
-                // The proxy resolves the name of the server itself.
+                // The proxy resolves the name of the server, so only the name of the proxy is resolved here.
                 let (host, port) = match options.transport.proxy() {
                     Some(proxy) => proxy,
                     None => (host.as_str(), *port),
@@ -183,12 +186,13 @@ impl Dialer {
         }
     }
 
+    /// Adds the layers to a connected stream.
     fn opening(
         stream: Stream,
         attempt: &Attempt<'_>,
         deadline: Instant,
     ) -> Result<Self, ClientError> {
-        // A server at a Unix socket is on this machine, so its certificate must be for localhost.
+        // A server at a Unix socket is on this machine, so its certificate must be for `localhost`.
         let (host, port) = match attempt.server {
             Some(Server::Network { host, port }) => (host.as_str(), *port),
             _ => ("localhost", 0),
@@ -210,10 +214,10 @@ impl Dialer {
     }
 }
 
-/// Returns the result of a look-up; `None` if it is in progress.
+/// Returns the result of a look-up, or `None` if the look-up is in progress.
 ///
 /// # Errors
-/// If nothing was found, or the deadline has passed.
+/// Returns an error if the look-up found no result, or if the deadline has passed.
 fn answer<T: Send + 'static>(
     look_up: &LookUp<T>,
     deadline: Instant,

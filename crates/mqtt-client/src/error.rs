@@ -1,4 +1,4 @@
-//! The errors of a client.
+//! [`ClientError`] is the error of the core and of the event loop of a client.
 
 use std::{fmt, io};
 
@@ -6,30 +6,30 @@ use mqtt_codec::{EncodeError, InvalidTopic, ReasonCode};
 use mqtt_session::{CloseReason, PublishError};
 use mqtt_transport::reason;
 
-/// The reason why a client cannot continue.
+/// Reason why a client cannot continue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The connection ended, and the client does not reconnect.
+    /// The connection has ended, and the client does not reconnect.
     Closed(CloseReason),
-    /// No address of the server could be reached.
+    /// No address of the server can be reached.
     Connect(io::Error),
-    /// A field of CONNECT does not fit into the packet.
+    /// A field of CONNECT cannot be encoded.
     Encode(EncodeError),
-    /// Any other error of the system.
+    /// Another error of the operating system.
     Io(io::Error),
-    /// The name of the server has no address.
+    /// The host name of the server has no address.
     Lookup(io::Error),
     /// The message cannot be sent to this server.
     Publish(PublishError),
-    /// A layer between the socket and MQTT failed, such as TLS.
+    /// A layer between the socket and MQTT failed, for example TLS.
     Transport(io::Error),
-    /// A topic name or topic filter is not valid.
+    /// A topic name or topic filter is invalid.
     Topic(InvalidTopic),
 }
 
 impl ClientError {
-    /// Returns the Server Reference (MQTT 5.0, 4.11) with which the server sends the client to another one.
+    /// Returns the Server Reference (MQTT 5.0, 4.11), if the server refers the client to another server.
     pub fn server_reference(&self) -> Option<&str> {
         let Self::Closed(reason) = self else {
             return None;

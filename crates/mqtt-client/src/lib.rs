@@ -18,9 +18,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Client::publish`] returns a token when the message is in the outgoing queue. The queue is bounded: while it is full,
-//! the call waits, and fails after a timeout. [`PublishToken::wait`] and [`Client::publish_and_wait`] wait for the
-//! acknowledgement of the broker.
+//! [`Client::publish`] returns a token when the message is in the outgoing queue. The queue is bounded. While it is
+//! full, the call blocks, and after a timeout it returns an error. [`PublishToken::wait`] and
+//! [`Client::publish_and_wait`] block until the broker acknowledges the message.
 //!
 //! # Subscribe
 //!
@@ -53,22 +53,24 @@
 //! # Ok::<(), mqtt_client::ConnectError>(())
 //! ```
 //!
-//! The scheme `mqtts` and port 8883 mean TLS. The certificate authorities of the system are trusted, unless
-//! [`ClientBuilder::ca_file`] or [`ClientBuilder::tls`] name others.
+//! The scheme `mqtts` and port 8883 mean TLS. The client trusts the certificate authorities of the operating system,
+//! unless [`ClientBuilder::ca_file`] or [`ClientBuilder::tls`] configure others.
 //!
 //! # Lost connections
 //!
-//! The client reconnects by itself, with growing waits, and subscribes again if the server has lost the session.
+//! The client reconnects automatically, with growing waits. If the server has lost the session, the client subscribes
+//! again.
 //!
-//! - A message of QoS 1 or 2 that `publish` has accepted is resent until the server acknowledges it, as long as the
-//!   program runs.
-//! - Publishing a message of QoS 0 while there is no connection is an error. If the connection is lost before the message
-//!   is sent, its token says so, and [`Client::statistics`] counts it. Once its bytes are with the operating system, nobody
-//!   can tell whether it has arrived: use QoS 1 for messages that matter.
-//! - [`Client::events`] tells when and why the connection was lost.
+//! - A message of QoS 1 or 2 that `publish` has accepted is resent until the server acknowledges it or the program
+//!   ends.
+//! - Publishing a message of QoS 0 without a connection is an error. If the connection is lost before the message is
+//!   sent, the token of the message returns an error, and [`Client::statistics`] counts the message. After the
+//!   operating system has accepted the bytes, the client cannot find out whether the message has arrived. Use QoS 1 for
+//!   messages that matter.
+//! - [`Client::events`] reports when and why the connection was lost.
 //!
-//! [`SessionRetention`] has the server keep subscriptions and messages while the client is not connected. A worker that
-//! must not lose a job uses it together with [`Messages::with_manual_acknowledgement`].
+//! With [`SessionRetention`] the server keeps subscriptions and messages while the client is not connected. A worker
+//! that must not lose a job needs [`Messages::with_manual_acknowledgement`] in addition.
 //!
 //! # Cargo features
 //!
@@ -84,12 +86,12 @@
 //!
 //! # Threads
 //!
-//! [`Client`] is `Clone`, `Send` and `Sync`. Any thread can publish, subscribe and receive. A thread of the library runs the
-//! connection. `examples/` has a worker pool, request and response, and a loop of the application around the core without
-//! I/O ([`ClientCore`]).
+//! [`Client`] is `Clone`, `Send` and `Sync`. Any thread can publish, subscribe and receive. A thread of the library
+//! handles the connection. The folder `examples/` has a worker pool, a request with its response, and an application
+//! with its own loop around [`ClientCore`], the part of the client without I/O.
 //!
 //! [`EventLoop`] is for programs that also wait for other input, deadlines or signals. One call of [`EventLoop::poll`]
-//! runs one turn of the loop and passes each event to the program. [`Client`] is made of it.
+//! runs one turn of the loop and passes each event to the program. [`Client`] is built on [`EventLoop`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! The options of a client.
+//! [`Options`] are the options of a client.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,59 +9,64 @@ use mqtt_transport::ClientTransport;
 
 use crate::servers::Server;
 
-/// The number of packet identifiers that messages get; see [`Config::packet_identifiers`]. Brokers rarely accept
-/// more than 20 messages at a time, and the PUBRELs for all of them are one kilobyte.
+/// Number of packet identifiers for messages; see [`Config::packet_identifiers`]. Brokers rarely accept more than 20
+/// messages in flight. After a lost session state, the PUBREL packets for all 256 identifiers take one kilobyte.
 pub const PACKET_IDENTIFIERS: u16 = 256;
 
-/// The options of a client: servers, credentials, limits.
+/// Options of a client: servers, credentials and limits.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The servers, in the order in which the client tries them. The client fails over to the next one if a server cannot
-    /// be reached or is busy, and begins again after the last one; see also [`Server`].
+    /// Servers in the order in which the client tries them. If a server cannot be reached or is busy, the client fails
+    /// over to the next one. The first server follows the last one. See also [`Server`].
     pub servers: Vec<Server>,
-    /// Set if the client follows Server References (MQTT 5.0, 4.11): CONNECT with its credentials, and messages, then
-    /// go to any server that a server names.
+    /// Set to follow Server References (MQTT 5.0, 4.11). The client then sends its credentials and messages to any
+    /// server to which a server refers it.
     pub follow_server_references: bool,
-    /// The layers between the socket and MQTT, such as TLS.
+    /// Layers between the socket and MQTT, such as TLS.
     pub transport: ClientTransport,
-    /// The local addresses to connect from. The system chooses the address if the list is empty, and the port if it is 0.
+    /// Local addresses to connect from. If the list is empty, the operating system chooses the address. If a port is 0,
+    /// the operating system chooses the port.
     pub local_addresses: Vec<SocketAddr>,
-    /// The idle time after which the system sends TCP keepalive probes; `None` turns them off. The keep alive of MQTT
-    /// works without them.
+    /// Idle time after which the operating system sends TCP keepalive probes. `None` disables the probes. The MQTT keep
+    /// alive is independent of them.
     pub tcp_keep_alive: Option<Duration>,
-    /// The CONNECT packet: version, client identifier, will, credentials, keep alive, properties.
+    /// CONNECT packet: version, client identifier, will, credentials, keep alive and properties.
     pub connect: Connect,
-    /// The limits of packets and of messages in flight. Limits that a server of 5.0 must know are copied into CONNECT.
+    /// Limits of packets and of messages in flight. The limits that a server of MQTT 5.0 must respect are copied into
+    /// CONNECT.
     pub limits: Config,
-    /// Timeout for looking up the name and reaching an address together.
+    /// Timeout of an attempt: resolving the host name, connecting, and the handshakes of the layers.
     pub connect_timeout: Duration,
-    /// Time for which the client tries to get its first connection, since a server may start late. An attempt in
-    /// progress ends with this time, and one that starts at its end may take a second. Zero is a single attempt.
+    /// Maximum time for getting the first connection, because a server may start late. An attempt in progress ends at
+    /// this time. An attempt that starts at the end of this time may take one second. With zero the client makes a
+    /// single attempt.
     pub wait_for_server: Duration,
-    /// The behaviour after a connection was lost.
+    /// Behaviour after the connection was lost.
     pub reconnect: Reconnect,
-    /// A function that is called with each warning about a server.
+    /// Function that is called with each warning about a server.
     pub on_warning: Option<fn(&str)>,
-    /// The number of connections lost in a row with the same message in flight after which the client gives the message
-    /// up, because the server may close the connection when it receives the message; `None` never gives up. See [`crate::EventLoop::take_rejected`].
+    /// Number of connections that may be lost in a row with the same message in flight. After that the client gives up
+    /// the message, because the server may close the connection whenever it receives this message. With `None` the
+    /// client never gives up a message. See [`crate::EventLoop::take_rejected`].
     pub maximum_losses: Option<u32>,
 }
 
-/// The behaviour after a connection was lost. The client does not ask a server again that has rejected it.
+/// Behaviour after the connection was lost. A client does not try a server again that has rejected the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnect {
-    /// The client gives up.
+    /// The client ends.
     Never,
-    /// The client tries again for this long, with growing waits. An attempt in progress ends with this time, and one that
-    /// starts at its end may take a second.
+    /// The client reconnects for at most this time, with growing waits. An attempt in progress ends at this time. An
+    /// attempt that starts at the end of this time may take one second.
     For(Duration),
-    /// The client tries again without end, with growing waits.
+    /// The client reconnects without a time limit, with growing waits.
     Always,
 }
 
 impl Options {
-    /// Creates options for MQTT 3.1.1 without credentials. The server chooses the client identifier. At most 20 messages
-    /// of QoS 1 and 2 are in flight, the timeouts of the network and of each answer are 30 s, and the client reconnects.
+    /// Returns options for MQTT 3.1.1 without credentials. The server assigns the client identifier. At most 20
+    /// messages of QoS 1 and 2 are in flight. The timeouts for connecting and for each answer are 30 seconds. The
+    /// client reconnects without a time limit.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             servers: vec![Server::network(host, port)],
@@ -86,7 +91,7 @@ impl Options {
         }
     }
 
-    /// Returns the CONNECT packet with the limits.
+    /// Returns the CONNECT packet with the limits of this client.
     pub(crate) fn connect_packet(&self) -> Connect {
         let mut connect = self.connect.clone();
         if connect.protocol_version == ProtocolVersion::V5_0 {

@@ -1,11 +1,13 @@
-//! [`Oversized`]: messages that are larger than the server accepts, where the server has not announced its maximum.
+//! [`Oversized`] finds messages that are larger than the server accepts, if the server has not announced a maximum.
 //!
-//! A server ends the connection because of such a message, in 5.0 with reason code 0x95 and before 5.0 without a
-//! reason. The message would be resent on each connection, and nothing after it would get through. So it is given up:
-//! immediately after 0x95, and otherwise, if [`crate::Options::maximum_losses`] says so, when the connection was lost
-//! several times in a row with nothing acknowledged. On a bad network that may be another message than one that is too
-//! large, so a program that asks for it has to report the message.
-//! The largest message in flight is the one to give up: if any of them is too large, this one is.
+//! A server closes the connection because of such a message: in MQTT 5.0 with reason code 0x95 (packet too large), and
+//! before MQTT 5.0 without a reason. The client would resend the message on each connection, and no later message would
+//! be delivered. Therefore the client gives up the message. After 0x95 the client does so immediately. Without a reason
+//! code it does so after [`crate::Options::maximum_losses`] connections in a row were lost without an acknowledgement,
+//! if this option is set. On a bad network the given-up message may be innocent, so a program that sets the option must
+//! report the message to its user.
+//!
+//! The client gives up the largest message in flight. If any message in flight is too large, the largest one is.
 
 use std::sync::Arc;
 
@@ -14,17 +16,18 @@ use mqtt_session::{CloseReason, OutboundMessage, Session};
 
 use crate::error::ClientError;
 
-/// The messages that may be too large for the server.
+/// Messages that may be too large for the server.
 #[derive(Debug, Default)]
 pub(crate) struct Oversized {
-    /// The size of the largest messages that were published, and their number.
+    /// Payload size of the largest messages that were published, in bytes.
     largest: usize,
+    /// Number of published messages with the size `largest`.
     count: usize,
-    /// The largest message in flight when the connection was lost, and the number of losses.
+    /// Largest message in flight when the connection was lost, and the number of losses in a row with this message.
     suspect: Option<(Arc<Message>, u32)>,
-    /// Set once this connection has sent a message.
+    /// Set when this connection has sent a message.
     has_sent: bool,
-    /// Messages that were given up and not reported yet.
+    /// Messages that were given up and have not been reported.
     rejected: Vec<Arc<Message>>,
 }
 
@@ -42,14 +45,13 @@ impl Oversized {
         self.count += 1;
     }
 
-    /// Records that the server has acknowledged a message. The size of a message is then not the reason for the lost
-    /// connections.
+    /// Records that the server has acknowledged a message. Message sizes are then not the reason for earlier losses.
     pub(crate) fn delivered(&mut self) {
         self.suspect = None;
     }
 
-    /// Handles the loss of a connection that the server had accepted. Gives up the message that is the reason, if there
-    /// is one. Returns `true` if the next connection may make more progress.
+    /// Handles the loss of a connection that the server had accepted. Gives up a message if it is the reason of the
+    /// loss. Returns `true` if the next connection may make more progress.
     pub(crate) fn connection_lost(
         &mut self,
         session: &mut Session,
@@ -68,6 +70,7 @@ impl Oversized {
             _ => return false,
         };
         let Some(message) = self.largest_in_flight(session, is_told) else {
+            // The message may have been of QoS 0. It is not resent, so the next connection may make progress.
             return is_told && has_sent;
         };
         let losses = match self.suspect.take() {
@@ -84,19 +87,19 @@ impl Oversized {
         true
     }
 
-    /// Takes the messages that were given up since the last call.
+    /// Returns the messages that were given up since the last call.
     pub(crate) fn take_rejected(&mut self) -> Vec<Arc<Message>> {
         std::mem::take(&mut self.rejected)
     }
 
-    /// Returns the oldest of the largest messages that the last connection has sent, unless the server has accepted one
-    /// of its size.
+    /// Returns the largest message that the last connection has sent, or the oldest one of several. Without the reason
+    /// code 0x95, returns `None` if the server has acknowledged a message of the same size.
     fn largest_in_flight(&self, session: &Session, is_told: bool) -> Option<Arc<Message>> {
         let in_flight = session
             .sent_by_last_connection()
             .map(|outgoing| &outgoing.message);
         let size = |message: &&Arc<Message>| message.payload.len();
-        // `max_by_key` returns the last one of several.
+        // `max_by_key` returns the last of several maxima. In the reversed list this is the oldest message.
         let mut in_flight: Vec<_> = in_flight.collect();
         in_flight.reverse();
         let largest = in_flight.iter().copied().max_by_key(size)?;
@@ -108,7 +111,7 @@ impl Oversized {
         (is_told || none_was_accepted).then(|| Arc::clone(largest))
     }
 
-    /// Finds the largest message again, after one was given up.
+    /// Measures the remaining messages again after one was given up.
     fn measure(&mut self, session: &Session) {
         (self.largest, self.count) = (0, 0);
         for (_, outgoing) in session.sent() {

@@ -1,5 +1,5 @@
-//! Chooses the server for the next connection. Hosts that the user has named, servers of a service record and Server
-//! References of MQTT 5.0 form one ring, so that one place decides.
+//! [`Servers`] chooses the server for the next connection. Hosts that the user has configured, servers of a service
+//! record and Server References of MQTT 5.0 form one ring, so that this decision is in one place.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,24 +11,24 @@ use mqtt_session::CloseReason;
 
 use crate::error::ClientError;
 
-/// The address of a server.
+/// Address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
-    /// A port of a host.
+    /// A port on a host.
     Network {
-        /// The host name or address.
+        /// Host name or address.
         host: String,
-        /// The port.
+        /// Port number.
         port: u16,
     },
-    /// A Unix socket at this path.
+    /// Unix socket at this path.
     Unix(PathBuf),
-    /// The servers that the service records of a domain name (RFC 2782). The client looks them up when it reaches this
-    /// entry, and again after all of them have failed.
+    /// Servers in the service records of a domain (RFC 2782). The client looks them up when it reaches this entry in
+    /// the ring, and again after all of them have failed.
     Service {
-        /// The service with its domain: `_mqtt._tcp.example.org`.
+        /// Service with its domain: `_mqtt._tcp.example.org`.
         name: String,
-        /// The name server; `None` stands for those of the system.
+        /// Name server. With `None` the client uses the name servers of the operating system.
         name_server: Option<SocketAddr>,
     },
 }
@@ -44,7 +44,7 @@ impl fmt::Display for Server {
 }
 
 impl Server {
-    /// Returns the server at a port of a host.
+    /// Returns the server at a port on a host.
     pub fn network(host: impl Into<String>, port: u16) -> Self {
         Self::Network {
             host: host.into(),
@@ -52,41 +52,41 @@ impl Server {
         }
     }
 
-    /// Parses one item of a Server Reference (MQTT 5.0, section 4.11): `host`, `host:port` or `[address]:port`.
+    /// Parses one item of a Server Reference (MQTT 5.0, 4.11): `host`, `host:port` or `[address]:port`.
     fn of_reference(item: &str, default_port: u16) -> Option<Self> {
         let (host, port) = mqtt_transport::split_host_and_port(item)?;
         let port = match port {
             Some(port) => port.parse().ok()?,
             None => default_port,
         };
-        // Names that are no hosts, such as URLs, would only cause errors that hide the reference.
+        // Some servers send URLs. Resolving such an item would only fail, and hide the error with the reference.
         let is_odd = |c: char| c.is_control() || matches!(c, '/' | '@');
         let is_host = !host.is_empty() && !host.contains(is_odd);
         is_host.then(|| Self::network(host, port))
     }
 }
 
-/// The maximum number of Server References that are followed in a row: servers may refer to each other.
+/// Maximum number of Server References that are followed in a row. Two servers may refer to each other.
 const MAXIMUM_REFERENCES: u32 = 8;
 
-/// The maximum number of servers of one reference that are tried.
+/// Maximum number of servers in one Server Reference that are tried.
 const MAXIMUM_REFERRED: usize = 8;
 
-/// The maximum number of servers of one service that are tried.
+/// Maximum number of servers of one service that are tried.
 const MAXIMUM_FOUND: usize = 32;
 
-/// The ring of servers in the order in which they are tried. The first one is the current one.
+/// Ring of servers in the order in which they are tried. The first one is the current server.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// The servers that the user has named. References and servers of a service are only in the ring, until they fail.
+    /// Servers that the user has configured. Servers of a reference or a service are only in `ring`, until they fail.
     named: Vec<Server>,
     ring: VecDeque<Server>,
-    /// The number of servers that failed since one has accepted the client.
+    /// Number of servers that have failed since a server has accepted the client.
     failed: usize,
-    /// The number of Server References that were followed in a row.
+    /// Number of Server References that were followed in a row.
     references: u32,
-    /// Set if the client follows references, which give its credentials and messages to servers that the user has not
-    /// named.
+    /// Set if the client follows Server References. Its credentials and messages then go to servers that the user has
+    /// not configured.
     follows_references: bool,
 }
 
@@ -101,7 +101,7 @@ impl Servers {
         }
     }
 
-    /// Returns the server to connect to.
+    /// Returns the server to which the client connects next.
     pub(crate) fn current(&self) -> Option<&Server> {
         self.ring.front()
     }
@@ -111,13 +111,13 @@ impl Servers {
         self.failed = 0;
     }
 
-    /// Records that the current server has delivered or acknowledged a message. An accepted connection is not enough:
-    /// servers that refer to each other may accept connections too.
+    /// Records that the current server has delivered or acknowledged a message. An accepted connection is not enough,
+    /// because servers that refer to each other may accept connections too.
     pub(crate) fn made_progress(&mut self) {
         self.references = 0;
     }
 
-    /// Replaces the current entry, a service, by the servers that were found for it.
+    /// Replaces the current entry, which is a service, by the servers that were found for it.
     pub(crate) fn found(&mut self, found: impl IntoIterator<Item = Server>) {
         self.ring.pop_front();
         let others = std::mem::take(&mut self.ring);
@@ -125,8 +125,8 @@ impl Servers {
         self.ring.extend(others);
     }
 
-    /// Handles the failure of the current server. Returns `true` if the client may connect to the next server without a
-    /// wait; that server is then the current one.
+    /// Handles the failure of the current server. If the client may connect to another server without a wait, makes
+    /// that server the current one and returns `true`.
     pub(crate) fn move_on(&mut self, error: &ClientError, was_accepted: bool) -> bool {
         if self.follow(error) {
             let are_too_many = self.references > MAXIMUM_REFERENCES;
@@ -135,12 +135,12 @@ impl Servers {
             }
             return !are_too_many;
         }
-        // After a drop the client first returns to the server that holds its session.
+        // After a drop the client first returns to the server that has its session.
         let may_move = is_sent_away(error) || !was_accepted && is_of_this_server(error);
         if !may_move {
             return false;
         }
-        // Each server is tried once before the next wait.
+        // Before the next wait each server is tried once.
         self.failed += 1;
         self.ring.rotate_left(usize::from(self.ring.len() > 1));
         let has_another = self.failed < self.ring.len();
@@ -151,8 +151,8 @@ impl Servers {
         has_another
     }
 
-    /// Removes the servers of services and references, so that services are looked up again after a wait: their servers
-    /// may have moved.
+    /// Removes the servers of services and references. After the wait, services are looked up again, because their
+    /// servers may have moved.
     fn forget_found(&mut self) {
         let is_service = |server: &Server| matches!(server, Server::Service { .. });
         if self.named.iter().any(is_service) {
@@ -160,17 +160,18 @@ impl Servers {
         }
     }
 
-    /// Returns the Server Reference that is followed.
+    /// Returns the Server Reference in the error, if the client follows references.
     pub(crate) fn reference<'a>(&self, error: &'a ClientError) -> Option<&'a str> {
         error.server_reference().filter(|_| self.follows_references)
     }
 
-    /// Puts the servers of a Server Reference in front of the others. Returns `false` if there are none to follow.
+    /// Inserts the servers of a Server Reference before the others. Returns `false` if the error has no usable
+    /// reference.
     fn follow(&mut self, error: &ClientError) -> bool {
         let Some(reference) = self.reference(error) else {
             return false;
         };
-        // A reference without a port means the port that the client uses now.
+        // A reference without a port means the port of the current server.
         let default_port = match self.current() {
             Some(Server::Network { port, .. }) => *port,
             _ => 1883,
@@ -185,7 +186,7 @@ impl Servers {
         }
         self.references += 1;
         self.failed = 0;
-        // Servers that earlier references or services named are dropped, so the ring does not grow.
+        // Servers of earlier references or services are removed, so that the ring does not grow.
         let others = self
             .named
             .iter()
@@ -195,12 +196,13 @@ impl Servers {
     }
 }
 
-/// Returns `true` if the error is about the server, so that another server, or this one later, may accept the client.
+/// Returns `true` if the server is the cause of the error. Another server, or this one later, may then accept the
+/// client.
 pub(crate) fn is_about_server(error: &ClientError) -> bool {
     is_of_this_server(error) || is_sent_away(error)
 }
 
-/// Returns `true` if the server has told the client to use another server.
+/// Returns `true` if the server has sent DISCONNECT with the request to use another server.
 fn is_sent_away(error: &ClientError) -> bool {
     let ClientError::Closed(CloseReason::Disconnected(disconnect)) = error else {
         return false;
@@ -211,8 +213,8 @@ fn is_sent_away(error: &ClientError) -> bool {
     )
 }
 
-/// Returns `true` if another server may accept the client. Errors that are caused by the client, such as wrong
-/// credentials, do not trigger failover: they would be the same everywhere.
+/// Returns `true` if another server may accept the client. Errors that the client causes, such as wrong credentials, do
+/// not trigger failover, because all servers would reject the client.
 fn is_of_this_server(error: &ClientError) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) | ClientError::Transport(_) => true,
@@ -319,7 +321,7 @@ mod tests {
         let mut servers = Servers::new(vec![Server::network("a", 1)], false);
         assert!(!servers.move_on(&moved, false));
         assert_eq!(current(&servers), "a:1");
-        // A server that the user has named may be asked.
+        // The client may fail over to a server that the user has configured.
         let mut servers = Servers::new(
             vec![Server::network("a", 1), Server::network("b", 1)],
             false,
@@ -338,7 +340,7 @@ mod tests {
         assert!(servers.move_on(&moved, false));
         let ring: Vec<_> = servers.ring.iter().map(ToString::to_string).collect();
         assert_eq!(ring, ["b:1", "[::1]:7", "d:9", "a:1"]);
-        // Of others than these two codes a reference means nothing; to oneself neither.
+        // A reference has no effect with other reason codes, and the current server in a reference is skipped.
         let busy = refused(ReasonCode::NotAuthorized, Some("e"));
         assert!(!servers.move_on(&busy, false));
         let own = refused(ReasonCode::UseAnotherServer, Some("b:1"));

@@ -1,7 +1,8 @@
-//! An MQTT broker for tests, which runs in a thread of the test's process.
+//! An MQTT broker for tests, which runs in a thread of the test process.
 //!
-//! [`TestBroker::start`] returns when clients can connect to a free port of the loopback. The broker ends when the value
-//! is dropped. It is `rbroker` without its command line: MQTT 3.1, 3.1.1 and 5.0.
+//! [`TestBroker::start`] starts the broker at a free port of the loopback interface. When it returns, clients can
+//! connect. Dropping the value ends the broker. The broker is `rbroker` without the command line, for MQTT 3.1, 3.1.1
+//! and 5.0.
 //!
 //! ```
 //! let broker = mqtt_test_broker::TestBroker::start();
@@ -10,7 +11,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A test that needs other settings names them in the configuration language of mosquitto:
+//! A test can add lines in the configuration syntax of mosquitto:
 //!
 //! ```
 //! let broker = mqtt_test_broker::TestBroker::start_with("max_queued_messages 10");
@@ -27,48 +28,53 @@ use mqtt_broker::{BrokerConfig, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-/// A broker on a free port of the loopback, which ends when it is dropped.
+/// Broker at a free port of the loopback interface. Dropping the value ends the broker.
 #[derive(Debug)]
 pub struct TestBroker {
+    /// Address of the listener. The port is 0 before the first start, and is then kept for restarts.
     address: SocketAddr,
     scheme: &'static str,
+    /// Additional lines of configuration.
     settings: String,
+    /// Folder with the configuration and the certificates.
     folder: TempDir,
     running: Option<Running>,
 }
 
+/// Thread of a running broker.
 #[derive(Debug)]
 struct Running {
-    /// The address of the socket that ends the broker when it gets a byte.
+    /// Address of a UDP socket. The broker ends when the socket receives a datagram.
     stop: SocketAddr,
     thread: JoinHandle<()>,
 }
 
-/// The host of the certificate of a broker with TLS.
+/// Host name in the certificate of a broker with TLS.
 const HOST: &str = "localhost";
 
 impl TestBroker {
-    /// Starts a broker that accepts everybody, without TLS and without a store.
+    /// Starts a broker that accepts all clients, without TLS and without a store.
     ///
     /// # Panics
-    /// If the broker cannot start.
+    /// Panics if the broker cannot start.
     pub fn start() -> Self {
         Self::start_with("")
     }
 
-    /// Starts a broker with further lines of configuration, in the language of mosquitto. Lines for a listener apply to
-    /// the only one.
+    /// Starts a broker with additional lines of configuration, in the syntax of mosquitto. Lines for a listener apply
+    /// to the only listener.
     ///
     /// # Panics
-    /// If the broker cannot start.
+    /// Panics if the broker cannot start.
     pub fn start_with(settings: &str) -> Self {
         Self::start_in(folder(), "mqtt", settings.to_owned())
     }
 
-    /// Starts a broker that speaks TLS only. Its certificate is for `localhost`, and [`Self::ca_file`] is the authority.
+    /// Starts a broker that accepts TLS connections only. The certificate is for `localhost`, and [`Self::ca_file`] is
+    /// the file of its authority.
     ///
     /// # Panics
-    /// If the broker cannot start.
+    /// Panics if the broker cannot start.
     pub fn start_with_tls(settings: &str) -> Self {
         let folder = folder();
         write_certificates(folder.path());
@@ -99,7 +105,7 @@ impl TestBroker {
         self.address.port()
     }
 
-    /// Returns the URL of the broker: `mqtt://127.0.0.1:PORT`, or `mqtts://localhost:PORT` for one with TLS.
+    /// Returns the URL of the broker: `mqtt://127.0.0.1:PORT`, or with TLS `mqtts://localhost:PORT`.
     pub fn url(&self) -> String {
         let port = self.port();
         if self.scheme == "mqtts" {
@@ -114,29 +120,29 @@ impl TestBroker {
         self.folder.path().join("ca.crt")
     }
 
-    /// Ends the broker. Its clients lose their connections, and [`Self::restart`] starts it at the same port again. A
-    /// broker without a store has forgotten all sessions then.
+    /// Ends the broker. All clients lose their connections. [`Self::restart`] starts the broker at the same port again.
+    /// A broker without a store loses all sessions.
     pub fn stop(&mut self) {
         let Some(Running { stop, thread }) = self.running.take() else {
             return;
         };
         let sent =
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.send_to(&[0], stop));
-        // Without that byte the thread would never end: the process of the test ends it.
+        // If the datagram could not be sent, joining would block forever. The thread then ends with the test process.
         if sent.is_ok() && thread.join().is_err() {
             eprintln!("the test broker has panicked");
         }
     }
 
-    /// Ends the broker if it runs, and starts it at its port.
+    /// Ends the broker if it runs, and starts it at the same port.
     ///
     /// # Panics
-    /// If the broker cannot start.
+    /// Panics if the broker cannot start.
     pub fn restart(&mut self) {
         self.stop();
         let settings = self.read_settings();
         let (started, result) = mpsc::channel();
-        // The server is made in its thread, because it cannot be sent to another one.
+        // The server is created in its thread, because `Server` is not `Send`.
         let thread = thread::Builder::new()
             .name("test broker".into())
             .spawn(move || serve(settings, &started))
@@ -151,6 +157,7 @@ impl TestBroker {
         }
     }
 
+    /// Writes the configuration to a file and reads it, so that tests use the same parser as `rbroker`.
     fn read_settings(&self) -> BrokerConfig {
         let path = self.folder.path().join("broker.conf");
         let text = format!(
@@ -173,7 +180,8 @@ impl Drop for TestBroker {
     }
 }
 
-/// Serves until the socket whose address it sends gets a byte.
+/// Runs a broker until its UDP socket receives a datagram. Sends the addresses of the listener and of the UDP socket,
+/// or the error that prevented the start.
 fn serve(settings: BrokerConfig, started: &Sender<Result<(SocketAddr, SocketAddr), String>>) {
     let text = |error: &dyn std::error::Error| error.to_string();
     let bind = || -> Result<_, String> {
@@ -188,7 +196,7 @@ fn serve(settings: BrokerConfig, started: &Sender<Result<(SocketAddr, SocketAddr
     };
     match bind() {
         Ok((mut server, _stop, addresses)) => {
-            // Nobody waits for it any more if the test has panicked.
+            // If the test has panicked, the receiver is gone, and nobody could stop this broker.
             if started.send(Ok(addresses)).is_err() {
                 return;
             }
@@ -202,7 +210,7 @@ fn serve(settings: BrokerConfig, started: &Sender<Result<(SocketAddr, SocketAddr
     }
 }
 
-/// Writes an authority, and a certificate for [`HOST`] with its key.
+/// Writes the certificate of an authority, and a certificate for [`HOST`] with its key.
 fn write_certificates(folder: &Path) {
     let mut params = CertificateParams::default();
     let name = format!("authority of {}", folder.display());
@@ -238,7 +246,7 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    /// Connects with MQTT 3.1.1 and returns the first byte of the answer.
+    /// Connects with MQTT 3.1.1, and returns the first byte of the answer.
     fn first_byte(address: SocketAddr) -> u8 {
         let mut stream = TcpStream::connect(address).unwrap();
         let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";

@@ -1,4 +1,4 @@
-//! [`Attempts`]: the attempts to connect, the waits between them, and their end.
+//! [`Attempts`] decides about attempts to connect: the waits between them, and when the client gives up.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use crate::error::ClientError;
 use crate::options::{Options, Reconnect};
 use crate::servers;
 
-/// The minimum time for an attempt, even for one that starts when the time of trying ends.
+/// Minimum time for an attempt that starts when the time limit has nearly passed.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The attempts to connect since the last connection that made progress.
+/// Attempts to connect since the last connection that made progress.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     backoff: Backoff,
-    /// The start of the first attempt, or the time when the connection was lost.
+    /// Start of the first attempt, or the time at which the connection was lost.
     lost_since: Option<Instant>,
-    /// Set if a server that was tried since the last wait may accept the client after the next wait.
+    /// Set if one of the servers tried since the last wait may accept the client after the next wait.
     round_may_pass: bool,
-    /// Set once a stream to a server was open.
+    /// Set when the client has opened a stream to a server.
     was_reached: bool,
-    /// Set once a server has accepted a connection.
+    /// Set when a server has accepted a connection.
     was_connected: bool,
-    /// Set once a server has answered a SUBSCRIBE or UNSUBSCRIBE.
+    /// Set when a server has answered a SUBSCRIBE or UNSUBSCRIBE.
     was_answered: bool,
 }
 
@@ -53,20 +53,21 @@ impl Attempts {
         self.was_answered = true;
     }
 
-    /// Records that the connection is of use: the waits and the time of trying begin again after its loss.
+    /// Records that the connection was of use. After its loss, waits and time limit start anew.
     pub(super) fn handle_progress(&mut self) {
         self.lost_since = None;
         self.backoff.reset();
     }
 
-    /// Records the failure of a server after which the next server is tried without a wait.
+    /// Records that a server has failed and that the next server is tried without a wait.
     pub(super) fn skip_wait(&mut self, error: &ClientError, is_referred: bool) {
-        // A server that is down for a moment is worth a wait, even if the last server of the ring is not.
+        // If this failure may be temporary, a wait makes sense even if the last server of the ring fails for good.
         self.round_may_pass |= is_referred || may_pass(error, true);
     }
 
-    /// Returns the wait before the next attempt, after an attempt failed or the connection was lost. The wait is spread
-    /// by `random`. Returns `None` if the client must not try again.
+    /// Returns the wait before the next attempt, after an attempt has failed or the connection was lost. `random`
+    /// determines the jitter of the wait. `may_get_further` is `true` if the next connection may make more progress
+    /// than the last one. Returns `None` if the client must give up.
     pub(super) fn next_wait(
         &mut self,
         options: &Options,
@@ -86,12 +87,12 @@ impl Attempts {
             return None;
         }
         let wait = self.backoff.next(random);
-        // The last attempt begins when the time of trying ends, not one wait later.
+        // The last attempt starts when the time limit has passed, and not one wait later.
         let left = self.end(options).map(|end| end - now);
         Some(left.map_or(wait, |left| wait.min(left)))
     }
 
-    /// Returns the deadline of a step of an attempt that has this timeout.
+    /// Returns the deadline of a step that has this timeout. The time limit of all attempts may shorten the step.
     pub(super) fn end_of_step(
         &self,
         options: &Options,
@@ -105,16 +106,16 @@ impl Attempts {
         }
     }
 
-    /// Returns the start of the first attempt, or the time when the connection was lost.
+    /// Returns the start of the first attempt, or the time at which the connection was lost.
     #[cfg(test)]
     pub(super) fn lost_since(&self) -> Option<Instant> {
         self.lost_since
     }
 
-    /// Returns the time of the last attempt, if the user has set one.
+    /// Returns the time limit of the attempts, or `None` if the user has set none.
     fn end(&self, options: &Options) -> Option<Instant> {
         let time = match (self.was_connected, options.reconnect) {
-            // A server that was reached once exists, so a client that reconnects always continues.
+            // The configuration of a server that was reached once is right, so the client continues without a limit.
             (false, Reconnect::Always) if self.was_reached => return None,
             (false, _) if options.wait_for_server.is_zero() => return None,
             (false, _) => options.wait_for_server,
@@ -124,6 +125,7 @@ impl Attempts {
         Some(self.lost_since? + time)
     }
 
+    /// Returns `true` if the client may make another attempt. `gone_for` is the time since `lost_since`.
     fn may_retry(
         &self,
         options: &Options,
@@ -131,8 +133,8 @@ impl Attempts {
         of_round: bool,
         gone_for: Duration,
     ) -> bool {
-        // A server that has never answered a SUBSCRIBE is broken. Later the connection may be the cause, and another
-        // one may be better.
+        // A server that has never answered a SUBSCRIBE is broken. If it has answered before, the network may be the
+        // cause, and a new connection may work.
         let is_unanswered = matches!(error, ClientError::Closed(CloseReason::ResponseTimeout(_)));
         if is_unanswered && !self.was_answered {
             return false;
@@ -148,12 +150,12 @@ impl Attempts {
     }
 }
 
-/// Returns `true` if the next attempt may succeed. A server that has rejected the client rejects it again; a server
-/// that starts may be busy for a while, which `busy_may_pass` permits.
+/// Returns `true` if the next attempt may succeed. A server that has rejected the client will reject it again. A server
+/// that is starting may be busy for a while; `busy_may_pass` tells whether this counts as temporary.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,
-        // An invalid certificate stays invalid, but a stream that was cut off may be an accident.
+        // An invalid certificate stays invalid. A stream that was cut off may be a temporary failure.
         ClientError::Transport(error) => error.kind() != std::io::ErrorKind::InvalidData,
         ClientError::Closed(reason) => match reason {
             CloseReason::ConnectionLost
@@ -168,7 +170,7 @@ fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     }
 }
 
-/// Returns `true` for reason codes that are about the moment, not about the client or its packets.
+/// Returns `true` for reason codes that report a temporary state, and not an error of the client or of its packets.
 fn is_passing(reason_code: ReasonCode) -> bool {
     matches!(
         reason_code,
@@ -179,7 +181,7 @@ fn is_passing(reason_code: ReasonCode) -> bool {
             | ReasonCode::ServerBusy
             | ReasonCode::ServerShuttingDown
             | ReasonCode::KeepAliveTimeout
-            // An earlier CONNECT of this client may arrive after its last one and take its session over.
+            // An earlier CONNECT of this client may arrive after the last one and take over the session.
             | ReasonCode::SessionTakenOver
             | ReasonCode::ReceiveMaximumExceeded
             | ReasonCode::MessageRateTooHigh

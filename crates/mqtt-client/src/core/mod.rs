@@ -1,7 +1,7 @@
-//! The decisions of a client, without sockets and clock: the session between connections, messages to resend, the next
-//! server, and the time of the next attempt.
+//! The decisions of a client, without sockets and clocks: the session between two connections, messages to resend, the
+//! next server, and the time of the next attempt.
 //!
-//! [`EventLoop`](crate::EventLoop) runs the core on a socket, and the simulator runs it on a simulated network.
+//! [`EventLoop`](crate::EventLoop) runs this core on a socket. The simulator runs the same core on a simulated network.
 
 mod attempts;
 mod server_session;
@@ -25,34 +25,34 @@ use crate::options::{Options, Reconnect};
 use crate::oversized::Oversized;
 use crate::servers::{Server, Servers};
 
-/// The state of a client over all its connections.
+/// State of a client across all its connections.
 #[derive(Debug)]
 pub struct ClientCore {
     options: Options,
-    /// The connection, while a stream is open.
+    /// The connection. `None` while no stream is open.
     connection: Option<Connection>,
-    /// The session that the next connection resumes.
+    /// Session that the next connection resumes. `None` while a connection has the session.
     session: Option<Session>,
-    /// Unfinished messages of a lost session, which are sent as new messages before any other.
+    /// Unfinished messages of a lost session. They are published as new messages, before any other message.
     backlog: VecDeque<OutboundMessage>,
     servers: Servers,
     attempts: Attempts,
     server_session: ServerSession,
-    /// The time when the server accepted this connection.
+    /// Time at which the server has accepted the current connection.
     connected_since: Option<Instant>,
-    /// Set when this connection has a subscription: the server may send messages at any time.
+    /// Set when this connection has a subscription, so that the server may send messages at any time.
     expects_messages: bool,
-    /// Messages that may be larger than the server accepts.
+    /// Finds messages that are larger than the server accepts.
     oversized: Oversized,
 }
 
-/// The age at which a connection counts as progress, so that the waits and the time of trying begin again. A delivered
-/// message counts, too. An accepted connection does not: a server may accept and close again and again because of the
-/// packets that follow CONNECT.
+/// Age at which a connection counts as progress, so that waits and time limits start anew after its loss. A delivered
+/// message counts as progress too. An accepted connection does not: a server may accept and close each connection
+/// because of the packets that follow CONNECT.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 impl ClientCore {
-    /// Creates a client without a connection. It resumes `session`, if there is one; see [`Connection::client`].
+    /// Returns a client without a connection. The first connection resumes `session`; see [`Connection::client`].
     pub fn new(options: Options, session: Option<Session>) -> Self {
         Self {
             servers: Servers::new(options.servers.clone(), options.follow_server_references),
@@ -68,31 +68,32 @@ impl ClientCore {
         }
     }
 
-    /// Returns the server to connect to.
+    /// Returns the server to which the client connects next.
     pub fn server(&self) -> Option<&Server> {
         self.servers.current()
     }
 
-    /// Handles the result of the look-up of a [`Server::Service`].
+    /// Adds the servers that were found for a [`Server::Service`].
     pub fn found(&mut self, servers: impl IntoIterator<Item = Server>) {
         self.servers.found(servers);
     }
 
-    /// Starts an attempt to connect. Returns the time when the stream must be open.
+    /// Starts an attempt to connect. Returns the deadline for opening the stream.
     pub fn begin_attempt(&mut self, now: Instant) -> Instant {
         self.attempts.begin(now);
         self.attempts
             .end_of_step(&self.options, now, self.options.connect_timeout)
     }
 
-    /// Starts a connection on a stream to the server that is open now, and puts CONNECT into the output.
+    /// Starts a connection on an open stream to the current server. The output then contains CONNECT.
     ///
     /// # Errors
-    /// If a field of CONNECT does not fit into the packet.
+    /// Returns an error if a field of CONNECT cannot be encoded.
     pub fn handle_reached(&mut self, now: Instant) -> Result<(), ClientError> {
         self.leave_session_of_another_server();
         let mut connect = self.options.connect_packet();
-        // A clean start makes Session Present certain: unfinished messages are sent as new ones.
+        // With Clean Start the client need not rely on Session Present. Unfinished messages are published as new
+        // messages.
         connect.clean_start |= self.server_session.is_doubtful();
         let mut limits = self.options.limits.clone();
         let end = self
@@ -110,18 +111,18 @@ impl ClientCore {
         Ok(())
     }
 
-    /// Takes complete packets from the front of `input` and passes each event to `handle`, until no event is left or
-    /// `handle` breaks.
+    /// Handles complete packets at the front of `input` and passes each event to `handle`. Returns when no event is
+    /// left, or when `handle` returns `Break`.
     ///
     /// # Errors
-    /// If the connection has ended. The caller must then call `handle_lost`.
+    /// Returns an error if the connection has ended. The caller must then call `handle_lost`.
     pub fn handle_input(
         &mut self,
         now: Instant,
         input: &mut &[u8],
         handle: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ClientError> {
-        // The event loop also calls this while it connects.
+        // The event loop also calls this method while the client is connecting.
         let Some(connection) = &mut self.connection else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -136,14 +137,15 @@ impl ClientCore {
                     connack,
                     unfinished,
                 } => {
-                    // The client keeps an assigned identifier for later connections (MQTT 5.0, section 3.2.2.3.7).
+                    // The client uses an assigned client identifier for later connections too (MQTT 5.0, 3.2.2.3.7).
                     if let Some(identifier) = &connack.properties.assigned_client_identifier {
                         self.options
                             .connect
                             .client_identifier
                             .clone_from(identifier);
                     }
-                    // Messages of the session that was lost now are older than those in the backlog.
+                    // The messages of the session that was lost now are older than those in the backlog, so they come
+                    // first.
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
                     }
@@ -178,25 +180,25 @@ impl ClientCore {
         Ok(flow)
     }
 
-    /// Sends PINGREQ, or ends the connection, if a deadline of the connection has passed.
+    /// Sends PINGREQ or ends the connection if a deadline of the connection has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
     }
 
-    /// Records that the server has closed the stream, which ends the connection.
+    /// Records that the server has closed the stream. This ends the connection.
     pub fn handle_close(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.handle_close();
         }
     }
 
-    /// Handles the loss of a stream, or the failure to open one. Returns the error and the time to wait before the next
-    /// attempt. The time is spread by `random`, and zero if there is another server that was not tried yet.
+    /// Handles the loss of a stream, or a failure to open one. Returns the error and the wait before the next attempt.
+    /// `random` determines the jitter of the wait. The wait is zero if another server has not been tried yet.
     ///
     /// # Errors
-    /// Returns the error if the client must not try again.
+    /// Returns the error if the client must give up.
     pub fn handle_lost(
         &mut self,
         now: Instant,
@@ -247,12 +249,12 @@ impl ClientCore {
         self.connection.as_ref().and_then(Connection::poll_timeout)
     }
 
-    /// Returns the bytes to write next.
+    /// Returns the bytes to write to the stream.
     pub fn output(&self) -> &[u8] {
         self.connection.as_ref().map_or(&[], Connection::output)
     }
 
-    /// Removes the first `count` bytes of the output, which were written.
+    /// Removes the first `count` bytes of the output after they were written.
     pub fn consume_output(&mut self, now: Instant, count: usize) {
         if let Some(connection) = &mut self.connection {
             connection.consume_output(now, count);
@@ -262,13 +264,14 @@ impl ClientCore {
     /// Sends a message; see [`Connection::publish`].
     ///
     /// # Errors
-    /// Those of [`Connection::publish`]. While messages of a lost session wait, the quota is used up.
+    /// Returns the errors of [`Connection::publish`]. While messages of a lost session wait, the error is
+    /// `QuotaUsedUp`.
     pub fn publish(
         &mut self,
         now: Instant,
         outgoing: OutboundMessage,
     ) -> Result<Option<PacketIdentifier>, PublishError> {
-        // Older messages go first, so that the order of messages is kept.
+        // The messages in the backlog are older and must be sent first.
         if !self.backlog.is_empty() {
             return Err(PublishError::QuotaUsedUp);
         }
@@ -285,17 +288,17 @@ impl ClientCore {
         }
     }
 
-    /// Takes the messages that were given up since the last call, because the server closes the connection when it
-    /// receives them. The client does not resend them.
+    /// Returns the messages that were given up since the last call, because the server closes the connection when it
+    /// receives them. The client does not resend these messages.
     pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
         self.oversized.take_rejected()
     }
 
-    /// Acknowledges a message that the application has accepted. If its connection is lost, the session records a
-    /// message of QoS 2 as accepted, so that a duplicate is not delivered.
+    /// Acknowledges a message that the application has accepted. If the connection of a message of QoS 2 is lost, the
+    /// session records the message as accepted, so that a duplicate is not delivered.
     pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
         let Some(packet_identifier) = delivery.packet_identifier() else {
-            // QoS 0 has no acknowledgement.
+            // A message of QoS 0 has no acknowledgement.
             return;
         };
         match (&mut self.connection, &mut self.session) {
@@ -314,7 +317,7 @@ impl ClientCore {
         }
     }
 
-    /// Ends the connection with DISCONNECT.
+    /// Sends DISCONNECT and ends the connection.
     pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
         if let Some(connection) = &mut self.connection {
             connection.disconnect(now, disconnect);
@@ -326,12 +329,12 @@ impl ClientCore {
         self.backlog.is_empty() && self.connection.as_ref().is_some_and(Connection::has_room)
     }
 
-    /// Returns the connection, while there is one.
+    /// Returns the connection, or `None` while no stream is open.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }
 
-    /// Returns `true` if the server has accepted the connection and it is not lost.
+    /// Returns `true` while a connection exists that the server has accepted.
     pub fn is_connected(&self) -> bool {
         self.connection
             .as_ref()
@@ -345,7 +348,7 @@ impl ClientCore {
         self.expects_messages || connection.is_some_and(Connection::is_reclaiming)
     }
 
-    /// Returns the number of messages of QoS 1 and 2 that were published and that the server may not have.
+    /// Returns the number of published messages of QoS 1 and 2 that the server has not acknowledged completely.
     pub fn unfinished(&self) -> usize {
         let session = self.session.as_ref().map_or(0, Session::unfinished_sent);
         let sent = self
@@ -355,19 +358,20 @@ impl ClientCore {
         sent + self.backlog.len()
     }
 
-    /// Returns the messages of a lost session that wait to be published as new ones, oldest first.
+    /// Returns the messages of a lost session that wait to be published as new messages, oldest first.
     pub fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
         self.backlog.iter()
     }
 
-    /// Leaves the session if the next server is another one: packet identifiers of one server have no meaning at the
-    /// other, which may have an old session of this client. Unfinished messages go to the backlog.
+    /// Replaces the session if the next server is not the one that has the session. Packet identifiers of one server
+    /// are not valid at another server, which may have an old session of this client. Unfinished messages go to the
+    /// backlog.
     fn leave_session_of_another_server(&mut self) {
         let is_another = self.server_session.is_of_another(self.server());
         let Some(session) = self.session.as_mut().filter(|_| is_another) else {
             return;
         };
-        // A session without state releases the packet identifiers that the other server may hold of an earlier session.
+        // A session without state makes the other server release the packet identifiers of an earlier session.
         let left = std::mem::replace(session, Session::without_state());
         let unfinished: Vec<_> = left
             .sent()
@@ -378,6 +382,7 @@ impl ClientCore {
         }
     }
 
+    /// Publishes the messages of the backlog, as far as the connection accepts them now.
     fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
         while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
         {
@@ -391,7 +396,7 @@ impl ClientCore {
     }
 }
 
-/// Returns the time for which the server keeps the session without a connection. `None` if the session never expires.
+/// Returns the time for which the server keeps the session without a connection, or `None` without a limit.
 fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
     let asked = connect.properties.session_expiry_interval.unwrap_or(0);
     let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);

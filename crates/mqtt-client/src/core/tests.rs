@@ -1,10 +1,11 @@
-//! Tests of the core: bytes and losses in, attempts and waits out.
+//! Tests of [`ClientCore`]: the tests pass bytes and losses to it, and compare its attempts and waits.
 
 use mqtt_session::CloseReason;
 
 use super::*;
 
-/// CONNECTs as a clean start or not, on connections that are accepted or lost before CONNACK.
+/// Returns the Clean Start flag of each CONNECT. An item of `script` is the wait before a connection, and `true` if the
+/// server accepts this connection before it is lost.
 fn clean_starts(script: &[(u64, bool)]) -> Vec<bool> {
     let mut options = Options::new("server", 1883);
     options.connect = Connect::new(ProtocolVersion::V5_0, "c");
@@ -54,8 +55,8 @@ fn waits_grow_unless_a_connection_was_of_use() {
     assert_eq!(waits(&with_message), [1.0, 1.0, 1.0]);
 }
 
-/// Returns the times of the attempts, and the ends that they were given, of a client whose attempts fail after
-/// `duration` each, from the first attempt or from the loss of its connection.
+/// Makes attempts that fail after `duration` each. If `is_lost` is set, the client was connected before. Returns the
+/// start times and the deadlines of the attempts, and the time at which the client gives up.
 fn attempts(
     options: &Options,
     is_lost: bool,
@@ -99,7 +100,7 @@ fn attempts_end_after_the_time_that_the_user_has_set() {
             let (starts, _, end) = attempts(&options, is_lost, random, Duration::ZERO);
             assert_eq!((end, starts.last().copied()), (limit, Some(limit)));
             assert!(starts.len() >= 3, "{starts:?}");
-            // No answer at all: the attempt ends with the time, too.
+            // If the server does not answer at all, the attempt must end at the time limit too.
             let day = Duration::from_secs(86_400);
             let (_, ends, end) = attempts(&options, is_lost, random, day);
             assert!(end >= limit && end <= limit + 1.0, "{end}");
@@ -129,8 +130,8 @@ fn refused(reason_code: ReasonCode, reference: Option<&str>) -> ClientError {
     ClientError::Closed(CloseReason::Refused(Box::new(connack)))
 }
 
-/// A client of these servers that has been connected, and what comes of these errors: whether it goes
-/// on, and after which wait at the end.
+/// Connects a client to the first server and then passes it these errors. Returns `None` if the client gives up.
+/// Otherwise returns `true` if the client waits after the last error.
 fn after(reconnect: Reconnect, names: &[&str], errors: Vec<ClientError>) -> Option<bool> {
     let mut options = Options::new(names[0], 1);
     options.connect = Connect::new(ProtocolVersion::V5_0, "c");
@@ -157,7 +158,7 @@ fn the_order_of_servers_does_not_decide_whether_there_is_another_attempt() {
     assert_eq!(always(vec![lost(), lost(), bad()]), Some(true));
     assert_eq!(always(vec![lost(), bad(), lost()]), Some(true));
     assert_eq!(always(vec![lost(), bad(), bad()]), None);
-    // What is about the client is so in any case.
+    // The client causes this error, so no server would accept it.
     let refused = refused(ReasonCode::NotAuthorized, None);
     assert_eq!(always(vec![lost(), lost(), refused]), None);
 }
@@ -172,7 +173,7 @@ fn a_reference_to_a_server_that_is_away_for_a_moment_ends_in_a_wait() {
     }
     errors.push(sent());
     assert_eq!(after(Reconnect::Always, &["a"], errors), Some(true));
-    // Without a reference there is nowhere to go.
+    // Without a reference the client has no other server.
     let errors = vec![lost(), refused(ReasonCode::UseAnotherServer, None)];
     assert_eq!(after(Reconnect::Always, &["a"], errors), None);
 }
@@ -186,7 +187,7 @@ fn who_wants_no_lost_connection_back_follows_no_reference() {
     assert_eq!(after(Reconnect::Always, &["a"], vec![sent()]), Some(false));
 }
 
-/// Both have a session of this client's, and the identifiers of one mean nothing at the other.
+/// Both servers have a session of this client. Packet identifiers of one session are not valid in the other one.
 #[test]
 fn a_session_of_one_server_is_not_gone_on_with_at_another() {
     let mut options = Options::new("a", 1883);
@@ -211,7 +212,7 @@ fn a_session_of_one_server_is_not_gone_on_with_at_another() {
     let count = core.output().len();
     core.consume_output(now, count);
     let _ = core.handle_input(now, &mut &accepted[..], &mut ignore);
-    // As a new one, under an identifier that b has released.
+    // The message is sent as a new one, with a packet identifier that server b has released.
     assert!(core.output().starts_with(&[0x62, 2, 0, 1]), "PUBREL");
     let count = core.output().len();
     core.consume_output(now, count);
