@@ -86,3 +86,235 @@ fn a_lost_connection_is_given_up_after_the_time_that_was_asked_for() {
     let subscriber = subscriber.args("-t a --reconnect-max 3s");
     assert_eq!(status_after(Duration::from_secs(3), subscriber), 1);
 }
+
+/// The time of `-W` in the tests below.
+const DEADLINE: Duration = Duration::from_millis(600);
+
+/// Maximum time that a program may take beyond its deadline.
+const OVERRUN: Duration = Duration::from_millis(200);
+
+/// Runs a program with `-W` that cannot finish, and checks that it ends in time with this status. The input of the
+/// program stays open. A machine that is busy may delay one run, but not three in a row.
+fn ends_at_the_deadline(step: &str, status: i32, command: impl Fn() -> Program) {
+    let mut late = Vec::new();
+    while late.len() < 3 {
+        let command = command().args(&format!("-W {}ms", DEADLINE.as_millis()));
+        let start = Instant::now();
+        let (running, input) = command.start_with_input();
+        let finished = running.wait();
+        let took = start.elapsed();
+        drop(input);
+        assert_eq!(finished.status, status, "{step}: {finished:?}");
+        if status == 27 {
+            assert_eq!(
+                finished.errors.matches("Timed out\n").count(),
+                1,
+                "{step}: {finished:?}"
+            );
+            assert!(took >= DEADLINE, "{step}: {took:?}");
+        }
+        if took < DEADLINE + OVERRUN {
+            println!("{step}: {took:?}");
+            return;
+        }
+        late.push(took);
+    }
+    panic!("{step}: {late:?}");
+}
+
+#[test]
+fn the_deadline_holds_while_a_server_is_looked_up_and_connected() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let name_server = silent.local_addr().unwrap();
+    let full = FullQueue::listen();
+    for arguments in ["rpub -m x", "rpub -l", "rsub", "rrr -e b -m x"] {
+        let program = |more: &str| {
+            let (program, own) = arguments.split_once(' ').unwrap_or((arguments, ""));
+            Program::new(program).args(own).args("-t a").args(more)
+        };
+        let look_up = format!("-S -h example.test --dns-server {name_server}");
+        ends_at_the_deadline("look-up", 27, || program(&look_up));
+        let port = full.port();
+        ends_at_the_deadline("connect", 27, || {
+            program(&format!("-h 127.0.0.1 -p {port}"))
+        });
+        for (step, options) in [
+            ("TLS", "--tls-use-os-certs"),
+            ("WebSocket", "--ws"),
+            ("CONNACK", ""),
+        ] {
+            ends_at_the_deadline(step, 27, || {
+                let server = FakeServer::start(&[&[]], false);
+                program(&server.options()).args(options)
+            });
+        }
+        ends_at_the_deadline("proxy", 27, || {
+            let server = FakeServer::start(&[&[]], false);
+            program(&format!("--proxy socks5h://{}", server.address))
+        });
+    }
+}
+
+#[test]
+fn the_deadline_holds_while_answers_are_missing() {
+    let suback: &[u8] = b"\x90\x03\x00\x01\x00";
+    let pubrec: &[u8] = b"\x50\x02\x00\x01";
+    let retained: &[u8] = b"\x90\x03\x00\x01\x02\x34\x06\x00\x01a\x00\x07x";
+    let steps: [(&str, &str, i32, tests::Script<'_>); 11] = [
+        ("SUBACK", "rsub -t a", 27, &[(CONNECT, ACCEPT)]),
+        (
+            "SUBACK of rrr",
+            "rrr -V 311 -t a -e b -m x",
+            27,
+            &[(CONNECT, ACCEPT)],
+        ),
+        ("UNSUBACK", "rsub -U a -E", 27, &[(CONNECT, ACCEPT)]),
+        (
+            "messages",
+            "rsub -t a -C 1",
+            27,
+            &[(CONNECT, ACCEPT), (8, suback)],
+        ),
+        (
+            "response",
+            "rrr -V 311 -t a -e b -m x",
+            27,
+            &[(CONNECT, ACCEPT), (8, suback)],
+        ),
+        ("PUBACK", "rpub -t a -m x -q 1", 27, &[(CONNECT, ACCEPT)]),
+        ("PUBREC", "rpub -t a -m x -q 2", 27, &[(CONNECT, ACCEPT)]),
+        (
+            "PUBCOMP",
+            "rpub -t a -m x -q 2",
+            27,
+            &[(CONNECT, ACCEPT), (8, pubrec)],
+        ),
+        ("standard input", "rpub -t a -l", 27, &[(CONNECT, ACCEPT)]),
+        (
+            "delay",
+            "rpub -t a -m x --repeat 2 --repeat-delay 9",
+            27,
+            &[(CONNECT, ACCEPT)],
+        ),
+        // The message is printed, which was the task; only the end of its exchange is missing.
+        (
+            "PUBREL",
+            "rsub -t a -q 2 -C 1",
+            0,
+            &[(CONNECT, ACCEPT), (8, retained)],
+        ),
+    ];
+    for (step, command, status, script) in steps {
+        let (program, arguments) = command.split_once(' ').unwrap();
+        ends_at_the_deadline(step, status, || {
+            let server = FakeServer::start(&[script], false);
+            Program::new(program)
+                .args(&server.options())
+                .args(arguments)
+        });
+    }
+}
+
+#[test]
+fn the_deadline_holds_while_bytes_do_not_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![b'x'; 64 << 20]).unwrap();
+    // The server reads CONNECT and then nothing more.
+    let (listener, port) = stalled_server();
+    ends_at_the_deadline("publishing", 27, || {
+        let options = format!("-h 127.0.0.1 -p {port} -t a -f {}", large.display());
+        Program::new("rpub").args(&options)
+    });
+    drop(listener);
+    let fifo = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let fifo = format!("-f {}", fifo.display());
+    for arguments in ["rpub -s", "rrr -e b -s", &format!("rpub {fifo}")] {
+        let (program, own) = arguments.split_once(' ').unwrap();
+        ends_at_the_deadline("input before the connection", 27, || {
+            Program::new(program).args("-p 1 -t a").args(own)
+        });
+    }
+}
+
+#[test]
+fn the_deadline_holds_while_the_client_reconnects() {
+    let suback: &[u8] = b"\x90\x03\x00\x01\x00";
+    let lines: tests::Script<'_> = &[(CONNECT, ACCEPT)];
+    let subscribed: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, suback)];
+    for (program, arguments, script) in [("rpub", "-t a -l", lines), ("rsub", "-t a", subscribed)] {
+        let step = format!("reconnect of {program}");
+        ends_at_the_deadline(&step, 27, || {
+            let server = FakeServer::start(&[script], true);
+            Program::new(program)
+                .args(&server.options())
+                .args(arguments)
+        });
+    }
+    // Before the first connection.
+    ends_at_the_deadline("--wait", 27, || {
+        Program::new("rpub").args("-p 1 -t a -m x --wait 1m")
+    });
+}
+
+#[test]
+fn a_server_that_answers_pings_and_never_acknowledges_does_not_hold_rpub() {
+    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b""), (2, b"\xD0\x00")];
+    let server = FakeServer::start(&[script], false);
+    let command = Program::new("rpub").args(&server.options());
+    let start = Instant::now();
+    let finished = command.args("-t a -m x -q 1 -k 5 --timeout 6s").run();
+    assert_eq!(finished.status, 27, "{finished:?}");
+    assert!(start.elapsed() < Duration::from_secs(7));
+}
+
+/// A listener whose queue of connections is full, so that the system answers no further one.
+struct FullQueue(socket2::Socket, #[allow(dead_code)] Vec<socket2::Socket>);
+
+impl FullQueue {
+    fn listen() -> Self {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener
+            .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // The system may accept some more than it was asked for, so they are made until one is not answered.
+        let mut fillers = Vec::new();
+        loop {
+            let filler =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            let result = filler.connect_timeout(&address, Duration::from_millis(300));
+            fillers.push(filler);
+            if result.is_err() {
+                return Self(listener, fillers);
+            }
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().as_socket().unwrap().port()
+    }
+}
+
+/// Starts a server that accepts every client and then reads nothing more.
+fn stalled_server() -> (std::net::TcpListener, u16) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let own = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = own.accept() {
+            let mut connect = [0; CONNECT];
+            if stream.read_exact(&mut connect).is_ok() {
+                let _ = stream.write_all(ACCEPT);
+            }
+            held.push(stream);
+        }
+    });
+    (listener, port)
+}

@@ -1,6 +1,8 @@
 //! The programs. Each file or folder has the options of one program, the plan that the settings become, and the loop
-//! that carries out the plan. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`.
+//! that carries out the plan. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`, and the
+//! deadline of `-W` in `deadline.rs`.
 
+mod deadline;
 pub(crate) mod documentation;
 pub mod rbroker;
 pub mod rpub;
@@ -10,3 +12,5 @@ mod setup;
 mod shared_help;
 mod signals;
 mod subscriber;
+
+pub(crate) use deadline::finish;

@@ -3,7 +3,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mqtt_client::Reconnect;
 use mqtt_client::session::Printable;
@@ -16,7 +15,7 @@ use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
 use crate::flags::options::message::message_options;
-use crate::flags::options::output::{FORMATS, ending_options, output_options, retained_options};
+use crate::flags::options::output::{FORMATS, output_options, retained_options};
 use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::message::{Content, MessageSettings};
@@ -91,7 +90,6 @@ pub(crate) fn program() -> Program<RrrSettings> {
         after_options_file: Some(setup::end_options_file),
         options: setup::with_shared_options(vec![
             ("Request", request_options()),
-            ("Ending", ending_options()),
             ("Output", output()),
             ("Retained messages", retained_options()),
         ]),
@@ -130,7 +128,7 @@ const HELP: Help = Help {
                     "The response was printed, or SIGINT or SIGTERM ended rrr after it was connected",
                 )],
                 shared_help::STATUSES,
-                &[("27", "The time of -W is over")],
+                shared_help::TIMED_OUT,
                 shared_help::REASON_CODES,
                 &[(
                     "130, 143",
@@ -201,9 +199,6 @@ impl TryFrom<RrrSettings> for SubscribePlan {
 
     /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
-        // The time of -W starts here, before files are read and names are looked up. A script expects the result within
-        // this time, whichever step is slow.
-        let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rrr", Reconnect::Never)?;
         // The table of rrr has no -l, so a content of lines cannot occur here.
@@ -239,7 +234,6 @@ impl TryFrom<RrrSettings> for SubscribePlan {
             subscriptions: vec![subscription],
             // rrr ends after the first response.
             count: Some(1),
-            deadline,
             request: Some(Request {
                 message: Arc::new(message),
                 qos: settings.message.qos,

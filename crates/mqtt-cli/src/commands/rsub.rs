@@ -2,7 +2,6 @@
 //! plan. The loop is in `subscriber/`, which rrr shares.
 
 use std::ffi::{OsStr, OsString};
-use std::time::Instant;
 
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
@@ -13,7 +12,7 @@ use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
-use crate::flags::options::output::{FORMATS, ending_options, output_options, retained_options};
+use crate::flags::options::output::{FORMATS, output_options, retained_options};
 use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::output::OutputSettings;
@@ -143,7 +142,7 @@ const HELP: Help = Help {
                     "rsub ended as -C, -E or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
                 )],
                 shared_help::STATUSES,
-                &[("27", "The time of -W is over")],
+                shared_help::TIMED_OUT,
                 shared_help::REASON_CODES,
                 &[(
                     "130, 143",
@@ -195,12 +194,6 @@ fn subscribing_options() -> Vec<CommandOption<RsubSettings>> {
 
 /// Returns the options that end the program.
 fn ending() -> Vec<CommandOption<RsubSettings>> {
-    let parts = [own_ending_options(), ending_options()];
-    parts.into_iter().flatten().collect()
-}
-
-/// Returns the options that end the program and that only rsub has.
-fn own_ending_options() -> Vec<CommandOption<RsubSettings>> {
     vec![
         value(
             "-C",
@@ -317,9 +310,6 @@ impl TryFrom<RsubSettings> for SubscribePlan {
 
     /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
-        // The time of -W starts here, before files are read and names are looked up. A script expects the result within
-        // this time, whichever step is slow.
-        let deadline = settings.output.deadline(Instant::now());
         let connection = &settings.connection;
         let mut options = connection.client_options("rsub", Reconnect::Always)?;
         // -U without -t is permitted: with -c, rsub removes subscriptions of an earlier run.
@@ -362,7 +352,6 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             // With --message-rate rsub prints no messages, so -C has nothing to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
-            deadline,
             ..Self::new(connection, options, printing)
         })
     }

@@ -2,11 +2,13 @@
 //! loops of the programs are in `rpub/` and `subscriber/`.
 
 use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 use mqtt_client::session::Session;
 use mqtt_client::{EventLoop, Options};
 use mqtt_codec::{Disconnect, ReasonCode};
 
+use crate::commands::deadline;
 use crate::commands::signals::Interrupts;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
@@ -32,6 +34,8 @@ pub(super) struct ClientPlan {
     pub(super) options: Options,
     session: Option<Session>,
     pub(super) disconnect: Disconnect,
+    /// The time at which `-W` ends the program.
+    pub(super) deadline: Option<Instant>,
     pub(super) diagnostics: Diagnostics,
 }
 
@@ -46,9 +50,26 @@ impl ClientPlan {
                 reason_code: ReasonCode::Success,
                 properties: connection.properties.disconnect.clone(),
             },
+            deadline: connection.deadline(),
             diagnostics: Diagnostics::new(connection, options.servers.first()),
             options,
         }
+    }
+
+    /// Returns a time to wait at the end of the program: `grace`, or less if the deadline of `-W` comes before.
+    pub(super) fn at_most(&self, grace: Duration) -> Duration {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        // After the deadline there is still the time for a DISCONNECT.
+        let left = self
+            .deadline
+            .map(|deadline| left(deadline) + deadline::GRACE);
+        left.map_or(grace, |left| left.min(grace))
+    }
+
+    /// Returns `true` if the deadline of `-W` has passed.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Creates the event loop. From now on SIGINT and SIGTERM wake the event loop instead of ending the process.
@@ -85,6 +106,12 @@ pub(super) fn run<S: ClientSettings + Default>(
     // Without `-d` no logger is set, and the macros for packet lines return immediately.
     if settings.connection().debug {
         start_log(arguments);
+    }
+    let connection = settings.connection();
+    if let Some(deadline) = connection.deadline() {
+        deadline::enforce(deadline, connection.quiet).map_err(|error| {
+            Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
+        })?;
     }
     run(settings)
 }

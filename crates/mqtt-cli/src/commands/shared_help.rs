@@ -22,6 +22,9 @@ pub(super) const STATUSES: &[(&str, &str)] = &[
     ("19", "The broker did not answer a ping"),
 ];
 
+/// The exit status of `-W`.
+pub(super) const TIMED_OUT: &[(&str, &str)] = &[("27", "The time of -W is over")];
+
 /// The exit statuses of 128 and above, which the client programs share.
 pub(super) const REASON_CODES: &[(&str, &str)] = &[(
     "128 and above",

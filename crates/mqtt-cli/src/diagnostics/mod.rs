@@ -169,6 +169,11 @@ impl Diagnostics {
         self.target = Target::new(server, self.proxy.as_ref());
     }
 
+    /// Returns `true` if `--quiet` is given.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints a warning, unless `--quiet` is given.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {

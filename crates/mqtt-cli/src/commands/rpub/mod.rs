@@ -130,6 +130,7 @@ const HELP: Help = Help {
                     "Every message was published, and acknowledged with QoS 1 and 2",
                 )],
                 shared_help::STATUSES,
+                shared_help::TIMED_OUT,
                 shared_help::REASON_CODES,
                 &[(
                     "130, 143",

@@ -10,6 +10,7 @@ use mqtt_client::session::{Event, OutboundMessage, PublishError};
 use mqtt_client::{ClientError, EventLoop, Wakeup};
 use mqtt_codec::{Message, QoS, ReasonCode};
 
+use crate::commands::deadline;
 use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
 use crate::commands::rpub::report;
@@ -158,6 +159,9 @@ impl Publisher {
             if connected && self.is_done() || too_late {
                 return self.end();
             }
+            if self.plan.client.is_too_late() {
+                return Err(self.timed_out());
+            }
         }
     }
 
@@ -168,7 +172,13 @@ impl Publisher {
         let grace = self.interrupted.map(|interrupted| interrupted.until);
         // With a deadline in the past, `poll` reads once and returns immediately.
         let at_once = self.has_more.then(Instant::now);
-        let times = [not_before, grace, self.progress.deadline(), at_once];
+        let times = [
+            not_before,
+            grace,
+            self.progress.deadline(),
+            at_once,
+            self.plan.client.deadline,
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -194,13 +204,16 @@ impl Publisher {
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.client.disconnect.clone();
+        let timeout = |timeout| self.plan.client.at_most(timeout);
         let result = match self.interrupted {
             // A signal kills mosquitto_pub without DISCONNECT, so the broker publishes its will. Users may rely on the
             // will.
             Some(_) => self
                 .event_loop
-                .disconnect_with_will(disconnect, INTERRUPTED_TIMEOUT),
-            None => self.event_loop.disconnect(disconnect, DISCONNECT_TIMEOUT),
+                .disconnect_with_will(disconnect, timeout(INTERRUPTED_TIMEOUT)),
+            None => self
+                .event_loop
+                .disconnect(disconnect, timeout(DISCONNECT_TIMEOUT)),
         };
         // If DISCONNECT could not be sent, the bytes before it were not sent either. With QoS 0 only these bytes show
         // the loss.
@@ -217,8 +230,23 @@ impl Publisher {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        result.map_err(|error| self.plan.client.diagnostics.failure(error))?;
-        Ok(Status::Success)
+        match result {
+            Ok(()) => Ok(Status::Success),
+            Err(_) if self.plan.client.is_too_late() => Err(deadline::failure()),
+            Err(error) => Err(self.plan.client.diagnostics.failure(error)),
+        }
+    }
+
+    /// Ends the program because of `-W`. The messages did not all arrive, so the broker publishes the will, as after a
+    /// signal.
+    fn timed_out(mut self) -> Failure {
+        let failure = self.with_unfinished(deadline::failure());
+        let disconnect = self.plan.client.disconnect.clone();
+        // The bytes that are left have no time to be sent, so an error is no news.
+        let _ = self
+            .event_loop
+            .disconnect_with_will(disconnect, deadline::GRACE);
+        failure.quiet_if(self.plan.client.diagnostics.is_quiet())
     }
 
     /// Returns the number of messages that the broker may not have received.

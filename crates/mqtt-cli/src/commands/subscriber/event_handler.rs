@@ -274,14 +274,13 @@ impl EventHandler {
 
     /// Returns the first deadline of the program itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let times = [self.plan.deadline, self.printer.deadline()];
+        let times = [self.plan.client.deadline, self.printer.deadline()];
         times.into_iter().flatten().min()
     }
 
     /// Returns `true` if the timeout of `-W` has passed.
     pub(super) fn is_too_late(&self) -> bool {
-        let deadline = self.plan.deadline;
-        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.plan.client.is_too_late()
     }
 }
 

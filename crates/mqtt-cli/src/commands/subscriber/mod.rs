@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mqtt_client::{EventLoop, Wakeup};
 use mqtt_codec::{Disconnect, ReasonCode};
 
+use crate::commands::deadline;
 use crate::commands::signals::Interrupts;
 use crate::commands::subscriber::pending_requests::PendingRequests;
 use crate::exit_status::Status;
@@ -29,9 +30,6 @@ pub(super) use plan::{Request, SubscribePlan};
 
 /// The time in which the last acknowledgements must arrive and the last bytes must be sent.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Replaces `GRACE` after the timeout of `-W`.
-const LATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Maximum time that the program waits at its end for the reader of standard output.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -206,9 +204,8 @@ impl Subscriber {
     fn too_late(mut self) -> Result<Status, Failure> {
         // A write error is ignored here: the timeout is the failure to report.
         let rest = self.write_rest().unwrap_or(0);
-        self.disconnect(ReasonCode::DisconnectWithWillMessage, LATE_GRACE);
-        let failure = Failure::unmarked(Status::TimedOut, "Timed out");
-        Err(self.handler.with_rest(failure, rest))
+        self.disconnect(ReasonCode::DisconnectWithWillMessage, deadline::GRACE);
+        Err(self.handler.with_rest(deadline::failure(), rest))
     }
 
     /// Ends the program because standard output cannot be written. Messages that were not written are not acknowledged,
@@ -231,7 +228,7 @@ impl Subscriber {
     /// # Errors
     /// If standard output cannot be written.
     fn write_rest(&mut self) -> io::Result<usize> {
-        let end = Instant::now() + WRITE_GRACE;
+        let end = Instant::now() + self.handler.plan.client.at_most(WRITE_GRACE);
         self.event_loop.pause();
         loop {
             self.handler.advance(&mut self.event_loop)?;
@@ -246,13 +243,8 @@ impl Subscriber {
     /// Waits for the acknowledgements of messages that were printed or published. Without PUBREL and PUBCOMP, a broker
     /// with a session would keep the exchange of a QoS 2 message that was printed.
     fn finish_handshakes(&mut self) {
-        // -W also limits this wait.
-        let grace = Instant::now() + GRACE;
-        let end = self
-            .handler
-            .plan
-            .deadline
-            .map_or(grace, |deadline| deadline.min(grace));
+        // The deadline of -W also ends this wait.
+        let end = Instant::now() + self.handler.plan.client.at_most(GRACE);
         self.event_loop.resume();
         while self.unfinished() > 0 && self.interrupts.asked().is_none() && Instant::now() < end {
             let handler = &mut self.handler;
@@ -286,7 +278,8 @@ impl Subscriber {
     /// without DISCONNECT, whereas mosquitto_sub sends DISCONNECT.
     fn die(&mut self) {
         let disconnect = self.handler.plan.client.disconnect.clone();
-        let _ = self.event_loop.disconnect_with_will(disconnect, GRACE);
+        let grace = self.handler.plan.client.at_most(GRACE);
+        let _ = self.event_loop.disconnect_with_will(disconnect, grace);
         let _ = self.write_rest();
     }
 
@@ -296,6 +289,7 @@ impl Subscriber {
             reason_code,
             ..self.handler.plan.client.disconnect.clone()
         };
+        let grace = self.handler.plan.client.at_most(grace);
         let _ = self.event_loop.disconnect(disconnect, grace);
         // The last lines of `-d` are about DISCONNECT.
         let _ = self.write_rest();

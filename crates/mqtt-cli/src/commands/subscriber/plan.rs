@@ -2,7 +2,6 @@
 //! plan, and `mod.rs` carries it out.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mqtt_client::Options;
 use mqtt_codec::{
@@ -27,8 +26,6 @@ pub(in crate::commands) struct SubscribePlan {
     pub(in crate::commands) count: Option<u64>,
     /// Set by `-E`: end when the broker has answered the subscriptions.
     pub(in crate::commands) only_subscribe: bool,
-    /// The time at which `-W` ends the program.
-    pub(in crate::commands) deadline: Option<Instant>,
     pub(in crate::commands) request: Option<Request>,
     pub(in crate::commands) debug: bool,
 }
@@ -62,7 +59,6 @@ impl SubscribePlan {
             },
             count: None,
             only_subscribe: false,
-            deadline: None,
             request: None,
             debug: connection.debug && !connection.quiet,
         }

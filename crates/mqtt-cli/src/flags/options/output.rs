@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Section};
 use crate::flags::settings::output::OutputSettings;
-use crate::flags::values::duration;
 use crate::output::format::Format;
 use crate::wording::shown;
 
@@ -51,30 +50,6 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
                 s.as_mut().pretty = true;
             },
         ),
-    ]
-}
-
-/// Returns the options about the end of the program.
-pub(crate) fn ending_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
-    vec![
-        value(
-            "-W",
-            "",
-            "timeout",
-            "End with status 27 after this time: 5, 1.5 or 2m",
-            |s: &mut S, v| {
-                // A timeout of 0 would end the program before it connects, and mosquitto rejects it too.
-                let time = duration(v).filter(|time| !time.is_zero());
-                let invalid = || {
-                    Failure::usage(format!("Invalid timeout \"{}\".", shown(v)))
-                        .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
-                };
-                s.as_mut().timeout = Some(time.ok_or_else(invalid)?);
-                Ok(())
-            },
-        )
-        .common()
-        .with_value_name("TIME"),
     ]
 }
 

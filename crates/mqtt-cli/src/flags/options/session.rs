@@ -129,9 +129,27 @@ fn protocol<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the time that the program waits for a connection.
+/// Returns the options of the time that the program has in all, and that it waits for a connection.
 pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
+        value(
+            "-W",
+            "--timeout",
+            "timeout",
+            "End with status 27 if not everything is done after this time, whatever takes long: 5, 1.5 or 2m",
+            |s: &mut S, v| {
+                // A timeout of 0 would end the program before it connects, and mosquitto rejects it too.
+                let time = duration(v).filter(|time| !time.is_zero());
+                let invalid = || {
+                    Failure::usage(format!("Invalid timeout \"{}\".", shown(v)))
+                        .with_hint("Write a time as seconds or with units: 30, 1.5, 30s, 2m.")
+                };
+                s.connection().timeout = Some(time.ok_or_else(invalid)?);
+                Ok(())
+            },
+        )
+        .common()
+        .with_value_name("TIME"),
         value(
             "",
             "--connect-timeout",

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
@@ -66,6 +66,10 @@ pub(crate) struct ConnectionSettings {
     pub(crate) password: Option<Bytes>,
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) maximum_in_flight: Option<u16>,
+    /// The start of the program, from which `-W` counts.
+    started: Instant,
+    /// The time of `-W`.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) wait_for_server: Duration,
     pub(crate) reconnect_for: Option<Duration>,
@@ -99,6 +103,8 @@ impl ConnectionSettings {
             password: None,
             password_file: None,
             maximum_in_flight: None,
+            started: Instant::now(),
+            timeout: None,
             connect_timeout: Duration::from_secs(30),
             wait_for_server: Duration::ZERO,
             reconnect_for: None,
@@ -120,6 +126,12 @@ impl ConnectionSettings {
     /// Returns the version of the connection.
     pub(crate) fn version(&self) -> ProtocolVersion {
         self.version
+    }
+
+    /// Returns the time at which `-W` ends the program. It counts from the start, before files and name lookups take their
+    /// time: a script wants its result within this time, whatever takes long.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| self.started + timeout)
     }
 
     /// Adds a fallback host, or replaces the default host.

@@ -1,7 +1,6 @@
-//! The settings of rsub and rrr about the output: the format, the timeout, and the retained messages to receive.
+//! The settings of rsub and rrr about the output: the format, and the retained messages to receive.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
 
 use mqtt_codec::{QoS, RetainHandling, SubscriptionOptions};
 
@@ -15,7 +14,6 @@ pub(crate) struct OutputSettings {
     pub(crate) verbose: bool,
     pub(crate) no_newline: bool,
     pub(crate) pretty: bool,
-    pub(crate) timeout: Option<Duration>,
     /// Set by `-R`: retained messages are not printed, even if the broker sends them.
     pub(crate) no_retained: bool,
     pub(crate) retain_as_published: bool,
@@ -43,11 +41,6 @@ impl OutputSettings {
             // The other rules come from options that only rsub has.
             ..Printing::default()
         }
-    }
-
-    /// Returns the time at which `-W` ends the program.
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.timeout.map(|timeout| now + timeout)
     }
 
     /// Returns the options of a subscription with this maximum QoS.

@@ -1,0 +1,75 @@
+//! The deadline of `-W`: the thread that ends the program if its loop cannot.
+//!
+//! The loops of the programs end at the deadline by themselves. They cannot do so while a call blocks: reading the file or
+//! pipe of a message, or looking up a local address. A script that sets a deadline wants it to hold there too, so a thread
+//! ends the process shortly after the deadline.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::exit_status::Status;
+use crate::failure::Failure;
+use crate::output::logger;
+
+/// The time after the deadline in which a loop may write what it has and disconnect.
+pub(super) const GRACE: Duration = Duration::from_millis(40);
+
+/// The time after the deadline at which the thread ends the process. The loop has ended before: it needs at most three times
+/// [`GRACE`].
+const LIMIT: Duration = Duration::from_millis(130);
+
+/// The time for the last lines on standard error.
+const LAST_LINES: Duration = Duration::from_millis(30);
+
+/// The value of [`END`] while the program runs. No exit status has this number.
+const RUNNING: u8 = u8::MAX;
+
+/// The exit status of a program that has reached its end, so that only one thread reports the end.
+static END: AtomicU8 = AtomicU8::new(RUNNING);
+
+/// Starts the thread that ends the process after the deadline.
+///
+/// # Errors
+/// If the system has no room for a thread.
+pub(super) fn enforce(deadline: Instant, quiet: bool) -> std::io::Result<()> {
+    let end = move || {
+        thread::sleep((deadline + LIMIT).saturating_duration_since(Instant::now()));
+        let status = Status::TimedOut.code();
+        if claim(status) {
+            // The status is that of the process below.
+            let _ = failure().quiet_if(quiet).report("");
+        }
+        // Standard error may be a pipe that nobody reads, so the lines get a time of their own.
+        let (sender, written) = channel();
+        thread::spawn(move || {
+            logger::finish();
+            let _ = sender.send(()); // the process may have ended
+        });
+        let _ = written.recv_timeout(LAST_LINES);
+        std::process::exit(END.load(Ordering::Relaxed).into());
+    };
+    thread::Builder::new().name("deadline".into()).spawn(end)?;
+    Ok(())
+}
+
+/// Returns the failure of a program that has reached its deadline. The words are mosquitto's.
+pub(super) fn failure() -> Failure {
+    Failure::unmarked(Status::TimedOut, "Timed out")
+}
+
+/// Lets the calling thread report the end of the program. The thread of the deadline then reports nothing, and still ends
+/// the process with this status if the lines cannot be written. If it has reported the end already, this call does not
+/// return.
+pub(crate) fn finish(status: Status) {
+    while !claim(status.code()) {
+        thread::park(); // the process is about to end
+    }
+}
+
+/// Sets the exit status. Returns `false` if it was set before.
+fn claim(status: u8) -> bool {
+    let set = END.compare_exchange(RUNNING, status, Ordering::Relaxed, Ordering::Relaxed);
+    set.is_ok()
+}
