@@ -1,4 +1,4 @@
-//! [`Slot`]: the result of a request, which the thread of the client sets and callers wait for.
+//! [`Slot`] contains the result of a request. The thread of the client sets the result, and callers wait for it.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::waiting::lock;
 
-/// The result of one request.
+/// Result of one request.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     result: OnceLock<T>,
@@ -19,33 +19,36 @@ impl<T> Slot<T> {
         })
     }
 
-    /// Sets the result. Waiting callers see it after [`Completions::notify`]. A second result is dropped.
+    /// Sets the result. [`Completions::notify`] then wakes the waiting callers. A second result is ignored.
     pub(super) fn complete(&self, result: T) {
         let _ = self.result.set(result);
     }
 
+    /// Returns the result, or `None` while the request is in progress.
     pub(super) fn result(&self) -> Option<&T> {
         self.result.get()
     }
 }
 
-/// Wakes the callers that wait for results. All slots of a client share one, so that a slot is small.
+/// Wakes the callers that wait for results. All slots of a client share one instance, so that a slot is small.
 #[derive(Debug, Default)]
 pub(super) struct Completions {
     lock: Mutex<()>,
     changed: Condvar,
+    /// Number of callers that wait.
     waiting: AtomicUsize,
 }
 
 impl Completions {
-    /// Waits until the slot has a result; `None` at the deadline.
+    /// Waits until the slot has a result. Returns `None` at the deadline.
     pub(super) fn wait<'a, T>(&self, slot: &'a Slot<T>, deadline: Instant) -> Option<&'a T> {
         if let Some(result) = slot.result() {
             return Some(result);
         }
         let mut guard = lock(&self.lock);
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        // Together with the fence in `notify`: either this caller sees the result, or the other side sees the caller.
+        // This fence and the one in `notify` ensure that this caller sees the result, or that `notify` sees this
+        // caller.
         fence(Ordering::SeqCst);
         let result = loop {
             if let Some(result) = slot.result() {
@@ -65,8 +68,9 @@ impl Completions {
         result
     }
 
-    /// Wakes the callers whose slots may have a result.
+    /// Wakes all waiting callers, because one of their slots may have a result.
     pub(super) fn notify(&self) {
+        // Without a waiting caller, which is the usual case, `notify` takes no lock.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let _guard = lock(&self.lock);

@@ -1,4 +1,4 @@
-//! [`EventQueue`]: the bounded queue of connection events that the application has not read yet.
+//! [`EventQueue`] is the bounded queue of connection events that the application has not read.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -9,40 +9,40 @@ use mqtt_codec::{Connack, ReasonCode, TopicFilter};
 use super::error::ConnectError;
 use super::waiting::lock;
 
-/// Something that happened to the connection of a client.
+/// Event of a client's connection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ClientEvent {
     /// The server has accepted the connection.
     Connected {
-        /// The answer of the server: whether it has resumed the session, and its limits.
+        /// CONNACK, with Session Present and the limits of the server.
         connack: Box<Connack>,
     },
     /// The connection was lost, or an attempt to connect has failed.
     Disconnected {
-        /// The reason.
+        /// Reason of the loss or failure.
         reason: ConnectError,
     },
-    /// The client will try to connect again.
+    /// The client will make another attempt to connect.
     Reconnecting {
-        /// The time until the next attempt.
+        /// Time until the next attempt.
         wait: Duration,
     },
-    /// The server has rejected a subscription that the client tried to restore after the session was lost.
+    /// The server has rejected a subscription that the client tried to restore after a lost session.
     SubscriptionRefused {
-        /// The topic filter.
+        /// Topic filter of the subscription.
         topic_filter: TopicFilter,
-        /// The reason code of SUBACK.
+        /// Reason code in SUBACK.
         reason_code: ReasonCode,
     },
-    /// Events before the next one were dropped, because nobody has read them.
+    /// The queue was full, and the oldest events were dropped. The next event is newer than they were.
     Missed {
-        /// The number of events.
+        /// Number of dropped events.
         count: u64,
     },
 }
 
-/// Maximum number of events that wait to be read.
+/// Maximum number of unread events.
 const MAXIMUM_EVENTS: usize = 256;
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! [`Events`]: the connection events, such as a lost connection, for programs that need them.
+//! [`Events`] returns the events of the connection, such as a lost connection, for programs that need them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::event_queue::ClientEvent;
 use super::shared::Shared;
 use super::waiting::deadline_after;
 
-/// The events of a client; see [`Client::events`](crate::Client::events).
+/// Events of a client; see [`Client::events`](crate::Client::events).
 ///
-/// As an iterator it waits for the next event, and ends when the client has ended. Events need not be read: the client
-/// keeps the latest 256.
+/// The iterator blocks until the next event. It ends when the client has ended. A program need not read the events: the
+/// client keeps the latest 256.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -21,7 +21,7 @@ impl Events {
         Self { shared }
     }
 
-    /// Waits for the next event at most this long. Returns `None` if there is none, or the client has ended.
+    /// Waits for the next event for at most `timeout`. Returns `None` if no event occurs, or if the client has ended.
     pub fn receive(&mut self, timeout: Duration) -> Option<ClientEvent> {
         let deadline = Some(deadline_after(timeout));
         self.shared.events.receive(deadline)

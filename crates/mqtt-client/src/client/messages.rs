@@ -1,4 +1,4 @@
-//! [`Messages`]: the received messages, one after the other.
+//! [`Messages`] returns the received messages one after the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,22 +12,23 @@ use super::outbox::Request;
 use super::shared::Shared;
 use super::waiting::deadline_after;
 
-/// The messages from the server, in the order in which they arrived; see [`Client::messages`](crate::Client::messages).
+/// Messages from the server, in the order in which they arrived; see [`Client::messages`](crate::Client::messages).
 ///
-/// As an iterator it waits for the next message, and ends when the client has ended and all messages are read.
+/// The iterator blocks until the next message arrives. It ends when the client has ended and all messages have been
+/// read.
 ///
-/// A message that nobody reads stays in a bounded queue. While the queue is full, the client reads nothing from the
-/// server, so that the server holds further messages back: no message is dropped. Acknowledgements for published
-/// messages wait then, too. A connection that is lost meanwhile is read to its end, and the client reconnects. With
-/// MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
+/// Messages that the application has not read stay in a bounded queue. While the queue is full, the client does not
+/// read from the server, and the server must keep further messages. No message is dropped. Acknowledgements for
+/// published messages are delayed in the meantime. If the connection is lost, the client reads the rest of it and
+/// reconnects. With MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
 ///
-/// A message of QoS 1 is acknowledged when the next message is asked for: if the program fails before, the server
-/// delivers the message again. A message of QoS 2 is acknowledged when it is returned.
+/// A message of QoS 1 is acknowledged when the application requests the next message. If the program fails before, the
+/// server delivers the message again. A message of QoS 2 is acknowledged when it is returned.
 /// [`Self::with_manual_acknowledgement`] leaves the acknowledgement to the application.
 #[derive(Debug)]
 pub struct Messages {
     shared: Arc<Shared>,
-    /// The message that is acknowledged when the next one is asked for.
+    /// Message that is acknowledged when the application requests the next one.
     last: Option<Handle>,
     is_manual: bool,
 }
@@ -42,33 +43,33 @@ impl Messages {
         }
     }
 
-    /// Leaves the acknowledgement of messages of QoS 1 and 2 to the application, which must call
+    /// Leaves the acknowledgement of messages of QoS 1 and 2 to the application. The application must call
     /// [`Client::acknowledge`](crate::Client::acknowledge) or [`Client::reject`](crate::Client::reject) for each of
-    /// them, in any order and from any thread.
+    /// them. Any order and any thread is allowed.
     #[must_use]
     pub fn with_manual_acknowledgement(mut self) -> Self {
         self.is_manual = true;
         self
     }
 
-    /// Waits for the next message at most this long. Returns `None` if no message came.
+    /// Waits for the next message for at most `timeout`. Returns `None` if no message arrives.
     ///
     /// # Errors
-    /// If the client has ended and all messages are read.
+    /// Returns an error if the client has ended and all messages have been read.
     pub fn receive(&mut self, timeout: Duration) -> Result<Option<InboundMessage>, ConnectError> {
         let deadline = Some(deadline_after(timeout));
         self.receive_until(deadline)
     }
 
-    /// Returns the next message if it has arrived already.
+    /// Returns the next message, or `None` if no message has arrived.
     ///
     /// # Errors
-    /// As [`Self::receive`].
+    /// Returns an error under the same condition as [`Self::receive`].
     pub fn try_receive(&mut self) -> Result<Option<InboundMessage>, ConnectError> {
         self.receive(Duration::ZERO)
     }
 
-    /// Acknowledges the message that was returned last, before the next one is asked for.
+    /// Acknowledges the message that was returned last. The application need not request the next message for this.
     pub fn acknowledge_last(&mut self) {
         if let Some(handle) = self.last.take() {
             acknowledge(&self.shared, handle, ReasonCode::Success);
@@ -119,9 +120,9 @@ impl Drop for Messages {
     }
 }
 
-/// Has the thread of the client acknowledge a message.
+/// Makes the thread of the client acknowledge a message.
 pub(super) fn acknowledge(shared: &Shared, handle: Handle, reason_code: ReasonCode) {
-    // A client that has ended has nobody to tell; the server delivers the message again.
+    // A client that has ended cannot acknowledge. The server will deliver the message again, so the error is ignored.
     let _ = shared
         .outbox
         .request(Request::Acknowledge(handle, reason_code));

@@ -1,4 +1,4 @@
-//! [`Shared`]: the state that callers and the thread of a client share.
+//! [`Shared`] is the state that callers and the thread of a client share.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::waiting::lock;
 
-/// The state that callers and the thread share.
+/// State that callers and the thread of a client share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) outbox: Outbox,
@@ -23,19 +23,20 @@ pub(super) struct Shared {
     status_changed: Condvar,
 }
 
+/// Progress of the client that callers wait for.
 #[derive(Debug, Default)]
 struct Status {
-    /// Set once the server has accepted the first connection.
+    /// Set when the server has accepted the first connection.
     was_reached: bool,
     last_error: Option<ConnectError>,
     ending: Option<Ending>,
 }
 
-/// The end of a client.
+/// Result of a client that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
     pub(super) reason: ConnectError,
-    /// The number of messages that the server has not acknowledged.
+    /// Number of messages that the server has not acknowledged.
     pub(super) unfinished: usize,
 }
 
@@ -52,7 +53,7 @@ impl Shared {
         }
     }
 
-    /// Records that the server has accepted the first connection.
+    /// Records that the server has accepted the first connection, and wakes the callers that wait for it.
     pub(super) fn set_reached(&self) {
         lock(&self.status).was_reached = true;
         self.status_changed.notify_all();
@@ -62,8 +63,10 @@ impl Shared {
         lock(&self.status).last_error = Some(error.clone());
     }
 
+    /// Records that the client has ended, and wakes all callers.
     pub(super) fn set_ended(&self, ending: Ending) {
-        // Before anybody is woken: a reader that finds the inbox ended asks for the reason.
+        // The reason is stored before any caller is woken: a reader that finds the end of the inbox requests the
+        // reason.
         lock(&self.status).ending.get_or_insert(ending);
         self.inbox.end();
         self.events.end();
@@ -81,6 +84,7 @@ impl Shared {
         ending.map_or(ConnectError::Closed, |ending| ending.reason.clone())
     }
 
+    /// Waits until the server has accepted the first connection. Returns the last error at the deadline.
     pub(super) fn wait_until_reached(&self, deadline: Instant) -> Result<(), ConnectError> {
         let status = self.wait(deadline, |status| {
             status.was_reached || status.ending.is_some()

@@ -1,4 +1,4 @@
-//! [`PublishToken`]: the fate of one message.
+//! [`PublishToken`] represents a published message until its result is known.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::outbox::PublishSlot;
 use super::shared::Shared;
 use super::waiting::deadline_after;
 
-/// A message that a client has accepted, to wait for its acknowledgement; see
+/// A message that a client has accepted. Its token can wait for the acknowledgement; see
 /// [`Client::publish`](crate::Client::publish).
 #[derive(Debug, Clone)]
 pub struct PublishToken {
@@ -29,11 +29,12 @@ impl PublishToken {
     }
 
     /// Waits until the server has acknowledged the message: with PUBACK for QoS 1, with PUBCOMP for QoS 2. A message of
-    /// QoS 0 is never acknowledged: this waits until the system has taken its bytes.
+    /// QoS 0 has no acknowledgement; the method waits until the operating system has accepted its bytes.
     ///
     /// # Errors
-    /// If the server rejected the message, the message was lost, or the client has ended;
-    /// [`PublishError::TimedOut`] if the timeout passes first. The client still delivers the message then.
+    /// Returns an error if the server has rejected the message, if the message was lost, or if the client has ended.
+    /// Returns [`PublishError::TimedOut`] if the timeout passes first. The client still delivers the message in this
+    /// case.
     pub fn wait(&self, timeout: Duration) -> Result<(), PublishError> {
         let deadline = deadline_after(timeout);
         match self.shared.completions.wait(&self.slot, deadline) {
@@ -44,7 +45,7 @@ impl PublishToken {
         }
     }
 
-    /// Returns the result if there is one already.
+    /// Returns the result, or `None` if it is not known yet.
     pub fn result(&self) -> Option<Result<(), PublishError>> {
         self.slot.result().cloned()
     }

@@ -1,9 +1,9 @@
-//! Locks and deadlines.
+//! Functions for locks and for deadlines.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Locks a mutex. A caller that panics while it holds one leaves nothing half done.
+/// Locks a mutex. A poisoned mutex is usable, because no critical section leaves its data in an inconsistent state.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,
@@ -11,8 +11,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     }
 }
 
-/// Returns the time at which a timeout ends. A timeout of more than a year is one year: the clock cannot represent every
-/// sum.
+/// Returns the time at which a timeout ends. A timeout above one year counts as one year, because the addition could
+/// overflow.
 pub(super) fn deadline_after(timeout: Duration) -> Instant {
     Instant::now() + timeout.min(Duration::from_secs(365 * 24 * 60 * 60))
 }

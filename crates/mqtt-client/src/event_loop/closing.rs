@@ -1,4 +1,4 @@
-//! The end of a connection: the last bytes are written, and the server closes the stream.
+//! The end of a connection: the client writes its last bytes, and the server closes the stream.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::core::ClientCore;
 use crate::dialer::Dialer;
 use crate::error::ClientError;
 
-/// Maximum silence of the server after DISCONNECT before the client closes the connection.
+/// Maximum silence of the server after DISCONNECT. After it the client closes the socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes the output and closes the stream; see [`EventLoop::disconnect`](super::EventLoop::disconnect).
@@ -25,7 +25,8 @@ pub(super) fn close(
     let result = drain(core, stream, poller, timeout);
     if let Dialer::Connected(mut socket) = std::mem::replace(&mut stream.dialer, Dialer::Ended) {
         if !core.expects_messages() {
-            // The connection ends either way; the good-bye only shows the server that nothing was cut off.
+            // The connection ends whether or not this succeeds. The closing messages of the layers only show the server
+            // that no data was cut off.
             let _ = socket.say_goodbye();
         } else if socket.shut_down_writing().is_ok() {
             await_close(&mut socket, stream, poller, timeout);
@@ -34,14 +35,14 @@ pub(super) fn close(
     result
 }
 
-/// Writes all bytes that wait, while the socket accepts some at least every `timeout`.
+/// Writes all waiting bytes. Returns an error if the socket accepts no byte for `timeout`.
 fn drain(
     core: &mut ClientCore,
     stream: &mut ServerStream,
     poller: &mut Poller,
     timeout: Duration,
 ) -> Result<(), ClientError> {
-    // The deadline moves with the progress, so that a slow link may take as long as it needs.
+    // Each accepted byte moves the deadline, so that a slow link may take as long as it needs.
     let mut deadline = Instant::now() + timeout;
     let mut unwritten = stream.unwritten(core);
     loop {
@@ -65,9 +66,9 @@ fn drain(
     }
 }
 
-/// Reads and drops the bytes that the server still sends, until it closes the connection. Closing a socket with unread
-/// bytes resets the connection. The server would lose the last acknowledgements and DISCONNECT, publish the will and
-/// resend messages.
+/// Reads and discards the bytes that the server still sends, until the server closes the connection. Closing a socket
+/// with unread bytes resets the connection. The server would then lose the last acknowledgements and DISCONNECT,
+/// publish the will, and resend messages.
 fn await_close(
     socket: &mut Stream,
     stream: &mut ServerStream,

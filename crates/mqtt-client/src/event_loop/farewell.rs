@@ -1,28 +1,28 @@
-//! [`Farewell`]: the last bytes for the server.
+//! [`Farewell`] is the last output of a client that gives up.
 
 use crate::dialer::Dialer;
 
-/// The last bytes for the server, which explain the end of the connection. They follow acknowledgements that the program
-/// has not committed yet, so they are written when the program drops the loop.
+/// Last bytes for the server, which report the reason for the end of the connection. They follow acknowledgements that
+/// the program has not committed yet. Therefore they are written only when the program drops the event loop.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     bytes: Vec<u8>,
-    /// The stream for the bytes. `None` until the client gives up.
+    /// Stream for the bytes. `None` until the client gives up.
     dialer: Option<Dialer>,
 }
 
 impl Farewell {
-    /// Keeps these bytes.
+    /// Stores these bytes.
     pub(super) fn set(&mut self, bytes: &[u8]) {
         self.bytes = bytes.to_vec();
     }
 
-    /// Drops the bytes.
+    /// Discards the bytes.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Takes the stream to which the bytes are written when this value is dropped.
+    /// Stores the stream. The bytes are written to it when this value is dropped.
     pub(super) fn send_on_drop(&mut self, dialer: Dialer) {
         self.dialer = Some(dialer);
     }

@@ -1,12 +1,12 @@
-//! The loop that serves the network, deadlines, and the other events that the program waits for.
+//! [`EventLoop`] serves the socket, the deadlines of the client, and the other event sources of the program.
 //!
 //! ```text
 //!  poll:  write what is due ─> wait ─> read ─> handle each event ─> back to the program,
 //!                                                                   which commits
 //! ```
 //!
-//! A turn is a call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. So the program can
-//! commit once after each turn, before the acknowledgements for the events of the turn are written.
+//! A turn is one call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. The program can
+//! therefore commit once after each turn, before the acknowledgements for the events of that turn are written.
 
 mod closing;
 mod farewell;
@@ -32,52 +32,52 @@ use crate::error::ClientError;
 use crate::options::Options;
 use crate::servers::Server;
 
-/// The number of bytes waiting for the socket at which the loop stops reading. A server that reads no acknowledgements
+/// Number of bytes waiting for the socket at which the loop stops reading. A server that does not read acknowledgements
 /// must not fill the memory with them.
 const MAXIMUM_UNWRITTEN: usize = 1024 * 1024;
 
-/// The event loop of a client. The program runs one turn of it for each call of [`EventLoop::poll`].
+/// Event loop of a client. Each call of [`EventLoop::poll`] runs one turn.
 #[derive(Debug)]
 pub struct EventLoop {
     options: Options,
     core: ClientCore,
     poller: Poller,
     stream: ServerStream,
-    /// Set if the program stopped before all packets of the buffer were handled.
+    /// Set if `handle` stopped the last turn before all packets in the buffer were handled.
     stopped: bool,
     intake: Intake,
     farewell: Farewell,
 }
 
-/// The program's permission to read from the server and to reconnect.
+/// Permission to read from the server and to reconnect. The program sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intake {
     Running,
     /// The program accepts no messages.
     Paused,
-    /// The pause has ended, and no turn has run since.
+    /// The pause has ended, and no turn has run since then.
     Resumed,
 }
 
-/// The reason why a turn ended.
+/// Reason why a turn ended.
 #[derive(Debug)]
 pub enum Wakeup {
-    /// The deadline of the caller has passed.
+    /// The deadline in the call of `poll` has passed.
     Deadline,
-    /// The connection was lost. The next attempt is made after this time.
+    /// The connection was lost, or an attempt has failed. The next attempt is made after this time.
     Disconnected(ClientError, Duration),
-    /// The servers of a service were found: [`EventLoop::server`] returns the first of them now.
+    /// The servers of a service were found. [`EventLoop::server`] now returns the first of them.
     Found,
-    /// The turn may have handled events.
+    /// The turn has made progress and may have passed events.
     Progress,
 }
 
 impl EventLoop {
-    /// Creates the loop of a client that has not connected yet. The client resumes `session`, if there is one; see
+    /// Returns the event loop of a client that has not connected yet. The first connection resumes `session`; see
     /// [`Connection::client`].
     ///
     /// # Errors
-    /// If the system has no resources for another poll.
+    /// Returns an error if the operating system has no resources for another poll.
     pub fn new(options: Options, session: Option<Session>) -> Result<Self, ClientError> {
         Ok(Self {
             core: ClientCore::new(options.clone(), session),
@@ -90,34 +90,34 @@ impl EventLoop {
         })
     }
 
-    /// Returns the waker, which ends a wait from any thread.
+    /// Returns the waker. Any thread can use it to end the wait of a turn.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(self.poller.waker())
     }
 
-    /// Makes the readiness of `source` for reading end a wait.
+    /// Registers `source`. A turn stops waiting when `source` becomes readable.
     ///
     /// # Errors
-    /// If the source cannot be polled.
+    /// Returns an error if the operating system cannot poll the source.
     pub fn register(&mut self, source: &mut impl Source) -> io::Result<()> {
         self.poller.register(source)
     }
 
-    /// Makes the end of the reader of `source`, a pipe, end a wait.
+    /// Registers `source`, the writing end of a pipe. A turn stops waiting when the reader of the pipe closes it.
     ///
     /// # Errors
-    /// If the source cannot be polled, such as a file.
+    /// Returns an error if the operating system cannot poll the source, for example a regular file.
     pub fn watch_for_end(&mut self, source: &mut impl Source) -> io::Result<()> {
         self.poller.watch_for_end(source)
     }
 
-    /// Returns `true` if the watched stream has ended.
+    /// Returns `true` if the reader of the watched pipe has closed it.
     pub fn has_watched_ended(&self) -> bool {
         self.poller.has_watched_ended()
     }
 
-    /// Pauses the client, because the program cannot accept messages. The loop reads nothing and does not reconnect, so
-    /// turns have no events. It still writes, and sends PINGREQ.
+    /// Pauses the client, because the program cannot accept messages. The loop reads no bytes and does not reconnect,
+    /// so turns pass no events. The loop still writes and sends PINGREQ.
     pub fn pause(&mut self) {
         self.intake = Intake::Paused;
     }
@@ -134,17 +134,18 @@ impl EventLoop {
         self.intake == Intake::Paused
     }
 
-    /// Acknowledges a message that the program has accepted, perhaps some turns after it arrived. The program must call
-    /// this before the turn that reconnects; [`EventLoop::pause`] gives it the time.
+    /// Acknowledges a message that the program has accepted, possibly some turns after its arrival. The program must
+    /// call this method before a turn reconnects. [`EventLoop::pause`] prevents the client from reconnecting too early.
     pub fn accept_message(&mut self, delivery: Delivery) {
         self.core.accept_message(Instant::now(), delivery);
     }
 
-    /// Runs one turn, which may wait until `deadline`, and passes each event with the connection to `handle`. After
-    /// [`ControlFlow::Break`] the turn handles no more events and keeps the bytes that it has read for the next turn.
+    /// Runs one turn, which may wait until `deadline`. The turn passes each event and the connection to `handle`. After
+    /// [`ControlFlow::Break`] the turn passes no more events, and keeps the bytes that it has read for the next turn.
     ///
     /// # Errors
-    /// If the connection has ended and the client does not reconnect. All further turns fail.
+    /// Returns an error if the connection has ended and the client does not reconnect. All further turns return an
+    /// error.
     pub fn poll(
         &mut self,
         deadline: Option<Instant>,
@@ -174,7 +175,7 @@ impl EventLoop {
         self.wait(deadline)?;
         let now = Instant::now();
         if self.is_paused() {
-            // The server is not silent: its bytes, perhaps a PINGRESP, wait in the socket.
+            // The server is not silent: bytes of it, possibly a PINGRESP, may wait in the socket.
             self.core.handle_unread(now);
             self.core.handle_timeout(now);
             return Ok(false);
@@ -207,24 +208,25 @@ impl EventLoop {
         self.stream.buffer.consume(available - input.len());
         self.stopped = flow?.is_break();
         if self.stream.is_closed() && !self.stopped {
-            // All packets before the end are handled.
+            // All packets before the end of the stream have been handled, so the loss can be reported now.
             self.core.handle_close();
             let _ = self.core.handle_input(now, &mut &[][..], handle)?;
         }
         Ok(false)
     }
 
-    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, as PINGREQ and the
-    /// deadlines of the client wait, too.
+    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, because PINGREQ and
+    /// the deadlines of the client wait too.
     pub fn wait_only(&mut self, deadline: Instant) {
-        // An error of the system is reported by the next turn.
+        // The next turn reports an error of the operating system.
         let _ = self.poll_for(Some(deadline.saturating_duration_since(Instant::now())));
     }
 
     /// Sends a message; see [`Connection::publish`].
     ///
     /// # Errors
-    /// Those of [`Connection::publish`]. While messages of a lost session wait, the quota is used up.
+    /// Returns the errors of [`Connection::publish`]. While messages of a lost session wait, the error is
+    /// `QuotaUsedUp`.
     pub fn publish(
         &mut self,
         outgoing: OutboundMessage,
@@ -232,7 +234,7 @@ impl EventLoop {
         self.core.publish(Instant::now(), outgoing)
     }
 
-    /// Takes the messages that were given up; see [`ClientCore::take_rejected`].
+    /// Returns the messages that were given up; see [`ClientCore::take_rejected`].
     pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
         self.core.take_rejected()
     }
@@ -242,22 +244,22 @@ impl EventLoop {
         self.core.has_room()
     }
 
-    /// Returns the connection, while there is one.
+    /// Returns the connection, or `None` while no stream is open.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         self.core.connection()
     }
 
-    /// Returns `true` if the server has accepted the connection and it is not lost.
+    /// Returns `true` while a connection exists that the server has accepted.
     pub fn is_connected(&self) -> bool {
         self.core.is_connected()
     }
 
-    /// Returns the number of messages of QoS 1 and 2 that were published and that the server may not have.
+    /// Returns the number of published messages of QoS 1 and 2 that the server has not acknowledged completely.
     pub fn unfinished(&self) -> usize {
         self.core.unfinished()
     }
 
-    /// Returns the server of the connection, or of the next attempt.
+    /// Returns the server of the connection or of the next attempt.
     pub fn server(&self) -> Option<&Server> {
         self.core.server()
     }
@@ -267,47 +269,47 @@ impl EventLoop {
         self.stream.unwritten(&self.core)
     }
 
-    /// Returns `true` if the server has closed the connection, which a client that is paused does not find out by
-    /// reading.
+    /// Returns `true` if the server has closed the connection. A paused client does not read and needs this method to
+    /// detect the end.
     pub(crate) fn has_hung_up(&self) -> bool {
         self.stream.has_hung_up()
     }
 
-    /// Returns the number of bytes that all streams of this client have taken so far.
+    /// Returns the total number of output bytes that all streams of this client have accepted.
     pub(crate) fn written(&self) -> u64 {
         self.stream.written()
     }
 
-    /// Returns the value that [`Self::written`] will have when all present output of this connection is written.
+    /// Returns the value that [`Self::written`] will have when the current output of this connection has been written.
     pub(crate) fn end_of_output(&self) -> u64 {
         self.stream.written() + self.core.output().len() as u64
     }
 
-    /// Returns the messages of a lost session that wait to be published as new ones.
+    /// Returns the messages of a lost session that wait to be published as new messages.
     pub(crate) fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
         self.core.backlog()
     }
 
-    /// Writes the bytes that wait, as far as the socket accepts them. The next turn reports a failure. A program that
-    /// stops publishing because too many bytes wait must call this first: only a socket that was full reports that it
-    /// is writable.
+    /// Writes as many of the waiting bytes as the socket accepts. The next turn reports a failure. A program that stops
+    /// publishing because too many bytes wait must call this method first: only a socket that was full reports that it
+    /// is writable again.
     pub fn flush(&mut self) {
         self.stream.write(&mut self.core);
     }
 
-    /// Drops the connection without DISCONNECT, and all bytes that wait for the socket. The program calls this if it
-    /// cannot keep what the acknowledgements among them promise.
+    /// Drops the connection without DISCONNECT, and discards all bytes that wait for the socket. A program calls this
+    /// method if it cannot commit what the waiting acknowledgements promise.
     pub fn abandon(&mut self) {
         self.farewell.clear();
         self.stream.dialer = Dialer::Ended;
     }
 
-    /// Sends DISCONNECT and waits until all bytes are written, while the socket accepts some at least every `timeout`.
-    /// If the server may send messages, this also waits until the server closes the connection, for one second of
-    /// silence or `timeout` in all.
+    /// Sends DISCONNECT and blocks until all bytes are written. If the socket accepts no byte for `timeout`, the method
+    /// returns an error. If the server may send messages, the method also waits until the server closes the connection:
+    /// for at most one second of silence and at most `timeout` in total.
     ///
     /// # Errors
-    /// If the bytes cannot be written. The connection has ended in any case.
+    /// Returns an error if the bytes cannot be written. The connection has ended in this case too.
     pub fn disconnect(
         &mut self,
         disconnect: Disconnect,
@@ -317,12 +319,12 @@ impl EventLoop {
         self.close(timeout)
     }
 
-    /// Ends the connection as [`Self::disconnect`] does, but the server publishes the will, if there is one. A client
-    /// of 5.0 uses a reason code of DISCONNECT for it. A client of 3.1 and 3.1.1 sends no DISCONNECT, which would
-    /// delete the will.
+    /// Ends the connection like [`Self::disconnect`], but makes the server publish the will if CONNECT had one. In MQTT
+    /// 5.0 the client sends the reason code 0x04 (Disconnect with Will Message). In MQTT 3.1 and 3.1.1 the client sends
+    /// no DISCONNECT, because the server would delete the will.
     ///
     /// # Errors
-    /// Those of [`Self::disconnect`].
+    /// Returns the errors of [`Self::disconnect`].
     pub fn disconnect_with_will(
         &mut self,
         mut disconnect: Disconnect,
@@ -343,11 +345,12 @@ impl EventLoop {
         closing::close(&mut self.core, &mut self.stream, &mut self.poller, timeout)
     }
 
+    /// Returns `true` if the loop may read from the server now.
     fn may_read(&self) -> bool {
         self.stream.is_unwritable() || self.unwritten() < MAXIMUM_UNWRITTEN
     }
 
-    /// Waits for the first event or deadline.
+    /// Waits until the first event or deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
         if self.is_paused() {
             let first = [deadline, self.core.poll_timeout()].into_iter().flatten();
@@ -359,7 +362,8 @@ impl EventLoop {
         if busy {
             return self.poll_for(Some(Duration::ZERO));
         }
-        // During a pause the events of a new stream and of a look-up were consumed, and they are not repeated.
+        // Readiness is edge-triggered. A pause may have consumed the events of a new stream or of a look-up, so one
+        // turn runs without waiting.
         if self.intake == Intake::Resumed {
             self.intake = Intake::Running;
             return self.poll_for(Some(Duration::ZERO));
@@ -384,10 +388,10 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Handles the loss of a connection, or the failure to connect: schedules the next attempt, or ends the loop.
+    /// Handles the loss of a connection or a failure to connect: schedules the next attempt, or ends the loop.
     fn lost(&mut self, error: ClientError) -> Result<Wakeup, ClientError> {
-        // The bytes that explain the end follow acknowledgements of this turn, which the program has not committed yet.
-        // So they are written when the program drops the loop.
+        // The output with the reason follows acknowledgements of this turn, which the program has not committed yet. It
+        // is therefore written when the program drops the loop.
         self.farewell.set(self.core.output());
         let mut random = [0; 4];
         let _ = getrandom::fill(&mut random); // without random bytes the waits of clients are less spread

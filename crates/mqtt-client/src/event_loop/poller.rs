@@ -1,4 +1,4 @@
-//! [`Poller`]: the wait for the socket, the waker and the sources of the program.
+//! [`Poller`] waits for the socket, the waker and the event sources of the program.
 
 use std::io;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use super::server_stream::ServerStream;
 use crate::error::ClientError;
 
-/// The token of the socket to the server.
+/// Token of the socket to the server.
 pub(super) const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
-/// The token of the stream that is watched for its end.
+/// Token of the pipe whose reader is watched.
 const WATCHED: Token = Token(2);
-/// The first token of the program's own sources.
+/// First token of the program's own sources.
 const FIRST_SOURCE: usize = 3;
 
-/// The sources of events for which a turn waits.
+/// Event sources for which a turn waits.
 #[derive(Debug)]
 pub(super) struct Poller {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    /// The number of the program's own sources.
+    /// Number of the program's own sources.
     sources: usize,
-    /// Set once the watched stream has ended.
+    /// Set when the reader of the watched pipe has closed it.
     watched_ended: bool,
 }
 
@@ -43,20 +43,20 @@ impl Poller {
         })
     }
 
-    /// Makes the readiness of `source` for reading end a wait.
+    /// Registers `source`. A wait ends when `source` becomes readable.
     pub(super) fn register(&mut self, source: &mut impl Source) -> io::Result<()> {
         let token = Token(FIRST_SOURCE + self.sources);
         self.sources += 1;
         self.registry().register(source, token, Interest::READABLE)
     }
 
-    /// Makes the end of the reader of `source`, a pipe, end a wait.
+    /// Registers `source`, the writing end of a pipe. A wait ends when the reader of the pipe closes it.
     pub(super) fn watch_for_end(&self, source: &mut impl Source) -> io::Result<()> {
         self.registry()
             .register(source, WATCHED, Interest::READABLE)
     }
 
-    /// Waits for the first event, and records those of the socket in `stream`.
+    /// Waits for the first event, and records the events of the socket in `stream`.
     pub(super) fn wait(
         &mut self,
         stream: &mut ServerStream,
@@ -74,7 +74,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Returns the waker, which ends a wait from any thread.
+    /// Returns the waker. Any thread can use it to end a wait.
     pub(super) fn waker(&self) -> &Arc<Waker> {
         &self.waker
     }
@@ -83,7 +83,7 @@ impl Poller {
         self.poll.registry()
     }
 
-    /// Returns `true` if the watched stream has ended.
+    /// Returns `true` if the reader of the watched pipe has closed it.
     pub(super) fn has_watched_ended(&self) -> bool {
         self.watched_ended
     }

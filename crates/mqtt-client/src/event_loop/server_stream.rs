@@ -1,4 +1,4 @@
-//! [`ServerStream`]: the stream to the server with its state, from the look-up of the host name to the last byte.
+//! [`ServerStream`] is the stream to the server and its state, from the look-up of the host name to the last byte.
 
 use std::io;
 use std::time::Instant;
@@ -14,23 +14,24 @@ use crate::core::ClientCore;
 use crate::dialer::{Advance, Attempt, Dialer};
 use crate::error::ClientError;
 
-/// The stream to the server, or the steps to it.
+/// The stream to the server, or the progress of opening it.
 #[derive(Debug)]
 pub(super) struct ServerStream {
     pub(super) dialer: Dialer,
-    /// Bytes from the server that were not handled.
+    /// Bytes from the server that have not been handled.
     pub(super) buffer: ReadBuffer,
     /// Set while the socket may have more bytes.
     readable: bool,
-    /// Set once writing has failed. Bytes that the server sent before are still read: they may explain the failure.
+    /// Set when a write has failed. Bytes that the server sent earlier are still read, because they may give the
+    /// reason.
     unwritable: bool,
-    /// Set once all bytes of the stream were read.
+    /// Set when all bytes of the stream have been read.
     is_closed: bool,
-    /// Set once the system has reported the end of the stream, perhaps with bytes before it that were not read.
+    /// Set when the operating system has reported the end of the stream. Unread bytes may precede the end.
     has_hung_up: bool,
-    /// The error of a layer, such as TLS, that ended reading.
+    /// Error of a layer, for example TLS, that has ended reading.
     transport_error: Option<io::Error>,
-    /// The number of bytes of output that all streams together have taken.
+    /// Total number of output bytes that all streams have accepted.
     written: u64,
 }
 
@@ -49,7 +50,7 @@ impl ServerStream {
         }
     }
 
-    /// Makes as much progress towards an open stream as is possible without waiting.
+    /// Makes as much progress as possible towards an open stream, without blocking.
     pub(super) fn advance(
         &mut self,
         attempt: &Attempt<'_>,
@@ -60,24 +61,24 @@ impl ServerStream {
             .advance(attempt, poller.registry(), STREAM, poller.waker(), now)
     }
 
-    /// Starts with a stream that was opened now.
+    /// Resets the state for a stream that has just been opened.
     pub(super) fn begin(&mut self) {
-        // The buffer may still hold the start of a packet that the last connection did not complete.
+        // The buffer may contain the start of a packet that the last connection did not complete.
         self.buffer.clear();
         self.readable = true;
         (self.unwritable, self.is_closed, self.has_hung_up) = (false, false, false);
     }
 
-    /// Records the readiness of the socket. Events are edge-triggered, so those of a stream that is still being
-    /// connected are recorded, too.
+    /// Records the readiness of the socket. Readiness is edge-triggered, so it is recorded even while the stream is not
+    /// open yet.
     pub(super) fn handle_readiness(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.has_hung_up |= event.is_read_closed() || event.is_error();
     }
 
-    /// Reads into the buffer.
+    /// Reads bytes of the server into the buffer.
     pub(super) fn read(&mut self) {
-        // Readiness may be that of a stream that is still being connected or opened.
+        // The readiness may belong to a stream that is not open yet.
         let Dialer::Connected(stream) = &mut self.dialer else {
             return;
         };
@@ -91,14 +92,14 @@ impl ServerStream {
             Err(error) => {
                 self.readable = false;
                 self.is_closed = true;
-                // An error with a source is that of a layer, and explains more than the lost connection.
+                // An error with a source comes from a layer. It is more specific than the lost connection.
                 self.transport_error = error.get_ref().is_some().then_some(error);
             }
         }
     }
 
-    /// Writes the output, as far as the socket accepts it. A failure does not end the connection yet: the server may
-    /// have sent the reason.
+    /// Writes as much of the output as the socket accepts. A failed write does not end the connection yet, because the
+    /// server may have sent the reason.
     pub(super) fn write(&mut self, core: &mut ClientCore) {
         if let Dialer::Connected(stream) = &mut self.dialer {
             let has_something = !core.output().is_empty() || stream.unsent() > 0;
@@ -110,19 +111,19 @@ impl ServerStream {
                     self.written += written as u64;
                     core.consume_output(Instant::now(), written);
                 }
-                // Reading finds the reason: the bytes before the end, and then the error.
+                // Reading returns the bytes before the end, which may give the reason, and then the error.
                 Err(_) => (self.unwritable, self.readable) = (true, true),
             }
         }
     }
 
-    /// Replaces the error of a lost connection by that of the layer that caused it.
+    /// Replaces the error of a lost connection by the error of the layer that has caused the loss.
     pub(super) fn explain(&mut self, error: ClientError) -> ClientError {
         match (error, self.transport_error.take()) {
             (ClientError::Closed(CloseReason::ConnectionLost), Some(error)) => {
                 ClientError::Transport(error)
             }
-            // The server has answered CONNECT with an alert of TLS, which is no MQTT packet.
+            // The server has answered CONNECT with a TLS alert, which is not an MQTT packet.
             #[cfg(feature = "tls")]
             (ClientError::Closed(CloseReason::Decode(_)), _)
                 if TlsError::is_alert(self.buffer.unread()) =>
@@ -147,22 +148,22 @@ impl ServerStream {
         self.readable
     }
 
-    /// Returns `true` once writing has failed.
+    /// Returns `true` if a write has failed.
     pub(super) fn is_unwritable(&self) -> bool {
         self.unwritable
     }
 
-    /// Returns `true` once all bytes of the stream were read.
+    /// Returns `true` if all bytes of the stream have been read.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// Returns `true` if the server has closed the connection, perhaps after bytes that were not read.
+    /// Returns `true` if the server has closed the connection. Unread bytes may precede the end.
     pub(super) fn has_hung_up(&self) -> bool {
         self.has_hung_up || self.unwritable
     }
 
-    /// Returns the number of bytes of output that all streams together have taken.
+    /// Returns the total number of output bytes that all streams have accepted.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
