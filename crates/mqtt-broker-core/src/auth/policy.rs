@@ -18,8 +18,8 @@ pub struct ListenerPolicy {
     pub allow_anonymous: bool,
     /// The part of the client's certificate that is its user name. `None` if the user name of CONNECT is used.
     pub identity: Option<IdentitySource>,
-    /// The user names of the password file. `None` if the listener has no password file; then every user name is
-    /// admitted as an anonymous client.
+    /// The user names of the password file. `None` if the listener has no password file. Then a client with a user name
+    /// is admitted without a check if `allow_anonymous` is set, and rejected otherwise.
     pub users: Option<Arc<BTreeSet<String>>>,
     /// The access control list. `None` allows everything.
     pub list: Option<Arc<AccessList>>,

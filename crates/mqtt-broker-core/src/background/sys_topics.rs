@@ -35,6 +35,7 @@ pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
         }
         let topic_name = format!("{SYSTEM}broker/{}", value.name);
         match value.name.as_str() {
+            // mosquitto's `$SYS/broker/uptime` has the unit in its text, and programs parse it.
             "uptime" => {
                 own_messages::publish_own(
                     broker,
@@ -108,6 +109,8 @@ pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
     values
 }
 
+/// Returns the traffic of all connections, removed or not. A connection counts its own packets, so that no packet costs
+/// an access to shared counters.
 fn traffic(connections: &Connections, stats: &Stats) -> Traffic {
     let mut traffic = stats.counters.gone;
     for connection in connections.values() {

@@ -1,9 +1,9 @@
-//! [`LogLimiter`]: how many log lines a client or an address can cause.
+//! [`LogLimiter`]: limits the number of log lines that one client or one address can cause in a second.
 //!
-//! A peer decides how often an event happens, so each event that is logged has a limit for each key: the address of
-//! the peer without its port, or the client. Lines above it are counted, and the count is logged when the second is
-//! over. The lines themselves are written where the events happen. Nothing is remembered while the log does not want
-//! such lines.
+//! A peer decides how often it connects or sends a rejected packet, so without limits it could fill the disk with log
+//! lines. Each kind of event has a limit for each key. The key is the address of the peer without its port, or the
+//! client identifier. Lines above the limit are omitted, and their number is logged at the end of the second. The
+//! caller writes the line itself. Events are not counted while their log level is disabled.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,53 +13,56 @@ use mqtt_session::Excerpt;
 
 use crate::log_lines::targets::{CONNECTIONS, EVENTS};
 
-/// The time for which events are counted.
+/// The length of the time window in which events are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Maximum number of keys with a count of their own; the events of all others are counted together.
+/// Maximum number of keys with a count of their own. The events of all other keys are counted together, so that many
+/// addresses do not take unlimited memory.
 const MAXIMUM_KEYS: usize = 256;
 
-/// Maximum length of a key in bytes; a client chooses its identifier.
+/// Maximum length of a key in bytes. A longer client identifier is cut, because a client could choose one of 64 KiB.
 const MAXIMUM_KEY: usize = 100;
 
-/// An event that a peer can cause as often as it likes.
+/// An event that a peer can cause any number of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LogEvent {
-    /// A socket was accepted. By address.
+    /// A listener has accepted a socket. Counted by address.
     Accepted,
-    /// A connection was closed because there are too many. By address.
+    /// The broker has closed a connection because `max_connections` or `global_max_connections` is reached. Counted by
+    /// address.
     TooMany,
-    /// The system has no room for another connection. Without a key.
+    /// The system cannot accept a connection, for example because of too many open files. Counted without a key.
     CannotAccept,
-    /// TLS or WebSocket failed. By address.
+    /// The handshake or the stream of TLS or WebSocket has failed. Counted by address.
     TransportFailed,
-    /// The certificate of a client is of an old kind. By address.
+    /// A client has a certificate of an outdated form, which was accepted. Counted by address.
     LegacyCertificate,
-    /// A CONNECT was accepted. By address.
+    /// The broker has accepted a CONNECT. Counted by address.
     Connected,
-    /// A CONNECT was refused. By address.
+    /// The broker has rejected a CONNECT. Counted by address.
     Refused,
-    /// A session was asked for that belongs to somebody else. By client.
+    /// A client has requested a session that belongs to another user or mount point. Counted by client.
     OtherOwner,
-    /// A connection has ended. By address.
+    /// A connection has ended. Counted by address.
     Disconnected,
-    /// A message was published without permission. By client.
+    /// A client has published a message without permission. Counted by client.
     PublishDenied,
-    /// A message was larger than the limit. By client.
+    /// A client has published a message above `message_size_limit`. Counted by client.
     PublishTooLarge,
-    /// There was no room for a message. By client.
+    /// The broker has rejected a message because a limit of memory or storage is reached. Counted by client.
     PublishRefused,
-    /// A will was published without permission. By client.
+    /// The broker has dropped a will that its client may not publish. Counted by client.
     WillDenied,
-    /// There was no room to retain a message. Without a key.
+    /// The broker has not retained a message because a limit is reached. Counted without a key.
     NotRetained,
-    /// A message was larger than its receiver takes. By client.
+    /// The broker has not sent a message because it exceeds the client's Maximum Packet Size. Counted by client.
     NotSent,
 }
 
 impl LogEvent {
-    /// Programs that block addresses count lines of connections, so there are more of these than of messages.
+    /// Returns the limit of lines per second for one key. Programs that block addresses, such as fail2ban, count the
+    /// lines of connections, so these events have a higher limit than those of messages.
     fn lines_per_second(self) -> u32 {
         match self {
             Self::Accepted | Self::Connected | Self::Refused | Self::Disconnected => 30,
@@ -83,7 +86,7 @@ impl LogEvent {
         }
     }
 
-    /// The beginning of the line that reports how many events were left out.
+    /// Returns the beginning of the line that reports the number of omitted lines.
     fn subject(self) -> &'static str {
         match self {
             Self::Accepted => "New connections from",
@@ -106,6 +109,8 @@ impl LogEvent {
         }
     }
 
+    /// Returns `true` if the logger writes lines of this level and target.
+    /// Returns `true` if the logger writes lines of this level and target.
     fn is_wanted(self) -> bool {
         let (level, target) = (self.level(), self.target());
         level <= log::max_level() && {
@@ -115,28 +120,34 @@ impl LogEvent {
     }
 }
 
-/// Counts the events of one second, by event and key.
+/// The counts of events, by event and key, in windows of one second.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     windows: BTreeMap<(LogEvent, Box<str>), Window>,
-    /// The end of the first window from which lines were left out.
+    /// The earliest end of a window with omitted lines. Windows without omitted lines need no timer: they are removed
+    /// when another one is reported or when too many keys exist.
     due: Option<Instant>,
 }
 
+/// The events of one kind and key in one second.
 #[derive(Debug)]
 struct Window {
     ends: Instant,
+    /// The number of lines that the caller was allowed to write.
     written: u32,
+    /// The number of lines above the limit.
     omitted: u64,
 }
 
 impl LogLimiter {
-    /// Returns `true` if the caller is to log this event; `false` if its line is left out or not wanted.
+    /// Counts an event. Returns `true` if the caller must log it, and `false` if the limit of `key` is reached or the
+    /// log level is disabled.
     pub fn admits(&mut self, now: Instant, event: LogEvent, key: &str) -> bool {
         event.is_wanted() && self.counts(now, event, key)
     }
 
-    /// Counts by the address of a peer, whose port changes with each connection, and otherwise as `admits`.
+    /// Counts an event by the address of a peer, like [`LogLimiter::admits`]. The port is ignored, because each
+    /// connection of a peer has another one.
     pub fn admits_from(&mut self, now: Instant, event: LogEvent, peer: &str) -> bool {
         event.is_wanted() && self.counts(now, event, without_port(peer))
     }
@@ -168,25 +179,27 @@ impl LogLimiter {
         false
     }
 
-    /// When `handle_timeout` wants to be called.
+    /// Returns the time at which `handle_timeout` must be called, or `None` if no line was omitted.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Logs what was left out of the seconds that are over.
+    /// Logs the numbers of omitted lines of all windows that have ended.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.due.is_some_and(|due| due <= now) {
             self.remove_ended(now);
         }
     }
 
-    /// Logs everything that was left out.
+    /// Logs the numbers of omitted lines of all windows, because the broker shuts down.
     pub(crate) fn finish(&mut self) {
         for ((event, key), window) in std::mem::take(self).windows {
             window.report(event, &key);
         }
     }
 
+    /// Removes the windows that have ended, and logs their numbers of omitted lines.
+    /// Removes the windows that have ended, and logs their numbers of omitted lines.
     fn remove_ended(&mut self, now: Instant) {
         self.windows.retain(|(event, key), window| {
             let has_ended = window.ends <= now;
@@ -223,7 +236,7 @@ impl Window {
     }
 }
 
-/// The address of `127.0.0.1:1883` or `[::1]:1883`. Paths of Unix sockets have no port.
+/// Returns the address without its port, such as `[::1]` for `[::1]:1883`. The path of a Unix socket has no port.
 fn without_port(peer: &str) -> &str {
     match peer.rsplit_once(':') {
         Some((address, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => address,
@@ -231,6 +244,8 @@ fn without_port(peer: &str) -> &str {
     }
 }
 
+/// Cuts a key to `MAXIMUM_KEY` bytes, at a character boundary.
+/// Cuts a key to `MAXIMUM_KEY` bytes, at a character boundary.
 fn clipped(key: &str) -> &str {
     let end = (0..=MAXIMUM_KEY)
         .rev()
@@ -265,7 +280,7 @@ mod tests {
         assert!(limiter.windows.is_empty());
         assert_eq!(limiter.poll_timeout(), None);
         assert_eq!(admitted(&mut limiter, start + WINDOW, "a"), 1);
-        // The next second begins with the next event if nobody asks before.
+        // Without a call of `handle_timeout`, the next window begins with the next event.
         assert_eq!(admitted(&mut limiter, start + 3 * WINDOW, "a"), 1);
     }
 
@@ -297,7 +312,7 @@ mod tests {
                 .keys()
                 .all(|(_, key)| key.len() <= MAXIMUM_KEY)
         );
-        // Those whose second is over make room.
+        // The windows that have ended are removed to make room.
         assert!(admit_all(&mut limiter, start + WINDOW) >= MAXIMUM_KEYS);
     }
 

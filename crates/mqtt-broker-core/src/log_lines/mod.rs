@@ -1,4 +1,5 @@
-//! The lines of the log: how many of them a peer can cause, and the words for the end of a connection.
+//! The lines of the log. `limiter.rs` limits how many lines one peer can cause, and `words.rs` has the texts for the
+//! end of a connection. The other texts are in the code where the events happen.
 
 pub(crate) mod limiter;
 pub(crate) mod targets;

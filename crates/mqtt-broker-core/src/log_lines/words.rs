@@ -1,15 +1,17 @@
-//! The words with which the log says why a client was disconnected or refused. They are those of mosquitto 2.1, because
-//! filters of fail2ban and the like match them. What mosquitto does not say follows in parentheses.
+//! The texts with which the log gives the reason of a disconnect or a rejected CONNECT. These are the texts of
+//! mosquitto 2.1, because programs such as fail2ban match them. Details that mosquitto does not log follow in
+//! parentheses.
 
 use std::fmt;
 
 use mqtt_codec::{DecodeError, ReasonCode};
 use mqtt_session::{CloseReason, Excerpt};
 
-/// The text of a close reason that has no other text than its reason code.
+/// The text of a `CloseReason::Protocol` that the broker has decided. [`Ending`] then prints the reason code instead.
 pub(crate) const ENDED_BY_BROKER: &str = "ended by the broker";
 
-/// The end of a line about a client that has disconnected: empty, or a colon and the reason.
+/// The end of the log line about a disconnected client: empty after DISCONNECT with reason code 0x00, otherwise a colon
+/// and the reason.
 pub(crate) struct Ending<'a>(pub(crate) &'a CloseReason);
 
 impl fmt::Display for Ending<'_> {
@@ -36,8 +38,7 @@ impl fmt::Display for Ending<'_> {
     }
 }
 
-/// The client identifier in a line of the log. A client that has none yet, or gave none, is `<unknown>` as with
-/// mosquitto.
+/// The client identifier in a line of the log, or `<unknown>` if it is empty, as in mosquitto.
 pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
@@ -49,13 +50,13 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// A reason code in the words of the log.
+/// The text of a reason code in the log.
 pub(crate) struct Words(pub(crate) ReasonCode);
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            // mosquitto makes no difference between a wrong password and a missing permission.
+            // mosquitto uses the same text for a wrong password and for a missing permission.
             ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword => "not authorised",
             ReasonCode::SessionTakenOver => "session taken over",
             ReasonCode::TopicAliasInvalid => "topic alias invalid",

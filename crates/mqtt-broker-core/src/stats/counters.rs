@@ -43,25 +43,26 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts a client that was accepted.
+    /// Counts an accepted CONNECT.
     pub(crate) fn connected(&mut self) {
         self.connects += 1;
         self.connected += 1;
         self.maximum_connected = self.maximum_connected.max(self.connected);
     }
 
-    /// Replaces the totals (messages and bytes) of one client's queue.
+    /// Replaces the totals of one client's queue, `before`, by `after`. Both are the number of messages and their
+    /// bytes.
     pub(crate) fn count_queue(&mut self, before: (usize, usize), after: (usize, usize)) {
         self.queued = (self.queued + after.0).saturating_sub(before.0);
         self.queued_bytes = (self.queued_bytes + after.1).saturating_sub(before.1);
     }
 
-    /// Replaces the number of bytes in the output of one connection.
+    /// Replaces the number of bytes in the output of one connection, `before`, by `after`.
     pub(crate) fn count_output(&mut self, before: usize, after: usize) {
         self.unwritten = (self.unwritten + after).saturating_sub(before);
     }
 
-    /// Counts subscriptions that were made, or removed with a negative `count`.
+    /// Counts subscriptions that were added, or were removed if `count` is negative.
     pub(crate) fn subscribed(&mut self, topic_filter: &TopicFilter, count: i64) {
         self.subscriptions += count;
         if topic_filter.share_name().is_some() {

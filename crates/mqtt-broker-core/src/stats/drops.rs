@@ -1,23 +1,24 @@
-//! The messages that clients did not get, counted by reason.
+//! [`Drops`]: the number of messages that were dropped for a client, by reason.
 
-/// Why a message was dropped for a client.
+/// The reason for which a message was dropped for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// Its queue was full (`max_queued_messages`, `max_queued_bytes`).
+    /// The queue of the client was full (`max_queued_messages`, `max_queued_bytes`).
     QueueFull,
     /// The message is larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     TooLarge,
     /// The message expired while it waited [MQTT-3.3.2-5].
     Expired,
-    /// The client must not read the topic.
+    /// The ACL does not allow the client to receive the message.
     NotAuthorized,
-    /// A message of QoS 0 for a full queue, while the client did not read what was sent before.
+    /// The message had QoS 0, and both the queue and the output of the client were full, because the client does not
+    /// read.
     OutputFull,
-    /// There was no memory for it (`memory_limit`).
+    /// The process had reached `memory_limit`.
     MemoryLimit,
 }
 
-/// The reasons with the names that people see, in the order of the variants.
+/// The names of the reasons below `$SYS` and in `rbroker status`, in the order of the variants.
 const NAMES: [&str; 6] = [
     "queue_full",
     "packet_too_large",
@@ -43,6 +44,8 @@ impl Drops {
         self.0.iter().sum()
     }
 
+    /// Returns the name and the count of each reason.
+    /// Returns the name and the count of each reason.
     pub(crate) fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         NAMES.into_iter().zip(self.0)
     }

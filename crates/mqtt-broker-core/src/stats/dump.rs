@@ -1,5 +1,8 @@
-//! The subscriptions and retained messages as lines of the log, for an administrator who asks for them. A broker may
-//! have millions, so they are logged in pieces, and what changes meanwhile is shown as it is when its piece comes.
+//! [`Dump`]: logs all subscriptions and retained messages, when an administrator sends SIGUSR2.
+//!
+//! A broker may have millions of them, so each turn logs a limited number of lines. Subscriptions that change during
+//! the dump are logged as they are when their turn comes. The retained messages are those at the end of the
+//! subscriptions.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -18,7 +21,8 @@ const LINES_PER_TURN: usize = 500;
 /// The progress of a dump.
 #[derive(Debug)]
 pub(crate) enum Dump {
-    /// The last client of which the subscriptions were begun, and those that are left of it, in reverse order.
+    /// The client whose subscriptions are being logged, and its topic filters that are left, in reverse order. The
+    /// client is `None` before the first one.
     Subscriptions(Option<Arc<str>>, Vec<TopicFilter>),
     /// The retained messages that are left.
     Retained(std::vec::IntoIter<Retained>),
@@ -38,6 +42,8 @@ pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, dump: &mut Option<
     dump.is_some()
 }
 
+/// Logs the next subscription, or advances to the next client, or from the last client to the retained messages.
+/// Logs the next subscription, or advances to the next client, or from the last client to the retained messages.
 fn dump_subscription(
     sessions: &Sessions,
     topics: &Topics,
@@ -78,6 +84,8 @@ fn dump_subscription(
     }
 }
 
+/// Logs the next retained message. Returns `None` if no message is left.
+/// Logs the next retained message. Returns `None` if no message is left.
 fn dump_retained(mut left: std::vec::IntoIter<Retained>) -> Option<Dump> {
     let Some(retained) = left.next() else {
         log::info!(target: EVENTS, "End of subscription tree and retained messages.");

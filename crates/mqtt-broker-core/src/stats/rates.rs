@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::stats::value::Value;
 
-/// The names of the counters that have a rate.
+/// The names of the counters that have a rate, in the order of `Rates::counts`.
 const GROWING: [&str; 9] = [
     "messages/received",
     "messages/sent",
@@ -17,7 +17,7 @@ const GROWING: [&str; 9] = [
     "connections",
 ];
 
-/// The times over which a rate is averaged.
+/// The windows over which a rate is averaged, in seconds.
 const WINDOWS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
 /// The growth of counters per minute.
@@ -29,8 +29,8 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Updates the averages. Each is an exponentially weighted moving average, so a rate that lasted longer relative to
-    /// the window weighs more.
+    /// Updates the averages with the current counts. Each average is an exponentially weighted moving average: the rate
+    /// since the last update has more weight if more of the window has passed since.
     pub(crate) fn take(&mut self, now: Instant, counts: [u64; GROWING.len()]) {
         let before = self.taken.replace(now);
         let since = before.map_or(Duration::ZERO, |before| now - before);
@@ -40,7 +40,7 @@ impl Rates {
             .zip(std::mem::replace(&mut self.counts, counts));
         for (averages, (count, before)) in self.averages.iter_mut().zip(growth) {
             if seconds == 0.0 {
-                continue;
+                continue; // the first update, or two updates at the same time: no rate can be computed
             }
             let rate = count.saturating_sub(before) as f64 * 60.0 / seconds;
             for (average, (_, window)) in averages.iter_mut().zip(WINDOWS) {
@@ -65,7 +65,8 @@ impl Rates {
     }
 }
 
-/// e to the power of `-time`, to five digits; `f64::exp` would be the only use of the mathematical library.
+/// Returns e to the power of `-time`, accurate to five digits. `f64::exp` would be the only function that needs the
+/// mathematical library of the system.
 fn decay(time: f64) -> f64 {
     const STEPS: i32 = 1 << 20;
     (1.0 + time / f64::from(STEPS)).powi(-STEPS)
@@ -80,7 +81,7 @@ mod tests {
     fn rates_are_averages_over_their_window() {
         let start = Instant::now();
         let mut rates = Rates::default();
-        // 10 each second, for long; then nothing for a minute.
+        // The counters grow by 10 each second for an hour, and then not at all for a minute.
         for second in 0..=3600 {
             rates.take(
                 start + Duration::from_secs(second),

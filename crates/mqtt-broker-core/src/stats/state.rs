@@ -16,11 +16,12 @@ use crate::stats::dump::Dump;
 pub(crate) struct Stats {
     pub(crate) counters: Counters,
     pub(crate) log_limiter: LogLimiter,
-    /// The progress of the dump of subscriptions and retained messages, if an administrator has asked for one.
+    /// The progress of the dump of subscriptions and retained messages. `None` if no dump is in progress.
     pub(crate) dump: Option<Dump>,
 }
 
 impl Stats {
+    /// Logs that the will of a CONNECT was removed because its topic is reserved.
     pub(crate) fn log_denied_will(&mut self, now: Instant, connect: &Connect, topic_name: &str) {
         let name = &connect.client_identifier;
         if self.log_limiter.admits(now, LogEvent::WillDenied, name) {

@@ -1,11 +1,11 @@
 //! [`Value`]: a value of the statistics with its name.
 
-/// A value and its name, which is the topic below `$SYS/broker`.
+/// A value of the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// Levels, with slashes between them.
+    /// The name, which is the topic below `$SYS/broker/`.
     pub name: String,
-    /// A number, except for `version`. `uptime` is in seconds.
+/// The value as text: a number, except for `version`. `uptime` is in seconds.
     pub text: String,
 }
 

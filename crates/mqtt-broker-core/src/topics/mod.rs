@@ -1,4 +1,8 @@
-//! The topics: the tree of subscriptions, and the retained message of each topic.
+//! The topic tree of subscriptions (`tree.rs`, `subscriptions.rs`), and the retained message of each topic
+//! (`retained.rs`, `order.rs`).
+//!
+//! Subscriptions are found by a topic name, and retained messages by a topic filter. These searches need different data
+//! structures: a tree of filters, and an ordered map of topic names. No module here sends a message.
 
 pub(crate) mod names;
 pub(crate) mod order;

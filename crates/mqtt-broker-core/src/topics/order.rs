@@ -1,33 +1,34 @@
-//! The order of topic names by their levels, and the search for the names that a filter matches in it.
+//! The order of topic names by their levels, and the search for the names that a topic filter matches.
 //!
-//! `/` sorts before every other character, so `a` comes right before the names below `a/`, and those are contiguous. A
-//! search for a filter can therefore skip everything below a level that does not match, and continue after any name.
-//! The retained messages themselves are in `retained.rs`.
+//! In this order `/` sorts before every other character. So the names that begin with `a/` follow immediately after
+//! `a`, with no other name between them. A search for a filter can therefore skip all names below a level that does not
+//! match, and can continue after any name. `retained.rs` has the map of retained messages that uses this order.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 
 use mqtt_codec::{TopicFilter, TopicName};
 
-/// A topic name in the order of its levels. It shares the memory of the name that it is made of.
+/// A topic name that is compared level by level, as a key of a map. A clone shares the memory of the topic name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicKey(pub(crate) TopicName);
 
-/// A text that is compared level by level. A map with [`TopicKey`] is searched with plain text by it.
+/// A text that is compared level by level. A map with keys of type [`TopicKey`] can be searched with a plain `&str`
+/// through this trait, without making a topic name.
 pub(crate) trait Levels {
     fn text(&self) -> &str;
 }
 
-/// The way from a name that was compared with a filter to the next one that may match.
+/// The result of comparing a name with a filter: the position at which the search continues.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seek {
     /// The filter matches the name.
     Match,
-    /// Any name after it may match.
+    /// The next name in the order may match.
     Next,
-    /// No name before this text matches.
+    /// All names before this text can be skipped, because they do not match.
     To(String),
-    /// No later name matches.
+    /// No later name in the order matches.
     End,
 }
 
@@ -81,7 +82,7 @@ impl Ord for TopicKey {
     }
 }
 
-/// Compares two topic names by their levels.
+/// Compares two topic names level by level.
 pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     let mut pairs = one.bytes().zip(other.bytes());
     match pairs.find(|(one, other)| one != other) {
@@ -90,7 +91,7 @@ pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// U+0000 is in no topic name, so its rank is free for the slash.
+/// Returns the rank of a byte in the order. A topic name has no U+0000 [MQTT-4.7.3-2], so the slash can have its rank.
 fn rank(byte: u8) -> u8 {
     match byte {
         b'/' => 0,
@@ -98,24 +99,27 @@ fn rank(byte: u8) -> u8 {
     }
 }
 
-/// Returns a text that no name before the first match of a filter (without share) is less than.
+/// Returns the text at which the search for a filter begins: no name that is less than this text matches. The filter
+/// must be without a share name.
 pub(crate) fn start(topic_filter: &str) -> &str {
     let wildcard = topic_filter.find(['+', '#']);
     let literal = wildcard.and_then(|at| topic_filter.get(..at));
-    // The parent level of `a/#` is matched too, and sorts before `a/`.
+    // `a/#` also matches its parent level `a`, which sorts before `a/`.
     literal.map_or(topic_filter, |literal| {
         literal.strip_suffix('/').unwrap_or(literal)
     })
 }
 
-/// Compares a name with a filter (without share), and returns where the search continues.
+/// Compares a name with a filter, and returns the position at which the search continues. The filter must be without a
+/// share name.
 pub(crate) fn seek(topic_filter: &str, topic_name: &str) -> Seek {
-    // [MQTT-4.7.2-1]; the names that start with `$` are contiguous.
+    // A wildcard in the first level does not match names that begin with `$` [MQTT-4.7.2-1]. All these names are
+    // skipped at once: `%` is the character after `$`.
     if topic_name.starts_with('$') && topic_filter.starts_with(['+', '#']) {
         return Seek::To("%".to_owned());
     }
     let mut filter_levels = mqtt_codec::levels(topic_filter);
-    // The end of the name up to the last level that a `+` has matched.
+    // The end of the last level that a `+` has matched, as an offset in the name.
     let mut last_plus = None;
     let mut level_start = 0;
     for level in mqtt_codec::levels(topic_name) {
@@ -131,18 +135,19 @@ pub(crate) fn seek(topic_filter: &str, topic_name: &str) -> Seek {
                 }
                 Ordering::Greater => return after(topic_name, last_plus),
             },
-            // The name is below one that the filter may match.
+            // The name has more levels than the filter, and so has every other name below it.
             None => return after(topic_name, last_plus),
         }
         level_start = level_end + 1;
     }
     match filter_levels.next() {
-        None | Some("#") => Seek::Match, // the parent level included
+        None | Some("#") => Seek::Match, // `#` also matches the parent level
         Some(_) => Seek::Next,
     }
 }
 
-/// Skips everything below the last level that another value of `+` may replace.
+/// Returns the position after all names that share the levels up to `last_plus`. These names cannot match, but a name
+/// with another level in the place of the last `+` may. U+0001 sorts directly after the slash.
 fn after(topic_name: &str, last_plus: Option<usize>) -> Seek {
     match last_plus.and_then(|end| topic_name.get(..end)) {
         Some(prefix) => Seek::To(format!("{prefix}\u{1}")),
@@ -150,7 +155,7 @@ fn after(topic_name: &str, last_plus: Option<usize>) -> Seek {
     }
 }
 
-/// Returns `true` if the filter matches a name that comes after `position` in the order.
+/// Returns `true` if the filter matches the name, and the name comes after `position` in the order.
 pub(crate) fn is_ahead(
     topic_filter: &TopicFilter,
     position: Option<&TopicName>,

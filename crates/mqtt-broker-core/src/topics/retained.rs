@@ -1,7 +1,9 @@
-//! Retained messages (MQTT 5.0, 3.3.1.3): the last one of each topic, in the order of the topics' levels.
+//! [`RetainedMessages`]: an ordered map with the retained message of each topic (MQTT 5.0, 3.3.1.3).
 //!
-//! A search for the messages of a filter is a cursor: it visits a limited number of them in one call and continues
-//! after any topic, whatever was stored or removed meanwhile. `replay.rs` decides which client gets which message.
+//! The map is ordered by the levels of the topic names (`order.rs`), so that a search for a topic filter can skip
+//! topics that do not match. A search looks at a limited number of topics in one call, and the next call continues
+//! after any topic, even if messages were stored or removed meanwhile. `replay.rs` decides which client receives which
+//! message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -25,20 +27,22 @@ pub struct Retained {
     pub qos: mqtt_codec::QoS,
     /// The time at which the message expires [MQTT-3.3.2-5].
     pub expires: Option<Instant>,
-    /// The publisher of the message.
+    /// The publisher of the message, for `check_retain_source`. `None` for messages of the broker itself.
     pub source: Option<Arc<Principal>>,
-    /// The place of the message in the order in which retained messages were stored.
+    /// The position of the message in the order in which retained messages were stored. A later message has a higher
+    /// version.
     pub version: u64,
 }
 
+/// The retained messages of all topics.
 #[derive(Debug, Default)]
 pub(crate) struct RetainedMessages {
     map: BTreeMap<TopicKey, Retained>,
-    /// Topics with an expiry, the earliest first.
+    /// The topics of messages with an expiry, ordered by the time of the expiry.
     expiries: BTreeSet<(Instant, TopicKey)>,
-    /// The number of messages, without the broker's own.
+    /// The number of messages, without those of the broker itself.
     count: usize,
-    /// The memory that the messages take.
+/// The memory of the messages that `count` includes, in bytes.
     bytes: usize,
     /// The version of the newest message.
     version: u64,
@@ -51,14 +55,15 @@ pub(crate) struct RetainedMessages {
 pub(crate) enum Found<'a> {
     /// The next message that the filter matches.
     Match(&'a Retained),
-    /// No more steps are left; the search may continue after this topic.
+    /// The steps are spent. The search may continue after this topic.
     Stopped(TopicName),
-    /// There is no further match.
+    /// No further message matches.
     End,
 }
 
 impl RetainedMessages {
-    /// Replaces the message of its topic [MQTT-3.3.1-5] and gives it the next version, which is returned.
+    /// Stores a message in place of the older one of its topic [MQTT-3.3.1-5]. Returns the version of the message,
+    /// which is above those of all others.
     pub(crate) fn store(&mut self, retained: Retained) -> u64 {
         self.version += 1;
         let version = self.version;
@@ -69,21 +74,22 @@ impl RetainedMessages {
         version
     }
 
-    /// Inserts a message that was stored before the broker started.
+    /// Inserts a message from the store, with the version that it had before the broker was restarted.
     pub(crate) fn restore(&mut self, retained: Retained) {
         self.raise_version(retained.version);
         self.insert(retained);
     }
 
-    /// Gives later messages versions above this one.
+    /// Ensures that later messages get versions above this one.
     pub(crate) fn raise_version(&mut self, version: u64) {
         self.version = self.version.max(version);
     }
 
+    /// Inserts a message with its version, in place of the older one of its topic.
     fn insert(&mut self, retained: Retained) {
         let key = TopicKey(retained.message.topic_name.clone());
-        // The old entry is removed first: the map would keep the old key, and with it the memory of the old message's
-        // topic name.
+    // `BTreeMap::insert` would keep the old key, and with it the memory of the old topic name. So the old entry is
+    // removed first, and the key shares the topic name of the new message.
         self.remove(&key.0);
         if is_counted(&key.0) {
             self.count += 1;
@@ -95,7 +101,7 @@ impl RetainedMessages {
         self.map.insert(key, retained);
     }
 
-    /// Removes the message of a topic [MQTT-3.3.1-6]; returns `true` if there was one.
+    /// Removes the message of a topic [MQTT-3.3.1-6]. Returns `true` if the topic had a message.
     pub(crate) fn remove(&mut self, topic_name: &str) -> bool {
         let Some((key, removed)) = self.map.remove_entry(&topic_name as &dyn Levels) else {
             return false;
@@ -110,7 +116,7 @@ impl RetainedMessages {
         true
     }
 
-    /// Takes one message out that has expired, and returns its topic.
+    /// Removes the message that has expired first, and returns its topic. Returns `None` if no message has expired.
     pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<TopicName> {
         let (_, key) = self
             .expiries
@@ -125,14 +131,18 @@ impl RetainedMessages {
         self.map.get(&topic_name as &dyn Levels)
     }
 
-    /// Finds the next message after a topic that the filter (without share) matches, expired or not. Each message that
-    /// is visited costs one step; whole subtrees that cannot match are skipped without a visit.
+    /// Finds the next message after the topic `after` that the filter matches, whether the message has expired or not.
+    /// The filter must be without a share name.
+    ///
+    /// Each message that is looked at takes one of `steps`. All topics below a level that does not match are skipped
+    /// with one lookup in the map, and take no steps.
     pub(crate) fn next_match(
         &self,
         topic_filter: &str,
         after: Option<&TopicName>,
         steps: &mut usize,
     ) -> Found<'_> {
+        // Each round of the loop is one lookup in the map. A lookup ends when the search can skip topics.
         let mut from = match after {
             Some(after) => Bound::Excluded(after.to_string()),
             None => Bound::Included(order::start(topic_filter).to_owned()),
@@ -165,15 +175,16 @@ impl RetainedMessages {
         }
     }
 
-    /// Returns all retained messages, expired or not, including those of the broker itself.
+    /// Calls `found` with each retained message, expired or not, including those of the broker itself.
     pub(crate) fn each(&self, found: impl FnMut(&Retained)) {
         self.map.values().for_each(found);
     }
 
-    /// Returns `true` if a message of this topic and size may be kept beside the others.
+    /// Returns `true` if the limits permit a retained message of this topic that takes `size` bytes of memory. The
+    /// message that it would replace does not count.
     pub(crate) fn has_room(&self, topic_name: &str, size: usize, limits: &Limits) -> bool {
         if !is_counted(topic_name) {
-            return true; // it is not kept at all
+            return true; // clients cannot publish to this topic, and messages of the broker itself do not count
         }
         let replaced = self.get(topic_name);
         let replaced =
@@ -188,17 +199,17 @@ impl RetainedMessages {
         self.count
     }
 
-    /// Returns the memory that these messages take.
+    /// Returns the memory of the messages that `len` counts, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the version of the message that was stored last.
+    /// Returns the highest version that was used so far.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Returns `true` if a message will expire.
+    /// Returns `true` if at least one message has an expiry.
     pub(crate) fn will_expire(&self) -> bool {
         !self.expiries.is_empty()
     }
@@ -209,10 +220,10 @@ pub(crate) fn footprint_of_retained(publish: &PublishRef<'_>) -> usize {
     footprint::of_publish(publish) + size_of::<TopicKey>() + size_of::<Retained>()
 }
 
-/// The size of a message does not depend on its delivery.
+/// A delivery for `Message::publish`. The size of a message does not depend on it.
 const NO_DELIVERY: mqtt_codec::Delivery = mqtt_codec::Delivery::AtMostOnce;
 
-/// The broker's own messages are neither counted nor removed.
+/// Returns `false` for topics of the broker itself. Their messages count for no limit and never expire.
 fn is_counted(topic_name: &str) -> bool {
     !topic_name.starts_with(SYSTEM)
 }

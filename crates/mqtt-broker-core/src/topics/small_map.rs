@@ -1,22 +1,24 @@
-//! [`SmallMap`]: an ordered map that is small while it has few entries.
+//! [`SmallMap`]: an ordered map that takes little memory while it has few entries.
 //!
-//! A broker has millions of these maps, and most of them hold one entry, which needs no allocation. A map that
-//! grows becomes a tree, so that one map with a hundred thousand entries is not searched from its beginning.
-//! The order of the keys is the order of iteration, whatever the map is made of.
+//! A broker may have millions of these maps. Most of them have a single entry, which is stored in the map itself
+//! without an allocation. A few entries are in a sorted vector. More entries are in a `BTreeMap`, so that operations
+//! stay fast with a hundred thousand entries. Iteration is always in the order of the keys.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// Entries up to this number are kept in a sorted vector.
+/// Maximum number of entries in a sorted vector.
 const FEW: usize = 32;
 
+/// An ordered map of keys to values.
 #[derive(Debug)]
 pub(crate) enum SmallMap<K, V> {
-    /// Also the empty map, as an empty vector allocates nothing.
+    /// No entry, or 2 to `FEW` entries sorted by key. An empty vector has no allocation.
     Few(Vec<(K, V)>),
+    /// One entry.
     One((K, V)),
-    /// Boxed, as the tree alone would make each map eight bytes larger.
+    /// More entries. Boxed, because an unboxed tree would make every map eight bytes larger.
     #[allow(clippy::box_collection)]
     Many(Box<BTreeMap<K, V>>),
 }
@@ -28,7 +30,7 @@ impl<K, V> Default for SmallMap<K, V> {
 }
 
 impl<K: Ord, V> SmallMap<K, V> {
-    /// Inserts an entry, or replaces the value of the key. The key itself stays the older one.
+    /// Inserts an entry. If the map has the key already, replaces the value and keeps the old key.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         match self.get_mut(&key) {
             Some(old) => *old = value,
@@ -75,7 +77,8 @@ impl<K: Ord, V> SmallMap<K, V> {
             }
             Self::Many(many) => {
                 let value = many.remove(key)?;
-                // Half of what makes a tree: a map at the limit does not change its form each time.
+                // The map becomes a vector at half of the limit at which it becomes a tree. With a single limit, a map
+                // of about this size would be converted by each insertion and removal.
                 if many.len() <= FEW / 2 {
                     *self = Self::Few(std::mem::take(&mut **many).into_iter().collect());
                 }
@@ -109,14 +112,15 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    /// Iterates in the order of the keys.
+    /// Returns the entries in the order of the keys.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (few, many) = self.parts();
         let few = few.iter().map(|(key, value)| (key, value));
         few.chain(many.into_iter().flatten())
     }
 
-    /// Iterates in the order of the keys, from the first key after `last` to `last` itself.
+    /// Returns all entries in a circle: in the order of the keys, beginning after the key `last`, and ending with
+    /// `last`. Members of a shared subscription take turns in this order.
     pub(crate) fn iter_after(&self, last: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
         let (few, many) = self.parts();
         let index = few.partition_point(|(key, _)| last.is_some_and(|last| key <= last));
@@ -140,7 +144,7 @@ impl<K: Ord, V> SmallMap<K, V> {
         self.len() == 0
     }
 
-    /// Takes the entry out of a map that has one.
+    /// Removes and returns the entry if the map is `One`.
     fn take_one(&mut self) -> Option<(K, V)> {
         match std::mem::take(self) {
             Self::One(entry) => Some(entry),
@@ -151,6 +155,8 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
+    /// Inserts an entry whose key the map does not have.
+    /// Inserts an entry whose key the map does not have.
     fn insert_new(&mut self, key: K, value: V) {
         let mut few = match std::mem::take(self) {
             Self::Many(mut many) => {
@@ -189,6 +195,8 @@ impl<K: Ord, V> SmallMap<K, V> {
 
 type Parts<'a, K, V> = (&'a [(K, V)], Option<&'a BTreeMap<K, V>>);
 
+/// Returns the index of a key, or as an error the index at which it must be inserted.
+/// Returns the index of a key, or as an error the index at which it must be inserted.
 fn position<K: Borrow<Q>, Q: Ord + ?Sized, V>(few: &[(K, V)], key: &Q) -> Result<usize, usize> {
     few.binary_search_by(|(own, _)| own.borrow().cmp(key))
 }

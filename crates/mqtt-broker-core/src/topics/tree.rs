@@ -1,15 +1,17 @@
-//! Values at topic filters: a tree of levels, in which a chain of levels without branches is one
-//! node. So a filter of 200 levels costs its bytes and not 200 nodes, and the memory of the tree is bounded by
-//! a small multiple of the bytes of its filters.
+//! [`TopicTree`]: maps topic filters to values, and finds the filters that match a topic name.
 //!
-//! The tree finds the filters that match a name. Retained messages, which are found by a filter, are in another
-//! structure (`order.rs`). Nothing here is recursive, so no number of levels can overflow the call stack.
+//! The tree has a node for each level at which filters branch. A chain of levels without a branch is a single node, so
+//! a filter of 200 levels does not need 200 nodes. The memory of the tree is at most a small multiple of the bytes of
+//! its filters, and a client cannot exhaust the memory with deep filters.
+//!
+//! No function is recursive, so that a filter with many levels cannot overflow the call stack. Retained messages are
+//! not in this tree, because they are found by a filter and not by a name (`retained.rs`).
 
 mod children;
 
 use crate::topics::tree::children::Children;
 
-/// A tree of levels.
+/// A tree of topic filters with a value for each filter.
 #[derive(Debug)]
 pub(crate) struct TopicTree<T> {
     root: Node<T>,
@@ -34,7 +36,8 @@ impl<T> Default for TopicTree<T> {
 }
 
 impl<T> Drop for TopicTree<T> {
-    /// The drop that the compiler makes would call itself for each branch on the way down.
+    /// Drops the nodes with an explicit stack. The drop that the compiler generates is recursive, and would overflow
+    /// the call stack for a deep tree.
     fn drop(&mut self) {
         let mut stack = vec![self.root.children.take()];
         while let Some(children) = stack.pop() {
@@ -47,7 +50,7 @@ impl<T> Drop for TopicTree<T> {
 }
 
 impl<T: Default> TopicTree<T> {
-    /// Changes the value at `topic`, which is made if it is not there.
+    /// Calls `change` with the value at `topic`. Inserts a default value first if `topic` has none.
     pub(crate) fn insert(&mut self, topic: &str, change: impl FnOnce(&mut T)) {
         let mut node = &mut self.root;
         let mut rest = Some(topic);
@@ -63,7 +66,7 @@ impl<T: Default> TopicTree<T> {
 }
 
 impl<T> TopicTree<T> {
-    /// Changes the value at `topic`, if it is there. `change` returns `true` if the value is to be removed.
+    /// Calls `change` with the value at `topic`, if there is one, and removes the value if `change` returns `true`.
     pub(crate) fn update(&mut self, topic: &str, change: impl FnOnce(&mut T) -> bool) {
         let mut node = &mut self.root;
         let (mut rest, mut is_root) = (topic, true);
@@ -84,7 +87,7 @@ impl<T> TopicTree<T> {
         }
     }
 
-    /// Returns the value at `topic`.
+    /// Returns the value at exactly this topic filter. Wildcards have no special meaning here.
     pub(crate) fn get(&self, topic: &str) -> Option<&T> {
         let (mut node, mut rest) = (&self.root, Some(topic));
         while let Some(text) = rest {
@@ -95,18 +98,19 @@ impl<T> TopicTree<T> {
         node.value.as_ref()
     }
 
-    /// Calls `found` with the value of each filter that matches the topic name. Returns the work that this took:
-    /// the number of nodes visited and of levels compared in them.
+    /// Calls `found` with the value of each filter that matches the topic name. Returns the work of the search: the
+    /// number of nodes that were visited plus the number of levels that were compared in them.
     pub(crate) fn each_filter_matching(
         &self,
         topic_name: &str,
         mut found: impl FnMut(&T),
     ) -> usize {
-        // [MQTT-4.7.2-1]
+        // Wildcards in the first level do not match this topic name [MQTT-4.7.2-1].
         let hidden = topic_name.starts_with('$');
         let mut work = 0;
         let mut current = Some((&self.root, None, Some(topic_name), hidden));
-        // Other ways to go, where a level is matched by itself and by a wildcard.
+        // The nodes that are left to visit. A level may be matched both literally and by `+`, so one of the two
+        // children is visited later.
         let mut stack = Vec::new();
         while let Some((node, chain, rest, hidden)) = current.take().or_else(|| stack.pop()) {
             work += 1;
@@ -154,13 +158,15 @@ impl<T> Node<T> {
         self.children.as_mut()?.get_mut(level)
     }
 
-    /// Returns the levels behind the first one, which the caller has found this node by.
+    /// Returns the levels after the first one, or `None` if the node has a single level. The caller has found this node
+    /// by its first level, so only the others must be compared.
     fn levels_behind(&self, first: &str) -> Option<&str> {
         self.levels.get(first.len() + 1..)
     }
 
-    /// Goes to the child for the next levels of a topic, which is made, and splits its levels where the topic
-    /// leaves them. Returns the child and what is left of the topic.
+    /// Returns the child that begins with the first level of `topic`, and the rest of `topic` after the levels of the
+    /// child. Inserts the child if it does not exist, and splits its levels if the topic matches only the first ones of
+    /// them.
     fn descend<'a>(&mut self, topic: &'a str) -> Option<(&mut Self, Option<&'a str>)> {
         let (level, _) = mqtt_codec::split_level(topic);
         let children = self.children.get_or_insert_default();
@@ -170,7 +176,8 @@ impl<T> Node<T> {
         Some((child, left))
     }
 
-    /// Splits the levels where `topic` leaves them, if it does.
+    /// Splits this node in two, if `topic` begins with some but not all of its levels. The lower node gets the value,
+    /// the children and the levels that `topic` does not have.
     fn split(&mut self, topic: &str) {
         let Some((head, tail)) = leave(&self.levels, topic) else {
             return;
@@ -186,7 +193,8 @@ impl<T> Node<T> {
         children.get_or_insert_with(&level, || lower);
     }
 
-    /// Changes the value of a child. Removes it if it is empty then.
+    /// Calls `change` with the value of a child. If `change` returns `true`, removes the value, and restores the
+    /// invariant of [`Node`]: nodes without a value and with fewer than two children are removed or merged.
     fn update_child(&mut self, level: &str, is_root: bool, change: impl FnOnce(&mut T) -> bool) {
         let Some(children) = &mut self.children else {
             return;
@@ -210,7 +218,7 @@ impl<T> Node<T> {
         }
     }
 
-    /// Becomes one node with its child, if it has no value and one child.
+    /// Merges this node with its child, if the node has no value and exactly one child.
     fn merge(&mut self) {
         let is_link = self.value.is_none();
         let children = self.children.as_mut().filter(|_| is_link);
@@ -221,7 +229,8 @@ impl<T> Node<T> {
     }
 }
 
-/// Compares levels of the tree with what is left of a topic name. Returns what is left behind them, if they match.
+/// Compares the levels of a node with the rest of a topic name. Returns the rest of the name after these levels if they
+/// match, and `None` if they do not. The inner option is `None` if the name has no further level.
 fn follow<'a>(
     levels: Option<&str>,
     name: Option<&'a str>,
@@ -234,7 +243,7 @@ fn follow<'a>(
     for level in mqtt_codec::levels(levels) {
         *work += 1;
         if level == "#" {
-            return Some(None); // the parent level included
+            return Some(None); // `#` matches all further levels, and also the parent level without any
         }
         let (own, behind) = mqtt_codec::split_level(name?);
         if level != "+" && level != own {
@@ -245,7 +254,8 @@ fn follow<'a>(
     Some(name)
 }
 
-/// Returns what is left of a topic behind these levels, if it begins with them.
+/// Returns the rest of `topic` after `levels`, or `None` if `topic` does not begin with `levels`. The inner option is
+/// `None` if nothing is left.
 fn strip_levels<'a>(levels: &str, topic: &'a str) -> Option<Option<&'a str>> {
     match topic.strip_prefix(levels)? {
         "" => Some(None),
@@ -253,7 +263,8 @@ fn strip_levels<'a>(levels: &str, topic: &'a str) -> Option<Option<&'a str>> {
     }
 }
 
-/// Returns the levels that a topic has too, and the others, if there are others. The first level is the topic's.
+/// Splits `levels` into the first ones, which `topic` begins with, and the others. Returns `None` if `topic` begins
+/// with all of them. The first level must be that of `topic`.
 fn leave<'a>(levels: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
     let (mut own, mut topic) = (Some(levels), Some(topic));
     loop {
@@ -337,7 +348,7 @@ mod tests {
         children.flat_map(|children| children.nodes())
     }
 
-    /// Returns the number of nodes, and checks that chains are as long as they can be.
+    /// Returns the number of nodes. Panics if a node could be merged with its child or removed.
     fn count<T>(tree: &TopicTree<T>) -> usize {
         let (mut stack, mut count) = (vec![(&tree.root, true)], 0);
         while let Some((node, is_root)) = stack.pop() {
@@ -415,7 +426,7 @@ mod tests {
         let work = |tree: &TopicTree<Vec<u8>>, name| tree.each_filter_matching(name, |_| {});
         assert_eq!(work(&tree, "x"), 1);
         assert_eq!(work(&tree, "a/b/c"), 4);
-        // Two ways at each of ten levels.
+        // At each of ten levels, the name is matched by `a` and by `+`.
         for number in 0..1024 {
             let levels = (0..10).map(|bit| if number >> bit & 1 == 0 { "a" } else { "+" });
             let filter = levels.collect::<Vec<_>>().join("/");

@@ -1,28 +1,33 @@
-//! [`Children`]: the nodes below a node of the topic tree, found by their first level.
+//! [`Children`]: the child nodes of a node of the topic tree. A child is found by its first level.
 //!
-//! The nodes are in sorted vectors of a bounded length, without an allocation for each node or for its key: a tree of
-//! overlapping filters has as many inner nodes as leaves, and most inner nodes have two children.
+//! The children are in sorted vectors of at most 64 nodes. A `BTreeMap` or `HashMap` would take more memory for its
+//! keys and its own nodes: a tree of overlapping filters has as many inner nodes as leaves, and most inner nodes have
+//! only two children.
 
 use std::cmp::Ordering;
 
 use crate::topics::tree::Node;
 
-/// Nodes in one vector. The cost of moving them is small beside that of the search.
+/// Maximum number of nodes in one vector. An insertion moves the nodes behind it, which costs little compared with the
+/// search for so few nodes.
 const MAXIMUM_NODES: usize = 64;
 
-/// The children of a node. No two of them share their first level.
+/// The children of a node. All of them have different first levels.
 #[derive(Debug)]
 pub(super) struct Children<T> {
     nodes: Nodes<T>,
-    /// Set once a child began with a wildcard: most nodes have none, and are not searched for one.
+    /// Set when a child was inserted whose first level is `+` or `#`, and never cleared. Most nodes have no such child,
+    /// and matching need not search for it.
     has_wildcards: bool,
 }
 
-/// In the order of the first levels.
+/// The nodes in the order of their first levels.
 #[derive(Debug)]
 enum Nodes<T> {
+    /// At most `MAXIMUM_NODES` nodes.
     Few(Vec<Node<T>>),
-    /// Vectors that follow each other, none of them empty. Boxed, so that most nodes are smaller.
+    /// At least two vectors, none of which is empty. The levels of each vector are below those of the next one. Boxed,
+    /// so that the enum is not larger than a vector.
     #[allow(clippy::box_collection)]
     Many(Box<Vec<Vec<Node<T>>>>),
 }
@@ -51,7 +56,7 @@ impl<T> Children<T> {
         nodes.get_mut(index)
     }
 
-    /// Returns the child that begins with this level. If the child does not exist, `make` creates it.
+    /// Returns the child that begins with this level. If no child does, inserts the one that `make` returns.
     pub(super) fn get_or_insert_with(
         &mut self,
         level: &str,
@@ -59,7 +64,8 @@ impl<T> Children<T> {
     ) -> Option<&mut Node<T>> {
         let nodes = self.nodes.vector_mut(level)?;
         if let Err(index) = position(nodes, level) {
-            // A vector that doubles would waste half of the memory of most nodes.
+            // A vector that doubles its capacity would waste up to half of its memory, and most of these vectors stay
+            // small.
             nodes.reserve_exact(1 + nodes.len() / 2);
             nodes.insert(index, make());
             if nodes.len() > MAXIMUM_NODES {
@@ -89,7 +95,7 @@ impl<T> Children<T> {
         }
     }
 
-    /// Takes the only child out. Returns `None` if there are more.
+    /// Removes and returns the child if there is exactly one, and returns `None` otherwise.
     pub(super) fn take_one(&mut self) -> Option<Node<T>> {
         match &mut self.nodes {
             Nodes::Few(few) if few.len() == 1 => few.pop(),
@@ -97,7 +103,8 @@ impl<T> Children<T> {
         }
     }
 
-    /// Returns the value of the child `#`, behind which there is nothing.
+    /// Returns the value of the child `#`. This child is always a leaf, because `#` is the last level of a filter
+    /// [MQTT-4.7.1-1].
     pub(super) fn multi_level(&self) -> Option<&T> {
         self.get("#")?.value.as_ref()
     }
@@ -129,7 +136,7 @@ impl<T> Children<T> {
 }
 
 impl<T> Nodes<T> {
-    /// Returns the vector in which the node of this level is, or would be.
+    /// Returns the vector that has the node of this level, or into which the node must be inserted.
     fn vector_mut(&mut self, level: &str) -> Option<&mut Vec<Node<T>>> {
         match self {
             Self::Few(few) => Some(few),
@@ -140,7 +147,7 @@ impl<T> Nodes<T> {
         }
     }
 
-    /// Splits the vector of this level in two.
+    /// Splits the vector of this level into two halves.
     fn split(&mut self, level: &str) {
         let halve = |nodes: &mut Vec<Node<T>>| {
             let upper = nodes.split_off(nodes.len() / 2);
@@ -162,7 +169,7 @@ impl<T> Nodes<T> {
     }
 }
 
-/// Removes the node of this level.
+/// Removes the node of this level, and gives memory back if most of the vector is unused.
 fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
     if let Ok(index) = position(nodes, level) {
         nodes.remove(index);
@@ -172,7 +179,7 @@ fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
     }
 }
 
-/// Returns the index of the vector in which the node of this level is, or would be.
+/// Returns the index of the vector that has the node of this level, or into which the node must be inserted.
 fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
     let is_before = |nodes: &Vec<Node<T>>| {
         let first = nodes.first();
@@ -181,12 +188,12 @@ fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
     vectors.partition_point(is_before).saturating_sub(1)
 }
 
-/// Returns the place of the child that begins with this level, or the place where it would be.
+/// Returns the index of the node that begins with this level, or as an error the index at which it must be inserted.
 fn position<T>(nodes: &[Node<T>], level: &str) -> Result<usize, usize> {
     nodes.binary_search_by(|node| compare_first_level(&node.levels, level))
 }
 
-/// Compares the first of these levels with `level`.
+/// Compares the first level of `levels` with `level`.
 fn compare_first_level(levels: &str, level: &str) -> Ordering {
     let first = levels.bytes().take_while(|byte| *byte != b'/');
     first.cmp(level.bytes())
