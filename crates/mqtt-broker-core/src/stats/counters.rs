@@ -1,4 +1,6 @@
-//! [`Counters`]: counts since the start of the broker.
+//! [`Counters`]: the counts since the start of the broker, and current totals. The code that does something adds to
+//! them. Nothing here walks over all clients or messages, so that a broker with a million sessions can publish its
+//! values often.
 
 use std::time::Instant;
 
@@ -9,34 +11,40 @@ use crate::stats::drops::Drops;
 use crate::stats::rates::Rates;
 use crate::stats::value::Value;
 
-/// Counts since the start, and how fast they grow.
+/// The counts since the start of the broker, the current totals, and the rates at which counts grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// The traffic of connections that have ended.
+    /// The traffic of connections that were removed.
     pub(crate) gone: Traffic,
+    /// The number of bytes that the broker has received from all connections.
     pub(crate) bytes_received: u64,
+    /// The number of bytes that were written to the sockets of all connections.
     pub(crate) bytes_sent: u64,
-    /// Messages that clients did not get.
+    /// The number of messages that were dropped for a client, by reason.
     pub(crate) drops: Drops,
-    /// Messages in the queues of all clients, and the memory that they take. A message that waits for several clients
-    /// counts for each of them.
+    /// The number of messages in the queues of all clients. A message in several queues counts for each of them.
     pub(crate) queued: usize,
+    /// The memory of the messages in the queues of all clients, in bytes.
     pub(crate) queued_bytes: usize,
-    /// Bytes that wait for the sockets of all clients.
+    /// The number of output bytes that wait for the sockets of all clients.
     pub(crate) unwritten: usize,
-    /// Sessions that have ended after their connection.
+    /// The number of sessions that have expired after the end of their connection.
     pub(crate) expired: u64,
-    /// Connections that were opened.
+    /// The number of connections that were opened.
     pub(crate) sockets: u64,
-    /// Clients that were accepted.
+    /// The number of CONNECT packets that were accepted.
     pub(crate) connects: u64,
-    /// Clients that are connected.
+    /// The number of clients that are connected.
     pub(crate) connected: usize,
     /// The highest number of clients that were connected at the same time.
     pub(crate) maximum_connected: usize,
+    /// The number of subscriptions, shared ones included.
     pub(crate) subscriptions: i64,
+    /// The number of shared subscriptions.
     pub(crate) shared_subscriptions: i64,
+    /// The rates at which some counts grow.
     pub(crate) rates: Rates,
+    /// The time at which the statistics were first requested, from which the uptime counts.
     pub(crate) started: Option<Instant>,
     /// The values that were last published to the `$SYS/broker` topics.
     pub(crate) published: Vec<Value>,

@@ -1,9 +1,6 @@
-//! The statistics of the broker: counters, and the values that the broker publishes below `$SYS/broker` and that
-//! `rbroker status` prints. The name of a value is also its topic below `$SYS/broker`, and the names that mosquitto has
-//! are those of mosquitto.
-//!
-//! Most code adds to [`Counters`] where something happens. Nothing here walks over all clients or messages, except over
-//! the connections for their traffic, so that a broker with a million sessions can publish its values every second.
+//! The statistics of the broker: counters, rates, and the values that the broker publishes below `$SYS/broker` and that
+//! `rbroker status` prints. `background/sys_topics.rs` makes the values from the counters and publishes them. A value
+//! that mosquitto also publishes has the same topic as in mosquitto.
 
 pub(crate) mod counters;
 pub(crate) mod drops;

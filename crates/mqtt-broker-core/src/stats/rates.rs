@@ -1,4 +1,4 @@
-//! [`Rates`]: how fast counters grow.
+//! [`Rates`]: the growth of counters per minute, averaged over 1, 5 and 15 minutes as mosquitto does.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,14 @@ const GROWING: [&str; 9] = [
 /// The windows over which a rate is averaged, in seconds.
 const WINDOWS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
-/// The growth of counters per minute.
+/// The growth of the counters in `GROWING` per minute.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
+    /// The counts at the last update.
     counts: [u64; GROWING.len()],
+    /// The time of the last update.
     taken: Option<Instant>,
+    /// The average of each counter over each window.
     averages: [[f64; WINDOWS.len()]; GROWING.len()],
 }
 

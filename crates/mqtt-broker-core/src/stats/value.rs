@@ -5,7 +5,7 @@
 pub struct Value {
     /// The name, which is the topic below `$SYS/broker/`.
     pub name: String,
-/// The value as text: a number, except for `version`. `uptime` is in seconds.
+    /// The value as text: a number, except for `version`. `uptime` is in seconds.
     pub text: String,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct RetainedMessages {
     expiries: BTreeSet<(Instant, TopicKey)>,
     /// The number of messages, without those of the broker itself.
     count: usize,
-/// The memory of the messages that `count` includes, in bytes.
+    /// The memory of the messages that `count` includes, in bytes.
     bytes: usize,
     /// The version of the newest message.
     version: u64,
@@ -88,8 +88,8 @@ impl RetainedMessages {
     /// Inserts a message with its version, in place of the older one of its topic.
     fn insert(&mut self, retained: Retained) {
         let key = TopicKey(retained.message.topic_name.clone());
-    // `BTreeMap::insert` would keep the old key, and with it the memory of the old topic name. So the old entry is
-    // removed first, and the key shares the topic name of the new message.
+        // `BTreeMap::insert` would keep the old key, and with it the memory of the old topic name. So the old entry is
+        // removed first, and the key shares the topic name of the new message.
         self.remove(&key.0);
         if is_counted(&key.0) {
             self.count += 1;

@@ -55,8 +55,8 @@ pub(crate) enum Share {
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     members: SmallMap<ClientKey, SubscriptionState>,
-/// The member that received the last message. The next member in the order is the first candidate for the next
-/// message, even if this member has unsubscribed. A `Cell`, because routing has only a shared borrow of the tree.
+    /// The member that received the last message. The next member in the order is the first candidate for the next
+    /// message, even if this member has unsubscribed. A `Cell`, because routing has only a shared borrow of the tree.
     last: Cell<Option<ClientKey>>,
 }
 

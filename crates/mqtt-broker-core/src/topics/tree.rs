@@ -17,13 +17,15 @@ pub(crate) struct TopicTree<T> {
     root: Node<T>,
 }
 
-/// A node that is not the root has a value, or at least two children.
+/// A node of the tree. Every node except the root has a value or at least two children; otherwise it is merged with its
+/// only child or removed.
 #[derive(Debug)]
 pub(crate) struct Node<T> {
-    /// The levels from the parent to this node, up to its value or its first branch: at least one, but for the root.
+    /// The levels between the parent and the value or the branch of this node, joined by slashes. The text has at least
+    /// one level. That of the root is empty and not used.
     levels: Box<str>,
     value: Option<T>,
-    /// Boxed, as most nodes are leaves.
+    /// Boxed, because most nodes are leaves.
     children: Option<Box<Children<T>>>,
 }
 
