@@ -1,5 +1,5 @@
-//! The exit status and the text for each end of a connection. The first words of each text are mosquitto's, since scripts
-//! may match on them; the text after them says what to do.
+//! The exit status and the text for each end of a connection. Each text begins with mosquitto's words, because scripts
+//! may match on them. The words after that say what the user can do.
 
 use std::fmt;
 use std::io;
@@ -14,16 +14,17 @@ use mqtt_transport::{
 use crate::exit_status::Status;
 use crate::wording::system_text;
 
-/// The server of a connection, as it is named in texts.
+/// The server of a connection, as messages name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) server: String,
-    /// The proxy that the socket connects to, if there is one on the way to this server.
+    /// The proxy to which the socket connects, if this server is reached through a proxy.
     pub(super) proxy: Option<String>,
 }
 
 impl Target {
-    /// Creates a target. The proxy counts only for a network server: a service record is looked up by this machine.
+    /// Creates a target. Only a network server is reached through the proxy: this machine looks service records up
+    /// itself.
     pub(super) fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
         let is_network = matches!(server, Some(Server::Network { .. }));
         Self {
@@ -33,7 +34,8 @@ impl Target {
     }
 }
 
-/// Returns the name of a server without control characters, since a DNS record or a Server Reference may have named it.
+/// Returns the name of a server with control characters escaped, because a DNS record or a Server Reference may have
+/// named the server.
 pub(super) fn printable_server(server: Option<&Server>) -> String {
     let text = |server: &Server| Printable(&server.to_string()).to_string();
     server.map(text).unwrap_or_default()
@@ -63,7 +65,8 @@ pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: 
     match error {
         ClientError::Lookup(error) => {
             let text = system_text(error);
-            // The standard library names the function that failed before the reason, which helps no user.
+            // The standard library puts the name of the failed function before the reason. The user needs only the
+            // reason.
             let text = text.rsplit(": ").next().unwrap_or_default();
             let name = match proxy {
                 Some(proxy) => format!("the proxy {proxy}"),
@@ -79,7 +82,7 @@ pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: 
                 _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
             },
             CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
-            // The option is named because the default of 30 s may be too short for a slow link.
+            // The text names the option, because the default of 30 s may be too short for a slow link.
             CloseReason::HandshakeTimeout => {
                 format!(
                     "The connection was lost: no answer from {server} in time (see --connect-timeout)."
@@ -111,8 +114,8 @@ pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: 
     }
 }
 
-/// Returns the text for a socket that could not be connected. The mosquitto tools print the system's words, with which it
-/// starts.
+/// Returns the text for a socket that could not connect. The text begins with the words of the system, which the
+/// mosquitto tools print.
 fn connect_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let (kind, address) = match proxy {
@@ -139,7 +142,7 @@ fn connect_error_text(error: &io::Error, target: &Target) -> String {
     }
 }
 
-/// Returns the text for a failure between the socket and MQTT.
+/// Returns the text for a failure of TLS, WebSocket or a proxy.
 fn transport_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
     let proxy = proxy.as_deref().unwrap_or_default();
@@ -153,8 +156,8 @@ fn transport_error_text(error: &io::Error, target: &Target) -> String {
     let of_tls = |error: &dyn fmt::Display| {
         format!("Unable to connect (A TLS error occurred). {server}: {error}.")
     };
-    // The layers put their errors into an `io::Error`, which is the type of the transport. An error without source comes
-    // from the system.
+    // These layers wrap their errors in an `io::Error`, the error type of the transport. An `io::Error` without an
+    // inner error comes from the system.
     let Some(source) = error.get_ref() else {
         return format!("Unable to connect. {server}: {}.", system_text(error));
     };
@@ -171,7 +174,7 @@ fn transport_error_text(error: &io::Error, target: &Target) -> String {
             _ => of_tls(error),
         };
     }
-    // The server speaks TLS and this client does not, so it is not a TLS error.
+    // The server answered with TLS, and this client has TLS off. So this is not an error of TLS.
     if let Some(TlsError::Expected) = source.downcast_ref() {
         return format!("Unable to connect. {server}: {source}.");
     }
@@ -181,7 +184,8 @@ fn transport_error_text(error: &io::Error, target: &Target) -> String {
     format!("Unable to connect. {server}: {source}.")
 }
 
-/// Returns the text for a message that is not sent, because the broker has announced that it does not accept it.
+/// Returns the text for a message that was not sent, because the broker has announced that it does not accept such
+/// messages.
 fn publish_error_text(error: &PublishError) -> String {
     match error {
         PublishError::QoSNotSupported => {
@@ -198,7 +202,7 @@ fn publish_error_text(error: &PublishError) -> String {
 fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
     let code = connack.reason_code;
     if version != ProtocolVersion::V5_0 {
-        // mosquitto's words for the return codes. Other codes are errors of the decoder.
+        // The words of mosquitto for the return codes. The decoder rejects all other codes.
         let text = match connack.code(version) {
             1 => "unacceptable protocol version",
             2 => "identifier rejected",
@@ -209,7 +213,7 @@ fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
         return format!("Connection error: Connection Refused: {text}.");
     }
     let mut text = format!("Connection error: {code}");
-    // The advice of the mosquitto tools.
+    // The mosquitto tools print the same advice.
     if code == ReasonCode::UnsupportedProtocolVersion {
         text += ". Try connecting to an MQTT v5 broker, or use MQTT v3.x mode";
     }

@@ -1,5 +1,5 @@
-//! The lines about the connection that rpub, rsub and rrr print for a person: losses, new connections and the error at the
-//! end.
+//! The lines about the connection that rpub, rsub and rrr print for the user: lost connections, new connections, and
+//! the error that ends the program. `error_text.rs` has the texts and exit statuses.
 
 mod error_text;
 
@@ -15,35 +15,36 @@ use crate::output::messages::{note, warn};
 
 use error_text::{Target, error_text, printable_server, status};
 
-/// The knowledge about the connection that a program needs to explain it.
+/// The facts about the connection that the printed lines need.
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnostics {
     version: ProtocolVersion,
     target: Target,
-    /// The proxy of network servers, if there is one.
+    /// The proxy through which network servers are reached, if one is set.
     proxy: Option<String>,
-    /// Set if the client follows Server References. Otherwise a text names the option that allows it.
+    /// Set if the client follows Server References. Otherwise a line names the option that does so.
     follows_references: bool,
     quiet: bool,
     takeovers: TakeoverCounter,
     reported: Reported,
 }
 
-/// The state of the connection as the printed lines say it. A line is printed only if the state changes.
+/// The state of the connection according to the printed lines. A line about a new connection is printed only if this
+/// state changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reported {
-    /// The state at the start: no failure was printed, and there has been no connection.
+    /// The program has printed no failure and has had no connection.
     New,
-    /// A failure was printed, and there has been no connection.
+    /// The program has printed a failure and has had no connection.
     Failed,
-    /// There is a connection.
+    /// The client is connected.
     Up,
-    /// The connection was lost, which was printed.
+    /// The connection was lost, and the program has printed that.
     Lost,
 }
 
-/// The number of recent takeovers of the session by another client. One may be caused by this client's own late CONNECT.
-/// But two clients with the same identifier would disconnect each other for ever.
+/// Counts recent takeovers of the session by another client. This client's own late CONNECT can cause one takeover. Two
+/// clients with the same client identifier would take the session from each other for ever.
 #[derive(Debug, Clone, Default)]
 struct TakeoverCounter {
     count: u8,
@@ -72,7 +73,7 @@ impl TakeoverCounter {
 }
 
 impl Diagnostics {
-    /// Creates the diagnostics of a program that connects to `server` first.
+    /// Creates the diagnostics of a program that first connects to `server`.
     pub(crate) fn new(connection: &ConnectionSettings, server: Option<&Server>) -> Self {
         let proxy = connection.transport.proxy.as_ref();
         let proxy = proxy.map(|proxy| Server::network(&*proxy.host, proxy.port));
@@ -88,8 +89,8 @@ impl Diagnostics {
         }
     }
 
-    /// Prints that the broker has accepted the connection, if a failure was printed before. A connection at the first
-    /// attempt is not worth a line.
+    /// Prints that the broker has accepted the connection, if a failure was printed before. If the first attempt
+    /// succeeds, nothing is printed.
     pub(crate) fn print_connected(&mut self) {
         let text = match std::mem::replace(&mut self.reported, Reported::Up) {
             Reported::New | Reported::Up => return,
@@ -117,22 +118,22 @@ impl Diagnostics {
         failure.quiet_if(self.quiet)
     }
 
-    /// Prints that a connection was lost and when the client connects to the next server.
+    /// Prints that the connection was lost, and when the client connects again and to which server.
     ///
     /// # Errors
-    /// If the client must give up, because another client takes the session over again and again.
+    /// If the client must give up, because another client has taken over the session three times in a row.
     pub(crate) fn report_loss(
         &mut self,
         error: ClientError,
         wait: Duration,
         next: Option<&Server>,
     ) -> Result<(), Failure> {
-        // Two clients that take the session from each other would do so for ever.
+        // See [`TakeoverCounter`] for the reason of the limit.
         if is_takeover(&error) && self.takeovers.add(Instant::now()) {
             let hint = "Another client uses the same client identifier (-i).";
             return Err(self.failure(error).with_hint(hint));
         }
-        // A client that has never been connected reports "Connected" later, and any other "Reconnected".
+        // After `Failed` the next connection is reported as "Connected", after `Lost` as "Reconnected".
         self.reported = match self.reported {
             Reported::New | Reported::Failed => Reported::Failed,
             Reported::Up | Reported::Lost => Reported::Lost,
@@ -140,7 +141,7 @@ impl Diagnostics {
         let words = self.text(&error);
         let next = Target::new(next, self.proxy.as_ref());
         let server = &next.server;
-        // The server is named only if it is another one than that of the error before.
+        // The next server is named only if it differs from the server of the error.
         let then = match (next == self.target, wait.as_secs_f64()) {
             (true, seconds) => format!("Trying again in {seconds:.1} s."),
             (false, 0.0) => format!("Trying {server}."),
@@ -151,11 +152,11 @@ impl Diagnostics {
         Ok(())
     }
 
-    /// Returns the text of an error, with the broker that this one refers to.
+    /// Returns the text of an error, with the Server Reference of the broker if the client does not follow it.
     fn text(&self, error: &ClientError) -> String {
         let words = error_text(error, self.version, &self.target);
         match error.server_reference() {
-            // A client that follows references names the other server as the next one instead.
+            // A client that follows references reports the other server as the next server.
             Some(reference) if !self.follows_references => format!(
                 "{words} The broker refers to '{}' (use --follow-redirects to connect there).",
                 Printable(reference)
@@ -164,7 +165,7 @@ impl Diagnostics {
         }
     }
 
-    /// Sets the server that the client connects to now.
+    /// Sets the server to which the client connects now.
     pub(crate) fn set_server(&mut self, server: Option<&Server>) {
         self.target = Target::new(server, self.proxy.as_ref());
     }

@@ -1,9 +1,9 @@
 //! The definition of one option: its names, its value, its help and its effect on the settings. Parsing, help, manual
-//! pages and completions all come from it, so that an option is written once.
+//! pages and completions use this definition, so each option is written once.
 //!
-//! A program has a table of definitions in groups ([`OptionGroup`]). `clap` gets one `Arg` for each, and finds the
-//! options in the words of the command line. The effects are applied here and not by `clap`, because their order
-//! matters: see `parser.rs`.
+//! A program has a table of definitions in groups ([`OptionGroup`]). Each definition becomes an `Arg` of `clap`, which
+//! finds the options in the command line. This crate applies their effects itself, because the order of the options
+//! matters (see `parser.rs`).
 
 use std::ffi::{OsStr, OsString};
 
@@ -21,11 +21,11 @@ pub(crate) struct CommandOption<S> {
     pub(super) short: &'static str,
     /// The long name with its dashes, or an empty text.
     pub(super) long: &'static str,
-    /// The name of the value in error messages, which is mosquitto's; empty for an option without value.
+    /// The name of the value in error messages, which is mosquitto's. Empty for an option without value.
     pub(super) noun: &'static str,
-    /// The name of the value in the help, if the noun does not explain it.
+    /// The name of the value in the help, if `noun` does not explain the value.
     pub(super) value_name: Option<&'static str>,
-    /// Set for an option that `--help` prints. The others are printed by `--help-all` only.
+    /// Set for an option that `--help` prints. `--help-all` prints all options.
     pub(super) is_common: bool,
     /// The description in the help.
     pub(super) help: &'static str,
@@ -42,11 +42,11 @@ pub(super) enum Apply<S> {
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// Three words: `-D COMMAND NAME VALUE`.
     Property(fn(&mut S, &[OsString]) -> Result<(), Failure>),
-    /// No word, and no effect on the settings: clap ends the parsing, and the help or the version is printed.
+    /// No word, and no effect on the settings: clap ends the parsing, and the program prints the help or the version.
     ByClap(ArgAction),
 }
 
-/// Defines an option without value. Names are given with their dashes, or empty.
+/// Defines an option without value. The names include their dashes; a name that does not exist is empty.
 pub(crate) fn flag<S>(
     short: &'static str,
     long: &'static str,
@@ -91,7 +91,7 @@ pub(crate) fn help_options<S>() -> Vec<CommandOption<S>> {
     help_options_named("")
 }
 
-/// Returns the same options for a program where `-h` prints the help.
+/// Returns the same options for a program in which `-h` prints the help.
 pub(crate) fn help_options_with_short_name<S>() -> Vec<CommandOption<S>> {
     help_options_named("-h")
 }
@@ -111,7 +111,7 @@ fn help_options_named<S>(short: &'static str) -> Vec<CommandOption<S>> {
     ]
 }
 
-/// The option that prints everything.
+/// The option that prints the full help.
 pub(super) const HELP_ALL: &str = "--help-all";
 
 impl<S> CommandOption<S> {
@@ -132,7 +132,7 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Lets `--help` print the option too.
+    /// Makes `--help` print the option.
     pub(crate) fn common(self) -> Self {
         Self {
             is_common: true,
@@ -140,7 +140,7 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Names the value in the help, where the noun of mosquitto's messages would not explain it.
+    /// Sets the name of the value in the help, for a value that mosquitto's noun does not explain.
     pub(crate) fn with_value_name(self, name: &'static str) -> Self {
         Self {
             value_name: Some(name),
@@ -148,7 +148,7 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Returns the name by which clap knows the option.
+    /// Returns the identifier of the option in clap.
     pub(super) fn id(&self) -> &'static str {
         if self.long.is_empty() {
             self.short
@@ -163,7 +163,7 @@ impl<S> CommandOption<S> {
         is_name(self.short) || is_name(self.long)
     }
 
-    /// Returns the name that mosquitto's messages use.
+    /// Returns the name that mosquitto's messages use: the short name if the option has one.
     pub(super) fn name(&self) -> &'static str {
         if self.short.is_empty() {
             self.long
@@ -172,13 +172,13 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Returns the option as clap needs it. `heading` is that of its group in the help.
+    /// Returns the option as an `Arg` of clap, below the heading of its group.
     pub(super) fn arg(&self, heading: &'static str) -> Arg {
         let mut arg = Arg::new(self.id())
             .help(self.help)
             .help_heading(heading)
             .hide_short_help(!self.is_common);
-        // The names are written with dashes in the tables, as users know them; clap takes them without.
+        // The tables have names with dashes, as users type them. clap expects names without dashes.
         if let Some(short) = self.short.chars().nth(1) {
             arg = arg.short(short);
         }
@@ -186,7 +186,8 @@ impl<S> CommandOption<S> {
             arg = arg.long(long);
         }
         match &self.apply {
-            // `Append` with an empty value, since clap remembers the place of each value, but not of each flag.
+            // A flag is `Append` with an empty value, because clap records the position of each value but not of each
+            // flag.
             Apply::Flag(_) => arg
                 .action(ArgAction::Append)
                 .num_args(0)
@@ -205,8 +206,8 @@ impl<S> CommandOption<S> {
         }
     }
 
-    /// Adds a value to the option. Values are bytes and not text, since payloads and paths may be any bytes, and may
-    /// start with a dash, as those of the mosquitto tools do.
+    /// Adds a value to the option. The value is not text: payloads and paths may contain any bytes. Like in the
+    /// mosquitto tools, the value may start with a dash.
     fn with_value(&self, arg: Arg) -> Arg {
         let noun = || self.noun.to_uppercase().replace(' ', "_");
         arg.action(ArgAction::Append)
@@ -215,7 +216,7 @@ impl<S> CommandOption<S> {
             .value_name(self.value_name.map_or_else(noun, Into::into))
     }
 
-    /// Applies the option to the settings. `words` are those that follow it.
+    /// Applies the option to the settings. `words` are the values after the option.
     pub(super) fn apply(&self, settings: &mut S, words: &[OsString]) -> Result<(), Failure> {
         match (&self.apply, words) {
             (Apply::Flag(apply), _) => {
@@ -223,13 +224,14 @@ impl<S> CommandOption<S> {
                 Ok(())
             }
             (Apply::Value(apply) | Apply::Optional(apply), [value, ..]) => {
-                // Before the effect, so that the error names the '~' and not a file that does not exist.
+                // The path is checked before the option is applied, so that the error names the '~' and not a missing
+                // file.
                 hints::check_path(self.name(), self.noun, value)?;
                 apply(settings, value)
             }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
-            // clap reports a missing value, and ends the parsing for the options that it handles.
+            // clap has reported a missing value, and has ended the parsing for its own options.
             (Apply::Value(_), []) | (Apply::ByClap(_), _) => {
                 debug_assert!(false, "{} is not applied", self.id());
                 Ok(())

@@ -1,5 +1,5 @@
-//! The help of all programs, in one layout that fits in 80 columns. `--help` prints the options that most people need,
-//! `--help-all` prints every option, the exit statuses and the notes.
+//! The help of all programs, in one layout of 80 columns. `--help` prints the common options, `--help-all` prints every
+//! option, the exit statuses and the notes.
 //!
 //! clap's own layout is not used: one long option would move the description of every option to a line of its own.
 
@@ -14,7 +14,7 @@ use crate::flags::listing::{OptionEntry, entries};
 pub(crate) struct Help {
     /// The purpose of the program, as one phrase.
     pub(crate) about: &'static str,
-    /// The forms of the command line. Each one names what is required.
+    /// The forms of the command line. Each form shows the required options.
     pub(crate) usage: &'static [&'static str],
     /// The subcommands with their descriptions.
     pub(crate) subcommands: &'static [(&'static str, &'static str)],
@@ -44,7 +44,7 @@ pub(crate) enum Body {
 /// Names and their meanings.
 type Rows = &'static [(&'static str, &'static str)];
 
-/// The amount of help that is printed.
+/// The amount of help to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// The options that most people need.
@@ -53,13 +53,13 @@ pub(crate) enum Extent {
     All,
 }
 
-/// The width of the narrowest terminal that the help is written for.
+/// The width of the help in columns.
 const WIDTH: usize = 80;
 
-/// The column where the description of an option starts.
+/// The column at which the description of an option starts.
 const OPTION_COLUMN: usize = 30;
 
-/// The column where the meaning of a shorter name starts, for instance of an exit status.
+/// The column at which the meaning of a short name starts, for example of an exit status.
 const NAME_COLUMN: usize = 17;
 
 impl Help {
@@ -68,7 +68,7 @@ impl Help {
         let mut text = String::new();
         write_wrapped(&mut text, self.about, 0);
         for (index, usage) in self.usage.iter().enumerate() {
-            // Further forms stand below the first one.
+            // Further forms are aligned with the first form.
             let start = if index == 0 { "\nUsage: " } else { "       " };
             let _ = writeln!(text, "{start}{usage}");
         }
@@ -80,7 +80,7 @@ impl Help {
         for (task, example) in self.examples {
             let _ = writeln!(text, "  {task}:\n    {example}");
         }
-        // The short help ends with the way to the rest, since it is the first text that a new user sees.
+        // A new user first reads the short help, so its last line names the option for the full help.
         match extent {
             Extent::All => self.notes.iter().for_each(|note| note.write(&mut text)),
             Extent::Common => {
@@ -102,7 +102,7 @@ impl Section {
     fn write(&self, text: &mut String) {
         match self.body {
             Body::Rows(parts) => {
-                // The parts are shared by programs, as those of exit statuses are.
+                // Several programs share some of these parts, for example exit statuses.
                 let rows: Vec<_> = parts.iter().copied().flatten().copied().collect();
                 write_rows(text, self.heading, &rows, NAME_COLUMN);
             }
@@ -119,7 +119,7 @@ impl Section {
 fn write_options(text: &mut String, command: &Command, extent: Extent) {
     let is_shown = |entry: &OptionEntry<'_>| extent == Extent::All || entry.is_common;
     let shown: Vec<_> = entries(command).filter(is_shown).collect();
-    // A group may have options in several parts of a table. All stand below one heading.
+    // A table may list a group in several parts. The help prints a group once.
     let mut groups: Vec<&str> = Vec::new();
     for entry in &shown {
         if !groups.contains(&entry.group) {
@@ -145,10 +145,10 @@ fn write_rows(text: &mut String, heading: &str, rows: &[(&str, &str)], column: u
     }
 }
 
-/// Writes a name and its description. A name that reaches into the column of descriptions has a line of its own.
+/// Writes a name and its description. If the name is wider than its column, the description starts on the next line.
 fn write_row(text: &mut String, name: &str, description: &str, column: usize) {
     let width = column.saturating_sub(4); // two blanks before the name and two after it
-    // A few long names would widen the column for all of them.
+    // Making the column wider for a few long names would leave little room for all descriptions.
     if name.chars().count() > width {
         let _ = write!(text, "  {name}\n{:column$}", "");
     } else {
@@ -157,10 +157,9 @@ fn write_row(text: &mut String, name: &str, description: &str, column: usize) {
     write_wrapped(text, description, column);
 }
 
-/// Writes words from this column on, and breaks the line before a word that does not fit. A default value stays on one
-/// line with the word before it.
+/// Writes words from this column on, and breaks the line before a word that does not fit. `[default: …]` is not broken.
 fn write_wrapped(text: &mut String, words: &str, column: usize) {
-    // A NUL cannot be in a help text, so it can stand for the blank where a line must not break.
+    // A help text contains no NUL, so NUL can mark the blank at which a line must not break.
     let words = words.replace("[default: ", "[default:\0");
     let mut end = column;
     for (index, word) in words.split_whitespace().enumerate() {
@@ -224,7 +223,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns `true` if the text has this name, and not only as a part of a longer one.
+    /// Returns `true` if the text contains this name as a whole word.
     fn has(text: &str, name: &str) -> bool {
         let is_part = |c: char| c.is_alphanumeric() || c == '-';
         text.match_indices(name).any(|(start, _)| {
@@ -278,7 +277,7 @@ mod tests {
                         let name: Vec<_> = command.get_name().split(' ').collect();
                         words.starts_with(&name).then_some(name.len())
                     };
-                    // From the back: `rbroker status` comes before `rbroker`.
+                    // The search starts at the end of the list, so that `rbroker status` is found before `rbroker`.
                     let found = commands.find_map(|command| Some((of_words(&command)?, command)));
                     let Some((length, command)) = found else {
                         continue;

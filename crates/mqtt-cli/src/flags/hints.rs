@@ -1,5 +1,5 @@
-//! Sentences that help after a mistake on the command line or in an options file, and the checks that find the mistake.
-//! A hint names the options to use. It never repeats a value that may be a secret.
+//! Hints after a mistake on the command line or in an options file, and the checks that find such a mistake. A hint
+//! names the options to use. No hint repeats a value that may be a secret.
 
 use std::ffi::OsStr;
 use std::path::{MAIN_SEPARATOR, Path};
@@ -15,7 +15,8 @@ const FREE_TEXT: &[&str] = &["format", "header", "message", "password", "will pa
 /// The nouns of options whose values are paths.
 const PATHS: &[&str] = &["directory", "file", "options file", "socket path"];
 
-/// Returns the hint for a word that is neither an option nor the value of one, and so may be a value without its option.
+/// Returns the hint for a word that is neither an option nor the value of an option. The user may have forgotten the
+/// option before a value.
 pub(crate) fn stray_word(program: &str, word: &str) -> Option<&'static str> {
     if word.starts_with('-') {
         return None;
@@ -33,7 +34,7 @@ pub(crate) fn stray_word(program: &str, word: &str) -> Option<&'static str> {
     }
 }
 
-/// Characters that text processors and slides have in the place of a hyphen, with their names in Unicode.
+/// Characters that text processors insert instead of a hyphen, with their names in Unicode.
 const DASHES: &[(char, &str)] = &[
     ('\u{2010}', "hyphen"),
     ('\u{2011}', "non-breaking hyphen"),
@@ -47,14 +48,14 @@ const DASHES: &[(char, &str)] = &[
     ('\u{FF0D}', "fullwidth hyphen-minus"),
 ];
 
-/// Values of these options may be secrets, which no error repeats.
+/// The nouns of options whose values may be secrets. No error repeats such a value.
 const SECRETS: &[&str] = &["header", "password", "proxy url"];
 
-/// Checks that no word follows the value of an option that may have a secret. A password with blanks that is not quoted
-/// would be repeated in part, as an unknown option.
+/// Checks that no word follows the value of an option that may be a secret. After an unquoted password with blanks, the
+/// error about an unknown option would print a part of the password.
 ///
 /// # Errors
-/// If a word follows that is no option.
+/// If the next word is not an option.
 pub(crate) fn check_secret(option: &str, noun: &str, next: &OsStr) -> Result<(), Failure> {
     let is_option = next.as_encoded_bytes().starts_with(b"-");
     if is_option || !SECRETS.contains(&noun) {
@@ -65,7 +66,7 @@ pub(crate) fn check_secret(option: &str, noun: &str, next: &OsStr) -> Result<(),
     )))
 }
 
-/// Returns the beginning of a word that is shown in an error, up to a value that may be a secret.
+/// Returns the beginning of a word for an error message, without a value that may be a secret.
 pub(crate) fn without_value(word: &str) -> String {
     if let Some((name, _)) = word.split_once('=') {
         return name.to_owned();
@@ -87,10 +88,10 @@ pub(crate) fn other_dash<'a>(word: &str, names: impl Iterator<Item = &'a str>) -
     let (dashes, _) = word.split_at(word.len() - name.len());
     let (dash, description) = dashes.chars().find_map(is_other)?;
     let code = u32::from(*dash);
-    // Text processors make one long dash of the two hyphens of a long option.
+    // Text processors replace the two hyphens of a long option by one long dash.
     let is_long = dashes.chars().count() > 1 || name.chars().count() > 1;
     let option = format!("{}{name}", if is_long { "--" } else { "-" });
-    // A value behind `=` or behind the letter of a short option may be a secret.
+    // A value after `=` or after the letter of a short option may be a secret, so the hint names the option only.
     let short: String = "-".chars().chain(name.chars().take(1)).collect();
     let is_short = |known: &str| dashes.chars().count() == 1 && known == short;
     let is_long = |known: &str| known == option || option.starts_with(&format!("{known}="));
@@ -105,14 +106,14 @@ pub(crate) fn other_dash<'a>(word: &str, names: impl Iterator<Item = &'a str>) -
     })
 }
 
-/// Returns the hint for an option at the end of the line whose value is missing, if the value is a text. The usual cause
-/// is a value that starts with `#`, from which on a shell reads a comment.
+/// Returns the hint for an option at the end of the line whose value is missing, if the value is a text. The usual
+/// cause is a value that starts with `#`: the shell takes the rest of the line as a comment.
 pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
     let comment = "A shell takes an unquoted # as the start of a comment";
     if noun.contains("topic") {
         return Some(format!("{comment}: write {option} '#'."));
     }
-    // Numbers and paths hardly ever start with '#'.
+    // Numbers and paths rarely start with '#'.
     let is_text = FREE_TEXT.contains(&noun);
     is_text.then(|| format!("{comment}: quote a value that starts with #."))
 }
@@ -120,17 +121,18 @@ pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
 /// Checks that the value of an option in an options file does not contain a further option.
 ///
 /// # Errors
-/// If it does. The rest of a line is one value, so the file would ask for a host named `localhost -p 1883`.
+/// If the value contains another option. The rest of a line is one value, so the host would be `localhost -p 1883`.
 pub(crate) fn check_line(
     option: &str,
     noun: &str,
     value: &OsStr,
     is_option: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
-    // Bytes that are not text cannot be the name of an option.
+    // Option names are ASCII, so invalid UTF-8 in the value does not matter here.
     let value = value.to_string_lossy();
     let words: Vec<_> = value.split_whitespace().collect();
-    // A single word may look like an option and still be the value, or be a second flag, which mosquitto's tools accept.
+    // A single word may look like an option and be the value. It may also be a second flag on the line, which the
+    // mosquitto tools accept.
     if FREE_TEXT.contains(&noun) || words.len() < 2 {
         return Ok(());
     }
@@ -145,8 +147,8 @@ pub(crate) fn check_line(
 /// Checks that a path does not start with the `~` of a shell.
 ///
 /// # Errors
-/// If it does and there is no such file. A shell replaces `~` at the start of a word only: not in `--cafile=~/ca.crt`,
-/// and not in an options file.
+/// If the path starts with `~` and no such file exists. A shell replaces `~` at the start of a word only, so neither in
+/// `--cafile=~/ca.crt` nor in an options file.
 pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), Failure> {
     let Some(rest) = value.to_str().and_then(|value| value.strip_prefix('~')) else {
         return Ok(());
@@ -157,7 +159,7 @@ pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), 
     let text = format!(
         "Cannot find '~{rest}' ({option}): only a shell replaces '~' with the home directory."
     );
-    // The hint can be copied to the command line.
+    // The hint has the whole path, so that the user can copy it to the command line.
     let hint = match std::env::var("HOME") {
         Ok(home) if !home.is_empty() => format!("Write '{home}{rest}'."),
         _ => "Write the whole path.".to_owned(),
@@ -165,10 +167,10 @@ pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), 
     Err(Failure::usage(text).with_hint(hint))
 }
 
-/// Checks that a value of `-h` is a host and nothing more.
+/// Checks that a value of `-h` is a host name or an address.
 ///
 /// # Errors
-/// If it is a URL, or has a user name or a port.
+/// If the value is a URL, or has a user name or a port.
 pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
     let shown = without_credentials(host);
     let failure = || {
@@ -176,7 +178,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
             "Invalid host '{shown}': expected a host name or an IP address."
         ))
     };
-    // Each of these would be a failed name lookup later, with an error that does not name the mistake.
+    // Without this check the name lookup would fail later, and its error would not name the mistake.
     if host.contains("://") {
         return Err(failure().with_hint("Give a URL with -L, as in '-L mqtt://HOST:PORT/TOPIC'."));
     }
@@ -184,7 +186,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
         let hint = "Give the user name with -u and the password with -P.";
         return Err(failure().with_hint(hint));
     }
-    // An IPv6 address without brackets has no port here: what follows its first colon is not a number.
+    // An IPv6 address without brackets passes this check, because `split_host_and_port` finds no port in it.
     match split_host_and_port(host) {
         Some((name, Some(port))) if is_port(port) => {
             let name = Printable(name);
@@ -194,7 +196,7 @@ pub(crate) fn check_host(host: &str) -> Result<(), Failure> {
     }
 }
 
-/// Returns `true` if `text` is meant as a port, even as one that is too large.
+/// Returns `true` if `text` consists of digits. A number that is too large for a port counts, too.
 fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

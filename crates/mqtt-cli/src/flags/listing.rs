@@ -1,24 +1,24 @@
-//! The options of a command line as a reader sees them: the material of help, manual pages and completions.
+//! Lists the options of a command line for the help and the manual pages.
 //!
-//! The entries come from the `clap::Command` that also parses the options, so that no option can be missing.
+//! The entries come from the `clap::Command` that also parses the options, so no option can be missing.
 
 use clap::{Arg, Command};
 
 /// An option or a positional argument.
 #[derive(Debug, Clone)]
 pub(crate) struct OptionEntry<'a> {
-    /// The heading of its group.
+    /// The heading of the group of the option.
     pub(crate) group: &'a str,
     /// The short name without dash.
     pub(crate) short: Option<char>,
     /// The long name without dashes. An entry with neither name is a positional argument.
     pub(crate) long: Option<&'a str>,
-    /// The names of its values; empty for an option without value.
+    /// The names of the values; empty for an option without value.
     pub(crate) value_names: Vec<&'a str>,
-    /// Set if the value may be left out, and otherwise follows after `=`.
+    /// Set if the value may be left out. The value then follows after `=`.
     pub(crate) is_value_optional: bool,
     pub(crate) description: String,
-    /// Set for an option that `--help` prints. The others are printed by `--help-all` only.
+    /// Set for an option that `--help` prints. `--help-all` prints all options.
     pub(crate) is_common: bool,
 }
 
@@ -53,7 +53,7 @@ impl<'a> OptionEntry<'a> {
         let names = match (self.short, self.long) {
             (Some(short), Some(long)) => format!("-{short}, --{long}"),
             (Some(short), None) => format!("-{short}"),
-            // Long names stand below each other, with or without a short name.
+            // Without a short name the long name is indented, so that all long names are aligned.
             (None, Some(long)) => format!("    --{long}"),
             (None, None) => return values,
         };

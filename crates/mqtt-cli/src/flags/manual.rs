@@ -1,6 +1,7 @@
-//! Manual pages in roff, from the same definitions as the help, with sections that only a manual page has.
+//! Writes manual pages in roff, from the same definitions as the help. `commands/documentation/pages.rs` has the
+//! sections that only a manual page has.
 //!
-//! The `man` macros are used and not `mdoc`, since every viewer of manual pages renders them.
+//! The pages use the `man` macros and not `mdoc`, because every viewer of manual pages renders them.
 
 use clap::Command;
 use roff::{Inline, Roff, bold, italic, roman};
@@ -21,23 +22,23 @@ pub(crate) struct Manual {
     pub(crate) see_also: &'static [&'static str],
 }
 
-/// The parts of a manual page's head and of its section NAME.
+/// The parts of the first line of a manual page and of its section NAME.
 pub(crate) struct PageTitle<'a> {
     pub(crate) name: &'a str,
-    /// Number of the section that the page belongs to.
+    /// Number of the section of the manual to which the page belongs.
     pub(crate) section: &'a str,
     pub(crate) summary: &'a str,
     /// Name of the section, for the middle of the first line.
     pub(crate) manual: &'a str,
 }
 
-/// Starts a manual page with its head and the section NAME. The page has no date, so that two builds of one version
-/// agree.
+/// Starts a manual page with its first line and the section NAME. The page has no date, so that two builds of one
+/// version are equal.
 pub(crate) fn start(title: &PageTitle<'_>) -> Roff {
     let source = format!("rpubsub {}", env!("CARGO_PKG_VERSION"));
     let name = title.name.to_uppercase();
     let mut page = Roff::new();
-    // An empty argument is dropped by the library, so the date is a blank.
+    // The roff library drops an empty argument, so the date is a blank.
     let head = [name.as_str(), title.section, " ", &source, title.manual];
     page.control("TH", head);
     page.control("SH", ["NAME"]);
@@ -65,7 +66,7 @@ pub(crate) fn page(command: &Command, help: &Help, manual: &Manual) -> String {
     }
     write_rows(&mut page, "SUBCOMMANDS", help.subcommands);
     write_options(&mut page, command);
-    // The sections of the full help, so that the page never knows less.
+    // The page has all sections of the full help.
     help.notes
         .iter()
         .for_each(|note| write_note(&mut page, note));
@@ -82,7 +83,7 @@ fn write_options(page: &mut Roff, command: &Command) {
     page.control("SH", ["OPTIONS"]);
     let mut group = "";
     for entry in entries(command) {
-        // Options of a group follow each other in the tables.
+        // All options of a group follow each other in the tables.
         if entry.group != group {
             group = entry.group;
             page.control("SS", [group]);
@@ -142,7 +143,7 @@ fn write_rows(page: &mut Roff, heading: &str, rows: &[(&str, &str)]) {
     page.control("SH", [heading]);
     for (name, meaning) in rows {
         page.control("TP", []);
-        // Help texts are phrases without a full stop; a manual page has sentences.
+        // Help texts are phrases without a full stop, and a manual page has sentences.
         page.text([bold(*name)]);
         page.text([roman(format!("{}.", meaning.trim_end_matches('.')))]);
     }
@@ -153,7 +154,7 @@ fn write_examples(page: &mut Roff, examples: &[(&str, &str)]) {
     for (task, example) in examples {
         page.control("PP", []);
         page.text([roman(format!("{task}:"))]);
-        // Without filling: a command must not be broken or hyphenated.
+        // `nf` turns off filling, so that roff neither breaks nor hyphenates a command.
         page.control("RS", ["4"]);
         page.control("nf", []);
         page.text([roman(*example)]);
@@ -162,7 +163,7 @@ fn write_examples(page: &mut Roff, examples: &[(&str, &str)]) {
     }
 }
 
-/// Returns the phrase as it stands after a dash. A name such as `MQTT` keeps its capitals.
+/// Returns the phrase with a small first letter, for use after a dash. A name such as `MQTT` keeps its capitals.
 fn first_lower(phrase: &str) -> String {
     let mut letters = phrase.chars();
     match (letters.next(), letters.clone().next()) {

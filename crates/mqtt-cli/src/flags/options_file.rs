@@ -1,5 +1,5 @@
-//! Options files: one option for each line, read before the arguments. The format is that of the
-//! mosquitto tools: the option, one space, and the rest of the line as its value.
+//! Reads options files. Each line has one option. The format is that of the mosquitto tools: the option, one space, and
+//! the rest of the line as the value. `parser.rs` applies the lines before the arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -11,7 +11,7 @@ use crate::flags::hints;
 use crate::output::messages::warn;
 use crate::wording::system_text;
 
-/// Maximum size of an options file. A larger file is a mistake, and would be read into memory.
+/// Maximum size of an options file. The whole file is read into memory, and a larger file is a mistake.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
 /// A line of an options file that has an option.
@@ -23,12 +23,12 @@ pub(crate) struct Line {
     pub(crate) place: String,
 }
 
-/// Returns the lines of the file that `-o` names, or else of the first one that exists: that with the name by which the
-/// program was called, with its own name, and with mosquitto's name.
+/// Returns the lines of the file that `-o` names. Without `-o`, returns the lines of the first file that exists. The
+/// candidates are named after the name by which the program was called, the program, and the mosquitto tool.
 ///
 /// # Errors
-/// If the file of `-o` cannot be read, or another one is unreadable or too large: without its options, the program could
-/// send a password to the wrong broker. A file that this user may not read counts as absent.
+/// If the file of `-o` cannot be read, or another file is too large or unreadable. Without its options the program
+/// could send a password to the wrong broker. A file without read permission for this user counts as absent.
 pub(crate) fn read(
     called: &str,
     program: &str,
@@ -51,7 +51,7 @@ pub(crate) fn read(
     let Some(folder) = folder() else {
         return Ok(Vec::new());
     };
-    // The first file that exists is the only one: a file for mosquitto's tool is for users who have none for ours.
+    // Only the first file that exists is read. The file of the mosquitto tool is for users who have no file for ours.
     for name in names(called, program) {
         let path = folder.join(name);
         match content(&path) {
@@ -60,7 +60,7 @@ pub(crate) fn read(
                 warn_if_exposed(&path, &lines);
                 return Ok(lines);
             }
-            // Nobody named this file, so one that does not exist is not an error.
+            // The user did not name this file, so a missing file is not an error.
             Err(error) if is_absent(&error) => {}
             Err(error) => {
                 let path = path.display();
@@ -74,14 +74,14 @@ pub(crate) fn read(
     Ok(Vec::new())
 }
 
-/// Warns of a file with a password in it that every user of this machine can read.
+/// Warns of a file that contains a password and that every user of this machine can read.
 fn warn_if_exposed(path: &Path, lines: &[Line]) {
     // -P may have its value in the same word.
     let is_password = |line: &Line| {
         let option = line.words.first().and_then(|word| word.to_str());
         option.is_some_and(|option| option == "--pw" || option.starts_with("-P"))
     };
-    // Asked for only if there is a password, since most files have none.
+    // The permissions are read only if the file has a password. Most files have none.
     let is_exposed = || std::fs::metadata(path).is_ok_and(|data| others_can_read(&data));
     if lines.iter().any(is_password) && is_exposed() {
         let path = path.display();
@@ -91,7 +91,7 @@ fn warn_if_exposed(path: &Path, lines: &[Line]) {
     }
 }
 
-/// Returns `true` for a file, not a pipe or the like, that every user of this machine can read.
+/// Returns `true` for a regular file that every user of this machine can read.
 pub(crate) fn others_can_read(data: &Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -105,7 +105,7 @@ pub(crate) fn others_can_read(data: &Metadata) -> bool {
     }
 }
 
-/// Returns `true` if there is no file, or no folder for it, as far as this user can see.
+/// Returns `true` if the file or its folder does not exist, or this user has no permission to read it.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -113,10 +113,10 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Returns the folder of options files: `$XDG_CONFIG_HOME`, or else `~/.config`; on Windows the folder of the user.
+/// Returns the folder of options files: `$XDG_CONFIG_HOME` or `~/.config`, and on Windows the user's folder.
 fn folder() -> Option<PathBuf> {
     let variable = |name: &str| {
-        // An empty variable counts as unset, as the XDG specification says.
+        // The XDG specification requires that an empty variable counts as unset.
         let value = std::env::var_os(name);
         value.filter(|value| !value.is_empty()).map(PathBuf::from)
     };
@@ -126,8 +126,8 @@ fn folder() -> Option<PathBuf> {
     variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")))
 }
 
-/// Returns the names of the files to try, for instance `rsub` and then `mosquitto_sub`. A program that is called by the
-/// name of mosquitto's tool, through a link, reads mosquitto's file only, as that tool would.
+/// Returns the names of the files to try, for example `rsub` and then `mosquitto_sub`. If a link gives the program the
+/// name of a mosquitto tool, only the file of that tool is read.
 fn names(called: &str, program: &str) -> Vec<String> {
     let theirs = match program {
         "rpub" => "mosquitto_pub",
@@ -139,7 +139,7 @@ fn names(called: &str, program: &str) -> Vec<String> {
     } else {
         vec![program, theirs]
     };
-    // The names of mosquitto's files on Windows.
+    // On Windows the files of the mosquitto tools have this ending.
     let suffix = if cfg!(windows) { ".conf" } else { "" };
     names
         .into_iter()
@@ -155,7 +155,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut text = Vec::new();
     let mut file = std::fs::File::open(path)?.take(MAXIMUM_SIZE + 1);
-    // One byte more than allowed tells a file that is too large from one that fits.
+    // The file is read up to one byte beyond the limit, which shows whether it exceeds the limit.
     file.read_to_end(&mut text)?;
     if text.len() as u64 > MAXIMUM_SIZE {
         return Err(io::Error::other("it is larger than 1 MiB"));
@@ -167,13 +167,13 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
 fn lines(text: &[u8], path: &Path) -> Vec<Line> {
     let numbered = text.split(|byte| *byte == b'\n').enumerate();
     numbered
-        // Editors on Windows end lines with a carriage return, which is a control character in a value.
+        // Editors on Windows end lines with a carriage return, which must not become a part of the value.
         .map(|(index, line)| (index, line.strip_suffix(b"\r").unwrap_or(line)))
         .filter(|(_, line)| !line.starts_with(b"#"))
         .filter_map(|(index, line)| {
             let blanks = line.iter().take_while(|byte| **byte == b' ').count();
             let words = words(line.get(blanks..).unwrap_or_default());
-            // A file must not name another one, which could name the first one again.
+            // `-o` has no effect in a file: two files could name each other.
             let is_option = words.first().is_some_and(|first| first != "-o");
             is_option.then(|| Line {
                 words,
@@ -183,7 +183,7 @@ fn lines(text: &[u8], path: &Path) -> Vec<Line> {
         .collect()
 }
 
-/// Splits a line into the option and the rest of the line, which is its value. A property is split into all its words.
+/// Splits a line into the option and its value, which is the rest of the line. A property is split into all its words.
 fn words(line: &[u8]) -> Vec<OsString> {
     let split = |count| {
         line.splitn(count, |byte| *byte == b' ')
@@ -193,12 +193,12 @@ fn words(line: &[u8]) -> Vec<OsString> {
     if line.is_empty() {
         return Vec::new();
     }
-    // Only the first space separates: a value may contain and start with spaces.
+    // Only the first space separates. The value may contain spaces, and may start with a space.
     let in_two: Vec<OsString> = split(2);
     if !matches!(in_two.first(), Some(first) if first == "-D" || first == "--property") {
         return in_two;
     }
-    // The parser needs the words of a property as on a command line. The last word may contain spaces.
+    // The parser expects the words of a property as on a command line. The last word may contain spaces.
     let in_four: Vec<OsString> = split(4);
     match in_four.get(2) {
         Some(name) if name.eq_ignore_ascii_case("user-property") => split(5),
@@ -206,7 +206,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
     }
 }
 
-/// Returns bytes as an argument of the command line would have them: unchanged where arguments can be any bytes.
+/// Returns bytes as an argument of the command line: unchanged on Unix, where arguments may contain any bytes.
 fn os_string(bytes: &[u8]) -> OsString {
     #[cfg(unix)]
     return std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());

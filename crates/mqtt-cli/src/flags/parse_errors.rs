@@ -1,5 +1,5 @@
-//! The errors of a command line. Scripts may match on the words of the mosquitto tools, so where those have the same
-//! error, its text is theirs. A hint after it says what to write instead.
+//! The errors of a command line. Scripts may match on the words of the mosquitto tools, so an error that those tools
+//! also have gets their text. A hint after the text says what to write instead.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -9,19 +9,19 @@ use crate::flags::hints;
 use crate::flags::program::Program;
 
 impl<S> Program<S> {
-    /// Returns the error for a word that is not an option, with the option or subcommand that may have been meant.
+    /// Returns the error for a word that is not an option, with the option or subcommand that the user may have meant.
     fn unknown(&self, word: &str) -> Failure {
         let names = || self.all().flat_map(|option| [option.short, option.long]);
         if let Some(hint) = hints::other_dash(word, names()) {
-            // A value may follow in the same word. It may be a password, so it is not repeated.
+            // The word may contain a value, which may be a password. The error does not repeat the value.
             let word = hints::without_value(word);
             return Failure::usage(format!("Unknown option '{word}'.")).with_hint(hint);
         }
         let failure = Failure::usage(format!("Unknown option '{word}'."));
         let is_option = word.starts_with('-');
         let names = names();
-        // A word without a dash is more likely a value whose option was forgotten than a mistyped option. Only `help` and
-        // `version` are words that people type without dashes.
+        // A word without a dash is more likely a value after a forgotten option than a mistyped option. Users only type
+        // `help` and `version` without dashes.
         let names = names.filter(|name| is_option || matches!(*name, "--help" | "--version"));
         let subcommands = self.help.subcommands.iter().filter(|_| !is_option);
         let known = names.chain(subcommands.map(|(name, _)| *name));
@@ -58,7 +58,8 @@ impl<S> Program<S> {
                     .with_hint("Write a property as '-D publish content-type text/plain'.")
             }
             (_, Apply::Value(_)) => {
-                // mosquitto's messages name the short option everywhere but here, and have no "no" for -M.
+                // The messages of mosquitto use the short name, except for `--protocol-version`. The message of -M
+                // lacks the "no".
                 let (name, noun) = match (option.id(), short) {
                     ("--protocol-version", _) => ("--protocol-version", "version"),
                     _ => (short, option.noun),
@@ -81,7 +82,7 @@ fn with_hint(failure: Failure, hint: Option<impl Into<String>>) -> Failure {
     }
 }
 
-/// Returns `true` if clap ended the parsing because of an option that prints the help or the version.
+/// Returns `true` if clap has ended the parsing because of an option that prints the help or the version.
 pub(super) fn is_help_or_version(error: &clap::Error) -> bool {
     matches!(
         error.kind(),

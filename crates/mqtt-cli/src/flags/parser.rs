@@ -1,8 +1,8 @@
-//! From the words of a command line to the settings of a program.
+//! Parses the words of a command line into the settings of a program.
 //!
-//! clap finds the options and their values in the words. The options are then applied in the order in which they were
-//! typed, those of the options file first, as the mosquitto tools do it. The order matters: `-x` and `-D` select MQTT 5.0
-//! unless a later `-V` selects another version, and a later `-h` replaces the host of `-L`.
+//! clap finds the options and their values in the words. Like in the mosquitto tools, the options are then applied in
+//! the order in which they were typed, after those of the options file. The order matters: `-x` and `-D` select MQTT
+//! 5.0 unless a later `-V` selects another version, and a later `-h` replaces the host of `-L`.
 
 use std::ffi::{OsStr, OsString};
 
@@ -19,11 +19,11 @@ use crate::flags::program::Program;
 use crate::output::standard_streams;
 use crate::program_name::called_name;
 
-/// The request of a command line.
+/// The result of parsing a command line.
 pub(crate) enum Parsed<S> {
     /// Run the program with these settings.
     Run(S),
-    /// End the program: the help or the version was printed.
+    /// End the program, because the help or the version was printed.
     HelpShown,
 }
 
@@ -31,16 +31,16 @@ impl<S: Default> Program<S> {
     /// Applies the options file and the arguments to default settings. The first argument is the name of the program.
     ///
     /// # Errors
-    /// A mistake on the command line or in the options file, or an options file that cannot be read.
+    /// If the command line or the options file has a mistake, or the options file cannot be read.
     pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
-        // The process ends soon after, and freeing clap's tables costs as many instructions as parsing: a good part of
-        // the start-up of a program that sends one message.
+        // The tables of clap are never freed, because the process ends soon. Freeing them costs as many instructions as
+        // parsing, which is a large part of the start-up of a program that sends one message.
         let mut command = std::mem::ManuallyDrop::new(self.command());
         let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
         let matches = match command.try_get_matches_from_mut(words) {
             Ok(matches) => matches,
             Err(error) if is_help_or_version(&error) => {
-                // A pager that has closed the pipe has seen enough, so the error is ignored.
+                // A pager may close the pipe before the end of the help, so the error is ignored.
                 let _ = standard_streams::print(&self.help_text(&error, &command, arguments));
                 return Ok(Parsed::HelpShown);
             }
@@ -48,7 +48,7 @@ impl<S: Default> Program<S> {
         };
         let mut settings = S::default();
         if let Some(after_options_file) = self.after_options_file {
-            // The file is applied before the arguments, although -o is one of them.
+            // `-o` is one of the arguments, but the file is applied before all arguments.
             let file = single(&matches, "-o")?;
             let lines = options_file::read(&called_name(arguments), self.name, file)?;
             self.apply_lines(&mut settings, &mut command, &lines)?;
@@ -63,7 +63,7 @@ impl<S: Default> Program<S> {
         if error.kind() == ErrorKind::DisplayVersion {
             return error.render().to_string();
         }
-        // clap reports the same error for --help and --help-all, so the words tell them apart.
+        // clap reports the same error for --help and --help-all, so the words are searched for --help-all.
         let extent = if arguments.iter().any(|word| word == HELP_ALL) {
             Extent::All
         } else {
@@ -72,8 +72,8 @@ impl<S: Default> Program<S> {
         self.help.text(command, extent)
     }
 
-    /// Applies the lines of the options file. Each line is parsed like a command line of its own, so that an error can
-    /// name its line.
+    /// Applies the lines of the options file. Each line is parsed as a separate command line, so that an error can name
+    /// the line.
     fn apply_lines(
         &self,
         settings: &mut S,
@@ -83,7 +83,7 @@ impl<S: Default> Program<S> {
         for line in lines {
             let place = |failure: Failure| failure.at(line.place.clone());
             self.check_line(&line.words).map_err(place)?;
-            // clap's parser is built once and used for each line, since building it costs more than parsing.
+            // The parser of clap is built once and used for all lines, because building it costs more than parsing.
             let words = self.with_pairs_joined(&line.words).map_err(place)?;
             let matches = command.try_get_matches_from_mut(words);
             let matches = matches.map_err(|error| place(self.failure(&error)))?;
@@ -103,21 +103,21 @@ impl<S: Default> Program<S> {
         hints::check_line(&word.to_string_lossy(), noun, value, is_option)
     }
 
-    /// Applies the options from left to right. clap groups the values by option, so they are sorted by the index that
-    /// clap gives to each value.
+    /// Applies the options from left to right. clap groups the values by option, so they are sorted by the index of
+    /// each value.
     fn apply(&self, settings: &mut S, matches: &ArgMatches) -> Result<(), Failure> {
         let mut given: Vec<(usize, &CommandOption<S>, Vec<OsString>)> = Vec::new();
         for option in self.all() {
             let id = option.id();
             match &option.apply {
-                // clap has ended the parsing before if one of these was given.
+                // If one of these options was given, clap has ended the parsing.
                 Apply::ByClap(_) => {}
                 Apply::Flag(_) | Apply::Value(_) | Apply::Optional(_) | Apply::Property(_) => {
                     let mut indices = matches.indices_of(id).into_iter().flatten();
                     for words in matches.get_raw_occurrences(id).into_iter().flatten() {
                         let words: Vec<_> = words.map(OsStr::to_owned).collect();
                         let index = indices.next().unwrap_or(0);
-                        // Each word of a property has an index of its own; the first one is its place.
+                        // Each word of a property has its own index. The first index is the position of the property.
                         indices
                             .by_ref()
                             .take(words.len().saturating_sub(1))
@@ -133,10 +133,11 @@ impl<S: Default> Program<S> {
     }
 
     /// Returns the words with the name and the value of each user property joined by a NUL, which no argument can
-    /// contain. So `-D` always has three words, as clap needs it, although `user-property` has a word more.
+    /// contain. So `-D` always has three words, as clap requires. `user-property` has one word more than other
+    /// properties.
     ///
-    /// The words are walked through like clap does it, since the value of another option may be `-D` or `--`. To clap a
-    /// `--` ends the options; to the mosquitto tools it is an unknown option.
+    /// The value of another option may be `-D` or `--`, so this function steps over values like clap does. For clap,
+    /// `--` ends the options; for the mosquitto tools it is an unknown option.
     fn with_pairs_joined(&self, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
         let mut joined = Vec::with_capacity(words.len());
         let mut rest = words;
@@ -146,7 +147,7 @@ impl<S: Default> Program<S> {
                 return Err(Failure::usage("Unknown option '--'."));
             }
             joined.push(word.clone());
-            // A value in the same word, as in --host=a or -ha, needs no step, since it hides no further word.
+            // A value in the same word, as in --host=a or -ha, hides no further word and needs no step.
             let option = self.all().find(|option| option.is_named(word));
             match (option.map(|option| &option.apply), rest) {
                 (Some(Apply::Property(_)), [command, property, name, value, others @ ..])
@@ -192,7 +193,7 @@ mod tests {
     use crate::flags::definition::{flag, property, value};
     use crate::flags::help::Help;
 
-    /// Settings that remember what was applied.
+    /// Settings that record the applied options.
     type Log = Vec<String>;
 
     fn program() -> Program<Log> {

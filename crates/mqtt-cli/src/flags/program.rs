@@ -7,18 +7,19 @@ use crate::flags::help::Help;
 
 /// The command line of a program with the settings `S`.
 pub(crate) struct Program<S> {
-    /// The name of the program, for error messages and the names of options files.
+    /// The name of the program, for error messages and for the names of options files.
     pub(crate) name: &'static str,
     pub(crate) help: Help,
-    /// Called after the options file was applied and before the arguments are. `None` if the program reads no such file.
+    /// Called after the options file was applied and before the arguments are applied. `None` if the program reads no
+    /// options file.
     pub(crate) after_options_file: Option<fn(&mut S)>,
     /// The options, in the order of the help.
     pub(crate) options: Vec<OptionGroup<S>>,
 }
 
 impl<S> Program<S> {
-    /// Returns the command line as clap needs it, also for the help. clap's own `--help` and `--version` are replaced:
-    /// `-h` is a host in the client programs, and the layout of the help is that of `help.rs`.
+    /// Returns the command line for clap. The help uses it, too. clap's own `--help` and `--version` are turned off:
+    /// `-h` is a host in the client programs, and `help.rs` has its own layout.
     pub(crate) fn command(&self) -> Command {
         let options = self
             .options
@@ -28,9 +29,9 @@ impl<S> Program<S> {
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
             .disable_version_flag(true)
-            // An option may be repeated, and options of the file may be given again: the last one wins.
+            // An option may be repeated, and the command line may repeat an option of the file. The last one applies.
             .args_override_self(true)
-            // A line of an options file has no name of a program before it.
+            // The words of a line of the options file do not begin with a program name.
             .no_binary_name(true)
             .args(options)
     }

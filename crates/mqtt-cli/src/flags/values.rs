@@ -21,17 +21,17 @@ pub(crate) fn text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failur
 /// Returns the value of an option that is sent to the broker as an MQTT string.
 ///
 /// # Errors
-/// If it contains a control character, for which brokers reject the packet or disconnect. The usual cause is a script
-/// with Windows line ends: each last word of a line ends with U+000D.
+/// If the value contains a control character, for which brokers reject the packet or disconnect. The usual cause is a
+/// script with Windows line ends: the last word of each line then ends with U+000D.
 pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, Failure> {
     let text = text(value, option)?;
-    // The same check as that of the codec, whose error would not name the option.
+    // The codec has the same check, but its error could not name the option.
     let Some(character) = mqtt_codec::disallowed_character(text) else {
         return Ok(text);
     };
     let code = u32::from(character);
     let hint = match character {
-        // The character is invisible in most terminals, so its usual source is named.
+        // Most terminals do not show this character, so the hint names its usual source.
         '\r' => format!(
             "'{}' contains a carriage return (U+000D): does the script have Windows line ends?",
             Printable(text)
@@ -41,19 +41,18 @@ pub(crate) fn plain_text<'a>(value: &'a OsStr, option: &str) -> Result<&'a str, 
     Err(Failure::usage(format!("Malformed UTF-8 in {option} argument.")).with_hint(hint))
 }
 
-/// Returns the value of an option as a number, without the blanks around it.
+/// Returns the value of an option as a number, without blanks around it.
 pub(crate) fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
-    // mosquitto's tools use atoi, which skips blanks; what follows the digits is an error here.
+    // mosquitto's tools use atoi, which skips blanks and ignores text after the digits. Here such text is an error.
     value.to_str()?.trim().parse().ok()
 }
 
-/// Returns a time that is given in seconds or with units: `30`, `1.5`, `30s`, `1m 30s`. Longer times than [`LONGEST`] are
-/// cut to it.
+/// Returns a time in seconds or with units: `30`, `1.5`, `30s`, `1m 30s`. A time above [`LONGEST`] becomes `LONGEST`.
 pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     let text = value.to_str()?.trim();
-    // A number without unit is seconds, as in all options of the mosquitto tools.
+    // As in the mosquitto tools, a number without unit means seconds.
     let time = match text.parse::<f64>() {
-        // More seconds than a `Duration` can hold would be an error below.
+        // `try_from_secs_f64` below would fail for more seconds than a `Duration` can represent.
         Ok(seconds) if seconds >= LONGEST.as_secs_f64() && seconds.is_finite() => Some(LONGEST),
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
@@ -61,10 +60,10 @@ pub(crate) fn duration(value: &OsStr) -> Option<Duration> {
     time.map(|time| time.min(LONGEST))
 }
 
-/// The longest time: a century, which can be added to the present without an overflow on each system.
+/// The longest time: a century. `Instant::now() + LONGEST` does not overflow on any system.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Returns the time of an option that the mosquitto tools do not have, so that its error has our words.
+/// Returns the time of an option that the mosquitto tools do not have. The text of its error is ours.
 ///
 /// # Errors
 /// If the value is not a time.
@@ -86,7 +85,7 @@ pub(crate) fn qos(value: &OsStr) -> Result<QoS, Failure> {
 /// Returns a quality of service.
 ///
 /// # Errors
-/// With these words if the value is not 0, 1 or 2. mosquitto has different ones for each option.
+/// With the text `words` if the value is not 0, 1 or 2. mosquitto has another text for each option.
 pub(crate) fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
     number(value).and_then(QoS::from_value).ok_or_else(|| {
         Failure::usage(words)
@@ -94,7 +93,7 @@ pub(crate) fn qos_or(value: &OsStr, words: String) -> Result<QoS, Failure> {
     })
 }
 
-/// Returns the topic filter of an option. `what` is the word of mosquitto's messages for it.
+/// Returns the topic filter of an option. `what` is mosquitto's word for the filter in its messages.
 ///
 /// # Errors
 /// If the value is not a valid topic filter.
@@ -115,7 +114,7 @@ pub(crate) fn topic_filter(
     })
 }
 
-/// Returns the topic name of an option. `what` is the word of mosquitto's messages for it.
+/// Returns the topic name of an option. `what` is mosquitto's word for the topic in its messages.
 ///
 /// # Errors
 /// If the value is not a valid topic name.

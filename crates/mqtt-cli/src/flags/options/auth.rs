@@ -1,4 +1,4 @@
-//! The options of the account at the broker.
+//! The options for user name and password.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::flags::definition::{CommandOption, value};
 use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::plain_text;
 
-/// Returns the options of user name and password. A password is bytes, and is not checked: MQTT allows any.
+/// Returns the options for user name and password. A password may contain any bytes and is not checked.
 pub(crate) fn auth_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

@@ -1,10 +1,10 @@
-//! The options that explain what happens on the connection.
+//! The options that print diagnostics about the connection, and the options file.
 
 use crate::flags::definition::{CommandOption, flag, optional, value};
 use crate::flags::settings::connection::ClientSettings;
 use crate::output::trace::Form;
 
-/// Returns the options about the output that explains the connection.
+/// Returns the options that print diagnostics about the connection.
 pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -14,7 +14,7 @@ pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S| s.connection().debug = true,
         )
         .common(),
-        // The value must follow after '=': otherwise the next option would be taken for the form.
+        // The value must follow after '='. Otherwise the next option would be parsed as the form.
         optional(
             "--trace",
             "form",
@@ -34,7 +34,7 @@ pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns `-o`. It has no effect here: `parser.rs` reads the file before any option is applied.
+/// Returns `-o`. The definition has no effect, because `parser.rs` reads the file before it applies any option.
 pub(crate) fn options_file_option<S>() -> Vec<CommandOption<S>> {
     vec![
         value(

@@ -1,4 +1,4 @@
-//! The options of the address of the broker.
+//! The options for the address of the broker.
 
 use std::ffi::OsStr;
 
@@ -9,7 +9,7 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{number, text};
 use crate::wording::shown;
 
-/// Returns the options that name the broker. A later option wins over an earlier one, also where one of them is a URL.
+/// Returns the options that name the broker. A later option overrides an earlier one, including a URL.
 pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -18,7 +18,7 @@ pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "host",
             "Broker host name or address. Repeat the option to add fallback hosts [default: localhost]",
             |s: &mut S, v| {
-                // The host is checked after all options, because -p 0 makes it a path.
+                // The host is checked after all options are applied, because -p 0 makes it a path.
                 s.connection().add_host(text(v, "-h")?);
                 Ok(())
             },
@@ -46,7 +46,7 @@ pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the option that lets the broker name another broker.
+/// Returns the option that allows a broker to name another broker.
 pub(crate) fn redirect_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![flag(
         "",
@@ -56,7 +56,7 @@ pub(crate) fn redirect_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     )]
 }
 
-/// Returns the port of `-p`. Port 0 stands for a Unix socket, whose path is the host.
+/// Returns the port of `-p`. With port 0 the host is the path of a Unix socket.
 fn port(value: &OsStr) -> Result<u16, Failure> {
     number(value).ok_or_else(|| {
         Failure::usage(format!("Invalid port given: {}", shown(value)))

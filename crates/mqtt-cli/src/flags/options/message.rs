@@ -1,4 +1,4 @@
-//! The options of the message that rpub and rrr publish.
+//! The options for the message that rpub and rrr publish.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::settings::message::{MessageSettings, Source};
 use crate::flags::values::qos;
 
-/// Returns the options of payload and QoS. rpub adds `-l`.
+/// Returns the options for payload and QoS. rpub adds `-l`.
 pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -15,7 +15,7 @@ pub(crate) fn message_options<S: AsMut<MessageSettings>>() -> Vec<CommandOption<
             "message",
             "Publish this text",
             |s: &mut S, v| {
-                // Any bytes are a payload, and on Unix any bytes but NUL are an argument.
+                // A payload may contain any bytes, and on Unix an argument may contain any bytes except NUL.
                 let payload = Bytes::copy_from_slice(v.as_encoded_bytes());
                 s.as_mut().sources.push(Source::Argument(payload));
                 Ok(())

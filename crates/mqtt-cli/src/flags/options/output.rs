@@ -9,7 +9,7 @@ use crate::flags::settings::output::OutputSettings;
 use crate::output::format::Format;
 use crate::wording::shown;
 
-/// Returns the options about the form of the output.
+/// Returns the options about the format of the output.
 pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -27,7 +27,7 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
             "format",
             "Print each message in this format, such as '%t %p' or %j for JSON; --help-all lists all formats",
             |s: &mut S, v| {
-                // A wrong format is an error now, and not with the first message.
+                // An invalid format is reported here, and not when the first message arrives.
                 let format = Format::parse(v.as_encoded_bytes());
                 let format = format.map_err(|error| {
                     Failure::usage(error.to_string())
@@ -58,9 +58,9 @@ pub(crate) fn retained_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<
     vec![
         flag("-R", "", "Do not print retained messages", |s: &mut S| {
             let output = s.as_mut();
-            // Brokers before 5.0 send them in any case, so the printer drops them.
+            // Before 5.0 the broker sends retained messages in any case, so the printer drops them.
             output.no_retained = true;
-            // A broker of MQTT 5.0 does not even send them.
+            // In MQTT 5.0 the broker does not send them.
             output.retain_handling = Some(RetainHandling::DoNotSend);
         })
         .common(),

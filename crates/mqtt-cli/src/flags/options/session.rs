@@ -1,4 +1,4 @@
-//! The options of the session, of the protocol version, and of timeouts.
+//! The options for the client identifier, the session, the protocol version and the timeouts.
 
 use std::ffi::OsStr;
 
@@ -10,13 +10,13 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{duration, number, plain_text, time};
 use crate::wording::shown;
 
-/// Returns the options of the client identifier, of the session that the broker keeps for it, and of the protocol.
+/// Returns the options for the client identifier, the session and the protocol.
 pub(crate) fn session_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     let parts = [identifier(), session(), protocol()];
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the options of the client identifier.
+/// Returns the options for the client identifier.
 fn identifier<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -26,8 +26,8 @@ fn identifier<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Client identifier [default: chosen by the broker]",
             |s: &mut S, v| {
                 let identifier = plain_text(v, "-i")?;
-                // An empty identifier asks the broker to choose one, which is the default. So an empty value is more likely
-                // a variable of a script that is not set.
+                // By default the broker assigns the identifier, and an empty identifier would ask for the same. So an
+                // empty value is more likely an unset variable of a script.
                 if identifier.is_empty() {
                     return Err(Failure::usage("Invalid id.")
                         .with_hint("The value of -i must not be empty."));
@@ -45,7 +45,8 @@ fn identifier<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Use this prefix and the process number as client identifier",
             |s: &mut S, v| {
                 let connection = s.connection();
-                // The process number makes the identifiers of two runs at the same time different.
+                // The process number is appended to the prefix, so that two runs at the same time have different
+                // identifiers.
                 connection.prefix = Some(plain_text(v, "-I")?.to_owned());
                 connection.check_identifier()
             },
@@ -54,7 +55,7 @@ fn identifier<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the session.
+/// Returns the options for the session.
 fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -74,7 +75,7 @@ fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let connection = s.connection();
                 connection.session_expiry = Some(session_expiry(v)?);
-                // Earlier versions cannot express an expiry, so the option would have no effect there.
+                // Earlier versions have no Session Expiry Interval, so the option would have no effect.
                 connection.use_version_5();
                 Ok(())
             },
@@ -83,9 +84,9 @@ fn session<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the version, the keep alive and the window.
+/// Returns the options for the version, the keep alive and the window.
 fn protocol<S: ClientSettings>() -> Vec<CommandOption<S>> {
-    // The table is in static text, so a default that depends on the program needs two texts.
+    // The help is static text, so a default that depends on the program needs two texts.
     let version_help = match S::VERSION {
         ProtocolVersion::V5_0 => "MQTT version: 5, 311 or 31 [default: 5]",
         ProtocolVersion::V3_1_1 | ProtocolVersion::V3_1 => {
@@ -129,7 +130,7 @@ fn protocol<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the time that the program has in all, and that it waits for a connection.
+/// Returns the options that limit how long the program waits for a connection.
 pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -201,9 +202,10 @@ fn version(value: &OsStr) -> Result<ProtocolVersion, Failure> {
     }
 }
 
-/// Returns the keep alive of `-k` in seconds. Less than five is an error of the mosquitto tools too.
+/// Returns the keep alive of `-k` in seconds. Like in the mosquitto tools, less than five seconds are an error.
 fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
-    // Units are allowed, as in all times of ours. A fraction of a second is cut off, since CONNECT cannot express it.
+    // Units are permitted, as for every time in these programs. A fraction of a second is cut off, because CONNECT has
+    // whole seconds.
     let seconds = duration(value).map(|time| time.as_secs());
     seconds
         .and_then(|seconds| u16::try_from(seconds).ok())
@@ -214,9 +216,9 @@ fn keep_alive(value: &OsStr) -> Result<u16, Failure> {
         })
 }
 
-/// Returns the session expiry interval of `-x`. The maximum stands for a session that never expires.
+/// Returns the Session Expiry Interval of `-x`. With the maximum, 0xFFFFFFFF, the session never expires.
 fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
-    // mosquitto's tools accept this sign too.
+    // The mosquitto tools accept this sign.
     if value == "∞" {
         return Ok(u32::MAX);
     }
@@ -226,7 +228,7 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
             shown(value)
         ))
     };
-    // Wide enough for every number that a user may write, so that it is out of range and not malformed.
+    // An i128 parses every number that a user may write, so that the error says "out of range" and not "not a number".
     let seconds: i128 =
         number(value).ok_or_else(|| invalid("session-expiry-interval not a number."))?;
     match seconds {
@@ -237,11 +239,11 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
     }
 }
 
-/// Returns the maximum of `-M`. A larger number than a packet identifier can be is as good as no limit.
+/// Returns the maximum of `-M`. A number above 65535 is no limit, because packet identifiers have 16 bits.
 fn in_flight(value: &OsStr) -> Result<u16, Failure> {
     let count: Option<u32> = number(value).filter(|count| *count > 0);
     count
-        // There are no more packet identifiers than that.
+        // No more messages than packet identifiers can be in flight.
         .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
         .ok_or_else(|| {
             Failure::usage("Maximum inflight messages must be greater than 0.")

@@ -1,4 +1,4 @@
-//! The options of TLS.
+//! The options for TLS. `settings/transport.rs` checks that they fit together.
 
 use mqtt_transport::TlsVersion;
 
@@ -14,7 +14,7 @@ pub(crate) fn tls_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the options of the certificates that the client trusts. Some of them turn on TLS.
+/// Returns the options for the certificate authorities that the client trusts. Some of these options turn on TLS.
 fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -64,7 +64,7 @@ fn authorities<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the client's certificate.
+/// Returns the options for the client's certificate.
 fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -95,7 +95,7 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let transport = &mut s.connection().transport;
                 match v.to_str() {
-                    // PEM is the only form that is read, so the value needs no field.
+                    // Only PEM is supported, so the value needs no field in the settings.
                     Some("pem") => {}
                     Some("engine") => transport.need("--keyform engine", "engines of OpenSSL"),
                     _ => {
@@ -111,8 +111,8 @@ fn certificates<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of mosquitto that this program cannot support. A script that uses one gets a clear error instead of
-/// an unknown option, and `--help-all` says so.
+/// Returns the options of the mosquitto tools that these programs do not support. A script that uses one gets an error
+/// that names the missing feature, and `--help-all` lists the options.
 fn unsupported<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -151,7 +151,7 @@ fn unsupported<S: ClientSettings>() -> Vec<CommandOption<S>> {
                 Ok(())
             },
         ),
-        // Without --psk it has no effect on mosquitto either, and with it --psk is rejected.
+        // mosquitto ignores this option without --psk, and --psk itself is rejected.
         value(
             "",
             "--psk-identity",
@@ -162,7 +162,7 @@ fn unsupported<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of the parameters of TLS.
+/// Returns the options for the parameters of TLS.
 fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -171,7 +171,7 @@ fn tls<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "version",
             "Lowest TLS version: tlsv1.2 or tlsv1.3; tlsv1.1 means tlsv1.2 [default: tlsv1.2]",
             |s: &mut S, v| {
-                // tlsv1.1 is accepted and means 1.2, so that old scripts still work, and are more secure.
+                // tlsv1.1 is accepted and means 1.2, so that old scripts run, with a more secure version.
                 let version = v.to_str().and_then(TlsVersion::parse);
                 let unknown = || {
                     let text = "Problem setting TLS options, check the options are valid.";

@@ -1,4 +1,5 @@
-//! The options of everything between the socket and MQTT except TLS: WebSocket, proxies, service records, TCP.
+//! The options for everything between the socket and MQTT except TLS: WebSocket, Unix sockets, proxies, service records
+//! and TCP.
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +11,13 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{text, time};
 use crate::wording::shown;
 
-/// Returns the options about everything between TCP and MQTT except TLS.
+/// Returns the options for everything between the socket and MQTT except TLS.
 pub(crate) fn transport_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     let parts = [websocket(), proxy(), services(), tcp_options()];
     parts.into_iter().flatten().collect()
 }
 
-/// Returns the options of WebSocket.
+/// Returns the options for WebSocket.
 fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -32,8 +33,8 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Use WebSocket at this path instead of /mqtt",
             |s: &mut S, v| {
                 let path = text(v, "--ws-path")?;
-                // The path is a part of the first line of an HTTP request, where a space or a line end would start
-                // something else.
+                // The path is a part of the first line of an HTTP request. A space in the path would end the path, and
+                // a line end would begin a header.
                 if !path.starts_with('/') || path.contains([' ', '\r', '\n']) {
                     let text = format!("Invalid path given for --ws-path: {}", shown(v));
                     return Err(Failure::usage(text).with_hint(
@@ -54,8 +55,7 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
             |s: &mut S, v| {
                 let header = text(v, "--ws-header")?;
                 if !header.contains(':') || header.contains(['\r', '\n']) {
-                    // The header may contain a token, so the error does not repeat it. A line end would start another
-                    // header.
+                    // The error does not repeat the header, which may contain a token.
                     let text =
                         "Invalid header given for --ws-header: expected 'Name: value' on one line.";
                     return Err(Failure::usage(text));
@@ -69,7 +69,7 @@ fn websocket<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of Unix sockets and proxies.
+/// Returns the options for Unix sockets and proxies.
 fn proxy<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -98,7 +98,7 @@ fn proxy<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options of service records in the DNS.
+/// Returns the options for DNS service records.
 fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         flag(
@@ -114,7 +114,7 @@ fn services<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "DNS server for -S: ADDRESS or ADDRESS:PORT [default: the servers of the system]",
             |s: &mut S, v| {
                 let words = text(v, "--dns-server")?;
-                // An address without a port has the port of the DNS.
+                // An address without a port gets port 53, the port of DNS.
                 let address = words.parse().or_else(|_| {
                     let address: Result<IpAddr, _> = words.parse();
                     address.map(|address| SocketAddr::new(address, 53))

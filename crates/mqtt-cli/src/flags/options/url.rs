@@ -1,4 +1,4 @@
-//! The values of `-L`, a URL with host, port, credentials and topic, and of `--proxy`.
+//! Parses the value of `-L`, a URL with host, port, credentials and topic, and the URL of `--proxy`.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -14,13 +14,13 @@ use crate::flags::values::plain_text;
 /// The port of SOCKS5 proxies (RFC 1928).
 const SOCKS5_PORT: u16 = 1080;
 
-/// The usual port of HTTP proxies, which is Squid's default.
+/// The default port of HTTP proxies, which is that of Squid.
 const HTTP_PORT: u16 = 3128;
 
-/// Applies the URL of `-L` like `-h`, `-p`, `-u`, `-P` and `-t` in its place.
+/// Applies the URL of `-L` as if `-h`, `-p`, `-u`, `-P` and `-t` had been given at this place.
 ///
-/// Only user name and password are decoded, where `%40` stands for `@`. The topic is taken as it is, as mosquitto's tools
-/// take it: a topic may contain a percent sign.
+/// Only user name and password are decoded: `%40` means `@`. Like in the mosquitto tools, the topic is not decoded,
+/// because a topic may contain a percent sign.
 pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
     let unsupported = || {
         Failure::usage("Unsupported URL scheme.")
@@ -29,12 +29,12 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
     let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
     let connection = settings.connection();
     let default_port = apply_scheme(connection, scheme).ok_or_else(unsupported)?;
-    // The topic may contain further slashes, so the first one ends the authority.
+    // The first slash ends the authority. The topic may contain further slashes.
     let (authority, topic) = rest.split_once('/').ok_or_else(|| {
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
             .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
     })?;
-    // The last '@', since an unencoded password may contain one, and a host cannot.
+    // The last '@' ends the credentials: an unencoded password may contain an '@', and a host cannot.
     let address = match authority.rsplit_once('@') {
         None => authority,
         Some((credentials, rest)) => {
@@ -42,7 +42,7 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
             rest
         }
     };
-    // An empty user name counts too: the text before the '@' was meant as credentials.
+    // Text before an '@' was meant as credentials, even if it is empty.
     let has_credentials = address.len() < authority.len();
     let (host, port) = host_and_port(address).map_err(|error| match error {
         HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host.")
@@ -52,7 +52,8 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         HostError::Port(port) => Failure::usage(if has_credentials {
             format!("Invalid port given: {}", Printable(port))
         } else {
-            // Without an '@' before it, the text may be the start of a password that contains a slash, so it is not shown.
+            // Without an '@', this text may be the start of a password that contains a slash, so the error does not
+            // show it.
             "Invalid port given in the URL of -L.".to_owned()
         })
         .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
@@ -64,12 +65,13 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         );
     }
     connection.set_host(&with_plain_zone(host));
-    // The port of an earlier -p must not stay: the URL stands for all of them.
+    // The URL also replaces the port of an earlier -p.
     connection.port = Some(port.unwrap_or(default_port));
     settings.add_topic(OsStr::new(topic))
 }
 
-/// Turns on what the scheme of a URL stands for. Returns the default port, or `None` if the scheme is unsupported.
+/// Turns on TLS and WebSocket according to the scheme of a URL. Returns the default port, or `None` if the scheme is
+/// unsupported.
 fn apply_scheme(connection: &mut ConnectionSettings, scheme: &str) -> Option<u16> {
     let (uses_tls, uses_websocket) = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => (false, false),
@@ -84,7 +86,7 @@ fn apply_scheme(connection: &mut ConnectionSettings, scheme: &str) -> Option<u16
     if uses_websocket {
         connection.transport.use_websocket();
     }
-    // mosquitto's tools use the ports of MQTT for WebSocket too, and not 80 and 443.
+    // Like in the mosquitto tools, WebSocket has the ports of MQTT as defaults, not 80 and 443.
     Some(if uses_tls { 8883 } else { 1883 })
 }
 
@@ -107,7 +109,7 @@ fn apply_credentials(
 /// Returns the proxy that the URL of `--proxy` names.
 ///
 /// # Errors
-/// If the URL is not one of a supported proxy. The error does not contain a password.
+/// If the URL does not name a supported proxy. The error does not contain a password.
 pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     let known = [
         ("socks5h://", ProxyProtocol::Socks5, SOCKS5_PORT),
@@ -117,13 +119,13 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
         .into_iter()
         .filter_map(|(scheme, protocol, port)| Some((url.strip_prefix(scheme)?, protocol, port)));
     let Some((rest, protocol, default_port)) = known.next() else {
-        // The rest of the URL may hold a password, and so may a text without a scheme.
+        // The error shows only the scheme, because the rest of the URL may contain a password.
         let scheme = url.split_once("://").map_or("none", |(scheme, _)| scheme);
         let text = format!("Unsupported proxy protocol: {}", Printable(scheme));
         let hint = "Write a proxy as 'socks5h://localhost:1080' or 'http://localhost:3128'.";
         return Err(Failure::usage(text).with_hint(hint));
     };
-    // curl and browsers accept a slash after the port.
+    // curl and browsers accept a slash at the end of the URL.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (credentials, address) = match rest.rsplit_once('@') {
         None => (None, rest),
@@ -145,7 +147,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
             .with_hint("The brackets around the address do not match."),
         HostError::Port(port) => Failure::usage(match credentials {
             Some(_) => format!("Invalid proxy port {}", Printable(port)),
-            // The text may be a password whose host is missing, so it is not shown.
+            // The text may be a password after which the host is missing, so the error does not show it.
             None => "Invalid proxy port".to_owned(),
         })
         .with_hint("The port must be a number from 1 to 65535."),
@@ -161,7 +163,7 @@ pub(super) fn proxy(url: &str) -> Result<Proxy, Failure> {
     })
 }
 
-/// The part of a URL that is invalid. The text of the port may be a secret.
+/// The part of a URL that is invalid. The text of `Port` may be a secret.
 #[derive(Debug)]
 enum HostError<'a> {
     Host,
@@ -175,11 +177,11 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
     Ok((host, number.transpose()?))
 }
 
-/// Returns the host with `%` before the zone of an IPv6 address, which is `%25` in a URL [RFC 6874]. mosquitto's tools
-/// take `%` alone.
+/// Returns the host with `%` before the zone of an IPv6 address. In a URL this is written as `%25` [RFC 6874]; the
+/// mosquitto tools accept only `%`.
 fn with_plain_zone(host: &str) -> Cow<'_, str> {
     match host.split_once("%25") {
-        // `%25]` is the zone 25, which the mosquitto tools write without an escape.
+        // `%25]` is the zone 25, written with a plain `%` as for the mosquitto tools.
         Some((address, zone)) if address.starts_with('[') && zone != "]" => {
             format!("{address}%{zone}").into()
         }
@@ -193,7 +195,7 @@ fn user_name_of(encoded: &str) -> Result<String, Failure> {
     plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
 }
 
-/// Returns text with `%40` and the like replaced by the bytes that they stand for.
+/// Returns the text with percent-encoded bytes, such as `%40`, decoded.
 ///
 /// # Errors
 /// If the result is not UTF-8.
@@ -202,8 +204,8 @@ fn decoded(text: &str, option: &str) -> Result<String, Failure> {
     let mut parts = text.split('%');
     bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
     for part in parts {
-        // A '%' without two digits after it stays, so that URLs written for mosquitto's tools, which decode nothing, keep
-        // their meaning where possible.
+        // A '%' without two hexadecimal digits after it stays. The mosquitto tools decode nothing, so most URLs that
+        // were written for them keep their meaning.
         let digits = part
             .get(..2)
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));

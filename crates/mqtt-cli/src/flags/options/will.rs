@@ -1,4 +1,4 @@
-//! The options of the will.
+//! The options for the will.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{qos_or, topic_name};
 use crate::wording::shown;
 
-/// Returns the options of the will.
+/// Returns the options for the will.
 pub(crate) fn will_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

@@ -1,6 +1,6 @@
-//! A random client identifier, for MQTT 3.1, in which the broker does not choose one.
+//! A random client identifier for MQTT 3.1, in which the server does not assign one.
 
-/// Returns an identifier of the form that the mosquitto tools use. It has 23 characters, the most that 3.1 allows.
+/// Returns an identifier in the format of the mosquitto tools. It has 23 characters, the maximum of MQTT 3.1.
 pub(super) fn random_identifier() -> String {
     let mut random = [0; 18];
     // If the system has no random bytes, the process number is at least unique on this machine.

@@ -1,6 +1,6 @@
-//! The settings that rpub, rsub and rrr share: the brokers, the identity of the client, its session and the connection.
-//! [`ConnectionSettings::client_options`] checks what fits together and turns them into the options of the client
-//! library.
+//! The settings that rpub, rsub and rrr share: the brokers, the client identifier and password, the session and the
+//! transport. [`ConnectionSettings::client_options`] checks that they fit together, and turns them into options of the
+//! client library.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -23,19 +23,19 @@ use crate::output::messages::warn_once;
 use crate::output::trace::{self, Form};
 use crate::wording::system_text;
 
-/// Maximum number of QoS 1 and 2 messages in flight before MQTT 5.0, without `-M`. In these versions a broker cannot
-/// announce a limit, and mosquitto 2.0 loses messages beyond this number.
+/// Maximum number of messages of QoS 1 and 2 in flight in MQTT 3.1 and 3.1.1 without `-M`. In these versions a broker
+/// cannot announce its limit, and mosquitto 2.0 loses messages beyond this number.
 const MAXIMUM_IN_FLIGHT: u16 = 20;
 
-/// The Receive Maximum that is announced to the broker, that of the mosquitto tools.
+/// The Receive Maximum that CONNECT announces by default. The mosquitto tools announce the same.
 const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(20).expect("it is not zero");
 
 /// The settings of a program that connects to a broker.
 pub(crate) trait ClientSettings {
-    /// The version of MQTT that the program speaks by default.
+    /// The default MQTT version of the program.
     const VERSION: ProtocolVersion;
 
-    /// Returns the settings of the connection, which the shared options change.
+    /// Returns the settings that the shared options change.
     fn connection(&mut self) -> &mut ConnectionSettings;
 
     /// Applies `-t`, or the topic of a URL.
@@ -48,10 +48,10 @@ pub(crate) trait ClientSettings {
 /// The settings of the options that rpub, rsub and rrr share.
 #[derive(Debug)]
 pub(crate) struct ConnectionSettings {
-    /// The hosts to connect to. Those after the first one are fallback hosts.
+    /// The hosts to connect to. All hosts after the first are fallback hosts.
     pub(crate) hosts: Vec<String>,
-    /// Set if the next `-h` replaces the hosts instead of adding one: at the start, after a URL, and after the options
-    /// file.
+    /// Set if the next `-h` replaces the hosts instead of adding a fallback host. This is the case at the start, after
+    /// a URL, and after the options file.
     pub(crate) hosts_are_replaced: bool,
     pub(crate) port: Option<u16>,
     pub(crate) local_address: Option<String>,
@@ -73,8 +73,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) connect_timeout: Duration,
     pub(crate) wait_for_server: Duration,
     pub(crate) reconnect_for: Option<Duration>,
-    /// Set if the client connects to the brokers that a broker refers to. Credentials and messages go there too, so the
-    /// user must allow it.
+    /// Set if the client follows Server References. The other broker gets the password and the messages, too, so the
+    /// user must allow this.
     pub(crate) follow_redirects: bool,
     pub(crate) will: WillSettings,
     pub(crate) properties: Properties,
@@ -85,7 +85,7 @@ pub(crate) struct ConnectionSettings {
 }
 
 impl ConnectionSettings {
-    /// Creates the default settings of a program that speaks this version by default.
+    /// Creates the default settings of a program with this default version.
     pub(crate) fn new(version: ProtocolVersion) -> Self {
         Self {
             hosts: vec!["localhost".into()],
@@ -142,7 +142,7 @@ impl ConnectionSettings {
         self.hosts.push(host.to_owned());
     }
 
-    /// Replaces the hosts by the host of a URL. A later `-h` replaces it in turn.
+    /// Replaces the hosts by the host of a URL. A later `-h` replaces this host.
     pub(crate) fn set_host(&mut self, host: &str) {
         self.hosts = vec![host.to_owned()];
         self.hosts_are_replaced = true;
@@ -166,7 +166,7 @@ impl ConnectionSettings {
         let server = |host: &String| {
             let server = self.transport.server(host, self.port());
             match server {
-                // The path of a socket may contain every character, such as a colon or an '@'.
+                // The path of a Unix socket may contain any character, such as a colon or an '@'.
                 Server::Unix(_) => {}
                 _ => hints::check_host(host)?,
             }
@@ -180,8 +180,8 @@ impl ConnectionSettings {
         self.port.unwrap_or_else(|| self.transport.default_port())
     }
 
-    /// Returns the options of the client library. `program` is the name in a trace. `reconnect` applies to a lost
-    /// connection unless `--reconnect-max` is given.
+    /// Returns the options of the client library. `program` is the name in a trace. `reconnect` is the policy for a
+    /// lost connection, unless `--reconnect-max` is given.
     ///
     /// # Errors
     /// If options contradict each other, a file cannot be read, or the local address cannot be resolved.
@@ -193,14 +193,14 @@ impl ConnectionSettings {
         self.properties.check(self.version)?;
         let mut options = Options::new("", 0);
         options.connect = self.connect()?;
-        // The servers are checked before TLS is set up, which reads files and checks each host name too.
+        // The servers are checked before TLS is set up, because the set-up reads files and checks each host name, too.
         options.servers = self.servers()?;
         options.on_warning = (!self.quiet).then_some(warn_once);
         self.transport.apply(&mut options, self.port())?;
         options.tcp_keep_alive = self.tcp_keep_alive;
         options.local_addresses = self.local_addresses()?;
-        // One timeout serves the connection, CONNACK and the answers to requests. A user who waits for a broker does not
-        // tell them apart.
+        // One timeout applies to the connection, to CONNACK and to the answers to requests. To a user who waits for a
+        // broker, all three are the same wait.
         options.connect_timeout = self.connect_timeout;
         options.limits.handshake_timeout = self.connect_timeout;
         options.limits.response_timeout = self.connect_timeout;
@@ -210,35 +210,36 @@ impl ConnectionSettings {
         let limits = &mut options.limits;
         limits.maximum_in_flight = match (self.maximum_in_flight, self.version) {
             (Some(limit), _) => limit,
-            // The broker announces its Receive Maximum, which the session respects.
+            // In 5.0 the broker announces its Receive Maximum, and the session does not exceed it.
             (None, ProtocolVersion::V5_0) => u16::MAX,
             (None, _) => MAXIMUM_IN_FLIGHT,
         };
         let properties = &mut options.connect.properties;
-        // The Receive Maximum is announced and not enforced: a broker that sends more is not disconnected, as the
-        // mosquitto tools do not. Memory stays bounded, since the program stops reading while its output is full.
+        // CONNECT announces a Receive Maximum, but the session does not enforce it: like the mosquitto tools, the
+        // programs do not disconnect a broker that sends more. Memory stays bounded, because the program stops reading
+        // while its output is full.
         limits.receive_maximum = u16::MAX;
         if self.version == ProtocolVersion::V5_0 {
             properties.receive_maximum.get_or_insert(RECEIVE_MAXIMUM);
         }
-        // The session must accept what CONNECT announces, and no more.
+        // The session must accept the topic aliases and packet sizes that CONNECT announces, and no more.
         limits.topic_alias_maximum = properties.topic_alias_maximum.unwrap_or(0);
         if let Some(size) = properties.maximum_packet_size {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
         }
         limits.packet_identifiers = if self.keep_session {
-            // The session releases each of these identifiers before it uses them, in case an earlier run was killed in
-            // the middle of an exchange. So their number is small, but not smaller than the window.
+            // An earlier run may have been killed in the middle of an exchange. So the session releases each of these
+            // identifiers before it uses them. Their number is small for that reason, but not smaller than the window.
             PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0))
         } else {
-            // Without a session that lasts, no later run can mistake an identifier of this one for a duplicate.
+            // Without a session that lasts, no broker can mistake a message of this run for a duplicate of another run.
             u16::MAX
         };
         if let Some(alias) = self.properties.topic_alias {
-            // All messages of a run have the same topic, so one alias is enough.
+            // A run of rpub has one topic, so one topic alias is enough.
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
-        // The trace names the first server. A rung cannot know which server a reconnect has chosen.
+        // The trace names the first server, because the observer does not learn which server a reconnect has chosen.
         let target = options.servers.first().map(ToString::to_string);
         limits.observer = self
             .trace
@@ -246,12 +247,12 @@ impl ConnectionSettings {
         Ok(options)
     }
 
-    /// Lets the broker send at most `count` messages before they are acknowledged, unless a property sets another Receive
-    /// Maximum. A program that ends after `count` messages would leave the others unacknowledged. Only 5.0 can announce it.
+    /// Announces a Receive Maximum of at most `count`, unless a property sets another value. A program that ends after
+    /// `count` messages would leave further messages unacknowledged. Versions before 5.0 cannot announce this.
     pub(crate) fn take_at_most(&self, options: &mut Options, count: u64) {
         let announced = &mut options.connect.properties.receive_maximum;
         let count = u16::try_from(count).ok().and_then(NonZeroU16::new);
-        // A value of the user stays, also a larger one. Before 5.0 nothing was announced that could be lowered.
+        // The value of a property stays, even if it is larger. Before 5.0 `announced` is `None`.
         if let (Some(count), Some(maximum), None) =
             (count, *announced, self.properties.connect.receive_maximum)
         {
@@ -267,7 +268,7 @@ impl ConnectionSettings {
         connect.clean_start = !self.keep_session;
         connect.user_name = self.user_name.clone();
         connect.password = self.password()?;
-        // [MQTT-3.1.2-22] of 3.1.1 forbids a password without a user name, and the broker would close the connection
+        // [MQTT-3.1.2-22] of 3.1.1 forbids a password without a user name. The broker would close the connection
         // without a reason.
         if connect.password.is_some()
             && connect.user_name.is_none()
@@ -279,7 +280,7 @@ impl ConnectionSettings {
                 ),
             );
         }
-        // `check` has made sure that there are no properties for an earlier version.
+        // `Properties::check` has rejected properties for earlier versions.
         if version == ProtocolVersion::V5_0 {
             connect.properties = self.properties.connect.clone();
             self.set_session_expiry(&mut connect)?;
@@ -291,9 +292,9 @@ impl ConnectionSettings {
     /// Sets the session expiry interval from `-x`, `-D` and `-c`, which must not contradict each other.
     fn set_session_expiry(&self, connect: &mut Connect) -> Result<(), Failure> {
         let asked = match (self.session_expiry, self.keep_session) {
-            // 0 is the default of the standard, so that the property is left out, as by the mosquitto tools.
+            // 0 is the default of the standard. Like in the mosquitto tools, the property is left out.
             (Some(seconds), _) => Some(seconds).filter(|seconds| *seconds > 0),
-            // `-c` is a promise of MQTT 3.1.1 that the session does not expire.
+            // In MQTT 3.1.1, `-c` means that the session does not expire.
             (None, true) => Some(u32::MAX),
             (None, false) => None,
         };
@@ -303,7 +304,7 @@ impl ConnectionSettings {
                 .with_hint("The session expiry interval is given with -x and with -D."));
         }
         *property = property.or(asked);
-        // With an identifier that the broker chooses, nobody could ever resume or end the session.
+        // If the broker assigns the client identifier, no later run can resume or end the session.
         if *property == Some(u32::MAX) && self.client_identifier.is_none() {
             return Err(Failure::usage(
                 "You must provide a client id if you are using an infinite session expiry interval.",
@@ -313,7 +314,7 @@ impl ConnectionSettings {
         Ok(())
     }
 
-    /// Returns the client identifier of `-i`, `-I` or, if there is neither, an empty one: the broker chooses it.
+    /// Returns the client identifier of `-i` or `-I`. Without both it is empty, and the broker assigns one.
     fn client_identifier(&self) -> Result<String, Failure> {
         if self.keep_session
             && self.client_identifier.is_none()
@@ -333,7 +334,7 @@ impl ConnectionSettings {
         })
     }
 
-    /// Returns the password of the command line, of a file or, if there is a user name, of the environment.
+    /// Returns the password of `-P`, of the password file or, if a user name is given, of MQTT_PASSWORD.
     fn password(&self) -> Result<Option<Bytes>, Failure> {
         if let Some(password) = &self.password {
             return Ok(Some(password.clone()));
@@ -341,18 +342,18 @@ impl ConnectionSettings {
         if let Some(path) = &self.password_file {
             return read_password(path).map(Some);
         }
-        // A client without a user name does not log in, so a variable that is set for other uses must not change that.
+        // A client without a user name does not log in. A variable that is set for other programs must not change that.
         let variable = || std::env::var_os("MQTT_PASSWORD");
         let password = self.user_name.as_ref().and_then(|_| variable());
         Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
     }
 
-    /// Returns the addresses of `-A`, of which the one of the family of the broker's address is used.
+    /// Returns the addresses of `-A`. The client uses the one of the same address family as the broker's address.
     fn local_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let Some(name) = &self.local_address else {
             return Ok(Vec::new());
         };
-        // Port 0 lets the system choose one. The lookup has the timeout of a connection, since it is a part of one.
+        // With port 0 the system chooses the port. The lookup is a part of connecting and has the same timeout.
         let addresses = mqtt_transport::resolve(name, 0, self.connect_timeout);
         addresses.map_err(|error| {
             let text = system_text(&error);
@@ -364,6 +365,7 @@ impl ConnectionSettings {
 }
 
 impl ConnectionSettings {
+    /// Checks that `-i` and `-I` are not both given.
     pub(crate) fn check_identifier(&self) -> Result<(), Failure> {
         match (&self.client_identifier, &self.prefix) {
             (Some(_), Some(_)) => Err(Failure::usage(

@@ -1,4 +1,4 @@
-//! The message that rpub and rrr publish, and the place that its payload comes from.
+//! The message that rpub and rrr publish, and the source of its payload.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct MessageSettings {
     pub(crate) sources: Vec<Source>,
 }
 
-/// A place that a payload comes from.
+/// A source of a payload.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// `-m`.
@@ -41,7 +41,7 @@ pub(crate) enum Source {
 pub(crate) enum Content {
     /// A single payload, which may be repeated.
     Payload(Bytes),
-    /// Each line of standard input, as a message of its own.
+    /// Each line of standard input, as a separate message.
     Lines,
 }
 
@@ -56,7 +56,7 @@ impl Default for MessageSettings {
 }
 
 impl MessageSettings {
-    /// Reads the payload. Returns `None` if no option names one.
+    /// Reads the payload. Returns `None` if no option names a source.
     ///
     /// # Errors
     /// If several options name a payload, a file cannot be read, or the payload is too large for a packet.
@@ -65,7 +65,8 @@ impl MessageSettings {
             [] => return Ok(None),
             [Source::Lines] => return Ok(Some(Content::Lines)),
             [Source::Nothing] => Bytes::new(),
-            // The limits are checked here and not by the encoder, so that nothing is connected for an impossible message.
+            // The size is checked here and not only by the encoder, so that the program does not connect for a message
+            // that cannot be sent.
             [Source::Argument(payload)] if payload.len() > MAXIMUM_PAYLOAD => {
                 return Err(Failure::usage(
                     "Message length must be less than 268435455 bytes.",
@@ -74,7 +75,7 @@ impl MessageSettings {
             [Source::Argument(payload)] => payload.clone(),
             [Source::File(path)] => read_file(path)?,
             [Source::StandardInput] => read_standard_input()?,
-            // Also the same option twice: mosquitto_pub does not let the last one win here.
+            // The same option twice is an error, too: mosquitto_pub does not use the last one here.
             _ => {
                 return Err(
                     Failure::usage("Only one type of message can be sent at once.")
@@ -105,8 +106,8 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
     })
 }
 
-/// Reads the payload of `-s`. An empty one is an error, as for mosquitto_pub: it is more often a failed command before
-/// the pipe than a wish to delete a retained message.
+/// Reads the payload of `-s`. Like in mosquitto_pub, an empty payload is an error: its usual cause is a failed command
+/// before the pipe, and publishing it could delete a retained message.
 fn read_standard_input() -> Result<Bytes, Failure> {
     let hint = "Error loading input from stdin.";
     let payload = read_payload(StandardInput).map_err(|error| {
@@ -126,7 +127,7 @@ fn read_standard_input() -> Result<Bytes, Failure> {
 /// Reads all of an input. Returns `None` if it is too large for a message.
 fn read_payload(input: impl Read) -> std::io::Result<Option<Bytes>> {
     let mut payload = Vec::new();
-    // One byte more than allowed tells an input that is too large from one that fits.
+    // The input is read up to one byte beyond the limit, which shows whether it exceeds the limit.
     input
         .take(MAXIMUM_PAYLOAD as u64 + 1)
         .read_to_end(&mut payload)?;

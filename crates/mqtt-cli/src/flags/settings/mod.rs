@@ -1,5 +1,5 @@
-//! The settings that options add up to. Each part has a struct, which the options of `flags/options/` fill, and which
-//! knows nothing of them.
+//! The settings of the programs. Each file has a struct that the options of `flags/options/` fill. The settings do not
+//! depend on these options.
 
 mod client_identifier;
 pub(crate) mod connection;

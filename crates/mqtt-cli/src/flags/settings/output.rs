@@ -21,16 +21,16 @@ pub(crate) struct OutputSettings {
 }
 
 impl OutputSettings {
-    /// Returns the style for this standard output.
+    /// Returns the style for the present standard output.
     pub(crate) fn style(&self) -> Style {
         Style {
             pretty: self.pretty,
-            // Escapes in a pipe or file would change the bytes of the payload.
+            // In a pipe or file every byte of the payload is preserved, so only a terminal gets escapes.
             terminal: std::io::stdout().is_terminal(),
         }
     }
 
-    /// Returns the rules by which messages are printed, as far as these options say.
+    /// Returns the rules by which messages are printed. rsub adds the rules of its own options.
     pub(crate) fn printing(&self) -> Printing {
         Printing {
             format: self.format.clone(),
@@ -38,7 +38,7 @@ impl OutputSettings {
             verbose: self.verbose,
             newline: !self.no_newline,
             no_retained: self.no_retained,
-            // The other rules come from options that only rsub has.
+            // Only rsub has options for the other rules.
             ..Printing::default()
         }
     }
@@ -47,7 +47,7 @@ impl OutputSettings {
     pub(crate) fn subscription_options(&self, qos: QoS) -> SubscriptionOptions {
         let mut options = SubscriptionOptions::new(qos);
         options.retain_as_published = self.retain_as_published;
-        // Earlier versions have only the QoS: the encoder leaves out the other options there.
+        // Before 5.0 the encoder leaves out all options except the QoS.
         if let Some(handling) = self.retain_handling {
             options.retain_handling = handling;
         }

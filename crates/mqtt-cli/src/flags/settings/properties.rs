@@ -1,4 +1,5 @@
-//! The properties of MQTT 5.0 that `-D COMMAND NAME VALUE` sets, for each packet that the client programs send.
+//! The properties of MQTT 5.0 that `-D COMMAND NAME VALUE` sets for the packets of the client programs. The texts of
+//! the errors are mosquitto's.
 
 use std::ffi::{OsStr, OsString};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -51,14 +52,14 @@ impl Properties {
     }
 }
 
-/// The words of one `-D`. Command and name are lower case, since their case does not matter.
+/// The words of one `-D`. Command and name are in lower case, because mosquitto ignores their case.
 pub(crate) struct Given<'a> {
     command: String,
     name: String,
     value: &'a OsStr,
 }
 
-/// Packets of the standard that a user cannot set properties of, because the programs answer or do not send them.
+/// Packets whose properties a user cannot set, because the programs do not send these packets or send them as answers.
 const REFUSED: &[&str] = &[
     "auth", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback",
 ];
@@ -110,7 +111,7 @@ impl<'a> Given<'a> {
             name: lower(name),
             value,
         };
-        // CONNACK is accepted here and rejected later with other words, as by the mosquitto tools.
+        // As in the mosquitto tools, CONNACK passes this check and is rejected later with another text.
         let commands = [
             "connect",
             "publish",
@@ -128,7 +129,7 @@ impl<'a> Given<'a> {
             ))
             .with_hint(COMMANDS));
         }
-        // A wrong name is found before it is known which properties the packet may have, as by the mosquitto tools.
+        // As in the mosquitto tools, an unknown name is reported before a property that the packet cannot have.
         if given.identifier().is_none() {
             return Err(Failure::usage(format!(
                 "Invalid property name {} given in --property argument.",
@@ -141,20 +142,21 @@ impl<'a> Given<'a> {
         Ok(given)
     }
 
-    /// Sets the property of its packet.
+    /// Sets the property of the packet.
     ///
     /// # Errors
-    /// If the packet cannot have the property, has it already, or the value is invalid.
+    /// If the packet cannot have the property, has the property already, or the value is invalid.
     pub(crate) fn set(&self, all: &mut Properties) -> Result<(), Failure> {
         match self.command.as_str() {
             "connect" => {
                 self.set_connect(&mut all.connect)?;
-                // The wire has the order of the command line, as with the mosquitto tools: tests of brokers use -D for
-                // special cases.
+                // Like the mosquitto tools, the encoder writes the properties in the order of the command line. Tests
+                // of brokers use -D to produce special cases.
                 all.connect.order.extend(self.identifier());
                 Ok(())
             }
-            // The alias belongs to the connection and not to the message: the session decides in which packet it is.
+            // A topic alias belongs to the connection and not to the message. The session decides which packets have
+            // it.
             "publish" if self.name == "topic-alias" => {
                 let alias = TopicAlias::new(self.u16()?).ok_or_else(|| self.not_allowed_value())?;
                 self.once(&mut all.topic_alias, alias)
@@ -213,8 +215,8 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// Adds a property of a message that is published, now or as a will. The properties keep the order of the command
-    /// line, which is also that of the mosquitto tools on the wire.
+    /// Adds a property of a message or of a will. Like in the mosquitto tools, the properties keep the order of the
+    /// command line.
     fn set_message(&self, message: &mut MessageProperties) -> Result<(), Failure> {
         let (text, data);
         let property = match self.name.as_str() {
@@ -235,14 +237,14 @@ impl<'a> Given<'a> {
                 }
                 Property::ResponseTopic(&text)
             }
-            // Only a broker may send it in PUBLISH.
+            // [MQTT-3.3.4-6]: only a server may send this property in PUBLISH.
             "subscription-identifier" => return Err(self.not_supported()),
             _ => {
                 let (name, value) = self.pair()?;
                 Property::User(name, value)
             }
         };
-        // `push` knows which properties a message may have once.
+        // `push` rejects a second property of a kind that a message may have only once.
         message.push(property).map_err(|error| match error {
             EncodeError::Property => self.is_given_twice(),
             _ => self.not_allowed_value(),
@@ -286,7 +288,7 @@ impl<'a> Given<'a> {
     /// Returns the name and the value of a user property, which the parser has joined by a NUL.
     ///
     /// # Errors
-    /// If this is another property, which is not allowed for this packet then.
+    /// If the property is not a user property. The packet cannot have it then.
     fn pair(&self) -> Result<(&str, &str), Failure> {
         if self.name != "user-property" {
             return Err(Failure::usage(format!(
@@ -300,7 +302,7 @@ impl<'a> Given<'a> {
             let text = "--property argument given but not enough arguments specified.";
             return Err(Failure::usage(text).with_hint("A user property has a name and a value."));
         };
-        // The encoder would find it too, but could not name the option.
+        // The encoder checks the length, too, but its error could not name the option.
         if name.len().max(value.len()) > MAXIMUM_LENGTH {
             return Err(self.too_long());
         }
@@ -326,7 +328,7 @@ impl<'a> Given<'a> {
     }
 
     fn string(&self) -> Result<String, Failure> {
-        // Checks the length, which is the same for strings.
+        // `binary` checks the length, and strings have the same maximum.
         self.binary()?;
         self.text().map(str::to_owned)
     }

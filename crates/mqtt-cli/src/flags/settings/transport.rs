@@ -1,5 +1,5 @@
-//! The road to the broker: TLS, WebSocket, Unix sockets, proxies. Roads that this version does not have
-//! are known too, and refused in one place before anything is connected.
+//! The settings of the transport to the broker: TCP, TLS, WebSocket, Unix sockets, proxies and service records. Options
+//! for unsupported kinds of TLS are accepted by the parser and rejected here, before the client connects.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use mqtt_transport::{
 
 use crate::failure::Failure;
 
-/// The port where TLS is meant.
+/// The port of MQTT over TLS.
 const TLS_PORT: u16 = 8883;
 
-/// The settings of the transport: everything between the socket and MQTT.
+/// The settings of everything between the socket and MQTT.
 #[derive(Debug, Default)]
 pub(crate) struct TransportSettings {
-    /// The first option that asks for something unsupported, with the name of that.
+    /// The first option for an unsupported feature, and the name of the feature.
     pub(crate) missing: Option<(&'static str, &'static str)>,
     pub(crate) tls: TlsClientOptions,
-    /// Set if an option turns on TLS. The other options of TLS only change its parameters.
+    /// Set if an option turns on TLS. The other options about TLS only set parameters.
     pub(crate) wants_tls: bool,
     pub(crate) no_tls: bool,
     /// The value of `--keyform`, which is an error without a key.
@@ -32,7 +32,7 @@ pub(crate) struct TransportSettings {
     pub(crate) proxy: Option<Proxy>,
     /// Set by `-S`: the host is a domain whose service records name the brokers.
     pub(crate) looks_services_up: bool,
-    /// The address of `--dns-server`. `None` stands for the servers of the system.
+    /// The address of `--dns-server`. `None` means the name servers of the system.
     pub(crate) name_server: Option<SocketAddr>,
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct TransportSettings {
 const WEBSOCKET_PATH: &str = "/mqtt";
 
 impl TransportSettings {
-    /// Notes that an option asks for something that is not supported. The error is reported by `check`, after all options
-    /// were applied, so that a mistake in another option is reported first.
+    /// Records an option for an unsupported feature. `check` reports it after all options were applied, so that a
+    /// mistake in another option is reported first.
     pub(crate) fn need(&mut self, option: &'static str, what: &'static str) {
         self.missing.get_or_insert((option, what));
     }
@@ -57,7 +57,7 @@ impl TransportSettings {
         self.websocket = true;
     }
 
-    /// Returns the port if `-p` is not given. As for the mosquitto tools, only `--cafile` and `--capath` change it.
+    /// Returns the port to use without `-p`. Like in the mosquitto tools, only `--cafile` and `--capath` change it.
     pub(crate) fn default_port(&self) -> u16 {
         let has_authorities = self.tls.ca_file.is_some() || self.tls.ca_path.is_some();
         if has_authorities && !self.no_tls {
@@ -79,7 +79,8 @@ impl TransportSettings {
             transport = transport.with_proxy(proxy.clone());
         }
         if self.speaks_tls(port) {
-            // A host that cannot be in a certificate is a mistake of the command line, and not of the connection.
+            // A host name that no certificate can contain is a mistake on the command line. It is reported before the
+            // client connects.
             for server in &options.servers {
                 if let Server::Network { host, .. } = server {
                     TlsClient::server_name(host).map_err(setup_failure)?;
@@ -102,22 +103,23 @@ impl TransportSettings {
         Ok(())
     }
 
-    /// Returns the server that a host and the port stand for. Port 0 makes the host the path of a Unix socket, as for the
-    /// mosquitto tools.
+    /// Returns the server for a host and a port. Like in the mosquitto tools, the host is the path of a Unix socket if
+    /// the port is 0.
     pub(crate) fn server(&self, host: &str, port: u16) -> Server {
         match &self.unix_path {
             Some(path) => Server::Unix(path.clone()),
-            // Service records have ports of their own, so -p only selects plain MQTT or TLS.
+            // Service records contain ports, so -p only selects plain MQTT or TLS.
             None if self.looks_services_up => self.service(host, port),
             None if port == 0 => Server::Unix(host.into()),
             None => Server::network(host, port),
         }
     }
 
-    /// Returns `true` if the client speaks TLS. Port 8883 turns it on only if `-p` names it, not a service record.
+    /// Returns `true` if the client uses TLS.
     fn speaks_tls(&self, port: u16) -> bool {
-        // A user who gives port 8883 expects TLS. Without it, the password would cross the network in plain text until the
-        // server rejects the first packet. A Unix socket has no port, and --no-tls overrides everything.
+        // With port 8883 in `-p` the user expects TLS. Without TLS, the password would cross the network in plain text
+        // before the server rejects the first packet. A Unix socket has no port, and --no-tls overrides every other
+        // option.
         (self.wants_tls || port == TLS_PORT && self.unix_path.is_none()) && !self.no_tls
     }
 
@@ -129,7 +131,7 @@ impl TransportSettings {
             "_mqtt._tcp"
         };
         let own = || NameServers::of_system().domain;
-        // `localhost` is the default host, and has no service records.
+        // `localhost` is the default of -h and has no service records, so the domain of this machine is used instead.
         let own = (domain == "localhost").then(own).flatten();
         Server::Service {
             name: format!("{service}.{}", own.as_deref().unwrap_or(domain)),
@@ -139,7 +141,7 @@ impl TransportSettings {
 
     /// Checks that options fit together and are supported.
     fn check(&self) -> Result<(), Failure> {
-        // One without the other cannot authenticate the client, and would fail later with a less clear error.
+        // A certificate without its key, or a key without its certificate, cannot authenticate the client.
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(Failure::usage(
                 "Both certfile and keyfile must be provided if one of them is set.",
@@ -159,7 +161,8 @@ impl TransportSettings {
                 ),
             );
         }
-        // Unsupported options are an error and not ignored: they are about security, and the user counts on them.
+        // An unsupported option is an error and is not ignored: these options are about security, and the user relies
+        // on them.
         match self.missing {
             None => Ok(()),
             Some((option, what)) => {
@@ -171,7 +174,7 @@ impl TransportSettings {
     }
 }
 
-/// Returns the failure for files or values of TLS, whose first words are those of the mosquitto tools.
+/// Returns the failure for files or values of TLS. Its text begins with the words of the mosquitto tools.
 fn setup_failure(error: mqtt_transport::TlsSetupError) -> Failure {
     use mqtt_transport::TlsSetupError::Read;
     let text = match error {

@@ -32,7 +32,7 @@ impl WillSettings {
     /// # Errors
     /// If other options of the will are given without its topic.
     pub(super) fn will(&self, properties: &Properties) -> Result<Option<Will>, Failure> {
-        // A will without topic would be silently lost, and the user would find out when the client dies.
+        // Without a topic the will would be dropped, and the user would notice that only when the client dies.
         let Some(topic_name) = &self.topic_name else {
             let text = if self.payload.is_some() {
                 "Will payload given, but no will topic given."
@@ -45,7 +45,7 @@ impl WillSettings {
         };
         let message = Message {
             retain: self.retain,
-            // The delay of the will is not a property of its message, but of its announcement in CONNECT.
+            // The Will Delay Interval is not a property of the message. It belongs to the will in CONNECT.
             properties: properties.will.clone(),
             ..Message::new(topic_name.clone(), self.payload.clone().unwrap_or_default())
         };
